@@ -1,0 +1,1 @@
+"""What is true: goals, events, tables and stages."""

@@ -1,0 +1,92 @@
+"""The one Settings class: parsed once at a process's start and passed down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import SettingsError
+
+PREFIX = "MILEPOST_"
+
+
+class Settings(BaseSettings):
+    """Every setting of Milepost, from environment variables named MILEPOST_<FIELD>."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(None, description="postgresql://... ; unset: the embedded server")
+    redis_url: SecretStr | None = Field(None, description="redis://... ; unset: the embedded server")
+    data_dir: Path = Field(default_factory=lambda: user_data_path("milepost", appauthor=False))
+    bootstrap_key: SecretStr | None = Field(None, description="the first API key of the tenant `default`")
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8000, ge=0, le=65535, description="0: any free one")
+    shards: int = Field(2, ge=1, le=64, description="how many streams carry events")
+    batch_events: int = Field(2000, ge=1, le=20_000, description="events a drain applies in one transaction")
+    drain_processes: int | None = Field(None, ge=1, le=64, description="unset: one a shard")
+    job_processes: int = Field(1, ge=1, le=64)
+    max_body_bytes: int = Field(8_388_608, ge=1_024, le=268_435_456, description="of one HTTP request")
+    stream_durability: Literal["auto", "always", "waitaof", "none"] = Field(
+        "auto", description="how POST /events knows that an event is on disk before it answers 202"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        scheme, colon, rest = value.get_secret_value().partition("://")
+        if not colon or scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
+            raise ValueError("must be a postgresql:// address")
+        return SecretStr(f"postgresql+psycopg://{rest}")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _names_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("must be a redis:// or rediss:// address")
+        return value
+
+    @field_validator("bootstrap_key")
+    @classmethod
+    def _is_hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not 20 <= len(value.get_secret_value()) <= 200:
+            raise ValueError("must have 20 to 200 characters")
+        return value
+
+    @property
+    def drain_concurrency(self) -> int:
+        """How many drains run side by side on one worker."""
+        return self.drain_processes or self.shards
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment once; raises SettingsError with one line that names the bad setting."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error)) from None
+    _refuse_unknown(os.environ)
+    return settings
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+    return f"{name} {first['msg'].removeprefix('Value error, ')}"
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    """A misspelt setting that is silently ignored is worse than one that stops the start."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            raise SettingsError(f"{name} is not a setting of Milepost; there are: {', '.join(sorted(known))}")
