@@ -1,0 +1,132 @@
+"""What a goal is: its type, the way it tracks its accounts, the span it covers, and its texts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.errors import InvalidField
+
+NAME_LONGEST = 200
+DESCRIPTION_LONGEST = 2000
+ID_LONGEST = 200
+
+# Postgres takes neither NUL nor a lone surrogate in text; other control characters forge lines in logs.
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNFIT_IN_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class GoalType(StrEnum):
+    """What the money is for; only `debt` goes down."""
+
+    SAVINGS = "savings"
+    DEBT = "debt"
+    INVESTMENT = "investment"
+    NET_WORTH = "net_worth"
+    INCOME = "income"
+    CUSTOM = "custom"
+
+
+class Tracking(StrEnum):
+    """How the linked accounts make the amount; `core.goals.amounts` has the formulas."""
+
+    CHANGE = "change"
+    INFLOW = "inflow"
+    BALANCE = "balance"
+    NET_WORTH = "net_worth"
+
+
+class DebtForm(StrEnum):
+    """Which of the two documented forms a debt goal was created in; it never changes."""
+
+    TO_TARGET = "to_target"
+    TOTAL = "total"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a goal starts and where it should end, in minor units; a debt has start above finish."""
+
+    start_minor: int
+    finish_minor: int
+    form: DebtForm | None
+
+
+def direction(type: GoalType) -> int:
+    """-1 for debt, whose amount falls as money is paid in; +1 for all others."""
+    return -1 if type is GoalType.DEBT else 1
+
+
+def default_tracking(type: GoalType) -> Tracking:
+    """The tracking of a goal that was created without one."""
+    return Tracking.INFLOW if type is GoalType.INCOME else Tracking.CHANGE
+
+
+def span_of(type: GoalType, target_minor: int, current_minor: int) -> Span:
+    """The span of a new goal; a debt goal without a current amount passes its target as that.
+
+    A debt whose target is below the current amount is paid down to the target (8,500 to 0); at or above it,
+    the target is the total debt, which is paid down to 0. Raises InvalidField for a debt without a way to go.
+    """
+    if type is not GoalType.DEBT:
+        return Span(current_minor, target_minor, None)
+    if target_minor < current_minor:
+        return Span(current_minor, target_minor, DebtForm.TO_TARGET)
+    return _downhill(Span(target_minor, 0, DebtForm.TOTAL))
+
+
+def retarget(type: GoalType, span: Span, target_minor: int) -> Span:
+    """The span after a change of target, which moves the finish, or the start of a total debt.
+
+    Raises InvalidField if that leaves a debt no way to go down.
+    """
+    if type is GoalType.DEBT and span.form is DebtForm.TOTAL:
+        return _downhill(Span(target_minor, span.finish_minor, span.form))
+    moved = Span(span.start_minor, target_minor, span.form)
+    return _downhill(moved) if type is GoalType.DEBT else moved
+
+
+def check_target(type: GoalType, target_minor: int) -> None:
+    """Refuse a negative target, but for net worth and income; raises InvalidField."""
+    _refuse_negative(type, "target_amount", target_minor)
+
+
+def check_current(type: GoalType, current_minor: int) -> None:
+    """Refuse a negative typed amount, but for net worth and income; raises InvalidField."""
+    _refuse_negative(type, "current_amount", current_minor)
+
+
+def may_be_negative(type: GoalType) -> bool:
+    """Whether amounts below zero may be stated for the type: a net worth and a business's income can be."""
+    return type in {GoalType.NET_WORTH, GoalType.INCOME}
+
+
+def check_text(
+    field: str, value: str, *, longest: int, blank_allowed: bool = False, lines_allowed: bool = False
+) -> str:
+    """The text without outer white space; `longest` counts code points; line breaks and tabs if allowed.
+
+    Raises InvalidField for text that is blank, too long, or has control characters or lone surrogates.
+    """
+    text = value.strip()
+    if not text and not blank_allowed:
+        raise InvalidField(field, "must not be blank")
+    if len(text) > longest:
+        raise InvalidField(field, f"must have at most {longest} characters")
+    if (_UNFIT_IN_LINES if lines_allowed else _UNFIT).search(text):
+        raise InvalidField(field, "must not contain control characters or broken Unicode")
+    return text
+
+
+def _refuse_negative(type: GoalType, field: str, minor: int) -> None:
+    if minor < 0 and not may_be_negative(type):
+        raise InvalidField(field, f"must not be negative for a goal of type {type}")
+
+
+def _downhill(span: Span) -> Span:
+    if span.start_minor == span.finish_minor:
+        raise InvalidField("target_amount", "leaves nothing to pay off: the debt starts where it should end")
+    if span.start_minor < span.finish_minor:
+        raise InvalidField("target_amount", "must be below the amount that the debt started at")
+    return span

@@ -1,0 +1,54 @@
+"""Links: the period in which a share of an account counts for a goal, and how much may be shared out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.errors import AllocationExceeded
+from core.goals.percent import WHOLE_PPM
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One funding source. The measure of an account is its worth, or its total inflow for `inflow` tracking.
+
+    `begin_at` is the later of `from_at` and the moment the goal's amount was typed; None, with a base of 0,
+    for tracking `balance`, which counts all there is. `base_minor` is the measure just before `begin_at`,
+    `end_minor` the measure at `until_at`.
+    """
+
+    account_id: str
+    ppm: int
+    from_at: datetime
+    until_at: datetime | None
+    begin_at: datetime | None
+    base_minor: int
+    end_minor: int | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the link still counts what comes."""
+        return self.until_at is None
+
+
+def measured(link: Link, measure_minor: int) -> int:
+    """What the account's measure moved by within the link; `measure_minor` is the present one.
+
+    0 for a link that ended before it began to count, as when an amount was typed after the unlinking.
+    """
+    if link.until_at is not None and link.begin_at is not None and link.until_at < link.begin_at:
+        return 0
+    end = measure_minor if link.end_minor is None else link.end_minor
+    return end - link.base_minor
+
+
+def allocate(open_links: Iterable[tuple[str, int]], account_id: str, ppm: int) -> None:
+    """Accept a share for an account beside a goal's open links, (account_id, ppm) each.
+
+    The account's own link among them is the one to be replaced. Raises AllocationExceeded over 100%.
+    """
+    others = sum(other for account, other in open_links if account != account_id)
+    if others + ppm > WHOLE_PPM:
+        raise AllocationExceeded
