@@ -1,0 +1,112 @@
+"""The envelope of an event: CloudEvents 1.0 in JSON, its numbers parsed as decimals."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from core.errors import MalformedEvent
+
+ID_LONGEST = 200
+SOURCE_LONGEST = 500
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One event as its producer stated it; `data` is not looked into yet."""
+
+    event_id: str
+    source: str
+    type: str
+    time: datetime
+    subject: str | None
+    data: dict[str, Any]
+
+
+def parse_json(raw: bytes) -> object:
+    """Parse UTF-8 JSON with exact decimals; raises MalformedEvent("unparseable") and never a parser's own error."""
+    try:
+        return json.loads(raw.decode("utf-8"), parse_float=_decimal, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise MalformedEvent("unparseable", f"not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise MalformedEvent("unparseable", f"not JSON at character {error.pos}: {error.msg}") from None
+    except RecursionError:
+        raise MalformedEvent("unparseable", "nested too deeply") from None
+    except ValueError as error:
+        # The parser's remaining ValueErrors: NaN and Infinity from us, integers of over 4,300 digits from int().
+        raise MalformedEvent("unparseable", f"a number that is not an amount: {error}") from None
+
+
+def check_envelope(value: object) -> Envelope:
+    """Check what every event must have; raises MalformedEvent that names the attribute."""
+    if not isinstance(value, dict):
+        raise MalformedEvent("malformed", "an event is a JSON object")
+    if value.get("specversion") != "1.0":
+        raise MalformedEvent("malformed", 'specversion must be "1.0"')
+    data = value.get("data")
+    if not isinstance(data, dict):
+        raise MalformedEvent("malformed", "data must be an object")
+    subject = value.get("subject")
+    if subject is not None and not isinstance(subject, str):
+        raise MalformedEvent("malformed", "subject must be text")
+    return Envelope(
+        event_id=identifier(value.get("id"), "id", SOURCE_LONGEST),
+        source=identifier(value.get("source"), "source", SOURCE_LONGEST),
+        type=identifier(value.get("type"), "type", SOURCE_LONGEST),
+        time=_envelope_time(value.get("time")),
+        subject=subject,
+        data=data,
+    )
+
+
+def identifier(value: object, field: str, longest: int = ID_LONGEST) -> str:
+    """Text that can name a thing: 1 to `longest` characters, none of them a control character."""
+    if not isinstance(value, str):
+        raise MalformedEvent("malformed", f"{field} must be text" if value is not None else f"{field} is missing")
+    if not value or len(value) > longest or value.isspace():
+        raise MalformedEvent("malformed", f"{field} must have 1 to {longest} characters")
+    if not value.isprintable() and any(unicodedata.category(c) in _FORBIDDEN_CATEGORIES for c in value):
+        raise MalformedEvent("malformed", f"{field} holds a control character")
+    return value
+
+
+def parse_moment(text: object) -> datetime | date:
+    """A date, or an instant as aware UTC (without an offset it is UTC already); raises ValueError."""
+    if isinstance(text, str):
+        if _DATE.fullmatch(text):
+            return date.fromisoformat(text)
+        upper = text.upper()
+        if _INSTANT.fullmatch(upper):
+            moment = datetime.fromisoformat(upper)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    raise ValueError("must be a date (2026-01-31) or a time (2026-01-31T12:00:00Z)")
+
+
+def _envelope_time(value: object) -> datetime:
+    try:
+        moment = parse_moment(value)
+    except (ValueError, OverflowError) as error:
+        raise MalformedEvent("malformed", f"time {error}" if value is not None else "time is missing") from None
+    if not isinstance(moment, datetime):
+        raise MalformedEvent("malformed", "time must be an instant (2026-01-31T12:00:00Z)")
+    return moment
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text[:40]} is out of range") from None
+
+
+def _refuse_constant(text: str) -> object:
+    raise ValueError(f"{text} is not finite")

@@ -1,0 +1,40 @@
+"""What a batch did to one account, as its goals and links need to know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.events.transactions import Movement
+from core.store.links import LinkRow
+
+
+@dataclass(frozen=True, slots=True)
+class AccountMove:
+    """Movements in order of time, and by how much the opening moved; `latest_at` is the last effective time touched."""
+
+    opening_minor: int
+    movements: tuple[Movement, ...]
+    latest_at: datetime | None = None
+
+    def shift_before(self, moment: datetime, measure: str) -> int:
+        """By how much the measure just before `moment` moved."""
+        if measure == "inflow":
+            return sum(m.inflow_minor for m in self.movements if m.at < moment)
+        return self.opening_minor + sum(m.worth_minor for m in self.movements if m.at < moment)
+
+    def moved_after(self, moment: datetime, measure: str) -> int:
+        """What the movements after `moment` add to the measure."""
+        later = [m for m in self.movements if m.at > moment]
+        return sum(m.inflow_minor if measure == "inflow" else m.worth_minor for m in later)
+
+    def deltas(self, row: LinkRow) -> tuple[int, int]:
+        """By how much a link's base and end move. (0, 0) for an open link while facts come in order.
+
+        A link's period holds its first moment and not its last: at a change of allocation the next link begins at
+        the very moment at which this one ends, and a fact of that moment must not count in both.
+        """
+        link = row.link
+        base = 0 if link.begin_at is None else self.shift_before(link.begin_at, row.measure)
+        end = 0 if link.until_at is None else self.shift_before(link.until_at, row.measure)
+        return base, end

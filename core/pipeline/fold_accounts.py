@@ -1,0 +1,195 @@
+"""Folding facts into locked accounts: what stands, what counts, and by how much worths move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.orm import Session
+
+from core.events.calendar import EARLIEST, local_day
+from core.events.facts import AccountFacts, Attribute, Report
+from core.events.transactions import (
+    Movement,
+    StoredTransaction,
+    TransactionChange,
+    fold_transactions,
+    movements_of,
+    standing,
+)
+from core.events.worth import NextReport, Standing, StoredReport, WorthFold, fold_worth, questions
+from core.pipeline.account_moves import AccountMove
+from core.store import facts as store
+from core.store.accounts import AccountKey, AccountRow, write_accounts
+
+Facts = Mapping[AccountKey, Sequence[AccountFacts]]
+ReportChanges = dict[datetime, tuple[StoredReport | None, Report]]
+
+
+@dataclass(slots=True)
+class _Account:
+    """One account on its way through the fold; `before` is how it stood."""
+
+    row: AccountRow
+    before: Standing
+    is_new_to_goals: bool
+    changes: list[TransactionChange] = field(default_factory=list)
+    movements: list[Movement] = field(default_factory=list)
+    reports: ReportChanges = field(default_factory=dict)
+    fold: WorthFold = field(default_factory=WorthFold)
+
+
+def fold_accounts(
+    session: Session,
+    rows: Mapping[AccountKey, AccountRow],
+    facts: Facts,
+    zones: Mapping[str, ZoneInfo],
+    now: datetime,
+) -> dict[AccountKey, AccountMove]:
+    """Fold facts into accounts, which must be locked, and write all that changed; what moved, by account.
+
+    Reads rows by key only: the statements that the batch's facts meet and, for facts that come behind others, the
+    next report. So its cost does not grow with an account's history.
+    """
+    accounts = {key: _Account(row, row.standing, is_new_to_goals=row.is_changed) for key, row in rows.items()}
+    for key, account in accounts.items():
+        _fold_attributes(account.row, (a for stated in facts[key] for a in stated.attributes))
+    _fold_transactions(session, accounts, facts)
+    _fold_reports(session, accounts, facts)
+    _fold_worths(session, accounts)
+    moves = {key: move for key, account in accounts.items() if (move := _finish(account)) is not None}
+    _write(session, accounts, zones, now)
+    return moves
+
+
+def _fold_attributes(row: AccountRow, attributes: Iterable[Attribute]) -> None:
+    for attribute in attributes:
+        name = attribute.name
+        kept = row.ranks[name] or "", str(row.values[name])
+        if (attribute.rank, str(attribute.value)) > kept:
+            row.values[name], row.ranks[name] = attribute.value, attribute.rank
+            row.is_changed = True
+
+
+def _fold_transactions(session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts) -> None:
+    stated = {key: standing(s.transaction for s in facts[key] if s.transaction is not None) for key in accounts}
+    keys = {(*key, name) for key, winners in stated.items() for name in winners}
+    keys |= {(*key, t.replaces) for key, winners in stated.items() for t in winners.values() if t.replaces}
+    stored = store.read_transactions(session, keys)
+    nothing: dict[str, StoredTransaction] = {}
+    for key, winners in stated.items():
+        account = accounts[key]
+        account.changes = fold_transactions(winners, stored.get(key, nothing))
+        account.movements = movements_of(account.changes)
+
+
+def _fold_reports(session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts) -> None:
+    stated = {key: _standing_reports(facts[key]) for key in accounts}
+    stored = store.read_reports(session, ((*key, as_of) for key, reports in stated.items() for as_of in reports))
+    for key, reports in stated.items():
+        account = accounts[key]
+        for as_of, report in reports.items():
+            kept = stored.get((*key, as_of))
+            if kept is None or report.precedence > kept.report.precedence:
+                account.reports[as_of] = kept, report
+        if account.row.kind.sign != account.before.sign:
+            # A change of kind tells every report anew, with the other sign.
+            for as_of, kept in store.read_all_reports(session, key).items():
+                account.reports.setdefault(as_of, (kept, kept.report))
+
+
+def _standing_reports(facts: Iterable[AccountFacts]) -> dict[datetime, Report]:
+    winners: dict[datetime, Report] = {}
+    for stated in facts:
+        report = stated.report
+        if report is not None:
+            rival = winners.get(report.as_of)
+            if rival is None or report.precedence > rival.precedence:
+                winners[report.as_of] = report
+    return winners
+
+
+def _fold_worths(session: Session, accounts: Mapping[AccountKey, _Account]) -> None:
+    asked = {
+        (*key, moment)
+        for key, account in accounts.items()
+        for moment in questions(account.before, account.movements, account.reports)
+    }
+    answers = store.read_next_reports(session, asked)
+    nothing: dict[datetime, NextReport] = {}
+    for key, account in accounts.items():
+        account.fold = fold_worth(
+            account.before, account.movements, account.reports, answers.get(key, nothing), account.row.kind.sign
+        )
+
+
+def _finish(account: _Account) -> AccountMove | None:
+    """Bring the row's figures up to date; what its goals must know, None if nothing."""
+    row, fold, before = account.row, account.fold, account.before
+    movements = tuple(fold.all_movements)
+    row.opening_minor += fold.opening_minor
+    row.worth_minor += fold.worth_minor
+    row.inflow_minor += fold.inflow_minor
+    if account.reports:
+        row.first_report_at = min(filter(None, (before.first_report_at, *account.reports)))
+        row.last_report_at = max(filter(None, (before.last_report_at, *account.reports)))
+    posted = [c.after.transaction.posted_at for c in account.changes if c.after.counts]
+    row.last_transaction_at = max(filter(None, (before.last_transaction_at, *posted)), default=None)
+    row.is_changed = row.is_changed or bool(movements) or row.standing != before
+    is_seen_by_goals = (
+        bool(movements or fold.opening_minor)
+        or account.is_new_to_goals
+        or row.kind.sign != before.sign
+        or row.first_report_at != before.first_report_at
+    )
+    if not is_seen_by_goals:
+        return None
+    touched = [movement.at for movement in movements] + list(account.reports)
+    return AccountMove(fold.opening_minor, movements, max(touched, default=None))
+
+
+def _write(
+    session: Session, accounts: Mapping[AccountKey, _Account], zones: Mapping[str, ZoneInfo], now: datetime
+) -> None:
+    days: dict[tuple[str, str, date], store.DayMoves] = {}
+    new_reports: dict[store.ReportKey, tuple[Report, int]] = {}
+    known_reports: dict[store.ReportKey, Report] = {}
+    residuals: dict[store.ReportKey, int] = {}
+    for key, account in accounts.items():
+        _add_days(account, zones[key[0]], now, days)
+        left = dict(account.fold.residuals)
+        for as_of, (kept, report) in account.reports.items():
+            if kept is None:
+                new_reports[*key, as_of] = report, left.pop(as_of, 0)
+            elif kept.report != report:
+                known_reports[*key, as_of] = report
+        residuals |= {(*key, as_of): minor for as_of, minor in left.items() if minor}
+    store.write_transactions(session, {key: account.changes for key, account in accounts.items()})
+    store.write_reports(session, new_reports, known_reports, residuals)
+    took_back = any(change.before is not None for account in accounts.values() for change in account.changes)
+    told_more = any(account.fold.residuals for account in accounts.values())
+    store.add_to_days(session, days, may_empty=took_back or told_more)
+    write_accounts(session, [account.row for account in accounts.values() if account.row.is_changed])
+
+
+def _add_days(
+    account: _Account, zone: ZoneInfo, now: datetime, days: dict[tuple[str, str, date], store.DayMoves]
+) -> None:
+    """Add what the account's days moved to `days`, and note the earliest past day that a close must be redone from."""
+    row, fold = account.row, account.fold
+    touched: set[date] = {EARLIEST.date()} if fold.opening_minor else set()
+    for movement in fold.movements:
+        moves = days.setdefault((*row.key, day := local_day(movement.at, zone)), [0, 0, 0])
+        moves[0] += movement.worth_minor
+        moves[2] += movement.inflow_minor
+        touched.add(day)
+    for as_of, minor in fold.residuals.items():
+        if minor:
+            days.setdefault((*row.key, day := local_day(as_of, zone)), [0, 0, 0])[1] += minor
+            touched.add(day)
+    past = [day for day in touched if day < local_day(now, zone)]
+    if past:
+        row.dirty_from = min(filter(None, (row.dirty_from, *past)))
+        row.is_changed = True

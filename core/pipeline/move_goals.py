@@ -1,0 +1,30 @@
+"""Moving goals: from what a batch did to accounts to the goals that hang on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from core.pipeline.account_moves import AccountMove
+from core.pipeline.settle_goals import Settled, settle_goals
+from core.store.accounts import AccountKey
+from core.store.goals import lock_goals, write_moved_goals
+from core.store.links import links_of_accounts, move_links
+
+
+def move_goals(session: Session, moves: Mapping[AccountKey, AccountMove], now: datetime) -> Settled:
+    """Settle every goal that the moved accounts fund. The accounts must be locked and written.
+
+    Links are read before the goals are locked only to find the goals and to move the links themselves, which the
+    accounts' locks protect; amounts come from links and accounts read after, or two shards would overwrite each
+    other's.
+    """
+    rows = links_of_accounts(session, moves)
+    deltas = ((row, *moves[row.account_key].deltas(row)) for row in rows)
+    move_links(session, [delta for delta in deltas if delta[1] or delta[2]])
+    goals = lock_goals(session, (row.goal_key for row in rows))
+    settled = settle_goals(session, goals, now, cause="events", moves=moves)
+    write_moved_goals(session, list(settled.goals.values()))
+    return settled

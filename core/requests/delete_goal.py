@@ -1,0 +1,22 @@
+"""The act delete_goal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from core.requests.goal_access import hold_goal_and_accounts
+from core.store import goals as store
+from core.store.accounts import raise_link_version
+from core.store.audit import note_act
+from core.store.tenants import Tenant
+
+
+def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> None:
+    """Delete a goal with its milestones, links and ledger, which frees what the links held; raises NotFound."""
+    goal, _, accounts = hold_goal_and_accounts(session, tenant, goal_id)
+    for key in accounts:
+        raise_link_version(session, key)
+    store.delete_goal(session, goal.key)
+    note_act(session, tenant.name, action="goal.deleted", subject=goal.goal_id, at=now)

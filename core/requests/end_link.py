@@ -1,0 +1,30 @@
+"""Ending links: what they counted stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from core.store.accounts import raise_link_version
+from core.store.goals import GoalRow
+from core.store.links import FundingRow, LinkRow, end_link, measures_before
+
+
+def end_open_link(
+    session: Session, goal: GoalRow, sources: Iterable[FundingRow], account_id: str, at: datetime
+) -> LinkRow | None:
+    """End the open link of one account, if there is one; returns it. Account and goal must be locked."""
+    rows = [s.row for s in sources if s.row.link.is_open and s.row.link.account_id == account_id]
+    end_links(session, goal, rows, at)
+    return rows[0] if rows else None
+
+
+def end_links(session: Session, goal: GoalRow, rows: Iterable[LinkRow], at: datetime) -> None:
+    """End open links at a moment, which itself is no longer in the period."""
+    ending = list(rows)
+    measures = measures_before(session, goal.tenant, (row.link.account_id for row in ending), at)
+    for row in ending:
+        end_link(session, row, at, measures[row.link.account_id].of(row.measure))
+        raise_link_version(session, row.account_key)

@@ -1,0 +1,77 @@
+"""Finding a caller's goal, locked or not, together with the accounts that must be locked before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from core.errors import GoalIsFinal, NotFound
+from core.goals.lifecycle import is_final
+from core.store.accounts import AccountKey, AccountRow, lock_accounts
+from core.store.goals import GoalRow, lock_goal, read_goal
+from core.store.links import FundingRow, funding_of_goals
+from core.store.tenants import Tenant
+
+
+def find_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalRow:
+    """The goal, not locked; raises NotFound."""
+    row = read_goal(session, _key(tenant, goal_id))
+    if row is None:
+        raise NotFound("Goal", goal_id)
+    return row
+
+
+def hold_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalRow:
+    """The goal, locked; raises NotFound. For acts that touch no account."""
+    row = lock_goal(session, _key(tenant, goal_id))
+    if row is None:
+        raise NotFound("Goal", goal_id)
+    return row
+
+
+def hold_goal_and_accounts(
+    session: Session, tenant: Tenant, goal_id: str, more_accounts: Iterable[str] = ()
+) -> tuple[GoalRow, list[FundingRow], dict[AccountKey, AccountRow]]:
+    """The goal with the accounts of its open links and `more_accounts`, all locked, accounts first in id order.
+
+    Which accounts these are is known for sure only once the goal is locked. So they are looked up before and checked
+    after, and if a link came between, the locks are given back and taken anew: locking its account now would break
+    the order in which everyone locks.
+    """
+    key = _key(tenant, goal_id)
+    more = {(tenant.name, account_id) for account_id in more_accounts}
+    while True:
+        find_goal(session, tenant, goal_id)
+        expected = more | _open_accounts(funding_of_goals(session, [key])[key])
+        attempt = session.begin_nested()
+        accounts = lock_accounts(session, expected)
+        goal = hold_goal(session, tenant, goal_id)
+        sources = funding_of_goals(session, [key])[key]
+        if _open_accounts(sources) <= expected:
+            attempt.commit()
+            return goal, sources, accounts
+        attempt.rollback()
+
+
+def refuse_final(goal: GoalRow) -> None:
+    """Raises GoalIsFinal for a completed or abandoned goal."""
+    if is_final(goal.status):
+        raise GoalIsFinal(goal.status.value)
+
+
+def moment_for(goal: GoalRow, now: datetime) -> datetime:
+    """The moment of a request: `now`, but always after the goal's last change, so that periods cannot overlap."""
+    return max(now, goal.updated_at + timedelta(microseconds=1))
+
+
+def _open_accounts(sources: Iterable[FundingRow]) -> set[AccountKey]:
+    return {source.row.account_key for source in sources if source.row.link.is_open}
+
+
+def _key(tenant: Tenant, goal_id: str) -> tuple[str, str]:
+    # Postgres takes no NUL in text; an id that holds one cannot exist.
+    if "\x00" in goal_id or not goal_id.isprintable():
+        raise NotFound("Goal", goal_id)
+    return tenant.name, goal_id

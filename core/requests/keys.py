@@ -1,0 +1,48 @@
+"""The acts on API keys: create_key, list_keys, revoke_key."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from core.errors import InvalidField, NotFound
+from core.goals.goal import NAME_LONGEST, check_text
+from core.requests.authenticate import key_hash
+from core.store import api_keys as store
+from core.store.api_keys import ApiKey
+from core.store.audit import note_act
+from core.store.tenants import read_tenants
+
+SCOPES = ("goals:read", "goals:write", "events:write", "admin")
+
+
+def create_key(
+    session: Session, tenant: str, scopes: Iterable[str], label: str, now: datetime, *, secret: str | None = None
+) -> tuple[ApiKey, str]:
+    """Make a key and return it with its secret, which cannot be read again. Raises NotFound and InvalidField."""
+    wanted = tuple(sorted(set(scopes)))
+    unknown = [scope for scope in wanted if scope not in SCOPES]
+    if unknown or not wanted:
+        raise InvalidField("scopes", f"must be some of {', '.join(SCOPES)}")
+    if tenant not in read_tenants(session, [tenant]):
+        raise NotFound("Tenant", tenant)
+    key = ApiKey(tenant, secrets.token_hex(6), check_text("label", label, longest=NAME_LONGEST), wanted, now, None)
+    secret = secret or f"mp_{key.key_id}_{secrets.token_urlsafe(32)}"
+    if store.add_key(session, key, key_hash(secret)):
+        note_act(session, tenant, action="key.created", subject=key.key_id, at=now, detail=" ".join(wanted))
+    return key, secret
+
+
+def list_keys(session: Session, tenant: str) -> list[ApiKey]:
+    """A tenant's keys, oldest first, revoked ones too."""
+    return store.list_keys(session, tenant)
+
+
+def revoke_key(session: Session, tenant: str, key_id: str, now: datetime) -> None:
+    """Revoke a key from this moment on; raises NotFound if there is no live one of this id."""
+    if not store.revoke_key(session, tenant, key_id, now):
+        raise NotFound("Key", key_id)
+    note_act(session, tenant, action="key.revoked", subject=key_id, at=now)

@@ -1,0 +1,105 @@
+"""The act link_account."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy.orm import Session
+
+from core.errors import AccountClosed, InvalidField
+from core.events.calendar import EARLIEST, day_start
+from core.events.facts import AccountKind
+from core.goals.goal import ID_LONGEST, NAME_LONGEST, GoalType, Tracking, check_text
+from core.goals.links import Link, allocate
+from core.goals.percent import to_ppm
+from core.requests.end_link import end_open_link
+from core.requests.goal_access import hold_goal_and_accounts, moment_for, refuse_final
+from core.requests.settle import settle_goal
+from core.requests.values import FundingView, LinkDraft, funding_view
+from core.store.accounts import AccountRow, raise_link_version
+from core.store.goals import GoalRow
+from core.store.links import FundingRow, LinkRow, funding_of_goals, insert_link, measures_before
+from core.store.tenants import Tenant
+
+
+def link_account(session: Session, tenant: Tenant, goal_id: str, draft: LinkDraft, now: datetime) -> FundingView:
+    """Begin a link, or replace the allocation of an account that is linked already from this moment on.
+
+    An account that has not been seen yet may be linked. Raises NotFound, GoalIsFinal, AccountClosed,
+    AllocationExceeded and InvalidField.
+    """
+    account_id = check_text("account_id", draft.account_id, longest=ID_LONGEST)
+    ppm = to_ppm(draft.allocation_percent, "allocation_percent")
+    if draft.whole:
+        raise InvalidField("whole", "is not offered yet; give an allocation_percent")
+    name = None if draft.account_name is None else check_text("account_name", draft.account_name, longest=NAME_LONGEST)
+    goal, sources, accounts = hold_goal_and_accounts(session, tenant, goal_id, [account_id])
+    account = accounts[tenant.name, account_id]
+    refuse_final(goal)
+    _check_account(goal, account)
+    at = moment_for(goal, now)
+    allocate(((s.row.link.account_id, s.row.link.ppm) for s in sources if s.row.link.is_open), account_id, ppm)
+    from_at = _from(draft, tenant, at)
+    _check_overlap(account_id, from_at, sources, at)
+    previous = end_open_link(session, goal, sources, account_id, at)
+    begin_link(session, goal, account, ppm, from_at, at, name or (previous.account_name if previous else None))
+    settle_goal(session, goal, at, cause="linked")
+    return view_of(session, goal, account_id)
+
+
+def begin_link(
+    session: Session,
+    goal: GoalRow,
+    account: AccountRow,
+    ppm: int,
+    from_at: datetime,
+    linked_at: datetime,
+    account_name: str | None,
+) -> None:
+    """Write a link of a locked account to a locked goal. It counts from the later of `from_at` and the typed amount."""
+    measure = "inflow" if goal.tracking is Tracking.INFLOW else "worth"
+    begin_at, base = None, 0
+    if goal.tracking is not Tracking.BALANCE:
+        begin_at = from_at if goal.typed_at is None else max(from_at, goal.typed_at)
+        base = measures_before(session, goal.tenant, [account.account_id], begin_at)[account.account_id].of(measure)
+    link = Link(account.account_id, ppm, from_at, None, begin_at, base, None)
+    insert_link(session, LinkRow(goal.tenant, goal.goal_id, linked_at, measure, False, account_name, link))
+    raise_link_version(session, account.key)
+
+
+def view_of(session: Session, goal: GoalRow, account_id: str) -> FundingView:
+    """The open link of an account to a goal, as callers see it."""
+    sources = funding_of_goals(session, [goal.key])[goal.key]
+    open_one = next(s for s in sources if s.row.link.is_open and s.row.link.account_id == account_id)
+    return funding_view(goal, open_one)
+
+
+def _check_account(goal: GoalRow, account: AccountRow) -> None:
+    if account.values["closed"]:
+        raise AccountClosed(account.account_id)
+    if account.currency is not None and account.currency != goal.currency:
+        raise InvalidField("account_id", f"the account is in {account.currency}, but the goal is in {goal.currency}")
+    is_known_asset = account.ranks["kind"] is not None and account.kind is AccountKind.ASSET
+    if goal.type is GoalType.DEBT and goal.tracking is Tracking.BALANCE and is_known_asset:
+        raise InvalidField("account_id", "a debt goal that follows balances takes liabilities only")
+
+
+def _from(draft: LinkDraft, tenant: Tenant, now: datetime) -> datetime:
+    if draft.from_ is None:
+        return now
+    try:
+        stated = draft.from_
+        from_at = stated.astimezone(UTC) if isinstance(stated, datetime) else day_start(stated, tenant.zone)
+    except OverflowError:
+        raise InvalidField("from", "is out of range") from None
+    if not EARLIEST <= from_at <= now:
+        raise InvalidField("from", "may be dated back, but not forward and not before 1900")
+    return from_at
+
+
+def _check_overlap(account_id: str, from_at: datetime, sources: list[FundingRow], now: datetime) -> None:
+    """A day that counted for an earlier link of the account must not count again."""
+    own = [source.row.link for source in sources if source.row.link.account_id == account_id]
+    taken_until = max((link.until_at or now for link in own), default=None)
+    if taken_until is not None and from_at < taken_until:
+        raise InvalidField("from", f"the account counts for this goal until {taken_until.isoformat()} already")

@@ -1,0 +1,35 @@
+"""The acts on tenants: create_tenant."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlalchemy.orm import Session
+
+from core.errors import Conflict, InvalidField
+from core.store.audit import note_act
+from core.store.tenants import Tenant, add_tenant
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
+
+
+def create_tenant(session: Session, name: str, time_zone: str, now: datetime) -> Tenant:
+    """Make a tenant; raises InvalidField, and Conflict if there is one of this name."""
+    if not _NAME.fullmatch(name):
+        raise InvalidField("name", "must be 1 to 63 of a-z, 0-9, '_', '.', '-', the first a letter or digit")
+    tenant = Tenant(name, check_time_zone(time_zone))
+    if not add_tenant(session, tenant, now):
+        raise Conflict(f"there is a tenant {name} already")
+    note_act(session, name, action="tenant.created", subject=name, at=now, detail=time_zone)
+    return tenant
+
+
+def check_time_zone(time_zone: str) -> str:
+    """An IANA time zone; raises InvalidField for what is none."""
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidField("time_zone", f"{time_zone!r} is not an IANA time zone such as Europe/Prague") from None
+    return time_zone

@@ -1,0 +1,93 @@
+"""The act update_goal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from core.errors import AmountFollowsAccounts
+from core.goals.amounts import follows_accounts
+from core.goals.goal import (
+    DESCRIPTION_LONGEST,
+    NAME_LONGEST,
+    Tracking,
+    check_current,
+    check_target,
+    check_text,
+    retarget,
+)
+from core.goals.lifecycle import is_final, move
+from core.goals.money import to_minor
+from core.goals.progress import is_goal_reached
+from core.requests.end_link import end_links
+from core.requests.goal_access import hold_goal_and_accounts, moment_for, refuse_final
+from core.requests.settle import settle_goal
+from core.requests.values import UNSET, GoalChanges, GoalView, Stated, goal_view
+from core.store.goals import GoalRow
+from core.store.links import FundingRow, measures_before, rebase_link
+from core.store.milestones import milestones_of_goals
+from core.store.tenants import Tenant
+from core.store.typed_amounts import add_typed_amount
+
+
+def update_goal(session: Session, tenant: Tenant, goal_id: str, changes: GoalChanges, now: datetime) -> GoalView:
+    """Change a goal, all of it at one moment: texts and target, then the amount, then the status.
+
+    Raises NotFound, InvalidField, GoalIsFinal, AmountFollowsAccounts and StatusMoveRefused.
+    """
+    goal, sources, _ = hold_goal_and_accounts(session, tenant, goal_id)
+    at = moment_for(goal, now)
+    _change_texts(goal, changes)
+    if changes.target_amount is not UNSET:
+        refuse_final(goal)
+        _change_target(goal, changes.target_amount)
+    if changes.current_amount is not UNSET:
+        refuse_final(goal)
+        _type_amount(session, goal, sources, changes.current_amount, at)
+    # The amount is settled under the status it was typed in: a milestone that it reaches counts even if the same
+    # request completes the goal.
+    settle_goal(session, goal, at, cause="typed")
+    if changes.status is not UNSET and move(goal.status, changes.status):
+        goal.status = changes.status
+        if is_final(goal.status):
+            goal.final_at = at
+            end_links(session, goal, (s.row for s in sources if s.row.link.is_open), at)
+        settle_goal(session, goal, at, cause="status")
+    return goal_view(goal, milestones_of_goals(session, [goal.key])[goal.key])
+
+
+def _change_texts(goal: GoalRow, changes: GoalChanges) -> None:
+    if changes.name is not UNSET:
+        goal.name = check_text("name", changes.name, longest=NAME_LONGEST)
+    if changes.description is not UNSET:
+        goal.description = changes.description and check_text(
+            "description", changes.description, longest=DESCRIPTION_LONGEST, blank_allowed=True, lines_allowed=True
+        )
+    if changes.deadline is not UNSET:
+        goal.deadline = changes.deadline
+
+
+def _change_target(goal: GoalRow, stated: Stated) -> None:
+    """Move the target. A goal that no longer stands at it can be reached once more."""
+    target = to_minor(stated, goal.currency, "target_amount")
+    check_target(goal.type, target)
+    span = retarget(goal.type, goal.span, target)
+    goal.target_minor, goal.start_minor, goal.finish_minor = target, span.start_minor, span.finish_minor
+    if not is_goal_reached(goal.type, goal.span, target, goal.amount_minor):
+        goal.reached_at = None
+
+
+def _type_amount(session: Session, goal: GoalRow, sources: list[FundingRow], stated: Stated, at: datetime) -> None:
+    """Set the amount by hand: what is dated before this moment is in it, so links count from here on."""
+    if follows_accounts(goal.tracking, [source.funded(goal) for source in sources]):
+        raise AmountFollowsAccounts
+    amount = to_minor(stated, goal.currency, "current_amount")
+    check_current(goal.type, amount)
+    goal.typed_minor, goal.typed_at = amount, at
+    add_typed_amount(session, goal.key, at, amount)
+    if goal.tracking is Tracking.BALANCE:
+        return
+    measures = measures_before(session, goal.tenant, (s.row.link.account_id for s in sources), at)
+    for source in sources:
+        rebase_link(session, source.row, at, measures[source.row.link.account_id].of(source.row.measure))

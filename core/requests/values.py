@@ -1,0 +1,222 @@
+"""What callers hand in and get back: drafts and changes in, views out. Amounts out are minor units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Final, Literal
+
+from core.goals.goal import GoalType, Tracking
+from core.goals.lifecycle import GoalStatus
+from core.store.goals import GoalRow
+from core.store.links import FundingRow
+from core.store.milestones import MilestoneRow
+from core.store.tenants import Tenant
+
+Stated = Decimal | int | str
+
+
+class Unset(Enum):
+    """The type of UNSET, which tells "not given" from "given as null"."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+MaybeUnset = Literal[Unset.UNSET]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the tenant and the scopes that an API key stands for."""
+
+    tenant: Tenant
+    key_id: str
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GoalDraft:
+    """A goal to be created; amounts are in units of the currency, as stated."""
+
+    user_id: str
+    name: str
+    type: GoalType
+    target_amount: Stated
+    current_amount: Stated | None = None
+    currency: str = "USD"
+    deadline: datetime | None = None
+    description: str | None = None
+    status: GoalStatus = GoalStatus.ACTIVE
+    tracking: Tracking | None = None
+    start_date: date | None = None
+    auto_complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GoalChanges:
+    """What is to change of a goal; UNSET leaves a field as it is, None clears it."""
+
+    name: str | MaybeUnset = UNSET
+    description: str | MaybeUnset | None = UNSET
+    target_amount: Stated | MaybeUnset = UNSET
+    current_amount: Stated | MaybeUnset = UNSET
+    deadline: datetime | MaybeUnset | None = UNSET
+    status: GoalStatus | MaybeUnset = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneDraft:
+    """A milestone to be added."""
+
+    amount: Stated
+    description: str | None = None
+    target_date: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDraft:
+    """An account to be linked; `from_` defaults to now, and a date counts from the first instant of that local day."""
+
+    account_id: str
+    account_name: str | None
+    allocation_percent: Stated
+    from_: datetime | date | None = None
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneView:
+    """A milestone as callers see it."""
+
+    amount_minor: int
+    description: str | None
+    target_date: datetime | None
+    reached_at: datetime | None
+
+    @property
+    def reached(self) -> bool:
+        """Whether it was ever reached: a mark stays."""
+        return self.reached_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class GoalView:
+    """A goal as callers see it."""
+
+    goal_id: str
+    user_id: str
+    name: str
+    type: GoalType
+    tracking: Tracking
+    currency: str
+    target_minor: int
+    amount_minor: int
+    start_minor: int
+    start_date: date
+    deadline: datetime | None
+    description: str | None
+    status: GoalStatus
+    auto_complete: bool
+    created_at: datetime
+    updated_at: datetime
+    waiting_for: tuple[str, ...]
+    milestones: tuple[MilestoneView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressView:
+    """How far a goal is."""
+
+    goal_id: str
+    currency: str
+    amount_minor: int
+    target_minor: int
+    percent_complete: Decimal
+    status: GoalStatus
+    deadline: datetime | None
+    projected_completion_date: datetime | None
+    projection_note: str | None
+    waiting_for: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneProgressView:
+    """How many of a goal's milestones are reached, and which comes next."""
+
+    goal_id: str
+    currency: str
+    total_milestones: int
+    reached_count: int
+    remaining_count: int
+    percent_complete: Decimal
+    next_milestone: MilestoneView | None
+
+
+@dataclass(frozen=True, slots=True)
+class FundingView:
+    """An open link as callers see it; `counted_minor` is what it adds to the goal's amount, in the goal's currency."""
+
+    account_id: str
+    account_name: str | None
+    ppm: int
+    from_at: datetime
+    whole: bool
+    counted_minor: int | None
+    currency: str
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of goals and, if there are more, the cursor of the next one."""
+
+    goals: tuple[GoalView, ...]
+    next_cursor: str | None
+
+
+def milestone_view(row: MilestoneRow) -> MilestoneView:
+    """The view of a milestone's row."""
+    return MilestoneView(row.amount_minor, row.description, row.target_date, row.reached_at)
+
+
+def goal_view(row: GoalRow, milestones: list[MilestoneRow]) -> GoalView:
+    """The view of a goal's row and its milestones."""
+    return GoalView(
+        goal_id=row.goal_id,
+        user_id=row.user_id,
+        name=row.name,
+        type=row.type,
+        tracking=row.tracking,
+        currency=row.currency,
+        target_minor=row.target_minor,
+        amount_minor=row.amount_minor,
+        start_minor=row.start_minor,
+        start_date=row.start_date,
+        deadline=row.deadline,
+        description=row.description,
+        status=row.status,
+        auto_complete=row.auto_complete,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        waiting_for=tuple(row.waiting_for),
+        milestones=tuple(milestone_view(milestone) for milestone in milestones),
+    )
+
+
+def funding_view(goal: GoalRow, source: FundingRow) -> FundingView:
+    """The view of an open link beside its account."""
+    link = source.row.link
+    counted = source.counted(goal)
+    return FundingView(
+        account_id=link.account_id,
+        account_name=source.row.account_name or source.known_name,
+        ppm=link.ppm,
+        from_at=link.from_at,
+        whole=source.row.whole,
+        counted_minor=counted,
+        currency=goal.currency,
+        note=source.why_not(goal),
+    )

@@ -1,0 +1,173 @@
+"""Rows of accounts: made when first heard of, locked in id order, written back together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.events.facts import AccountKind
+from core.events.worth import Standing
+from core.store import bulk
+from core.store.tables import ATTRIBUTES
+
+# (tenant, account_id)
+AccountKey = tuple[str, str]
+
+
+@dataclass(slots=True)
+class AccountRow:
+    """An account as kept. Mutable: a batch folds into it under the row's lock and writes it back."""
+
+    tenant: str
+    account_id: str
+    currency: str | None
+    values: dict[str, str | bool | None]
+    ranks: dict[str, str | None]
+    opening_minor: int
+    worth_minor: int
+    inflow_minor: int
+    first_report_at: datetime | None
+    last_report_at: datetime | None
+    last_transaction_at: datetime | None
+    dirty_from: date | None
+    link_version: int
+    is_changed: bool = field(default=False)
+
+    @property
+    def key(self) -> AccountKey:
+        """(tenant, account_id)."""
+        return self.tenant, self.account_id
+
+    @property
+    def kind(self) -> AccountKind:
+        """Asset unless told otherwise."""
+        return AccountKind(str(self.values["kind"]))
+
+    @property
+    def standing(self) -> Standing:
+        """The figures that a fold of worth starts from."""
+        return Standing(
+            sign=self.kind.sign,
+            opening_minor=self.opening_minor,
+            worth_minor=self.worth_minor,
+            inflow_minor=self.inflow_minor,
+            first_report_at=self.first_report_at,
+            last_report_at=self.last_report_at,
+            last_transaction_at=self.last_transaction_at,
+        )
+
+
+_FIGURES = {
+    "currency": bulk.TEXT,
+    "opening_minor": bulk.INT8,
+    "worth_minor": bulk.INT8,
+    "inflow_minor": bulk.INT8,
+    "first_report_at": bulk.TIMESTAMPTZ,
+    "last_report_at": bulk.TIMESTAMPTZ,
+    "last_transaction_at": bulk.TIMESTAMPTZ,
+    "dirty_from": bulk.DATE,
+}
+_ATTRIBUTE_COLUMNS = {
+    column: bulk.BOOL if column == "closed" else bulk.TEXT for name in ATTRIBUTES for column in (name, f"{name}_rank")
+}
+_WRITTEN = _FIGURES | _ATTRIBUTE_COLUMNS
+
+_KEYS = "unnest(CAST(:tenants AS text[]), CAST(:accounts AS text[])) AS k(tenant, account_id)"
+
+_ENSURE = text(
+    f"""INSERT INTO accounts (tenant, account_id)
+    SELECT k.tenant, k.account_id FROM {_KEYS} ORDER BY 1, 2
+    ON CONFLICT DO NOTHING"""
+)
+_READ = f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column in _WRITTEN)}, a.link_version
+    FROM {_KEYS} JOIN accounts a USING (tenant, account_id)
+    ORDER BY a.tenant, a.account_id"""
+_LOCK = text(f"{_READ} FOR NO KEY UPDATE OF a")
+_LOOK = text(_READ)
+_WRITE = text(
+    f"""UPDATE accounts a SET {", ".join(f"{column} = s.{column}" for column in _WRITTEN)}
+    FROM staged_accounts s WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
+)
+_RAISE_LINK_VERSION = text(
+    "UPDATE accounts SET link_version = link_version + 1 WHERE tenant = :tenant AND account_id = :account_id"
+)
+
+
+def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
+    """Lock the accounts in id order, making those that are new. Takes all of a batch's accounts in one call."""
+    wanted = sorted(set(keys))
+    rows = _read(session, _LOCK, wanted)
+    missing = [key for key in wanted if key not in rows]
+    if missing:
+        session.execute(_ENSURE, _columns(missing))
+        # Locked anew as a whole: locks taken one set after the other would not be in id order.
+        rows = _read(session, _LOCK, wanted)
+    return rows
+
+
+def look_at_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
+    """Read accounts without locking; what does not exist is left out."""
+    return _read(session, _LOOK, sorted(set(keys)))
+
+
+def write_accounts(session: Session, rows: Iterable[AccountRow]) -> None:
+    """Write back rows that were locked."""
+    columns = {"tenant": bulk.TEXT, "account_id": bulk.TEXT} | _WRITTEN
+    bulk.stage(session, "staged_accounts", columns, (_values(row) for row in rows))
+    session.execute(_WRITE)
+
+
+def raise_link_version(session: Session, key: AccountKey) -> None:
+    """Tell workers that what they remember of this account's links is old. The row must be locked."""
+    session.execute(_RAISE_LINK_VERSION, {"tenant": key[0], "account_id": key[1]})
+
+
+def _read(session: Session, statement: Any, keys: Sequence[AccountKey]) -> dict[AccountKey, AccountRow]:
+    if not keys:
+        return {}
+    return {(row[0], row[1]): _account(row) for row in session.execute(statement, _columns(keys))}
+
+
+def _columns(keys: Sequence[AccountKey]) -> dict[str, list[str]]:
+    return {"tenants": [key[0] for key in keys], "accounts": [key[1] for key in keys]}
+
+
+def _account(row: Any) -> AccountRow:
+    attributes = row[10:-1]
+    return AccountRow(
+        tenant=row[0],
+        account_id=row[1],
+        currency=row[2],
+        values=dict(zip(ATTRIBUTES, attributes[0::2], strict=True)),
+        ranks=dict(zip(ATTRIBUTES, attributes[1::2], strict=True)),
+        opening_minor=row[3],
+        worth_minor=row[4],
+        inflow_minor=row[5],
+        first_report_at=row[6],
+        last_report_at=row[7],
+        last_transaction_at=row[8],
+        dirty_from=row[9],
+        link_version=row[-1],
+    )
+
+
+def _values(row: AccountRow) -> tuple[object, ...]:
+    attributes = [value for name in ATTRIBUTES for value in (row.values[name], row.ranks[name])]
+    return (
+        row.tenant,
+        row.account_id,
+        row.currency,
+        row.opening_minor,
+        row.worth_minor,
+        row.inflow_minor,
+        row.first_report_at,
+        row.last_report_at,
+        row.last_transaction_at,
+        row.dirty_from,
+        *attributes,
+    )

@@ -1,0 +1,54 @@
+"""Rows by the thousand: COPY BINARY straight into a table, or into a staging table that a statement then reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.orm import Session
+
+# Column name to the type name that COPY's binary form needs.
+Columns = dict[str, str]
+
+TEXT, INT8, INT4, BOOL, TIMESTAMPTZ, DATE, BYTEA, TEXTS = (
+    "text",
+    "int8",
+    "int4",
+    "bool",
+    "timestamptz",
+    "date",
+    "bytea",
+    "text[]",
+)
+
+
+def copy_rows(session: Session, table: str, columns: Columns, rows: Iterable[Sequence[object]]) -> None:
+    """COPY rows into `table`. Raises psycopg's errors, not SQLAlchemy's."""
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table), names)
+    with _driver(session).cursor() as cursor, cursor.copy(command) as copy:
+        copy.set_types(list(columns.values()))
+        for row in rows:
+            copy.write_row(row)
+
+
+def stage(session: Session, name: str, columns: Columns, rows: Iterable[Sequence[object]]) -> None:
+    """Put rows into the staging table `name`, which is this connection's own and empties itself at commit."""
+    fields = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind)) for column, kind in columns.items()
+    )
+    create = sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS")
+    empty = sql.SQL("DELETE FROM {}")
+    with _driver(session).cursor() as cursor:
+        cursor.execute("SET LOCAL client_min_messages = warning")
+        cursor.execute(create.format(sql.Identifier(name), fields))
+        cursor.execute(empty.format(sql.Identifier(name)))
+    copy_rows(session, name, columns, rows)
+
+
+def _driver(session: Session) -> psycopg.Connection[tuple[object, ...]]:
+    connection = session.connection().connection.driver_connection
+    if not isinstance(connection, psycopg.Connection):
+        raise TypeError("this statement needs a psycopg connection")
+    return connection

@@ -1,0 +1,70 @@
+"""Engines and sessions: how a process reaches Postgres, and with which limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.settings import Settings
+
+# A process that stops in the middle of a batch must lose its locks before others wait for long.
+LIMITS = {
+    "statement_timeout": "15s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+
+SessionFactory = Callable[[], Session]
+
+
+def make_engine(
+    database: Settings | str,
+    *,
+    application_name: str,
+    pool_size: int = 1,
+    max_overflow: int = 1,
+    limits: dict[str, str] | None = None,
+) -> Engine:
+    """An engine that connects when first used; times are UTC and every wait has a limit."""
+    url = database_url(database) if isinstance(database, Settings) else database
+    options = " ".join(f"-c {name}={value}" for name, value in (LIMITS if limits is None else limits).items())
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        pool_timeout=10,
+        connect_args={
+            "application_name": application_name,
+            "connect_timeout": 5,
+            "options": f"{options} -c timezone=UTC",
+        },
+    )
+
+
+def database_url(settings: Settings) -> str:
+    """The address of Postgres; callers resolve the embedded server's before they come here."""
+    if settings.database_url is None:
+        raise ValueError("the settings name no database")
+    return settings.database_url.get_secret_value()
+
+
+def session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Sessions whose transactions the outermost caller begins and commits."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def is_database_trouble(error: BaseException) -> bool:
+    """Whether an error is the database's (away, deadlock, serialization, time-out), never the data's."""
+    # Raw COPY raises psycopg's errors, everything else SQLAlchemy's around them.
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        original = error.orig
+        return isinstance(original, BaseException) and is_database_trouble(original)
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)

@@ -1,0 +1,270 @@
+"""Rows of facts: transactions, reports and the days they move, read by key and written in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.events.facts import Report, Transaction
+from core.events.rank import Rank
+from core.events.transactions import StoredTransaction, TransactionChange
+from core.events.worth import NextReport, StoredReport
+from core.store import bulk
+from core.store.accounts import AccountKey
+
+TransactionKey = tuple[str, str, str]
+ReportKey = tuple[str, str, datetime]
+# moved, residual, inflow, in minor units
+DayMoves = list[int]
+
+_TRANSACTION = {
+    "tenant": bulk.TEXT,
+    "account_id": bulk.TEXT,
+    "transaction_id": bulk.TEXT,
+    "amount_minor": bulk.INT8,
+    "currency": bulk.TEXT,
+    "posted_at": bulk.TIMESTAMPTZ,
+    "pending": bulk.BOOL,
+    "removed": bulk.BOOL,
+    "counts": bulk.BOOL,
+    "replaces": bulk.TEXT,
+    "category": bulk.TEXT,
+    "description": bulk.TEXT,
+    "event_time": bulk.TIMESTAMPTZ,
+    "source": bulk.TEXT,
+    "event_id": bulk.TEXT,
+}
+_REPORT = {
+    "tenant": bulk.TEXT,
+    "account_id": bulk.TEXT,
+    "as_of": bulk.TIMESTAMPTZ,
+    "current_minor": bulk.INT8,
+    "available_minor": bulk.INT8,
+    "currency": bulk.TEXT,
+    "residual_minor": bulk.INT8,
+    "event_time": bulk.TIMESTAMPTZ,
+    "source": bulk.TEXT,
+    "event_id": bulk.TEXT,
+}
+_DAY = {
+    "tenant": bulk.TEXT,
+    "account_id": bulk.TEXT,
+    "day": bulk.DATE,
+    "moved_minor": bulk.INT8,
+    "residual_minor": bulk.INT8,
+    "inflow_minor": bulk.INT8,
+}
+_RESIDUAL = {"tenant": bulk.TEXT, "account_id": bulk.TEXT, "as_of": bulk.TIMESTAMPTZ, "minor": bulk.INT8}
+
+
+def _list(columns: Iterable[str], alias: str) -> str:
+    return ", ".join(f"{alias}.{column}" for column in columns)
+
+
+def _assign(columns: Iterable[str]) -> str:
+    return ", ".join(f"{column} = s.{column}" for column in columns)
+
+
+_THREE_TEXTS = "unnest(CAST(:a AS text[]), CAST(:b AS text[]), CAST(:c AS text[]))"
+_TEXTS_AND_TIME = "unnest(CAST(:a AS text[]), CAST(:b AS text[]), CAST(:c AS timestamptz[]))"
+
+_READ_TRANSACTIONS = text(
+    f"""SELECT {_list(_TRANSACTION, "t")}
+    FROM {_THREE_TEXTS} AS k(tenant, account_id, transaction_id)
+    JOIN transactions t USING (tenant, account_id, transaction_id)"""
+)
+_READ_REPLACERS = text(
+    f"""SELECT {_list(_TRANSACTION, "t")}
+    FROM {_THREE_TEXTS} AS k(tenant, account_id, replaces)
+    JOIN transactions t USING (tenant, account_id, replaces)
+    WHERE t.replaces IS NOT NULL"""
+)
+_READ_REPORTS = text(
+    f"""SELECT {_list(_REPORT, "r")}
+    FROM {_TEXTS_AND_TIME} AS k(tenant, account_id, as_of)
+    JOIN reports r USING (tenant, account_id, as_of)"""
+)
+_READ_ALL_REPORTS = text(
+    f"""SELECT {_list(_REPORT, "r")} FROM reports r
+    WHERE r.tenant = :tenant AND r.account_id = :account_id"""
+)
+_READ_NEXT_REPORTS = text(
+    f"""SELECT k.tenant, k.account_id, k.moment, n.as_of, n.current_minor, n.residual_minor,
+        (SELECT coalesce(sum(t.amount_minor), 0)::bigint FROM transactions t
+         WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
+           AND t.posted_at >= k.moment AND (n.as_of IS NULL OR t.posted_at <= n.as_of))
+    FROM {_TEXTS_AND_TIME} AS k(tenant, account_id, moment)
+    LEFT JOIN LATERAL (
+        SELECT r.as_of, r.current_minor, r.residual_minor FROM reports r
+        WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= k.moment
+        ORDER BY r.as_of LIMIT 1) n ON true"""
+)
+_UPDATE_TRANSACTIONS = text(
+    f"""UPDATE transactions t SET {_assign(list(_TRANSACTION)[3:])} FROM staged_transactions s
+    WHERE (t.tenant, t.account_id, t.transaction_id) = (s.tenant, s.account_id, s.transaction_id)"""
+)
+_UPDATE_REPORTS = text(
+    f"""UPDATE reports r SET {_assign(c for c in list(_REPORT)[3:] if c != "residual_minor")} FROM staged_reports s
+    WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
+)
+_MOVE_RESIDUALS = text(
+    """UPDATE reports r SET residual_minor = r.residual_minor + s.minor FROM staged_residuals s
+    WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
+)
+_ADD_DAYS = text(
+    """INSERT INTO account_days AS d (tenant, account_id, day, moved_minor, residual_minor, inflow_minor)
+    SELECT tenant, account_id, day, moved_minor, residual_minor, inflow_minor FROM staged_days ORDER BY 1, 2, 3
+    ON CONFLICT (tenant, account_id, day) DO UPDATE SET
+        moved_minor = d.moved_minor + EXCLUDED.moved_minor,
+        residual_minor = d.residual_minor + EXCLUDED.residual_minor,
+        inflow_minor = d.inflow_minor + EXCLUDED.inflow_minor"""
+)
+# A day on which nothing moved has no row, so that the rows are a function of the facts alone.
+_DROP_EMPTY_DAYS = text(
+    """DELETE FROM account_days d USING staged_days s
+    WHERE (d.tenant, d.account_id, d.day) = (s.tenant, s.account_id, s.day)
+      AND d.moved_minor = 0 AND d.residual_minor = 0 AND d.inflow_minor = 0"""
+)
+
+
+def read_transactions(
+    session: Session, keys: Iterable[TransactionKey]
+) -> dict[AccountKey, dict[str, StoredTransaction]]:
+    """The rows that a fold needs: those of the keys, those that they replace, and those that replace any of them."""
+    wanted = set(keys)
+    found: dict[AccountKey, dict[str, StoredTransaction]] = {}
+    rows = _by_texts(session, _READ_TRANSACTIONS, wanted)
+    replaced = {(row[0], row[1], row[9]) for row in rows if row[9] is not None} - wanted
+    if replaced:
+        rows += _by_texts(session, _READ_TRANSACTIONS, replaced)
+    rows += _by_texts(session, _READ_REPLACERS, wanted | replaced)
+    for row in rows:
+        found.setdefault((row[0], row[1]), {})[row[2]] = _transaction(row)
+    return found
+
+
+def read_reports(session: Session, keys: Iterable[ReportKey]) -> dict[ReportKey, StoredReport]:
+    """Reports by key; what is not stored is left out."""
+    wanted = list(keys)
+    if not wanted:
+        return {}
+    rows = session.execute(_READ_REPORTS, _three(wanted))
+    return {(row[0], row[1], row[2]): _report(row) for row in rows}
+
+
+def read_all_reports(session: Session, key: AccountKey) -> dict[datetime, StoredReport]:
+    """Every report of one account: needed when its kind changes, which tells all of them anew."""
+    rows = session.execute(_READ_ALL_REPORTS, {"tenant": key[0], "account_id": key[1]})
+    return {row[2]: _report(row) for row in rows}
+
+
+def read_next_reports(session: Session, asked: Iterable[ReportKey]) -> dict[AccountKey, dict[datetime, NextReport]]:
+    """For each (tenant, account, moment): the first report at or after it, and the transactions up to that."""
+    wanted = sorted(asked)
+    answers: dict[AccountKey, dict[datetime, NextReport]] = {}
+    if wanted:
+        for row in session.execute(_READ_NEXT_REPORTS, _three(wanted)):
+            answer = NextReport(row[3], row[4] or 0, row[5] or 0, row[6])
+            answers.setdefault((row[0], row[1]), {})[row[2]] = answer
+    return answers
+
+
+def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[TransactionChange]]) -> None:
+    """Write what changed. New rows are copied straight in: the account's lock keeps others from adding the same."""
+    new: list[tuple[object, ...]] = []
+    known: list[tuple[object, ...]] = []
+    for key, of_account in changes.items():
+        for change in of_account:
+            (new if change.before is None else known).append(_transaction_values(key, change.after))
+    if new:
+        bulk.copy_rows(session, "transactions", _TRANSACTION, new)
+    if known:
+        bulk.stage(session, "staged_transactions", _TRANSACTION, known)
+        session.execute(_UPDATE_TRANSACTIONS)
+
+
+def write_reports(
+    session: Session,
+    new: Mapping[ReportKey, tuple[Report, int]],
+    known: Mapping[ReportKey, Report],
+    residuals: Mapping[ReportKey, int],
+) -> None:
+    """Write new reports with their residuals, altered ones, and by how much residuals of known ones move."""
+    if new:
+        rows = (_report_values(key, report, residual) for key, (report, residual) in new.items())
+        bulk.copy_rows(session, "reports", _REPORT, rows)
+    if known:
+        bulk.stage(session, "staged_reports", _REPORT, (_report_values(k, r, 0) for k, r in known.items()))
+        session.execute(_UPDATE_REPORTS)
+    if residuals:
+        bulk.stage(session, "staged_residuals", _RESIDUAL, ((*key, minor) for key, minor in residuals.items()))
+        session.execute(_MOVE_RESIDUALS)
+
+
+def add_to_days(session: Session, days: Mapping[tuple[str, str, date], DayMoves], *, may_empty: bool) -> None:
+    """Add to what the accounts' days moved. `may_empty`: whether anything was taken back."""
+    if not days:
+        return
+    bulk.stage(session, "staged_days", _DAY, ((*key, *moves) for key, moves in days.items()))
+    session.execute(_ADD_DAYS)
+    if may_empty:
+        session.execute(_DROP_EMPTY_DAYS)
+
+
+def _by_texts(session: Session, statement: Any, keys: Iterable[TransactionKey]) -> list[Any]:
+    wanted = sorted(keys)
+    return list(session.execute(statement, _three(wanted))) if wanted else []
+
+
+def _three(keys: Sequence[tuple[Any, Any, Any]]) -> dict[str, list[Any]]:
+    return {"a": [key[0] for key in keys], "b": [key[1] for key in keys], "c": [key[2] for key in keys]}
+
+
+def _transaction(row: Any) -> StoredTransaction:
+    rank = Rank(row[12], row[7], row[13], row[14])
+    return StoredTransaction(
+        Transaction(row[2], rank, row[3], row[4], row[5], row[6], row[9], row[10], row[11]), counts=row[8]
+    )
+
+
+def _transaction_values(key: AccountKey, kept: StoredTransaction) -> tuple[object, ...]:
+    t, rank = kept.transaction, kept.transaction.rank
+    return (
+        *key,
+        t.transaction_id,
+        t.amount_minor,
+        t.currency,
+        t.posted_at,
+        t.pending,
+        rank.is_removal,
+        kept.counts,
+        t.replaces,
+        t.category,
+        t.description,
+        rank.time,
+        rank.source,
+        rank.event_id,
+    )
+
+
+def _report(row: Any) -> StoredReport:
+    rank = Rank(row[7], False, row[8], row[9])
+    return StoredReport(Report(row[2], rank, row[3], row[5], row[4]), row[6])
+
+
+def _report_values(key: ReportKey, report: Report, residual_minor: int) -> tuple[object, ...]:
+    rank = report.rank
+    return (
+        *key,
+        report.current_minor,
+        report.available_minor,
+        report.currency,
+        residual_minor,
+        rank.time,
+        rank.source,
+        rank.event_id,
+    )

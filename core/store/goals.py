@@ -1,0 +1,214 @@
+"""Rows of goals: inserted, locked in id order, read by page, written back one by one or by the thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.goals.goal import DebtForm, GoalType, Span, Tracking, direction
+from core.goals.lifecycle import GoalStatus
+from core.store import bulk
+
+# (tenant, goal_id)
+GoalKey = tuple[str, str]
+
+
+@dataclass(slots=True)
+class GoalRow:
+    """A goal as kept. Mutable: under the row's lock it is settled and written back. Amounts are minor units."""
+
+    tenant: str
+    goal_id: str
+    user_id: str
+    name: str
+    description: str | None
+    type: GoalType
+    tracking: Tracking
+    currency: str
+    debt_form: DebtForm | None
+    target_minor: int
+    start_minor: int
+    finish_minor: int
+    typed_minor: int
+    typed_at: datetime | None
+    amount_minor: int
+    waiting_for: list[str]
+    next_milestone_minor: int | None
+    reached_at: datetime | None
+    deadline: datetime | None
+    start_date: date
+    closed_through: date | None
+    auto_complete: bool
+    status: GoalStatus
+    final_at: datetime | None
+    entries: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def key(self) -> GoalKey:
+        """(tenant, goal_id)."""
+        return self.tenant, self.goal_id
+
+    @property
+    def span(self) -> Span:
+        """Where the goal starts and where it should end."""
+        return Span(self.start_minor, self.finish_minor, self.debt_form)
+
+    @property
+    def direction(self) -> int:
+        """-1 for debt, +1 for all others."""
+        return direction(self.type)
+
+
+_COLUMNS = tuple(f.name for f in fields(GoalRow))
+_FIXED = (
+    "tenant",
+    "goal_id",
+    "user_id",
+    "type",
+    "tracking",
+    "currency",
+    "start_date",
+    "debt_form",
+    "created_at",
+)
+_LIST = ", ".join(f"g.{column}" for column in _COLUMNS)
+_MOVED = {
+    "amount_minor": bulk.INT8,
+    "waiting_for": bulk.TEXTS,
+    "next_milestone_minor": bulk.INT8,
+    "reached_at": bulk.TIMESTAMPTZ,
+    "entries": bulk.INT8,
+    "version": bulk.INT8,
+    "updated_at": bulk.TIMESTAMPTZ,
+}
+
+_INSERT = text(f"INSERT INTO goals ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + column for column in _COLUMNS)})")
+_UPDATE = text(
+    f"""UPDATE goals SET {", ".join(f"{c} = :{c}" for c in _COLUMNS if c not in _FIXED)}
+    WHERE tenant = :tenant AND goal_id = :goal_id"""
+)
+_READ = f"SELECT {_LIST} FROM goals g WHERE g.tenant = :tenant AND g.goal_id = :goal_id"
+_READ_ONE = text(_READ)
+_LOCK_ONE = text(f"{_READ} FOR NO KEY UPDATE")
+_LOCK_MANY = text(
+    f"""SELECT {_LIST}
+    FROM unnest(CAST(:tenants AS text[]), CAST(:goals AS text[])) AS k(tenant, goal_id)
+    JOIN goals g USING (tenant, goal_id)
+    ORDER BY g.tenant, g.goal_id FOR NO KEY UPDATE OF g"""
+)
+_WRITE_MOVED = text(
+    f"""UPDATE goals g SET {", ".join(f"{c} = s.{c}" for c in _MOVED)} FROM staged_goals s
+    WHERE g.tenant = s.tenant AND g.goal_id = s.goal_id"""
+)
+_DELETE = text("DELETE FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
+_DELETE_TRACES = [
+    text(f"DELETE FROM {table} WHERE tenant = :tenant AND goal_id = :goal_id")
+    for table in ("goal_entries", "goal_snapshots", "forecasts")
+]
+
+
+def insert_goal(session: Session, row: GoalRow) -> None:
+    """Add a new goal."""
+    session.execute(_INSERT, asdict(row))
+
+
+def read_goal(session: Session, key: GoalKey) -> GoalRow | None:
+    """One goal, not locked."""
+    return _one(session, _READ_ONE, key)
+
+
+def lock_goal(session: Session, key: GoalKey) -> GoalRow | None:
+    """One goal, locked. Its accounts, where they are needed, must be locked before."""
+    return _one(session, _LOCK_ONE, key)
+
+
+def lock_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
+    """Lock goals in id order; those that were deleted meanwhile are left out."""
+    wanted = sorted(set(keys))
+    columns = {"tenants": [key[0] for key in wanted], "goals": [key[1] for key in wanted]}
+    return [_goal(row) for row in session.execute(_LOCK_MANY, columns)] if wanted else []
+
+
+def write_goal(session: Session, row: GoalRow) -> None:
+    """Write back one locked goal whole."""
+    session.execute(_UPDATE, {k: v for k, v in asdict(row).items() if k not in _FIXED[2:]})
+
+
+def write_moved_goals(session: Session, rows: Sequence[GoalRow]) -> None:
+    """Write back what events move, for many locked goals."""
+    if not rows:
+        return
+    columns = {"tenant": bulk.TEXT, "goal_id": bulk.TEXT} | _MOVED
+    values = (
+        (
+            row.tenant,
+            row.goal_id,
+            row.amount_minor,
+            row.waiting_for,
+            row.next_milestone_minor,
+            row.reached_at,
+            row.entries,
+            row.version,
+            row.updated_at,
+        )
+        for row in rows
+    )
+    bulk.stage(session, "staged_goals", columns, values)
+    session.execute(_WRITE_MOVED)
+
+
+def delete_goal(session: Session, key: GoalKey) -> None:
+    """Delete a locked goal with all that hangs on it; messages it already caused stay in the outbox."""
+    parameters = {"tenant": key[0], "goal_id": key[1]}
+    for statement in [*_DELETE_TRACES, _DELETE]:
+        session.execute(statement, parameters)
+
+
+def list_goals(
+    session: Session,
+    tenant: str,
+    *,
+    user_id: str | None,
+    type: str | None,
+    status: str | None,
+    limit: int,
+    after: str | None,
+) -> list[GoalRow]:
+    """A page of goals in order of id, which is the order of creation; `after` is the last id of the page before."""
+    filters = {"user_id": user_id, "type": type, "status": status}
+    given = {name: value for name, value in filters.items() if value is not None}
+    conditions = ["g.tenant = :tenant", *(f"g.{name} = :{name}" for name in given)]
+    if after is not None:
+        conditions.append("g.goal_id > :after")
+    statement = f"SELECT {_LIST} FROM goals g WHERE {' AND '.join(conditions)} ORDER BY g.goal_id LIMIT :limit"
+    parameters = given | {"tenant": tenant, "after": after, "limit": limit}
+    return [_goal(row) for row in session.execute(text(statement), parameters)]
+
+
+def _one(session: Session, statement: Any, key: GoalKey) -> GoalRow | None:
+    row = session.execute(statement, {"tenant": key[0], "goal_id": key[1]}).first()
+    return None if row is None else _goal(row)
+
+
+_TYPES = {member.value: member for member in GoalType}
+_TRACKINGS = {member.value: member for member in Tracking}
+_STATUSES = {member.value: member for member in GoalStatus}
+_FORMS = {member.value: member for member in DebtForm}
+
+
+def _goal(row: Any) -> GoalRow:
+    goal = GoalRow(*row)
+    goal.type = _TYPES[goal.type]
+    goal.tracking = _TRACKINGS[goal.tracking]
+    goal.status = _STATUSES[goal.status]
+    if goal.debt_form is not None:
+        goal.debt_form = _FORMS[goal.debt_form]
+    return goal

@@ -1,0 +1,78 @@
+"""The ledger's entries and the outbox's messages: what a commit did to goals, and what others are to be told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.store import bulk
+
+_ENTRY = {
+    "tenant": bulk.TEXT,
+    "goal_id": bulk.TEXT,
+    "entry": bulk.INT8,
+    "recorded_at": bulk.TIMESTAMPTZ,
+    "before_minor": bulk.INT8,
+    "after_minor": bulk.INT8,
+    "cause": bulk.TEXT,
+    "account_ids": bulk.TEXTS,
+}
+_MESSAGE = {
+    "tenant": bulk.TEXT,
+    "message_id": bulk.TEXT,
+    "type": bulk.TEXT,
+    "goal_id": bulk.TEXT,
+    "payload": bulk.TEXT,
+    "created_at": bulk.TIMESTAMPTZ,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a goal's ledger; `before_minor` is None for the line that opens it."""
+
+    tenant: str
+    goal_id: str
+    entry: int
+    recorded_at: datetime
+    before_minor: int | None
+    after_minor: int
+    cause: str
+    account_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the outbox; `message_id` is made from what happened, so it can be written once only."""
+
+    tenant: str
+    message_id: str
+    type: str
+    goal_id: str
+    payload: str
+    created_at: datetime
+
+
+_SEND = text(
+    f"""INSERT INTO outbox ({", ".join(_MESSAGE)}) SELECT {", ".join(_MESSAGE)} FROM staged_messages
+    ON CONFLICT (tenant, message_id) DO NOTHING"""
+)
+
+
+def write_entries(session: Session, entries: Sequence[Entry]) -> None:
+    """Add lines to the ledgers of locked goals."""
+    if entries:
+        rows = (tuple(getattr(entry, column) for column in _ENTRY) for entry in entries)
+        bulk.copy_rows(session, "goal_entries", _ENTRY, rows)
+
+
+def write_messages(session: Session, messages: Sequence[Message]) -> None:
+    """Put messages into the outbox; one that is there already is left as it is."""
+    if messages:
+        rows = (tuple(getattr(message, column) for column in _MESSAGE) for message in messages)
+        bulk.stage(session, "staged_messages", _MESSAGE, rows)
+        session.execute(_SEND)

@@ -1,0 +1,225 @@
+"""Rows of links: read with their accounts to settle goals, moved by late facts, ended and begun by requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.goals.amounts import FundedLink
+from core.goals.goal import GoalType, Tracking
+from core.goals.links import Link, measured
+from core.goals.money import share
+from core.store import bulk
+from core.store.accounts import AccountKey
+from core.store.goals import GoalKey, GoalRow
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """A link as kept. `measure` is worth or inflow; `linked_at` tells periods of one account apart."""
+
+    tenant: str
+    goal_id: str
+    linked_at: datetime
+    measure: str
+    whole: bool
+    account_name: str | None
+    link: Link
+
+    @property
+    def goal_key(self) -> GoalKey:
+        """(tenant, goal_id)."""
+        return self.tenant, self.goal_id
+
+    @property
+    def account_key(self) -> AccountKey:
+        """(tenant, account_id)."""
+        return self.tenant, self.link.account_id
+
+
+@dataclass(frozen=True, slots=True)
+class FundingRow:
+    """A link beside what is known of its account."""
+
+    row: LinkRow
+    currency: str | None
+    kind: str
+    is_kind_known: bool
+    worth_minor: int
+    inflow_minor: int
+    has_report: bool
+    known_name: str | None
+
+    def funded(self, goal: GoalRow) -> FundedLink:
+        """The link as the arithmetic of its goal sees it."""
+        measure = self.inflow_minor if self.row.measure == "inflow" else self.worth_minor
+        return FundedLink(self.row.link, measure, self.why_not(goal) is None, self.has_report)
+
+    def counted(self, goal: GoalRow) -> int:
+        """What the link adds to its goal's amount, in minor units."""
+        funded = self.funded(goal)
+        if not funded.counts:
+            return 0
+        return goal.direction * share(measured(funded.link, funded.measure_minor), funded.link.ppm)
+
+    def why_not(self, goal: GoalRow) -> str | None:
+        """Why the link counts nothing; None if it counts."""
+        if self.currency is not None and self.currency != goal.currency:
+            return f"counts nothing: the account is in {self.currency}, the goal in {goal.currency}"
+        takes_liabilities_only = goal.type is GoalType.DEBT and goal.tracking is Tracking.BALANCE
+        is_known_asset = self.kind != "liability" and (self.is_kind_known or self.has_report)
+        if takes_liabilities_only and is_known_asset:
+            return "counts nothing: a debt that follows balances takes liabilities only"
+        return None
+
+
+_LINK = (
+    "tenant",
+    "goal_id",
+    "linked_at",
+    "measure",
+    "whole",
+    "account_name",
+    "account_id",
+    "ppm",
+    "from_at",
+    "until_at",
+    "begin_at",
+    "base_minor",
+    "end_minor",
+)
+_LINK_LIST = ", ".join(f"l.{column}" for column in _LINK)
+_ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a.inflow_minor,
+    a.first_report_at IS NOT NULL, a.name"""
+
+_OF_ACCOUNTS = text(
+    f"""SELECT {_LINK_LIST}
+    FROM unnest(CAST(:tenants AS text[]), CAST(:accounts AS text[])) AS k(tenant, account_id)
+    JOIN links l USING (tenant, account_id)"""
+)
+_OF_GOALS = text(
+    f"""SELECT {_LINK_LIST}, {_ACCOUNT_LIST}
+    FROM unnest(CAST(:tenants AS text[]), CAST(:goals AS text[])) AS k(tenant, goal_id)
+    JOIN links l USING (tenant, goal_id)
+    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id"""
+)
+_INSERT = text(f"INSERT INTO links ({', '.join(_LINK)}) VALUES ({', '.join(':' + column for column in _LINK)})")
+_WHICH = "tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id AND linked_at = :linked_at"
+_END = text(f"UPDATE links SET until_at = :until_at, end_minor = :end_minor WHERE {_WHICH}")
+_REBASE = text(f"UPDATE links SET begin_at = :begin_at, base_minor = :base_minor WHERE {_WHICH}")
+_MOVE = text(
+    """UPDATE links l SET base_minor = l.base_minor + s.base_delta, end_minor = l.end_minor + s.end_delta
+    FROM staged_links s
+    WHERE (l.tenant, l.goal_id, l.account_id, l.linked_at) = (s.tenant, s.goal_id, s.account_id, s.linked_at)"""
+)
+_MEASURES = text(
+    """SELECT k.account_id,
+        a.worth_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
+            WHERE t.tenant = :tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= :moment), 0)
+          - coalesce((SELECT sum(r.residual_minor) FROM reports r
+            WHERE r.tenant = :tenant AND r.account_id = k.account_id AND r.as_of >= :moment), 0) AS worth,
+        a.inflow_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
+            WHERE t.tenant = :tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= :moment
+              AND t.amount_minor > 0), 0) AS inflow
+    FROM unnest(CAST(:accounts AS text[])) AS k(account_id)
+    JOIN accounts a ON a.tenant = :tenant AND a.account_id = k.account_id"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuresBefore:
+    """An account's measures from all facts before a moment."""
+
+    worth_minor: int
+    inflow_minor: int
+
+    def of(self, measure: str) -> int:
+        """The one that a link measures."""
+        return self.inflow_minor if measure == "inflow" else self.worth_minor
+
+
+def links_of_accounts(session: Session, keys: Iterable[AccountKey]) -> list[LinkRow]:
+    """All links of accounts, which must be locked, so that none is begun or ended meanwhile."""
+    wanted = sorted(keys)
+    columns = {"tenants": [key[0] for key in wanted], "accounts": [key[1] for key in wanted]}
+    return [_link(row) for row in session.execute(_OF_ACCOUNTS, columns)] if wanted else []
+
+
+def funding_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[FundingRow]]:
+    """All links of goals beside their accounts. Read it after the goals are locked: the accounts are not."""
+    wanted = sorted(keys)
+    funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in wanted}
+    columns = {"tenants": [key[0] for key in wanted], "goals": [key[1] for key in wanted]}
+    if wanted:
+        for row in session.execute(_OF_GOALS, columns):
+            funding[row[0], row[1]].append(FundingRow(_link(row), *row[len(_LINK) :]))
+    return funding
+
+
+def move_links(session: Session, deltas: Sequence[tuple[LinkRow, int, int]]) -> None:
+    """Add (base, end) deltas to links whose accounts are locked."""
+    if not deltas:
+        return
+    columns = {
+        "tenant": bulk.TEXT,
+        "goal_id": bulk.TEXT,
+        "account_id": bulk.TEXT,
+        "linked_at": bulk.TIMESTAMPTZ,
+        "base_delta": bulk.INT8,
+        "end_delta": bulk.INT8,
+    }
+    rows = ((r.tenant, r.goal_id, r.link.account_id, r.linked_at, base, end) for r, base, end in deltas)
+    bulk.stage(session, "staged_links", columns, rows)
+    session.execute(_MOVE)
+
+
+def insert_link(session: Session, row: LinkRow) -> None:
+    """Begin a link; the caller holds the account's and the goal's lock."""
+    link = row.link
+    values = (
+        link.account_id,
+        link.ppm,
+        link.from_at,
+        link.until_at,
+        link.begin_at,
+        link.base_minor,
+        link.end_minor,
+    )
+    head = (row.tenant, row.goal_id, row.linked_at, row.measure, row.whole, row.account_name)
+    session.execute(_INSERT, dict(zip(_LINK, head + values, strict=True)))
+
+
+def end_link(session: Session, row: LinkRow, until_at: datetime, end_minor: int) -> None:
+    """End an open link; the caller holds the account's and the goal's lock."""
+    session.execute(_END, _which(row) | {"until_at": until_at, "end_minor": end_minor})
+
+
+def rebase_link(session: Session, row: LinkRow, begin_at: datetime, base_minor: int) -> None:
+    """Let a link count from another moment on, because an amount was typed then."""
+    session.execute(_REBASE, _which(row) | {"begin_at": begin_at, "base_minor": base_minor})
+
+
+def measures_before(
+    session: Session, tenant: str, account_ids: Iterable[str], moment: datetime
+) -> dict[str, MeasuresBefore]:
+    """Worth and inflow from the facts before `moment`, by account, which must be locked."""
+    parameters = {"tenant": tenant, "accounts": sorted(set(account_ids)), "moment": moment}
+    return {row[0]: MeasuresBefore(int(row[1]), int(row[2])) for row in session.execute(_MEASURES, parameters)}
+
+
+def _which(row: LinkRow) -> dict[str, object]:
+    return {
+        "tenant": row.tenant,
+        "goal_id": row.goal_id,
+        "account_id": row.link.account_id,
+        "linked_at": row.linked_at,
+    }
+
+
+def _link(row: Any) -> LinkRow:
+    return LinkRow(row[0], row[1], row[2], row[3], row[4], row[5], Link(*row[6:13]))

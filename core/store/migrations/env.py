@@ -1,0 +1,11 @@
+"""Alembic's entry: runs migrations on the connection that core.store.migrate opened and locked."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from core.store.tables import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=True)
+context.run_migrations()

@@ -1,0 +1,88 @@
+"""Rows of milestones: added by hand, marked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from core.errors import InvalidField
+from core.store import bulk
+from core.store.goals import GoalKey
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneRow:
+    """A milestone as kept; `reached_at` is the effective time of what reached it, `marked_at` when that was seen."""
+
+    tenant: str
+    goal_id: str
+    amount_minor: int
+    description: str | None
+    target_date: datetime | None
+    reached_at: datetime | None
+    marked_at: datetime | None
+    created_at: datetime
+
+    @property
+    def goal_key(self) -> GoalKey:
+        """(tenant, goal_id)."""
+        return self.tenant, self.goal_id
+
+
+_COLUMNS = "tenant, goal_id, amount_minor, description, target_date, reached_at, marked_at, created_at"
+_INSERT = text(
+    f"""INSERT INTO milestones ({_COLUMNS}) VALUES
+    (:tenant, :goal_id, :amount_minor, :description, :target_date, :reached_at, :marked_at, :created_at)"""
+)
+_READ = text(
+    f"""SELECT {", ".join(f"m.{c}" for c in _COLUMNS.split(", "))}
+    FROM unnest(CAST(:tenants AS text[]), CAST(:goals AS text[])) AS k(tenant, goal_id)
+    JOIN milestones m USING (tenant, goal_id)
+    ORDER BY m.tenant, m.goal_id, m.amount_minor"""
+)
+_MARK = text(
+    """UPDATE milestones m SET reached_at = s.reached_at, marked_at = s.marked_at FROM staged_milestones s
+    WHERE (m.tenant, m.goal_id, m.amount_minor) = (s.tenant, s.goal_id, s.amount_minor)
+      AND m.reached_at IS NULL"""
+)
+
+
+def insert_milestone(session: Session, row: MilestoneRow) -> None:
+    """Add a milestone; raises InvalidField if the goal has one at this amount."""
+    values = {column: getattr(row, column) for column in _COLUMNS.split(", ")}
+    try:
+        session.execute(_INSERT, values)
+    except IntegrityError:
+        raise InvalidField("amount", "the goal has a milestone at this amount already") from None
+
+
+def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[MilestoneRow]]:
+    """All milestones of goals, ascending by amount."""
+    wanted = sorted(keys)
+    found: dict[GoalKey, list[MilestoneRow]] = {key: [] for key in wanted}
+    columns = {"tenants": [key[0] for key in wanted], "goals": [key[1] for key in wanted]}
+    if wanted:
+        for row in session.execute(_READ, columns):
+            found[row[0], row[1]].append(MilestoneRow(*row))
+    return found
+
+
+def mark_milestones(session: Session, rows: Sequence[tuple[MilestoneRow, datetime]], now: datetime) -> None:
+    """Mark milestones of locked goals as reached at the given effective times."""
+    if not rows:
+        return
+    columns = {
+        "tenant": bulk.TEXT,
+        "goal_id": bulk.TEXT,
+        "amount_minor": bulk.INT8,
+        "reached_at": bulk.TIMESTAMPTZ,
+        "marked_at": bulk.TIMESTAMPTZ,
+    }
+    marked = ((row.tenant, row.goal_id, row.amount_minor, reached_at, now) for row, reached_at in rows)
+    bulk.stage(session, "staged_milestones", columns, marked)
+    session.execute(_MARK)

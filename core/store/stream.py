@@ -1,0 +1,265 @@
+"""The stream: where accepted events lie until they are applied. Redis protocol, one consumer group, one key a shard."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from core.errors import StreamUnavailable
+from core.store.tenants import DEFAULT
+
+GROUP = "milepost"
+SHARDS_MOST = 64
+WAIT_FOR_DISK_MS = 5_000
+APPENDS_AT_ONCE = 1_000
+
+# An entry as the server gives it: (entry id, fields); fields are None for a pending entry that was trimmed away.
+RawEntry = tuple[bytes, dict[bytes, bytes] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStatus:
+    """How one shard stands. `lag` is None where the server cannot tell; `oldest_at` is that of the first unapplied."""
+
+    shard: int
+    length: int
+    pending: int
+    lag: int | None
+    oldest_at: datetime | None
+
+
+def connect(redis_url: str) -> redis.Redis:
+    """A client that connects when first used; a half-open socket stalls it for seconds, not minutes."""
+    return redis.Redis.from_url(
+        redis_url,
+        socket_timeout=15,
+        socket_connect_timeout=3,
+        socket_keepalive=True,
+        health_check_interval=30,
+    )
+
+
+def stream_key(shard: int) -> str:
+    """The key that carries a shard."""
+    return f"milepost:events:{shard}"
+
+
+def arrival(entry_id: str) -> datetime:
+    """When the stream took an entry: the milliseconds in front of its id."""
+    return datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, tz=UTC)
+
+
+class EventStream:
+    """The shards of one Milepost, for producers and drains.
+
+    `durability` says how an append knows that it is on disk: `always` (the server fsyncs before it answers),
+    `waitaof` (asked for after each append), `none` (not at all), or `auto`, which asks the server once.
+    """
+
+    def __init__(self, client: redis.Redis, shards: int, durability: str = "auto") -> None:
+        self._client = client
+        self.shards = shards
+        self._durability = durability
+
+    def append(self, tenant: str, events: Sequence[tuple[str, bytes]]) -> int:
+        """Append (account id or "", event) pairs and return their number once they are on disk.
+
+        Raises StreamUnavailable, in which case some may lie on the stream: sending them again changes nothing.
+        """
+        with _refusing_calmly():
+            must_wait = self._must_wait_for_disk()
+            for start in range(0, len(events), APPENDS_AT_ONCE):
+                self._append_some(tenant, events[start : start + APPENDS_AT_ONCE], must_wait)
+        return len(events)
+
+    def _append_some(self, tenant: str, events: Sequence[tuple[str, bytes]], must_wait: bool) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for account_id, event in events:
+            shard = zlib.crc32(f"{tenant}\x00{account_id}".encode()) % self.shards
+            pipeline.xadd(stream_key(shard), {"tenant": tenant, "event": event})
+        if must_wait:
+            pipeline.waitaof(1, 0, WAIT_FOR_DISK_MS)
+        replies = pipeline.execute()
+        if must_wait and int(replies[-1][0]) < 1:
+            raise StreamUnavailable("the stream server did not confirm in time that the events are on disk")
+
+    def _must_wait_for_disk(self) -> bool:
+        if self._durability == "auto":
+            self._durability = self._ask_durability()
+        return self._durability == "waitaof"
+
+    def _ask_durability(self) -> str:
+        try:
+            config = cast(dict[str, str], self._client.config_get("append*"))
+        except ResponseError:
+            return "waitaof"  # a managed server that does not show its settings still answers WAITAOF
+        if config.get("appendonly") != "yes":
+            raise StreamUnavailable(
+                "the stream server keeps no append-only file: turn it on, or set MILEPOST_STREAM_DURABILITY=none"
+            )
+        return "always" if config.get("appendfsync") == "always" else "waitaof"
+
+    def ping(self) -> None:
+        """Raises StreamUnavailable if the server does not answer."""
+        with _refusing_calmly():
+            self._client.ping()
+
+    def ensure_group(self, shard: int) -> None:
+        """Make the shard's key and consumer group if they are not there."""
+        try:
+            self._client.xgroup_create(stream_key(shard), GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
+        """Take entries for the shard's one consumer: those a crash left (`pending`), or the next new ones.
+
+        The server notes an entry as pending in the same step as it hands it out.
+        """
+        key = stream_key(shard)
+        try:
+            reply = self._client.xreadgroup(GROUP, f"drain-{shard}", {key: "0" if pending else ">"}, count=count)
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self.ensure_group(shard)
+            return []
+        return _entries(reply)
+
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes]) -> None:
+        """Tell the server that entries are applied and committed."""
+        self._client.xack(stream_key(shard), GROUP, *entry_ids)
+
+    def wait(self, shard: int, timeout_ms: int) -> bool:
+        """Wait for an entry that no drain has read yet; whether there is one. Takes nothing."""
+        key = stream_key(shard)
+        last = self._last_delivered(key)
+        return bool(_entries(self._client.xread({key: last}, count=1, block=timeout_ms)))
+
+    def claim_wait(self, shard: int, milliseconds: int) -> bool:
+        """Become the one that waits on a shard, for at most that long; False if another does."""
+        return bool(self._client.set(_waiting_key(shard), "1", nx=True, px=milliseconds))
+
+    def release_wait(self, shard: int) -> None:
+        """Let another wait. Losing this costs a moment of latency, never an event."""
+        self._client.delete(_waiting_key(shard))
+
+    def note_attempt(self, shard: int, entry_id: bytes) -> int:
+        """Count an attempt at an entry on its own; how many there were, this one included."""
+        key = f"milepost:attempts:{shard}"
+        attempts = int(self._client.hincrby(key, entry_id.decode(), 1))
+        self._client.expire(key, 86_400)
+        return attempts
+
+    def forget_attempts(self, shard: int, entry_id: bytes) -> None:
+        """Forget the attempts at an entry, since it went through or failed for another's fault."""
+        self._client.hdel(f"milepost:attempts:{shard}", entry_id.decode())
+
+    def deliveries(self, shard: int, count: int) -> dict[bytes, int]:
+        """How often each of the oldest pending entries was handed out."""
+        rows = self._client.xpending_range(stream_key(shard), GROUP, min="-", max="+", count=count)
+        return {row["message_id"]: int(row["times_delivered"]) for row in cast(list[dict[str, Any]], rows)}
+
+    def existing_shards(self) -> list[int]:
+        """The configured shards, and those left over from a time when there were more."""
+        beyond = [n for n in range(self.shards, SHARDS_MOST) if self._client.exists(stream_key(n))]
+        return [*range(self.shards), *beyond]
+
+    def trim(self, shard: int) -> int:
+        """Drop entries below the oldest pending one and below the last one read; how many went."""
+        key = stream_key(shard)
+        oldest = self._first_unapplied(key)
+        return int(self._client.xtrim(key, minid=oldest, approximate=False)) if oldest else 0
+
+    def status(self) -> list[ShardStatus]:
+        """How every shard stands."""
+        with _refusing_calmly():
+            return [self._status(shard) for shard in self.existing_shards()]
+
+    def _status(self, shard: int) -> ShardStatus:
+        key = stream_key(shard)
+        group = self._group(key)
+        if group is None:
+            return ShardStatus(shard, int(self._client.xlen(key)), 0, None, None)
+        oldest = self._oldest_entry_from(key, self._first_unapplied(key))
+        lag = group.get("lag")
+        return ShardStatus(
+            shard,
+            int(self._client.xlen(key)),
+            int(group["pending"]),
+            None if lag is None else int(lag),
+            arrival(oldest) if oldest else None,
+        )
+
+    def _oldest_entry_from(self, key: str, first: str | None) -> str | None:
+        if first is None:
+            return None
+        rows = cast(list[RawEntry], self._client.xrange(key, min=first, count=1))
+        return rows[0][0].decode() if rows else None
+
+    def _first_unapplied(self, key: str) -> str | None:
+        """The least id that may still have to be applied: the oldest pending, else the one after the last read."""
+        group = self._group(key)
+        if group is None:
+            return None
+        oldest = self._client.xpending(key, GROUP)
+        if oldest["pending"]:
+            return cast(bytes, oldest["min"]).decode()
+        milliseconds, _, sequence = cast(bytes, group["last-delivered-id"]).decode().partition("-")
+        return f"{milliseconds}-{int(sequence) + 1}"
+
+    def _last_delivered(self, key: str) -> str:
+        group = self._group(key)
+        return "0" if group is None else cast(bytes, group["last-delivered-id"]).decode()
+
+    def _group(self, key: str) -> dict[str, Any] | None:
+        try:
+            groups = self._client.xinfo_groups(key)
+        except ResponseError:
+            return None  # no such key yet
+        return next((group for group in groups if group["name"] == GROUP.encode()), None)
+
+
+def tenant_of(fields: dict[bytes, bytes]) -> str:
+    """The tenant that an entry names; `default` if it names none. What is not text cannot be a tenant's name."""
+    return (
+        fields.get(b"tenant", DEFAULT.encode()).decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    )
+
+
+def _waiting_key(shard: int) -> str:
+    return f"milepost:waiting:{shard}"
+
+
+def _entries(reply: object) -> list[RawEntry]:
+    """The entries of the one key that was read, whichever protocol version shaped the reply."""
+    if not reply:
+        return []
+    rows: Any = reply
+    if isinstance(rows, dict):
+        (entries,) = rows.values()
+        return list(entries[0]) if entries and isinstance(entries[0], list) else list(entries)
+    return list(rows[0][1])
+
+
+@contextmanager
+def _refusing_calmly() -> Iterator[None]:
+    try:
+        yield
+    except RedisConnectionError as error:
+        raise StreamUnavailable("the stream server does not answer") from error
+    except ResponseError as error:
+        full = str(error).startswith(("OOM", "MISCONF", "NOREPLICAS", "READONLY", "LOADING"))
+        text = "the stream is full or does not take writes" if full else "the stream server refused the command"
+        raise StreamUnavailable(text) from error
+    except RedisError as error:
+        raise StreamUnavailable("the stream server did not answer in time") from error

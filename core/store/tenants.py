@@ -1,0 +1,51 @@
+"""Rows of tenants: one integrating application each, with one time zone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant and its IANA time zone."""
+
+    name: str
+    time_zone: str
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone that its days are told in."""
+        return ZoneInfo(self.time_zone)
+
+
+_READ = text("SELECT tenant, time_zone FROM tenants WHERE tenant = ANY(CAST(:names AS text[]))")
+_LIST = text("SELECT tenant, time_zone FROM tenants ORDER BY tenant")
+_ADD = text(
+    """INSERT INTO tenants (tenant, time_zone, created_at) VALUES (:name, :time_zone, :now)
+    ON CONFLICT (tenant) DO NOTHING RETURNING tenant"""
+)
+
+
+def read_tenants(session: Session, names: Iterable[str]) -> dict[str, Tenant]:
+    """Tenants by name; one that does not exist is left out."""
+    rows = session.execute(_READ, {"names": sorted(set(names))})
+    return {row[0]: Tenant(row[0], row[1]) for row in rows}
+
+
+def list_tenants(session: Session) -> list[Tenant]:
+    """All tenants by name."""
+    return [Tenant(row[0], row[1]) for row in session.execute(_LIST)]
+
+
+def add_tenant(session: Session, tenant: Tenant, now: datetime) -> bool:
+    """Add a tenant; False if there is one of this name."""
+    parameters = {"name": tenant.name, "time_zone": tenant.time_zone, "now": now}
+    return session.execute(_ADD, parameters).first() is not None

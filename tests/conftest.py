@@ -1,0 +1,146 @@
+"""Real servers for the tests: one Postgres and one Valkey a run, a fresh database for each test that asks for one."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.requests.bootstrap import bootstrap
+from core.store.engine import make_engine
+from core.store.engine import session_factory as make_sessions
+from core.store.migrate import migrate
+from core.store.stream import EventStream, connect
+from milepost.embedded.postgres import EmbeddedPostgres
+from milepost.embedded.valkey import EmbeddedValkey
+
+# No deadlines: the machines are noisy. The seed is fixed, so that a run can be repeated.
+settings.register_profile(
+    "milepost", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("milepost")
+
+MEMORY = Path("/dev/shm")
+ROOM_NEEDED_BYTES = 2 * 2**30
+NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+KEY = "mp_test_key_that_is_long_enough"
+
+_numbers = itertools.count(1)
+
+
+def _scratch_root() -> Path | None:
+    """Memory where it is large enough (containers give 64 MB), else the usual place."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_NEEDED_BYTES:
+        return MEMORY
+    return None
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A folder for this run's servers."""
+    folder = Path(tempfile.mkdtemp(prefix="milepost-tests-", dir=_scratch_root()))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(scratch: Path) -> Iterator[EmbeddedPostgres]:
+    """The run's Postgres. Its disk safety is off: tests that need it start their own."""
+    server = EmbeddedPostgres.start(
+        scratch / "postgres", settings={"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    )
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey(scratch: Path) -> Iterator[EmbeddedValkey]:
+    """The run's stream server."""
+    server = EmbeddedValkey.start(scratch / "valkey")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> str:
+    """The name of a migrated database with the tenant `default` and its key, which others are copied from."""
+    _run(postgres, "CREATE DATABASE template_of_tests")
+    engine = make_engine(_named(postgres, "template_of_tests"), application_name="tests")
+    migrate(engine)
+    with make_sessions(engine).begin() as session:
+        bootstrap(session, key=KEY, now=NOW)
+    engine.dispose()
+    return "template_of_tests"
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """A fresh migrated database."""
+    name = f"test_{next(_numbers)}"
+    _run(postgres, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    yield _named(postgres, name)
+    _run(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on the fresh database, for a few connections at once."""
+    engine = make_engine(database_url, application_name="tests", pool_size=5, max_overflow=10)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Sessions on the fresh database."""
+    return make_sessions(engine)
+
+
+@pytest.fixture
+def redis_url(valkey: EmbeddedValkey) -> str:
+    """The stream server, emptied."""
+    client = connect(valkey.url)
+    client.flushall()
+    client.close()
+    return valkey.url
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of the emptied stream server."""
+    client = connect(redis_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def stream(redis_client: redis.Redis) -> EventStream:
+    """Two shards on the emptied stream server."""
+    return EventStream(redis_client, 2)
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The moment at which tests happen."""
+    return NOW
+
+
+def _named(postgres: EmbeddedPostgres, database: str) -> str:
+    return postgres.url.rpartition("/")[0] + f"/{database}"
+
+
+def _run(postgres: EmbeddedPostgres, statement: str) -> None:
+    url = _named(postgres, "postgres").replace("postgresql+psycopg://", "postgresql://")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)  # type: ignore[call-overload]  # names made here, no values
