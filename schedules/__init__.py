@@ -1,0 +1,1 @@
+"""How often: the schedule as data."""

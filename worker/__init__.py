@@ -1,0 +1,1 @@
+"""When work runs: the Celery application and its tasks."""

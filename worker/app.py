@@ -1,0 +1,91 @@
+"""The Celery application: its broker, its settings and its schedule. A function of the settings, nothing at import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init
+from kombu import Queue
+
+from core.settings import Settings
+from schedules.table import DRAINS, JOBS, schedule
+from worker.context import WorkerContext
+from worker.tasks import TASKS
+
+# Each with its measurement in the project's design: what a broker that drops, stalls or comes back does to workers.
+BROKER_TRANSPORT = {
+    "visibility_timeout": 300,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+    "health_check_interval": 5,
+    "global_keyprefix": "milepost:celery:",
+}
+
+
+def make_worker_app(settings: Settings) -> Celery:
+    """The application for workers and beat. Connects when it is started."""
+    if settings.redis_url is None:
+        raise ValueError("the settings name no stream server, which is the broker too")
+    app = Celery("milepost", broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    app.conf.update(_configuration(settings))
+    context = WorkerContext(settings)
+    for task in TASKS:
+        task(app, context)
+    _start_children_afresh(app, context)
+    return app
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    return {
+        "broker_transport_options": BROKER_TRANSPORT,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_acks_late": True,
+        "task_retry_on_worker_lost": True,
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "task_time_limit": 120,
+        "task_soft_time_limit": 90,
+        "task_queues": [Queue(DRAINS), Queue(JOBS)],
+        "task_default_queue": JOBS,
+        "task_create_missing_queues": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_soft_shutdown_timeout": 20,
+        "worker_enable_soft_shutdown_on_idle": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "result_backend": None,
+        "timezone": "UTC",
+        "enable_utc": True,
+        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_max_loop_interval": 1,
+        "beat_schedule": {
+            row.name: {
+                "task": row.task,
+                "args": row.args,
+                "schedule": row.every_s,
+                "options": {"queue": row.queue, "expires": row.expires_s},
+            }
+            for row in schedule(settings.shards)
+        },
+    }
+
+
+def _start_children_afresh(app: Celery, context: WorkerContext) -> None:
+    """A forked child must not talk over its parent's connections; it closes none of them either."""
+
+    def forget_connections(**_: object) -> None:
+        engine = context.__dict__.pop("engine", None)
+        if engine is not None:
+            engine.dispose(close=False)
+        context.__dict__.pop("sessions", None)
+        context.__dict__.pop("stream", None)
+
+    worker_process_init.connect(forget_connections, weak=False, dispatch_uid=f"milepost.{id(app)}")

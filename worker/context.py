@@ -1,0 +1,49 @@
+"""What a worker process holds: its engine and its stream, made when first used and never shared across a fork."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cached_property
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.pipeline.drain import ShardDrain
+from core.settings import Settings
+from core.store.engine import make_engine, session_factory
+from core.store.stream import EventStream, connect
+
+
+class WorkerContext:
+    """One process's connections. A forked child starts with a fresh one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def engine(self) -> Engine:
+        """One connection, for one task at a time."""
+        return make_engine(self.settings, application_name="milepost worker")
+
+    @cached_property
+    def sessions(self) -> sessionmaker[Session]:
+        """Sessions on that engine."""
+        return session_factory(self.engine)
+
+    @cached_property
+    def stream(self) -> EventStream:
+        """The stream of events."""
+        if self.settings.redis_url is None:
+            raise ValueError("the settings name no stream server")
+        return EventStream(
+            connect(self.settings.redis_url.get_secret_value()), self.settings.shards, self.settings.stream_durability
+        )
+
+    def shard_drain(self, shard: int) -> ShardDrain:
+        """All that draining one shard needs."""
+        return ShardDrain(self.sessions, self.stream, shard, self.settings.batch_events, utc_now)
+
+
+def utc_now() -> datetime:
+    """The clock of worker processes."""
+    return datetime.now(UTC)
