@@ -11,7 +11,6 @@ from core.errors import InvalidField
 from core.events.calendar import EARLIEST, local_day
 from core.goals.goal import (
     DESCRIPTION_LONGEST,
-    ID_LONGEST,
     NAME_LONGEST,
     GoalType,
     Tracking,
@@ -23,6 +22,7 @@ from core.goals.goal import (
 )
 from core.goals.lifecycle import can_start_as
 from core.goals.money import digits, to_minor
+from core.requests.check_id import check_id
 from core.requests.settle import settle_goal
 from core.requests.values import GoalDraft, GoalView, Stated, goal_view
 from core.store.goals import GoalRow, insert_goal
@@ -43,7 +43,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
     row = GoalRow(
         tenant=tenant.name,
         goal_id=new_goal_id(now),
-        user_id=check_text("user_id", draft.user_id, longest=ID_LONGEST),
+        user_id=check_id("user_id", draft.user_id),
         name=check_text("name", draft.name, longest=NAME_LONGEST),
         description=_description(draft.description),
         type=draft.type,

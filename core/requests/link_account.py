@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 from core.errors import AccountClosed, InvalidField
 from core.events.calendar import EARLIEST, day_start
 from core.events.facts import AccountKind
-from core.goals.goal import ID_LONGEST, NAME_LONGEST, GoalType, Tracking, check_text
+from core.goals.goal import NAME_LONGEST, GoalType, Tracking, check_text
 from core.goals.links import Link, allocate
 from core.goals.percent import to_ppm
+from core.requests.check_id import check_id
 from core.requests.end_link import end_open_link
 from core.requests.goal_access import hold_goal_and_accounts, moment_for, refuse_final
 from core.requests.settle import settle_goal
@@ -28,7 +29,7 @@ def link_account(session: Session, tenant: Tenant, goal_id: str, draft: LinkDraf
     An account that has not been seen yet may be linked. Raises NotFound, GoalIsFinal, AccountClosed,
     AllocationExceeded and InvalidField.
     """
-    account_id = check_text("account_id", draft.account_id, longest=ID_LONGEST)
+    account_id = check_id("account_id", draft.account_id)
     ppm = to_ppm(draft.allocation_percent, "allocation_percent")
     if draft.whole:
         raise InvalidField("whole", "is not offered yet; give an allocation_percent")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -38,6 +39,7 @@ def update_goal(session: Session, tenant: Tenant, goal_id: str, changes: GoalCha
     """
     goal, sources, _ = hold_goal_and_accounts(session, tenant, goal_id)
     at = moment_for(goal, now)
+    before = replace(goal)
     _change_texts(goal, changes)
     if changes.target_amount is not UNSET:
         refuse_final(goal)
@@ -47,7 +49,8 @@ def update_goal(session: Session, tenant: Tenant, goal_id: str, changes: GoalCha
         _type_amount(session, goal, sources, changes.current_amount, at)
     # The amount is settled under the status it was typed in: a milestone that it reaches counts even if the same
     # request completes the goal.
-    settle_goal(session, goal, at, cause="typed")
+    if goal != before:
+        settle_goal(session, goal, at, cause="typed")
     if changes.status is not UNSET and move(goal.status, changes.status):
         goal.status = changes.status
         if is_final(goal.status):

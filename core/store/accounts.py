@@ -81,7 +81,8 @@ _KEYS = "unnest(CAST(:tenants AS text[]), CAST(:accounts AS text[])) AS k(tenant
 
 _ENSURE = text(
     f"""INSERT INTO accounts (tenant, account_id)
-    SELECT k.tenant, k.account_id FROM {_KEYS} ORDER BY 1, 2
+    SELECT k.tenant, k.account_id FROM {_KEYS} LEFT JOIN accounts a USING (tenant, account_id)
+    WHERE a.account_id IS NULL ORDER BY 1, 2
     ON CONFLICT DO NOTHING"""
 )
 _READ = f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column in _WRITTEN)}, a.link_version
@@ -99,15 +100,15 @@ _RAISE_LINK_VERSION = text(
 
 
 def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
-    """Lock the accounts in id order, making those that are new. Takes all of a batch's accounts in one call."""
+    """Lock the accounts in id order, making those that are new. Takes all of a batch's accounts in one call.
+
+    New ones are made first, in id order too: whoever wants a row that another is making waits here, before it holds
+    any lock that the other could want. Making them after locking the rest deadlocks.
+    """
     wanted = sorted(set(keys))
-    rows = _read(session, _LOCK, wanted)
-    missing = [key for key in wanted if key not in rows]
-    if missing:
-        session.execute(_ENSURE, _columns(missing))
-        # Locked anew as a whole: locks taken one set after the other would not be in id order.
-        rows = _read(session, _LOCK, wanted)
-    return rows
+    if wanted:
+        session.execute(_ENSURE, _columns(wanted))
+    return _read(session, _LOCK, wanted)
 
 
 def look_at_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:

@@ -39,6 +39,8 @@ def make_engine(
         pool_pre_ping=True,
         pool_recycle=1800,
         pool_timeout=10,
+        # Amounts and names must not reach a log by way of a failed statement.
+        hide_parameters=True,
         connect_args={
             "application_name": application_name,
             "connect_timeout": 5,

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from core.errors import StreamUnavailable
 from core.store.tenants import DEFAULT
@@ -257,9 +257,9 @@ def _refusing_calmly() -> Iterator[None]:
         yield
     except RedisConnectionError as error:
         raise StreamUnavailable("the stream server does not answer") from error
+    except OutOfMemoryError as error:
+        raise StreamUnavailable("the stream is full") from error
     except ResponseError as error:
-        full = str(error).startswith(("OOM", "MISCONF", "NOREPLICAS", "READONLY", "LOADING"))
-        text = "the stream is full or does not take writes" if full else "the stream server refused the command"
-        raise StreamUnavailable(text) from error
+        raise StreamUnavailable(f"the stream server refused: {error}") from error
     except RedisError as error:
         raise StreamUnavailable("the stream server did not answer in time") from error

@@ -1,0 +1,50 @@
+"""The REST application: its routes, its errors, and what it opens and closes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI
+
+from api import events, funding, goals, health, milestones
+from api.backends import THREADS, open_backends
+from api.errors import answer_errors
+from api.tracing import Tracing, request_log
+from core.settings import Settings
+
+ABOUT = """How far people are from a financial goal, and when they will get there.
+
+Send `Authorization: Bearer KEY` (or `X-API-Key: KEY`). Amounts are JSON numbers with exactly the digits of
+their currency; decimal strings are taken too. Times are UTC; one without an offset is taken as UTC."""
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """The application; it opens connections when it is first asked and closes them when it stops."""
+    app = FastAPI(
+        title="Milepost",
+        version=version("milepost"),
+        description=ABOUT,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.settings = settings
+    app.add_middleware(Tracing, log=request_log(settings.log_level))
+    answer_errors(app)
+    for part in (goals, milestones, funding, events, health):
+        app.include_router(part.router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    current_default_thread_limiter().total_tokens = THREADS
+    app.state.backends = open_backends(app.state.settings)
+    try:
+        yield
+    finally:
+        app.state.backends.close()

@@ -1,0 +1,56 @@
+"""What the API holds open while it runs: the connection pool and the event stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from fastapi import Request
+from redis import Redis
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import SettingsError
+from core.settings import Settings
+from core.store.engine import make_engine, session_factory
+from core.store.stream import EventStream, connect
+
+THREADS = 20
+"""How many requests are worked on at once; as many connections may be open, so that none waits for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """The servers behind the API; both connect at first use."""
+
+    engine: Engine
+    sessions: sessionmaker[Session]
+    redis: Redis
+    stream: EventStream
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.redis.close()
+        self.engine.dispose()
+
+
+def open_backends(settings: Settings) -> Backends:
+    """Prepare the backends; raises SettingsError if an address is missing."""
+    if settings.database_url is None:
+        raise SettingsError("MILEPOST_DATABASE_URL is needed by the API")
+    if settings.redis_url is None:
+        raise SettingsError("MILEPOST_REDIS_URL is needed by the API")
+    engine = make_engine(
+        settings.database_url.get_secret_value(),
+        application_name="milepost-api",
+        pool_size=THREADS // 2,
+        max_overflow=THREADS - THREADS // 2,
+    )
+    redis = connect(settings.redis_url.get_secret_value())
+    stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
+    return Backends(engine, session_factory(engine), redis, stream)
+
+
+def backends_of(request: Request) -> Backends:
+    """The backends of the app that serves this request."""
+    return cast(Backends, request.app.state.backends)

@@ -1,0 +1,105 @@
+"""How a body of POST /events is told apart into events, each kept as the very text that was sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from api.bodies import BodyRefused
+from core.errors import MalformedEvent
+from core.events.envelope import Envelope, check_envelope, parse_json
+
+MAX_EVENTS = 10_000
+NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+
+# It only finds where elements end; `parse_json` reads them, so numbers need not become numbers here.
+_SPLITTER = json.JSONDecoder(parse_float=str, parse_int=str)
+_SPACE = " \t\n\r"
+
+
+def read_events(raw: bytes, content_type: str) -> list[tuple[str, bytes]]:
+    """The events of a body: what to spread each by, and its JSON text.
+
+    The body is one event, an array of them, or NDJSON if `content_type` says so. Raises BodyRefused, naming
+    the index of the event, if any of them has a malformed envelope, and if there is none or too many.
+    """
+    events: list[tuple[str, bytes]] = []
+    for text in _texts(raw, content_type):
+        if len(events) == MAX_EVENTS:
+            message = f"At most {MAX_EVENTS} events are taken at once"
+            raise BodyRefused.at([], message, "too_many_events")
+        events.append((_spread_by(_checked(text, len(events))), text))
+    if not events:
+        raise BodyRefused.at([], "The body holds no event", "missing")
+    return events
+
+
+def _texts(raw: bytes, content_type: str) -> Iterator[bytes]:
+    if content_type.partition(";")[0].strip().lower() in NDJSON:
+        return _lines(raw)
+    if raw.lstrip()[:1] == b"[":
+        return _elements(raw)
+    return iter([raw.strip()] if raw.strip() else [])
+
+
+def _lines(raw: bytes) -> Iterator[bytes]:
+    """One at a time: eight million empty lines must not become a list."""
+    start = 0
+    while start < len(raw):
+        end = raw.find(b"\n", start)
+        end = len(raw) if end < 0 else end
+        line = raw[start:end].strip()
+        if line:
+            yield line
+        start = end + 1
+
+
+def _elements(raw: bytes) -> Iterator[bytes]:
+    """The texts of an array's elements."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise BodyRefused.at([], f"The body is not UTF-8 (byte {error.start})", "not_utf8") from None
+    at, index = _skip_space(text, text.index("[") + 1), 0
+    if text[at : at + 1] != "]":
+        while True:
+            end = _end_of_element(text, at, index)
+            yield text[at:end].encode()
+            at, index = _skip_space(text, end), index + 1
+            if text[at : at + 1] != ",":
+                break
+            at = _skip_space(text, at + 1)
+    if text[at : at + 1] != "]" or text[at + 1 :].strip(_SPACE):
+        raise BodyRefused.at([index], f"The body is not a JSON array (character {at})", "not_json")
+
+
+def _end_of_element(text: str, at: int, index: int) -> int:
+    try:
+        return _SPLITTER.raw_decode(text, at)[1]
+    except json.JSONDecodeError as error:
+        message = f"not JSON (character {error.pos} of the body: {error.msg})"
+        raise BodyRefused.at([index], message, "unparseable") from None
+    except RecursionError:
+        raise BodyRefused.at([index], "nested too deeply", "unparseable") from None
+
+
+def _skip_space(text: str, at: int) -> int:
+    while text[at : at + 1] in _SPACE and at < len(text):
+        at += 1
+    return at
+
+
+def _checked(text: bytes, index: int) -> Envelope:
+    try:
+        return check_envelope(parse_json(text))
+    except MalformedEvent as error:
+        raise BodyRefused.at([index], error.message, error.code) from None
+
+
+def _spread_by(event: Envelope) -> str:
+    """The account, so that one account's events stay in order; what has none is spread by its id."""
+    accounts = event.data.get("account_ids")
+    first = accounts[0] if isinstance(accounts, list) and accounts else None
+    found: list[Any] = [event.data.get("account_id"), first, event.event_id]
+    return next(name for name in found if isinstance(name, str) and name.isprintable() and name.strip())

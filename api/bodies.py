@@ -1,0 +1,122 @@
+"""How bodies come in: within the size limit, as exact JSON, each problem with its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import TypedDict
+
+from core.errors import MilepostError
+
+_LONGEST_INTEGER = 40
+Model = TypeVar("Model", bound="Body")
+
+
+class FieldProblem(TypedDict):
+    """What is wrong with one field, or with one event of a batch."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class BodyRefused(MilepostError):
+    """A body that does not parse or does not fit; `problems` names every place."""
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        super().__init__("; ".join(problem["msg"] for problem in problems))
+        self.problems = problems
+
+    @classmethod
+    def at(cls, loc: list[str | int], message: str, type: str) -> BodyRefused:
+        """The refusal for one place in the body, such as the index of an event."""
+        return cls([{"loc": ["body", *loc], "msg": message, "type": type}])
+
+
+class BodyTooLarge(MilepostError):
+    """The body goes beyond the limit, by what it declares or by what came."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body must have at most {limit} bytes")
+
+
+class Body(BaseModel):
+    """What the models of all request bodies share."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+async def _read(request: Request) -> bytes:
+    """Read the body; stops at the limit, whether the size was declared or the body comes in chunks."""
+    limit: int = request.app.state.settings.max_body_bytes
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and (len(declared) > len(str(limit)) or int(declared) > limit):
+        raise BodyTooLarge(limit)
+    body = bytearray()
+    async for chunk in request.stream():
+        if len(body) + len(chunk) > limit:
+            raise BodyTooLarge(limit)
+        body += chunk
+    return bytes(body)
+
+
+RawBody = Annotated[bytes, Depends(_read)]
+
+
+def parse_body(model: type[Model], raw: bytes) -> Model:
+    """Read a JSON object as `model`; numbers keep their digits. Raises BodyRefused with every problem."""
+    value = _parse_json(raw)
+    if not isinstance(value, dict):
+        raise BodyRefused.at([], "The body must be a JSON object", "not_an_object")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise BodyRefused([field_problem(found, "body") for found in _errors(error)]) from None
+
+
+def field_problem(found: Any, *place: str) -> FieldProblem:
+    """A problem that pydantic found, without the value: that may be secret, or not fit for JSON."""
+    loc = [*place, *found["loc"]]
+    return {"loc": loc, "msg": found["msg"].removeprefix("Value error, "), "type": found["type"]}
+
+
+def takes(model: type[Body]) -> dict[str, Any]:
+    """The OpenAPI text of a request body, since we read bodies ourselves."""
+    schema = model.model_json_schema(by_alias=True)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _errors(error: ValidationError) -> Sequence[Any]:
+    return error.errors(include_url=False, include_context=False, include_input=False)
+
+
+def _parse_json(raw: bytes) -> object:
+    if not raw.strip():
+        raise BodyRefused.at([], "The body is missing", "missing")
+    try:
+        return json.loads(raw.decode(), parse_float=_decimal, parse_int=_integer, parse_constant=Decimal)
+    except UnicodeDecodeError as error:
+        raise BodyRefused.at([], f"The body is not UTF-8 (byte {error.start})", "not_utf8") from None
+    except json.JSONDecodeError as error:
+        message = f"The body is not JSON (character {error.pos}: {error.msg})"
+        raise BodyRefused.at([error.pos], message, "not_json") from None
+    except RecursionError:
+        raise BodyRefused.at([], "The body is nested too deeply", "not_json") from None
+
+
+def _decimal(text: str) -> Decimal:
+    """NaN, like the infinities, is let through: the check of the field refuses it by name."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits
+        return Decimal("Infinity")
+
+
+def _integer(text: str) -> int | Decimal:
+    """int() refuses thousands of digits with an error of its own; the check of the field says it better."""
+    return int(text) if len(text) <= _LONGEST_INTEGER else Decimal(text)

@@ -1,0 +1,84 @@
+"""The route by which events come in over HTTP, onto the stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from api.auth import Door, Scope
+from api.backends import backends_of
+from api.batches import MAX_EVENTS, read_events
+from api.bodies import RawBody
+from api.documented import answers
+from api.rendering import ExactResponse
+
+router = APIRouter(tags=["events"])
+
+
+class AcceptedBody(TypedDict):
+    """How many events are on disk now."""
+
+    accepted: int
+
+
+_EXAMPLE = {
+    "specversion": "1.0",
+    "id": "bank-7-000123",
+    "source": "https://bank.example/sync",
+    "type": "milepost.transaction.recorded",
+    "time": "2026-01-31T12:00:00Z",
+    "data": {
+        "account_id": "savings_001",
+        "transaction_id": "000123",
+        "amount": 250.00,
+        "currency": "USD",
+        "posted_at": "2026-01-31",
+        "pending": False,
+    },
+}
+_EVENT = {
+    "type": "object",
+    "description": "A CloudEvents 1.0 event; what `data` holds depends on `type`",
+    "required": ["specversion", "id", "source", "type", "time", "data"],
+    "properties": {
+        "specversion": {"type": "string", "const": "1.0"},
+        "id": {"type": "string"},
+        "source": {"type": "string"},
+        "type": {"type": "string"},
+        "time": {"type": "string", "format": "date-time"},
+        "subject": {"type": "string"},
+        "data": {"type": "object"},
+    },
+}
+_BATCH = {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": MAX_EVENTS}
+_TAKES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"anyOf": [_EVENT, _BATCH]}, "example": _EXAMPLE},
+            "application/cloudevents+json": {"schema": _EVENT, "example": _EXAMPLE},
+            "application/cloudevents-batch+json": {"schema": _BATCH, "example": [_EXAMPLE]},
+            "application/x-ndjson": {"schema": {"type": "string", "description": "one event a line"}},
+        },
+    }
+}
+
+
+@router.post(
+    "/events",
+    summary="Send events",
+    status_code=202,
+    openapi_extra=_TAKES,
+    responses=answers(202, AcceptedBody, "All of them are on disk and will take effect", 413, 422),
+)
+def send(request: Request, door: Door, raw: RawBody) -> Response:
+    """Put one event, an array of them, or NDJSON on the stream; all are accepted or none is."""
+    with door.open(Scope.EVENTS_WRITE) as visit:
+        tenant = visit.tenant.name
+    # The transaction has ended: none is held while the stream makes sure of its disk.
+    events = read_events(raw, request.headers.get("content-type", ""))
+    accepted: AcceptedBody = {"accepted": backends_of(request).stream.append(tenant, events)}
+    return ExactResponse(accepted, status_code=202)

@@ -1,0 +1,76 @@
+"""The routes of a goal's funding sources: the accounts that are linked to it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.auth import Door, Scope
+from api.bodies import RawBody, parse_body, takes
+from api.documented import answers
+from api.models import Allocation, NewLink
+from api.rendering import ExactResponse, FundingBody, funding_body
+from core.requests.change_allocation import change_allocation
+from core.requests.link_account import link_account
+from core.requests.read_goals import list_funding
+from core.requests.unlink_account import unlink_account
+
+router = APIRouter(prefix="/goals/{goal_id}/funding", tags=["funding"])
+
+# The id is the integrator's own and may hold slashes, hence `:path`.
+ACCOUNT = "/{account_id:path}"
+
+
+@router.post(
+    "",
+    summary="Link account",
+    status_code=201,
+    openapi_extra=takes(NewLink),
+    responses=answers(201, FundingBody, "The funding source", 400, 404, 409, 413, 422),
+)
+def link(goal_id: str, door: Door, raw: RawBody) -> Response:
+    """Let a share of an account count for the goal; an account that is linked already gets the new share."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+        draft = parse_body(NewLink, raw).draft()
+        body = funding_body(link_account(visit.session, visit.tenant, goal_id, draft, visit.now))
+    return ExactResponse(body, status_code=201)
+
+
+@router.get(
+    "",
+    summary="List funding sources",
+    responses=answers(200, list[FundingBody], "The accounts that count now", 404),
+)
+def list_all(goal_id: str, door: Door) -> Response:
+    """List the accounts that are linked to the goal."""
+    with door.open(Scope.GOALS_READ) as visit:
+        body = [funding_body(source) for source in list_funding(visit.session, visit.tenant, goal_id)]
+    return ExactResponse(body)
+
+
+@router.patch(
+    ACCOUNT,
+    summary="Update allocation",
+    openapi_extra=takes(Allocation),
+    responses=answers(200, FundingBody, "The funding source as it is now", 400, 404, 409, 413, 422),
+)
+def change(goal_id: str, account_id: str, door: Door, raw: RawBody) -> Response:
+    """Change the share from now on; what was counted stays."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+        percent = parse_body(Allocation, raw).allocation_percent
+        source = change_allocation(visit.session, visit.tenant, goal_id, account_id, percent, visit.now)
+        body = funding_body(source)
+    return ExactResponse(body)
+
+
+@router.delete(
+    ACCOUNT,
+    summary="Remove account",
+    status_code=204,
+    responses=answers(204, None, "The account counts no more; what was counted stays", 404, 409),
+)
+def unlink(goal_id: str, account_id: str, door: Door) -> Response:
+    """End the link of an account to the goal."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+        unlink_account(visit.session, visit.tenant, goal_id, account_id, visit.now)
+    return Response(status_code=204)

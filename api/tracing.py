@@ -1,0 +1,116 @@
+"""What every request gets, whatever it meets: an id, one log line, and a plain 500 where our code failed."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.rendering import ExactResponse
+
+CLIENT_WENT_AWAY = 499
+_FIT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class _Output:
+    """Standard error as it is when the line is written, since what runs us may redirect it."""
+
+    def info(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    error = info
+
+
+def request_log(level: str) -> structlog.typing.FilteringBoundLogger:
+    """JSON lines on standard error. Tracebacks come without local values, which could be keys or amounts."""
+    log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        _Output(),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+    )
+    return log
+
+
+@dataclass(slots=True)
+class _Trace:
+    """One request on its way through."""
+
+    request_id: str
+    send: Send
+    began: float = field(default_factory=perf_counter)
+    status: int | None = None
+
+    async def forward(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["X-Request-Id"] = self.request_id
+        await self.send(message)
+
+
+class Tracing:
+    """The outermost middleware of ours."""
+
+    def __init__(self, app: ASGIApp, log: structlog.typing.FilteringBoundLogger) -> None:
+        self.app = app
+        self.log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        trace = _Trace(_request_id(scope), send)
+        scope.setdefault("state", {})
+        try:
+            await self.app(scope, receive, trace.forward)
+        except ClientDisconnect:
+            trace.status = CLIENT_WENT_AWAY
+        except Exception:  # the process edge: whatever it was, the caller gets no traceback and the log does
+            self.log.exception("request failed", request_id=trace.request_id, route=_route(scope))
+            await self._answer_500(trace, scope, receive)
+        self.log.info("request", **_line(trace, scope))
+
+    async def _answer_500(self, trace: _Trace, scope: Scope, receive: Receive) -> None:
+        if trace.status is not None:
+            return  # the answer has begun; the server will see that it is cut short
+        body = {"detail": "Internal error", "request_id": trace.request_id}
+        await ExactResponse(body, status_code=500)(scope, receive, trace.forward)
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's own id if it is fit for a log, so that both sides can find the request."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _FIT_ID.fullmatch(given) else uuid4().hex
+
+
+def _line(trace: _Trace, scope: Scope) -> dict[str, Any]:
+    caller = scope["state"].get("caller")
+    line = {
+        "request_id": trace.request_id,
+        "method": scope["method"],
+        "route": _route(scope),
+        "status": trace.status,
+        "ms": round((perf_counter() - trace.began) * 1000, 1),
+        "tenant": caller.tenant.name if caller else None,
+        "key_id": caller.key_id if caller else None,
+    }
+    cause = scope["state"].get("cause")
+    return {**line, "cause": cause} if cause else line
+
+
+def _route(scope: Scope) -> str | None:
+    """The template, such as /goals/{goal_id}: raw paths hold ids and whatever else callers put there."""
+    return getattr(scope.get("route"), "path", None)

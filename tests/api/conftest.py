@@ -1,0 +1,144 @@
+"""The API on a fresh database and a real stream, and clients with keys of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from api.app import make_app
+from core.pipeline.apply_events import Applied, StreamEntry, apply_events
+from core.requests.keys import create_key
+from core.requests.tenants import create_tenant
+from core.settings import Settings
+from core.store.stream import arrival, connect, stream_key, tenant_of
+from core.store.tables import BUSINESS_TABLES
+from core.store.tenants import read_tenants
+
+ALL_BUT_ADMIN = ("goals:read", "goals:write", "events:write")
+
+
+class MakeKey(Protocol):
+    """Makes a key and gives its secret."""
+
+    def __call__(self, *scopes: str, tenant: str = "default") -> str: ...
+
+
+class MakeClient(Protocol):
+    """Makes a client with a new key."""
+
+    def __call__(self, *scopes: str, tenant: str = "default") -> TestClient: ...
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str) -> Settings:
+    """Settings as a process would read them, but for the environment."""
+    return Settings(database_url=database_url, redis_url=redis_url, max_body_bytes=2_000_000)
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[FastAPI]:
+    """The application, started and in the end stopped."""
+    app = make_app(settings)
+    with TestClient(app):
+        yield app
+
+
+@pytest.fixture
+def client(app: FastAPI, new_key: MakeKey) -> MakeClient:
+    """A client for each set of scopes, all but admin if none are named."""
+
+    def make(*scopes: str, tenant: str = "default") -> TestClient:
+        secret = new_key(*(scopes or ALL_BUT_ADMIN), tenant=tenant)
+        return TestClient(app, headers={"Authorization": f"Bearer {secret}"})
+
+    return make
+
+
+@pytest.fixture
+def api(client: MakeClient) -> TestClient:
+    """The client of the default tenant."""
+    return client()
+
+
+@pytest.fixture
+def new_key(session_factory: sessionmaker[Session], now: datetime) -> MakeKey:
+    """Makes keys, and the tenants that they are for."""
+
+    def make(*scopes: str, tenant: str = "default") -> str:
+        with session_factory.begin() as session:
+            if not read_tenants(session, [tenant]):
+                create_tenant(session, tenant, "UTC", now)
+            return create_key(session, tenant, list(scopes), "test", now)[1]
+
+    return make
+
+
+@pytest.fixture
+def apply_stream(session_factory: sessionmaker[Session], redis_url: str, settings: Settings) -> Callable[[], Applied]:
+    """Applies all that lies on the stream, as a worker would."""
+
+    def apply() -> Applied:
+        entries = []
+        with connect(redis_url) as redis:
+            for shard in range(settings.shards):
+                rows: Any = redis.xrange(stream_key(shard))
+                entries += [_entry(shard, *row) for row in rows]
+        with session_factory.begin() as session:
+            return apply_events(session, entries, datetime.now(UTC))
+
+    return apply
+
+
+def _entry(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
+    name = entry_id.decode()
+    return StreamEntry(shard, name, arrival(name), tenant_of(fields), fields[b"event"])
+
+
+@pytest.fixture
+def dump(engine: Engine) -> Callable[[], str]:
+    """An ordered dump of the business tables."""
+
+    def take() -> str:
+        lines = []
+        with engine.connect() as connection:
+            for table in BUSINESS_TABLES:
+                rows = connection.execute(select(table).order_by(*table.primary_key.columns))
+                lines += [f"{table.name} {tuple(row)!r}" for row in rows]
+        return "\n".join(lines)
+
+    return take
+
+
+SAVINGS = {"user_id": "user_123", "name": "Emergency Fund", "type": "savings", "target_amount": 10000.00}
+
+
+@pytest.fixture
+def new_goal(api: TestClient) -> Callable[..., str]:
+    """Creates a goal, 10,000.00 of savings unless told otherwise, and gives its id."""
+
+    def create(**fields: Any) -> str:
+        response = api.post("/goals", json={**SAVINGS, **fields})
+        assert response.status_code == 201, response.text
+        goal_id: str = response.json()["id"]
+        return goal_id
+
+    return create
+
+
+@pytest.fixture
+def exact() -> Callable[[Any], Any]:
+    """Reads a body with its numbers as they were written: 10000.00 is Decimal("10000.00")."""
+
+    def read(response: Any) -> Any:
+        return json.loads(response.text, parse_float=Decimal, parse_int=Decimal)
+
+    return read

@@ -1,0 +1,69 @@
+"""What a body must be before its fields are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+POSTS = ["/goals", "/events", "/goals/none/milestones", "/goals/none/funding"]
+NO_BODIES = {
+    "empty": b"",
+    "blank": b" \n ",
+    "cut off": b'{"user_id": "u',
+    "text": b"hello",
+    "not an object": b"[]",
+    "null": b"null",
+    "a number": b"12",
+    "two values": b"{} {}",
+    "invalid UTF-8": b'{"user_id": "\xff"}',
+    "UTF-16": '{"user_id": "u"}'.encode("utf-16"),
+    "deep arrays": b"[" * 500_000,
+    "deep objects": b'{"a":' * 100_000,
+    "deep and closed": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+}
+
+
+@pytest.mark.parametrize("url", POSTS)
+def test_what_is_no_json_object_is_refused(api: TestClient, url: str, dump: Callable[[], str]) -> None:
+    """Each is 422 with a place in the body and a text, and nothing is written."""
+    before = dump()
+    for name, body in NO_BODIES.items():
+        response = api.post(url, content=body, headers={"Content-Type": "application/json"})
+        assert response.status_code == 422, (name, response.text)
+        (problem,) = response.json()["detail"]
+        assert problem["loc"][0] == "body", name
+        assert problem["msg"], name
+    assert dump() == before
+
+
+@pytest.mark.parametrize("url", POSTS)
+def test_a_body_over_the_limit_is_413(api: TestClient, url: str) -> None:
+    """A body that declares more bytes than the setting allows is refused, as is one that comes in chunks."""
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(30):
+            yield b" " * 100_000
+
+    for response in (api.post(url, content=b" " * 2_000_001), api.post(url, content=chunks())):
+        assert response.status_code == 413
+        assert response.json() == {"detail": "The body must have at most 2000000 bytes"}
+
+
+def test_a_body_at_the_limit_is_read(api: TestClient) -> None:
+    """A body of exactly the allowed size is taken."""
+    goal = b'{"user_id":"u","name":"n","type":"savings","target_amount":1}'
+    assert api.post("/goals", content=goal.ljust(2_000_000)).status_code == 201
+
+
+def test_a_method_that_is_not_there_is_405(api: TestClient) -> None:
+    """PUT is not among the documented methods."""
+    response = api.put("/goals", json={})
+    assert (response.status_code, response.json()) == (405, {"detail": "Method Not Allowed"})
+
+
+def test_a_path_that_is_not_there_is_404(api: TestClient) -> None:
+    """What is no route is not found, in the documented form."""
+    response = api.get("/nothing/here")
+    assert (response.status_code, response.json()) == (404, {"detail": "Not Found"})

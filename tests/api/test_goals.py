@@ -1,0 +1,172 @@
+"""The documented endpoints of goals, with their documented bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+DOCUMENTED = {
+    "user_id": "user_123",
+    "name": "Emergency Fund",
+    "type": "savings",
+    "target_amount": 10000.00,
+    "current_amount": 0.00,
+    "deadline": "2026-11-09T00:00:00",
+    "description": "Build 6-month emergency fund",
+    "status": "active",
+}
+DOCUMENTED_KEYS = {*DOCUMENTED, "id", "created_at", "updated_at", "milestones"}
+OUR_KEYS = {"tracking", "start_date", "auto_complete", "currency", "waiting_for"}
+
+
+def test_create_answers_with_the_documented_body(api: TestClient) -> None:
+    """POST /goals gives 201 and the goal with exactly the documented keys and those that we add."""
+    response = api.post("/goals", json=DOCUMENTED)
+    goal = response.json()
+    assert response.status_code == 201
+    assert response.headers["Location"] == f"/goals/{goal['id']}"
+    assert set(goal) == DOCUMENTED_KEYS | OUR_KEYS
+    expected = {**DOCUMENTED, "deadline": "2026-11-09T00:00:00Z", "milestones": [], "waiting_for": []}
+    assert {name: goal[name] for name in expected} == expected
+    assert (goal["currency"], goal["tracking"], goal["auto_complete"]) == ("USD", "change", False)
+    assert goal["created_at"] == goal["updated_at"]
+    assert goal["created_at"].endswith("Z")
+
+
+def test_what_was_created_is_what_is_read(api: TestClient) -> None:
+    """GET /goals/{goal_id} gives the body that POST /goals gave."""
+    created = api.post("/goals", json={**DOCUMENTED, "auto_complete": True, "start_date": "2025-01-31"})
+    read = api.get(f"/goals/{created.json()['id']}")
+    assert read.status_code == 200
+    assert read.text == created.text
+    assert (read.json()["auto_complete"], read.json()["start_date"]) == (True, "2025-01-31")
+
+
+@pytest.mark.parametrize(
+    ("currency", "given", "written"),
+    [
+        ("USD", 10000, "10000.00"),
+        ("USD", "10000.5", "10000.50"),
+        ("JPY", 10000.0, "10000"),
+        ("KWD", "0.125", "0.125"),
+        ("USD", "9999999999999.99", "9999999999999.99"),
+    ],
+)
+def test_amounts_have_the_digits_of_their_currency(api: TestClient, currency: str, given: Any, written: str) -> None:
+    """Amounts come in as numbers or decimal strings and go out as numbers with the currency's digits."""
+    fields = {**DOCUMENTED, "currency": currency, "target_amount": given, "current_amount": None}
+    response = api.post("/goals", json=fields)
+    assert response.status_code == 201, response.text
+    assert f'"target_amount":{written},' in response.text
+
+
+def test_an_amount_never_passes_through_float(api: TestClient) -> None:
+    """A number with more digits than a float holds keeps them all."""
+    body = b'{"user_id":"u","name":"n","type":"savings","target_amount":9007199254740.93}'
+    assert '"target_amount":9007199254740.93,' in api.post("/goals", content=body).text
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("2026-11-09T00:00:00", "2026-11-09T00:00:00Z"),
+        ("2026-11-09T02:30:00+02:30", "2026-11-09T00:00:00Z"),
+        ("2026-11-09T00:00:00.25Z", "2026-11-09T00:00:00.250000Z"),
+        ("2026-11-09", "2026-11-09T00:00:00Z"),
+        (None, None),
+    ],
+)
+def test_times_come_in_as_utc_and_go_out_with_z(api: TestClient, given: str | None, kept: str | None) -> None:
+    """A time without offset is UTC, and a date where a time is documented is its midnight."""
+    assert api.post("/goals", json={**DOCUMENTED, "deadline": given}).json()["deadline"] == kept
+
+
+def test_unknown_fields_are_ignored(api: TestClient) -> None:
+    """A field that we do not know changes nothing."""
+    response = api.post("/goals", json={**DOCUMENTED, "colour": {"red": [1, None]}})
+    assert response.status_code == 201
+    assert "colour" not in response.json()
+
+
+def test_update_changes_what_is_given_and_nothing_else(
+    api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
+) -> None:
+    """PATCH /goals/{goal_id} changes the fields in the body and leaves the others."""
+    goal_id = new_goal(description="before", deadline="2027-01-01")
+    before = exact(api.get(f"/goals/{goal_id}"))
+    response = api.patch(f"/goals/{goal_id}", json={"current_amount": 3500.00, "status": "active"})
+    after = exact(response)
+    assert response.status_code == 200
+    assert after["current_amount"] == Decimal("3500.00")
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"current_amount", "updated_at"}
+    assert exact(api.get(f"/goals/{goal_id}")) == after
+
+
+def test_update_takes_every_documented_field(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """Name, description, target, amount, deadline and status can be changed in one request."""
+    goal_id = new_goal()
+    fields = {
+        "name": "Rainy days",
+        "description": "Two lines\nof text",
+        "target_amount": 12000.50,
+        "current_amount": 100.25,
+        "deadline": "2028-02-29T12:00:00Z",
+        "status": "paused",
+    }
+    goal = api.patch(f"/goals/{goal_id}", json=fields).json()
+    assert {name: goal[name] for name in fields} == fields
+
+
+def test_null_clears_the_deadline_and_the_description(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """PATCH with null takes the deadline and the description away."""
+    goal_id = new_goal(description="before", deadline="2027-01-01")
+    goal = api.patch(f"/goals/{goal_id}", json={"deadline": None, "description": None}).json()
+    assert (goal["deadline"], goal["description"]) == (None, None)
+
+
+def test_an_empty_update_changes_nothing(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """PATCH with an empty object answers with the goal as it is, but for the time of the request."""
+    goal_id = new_goal(current_amount=5)
+    before = api.get(f"/goals/{goal_id}").json()
+    after = api.patch(f"/goals/{goal_id}", json={}).json()
+    assert {**after, "updated_at": before["updated_at"]} == before
+
+
+def test_a_deleted_goal_is_gone(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """DELETE gives 204 without a body; after it the goal is not found, and not listed."""
+    goal_id = new_goal()
+    response = api.delete(f"/goals/{goal_id}")
+    assert (response.status_code, response.content) == (204, b"")
+    for again in (api.get(f"/goals/{goal_id}"), api.delete(f"/goals/{goal_id}")):
+        assert (again.status_code, again.json()) == (404, {"detail": "Goal not found"})
+    assert api.get("/goals").json() == []
+
+
+def test_progress_has_the_documented_body(
+    api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
+) -> None:
+    """GET /goals/{goal_id}/progress: 6,500 of 10,000 is 65.0 percent, under the documented keys."""
+    goal_id = new_goal(current_amount=6500, deadline="2026-11-09T00:00:00")
+    response = api.get(f"/goals/{goal_id}/progress")
+    assert '"percent_complete":65.0,' in response.text
+    assert exact(response) == {
+        "goal_id": goal_id,
+        "current_amount": Decimal("6500.00"),
+        "target_amount": Decimal("10000.00"),
+        "percent_complete": Decimal("65.0"),
+        "status": "active",
+        "deadline": "2026-11-09T00:00:00Z",
+        "projected_completion_date": None,
+    }
+
+
+def test_created_is_now(api: TestClient) -> None:
+    """created_at is the moment of the request, in UTC."""
+    created = datetime.fromisoformat(api.post("/goals", json=DOCUMENTED).json()["created_at"])
+    assert abs(datetime.now(UTC) - created) < timedelta(seconds=30)

@@ -1,0 +1,110 @@
+"""The documented endpoints of milestones, with their documented bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+HALFWAY = {
+    "amount": 5000.00,
+    "description": "Halfway to emergency fund",
+    "target_date": "2025-12-31T00:00:00",
+}
+
+
+def test_add_answers_with_the_documented_body(
+    api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
+) -> None:
+    """POST gives 201 and exactly the documented keys; the goal then shows the same milestone."""
+    goal_id = new_goal()
+    response = api.post(f"/goals/{goal_id}/milestones", json=HALFWAY)
+    milestone = {
+        "amount": Decimal("5000.00"),
+        "description": "Halfway to emergency fund",
+        "target_date": "2025-12-31T00:00:00Z",
+        "reached": False,
+        "reached_date": None,
+    }
+    assert response.status_code == 201
+    assert exact(response) == milestone
+    assert exact(api.get(f"/goals/{goal_id}/milestones")) == [milestone]
+    assert exact(api.get(f"/goals/{goal_id}"))["milestones"] == [milestone]
+
+
+def test_only_the_amount_is_needed(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """A milestone needs neither description nor target date."""
+    body = api.post(f"/goals/{new_goal()}/milestones", json={"amount": "2500.00"}).json()
+    assert (body["amount"], body["description"], body["target_date"]) == (2500.0, None, None)
+
+
+def test_a_milestone_that_is_passed_already_is_reached_at_once(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """With the amount at 6,000, a milestone at 5,000 comes back as reached, with a date."""
+    goal_id = new_goal(current_amount=6000)
+    body = api.post(f"/goals/{goal_id}/milestones", json=HALFWAY).json()
+    assert body["reached"] is True
+    assert body["reached_date"].endswith("Z")
+
+
+def test_a_mark_stays_when_the_amount_falls(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """A milestone reached once keeps its date when the amount falls below it and comes back."""
+    goal_id = new_goal()
+    api.post(f"/goals/{goal_id}/milestones", json=HALFWAY)
+    dates = []
+    for amount in (5000, 4999.99, 5000.01):
+        goal = api.patch(f"/goals/{goal_id}", json={"current_amount": amount}).json()
+        dates.append(goal["milestones"][0]["reached_date"])
+    assert dates[0] is not None
+    assert len(set(dates)) == 1
+
+
+def test_progress_counts_and_names_the_next(
+    api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
+) -> None:
+    """Two of four reached is 50.0 percent, and the next one comes with the documented keys."""
+    goal_id = new_goal()
+    for amount in (10000, 2500, 7500, 5000):
+        api.post(f"/goals/{goal_id}/milestones", json={"amount": amount})
+    api.patch(f"/goals/{goal_id}", json={"current_amount": 5500.00})
+    assert exact(api.get(f"/goals/{goal_id}/milestones/progress")) == {
+        "goal_id": goal_id,
+        "total_milestones": Decimal(4),
+        "reached_count": Decimal(2),
+        "percent_complete": Decimal("50.0"),
+        "next_milestone": {
+            "amount": Decimal("7500.00"),
+            "description": None,
+            "target_date": None,
+            "reached": False,
+        },
+    }
+    amounts = [milestone["amount"] for milestone in api.get(f"/goals/{goal_id}/milestones").json()]
+    assert amounts == [2500, 5000, 7500, 10000]
+
+
+def test_a_goal_without_milestones_has_none_to_come(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """Without milestones the list is empty, the percentage 0.0 and the next one null."""
+    goal_id = new_goal()
+    assert api.get(f"/goals/{goal_id}/milestones").json() == []
+    progress = api.get(f"/goals/{goal_id}/milestones/progress").json()
+    del progress["goal_id"]
+    assert progress == {
+        "total_milestones": 0,
+        "reached_count": 0,
+        "percent_complete": 0.0,
+        "next_milestone": None,
+    }
+
+
+def test_a_debt_counts_its_milestones_downwards(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """The next milestone of a debt is the highest that is still below the amount owed."""
+    goal_id = new_goal(type="debt", target_amount=0, current_amount=8500)
+    for amount in (0, 6000, 4000, 2000):
+        api.post(f"/goals/{goal_id}/milestones", json={"amount": amount})
+    api.patch(f"/goals/{goal_id}", json={"current_amount": 6000})
+    progress = api.get(f"/goals/{goal_id}/milestones/progress").json()
+    assert (progress["reached_count"], progress["next_milestone"]["amount"]) == (1, 4000)
+    amounts = [milestone["amount"] for milestone in api.get(f"/goals/{goal_id}/milestones").json()]
+    assert amounts == [0, 2000, 4000, 6000]

@@ -1,0 +1,98 @@
+"""What the API answers when a server behind it is away, and whether it is ready."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import make_app
+from core.settings import Settings
+
+EVENT = {
+    "specversion": "1.0",
+    "id": "e1",
+    "source": "test",
+    "type": "milepost.transaction.recorded",
+    "time": "2026-01-31T12:00:00Z",
+    "data": {"account_id": "acct"},
+}
+
+
+def _closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _client(database_url: str, redis_url: str, secret: str) -> Iterator[TestClient]:
+    app = make_app(Settings(database_url=database_url, redis_url=redis_url))
+    with TestClient(app, headers={"Authorization": f"Bearer {secret}"}) as client:
+        yield client
+
+
+@pytest.fixture
+def without_stream(database_url: str, new_key: Any) -> Iterator[TestClient]:
+    """A client of an API whose stream server is away."""
+    url = f"redis://127.0.0.1:{_closed_port()}/0"
+    with _client(database_url, url, new_key("admin")) as client:
+        yield client
+
+
+@pytest.fixture
+def without_database(redis_url: str) -> Iterator[TestClient]:
+    """A client of an API whose database is away."""
+    url = f"postgresql://nobody:secret-word@127.0.0.1:{_closed_port()}/none"
+    with _client(url, redis_url, "any key at all, twenty") as client:
+        yield client
+
+
+def test_without_the_stream_events_are_503_and_goals_go_on(without_stream: TestClient) -> None:
+    """POST /events is 503 with Retry-After while the stream server is away; reading goals does not need it."""
+    response = without_stream.post("/events", json=EVENT)
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert list(response.json()) == ["detail"]
+    assert without_stream.get("/goals").json() == []
+
+
+def test_a_malformed_event_is_422_even_without_the_stream(without_stream: TestClient) -> None:
+    """The envelopes are checked before the stream is asked."""
+    assert without_stream.post("/events", json={**EVENT, "time": None}).status_code == 422
+
+
+@pytest.mark.parametrize(("method", "url"), [("GET", "/goals"), ("POST", "/goals"), ("POST", "/events")])
+def test_without_the_database_everything_is_503(without_database: TestClient, method: str, url: str) -> None:
+    """Without Postgres no key can be checked: 503 with Retry-After, and nothing of the address is shown."""
+    response = without_database.request(method, url, json=EVENT)
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert "database" in response.json()["detail"]
+    assert "127.0.0.1" not in response.text
+
+
+def test_liveness_needs_neither(without_database: TestClient) -> None:
+    """/health/live tells of the process alone."""
+    assert without_database.get("/health/live").status_code == 200
+    assert without_database.get("/health/ready").status_code == 503
+
+
+def test_ready_names_what_is_away(without_stream: TestClient) -> None:
+    """/health/ready is 503 and says that it is the stream."""
+    response = without_stream.get("/health/ready")
+    assert response.status_code == 503
+    assert response.json()["database"] == "ok"
+    assert "stream" in response.json()["detail"]
+
+
+def test_ready_takes_any_key(client: Callable[..., TestClient]) -> None:
+    """With both servers there, any key gets 200."""
+    response = client("events:write").get("/health/ready")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ready", "database": "ok", "stream": "ok"}
