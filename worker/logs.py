@@ -37,5 +37,5 @@ def log_as_json(level: str) -> None:
     root.handlers = [handler]
     root.setLevel(level)
     # Celery's own line for every trigger, two a second, would drown what matters.
-    for name in ("celery.app.trace", "celery.worker.strategy", "celery.beat"):
+    for name in ("celery.app.trace", "celery.worker.strategy", "celery.worker.request", "celery.beat"):
         logging.getLogger(name).setLevel(logging.WARNING)

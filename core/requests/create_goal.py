@@ -65,6 +65,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         auto_complete=draft.auto_complete,
         status=draft.status,
         final_at=None,
+        acted_at=now,
         entries=1,
         version=0,
         created_at=now,

@@ -62,8 +62,11 @@ def refuse_final(goal: GoalRow) -> None:
 
 
 def moment_for(goal: GoalRow, now: datetime) -> datetime:
-    """The moment of a request: `now`, but always after the goal's last change, so that periods cannot overlap."""
-    return max(now, goal.updated_at + timedelta(microseconds=1))
+    """The moment of a request: `now`, but always after the goal's last request, so that periods cannot overlap.
+
+    Batches do not count: their clock may be another machine's, and what they apply bears times of its own.
+    """
+    return max(now, goal.acted_at + timedelta(microseconds=1))
 
 
 def _open_accounts(sources: Iterable[FundingRow]) -> set[AccountKey]:

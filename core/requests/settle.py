@@ -15,5 +15,6 @@ def settle_goal(session: Session, goal: GoalRow, now: datetime, *, cause: str) -
     version = goal.version
     settle_goals(session, [goal], now, cause=cause)
     goal.version = version + 1
-    goal.updated_at = now
+    goal.acted_at = now
+    goal.updated_at = max(now, goal.updated_at)
     write_goal(session, goal)

@@ -46,6 +46,7 @@ class GoalRow:
     auto_complete: bool
     status: GoalStatus
     final_at: datetime | None
+    acted_at: datetime
     entries: int
     version: int
     created_at: datetime

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.retry import Retry
 
 from core.errors import StreamUnavailable
 from core.store.tenants import DEFAULT
@@ -37,10 +39,15 @@ class ShardStatus:
 
 
 def connect(redis_url: str) -> redis.Redis:
-    """A client that connects when first used; a half-open socket stalls it for seconds, not minutes."""
+    """A client that connects when first used; a half-open socket stalls it for seconds, not minutes.
+
+    A connection that the server dropped is opened anew once. A time-out is not tried again: the library's own ten
+    tries would hold a caller for over a minute.
+    """
     return redis.Redis.from_url(
         redis_url,
-        socket_timeout=15,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        socket_timeout=7,
         socket_connect_timeout=3,
         socket_keepalive=True,
         health_check_interval=30,
@@ -132,7 +139,7 @@ class EventStream:
             if "NOGROUP" not in str(error):
                 raise
             self.ensure_group(shard)
-            return []
+            return self.read(shard, count, pending=pending)
         return _entries(reply)
 
     def acknowledge(self, shard: int, entry_ids: Sequence[bytes]) -> None:
@@ -177,8 +184,20 @@ class EventStream:
     def trim(self, shard: int) -> int:
         """Drop entries below the oldest pending one and below the last one read; how many went."""
         key = stream_key(shard)
-        oldest = self._first_unapplied(key)
-        return int(self._client.xtrim(key, minid=oldest, approximate=False)) if oldest else 0
+        return int(self._client.xtrim(key, minid=self._first_unapplied(key), approximate=False))
+
+    def ends(self) -> dict[int, str]:
+        """The id of the last entry of every shard that has any."""
+        with _refusing_calmly():
+            keys = {shard: stream_key(shard) for shard in self.existing_shards()}
+            found = {shard: self._client.xrevrange(key, count=1) for shard, key in keys.items()}
+        return {shard: cast(list[RawEntry], rows)[0][0].decode() for shard, rows in found.items() if rows}
+
+    def is_applied(self, shard: int, entry_id: str) -> bool:
+        """Whether an entry, and with it every one before it, is applied."""
+        with _refusing_calmly():
+            first = self._first_unapplied(stream_key(shard))
+        return _place(entry_id) < _place(first)
 
     def status(self) -> list[ShardStatus]:
         """How every shard stands."""
@@ -188,29 +207,25 @@ class EventStream:
     def _status(self, shard: int) -> ShardStatus:
         key = stream_key(shard)
         group = self._group(key)
-        if group is None:
-            return ShardStatus(shard, int(self._client.xlen(key)), 0, None, None)
         oldest = self._oldest_entry_from(key, self._first_unapplied(key))
-        lag = group.get("lag")
+        lag = None if group is None else group.get("lag")
         return ShardStatus(
             shard,
             int(self._client.xlen(key)),
-            int(group["pending"]),
+            0 if group is None else int(group["pending"]),
             None if lag is None else int(lag),
             arrival(oldest) if oldest else None,
         )
 
-    def _oldest_entry_from(self, key: str, first: str | None) -> str | None:
-        if first is None:
-            return None
+    def _oldest_entry_from(self, key: str, first: str) -> str | None:
         rows = cast(list[RawEntry], self._client.xrange(key, min=first, count=1))
         return rows[0][0].decode() if rows else None
 
-    def _first_unapplied(self, key: str) -> str | None:
+    def _first_unapplied(self, key: str) -> str:
         """The least id that may still have to be applied: the oldest pending, else the one after the last read."""
         group = self._group(key)
         if group is None:
-            return None
+            return "0-0"
         oldest = self._client.xpending(key, GROUP)
         if oldest["pending"]:
             return cast(bytes, oldest["min"]).decode()
@@ -234,6 +249,11 @@ def tenant_of(fields: dict[bytes, bytes]) -> str:
     return (
         fields.get(b"tenant", DEFAULT.encode()).decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
     )
+
+
+def _place(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
 
 
 def _waiting_key(shard: int) -> str:

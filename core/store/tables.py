@@ -219,6 +219,8 @@ goals = Table(
     _flag("auto_complete"),
     _text("status", required=True),
     _moment("final_at"),
+    # The moment of the last request: requests of one goal have moments of their own, in order.
+    _moment("acted_at", required=True),
     Column("entries", BigInteger, nullable=False, server_default=text("0")),
     Column("version", BigInteger, nullable=False, server_default=text("1")),
     _moment("created_at", required=True),

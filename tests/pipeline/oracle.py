@@ -58,9 +58,8 @@ def hear(account: OracleAccount, event: dict[str, Any]) -> None:
         kept = account.reports.get(event["key"])
         if kept is None or rank > kept[0]:
             account.reports[event["key"]] = (rank, event["body"])
-    elif event["kind"] == "kind":
-        if account.kind[0] == ("",) or (rank, event["body"]) > account.kind:
-            account.kind = (rank, event["body"])
+    elif account.kind[0] == ("",) or (rank, event["body"]) > account.kind:
+        account.kind = (rank, event["body"])
 
 
 def cut_share(amount: int, ppm: int) -> int:

@@ -209,8 +209,8 @@ def _act(
 ) -> None:
     at = acts_at[act]
     with session_factory.begin() as session:
-        # The clock of the request decides, so the row's last change must not push the moment on.
-        session.execute(text("UPDATE goals SET updated_at = created_at WHERE goal_id = :g"), {"g": goal_id})
+        # These acts come in any order here, so the row's last request must not push the moment on.
+        session.execute(text("UPDATE goals SET acted_at = created_at WHERE goal_id = :g"), {"g": goal_id})
         if act == "typed":
             update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount=700), at)
         elif act == "allocation":

@@ -138,6 +138,7 @@ def upgrade() -> None:
     sa.Column('auto_complete', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('status', sa.Text(), nullable=False),
     sa.Column('final_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('acted_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('entries', sa.BigInteger(), server_default=sa.text('0'), nullable=False),
     sa.Column('version', sa.BigInteger(), server_default=sa.text('1'), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),

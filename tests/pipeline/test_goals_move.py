@@ -1,0 +1,343 @@
+"""Goals under events and requests: concurrency, marks, messages, final moments."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import AllocationExceeded, AmountFollowsAccounts, GoalIsFinal, InvalidField, NotFound
+from core.goals.goal import GoalType, Tracking
+from core.goals.lifecycle import GoalStatus
+from core.pipeline.apply_events import StreamEntry, apply_events
+from core.requests.add_milestone import add_milestone
+from core.requests.create_goal import create_goal
+from core.requests.delete_goal import delete_goal
+from core.requests.link_account import link_account
+from core.requests.read_goals import get_goal, list_funding
+from core.requests.unlink_account import unlink_account
+from core.requests.update_goal import update_goal
+from core.requests.values import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
+from core.store.tenants import Tenant
+from tests.pipeline.conftest import Apply, event, money
+
+DEFAULT = Tenant("default", "UTC")
+Sessions = sessionmaker[Session]
+
+
+def goal(sessions: Sessions, now: datetime, type: GoalType = GoalType.SAVINGS, **changes: object) -> str:
+    """A new goal's id."""
+    draft = {"user_id": "u", "name": "g", "type": type, "target_amount": "10000", "current_amount": None} | changes
+    with sessions.begin() as session:
+        return create_goal(session, DEFAULT, GoalDraft(**draft), now).goal_id  # type: ignore[arg-type]
+
+
+def link(sessions: Sessions, now: datetime, goal_id: str, account: str, percent: str, from_: object = None) -> None:
+    """Link an account."""
+    with sessions.begin() as session:
+        draft = LinkDraft(account, None, percent, from_)  # type: ignore[arg-type]
+        link_account(session, DEFAULT, goal_id, draft, now)
+
+
+def amount(sessions: Sessions, goal_id: str) -> int:
+    """A goal's amount in cents."""
+    with sessions() as session:
+        return get_goal(session, DEFAULT, goal_id).amount_minor
+
+
+def paid(name: str, minor: int, at: datetime, account: str = "a") -> bytes:
+    """A posted transaction."""
+    data = {
+        "account_id": account,
+        "transaction_id": name,
+        "amount": money(minor),
+        "currency": "USD",
+        "posted_at": at.isoformat(),
+    }
+    return event("transaction.recorded", at, name, data)
+
+
+def balance(minor: int, at: datetime, account: str = "a", **more: object) -> bytes:
+    """A report."""
+    data = {"account_id": account, "current": money(minor), "currency": "USD", "as_of": at.isoformat()} | more
+    return event("balance.reported", at, f"b-{account}-{at}", data)
+
+
+def test_the_documented_split_comes_out_to_the_cent(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+    """Typed 2,500.00, 60% of +1,000.00 and 40% of -250.00 make 3,000.00."""
+    goal_id = goal(session_factory, now, current_amount="2500.00")
+    link(session_factory, now, goal_id, "savings", "60")
+    link(session_factory, now, goal_id, "checking", "40")
+    later = now + timedelta(hours=1)
+    apply([paid("1", 100_000, later, "savings"), paid("2", -25_000, later, "checking")])
+    assert amount(session_factory, goal_id) == 300_000
+
+
+def test_linking_never_makes_an_amount_jump(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+    """Money that was there before the link, and a first report that arrives after it, count nothing for `change`."""
+    goal_id = goal(session_factory, now, current_amount="10")
+    apply([paid("old", 50_000, now - timedelta(days=3))])
+    link(session_factory, now, goal_id, "a", "100")
+    assert amount(session_factory, goal_id) == 1000
+    apply([balance(777_00, now + timedelta(minutes=1))])
+    assert amount(session_factory, goal_id) == 1000
+    apply([paid("new", 500, now + timedelta(minutes=2)), paid("late", 900, now - timedelta(days=1))])
+    assert amount(session_factory, goal_id) == 1500
+
+
+def test_two_shards_that_move_one_goal_do_not_overwrite_each_other(session_factory: Sessions, now: datetime) -> None:
+    """Batches of two accounts on two connections, many times at once, leave the goal with both sums."""
+    goal_id = goal(session_factory, now)
+    link(session_factory, now, goal_id, "a", "50")
+    link(session_factory, now, goal_id, "b", "50")
+    rounds = 30
+    errors: list[BaseException] = []
+
+    def drain(account: str) -> None:
+        try:
+            for number in range(rounds):
+                body = paid(f"{account}{number}", 200, now + timedelta(minutes=1), account)
+                with session_factory.begin() as session:
+                    apply_events(session, [StreamEntry(0, f"1-{number}", now, "default", body)], now)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    _at_once([lambda: drain("a"), lambda: drain("b")])
+    assert errors == []
+    assert amount(session_factory, goal_id) == 2 * rounds * 100
+
+
+def test_requests_and_batches_at_once_lose_nothing(session_factory: Sessions, now: datetime) -> None:
+    """While events come, links are begun, changed and ended and amounts typed: no deadlock, and a whole ledger."""
+    goal_id = goal(session_factory, now)
+    accounts = ["a", "b", "c", "d"]
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def guarded(act: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                act()
+            except BaseException as error:
+                errors.append(error)
+                raise
+
+        return run
+
+    def drain() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            bodies = [paid(f"{a}{number}", 100, now + timedelta(seconds=number), a) for a in accounts]
+            entries = [StreamEntry(0, f"{number}-{n}", now, "default", body) for n, body in enumerate(bodies)]
+            with session_factory.begin() as session:
+                apply_events(session, entries, now)
+
+    def request() -> None:
+        for number in range(15):
+            for account in accounts:
+                link(session_factory, datetime.now(UTC), goal_id, account, "25")
+            with session_factory.begin() as session:
+                update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount=number), datetime.now(UTC))
+            for account in accounts:
+                with session_factory.begin() as session:
+                    unlink_account(session, DEFAULT, goal_id, account, datetime.now(UTC))
+        stop.set()
+
+    _at_once([guarded(drain), guarded(request)])
+    assert errors == []
+    with session_factory() as session:
+        rows = session.execute(text("SELECT entry, before_minor, after_minor FROM goal_entries ORDER BY entry")).all()
+        assert [row.entry for row in rows] == list(range(1, len(rows) + 1))
+        assert all(b.before_minor == a.after_minor for a, b in itertools.pairwise(rows))
+        assert rows[-1].after_minor == amount(session_factory, goal_id)
+
+
+def test_shares_given_out_at_once_never_exceed_the_whole(session_factory: Sessions, now: datetime) -> None:
+    """Of ten links of 30% made at the same moment three succeed, and the others are refused."""
+    goal_id = goal(session_factory, now)
+    outcomes: list[str] = []
+
+    def take(account: str) -> None:
+        try:
+            link(session_factory, now, goal_id, account, "30")
+            outcomes.append("linked")
+        except AllocationExceeded:
+            outcomes.append("refused")
+
+    _at_once([lambda a=f"a{n}": take(a) for n in range(10)])  # type: ignore[misc]
+    assert sorted(outcomes) == ["linked"] * 3 + ["refused"] * 7
+    with session_factory() as session:
+        assert len(list_funding(session, DEFAULT, goal_id)) == 3
+        assert session.scalar(text("SELECT count(*) FROM accounts")) == 3
+
+
+def test_a_milestone_is_marked_once_with_the_time_of_what_reached_it(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """In a batch of a month's events the mark bears the day on which the sum got there, and stays when it falls."""
+    goal_id = goal(session_factory, now - timedelta(days=40), target_amount="1000")
+    link(session_factory, now - timedelta(days=40), goal_id, "a", "50")
+    for minor in ("100", "300"):
+        with session_factory.begin() as session:
+            add_milestone(session, DEFAULT, goal_id, MilestoneDraft(minor), now - timedelta(days=39))
+    days = [now - timedelta(days=30 - number) for number in range(10)]
+    apply([paid(f"t{number}", 10_000, day) for number, day in enumerate(days)])
+    apply([paid("back", -100_000, now)])
+    with session_factory() as session:
+        first, second = get_goal(session, DEFAULT, goal_id).milestones
+        assert (first.reached_at, second.reached_at) == (days[1], days[5])
+        sent = session.execute(text("SELECT message_id, type FROM outbox ORDER BY 1")).all()
+        assert sent == [
+            (f"milestone.reached:{goal_id}:10000", "milestone.reached"),
+            (f"milestone.reached:{goal_id}:30000", "milestone.reached"),
+        ]
+    apply([paid("again", 100_000, now)])
+    with session_factory() as session:
+        assert session.scalar(text("SELECT count(*) FROM outbox")) == 2
+
+
+def test_reaching_the_target_sends_one_message(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+    """goal.reached is written once, however often the amount passes the target."""
+    goal_id = goal(session_factory, now, target_amount="10")
+    link(session_factory, now, goal_id, "a", "100")
+    for name, minor in (("1", 1500), ("2", -1000), ("3", 1000)):
+        apply([paid(name, minor, now + timedelta(minutes=1))])
+    with session_factory() as session:
+        assert session.execute(text("SELECT message_id FROM outbox")).all() == [(f"goal.reached:{goal_id}:1000",)]
+
+
+def test_a_paused_goal_marks_nothing_and_catches_up(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+    """A paused goal's amount follows its accounts in silence; when it is active again its milestones are marked."""
+    goal_id = goal(session_factory, now, status=GoalStatus.PAUSED)
+    link(session_factory, now, goal_id, "a", "100")
+    with session_factory.begin() as session:
+        add_milestone(session, DEFAULT, goal_id, MilestoneDraft("5"), now)
+    apply([paid("1", 700, now + timedelta(minutes=1))])
+    with session_factory() as session:
+        view = get_goal(session, DEFAULT, goal_id)
+        assert (view.amount_minor, view.milestones[0].reached) == (700, False)
+        assert session.scalar(text("SELECT count(*) FROM outbox")) == 0
+    with session_factory.begin() as session:
+        changes = GoalChanges(status=GoalStatus.ACTIVE)
+        assert update_goal(session, DEFAULT, goal_id, changes, now).milestones[0].reached
+
+
+@pytest.mark.parametrize("tracking", [Tracking.CHANGE, Tracking.BALANCE])
+def test_a_final_amount_is_that_of_its_final_moment(
+    session_factory: Sessions, apply: Apply, now: datetime, tracking: Tracking
+) -> None:
+    """What is dated after the final moment counts nothing; what is dated before and arrives later corrects it."""
+    goal_id = goal(session_factory, now - timedelta(days=9), tracking=tracking)
+    link(session_factory, now - timedelta(days=9), goal_id, "a", "50")
+    apply([balance(0, now - timedelta(days=8)), paid("1", 1000, now - timedelta(days=5))])
+    with session_factory.begin() as session:
+        update_goal(session, DEFAULT, goal_id, GoalChanges(status=GoalStatus.COMPLETED), now - timedelta(days=2))
+    apply([paid("after", 5000, now - timedelta(days=1))])
+    assert amount(session_factory, goal_id) == 500
+    apply([paid("before", 300, now - timedelta(days=3))])
+    assert amount(session_factory, goal_id) == 650
+    with session_factory() as session:
+        assert list_funding(session, DEFAULT, goal_id) == ()
+    with session_factory.begin() as session, pytest.raises(GoalIsFinal):
+        update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount=1), now)
+
+
+def test_a_goal_that_follows_balances_waits_for_reports(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+    """It shows the typed amount until a report comes, names the accounts without one, and cannot be typed after."""
+    goal_id = goal(session_factory, now, tracking=Tracking.BALANCE, current_amount="42", target_amount="100")
+    link(session_factory, now, goal_id, "a", "50")
+    link(session_factory, now, goal_id, "b", "50")
+    apply([paid("1", 1000, now)])
+    with session_factory() as session:
+        view = get_goal(session, DEFAULT, goal_id)
+        assert (view.amount_minor, view.waiting_for) == (4200, ("a", "b"))
+    apply([balance(90_000, now)])
+    with session_factory() as session:
+        view = get_goal(session, DEFAULT, goal_id)
+        assert (view.amount_minor, view.waiting_for) == (45_000, ("b",))
+        assert session.scalar(text("SELECT count(*) FROM outbox")) == 0
+    with session_factory.begin() as session, pytest.raises(AmountFollowsAccounts):
+        update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount=1), now)
+    apply([balance(-10_000, now, "b")])
+    with session_factory() as session:
+        assert get_goal(session, DEFAULT, goal_id).amount_minor == 40_000
+        assert session.scalar(text("SELECT count(*) FROM outbox")) == 1
+
+
+def test_a_debt_falls_as_it_is_paid(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+    """A debt that follows its card shows what is owed, and takes no asset."""
+    goal_id = goal(
+        session_factory, now, GoalType.DEBT, tracking=Tracking.BALANCE, target_amount="0", current_amount="8500"
+    )
+    link(session_factory, now, goal_id, "card", "100")
+    apply([balance(850_000, now, "card", kind="liability"), paid("1", 75_000, now + timedelta(hours=1), "card")])
+    assert amount(session_factory, goal_id) == 775_000
+    apply([balance(100, now, "cash", kind="asset")])
+    with pytest.raises(InvalidField, match="liabilities only"):
+        link(session_factory, now, goal_id, "cash", "10")
+
+
+def test_an_account_of_another_currency_counts_nothing_and_says_so(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """A link made before the account was seen counts nothing once its first fact is in another currency."""
+    goal_id = goal(session_factory, now, currency="EUR")
+    link(session_factory, now, goal_id, "a", "100")
+    apply([paid("1", 1000, now + timedelta(hours=1))])
+    assert amount(session_factory, goal_id) == 0
+    with session_factory() as session:
+        (source,) = list_funding(session, DEFAULT, goal_id)
+        assert source.counted_minor == 0
+        assert source.note == "counts nothing: the account is in USD, the goal in EUR"
+
+
+def test_days_that_counted_once_cannot_count_again(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+    """A link dated back over an earlier link of the same account to the goal is refused."""
+    goal_id = goal(session_factory, now - timedelta(days=9))
+    link(session_factory, now - timedelta(days=9), goal_id, "a", "100")
+    apply([paid("1", 1000, now - timedelta(days=5))])
+    with session_factory.begin() as session:
+        unlink_account(session, DEFAULT, goal_id, "a", now - timedelta(days=4))
+    with pytest.raises(InvalidField, match="already"):
+        link(session_factory, now, goal_id, "a", "100", now - timedelta(days=8))
+    assert amount(session_factory, goal_id) == 1000
+
+
+def test_a_deleted_goal_takes_its_rows_along_and_frees_its_accounts(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """Nothing of a deleted goal is left but the messages it caused, and events go on."""
+    goal_id = goal(session_factory, now)
+    link(session_factory, now, goal_id, "a", "100")
+    apply([paid("1", 1000, now + timedelta(hours=1))])
+    with session_factory.begin() as session:
+        delete_goal(session, DEFAULT, goal_id, now)
+    with session_factory() as session:
+        for table in ("goals", "links", "goal_entries", "milestones"):
+            assert session.scalar(text(f"SELECT count(*) FROM {table}")) == 0
+    apply([paid("2", 1000, now + timedelta(hours=1))])
+    with session_factory() as session, pytest.raises(NotFound):
+        get_goal(session, DEFAULT, goal_id)
+
+
+def _at_once(acts: list[Callable[[], None]]) -> None:
+    """Run acts on threads of their own that start together."""
+    barrier = threading.Barrier(len(acts))
+
+    def run(act: Callable[[], None]) -> None:
+        barrier.wait(30)
+        act()
+
+    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
