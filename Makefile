@@ -1,0 +1,44 @@
+# Everything goes through .venv; PYTHON is the interpreter that makes it.
+PYTHON ?= python3
+ARGS ?=
+
+# Read here and written to .venv/.installed: set up again only when what is to be installed has changed.
+INSTALLED := .venv/.installed
+PACKAGES := api core milepost schedules worker
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test check bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(INSTALLED) ## make .venv and install Milepost in it (the other targets do it when needed)
+	@:
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: Python 3.11 or newer is needed; name one with PYTHON=..."; exit 1; }
+	@test -x .venv/bin/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "installing Milepost and what it needs (about a minute)"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $(INSTALLED)
+
+run: setup ## start everything; Ctrl-C ends it (ARGS="--port 0 --data-dir DIR")
+	@exec .venv/bin/milepost up $(ARGS)
+
+test: setup ## run the tests (ARGS="tests/unit -k money")
+	@exec .venv/bin/python -m pytest $(ARGS)
+
+check: setup ## lint, types and import contracts
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+bench: setup ## measure how fast events are applied
+	@exec .venv/bin/milepost bench $(ARGS)
+
+clean: ## remove .venv, caches and build products (not the data)
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find $(PACKAGES) tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

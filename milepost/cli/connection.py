@@ -1,0 +1,50 @@
+"""Which servers a command talks to: those of the environment, else those of the running `milepost up`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from core.errors import MilepostError
+from core.settings import Settings, load_settings
+from milepost.embedded.datadir import DataDir, RunningServers
+
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Where `milepost up` keeps its servers.",
+        show_default="MILEPOST_DATA_DIR, else the user's data folder",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class NoServers(MilepostError):
+    """Neither the environment nor a running supervisor names servers."""
+
+    def __init__(self) -> None:
+        super().__init__("no servers: start `milepost up` or set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL")
+
+
+def connected_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
+    """The settings with both servers named; raises NoServers, SettingsError."""
+    settings = load_settings(data_dir=data_dir, **overrides)
+    if settings.database_url is not None and settings.redis_url is not None:
+        return settings
+    running = running_servers(settings)
+    if running is None:
+        raise NoServers
+    return load_settings(
+        data_dir=data_dir,
+        database_url=settings.database_url or running.database_url,
+        redis_url=settings.redis_url or running.redis_url,
+        **overrides,
+    )
+
+
+def running_servers(settings: Settings) -> RunningServers | None:
+    """Where the supervisor of the data directory runs its servers, if one does."""
+    return DataDir(settings.data_dir).servers()

@@ -1,0 +1,80 @@
+"""`milepost keys`: who may ask."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from core.requests.keys import create_key, list_keys, revoke_key
+from core.store.api_keys import ApiKey
+from milepost.cli.connection import DataDirOption, JsonOption
+from milepost.cli.output import print_json
+from milepost.cli.session import command_session
+
+keys = typer.Typer(help="API keys of a tenant.", no_args_is_help=True, add_completion=False)
+
+TenantOption = Annotated[str, typer.Option(help="The tenant whose keys.")]
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    GOALS_READ = "goals:read"
+    GOALS_WRITE = "goals:write"
+    EVENTS_WRITE = "events:write"
+    ADMIN = "admin"
+
+
+@keys.command("create")
+def create(
+    scope: Annotated[list[Scope], typer.Option(help="What the key may do; give it more than once for more.")],
+    label: Annotated[str, typer.Option(help="What the key is for.")] = "",
+    tenant: TenantOption = "default",
+    data_dir: DataDirOption = None,
+) -> None:
+    """Make a key and print it; it is stored as a hash and cannot be shown again."""
+    with command_session(data_dir) as session:
+        _, secret = create_key(session, tenant, [item.value for item in scope], label, datetime.now(UTC))
+    print(secret)
+
+
+@keys.command("list")
+def list_all(tenant: TenantOption = "default", as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+    """Show the keys of a tenant, without their secrets."""
+    with command_session(data_dir) as session:
+        found = list_keys(session, tenant)
+    if as_json:
+        print_json([_row(key) for key in found])
+        return
+    table = Table("key", "label", "scopes", "created", "revoked", box=None, header_style="bold", pad_edge=False)
+    for key in found:
+        revoked = "-" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d %H:%M}"
+        table.add_row(key.key_id, key.label, " ".join(key.scopes), f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+    Console(highlight=False).print(table)
+
+
+@keys.command("revoke")
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The id that `milepost keys list` shows.")],
+    tenant: TenantOption = "default",
+    data_dir: DataDirOption = None,
+) -> None:
+    """End a key at once; revoking it again changes nothing."""
+    with command_session(data_dir) as session:
+        revoke_key(session, tenant, key_id, datetime.now(UTC))
+    print(f"revoked {key_id}")
+
+
+def _row(key: ApiKey) -> dict[str, object]:
+    return {
+        "key_id": key.key_id,
+        "label": key.label,
+        "scopes": list(key.scopes),
+        "created_at": key.created_at,
+        "revoked_at": key.revoked_at,
+    }

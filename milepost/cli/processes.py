@@ -1,0 +1,87 @@
+"""`milepost api`, `milepost worker` and `milepost beat`: the three kinds of process, any number of each.
+
+What a command needs is imported when it runs: the API should not load Celery, nor the workers FastAPI.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from core.settings import Settings
+from milepost.cli.connection import DataDirOption, connected_settings
+from milepost.embedded.launch import die_with_parent
+
+_GRACEFUL_S = 2
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def api(
+    port: Annotated[
+        int | None,
+        typer.Option(help="Where to listen; 0: any free port.", min=0, max=65535, show_default="8000"),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Serve the REST API."""
+    import uvicorn
+
+    from api.app import make_app
+    from milepost.embedded.ports import claim_port
+
+    settings = connected_settings(data_dir, port=port, host=host)
+    _log_to_stderr(settings)
+    chosen = claim_port(settings.host, settings.port)
+    uvicorn.run(
+        make_app(settings),
+        host=settings.host,
+        port=chosen,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACEFUL_S,
+    )
+
+
+def worker(
+    queues: Annotated[
+        Literal["drains", "jobs"],
+        typer.Option(help="Which tasks to take. Run at least one worker of each: a drain never waits for a job."),
+    ],
+    data_dir: DataDirOption = None,
+) -> None:
+    """Run the tasks: `drains` apply events, `jobs` are all others."""
+    from celery.signals import worker_process_init
+
+    from worker.run import run_worker
+
+    settings = connected_settings(data_dir)
+    worker_process_init.connect(_EndWithWorker(os.getpid()), weak=False)
+    run_worker(settings, queues)
+
+
+def beat(data_dir: DataDirOption = None) -> None:
+    """Send the triggers of the schedule; two beats do no harm."""
+    from worker.run import run_beat
+
+    run_beat(connected_settings(data_dir))
+
+
+class _EndWithWorker:
+    """A pool process whose worker was killed would wait for work that cannot come: it ends, too."""
+
+    def __init__(self, worker_pid: int) -> None:
+        self.worker_pid = worker_pid
+
+    def __call__(self, **_signal: object) -> None:
+        die_with_parent(signal.SIGKILL, self.worker_pid)
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    logging.basicConfig(stream=sys.stderr, level=settings.log_level, format=_LOG_FORMAT)

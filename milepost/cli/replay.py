@@ -1,0 +1,134 @@
+"""`milepost replay`: a file of events, onto the stream."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from core.errors import MalformedEvent, MilepostError
+from core.events.envelope import check_envelope, parse_json
+from core.store.engine import make_engine, session_factory
+from core.store.stream import EventStream, connect
+from core.store.tenants import DEFAULT, read_tenants
+from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
+from milepost.cli.output import print_json
+
+AT_ONCE = 1_000
+POLL_S = 0.05
+
+
+class BadLine(MilepostError):
+    """A line of the file is no event; nothing was put on the stream."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(f"line {number}: {reason}; nothing was replayed")
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="NDJSON: one CloudEvents object a line. - reads standard input.")],
+    tenant: Annotated[str, typer.Option(help="The tenant whose events these are.")] = DEFAULT,
+    wait: Annotated[bool, typer.Option(help="Wait until all of them are applied.")] = True,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Put a file of events onto the stream, in the file's order. A line that is no event stops it before it begins."""
+    settings = connected_settings(data_dir)
+    engine = make_engine(settings, application_name="milepost replay")
+    with session_factory(engine)() as session:
+        if tenant not in read_tenants(session, [tenant]):
+            raise MilepostError(f"there is no tenant {tenant}; make it with `milepost tenants create {tenant}`")
+    engine.dispose()
+    assert settings.redis_url is not None
+    stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards, settings.stream_durability)
+    with _progress() as progress:
+        began = time.monotonic()
+        events = _read(file, progress)
+        read_s, began = time.monotonic() - began, time.monotonic()
+        _append(stream, tenant, events, progress)
+        appended_s = time.monotonic() - began
+        if wait:
+            _wait_until_applied(stream, len(events), progress)
+        applied_s = time.monotonic() - began
+    figures = {"events": len(events), "read_s": round(read_s, 3), "appended_s": round(appended_s, 3)}
+    if wait:
+        figures["applied_s"] = round(applied_s, 3)
+    if as_json:
+        print_json(figures)
+    else:
+        print(_sentence(figures))
+
+
+def _sentence(figures: dict[str, int | float]) -> str:
+    text = f"{figures['events']:,} events on the stream after {figures['appended_s']:.1f} s"
+    return text + (f", applied after {figures['applied_s']:.1f} s" if "applied_s" in figures else "")
+
+
+def _read(file: Path, progress: Progress) -> list[tuple[str, bytes]]:
+    """(account id, event) of every line; blank lines are passed over. Raises BadLine before anything is written."""
+    task = progress.add_task("reading", total=None)
+    events: list[tuple[str, bytes]] = []
+    with _opened(file) as lines:
+        for number, raw in enumerate(lines, start=1):
+            body = raw.strip()
+            if body:
+                events.append((_account_of(number, body), body))
+            if number % AT_ONCE == 0:
+                progress.update(task, completed=len(events))
+    progress.update(task, completed=len(events), total=len(events))
+    return events
+
+
+def _account_of(number: int, body: bytes) -> str:
+    try:
+        account_id = check_envelope(parse_json(body)).data.get("account_id")
+    except MalformedEvent as error:
+        raise BadLine(number, error.message) from None
+    return account_id if isinstance(account_id, str) else ""
+
+
+def _append(stream: EventStream, tenant: str, events: list[tuple[str, bytes]], progress: Progress) -> None:
+    task = progress.add_task("onto the stream", total=len(events))
+    for start in range(0, len(events), AT_ONCE):
+        chunk = events[start : start + AT_ONCE]
+        stream.append(tenant, chunk)
+        progress.advance(task, len(chunk))
+
+
+def _wait_until_applied(stream: EventStream, total: int, progress: Progress) -> None:
+    """Wait for the last entries there are now; what others append meanwhile is not waited for."""
+    task = progress.add_task("applied", total=total)
+    waiting = stream.ends()
+    while waiting:
+        waiting = {shard: last for shard, last in waiting.items() if not stream.is_applied(shard, last)}
+        left = sum((status.lag or 0) + status.pending for status in stream.status())
+        progress.update(task, completed=max(0, total - left))
+        if waiting:
+            time.sleep(POLL_S)
+    progress.update(task, completed=total)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description:>16}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    if str(file) == "-":
+        yield sys.stdin.buffer
+    else:
+        with file.open("rb") as opened:
+            yield opened

@@ -1,0 +1,38 @@
+"""`milepost up`: everything in one data directory, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from core.settings import load_settings
+from milepost.cli.connection import DataDirOption
+from milepost.embedded.datadir import DataDir
+from milepost.embedded.supervisor import Supervisor
+
+
+def up(
+    port: Annotated[
+        int | None,
+        typer.Option(help="Where the API listens; 0: any free port.", min=0, max=65535, show_default="8000"),
+    ] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Start the servers, the API, the workers and the beat; Ctrl-C ends all of them.
+
+    Prints `ready URL` and the first API key once the API answers. Servers named by MILEPOST_DATABASE_URL and
+    MILEPOST_REDIS_URL are used, not started.
+    """
+    settings = load_settings(port=port, data_dir=data_dir)
+    Supervisor(DataDir(settings.data_dir), settings, _say).run()
+
+
+def _say(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        # Whoever read our lines is gone; the servers go on, and the rest is said to nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

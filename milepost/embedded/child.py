@@ -1,0 +1,109 @@
+"""One Milepost process under the supervisor: started, started again when it ends, ended with its group."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from milepost.embedded.logs import LogReader, begin_log, bound_log
+from milepost.embedded.process import open_log
+from milepost.embedded.spawn import spawn
+
+# What marks our children among all processes that work in the data directory.
+MARKER = ("-P", "-m", "milepost")
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 30.0
+_SETTLED_S = 30.0
+_COMPLAIN_AFTER = 3
+
+
+@dataclass(slots=True)
+class Child:
+    """`python -P -m milepost ARGUMENTS`, working in `folder`, writing to `log`."""
+
+    name: str
+    arguments: Sequence[str]
+    folder: Path
+    log: Path
+    environment: Mapping[str, str]
+    _process: subprocess.Popen[bytes] | None = None
+    _started_at: float = 0.0
+    _start_again_at: float = 0.0
+    _failures: int = 0
+    _reader: LogReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._reader = LogReader(self.log)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process is not None else 0
+
+    def begin(self) -> None:
+        """Start for the first time, with a fresh log."""
+        begin_log(self.log)
+        self._start()
+
+    def look(self, say: Callable[[str], None]) -> bool:
+        """Report what is new, start again what has ended; returns whether the process is another one now."""
+        bound_log(self.log)
+        for line in self._reader.news():
+            say(f"{self.name}: {line}")
+        if self._process is not None and self._process.poll() is not None:
+            self._note_end(self._process.returncode, say)
+        if self._process is None and time.monotonic() >= self._start_again_at:
+            self._start()
+            return True
+        return False
+
+    def ask_to_end(self) -> None:
+        """Send TERM to the process itself, which ends its own helpers in order."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def kill_group(self) -> None:
+        """End whatever is left of the process and its helpers."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _start(self) -> None:
+        output, _ = open_log(self.log)
+        # -P: a folder or file named like one of our packages in the data directory must not be imported.
+        command = [sys.executable, *MARKER, *self.arguments]
+        with output:
+            self._process = spawn(
+                command,
+                death_signal=signal.SIGKILL,
+                cwd=self.folder,
+                output=output,
+                environment=self.environment,
+            )
+        self._started_at = time.monotonic()
+
+    def _note_end(self, status: int, say: Callable[[str], None]) -> None:
+        self.kill_group()
+        self._process = None
+        now = time.monotonic()
+        self._failures = 1 if now - self._started_at > _SETTLED_S else self._failures + 1
+        wait_s = min(_FIRST_WAIT_S * 2 ** (self._failures - 1), _LONGEST_WAIT_S)
+        self._start_again_at = now + wait_s
+        say(f"{self.name} ended ({describe_status(status)}), starting it again in {wait_s:g} s")
+        if self._failures % _COMPLAIN_AFTER == 0:
+            say(f"{self.name} keeps ending; its log is {self.log} and ends with: {self._reader.last_line()}")
+
+
+def describe_status(status: int) -> str:
+    """An exit status in words."""
+    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"

@@ -1,0 +1,83 @@
+"""The data directory of an embedded Milepost: what lies where, who may read it, where its servers are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from milepost.embedded.lock import DirectoryLock, is_held
+from milepost.embedded.secret import keep_secret, private_folder, write_private
+
+KEY_PREFIX = "mp_"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServers:
+    """What other commands need to find a running `milepost up`; the addresses hold passwords."""
+
+    database_url: str
+    redis_url: str
+    api_url: str
+    supervisor_pid: int
+    child_pids: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """A data directory; nothing is made or read before a method is called."""
+
+    path: Path
+
+    @property
+    def postgres(self) -> Path:
+        return self.path / "postgres"
+
+    @property
+    def valkey(self) -> Path:
+        return self.path / "valkey"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def _servers(self) -> Path:
+        return self.path / "servers.json"
+
+    @property
+    def _key(self) -> Path:
+        return self.path / "key"
+
+    def open(self) -> DataDir:
+        """Make the directory if need be, with mode 700; returns it with its absolute path."""
+        path = private_folder(self.path)
+        private_folder(path / "logs")
+        return DataDir(path)
+
+    def lock(self) -> DirectoryLock:
+        """Be the only one who runs servers here; raises DirectoryInUse naming who does."""
+        return DirectoryLock.acquire(self.path)
+
+    def keep_key(self, wanted: str | None) -> str:
+        """The first API key in clear: `wanted`, else the one kept here, else a new one; it is kept."""
+        if wanted is not None:
+            write_private(self._key, wanted + "\n")
+            return wanted
+        return keep_secret(self._key, prefix=KEY_PREFIX)
+
+    def publish(self, servers: RunningServers) -> None:
+        """Tell other commands of the same user where the servers are."""
+        write_private(self._servers, json.dumps(asdict(servers), indent=2) + "\n")
+
+    def withdraw(self) -> None:
+        """Nothing runs here any more."""
+        self._servers.unlink(missing_ok=True)
+
+    def servers(self) -> RunningServers | None:
+        """Where the servers are, if a supervisor runs here now; what a killed one left does not count."""
+        try:
+            text = self._servers.read_text("utf-8")
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return None
+        return RunningServers(**json.loads(text)) if is_held(self.path) else None

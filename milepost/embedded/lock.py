@@ -1,0 +1,64 @@
+"""The lock that lets one process at a time use a directory, and tells the others who that is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from milepost.embedded.errors import DirectoryInUse
+
+# Someone who only asks `is_held` has the lock for an instant; that must not refuse a start.
+_PATIENCE_S = 0.5
+
+
+@dataclass(slots=True)
+class DirectoryLock:
+    """A held lock; the kernel releases it when the process ends, however it ends."""
+
+    path: Path
+    _descriptor: int | None
+
+    @classmethod
+    def acquire(cls, directory: Path) -> DirectoryLock:
+        """Take the lock of `directory` and leave our pid in it; raises DirectoryInUse naming the holder."""
+        path = directory / "lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + _PATIENCE_S
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(descriptor)
+                raise DirectoryInUse(directory, holder)
+            time.sleep(0.02)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        return cls(path, descriptor)
+
+    def release(self) -> None:
+        """Let the next one in; releasing twice is harmless."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def is_held(directory: Path) -> bool:
+    """Whether some process holds the lock of `directory` now."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except (FileNotFoundError, PermissionError):
+        return False
+    try:
+        return not _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

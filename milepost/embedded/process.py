@@ -1,0 +1,106 @@
+"""One running server process and its log: waiting until it is ready, ending it, saying why it failed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from milepost.embedded.errors import ServerFailed
+from milepost.embedded.ports import free_port
+
+_POLL_S = 0.01
+_PORT_TRIES = 5
+_TAIL_BYTES = 16_384
+
+
+@dataclass(slots=True)
+class ServerProcess:
+    """A server that we started, and where in its log this run begins."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    log_start: int
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def exit_status(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+        return self.process.poll()
+
+    def wait_ready(self, is_ready: Callable[[], bool], *, timeout_s: float) -> None:
+        """Return once `is_ready`; raises ServerFailed, with its last words, if it ends or takes too long."""
+        deadline = time.monotonic() + timeout_s
+        while not is_ready():
+            if self.exit_status() is not None:
+                raise ServerFailed(f"{self.name} did not start: {self.last_words()}; its log is {self.log}")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"{self.name} was not ready within {timeout_s:.0f} s; its log is {self.log}")
+            time.sleep(_POLL_S)
+
+    def end(self, *, steps: list[tuple[signal.Signals, float]]) -> None:
+        """Send each signal in turn, the next one if the process outlives the seconds beside it; then kill."""
+        for asked, patience_s in steps:
+            self.process.send_signal(asked)
+            if self._ended_within(patience_s):
+                return
+        self.process.kill()
+        self.process.wait()
+
+    def last_words(self) -> str:
+        """The line of this run's log that most likely tells what is wrong."""
+        lines = [line.strip() for line in self.output().splitlines() if line.strip()]
+        telling = [line for line in lines if any(mark in line for mark in ("FATAL", "PANIC", "# ", "launch:"))]
+        return (telling or lines or [f"it ended with status {self.exit_status()}"])[-1]
+
+    def output(self) -> str:
+        """The end of what this run has written."""
+        with self.log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(self.log_start, size - _TAIL_BYTES))
+            return file.read().decode("utf-8", "replace")
+
+    def _ended_within(self, timeout_s: float) -> bool:
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def start_listening(
+    start: Callable[[int], ServerProcess],
+    is_ready: Callable[[ServerProcess, int], bool],
+    *,
+    port: int | None,
+    timeout_s: float,
+) -> tuple[ServerProcess, int]:
+    """Start a server on `port`, or on any free one, and wait until it is ready; returns it with its port."""
+    for _ in range(_PORT_TRIES):
+        chosen = port or free_port()
+        server = start(chosen)
+        try:
+            server.wait_ready(partial(is_ready, server, chosen), timeout_s=timeout_s)
+        except ServerFailed as error:
+            # A free port may be taken in between; one that was asked for is the caller's choice.
+            if port or "Address already in use" not in server.output():
+                raise
+            failure = error
+        else:
+            return server, chosen
+    raise failure
+
+
+def open_log(path: Path) -> tuple[IO[bytes], int]:
+    """Open a log for appending, readable by its owner alone; also returns its present size."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    return os.fdopen(descriptor, "ab", buffering=0), os.fstat(descriptor).st_size

@@ -1,0 +1,118 @@
+"""Processes that a crash left running on a directory: found by program and working directory, then ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from milepost.embedded.launch import OTHER_ID
+
+_PROC = Path("/proc")
+# How each program is asked to end without further ado; what is still there after the grace is killed.
+_ASK = {"postgres": signal.SIGQUIT, "initdb": signal.SIGKILL, "valkey-server": signal.SIGTERM}
+_GRACE_S = 2.0
+_KILL_S = 5.0
+
+
+def end_strays(directory: Path) -> int:
+    """End all servers that work in `directory` or below; returns how many there were. Hold the lock first."""
+    found = sorted(find_servers(directory))
+    for pid, program in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, _ASK[program])
+    end_processes([pid for pid, _ in found], grace_s=_GRACE_S)
+    return len(found)
+
+
+def can_see_processes() -> bool:
+    """Whether strays can be found at all; elsewhere than on Linux they cannot."""
+    return _PROC.is_dir()
+
+
+def kill_servers(directory: Path) -> None:
+    """End the servers of `directory` as a crash would."""
+    end_processes([pid for pid, _ in find_servers(directory)], grace_s=0)
+
+
+def end_processes(pids: Collection[int], *, grace_s: float) -> None:
+    """Wait `grace_s` for `pids` to end, kill the rest, and return when none is left (or cannot be reaped)."""
+    left = _wait_gone(pids, grace_s)
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    _wait_gone(left, _KILL_S)
+
+
+def find_servers(directory: Path) -> Iterator[tuple[int, str]]:
+    """Yield (pid, program) of the database and stream servers that work in `directory` or below."""
+    for pid in _pids():
+        program = _link(pid, "exe").name.removesuffix(" (deleted)")
+        if program in _ASK and is_alive(pid) and _link(pid, "cwd").is_relative_to(directory.resolve()):
+            yield pid, program
+
+
+def find_commands(directory: Path, marker: Collection[str]) -> Iterator[int]:
+    """Yield the processes that work in `directory` and whose arguments contain all of `marker`."""
+    for pid in _pids():
+        if set(marker) <= set(_arguments(pid)) and _link(pid, "cwd") == directory.resolve():
+            yield pid
+
+
+def is_alive(pid: int) -> bool:
+    """Whether `pid` exists and is more than a zombie waiting for its parent."""
+    try:
+        state = (_PROC / str(pid) / "stat").read_text("ascii", "replace").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in {"Z", "X"}
+
+
+def _wait_gone(pids: Collection[int], timeout_s: float) -> list[int]:
+    deadline = time.monotonic() + timeout_s
+    left = [pid for pid in pids if is_alive(pid)]
+    while left and time.monotonic() < deadline:
+        time.sleep(0.01)
+        left = [pid for pid in left if is_alive(pid)]
+    return left
+
+
+def _pids() -> list[int]:
+    if not can_see_processes():
+        return []
+    mine = os.getpid()
+    return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit() and int(entry.name) != mine]
+
+
+def _link(pid: int, name: str) -> Path:
+    path = _PROC / str(pid) / name
+    try:
+        return Path(os.readlink(path))
+    except PermissionError:
+        # Another user's: not ours, unless root gave it away (and may not look, as in most containers).
+        return _link_as_other_user(path) if os.geteuid() == 0 else Path()
+    except OSError:
+        return Path()
+
+
+def _link_as_other_user(path: Path) -> Path:
+    group = os.getegid()
+    os.setegid(OTHER_ID)
+    os.seteuid(OTHER_ID)
+    try:
+        return Path(os.readlink(path))
+    except OSError:
+        return Path()
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+
+
+def _arguments(pid: int) -> list[str]:
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return []

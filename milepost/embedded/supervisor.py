@@ -1,0 +1,188 @@
+"""What `milepost up` does: servers, schema, first key, then api, workers and beat until asked to stop.
+
+The steps, and what a kill -9 after each leaves behind:
+1. claim the port, lock the data directory: nothing.
+2. end what an earlier, killed run left: fewer processes.
+3. Postgres and Valkey: both end with us (PDEATHSIG), and recover at the next start.
+4. migrate, first tenant and key: each is one transaction, done again at the next start.
+5. servers.json: counts only while the lock is held.
+6. api, workers, beat: each ends with us; a helper of theirs that does not, ends in step 2 of the next start.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException
+
+from core.requests.bootstrap import bootstrap
+from core.settings import PREFIX, Settings
+from core.store.engine import make_engine, session_factory
+from core.store.migrate import migrate
+from milepost.embedded.child import MARKER, Child
+from milepost.embedded.datadir import DataDir, RunningServers
+from milepost.embedded.interrupts import StopAsked, StopRequests, stop_requests
+from milepost.embedded.ports import claim_port
+from milepost.embedded.servers import Say, Servers
+from milepost.embedded.strays import end_processes, end_strays, find_commands
+
+# The processes of Milepost and the arguments of `milepost` that start them. The front is stopped first.
+FRONT: Mapping[str, Sequence[str]] = {"api": ["api"], "beat": ["beat"]}
+WORKERS: Mapping[str, Sequence[str]] = {
+    "worker drains": ["worker", "--queues=drains"],
+    "worker jobs": ["worker", "--queues=jobs"],
+}
+_TICK_S = 0.1
+_PATIENCE_TO_READY_S = 60
+# Together below the 15 s in which everything has to end.
+_API_AND_BEAT_S, _WORKERS_S, _VALKEY_S, _POSTGRES_S = 3.0, 5.0, 2.0, 3.0
+_ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs one data directory."""
+
+    data: DataDir
+    settings: Settings
+    say: Say
+    _servers: Servers | None = None
+    _front: list[Child] = field(default_factory=list)
+    _workers: list[Child] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Run until asked to stop; returns when every process that was started has ended."""
+        with stop_requests() as requests:
+            try:
+                port = claim_port(self.settings.host, self.settings.port)
+                self.data = self.data.open()
+                lock = self.data.lock()
+            except StopAsked:
+                return
+            try:
+                self._start(port)
+                self._watch(port)
+            except StopAsked:
+                self.say("stopping")
+            finally:
+                self._stop(requests)
+                lock.release()
+
+    def _start(self, port: int) -> None:
+        self._end_leftovers()
+        self._servers = Servers(self.data, self.settings, self.say)
+        self._servers.start()
+        self._publish(port)
+        self.say("bringing the schema up to date")
+        key = self.data.keep_key(_clear(self.settings))
+        prepare_database(self._servers.database_url, key)
+        self.say("starting api, workers and beat")
+        environment = self._environment(port)
+        self._front = [self._child(name, arguments, environment) for name, arguments in FRONT.items()]
+        self._workers = [self._child(name, arguments, environment) for name, arguments in WORKERS.items()]
+        for child in (*self._front, *self._workers):
+            child.begin()
+        self._publish(port)
+
+    def _watch(self, port: int) -> None:
+        """Start again what ends, until StopAsked is raised; say so when the API answers."""
+        url, is_ready, complain_at = self._url(port), False, time.monotonic() + _PATIENCE_TO_READY_S
+        while True:
+            if not is_ready and answers(url):
+                is_ready = True
+                self.say(f"ready {url}")
+                self.say(f"key {self.data.keep_key(None)}")
+            if not is_ready and time.monotonic() > complain_at:
+                complain_at = float("inf")
+                self.say(f"the API does not answer yet; its log is {self.data.logs / 'api.log'}")
+            self._look(port)
+            time.sleep(_TICK_S)
+
+    def _look(self, port: int) -> None:
+        assert self._servers is not None, "_start() comes first"
+        self._servers.look()
+        changes = [child.look(self.say) for child in (*self._front, *self._workers)]
+        if any(changes):
+            self._publish(port)
+
+    def _stop(self, requests: StopRequests) -> None:
+        self.data.withdraw()
+        _end(self._front, _API_AND_BEAT_S, requests)
+        _end(self._workers, _WORKERS_S, requests)
+        if self._servers is not None:
+            self._servers.stop_valkey(timeout_s=0.5 if requests.is_urgent else _VALKEY_S)
+            self._servers.stop_postgres(timeout_s=0.5 if requests.is_urgent else _POSTGRES_S)
+        self._end_leftovers()
+
+    def _end_leftovers(self) -> None:
+        end_processes(list(find_commands(self.data.path, MARKER)), grace_s=0)
+        end_strays(self.data.path)
+
+    def _child(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
+        log = self.data.logs / f"{name.replace(' ', '-')}.log"
+        return Child(name, arguments, self.data.path, log, environment)
+
+    def _environment(self, port: int) -> dict[str, str]:
+        """Ours, with the addresses of the servers: all can read a command line, only its owner this."""
+        assert self._servers is not None, "the servers come first"
+        found = {
+            "DATABASE_URL": self._servers.database_url,
+            "REDIS_URL": self._servers.redis_url,
+            "DATA_DIR": str(self.data.path),
+            "PORT": str(port),
+        }
+        ours = {name: value for name, value in os.environ.items() if name != f"{PREFIX}BOOTSTRAP_KEY"}
+        return {**ours, **{PREFIX + name: value for name, value in found.items()}, "PYTHONUNBUFFERED": "1"}
+
+    def _publish(self, port: int) -> None:
+        assert self._servers is not None, "the servers come first"
+        pids = {child.name: child.pid for child in (*self._front, *self._workers)}
+        urls = self._servers.database_url, self._servers.redis_url, self._url(port)
+        self.data.publish(RunningServers(*urls, os.getpid(), pids))
+
+    def _url(self, port: int) -> str:
+        host = _ANY_HOST.get(self.settings.host, self.settings.host)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def prepare_database(database_url: str, key: str | None) -> None:
+    """Bring the schema up to date and make sure that the first tenant, and its key if given, are there."""
+    engine = make_engine(database_url, application_name="milepost up")
+    try:
+        migrate(engine)
+        with session_factory(engine).begin() as session:
+            bootstrap(session, key=key, now=datetime.now(UTC))
+    finally:
+        engine.dispose()
+
+
+def answers(url: str) -> bool:
+    """Whether the API at `url` says that it is alive."""
+    connection = HTTPConnection(url.removeprefix("http://"), timeout=1)
+    try:
+        connection.request("GET", "/health/live")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _end(children: list[Child], patience_s: float, requests: StopRequests) -> None:
+    """TERM to each, then, after `patience_s` or a second request to stop, KILL to their groups."""
+    for child in children:
+        child.ask_to_end()
+    deadline = time.monotonic() + patience_s
+    while not all(child.has_ended() for child in children):
+        if requests.is_urgent or time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    for child in children:
+        child.kill_group()
+
+
+def _clear(settings: Settings) -> str | None:
+    return settings.bootstrap_key.get_secret_value() if settings.bootstrap_key is not None else None

@@ -1,0 +1,120 @@
+"""One embedded Valkey server, carrying the event stream and the task queue, in a directory of its own."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from milepost.embedded.binaries import valkey_server
+from milepost.embedded.lock import DirectoryLock
+from milepost.embedded.process import ServerProcess, open_log, start_listening
+from milepost.embedded.secret import keep_secret, private_folder, write_private
+from milepost.embedded.spawn import spawn
+from milepost.embedded.strays import end_strays
+
+NAME = "Valkey"
+HOST = "127.0.0.1"
+
+AppendFsync = Literal["always", "everysec", "no"]
+
+SETTINGS: Mapping[str, str] = {
+    "appendonly": "yes",
+    "save": '""',
+    "maxmemory-policy": "noeviction",
+    "tcp-backlog": "128",
+    "always-show-logo": "no",
+}
+
+
+@dataclass(slots=True)
+class EmbeddedValkey:
+    """A running server; it ends when the thread that started it does."""
+
+    directory: Path
+    port: int
+    url: str
+    server: ServerProcess
+    _lock: DirectoryLock
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path,
+        *,
+        port: int | None = None,
+        appendfsync: AppendFsync = "always",
+        settings: Mapping[str, str] | None = None,
+        log: Path | None = None,
+        timeout_s: float = 120,
+    ) -> EmbeddedValkey:
+        """Start on `directory`, made if need be, and return when the append-only file is read in.
+
+        `port`: None takes any free one. `settings` are lines of valkey.conf. Raises DirectoryInUse,
+        DirectoryUnusable, ServerFailed.
+        """
+        directory = private_folder(directory)
+        lock = DirectoryLock.acquire(directory)
+        try:
+            end_strays(directory)
+            password = keep_secret(directory / "password")
+            lines = {**SETTINGS, "appendfsync": appendfsync, **(settings or {})}
+            server, chosen = start_listening(
+                partial(_spawn, directory, password, lines, log or directory / "valkey.log"),
+                partial(_is_ready, password),
+                port=port,
+                timeout_s=timeout_s,
+            )
+        except BaseException:
+            end_strays(directory)
+            lock.release()
+            raise
+        return cls(directory, chosen, f"redis://:{password}@{HOST}:{chosen}/0", server, lock)
+
+    @property
+    def pid(self) -> int:
+        return self.server.pid
+
+    def exit_status(self) -> int | None:
+        """None while it runs."""
+        return self.server.exit_status()
+
+    def stop(self, *, timeout_s: float = 10) -> None:
+        """Sync the append-only file and end; killed after `timeout_s` (fsync always loses nothing by it)."""
+        self.server.end(steps=[(signal.SIGTERM, timeout_s)])
+        self._lock.release()
+
+    def kill(self) -> None:
+        """kill -9 of the server."""
+        self.server.end(steps=[])
+        end_strays(self.directory)
+        self._lock.release()
+
+
+def _spawn(directory: Path, password: str, lines: Mapping[str, str], log: Path, port: int) -> ServerProcess:
+    # The password goes through a private file: command lines and environments can be read by others.
+    configuration = directory / "valkey.conf"
+    all_lines = {"bind": HOST, "port": str(port), "dir": f'"{directory}"', "requirepass": password, **lines}
+    write_private(configuration, "".join(f"{name} {value}\n" for name, value in all_lines.items()))
+    output, size = open_log(log)
+    command = [str(valkey_server()), str(configuration)]
+    with output:
+        process = spawn(command, death_signal=signal.SIGTERM, cwd=directory, output=output)
+    return ServerProcess(NAME, process, log, size)
+
+
+def _is_ready(password: str, server: ServerProcess, port: int) -> bool:
+    """Whether our process answers; a stranger on the port does not know the password, nor has it our pid."""
+    never_again = Retry(NoBackoff(), 0)
+    with redis.Redis(host=HOST, port=port, password=password, socket_timeout=1, retry=never_again) as client:
+        try:
+            return int(client.info("server")["process_id"]) == server.pid
+        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError):
+            return False

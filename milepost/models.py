@@ -1,0 +1,1 @@
+"""The enumerations that callers name goals with."""

@@ -1,0 +1,63 @@
+"""Places for real servers, and a look at the processes that work in them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+ROOMY_BYTES = 1024**3
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A private folder that is quick to write to; whatever still works in it at the end is killed."""
+    memory = Path("/dev/shm")
+    is_roomy = memory.is_dir() and shutil.disk_usage(memory).free > ROOMY_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="milepost-test-", dir=memory if is_roomy else None))
+    try:
+        yield folder
+    finally:
+        for pid in _workers_in(folder):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def processes_in() -> Callable[[Path], list[int]]:
+    """Tells which living processes have their working directory in a folder."""
+    return _workers_in
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object], float], bool]:
+    """Asks until the answer is true; False when it never was."""
+
+    def ask(question: Callable[[], object], within_s: float) -> bool:
+        deadline = monotonic() + within_s
+        while not question():
+            if monotonic() > deadline:
+                return False
+            sleep(0.02)
+        return True
+
+    return ask
+
+
+def _workers_in(folder: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            # A zombie has no working directory any more.
+            with suppress(OSError):
+                if Path(os.readlink(entry / "cwd")).is_relative_to(folder):
+                    found.append(int(entry.name))
+    return found

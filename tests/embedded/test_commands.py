@@ -1,0 +1,130 @@
+"""The commands that talk to servers, on real ones."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.requests.authenticate import key_hash
+from milepost.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    database_url: str,
+    redis_url: str,
+) -> Run:
+    """Runs `milepost` with arguments on a fresh database; returns status, output, errors."""
+    monkeypatch.setenv("MILEPOST_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("MILEPOST_DATABASE_URL", database_url)
+    monkeypatch.setenv("MILEPOST_REDIS_URL", redis_url)
+
+    def run_main(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["milepost", *arguments])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run_main
+
+
+def listed_keys(run: Run, *arguments: str) -> list[dict[str, Any]]:
+    status, out, _ = run("keys", "list", "--json", *arguments)
+    assert status == 0
+    keys: list[dict[str, Any]] = json.loads(out)
+    return keys
+
+
+def test_a_key_is_made_shown_once_and_listed(run: Run, session_factory: sessionmaker[Session]) -> None:
+    """The printed secret is the one whose hash is stored, and the list shows the key without it."""
+    status, out, _ = run("keys", "create", "--scope", "goals:read", "--scope", "events:write", "--label", "app")
+    secret = out.strip()
+    assert status == 0
+    key = listed_keys(run)[-1]
+    assert (key["label"], key["scopes"], key["revoked_at"]) == ("app", ["events:write", "goals:read"], None)
+    assert secret not in json.dumps(key)
+    with session_factory() as session:
+        stored = session.execute(
+            text("SELECT key_hash FROM api_keys WHERE key_id = :key_id"), {"key_id": key["key_id"]}
+        ).scalar_one()
+    assert bytes(stored) == key_hash(secret)
+
+
+def test_a_revoked_key_says_when(run: Run) -> None:
+    """`keys revoke` ends a key, the list tells the moment, and revoking what is not there is one line."""
+    run("keys", "create", "--scope", "admin")
+    key_id = listed_keys(run)[-1]["key_id"]
+    assert run("keys", "revoke", key_id) == (0, f"revoked {key_id}\n", "")
+    assert listed_keys(run)[-1]["revoked_at"].endswith("Z")
+    assert run("keys", "revoke", "nobody") == (1, "", "milepost: Key not found\n")
+
+
+def test_a_tenant_is_made_in_its_zone(run: Run, session_factory: sessionmaker[Session]) -> None:
+    """`tenants create` makes a tenant whose keys are its own; a second of that name, or no zone, is one line."""
+    assert run("tenants", "create", "acme", "--time-zone", "Europe/Prague")[0] == 0
+    with session_factory() as session:
+        found = session.execute(text("SELECT time_zone FROM tenants WHERE tenant = 'acme'")).scalar_one()
+    assert found == "Europe/Prague"
+    assert listed_keys(run, "--tenant", "acme") == []
+    again = run("tenants", "create", "acme", "--time-zone", "UTC")
+    assert again == (1, "", "milepost: there is a tenant acme already\n")
+    status, _, errors = run("tenants", "create", "other", "--time-zone", "Mars/Olympus")
+    assert (status, errors.count("\n")) == (1, 1)
+    assert errors.startswith("milepost: time_zone: ")
+
+
+def test_migrate_may_run_again(run: Run) -> None:
+    """On a database that is up to date `migrate` changes nothing and ends well."""
+    before = listed_keys(run)
+    assert run("migrate") == (0, "the schema is up to date\n", "")
+    assert listed_keys(run) == before
+
+
+def test_status_counts_and_tells_the_backlog(run: Run, stream: Any) -> None:
+    """`status --json` on real servers tells versions, schema, counts and what waits on each shard."""
+    stream.ensure_group(0)
+    stream.append("default", [("a", b"{}"), ("b", b"{}"), ("c", b"{}")])
+    status, out, _ = run("status", "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert found["database"].startswith("PostgreSQL 18")
+    assert found["stream"].startswith("Valkey 9")
+    assert (found["schema_is_current"], found["troubles"], found["processes"]) == (True, [], None)
+    assert found["counts"] == {"accounts": 0, "goals": 0, "dead_letters": 0}
+    assert sum(shard["length"] for shard in found["shards"]) == 3
+
+
+def test_status_for_people_names_each_part(run: Run) -> None:
+    """Without --json the same is a table."""
+    status, out, _ = run("status")
+    assert status == 0
+    for part in ("database", "schema", "stream", "accounts", "shard"):
+        assert part in out
+
+
+def test_status_tells_what_is_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the stream server away, status says so, still tells about the database, and ends with 1."""
+    monkeypatch.setenv("MILEPOST_REDIS_URL", "redis://:hidden-password@127.0.0.1:1/0")
+    status, out, errors = run("status", "--json")
+    found = json.loads(out)
+    assert status == 1
+    assert (found["stream"], found["shards"]) == (None, None)
+    assert found["schema_is_current"] is True
+    assert [line.startswith("the stream server") for line in found["troubles"]] == [True]
+    assert "hidden-password" not in out + errors

@@ -1,0 +1,222 @@
+"""`milepost up` as a user meets it: one command, real processes, Ctrl-C, kill -9, and again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Question = Callable[[], object]
+STOP_WITHIN_S = 15
+READY_WITHIN_S = 60
+GOAL = {"user_id": "u1", "name": "Emergency Fund", "type": "savings", "target_amount": 100, "currency": "USD"}
+
+
+def milepost(*arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "milepost", *arguments]
+
+
+@dataclass
+class Up:
+    """A running `milepost up`, and what it has printed."""
+
+    directory: Path
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, directory: Path, **settings: str) -> Up:
+        command = milepost("up", "--port", "0", "--data-dir", str(directory))
+        environment = {**os.environ, **settings}
+        process = subprocess.Popen(
+            command, cwd="/", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        up = cls(directory, process)
+        up.read_to("key ")
+        return up
+
+    def read_to(self, beginning: str) -> str:
+        """The next line that begins so; what came before it is kept in `lines`."""
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + READY_WITHIN_S
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if line.startswith(beginning):
+                return self.lines[-1]
+            assert time.monotonic() < deadline, self.lines
+        raise AssertionError(f"it ended without saying {beginning!r}: {self.lines}")
+
+    @property
+    def port(self) -> int:
+        return int(next(line for line in self.lines if line.startswith("ready ")).rpartition(":")[2])
+
+    @property
+    def key(self) -> str:
+        return next(line for line in self.lines if line.startswith("key ")).removeprefix("key ")
+
+    def ask(self, method: str, path: str, body: object = None, *, key: str | None = None) -> tuple[int, Any]:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        headers = {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            reply = connection.getresponse()
+            return reply.status, json.loads(reply.read() or b"null")
+        finally:
+            connection.close()
+
+    def end(self, asked: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(asked)
+        self.process.communicate(timeout=STOP_WITHIN_S)
+        return self.process.returncode
+
+
+def kill_all(up: Up, processes: Callable[[Path], list[int]]) -> None:
+    """kill -9 of the supervisor and everything that works for it, all at once."""
+    victims = [up.process.pid, *processes(up.directory)]
+    for pid in victims:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    up.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One `milepost up` for the tests that only look at it."""
+    up = Up.start(tmp_path_factory.mktemp("up") / "data")
+    yield up
+    assert up.end(signal.SIGTERM) == 0
+
+
+def test_it_prints_where_it_is_and_the_key(running: Up) -> None:
+    """The line `ready URL` stands alone, the key follows, and both work."""
+    *_, ready, key = running.lines
+    assert re.fullmatch(r"ready http://127\.0\.0\.1:\d+", ready)
+    assert re.fullmatch(r"key \S{20,}", key)
+    assert running.ask("GET", "/goals") == (200, [])
+    assert running.ask("GET", "/goals", key="mp_wrong")[0] == 401
+
+
+def test_others_can_read_nothing(running: Up) -> None:
+    """The data directory is closed to others, and what holds secrets is so even by itself."""
+    modes = {name: stat.S_IMODE((running.directory / name).stat().st_mode) for name in (".", "key", "servers.json")}
+    assert modes == {".": 0o700, "key": 0o600, "servers.json": 0o600}
+
+
+def test_no_password_is_on_a_command_line(running: Up, processes_in: Callable[[Path], list[int]]) -> None:
+    """Neither the passwords of the servers nor the key show in a process list."""
+    secrets = [
+        running.key,
+        *((running.directory / name / "password").read_text().strip() for name in ("postgres", "valkey")),
+    ]
+    pids = [running.process.pid, *processes_in(running.directory)]
+    lines = b"".join((Path("/proc") / str(pid) / "cmdline").read_bytes() for pid in pids).decode()
+    assert "--queues=drains" in lines
+    assert [secret for secret in secrets if secret in lines] == []
+
+
+def test_a_second_start_names_the_holder(running: Up) -> None:
+    """A second `milepost up` on the directory fails in one line that names the first."""
+    command = milepost("up", "--port", "0", "--data-dir", str(running.directory))
+    second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr == f"milepost: {running.directory} is in use by process {running.process.pid}\n"
+
+
+def test_status_finds_it(running: Up) -> None:
+    """`milepost status --json` finds the servers through the data directory alone and tells that all is well."""
+    command = milepost("status", "--json", "--data-dir", str(running.directory))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    found = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert found["schema_is_current"] is True
+    assert [shard["shard"] for shard in found["shards"]] == [0, 1]
+    assert sorted(found["processes"]) == ["api", "beat", "worker drains", "worker jobs"]
+    assert found["processes"]["api"] == f"answers at http://127.0.0.1:{running.port}"
+
+
+def test_what_ends_is_started_again(running: Up, eventually: Callable[[Question, float], bool]) -> None:
+    """A process that is killed is told of in a line and started again, and the servers keep their addresses."""
+    before = json.loads((running.directory / "servers.json").read_text())
+    postmaster = int((running.directory / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+    for pid in (before["child_pids"]["worker drains"], postmaster):
+        os.kill(pid, signal.SIGKILL)
+    assert "PostgreSQL ended (signal SIGKILL), starting it again" in running.read_to("PostgreSQL ended")
+    assert "(signal SIGKILL), starting it again" in running.read_to("worker drains ended")
+
+    def is_whole() -> bool:
+        after = json.loads((running.directory / "servers.json").read_text())
+        same = all(after[name] == before[name] for name in ("database_url", "redis_url", "api_url"))
+        return same and after["child_pids"]["worker drains"] != before["child_pids"]["worker drains"]
+
+    assert eventually(is_whole, 10)
+    assert eventually(lambda: running.ask("GET", "/goals")[0] == 200, 15)
+
+
+def test_ctrl_c_ends_everything_and_the_data_stays(place: Path, processes_in: Callable[[Path], list[int]]) -> None:
+    """Ctrl-C ends every process within 15 s, a second one at once; a start in between has the goal and the key."""
+    up = Up.start(place / "data", MILEPOST_BOOTSTRAP_KEY="a-key-of-my-own-choice")
+    assert up.key == "a-key-of-my-own-choice"
+    status, goal = up.ask("POST", "/goals", GOAL)
+    assert status == 201
+    assert up.end(signal.SIGINT) == 0
+    assert processes_in(place) == []
+    assert not (place / "data" / "servers.json").exists()
+    again = Up.start(place / "data")
+    assert again.key == up.key
+    assert again.ask("GET", f"/goals/{goal['id']}") == (200, goal)
+    again.process.send_signal(signal.SIGINT)
+    assert again.read_to("stopping")
+    assert again.end(signal.SIGINT) == 0
+    assert processes_in(place) == []
+
+
+def test_killing_everything_is_recovered_from(
+    place: Path, processes_in: Callable[[Path], list[int]], eventually: Callable[[Question, float], bool]
+) -> None:
+    """After kill -9 of everything a start needs no help; after kill -9 of the supervisor nothing survives."""
+    up = Up.start(place / "data")
+    status, goal = up.ask("POST", "/goals", GOAL)
+    assert status == 201
+    kill_all(up, processes_in)
+    again = Up.start(place / "data")
+    assert again.ask("GET", f"/goals/{goal['id']}") == (200, goal)
+    again.process.kill()
+    assert eventually(lambda: not processes_in(place), 5), processes_in(place)
+    again.process.communicate()
+
+
+def test_a_folder_of_other_things_is_left_alone(place: Path) -> None:
+    """A data directory that holds somebody's files and is open to others is refused, and stays as it is."""
+    (place / "mine").mkdir(mode=0o755)
+    (place / "mine" / "letter").write_text("dear")
+    command = milepost("up", "--port", "0", "--data-dir", str(place / "mine"))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "holds other things" in done.stderr
+    assert [path.name for path in (place / "mine").iterdir()] == ["letter"]
+    assert stat.S_IMODE((place / "mine").stat().st_mode) == 0o755
+
+
+def test_a_taken_port_is_named_before_anything_starts(place: Path) -> None:
+    """A port that somebody listens on is an error that names it, and nothing is made."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = milepost("up", "--port", str(port), "--data-dir", str(place / "data"))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"milepost: port {port} on 127.0.0.1 is taken")
+    assert not (place / "data").exists()
