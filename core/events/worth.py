@@ -44,7 +44,10 @@ class StoredReport:
 
 @dataclass(frozen=True, slots=True)
 class NextReport:
-    """What is stored after a moment: the next report, and the counted transactions up to it (all, if there is none)."""
+    """What is stored after a moment: the next report and, where asked for, the counted transactions up to it.
+
+    Where there is no next report these are all that come after.
+    """
 
     as_of: datetime | None
     current_minor: int
@@ -92,19 +95,20 @@ class WorthFold:
         return self.opening_minor + moved + sum(r for at, r in self.residuals.items() if at <= moment)
 
 
-def questions(standing: Standing, movements: Iterable[Movement], changed: Iterable[datetime]) -> set[datetime]:
+def questions(standing: Standing, movements: Iterable[Movement], changed: Iterable[datetime]) -> dict[datetime, bool]:
     """The moments for which a fold must know the next stored report: empty while facts come in order.
 
-    `changed` are the times of reports to be added or altered.
+    The value tells whether the transactions up to that report are asked for too; only a report needs them, to know
+    what worth it meets. `changed` are the times of reports to be added or altered.
     """
-    asked: set[datetime] = set()
+    asked: dict[datetime, bool] = {}
     if standing.last_report_at is not None:
-        asked.update(m.at for m in movements if m.at <= standing.last_report_at)
+        asked.update((m.at, False) for m in movements if m.at <= standing.last_report_at)
     for as_of in changed:
         is_behind_report = standing.last_report_at is not None and as_of < standing.last_report_at
         is_behind_transaction = standing.last_transaction_at is not None and as_of < standing.last_transaction_at
         if is_behind_report or is_behind_transaction:
-            asked.add(as_of + INSTANT)
+            asked[as_of + INSTANT] = True
     return asked
 
 

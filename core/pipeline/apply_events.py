@@ -25,6 +25,7 @@ from core.events.parse import parse_event
 from core.pipeline.fold_accounts import fold_accounts
 from core.pipeline.move_goals import move_goals
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
+from core.store.bulk import plan_by_key
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, keep_dead_letters
 from core.store.tenants import DEFAULT, Tenant, read_tenants
 
@@ -62,6 +63,7 @@ class Stated:
 
 def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime) -> Applied:
     """Apply a batch. Applying an entry again, or in any other batch or order, changes nothing more."""
+    plan_by_key(session)
     stated, refused = _parse(session, entries, now)
     rows = lock_accounts(session, ((s.tenant.name, f.account_id) for s in stated for f in s.facts))
     by_account: dict[AccountKey, list[AccountFacts]] = {key: [] for key in rows}

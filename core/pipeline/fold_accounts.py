@@ -113,9 +113,9 @@ def _standing_reports(facts: Iterable[AccountFacts]) -> dict[datetime, Report]:
 
 def _fold_worths(session: Session, accounts: Mapping[AccountKey, _Account]) -> None:
     asked = {
-        (*key, moment)
+        (*key, moment): with_sum
         for key, account in accounts.items()
-        for moment in questions(account.before, account.movements, account.reports)
+        for moment, with_sum in questions(account.before, account.movements, account.reports).items()
     }
     answers = store.read_next_reports(session, asked)
     nothing: dict[datetime, NextReport] = {}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 # Column name to the type name that COPY's binary form needs.
@@ -21,6 +22,21 @@ TEXT, INT8, INT4, BOOL, TIMESTAMPTZ, DATE, BYTEA, TEXTS = (
     "bytea",
     "text[]",
 )
+
+
+_BY_KEY = text(
+    "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
+    "set_config('enable_seqscan', 'off', true)"
+)
+
+
+def plan_by_key(session: Session) -> None:
+    """Let this transaction's statements find rows by their keys, and never read a table whole.
+
+    Staging tables have no statistics, so the planner has only guesses, and a guess must not decide that a batch of
+    some thousand keys reads a table of millions.
+    """
+    session.execute(_BY_KEY)
 
 
 def copy_rows(session: Session, table: str, columns: Columns, rows: Iterable[Sequence[object]]) -> None:

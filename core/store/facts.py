@@ -93,11 +93,13 @@ _READ_ALL_REPORTS = text(
     WHERE r.tenant = :tenant AND r.account_id = :account_id"""
 )
 _READ_NEXT_REPORTS = text(
-    f"""SELECT k.tenant, k.account_id, k.moment, n.as_of, n.current_minor, n.residual_minor,
-        (SELECT coalesce(sum(t.amount_minor), 0)::bigint FROM transactions t
-         WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
-           AND t.posted_at >= k.moment AND (n.as_of IS NULL OR t.posted_at <= n.as_of))
-    FROM {_TEXTS_AND_TIME} AS k(tenant, account_id, moment)
+    """SELECT k.tenant, k.account_id, k.moment, n.as_of, n.current_minor, n.residual_minor,
+        CASE WHEN k.with_sum THEN (
+            SELECT coalesce(sum(t.amount_minor), 0)::bigint FROM transactions t
+            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
+              AND t.posted_at BETWEEN k.moment AND coalesce(n.as_of, 'infinity')) ELSE 0 END
+    FROM unnest(CAST(:a AS text[]), CAST(:b AS text[]), CAST(:c AS timestamptz[]), CAST(:d AS boolean[]))
+        AS k(tenant, account_id, moment, with_sum)
     LEFT JOIN LATERAL (
         SELECT r.as_of, r.current_minor, r.residual_minor FROM reports r
         WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= k.moment
@@ -162,12 +164,15 @@ def read_all_reports(session: Session, key: AccountKey) -> dict[datetime, Stored
     return {row[2]: _report(row) for row in rows}
 
 
-def read_next_reports(session: Session, asked: Iterable[ReportKey]) -> dict[AccountKey, dict[datetime, NextReport]]:
-    """For each (tenant, account, moment): the first report at or after it, and the transactions up to that."""
+def read_next_reports(
+    session: Session, asked: Mapping[ReportKey, bool]
+) -> dict[AccountKey, dict[datetime, NextReport]]:
+    """For each (tenant, account, moment): the first report at or after it and, if True, the transactions to there."""
     wanted = sorted(asked)
     answers: dict[AccountKey, dict[datetime, NextReport]] = {}
     if wanted:
-        for row in session.execute(_READ_NEXT_REPORTS, _three(wanted)):
+        sums = {"d": [asked[key] for key in wanted]}
+        for row in session.execute(_READ_NEXT_REPORTS, _three(wanted) | sums):
             answer = NextReport(row[3], row[4] or 0, row[5] or 0, row[6])
             answers.setdefault((row[0], row[1]), {})[row[2]] = answer
     return answers

@@ -1,0 +1,85 @@
+"""What an event states, once it is parsed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from core.errors import EventRejected, MalformedEvent
+from core.events.envelope import Envelope, check_envelope, parse_json
+from core.events.parse import parse_event
+
+PRAGUE = ZoneInfo("Europe/Prague")
+ARRIVED = datetime(2026, 3, 10, 12, tzinfo=UTC)
+SPENT = {"account_id": "a", "transaction_id": "t", "amount": Decimal("-12.30"), "currency": "CZK"}
+
+
+def envelope(type: str, data: dict[str, Any]) -> Envelope:
+    """A well-formed envelope of that type."""
+    return Envelope("e1", "bank", f"milepost.{type}", datetime(2026, 3, 10, 11, tzinfo=UTC), None, data)
+
+
+def test_numbers_keep_every_digit() -> None:
+    """A JSON number that no double holds is parsed as it stands."""
+    assert parse_json(b'{"a": 12345678901234567.89, "b": 1.10}') == {
+        "a": Decimal("12345678901234567.89"),
+        "b": Decimal("1.10"),
+    }
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"nul", b"[" * 200_000, b'{"a": NaN}', b"\xff", b"1" * 5000, b'{"a": 1e99999999999999999999}']
+)
+def test_what_is_no_json_is_refused_by_name(raw: bytes) -> None:
+    """No parser error of any kind comes through."""
+    with pytest.raises(MalformedEvent) as refused:
+        parse_json(raw)
+    assert refused.value.code == "unparseable"
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-03-10T11:00:00Z", "2026-03-10T11:00:00+00:00"),
+        ("2026-03-10t12:00:00.123456789+01:00", "2026-03-10T11:00:00.123456+00:00"),
+        ("2026-03-10T11:00:00", "2026-03-10T11:00:00+00:00"),
+    ],
+)
+def test_times_become_utc(text: str, moment: str) -> None:
+    """Any offset becomes UTC, none is UTC already, and what is finer than a microsecond is cut."""
+    whole = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "time": text, "data": {}}
+    assert check_envelope(whole).time == datetime.fromisoformat(moment)
+
+
+def test_a_date_stands_at_the_end_of_its_day_for_reports_and_at_its_start_for_transactions() -> None:
+    """A date-only transaction comes first in its local day, a date-only report last."""
+    (spent,) = parse_event(envelope("transaction.recorded", SPENT | {"posted_at": "2026-03-10"}), PRAGUE, ARRIVED)
+    assert spent.transaction is not None
+    assert spent.transaction.posted_at == datetime(2026, 3, 9, 23, tzinfo=UTC)
+    assert spent.transaction.amount_minor == -1230
+    told = {"account_id": "a", "current": 5, "currency": "CZK", "as_of": "2026-03-10"}
+    (report,) = parse_event(envelope("balance.reported", told), PRAGUE, ARRIVED)
+    assert report.report is not None
+    assert report.report.as_of == datetime(2026, 3, 10, 22, 59, 59, 999_999, tzinfo=UTC)
+
+
+def test_user_and_kind_inside_a_fact_count_at_its_time() -> None:
+    """Both become attributes of the account with the event's rank; a null says nothing."""
+    data = SPENT | {"posted_at": "2026-03-10", "user_id": "u", "kind": "liability"}
+    (facts,) = parse_event(envelope("transaction.recorded", data), PRAGUE, ARRIVED)
+    assert [(a.name, a.value) for a in facts.attributes] == [("user_id", "u"), ("kind", "liability")]
+    (facts,) = parse_event(envelope("transaction.recorded", data | {"user_id": None, "kind": None}), PRAGUE, ARRIVED)
+    assert facts.attributes == ()
+
+
+def test_an_event_a_day_ahead_is_taken_and_one_further_ahead_is_not() -> None:
+    """Facts may be dated up to a day after their arrival on the stream."""
+    ahead = SPENT | {"posted_at": "2026-03-11T12:00:00Z"}
+    assert parse_event(envelope("transaction.recorded", ahead), PRAGUE, ARRIVED)
+    with pytest.raises(EventRejected) as refused:
+        parse_event(envelope("transaction.recorded", ahead | {"posted_at": "2026-03-11T12:00:01Z"}), PRAGUE, ARRIVED)
+    assert refused.value.code == "far_future"
