@@ -52,6 +52,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "task_soft_time_limit": 90,
         "task_queues": [Queue(DRAINS), Queue(JOBS)],
         "task_default_queue": JOBS,
+        "task_routes": {row.task: {"queue": row.queue} for row in schedule(settings.shards)},
         "task_create_missing_queues": False,
         "worker_prefetch_multiplier": 1,
         "worker_soft_shutdown_timeout": 20,

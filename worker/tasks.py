@@ -13,7 +13,6 @@ from core.errors import StreamUnavailable
 from core.pipeline.follow_shard import follow_shard
 from core.pipeline.sweep import sweep
 from core.store.engine import is_database_trouble
-from schedules.table import DRAINS, JOBS
 from worker.context import WorkerContext
 
 log = structlog.get_logger(__name__)
@@ -23,7 +22,7 @@ def register_apply_events(app: Celery, context: WorkerContext) -> None:
     """The drain of one shard: applies what is there, waits a moment for more, and sends its own successor."""
 
     # Acknowledged early: a lost trigger costs a second, a repeated one a look at an empty stream.
-    @app.task(name="milepost.apply_events", queue=DRAINS, acks_late=False)
+    @app.task(name="milepost.apply_events", acks_late=False, shared=False)
     def apply_events(shard: int) -> int:
         with _servers_may_be_away("apply_events", shard=shard) as attempt:
             followed = follow_shard(context.shard_drain(shard))
@@ -36,12 +35,12 @@ def register_apply_events(app: Celery, context: WorkerContext) -> None:
 def register_sweep(app: Celery, context: WorkerContext) -> None:
     """The clean-up of every minute."""
 
-    @app.task(name="milepost.sweep", queue=JOBS)
+    @app.task(name="milepost.sweep", shared=False)
     def run_sweep() -> int:
         with _servers_may_be_away("sweep") as attempt:
             swept = sweep(context.stream)
             for shard in swept.unapplied_shards:
-                app.send_task("milepost.apply_events", args=(shard,), queue=DRAINS, expires=1.0)
+                app.send_task("milepost.apply_events", args=(shard,), expires=1.0)
             attempt.result = swept.trimmed
         return attempt.result
 
