@@ -50,13 +50,6 @@ class GoalIsFinal(Conflict):
         super().__init__(f"The goal is {status}, which is final")
 
 
-class AccountClosed(Conflict):
-    """A closed account was asked to fund a goal."""
-
-    def __init__(self, account_id: str) -> None:
-        super().__init__(f"Account {account_id!r} is closed and takes no new links")
-
-
 class NotFound(MilepostError, LookupError):
     """The thing does not exist, or belongs to another tenant: the two look the same."""
 

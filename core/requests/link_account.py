@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from core.errors import AccountClosed, InvalidField
+from core.errors import InvalidField
 from core.events.calendar import EARLIEST, day_start
 from core.events.facts import AccountKind
 from core.goals.goal import NAME_LONGEST, GoalType, Tracking, check_text
@@ -26,7 +26,7 @@ from core.store.tenants import Tenant
 def link_account(session: Session, tenant: Tenant, goal_id: str, draft: LinkDraft, now: datetime) -> FundingView:
     """Begin a link, or replace the allocation of an account that is linked already from this moment on.
 
-    An account that has not been seen yet may be linked. Raises NotFound, GoalIsFinal, AccountClosed,
+    An account that has not been seen yet may be linked. Raises NotFound, GoalIsFinal,
     AllocationExceeded and InvalidField.
     """
     account_id = check_id("account_id", draft.account_id)
@@ -77,7 +77,7 @@ def view_of(session: Session, goal: GoalRow, account_id: str) -> FundingView:
 
 def _check_account(goal: GoalRow, account: AccountRow) -> None:
     if account.values["closed"]:
-        raise AccountClosed(account.account_id)
+        raise InvalidField("account_id", "the account is closed and takes no new links")
     if account.currency is not None and account.currency != goal.currency:
         raise InvalidField("account_id", f"the account is in {account.currency}, but the goal is in {goal.currency}")
     is_known_asset = account.ranks["kind"] is not None and account.kind is AccountKind.ASSET

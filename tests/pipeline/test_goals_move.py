@@ -298,6 +298,23 @@ def test_an_account_of_another_currency_counts_nothing_and_says_so(
         assert source.note == "counts nothing: the account is in USD, the goal in EUR"
 
 
+def test_a_closed_account_keeps_its_links_and_takes_no_new_ones(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """Closing an account changes no amount; another goal cannot be linked to it."""
+    goal_id, other = goal(session_factory, now), goal(session_factory, now)
+    link(session_factory, now, goal_id, "a", "100")
+    apply(
+        [
+            paid("1", 1000, now + timedelta(minutes=1)),
+            event("account.changed", now, "c", {"account_id": "a", "closed": True}),
+        ]
+    )
+    assert amount(session_factory, goal_id) == 1000
+    with pytest.raises(InvalidField, match="closed"):
+        link(session_factory, now, other, "a", "10")
+
+
 def test_days_that_counted_once_cannot_count_again(session_factory: Sessions, apply: Apply, now: datetime) -> None:
     """A link dated back over an earlier link of the same account to the goal is refused."""
     goal_id = goal(session_factory, now - timedelta(days=9))

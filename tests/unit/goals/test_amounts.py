@@ -97,9 +97,7 @@ def test_a_balance_goal_is_the_share_of_its_accounts() -> None:
 
 def test_a_debt_that_follows_its_card_owes_what_the_card_owes() -> None:
     """A card with 7,750.00 owed has a worth of -7,750.00, and the debt stands at 7,750.00."""
-    assert (
-        amount(BALANCE, -1, 850_000, [following(funded("visa", measure=-775_000))], final_at=None) == 775_000
-    )
+    assert amount(BALANCE, -1, 850_000, [following(funded("visa", measure=-775_000))], final_at=None) == 775_000
 
 
 def test_a_balance_goal_shows_the_typed_amount_until_a_report() -> None:
@@ -185,9 +183,7 @@ def test_the_order_of_the_links_changes_nothing(
         assert amount(tracking, sign, typed, links, final_at=final_at) == amount(
             tracking, sign, typed, shuffled, final_at=final_at
         )
-        assert waiting_for(tracking, links, final_at=final_at) == waiting_for(
-            tracking, shuffled, final_at=final_at
-        )
+        assert waiting_for(tracking, links, final_at=final_at) == waiting_for(tracking, shuffled, final_at=final_at)
     assert follows_accounts(tracking, links) == follows_accounts(tracking, shuffled)
 
 

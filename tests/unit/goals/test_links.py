@@ -94,11 +94,7 @@ def test_one_account_may_fund_three_goals_with_130_percent() -> None:
         allocate([], "savings_001", ppm)
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("abcde"), st.integers(1, 1_200_000) | st.integers(1, 300_000)), max_size=30
-    )
-)
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 1_200_000) | st.integers(1, 300_000)), max_size=30))
 def test_accepted_shares_never_exceed_the_whole(wishes: list[tuple[str, int]]) -> None:
     """However accounts are linked and linked again, what was accepted sums to at most 100%."""
     accepted: dict[str, int] = {}

@@ -17,9 +17,7 @@ currencies = st.sampled_from(sorted(PLACES))
 stated = st.integers(-MAX_MINOR, MAX_MINOR)
 
 
-@pytest.mark.parametrize(
-    ("currency", "places"), [*PLACES.items(), ("CZK", 2), ("EUR", 2), ("ISK", 0), ("BHD", 3)]
-)
+@pytest.mark.parametrize(("currency", "places"), [*PLACES.items(), ("CZK", 2), ("EUR", 2), ("ISK", 0), ("BHD", 3)])
 def test_decimals_are_those_of_iso_4217(currency: str, places: int) -> None:
     """A currency has the minor digits that ISO 4217 gives it."""
     assert digits(currency) == places

@@ -47,9 +47,7 @@ def test_a_fifth_decimal_is_refused(value: object) -> None:
         to_ppm(value, "allocation_percent")
 
 
-@pytest.mark.parametrize(
-    "value", [Decimal("NaN"), Decimal("Infinity"), "NaN", "60%", "", " 60", "6_0", "1e1"]
-)
+@pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("Infinity"), "NaN", "60%", "", " 60", "6_0", "1e1"])
 def test_what_is_no_plain_number_is_refused(value: object) -> None:
     """Non-finite numbers and text that is no plain decimal are refused."""
     with pytest.raises(InvalidField):

@@ -1,0 +1,193 @@
+"""A real `milepost up` on a folder of its own: started, asked, its drain worker killed, and always ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+
+from core.store.stream import EventStream
+from milepost.embedded.child import MARKER
+from milepost.embedded.spawn import spawn
+from milepost.embedded.strays import end_processes, end_strays, find_commands, is_alive
+
+READY_WITHIN_S = 90
+STOP_WITHIN_S = 15
+REPLAYED_WITHIN_S = 600
+POLL_S = 0.005
+DRAINS = "worker drains"
+
+
+class SystemTrouble(Exception):
+    """The system did not do in time what it was asked."""
+
+
+@dataclass(slots=True)
+class System:
+    """A running system. Its data directory is `data`; `said` is the file with what `milepost up` printed."""
+
+    data: Path
+    said: Path
+    process: subprocess.Popen[bytes]
+    base_url: str = ""
+    key: str = ""
+    _replays: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def servers(self) -> dict[str, Any]:
+        """What the data directory tells other commands."""
+        servers: dict[str, Any] = json.loads((self.data / "servers.json").read_text("utf-8"))
+        return servers
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A connection to its database, each statement its own transaction."""
+        url = self.servers["database_url"].replace("postgresql+psycopg://", "postgresql://")
+        return psycopg.connect(url, autocommit=True)
+
+    def pending(self) -> int:
+        """How many entries were handed to a drain and not acknowledged."""
+        with redis.Redis.from_url(self.servers["redis_url"]) as client:
+            return sum(shard.pending for shard in EventStream(client, 1).status())
+
+    def replay(self, file: Path) -> dict[str, Any]:
+        """`milepost replay`, until all is applied; returns its figures."""
+        return self.end_replay(self.begin_replay(file))
+
+    def begin_replay(self, file: Path) -> subprocess.Popen[bytes]:
+        """Start `milepost replay` beside us."""
+        replaying = subprocess.Popen(
+            milepost("replay", str(file), "--json", "--data-dir", str(self.data)),
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._replays.append(replaying)
+        return replaying
+
+    def end_replay(self, replaying: subprocess.Popen[bytes]) -> dict[str, Any]:
+        """Wait for a replay to find everything applied."""
+        output, trouble = replaying.communicate(timeout=REPLAYED_WITHIN_S)
+        if replaying.returncode != 0:
+            raise SystemTrouble(f"milepost replay ended with {replaying.returncode}: {trouble.decode()[-500:]}")
+        figures: dict[str, Any] = json.loads(output)
+        return figures
+
+    def drain_pids(self) -> list[int]:
+        """The drain worker and its pool processes; empty while none runs. Descendants of our supervisor only."""
+        main = int(self.servers["child_pids"][DRAINS])
+        parents = parents_of_all()
+        if main not in descendants(self.process.pid, parents) or not is_alive(main):
+            return []
+        return [main, *descendants(main, parents)]
+
+    def kill_drains(self) -> list[int]:
+        """kill -9 of the drain worker and all of its processes; returns when they are gone."""
+        eventually(lambda: len(self.drain_pids()) > 1, "a drain worker runs", READY_WITHIN_S)
+        victims = self.drain_pids()
+        for pid in victims:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not any(is_alive(pid) for pid in victims), "the killed are gone", STOP_WITHIN_S)
+        return victims
+
+    def stop(self) -> None:
+        """Ctrl-C twice, since the data is not needed any more; what is left after 15 s is killed, and told of."""
+        for replaying in self._replays:
+            if replaying.poll() is None:
+                replaying.kill()
+                replaying.communicate()
+        self.process.send_signal(signal.SIGINT)
+        try:
+            eventually(self._is_stopping, "it says that it stops", STOP_WITHIN_S)
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(STOP_WITHIN_S)
+        except (subprocess.TimeoutExpired, SystemTrouble):
+            self.process.kill()
+            self.process.wait()
+            end_processes(list(find_commands(self.data, MARKER)), grace_s=0)
+            end_strays(self.data)
+            raise SystemTrouble(f"it did not stop within {STOP_WITHIN_S} s") from None
+
+    def _is_stopping(self) -> bool:
+        return self.process.poll() is not None or "stopping" in self.said.read_text("utf-8").splitlines()
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[System]:
+    """A system in `folder` (made if need be), with settings such as MILEPOST_BATCH_EVENTS; stopped at the end."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    said = folder / "up.log"
+    with said.open("wb") as output:
+        # Spawned so that it ends with us, however we end.
+        process = spawn(
+            milepost("up", "--port", "0", "--data-dir", str(folder / "data")),
+            death_signal=signal.SIGINT,
+            cwd=folder,
+            output=output,
+            environment=clean_environment() | settings,
+        )
+    system = System(folder / "data", said, process)
+    try:
+        _wait_until_ready(system)
+        yield system
+    finally:
+        system.stop()
+
+
+def _wait_until_ready(system: System) -> None:
+    def is_ready() -> bool:
+        lines = dict(line.partition(" ")[::2] for line in system.said.read_text("utf-8").splitlines())
+        if system.process.poll() is not None:
+            raise SystemTrouble(f"it ended: {system.said.read_text('utf-8')}")
+        system.base_url, system.key = lines.get("ready", ""), lines.get("key", "")
+        return bool(system.base_url and system.key)
+
+    eventually(is_ready, "it says that it is ready", READY_WITHIN_S)
+
+
+def eventually(question: Callable[[], object], what: str, within_s: float) -> None:
+    """Ask until the answer is true; raises SystemTrouble naming `what` when it never was."""
+    deadline = time.monotonic() + within_s
+    while not question():
+        if time.monotonic() > deadline:
+            raise SystemTrouble(f"waited {within_s:g} s in vain until {what}")
+        time.sleep(POLL_S)
+
+
+def milepost(*arguments: str) -> list[str]:
+    """The command line of a `milepost` command."""
+    return [sys.executable, "-P", "-m", "milepost", *arguments]
+
+
+def clean_environment() -> dict[str, str]:
+    """Ours without Milepost's settings: they could name somebody's real servers."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MILEPOST_")}
+
+
+def descendants(ancestor: int, parents: dict[int, int]) -> list[int]:
+    """All processes below one."""
+    children = [pid for pid, parent in parents.items() if parent == ancestor]
+    return [found for child in children for found in (child, *descendants(child, parents))]
+
+
+def parents_of_all() -> dict[int, int]:
+    """pid -> pid of the parent, of all processes there are."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                parents[int(entry.name)] = int(
+                    (entry / "stat").read_text("ascii", "replace").rpartition(")")[2].split()[1]
+                )
+    return parents
