@@ -8,7 +8,7 @@ PACKAGES := api core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check bench clean
+.PHONY: help setup run test check bench berka clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ check: setup ## lint, types and import contracts
 
 bench: setup ## measure how fast events are applied
 	@exec .venv/bin/milepost bench $(ARGS)
+
+berka: setup ## replay real bank data in four ways and check every figure (ARGS="FOLDER --accounts 25")
+	@exec .venv/bin/python -m tests.berka $(ARGS)
 
 clean: ## remove .venv, caches and build products (not the data)
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
