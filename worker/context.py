@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -42,6 +43,17 @@ class WorkerContext:
     def shard_drain(self, shard: int) -> ShardDrain:
         """All that draining one shard needs."""
         return ShardDrain(self.sessions, self.stream, shard, self.settings.batch_events, utc_now)
+
+
+def spare_the_collector() -> None:
+    """Let Python's cycle collector look less often, in a process that makes rows by the thousand and frees them all.
+
+    Nothing in a batch refers to itself in a circle, so the collector's default pace finds nothing, at a quarter of a
+    drain's processor time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def utc_now() -> datetime:

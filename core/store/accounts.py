@@ -131,7 +131,7 @@ def raise_link_version(session: Session, key: AccountKey) -> None:
 def _read(session: Session, statement: Any, keys: Sequence[AccountKey]) -> dict[AccountKey, AccountRow]:
     if not keys:
         return {}
-    return {(row[0], row[1]): _account(row) for row in session.execute(statement, _columns(keys))}
+    return {(row[0], row[1]): _account(row) for row in session.execute(statement, _columns(keys)).all()}
 
 
 def _columns(keys: Sequence[AccountKey]) -> dict[str, list[str]]:

@@ -172,7 +172,7 @@ def read_next_reports(
     answers: dict[AccountKey, dict[datetime, NextReport]] = {}
     if wanted:
         sums = {"d": [asked[key] for key in wanted]}
-        for row in session.execute(_READ_NEXT_REPORTS, _three(wanted) | sums):
+        for row in session.execute(_READ_NEXT_REPORTS, _three(wanted) | sums).all():
             answer = NextReport(row[3], row[4] or 0, row[5] or 0, row[6])
             answers.setdefault((row[0], row[1]), {})[row[2]] = answer
     return answers

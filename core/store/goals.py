@@ -135,7 +135,7 @@ def lock_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
     """Lock goals in id order; those that were deleted meanwhile are left out."""
     wanted = sorted(set(keys))
     columns = {"tenants": [key[0] for key in wanted], "goals": [key[1] for key in wanted]}
-    return [_goal(row) for row in session.execute(_LOCK_MANY, columns)] if wanted else []
+    return [_goal(row) for row in session.execute(_LOCK_MANY, columns).all()] if wanted else []
 
 
 def write_goal(session: Session, row: GoalRow) -> None:
@@ -191,7 +191,7 @@ def list_goals(
         conditions.append("g.goal_id > :after")
     statement = f"SELECT {_LIST} FROM goals g WHERE {' AND '.join(conditions)} ORDER BY g.goal_id LIMIT :limit"
     parameters = given | {"tenant": tenant, "after": after, "limit": limit}
-    return [_goal(row) for row in session.execute(text(statement), parameters)]
+    return [_goal(row) for row in session.execute(text(statement), parameters).all()]
 
 
 def _one(session: Session, statement: Any, key: GoalKey) -> GoalRow | None:

@@ -147,7 +147,7 @@ def links_of_accounts(session: Session, keys: Iterable[AccountKey]) -> list[Link
     """All links of accounts, which must be locked, so that none is begun or ended meanwhile."""
     wanted = sorted(keys)
     columns = {"tenants": [key[0] for key in wanted], "accounts": [key[1] for key in wanted]}
-    return [_link(row) for row in session.execute(_OF_ACCOUNTS, columns)] if wanted else []
+    return [_link(row) for row in session.execute(_OF_ACCOUNTS, columns).all()] if wanted else []
 
 
 def funding_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[FundingRow]]:
@@ -156,7 +156,7 @@ def funding_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey,
     funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in wanted}
     columns = {"tenants": [key[0] for key in wanted], "goals": [key[1] for key in wanted]}
     if wanted:
-        for row in session.execute(_OF_GOALS, columns):
+        for row in session.execute(_OF_GOALS, columns).all():
             funding[row[0], row[1]].append(FundingRow(_link(row), *row[len(_LINK) :]))
     return funding
 
@@ -209,7 +209,7 @@ def measures_before(
 ) -> dict[str, MeasuresBefore]:
     """Worth and inflow from the facts before `moment`, by account, which must be locked."""
     parameters = {"tenant": tenant, "accounts": sorted(set(account_ids)), "moment": moment}
-    return {row[0]: MeasuresBefore(int(row[1]), int(row[2])) for row in session.execute(_MEASURES, parameters)}
+    return {row[0]: MeasuresBefore(int(row[1]), int(row[2])) for row in session.execute(_MEASURES, parameters).all()}
 
 
 def _which(row: LinkRow) -> dict[str, object]:

@@ -67,7 +67,7 @@ def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
     found: dict[GoalKey, list[MilestoneRow]] = {key: [] for key in wanted}
     columns = {"tenants": [key[0] for key in wanted], "goals": [key[1] for key in wanted]}
     if wanted:
-        for row in session.execute(_READ, columns):
+        for row in session.execute(_READ, columns).all():
             found[row[0], row[1]].append(MilestoneRow(*row))
     return found
 
