@@ -34,7 +34,7 @@ class Envelope:
 def parse_json(raw: bytes) -> object:
     """Parse UTF-8 JSON with exact decimals; raises MalformedEvent("unparseable") and never a parser's own error."""
     try:
-        return json.loads(raw.decode("utf-8"), parse_float=_decimal, parse_constant=_refuse_constant)
+        return _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise MalformedEvent("unparseable", f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -110,3 +110,7 @@ def _decimal(text: str) -> Decimal:
 
 def _refuse_constant(text: str) -> object:
     raise ValueError(f"{text} is not finite")
+
+
+# Made once: json.loads makes a decoder for every call that asks for exact decimals.
+_DECODER = json.JSONDecoder(parse_float=_decimal, parse_constant=_refuse_constant)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.events.transactions import Movement
-from core.store.links import LinkRow
+from core.store.links import LinkPeriod
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,12 @@ class AccountMove:
         later = [m for m in self.movements if m.at > moment]
         return sum(m.inflow_minor if measure == "inflow" else m.worth_minor for m in later)
 
-    def deltas(self, row: LinkRow) -> tuple[int, int]:
+    def deltas(self, period: LinkPeriod) -> tuple[int, int]:
         """By how much a link's base and end move. (0, 0) for an open link while facts come in order.
 
         A link's period holds its first moment and not its last: at a change of allocation the next link begins at
         the very moment at which this one ends, and a fact of that moment must not count in both.
         """
-        link = row.link
-        base = 0 if link.begin_at is None else self.shift_before(link.begin_at, row.measure)
-        end = 0 if link.until_at is None else self.shift_before(link.until_at, row.measure)
+        base = 0 if period.begin_at is None else self.shift_before(period.begin_at, period.measure)
+        end = 0 if period.until_at is None else self.shift_before(period.until_at, period.measure)
         return base, end

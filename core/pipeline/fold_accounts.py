@@ -70,7 +70,7 @@ def _fold_attributes(row: AccountRow, attributes: Iterable[Attribute]) -> None:
         kept = row.ranks[name] or "", str(row.values[name])
         if (attribute.rank, str(attribute.value)) > kept:
             row.values[name], row.ranks[name] = attribute.value, attribute.rank
-            row.is_changed = True
+            row.is_changed = row.is_described_anew = True
 
 
 def _fold_transactions(session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts) -> None:

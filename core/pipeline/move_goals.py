@@ -21,10 +21,10 @@ def move_goals(session: Session, moves: Mapping[AccountKey, AccountMove], now: d
     accounts' locks protect; amounts come from links and accounts read after, or two shards would overwrite each
     other's.
     """
-    rows = links_of_accounts(session, moves)
-    deltas = ((row, *moves[row.account_key].deltas(row)) for row in rows)
+    periods = links_of_accounts(session, moves)
+    deltas = ((period, *moves[period.account_key].deltas(period)) for period in periods)
     move_links(session, [delta for delta in deltas if delta[1] or delta[2]])
-    goals = lock_goals(session, (row.goal_key for row in rows))
+    goals = lock_goals(session, (period.goal_key for period in periods))
     settled = settle_goals(session, goals, now, cause="events", moves=moves)
     write_moved_goals(session, list(settled.goals.values()))
     return settled

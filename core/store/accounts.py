@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from core.events.facts import AccountKind
@@ -17,6 +17,9 @@ from core.store.tables import ATTRIBUTES
 
 # (tenant, account_id)
 AccountKey = tuple[str, str]
+
+
+_KINDS: dict[str | bool | None, AccountKind] = {kind.value: kind for kind in AccountKind}
 
 
 @dataclass(slots=True)
@@ -37,6 +40,7 @@ class AccountRow:
     dirty_from: date | None
     link_version: int
     is_changed: bool = field(default=False)
+    is_described_anew: bool = field(default=False)
 
     @property
     def key(self) -> AccountKey:
@@ -46,7 +50,7 @@ class AccountRow:
     @property
     def kind(self) -> AccountKind:
         """Asset unless told otherwise."""
-        return AccountKind(str(self.values["kind"]))
+        return _KINDS[self.values["kind"]]
 
     @property
     def standing(self) -> Standing:
@@ -76,8 +80,9 @@ _ATTRIBUTE_COLUMNS = {
     column: bulk.BOOL if column == "closed" else bulk.TEXT for name in ATTRIBUTES for column in (name, f"{name}_rank")
 }
 _WRITTEN = _FIGURES | _ATTRIBUTE_COLUMNS
+_KEY = {"tenant": bulk.TEXT, "account_id": bulk.TEXT}
 
-_KEYS = "unnest(CAST(:tenants AS text[]), CAST(:accounts AS text[])) AS k(tenant, account_id)"
+_KEYS = f"{bulk.keys('tenants', 'accounts')} AS k(tenant, account_id)"
 
 _ENSURE = text(
     f"""INSERT INTO accounts (tenant, account_id)
@@ -90,10 +95,18 @@ _READ = f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column i
     ORDER BY a.tenant, a.account_id"""
 _LOCK = text(f"{_READ} FOR NO KEY UPDATE OF a")
 _LOOK = text(_READ)
-_WRITE = text(
-    f"""UPDATE accounts a SET {", ".join(f"{column} = s.{column}" for column in _WRITTEN)}
-    FROM staged_accounts s WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
-)
+
+
+def _update(columns: Iterable[str], staging: str) -> TextClause:
+    assignments = ", ".join(f"{column} = s.{column}" for column in columns)
+    return text(
+        f"""UPDATE accounts a SET {assignments} FROM {staging} s
+        WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
+    )
+
+
+_WRITE_WHOLE = _update(_WRITTEN, "staged_accounts")
+_WRITE_FIGURES = _update(_FIGURES, "staged_figures")
 _RAISE_LINK_VERSION = text(
     "UPDATE accounts SET link_version = link_version + 1 WHERE tenant = :tenant AND account_id = :account_id"
 )
@@ -102,12 +115,18 @@ _RAISE_LINK_VERSION = text(
 def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
     """Lock the accounts in id order, making those that are new. Takes all of a batch's accounts in one call.
 
-    New ones are made first, in id order too: whoever wants a row that another is making waits here, before it holds
-    any lock that the other could want. Making them after locking the rest deadlocks.
+    New ones are made in id order before any row is locked: whoever wants a row that another is making waits there,
+    while it holds nothing that the other could want. So when some turn out to be new, the locks on the others are
+    given back first. Making them while holding those deadlocks.
     """
     wanted = sorted(set(keys))
-    if wanted:
-        session.execute(_ENSURE, _columns(wanted))
+    attempt = session.begin_nested()
+    rows = _read(session, _LOCK, wanted)
+    if len(rows) == len(wanted):
+        attempt.commit()
+        return rows
+    attempt.rollback()
+    session.execute(_ENSURE, bulk.key_columns("accounts", wanted))
     return _read(session, _LOCK, wanted)
 
 
@@ -117,10 +136,17 @@ def look_at_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[Accou
 
 
 def write_accounts(session: Session, rows: Iterable[AccountRow]) -> None:
-    """Write back rows that were locked."""
-    columns = {"tenant": bulk.TEXT, "account_id": bulk.TEXT} | _WRITTEN
-    bulk.stage(session, "staged_accounts", columns, (_values(row) for row in rows))
-    session.execute(_WRITE)
+    """Write back rows that were locked; what describes them only where that changed."""
+    described: list[AccountRow] = []
+    moved: list[AccountRow] = []
+    for row in rows:
+        (described if row.is_described_anew else moved).append(row)
+    if described:
+        bulk.stage(session, "staged_accounts", _KEY | _WRITTEN, (_figures(row) + _attributes(row) for row in described))
+        session.execute(_WRITE_WHOLE)
+    if moved:
+        bulk.stage(session, "staged_figures", _KEY | _FIGURES, (_figures(row) for row in moved))
+        session.execute(_WRITE_FIGURES)
 
 
 def raise_link_version(session: Session, key: AccountKey) -> None:
@@ -131,11 +157,9 @@ def raise_link_version(session: Session, key: AccountKey) -> None:
 def _read(session: Session, statement: Any, keys: Sequence[AccountKey]) -> dict[AccountKey, AccountRow]:
     if not keys:
         return {}
-    return {(row[0], row[1]): _account(row) for row in session.execute(statement, _columns(keys)).all()}
-
-
-def _columns(keys: Sequence[AccountKey]) -> dict[str, list[str]]:
-    return {"tenants": [key[0] for key in keys], "accounts": [key[1] for key in keys]}
+    return {
+        (row[0], row[1]): _account(row) for row in session.execute(statement, bulk.key_columns("accounts", keys)).all()
+    }
 
 
 def _account(row: Any) -> AccountRow:
@@ -157,8 +181,11 @@ def _account(row: Any) -> AccountRow:
     )
 
 
-def _values(row: AccountRow) -> tuple[object, ...]:
-    attributes = [value for name in ATTRIBUTES for value in (row.values[name], row.ranks[name])]
+def _attributes(row: AccountRow) -> tuple[object, ...]:
+    return tuple(value for name in ATTRIBUTES for value in (row.values[name], row.ranks[name]))
+
+
+def _figures(row: AccountRow) -> tuple[object, ...]:
     return (
         row.tenant,
         row.account_id,
@@ -170,5 +197,4 @@ def _values(row: AccountRow) -> tuple[object, ...]:
         row.last_report_at,
         row.last_transaction_at,
         row.dirty_from,
-        *attributes,
     )

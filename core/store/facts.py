@@ -69,8 +69,10 @@ def _assign(columns: Iterable[str]) -> str:
     return ", ".join(f"{column} = s.{column}" for column in columns)
 
 
-_THREE_TEXTS = "unnest(CAST(:a AS text[]), CAST(:b AS text[]), CAST(:c AS text[]))"
-_TEXTS_AND_TIME = "unnest(CAST(:a AS text[]), CAST(:b AS text[]), CAST(:c AS timestamptz[]))"
+_THREE_TEXTS = bulk.keys("a", "b", "c")
+# Two columns of text and further ones, given as arrays.
+_REPORT_KEYS = f"unnest({bulk.split('a')}, {bulk.split('b')}, CAST(:c AS timestamptz[]))"
+_QUESTIONS = f"unnest({bulk.split('a')}, {bulk.split('b')}, CAST(:c AS timestamptz[]), CAST(:d AS boolean[]))"
 
 _READ_TRANSACTIONS = text(
     f"""SELECT {_list(_TRANSACTION, "t")}
@@ -85,7 +87,7 @@ _READ_REPLACERS = text(
 )
 _READ_REPORTS = text(
     f"""SELECT {_list(_REPORT, "r")}
-    FROM {_TEXTS_AND_TIME} AS k(tenant, account_id, as_of)
+    FROM {_REPORT_KEYS} AS k(tenant, account_id, as_of)
     JOIN reports r USING (tenant, account_id, as_of)"""
 )
 _READ_ALL_REPORTS = text(
@@ -93,13 +95,12 @@ _READ_ALL_REPORTS = text(
     WHERE r.tenant = :tenant AND r.account_id = :account_id"""
 )
 _READ_NEXT_REPORTS = text(
-    """SELECT k.tenant, k.account_id, k.moment, n.as_of, n.current_minor, n.residual_minor,
+    f"""SELECT k.tenant, k.account_id, k.moment, n.as_of, n.current_minor, n.residual_minor,
         CASE WHEN k.with_sum THEN (
             SELECT coalesce(sum(t.amount_minor), 0)::bigint FROM transactions t
             WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
               AND t.posted_at BETWEEN k.moment AND coalesce(n.as_of, 'infinity')) ELSE 0 END
-    FROM unnest(CAST(:a AS text[]), CAST(:b AS text[]), CAST(:c AS timestamptz[]), CAST(:d AS boolean[]))
-        AS k(tenant, account_id, moment, with_sum)
+    FROM {_QUESTIONS} AS k(tenant, account_id, moment, with_sum)
     LEFT JOIN LATERAL (
         SELECT r.as_of, r.current_minor, r.residual_minor FROM reports r
         WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= k.moment
@@ -154,7 +155,7 @@ def read_reports(session: Session, keys: Iterable[ReportKey]) -> dict[ReportKey,
     wanted = list(keys)
     if not wanted:
         return {}
-    rows = session.execute(_READ_REPORTS, _three(wanted))
+    rows = session.execute(_READ_REPORTS, _with_times(wanted))
     return {(row[0], row[1], row[2]): _report(row) for row in rows}
 
 
@@ -172,7 +173,7 @@ def read_next_reports(
     answers: dict[AccountKey, dict[datetime, NextReport]] = {}
     if wanted:
         sums = {"d": [asked[key] for key in wanted]}
-        for row in session.execute(_READ_NEXT_REPORTS, _three(wanted) | sums).all():
+        for row in session.execute(_READ_NEXT_REPORTS, _with_times(wanted) | sums).all():
             answer = NextReport(row[3], row[4] or 0, row[5] or 0, row[6])
             answers.setdefault((row[0], row[1]), {})[row[2]] = answer
     return answers
@@ -222,11 +223,15 @@ def add_to_days(session: Session, days: Mapping[tuple[str, str, date], DayMoves]
 
 def _by_texts(session: Session, statement: Any, keys: Iterable[TransactionKey]) -> list[Any]:
     wanted = sorted(keys)
-    return list(session.execute(statement, _three(wanted))) if wanted else []
+    if not wanted:
+        return []
+    columns = {"abc"[n]: bulk.joined(key[n] for key in wanted) for n in range(3)}
+    return list(session.execute(statement, columns).all())
 
 
-def _three(keys: Sequence[tuple[Any, Any, Any]]) -> dict[str, list[Any]]:
-    return {"a": [key[0] for key in keys], "b": [key[1] for key in keys], "c": [key[2] for key in keys]}
+def _with_times(keys: Sequence[ReportKey]) -> dict[str, object]:
+    texts = {"ab"[n]: bulk.joined(str(key[n]) for key in keys) for n in range(2)}
+    return texts | {"c": [key[2] for key in keys]}
 
 
 def _transaction(row: Any) -> StoredTransaction:

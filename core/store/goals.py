@@ -101,7 +101,7 @@ _READ_ONE = text(_READ)
 _LOCK_ONE = text(f"{_READ} FOR NO KEY UPDATE")
 _LOCK_MANY = text(
     f"""SELECT {_LIST}
-    FROM unnest(CAST(:tenants AS text[]), CAST(:goals AS text[])) AS k(tenant, goal_id)
+    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN goals g USING (tenant, goal_id)
     ORDER BY g.tenant, g.goal_id FOR NO KEY UPDATE OF g"""
 )
@@ -134,7 +134,7 @@ def lock_goal(session: Session, key: GoalKey) -> GoalRow | None:
 def lock_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
     """Lock goals in id order; those that were deleted meanwhile are left out."""
     wanted = sorted(set(keys))
-    columns = {"tenants": [key[0] for key in wanted], "goals": [key[1] for key in wanted]}
+    columns = bulk.key_columns("goals", wanted)
     return [_goal(row) for row in session.execute(_LOCK_MANY, columns).all()] if wanted else []
 
 
@@ -153,7 +153,7 @@ def write_moved_goals(session: Session, rows: Sequence[GoalRow]) -> None:
             row.tenant,
             row.goal_id,
             row.amount_minor,
-            row.waiting_for,
+            bulk.texts(row.waiting_for),
             row.next_milestone_minor,
             row.reached_at,
             row.entries,

@@ -66,7 +66,19 @@ _SEND = text(
 def write_entries(session: Session, entries: Sequence[Entry]) -> None:
     """Add lines to the ledgers of locked goals."""
     if entries:
-        rows = (tuple(getattr(entry, column) for column in _ENTRY) for entry in entries)
+        rows = (
+            (
+                entry.tenant,
+                entry.goal_id,
+                entry.entry,
+                entry.recorded_at,
+                entry.before_minor,
+                entry.after_minor,
+                entry.cause,
+                bulk.texts(entry.account_ids),
+            )
+            for entry in entries
+        )
         bulk.copy_rows(session, "goal_entries", _ENTRY, rows)
 
 

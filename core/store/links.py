@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -17,6 +17,28 @@ from core.goals.money import share
 from core.store import bulk
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey, GoalRow
+
+
+class LinkPeriod(NamedTuple):
+    """When a link counts and what. A batch reads thousands of these and seldom needs more, hence a plain tuple."""
+
+    tenant: str
+    goal_id: str
+    account_id: str
+    linked_at: datetime
+    measure: str
+    begin_at: datetime | None
+    until_at: datetime | None
+
+    @property
+    def goal_key(self) -> GoalKey:
+        """(tenant, goal_id)."""
+        return self.tenant, self.goal_id
+
+    @property
+    def account_key(self) -> AccountKey:
+        """(tenant, account_id)."""
+        return self.tenant, self.account_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +119,15 @@ _LINK_LIST = ", ".join(f"l.{column}" for column in _LINK)
 _ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a.inflow_minor,
     a.first_report_at IS NOT NULL, a.name"""
 
+_PERIOD_LIST = ", ".join(f"l.{column}" for column in LinkPeriod._fields)
 _OF_ACCOUNTS = text(
-    f"""SELECT {_LINK_LIST}
-    FROM unnest(CAST(:tenants AS text[]), CAST(:accounts AS text[])) AS k(tenant, account_id)
+    f"""SELECT {_PERIOD_LIST}
+    FROM {bulk.keys("tenants", "accounts")} AS k(tenant, account_id)
     JOIN links l USING (tenant, account_id)"""
 )
 _OF_GOALS = text(
     f"""SELECT {_LINK_LIST}, {_ACCOUNT_LIST}
-    FROM unnest(CAST(:tenants AS text[]), CAST(:goals AS text[])) AS k(tenant, goal_id)
+    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN links l USING (tenant, goal_id)
     JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id"""
 )
@@ -143,25 +166,25 @@ class MeasuresBefore:
         return self.inflow_minor if measure == "inflow" else self.worth_minor
 
 
-def links_of_accounts(session: Session, keys: Iterable[AccountKey]) -> list[LinkRow]:
-    """All links of accounts, which must be locked, so that none is begun or ended meanwhile."""
+def links_of_accounts(session: Session, keys: Iterable[AccountKey]) -> list[LinkPeriod]:
+    """The periods of all links of accounts, which must be locked, so that none is begun or ended meanwhile."""
     wanted = sorted(keys)
-    columns = {"tenants": [key[0] for key in wanted], "accounts": [key[1] for key in wanted]}
-    return [_link(row) for row in session.execute(_OF_ACCOUNTS, columns).all()] if wanted else []
+    columns = bulk.key_columns("accounts", wanted)
+    return [LinkPeriod(*row) for row in session.execute(_OF_ACCOUNTS, columns).all()] if wanted else []
 
 
 def funding_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[FundingRow]]:
     """All links of goals beside their accounts. Read it after the goals are locked: the accounts are not."""
     wanted = sorted(keys)
     funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in wanted}
-    columns = {"tenants": [key[0] for key in wanted], "goals": [key[1] for key in wanted]}
+    columns = bulk.key_columns("goals", wanted)
     if wanted:
         for row in session.execute(_OF_GOALS, columns).all():
             funding[row[0], row[1]].append(FundingRow(_link(row), *row[len(_LINK) :]))
     return funding
 
 
-def move_links(session: Session, deltas: Sequence[tuple[LinkRow, int, int]]) -> None:
+def move_links(session: Session, deltas: Sequence[tuple[LinkPeriod, int, int]]) -> None:
     """Add (base, end) deltas to links whose accounts are locked."""
     if not deltas:
         return
@@ -173,7 +196,7 @@ def move_links(session: Session, deltas: Sequence[tuple[LinkRow, int, int]]) -> 
         "base_delta": bulk.INT8,
         "end_delta": bulk.INT8,
     }
-    rows = ((r.tenant, r.goal_id, r.link.account_id, r.linked_at, base, end) for r, base, end in deltas)
+    rows = ((p.tenant, p.goal_id, p.account_id, p.linked_at, base, end) for p, base, end in deltas)
     bulk.stage(session, "staged_links", columns, rows)
     session.execute(_MOVE)
 

@@ -41,7 +41,7 @@ _INSERT = text(
 )
 _READ = text(
     f"""SELECT {", ".join(f"m.{c}" for c in _COLUMNS.split(", "))}
-    FROM unnest(CAST(:tenants AS text[]), CAST(:goals AS text[])) AS k(tenant, goal_id)
+    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN milestones m USING (tenant, goal_id)
     ORDER BY m.tenant, m.goal_id, m.amount_minor"""
 )
@@ -65,7 +65,7 @@ def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
     """All milestones of goals, ascending by amount."""
     wanted = sorted(keys)
     found: dict[GoalKey, list[MilestoneRow]] = {key: [] for key in wanted}
-    columns = {"tenants": [key[0] for key in wanted], "goals": [key[1] for key in wanted]}
+    columns = bulk.key_columns("goals", wanted)
     if wanted:
         for row in session.execute(_READ, columns).all():
             found[row[0], row[1]].append(MilestoneRow(*row))

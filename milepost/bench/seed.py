@@ -1,0 +1,100 @@
+"""The world of a bench before its events: accounts with an opening report, and two goals on each.
+
+One account is made as the product makes it; the others are its rows again, with other ids.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, Engine, Table, text
+from sqlalchemy.orm import Session
+
+from core.goals.goal import GoalType, Tracking
+from core.pipeline.apply_events import StreamEntry, apply_events
+from core.requests.add_milestone import add_milestone
+from core.requests.bootstrap import bootstrap
+from core.requests.create_goal import create_goal
+from core.requests.link_account import link_account
+from core.requests.values import GoalDraft, LinkDraft, MilestoneDraft
+from core.store import tables
+from core.store.engine import session_factory
+from core.store.migrate import migrate
+from core.store.tenants import DEFAULT, Tenant
+from milepost.bench.workload import CURRENCY, account_id, envelope, mark
+
+PERCENTS: Final = {Tracking.BALANCE: 60, Tracking.CHANGE: 40}
+_TARGET, _MILESTONES = "10000.00", ("150.00", "2500.00", "5000.00")
+_MODEL = 0
+
+_OF_ACCOUNTS = (tables.accounts, tables.reports)
+_OF_GOALS = (tables.goals, tables.milestones, tables.links, tables.goal_entries)
+# What these columns hold contains the mark of the account's number.
+_MARKED = {"account_id", "user_id", "user_id_rank", "kind_rank", "event_id"}
+# As `new_goal_id` makes them: the milliseconds of the creation, here one apart, and 20 digits that nobody can guess.
+_GOAL_ID = "'goal_' || lpad(to_hex(CAST(:created_ms AS bigint) + n), 12, '0') || left(md5(m.goal_id || n), 20)"
+
+
+def seed(engine: Engine, accounts: int, seeded_at: datetime) -> None:
+    """Bring an empty database to the schema, with `accounts` accounts and their goals, all made at `seeded_at`."""
+    migrate(engine)
+    with session_factory(engine).begin() as session:
+        bootstrap(session, key=None, now=seeded_at)
+        make_account(session, _MODEL, seeded_at)
+        # The model's rows passed every check; asking again for each copy would double the time.
+        session.execute(text("SET LOCAL session_replication_role = replica"))
+        for table in (*_OF_ACCOUNTS, *_OF_GOALS):
+            _multiply(session.connection(), table, accounts, seeded_at)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # What autovacuum and the checkpointer would have come to before the first event.
+        connection.execute(text("VACUUM (ANALYZE)"))
+        connection.execute(text("CHECKPOINT"))
+
+
+def make_account(session: Session, number: int, now: datetime) -> None:
+    """Make one account with its goals by the acts that producers and callers use."""
+    tenant = Tenant(DEFAULT, "UTC")
+    apply_events(session, [_opening(number, now)], now)
+    for tracking, percent in PERCENTS.items():
+        draft = GoalDraft(
+            f"user-{mark(number)}", f"Bench {tracking}", GoalType.SAVINGS, _TARGET, currency=CURRENCY, tracking=tracking
+        )
+        goal = create_goal(session, tenant, draft, now)
+        for amount in _MILESTONES:
+            add_milestone(session, tenant, goal.goal_id, MilestoneDraft(amount), now)
+        link_account(session, tenant, goal.goal_id, LinkDraft(account_id(number), None, percent), now)
+
+
+def _opening(number: int, now: datetime) -> StreamEntry:
+    data = {
+        "account_id": account_id(number),
+        "user_id": f"user-{mark(number)}",
+        "kind": "asset",
+        "current": 0,
+        "currency": CURRENCY,
+        "as_of": now.isoformat(),
+    }
+    event = envelope("balance.reported", f"opening-{mark(number)}", now, data)
+    return StreamEntry(0, f"0-{number + 1}", now, DEFAULT, event)
+
+
+def _multiply(connection: Connection, table: Table, accounts: int, seeded_at: datetime) -> None:
+    """Write the model's rows again for every other account."""
+    names = [column.name for column in table.columns]
+    connection.execute(
+        text(
+            f"""INSERT INTO {table.name} ({", ".join(names)})
+            SELECT {", ".join(map(_expression, names))}
+            FROM generate_series(1, :last) AS n CROSS JOIN {table.name} m"""
+        ),
+        {"last": accounts - 1, "model": mark(_MODEL), "created_ms": int(seeded_at.timestamp() * 1000)},
+    )
+
+
+def _expression(column: str) -> str:
+    if column == "goal_id":
+        return _GOAL_ID
+    if column in _MARKED:
+        return f"replace(m.{column}, :model, 'n' || lpad(n::text, 7, '0'))"
+    return f"m.{column}"

@@ -1,0 +1,114 @@
+"""The events of a bench: the same for the same numbers, in two orders that load the drain differently."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from math import gcd
+
+import simplejson
+
+CURRENCY = "USD"
+SOURCE = "bench"
+PAGE = 20
+# How long the events took to happen; they all lie between the seed and the bench itself.
+SPAN = timedelta(days=30)
+_LEAST_MINOR, _MOST_MINOR = -100_00, 200_00
+_GOLDEN = 0.618
+
+
+class Workload(StrEnum):
+    """In which order the events come."""
+
+    SCATTERED = "scattered"
+    """Each event is another account's, as webhooks are."""
+    PAGES = "pages"
+    """PAGE transactions of one account in a row, as bank syncs are."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchEvent:
+    """One transaction of the account numbered `account`."""
+
+    account: int
+    transaction_id: str
+    amount_minor: int
+    posted_at: datetime
+
+    def to_json(self) -> bytes:
+        """The event as a producer would put it on the stream."""
+        data = {
+            "account_id": account_id(self.account),
+            "transaction_id": self.transaction_id,
+            "amount": Decimal(self.amount_minor).scaleb(-2),
+            "currency": CURRENCY,
+            "posted_at": self.posted_at.isoformat(),
+            "pending": False,
+            "category": "FOOD_AND_DRINK" if self.amount_minor < 0 else "TRANSFER_IN",
+            "description": f"bench transaction {self.transaction_id}",
+        }
+        return envelope("transaction.recorded", self.transaction_id, self.posted_at, data)
+
+
+def account_id(number: int) -> str:
+    """The id of an account by its number."""
+    return f"account-{mark(number)}"
+
+
+def mark(number: int) -> str:
+    """What the ids of one account, its user and its opening report have in common, and nothing else contains."""
+    return f"n{number:07d}"
+
+
+def envelope(type: str, event_id: str, time: datetime, data: Mapping[str, object]) -> bytes:
+    """An event in its envelope."""
+    whole = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": SOURCE,
+        "type": f"milepost.{type}",
+        "time": time.isoformat(),
+        "data": data,
+    }
+    return simplejson.dumps(whole, use_decimal=True).encode()
+
+
+def make_events(workload: Workload, events: int, accounts: int, since: datetime) -> list[BenchEvent]:
+    """`events` transactions in the order in which they come, posted within SPAN after `since`."""
+    places = _scattered if workload is Workload.SCATTERED else _pages
+    amounts = random.Random(events)
+    return [
+        BenchEvent(
+            account, f"transaction-{number:09d}", amounts.randint(_LEAST_MINOR, _MOST_MINOR) or 1, since + SPAN * share
+        )
+        for number, (account, share) in enumerate(places(events, accounts))
+    ]
+
+
+def sums(events: Sequence[BenchEvent]) -> dict[str, int]:
+    """What the transactions of each account that has any sum to, in minor units, by account id."""
+    totals: dict[int, int] = {}
+    for event in events:
+        totals[event.account] = totals.get(event.account, 0) + event.amount_minor
+    return {account_id(number): total for number, total in totals.items()}
+
+
+def _scattered(events: int, accounts: int) -> Iterator[tuple[int, float]]:
+    """(account, share of SPAN): every account once before any comes again, neighbours far apart."""
+    stride = max(1, int(accounts * _GOLDEN))
+    while gcd(stride, accounts) != 1:
+        stride += 1
+    for number in range(events):
+        yield number * stride % accounts, (number + 1) / (events + 1)
+
+
+def _pages(events: int, accounts: int) -> Iterator[tuple[int, float]]:
+    """(account, share of SPAN): each page holds one account's transactions of the whole span, oldest first."""
+    stepped = _scattered(-(-events // PAGE), accounts)
+    for page, (account, shift) in enumerate(stepped):
+        for place in range(min(PAGE, events - page * PAGE)):
+            yield account, (place + shift) / PAGE
