@@ -112,6 +112,10 @@ class EventStream:
             raise StreamUnavailable(
                 "the stream server keeps no append-only file: turn it on, or set MILEPOST_STREAM_DURABILITY=none"
             )
+        if config.get("appendfsync") == "no":
+            raise StreamUnavailable(
+                "the stream server never syncs its append-only file: set appendfsync to always or everysec"
+            )
         return "always" if config.get("appendfsync") == "always" else "waitaof"
 
     def ping(self) -> None:

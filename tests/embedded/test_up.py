@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,26 @@ def test_a_taken_port_is_named_before_anything_starts(place: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"milepost: port {port} on 127.0.0.1 is taken")
     assert not (place / "data").exists()
+
+
+def test_what_was_accepted_survives_killing_everything(
+    place: Path, processes_in: Callable[[Path], list[int]], eventually: Callable[[Question, float], bool]
+) -> None:
+    """kill -9 of everything right after a 202: after the next start the event is applied, once."""
+    up = Up.start(place / "data")
+    _, goal = up.ask("POST", "/goals", GOAL)
+    assert up.ask("POST", f"/goals/{goal['id']}/funding", {"account_id": "a", "allocation_percent": 50})[0] == 201
+    now = datetime.now(UTC).isoformat()
+    spent = {"account_id": "a", "transaction_id": "t", "amount": "12.34", "currency": "USD", "posted_at": now}
+    envelope = {"specversion": "1.0", "source": "test", "type": "milepost.transaction.recorded", "time": now}
+    for name in ("t1", "t2", "t3"):
+        event = {**envelope, "id": name, "data": {**spent, "transaction_id": name}}
+        assert up.ask("POST", "/events", event) == (202, {"accepted": 1})
+    kill_all(up, processes_in)
+    again = Up.start(place / "data")
+    assert eventually(lambda: again.ask("GET", f"/goals/{goal['id']}")[1]["current_amount"] == 18.51, 15)
+    assert again.ask("POST", "/events", event) == (202, {"accepted": 1})
+    later = {**envelope, "id": "t4", "data": {**spent, "transaction_id": "t4"}}
+    assert again.ask("POST", "/events", later) == (202, {"accepted": 1})
+    assert eventually(lambda: again.ask("GET", f"/goals/{goal['id']}")[1]["current_amount"] == 24.68, 15)
+    assert again.end() == 0

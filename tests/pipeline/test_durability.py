@@ -1,0 +1,65 @@
+"""An append returns once its events are on disk, whichever way the stream server is set up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import StreamUnavailable
+from core.store.stream import EventStream, connect
+from milepost.embedded.valkey import EmbeddedValkey
+
+Start = Callable[..., EmbeddedValkey]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts stream servers of the test's own."""
+    servers: list[EmbeddedValkey] = []
+
+    def begin(**how: object) -> EmbeddedValkey:
+        servers.append(EmbeddedValkey.start(tmp_path / f"valkey{len(servers)}", **how))  # type: ignore[arg-type]
+        return servers[-1]
+
+    yield begin
+    for server in servers:
+        server.stop()
+
+
+@pytest.mark.parametrize(("appendfsync", "waits"), [("always", 0), ("everysec", 2)])
+def test_an_append_waits_for_the_disk_where_the_server_does_not(start: Start, appendfsync: str, waits: int) -> None:
+    """A server that fsyncs before it answers is trusted; any other is asked to confirm each append."""
+    with connect(start(appendfsync=appendfsync).url) as client:
+        stream = EventStream(client, 1)
+        stream.append("default", [("a", b"{}")])
+        stream.append("default", [("a", b"{}")] * 1500 if waits == 0 else [("a", b"{}")])
+        stats = client.info("commandstats")
+        assert stats.get("cmdstat_waitaof", {"calls": 0})["calls"] == waits
+
+
+@pytest.mark.parametrize(
+    ("how", "text"),
+    [({"settings": {"appendonly": "no"}}, "keeps no append-only"), ({"appendfsync": "no"}, "never syncs")],
+)
+def test_a_server_that_keeps_nothing_is_refused(start: Start, how: dict[str, object], text: str) -> None:
+    """Where nothing reaches the disk no event can be accepted for good, unless a setting says that this is meant."""
+    server = start(**how)
+    with connect(server.url) as client:
+        with pytest.raises(StreamUnavailable, match=text):
+            EventStream(client, 1).append("default", [("a", b"{}")])
+        assert client.dbsize() == 0
+        assert EventStream(client, 1, durability="none").append("default", [("a", b"{}")]) == 1
+
+
+def test_killing_the_server_loses_nothing_that_was_appended(start: Start, tmp_path: Path) -> None:
+    """kill -9 of the stream server right after an append: all entries are there when it is back."""
+    server = start()
+    with connect(server.url) as client:
+        EventStream(client, 2).append("default", [(f"a{n}", b"{}") for n in range(300)])
+    server.kill()
+    again = EmbeddedValkey.start(tmp_path / "valkey0", port=server.port)
+    with connect(again.url) as client:
+        assert sum(status.length for status in EventStream(client, 2).status()) == 300
+    again.stop()
