@@ -1,11 +1,13 @@
-"""The tables. The tenant is the first column of every primary key, and no statement joins across tenants."""
+"""The tables. The tenant is the first column of every primary key, and no statement joins across tenants.
+
+One long file, so that the whole schema can be read in one place.
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -18,6 +20,15 @@ from sqlalchemy import (
     Table,
     Text,
     text,
+)
+
+from core.store.columns import (
+    amount_column,
+    flag_column,
+    key_column,
+    moment_column,
+    tenant_column,
+    text_column,
 )
 
 # Postgres updates a row in place only while its page has room; the busiest tables leave some.
@@ -33,32 +44,6 @@ metadata = MetaData(
 )
 
 
-def _tenant() -> Column[str]:
-    return Column("tenant", Text, primary_key=True)
-
-
-def _key(name: str) -> Column[str]:
-    return Column(name, Text, primary_key=True)
-
-
-def _text(name: str, *, required: bool = False) -> Column[str]:
-    return Column(name, Text, nullable=not required)
-
-
-def _amount(name: str, *, required: bool = True) -> Column[int]:
-    """Minor units of the row's currency."""
-    zero = text("0") if required else None
-    return Column(name, BigInteger, nullable=not required, server_default=zero)
-
-
-def _moment(name: str, *, required: bool = False) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=not required)
-
-
-def _flag(name: str) -> Column[bool]:
-    return Column(name, Boolean, nullable=False, server_default=text("false"))
-
-
 def _of_goal() -> ForeignKeyConstraint:
     """Rows that a goal takes with it.
 
@@ -71,21 +56,21 @@ def _of_goal() -> ForeignKeyConstraint:
 tenants = Table(
     "tenants",
     metadata,
-    _tenant(),
-    _text("time_zone", required=True),
-    _moment("created_at", required=True),
+    tenant_column(),
+    text_column("time_zone", required=True),
+    moment_column("created_at", required=True),
 )
 
 api_keys = Table(
     "api_keys",
     metadata,
-    _tenant(),
-    _key("key_id"),
+    tenant_column(),
+    key_column("key_id"),
     Column("key_hash", LargeBinary, nullable=False),
-    _text("label", required=True),
+    text_column("label", required=True),
     Column("scopes", ARRAY(Text), nullable=False),
-    _moment("created_at", required=True),
-    _moment("revoked_at"),
+    moment_column("created_at", required=True),
+    moment_column("revoked_at"),
     ForeignKeyConstraint(["tenant"], ["tenants.tenant"]),
     # Reader: authenticate, which does not know the tenant before it knows the key.
     Index("api_keys_key_hash_idx", "key_hash", unique=True),
@@ -96,29 +81,29 @@ ATTRIBUTES = ("user_id", "kind", "name", "closed", "replaced_by", "connection", 
 accounts = Table(
     "accounts",
     metadata,
-    _tenant(),
-    _key("account_id"),
-    _text("currency"),
-    _text("user_id"),
-    _text("user_id_rank"),
+    tenant_column(),
+    key_column("account_id"),
+    text_column("currency"),
+    text_column("user_id"),
+    text_column("user_id_rank"),
     Column("kind", Text, nullable=False, server_default=text("'asset'")),
-    _text("kind_rank"),
-    _text("name"),
-    _text("name_rank"),
-    _flag("closed"),
-    _text("closed_rank"),
-    _text("replaced_by"),
-    _text("replaced_by_rank"),
-    _text("connection"),
-    _text("connection_rank"),
-    _text("connection_reason"),
-    _text("connection_reason_rank"),
-    _amount("opening_minor"),
-    _amount("worth_minor"),
-    _amount("inflow_minor"),
-    _moment("first_report_at"),
-    _moment("last_report_at"),
-    _moment("last_transaction_at"),
+    text_column("kind_rank"),
+    text_column("name"),
+    text_column("name_rank"),
+    flag_column("closed"),
+    text_column("closed_rank"),
+    text_column("replaced_by"),
+    text_column("replaced_by_rank"),
+    text_column("connection"),
+    text_column("connection_rank"),
+    text_column("connection_reason"),
+    text_column("connection_reason_rank"),
+    amount_column("opening_minor"),
+    amount_column("worth_minor"),
+    amount_column("inflow_minor"),
+    moment_column("first_report_at"),
+    moment_column("last_report_at"),
+    moment_column("last_transaction_at"),
     Column("dirty_from", Date),
     Column("link_version", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("kind in ('asset', 'liability')", name="kind"),
@@ -132,21 +117,21 @@ accounts = Table(
 transactions = Table(
     "transactions",
     metadata,
-    _tenant(),
-    _key("account_id"),
-    _key("transaction_id"),
-    _amount("amount_minor"),
-    _text("currency", required=True),
-    _moment("posted_at"),
-    _flag("pending"),
-    _flag("removed"),
-    _flag("counts"),
-    _text("replaces"),
-    _text("category"),
-    _text("description"),
-    _moment("event_time", required=True),
-    _text("source", required=True),
-    _text("event_id", required=True),
+    tenant_column(),
+    key_column("account_id"),
+    key_column("transaction_id"),
+    amount_column("amount_minor"),
+    text_column("currency", required=True),
+    moment_column("posted_at"),
+    flag_column("pending"),
+    flag_column("removed"),
+    flag_column("counts"),
+    text_column("replaces"),
+    text_column("category"),
+    text_column("description"),
+    moment_column("event_time", required=True),
+    text_column("source", required=True),
+    text_column("event_id", required=True),
     # Readers: a report that comes behind later transactions, a link dated back, an amount typed.
     Index(
         "transactions_counted_idx",
@@ -169,62 +154,62 @@ transactions = Table(
 reports = Table(
     "reports",
     metadata,
-    _tenant(),
-    _key("account_id"),
+    tenant_column(),
+    key_column("account_id"),
     Column("as_of", DateTime(timezone=True), primary_key=True),
-    _amount("current_minor"),
-    _amount("available_minor", required=False),
-    _text("currency", required=True),
-    _amount("residual_minor"),
-    _moment("event_time", required=True),
-    _text("source", required=True),
-    _text("event_id", required=True),
+    amount_column("current_minor"),
+    amount_column("available_minor", required=False),
+    text_column("currency", required=True),
+    amount_column("residual_minor"),
+    moment_column("event_time", required=True),
+    text_column("source", required=True),
+    text_column("event_id", required=True),
 )
 
 account_days = Table(
     "account_days",
     metadata,
-    _tenant(),
-    _key("account_id"),
+    tenant_column(),
+    key_column("account_id"),
     Column("day", Date, primary_key=True),
-    _amount("moved_minor"),
-    _amount("residual_minor"),
-    _amount("inflow_minor"),
+    amount_column("moved_minor"),
+    amount_column("residual_minor"),
+    amount_column("inflow_minor"),
 )
 
 goals = Table(
     "goals",
     metadata,
-    _tenant(),
-    _key("goal_id"),
-    _text("user_id", required=True),
-    _text("name", required=True),
-    _text("description"),
-    _text("type", required=True),
-    _text("tracking", required=True),
-    _text("currency", required=True),
-    _text("debt_form"),
-    _amount("target_minor"),
-    _amount("start_minor"),
-    _amount("finish_minor"),
-    _amount("typed_minor"),
-    _moment("typed_at"),
-    _amount("amount_minor"),
+    tenant_column(),
+    key_column("goal_id"),
+    text_column("user_id", required=True),
+    text_column("name", required=True),
+    text_column("description"),
+    text_column("type", required=True),
+    text_column("tracking", required=True),
+    text_column("currency", required=True),
+    text_column("debt_form"),
+    amount_column("target_minor"),
+    amount_column("start_minor"),
+    amount_column("finish_minor"),
+    amount_column("typed_minor"),
+    moment_column("typed_at"),
+    amount_column("amount_minor"),
     Column("waiting_for", ARRAY(Text), nullable=False, server_default=text("'{}'")),
-    _amount("next_milestone_minor", required=False),
-    _moment("reached_at"),
-    _moment("deadline"),
+    amount_column("next_milestone_minor", required=False),
+    moment_column("reached_at"),
+    moment_column("deadline"),
     Column("start_date", Date, nullable=False),
     Column("closed_through", Date),
-    _flag("auto_complete"),
-    _text("status", required=True),
-    _moment("final_at"),
+    flag_column("auto_complete"),
+    text_column("status", required=True),
+    moment_column("final_at"),
     # The moment of the last request: requests of one goal have moments of their own, in order.
-    _moment("acted_at", required=True),
+    moment_column("acted_at", required=True),
     Column("entries", BigInteger, nullable=False, server_default=text("0")),
     Column("version", BigInteger, nullable=False, server_default=text("1")),
-    _moment("created_at", required=True),
-    _moment("updated_at", required=True),
+    moment_column("created_at", required=True),
+    moment_column("updated_at", required=True),
     CheckConstraint("type in ('savings','debt','investment','net_worth','income','custom')", name="type"),
     CheckConstraint("tracking in ('change','inflow','balance','net_worth')", name="tracking"),
     CheckConstraint("status in ('active','paused','completed','abandoned')", name="status"),
@@ -238,34 +223,34 @@ goals = Table(
 milestones = Table(
     "milestones",
     metadata,
-    _tenant(),
-    _key("goal_id"),
+    tenant_column(),
+    key_column("goal_id"),
     Column("amount_minor", BigInteger, primary_key=True),
-    _text("description"),
-    _moment("target_date"),
-    _moment("reached_at"),
-    _moment("marked_at"),
-    _moment("created_at", required=True),
+    text_column("description"),
+    moment_column("target_date"),
+    moment_column("reached_at"),
+    moment_column("marked_at"),
+    moment_column("created_at", required=True),
     _of_goal(),
 )
 
 links = Table(
     "links",
     metadata,
-    _tenant(),
-    _key("goal_id"),
-    _key("account_id"),
+    tenant_column(),
+    key_column("goal_id"),
+    key_column("account_id"),
     Column("linked_at", DateTime(timezone=True), primary_key=True),
-    _moment("from_at", required=True),
-    _moment("until_at"),
+    moment_column("from_at", required=True),
+    moment_column("until_at"),
     Column("ppm", Integer, nullable=False),
-    _flag("whole"),
-    _text("account_name"),
+    flag_column("whole"),
+    text_column("account_name"),
     # What the link measures: the account's worth or the money that came in.
-    _text("measure", required=True),
-    _moment("begin_at"),
-    _amount("base_minor"),
-    _amount("end_minor", required=False),
+    text_column("measure", required=True),
+    moment_column("begin_at"),
+    amount_column("base_minor"),
+    amount_column("end_minor", required=False),
     _of_goal(),
     CheckConstraint("ppm between 1 and 1000000", name="ppm"),
     CheckConstraint("measure in ('worth','inflow')", name="measure"),
@@ -287,23 +272,23 @@ links = Table(
 typed_amounts = Table(
     "typed_amounts",
     metadata,
-    _tenant(),
-    _key("goal_id"),
+    tenant_column(),
+    key_column("goal_id"),
     Column("typed_at", DateTime(timezone=True), primary_key=True),
-    _amount("amount_minor"),
+    amount_column("amount_minor"),
     _of_goal(),
 )
 
 goal_entries = Table(
     "goal_entries",
     metadata,
-    _tenant(),
-    _key("goal_id"),
+    tenant_column(),
+    key_column("goal_id"),
     Column("entry", BigInteger, primary_key=True),
-    _moment("recorded_at", required=True),
-    _amount("before_minor", required=False),
-    _amount("after_minor"),
-    _text("cause", required=True),
+    moment_column("recorded_at", required=True),
+    amount_column("before_minor", required=False),
+    amount_column("after_minor"),
+    text_column("cause", required=True),
     Column("account_ids", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     CheckConstraint("cause in ('created','events','typed','linked','allocation','unlinked','status')", name="cause"),
 )
@@ -311,39 +296,39 @@ goal_entries = Table(
 goal_snapshots = Table(
     "goal_snapshots",
     metadata,
-    _tenant(),
-    _key("goal_id"),
+    tenant_column(),
+    key_column("goal_id"),
     Column("day", Date, primary_key=True),
-    _amount("amount_minor"),
+    amount_column("amount_minor"),
 )
 
 forecasts = Table(
     "forecasts",
     metadata,
-    _tenant(),
-    _key("goal_id"),
-    _moment("computed_at", required=True),
-    _amount("amount_minor"),
-    _moment("projected_completion_at"),
-    _text("projection_note"),
+    tenant_column(),
+    key_column("goal_id"),
+    moment_column("computed_at", required=True),
+    amount_column("amount_minor"),
+    moment_column("projected_completion_at"),
+    text_column("projection_note"),
     Column("p10_day", Date),
     Column("p50_day", Date),
     Column("p90_day", Date),
     Column("deadline_chance_ppm", Integer),
-    _text("forecast_note"),
+    text_column("forecast_note"),
 )
 
 outbox = Table(
     "outbox",
     metadata,
-    _tenant(),
+    tenant_column(),
     # A name made from what happened (goal and milestone), so that one happening can have one row only.
-    _key("message_id"),
-    _text("type", required=True),
-    _text("goal_id", required=True),
-    _text("payload", required=True),
-    _moment("created_at", required=True),
-    _moment("delivered_at"),
+    key_column("message_id"),
+    text_column("type", required=True),
+    text_column("goal_id", required=True),
+    text_column("payload", required=True),
+    moment_column("created_at", required=True),
+    moment_column("delivered_at"),
     # Reader: the deliver stage.
     Index("outbox_due_idx", "tenant", "created_at", postgresql_where=text("delivered_at IS NULL")),
 )
@@ -351,40 +336,40 @@ outbox = Table(
 dead_letters = Table(
     "dead_letters",
     metadata,
-    _tenant(),
+    tenant_column(),
     Column("shard", Integer, primary_key=True),
-    _key("entry_id"),
-    _text("code", required=True),
-    _text("reason", required=True),
+    key_column("entry_id"),
+    text_column("code", required=True),
+    text_column("reason", required=True),
     Column("event", LargeBinary, nullable=False),
-    _moment("arrived_at", required=True),
-    _moment("recorded_at", required=True),
-    _moment("replayed_at"),
-    _moment("discarded_at"),
+    moment_column("arrived_at", required=True),
+    moment_column("recorded_at", required=True),
+    moment_column("replayed_at"),
+    moment_column("discarded_at"),
 )
 
 job_runs = Table(
     "job_runs",
     metadata,
-    _tenant(),
-    _key("job"),
-    _key("period"),
+    tenant_column(),
+    key_column("job"),
+    key_column("period"),
     Column("chunk", Integer, primary_key=True),
-    _moment("started_at", required=True),
-    _moment("finished_at"),
-    _text("result"),
+    moment_column("started_at", required=True),
+    moment_column("finished_at"),
+    text_column("result"),
 )
 
 audit = Table(
     "audit",
     metadata,
-    _tenant(),
-    _key("audit_id"),
-    _moment("at", required=True),
-    _text("actor", required=True),
-    _text("action", required=True),
-    _text("subject", required=True),
-    _text("detail"),
+    tenant_column(),
+    key_column("audit_id"),
+    moment_column("at", required=True),
+    text_column("actor", required=True),
+    text_column("action", required=True),
+    text_column("subject", required=True),
+    text_column("detail"),
 )
 
 BUSINESS_TABLES = (

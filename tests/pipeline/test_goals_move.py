@@ -2,70 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
-from core.errors import AllocationExceeded, AmountFollowsAccounts, GoalIsFinal, InvalidField, NotFound
+from core.errors import AmountFollowsAccounts, GoalIsFinal, InvalidField, NotFound
 from core.goals.goal import GoalType, Tracking
 from core.goals.lifecycle import GoalStatus
-from core.pipeline.apply_events import StreamEntry, apply_events
 from core.requests.add_milestone import add_milestone
-from core.requests.create_goal import create_goal
 from core.requests.delete_goal import delete_goal
-from core.requests.link_account import link_account
 from core.requests.read_goals import get_goal, list_funding
 from core.requests.unlink_account import unlink_account
 from core.requests.update_goal import update_goal
-from core.requests.values import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
-from core.store.tenants import Tenant
-from tests.pipeline.conftest import Apply, event, money
-
-DEFAULT = Tenant("default", "UTC")
-Sessions = sessionmaker[Session]
-
-
-def goal(sessions: Sessions, now: datetime, type: GoalType = GoalType.SAVINGS, **changes: object) -> str:
-    """A new goal's id."""
-    draft = {"user_id": "u", "name": "g", "type": type, "target_amount": "10000", "current_amount": None} | changes
-    with sessions.begin() as session:
-        return create_goal(session, DEFAULT, GoalDraft(**draft), now).goal_id  # type: ignore[arg-type]
-
-
-def link(sessions: Sessions, now: datetime, goal_id: str, account: str, percent: str, from_: object = None) -> None:
-    """Link an account."""
-    with sessions.begin() as session:
-        draft = LinkDraft(account, None, percent, from_)  # type: ignore[arg-type]
-        link_account(session, DEFAULT, goal_id, draft, now)
-
-
-def amount(sessions: Sessions, goal_id: str) -> int:
-    """A goal's amount in cents."""
-    with sessions() as session:
-        return get_goal(session, DEFAULT, goal_id).amount_minor
-
-
-def paid(name: str, minor: int, at: datetime, account: str = "a") -> bytes:
-    """A posted transaction."""
-    data = {
-        "account_id": account,
-        "transaction_id": name,
-        "amount": money(minor),
-        "currency": "USD",
-        "posted_at": at.isoformat(),
-    }
-    return event("transaction.recorded", at, name, data)
-
-
-def balance(minor: int, at: datetime, account: str = "a", **more: object) -> bytes:
-    """A report."""
-    data = {"account_id": account, "current": money(minor), "currency": "USD", "as_of": at.isoformat()} | more
-    return event("balance.reported", at, f"b-{account}-{at}", data)
+from core.requests.values import GoalChanges, MilestoneDraft
+from tests.pipeline.acts import DEFAULT, Sessions, amount, balance, goal, link, paid
+from tests.pipeline.conftest import Apply, event
 
 
 def test_the_documented_split_comes_out_to_the_cent(session_factory: Sessions, apply: Apply, now: datetime) -> None:
@@ -88,94 +40,6 @@ def test_linking_never_makes_an_amount_jump(session_factory: Sessions, apply: Ap
     assert amount(session_factory, goal_id) == 1000
     apply([paid("new", 500, now + timedelta(minutes=2)), paid("late", 900, now - timedelta(days=1))])
     assert amount(session_factory, goal_id) == 1500
-
-
-def test_two_shards_that_move_one_goal_do_not_overwrite_each_other(session_factory: Sessions, now: datetime) -> None:
-    """Batches of two accounts on two connections, many times at once, leave the goal with both sums."""
-    goal_id = goal(session_factory, now)
-    link(session_factory, now, goal_id, "a", "50")
-    link(session_factory, now, goal_id, "b", "50")
-    rounds = 30
-    errors: list[BaseException] = []
-
-    def drain(account: str) -> None:
-        try:
-            for number in range(rounds):
-                body = paid(f"{account}{number}", 200, now + timedelta(minutes=1), account)
-                with session_factory.begin() as session:
-                    apply_events(session, [StreamEntry(0, f"1-{number}", now, "default", body)], now)
-        except BaseException as error:
-            errors.append(error)
-            raise
-
-    _at_once([lambda: drain("a"), lambda: drain("b")])
-    assert errors == []
-    assert amount(session_factory, goal_id) == 2 * rounds * 100
-
-
-def test_requests_and_batches_at_once_lose_nothing(session_factory: Sessions, now: datetime) -> None:
-    """While events come, links are begun, changed and ended and amounts typed: no deadlock, and a whole ledger."""
-    goal_id = goal(session_factory, now)
-    accounts = ["a", "b", "c", "d"]
-    stop = threading.Event()
-    errors: list[BaseException] = []
-
-    def guarded(act: Callable[[], None]) -> Callable[[], None]:
-        def run() -> None:
-            try:
-                act()
-            except BaseException as error:
-                errors.append(error)
-                raise
-
-        return run
-
-    def drain() -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            bodies = [paid(f"{a}{number}", 100, now + timedelta(seconds=number), a) for a in accounts]
-            entries = [StreamEntry(0, f"{number}-{n}", now, "default", body) for n, body in enumerate(bodies)]
-            with session_factory.begin() as session:
-                apply_events(session, entries, now)
-
-    def request() -> None:
-        for number in range(15):
-            for account in accounts:
-                link(session_factory, datetime.now(UTC), goal_id, account, "25")
-            with session_factory.begin() as session:
-                update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount=number), datetime.now(UTC))
-            for account in accounts:
-                with session_factory.begin() as session:
-                    unlink_account(session, DEFAULT, goal_id, account, datetime.now(UTC))
-        stop.set()
-
-    _at_once([guarded(drain), guarded(request)])
-    assert errors == []
-    with session_factory() as session:
-        rows = session.execute(text("SELECT entry, before_minor, after_minor FROM goal_entries ORDER BY entry")).all()
-        assert [row.entry for row in rows] == list(range(1, len(rows) + 1))
-        assert all(b.before_minor == a.after_minor for a, b in itertools.pairwise(rows))
-        assert rows[-1].after_minor == amount(session_factory, goal_id)
-
-
-def test_shares_given_out_at_once_never_exceed_the_whole(session_factory: Sessions, now: datetime) -> None:
-    """Of ten links of 30% made at the same moment three succeed, and the others are refused."""
-    goal_id = goal(session_factory, now)
-    outcomes: list[str] = []
-
-    def take(account: str) -> None:
-        try:
-            link(session_factory, now, goal_id, account, "30")
-            outcomes.append("linked")
-        except AllocationExceeded:
-            outcomes.append("refused")
-
-    _at_once([lambda a=f"a{n}": take(a) for n in range(10)])  # type: ignore[misc]
-    assert sorted(outcomes) == ["linked"] * 3 + ["refused"] * 7
-    with session_factory() as session:
-        assert len(list_funding(session, DEFAULT, goal_id)) == 3
-        assert session.scalar(text("SELECT count(*) FROM accounts")) == 3
 
 
 def test_a_milestone_is_marked_once_with_the_time_of_what_reached_it(
@@ -342,19 +206,3 @@ def test_a_deleted_goal_takes_its_rows_along_and_frees_its_accounts(
     apply([paid("2", 1000, now + timedelta(hours=1))])
     with session_factory() as session, pytest.raises(NotFound):
         get_goal(session, DEFAULT, goal_id)
-
-
-def _at_once(acts: list[Callable[[], None]]) -> None:
-    """Run acts on threads of their own that start together."""
-    barrier = threading.Barrier(len(acts))
-
-    def run(act: Callable[[], None]) -> None:
-        barrier.wait(30)
-        act()
-
-    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
