@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import IO, Annotated
 
 import typer
 from rich.console import Console
@@ -48,16 +51,16 @@ def replay(
     engine.dispose()
     assert settings.redis_url is not None
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards, settings.stream_durability)
-    with _progress() as progress:
+    with _progress() as progress, _seekable(file) as lines:
+        total = _check(lines, progress)
         began = time.monotonic()
-        events = _read(file, progress)
-        read_s, began = time.monotonic() - began, time.monotonic()
-        _append(stream, tenant, events, progress)
+        lines.seek(0)
+        _append(stream, tenant, lines, total, progress)
         appended_s = time.monotonic() - began
         if wait:
-            _wait_until_applied(stream, len(events), progress)
+            _wait_until_applied(stream, total, progress)
         applied_s = time.monotonic() - began
-    figures = {"events": len(events), "read_s": round(read_s, 3), "appended_s": round(appended_s, 3)}
+    figures = {"events": total, "appended_s": round(appended_s, 3)}
     if wait:
         figures["applied_s"] = round(applied_s, 3)
     if as_json:
@@ -71,19 +74,31 @@ def _sentence(figures: dict[str, int | float]) -> str:
     return text + (f", applied after {figures['applied_s']:.1f} s" if "applied_s" in figures else "")
 
 
-def _read(file: Path, progress: Progress) -> list[tuple[str, bytes]]:
-    """(account id, event) of every line; blank lines are passed over. Raises BadLine before anything is written."""
-    task = progress.add_task("reading", total=None)
-    events: list[tuple[str, bytes]] = []
-    with _opened(file) as lines:
-        for number, raw in enumerate(lines, start=1):
-            body = raw.strip()
-            if body:
-                events.append((_account_of(number, body), body))
-            if number % AT_ONCE == 0:
-                progress.update(task, completed=len(events))
-    progress.update(task, completed=len(events), total=len(events))
-    return events
+def _check(lines: IO[bytes], progress: Progress) -> int:
+    """Look at every line before anything is written; how many events there are. Raises BadLine."""
+    task = progress.add_task("checking", total=None)
+    total = 0
+    for total, _ in enumerate(_events(lines), start=1):
+        if total % AT_ONCE == 0:
+            progress.update(task, completed=total)
+    progress.update(task, completed=total, total=total)
+    return total
+
+
+def _append(stream: EventStream, tenant: str, lines: IO[bytes], total: int, progress: Progress) -> None:
+    task = progress.add_task("onto the stream", total=total)
+    events = _events(lines)
+    while chunk := list(islice(events, AT_ONCE)):
+        stream.append(tenant, chunk)
+        progress.advance(task, len(chunk))
+
+
+def _events(lines: IO[bytes]) -> Iterator[tuple[str, bytes]]:
+    """(account id, event) of every line; blank lines are passed over. Raises BadLine."""
+    for number, raw in enumerate(lines, start=1):
+        body = raw.strip()
+        if body:
+            yield _account_of(number, body), body
 
 
 def _account_of(number: int, body: bytes) -> str:
@@ -92,14 +107,6 @@ def _account_of(number: int, body: bytes) -> str:
     except MalformedEvent as error:
         raise BadLine(number, error.message) from None
     return account_id if isinstance(account_id, str) else ""
-
-
-def _append(stream: EventStream, tenant: str, events: list[tuple[str, bytes]], progress: Progress) -> None:
-    task = progress.add_task("onto the stream", total=len(events))
-    for start in range(0, len(events), AT_ONCE):
-        chunk = events[start : start + AT_ONCE]
-        stream.append(tenant, chunk)
-        progress.advance(task, len(chunk))
 
 
 def _wait_until_applied(stream: EventStream, total: int, progress: Progress) -> None:
@@ -126,9 +133,13 @@ def _progress() -> Progress:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    if str(file) == "-":
-        yield sys.stdin.buffer
-    else:
+def _seekable(file: Path) -> Iterator[IO[bytes]]:
+    """The file, or a copy of standard input, which can be read once only."""
+    if str(file) != "-":
         with file.open("rb") as opened:
             yield opened
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.seek(0)
+        yield copy
