@@ -54,6 +54,12 @@ class Settings(BaseSettings):
             raise ValueError("must be a redis:// or rediss:// address")
         return value
 
+    @field_validator("data_dir")
+    @classmethod
+    def _is_a_place_of_its_own(cls, value: Path) -> Path:
+        """A ~ that no shell expanded (in a .env file, say) means the home folder there too."""
+        return value.expanduser().absolute()
+
     @field_validator("bootstrap_key")
     @classmethod
     def _is_hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:

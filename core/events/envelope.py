@@ -14,6 +14,8 @@ from core.errors import MalformedEvent
 
 ID_LONGEST = 200
 SOURCE_LONGEST = 500
+# A transaction has some hundred bytes. What is far beyond could hold up everyone else's events.
+EVENT_LONGEST_BYTES = 65_536
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})

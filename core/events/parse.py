@@ -17,7 +17,7 @@ from core.goals.money import digits, to_minor
 
 FUTURE_ALLOWANCE = timedelta(days=1)
 TEXT_LONGEST = 500
-ACCOUNTS_MOST = 1_000
+ACCOUNTS_MOST = 50
 
 Data = dict[str, Any]
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import heapify, heappop, heappush
 
 from core.events.calendar import INSTANT
 from core.events.facts import Report
@@ -89,11 +90,6 @@ class WorthFold:
         """By how much the money that ever came in moves."""
         return sum(movement.inflow_minor for movement in self.movements)
 
-    def shift_at(self, moment: datetime) -> int:
-        """By how much the worth at `moment` has moved so far."""
-        moved = sum(m.worth_minor for m in self.movements if m.at <= moment)
-        return self.opening_minor + moved + sum(r for at, r in self.residuals.items() if at <= moment)
-
 
 def questions(standing: Standing, movements: Iterable[Movement], changed: Iterable[datetime]) -> dict[datetime, bool]:
     """The moments for which a fold must know the next stored report: empty while facts come in order.
@@ -133,19 +129,27 @@ def fold_worth(
                 fold.opening_minor -= movement.worth_minor
             else:
                 fold.residual(follower.as_of, -movement.worth_minor)
+    # What has moved before a report, kept as one running sum: an account may have reports by the ten thousand.
+    ahead = [(movement.at, movement.worth_minor) for movement in fold.movements]
+    ahead += fold.residuals.items()
+    heapify(ahead)
+    shift = fold.opening_minor
     first_at = standing.first_report_at
     for as_of in sorted(reports):
+        while ahead and ahead[0][0] <= as_of:
+            shift += heappop(ahead)[1]
         before, after = reports[as_of]
-        told = after.current_minor * new_sign
         follower = answers.get(as_of + INSTANT)
-        known = _known_at(standing, before, follower) + fold.shift_at(as_of)
+        told_more = after.current_minor * new_sign - _known_at(standing, before, follower) - shift
         if first_at is None or as_of <= first_at:
-            fold.opening_minor += told - known
+            fold.opening_minor += told_more
             first_at = as_of
         else:
-            fold.residual(as_of, told - known)
+            fold.residual(as_of, told_more)
+        shift += told_more
         if follower is not None and follower.as_of is not None:
-            fold.residual(follower.as_of, known - told)
+            fold.residual(follower.as_of, -told_more)
+            heappush(ahead, (follower.as_of, -told_more))
     return fold
 
 

@@ -23,11 +23,6 @@ class AccountMove:
             return sum(m.inflow_minor for m in self.movements if m.at < moment)
         return self.opening_minor + sum(m.worth_minor for m in self.movements if m.at < moment)
 
-    def moved_after(self, moment: datetime, measure: str) -> int:
-        """What the movements after `moment` add to the measure."""
-        later = [m for m in self.movements if m.at > moment]
-        return sum(m.inflow_minor if measure == "inflow" else m.worth_minor for m in later)
-
     def deltas(self, period: LinkPeriod) -> tuple[int, int]:
         """By how much a link's base and end move. (0, 0) for an open link while facts come in order.
 

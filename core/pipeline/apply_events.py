@@ -19,7 +19,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from core.errors import EventRejected
-from core.events.envelope import check_envelope, parse_json
+from core.events.envelope import EVENT_LONGEST_BYTES, check_envelope, parse_json
 from core.events.facts import AccountFacts
 from core.events.parse import parse_event
 from core.pipeline.fold_accounts import fold_accounts
@@ -109,6 +109,8 @@ def _parse(session: Session, entries: Sequence[StreamEntry], now: datetime) -> t
             tenant = tenants.get(entry.tenant)
             if tenant is None:
                 raise EventRejected("unknown_tenant", "the tenant does not exist")
+            if len(entry.event) > EVENT_LONGEST_BYTES:
+                raise EventRejected("too_large", f"an event has at most {EVENT_LONGEST_BYTES:,} bytes")
             envelope = check_envelope(parse_json(entry.event))
             stated.append(Stated(entry, tenant, parse_event(envelope, tenant.zone, entry.arrived_at)))
         except EventRejected as rejection:

@@ -20,12 +20,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
 import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.pipeline.apply_events import StreamEntry, apply_events, keep_lost_entry, quarantine
-from core.store.engine import is_database_trouble
+from core.store.engine import is_refused_value
 from core.store.stream import EventStream, RawEntry, arrival, tenant_of
 
 log = structlog.get_logger(__name__)
@@ -33,7 +35,19 @@ log = structlog.get_logger(__name__)
 LOCK_NAMESPACE = 0x4D50
 DELIVERIES_MOST = 5
 ATTEMPTS_MOST = 2
+ALONE_MOST = 100
 TIME_SLICE_S = 30.0
+
+EVENTS_FAULT = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    SQLAlchemyError,
+    psycopg.Error,
+)
 
 _LOCK_SHARD = text("SELECT pg_try_advisory_xact_lock(:namespace, :shard)")
 
@@ -64,18 +78,31 @@ class ShardDrain:
         # What a crash left comes first; a batch that is not acknowledged raises, so none is left on the way.
         is_pending = True
         while True:
-            read = self._drain_batch(is_pending)
-            if read is None:
+            batch = self._drain_pending(stop_at) if is_pending else self._drain_batch(self.batch_events, False, stop_at)
+            if batch is None:
                 return Drained(events, is_busy=True)
-            events += read
-            if read < self.batch_events:
+            events += batch
+            if not batch:
                 if not is_pending:
                     return Drained(events)
                 is_pending = False
             if time.monotonic() > stop_at:
                 return Drained(events, is_cut_short=True)
 
-    def _drain_batch(self, is_pending: bool) -> int | None:
+    def _drain_pending(self, stop_at: float) -> int | None:
+        """One batch of what was handed out and not acknowledged, the smaller the more often that happened.
+
+        So a batch that is too much for the time a transaction has, for whatever reason, becomes one that is not.
+        """
+        oldest = self.stream.deliveries(self.shard, 1)
+        if not oldest:
+            return 0
+        (deliveries,) = oldest.values()
+        if deliveries > DELIVERIES_MOST:
+            return self._drain_alone(stop_at)
+        return self._drain_batch(max(1, self.batch_events >> 2 * (deliveries - 1)), True, stop_at)
+
+    def _drain_batch(self, size: int, is_pending: bool, stop_at: float) -> int | None:
         """Read and apply one batch; how many entries there were, None if the shard is another's."""
         began = time.monotonic()
         raw: list[RawEntry] = []
@@ -83,21 +110,15 @@ class ShardDrain:
             with self.sessions.begin() as session:
                 if not self._lock(session):
                     return None
-                raw = self.stream.read(self.shard, self.batch_events, pending=is_pending)
+                raw = self.stream.read(self.shard, size, pending=is_pending)
                 if not raw:
                     return 0
-                if is_pending and self._suspects(raw):
-                    applied = None
-                else:
-                    applied = apply_events(session, self._entries(session, raw), self.clock())
-        except Exception as error:
-            if not raw or is_database_trouble(error):
+                applied = apply_events(session, self._entries(session, raw), self.clock())
+        except EVENTS_FAULT as error:
+            if not raw or not is_events_fault(error):
                 raise
-            log.warning("batch failed, trying its parts", shard=self.shard, events=len(raw), error=repr(error))
-            self._apply_parts(raw)
-            return len(raw)
-        if applied is None:
-            self._apply_alone(raw)
+            log.warning("batch failed, trying its parts", shard=self.shard, events=len(raw), error=type(error).__name__)
+            self._apply_parts(raw, stop_at)
             return len(raw)
         self.stream.acknowledge(self.shard, [entry_id for entry_id, _ in raw])
         log.info(
@@ -111,6 +132,37 @@ class ShardDrain:
             seconds=round(time.monotonic() - began, 3),
         )
         return len(raw)
+
+    def _drain_alone(self, stop_at: float) -> int | None:
+        """Apply the oldest pending entries one by one; one that was tried before and never came back is quarantined.
+
+        One entry in trouble does not hold up the others; two in a row are the database's trouble, not theirs.
+        """
+        with self.sessions.begin() as session:
+            if not self._lock(session):
+                return None
+            raw = self.stream.read(self.shard, ALONE_MOST, pending=True)
+        in_trouble = False
+        for entry in raw:
+            if time.monotonic() > stop_at:
+                break
+            if self.stream.note_attempt(self.shard, entry[0]) > ATTEMPTS_MOST:
+                self._quarantine(entry, "the worker died each time it was applied")
+                continue
+            try:
+                self._apply_parts([entry], stop_at)
+                in_trouble = False
+            except (SQLAlchemyError, psycopg.Error) as error:
+                if in_trouble:
+                    raise
+                in_trouble = True
+                log.warning(
+                    "event in trouble", shard=self.shard, entry_id=entry[0].decode(), error=type(error).__name__
+                )
+            finally:
+                # Not reached when the process dies, which is what the count is for.
+                self.stream.forget_attempts(self.shard, entry[0])
+        return 0 if in_trouble else len(raw)
 
     def _lock(self, session: Session) -> bool:
         return bool(session.scalar(_LOCK_SHARD, {"namespace": LOCK_NAMESPACE, "shard": self.shard}))
@@ -128,49 +180,51 @@ class ShardDrain:
                 keep_lost_entry(session, self.shard, name, arrival(name), self.clock())
         return entries
 
-    def _suspects(self, raw: Sequence[RawEntry]) -> bool:
-        """Whether any entry was handed out so often that one of the batch may kill its worker."""
-        deliveries = self.stream.deliveries(self.shard, len(raw))
-        return any(deliveries.get(entry_id, 0) > DELIVERIES_MOST for entry_id, _ in raw)
+    def _apply_parts(self, raw: Sequence[RawEntry], stop_at: float) -> None:
+        """Halve a batch that fails until the entries that make it fail are alone, and quarantine these.
 
-    def _apply_parts(self, raw: Sequence[RawEntry]) -> None:
-        """Halve a batch that fails until the entries that make it fail are alone, and quarantine these."""
-        try:
-            self._apply(raw)
-        except Exception as error:
-            if is_database_trouble(error):
-                raise
-            if len(raw) == 1:
-                self._quarantine(raw[0], f"it cannot be applied: {type(error).__name__}")
-                return
-            middle = len(raw) // 2
-            self._apply_parts(raw[:middle])
-            self._apply_parts(raw[middle:])
+        What the time slice does not suffice for stays pending.
+        """
+        parts = [raw]
+        while parts and time.monotonic() <= stop_at:
+            part = parts.pop()
+            try:
+                is_applied = self._apply(part)
+            except EVENTS_FAULT as error:
+                if not is_events_fault(error):
+                    raise
+                if len(part) == 1:
+                    self._quarantine(part[0], f"it cannot be applied: {type(error).__name__}")
+                else:
+                    middle = len(part) // 2
+                    parts += [part[middle:], part[:middle]]
+                continue
+            if is_applied:
+                self.stream.acknowledge(self.shard, [entry_id for entry_id, _ in part])
 
-    def _apply_alone(self, raw: Sequence[RawEntry]) -> None:
-        """Apply entries one by one; one that was tried alone before and never came back is quarantined."""
-        for entry in raw:
-            entry_id = entry[0]
-            if self.stream.note_attempt(self.shard, entry_id) > ATTEMPTS_MOST:
-                self._quarantine(entry, "the worker died each time it was applied")
-            else:
-                try:
-                    self._apply_parts([entry])
-                finally:
-                    # Not reached when the process dies, which is what the count is for.
-                    self.stream.forget_attempts(self.shard, entry_id)
-
-    def _apply(self, raw: Sequence[RawEntry]) -> None:
+    def _apply(self, raw: Sequence[RawEntry]) -> bool:
+        """Apply entries in a transaction of their own; False if another drain has the shard, and so these too."""
         with self.sessions.begin() as session:
             if not self._lock(session):
-                return  # another drain reads what is pending, these entries among it
+                return False
             apply_events(session, self._entries(session, raw), self.clock())
-        self.stream.acknowledge(self.shard, [entry_id for entry_id, _ in raw])
+        return True
 
     def _quarantine(self, entry: RawEntry, reason: str) -> None:
         log.error("event quarantined", shard=self.shard, entry_id=entry[0].decode(), reason=reason)
         with self.sessions.begin() as session:
+            if not self._lock(session):
+                return
             for each in self._entries(session, [entry]):
                 quarantine(session, each, reason, self.clock())
         self.stream.acknowledge(self.shard, [entry[0]])
         self.stream.forget_attempts(self.shard, entry[0])
+
+
+def is_events_fault(error: Exception) -> bool:
+    """Whether an error can be the event's: a value that Postgres refused, or that the fold cannot take.
+
+    Only what is named in EVENTS_FAULT ever is. Everything else (a server that is away or full, a time limit, a schema
+    that is not migrated yet) is the world's: the entries stay pending, and the whole is tried again.
+    """
+    return not isinstance(error, SQLAlchemyError | psycopg.Error) or is_refused_value(error)

@@ -35,6 +35,7 @@ class _Account:
     row: AccountRow
     before: Standing
     is_new_to_goals: bool
+    was_kind_known: bool
     changes: list[TransactionChange] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     reports: ReportChanges = field(default_factory=dict)
@@ -53,7 +54,9 @@ def fold_accounts(
     Reads rows by key only: the statements that the batch's facts meet and, for facts that come behind others, the
     next report. So its cost does not grow with an account's history.
     """
-    accounts = {key: _Account(row, row.standing, is_new_to_goals=row.is_changed) for key, row in rows.items()}
+    accounts = {
+        key: _Account(row, row.standing, row.is_changed, row.ranks["kind"] is not None) for key, row in rows.items()
+    }
     for key, account in accounts.items():
         _fold_attributes(account.row, (a for stated in facts[key] for a in stated.attributes))
     _fold_transactions(session, accounts, facts)
@@ -142,6 +145,7 @@ def _finish(account: _Account) -> AccountMove | None:
         bool(movements or fold.opening_minor)
         or account.is_new_to_goals
         or row.kind.sign != before.sign
+        or account.was_kind_known != (row.ranks["kind"] is not None)
         or row.first_report_at != before.first_report_at
     )
     if not is_seen_by_goals:

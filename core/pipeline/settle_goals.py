@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
 import simplejson
 from sqlalchemy.orm import Session
 
-from core.goals.amounts import FundedLink, amount, waiting_for
+from core.goals.amounts import amount, waiting_for
 from core.goals.lifecycle import GoalStatus
 from core.goals.milestones import is_reached, nearest
 from core.goals.money import to_decimal
 from core.goals.progress import is_goal_reached
 from core.pipeline.account_moves import AccountMove
+from core.pipeline.way_of_goal import way_of
 from core.store import ledger
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey, GoalRow
@@ -107,18 +108,18 @@ def _mark(
     marks: list[tuple[MilestoneRow, datetime]] = []
     messages: list[ledger.Message] = []
     for goal in goals:
-        reached_when = partial(_reached_when, goal, funding[goal.key], moves, now)
+        way = way_of(goal, funding[goal.key], moves, now)
         unreached = [row for row in by_goal[goal.key] if row.reached_at is None]
         passed = [row for row in unreached if is_reached(goal.direction, goal.amount_minor, row.amount_minor)]
         for row in passed:
-            at = reached_when(partial(_is_past, goal, row.amount_minor))
+            at = way.first(partial(_is_past, goal, row.amount_minor))
             marks.append((row, at))
             messages.append(_milestone_message(goal, row, at, now))
         goal.next_milestone_minor = nearest(
             goal.direction, (row.amount_minor for row in unreached if row not in passed)
         )
         if goal.reached_at is None and _stands_at_target(goal, goal.amount_minor):
-            goal.reached_at = reached_when(partial(_stands_at_target, goal))
+            goal.reached_at = way.first(partial(_stands_at_target, goal))
             messages.append(_goal_message(goal, goal.reached_at, now))
     mark_milestones(session, marks, now)
     ledger.write_messages(session, messages)
@@ -127,30 +128,6 @@ def _mark(
 
 def _is_past(goal: GoalRow, milestone_minor: int, amount_minor: int) -> bool:
     return is_reached(goal.direction, amount_minor, milestone_minor)
-
-
-def _reached_when(
-    goal: GoalRow,
-    sources: Sequence[FundingRow],
-    moves: Moves,
-    now: datetime,
-    is_there: Callable[[int], bool],
-) -> datetime:
-    """The effective time at which the batch's movements, taken in their order of time, brought the goal there."""
-    own = {key: moves[key] for source in sources if (key := source.row.account_key) in moves}
-    for at in sorted({movement.at for move in own.values() for movement in move.movements}):
-        links = [_funded_at(at, source, own.get(source.row.account_key), goal) for source in sources]
-        if is_there(amount(goal.tracking, goal.direction, goal.typed_minor, links, final_at=goal.final_at)):
-            return at
-    return max((move.latest_at for move in own.values() if move.latest_at is not None), default=now)
-
-
-def _funded_at(at: datetime, source: FundingRow, move: AccountMove | None, goal: GoalRow) -> FundedLink:
-    """The link as it stood before those of the batch's movements that come after `at`."""
-    funded = source.funded(goal)
-    if move is None:
-        return funded
-    return replace(funded, measure_minor=funded.measure_minor - move.moved_after(at, source.row.measure))
 
 
 def _milestone_message(goal: GoalRow, row: MilestoneRow, reached_at: datetime, now: datetime) -> ledger.Message:

@@ -15,7 +15,7 @@ from core.store.tenants import Tenant
 
 def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> None:
     """Delete a goal with its milestones, links and ledger, which frees what the links held; raises NotFound."""
-    goal, _, accounts = hold_goal_and_accounts(session, tenant, goal_id)
+    goal, _, accounts = hold_goal_and_accounts(session, tenant, goal_id, with_ended=True)
     for key in accounts:
         raise_link_version(session, key)
     store.delete_goal(session, goal.key)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import GoalIsFinal, NotFound
 from core.goals.lifecycle import is_final
+from core.requests.check_id import is_id
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
 from core.store.goals import GoalRow, lock_goal, read_goal
 from core.store.links import FundingRow, funding_of_goals
@@ -32,9 +33,16 @@ def hold_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalRow:
 
 
 def hold_goal_and_accounts(
-    session: Session, tenant: Tenant, goal_id: str, more_accounts: Iterable[str] = ()
+    session: Session,
+    tenant: Tenant,
+    goal_id: str,
+    more_accounts: Iterable[str] = (),
+    *,
+    with_ended: bool = False,
 ) -> tuple[GoalRow, list[FundingRow], dict[AccountKey, AccountRow]]:
     """The goal with the accounts of its open links and `more_accounts`, all locked, accounts first in id order.
+
+    `with_ended`: the accounts of its ended links too, for an act that touches those, as batches do under these locks.
 
     Which accounts these are is known for sure only once the goal is locked. So they are looked up before and checked
     after, and if a link came between, the locks are given back and taken anew: locking its account now would break
@@ -44,12 +52,12 @@ def hold_goal_and_accounts(
     more = {(tenant.name, account_id) for account_id in more_accounts}
     while True:
         find_goal(session, tenant, goal_id)
-        expected = more | _open_accounts(funding_of_goals(session, [key])[key])
+        expected = more | _accounts(funding_of_goals(session, [key])[key], with_ended)
         attempt = session.begin_nested()
         accounts = lock_accounts(session, expected)
         goal = hold_goal(session, tenant, goal_id)
         sources = funding_of_goals(session, [key])[key]
-        if _open_accounts(sources) <= expected:
+        if _accounts(sources, with_ended) <= expected:
             attempt.commit()
             return goal, sources, accounts
         attempt.rollback()
@@ -69,12 +77,12 @@ def moment_for(goal: GoalRow, now: datetime) -> datetime:
     return max(now, goal.acted_at + timedelta(microseconds=1))
 
 
-def _open_accounts(sources: Iterable[FundingRow]) -> set[AccountKey]:
-    return {source.row.account_key for source in sources if source.row.link.is_open}
+def _accounts(sources: Iterable[FundingRow], with_ended: bool) -> set[AccountKey]:
+    return {source.row.account_key for source in sources if with_ended or source.row.link.is_open}
 
 
 def _key(tenant: Tenant, goal_id: str) -> tuple[str, str]:
-    # Postgres takes no NUL in text; an id that holds one cannot exist.
-    if "\x00" in goal_id or not goal_id.isprintable():
+    # Postgres takes neither NUL nor lone surrogates in text; an id that holds one cannot exist.
+    if not is_id(goal_id):
         raise NotFound("Goal", goal_id)
     return tenant.name, goal_id

@@ -91,6 +91,9 @@ def _type_amount(session: Session, goal: GoalRow, sources: list[FundingRow], sta
     add_typed_amount(session, goal.key, at, amount)
     if goal.tracking is Tracking.BALANCE:
         return
-    measures = measures_before(session, goal.tenant, (s.row.link.account_id for s in sources), at)
-    for source in sources:
-        rebase_link(session, source.row, at, measures[source.row.link.account_id].of(source.row.measure))
+    # Ended links are left as they are: what was typed after their end holds all they counted, and their rows belong
+    # to batches that hold their accounts.
+    rows = [source.row for source in sources if source.row.link.is_open]
+    measures = measures_before(session, goal.tenant, (row.link.account_id for row in rows), at)
+    for row in rows:
+        rebase_link(session, row, at, measures[row.link.account_id].of(row.measure))

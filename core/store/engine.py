@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import psycopg
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
@@ -62,11 +62,15 @@ def session_factory(engine: Engine) -> sessionmaker[Session]:
 
 
 def is_database_trouble(error: BaseException) -> bool:
-    """Whether an error is the database's (away, deadlock, serialization, time-out), never the data's."""
+    """Whether an error is the database's, never the data's."""
+    return isinstance(error, SQLAlchemyError | psycopg.Error) and not is_refused_value(error)
+
+
+def is_refused_value(error: BaseException) -> bool:
+    """Whether the database refused a value (SQLSTATE classes 22 and 23): out of range, not unique, against a check.
+
+    Everything else is the database's own state: away, full, read-only, a deadlock, a schema that is not migrated yet.
+    """
     # Raw COPY raises psycopg's errors, everything else SQLAlchemy's around them.
-    if isinstance(error, DBAPIError):
-        if error.connection_invalidated:
-            return True
-        original = error.orig
-        return isinstance(original, BaseException) and is_database_trouble(original)
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(original, psycopg.DataError | psycopg.IntegrityError)

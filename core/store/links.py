@@ -74,13 +74,21 @@ class FundingRow:
     is_kind_known: bool
     worth_minor: int
     inflow_minor: int
-    has_report: bool
+    first_report_at: datetime | None
     known_name: str | None
 
     def funded(self, goal: GoalRow) -> FundedLink:
         """The link as the arithmetic of its goal sees it."""
         measure = self.inflow_minor if self.row.measure == "inflow" else self.worth_minor
-        return FundedLink(self.row.link, measure, self.why_not(goal) is None, self.has_report)
+        counts = self.why_not(goal) is None and not self._ended_before_typing(goal)
+        reported_at = self.first_report_at
+        has_report = reported_at is not None and (goal.final_at is None or reported_at <= goal.final_at)
+        return FundedLink(self.row.link, measure, counts, has_report)
+
+    def _ended_before_typing(self, goal: GoalRow) -> bool:
+        """Whether an amount was typed after the link had ended, and so holds all that the link ever counted."""
+        until_at = self.row.link.until_at
+        return until_at is not None and goal.typed_at is not None and until_at < goal.typed_at
 
     def counted(self, goal: GoalRow) -> int:
         """What the link adds to its goal's amount, in minor units."""
@@ -94,7 +102,7 @@ class FundingRow:
         if self.currency is not None and self.currency != goal.currency:
             return f"counts nothing: the account is in {self.currency}, the goal in {goal.currency}"
         takes_liabilities_only = goal.type is GoalType.DEBT and goal.tracking is Tracking.BALANCE
-        is_known_asset = self.kind != "liability" and (self.is_kind_known or self.has_report)
+        is_known_asset = self.kind != "liability" and (self.is_kind_known or self.first_report_at is not None)
         if takes_liabilities_only and is_known_asset:
             return "counts nothing: a debt that follows balances takes liabilities only"
         return None
@@ -117,7 +125,7 @@ _LINK = (
 )
 _LINK_LIST = ", ".join(f"l.{column}" for column in _LINK)
 _ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a.inflow_minor,
-    a.first_report_at IS NOT NULL, a.name"""
+    a.first_report_at, a.name"""
 
 _PERIOD_LIST = ", ".join(f"l.{column}" for column in LinkPeriod._fields)
 _OF_ACCOUNTS = text(

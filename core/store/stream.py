@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ GROUP = "milepost"
 SHARDS_MOST = 64
 WAIT_FOR_DISK_MS = 5_000
 APPENDS_AT_ONCE = 1_000
+READS_AT_ONCE = 500
+READ_BYTES_MOST = 16 * 2**20
+ASK_DURABILITY_EVERY_S = 60.0
 
 # An entry as the server gives it: (entry id, fields); fields are None for a pending entry that was trimmed away.
 RawEntry = tuple[bytes, dict[bytes, bytes] | None]
@@ -60,8 +64,13 @@ def stream_key(shard: int) -> str:
 
 
 def arrival(entry_id: str) -> datetime:
-    """When the stream took an entry: the milliseconds in front of its id."""
-    return datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, tz=UTC)
+    """When the stream took an entry: the milliseconds in front of its id, but never later than now.
+
+    A producer may choose ids of its own, and the ids that the server chooses after such a one go on from there.
+    """
+    now = datetime.now(UTC)
+    milliseconds = int(entry_id.partition("-")[0])
+    return now if milliseconds >= now.timestamp() * 1000 else datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
 
 
 class EventStream:
@@ -75,6 +84,8 @@ class EventStream:
         self._client = client
         self.shards = shards
         self._durability = durability
+        self._asked_at: float | None = None
+        self._answer = durability
 
     def append(self, tenant: str, events: Sequence[tuple[str, bytes]]) -> int:
         """Append (account id or "", event) pairs and return their number once they are on disk.
@@ -99,9 +110,13 @@ class EventStream:
             raise StreamUnavailable("the stream server did not confirm in time that the events are on disk")
 
     def _must_wait_for_disk(self) -> bool:
-        if self._durability == "auto":
-            self._durability = self._ask_durability()
-        return self._durability == "waitaof"
+        """Whether an append must be confirmed. A server may be set up anew, or another may take its place."""
+        now = time.monotonic()
+        is_due = self._asked_at is None or now - self._asked_at > ASK_DURABILITY_EVERY_S
+        if self._durability == "auto" and is_due:
+            self._answer = self._ask_durability()
+            self._asked_at = now
+        return self._answer == "waitaof"
 
     def _ask_durability(self) -> str:
         try:
@@ -134,16 +149,31 @@ class EventStream:
     def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
         """Take entries for the shard's one consumer: those a crash left (`pending`), or the next new ones.
 
-        The server notes an entry as pending in the same step as it hands it out.
+        The server notes an entry as pending in the same step as it hands it out. At most `count` entries, and not
+        many more bytes than a process can hold with ease.
         """
+        entries: list[RawEntry] = []
+        taken_bytes, start = 0, "0" if pending else ">"
+        while len(entries) < count and taken_bytes < READ_BYTES_MOST:
+            wanted = min(READS_AT_ONCE, count - len(entries))
+            some = self._read_some(shard, wanted, start)
+            entries += some
+            taken_bytes += sum(len(fields.get(b"event", b"")) for _, fields in some if fields)
+            if len(some) < wanted:
+                break
+            if pending:
+                start = some[-1][0].decode()
+        return entries
+
+    def _read_some(self, shard: int, count: int, start: str) -> list[RawEntry]:
         key = stream_key(shard)
         try:
-            reply = self._client.xreadgroup(GROUP, f"drain-{shard}", {key: "0" if pending else ">"}, count=count)
+            reply = self._client.xreadgroup(GROUP, f"drain-{shard}", {key: start}, count=count)
         except ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise
             self.ensure_group(shard)
-            return self.read(shard, count, pending=pending)
+            return self._read_some(shard, count, start)
         return _entries(reply)
 
     def acknowledge(self, shard: int, entry_ids: Sequence[bytes]) -> None:
@@ -177,7 +207,12 @@ class EventStream:
 
     def deliveries(self, shard: int, count: int) -> dict[bytes, int]:
         """How often each of the oldest pending entries was handed out."""
-        rows = self._client.xpending_range(stream_key(shard), GROUP, min="-", max="+", count=count)
+        try:
+            rows = self._client.xpending_range(stream_key(shard), GROUP, min="-", max="+", count=count)
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            return {}  # nothing was ever read from this shard
         return {row["message_id"]: int(row["times_delivered"]) for row in cast(list[dict[str, Any]], rows)}
 
     def existing_shards(self) -> list[int]:

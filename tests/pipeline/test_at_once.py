@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from core.errors import AllocationExceeded
 from core.pipeline.apply_events import StreamEntry, apply_events
+from core.requests.delete_goal import delete_goal
 from core.requests.read_goals import list_funding
 from core.requests.unlink_account import unlink_account
 from core.requests.update_goal import update_goal
@@ -104,6 +105,44 @@ def test_shares_given_out_at_once_never_exceed_the_whole(session_factory: Sessio
     with session_factory() as session:
         assert len(list_funding(session, DEFAULT, goal_id)) == 3
         assert session.scalar(text("SELECT count(*) FROM accounts")) == 3
+
+
+def test_typing_amounts_beside_late_facts_of_ended_links_does_not_deadlock(
+    session_factory: Sessions, now: datetime
+) -> None:
+    """Late facts inside links that have ended, amounts typed and goals deleted, all at once: no deadlock."""
+    goals = [goal(session_factory, now - timedelta(days=9)) for _ in range(3)]
+    for goal_id in goals:
+        link(session_factory, now - timedelta(days=9), goal_id, "a", "50")
+        link(session_factory, now - timedelta(days=8), goal_id, "b", "50")
+        with session_factory.begin() as session:
+            unlink_account(session, DEFAULT, goal_id, "a", now - timedelta(days=1))
+    errors: list[BaseException] = []
+
+    def guarded(act: Callable[[], None]) -> None:
+        try:
+            act()
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    def drain() -> None:
+        for number in range(60):
+            body = paid(f"late{number}", 100, now - timedelta(days=5), "a")
+            with session_factory.begin() as session:
+                apply_events(session, [StreamEntry(0, f"1-{number}", now, "default", body)], now)
+
+    def request() -> None:
+        for number in range(20):
+            for goal_id in goals:
+                with session_factory.begin() as session:
+                    update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount=number), datetime.now(UTC))
+        with session_factory.begin() as session:
+            delete_goal(session, DEFAULT, goals[0], now)
+
+    _at_once([lambda: guarded(drain), lambda: guarded(request)])
+    assert errors == []
+    assert amount(session_factory, goals[1]) == 1900
 
 
 def _at_once(acts: list[Callable[[], None]]) -> None:

@@ -38,7 +38,8 @@ BAD = [
     (b"", "unparseable"),
     (b"{", "unparseable"),
     (b"\xff\xfe", "unparseable"),
-    (b"[" * 100_000, "unparseable"),
+    (b"[" * 60_000, "unparseable"),
+    (recorded(description="x" * 70_000), "too_large"),
     (recorded().replace(b'"amount": 1', b'"amount": NaN'), "unparseable"),
     (recorded().replace(b'"amount": 1', b'"amount": -Infinity'), "unparseable"),
     (recorded().replace(b'"amount": 1', b'"amount": ' + b"9" * 5000), "unparseable"),
@@ -79,6 +80,7 @@ BAD = [
     (event("account.changed", AT, "bad", {"account_id": "a"}), "missing_field"),
     (event("account.changed", AT, "bad", {"account_id": "a", "replaced_by": "a"}), "self_contradicting"),
     (event("connection.changed", AT, "bad", {"account_ids": [], "state": "broken"}), "bad_value"),
+    (event("connection.changed", AT, "bad", {"account_ids": ["a"] * 51, "state": "broken"}), "bad_value"),
     (event("connection.changed", AT, "bad", {"account_ids": ["a"], "state": "meh"}), "bad_value"),
 ]
 

@@ -206,3 +206,89 @@ def test_a_deleted_goal_takes_its_rows_along_and_frees_its_accounts(
     apply([paid("2", 1000, now + timedelta(hours=1))])
     with session_factory() as session, pytest.raises(NotFound):
         get_goal(session, DEFAULT, goal_id)
+
+
+def test_a_mark_is_not_dated_before_its_link(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+    """Movements before a link count nothing, and so they cannot be what reached a milestone either."""
+    goal_id = goal(session_factory, now - timedelta(days=5))
+    link(session_factory, now - timedelta(days=5), goal_id, "a", "100")
+    with session_factory.begin() as session:
+        add_milestone(session, DEFAULT, goal_id, MilestoneDraft("100"), now - timedelta(days=5))
+    early = now - timedelta(days=30)
+    apply([paid("1", 50_000, early), paid("2", -50_000, early + timedelta(days=1)), paid("3", 10_000, now)])
+    with session_factory() as session:
+        (milestone,) = get_goal(session, DEFAULT, goal_id).milestones
+        assert milestone.reached_at == now
+
+
+def test_many_marks_in_one_batch_are_dated_one_by_one(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+    """A backfill of 1,500 transactions that passes twenty milestones dates each by the transaction that reached it."""
+    start = now - timedelta(days=40)
+    goal_id = goal(session_factory, start, target_amount="15000")
+    link(session_factory, start, goal_id, "a", "100")
+    with session_factory.begin() as session:
+        for number in range(1, 21):
+            add_milestone(session, DEFAULT, goal_id, MilestoneDraft(number * 500), start)
+    times = [start + timedelta(minutes=30 * (number + 1)) for number in range(1500)]
+    apply([paid(f"t{number}", 1000, at) for number, at in enumerate(times)])
+    with session_factory() as session:
+        marks = [milestone.reached_at for milestone in get_goal(session, DEFAULT, goal_id).milestones]
+        assert marks == [times[50 * number - 1] for number in range(1, 21)]
+
+
+def test_learning_that_an_account_is_an_asset_ends_the_waiting_for_it(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """A debt that follows balances waits for no account that can never count, and then marks what it reached."""
+    goal_id = goal(
+        session_factory, now, GoalType.DEBT, tracking=Tracking.BALANCE, target_amount="0", current_amount="1000"
+    )
+    link(session_factory, now, goal_id, "card", "50")
+    link(session_factory, now, goal_id, "checking", "50")
+    with session_factory.begin() as session:
+        add_milestone(session, DEFAULT, goal_id, MilestoneDraft("400"), now)
+    apply([balance(60_000, now + timedelta(minutes=1), "card", kind="liability")])
+    apply([event("account.changed", now, "k", {"account_id": "checking", "kind": "asset"})])
+    with session_factory() as session:
+        view = get_goal(session, DEFAULT, goal_id)
+        assert (view.amount_minor, view.waiting_for, view.milestones[0].reached) == (30_000, (), True)
+
+
+def test_a_report_after_the_final_moment_changes_no_final_amount(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """A goal that was completed while it waited for a report keeps the amount that it was completed at."""
+    goal_id = goal(session_factory, now - timedelta(days=9), tracking=Tracking.BALANCE, current_amount="500")
+    link(session_factory, now - timedelta(days=9), goal_id, "a", "100")
+    with session_factory.begin() as session:
+        update_goal(session, DEFAULT, goal_id, GoalChanges(status=GoalStatus.COMPLETED), now - timedelta(days=2))
+    apply([balance(200_000, now - timedelta(days=1))])
+    assert amount(session_factory, goal_id) == 50_000
+
+
+def test_a_change_of_kind_tells_ten_thousands_of_reports_anew(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """An account with a report for every quarter of an hour turns into a liability in one batch."""
+    count = 20_000
+    with session_factory.begin() as session:
+        session.execute(
+            text(
+                "INSERT INTO accounts (tenant, account_id, currency, opening_minor, worth_minor, first_report_at, "
+                "last_report_at) VALUES ('default', 'a', 'USD', 1, :n, :first, :last)"
+            ),
+            {"n": count, "first": now - timedelta(minutes=15 * (count - 1)), "last": now},
+        )
+        session.execute(
+            text(
+                "INSERT INTO reports (tenant, account_id, as_of, current_minor, currency, residual_minor, event_time, "
+                "source, event_id) SELECT 'default', 'a', :now - make_interval(mins => 15 * (:n - i)), i, 'USD', "
+                "CASE WHEN i = 1 THEN 0 ELSE 1 END, :now, 's', i::text FROM generate_series(1, :n) i"
+            ),
+            {"n": count, "now": now},
+        )
+    apply([event("account.changed", now, "k", {"account_id": "a", "kind": "liability"})])
+    with session_factory() as session:
+        row = session.execute(text("SELECT opening_minor, worth_minor FROM accounts")).one()
+        assert row == (-1, -count)
+        assert session.scalar(text("SELECT sum(residual_minor) FROM reports")) == -(count - 1)

@@ -1,0 +1,144 @@
+"""Whose fault a failure is: only an event that cannot be applied is set aside; the world's troubles are waited out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+import redis
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.pipeline import drain as drain_module
+from core.pipeline.drain import DELIVERIES_MOST, ShardDrain
+from core.store.engine import is_database_trouble
+from core.store.stream import EventStream, stream_key
+from tests.pipeline.test_drain import append, clock, dead_letters, spent, worths
+
+Sessions = sessionmaker[Session]
+
+
+@pytest.fixture
+def one_shard(redis_client: redis.Redis) -> EventStream:
+    """A stream of one shard, so that everything lies on it."""
+    return EventStream(redis_client, 1)
+
+
+@pytest.fixture
+def drain(session_factory: Sessions, one_shard: EventStream) -> ShardDrain:
+    """Drains that shard, ten events a batch."""
+    return ShardDrain(session_factory, one_shard, 0, 10, clock)
+
+
+def test_a_schema_that_is_not_migrated_yet_loses_no_event(
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions
+) -> None:
+    """New workers on an old schema fail and fail again; once it is migrated everything is applied."""
+    append(one_shard, [spent(number) for number in range(5)])
+    with session_factory.begin() as session:
+        session.execute(text("ALTER TABLE transactions RENAME COLUMN category TO kategorie"))
+    for _ in range(DELIVERIES_MOST + 3):
+        with pytest.raises(ProgrammingError) as failed:
+            drain.drain()
+        assert is_database_trouble(failed.value)
+    assert dead_letters(session_factory) == []
+    with session_factory.begin() as session:
+        session.execute(text("ALTER TABLE transactions RENAME COLUMN kategorie TO category"))
+    drain.drain()
+    assert worths(session_factory) == {"a1": 500}
+    assert one_shard.status()[0].pending == 0
+
+
+class StallingStream(EventStream):
+    """A stream server that times out on acknowledgements, as often as told."""
+
+    stalls = 0
+
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes]) -> None:
+        if self.stalls:
+            self.stalls -= 1
+            raise RedisTimeoutError("stalled")
+        super().acknowledge(shard, entry_ids)
+
+
+def test_a_stalling_stream_server_makes_no_dead_letters(redis_client: redis.Redis, session_factory: Sessions) -> None:
+    """However often acknowledging fails, each event is applied and none is set aside."""
+    stream = StallingStream(redis_client, 1)
+    drain = ShardDrain(session_factory, stream, 0, 10, clock)
+    append(stream, [spent(number) for number in range(4)])
+    stream.stalls = DELIVERIES_MOST + 6
+    deadline = clock() + timedelta(seconds=30)
+    while stream.stalls or stream.status()[0].pending:
+        assert clock() < deadline
+        try:
+            drain.drain()
+        except RedisError:
+            continue
+    assert worths(session_factory) == {"a1": 400}
+    assert dead_letters(session_factory) == []
+
+
+class TimeIsUp(Exception):
+    """Stands for a task's soft time limit, which Celery raises anywhere in the task."""
+
+
+def test_a_time_limit_is_not_the_events_fault(
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that no event can cause leaves the entries pending, even if it comes again and again."""
+    append(one_shard, [spent(1)])
+    applies = drain_module.apply_events
+
+    def interrupted(*_: object) -> None:
+        raise TimeIsUp
+
+    monkeypatch.setattr(drain_module, "apply_events", interrupted)
+    for _ in range(DELIVERIES_MOST + 3):
+        with pytest.raises(TimeIsUp):
+            drain.drain()
+    monkeypatch.setattr(drain_module, "apply_events", applies)
+    drain.drain()
+    assert worths(session_factory) == {"a1": 100}
+    assert dead_letters(session_factory) == []
+
+
+def test_an_id_from_the_far_future_stops_nothing(
+    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
+) -> None:
+    """A producer's own entry id, however large, is no time: events apply, and dates are judged by the clock."""
+    far = {"tenant": "default", "event": spent(1)}
+    redis_client.xadd(stream_key(0), far, id="999999999999999999-1")  # type: ignore[arg-type]
+    append(one_shard, [spent(2), spent(3).replace(b"2026-03-09", b"2031-03-09")])
+    drain.drain()
+    assert worths(session_factory) == {"a1": 200}
+    assert [code for code, _ in dead_letters(session_factory)] == ["far_future"]
+
+
+def test_a_batch_that_comes_back_is_taken_in_smaller_parts(
+    one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was too much for one transaction is tried in ever smaller ones, until it is not."""
+    drain = ShardDrain(session_factory, one_shard, 0, 64, clock)
+    append(one_shard, [spent(number) for number in range(64)])
+    applies, sizes = drain_module.apply_events, []
+
+    def limited(session: Session, entries: Sequence[object], now: object) -> object:
+        sizes.append(len(entries))
+        if len(entries) > 4:
+            raise TimeIsUp
+        return applies(session, entries, now)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(drain_module, "apply_events", limited)
+    deadline = clock() + timedelta(seconds=30)
+    while one_shard.status()[0].pending or not sizes:
+        assert clock() < deadline
+        try:
+            drain.drain()
+        except TimeIsUp:
+            continue
+    assert worths(session_factory) == {"a1": 6400}
+    assert sizes[:3] == [64, 64, 16]
