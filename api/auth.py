@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -16,17 +15,9 @@ from sqlalchemy.orm import Session
 from api.backends import backends_of
 from core.errors import MilepostError
 from core.requests.authenticate import authenticate
+from core.requests.keys import Scope
 from core.requests.values import Caller
 from core.store.tenants import Tenant
-
-
-class Scope(StrEnum):
-    """What a key may do; `admin` includes the others."""
-
-    GOALS_READ = "goals:read"
-    GOALS_WRITE = "goals:write"
-    EVENTS_WRITE = "events:write"
-    ADMIN = "admin"
 
 
 class Unauthenticated(MilepostError):
@@ -64,10 +55,13 @@ class DoorKeeper:
     def open(self, scope: Scope | None) -> Iterator[Visit]:
         """Begin the transaction and check the key; commits at the end, rolls back on any error.
 
-        `None` takes any key. Raises Unauthenticated and ScopeMissing. To be called from a worker thread only
-        after the body has been read, so that a slow client never holds a connection.
+        The transaction of a GET cannot write, and all that it reads is of one moment. `None` takes any key. Raises
+        Unauthenticated and ScopeMissing. To be called from a worker thread only after the body has been read, so that
+        a slow client never holds a connection.
         """
-        with backends_of(self.request).sessions.begin() as session:
+        backends = backends_of(self.request)
+        sessions = backends.reading if self.request.method == "GET" else backends.sessions
+        with sessions.begin() as session:
             caller = authenticate(session, self.secret)
             if caller is None:
                 raise Unauthenticated

@@ -18,13 +18,17 @@ from core.store.stream import EventStream, connect
 THREADS = 20
 """How many requests are worked on at once; as many connections may be open, so that none waits for one."""
 
+# A goal, its milestones and its links are read one after the other, and must be of one moment.
+_READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """The servers behind the API; both connect at first use."""
+    """The servers behind the API; both connect at first use. `reading` makes sessions that see one moment only."""
 
     engine: Engine
     sessions: sessionmaker[Session]
+    reading: sessionmaker[Session]
     redis: Redis
     stream: EventStream
 
@@ -48,7 +52,8 @@ def open_backends(settings: Settings) -> Backends:
     )
     redis = connect(settings.redis_url.get_secret_value())
     stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
-    return Backends(engine, session_factory(engine), redis, stream)
+    reading = session_factory(engine.execution_options(**_READING))
+    return Backends(engine, session_factory(engine), reading, redis, stream)
 
 
 def backends_of(request: Request) -> Backends:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from api.bodies import BodyRefused
 from core.errors import MalformedEvent
-from core.events.envelope import Envelope, check_envelope, parse_json
+from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope, parse_json
+from core.requests.check_id import is_id
 
 MAX_EVENTS = 10_000
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
@@ -22,7 +22,7 @@ def read_events(raw: bytes, content_type: str) -> list[tuple[str, bytes]]:
     """The events of a body: what to spread each by, and its JSON text.
 
     The body is one event, an array of them, or NDJSON if `content_type` says so. Raises BodyRefused, naming
-    the index of the event, if any of them has a malformed envelope, and if there is none or too many.
+    the index of the event, if any of them is too large or has a malformed envelope, and if there is none or too many.
     """
     events: list[tuple[str, bytes]] = []
     for text in _texts(raw, content_type):
@@ -91,6 +91,8 @@ def _skip_space(text: str, at: int) -> int:
 
 
 def _checked(text: bytes, index: int) -> Envelope:
+    if len(text) > EVENT_LONGEST_BYTES:
+        raise BodyRefused.at([index], f"An event must have at most {EVENT_LONGEST_BYTES} bytes", "event_too_large")
     try:
         return check_envelope(parse_json(text))
     except MalformedEvent as error:
@@ -101,5 +103,5 @@ def _spread_by(event: Envelope) -> str:
     """The account, so that one account's events stay in order; what has none is spread by its id."""
     accounts = event.data.get("account_ids")
     first = accounts[0] if isinstance(accounts, list) and accounts else None
-    found: list[Any] = [event.data.get("account_id"), first, event.event_id]
-    return next(name for name in found if isinstance(name, str) and name.isprintable() and name.strip())
+    named = (name for name in (event.data.get("account_id"), first) if isinstance(name, str) and is_id(name))
+    return next(named, event.event_id)

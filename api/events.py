@@ -8,12 +8,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.auth import Door, Scope
+from api.auth import Door
 from api.backends import backends_of
 from api.batches import MAX_EVENTS, read_events
 from api.bodies import RawBody
 from api.documented import answers
 from api.rendering import ExactResponse
+from core.events.envelope import EVENT_LONGEST_BYTES
+from core.requests.keys import Scope
 
 router = APIRouter(tags=["events"])
 
@@ -41,7 +43,7 @@ _EXAMPLE = {
 }
 _EVENT = {
     "type": "object",
-    "description": "A CloudEvents 1.0 event; what `data` holds depends on `type`",
+    "description": f"A CloudEvents 1.0 event, at most {EVENT_LONGEST_BYTES:,} bytes; `data` depends on `type`",
     "required": ["specversion", "id", "source", "type", "time", "data"],
     "properties": {
         "specversion": {"type": "string", "const": "1.0"},

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.auth import Door, Scope
+from api.auth import Door
 from api.bodies import RawBody, parse_body, takes
 from api.documented import answers
 from api.models import Allocation, NewLink
 from api.rendering import ExactResponse, FundingBody, funding_body
 from core.requests.change_allocation import change_allocation
+from core.requests.keys import Scope
 from core.requests.link_account import link_account
 from core.requests.read_goals import list_funding
 from core.requests.unlink_account import unlink_account

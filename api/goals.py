@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api.auth import Door, Scope
+from api.auth import Door
 from api.bodies import RawBody, parse_body, takes
 from api.cursors import Question
 from api.documented import answers
@@ -17,6 +17,7 @@ from core.goals.goal import GoalType
 from core.goals.lifecycle import GoalStatus
 from core.requests.create_goal import create_goal
 from core.requests.delete_goal import delete_goal
+from core.requests.keys import Scope
 from core.requests.read_goals import get_goal, goal_progress, list_goals
 from core.requests.update_goal import update_goal
 

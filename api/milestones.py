@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.auth import Door, Scope
+from api.auth import Door
 from api.bodies import RawBody, parse_body, takes
 from api.documented import answers
 from api.models import NewMilestone
@@ -17,6 +17,7 @@ from api.rendering import (
     milestone_progress_body,
 )
 from core.requests.add_milestone import add_milestone
+from core.requests.keys import Scope
 from core.requests.read_goals import get_goal, milestone_progress
 
 router = APIRouter(prefix="/goals/{goal_id}/milestones", tags=["milestones"])

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, PlainValidator, StrictBool, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, StrictBool, WithJsonSchema
 
 from api.bodies import Body
 from core.errors import InvalidField
@@ -44,6 +44,13 @@ def _day(value: Any) -> date:
     return given
 
 
+def _addressable(account_id: str) -> str:
+    """Clients resolve `.` and `..` in a path, even encoded: a request for such an account would reach another URL."""
+    if not {".", ".."}.isdisjoint(account_id.split("/")):
+        raise ValueError("must not be . or .., nor hold one of them between slashes: no URL could name the account")
+    return account_id
+
+
 _NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 Number = Annotated[Decimal | int | str, PlainValidator(_number), WithJsonSchema(_NUMBER_SCHEMA)]
 Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -53,6 +60,7 @@ MomentOrDay = Annotated[
     WithJsonSchema({"type": "string", "description": "a time, or a date for the whole of that day"}),
 ]
 Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+AccountId = Annotated[str, AfterValidator(_addressable)]
 Type = Annotated[GoalType, WithJsonSchema({"type": "string", "enum": list(GoalType)})]
 Status = Annotated[GoalStatus, WithJsonSchema({"type": "string", "enum": list(GoalStatus)})]
 TrackingName = Annotated[Tracking, WithJsonSchema({"type": "string", "enum": list(Tracking)})]
@@ -147,7 +155,7 @@ class NewLink(Body):
         }
     )
 
-    account_id: str
+    account_id: AccountId
     account_name: str | None = None
     allocation_percent: Annotated[Number | None, Field(description="needed unless `whole`")] = None
     from_: MomentOrDay | None = Field(None, alias="from")

@@ -84,6 +84,7 @@ class ProgressBody(TypedDict):
     status: str
     deadline: Moment | None
     projected_completion_date: Moment | None
+    projection_note: str | None
 
 
 class MilestoneProgressBody(TypedDict):
@@ -92,6 +93,7 @@ class MilestoneProgressBody(TypedDict):
     goal_id: str
     total_milestones: int
     reached_count: int
+    remaining_count: int
     percent_complete: Percent
     next_milestone: NextMilestoneBody | None
 
@@ -135,7 +137,7 @@ def goal_body(goal: GoalView) -> GoalBody:
 
 
 def progress_body(progress: ProgressView) -> ProgressBody:
-    """A goal's progress."""
+    """A goal's progress; its `projection_note` says why there is no projected date, null if there is one."""
     return {
         "goal_id": progress.goal_id,
         "current_amount": to_decimal(progress.amount_minor, progress.currency),
@@ -144,6 +146,7 @@ def progress_body(progress: ProgressView) -> ProgressBody:
         "status": progress.status.value,
         "deadline": moment(progress.deadline),
         "projected_completion_date": moment(progress.projected_completion_date),
+        "projection_note": progress.projection_note,
     }
 
 
@@ -159,6 +162,7 @@ def milestone_progress_body(progress: MilestoneProgressView) -> MilestoneProgres
         "goal_id": progress.goal_id,
         "total_milestones": progress.total_milestones,
         "reached_count": progress.reached_count,
+        "remaining_count": progress.remaining_count,
         "percent_complete": progress.percent_complete,
         "next_milestone": _next_body(following, progress.currency) if following else None,
     }

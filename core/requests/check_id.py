@@ -12,3 +12,12 @@ def check_id(field: str, value: str) -> str:
         return identifier(value, field)
     except MalformedEvent as error:
         raise InvalidField(field, error.message.removeprefix(f"{field} ")) from None
+
+
+def is_id(value: str) -> bool:
+    """Whether `check_id` takes it; what it refuses names nothing, and Postgres may not take it as text."""
+    try:
+        identifier(value, "id")
+    except MalformedEvent:
+        return False
+    return True

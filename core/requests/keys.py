@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
@@ -16,7 +17,14 @@ from core.store.api_keys import ApiKey
 from core.store.audit import note_act
 from core.store.tenants import read_tenants
 
-SCOPES = ("goals:read", "goals:write", "events:write", "admin")
+
+class Scope(StrEnum):
+    """What a key may do; `admin` includes the others."""
+
+    GOALS_READ = "goals:read"
+    GOALS_WRITE = "goals:write"
+    EVENTS_WRITE = "events:write"
+    ADMIN = "admin"
 
 
 def create_key(
@@ -24,9 +32,9 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Make a key and return it with its secret, which cannot be read again. Raises NotFound and InvalidField."""
     wanted = tuple(sorted(set(scopes)))
-    unknown = [scope for scope in wanted if scope not in SCOPES]
+    unknown = set(wanted).difference(Scope)
     if unknown or not wanted:
-        raise InvalidField("scopes", f"must be some of {', '.join(SCOPES)}")
+        raise InvalidField("scopes", f"must be some of {', '.join(Scope)}")
     if tenant not in read_tenants(session, [tenant]):
         raise NotFound("Tenant", tenant)
     key = ApiKey(tenant, secrets.token_hex(6), check_text("label", label, longest=NAME_LONGEST), wanted, now, None)

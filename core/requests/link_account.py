@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidField
-from core.events.calendar import EARLIEST, day_start
+from core.events.calendar import EARLIEST, INSTANT, day_start
 from core.events.facts import AccountKind
 from core.goals.goal import NAME_LONGEST, GoalType, Tracking, check_text
 from core.goals.links import Link, allocate
@@ -16,10 +16,10 @@ from core.requests.check_id import check_id
 from core.requests.end_link import end_open_link
 from core.requests.goal_access import hold_goal_and_accounts, moment_for, refuse_final
 from core.requests.settle import settle_goal
-from core.requests.values import FundingView, LinkDraft, funding_view
+from core.requests.values import FundingView, LinkDraft, funding_views
 from core.store.accounts import AccountRow, raise_link_version
 from core.store.goals import GoalRow
-from core.store.links import FundingRow, LinkRow, funding_of_goals, insert_link, measures_before
+from core.store.links import LinkRow, funding_of_goals, insert_link, measures_before
 from core.store.tenants import Tenant
 
 
@@ -41,9 +41,16 @@ def link_account(session: Session, tenant: Tenant, goal_id: str, draft: LinkDraf
     at = moment_for(goal, now)
     allocate(((s.row.link.account_id, s.row.link.ppm) for s in sources if s.row.link.is_open), account_id, ppm)
     from_at = _from(draft, tenant, at)
-    _check_overlap(account_id, from_at, sources, at)
+    own = sorted((s.row for s in sources if s.row.link.account_id == account_id), key=lambda row: row.link.from_at)
     previous = end_open_link(session, goal, sources, account_id, at)
-    begin_link(session, goal, account, ppm, from_at, at, name or (previous.account_name if previous else None))
+    name = name or (previous.account_name if previous else None)
+    gaps = _uncovered(from_at, at, [(row.link.from_at, row.link.until_at or at) for row in own])
+    for number, (begin, end) in enumerate(gaps):
+        # Days that an earlier link counted do not count again; those that none did count for the new share.
+        linked_at = at + (number + 1) * INSTANT
+        begin_link(session, goal, account, ppm, begin, linked_at, name, until_at=end if end < at else None)
+    if not gaps or gaps[-1][1] < at:
+        begin_link(session, goal, account, ppm, at, at, name)
     settle_goal(session, goal, at, cause="linked")
     return view_of(session, goal, account_id)
 
@@ -56,6 +63,8 @@ def begin_link(
     from_at: datetime,
     linked_at: datetime,
     account_name: str | None,
+    *,
+    until_at: datetime | None = None,
 ) -> None:
     """Write a link of a locked account to a locked goal. It counts from the later of `from_at` and the typed amount."""
     measure = "inflow" if goal.tracking is Tracking.INFLOW else "worth"
@@ -63,16 +72,18 @@ def begin_link(
     if goal.tracking is not Tracking.BALANCE:
         begin_at = from_at if goal.typed_at is None else max(from_at, goal.typed_at)
         base = measures_before(session, goal.tenant, [account.account_id], begin_at)[account.account_id].of(measure)
-    link = Link(account.account_id, ppm, from_at, None, begin_at, base, None)
+    end = None
+    if until_at is not None:
+        end = measures_before(session, goal.tenant, [account.account_id], until_at)[account.account_id].of(measure)
+    link = Link(account.account_id, ppm, from_at, until_at, begin_at, base, end)
     insert_link(session, LinkRow(goal.tenant, goal.goal_id, linked_at, measure, False, account_name, link))
     raise_link_version(session, account.key)
 
 
 def view_of(session: Session, goal: GoalRow, account_id: str) -> FundingView:
     """The open link of an account to a goal, as callers see it."""
-    sources = funding_of_goals(session, [goal.key])[goal.key]
-    open_one = next(s for s in sources if s.row.link.is_open and s.row.link.account_id == account_id)
-    return funding_view(goal, open_one)
+    views = funding_views(goal, funding_of_goals(session, [goal.key])[goal.key])
+    return next(view for view in views if view.account_id == account_id)
 
 
 def _check_account(goal: GoalRow, account: AccountRow) -> None:
@@ -98,9 +109,15 @@ def _from(draft: LinkDraft, tenant: Tenant, now: datetime) -> datetime:
     return from_at
 
 
-def _check_overlap(account_id: str, from_at: datetime, sources: list[FundingRow], now: datetime) -> None:
-    """A day that counted for an earlier link of the account must not count again."""
-    own = [source.row.link for source in sources if source.row.link.account_id == account_id]
-    taken_until = max((link.until_at or now for link in own), default=None)
-    if taken_until is not None and from_at < taken_until:
-        raise InvalidField("from", f"the account counts for this goal until {taken_until.isoformat()} already")
+def _uncovered(
+    from_at: datetime, until_at: datetime, periods: list[tuple[datetime, datetime]]
+) -> list[tuple[datetime, datetime]]:
+    """The parts of [from_at, until_at) that no period covers; periods are half-open and in order of their start."""
+    gaps = []
+    for begin, end in periods:
+        if from_at < min(begin, until_at):
+            gaps.append((from_at, min(begin, until_at)))
+        from_at = max(from_at, end)
+    if from_at < until_at:
+        gaps.append((from_at, until_at))
+    return gaps

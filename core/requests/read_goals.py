@@ -12,6 +12,7 @@ from core.goals.goal import GoalType
 from core.goals.lifecycle import GoalStatus
 from core.goals.milestones import nearest
 from core.goals.progress import milestones_percent, percent_complete
+from core.requests.check_id import is_id
 from core.requests.goal_access import find_goal
 from core.requests.values import (
     FundingView,
@@ -20,7 +21,7 @@ from core.requests.values import (
     MilestoneView,
     Page,
     ProgressView,
-    funding_view,
+    funding_views,
     goal_view,
     milestone_view,
 )
@@ -50,7 +51,7 @@ def list_goals(
 ) -> Page:
     """A page of at most `limit` goals in order of creation; raises InvalidField for a cursor that is none of ours."""
     after = None if cursor is None else _read_cursor(cursor)
-    if user_id is not None and not user_id.isprintable():
+    if user_id is not None and not is_id(user_id):
         return Page((), None)
     rows = store.list_goals(
         session, tenant.name, user_id=user_id, type=type, status=status, limit=limit + 1, after=after
@@ -102,11 +103,9 @@ def milestone_progress(session: Session, tenant: Tenant, goal_id: str) -> Milest
 
 
 def list_funding(session: Session, tenant: Tenant, goal_id: str) -> tuple[FundingView, ...]:
-    """A goal's open links in the order in which they were made; raises NotFound."""
+    """A goal's linked accounts in the order in which their links were made; raises NotFound."""
     row = find_goal(session, tenant, goal_id)
-    sources = [s for s in funding_of_goals(session, [row.key])[row.key] if s.row.link.is_open]
-    sources.sort(key=lambda source: (source.row.linked_at, source.row.link.account_id))
-    return tuple(funding_view(row, source) for source in sources)
+    return funding_views(row, funding_of_goals(session, [row.key])[row.key])
 
 
 def _cursor(goal_id: str) -> str:

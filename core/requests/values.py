@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -157,7 +158,7 @@ class MilestoneProgressView:
 
 @dataclass(frozen=True, slots=True)
 class FundingView:
-    """An open link as callers see it; `counted_minor` is what it adds to the goal's amount, in the goal's currency."""
+    """A linked account as callers see it; `counted_minor` is what it adds to the goal's amount, in its currency."""
 
     account_id: str
     account_name: str | None
@@ -206,17 +207,40 @@ def goal_view(row: GoalRow, milestones: list[MilestoneRow]) -> GoalView:
     )
 
 
-def funding_view(goal: GoalRow, source: FundingRow) -> FundingView:
-    """The view of an open link beside its account."""
-    link = source.row.link
-    counted = source.counted(goal)
+def funding_views(goal: GoalRow, sources: Iterable[FundingRow]) -> tuple[FundingView, ...]:
+    """A goal's funding, an account each, in the order in which their present links were made.
+
+    An account's periods that follow each other without a break (a change of allocation, days added by linking it
+    again from an earlier date) are one source: `from_at` is where they begin, `counted_minor` all that they added.
+    """
+    by_account: dict[str, list[FundingRow]] = {}
+    for source in sorted(sources, key=lambda each: (each.row.link.from_at, each.row.linked_at)):
+        by_account.setdefault(source.row.link.account_id, []).append(source)
+    views = []
+    for periods in by_account.values():
+        present = periods[-1]
+        if not present.row.link.is_open:
+            continue
+        unbroken = [present]
+        for earlier in reversed(periods[:-1]):
+            if earlier.row.link.until_at != unbroken[-1].row.link.from_at:
+                break
+            unbroken.append(earlier)
+        views.append((present.row.linked_at, _funding_view(goal, unbroken)))
+    return tuple(view for _, view in sorted(views, key=lambda pair: (pair[0], pair[1].account_id)))
+
+
+def _funding_view(goal: GoalRow, unbroken: list[FundingRow]) -> FundingView:
+    """The view of periods without a break, the present one first."""
+    present = unbroken[0]
+    is_following = goal.tracking is Tracking.BALANCE
     return FundingView(
-        account_id=link.account_id,
-        account_name=source.row.account_name or source.known_name,
-        ppm=link.ppm,
-        from_at=link.from_at,
-        whole=source.row.whole,
-        counted_minor=counted,
+        account_id=present.row.link.account_id,
+        account_name=present.row.account_name or present.known_name,
+        ppm=present.row.link.ppm,
+        from_at=unbroken[-1].row.link.from_at,
+        whole=present.row.whole,
+        counted_minor=sum(source.counted(goal) for source in (unbroken[:1] if is_following else unbroken)),
         currency=goal.currency,
-        note=source.why_not(goal),
+        note=present.why_not(goal),
     )

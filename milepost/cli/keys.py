@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.requests.keys import create_key, list_keys, revoke_key
+from core.requests.keys import Scope, create_key, list_keys, revoke_key
 from core.store.api_keys import ApiKey
 from milepost.cli.connection import DataDirOption, JsonOption
 from milepost.cli.output import print_json
@@ -19,15 +18,6 @@ from milepost.cli.session import command_session
 keys = typer.Typer(help="API keys of a tenant.", no_args_is_help=True, add_completion=False)
 
 TenantOption = Annotated[str, typer.Option(help="The tenant whose keys.")]
-
-
-class Scope(StrEnum):
-    """What a key may do."""
-
-    GOALS_READ = "goals:read"
-    GOALS_WRITE = "goals:write"
-    EVENTS_WRITE = "events:write"
-    ADMIN = "admin"
 
 
 @keys.command("create")

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from core.errors import MalformedEvent, MilepostError
 from core.events.envelope import check_envelope, parse_json
+from core.requests.check_id import is_id
 from core.store.engine import make_engine, session_factory
 from core.store.stream import EventStream, connect
 from core.store.tenants import DEFAULT, read_tenants
@@ -47,7 +48,9 @@ def replay(
     engine = make_engine(settings, application_name="milepost replay")
     with session_factory(engine)() as session:
         if tenant not in read_tenants(session, [tenant]):
-            raise MilepostError(f"there is no tenant {tenant}; make it with `milepost tenants create {tenant}`")
+            raise MilepostError(
+                f"there is no tenant {tenant}; make it with `milepost tenants create {tenant} --time-zone ZONE`"
+            )
     engine.dispose()
     assert settings.redis_url is not None
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards, settings.stream_durability)
@@ -106,7 +109,8 @@ def _account_of(number: int, body: bytes) -> str:
         account_id = check_envelope(parse_json(body)).data.get("account_id")
     except MalformedEvent as error:
         raise BadLine(number, error.message) from None
-    return account_id if isinstance(account_id, str) else ""
+    # What is no id ends as a dead letter, whichever shard carries it there.
+    return account_id if isinstance(account_id, str) and is_id(account_id) else ""
 
 
 def _wait_until_applied(stream: EventStream, total: int, progress: Progress) -> None:

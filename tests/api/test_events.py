@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from redis import Redis
 
 from api.batches import MAX_EVENTS
+from core.events.envelope import EVENT_LONGEST_BYTES
 from core.store.stream import stream_key
 
 JSON = "application/json"
@@ -121,6 +122,10 @@ def test_the_events_of_an_account_stay_in_order(send: Callable[..., Any], on_str
         {"account_ids": "b"},
         {"account_ids": [None]},
         {"amount": "abc"},
+        {"account_id": "Savings\u00a01"},
+        {"account_id": " "},
+        {"account_id": "x" * 201},
+        {"account_ids": ["a\0b"]},
     ],
 )
 def test_a_well_formed_event_is_taken_whatever_its_data(
@@ -129,6 +134,19 @@ def test_a_well_formed_event_is_taken_whatever_its_data(
     """What its data says is for the worker to judge: the door accepts it."""
     assert send(json.dumps(_event(data=data))).status_code == 202
     assert len(on_stream.all()) == 1
+
+
+@pytest.mark.parametrize("name", ["a\u00a0b", "zero\u200bwidth", "👩\u200d🌾", "\u202eleft", "\ufeffa"])
+def test_an_id_may_hold_all_but_control_characters(
+    send: Callable[..., Any], on_stream: Stream, apply_stream: Callable[[], Any], name: str
+) -> None:
+    """Such an id of an event and of an account is taken, takes effect, and its account's events share a shard."""
+    batch = [_event(id=f"{name}{number}", data=_event(number, name)["data"]) for number in range(20)]
+    for event in batch:
+        event["data"]["posted_at"] = "2026-01-31"
+    assert send(json.dumps([*batch, _event(id=name, data={})])).json() == {"accepted": 21}
+    assert sorted(len(on_stream.shard(number)) for number in range(2)) in ([0, 21], [1, 20])
+    assert apply_stream().dead_letters == 1  # the one without data
 
 
 BAD_ENVELOPES = [
@@ -209,6 +227,26 @@ def test_ten_thousand_events_are_the_most(send: Callable[..., Any], on_stream: S
         body = "\n".join(lines) if content_type == NDJSON else f"[{','.join(lines)}]"
         assert send(body, content_type).status_code == status
     assert len(on_stream.all()) == MAX_EVENTS
+
+
+@pytest.mark.parametrize(("content_type", "frame"), [(JSON, "[{}]"), (NDJSON, "{}")])
+def test_an_event_has_a_largest_size(
+    send: Callable[..., Any], on_stream: Stream, content_type: str, frame: str
+) -> None:
+    """One byte more than the limit is 422 with the event's index, and nothing is written; at the limit it is taken."""
+    small = json.dumps(_event(1))
+    for excess in (1, 0):
+        assert on_stream.all() == []
+        large = json.dumps(_event(2, note="é"), ensure_ascii=False)
+        large = large.replace("é", "é" + "x" * (EVENT_LONGEST_BYTES + excess - len(large.encode())))
+        response = send(frame.format(f"{small}{',' if content_type == JSON else ''}\n{large}").encode(), content_type)
+        if excess:
+            assert response.status_code == 422
+            (problem,) = response.json()["detail"]
+            assert problem["loc"] == ["body", 1]
+            assert str(EVENT_LONGEST_BYTES) in problem["msg"]
+    assert response.json() == {"accepted": 2}
+    assert sorted(on_stream.all()) == sorted([small, large])
 
 
 def test_a_full_stream_is_503_and_nothing_is_lost_or_half_written(send: Callable[..., Any], on_stream: Stream) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
@@ -121,6 +122,29 @@ def test_account_ids_may_hold_any_character(api: TestClient, new_goal: Callable[
     assert (changed.status_code, changed.json()["account_id"]) == (200, account)
     assert api.delete(f"/goals/{goal_id}/funding/{quoted}").status_code == 204
     assert _shares(api, goal_id) == {}
+
+
+@pytest.mark.parametrize("account", ["...", "a..b", ".hidden", "a/...", "v1.", "/a", "a//b", "a\u00a0b"])
+def test_an_account_that_can_be_linked_can_be_addressed(
+    api: TestClient, new_goal: Callable[..., str], account: str
+) -> None:
+    """Whatever id is taken, a URL that holds it reaches the link and nothing else."""
+    goal_id = new_goal()
+    link = {"account_id": account, "allocation_percent": 10}
+    assert api.post(f"/goals/{goal_id}/funding", json=link).status_code == 201
+    url = f"/goals/{goal_id}/funding/{quote(account, safe='')}"
+    assert api.patch(url, json={"allocation_percent": 20}).json()["account_id"] == account
+    assert api.delete(url).status_code == 204
+    assert _shares(api, goal_id) == {}
+
+
+def test_a_link_made_too_late_is_mended_by_linking_again(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """Linking again with an earlier `from` adds the days that were missed; `from` shows since when it counts."""
+    goal_id = new_goal()
+    assert api.post(f"/goals/{goal_id}/funding", json=HYSA).status_code == 201
+    again = api.post(f"/goals/{goal_id}/funding", json={**HYSA, "from": "2026-01-03"})
+    assert (again.status_code, again.json()["from"]) == (201, "2026-01-03T00:00:00Z")
+    assert _shares(api, goal_id) == {"savings_001": 60.0}
 
 
 @pytest.mark.parametrize("given", ["2026-01-02T03:04:05", "2026-01-02T04:04:05+01:00"])

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from core.requests.read_goals import NO_PROJECTION
+
 DOCUMENTED = {
     "user_id": "user_123",
     "name": "Emergency Fund",
@@ -151,7 +153,7 @@ def test_a_deleted_goal_is_gone(api: TestClient, new_goal: Callable[..., str]) -
 def test_progress_has_the_documented_body(
     api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
 ) -> None:
-    """GET /goals/{goal_id}/progress: 6,500 of 10,000 is 65.0 percent, under the documented keys."""
+    """GET /goals/{goal_id}/progress: 6,500 of 10,000 is 65.0 percent; a note explains that no date is projected."""
     goal_id = new_goal(current_amount=6500, deadline="2026-11-09T00:00:00")
     response = api.get(f"/goals/{goal_id}/progress")
     assert '"percent_complete":65.0,' in response.text
@@ -163,6 +165,7 @@ def test_progress_has_the_documented_body(
         "status": "active",
         "deadline": "2026-11-09T00:00:00Z",
         "projected_completion_date": None,
+        "projection_note": NO_PROJECTION,
     }
 
 

@@ -38,6 +38,22 @@ def test_filters_narrow_the_list(api: TestClient, new_goal: Callable[..., str]) 
     assert {query: {g["id"] for g in api.get(f"/goals{query}").json()} for query in expected} == expected
 
 
+@pytest.mark.parametrize("user_id", ["Anna\u00a0B", "👩\u200d🌾", "zero\u200bwidth", "\ufeffa", "x" * 200])
+def test_whoever_can_have_a_goal_can_be_asked_for(api: TestClient, new_goal: Callable[..., str], user_id: str) -> None:
+    """A user id with spaces that do not break, joiners or marks finds the goals that were created under it."""
+    goal_id = new_goal(user_id=user_id)
+    new_goal(user_id="somebody else")
+    assert [goal["id"] for goal in api.get("/goals", params={"user_id": user_id}).json()] == [goal_id]
+
+
+@pytest.mark.parametrize("user_id", ["", " ", "\0", "a\0b", "a\nb", "\u009f", "x" * 201])
+def test_who_cannot_have_a_goal_has_none(api: TestClient, new_goal: Callable[..., str], user_id: str) -> None:
+    """A user id that no goal can be created under finds nothing, and does not trouble the database."""
+    new_goal()
+    response = api.get("/goals", params={"user_id": user_id})
+    assert (response.status_code, response.json()) == (200, [])
+
+
 def test_pages_hold_every_goal_once(api: TestClient, new_goal: Callable[..., str]) -> None:
     """Following the Link headers meets every goal exactly once, whatever the size of a page."""
     made = {new_goal(name=f"Goal {number}") for number in range(7)}

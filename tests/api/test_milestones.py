@@ -72,6 +72,7 @@ def test_progress_counts_and_names_the_next(
         "goal_id": goal_id,
         "total_milestones": Decimal(4),
         "reached_count": Decimal(2),
+        "remaining_count": Decimal(2),
         "percent_complete": Decimal("50.0"),
         "next_milestone": {
             "amount": Decimal("7500.00"),
@@ -93,6 +94,7 @@ def test_a_goal_without_milestones_has_none_to_come(api: TestClient, new_goal: C
     assert progress == {
         "total_milestones": 0,
         "reached_count": 0,
+        "remaining_count": 0,
         "percent_complete": 0.0,
         "next_milestone": None,
     }

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from core.errors import AmountFollowsAccounts
+
 GOAL: dict[str, Any] = {"user_id": "u", "name": "n", "type": "savings", "target_amount": 100}
 NAN, INFINITE, MINUS_INFINITE = float("nan"), float("inf"), float("-inf")
 NO_AMOUNTS: list[Any] = [NAN, INFINITE, MINUS_INFINITE, True, None, "", "abc", "1,000", "NaN", [], {}]
@@ -57,6 +59,7 @@ LINK: dict[str, Any] = {"account_id": "other", "allocation_percent": 10}
 BAD_SHARES: list[Any] = [*NO_AMOUNTS, 0, -1, "-0.5", 1.00001, "33.33333"]
 BAD_LINKS: list[tuple[str, dict[str, Any]]] = [
     *(("account_id", {"account_id": value}) for value in NO_TEXTS),
+    *(("account_id", {"account_id": value}) for value in (".", "..", "a/..", "../a", "a/./b", "/..", "./")),
     *(("account_name", {"account_name": value}) for value in (1, "x" * 201, "a\0b")),
     *(("allocation_percent", {"allocation_percent": value}) for value in BAD_SHARES),
     *(("from", {"from": value}) for value in [*NO_TIMES, "9999-12-31", "9999-12-31T23:59:59Z"]),
@@ -170,6 +173,22 @@ def test_a_final_goal_takes_no_changes(api: TestClient, refuses: Refuses, goal_i
     refuses.saying(409, text, "PATCH", f"/goals/{goal_id}", {"target_amount": 1})
     refuses.saying(409, text, "POST", f"/goals/{goal_id}/milestones", {"amount": 1})
     refuses.saying(409, text, "POST", f"/goals/{goal_id}/funding", LINK)
+
+
+def test_a_goal_that_follows_balances_takes_no_typed_amount(
+    api: TestClient, refuses: Refuses, new_goal: Callable[..., str], apply_stream: Callable[[], Any]
+) -> None:
+    """Once a linked account has a balance, typing the amount of a balance goal is 409, and nothing changes."""
+    goal_id = new_goal(tracking="balance")
+    assert api.post(f"/goals/{goal_id}/funding", json=LINK).status_code == 201
+    moment = "2026-01-31T12:00:00Z"
+    data = {"account_id": LINK["account_id"], "current": 5000, "currency": "USD", "as_of": moment}
+    envelope = {"specversion": "1.0", "id": "e", "source": "bank", "type": "milepost.balance.reported", "time": moment}
+    assert api.post("/events", json={**envelope, "data": data}).status_code == 202
+    assert apply_stream().dead_letters == 0
+    text = AmountFollowsAccounts().args[0]
+    refuses.saying(409, text, "PATCH", f"/goals/{goal_id}", {"current_amount": 1})
+    assert api.get(f"/goals/{goal_id}").json()["current_amount"] == 500.00
 
 
 def test_a_refused_status_move_takes_the_other_changes_with_it(

@@ -179,16 +179,27 @@ def test_a_closed_account_keeps_its_links_and_takes_no_new_ones(
         link(session_factory, now, other, "a", "10")
 
 
-def test_days_that_counted_once_cannot_count_again(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """A link dated back over an earlier link of the same account to the goal is refused."""
+def test_linking_again_from_an_earlier_date_adds_the_days_that_were_missed(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """A link made too late is mended by linking again, dated back: missed days count, counted ones not twice."""
     goal_id = goal(session_factory, now - timedelta(days=9))
-    link(session_factory, now - timedelta(days=9), goal_id, "a", "100")
-    apply([paid("1", 1000, now - timedelta(days=5))])
+    times = [now - timedelta(days=8), now - timedelta(days=5), now - timedelta(days=2)]
+    apply([paid(str(number), 1000 * (number + 1), at) for number, at in enumerate(times)])
+    link(session_factory, now, goal_id, "a", "50", now - timedelta(days=6))
+    assert amount(session_factory, goal_id) == 2500
+    link(session_factory, now + timedelta(minutes=1), goal_id, "a", "50", now - timedelta(days=9))
+    assert amount(session_factory, goal_id) == 3000
+    with session_factory() as session:
+        (source,) = list_funding(session, DEFAULT, goal_id)
+        assert (source.from_at, source.counted_minor) == (now - timedelta(days=9), 3000)
+    apply([paid("late", 200, now - timedelta(days=7)), paid("new", 400, now + timedelta(hours=1))])
+    assert amount(session_factory, goal_id) == 3300
     with session_factory.begin() as session:
-        unlink_account(session, DEFAULT, goal_id, "a", now - timedelta(days=4))
-    with pytest.raises(InvalidField, match="already"):
-        link(session_factory, now, goal_id, "a", "100", now - timedelta(days=8))
-    assert amount(session_factory, goal_id) == 1000
+        unlink_account(session, DEFAULT, goal_id, "a", now + timedelta(hours=2))
+    link(session_factory, now + timedelta(hours=3), goal_id, "a", "100", now - timedelta(days=9))
+    apply([paid("between", 10, now + timedelta(hours=2, minutes=30))])
+    assert amount(session_factory, goal_id) == 3310
 
 
 def test_a_deleted_goal_takes_its_rows_along_and_frees_its_accounts(

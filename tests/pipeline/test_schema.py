@@ -62,7 +62,8 @@ def test_postgres_16_runs_migrations_batches_and_requests(postgres_16: EmbeddedP
         thread.join(60)
     engine = engines[0]
     assert is_current(engine)
-    assert "16." in str(engine.connect().scalar(text("SHOW server_version")))
+    with engine.connect() as connection:
+        assert "16." in str(connection.scalar(text("SHOW server_version")))
     sessions = make_sessions(engine)
     tenant = Tenant("default", "UTC")
     with sessions.begin() as session:

@@ -1,0 +1,82 @@
+"""The transaction of a request: a GET reads one moment and cannot write, others leave with what they wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+from sqlalchemy.exc import InternalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from api.auth import Door, Visit
+from core.requests.add_milestone import add_milestone
+from core.requests.read_goals import get_goal, list_milestones
+from core.requests.values import MilestoneDraft
+
+Probe = Callable[..., Any]
+
+
+@pytest.fixture
+def probe(app: FastAPI, api: TestClient) -> Probe:
+    """Runs a function in the transaction of a request of some method, and gives what it returned."""
+
+    def run(method: str, work: Callable[[Visit], Any]) -> Any:
+        found = []
+
+        def route(door: Door) -> None:
+            with door.open(None) as visit:
+                found.append(work(visit))
+
+        path = f"/probe/{len(app.router.routes)}"
+        app.add_api_route(path, route, methods=[method])
+        assert api.request(method, path).status_code == 200
+        return found[0]
+
+    return run
+
+
+def _kind(visit: Visit) -> tuple[str, str, int]:
+    names = "current_setting('transaction_isolation'), current_setting('transaction_read_only'), pg_backend_pid()"
+    return tuple(visit.session.execute(text(f"SELECT {names}")).one())
+
+
+def test_only_reading_requests_have_a_snapshot(probe: Probe) -> None:
+    """A GET is repeatable read and read only; on the same connection, the next POST is neither, and so in turn."""
+    kinds = [probe(method, _kind) for method in ("GET", "POST", "GET", "PATCH", "DELETE")]
+    reading, writing = ("repeatable read", "on"), ("read committed", "off")
+    assert [kind[:2] for kind in kinds] == [reading, writing, reading, writing, writing]
+    assert len({kind[2] for kind in kinds}) == 1
+
+
+def test_a_reading_request_cannot_write(probe: Probe, dump: Callable[[], str], new_goal: Callable[..., str]) -> None:
+    """A statement that writes fails in the transaction of a GET, and nothing is changed."""
+    new_goal()
+    before = dump()
+
+    def write(visit: Visit) -> None:
+        with pytest.raises(InternalError, match="read-only transaction"), visit.session.begin_nested():
+            visit.session.execute(text("UPDATE goals SET name = 'changed'"))
+
+    probe("GET", write)
+    assert dump() == before
+
+
+def test_a_reading_request_sees_one_moment(
+    probe: Probe, session_factory: sessionmaker[Session], new_goal: Callable[..., str]
+) -> None:
+    """What is committed while a GET reads does not show in the rest of what it reads, but in the next GET."""
+    goal_id = new_goal()
+
+    def read(visit: Visit) -> int:
+        get_goal(visit.session, visit.tenant, goal_id)
+        with session_factory.begin() as other:
+            amount = 1 + len(list_milestones(other, visit.tenant, goal_id))
+            add_milestone(other, visit.tenant, goal_id, MilestoneDraft(amount), datetime.now(UTC))
+        return len(list_milestones(visit.session, visit.tenant, goal_id))
+
+    assert [probe("GET", read) for _ in range(3)] == [0, 1, 2]
