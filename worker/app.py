@@ -10,7 +10,7 @@ from kombu import Queue
 
 from core.settings import Settings
 from schedules.table import DRAINS, JOBS, schedule
-from worker.context import WorkerContext, spare_the_collector
+from worker.context import KEY_PREFIX, WorkerContext, spare_the_collector
 from worker.tasks import TASKS
 
 # Each with its measurement in the project's design: what a broker that drops, stalls or comes back does to workers.
@@ -22,7 +22,7 @@ BROKER_TRANSPORT = {
     "socket_connect_timeout": 3,
     "socket_keepalive": True,
     "health_check_interval": 5,
-    "global_keyprefix": "milepost:celery:",
+    "global_keyprefix": KEY_PREFIX,
 }
 
 
@@ -88,6 +88,7 @@ def _start_children_afresh(app: Celery, context: WorkerContext) -> None:
             engine.dispose(close=False)
         context.__dict__.pop("sessions", None)
         context.__dict__.pop("stream", None)
+        context.__dict__.pop("redis", None)
         spare_the_collector()
 
     worker_process_init.connect(forget_connections, weak=False, dispatch_uid=f"milepost.{id(app)}")

@@ -6,6 +6,7 @@ import gc
 from datetime import UTC, datetime
 from functools import cached_property
 
+import redis
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -13,6 +14,11 @@ from core.pipeline.drain import ShardDrain
 from core.settings import Settings
 from core.store.engine import make_engine, session_factory
 from core.store.stream import EventStream, connect
+from schedules.table import DRAINS
+
+# In front of every key of Celery's on the server that it shares with the stream.
+KEY_PREFIX = "milepost:celery:"
+TRIGGERS_MOST = 100
 
 
 class WorkerContext:
@@ -34,11 +40,18 @@ class WorkerContext:
     @cached_property
     def stream(self) -> EventStream:
         """The stream of events."""
+        return EventStream(self.redis, self.settings.shards, self.settings.stream_durability)
+
+    @cached_property
+    def redis(self) -> redis.Redis:
+        """The stream server, which is the broker too."""
         if self.settings.redis_url is None:
             raise ValueError("the settings name no stream server")
-        return EventStream(
-            connect(self.settings.redis_url.get_secret_value()), self.settings.shards, self.settings.stream_durability
-        )
+        return connect(self.settings.redis_url.get_secret_value())
+
+    def forget_old_triggers(self) -> None:
+        """Keep a few of the drains' triggers: while no drain runs they would pile up beside the stream itself."""
+        self.redis.ltrim(f"{KEY_PREFIX}{DRAINS}", 0, TRIGGERS_MOST - 1)
 
     def shard_drain(self, shard: int) -> ShardDrain:
         """All that draining one shard needs."""

@@ -39,6 +39,7 @@ def register_sweep(app: Celery, context: WorkerContext) -> None:
     def run_sweep() -> int:
         with _servers_may_be_away("sweep") as attempt:
             swept = sweep(context.stream)
+            context.forget_old_triggers()
             for shard in swept.unapplied_shards:
                 app.send_task("milepost.apply_events", args=(shard,), expires=1.0)
             attempt.result = swept.trimmed
@@ -63,5 +64,5 @@ class _servers_may_be_away:
             error is not None and is_database_trouble(error)
         )
         if is_trouble:
-            log.warning("a server does not answer, trying again shortly", error=type(error).__name__, **self._about)
+            log.warning("a server is in trouble, trying again shortly", error=type(error).__name__, **self._about)
         return is_trouble

@@ -83,6 +83,15 @@ def test_a_sweep_wakes_shards_that_have_something_left(
     assert waiting(redis_client) == 1
 
 
+def test_triggers_do_not_pile_up_while_no_drain_runs(app: Celery, redis_client: redis.Redis) -> None:
+    """A sweep keeps a hundred of the drains' triggers, the newest ones."""
+    for _ in range(150):
+        app.send_task("milepost.apply_events", args=(0,))
+    assert waiting(redis_client) == 150
+    run(app, "milepost.sweep")
+    assert waiting(redis_client) == 100
+
+
 @pytest.mark.parametrize("away", ["database_url", "redis_url"])
 def test_a_server_that_is_away_costs_nothing_but_time(
     settings: Settings, stream: EventStream, session_factory: sessionmaker[Session], away: str
