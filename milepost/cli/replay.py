@@ -19,11 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from core.errors import MalformedEvent, MilepostError
 from core.events.envelope import check_envelope, parse_json
 from core.requests.check_id import is_id
-from core.store.engine import make_engine, session_factory
 from core.store.stream import EventStream, connect
 from core.store.tenants import DEFAULT, read_tenants
 from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
 from milepost.cli.output import print_json
+from milepost.cli.session import command_session
 
 AT_ONCE = 1_000
 POLL_S = 0.05
@@ -45,13 +45,11 @@ def replay(
 ) -> None:
     """Put a file of events onto the stream, in the file's order. A line that is no event stops it before it begins."""
     settings = connected_settings(data_dir)
-    engine = make_engine(settings, application_name="milepost replay")
-    with session_factory(engine)() as session:
+    with command_session(data_dir) as session:
         if tenant not in read_tenants(session, [tenant]):
             raise MilepostError(
                 f"there is no tenant {tenant}; make it with `milepost tenants create {tenant} --time-zone ZONE`"
             )
-    engine.dispose()
     assert settings.redis_url is not None
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards, settings.stream_durability)
     with _progress() as progress, _seekable(file) as lines:
