@@ -23,7 +23,7 @@ TenantOption = Annotated[str, typer.Option(help="The tenant whose keys.")]
 @keys.command("create")
 def create(
     scope: Annotated[list[Scope], typer.Option(help="What the key may do; give it more than once for more.")],
-    label: Annotated[str, typer.Option(help="What the key is for.")] = "",
+    label: Annotated[str, typer.Option(help="What the key is for.")] = "made on the command line",
     tenant: TenantOption = "default",
     data_dir: DataDirOption = None,
 ) -> None:

@@ -23,7 +23,7 @@ def create(
     """Make a tenant; its time zone is fixed once it has events."""
     with command_session(data_dir) as session:
         create_tenant(session, name, time_zone, datetime.now(UTC))
-    print(f"made tenant {name}; `milepost keys create --tenant {name}` makes a key for it")
+    print(f"made tenant {name}; `milepost keys create --tenant {name} --scope admin` makes a key for it")
 
 
 @tenants.callback()
