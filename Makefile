@@ -4,6 +4,8 @@ ARGS ?=
 
 # Read here and written to .venv/.installed: set up again only when what is to be installed has changed.
 INSTALLED := .venv/.installed
+# There while .venv is being made: one whose making was interrupted is made anew.
+UNFINISHED := .venv/.unfinished
 PACKAGES := api core milepost schedules worker
 
 .DEFAULT_GOAL := help
@@ -19,7 +21,10 @@ setup: $(INSTALLED) ## make .venv and install Milepost in it (the other targets 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "make: Python 3.11 or newer is needed; name one with PYTHON=..."; exit 1; }
-	@test -x .venv/bin/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
+	@if test -e $(UNFINISHED) || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
+		echo "making .venv"; \
+		rm -rf .venv && mkdir .venv && touch $(UNFINISHED) && $(PYTHON) -m venv .venv && rm $(UNFINISHED); \
+	fi
 	@echo "installing Milepost and what it needs (about a minute)"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $(INSTALLED)

@@ -33,6 +33,7 @@ _FIND = text(
     FROM api_keys k JOIN tenants t USING (tenant)
     WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL"""
 )
+_FIND_ANY = text(f"SELECT {_COLUMNS} FROM api_keys WHERE key_hash = :key_hash")
 _LIST = text(f"SELECT {_COLUMNS} FROM api_keys WHERE tenant = :tenant ORDER BY created_at, key_id")
 _REVOKE = text(
     """UPDATE api_keys SET revoked_at = :now
@@ -57,6 +58,12 @@ def find_key(session: Session, key_hash: bytes) -> tuple[ApiKey, str] | None:
     """The live key of this hash with its tenant's time zone."""
     row = session.execute(_FIND, {"key_hash": key_hash}).first()
     return None if row is None else (_key(row), row[6])
+
+
+def find_any_key(session: Session, key_hash: bytes) -> ApiKey | None:
+    """The key of this hash, whosever it is and revoked or not."""
+    row = session.execute(_FIND_ANY, {"key_hash": key_hash}).first()
+    return None if row is None else _key(row)
 
 
 def list_keys(session: Session, tenant: str) -> list[ApiKey]:

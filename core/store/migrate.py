@@ -15,6 +15,8 @@ LOCK_KEY = 0x4D494C45
 def migrate(engine: Engine) -> None:
     """Bring the database to the newest revision. Waits for another migration, but not long for a table's lock."""
     with engine.begin() as connection:
+        # The engine's own limit of a statement is shorter than another migration may take.
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         connection.execute(text("SET LOCAL lock_timeout = '5s'"))
@@ -25,9 +27,12 @@ def migrate(engine: Engine) -> None:
 
 
 def is_current(engine: Engine) -> bool:
-    """Whether the database has the newest revision."""
+    """Whether the database is not behind this code. One that newer code has migrated further already is not."""
+    scripts = ScriptDirectory.from_config(_config())
+    known = {script.revision for script in scripts.walk_revisions()}
     with engine.connect() as connection:
-        return revision(connection) == ScriptDirectory.from_config(_config()).get_current_head()
+        found = revision(connection)
+    return found == scripts.get_current_head() or (found is not None and found not in known)
 
 
 def revision(connection: Connection) -> str | None:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from core.errors import MilepostError
 from core.settings import Settings
 from milepost.cli.connection import DataDirOption, connected_settings
 from milepost.embedded.launch import die_with_parent
@@ -36,6 +37,7 @@ def api(
     from milepost.embedded.ports import claim_port
 
     settings = connected_settings(data_dir, port=port, host=host)
+    require_current_schema(settings)
     _log_to_stderr(settings)
     chosen = claim_port(settings.host, settings.port)
     uvicorn.run(
@@ -62,6 +64,7 @@ def worker(
     from worker.run import run_worker
 
     settings = connected_settings(data_dir)
+    require_current_schema(settings)
     worker_process_init.connect(_EndWithWorker(os.getpid()), weak=False)
     run_worker(settings, queues)
 
@@ -71,6 +74,30 @@ def beat(data_dir: DataDirOption = None) -> None:
     from worker.run import run_beat
 
     run_beat(connected_settings(data_dir))
+
+
+def require_current_schema(settings: Settings) -> None:
+    """Raise SchemaNotCurrent unless the database has our tables; one that is away is waited for later, as ever."""
+    from sqlalchemy.exc import OperationalError
+
+    from core.store.engine import make_engine
+    from core.store.migrate import is_current
+
+    engine = make_engine(settings, application_name="milepost")
+    try:
+        if not is_current(engine):
+            raise SchemaNotCurrent
+    except OperationalError:
+        return
+    finally:
+        engine.dispose()
+
+
+class SchemaNotCurrent(MilepostError):
+    """The database has the tables of another version, or none."""
+
+    def __init__(self) -> None:
+        super().__init__("the database does not have the tables of this version: run `milepost migrate` first")
 
 
 class _EndWithWorker:

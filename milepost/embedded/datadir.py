@@ -66,6 +66,11 @@ class DataDir:
             return wanted
         return keep_secret(self._key, prefix=KEY_PREFIX)
 
+    def renew_key(self) -> str:
+        """A new first API key in clear, kept in the place of the old one."""
+        self._key.unlink(missing_ok=True)
+        return self.keep_key(None)
+
     def publish(self, servers: RunningServers) -> None:
         """Tell other commands of the same user where the servers are."""
         write_private(self._servers, json.dumps(asdict(servers), indent=2) + "\n")

@@ -1,7 +1,7 @@
 """What `milepost up` does: servers, schema, first key, then api, workers and beat until asked to stop.
 
 The steps, and what a kill -9 after each leaves behind:
-1. claim the port, lock the data directory: nothing.
+1. lock the data directory, see that the port is free: an empty directory.
 2. end what an earlier, killed run left: fewer processes.
 3. Postgres and Valkey: both end with us (PDEATHSIG), and recover at the next start.
 4. migrate, first tenant and key: each is one transaction, done again at the next start.
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 
+from core.errors import Conflict
 from core.requests.bootstrap import bootstrap
 from core.settings import PREFIX, Settings
 from core.store.engine import make_engine, session_factory
@@ -57,12 +58,13 @@ class Supervisor:
         """Run until asked to stop; returns when every process that was started has ended."""
         with stop_requests() as requests:
             try:
-                port = claim_port(self.settings.host, self.settings.port)
                 self.data = self.data.open()
+                # Before the port: a second start should hear who runs here, not that its port is taken.
                 lock = self.data.lock()
             except StopAsked:
                 return
             try:
+                port = claim_port(self.settings.host, self.settings.port)
                 self._start(port)
                 self._watch(port)
             except StopAsked:
@@ -77,8 +79,7 @@ class Supervisor:
         self._servers.start()
         self._publish(port)
         self.say("bringing the schema up to date")
-        key = self.data.keep_key(_clear(self.settings))
-        prepare_database(self._servers.database_url, key)
+        self._prepare_database(self._servers.database_url)
         self.say("starting api, workers and beat")
         environment = self._environment(port)
         self._front = [self._child(name, arguments, environment) for name, arguments in FRONT.items()]
@@ -86,6 +87,19 @@ class Supervisor:
         for child in (*self._front, *self._workers):
             child.begin()
         self._publish(port)
+
+    def _prepare_database(self, database_url: str) -> None:
+        given = self.settings.bootstrap_key
+        if given is not None:
+            prepare_database(database_url, given.get_secret_value())
+            # Only now: a key that was refused must not be the one that the next start prints.
+            self.data.keep_key(given.get_secret_value())
+            return
+        try:
+            prepare_database(database_url, self.data.keep_key(None), replaces_others=False)
+        except Conflict:
+            self.say("the key kept here is revoked, making a new one")
+            prepare_database(database_url, self.data.renew_key(), replaces_others=False)
 
     def _watch(self, port: int) -> None:
         """Start again what ends, until StopAsked is raised; say so when the API answers."""
@@ -148,13 +162,16 @@ class Supervisor:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def prepare_database(database_url: str, key: str | None) -> None:
-    """Bring the schema up to date and make sure that the first tenant, and its key if given, are there."""
+def prepare_database(database_url: str, key: str | None, *, replaces_others: bool = True) -> None:
+    """Bring the schema up to date and make sure that the first tenant, and its key if given, are there.
+
+    `replaces_others`: what other first keys there are is revoked. Raises Conflict for a key that cannot be one.
+    """
     engine = make_engine(database_url, application_name="milepost up")
     try:
         migrate(engine)
         with session_factory(engine).begin() as session:
-            bootstrap(session, key=key, now=datetime.now(UTC))
+            bootstrap(session, key=key, now=datetime.now(UTC), replaces_others=replaces_others)
     finally:
         engine.dispose()
 
@@ -182,7 +199,3 @@ def _end(children: list[Child], patience_s: float, requests: StopRequests) -> No
         time.sleep(0.02)
     for child in children:
         child.kill_group()
-
-
-def _clear(settings: Settings) -> str | None:
-    return settings.bootstrap_key.get_secret_value() if settings.bootstrap_key is not None else None

@@ -15,6 +15,7 @@ from redis.retry import Retry
 
 from milepost.embedded.binaries import valkey_server
 from milepost.embedded.lock import DirectoryLock
+from milepost.embedded.memory import stream_bytes
 from milepost.embedded.process import ServerProcess, open_log, start_listening
 from milepost.embedded.secret import keep_secret, private_folder, write_private
 from milepost.embedded.spawn import spawn
@@ -57,7 +58,8 @@ class EmbeddedValkey:
     ) -> EmbeddedValkey:
         """Start on `directory`, made if need be, and return when the append-only file is read in.
 
-        `port`: None takes any free one. `settings` are lines of valkey.conf. Raises DirectoryInUse,
+        `port`: None takes any free one. `settings` are lines of valkey.conf; without `maxmemory` among them the
+        server takes a share of the machine's memory, and refuses to append beyond it. Raises DirectoryInUse,
         DirectoryUnusable, ServerFailed.
         """
         directory = private_folder(directory)
@@ -65,7 +67,7 @@ class EmbeddedValkey:
         try:
             end_strays(directory)
             password = keep_secret(directory / "password")
-            lines = {**SETTINGS, "appendfsync": appendfsync, **(settings or {})}
+            lines = {**SETTINGS, "maxmemory": str(stream_bytes()), "appendfsync": appendfsync, **(settings or {})}
             server, chosen = start_listening(
                 partial(_spawn, directory, password, lines, log or directory / "valkey.log"),
                 partial(_is_ready, password),

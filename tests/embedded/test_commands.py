@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.requests.authenticate import key_hash
+from core.settings import load_settings
 from milepost.cli import main
+from milepost.cli.processes import require_current_schema
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -94,6 +97,26 @@ def test_migrate_may_run_again(run: Run) -> None:
     before = listed_keys(run)
     assert run("migrate") == (0, "the schema is up to date\n", "")
     assert listed_keys(run) == before
+
+
+@pytest.mark.parametrize("arguments", [("worker", "--queues=jobs"), ("api", "--port", "0")], ids=" ".join)
+def test_without_the_tables_nothing_starts(
+    run: Run, session_factory: sessionmaker[Session], arguments: tuple[str, ...]
+) -> None:
+    """On a database of another revision a worker or API says in a line what to run, and ends with 1."""
+    assert run("migrate")[0] == 0
+    with session_factory.begin() as session:
+        session.execute(text("DELETE FROM alembic_version"))
+    command = [sys.executable, "-P", "-m", "milepost", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    said = "milepost: the database does not have the tables of this version: run `milepost migrate` first\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
+def test_a_database_that_is_away_does_not_stop_a_start(redis_url: str) -> None:
+    """A worker or API that comes back before its database does waits for it, as one that was there before."""
+    away = load_settings(database_url="postgresql://someone@127.0.0.1:1/db", redis_url=redis_url)
+    require_current_schema(away)
 
 
 def test_status_counts_and_tells_the_backlog(run: Run, stream: Any) -> None:

@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from milepost.embedded.datadir import DataDir
+
 Question = Callable[[], object]
 STOP_WITHIN_S = 15
 READY_WITHIN_S = 60
@@ -137,6 +139,14 @@ def test_a_second_start_names_the_holder(running: Up) -> None:
     assert second.stderr == f"milepost: {running.directory} is in use by process {running.process.pid}\n"
 
 
+def test_a_second_start_on_the_same_port_is_told_who_has_it(running: Up) -> None:
+    """The usual second start, with directory and port of the first, names the first and not the port."""
+    command = milepost("up", "--port", str(running.port), "--data-dir", str(running.directory))
+    second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr == f"milepost: {running.directory} is in use by process {running.process.pid}\n"
+
+
 def test_status_finds_it(running: Up) -> None:
     """`milepost status --json` finds the servers through the data directory alone and tells that all is well."""
     command = milepost("status", "--json", "--data-dir", str(running.directory))
@@ -213,14 +223,16 @@ def test_a_folder_of_other_things_is_left_alone(place: Path) -> None:
 
 
 def test_a_taken_port_is_named_before_anything_starts(place: Path) -> None:
-    """A port that somebody listens on is an error that names it, and nothing is made."""
+    """A port that somebody listens on is an error that names it, no server is made, and the directory is free again."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = milepost("up", "--port", str(port), "--data-dir", str(place / "data"))
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"milepost: port {port} on 127.0.0.1 is taken")
-    assert not (place / "data").exists()
+    assert not (place / "data" / "postgres").exists()
+    assert not (place / "data" / "valkey").exists()
+    DataDir(place / "data").lock().release()
 
 
 def test_what_was_accepted_survives_killing_everything(

@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from milepost.embedded.errors import DirectoryInUse, ServerFailed
+from milepost.embedded.memory import stream_bytes
 from milepost.embedded.valkey import EmbeddedValkey
 
 
@@ -49,6 +50,14 @@ def test_the_settings_that_durability_rests_on(server: EmbeddedValkey) -> None:
         "save": "",
         "bind": "127.0.0.1",
     }
+
+
+def test_memory_has_a_limit_at_which_appending_is_refused(server: EmbeddedValkey) -> None:
+    """Without a setting the server takes a share of the machine's memory, and keeps room for everything else."""
+    with redis.Redis.from_url(server.url) as client:
+        limit = int(client.config_get("maxmemory")["maxmemory"])
+    assert limit == stream_bytes() >= 256 * 2**20
+    assert limit <= max(256 * 2**20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 
 
 def test_appendfsync_can_be_chosen(place: Path) -> None:

@@ -53,6 +53,16 @@ def test_a_server_that_keeps_nothing_is_refused(start: Start, how: dict[str, obj
         assert EventStream(client, 1, durability="none").append("default", [("a", b"{}")]) == 1
 
 
+def test_a_stream_that_is_nearly_full_leaves_room_for_tasks(start: Start) -> None:
+    """Appends are refused before the memory is used up, so that the queue of tasks on the same server still works."""
+    with connect(start(settings={"maxmemory": "8mb"}).url) as client:
+        stream = EventStream(client, 1)
+        with pytest.raises(StreamUnavailable, match="full"):
+            stream.append("default", [("a", b"x" * 1000)] * 20_000)
+        assert client.info("memory")["used_memory"] < 8 * 2**20
+        assert client.lpush("queue", b"x" * 1000) == 1
+
+
 def test_killing_the_server_loses_nothing_that_was_appended(start: Start, tmp_path: Path) -> None:
     """kill -9 of the stream server right after an append: all entries are there when it is back."""
     server = start()

@@ -15,6 +15,7 @@ from core.settings import PREFIX, Settings, load_settings
 from milepost.cli.program import program
 from milepost.embedded import supervisor, valkey
 from milepost.embedded.binaries import postgres_program
+from worker.app import make_worker_app
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {
@@ -86,6 +87,16 @@ def test_the_database_server_is_one_we_test_on(services: dict[str, Any]) -> None
     """The image has the major version that the embedded server has."""
     version = int(services["postgres"]["image"].partition(":")[2])
     assert postgres_program("postgres", version).is_file()
+
+
+@pytest.mark.parametrize("name", ["drains", "jobs"])
+def test_workers_are_given_the_time_that_they_take_to_stop(services: dict[str, Any], name: str) -> None:
+    """A worker is not killed before its soft shutdown is over."""
+    settings = load_settings(redis_url="redis://127.0.0.1:1/0")
+    takes_s = make_worker_app(settings).conf.worker_soft_shutdown_timeout
+    grace = re.fullmatch(r"(\d+)s", services[name]["stop_grace_period"])
+    assert grace is not None
+    assert int(grace[1]) >= takes_s + 5
 
 
 def test_everything_waits_for_the_schema(services: dict[str, Any]) -> None:

@@ -1,0 +1,44 @@
+"""How long a child that ended waits for its next start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from milepost.embedded import child
+from milepost.embedded.child import Child
+
+Eventually = Callable[[Callable[[], object], float], bool]
+
+
+@pytest.mark.parametrize(
+    ("lived_s", "waits_s"),
+    [
+        (1.0, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]),
+        (6.0, [0.5, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0]),
+        (31.0, [0.5, 0.5, 0.5]),
+    ],
+)
+def test_one_that_ran_well_comes_back_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually, lived_s: float, waits_s: list[float]
+) -> None:
+    """What ends at once waits longer each time; what ran for five seconds is never away for more than two."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(child, "MARKER", ("-I", "-S"))
+    said: list[str] = []
+    one = Child("one", ["-c", "pass"], tmp_path, tmp_path / "log", {})
+    one.begin()
+    for wait_s in waits_s:
+        assert eventually(one.has_ended, 10)
+        clock.now += lived_s
+        assert not one.look(said.append)
+        clock.now += wait_s
+        assert one.look(said.append)
+    one.kill_group()
+    found = [re.search(r"again in (\S+) s", line) for line in said]
+    assert [float(match[1]) for match in found if match] == waits_s

@@ -1,0 +1,154 @@
+"""The first key: given, changed, refused, kept; and the one that is printed works."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import Conflict
+from core.requests.authenticate import authenticate
+from core.requests.bootstrap import bootstrap
+from core.requests.keys import create_key, list_keys, revoke_key
+from core.settings import load_settings
+from core.store.tenants import Tenant, add_tenant
+from milepost.embedded.datadir import DataDir
+from milepost.embedded.supervisor import Supervisor, prepare_database
+
+FIRST = "mp_test_key_that_is_long_enough"
+SECOND = "another-key-of-twenty-and-more"
+Sessions = sessionmaker[Session]
+
+
+def key_id(sessions: Sessions, secret: str) -> str:
+    with sessions() as session:
+        caller = authenticate(session, secret)
+    assert caller is not None
+    return caller.key_id
+
+
+def works(sessions: Sessions, secret: str) -> bool:
+    with sessions() as session:
+        return authenticate(session, secret) is not None
+
+
+def acts(sessions: Sessions, action: str) -> list[str]:
+    with sessions() as session:
+        rows = session.execute(text("SELECT subject FROM audit WHERE action = :action ORDER BY at"), {"action": action})
+        return [row[0] for row in rows]
+
+
+def revoke(sessions: Sessions, secret: str, now: datetime) -> None:
+    with sessions.begin() as session:
+        caller = authenticate(session, secret)
+        assert caller is not None
+        revoke_key(session, caller.tenant.name, caller.key_id, now)
+
+
+def test_another_first_key_replaces_the_one_before(session_factory: Sessions, now: datetime) -> None:
+    """Changing the key rotates it: the new one works, the old one is revoked with an audit row, others stay."""
+    before = key_id(session_factory, FIRST)
+    with session_factory.begin() as session:
+        _, other = create_key(session, "default", ["goals:read"], "app", now)
+        bootstrap(session, key=SECOND, now=now)
+    assert [works(session_factory, secret) for secret in (FIRST, SECOND, other)] == [False, True, True]
+    assert acts(session_factory, "key.revoked") == [before]
+    with session_factory.begin() as session:
+        bootstrap(session, key=SECOND, now=now)
+        assert len(list_keys(session, "default")) == 3
+    assert acts(session_factory, "key.revoked") == [before]
+
+
+def test_a_revoked_first_key_is_refused(session_factory: Sessions, now: datetime) -> None:
+    """Giving a key that is revoked is an error of one line that says what to do, and changes nothing."""
+    revoke(session_factory, FIRST, now)
+    with pytest.raises(
+        Conflict, match=r"^the bootstrap key cannot be used: it was revoked on 2026-03-10; set "
+    ) as found:
+        prepare(session_factory, FIRST, now)
+    assert "MILEPOST_BOOTSTRAP_KEY to a new one" in str(found.value)
+    assert FIRST not in str(found.value)
+    prepare(session_factory, SECOND, now)
+    assert works(session_factory, SECOND)
+
+
+def test_a_key_that_cannot_be_the_first_is_refused(session_factory: Sessions, now: datetime) -> None:
+    """Another tenant's key, or one that may not do everything, is refused, and the first key goes on working."""
+    with session_factory.begin() as session:
+        add_tenant(session, Tenant("acme", "UTC"), now)
+        _, theirs = create_key(session, "acme", ["admin"], "theirs", now)
+        _, narrow = create_key(session, "default", ["goals:read"], "narrow", now)
+    for secret, said in ((theirs, "a key of the tenant acme"), (narrow, "may only do goals:read")):
+        with pytest.raises(Conflict, match=said):
+            prepare(session_factory, secret, now)
+    assert works(session_factory, FIRST)
+
+
+def test_a_refused_key_is_not_kept(database_url: str, session_factory: Sessions, tmp_path: Path, now: datetime) -> None:
+    """A start with a revoked key leaves the key that is printed at the next start as it was."""
+    data = DataDir(tmp_path / "data").open()
+    data.keep_key(SECOND)
+    revoke(session_factory, FIRST, now)
+    with pytest.raises(Conflict):
+        supervisor(data, FIRST)._prepare_database(database_url)
+    assert data.keep_key(None) == SECOND
+
+
+def test_a_given_key_takes_the_place_of_the_kept_one(
+    database_url: str, session_factory: Sessions, tmp_path: Path
+) -> None:
+    """After a start with another key that one is printed and works, with and without the setting."""
+    data = DataDir(tmp_path / "data").open()
+    supervisor(data, None)._prepare_database(database_url)
+    kept = data.keep_key(None)
+    assert works(session_factory, kept)
+    for given in (SECOND, None):
+        supervisor(data, given)._prepare_database(database_url)
+        assert data.keep_key(None) == SECOND
+    assert [works(session_factory, secret) for secret in (kept, SECOND)] == [False, True]
+
+
+def test_a_kept_key_that_was_revoked_is_made_anew(
+    database_url: str, session_factory: Sessions, tmp_path: Path, now: datetime
+) -> None:
+    """Nobody asked for the revoked key, so a start says that it makes another, which works and replaces no other."""
+    data = DataDir(tmp_path / "data").open()
+    data.keep_key(SECOND)
+    supervisor(data, None)._prepare_database(database_url)
+    revoke(session_factory, SECOND, now)
+    said: list[str] = []
+    supervisor(data, None, said)._prepare_database(database_url)
+    assert said == ["the key kept here is revoked, making a new one"]
+    assert data.keep_key(None) != SECOND
+    assert works(session_factory, data.keep_key(None))
+    assert works(session_factory, FIRST)
+
+
+def test_a_kept_key_revokes_nobody_elses(database_url: str, session_factory: Sessions, tmp_path: Path) -> None:
+    """Two machines on one database, each with a key of its own making, leave each other's alone."""
+    folders = [DataDir(tmp_path / name).open() for name in ("one", "two")]
+    for data in (*folders, *folders):
+        supervisor(data, None)._prepare_database(database_url)
+    assert all(works(session_factory, data.keep_key(None)) for data in folders)
+
+
+def prepare(sessions: Sessions, key: str, now: datetime) -> None:
+    with sessions.begin() as session:
+        bootstrap(session, key=key, now=now)
+
+
+def supervisor(data: DataDir, given: str | None, said: list[str] | None = None) -> Supervisor:
+    settings: Any = load_settings(bootstrap_key=SecretStr(given) if given else None)
+    return Supervisor(data, settings, ([] if said is None else said).append)
+
+
+def test_migrate_tells_of_a_revoked_key(database_url: str, session_factory: Sessions, now: datetime) -> None:
+    """What `milepost migrate` does with a revoked key is the same refusal."""
+    revoke(session_factory, FIRST, now)
+    with pytest.raises(Conflict, match="revoked"):
+        prepare_database(database_url, FIRST)
