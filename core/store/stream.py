@@ -28,6 +28,7 @@ READ_BYTES_MOST = 16 * 2**20
 ASK_DURABILITY_EVERY_S = 60.0
 # The queue of tasks lies on the same server: without room for its triggers nothing would drain or trim any more.
 FULL_AT = 0.9
+ENTRY_OVERHEAD_BYTES = 100
 
 # An entry as the server gives it: (entry id, fields); fields are None for a pending entry that was trimmed away.
 RawEntry = tuple[bytes, dict[bytes, bytes] | None]
@@ -101,7 +102,7 @@ class EventStream:
         return len(events)
 
     def _append_some(self, tenant: str, events: Sequence[tuple[str, bytes]], must_wait: bool) -> None:
-        self._refuse_when_full()
+        self._refuse_when_full(sum(len(event) + ENTRY_OVERHEAD_BYTES for _, event in events))
         pipeline = self._client.pipeline(transaction=False)
         for account_id, event in events:
             shard = zlib.crc32(f"{tenant}\x00{account_id}".encode()) % self.shards
@@ -112,13 +113,13 @@ class EventStream:
         if must_wait and int(replies[-1][0]) < 1:
             raise StreamUnavailable("the stream server did not confirm in time that the events are on disk")
 
-    def _refuse_when_full(self) -> None:
+    def _refuse_when_full(self, coming_bytes: int) -> None:
         try:
             memory = cast(dict[str, int], self._client.info("memory"))
         except ResponseError:
             return  # a managed server that does not show its memory says so itself when it is full
         limit = memory.get("maxmemory", 0)
-        if limit and memory["used_memory"] > limit * FULL_AT:
+        if limit and memory["used_memory"] + coming_bytes > limit * FULL_AT:
             raise StreamUnavailable("the stream is full")
 
     def _must_wait_for_disk(self) -> bool:
