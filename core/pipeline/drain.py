@@ -36,6 +36,7 @@ LOCK_NAMESPACE = 0x4D50
 DELIVERIES_MOST = 5
 ATTEMPTS_MOST = 2
 ALONE_MOST = 100
+TROUBLES_MOST = 2
 TIME_SLICE_S = 30.0
 
 EVENTS_FAULT = (
@@ -86,6 +87,7 @@ class ShardDrain:
                 if not is_pending:
                     return Drained(events)
                 is_pending = False
+                continue
             if time.monotonic() > stop_at:
                 return Drained(events, is_cut_short=True)
 
@@ -118,8 +120,7 @@ class ShardDrain:
             if not raw or not is_events_fault(error):
                 raise
             log.warning("batch failed, trying its parts", shard=self.shard, events=len(raw), error=type(error).__name__)
-            self._apply_parts(raw, stop_at)
-            return len(raw)
+            return len(raw) if self._apply_parts(raw, stop_at) else None
         self.stream.acknowledge(self.shard, [entry_id for entry_id, _ in raw])
         log.info(
             "applied",
@@ -134,35 +135,58 @@ class ShardDrain:
         return len(raw)
 
     def _drain_alone(self, stop_at: float) -> int | None:
-        """Apply the oldest pending entries one by one; one that was tried before and never came back is quarantined.
+        """Apply the oldest pending entries one by one; how many, None if the shard is another's.
 
-        One entry in trouble does not hold up the others; two in a row are the database's trouble, not theirs.
+        Entries in trouble stay pending and do not hold up others: after two of them new entries have their turn.
         """
-        with self.sessions.begin() as session:
-            if not self._lock(session):
-                return None
-            raw = self.stream.read(self.shard, ALONE_MOST, pending=True)
-        in_trouble = False
-        for entry in raw:
-            if time.monotonic() > stop_at:
+        done, in_trouble = 0, 0
+        for entry_id in self.stream.deliveries(self.shard, ALONE_MOST):
+            if time.monotonic() > stop_at or in_trouble == TROUBLES_MOST:
                 break
-            if self.stream.note_attempt(self.shard, entry[0]) > ATTEMPTS_MOST:
-                self._quarantine(entry, "the worker died each time it was applied")
-                continue
-            try:
-                self._apply_parts([entry], stop_at)
-                in_trouble = False
-            except (SQLAlchemyError, psycopg.Error) as error:
-                if in_trouble:
-                    raise
-                in_trouble = True
-                log.warning(
-                    "event in trouble", shard=self.shard, entry_id=entry[0].decode(), error=type(error).__name__
-                )
-            finally:
-                # Not reached when the process dies, which is what the count is for.
-                self.stream.forget_attempts(self.shard, entry[0])
-        return 0 if in_trouble else len(raw)
+            is_done = self._attempt(entry_id)
+            if is_done is None:
+                return None
+            done, in_trouble = done + is_done, in_trouble + (not is_done)
+        return 0 if in_trouble else done
+
+    def _attempt(self, entry_id: bytes) -> bool | None:
+        """Try one entry under the shard's lock; False if it is in trouble, None if the shard is another's.
+
+        The attempt is counted before and forgotten after, whatever comes: only a process that dies leaves it counted,
+        and an entry whose attempts never came back is quarantined.
+        """
+        is_counted = False
+        try:
+            with self.sessions.begin() as session:
+                if not self._lock(session):
+                    return None
+                entry = self.stream.pending_entry(self.shard, entry_id)
+                if entry is None:
+                    return True  # another drain was faster
+                is_counted = True
+                if self.stream.note_attempt(self.shard, entry_id) > ATTEMPTS_MOST:
+                    self._set_aside(session, entry, "the worker died each time it was applied")
+                else:
+                    apply_events(session, self._entries(session, [entry]), self.clock())
+        except EVENTS_FAULT as error:
+            if is_events_fault(error):
+                return self._quarantine(entry_id, f"it cannot be applied: {type(error).__name__}")
+            if not self._is_database_well():
+                raise
+            log.warning("event in trouble", shard=self.shard, entry_id=entry_id.decode(), error=type(error).__name__)
+            return False
+        finally:
+            if is_counted:
+                self.stream.forget_attempts(self.shard, entry_id)
+        self.stream.acknowledge(self.shard, [entry_id])
+        return True
+
+    def _is_database_well(self) -> bool:
+        try:
+            with self.sessions.begin() as session:
+                return bool(session.scalar(text("SELECT 1")) == 1)
+        except SQLAlchemyError:
+            return False
 
     def _lock(self, session: Session) -> bool:
         return bool(session.scalar(_LOCK_SHARD, {"namespace": LOCK_NAMESPACE, "shard": self.shard}))
@@ -180,27 +204,30 @@ class ShardDrain:
                 keep_lost_entry(session, self.shard, name, arrival(name), self.clock())
         return entries
 
-    def _apply_parts(self, raw: Sequence[RawEntry], stop_at: float) -> None:
+    def _apply_parts(self, raw: Sequence[RawEntry], stop_at: float) -> bool:
         """Halve a batch that fails until the entries that make it fail are alone, and quarantine these.
 
-        What the time slice does not suffice for stays pending.
+        What the time slice does not suffice for stays pending. False if another drain has taken the shard.
         """
         parts = [raw]
         while parts and time.monotonic() <= stop_at:
             part = parts.pop()
             try:
-                is_applied = self._apply(part)
+                is_ours = self._apply(part)
             except EVENTS_FAULT as error:
                 if not is_events_fault(error):
                     raise
-                if len(part) == 1:
-                    self._quarantine(part[0], f"it cannot be applied: {type(error).__name__}")
-                else:
+                if len(part) > 1:
                     middle = len(part) // 2
                     parts += [part[middle:], part[:middle]]
-                continue
-            if is_applied:
-                self.stream.acknowledge(self.shard, [entry_id for entry_id, _ in part])
+                    continue
+                is_ours = self._quarantine(part[0][0], f"it cannot be applied: {type(error).__name__}") is not None
+            else:
+                if is_ours:
+                    self.stream.acknowledge(self.shard, [entry_id for entry_id, _ in part])
+            if not is_ours:
+                return False
+        return True
 
     def _apply(self, raw: Sequence[RawEntry]) -> bool:
         """Apply entries in a transaction of their own; False if another drain has the shard, and so these too."""
@@ -210,15 +237,21 @@ class ShardDrain:
             apply_events(session, self._entries(session, raw), self.clock())
         return True
 
-    def _quarantine(self, entry: RawEntry, reason: str) -> None:
-        log.error("event quarantined", shard=self.shard, entry_id=entry[0].decode(), reason=reason)
+    def _quarantine(self, entry_id: bytes, reason: str) -> bool | None:
+        """Set an entry aside that is still pending; None if the shard is another's."""
         with self.sessions.begin() as session:
             if not self._lock(session):
-                return
-            for each in self._entries(session, [entry]):
-                quarantine(session, each, reason, self.clock())
-        self.stream.acknowledge(self.shard, [entry[0]])
-        self.stream.forget_attempts(self.shard, entry[0])
+                return None
+            entry = self.stream.pending_entry(self.shard, entry_id)
+            if entry is not None:
+                self._set_aside(session, entry, reason)
+        self.stream.acknowledge(self.shard, [entry_id])
+        return True
+
+    def _set_aside(self, session: Session, entry: RawEntry, reason: str) -> None:
+        log.error("event quarantined", shard=self.shard, entry_id=entry[0].decode(), reason=reason)
+        for each in self._entries(session, [entry]):
+            quarantine(session, each, reason, self.clock())
 
 
 def is_events_fault(error: Exception) -> bool:

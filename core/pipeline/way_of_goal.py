@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from core.goals.amounts import FundedLink, amount
+from core.goals.goal import Tracking
 from core.pipeline.account_moves import AccountMove
 from core.store.accounts import AccountKey
 from core.store.goals import GoalRow
@@ -34,12 +35,26 @@ def way_of(goal: GoalRow, sources: Sequence[FundingRow], moves: Mapping[AccountK
     counted = sorted(_counted(sources, funded, moves), key=lambda step: step[0])
     for _, number, minor in counted:
         funded[number] = replace(funded[number], measure_minor=funded[number].measure_minor - minor)
+    began_at = _began_at(goal, sources, funded)
     steps: dict[datetime, int] = {}
+    if began_at is not None:
+        # A first report moves no worth but tells it, so the goal may stand somewhere before any movement.
+        steps[began_at] = amount(goal.tracking, goal.direction, goal.typed_minor, funded, final_at=goal.final_at)
     for at, number, minor in counted:
         funded[number] = replace(funded[number], measure_minor=funded[number].measure_minor + minor)
-        steps[at] = amount(goal.tracking, goal.direction, goal.typed_minor, funded, final_at=goal.final_at)
+        moment = at if began_at is None else max(at, began_at)
+        steps[moment] = amount(goal.tracking, goal.direction, goal.typed_minor, funded, final_at=goal.final_at)
     latest = [move.latest_at for move in own if move.latest_at is not None]
     return Way(tuple(steps.items()), max(latest, default=now))
+
+
+def _began_at(goal: GoalRow, sources: Sequence[FundingRow], funded: Sequence[FundedLink]) -> datetime | None:
+    """From when a goal that follows balances could be anywhere: its links are open and each account has a report."""
+    if goal.tracking is not Tracking.BALANCE:
+        return None
+    present = [s for s, each in zip(sources, funded, strict=True) if each.counts and s.row.link.is_open]
+    moments = [m for s in present for m in (s.row.link.from_at, s.first_report_at) if m is not None]
+    return max(moments, default=None)
 
 
 def _counted(

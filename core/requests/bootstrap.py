@@ -10,7 +10,7 @@ from core.errors import Conflict
 from core.requests.authenticate import key_hash
 from core.requests.keys import create_key, list_keys, revoke_key
 from core.store.api_keys import ApiKey, find_any_key
-from core.store.tenants import DEFAULT, Tenant, add_tenant
+from core.store.tenants import DEFAULT, Tenant, add_tenant, lock_tenant
 
 LABEL = "bootstrap"
 _SCOPES = ("admin",)
@@ -25,6 +25,8 @@ def bootstrap(session: Session, *, key: str | None, now: datetime, replaces_othe
     add_tenant(session, Tenant(DEFAULT, "UTC"), now)
     if key is None:
         return
+    # Two starts at once with one new key: the second must see the key that the first made, and not revoke it.
+    lock_tenant(session, DEFAULT)
     present = find_any_key(session, key_hash(key))
     if present is None:
         present, _ = create_key(session, DEFAULT, _SCOPES, LABEL, now, secret=key)

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
-from core.errors import InvalidField, NotFound
+from core.errors import Conflict, InvalidField, NotFound
 from core.goals.goal import NAME_LONGEST, check_text
 from core.requests.authenticate import key_hash
 from core.store import api_keys as store
@@ -39,8 +39,9 @@ def create_key(
         raise NotFound("Tenant", tenant)
     key = ApiKey(tenant, secrets.token_hex(6), check_text("label", label, longest=NAME_LONGEST), wanted, now, None)
     secret = secret or f"mp_{key.key_id}_{secrets.token_urlsafe(32)}"
-    if store.add_key(session, key, key_hash(secret)):
-        note_act(session, tenant, action="key.created", subject=key.key_id, at=now, detail=" ".join(wanted))
+    if not store.add_key(session, key, key_hash(secret)):
+        raise Conflict("there is such a key already")
+    note_act(session, tenant, action="key.created", subject=key.key_id, at=now, detail=" ".join(wanted))
     return key, secret
 
 

@@ -51,7 +51,8 @@ def link_account(session: Session, tenant: Tenant, goal_id: str, draft: LinkDraf
         begin_link(session, goal, account, ppm, begin, linked_at, name, until_at=end if end < at else None)
     if not gaps or gaps[-1][1] < at:
         begin_link(session, goal, account, ppm, at, at, name)
-    settle_goal(session, goal, at, cause="linked")
+    # The moments of all rows are used up, so that the next request has one of its own.
+    settle_goal(session, goal, at + len(gaps) * INSTANT, cause="linked")
     return view_of(session, goal, account_id)
 
 

@@ -23,7 +23,7 @@ GROUP = "milepost"
 SHARDS_MOST = 64
 WAIT_FOR_DISK_MS = 5_000
 APPENDS_AT_ONCE = 1_000
-READS_AT_ONCE = 500
+READS_AT_ONCE = 100
 READ_BYTES_MOST = 16 * 2**20
 ASK_DURABILITY_EVERY_S = 60.0
 # The queue of tasks lies on the same server: without room for its triggers nothing would drain or trim any more.
@@ -227,6 +227,14 @@ class EventStream:
                 raise
             return {}  # nothing was ever read from this shard
         return {row["message_id"]: int(row["times_delivered"]) for row in cast(list[dict[str, Any]], rows)}
+
+    def pending_entry(self, shard: int, entry_id: bytes) -> RawEntry | None:
+        """One entry, if it is still pending; its fields are None if the stream dropped them."""
+        key, name = stream_key(shard), entry_id.decode()
+        if not self._client.xpending_range(key, GROUP, min=name, max=name, count=1):
+            return None
+        rows = cast(list[RawEntry], self._client.xrange(key, min=name, max=name))
+        return rows[0] if rows else (entry_id, None)
 
     def existing_shards(self) -> list[int]:
         """The configured shards, and those left over from a time when there were more."""

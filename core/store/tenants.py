@@ -27,11 +27,17 @@ class Tenant:
 
 
 _READ = text("SELECT tenant, time_zone FROM tenants WHERE tenant = ANY(CAST(:names AS text[]))")
+_LOCK = text("SELECT 1 FROM tenants WHERE tenant = :name FOR UPDATE")
 _LIST = text("SELECT tenant, time_zone FROM tenants ORDER BY tenant")
 _ADD = text(
     """INSERT INTO tenants (tenant, time_zone, created_at) VALUES (:name, :time_zone, :now)
     ON CONFLICT (tenant) DO NOTHING RETURNING tenant"""
 )
+
+
+def lock_tenant(session: Session, name: str) -> None:
+    """Let acts on one tenant's keys come one after the other."""
+    session.execute(_LOCK, {"name": name})
 
 
 def read_tenants(session: Session, names: Iterable[str]) -> dict[str, Tenant]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,26 @@ def test_migrate_tells_of_a_revoked_key(database_url: str, session_factory: Sess
     revoke(session_factory, FIRST, now)
     with pytest.raises(Conflict, match="revoked"):
         prepare_database(database_url, FIRST)
+
+
+def test_two_starts_at_once_with_one_new_key_leave_it_working(session_factory: Sessions, now: datetime) -> None:
+    """The second of two migrations that bring the same key waits for the first, and does not revoke it."""
+    barrier, errors = threading.Barrier(4), []
+
+    def start() -> None:
+        barrier.wait(30)
+        try:
+            with session_factory.begin() as session:
+                bootstrap(session, key=SECOND, now=now)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert works(session_factory, SECOND)
+    assert not works(session_factory, FIRST)

@@ -303,3 +303,50 @@ def test_a_change_of_kind_tells_ten_thousands_of_reports_anew(
         row = session.execute(text("SELECT opening_minor, worth_minor FROM accounts")).one()
         assert row == (-1, -count)
         assert session.scalar(text("SELECT sum(residual_minor) FROM reports")) == -(count - 1)
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+def test_a_mark_by_a_first_report_bears_its_date_however_events_are_split(
+    session_factory: Sessions, apply: Apply, now: datetime, is_one_batch: bool
+) -> None:
+    """A goal that follows balances stands where the first report says, from that report on."""
+    start = now - timedelta(days=9)
+    goal_id = goal(session_factory, start, tracking=Tracking.BALANCE)
+    link(session_factory, start, goal_id, "a", "100", start - timedelta(days=9))
+    with session_factory.begin() as session:
+        add_milestone(session, DEFAULT, goal_id, MilestoneDraft("500"), start)
+    told_at = start + timedelta(days=1)
+    told, paid_in = balance(100_000, told_at), paid("1", 1000, told_at + timedelta(days=4))
+    for batch in [[paid_in, told]] if is_one_batch else [[told], [paid_in]]:
+        apply(batch)
+    with session_factory() as session:
+        (milestone,) = get_goal(session, DEFAULT, goal_id).milestones
+        assert milestone.reached_at == told_at
+
+
+def test_a_mark_of_a_following_goal_is_not_dated_before_its_link(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """A late transaction that lifts the balance over a milestone marks it from the link on, not from its own date."""
+    start = now - timedelta(days=2)
+    goal_id = goal(session_factory, start, tracking=Tracking.BALANCE)
+    apply([balance(100, start - timedelta(days=40))])
+    link(session_factory, start, goal_id, "a", "100", start)
+    with session_factory.begin() as session:
+        add_milestone(session, DEFAULT, goal_id, MilestoneDraft("500"), start)
+    apply([paid("1", 100_000, start - timedelta(days=30))])
+    with session_factory() as session:
+        (milestone,) = get_goal(session, DEFAULT, goal_id).milestones
+        (source,) = list_funding(session, DEFAULT, goal_id)
+        assert milestone.reached_at == source.from_at
+
+
+def test_linking_again_and_again_in_one_moment_keeps_every_period(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """Requests of a goal have moments of their own, also after one that added days, on a clock that stands still."""
+    goal_id = goal(session_factory, now - timedelta(days=9))
+    apply([paid(str(days), 1000, now - timedelta(days=days)) for days in (2, 4, 6, 8)])
+    for days in (1, 3, 5, 7, 9):
+        link(session_factory, now, goal_id, "a", "100", now - timedelta(days=days))
+    assert amount(session_factory, goal_id) == 4000
