@@ -23,6 +23,7 @@ from core.requests.bootstrap import bootstrap
 from core.settings import PREFIX, Settings
 from core.store.engine import make_engine, session_factory
 from core.store.migrate import migrate
+from core.store.stream import EventStream, connect
 from milepost.embedded.child import MARKER, Child
 from milepost.embedded.datadir import DataDir, RunningServers
 from milepost.embedded.interrupts import StopAsked, StopRequests, stop_requests
@@ -80,6 +81,9 @@ class Supervisor:
         self._publish(port)
         self.say("bringing the schema up to date")
         self._prepare_database(self._servers.database_url)
+        # A server of one's own that is away should stop the start here, as the database does, not fail in every child.
+        with connect(self._servers.redis_url) as client:
+            EventStream(client, self.settings.shards).ping()
         self.say("starting api, workers and beat")
         environment = self._environment(port)
         self._front = [self._child(name, arguments, environment) for name, arguments in FRONT.items()]

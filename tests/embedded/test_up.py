@@ -256,3 +256,15 @@ def test_what_was_accepted_survives_killing_everything(
     assert again.ask("POST", "/events", later) == (202, {"accepted": 1})
     assert eventually(lambda: again.ask("GET", f"/goals/{goal['id']}")[1]["current_amount"] == 24.68, 15)
     assert again.end() == 0
+
+
+def test_a_stream_server_of_ones_own_that_is_away_stops_the_start(place: Path) -> None:
+    """It says so in one line and ends, before any child is started."""
+    environment = {**os.environ, "MILEPOST_REDIS_URL": "redis://127.0.0.1:1/0"}
+    command = milepost("up", "--port", "0", "--data-dir", str(place / "data"))
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=READY_WITHIN_S, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == "milepost: the stream server does not answer"
+    assert "ready" not in ended.stdout
