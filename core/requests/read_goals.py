@@ -18,7 +18,6 @@ from core.requests.values import (
     FundingView,
     GoalView,
     MilestoneProgressView,
-    MilestoneView,
     Page,
     ProgressView,
     funding_views,
@@ -77,11 +76,6 @@ def goal_progress(session: Session, tenant: Tenant, goal_id: str) -> ProgressVie
         projection_note=NO_PROJECTION,
         waiting_for=tuple(row.waiting_for),
     )
-
-
-def list_milestones(session: Session, tenant: Tenant, goal_id: str) -> tuple[MilestoneView, ...]:
-    """A goal's milestones, ascending by amount; raises NotFound."""
-    return get_goal(session, tenant, goal_id).milestones
 
 
 def milestone_progress(session: Session, tenant: Tenant, goal_id: str) -> MilestoneProgressView:

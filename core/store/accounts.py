@@ -94,7 +94,6 @@ _READ = f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column i
     FROM {_KEYS} JOIN accounts a USING (tenant, account_id)
     ORDER BY a.tenant, a.account_id"""
 _LOCK = text(f"{_READ} FOR NO KEY UPDATE OF a")
-_LOOK = text(_READ)
 
 
 def _update(columns: Iterable[str], staging: str) -> TextClause:
@@ -128,11 +127,6 @@ def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountK
     attempt.rollback()
     session.execute(_ENSURE, bulk.key_columns("accounts", wanted))
     return _read(session, _LOCK, wanted)
-
-
-def look_at_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
-    """Read accounts without locking; what does not exist is left out."""
-    return _read(session, _LOOK, sorted(set(keys)))
 
 
 def write_accounts(session: Session, rows: Iterable[AccountRow]) -> None:

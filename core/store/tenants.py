@@ -28,7 +28,6 @@ class Tenant:
 
 _READ = text("SELECT tenant, time_zone FROM tenants WHERE tenant = ANY(CAST(:names AS text[]))")
 _LOCK = text("SELECT 1 FROM tenants WHERE tenant = :name FOR UPDATE")
-_LIST = text("SELECT tenant, time_zone FROM tenants ORDER BY tenant")
 _ADD = text(
     """INSERT INTO tenants (tenant, time_zone, created_at) VALUES (:name, :time_zone, :now)
     ON CONFLICT (tenant) DO NOTHING RETURNING tenant"""
@@ -44,11 +43,6 @@ def read_tenants(session: Session, names: Iterable[str]) -> dict[str, Tenant]:
     """Tenants by name; one that does not exist is left out."""
     rows = session.execute(_READ, {"names": sorted(set(names))})
     return {row[0]: Tenant(row[0], row[1]) for row in rows}
-
-
-def list_tenants(session: Session) -> list[Tenant]:
-    """All tenants by name."""
-    return [Tenant(row[0], row[1]) for row in session.execute(_LIST)]
 
 
 def add_tenant(session: Session, tenant: Tenant, now: datetime) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.auth import Door, Visit
 from core.requests.add_milestone import add_milestone
-from core.requests.read_goals import get_goal, list_milestones
+from core.requests.read_goals import get_goal
 from core.requests.values import MilestoneDraft
 
 Probe = Callable[..., Any]
@@ -75,8 +75,8 @@ def test_a_reading_request_sees_one_moment(
     def read(visit: Visit) -> int:
         get_goal(visit.session, visit.tenant, goal_id)
         with session_factory.begin() as other:
-            amount = 1 + len(list_milestones(other, visit.tenant, goal_id))
+            amount = 1 + len(get_goal(other, visit.tenant, goal_id).milestones)
             add_milestone(other, visit.tenant, goal_id, MilestoneDraft(amount), datetime.now(UTC))
-        return len(list_milestones(visit.session, visit.tenant, goal_id))
+        return len(get_goal(visit.session, visit.tenant, goal_id).milestones)
 
     assert [probe("GET", read) for _ in range(3)] == [0, 1, 2]
