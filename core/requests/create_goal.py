@@ -40,6 +40,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
     if not can_start_as(draft.status):
         raise InvalidField("status", "a goal is created active or paused")
     span = span_of(draft.type, target, current)
+    start_date = _start_date(draft.start_date, tenant, now)
     row = GoalRow(
         tenant=tenant.name,
         goal_id=new_goal_id(now),
@@ -60,8 +61,9 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         next_milestone_minor=None,
         reached_at=None,
         deadline=draft.deadline,
-        start_date=_start_date(draft.start_date, tenant, now),
-        closed_through=None,
+        start_date=start_date,
+        dirty_from=start_date,
+        judged_from=None,
         auto_complete=draft.auto_complete,
         status=draft.status,
         final_at=None,

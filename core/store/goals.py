@@ -42,7 +42,8 @@ class GoalRow:
     reached_at: datetime | None
     deadline: datetime | None
     start_date: date
-    closed_through: date | None
+    dirty_from: date | None
+    judged_from: datetime | None
     auto_complete: bool
     status: GoalStatus
     final_at: datetime | None

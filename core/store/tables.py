@@ -59,6 +59,8 @@ tenants = Table(
     tenant_column(),
     text_column("time_zone", required=True),
     moment_column("created_at", required=True),
+    # The last local day that is closed for all of the tenant's goals, but for those that are marked as touched.
+    Column("closed_through", Date),
 )
 
 api_keys = Table(
@@ -104,13 +106,18 @@ accounts = Table(
     moment_column("first_report_at"),
     moment_column("last_report_at"),
     moment_column("last_transaction_at"),
+    # The closes from this day on are to be written or written anew; and those of the late days, both included.
     Column("dirty_from", Date),
+    Column("late_from", Date),
+    Column("late_through", Date),
     Column("link_version", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("kind in ('asset', 'liability')", name="kind"),
     # Reader: net worth of a user, and the accounts of a user over REST.
     Index("accounts_user_idx", "tenant", "user_id"),
     # Reader: the snapshot stage, which rewrites the closes of these accounts' goals.
     Index("accounts_dirty_idx", "tenant", "dirty_from", postgresql_where=text("dirty_from IS NOT NULL")),
+    Index("accounts_late_idx", "tenant", "late_from", postgresql_where=text("late_from IS NOT NULL")),
+    CheckConstraint("(late_from IS NULL) = (late_through IS NULL)", name="late"),
     postgresql_with=ROOM_FOR_UPDATES,
 )
 
@@ -200,7 +207,10 @@ goals = Table(
     moment_column("reached_at"),
     moment_column("deadline"),
     Column("start_date", Date, nullable=False),
-    Column("closed_through", Date),
+    # The closes from this day on are to be written or written anew, because of a request.
+    Column("dirty_from", Date),
+    # Closes before this moment say nothing about the target: it was changed then, the amount typed, or a pause ended.
+    moment_column("judged_from"),
     flag_column("auto_complete"),
     text_column("status", required=True),
     moment_column("final_at"),
@@ -217,6 +227,10 @@ goals = Table(
     CheckConstraint("(final_at IS NULL) = (status in ('active','paused'))", name="final"),
     # Readers: GET /goals of one user, and of all (by the primary key).
     Index("goals_user_idx", "tenant", "user_id", "goal_id"),
+    # Reader: the snapshot stage.
+    Index("goals_dirty_idx", "tenant", "dirty_from", postgresql_where=text("dirty_from IS NOT NULL")),
+    # Reader: the fold, when an account joins or leaves a user.
+    Index("goals_net_worth_idx", "tenant", "user_id", postgresql_where=text("tracking = 'net_worth'")),
     postgresql_with=ROOM_FOR_UPDATES,
 )
 
@@ -308,6 +322,9 @@ forecasts = Table(
     tenant_column(),
     key_column("goal_id"),
     moment_column("computed_at", required=True),
+    # What it was computed from: the last close, and the goal as it was at this version.
+    Column("through_day", Date),
+    Column("goal_version", BigInteger),
     amount_column("amount_minor"),
     moment_column("projected_completion_at"),
     text_column("projection_note"),
@@ -370,6 +387,21 @@ audit = Table(
     text_column("action", required=True),
     text_column("subject", required=True),
     text_column("detail"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    tenant_column(),
+    key_column("idempotency_key"),
+    text_column("route", required=True),
+    Column("body_hash", LargeBinary, nullable=False),
+    Column("status", Integer, nullable=False),
+    text_column("location"),
+    Column("body", LargeBinary, nullable=False),
+    moment_column("created_at", required=True),
+    # Reader: the retain stage.
+    Index("idempotency_keys_created_idx", "created_at"),
 )
 
 BUSINESS_TABLES = (
