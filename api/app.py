@@ -9,9 +9,11 @@ from importlib.metadata import version
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
-from api import events, funding, goals, health, milestones
+from api import accounts, events, funding, goals, health, history, metrics, milestones, snapshots
 from api.backends import THREADS, open_backends
 from api.errors import answer_errors
+from api.head import HeadAsGet
+from api.request_metrics import RequestMetrics
 from api.tracing import Tracing, request_log
 from core.settings import Settings
 
@@ -33,9 +35,11 @@ def make_app(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.settings = settings
-    app.add_middleware(Tracing, log=request_log(settings.log_level))
+    app.add_middleware(HeadAsGet)
+    app.state.request_metrics, app.state.scrapers = RequestMetrics(), metrics.KnownScrapers()
+    app.add_middleware(Tracing, log=request_log(settings.log_level), metrics=app.state.request_metrics)
     answer_errors(app)
-    for part in (goals, milestones, funding, events, health):
+    for part in (goals, milestones, funding, history, snapshots, accounts, events, health, metrics):
         app.include_router(part.router)
     return app
 

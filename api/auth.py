@@ -13,6 +13,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from sqlalchemy.orm import Session
 
 from api.backends import backends_of
+from api.read_cache import ReadCache
 from core.errors import MilepostError
 from core.requests.authenticate import authenticate
 from core.requests.keys import Scope
@@ -42,6 +43,7 @@ class Visit:
     session: Session
     tenant: Tenant
     now: datetime
+    read_cache: ReadCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class DoorKeeper:
             self.request.state.caller = caller  # for the log line
             if scope is not None and not _may(caller, scope):
                 raise ScopeMissing(scope)
-            yield Visit(session, caller.tenant, datetime.now(UTC))
+            yield Visit(session, caller.tenant, datetime.now(UTC), backends.read_cache)
 
 
 def _may(caller: Caller, scope: Scope) -> bool:

@@ -10,6 +10,7 @@ from redis import Redis
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.read_cache import ReadCache
 from core.errors import SettingsError
 from core.settings import Settings
 from core.store.engine import make_engine, session_factory
@@ -31,6 +32,7 @@ class Backends:
     reading: sessionmaker[Session]
     redis: Redis
     stream: EventStream
+    read_cache: ReadCache
 
     def close(self) -> None:
         """Give back every connection."""
@@ -53,7 +55,8 @@ def open_backends(settings: Settings) -> Backends:
     redis = connect(settings.redis_url.get_secret_value())
     stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
     reading = session_factory(engine.execution_options(**_READING))
-    return Backends(engine, session_factory(engine), reading, redis, stream)
+    read_cache = ReadCache(settings.read_cache_seconds)
+    return Backends(engine, session_factory(engine), reading, redis, stream, read_cache)
 
 
 def backends_of(request: Request) -> Backends:

@@ -25,17 +25,30 @@ class FieldProblem(TypedDict):
     type: str
 
 
-class BodyRefused(MilepostError):
-    """A body that does not parse or does not fit; `problems` names every place."""
+class RequestRefused(MilepostError):
+    """A request that does not parse or does not fit; `problems` names every place."""
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
-        super().__init__("; ".join(problem["msg"] for problem in problems))
+        super().__init__("; ".join(_told(problem) for problem in problems))
         self.problems = problems
+
+
+class BodyRefused(RequestRefused):
+    """The body does not parse or does not fit."""
 
     @classmethod
     def at(cls, loc: list[str | int], message: str, type: str) -> BodyRefused:
         """The refusal for one place in the body, such as the index of an event."""
         return cls([{"loc": ["body", *loc], "msg": message, "type": type}])
+
+
+class HeaderRefused(RequestRefused):
+    """A header does not parse or does not fit."""
+
+    @classmethod
+    def at(cls, name: str, message: str) -> HeaderRefused:
+        """The refusal of one header."""
+        return cls([{"loc": ["header", name], "msg": message, "type": "value_error"}])
 
 
 class BodyTooLarge(MilepostError):
@@ -86,9 +99,17 @@ def field_problem(found: Any, *place: str) -> FieldProblem:
 
 
 def takes(model: type[Body]) -> dict[str, Any]:
-    """The OpenAPI text of a request body, since we read bodies ourselves."""
+    """The OpenAPI text of a request body with its example, since we read bodies ourselves."""
     schema = model.model_json_schema(by_alias=True)
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    content = {"example": schema.pop("example"), "schema": schema}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def _told(problem: FieldProblem) -> str:
+    """The problem in words: `target_amount: must be ...`, `event 2: ...`, or what is wrong with the whole."""
+    _, *place = problem["loc"]
+    names = [f"event {part}" if isinstance(part, int) else part for part in place]
+    return f"{'.'.join(names)}: {problem['msg']}" if names else problem["msg"]
 
 
 def _errors(error: ValidationError) -> Sequence[Any]:
@@ -104,7 +125,7 @@ def _parse_json(raw: bytes) -> object:
         raise BodyRefused.at([], f"The body is not UTF-8 (byte {error.start})", "not_utf8") from None
     except json.JSONDecodeError as error:
         message = f"The body is not JSON (character {error.pos}: {error.msg})"
-        raise BodyRefused.at([error.pos], message, "not_json") from None
+        raise BodyRefused.at([], message, "not_json") from None
     except RecursionError:
         raise BodyRefused.at([], "The body is nested too deeply", "not_json") from None
 

@@ -2,44 +2,62 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import json
-from dataclasses import astuple, dataclass
-from urllib.parse import urlencode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import quote, urlencode
+
+from fastapi import Query
 
 from core.errors import InvalidField
-from core.goals.goal import GoalType
-from core.goals.lifecycle import GoalStatus
+from core.requests.pages import PAGE_LARGEST
 
 _SEAL_CHARACTERS = 16
 
+Limit = Annotated[int, Query(ge=1, le=PAGE_LARGEST, description="The longest that the page may be")]
+Cursor = Annotated[str | None, Query(description="From the `Link` header of the page before")]
+
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a list of goals was asked for, but for the page."""
+class Listing:
+    """One list as it was asked for, but for the page: whose, the segments of its path, and its filters."""
 
     tenant: str
-    user_id: str | None
-    type: GoalType | None
-    status: GoalStatus | None
+    path: tuple[str, ...]
+    filters: Mapping[str, object] = field(default_factory=dict)
 
-    def link(self, limit: int, cursor: str | None) -> dict[str, str] | None:
-        """The `Link` header of the next page; relative, since a proxy knows the outer address and we don't."""
-        if cursor is None:
+    def link(self, limit: int, position: str | None) -> dict[str, str] | None:
+        """The `Link` header of the next page, which begins after `position`; None if this page is the last.
+
+        Relative, since a proxy knows the outer address and we don't.
+        """
+        if position is None:
             return None
-        filters = {"user_id": self.user_id, "type": self.type, "status": self.status}
-        asked = {name: str(value) for name, value in filters.items() if value is not None}
-        query = urlencode({**asked, "limit": limit, "cursor": f"{cursor}.{self._seal(cursor)}"})
-        return {"Link": f'</goals?{query}>; rel="next"'}
+        cursor = base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+        query = urlencode({**self._asked(), "limit": limit, "cursor": f"{cursor}.{self._seal(cursor)}"})
+        path = "".join(f"/{quote(segment, safe='')}" for segment in self.path)
+        return {"Link": f'<{path}?{query}>; rel="next"'}
 
-    def unseal(self, sealed: str) -> str:
-        """The cursor of a link that was given for this question; raises InvalidField."""
+    def position(self, sealed: str | None) -> str | None:
+        """What a cursor that `link` gave for this list stands for, None for the first page; raises InvalidField."""
+        if sealed is None:
+            return None
         cursor, _, seal = sealed.rpartition(".")
         if seal != self._seal(cursor):
-            raise InvalidField("cursor", "is not one that a Link header gave for these filters")
-        return cursor
+            raise InvalidField("cursor", "is not one that a Link header gave for this list and these filters")
+        try:
+            return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        except (binascii.Error, ValueError):
+            raise InvalidField("cursor", "is not one that a Link header gave") from None
+
+    def _asked(self) -> dict[str, str]:
+        return {name: str(value) for name, value in self.filters.items() if value is not None}
 
     def _seal(self, cursor: str) -> str:
         """Not a secret: a caller who makes one only finds another place in a list that is open to it."""
-        text = json.dumps([*astuple(self), cursor])
+        text = json.dumps([self.tenant, self.path, self._asked(), cursor])
         return hashlib.sha256(text.encode()).hexdigest()[:_SEAL_CHARACTERS]

@@ -1,28 +1,55 @@
-"""What the OpenAPI text says of answers: the body of the good one, and the refusals that can come instead."""
+"""What the OpenAPI text says of answers: the body of the good one, its headers, and the refusals that can come."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from api.errors import Problem, Refusal
+from api.errors import Problem
 
-_REFUSALS: dict[int, tuple[Any, str]] = {
-    400: (Problem, "The shares of the goal's accounts would sum to more than 100%"),
-    401: (Problem, "No key, or one that is unknown or revoked"),
-    403: (Problem, "The key lacks the scope"),
-    404: (Problem, "Not there, or not yours"),
-    409: (Problem, "Does not go with the present state of the goal"),
-    413: (Problem, "The body is too large"),
-    422: (Refusal, "Does not parse or cannot be; every problem names its field"),
-    503: (Problem, "The database or the stream is away or full; nothing was changed"),
+_REFUSALS: dict[int, str] = {
+    304: "You have it already: the goal is as it was",
+    400: "The shares of the goal's accounts would sum to more than 100%",
+    401: "No key, or one that is unknown or revoked",
+    403: "The key lacks the scope",
+    404: "Not there, or not yours",
+    409: "Does not go with the present state of the goal, or its Idempotency-Key is in use at this moment",
+    412: "The goal has changed since you read it; nothing was changed now",
+    413: "The body is too large",
+    422: "Does not parse or cannot be: `detail` names every field, `errors` has them one by one",
+    503: "The database or the stream is away or full; nothing was changed",
 }
+_OTHERS = "Any other refusal, in the same form: 405, and 500 with the `request_id` under which it was logged"
+
+_HEADERS = {
+    "ETag": "Stands for the goal at this version; give it back in If-Match or If-None-Match",
+    "Idempotency-Replayed": "`true` if this is the answer that the request got when it came first",
+    "Link": 'The address of the next page with `rel="next"`; not there on the last one',
+    "Location": "The path of what was created",
+    "Retry-After": "After how many seconds to try again",
+    "WWW-Authenticate": "Bearer",
+}
+_HEADERS_OF_REFUSALS = {304: ("ETag",), 401: ("WWW-Authenticate",), 412: ("ETag",), 503: ("Retry-After",)}
 
 
-def answers(status: int, model: Any, meaning: str, *refusals: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: 401, 403 and 503 can always come, `refusals` are the others."""
-    good: dict[str, Any] = {"description": meaning} if model is None else {"description": meaning, "model": model}
-    found: dict[int | str, dict[str, Any]] = {status: good}
+def answers(
+    status: int, model: Any, meaning: str, *refusals: int, headers: Sequence[str] = ()
+) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: 401, 403 and 503 can always come, `refusals` are the others.
+
+    `headers` are those of the good answer; each must be one that is described here.
+    """
+    good = {"description": meaning, **_described(headers)}
+    found: dict[int | str, dict[str, Any]] = {status: good if model is None else {**good, "model": model}}
     for code in sorted({401, 403, 503, *refusals}):
-        model_of_refusal, text = _REFUSALS[code]
-        found[code] = {"model": model_of_refusal, "description": text}
+        refusal = {"description": _REFUSALS[code], **_described(_HEADERS_OF_REFUSALS.get(code, ()))}
+        found[code] = refusal if code == 304 else {**refusal, "model": Problem}
+    # It also keeps FastAPI from describing a 422 of its own form.
+    found["default"] = {"description": _OTHERS, "model": Problem}
     return found
+
+
+def _described(headers: Sequence[str]) -> dict[str, Any]:
+    if not headers:
+        return {}
+    return {"headers": {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in headers}}

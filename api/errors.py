@@ -1,10 +1,10 @@
-"""How errors go out: which answer each refusal gets, in the documented form and never with a traceback."""
+"""How errors go out: which answer each refusal gets, all of one shape and never with a traceback."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NotRequired
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,12 +16,15 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.auth import ScopeMissing, Unauthenticated
-from api.bodies import BodyRefused, BodyTooLarge, FieldProblem, field_problem
+from api.bodies import BodyTooLarge, FieldProblem, RequestRefused, field_problem
+from api.etags import etag
 from api.rendering import ExactResponse
 from core.errors import (
     AllocationExceeded,
     Conflict,
+    GoalMoved,
     InvalidField,
+    KeyReused,
     MilepostError,
     NotFound,
     StreamUnavailable,
@@ -32,15 +35,11 @@ RETRY_AFTER_S = 2
 
 
 class Problem(TypedDict):
-    """A refusal."""
+    """A refusal: `detail` tells a person; a 422 adds what is wrong place by place, a 500 the id it is logged under."""
 
     detail: str
-
-
-class Refusal(TypedDict):
-    """Everything that is wrong with a request."""
-
-    detail: list[FieldProblem]
+    errors: NotRequired[list[FieldProblem]]
+    request_id: NotRequired[str]
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -57,10 +56,10 @@ async def _answer(request: Request, error: Exception) -> Response:
             return _problem(403, str(error))
         case BodyTooLarge():
             return _problem(413, str(error), {"Connection": "close"})
-        case BodyRefused():
-            return _refusal(error.problems)
+        case RequestRefused():
+            return _refusal(error)
         case RequestValidationError():
-            return _refusal([field_problem(found) for found in error.errors()])
+            return _refusal(RequestRefused([field_problem(found) for found in error.errors()]))
         case HTTPException():
             return _problem(error.status_code, str(error.detail), error.headers)
         case MilepostError():
@@ -73,13 +72,17 @@ def _refused_by_core(request: Request, error: MilepostError) -> Response:
     match error:
         case InvalidField():
             place = "query" if request.method == "GET" else "body"
-            return _refusal([{"loc": [place, error.field], "msg": error.message, "type": "value_error"}])
+            return _refused_at([place, error.field], error.message)
+        case KeyReused():
+            return _refused_at(["header", "Idempotency-Key"], str(error))
         case AllocationExceeded():
             return _problem(400, str(error))
         case NotFound():
             return _problem(404, str(error))
         case Conflict():
             return _problem(409, str(error))
+        case GoalMoved():
+            return _problem(412, str(error), {"ETag": etag(error.goal_id, error.version)})
         case StreamUnavailable():
             return _away(request, f"The event stream is not available: {error}", error)
         case _:
@@ -100,11 +103,15 @@ def _away(request: Request, what: str, error: Exception) -> Response:
     return _problem(503, f"{what}; try again", {"Retry-After": str(RETRY_AFTER_S)})
 
 
+def _refused_at(loc: Sequence[str | int], message: str) -> Response:
+    return _refusal(RequestRefused([{"loc": list(loc), "msg": message, "type": "value_error"}]))
+
+
+def _refusal(error: RequestRefused) -> Response:
+    body: Problem = {"detail": str(error), "errors": list(error.problems)}
+    return ExactResponse(body, status_code=HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
 def _problem(status: int, detail: str, headers: Any = None) -> Response:
     body: Problem = {"detail": detail}
     return ExactResponse(body, status_code=status, headers=headers)
-
-
-def _refusal(problems: Sequence[FieldProblem]) -> Response:
-    body: Refusal = {"detail": list(problems)}
-    return ExactResponse(body, status_code=HTTPStatus.UNPROCESSABLE_ENTITY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,6 +14,7 @@ from api.backends import backends_of
 from api.batches import MAX_EVENTS, read_events
 from api.bodies import RawBody
 from api.documented import answers
+from api.idempotency import REPLAYED, Once
 from api.rendering import ExactResponse
 from core.events.envelope import EVENT_LONGEST_BYTES
 from core.requests.keys import Scope
@@ -63,7 +65,10 @@ _TAKES: dict[str, Any] = {
             "application/json": {"schema": {"anyOf": [_EVENT, _BATCH]}, "example": _EXAMPLE},
             "application/cloudevents+json": {"schema": _EVENT, "example": _EXAMPLE},
             "application/cloudevents-batch+json": {"schema": _BATCH, "example": [_EXAMPLE]},
-            "application/x-ndjson": {"schema": {"type": "string", "description": "one event a line"}},
+            "application/x-ndjson": {
+                "schema": {"type": "string", "description": "one event a line"},
+                "example": f"{json.dumps(_EXAMPLE)}\n",
+            },
         },
     }
 }
@@ -74,13 +79,23 @@ _TAKES: dict[str, Any] = {
     summary="Send events",
     status_code=202,
     openapi_extra=_TAKES,
-    responses=answers(202, AcceptedBody, "All of them are on disk and will take effect", 413, 422),
+    responses=answers(
+        202, AcceptedBody, "All of them are on disk and will take effect", 409, 413, 422, headers=(REPLAYED,)
+    ),
 )
-def send(request: Request, door: Door, raw: RawBody) -> Response:
+def send(request: Request, door: Door, raw: RawBody, once: Once) -> Response:
     """Put one event, an array of them, or NDJSON on the stream; all are accepted or none is."""
     with door.open(Scope.EVENTS_WRITE) as visit:
         tenant = visit.tenant.name
-    # The transaction has ended: none is held while the stream makes sure of its disk.
+        if once.has_key:
+            # The transaction holds the key while the stream makes sure of its disk. Should it then fail to commit,
+            # the events come again with the next try, which changes nothing.
+            return once.answer(visit, raw, lambda: _accept(request, tenant, raw))
+    # The transaction has ended: without a key none is held while the stream makes sure of its disk.
+    return _accept(request, tenant, raw)
+
+
+def _accept(request: Request, tenant: str, raw: bytes) -> Response:
     events = read_events(raw, request.headers.get("content-type", ""))
     accepted: AcceptedBody = {"accepted": backends_of(request).stream.append(tenant, events)}
     return ExactResponse(accepted, status_code=202)

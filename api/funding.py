@@ -7,12 +7,16 @@ from starlette.responses import Response
 
 from api.auth import Door
 from api.bodies import RawBody, parse_body, takes
+from api.cursors import Cursor, Limit, Listing
 from api.documented import answers
+from api.etags import IfMatch
+from api.idempotency import REPLAYED, Once
 from api.models import Allocation, NewLink
 from api.rendering import ExactResponse, FundingBody, funding_body
 from core.requests.change_allocation import change_allocation
 from core.requests.keys import Scope
 from core.requests.link_account import link_account
+from core.requests.pages import PAGE
 from core.requests.read_goals import list_funding
 from core.requests.unlink_account import unlink_account
 
@@ -27,39 +31,55 @@ ACCOUNT = "/{account_id:path}"
     summary="Link account",
     status_code=201,
     openapi_extra=takes(NewLink),
-    responses=answers(201, FundingBody, "The funding source", 400, 404, 409, 413, 422),
+    responses=answers(201, FundingBody, "The funding source", 400, 404, 409, 412, 413, 422, headers=(REPLAYED,)),
 )
-def link(goal_id: str, door: Door, raw: RawBody) -> Response:
+def link(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
     """Let a share of an account count for the goal; an account that is linked already gets the new share."""
     with door.open(Scope.GOALS_WRITE) as visit:
-        draft = parse_body(NewLink, raw).draft()
-        body = funding_body(link_account(visit.session, visit.tenant, goal_id, draft, visit.now))
-    return ExactResponse(body, status_code=201)
+
+        def act() -> Response:
+            draft = parse_body(NewLink, raw).draft()
+            seen = if_match.versions(goal_id)
+            source = link_account(visit.session, visit.tenant, goal_id, draft, visit.now, seen=seen)
+            return ExactResponse(funding_body(source), status_code=201)
+
+        return once.answer(visit, raw, act)
 
 
 @router.get(
     "",
     summary="List funding sources",
-    responses=answers(200, list[FundingBody], "The accounts that count now", 404),
+    responses=answers(
+        200,
+        list[FundingBody],
+        "One page of the accounts that count now; the next is in the `Link` header",
+        404,
+        422,
+        headers=("Link",),
+    ),
 )
-def list_all(goal_id: str, door: Door) -> Response:
-    """List the accounts that are linked to the goal."""
+def list_page(goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
+    """List the accounts that are linked to the goal, in the order of linking, page by page."""
     with door.open(Scope.GOALS_READ) as visit:
-        body = [funding_body(source) for source in list_funding(visit.session, visit.tenant, goal_id)]
-    return ExactResponse(body)
+        listing = Listing(visit.tenant.name, ("goals", goal_id, "funding"))
+        position = listing.position(cursor)
+        page = list_funding(visit.session, visit.tenant, goal_id, limit=limit, cursor=position)
+        body = [funding_body(source) for source in page.items]
+    return ExactResponse(body, headers=listing.link(limit, page.next_cursor))
 
 
 @router.patch(
     ACCOUNT,
     summary="Update allocation",
     openapi_extra=takes(Allocation),
-    responses=answers(200, FundingBody, "The funding source as it is now", 400, 404, 409, 413, 422),
+    responses=answers(200, FundingBody, "The funding source as it is now", 400, 404, 409, 412, 413, 422),
 )
-def change(goal_id: str, account_id: str, door: Door, raw: RawBody) -> Response:
+def change(goal_id: str, account_id: str, door: Door, raw: RawBody, if_match: IfMatch) -> Response:
     """Change the share from now on; what was counted stays."""
     with door.open(Scope.GOALS_WRITE) as visit:
         percent = parse_body(Allocation, raw).allocation_percent
-        source = change_allocation(visit.session, visit.tenant, goal_id, account_id, percent, visit.now)
+        seen = if_match.versions(goal_id)
+        source = change_allocation(visit.session, visit.tenant, goal_id, account_id, percent, visit.now, seen=seen)
         body = funding_body(source)
     return ExactResponse(body)
 
@@ -68,10 +88,11 @@ def change(goal_id: str, account_id: str, door: Door, raw: RawBody) -> Response:
     ACCOUNT,
     summary="Remove account",
     status_code=204,
-    responses=answers(204, None, "The account counts no more; what was counted stays", 404, 409),
+    responses=answers(204, None, "The account counts no more; what was counted stays", 404, 409, 412, 422),
 )
-def unlink(goal_id: str, account_id: str, door: Door) -> Response:
+def unlink(goal_id: str, account_id: str, door: Door, if_match: IfMatch) -> Response:
     """End the link of an account to the goal."""
     with door.open(Scope.GOALS_WRITE) as visit:
-        unlink_account(visit.session, visit.tenant, goal_id, account_id, visit.now)
+        seen = if_match.versions(goal_id)
+        unlink_account(visit.session, visit.tenant, goal_id, account_id, visit.now, seen=seen)
     return Response(status_code=204)

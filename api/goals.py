@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -9,20 +11,22 @@ from starlette.responses import Response
 
 from api.auth import Door
 from api.bodies import RawBody, parse_body, takes
-from api.cursors import Question
+from api.cursors import Cursor, Limit, Listing
 from api.documented import answers
+from api.etags import IfMatch, IfNoneMatch, etag
+from api.idempotency import REPLAYED, Once
 from api.models import GoalPatch, NewGoal
 from api.rendering import ExactResponse, GoalBody, ProgressBody, goal_body, progress_body
 from core.goals.goal import GoalType
 from core.goals.lifecycle import GoalStatus
 from core.requests.create_goal import create_goal
 from core.requests.delete_goal import delete_goal
+from core.requests.goal_access import find_version
 from core.requests.keys import Scope
+from core.requests.pages import PAGE
 from core.requests.read_goals import get_goal, goal_progress, list_goals
 from core.requests.update_goal import update_goal
-
-PAGE = 100
-PAGE_LARGEST = 200
+from core.requests.values import GoalView
 
 router = APIRouter(prefix="/goals", tags=["goals"])
 
@@ -32,32 +36,40 @@ router = APIRouter(prefix="/goals", tags=["goals"])
     summary="Create goal",
     status_code=201,
     openapi_extra=takes(NewGoal),
-    responses=answers(201, GoalBody, "The goal", 413, 422),
+    responses=answers(201, GoalBody, "The goal", 409, 413, 422, headers=("Location", "ETag", REPLAYED)),
 )
-def create(door: Door, raw: RawBody) -> Response:
+def create(door: Door, raw: RawBody, once: Once) -> Response:
     """Create a goal, active or paused."""
     with door.open(Scope.GOALS_WRITE) as visit:
-        draft = parse_body(NewGoal, raw).draft()
-        goal = goal_body(create_goal(visit.session, visit.tenant, draft, visit.now))
-    return ExactResponse(goal, status_code=201, headers={"Location": f"/goals/{goal['id']}"})
+
+        def act() -> Response:
+            draft = parse_body(NewGoal, raw).draft()
+            goal = create_goal(visit.session, visit.tenant, draft, visit.now)
+            return _shown(goal, status=201, headers={"Location": f"/goals/{goal.goal_id}"})
+
+        answer = once.answer(visit, raw, act)
+    if "ETag" not in answer.headers:  # an answer that was kept: its tag is made of its body
+        goal = json.loads(bytes(answer.body))
+        answer.headers["ETag"] = etag(goal["id"], goal["version"])
+    return answer
 
 
 @router.get(
     "",
     summary="List goals",
-    responses=answers(200, list[GoalBody], "One page; the next is in the `Link` header", 422),
+    responses=answers(200, list[GoalBody], "One page; the next is in the `Link` header", 422, headers=("Link",)),
 )
 def list_page(
     door: Door,
     user_id: Annotated[str | None, Query(description="Only this user's goals")] = None,
     type: Annotated[GoalType | None, Query(description="Only goals of this type")] = None,
     status: Annotated[GoalStatus | None, Query(description="Only goals of this status")] = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_LARGEST)] = PAGE,
-    cursor: Annotated[str | None, Query(description="From the `Link` header of the page before")] = None,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
 ) -> Response:
     """List goals, filtered, page by page."""
     with door.open(Scope.GOALS_READ) as visit:
-        question = Question(visit.tenant.name, user_id, type, status)
+        listing = Listing(visit.tenant.name, ("goals",), {"user_id": user_id, "type": type, "status": status})
         page = list_goals(
             visit.session,
             visit.tenant,
@@ -65,44 +77,58 @@ def list_page(
             type=type,
             status=status,
             limit=limit,
-            cursor=None if cursor is None else question.unseal(cursor),
+            cursor=listing.position(cursor),
         )
-        goals = [goal_body(goal) for goal in page.goals]
-    return ExactResponse(goals, headers=question.link(limit, page.next_cursor))
+        goals = [goal_body(goal) for goal in page.items]
+    return ExactResponse(goals, headers=listing.link(limit, page.next_cursor))
 
 
-@router.get("/{goal_id}", summary="Get goal details", responses=answers(200, GoalBody, "The goal", 404))
-def get_one(goal_id: str, door: Door) -> Response:
-    """Get a goal with its milestones."""
+@router.get(
+    "/{goal_id}",
+    summary="Get goal details",
+    responses=answers(200, GoalBody, "The goal", 304, 404, headers=("ETag",)),
+)
+def get_one(goal_id: str, door: Door, if_none_match: IfNoneMatch) -> Response:
+    """Get a goal with its milestones; nothing but 304 if you have it already."""
     with door.open(Scope.GOALS_READ) as visit:
-        goal = goal_body(get_goal(visit.session, visit.tenant, goal_id))
-    return ExactResponse(goal)
+        if if_none_match.value is not None:
+            tag = etag(goal_id, find_version(visit.session, visit.tenant, goal_id))
+            if if_none_match.covers(tag):
+                return Response(status_code=304, headers={"ETag": tag})
+        return visit.read_cache.answer(
+            visit.session,
+            visit.tenant,
+            goal_id,
+            ("goal",),
+            lambda: _shown(get_goal(visit.session, visit.tenant, goal_id)),
+        )
 
 
 @router.patch(
     "/{goal_id}",
     summary="Update goal",
     openapi_extra=takes(GoalPatch),
-    responses=answers(200, GoalBody, "The goal as it is now", 404, 409, 413, 422),
+    responses=answers(200, GoalBody, "The goal as it is now", 404, 409, 412, 413, 422, headers=("ETag",)),
 )
-def update(goal_id: str, door: Door, raw: RawBody) -> Response:
+def update(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch) -> Response:
     """Change the fields that are given; `null` clears the description and the deadline."""
     with door.open(Scope.GOALS_WRITE) as visit:
-        changes = parse_body(GoalPatch, raw).changes()
-        goal = goal_body(update_goal(visit.session, visit.tenant, goal_id, changes, visit.now))
-    return ExactResponse(goal)
+        patch = parse_body(GoalPatch, raw)
+        seen = if_match.versions(goal_id, patch.stated_version)
+        goal = update_goal(visit.session, visit.tenant, goal_id, patch.changes(), visit.now, seen=seen)
+        return _shown(goal)
 
 
 @router.delete(
     "/{goal_id}",
     summary="Delete goal",
     status_code=204,
-    responses=answers(204, None, "It is gone, with its milestones and links", 404),
+    responses=answers(204, None, "It is gone, with its milestones and links", 404, 412, 422),
 )
-def delete(goal_id: str, door: Door) -> Response:
+def delete(goal_id: str, door: Door, if_match: IfMatch) -> Response:
     """Delete a goal."""
     with door.open(Scope.GOALS_WRITE) as visit:
-        delete_goal(visit.session, visit.tenant, goal_id, visit.now)
+        delete_goal(visit.session, visit.tenant, goal_id, visit.now, seen=if_match.versions(goal_id))
     return Response(status_code=204)
 
 
@@ -114,5 +140,10 @@ def delete(goal_id: str, door: Door) -> Response:
 def progress(goal_id: str, door: Door) -> Response:
     """Get how far the goal is, in percent, and when it will be reached."""
     with door.open(Scope.GOALS_READ) as visit:
-        body = progress_body(goal_progress(visit.session, visit.tenant, goal_id))
+        body = progress_body(goal_progress(visit.session, visit.tenant, goal_id, visit.now))
     return ExactResponse(body)
+
+
+def _shown(goal: GoalView, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    tagged = {"ETag": etag(goal.goal_id, goal.version), **(headers or {})}
+    return ExactResponse(goal_body(goal), status_code=status, headers=tagged)

@@ -7,7 +7,10 @@ from starlette.responses import Response
 
 from api.auth import Door
 from api.bodies import RawBody, parse_body, takes
+from api.cursors import Cursor, Limit, Listing
 from api.documented import answers
+from api.etags import IfMatch
+from api.idempotency import REPLAYED, Once
 from api.models import NewMilestone
 from api.rendering import (
     ExactResponse,
@@ -18,7 +21,8 @@ from api.rendering import (
 )
 from core.requests.add_milestone import add_milestone
 from core.requests.keys import Scope
-from core.requests.read_goals import get_goal, milestone_progress
+from core.requests.pages import PAGE
+from core.requests.read_goals import get_goal, list_milestones, milestone_progress
 
 router = APIRouter(prefix="/goals/{goal_id}/milestones", tags=["milestones"])
 
@@ -28,28 +32,44 @@ router = APIRouter(prefix="/goals/{goal_id}/milestones", tags=["milestones"])
     summary="Add milestone",
     status_code=201,
     openapi_extra=takes(NewMilestone),
-    responses=answers(201, MilestoneBody, "The milestone, reached or not", 404, 409, 413, 422),
+    responses=answers(
+        201, MilestoneBody, "The milestone, reached or not", 404, 409, 412, 413, 422, headers=(REPLAYED,)
+    ),
 )
-def add(goal_id: str, door: Door, raw: RawBody) -> Response:
+def add(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
     """Add a milestone; one that the amount has passed already is reached at once."""
     with door.open(Scope.GOALS_WRITE) as visit:
-        draft = parse_body(NewMilestone, raw).draft()
-        milestone = add_milestone(visit.session, visit.tenant, goal_id, draft, visit.now)
-        body = milestone_body(milestone, get_goal(visit.session, visit.tenant, goal_id).currency)
-    return ExactResponse(body, status_code=201)
+
+        def act() -> Response:
+            draft = parse_body(NewMilestone, raw).draft()
+            seen = if_match.versions(goal_id)
+            milestone = add_milestone(visit.session, visit.tenant, goal_id, draft, visit.now, seen=seen)
+            currency = get_goal(visit.session, visit.tenant, goal_id).currency
+            return ExactResponse(milestone_body(milestone, currency), status_code=201)
+
+        return once.answer(visit, raw, act)
 
 
 @router.get(
     "",
     summary="List milestones",
-    responses=answers(200, list[MilestoneBody], "All of them, by amount", 404),
+    responses=answers(
+        200, list[MilestoneBody], "One page, by amount; the next is in the `Link` header", 404, 422, headers=("Link",)
+    ),
 )
-def list_all(goal_id: str, door: Door) -> Response:
-    """List the milestones of a goal."""
+def list_page(goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
+    """List the milestones of a goal, page by page."""
     with door.open(Scope.GOALS_READ) as visit:
-        goal = get_goal(visit.session, visit.tenant, goal_id)
-        body = [milestone_body(milestone, goal.currency) for milestone in goal.milestones]
-    return ExactResponse(body)
+        listing = Listing(visit.tenant.name, ("goals", goal_id, "milestones"))
+        position = listing.position(cursor)
+
+        def make() -> Response:
+            currency, page = list_milestones(visit.session, visit.tenant, goal_id, limit=limit, cursor=position)
+            body = [milestone_body(milestone, currency) for milestone in page.items]
+            return ExactResponse(body, headers=listing.link(limit, page.next_cursor))
+
+        asked = ("milestones", limit, position)
+        return visit.read_cache.answer(visit.session, visit.tenant, goal_id, asked, make)
 
 
 @router.get(
@@ -60,5 +80,9 @@ def list_all(goal_id: str, door: Door) -> Response:
 def progress(goal_id: str, door: Door) -> Response:
     """Get how many milestones are reached, and the next one."""
     with door.open(Scope.GOALS_READ) as visit:
-        body = milestone_progress_body(milestone_progress(visit.session, visit.tenant, goal_id))
-    return ExactResponse(body)
+
+        def make() -> Response:
+            found = milestone_progress(visit.session, visit.tenant, goal_id)
+            return ExactResponse(milestone_progress_body(found))
+
+        return visit.read_cache.answer(visit.session, visit.tenant, goal_id, ("milestones/progress",), make)

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, StrictBool, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, StrictBool, StrictInt, WithJsonSchema
 
 from api.bodies import Body
 from core.errors import InvalidField
@@ -114,10 +114,16 @@ class GoalPatch(Body):
     current_amount: Number = Field(default_factory=int)
     deadline: Moment | None = None
     status: Status = Field(default_factory=lambda: GoalStatus.ACTIVE)
+    version: StrictInt = Field(default_factory=int, description="If the goal is at another version, it stays as it is")
 
     def changes(self) -> GoalChanges:
         """The changes asked for; what was left out is UNSET, whatever its default here."""
-        return GoalChanges(**{name: getattr(self, name) for name in self.model_fields_set})
+        return GoalChanges(**{name: getattr(self, name) for name in self.model_fields_set - {"version"}})
+
+    @property
+    def stated_version(self) -> int | None:
+        """The version that the changes are meant for; None for any."""
+        return self.version if "version" in self.model_fields_set else None
 
 
 class NewMilestone(Body):

@@ -70,6 +70,7 @@ class GoalBody(TypedDict):
     auto_complete: bool
     created_at: Moment
     updated_at: Moment
+    version: int
     waiting_for: list[str]
     milestones: list[MilestoneBody]
 
@@ -131,6 +132,7 @@ def goal_body(goal: GoalView) -> GoalBody:
         "auto_complete": goal.auto_complete,
         "created_at": moment(goal.created_at),
         "updated_at": moment(goal.updated_at),
+        "version": goal.version,
         "waiting_for": list(goal.waiting_for),
         "milestones": [milestone_body(milestone, goal.currency) for milestone in goal.milestones],
     }

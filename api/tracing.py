@@ -1,4 +1,4 @@
-"""What every request gets, whatever it meets: an id, one log line, and a plain 500 where our code failed."""
+"""What every request gets, whatever it meets: an id, one log line, its figures, and a plain 500 where we failed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.rendering import ExactResponse
+from api.request_metrics import RequestMetrics
 
 CLIENT_WENT_AWAY = 499
 _FIT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -64,9 +65,10 @@ class _Trace:
 class Tracing:
     """The outermost middleware of ours."""
 
-    def __init__(self, app: ASGIApp, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(self, app: ASGIApp, log: structlog.typing.FilteringBoundLogger, metrics: RequestMetrics) -> None:
         self.app = app
         self.log = log
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,6 +83,7 @@ class Tracing:
         except Exception:  # the process edge: whatever it was, the caller gets no traceback and the log does
             self.log.exception("request failed", request_id=trace.request_id, route=_route(scope))
             await self._answer_500(trace, scope, receive)
+        self.metrics.note(scope["method"], _route(scope), trace.status, perf_counter() - trace.began)
         self.log.info("request", **_line(trace, scope))
 
     async def _answer_500(self, trace: _Trace, scope: Scope, receive: Receive) -> None:

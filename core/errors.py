@@ -43,11 +43,41 @@ class AmountFollowsAccounts(Conflict):
         super().__init__("current_amount can't be set: this goal follows the balances of its accounts")
 
 
+class TakesNoLinks(Conflict):
+    """An account was to be linked to, or taken from, a goal that follows all accounts of its user."""
+
+    def __init__(self) -> None:
+        super().__init__("The goal follows the net worth of its user: all accounts count, and none can be linked")
+
+
 class GoalIsFinal(Conflict):
     """A completed or abandoned goal was asked to change its amount, target, milestones or links."""
 
     def __init__(self, status: str) -> None:
         super().__init__(f"The goal is {status}, which is final")
+
+
+class GoalMoved(MilepostError):
+    """The goal is not at a version that the caller has seen and would act upon; `version` is its present one."""
+
+    def __init__(self, goal_id: str, version: int) -> None:
+        super().__init__(f"The goal has changed since it was read: it is at version {version} now; read it again")
+        self.goal_id = goal_id
+        self.version = version
+
+
+class KeyReused(MilepostError):
+    """An idempotency key came again with another request."""
+
+    def __init__(self) -> None:
+        super().__init__("was used for another request in the last 24 hours; give each request a key of its own")
+
+
+class KeyBusy(Conflict):
+    """The first request with an idempotency key takes longer than a second one can wait."""
+
+    def __init__(self) -> None:
+        super().__init__("The first request with this Idempotency-Key is still being worked on; try again")
 
 
 class NotFound(MilepostError, LookupError):

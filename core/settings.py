@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     stream_durability: Literal["auto", "always", "waitaof", "none"] = Field(
         "auto", description="how POST /events knows that an event is on disk before it answers 202"
     )
+    read_cache_seconds: int = Field(
+        0, ge=0, le=86_400, description="how long the API keeps answers about goals for the next reader; 0: not at all"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("database_url")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
+from celery.schedules import crontab
 from celery.signals import worker_process_init
 from kombu import Queue
 
 from core.settings import Settings
-from schedules.table import DRAINS, JOBS, schedule
+from schedules.table import DRAINS, JOBS, Clock, schedule
 from worker.context import KEY_PREFIX, WorkerContext, spare_the_collector
 from worker.tasks import TASKS
 
@@ -24,6 +25,10 @@ BROKER_TRANSPORT = {
     "health_check_interval": 5,
     "global_keyprefix": KEY_PREFIX,
 }
+
+
+# Parts of a job, which its task sends: no beat knows of them.
+_PARTS = {"milepost.snapshot_chunk": {"queue": JOBS}, "milepost.project_chunk": {"queue": JOBS}}
 
 
 def make_worker_app(settings: Settings) -> Celery:
@@ -52,7 +57,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "task_soft_time_limit": 90,
         "task_queues": [Queue(DRAINS), Queue(JOBS)],
         "task_default_queue": JOBS,
-        "task_routes": {row.task: {"queue": row.queue} for row in schedule(settings.shards)},
+        "task_routes": {row.task: {"queue": row.queue} for row in schedule(settings.shards)} | _PARTS,
         "task_create_missing_queues": False,
         "worker_prefetch_multiplier": 1,
         "worker_soft_shutdown_timeout": 20,
@@ -71,12 +76,18 @@ def _configuration(settings: Settings) -> dict[str, Any]:
             row.name: {
                 "task": row.task,
                 "args": row.args,
-                "schedule": row.every_s,
+                "schedule": _when(row.when),
                 "options": {"queue": row.queue, "expires": row.expires_s},
             }
             for row in schedule(settings.shards)
         },
     }
+
+
+def _when(when: float | Clock) -> float | crontab:
+    if isinstance(when, Clock):
+        return crontab(minute=str(when.minute), hour="*" if when.hour is None else str(when.hour))
+    return when
 
 
 def _start_children_afresh(app: Celery, context: WorkerContext) -> None:

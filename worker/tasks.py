@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 import structlog
@@ -11,9 +13,22 @@ from redis.exceptions import RedisError
 
 from core.errors import StreamUnavailable
 from core.pipeline.follow_shard import follow_shard
+from core.pipeline.project import due_projections, project_chunk
+from core.pipeline.retain import run_retain
+from core.pipeline.snapshot import ChunkDays, close_chunk, due_chunks, tenants_behind
 from core.pipeline.sweep import sweep
+from core.pipeline.verify import due_verifications, verify_tenant
 from core.store.engine import is_database_trouble
-from worker.context import WorkerContext
+from core.store.tenants import Tenant
+from worker.context import WorkerContext, utc_now
+
+TIME_SLICE_S = 60.0
+"""How long a job's part may work before it gives way to others and sends itself again."""
+
+PART_EXPIRES_S = 3_000.0
+
+VERIFY_LONGEST_S = 7_200
+"""One snapshot of a tenant is read in one go: it cannot be cut into parts."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,11 +57,100 @@ def register_sweep(app: Celery, context: WorkerContext) -> None:
             context.forget_old_triggers()
             for shard in swept.unapplied_shards:
                 app.send_task("milepost.apply_events", args=(shard,), expires=1.0)
+            if tenants_behind(context.sessions, utc_now()):
+                app.send_task("milepost.snapshot", expires=60.0)
             attempt.result = swept.trimmed
         return attempt.result
 
 
-TASKS: tuple[Callable[[Celery, WorkerContext], None], ...] = (register_apply_events, register_sweep)
+def register_snapshot(app: Celery, context: WorkerContext) -> None:
+    """Closing days: one message for each chunk of each tenant that has something to close."""
+
+    @app.task(name="milepost.snapshot_chunk", shared=False)
+    def snapshot_chunk(tenant: str, time_zone: str, chunk: int, through: str) -> int:
+        with _servers_may_be_away("snapshot_chunk", tenant=tenant, chunk=chunk) as attempt:
+            work = ChunkDays(Tenant(tenant, time_zone), chunk, date.fromisoformat(through))
+            closed = close_chunk(context.sessions, work, utc_now(), time_slice_s=TIME_SLICE_S)
+            attempt.result = closed.did.goals
+            if not closed.is_done and closed.did.goals:
+                snapshot_chunk.apply_async(args=(tenant, time_zone, chunk, through), expires=PART_EXPIRES_S)
+        return attempt.result
+
+    @app.task(name="milepost.snapshot", shared=False)
+    def snapshot() -> int:
+        with _servers_may_be_away("snapshot") as attempt:
+            for work in due_chunks(context.sessions, utc_now()):
+                arguments = (work.tenant.name, work.tenant.time_zone, work.chunk, work.through.isoformat())
+                snapshot_chunk.apply_async(args=arguments, expires=PART_EXPIRES_S)
+                attempt.result += 1
+        return attempt.result
+
+
+def register_project(app: Celery, context: WorkerContext) -> None:
+    """Projecting: one message for each chunk of each tenant whose last day is closed and not projected from."""
+
+    @app.task(name="milepost.project_chunk", shared=False)
+    def project_one_chunk(tenant: str, time_zone: str, chunk: int, through: str) -> int:
+        with _servers_may_be_away("project_chunk", tenant=tenant, chunk=chunk) as attempt:
+            work = ChunkDays(Tenant(tenant, time_zone), chunk, date.fromisoformat(through))
+            attempt.result = project_chunk(context.sessions, work, utc_now()).goals
+        return attempt.result
+
+    @app.task(name="milepost.project", shared=False)
+    def project() -> int:
+        with _servers_may_be_away("project") as attempt:
+            for work in due_projections(context.sessions):
+                arguments = (work.tenant.name, work.tenant.time_zone, work.chunk, work.through.isoformat())
+                project_one_chunk.apply_async(args=arguments, expires=PART_EXPIRES_S)
+                attempt.result += 1
+        return attempt.result
+
+
+def register_retain(app: Celery, context: WorkerContext) -> None:
+    """Dropping what is past retention."""
+
+    @app.task(name="milepost.retain", shared=False)
+    def retain() -> int:
+        with _servers_may_be_away("retain") as attempt:
+            done = run_retain(context.sessions, utc_now(), again=False)
+            log.info("retained", **asdict(done))
+            attempt.result = sum(asdict(done).values())
+        return attempt.result
+
+
+def register_verify(app: Celery, context: WorkerContext) -> None:
+    """Verifying: one message for each tenant without a result of the day."""
+
+    # Acknowledged early: the broker would give out again what runs for longer than its patience.
+    @app.task(
+        name="milepost.verify_tenant",
+        acks_late=False,
+        soft_time_limit=VERIFY_LONGEST_S,
+        time_limit=VERIFY_LONGEST_S + 60,
+        shared=False,
+    )
+    def verify_one_tenant(tenant: str) -> int:
+        with _servers_may_be_away("verify_tenant", tenant=tenant) as attempt:
+            attempt.result = verify_tenant(context.sessions, tenant, utc_now()).violations
+        return attempt.result
+
+    @app.task(name="milepost.verify", shared=False)
+    def verify() -> int:
+        with _servers_may_be_away("verify") as attempt:
+            for tenant in due_verifications(context.sessions, utc_now()):
+                verify_one_tenant.apply_async(args=(tenant,), expires=PART_EXPIRES_S)
+                attempt.result += 1
+        return attempt.result
+
+
+TASKS: tuple[Callable[[Celery, WorkerContext], None], ...] = (
+    register_apply_events,
+    register_sweep,
+    register_snapshot,
+    register_project,
+    register_retain,
+    register_verify,
+)
 
 
 class _servers_may_be_away:

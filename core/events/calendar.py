@@ -22,5 +22,15 @@ def day_end(day: date, zone: ZoneInfo) -> datetime:
 
 
 def local_day(moment: datetime, zone: ZoneInfo) -> date:
-    """The local day that a moment falls on."""
-    return moment.astimezone(zone).date()
+    """The local day that a moment falls in: from the first instant of that day to the first of the next.
+
+    Where clocks go back over midnight, the hour before it comes twice; the second time it belongs to the new day.
+    """
+    day = moment.astimezone(zone).date()
+    following = day + timedelta(days=1)
+    return following if moment >= day_start(following, zone) else day
+
+
+def last_closed_day(now: datetime, zone: ZoneInfo) -> date:
+    """The latest local day that is over."""
+    return local_day(now, zone) - timedelta(days=1)

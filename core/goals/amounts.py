@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.goals.goal import Tracking
+from core.goals.goal import Tracking, follows_balances
 from core.goals.links import Link, measured
 from core.goals.money import share
-
-_FOLLOWING = frozenset({Tracking.BALANCE, Tracking.NET_WORTH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ def amount(
     +1,000.00 and 40% of -250.00 make 3,000.00. balance: what the present links measure, once one of their
     accounts has a report, and until then what was typed. Each share is cut by itself, so order is nothing.
     """
-    if tracking not in _FOLLOWING:
+    if not follows_balances(tracking):
         return typed_minor + direction * _shares(funded for funded in links if funded.counts)
     present = _present(links, final_at)
     if not any(funded.has_report for funded in present):
@@ -52,14 +50,14 @@ def waiting_for(
     tracking: Tracking, links: Sequence[FundedLink], *, final_at: datetime | None = None
 ) -> tuple[str, ...]:
     """The accounts, sorted, that a goal which follows balances still needs a report of; else empty."""
-    if tracking not in _FOLLOWING:
+    if not follows_balances(tracking):
         return ()
     return tuple(sorted({funded.link.account_id for funded in _present(links, final_at) if not funded.has_report}))
 
 
 def follows_accounts(tracking: Tracking, links: Sequence[FundedLink]) -> bool:
     """Whether the amount comes from the accounts alone, so that none can be typed any more."""
-    return tracking in _FOLLOWING and any(funded.has_report for funded in _present(links, None))
+    return follows_balances(tracking) and any(funded.has_report for funded in _present(links, None))
 
 
 def _present(links: Sequence[FundedLink], final_at: datetime | None) -> list[FundedLink]:
@@ -67,8 +65,12 @@ def _present(links: Sequence[FundedLink], final_at: datetime | None) -> list[Fun
     return [
         funded
         for funded in links
-        if funded.counts and (funded.link.is_open or (final_at is not None and funded.link.until_at == final_at))
+        if funded.counts and (funded.link.is_open or (final_at is not None and _was_open_at(funded.link, final_at)))
     ]
+
+
+def _was_open_at(link: Link, final_at: datetime) -> bool:
+    return link.until_at == final_at and link.from_at < final_at
 
 
 def _shares(links: Iterable[FundedLink]) -> int:

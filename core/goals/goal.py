@@ -37,6 +37,11 @@ class Tracking(StrEnum):
     NET_WORTH = "net_worth"
 
 
+def follows_balances(tracking: Tracking) -> bool:
+    """Whether the amount is what the accounts hold, not what came of them since some moment."""
+    return tracking in {Tracking.BALANCE, Tracking.NET_WORTH}
+
+
 class DebtForm(StrEnum):
     """Which of the two documented forms a debt goal was created in; it never changes."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.errors import AllocationExceeded
+from core.goals.goal import GoalType, Tracking
 from core.goals.percent import WHOLE_PPM
 
 
@@ -44,10 +45,22 @@ def measured(link: Link, measure_minor: int) -> int:
     return end - link.base_minor
 
 
-def allocate(open_links: Iterable[tuple[str, int]], account_id: str, ppm: int) -> None:
-    """Accept a share for an account beside a goal's open links, (account_id, ppm) each.
+def why_not(
+    account_currency: str | None, is_known_asset: bool, goal_currency: str, type: GoalType, tracking: Tracking
+) -> str | None:
+    """Why a link of such an account counts nothing for such a goal; None if it counts."""
+    if account_currency is not None and account_currency != goal_currency:
+        return f"counts nothing: the account is in {account_currency}, the goal in {goal_currency}"
+    if is_known_asset and type is GoalType.DEBT and tracking is Tracking.BALANCE:
+        return "counts nothing: a debt that follows balances takes liabilities only"
+    return None
 
-    The account's own link among them is the one to be replaced. Raises AllocationExceeded over 100%.
+
+def allocate(open_links: Iterable[tuple[str, int]], account_id: str, ppm: int) -> None:
+    """Accept a share for an account beside a goal's open links that share out, (account_id, ppm) each.
+
+    Accounts that count whole are outside the sum. The account's own link is the one to be replaced. Raises
+    AllocationExceeded over 100%.
     """
     others = sum(other for account, other in open_links if account != account_id)
     if others + ppm > WHOLE_PPM:

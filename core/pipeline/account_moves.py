@@ -10,12 +10,24 @@ from core.store.links import LinkPeriod
 
 
 @dataclass(frozen=True, slots=True)
+class Membership:
+    """Whose an account is now, and in which currency: what decides to which net worths it belongs."""
+
+    user_id: str | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountMove:
-    """Movements in order of time, and by how much the opening moved; `latest_at` is the last effective time touched."""
+    """Movements in order of time, and by how much the opening moved; `latest_at` is the last effective time touched.
+
+    `joins` is set where the account's user or currency became another.
+    """
 
     opening_minor: int
     movements: tuple[Movement, ...]
     latest_at: datetime | None = None
+    joins: Membership | None = None
 
     def shift_before(self, moment: datetime, measure: str) -> int:
         """By how much the measure just before `moment` moved."""

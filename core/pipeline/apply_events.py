@@ -12,7 +12,7 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,9 +43,10 @@ class StreamEntry:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What one batch did."""
+    """What one batch did. `duplicates` are events that changed nothing: what they state was known, or is older."""
 
     events: int = 0
+    duplicates: int = 0
     dead_letters: int = 0
     accounts_moved: int = 0
     goals_moved: int = 0
@@ -60,6 +61,11 @@ class Stated:
     tenant: Tenant
     facts: tuple[AccountFacts, ...]
 
+    def is_duplicate(self, news: Set[int]) -> bool:
+        """Whether no statement of the entry is among the news."""
+        stated = ((f.transaction, f.report, *f.attributes) for f in self.facts)
+        return not any(id(statement) in news for of_account in stated for statement in of_account)
+
 
 def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime) -> Applied:
     """Apply a batch. Applying an entry again, or in any other batch or order, changes nothing more."""
@@ -67,20 +73,24 @@ def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime
     stated, refused = _parse(session, entries, now)
     rows = lock_accounts(session, ((s.tenant.name, f.account_id) for s in stated for f in s.facts))
     by_account: dict[AccountKey, list[AccountFacts]] = {key: [] for key in rows}
+    admitted: list[Stated] = []
     for each in stated:
         try:
             _settle_currencies(each, rows)
         except EventRejected as rejection:
             refused.append(_dead_letter(each.entry, rejection, now))
             continue
+        admitted.append(each)
         for facts in each.facts:
             by_account[each.tenant.name, facts.account_id].append(facts)
     zones = {each.tenant.name: each.tenant.zone for each in stated}
-    moves = fold_accounts(session, rows, by_account, zones, now)
+    news: set[int] = set()
+    moves = fold_accounts(session, rows, by_account, zones, news)
     settled = move_goals(session, moves, now)
     keep_dead_letters(session, refused)
     return Applied(
         events=len(entries),
+        duplicates=sum(each.is_duplicate(news) for each in admitted),
         dead_letters=len(refused),
         accounts_moved=len(moves),
         goals_moved=len(settled.goals),

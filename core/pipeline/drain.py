@@ -26,7 +26,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.pipeline.apply_events import StreamEntry, apply_events, keep_lost_entry, quarantine
+from core.pipeline.apply_events import Applied, StreamEntry, apply_events, keep_lost_entry, quarantine
+from core.store.drain_figures import BatchFigures
 from core.store.engine import is_refused_value
 from core.store.stream import EventStream, RawEntry, arrival, tenant_of
 
@@ -121,18 +122,30 @@ class ShardDrain:
                 raise
             log.warning("batch failed, trying its parts", shard=self.shard, events=len(raw), error=type(error).__name__)
             return len(raw) if self._apply_parts(raw, stop_at) else None
-        self.stream.acknowledge(self.shard, [entry_id for entry_id, _ in raw])
+        self._finish([entry_id for entry_id, _ in raw], applied, began)
+        return len(raw)
+
+    def _finish(self, entry_ids: Sequence[bytes], applied: Applied, began: float) -> None:
+        """Acknowledge a batch that is committed; its figures, and one line in the log.
+
+        `lag_s` is how long the oldest event of the batch had waited since it was accepted.
+        """
+        committed_at, seconds = self.clock(), time.monotonic() - began
+        batch = BatchFigures(applied.events, applied.duplicates, applied.dead_letters, seconds, committed_at)
+        self.stream.acknowledge(self.shard, entry_ids, batch)
+        oldest_at = min(arrival(entry_id.decode()) for entry_id in entry_ids)
         log.info(
             "applied",
             shard=self.shard,
             events=applied.events,
+            duplicates=applied.duplicates,
             dead_letters=applied.dead_letters,
             accounts=applied.accounts_moved,
             goals=applied.goals_moved,
             milestones=applied.milestones_reached,
-            seconds=round(time.monotonic() - began, 3),
+            seconds=round(seconds, 3),
+            lag_s=round((committed_at - oldest_at).total_seconds(), 3),
         )
-        return len(raw)
 
     def _drain_alone(self, stop_at: float) -> int | None:
         """Apply the oldest pending entries one by one; how many, None if the shard is another's.
@@ -155,7 +168,7 @@ class ShardDrain:
         The attempt is counted before and forgotten after, whatever comes: only a process that dies leaves it counted,
         and an entry whose attempts never came back is quarantined.
         """
-        is_counted = False
+        began, is_counted = time.monotonic(), False
         try:
             with self.sessions.begin() as session:
                 if not self._lock(session):
@@ -165,9 +178,9 @@ class ShardDrain:
                     return True  # another drain was faster
                 is_counted = True
                 if self.stream.note_attempt(self.shard, entry_id) > ATTEMPTS_MOST:
-                    self._set_aside(session, entry, "the worker died each time it was applied")
+                    applied = self._set_aside(session, entry, "the worker died each time it was applied")
                 else:
-                    apply_events(session, self._entries(session, [entry]), self.clock())
+                    applied = apply_events(session, self._entries(session, [entry]), self.clock())
         except EVENTS_FAULT as error:
             if is_events_fault(error):
                 return self._quarantine(entry_id, f"it cannot be applied: {type(error).__name__}")
@@ -178,7 +191,7 @@ class ShardDrain:
         finally:
             if is_counted:
                 self.stream.forget_attempts(self.shard, entry_id)
-        self.stream.acknowledge(self.shard, [entry_id])
+        self._finish([entry_id], applied, began)
         return True
 
     def _is_database_well(self) -> bool:
@@ -211,9 +224,9 @@ class ShardDrain:
         """
         parts = [raw]
         while parts and time.monotonic() <= stop_at:
-            part = parts.pop()
+            part, began = parts.pop(), time.monotonic()
             try:
-                is_ours = self._apply(part)
+                applied = self._apply(part)
             except EVENTS_FAULT as error:
                 if not is_events_fault(error):
                     raise
@@ -221,37 +234,38 @@ class ShardDrain:
                     middle = len(part) // 2
                     parts += [part[middle:], part[:middle]]
                     continue
-                is_ours = self._quarantine(part[0][0], f"it cannot be applied: {type(error).__name__}") is not None
+                if self._quarantine(part[0][0], f"it cannot be applied: {type(error).__name__}") is None:
+                    return False
             else:
-                if is_ours:
-                    self.stream.acknowledge(self.shard, [entry_id for entry_id, _ in part])
-            if not is_ours:
-                return False
+                if applied is None:
+                    return False
+                self._finish([entry_id for entry_id, _ in part], applied, began)
         return True
 
-    def _apply(self, raw: Sequence[RawEntry]) -> bool:
-        """Apply entries in a transaction of their own; False if another drain has the shard, and so these too."""
+    def _apply(self, raw: Sequence[RawEntry]) -> Applied | None:
+        """Apply entries in a transaction of their own; None if another drain has the shard, and so these too."""
         with self.sessions.begin() as session:
             if not self._lock(session):
-                return False
-            apply_events(session, self._entries(session, raw), self.clock())
-        return True
+                return None
+            return apply_events(session, self._entries(session, raw), self.clock())
 
     def _quarantine(self, entry_id: bytes, reason: str) -> bool | None:
         """Set an entry aside that is still pending; None if the shard is another's."""
+        began, applied = time.monotonic(), Applied()
         with self.sessions.begin() as session:
             if not self._lock(session):
                 return None
             entry = self.stream.pending_entry(self.shard, entry_id)
             if entry is not None:
-                self._set_aside(session, entry, reason)
-        self.stream.acknowledge(self.shard, [entry_id])
+                applied = self._set_aside(session, entry, reason)
+        self._finish([entry_id], applied, began)
         return True
 
-    def _set_aside(self, session: Session, entry: RawEntry, reason: str) -> None:
+    def _set_aside(self, session: Session, entry: RawEntry, reason: str) -> Applied:
         log.error("event quarantined", shard=self.shard, entry_id=entry[0].decode(), reason=reason)
         for each in self._entries(session, [entry]):
             quarantine(session, each, reason, self.clock())
+        return Applied(events=1, dead_letters=1)
 
 
 def is_events_fault(error: Exception) -> bool:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
-from core.events.calendar import EARLIEST, local_day
+from core.events.calendar import local_day
 from core.events.facts import AccountFacts, Attribute, Report
 from core.events.transactions import (
     Movement,
@@ -20,7 +20,8 @@ from core.events.transactions import (
     standing,
 )
 from core.events.worth import NextReport, Standing, StoredReport, WorthFold, fold_worth, questions
-from core.pipeline.account_moves import AccountMove
+from core.pipeline.account_moves import AccountMove, Membership
+from core.pipeline.day_marks import FIRST_DAY, DayMove, mark_days, mark_from
 from core.store import facts as store
 from core.store.accounts import AccountKey, AccountRow, write_accounts
 
@@ -36,6 +37,8 @@ class _Account:
     before: Standing
     is_new_to_goals: bool
     was_kind_known: bool
+    user_before: str | bool | None
+    is_seen_anew: bool = False
     changes: list[TransactionChange] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     reports: ReportChanges = field(default_factory=dict)
@@ -47,33 +50,42 @@ def fold_accounts(
     rows: Mapping[AccountKey, AccountRow],
     facts: Facts,
     zones: Mapping[str, ZoneInfo],
-    now: datetime,
+    news: set[int],
 ) -> dict[AccountKey, AccountMove]:
     """Fold facts into accounts, which must be locked, and write all that changed; what moved, by account.
+
+    The id() of every statement that stands anew joins `news`: what is left was known, or older than what is known.
 
     Reads rows by key only: the statements that the batch's facts meet and, for facts that come behind others, the
     next report. So its cost does not grow with an account's history.
     """
     accounts = {
-        key: _Account(row, row.standing, row.is_changed, row.ranks["kind"] is not None) for key, row in rows.items()
+        key: _Account(row, row.standing, row.is_changed, row.ranks["kind"] is not None, row.values["user_id"])
+        for key, row in rows.items()
     }
     for key, account in accounts.items():
-        _fold_attributes(account.row, (a for stated in facts[key] for a in stated.attributes))
+        news.update(_fold_attributes(account.row, (a for stated in facts[key] for a in stated.attributes)))
     _fold_transactions(session, accounts, facts)
     _fold_reports(session, accounts, facts)
+    for account in accounts.values():
+        news.update(id(change.after.transaction) for change in account.changes)
+        news.update(id(report) for _, report in account.reports.values())
     _fold_worths(session, accounts)
     moves = {key: move for key, account in accounts.items() if (move := _finish(account)) is not None}
-    _write(session, accounts, zones, now)
+    _write(session, accounts, zones)
     return moves
 
 
-def _fold_attributes(row: AccountRow, attributes: Iterable[Attribute]) -> None:
+def _fold_attributes(row: AccountRow, attributes: Iterable[Attribute]) -> Iterable[int]:
+    told: dict[str, int] = {}
     for attribute in attributes:
         name = attribute.name
         kept = row.ranks[name] or "", str(row.values[name])
         if (attribute.rank, str(attribute.value)) > kept:
             row.values[name], row.ranks[name] = attribute.value, attribute.rank
             row.is_changed = row.is_described_anew = True
+            told[name] = id(attribute)
+    return told.values()
 
 
 def _fold_transactions(session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts) -> None:
@@ -141,28 +153,28 @@ def _finish(account: _Account) -> AccountMove | None:
     posted = [c.after.transaction.posted_at for c in account.changes if c.after.counts]
     row.last_transaction_at = max(filter(None, (before.last_transaction_at, *posted)), default=None)
     row.is_changed = row.is_changed or bool(movements) or row.standing != before
-    is_seen_by_goals = (
-        bool(movements or fold.opening_minor)
-        or account.is_new_to_goals
+    has_changed_hands = row.values["user_id"] != account.user_before
+    account.is_seen_anew = (
+        account.is_new_to_goals
+        or has_changed_hands
         or row.kind.sign != before.sign
         or account.was_kind_known != (row.ranks["kind"] is not None)
         or row.first_report_at != before.first_report_at
     )
-    if not is_seen_by_goals:
+    if not (movements or fold.opening_minor or account.is_seen_anew):
         return None
     touched = [movement.at for movement in movements] + list(account.reports)
-    return AccountMove(fold.opening_minor, movements, max(touched, default=None))
+    joins = Membership(row.user_id, row.currency) if has_changed_hands or account.is_new_to_goals else None
+    return AccountMove(fold.opening_minor, movements, max(touched, default=None), joins)
 
 
-def _write(
-    session: Session, accounts: Mapping[AccountKey, _Account], zones: Mapping[str, ZoneInfo], now: datetime
-) -> None:
+def _write(session: Session, accounts: Mapping[AccountKey, _Account], zones: Mapping[str, ZoneInfo]) -> None:
     days: dict[tuple[str, str, date], store.DayMoves] = {}
     new_reports: dict[store.ReportKey, tuple[Report, int]] = {}
     known_reports: dict[store.ReportKey, Report] = {}
     residuals: dict[store.ReportKey, int] = {}
     for key, account in accounts.items():
-        _add_days(account, zones[key[0]], now, days)
+        _add_days(account, zones[key[0]], days)
         left = dict(account.fold.residuals)
         for as_of, (kept, report) in account.reports.items():
             if kept is None:
@@ -178,22 +190,19 @@ def _write(
     write_accounts(session, [account.row for account in accounts.values() if account.row.is_changed])
 
 
-def _add_days(
-    account: _Account, zone: ZoneInfo, now: datetime, days: dict[tuple[str, str, date], store.DayMoves]
-) -> None:
-    """Add what the account's days moved to `days`, and note the earliest past day that a close must be redone from."""
+def _add_days(account: _Account, zone: ZoneInfo, days: dict[tuple[str, str, date], store.DayMoves]) -> None:
+    """Add what the account's days moved to `days`, and mark the closes that this changes."""
     row, fold = account.row, account.fold
-    touched: set[date] = {EARLIEST.date()} if fold.opening_minor else set()
+    own: dict[date, store.DayMoves] = {}
     for movement in fold.movements:
-        moves = days.setdefault((*row.key, day := local_day(movement.at, zone)), [0, 0, 0])
+        moves = own.setdefault(local_day(movement.at, zone), [0, 0, 0])
         moves[0] += movement.worth_minor
         moves[2] += movement.inflow_minor
-        touched.add(day)
     for as_of, minor in fold.residuals.items():
         if minor:
-            days.setdefault((*row.key, day := local_day(as_of, zone)), [0, 0, 0])[1] += minor
-            touched.add(day)
-    past = [day for day in touched if day < local_day(now, zone)]
-    if past:
-        row.dirty_from = min(filter(None, (row.dirty_from, *past)))
-        row.is_changed = True
+            own.setdefault(local_day(as_of, zone), [0, 0, 0])[1] += minor
+    days.update({(*row.key, day): moves for day, moves in own.items()})
+    moved = {day: DayMove(moves[0] + moves[1], moves[2]) for day, moves in own.items()}
+    mark_days(row, fold.opening_minor, moved)
+    if account.is_seen_anew:
+        mark_from(row, FIRST_DAY)

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from core.pipeline.account_moves import AccountMove
+from core.pipeline.join_net_worths import carry_out, find_joining
 from core.pipeline.settle_goals import Settled, settle_goals
 from core.store.accounts import AccountKey
 from core.store.goals import lock_goals, write_moved_goals
@@ -24,7 +25,10 @@ def move_goals(session: Session, moves: Mapping[AccountKey, AccountMove], now: d
     periods = links_of_accounts(session, moves)
     deltas = ((period, *moves[period.account_key].deltas(period)) for period in periods)
     move_links(session, [delta for delta in deltas if delta[1] or delta[2]])
-    goals = lock_goals(session, (period.goal_key for period in periods))
+    joining = find_joining(session, moves)
+    goals = lock_goals(session, {period.goal_key for period in periods} | joining.goal_keys)
+    joined = carry_out(session, joining, goals)
     settled = settle_goals(session, goals, now, cause="events", moves=moves)
+    settled.goals.update((goal.key, goal) for goal in joined)
     write_moved_goals(session, list(settled.goals.values()))
     return settled

@@ -1,4 +1,4 @@
-"""Settling goals: from what is now known, their amounts, milestones, ledger lines and messages."""
+"""Settling goals: from what is now known, their amounts, ledger lines and what they have arrived at."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-import simplejson
 from sqlalchemy.orm import Session
 
 from core.goals.amounts import amount, waiting_for
-from core.goals.lifecycle import GoalStatus
-from core.goals.milestones import is_reached, nearest
-from core.goals.money import to_decimal
-from core.goals.progress import is_goal_reached
+from core.goals.milestones import is_reached
 from core.pipeline.account_moves import AccountMove
+from core.pipeline.mark_arrivals import Arrival, mark_arrivals, marks, stands_at_target
 from core.pipeline.way_of_goal import way_of
 from core.store import ledger
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey, GoalRow
 from core.store.links import FundingRow, funding_of_goals
-from core.store.milestones import MilestoneRow, mark_milestones, milestones_of_goals
 
 Moves = Mapping[AccountKey, AccountMove]
 
@@ -57,10 +53,12 @@ def settle_goals(
             entries.append(_entry(goal, before, funding[goal.key], moves, now, cause))
         if _has_passed_something(goal):
             passing.append(goal)
+            goal.version += goal.key not in settled.goals
             settled.goals[goal.key] = goal
             goal.updated_at = max(now, goal.updated_at)
     ledger.write_entries(session, entries)
-    settled.milestones_reached = _mark(session, passing, funding, moves, now)
+    arrivals = [_arrival(goal, funding[goal.key], moves, now) for goal in passing]
+    settled.milestones_reached = mark_arrivals(session, arrivals, now)
     return settled
 
 
@@ -84,84 +82,26 @@ def _entry(
 
 
 def _has_passed_something(goal: GoalRow) -> bool:
-    if goal.status is not GoalStatus.ACTIVE or goal.waiting_for:
+    if not marks(goal):
         return False
     upcoming = goal.next_milestone_minor
     if upcoming is not None and is_reached(goal.direction, goal.amount_minor, upcoming):
         return True
-    return goal.reached_at is None and _stands_at_target(goal, goal.amount_minor)
+    return goal.reached_at is None and stands_at_target(goal, goal.amount_minor)
 
 
-def _stands_at_target(goal: GoalRow, amount_minor: int) -> bool:
-    return is_goal_reached(goal.type, goal.span, goal.target_minor, amount_minor)
+def _arrival(goal: GoalRow, sources: Sequence[FundingRow], moves: Moves, now: datetime) -> Arrival:
+    """What the goal's amount stands past now, each with the moment at which its way first led there."""
+    way = way_of(goal, sources, moves, now)
 
+    def milestone_at(milestone_minor: int) -> datetime | None:
+        if not is_reached(goal.direction, goal.amount_minor, milestone_minor):
+            return None
+        return way.first(partial(_is_past, goal, milestone_minor))
 
-def _mark(
-    session: Session,
-    goals: Sequence[GoalRow],
-    funding: Mapping[GoalKey, list[FundingRow]],
-    moves: Moves,
-    now: datetime,
-) -> int:
-    """Mark the milestones that the goals passed, and note the messages; how many milestones there were."""
-    by_goal = milestones_of_goals(session, (goal.key for goal in goals))
-    marks: list[tuple[MilestoneRow, datetime]] = []
-    messages: list[ledger.Message] = []
-    for goal in goals:
-        way = way_of(goal, funding[goal.key], moves, now)
-        unreached = [row for row in by_goal[goal.key] if row.reached_at is None]
-        passed = [row for row in unreached if is_reached(goal.direction, goal.amount_minor, row.amount_minor)]
-        for row in passed:
-            at = way.first(partial(_is_past, goal, row.amount_minor))
-            marks.append((row, at))
-            messages.append(_milestone_message(goal, row, at, now))
-        goal.next_milestone_minor = nearest(
-            goal.direction, (row.amount_minor for row in unreached if row not in passed)
-        )
-        if goal.reached_at is None and _stands_at_target(goal, goal.amount_minor):
-            goal.reached_at = way.first(partial(_stands_at_target, goal))
-            messages.append(_goal_message(goal, goal.reached_at, now))
-    mark_milestones(session, marks, now)
-    ledger.write_messages(session, messages)
-    return len(marks)
+    target_at = way.first(partial(stands_at_target, goal)) if stands_at_target(goal, goal.amount_minor) else None
+    return Arrival(goal, milestone_at, target_at)
 
 
 def _is_past(goal: GoalRow, milestone_minor: int, amount_minor: int) -> bool:
     return is_reached(goal.direction, amount_minor, milestone_minor)
-
-
-def _milestone_message(goal: GoalRow, row: MilestoneRow, reached_at: datetime, now: datetime) -> ledger.Message:
-    amount_reached = to_decimal(row.amount_minor, goal.currency)
-    about: dict[str, object] = {"milestone_amount": amount_reached, "description": row.description}
-    return _message(goal, "milestone", row.amount_minor, about, reached_at, now)
-
-
-def _goal_message(goal: GoalRow, reached_at: datetime, now: datetime) -> ledger.Message:
-    return _message(goal, "goal", goal.target_minor, {}, reached_at, now)
-
-
-def _message(
-    goal: GoalRow,
-    what: str,
-    threshold_minor: int,
-    about: dict[str, object],
-    reached_at: datetime,
-    now: datetime,
-) -> ledger.Message:
-    payload = {
-        "goal_id": goal.goal_id,
-        "user_id": goal.user_id,
-        "name": goal.name,
-        "current_amount": to_decimal(goal.amount_minor, goal.currency),
-        "target_amount": to_decimal(goal.target_minor, goal.currency),
-        "currency": goal.currency,
-        "reached_at": reached_at.isoformat().replace("+00:00", "Z"),
-    }
-    return ledger.Message(
-        goal.tenant,
-        f"{what}.reached:{goal.goal_id}:{threshold_minor}",
-        f"{what}.reached",
-        goal.goal_id,
-        simplejson.dumps(payload | about, use_decimal=True),
-        now,
-    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from core.goals.amounts import FundedLink, amount
-from core.goals.goal import Tracking
+from core.goals.goal import follows_balances
 from core.pipeline.account_moves import AccountMove
 from core.store.accounts import AccountKey
 from core.store.goals import GoalRow
@@ -50,7 +50,7 @@ def way_of(goal: GoalRow, sources: Sequence[FundingRow], moves: Mapping[AccountK
 
 def _began_at(goal: GoalRow, sources: Sequence[FundingRow], funded: Sequence[FundedLink]) -> datetime | None:
     """From when a goal that follows balances could be anywhere: its links are open and each account has a report."""
-    if goal.tracking is not Tracking.BALANCE:
+    if not follows_balances(goal.tracking):
         return None
     present = [s for s, each in zip(sources, funded, strict=True) if each.counts and s.row.link.is_open]
     moments = [m for s in present for m in (s.row.link.from_at, s.first_report_at) if m is not None]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from core.goals.goal import DESCRIPTION_LONGEST, check_text
 from core.goals.milestones import check_milestone, nearest
 from core.goals.money import to_minor
-from core.requests.goal_access import hold_goal, moment_for, refuse_final
+from core.requests.goal_access import Versions, hold_goal, moment_for, refuse_final
 from core.requests.settle import settle_goal
 from core.requests.values import MilestoneDraft, MilestoneView, milestone_view
 from core.store.milestones import MilestoneRow, insert_milestone, milestones_of_goals
@@ -17,13 +17,19 @@ from core.store.tenants import Tenant
 
 
 def add_milestone(
-    session: Session, tenant: Tenant, goal_id: str, draft: MilestoneDraft, now: datetime
+    session: Session,
+    tenant: Tenant,
+    goal_id: str,
+    draft: MilestoneDraft,
+    now: datetime,
+    *,
+    seen: Versions | None = None,
 ) -> MilestoneView:
     """Add a milestone; one that the amount stands at or past already is marked at once.
 
-    Raises NotFound, GoalIsFinal, and InvalidField for an amount beyond the goal's span or one that is there.
+    Raises NotFound, GoalMoved, GoalIsFinal, and InvalidField for an amount beyond the goal's span or one that is there.
     """
-    goal = hold_goal(session, tenant, goal_id)
+    goal = hold_goal(session, tenant, goal_id, seen)
     refuse_final(goal)
     amount = to_minor(draft.amount, goal.currency, "amount")
     check_milestone(goal.type, goal.span, goal.target_minor, amount)
@@ -37,6 +43,8 @@ def add_milestone(
     insert_milestone(session, row)
     upcoming = {amount} if goal.next_milestone_minor is None else {amount, goal.next_milestone_minor}
     goal.next_milestone_minor = nearest(goal.direction, upcoming)
+    # An earlier close may have stood past it.
+    goal.mark_from(goal.start_date)
     settle_goal(session, goal, at, cause="events")
     milestones = milestones_of_goals(session, [goal.key])[goal.key]
     return next(milestone_view(m) for m in milestones if m.amount_minor == amount)

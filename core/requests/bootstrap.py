@@ -8,11 +8,10 @@ from sqlalchemy.orm import Session
 
 from core.errors import Conflict
 from core.requests.authenticate import key_hash
-from core.requests.keys import create_key, list_keys, revoke_key
+from core.requests.keys import BOOTSTRAP_LABEL, create_key, list_keys, revoke_key
 from core.store.api_keys import ApiKey, find_any_key
 from core.store.tenants import DEFAULT, Tenant, add_tenant, lock_tenant
 
-LABEL = "bootstrap"
 _SCOPES = ("admin",)
 
 
@@ -29,7 +28,7 @@ def bootstrap(session: Session, *, key: str | None, now: datetime, replaces_othe
     lock_tenant(session, DEFAULT)
     present = find_any_key(session, key_hash(key))
     if present is None:
-        present, _ = create_key(session, DEFAULT, _SCOPES, LABEL, now, secret=key)
+        present, _ = create_key(session, DEFAULT, _SCOPES, BOOTSTRAP_LABEL, now, secret=key)
     _require_usable(present)
     if replaces_others:
         _revoke_others(session, present, now)
@@ -49,5 +48,5 @@ def _require_usable(key: ApiKey) -> None:
 
 def _revoke_others(session: Session, kept: ApiKey, now: datetime) -> None:
     for other in list_keys(session, DEFAULT):
-        if other.label == LABEL and other.revoked_at is None and other.key_id != kept.key_id:
+        if other.label == BOOTSTRAP_LABEL and other.revoked_at is None and other.key_id != kept.key_id:
             revoke_key(session, DEFAULT, other.key_id, now)

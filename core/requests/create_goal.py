@@ -25,8 +25,10 @@ from core.goals.money import digits, to_minor
 from core.requests.check_id import check_id
 from core.requests.settle import settle_goal
 from core.requests.values import GoalDraft, GoalView, Stated, goal_view
+from core.store.accounts import lock_accounts
 from core.store.goals import GoalRow, insert_goal
 from core.store.ledger import Entry, write_entries
+from core.store.net_worths import accounts_of_user, join_net_worth, lock_user_alone
 from core.store.tenants import Tenant
 
 
@@ -73,7 +75,9 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         created_at=now,
         updated_at=now,
     )
+    members = _hold_accounts_of_user(session, row) if row.tracking is Tracking.NET_WORTH else []
     insert_goal(session, row)
+    join_net_worth(session, row.key, members, None)
     write_entries(session, [Entry(row.tenant, row.goal_id, 1, now, None, current, "created", [])])
     settle_goal(session, row, now, cause="created")
     return goal_view(row, [])
@@ -102,9 +106,27 @@ def _description(text: str | None) -> str | None:
 
 def _tracking(draft: GoalDraft) -> Tracking:
     tracking = draft.tracking or default_tracking(draft.type)
-    if tracking is Tracking.NET_WORTH:
-        raise InvalidField("tracking", "net_worth is not offered yet; use balance or change")
+    if tracking is Tracking.NET_WORTH and draft.type is GoalType.DEBT:
+        raise InvalidField("tracking", "a debt cannot follow a net worth; use balance or change")
     return tracking
+
+
+def _hold_accounts_of_user(session: Session, row: GoalRow) -> list[str]:
+    """The user's accounts in the goal's currency, all locked, with none able to join before the transaction ends.
+
+    Which accounts these are is known for sure only once the user is locked, which comes after the accounts. So they
+    are looked up before and checked after, and if one has joined between, the locks are given back and taken anew.
+    """
+    while True:
+        attempt = session.begin_nested()
+        found = accounts_of_user(session, row.tenant, row.user_id, row.currency)
+        lock_accounts(session, ((row.tenant, account_id) for account_id in found))
+        lock_user_alone(session, row.tenant, row.user_id)
+        settled = accounts_of_user(session, row.tenant, row.user_id, row.currency)
+        if set(settled) <= set(found):
+            attempt.commit()
+            return settled
+        attempt.rollback()
 
 
 def _start_date(start_date: date | None, tenant: Tenant, now: datetime) -> date:

@@ -6,16 +6,19 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from core.requests.goal_access import hold_goal_and_accounts
+from core.requests.goal_access import Versions, hold_goal_and_accounts
 from core.store import goals as store
 from core.store.accounts import raise_link_version
 from core.store.audit import note_act
 from core.store.tenants import Tenant
 
 
-def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> None:
-    """Delete a goal with its milestones, links and ledger, which frees what the links held; raises NotFound."""
-    goal, _, accounts = hold_goal_and_accounts(session, tenant, goal_id, with_ended=True)
+def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime, *, seen: Versions | None = None) -> None:
+    """Delete a goal with its milestones, links and ledger, which frees what the links held.
+
+    Raises NotFound and GoalMoved.
+    """
+    goal, _, accounts = hold_goal_and_accounts(session, tenant, goal_id, with_ended=True, seen=seen)
     for key in accounts:
         raise_link_version(session, key)
     store.delete_goal(session, goal.key)

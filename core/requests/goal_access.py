@@ -7,13 +7,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from core.errors import GoalIsFinal, NotFound
+from core.errors import GoalIsFinal, GoalMoved, NotFound, TakesNoLinks
+from core.goals.goal import Tracking
 from core.goals.lifecycle import is_final
 from core.requests.check_id import is_id
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
-from core.store.goals import GoalRow, lock_goal, read_goal
+from core.store.goals import GoalRow, lock_goal, read_goal, read_version
 from core.store.links import FundingRow, funding_of_goals
 from core.store.tenants import Tenant
+
+# The versions of a goal that a caller has seen and would act upon; None stands for any.
+Versions = frozenset[int]
 
 
 def find_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalRow:
@@ -24,11 +28,24 @@ def find_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalRow:
     return row
 
 
-def hold_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalRow:
-    """The goal, locked; raises NotFound. For acts that touch no account."""
+def find_version(session: Session, tenant: Tenant, goal_id: str) -> int:
+    """The goal's version alone, not locked; raises NotFound."""
+    version = read_version(session, _key(tenant, goal_id))
+    if version is None:
+        raise NotFound("Goal", goal_id)
+    return version
+
+
+def hold_goal(session: Session, tenant: Tenant, goal_id: str, seen: Versions | None = None) -> GoalRow:
+    """The goal, locked. For acts that touch no account. Raises NotFound, and GoalMoved if it is at none of `seen`.
+
+    Only under the lock is the version sure to stay: of two callers who have seen the same, one gets through.
+    """
     row = lock_goal(session, _key(tenant, goal_id))
     if row is None:
         raise NotFound("Goal", goal_id)
+    if seen is not None and row.version not in seen:
+        raise GoalMoved(goal_id, row.version)
     return row
 
 
@@ -39,10 +56,12 @@ def hold_goal_and_accounts(
     more_accounts: Iterable[str] = (),
     *,
     with_ended: bool = False,
+    seen: Versions | None = None,
 ) -> tuple[GoalRow, list[FundingRow], dict[AccountKey, AccountRow]]:
     """The goal with the accounts of its open links and `more_accounts`, all locked, accounts first in id order.
 
     `with_ended`: the accounts of its ended links too, for an act that touches those, as batches do under these locks.
+    `seen`: as for `hold_goal`.
 
     Which accounts these are is known for sure only once the goal is locked. So they are looked up before and checked
     after, and if a link came between, the locks are given back and taken anew: locking its account now would break
@@ -55,7 +74,7 @@ def hold_goal_and_accounts(
         expected = more | _accounts(funding_of_goals(session, [key])[key], with_ended)
         attempt = session.begin_nested()
         accounts = lock_accounts(session, expected)
-        goal = hold_goal(session, tenant, goal_id)
+        goal = hold_goal(session, tenant, goal_id, seen)
         sources = funding_of_goals(session, [key])[key]
         if _accounts(sources, with_ended) <= expected:
             attempt.commit()
@@ -67,6 +86,12 @@ def refuse_final(goal: GoalRow) -> None:
     """Raises GoalIsFinal for a completed or abandoned goal."""
     if is_final(goal.status):
         raise GoalIsFinal(goal.status.value)
+
+
+def refuse_links(goal: GoalRow) -> None:
+    """Raises TakesNoLinks for a goal whose links Milepost keeps by itself."""
+    if goal.tracking is Tracking.NET_WORTH:
+        raise TakesNoLinks
 
 
 def moment_for(goal: GoalRow, now: datetime) -> datetime:

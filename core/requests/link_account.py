@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidField
-from core.events.calendar import EARLIEST, INSTANT, day_start
+from core.events.calendar import EARLIEST, INSTANT, day_start, local_day
 from core.events.facts import AccountKind
-from core.goals.goal import NAME_LONGEST, GoalType, Tracking, check_text
+from core.goals.goal import NAME_LONGEST, GoalType, Tracking, check_text, follows_balances
 from core.goals.links import Link, allocate
-from core.goals.percent import to_ppm
+from core.goals.percent import WHOLE_PPM, to_ppm
+from core.pipeline.end_links import end_open_link
 from core.requests.check_id import check_id
-from core.requests.end_link import end_open_link
-from core.requests.goal_access import hold_goal_and_accounts, moment_for, refuse_final
+from core.requests.goal_access import Versions, hold_goal_and_accounts, moment_for, refuse_final, refuse_links
 from core.requests.settle import settle_goal
 from core.requests.values import FundingView, LinkDraft, funding_views
 from core.store.accounts import AccountRow, raise_link_version
 from core.store.goals import GoalRow
-from core.store.links import LinkRow, funding_of_goals, insert_link, measures_before
+from core.store.links import FundingRow, LinkRow, funding_of_goals, insert_link, measures_before
 from core.store.tenants import Tenant
 
 
-def link_account(session: Session, tenant: Tenant, goal_id: str, draft: LinkDraft, now: datetime) -> FundingView:
+def link_account(
+    session: Session, tenant: Tenant, goal_id: str, draft: LinkDraft, now: datetime, *, seen: Versions | None = None
+) -> FundingView:
     """Begin a link, or replace the allocation of an account that is linked already from this moment on.
 
-    An account that has not been seen yet may be linked. Raises NotFound, GoalIsFinal,
+    An account that has not been seen yet may be linked. Raises NotFound, GoalMoved, GoalIsFinal,
     AllocationExceeded and InvalidField.
     """
     account_id = check_id("account_id", draft.account_id)
     ppm = to_ppm(draft.allocation_percent, "allocation_percent")
-    if draft.whole:
-        raise InvalidField("whole", "is not offered yet; give an allocation_percent")
+    if draft.whole and ppm != WHOLE_PPM:
+        raise InvalidField("allocation_percent", "is 100 for an account that counts whole: leave it out")
     name = None if draft.account_name is None else check_text("account_name", draft.account_name, longest=NAME_LONGEST)
-    goal, sources, accounts = hold_goal_and_accounts(session, tenant, goal_id, [account_id])
+    goal, sources, accounts = hold_goal_and_accounts(session, tenant, goal_id, [account_id], seen=seen)
     account = accounts[tenant.name, account_id]
     refuse_final(goal)
+    refuse_links(goal)
+    if draft.whole and goal.tracking is not Tracking.BALANCE:
+        raise InvalidField("whole", "only a goal that follows balances can count an account whole")
     _check_account(goal, account)
     at = moment_for(goal, now)
-    allocate(((s.row.link.account_id, s.row.link.ppm) for s in sources if s.row.link.is_open), account_id, ppm)
+    if not draft.whole:
+        allocate(shared_out(sources), account_id, ppm)
     from_at = _from(draft, tenant, at)
     own = sorted((s.row for s in sources if s.row.link.account_id == account_id), key=lambda row: row.link.from_at)
     previous = end_open_link(session, goal, sources, account_id, at)
@@ -48,9 +55,11 @@ def link_account(session: Session, tenant: Tenant, goal_id: str, draft: LinkDraf
     for number, (begin, end) in enumerate(gaps):
         # Days that an earlier link counted do not count again; those that none did count for the new share.
         linked_at = at + (number + 1) * INSTANT
-        begin_link(session, goal, account, ppm, begin, linked_at, name, until_at=end if end < at else None)
+        until_at = end if end < at else None
+        begin_link(session, goal, account, ppm, begin, linked_at, name, until_at=until_at, whole=draft.whole)
     if not gaps or gaps[-1][1] < at:
-        begin_link(session, goal, account, ppm, at, at, name)
+        begin_link(session, goal, account, ppm, at, at, name, whole=draft.whole)
+    goal.mark_from(local_day(gaps[0][0] if gaps else at, tenant.zone))
     # The moments of all rows are used up, so that the next request has one of its own.
     settle_goal(session, goal, at + len(gaps) * INSTANT, cause="linked")
     return view_of(session, goal, account_id)
@@ -66,19 +75,25 @@ def begin_link(
     account_name: str | None,
     *,
     until_at: datetime | None = None,
+    whole: bool = False,
 ) -> None:
     """Write a link of a locked account to a locked goal. It counts from the later of `from_at` and the typed amount."""
     measure = "inflow" if goal.tracking is Tracking.INFLOW else "worth"
     begin_at, base = None, 0
-    if goal.tracking is not Tracking.BALANCE:
+    if not follows_balances(goal.tracking):
         begin_at = from_at if goal.typed_at is None else max(from_at, goal.typed_at)
         base = measures_before(session, goal.tenant, [account.account_id], begin_at)[account.account_id].of(measure)
     end = None
     if until_at is not None:
         end = measures_before(session, goal.tenant, [account.account_id], until_at)[account.account_id].of(measure)
     link = Link(account.account_id, ppm, from_at, until_at, begin_at, base, end)
-    insert_link(session, LinkRow(goal.tenant, goal.goal_id, linked_at, measure, False, account_name, link))
+    insert_link(session, LinkRow(goal.tenant, goal.goal_id, linked_at, measure, whole, account_name, link))
     raise_link_version(session, account.key)
+
+
+def shared_out(sources: Iterable[FundingRow]) -> list[tuple[str, int]]:
+    """(account_id, ppm) of the open links that share out an account; those that count it whole are no part of it."""
+    return [(s.row.link.account_id, s.row.link.ppm) for s in sources if s.row.link.is_open and not s.row.whole]
 
 
 def view_of(session: Session, goal: GoalRow, account_id: str) -> FundingView:

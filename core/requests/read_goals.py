@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from core.errors import InvalidField
+from core.events.calendar import last_closed_day
 from core.goals.goal import GoalType
 from core.goals.lifecycle import GoalStatus
 from core.goals.milestones import nearest
 from core.goals.progress import milestones_percent, percent_complete
+from core.pipeline.project import completion_date, projection_of, window
 from core.requests.check_id import is_id
 from core.requests.goal_access import find_goal
+from core.requests.pages import PAGE_LARGEST, Page, cut, id_after, moment_and_id_after, number_after, shown_as
+from core.requests.read_snapshots import is_marked, read_dense_closes
 from core.requests.values import (
     FundingView,
     GoalView,
     MilestoneProgressView,
-    Page,
+    MilestoneView,
     ProgressView,
     funding_views,
     goal_view,
     milestone_view,
 )
 from core.store import goals as store
+from core.store.forecasts import read_forecast
+from core.store.goals import GoalRow
 from core.store.links import funding_of_goals
-from core.store.milestones import milestones_of_goals
+from core.store.milestones import milestones_of_goal, milestones_of_goals
 from core.store.tenants import Tenant
-
-NO_PROJECTION = "no projection yet: this version keeps no daily closes to project from"
 
 
 def get_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalView:
@@ -47,23 +49,23 @@ def list_goals(
     status: GoalStatus | None,
     limit: int,
     cursor: str | None,
-) -> Page:
+) -> Page[GoalView]:
     """A page of at most `limit` goals in order of creation; raises InvalidField for a cursor that is none of ours."""
-    after = None if cursor is None else _read_cursor(cursor)
+    after = id_after(cursor)
     if user_id is not None and not is_id(user_id):
         return Page((), None)
     rows = store.list_goals(
         session, tenant.name, user_id=user_id, type=type, status=status, limit=limit + 1, after=after
     )
-    shown = rows[:limit]
-    milestones = milestones_of_goals(session, (row.key for row in shown))
-    more = _cursor(shown[-1].goal_id) if len(rows) > limit else None
-    return Page(tuple(goal_view(row, milestones[row.key]) for row in shown), more)
+    page = cut(rows, limit, lambda row: row.goal_id)
+    milestones = milestones_of_goals(session, (row.key for row in page.items))
+    return shown_as(page, lambda row: goal_view(row, milestones[row.key]))
 
 
-def goal_progress(session: Session, tenant: Tenant, goal_id: str) -> ProgressView:
-    """How far a goal is; raises NotFound."""
+def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:
+    """How far a goal is, and when it will be reached at the pace of its last thirty closes; raises NotFound."""
     row = find_goal(session, tenant, goal_id)
+    projected_at, note = _projection(session, tenant, row, now)
     return ProgressView(
         goal_id=row.goal_id,
         currency=row.currency,
@@ -72,10 +74,23 @@ def goal_progress(session: Session, tenant: Tenant, goal_id: str) -> ProgressVie
         percent_complete=percent_complete(row.type, row.span, row.target_minor, row.amount_minor),
         status=row.status,
         deadline=row.deadline,
-        projected_completion_date=None,
-        projection_note=NO_PROJECTION,
+        projected_completion_date=projected_at,
+        projection_note=note,
         waiting_for=tuple(row.waiting_for),
     )
+
+
+def _projection(session: Session, tenant: Tenant, row: GoalRow, now: datetime) -> tuple[datetime | None, str | None]:
+    """What the nightly job stored, or the same computed afresh where the goal or its closes have moved since."""
+    through = last_closed_day(now, tenant.zone)
+    stored = read_forecast(session, row.key)
+    is_current = stored is not None and (stored.goal_version, stored.through_day) == (row.version, through)
+    if stored is not None and is_current and not is_marked(session, row, through):
+        return stored.projected_completion_at, stored.projection_note
+    days = window(through, row.start_date)
+    closes = [close.amount_minor for close in read_dense_closes(session, tenant, row, days.first, through)]
+    projection = projection_of(row, closes)
+    return completion_date(projection, through), projection.note
 
 
 def milestone_progress(session: Session, tenant: Tenant, goal_id: str) -> MilestoneProgressView:
@@ -96,21 +111,24 @@ def milestone_progress(session: Session, tenant: Tenant, goal_id: str) -> Milest
     )
 
 
-def list_funding(session: Session, tenant: Tenant, goal_id: str) -> tuple[FundingView, ...]:
-    """A goal's linked accounts in the order in which their links were made; raises NotFound."""
+def list_milestones(
+    session: Session, tenant: Tenant, goal_id: str, *, limit: int, cursor: str | None
+) -> tuple[str, Page[MilestoneView]]:
+    """The goal's currency, and a page of its milestones by amount; raises NotFound and InvalidField."""
     row = find_goal(session, tenant, goal_id)
-    return funding_views(row, funding_of_goals(session, [row.key])[row.key])
+    rows = milestones_of_goal(session, row.key, above_minor=number_after(cursor), limit=limit + 1)
+    return row.currency, shown_as(cut(rows, limit, lambda each: each.amount_minor), milestone_view)
 
 
-def _cursor(goal_id: str) -> str:
-    return base64.urlsafe_b64encode(f"g:{goal_id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> str:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        text = ""
-    if not text.startswith("g:goal_") or not text.isprintable():
-        raise InvalidField("cursor", "is not one that a Link header gave")
-    return text[2:]
+def list_funding(
+    session: Session, tenant: Tenant, goal_id: str, *, limit: int = PAGE_LARGEST, cursor: str | None = None
+) -> Page[FundingView]:
+    """A page of a goal's linked accounts, in the order of linking; raises NotFound and InvalidField."""
+    row = find_goal(session, tenant, goal_id)
+    after = moment_and_id_after(cursor)
+    sources = funding_of_goals(session, [row.key])[row.key]
+    places = sorted((each.row.linked_at, each.row.link.account_id) for each in sources if each.row.link.is_open)
+    coming = [place for place in places if after is None or place > after]
+    page = cut(coming, limit, lambda place: f"{place[0].isoformat()} {place[1]}")
+    views = {view.account_id: view for view in funding_views(row, sources)}
+    return shown_as(page, lambda place: views[place[1]])

@@ -8,21 +8,22 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from core.errors import AmountFollowsAccounts
+from core.events.calendar import local_day
 from core.goals.amounts import follows_accounts
 from core.goals.goal import (
     DESCRIPTION_LONGEST,
     NAME_LONGEST,
-    Tracking,
     check_current,
     check_target,
     check_text,
+    follows_balances,
     retarget,
 )
-from core.goals.lifecycle import is_final, move
+from core.goals.lifecycle import GoalStatus, is_final, move
 from core.goals.money import to_minor
 from core.goals.progress import is_goal_reached
-from core.requests.end_link import end_links
-from core.requests.goal_access import hold_goal_and_accounts, moment_for, refuse_final
+from core.pipeline.end_links import end_links
+from core.requests.goal_access import Versions, hold_goal_and_accounts, moment_for, refuse_final
 from core.requests.settle import settle_goal
 from core.requests.values import UNSET, GoalChanges, GoalView, Stated, goal_view
 from core.store.goals import GoalRow
@@ -32,30 +33,40 @@ from core.store.tenants import Tenant
 from core.store.typed_amounts import add_typed_amount
 
 
-def update_goal(session: Session, tenant: Tenant, goal_id: str, changes: GoalChanges, now: datetime) -> GoalView:
+def update_goal(
+    session: Session, tenant: Tenant, goal_id: str, changes: GoalChanges, now: datetime, *, seen: Versions | None = None
+) -> GoalView:
     """Change a goal, all of it at one moment: texts and target, then the amount, then the status.
 
-    Raises NotFound, InvalidField, GoalIsFinal, AmountFollowsAccounts and StatusMoveRefused.
+    Raises NotFound, GoalMoved, InvalidField, GoalIsFinal, AmountFollowsAccounts and StatusMoveRefused.
     """
-    goal, sources, _ = hold_goal_and_accounts(session, tenant, goal_id)
+    goal, sources, _ = hold_goal_and_accounts(session, tenant, goal_id, seen=seen)
     at = moment_for(goal, now)
+    today = local_day(at, tenant.zone)
     before = replace(goal)
     _change_texts(goal, changes)
     if changes.target_amount is not UNSET:
         refuse_final(goal)
         _change_target(goal, changes.target_amount)
+        goal.judged_from = at
     if changes.current_amount is not UNSET:
         refuse_final(goal)
         _type_amount(session, goal, sources, changes.current_amount, at)
     # The amount is settled under the status it was typed in: a milestone that it reaches counts even if the same
     # request completes the goal.
     if goal != before:
+        goal.mark_from(today)
         settle_goal(session, goal, at, cause="typed")
     if changes.status is not UNSET and move(goal.status, changes.status):
         goal.status = changes.status
+        goal.mark_from(today)
         if is_final(goal.status):
             goal.final_at = at
             end_links(session, goal, (s.row for s in sources if s.row.link.is_open), at)
+        if goal.status is GoalStatus.ACTIVE:
+            # Now the milestones are marked that the closes of the pause stood past.
+            goal.judged_from = at
+            goal.mark_from(goal.start_date)
         settle_goal(session, goal, at, cause="status")
     return goal_view(goal, milestones_of_goals(session, [goal.key])[goal.key])
 
@@ -87,9 +98,9 @@ def _type_amount(session: Session, goal: GoalRow, sources: list[FundingRow], sta
         raise AmountFollowsAccounts
     amount = to_minor(stated, goal.currency, "current_amount")
     check_current(goal.type, amount)
-    goal.typed_minor, goal.typed_at = amount, at
+    goal.typed_minor, goal.typed_at, goal.judged_from = amount, at, at
     add_typed_amount(session, goal.key, at, amount)
-    if goal.tracking is Tracking.BALANCE:
+    if follows_balances(goal.tracking):
         return
     # Ended links are left as they are: what was typed after their end holds all they counted, and their rows belong
     # to batches that hold their accounts.

@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Final, Literal
 
-from core.goals.goal import GoalType, Tracking
+from core.goals.goal import GoalType, Tracking, follows_balances
 from core.goals.lifecycle import GoalStatus
 from core.store.goals import GoalRow
 from core.store.links import FundingRow
@@ -123,6 +123,7 @@ class GoalView:
     auto_complete: bool
     created_at: datetime
     updated_at: datetime
+    version: int
     waiting_for: tuple[str, ...]
     milestones: tuple[MilestoneView, ...]
 
@@ -170,14 +171,6 @@ class FundingView:
     note: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of goals and, if there are more, the cursor of the next one."""
-
-    goals: tuple[GoalView, ...]
-    next_cursor: str | None
-
-
 def milestone_view(row: MilestoneRow) -> MilestoneView:
     """The view of a milestone's row."""
     return MilestoneView(row.amount_minor, row.description, row.target_date, row.reached_at)
@@ -202,6 +195,7 @@ def goal_view(row: GoalRow, milestones: list[MilestoneRow]) -> GoalView:
         auto_complete=row.auto_complete,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        version=row.version,
         waiting_for=tuple(row.waiting_for),
         milestones=tuple(milestone_view(milestone) for milestone in milestones),
     )
@@ -233,7 +227,7 @@ def funding_views(goal: GoalRow, sources: Iterable[FundingRow]) -> tuple[Funding
 def _funding_view(goal: GoalRow, unbroken: list[FundingRow]) -> FundingView:
     """The view of periods without a break, the present one first."""
     present = unbroken[0]
-    is_following = goal.tracking is Tracking.BALANCE
+    is_following = follows_balances(goal.tracking)
     return FundingView(
         account_id=present.row.link.account_id,
         account_name=present.row.account_name or present.known_name,

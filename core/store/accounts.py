@@ -38,6 +38,8 @@ class AccountRow:
     last_report_at: datetime | None
     last_transaction_at: datetime | None
     dirty_from: date | None
+    late_from: date | None
+    late_through: date | None
     link_version: int
     is_changed: bool = field(default=False)
     is_described_anew: bool = field(default=False)
@@ -51,6 +53,12 @@ class AccountRow:
     def kind(self) -> AccountKind:
         """Asset unless told otherwise."""
         return _KINDS[self.values["kind"]]
+
+    @property
+    def user_id(self) -> str | None:
+        """Whose account it is, as far as that was told."""
+        user_id = self.values["user_id"]
+        return user_id if isinstance(user_id, str) else None
 
     @property
     def standing(self) -> Standing:
@@ -75,6 +83,8 @@ _FIGURES = {
     "last_report_at": bulk.TIMESTAMPTZ,
     "last_transaction_at": bulk.TIMESTAMPTZ,
     "dirty_from": bulk.DATE,
+    "late_from": bulk.DATE,
+    "late_through": bulk.DATE,
 }
 _ATTRIBUTE_COLUMNS = {
     column: bulk.BOOL if column == "closed" else bulk.TEXT for name in ATTRIBUTES for column in (name, f"{name}_rank")
@@ -157,7 +167,7 @@ def _read(session: Session, statement: Any, keys: Sequence[AccountKey]) -> dict[
 
 
 def _account(row: Any) -> AccountRow:
-    attributes = row[10:-1]
+    attributes = row[12:-1]
     return AccountRow(
         tenant=row[0],
         account_id=row[1],
@@ -171,6 +181,8 @@ def _account(row: Any) -> AccountRow:
         last_report_at=row[7],
         last_transaction_at=row[8],
         dirty_from=row[9],
+        late_from=row[10],
+        late_through=row[11],
         link_version=row[-1],
     )
 
@@ -191,4 +203,6 @@ def _figures(row: AccountRow) -> tuple[object, ...]:
         row.last_report_at,
         row.last_transaction_at,
         row.dirty_from,
+        row.late_from,
+        row.late_through,
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Text, text
 
+LOWEST, HIGHEST = -(2**63), 2**63 - 1
+"""The numbers that a BIGINT ends with."""
+
 
 def tenant_column() -> Column[str]:
     """The first column of every primary key."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import text
@@ -50,3 +50,141 @@ def keep_dead_letters(session: Session, letters: Sequence[DeadLetter]) -> None:
         rows = (tuple(getattr(letter, column) for column in _COLUMNS) for letter in letters)
         bulk.stage(session, "staged_dead_letters", _COLUMNS, rows)
         session.execute(_KEEP)
+
+
+@dataclass(frozen=True, slots=True)
+class LetterKey:
+    """Which letter: the tenant it named, and its place on the stream."""
+
+    tenant: str
+    shard: int
+    entry_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LetterSummary:
+    """A letter without its event, of which only the size is told."""
+
+    tenant: str
+    shard: int
+    entry_id: str
+    code: str
+    reason: str
+    event_bytes: int
+    arrived_at: datetime
+    recorded_at: datetime
+    replayed_at: datetime | None
+    discarded_at: datetime | None
+
+    @property
+    def key(self) -> LetterKey:
+        """Which letter it is."""
+        return LetterKey(self.tenant, self.shard, self.entry_id)
+
+    @property
+    def state(self) -> str:
+        """`waiting` for someone to decide, `replayed` or `discarded`."""
+        if self.discarded_at is not None:
+            return "discarded"
+        return "waiting" if self.replayed_at is None else "replayed"
+
+
+@dataclass(frozen=True, slots=True)
+class LetterQuery:
+    """Which letters to list. None: of any tenant, of any code, of any age, from the newest on.
+
+    `after` is the letter after which a page begins.
+    """
+
+    tenant: str | None = None
+    code: str | None = None
+    since: datetime | None = None
+    waiting_only: bool = False
+    after: LetterSummary | None = None
+    limit: int = 50
+
+
+_SUMMARY = (
+    "tenant, shard, entry_id, code, reason, octet_length(event), arrived_at, recorded_at, replayed_at, discarded_at"
+)
+_OF_KEY = "WHERE tenant = :tenant AND shard = :shard AND entry_id = :entry_id"
+_LIST = text(
+    f"""SELECT {_SUMMARY} FROM dead_letters
+    WHERE (CAST(:tenant AS text) IS NULL OR tenant = :tenant)
+      AND (CAST(:code AS text) IS NULL OR code = :code)
+      AND (CAST(:since AS timestamptz) IS NULL OR recorded_at >= :since)
+      AND (NOT :waiting_only OR (replayed_at IS NULL AND discarded_at IS NULL))
+      AND (CAST(:after_at AS timestamptz) IS NULL
+           OR (recorded_at, tenant, shard, entry_id) < (:after_at, :after_tenant, :after_shard, :after_entry_id))
+    ORDER BY recorded_at DESC, tenant DESC, shard DESC, entry_id DESC LIMIT :limit"""
+)
+_LOCK = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY} FOR UPDATE")
+_READ = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY}")
+_READ_EVENT = text(f"SELECT event FROM dead_letters {_OF_KEY}")
+_REPLAYABLE = text(
+    f"""SELECT {_SUMMARY} FROM dead_letters
+    WHERE tenant = :tenant AND code = :code AND discarded_at IS NULL AND (:again OR replayed_at IS NULL)
+    ORDER BY recorded_at, shard, entry_id"""
+)
+_MARK_REPLAYED = text(f"UPDATE dead_letters SET replayed_at = :now {_OF_KEY}")
+_MARK_DISCARDED = text(f"UPDATE dead_letters SET discarded_at = :now {_OF_KEY}")
+_FORGET = text(
+    """DELETE FROM dead_letters WHERE (tenant, shard, entry_id) IN (
+        SELECT tenant, shard, entry_id FROM dead_letters
+        WHERE greatest(replayed_at, discarded_at) < :before LIMIT :most FOR UPDATE SKIP LOCKED)"""
+)
+
+
+def list_letters(session: Session, query: LetterQuery) -> list[LetterSummary]:
+    """Letters without their events, the latest kept first."""
+    after = query.after
+    parameters = {
+        "tenant": query.tenant,
+        "code": query.code,
+        "since": query.since,
+        "waiting_only": query.waiting_only,
+        "after_at": None if after is None else after.recorded_at,
+        "after_tenant": None if after is None else after.tenant,
+        "after_shard": None if after is None else after.shard,
+        "after_entry_id": None if after is None else after.entry_id,
+        "limit": query.limit,
+    }
+    return [LetterSummary(*row) for row in session.execute(_LIST, parameters)]
+
+
+def read_letter(session: Session, key: LetterKey) -> LetterSummary | None:
+    """One letter without its event."""
+    row = session.execute(_READ, asdict(key)).first()
+    return None if row is None else LetterSummary(*row)
+
+
+def lock_letter(session: Session, key: LetterKey) -> LetterSummary | None:
+    """One letter, locked until the transaction ends, so that two replays of it come one after the other."""
+    row = session.execute(_LOCK, asdict(key)).first()
+    return None if row is None else LetterSummary(*row)
+
+
+def read_event(session: Session, key: LetterKey) -> bytes:
+    """The event of a letter that is there, byte for byte as it came."""
+    return bytes(session.execute(_READ_EVENT, asdict(key)).scalar_one())
+
+
+def replayable_letters(session: Session, tenant: str, code: str, *, again: bool) -> list[LetterSummary]:
+    """A tenant's letters of a code that wait, the oldest first; with `again` also those that were replayed."""
+    rows = session.execute(_REPLAYABLE, {"tenant": tenant, "code": code, "again": again})
+    return [LetterSummary(*row) for row in rows]
+
+
+def mark_replayed(session: Session, key: LetterKey, now: datetime) -> None:
+    """Note when a locked letter went onto the stream again."""
+    session.execute(_MARK_REPLAYED, asdict(key) | {"now": now})
+
+
+def mark_discarded(session: Session, key: LetterKey, now: datetime) -> None:
+    """Note when a locked letter was given up."""
+    session.execute(_MARK_DISCARDED, asdict(key) | {"now": now})
+
+
+def forget_letters(session: Session, before: datetime, most: int = 10_000) -> int:
+    """Drop at most `most` letters that were replayed or discarded before a moment; how many. Waiting ones stay."""
+    return session.execute(_FORGET, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]

@@ -63,6 +63,10 @@ class GoalRow:
         """Where the goal starts and where it should end."""
         return Span(self.start_minor, self.finish_minor, self.debt_form)
 
+    def mark_from(self, day: date) -> None:
+        """Note that the closes from a day on are to be written, or written anew."""
+        self.dirty_from = day if self.dirty_from is None else min(self.dirty_from, day)
+
     @property
     def direction(self) -> int:
         """-1 for debt, +1 for all others."""
@@ -87,6 +91,7 @@ _MOVED = {
     "waiting_for": bulk.TEXTS,
     "next_milestone_minor": bulk.INT8,
     "reached_at": bulk.TIMESTAMPTZ,
+    "dirty_from": bulk.DATE,
     "entries": bulk.INT8,
     "version": bulk.INT8,
     "updated_at": bulk.TIMESTAMPTZ,
@@ -99,16 +104,22 @@ _UPDATE = text(
 )
 _READ = f"SELECT {_LIST} FROM goals g WHERE g.tenant = :tenant AND g.goal_id = :goal_id"
 _READ_ONE = text(_READ)
+_READ_VERSION = text("SELECT version FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
 _LOCK_ONE = text(f"{_READ} FOR NO KEY UPDATE")
-_LOCK_MANY = text(
-    f"""SELECT {_LIST}
+_MANY = f"""SELECT {_LIST}
     FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN goals g USING (tenant, goal_id)
-    ORDER BY g.tenant, g.goal_id FOR NO KEY UPDATE OF g"""
-)
+    ORDER BY g.tenant, g.goal_id"""
+_READ_MANY = text(_MANY)
+_LOCK_MANY = text(f"{_MANY} FOR NO KEY UPDATE OF g")
 _WRITE_MOVED = text(
     f"""UPDATE goals g SET {", ".join(f"{c} = s.{c}" for c in _MOVED)} FROM staged_goals s
     WHERE g.tenant = s.tenant AND g.goal_id = s.goal_id"""
+)
+_FUNDED_BY = text(
+    f"""SELECT {_LIST} FROM links l JOIN goals g USING (tenant, goal_id)
+    WHERE l.tenant = :tenant AND l.account_id = :account_id AND l.until_at IS NULL AND l.goal_id > :after
+    ORDER BY l.goal_id LIMIT :limit"""
 )
 _DELETE = text("DELETE FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
 _DELETE_TRACES = [
@@ -127,6 +138,12 @@ def read_goal(session: Session, key: GoalKey) -> GoalRow | None:
     return _one(session, _READ_ONE, key)
 
 
+def read_version(session: Session, key: GoalKey) -> int | None:
+    """The version of one goal, not locked."""
+    version: int | None = session.execute(_READ_VERSION, {"tenant": key[0], "goal_id": key[1]}).scalar()
+    return version
+
+
 def lock_goal(session: Session, key: GoalKey) -> GoalRow | None:
     """One goal, locked. Its accounts, where they are needed, must be locked before."""
     return _one(session, _LOCK_ONE, key)
@@ -137,6 +154,13 @@ def lock_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
     wanted = sorted(set(keys))
     columns = bulk.key_columns("goals", wanted)
     return [_goal(row) for row in session.execute(_LOCK_MANY, columns).all()] if wanted else []
+
+
+def read_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
+    """Goals in id order, not locked; those that do not exist are left out."""
+    wanted = sorted(set(keys))
+    columns = bulk.key_columns("goals", wanted)
+    return [_goal(row) for row in session.execute(_READ_MANY, columns).all()] if wanted else []
 
 
 def write_goal(session: Session, row: GoalRow) -> None:
@@ -157,6 +181,7 @@ def write_moved_goals(session: Session, rows: Sequence[GoalRow]) -> None:
             bulk.texts(row.waiting_for),
             row.next_milestone_minor,
             row.reached_at,
+            row.dirty_from,
             row.entries,
             row.version,
             row.updated_at,
@@ -193,6 +218,12 @@ def list_goals(
     statement = f"SELECT {_LIST} FROM goals g WHERE {' AND '.join(conditions)} ORDER BY g.goal_id LIMIT :limit"
     parameters = given | {"tenant": tenant, "after": after, "limit": limit}
     return [_goal(row) for row in session.execute(text(statement), parameters).all()]
+
+
+def goals_funded_by(session: Session, account: tuple[str, str], *, after: str | None, limit: int) -> list[GoalRow]:
+    """Goals with an open link of the account (tenant, account_id), by id; `after` is the last of the page before."""
+    parameters = {"tenant": account[0], "account_id": account[1], "after": after or "", "limit": limit}
+    return [_goal(row) for row in session.execute(_FUNDED_BY, parameters).all()]
 
 
 def _one(session: Session, statement: Any, key: GoalKey) -> GoalRow | None:

@@ -10,6 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.store import bulk
+from core.store.columns import HIGHEST
+from core.store.goals import GoalKey
 
 _ENTRY = {
     "tenant": bulk.TEXT,
@@ -57,6 +59,11 @@ class Message:
     created_at: datetime
 
 
+_READ_PAGE = text(
+    f"""SELECT {", ".join(_ENTRY)} FROM goal_entries
+    WHERE tenant = :tenant AND goal_id = :goal_id AND entry < :below
+    ORDER BY entry DESC LIMIT :limit"""
+)
 _SEND = text(
     f"""INSERT INTO outbox ({", ".join(_MESSAGE)}) SELECT {", ".join(_MESSAGE)} FROM staged_messages
     ON CONFLICT (tenant, message_id) DO NOTHING"""
@@ -80,6 +87,13 @@ def write_entries(session: Session, entries: Sequence[Entry]) -> None:
             for entry in entries
         )
         bulk.copy_rows(session, "goal_entries", _ENTRY, rows)
+
+
+def entries_of_goal(session: Session, key: GoalKey, *, below: int | None, limit: int) -> list[Entry]:
+    """At most `limit` lines of a goal's ledger, newest first, beginning below an entry if one is given."""
+    last = HIGHEST if below is None else below
+    parameters = {"tenant": key[0], "goal_id": key[1], "below": last, "limit": limit}
+    return [Entry(*row) for row in session.execute(_READ_PAGE, parameters).all()]
 
 
 def write_messages(session: Session, messages: Sequence[Message]) -> None:

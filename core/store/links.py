@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from core.goals.amounts import FundedLink
-from core.goals.goal import GoalType, Tracking
-from core.goals.links import Link, measured
+from core.goals.links import Link, measured, why_not
 from core.goals.money import share
 from core.store import bulk
 from core.store.accounts import AccountKey
@@ -78,12 +77,16 @@ class FundingRow:
     known_name: str | None
 
     def funded(self, goal: GoalRow) -> FundedLink:
-        """The link as the arithmetic of its goal sees it."""
+        """The link as the arithmetic of its goal's present amount sees it."""
+        ever = self.ever_funded(goal)
+        return replace(ever, counts=False) if ever.counts and self._ended_before_typing(goal) else ever
+
+    def ever_funded(self, goal: GoalRow) -> FundedLink:
+        """The link as its goal's past sees it: what was typed since its end does not matter there."""
         measure = self.inflow_minor if self.row.measure == "inflow" else self.worth_minor
-        counts = self.why_not(goal) is None and not self._ended_before_typing(goal)
         reported_at = self.first_report_at
         has_report = reported_at is not None and (goal.final_at is None or reported_at <= goal.final_at)
-        return FundedLink(self.row.link, measure, counts, has_report)
+        return FundedLink(self.row.link, measure, self.why_not(goal) is None, has_report)
 
     def _ended_before_typing(self, goal: GoalRow) -> bool:
         """Whether an amount was typed after the link had ended, and so holds all that the link ever counted."""
@@ -99,13 +102,8 @@ class FundingRow:
 
     def why_not(self, goal: GoalRow) -> str | None:
         """Why the link counts nothing; None if it counts."""
-        if self.currency is not None and self.currency != goal.currency:
-            return f"counts nothing: the account is in {self.currency}, the goal in {goal.currency}"
-        takes_liabilities_only = goal.type is GoalType.DEBT and goal.tracking is Tracking.BALANCE
         is_known_asset = self.kind != "liability" and (self.is_kind_known or self.first_report_at is not None)
-        if takes_liabilities_only and is_known_asset:
-            return "counts nothing: a debt that follows balances takes liabilities only"
-        return None
+        return why_not(self.currency, is_known_asset, goal.currency, goal.type, goal.tracking)
 
 
 _LINK = (
@@ -138,6 +136,13 @@ _OF_GOALS = text(
     FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN links l USING (tenant, goal_id)
     JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id"""
+)
+_OF_ACCOUNT_TO_GOALS = text(
+    f"""SELECT {_LINK_LIST}, {_ACCOUNT_LIST}
+    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
+    JOIN links l USING (tenant, goal_id)
+    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id
+    WHERE l.account_id = :account_id"""
 )
 _INSERT = text(f"INSERT INTO links ({', '.join(_LINK)}) VALUES ({', '.join(':' + column for column in _LINK)})")
 _WHICH = "tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id AND linked_at = :linked_at"
@@ -183,13 +188,14 @@ def links_of_accounts(session: Session, keys: Iterable[AccountKey]) -> list[Link
 
 def funding_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[FundingRow]]:
     """All links of goals beside their accounts. Read it after the goals are locked: the accounts are not."""
-    wanted = sorted(keys)
-    funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in wanted}
-    columns = bulk.key_columns("goals", wanted)
-    if wanted:
-        for row in session.execute(_OF_GOALS, columns).all():
-            funding[row[0], row[1]].append(FundingRow(_link(row), *row[len(_LINK) :]))
-    return funding
+    return _funding(session, _OF_GOALS, keys)
+
+
+def funding_by_account(
+    session: Session, account: AccountKey, keys: Iterable[GoalKey]
+) -> dict[GoalKey, list[FundingRow]]:
+    """The links, open and ended, of one account to goals of its tenant."""
+    return _funding(session, _OF_ACCOUNT_TO_GOALS, keys, account_id=account[1])
 
 
 def move_links(session: Session, deltas: Sequence[tuple[LinkPeriod, int, int]]) -> None:
@@ -241,6 +247,17 @@ def measures_before(
     """Worth and inflow from the facts before `moment`, by account, which must be locked."""
     parameters = {"tenant": tenant, "accounts": sorted(set(account_ids)), "moment": moment}
     return {row[0]: MeasuresBefore(int(row[1]), int(row[2])) for row in session.execute(_MEASURES, parameters).all()}
+
+
+def _funding(
+    session: Session, statement: TextClause, keys: Iterable[GoalKey], **more: str
+) -> dict[GoalKey, list[FundingRow]]:
+    wanted = sorted(keys)
+    funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in wanted}
+    if wanted:
+        for row in session.execute(statement, bulk.key_columns("goals", wanted) | more).all():
+            funding[row[0], row[1]].append(FundingRow(_link(row), *row[len(_LINK) :]))
+    return funding
 
 
 def _which(row: LinkRow) -> dict[str, object]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import InvalidField
 from core.store import bulk
+from core.store.columns import LOWEST
 from core.store.goals import GoalKey
 
 
@@ -45,6 +46,11 @@ _READ = text(
     JOIN milestones m USING (tenant, goal_id)
     ORDER BY m.tenant, m.goal_id, m.amount_minor"""
 )
+_READ_PAGE = text(
+    f"""SELECT {_COLUMNS} FROM milestones
+    WHERE tenant = :tenant AND goal_id = :goal_id AND amount_minor > :above
+    ORDER BY amount_minor LIMIT :limit"""
+)
 _MARK = text(
     """UPDATE milestones m SET reached_at = s.reached_at, marked_at = s.marked_at FROM staged_milestones s
     WHERE (m.tenant, m.goal_id, m.amount_minor) = (s.tenant, s.goal_id, s.amount_minor)
@@ -70,6 +76,13 @@ def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
         for row in session.execute(_READ, columns).all():
             found[row[0], row[1]].append(MilestoneRow(*row))
     return found
+
+
+def milestones_of_goal(session: Session, key: GoalKey, *, above_minor: int | None, limit: int) -> list[MilestoneRow]:
+    """At most `limit` milestones of one goal, ascending by amount, beginning above an amount if one is given."""
+    above = LOWEST if above_minor is None else above_minor
+    parameters = {"tenant": key[0], "goal_id": key[1], "above": above, "limit": limit}
+    return [MilestoneRow(*row) for row in session.execute(_READ_PAGE, parameters).all()]
 
 
 def mark_milestones(session: Session, rows: Sequence[tuple[MilestoneRow, datetime]], now: datetime) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -13,10 +12,12 @@ from typing import Any, cast
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from core.errors import StreamUnavailable
+from core.store.drain_figures import BatchFigures, add_to_figures, waiting_key
+from core.store.stream_trouble import refusing_calmly
 from core.store.tenants import DEFAULT
 
 GROUP = "milepost"
@@ -36,13 +37,17 @@ RawEntry = tuple[bytes, dict[bytes, bytes] | None]
 
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
-    """How one shard stands. `lag` is None where the server cannot tell; `oldest_at` is that of the first unapplied."""
+    """How one shard stands. `lag` is None where the server cannot tell; `oldest_at` is that of the first unapplied.
+
+    `idle_s`: how long ago the oldest pending entry was handed out, None if nothing is pending.
+    """
 
     shard: int
     length: int
     pending: int
     lag: int | None
     oldest_at: datetime | None
+    idle_s: float | None = None
 
 
 def connect(redis_url: str) -> redis.Redis:
@@ -95,7 +100,7 @@ class EventStream:
 
         Raises StreamUnavailable, in which case some may lie on the stream: sending them again changes nothing.
         """
-        with _refusing_calmly():
+        with refusing_calmly():
             must_wait = self._must_wait_for_disk()
             for start in range(0, len(events), APPENDS_AT_ONCE):
                 self._append_some(tenant, events[start : start + APPENDS_AT_ONCE], must_wait)
@@ -148,7 +153,7 @@ class EventStream:
 
     def ping(self) -> None:
         """Raises StreamUnavailable if the server does not answer."""
-        with _refusing_calmly():
+        with refusing_calmly():
             self._client.ping()
 
     def ensure_group(self, shard: int) -> None:
@@ -189,9 +194,18 @@ class EventStream:
             return self._read_some(shard, count, start)
         return _entries(reply)
 
-    def acknowledge(self, shard: int, entry_ids: Sequence[bytes]) -> None:
-        """Tell the server that entries are applied and committed."""
-        self._client.xack(stream_key(shard), GROUP, *entry_ids)
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
+        """Tell the server that entries are applied and committed, and add the batch to the shard's figures.
+
+        Figures that the server refuses (it is full, say) are let go: they must not hold up the events.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.xack(stream_key(shard), GROUP, *entry_ids)
+        if batch is not None:
+            add_to_figures(pipeline, shard, batch)
+        acknowledged = pipeline.execute(raise_on_error=False)[0]
+        if isinstance(acknowledged, Exception):
+            raise acknowledged
 
     def wait(self, shard: int, timeout_ms: int) -> bool:
         """Wait for an entry that no drain has read yet; whether there is one. Takes nothing."""
@@ -201,11 +215,11 @@ class EventStream:
 
     def claim_wait(self, shard: int, milliseconds: int) -> bool:
         """Become the one that waits on a shard, for at most that long; False if another does."""
-        return bool(self._client.set(_waiting_key(shard), "1", nx=True, px=milliseconds))
+        return bool(self._client.set(waiting_key(shard), "1", nx=True, px=milliseconds))
 
     def release_wait(self, shard: int) -> None:
         """Let another wait. Losing this costs a moment of latency, never an event."""
-        self._client.delete(_waiting_key(shard))
+        self._client.delete(waiting_key(shard))
 
     def note_attempt(self, shard: int, entry_id: bytes) -> int:
         """Count an attempt at an entry on its own; how many there were, this one included."""
@@ -248,20 +262,20 @@ class EventStream:
 
     def ends(self) -> dict[int, str]:
         """The id of the last entry of every shard that has any."""
-        with _refusing_calmly():
+        with refusing_calmly():
             keys = {shard: stream_key(shard) for shard in self.existing_shards()}
             found = {shard: self._client.xrevrange(key, count=1) for shard, key in keys.items()}
         return {shard: cast(list[RawEntry], rows)[0][0].decode() for shard, rows in found.items() if rows}
 
     def is_applied(self, shard: int, entry_id: str) -> bool:
         """Whether an entry, and with it every one before it, is applied."""
-        with _refusing_calmly():
+        with refusing_calmly():
             first = self._first_unapplied(stream_key(shard))
         return _place(entry_id) < _place(first)
 
     def status(self) -> list[ShardStatus]:
         """How every shard stands."""
-        with _refusing_calmly():
+        with refusing_calmly():
             return [self._status(shard) for shard in self.existing_shards()]
 
     def _status(self, shard: int) -> ShardStatus:
@@ -275,7 +289,12 @@ class EventStream:
             0 if group is None else int(group["pending"]),
             None if lag is None else int(lag),
             arrival(oldest) if oldest else None,
+            self._idle_s(key) if group is not None and group["pending"] else None,
         )
+
+    def _idle_s(self, key: str) -> float | None:
+        rows = cast(list[dict[str, Any]], self._client.xpending_range(key, GROUP, min="-", max="+", count=1))
+        return int(rows[0]["time_since_delivered"]) / 1000 if rows else None
 
     def _oldest_entry_from(self, key: str, first: str) -> str | None:
         rows = cast(list[RawEntry], self._client.xrange(key, min=first, count=1))
@@ -316,10 +335,6 @@ def _place(entry_id: str) -> tuple[int, int]:
     return int(milliseconds), int(sequence or 0)
 
 
-def _waiting_key(shard: int) -> str:
-    return f"milepost:waiting:{shard}"
-
-
 def _entries(reply: object) -> list[RawEntry]:
     """The entries of the one key that was read, whichever protocol version shaped the reply."""
     if not reply:
@@ -329,17 +344,3 @@ def _entries(reply: object) -> list[RawEntry]:
         (entries,) = rows.values()
         return list(entries[0]) if entries and isinstance(entries[0], list) else list(entries)
     return list(rows[0][1])
-
-
-@contextmanager
-def _refusing_calmly() -> Iterator[None]:
-    try:
-        yield
-    except RedisConnectionError as error:
-        raise StreamUnavailable("the stream server does not answer") from error
-    except OutOfMemoryError as error:
-        raise StreamUnavailable("the stream is full") from error
-    except ResponseError as error:
-        raise StreamUnavailable(f"the stream server refused: {error}") from error
-    except RedisError as error:
-        raise StreamUnavailable("the stream server did not answer in time") from error

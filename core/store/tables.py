@@ -270,7 +270,7 @@ links = Table(
     CheckConstraint("measure in ('worth','inflow')", name="measure"),
     CheckConstraint("until_at >= from_at", name="period"),
     CheckConstraint("(until_at IS NULL) = (end_minor IS NULL)", name="end"),
-    # Reader: the fold, which asks for the links of the accounts that moved.
+    # Readers: the fold, which asks for the links of the accounts that moved, and GET /accounts/{id}/allocations.
     Index("links_account_idx", "tenant", "account_id"),
     # At most one open link of an account to a goal.
     Index(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
@@ -26,6 +26,22 @@ class Tenant:
         return ZoneInfo(self.time_zone)
 
 
+@dataclass(frozen=True, slots=True)
+class ListedTenant:
+    """A tenant as an operator sees it; `keys` counts those that are not revoked."""
+
+    name: str
+    time_zone: str
+    created_at: datetime
+    closed_through: date | None
+    keys: int
+
+
+_LIST = text(
+    """SELECT t.tenant, t.time_zone, t.created_at, t.closed_through, count(k.key_id)
+    FROM tenants t LEFT JOIN api_keys k ON k.tenant = t.tenant AND k.revoked_at IS NULL
+    GROUP BY t.tenant ORDER BY t.tenant"""
+)
 _READ = text("SELECT tenant, time_zone FROM tenants WHERE tenant = ANY(CAST(:names AS text[]))")
 _LOCK = text("SELECT 1 FROM tenants WHERE tenant = :name FOR UPDATE")
 _ADD = text(
@@ -43,6 +59,11 @@ def read_tenants(session: Session, names: Iterable[str]) -> dict[str, Tenant]:
     """Tenants by name; one that does not exist is left out."""
     rows = session.execute(_READ, {"names": sorted(set(names))})
     return {row[0]: Tenant(row[0], row[1]) for row in rows}
+
+
+def list_tenants(session: Session) -> list[ListedTenant]:
+    """All tenants by name."""
+    return [ListedTenant(*row) for row in session.execute(_LIST)]
 
 
 def add_tenant(session: Session, tenant: Tenant, now: datetime) -> bool:

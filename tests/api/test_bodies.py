@@ -32,7 +32,7 @@ def test_what_is_no_json_object_is_refused(api: TestClient, url: str, dump: Call
     for name, body in NO_BODIES.items():
         response = api.post(url, content=body, headers={"Content-Type": "application/json"})
         assert response.status_code == 422, (name, response.text)
-        (problem,) = response.json()["detail"]
+        (problem,) = response.json()["errors"]
         assert problem["loc"][0] == "body", name
         assert problem["msg"], name
     assert dump() == before

@@ -180,7 +180,7 @@ def test_a_malformed_envelope_refuses_the_batch(send: Callable[..., Any], on_str
         lines = "\n".join(json.dumps(event) for event in batch)
         response = send(lines if content_type == NDJSON else json.dumps(batch), content_type)
         assert response.status_code == 422, bad
-        (problem,) = response.json()["detail"]
+        (problem,) = response.json()["errors"]
         assert problem["loc"] == ["body", 2], bad
         assert problem["msg"]
     assert on_stream.all() == []
@@ -213,7 +213,7 @@ def test_what_is_no_batch_is_refused(send: Callable[..., Any], on_stream: Stream
     body, content_type, loc = NO_BATCHES[name]
     response = send(body, content_type)
     assert response.status_code == 422, response.text
-    assert [problem["loc"] for problem in response.json()["detail"]] == [loc]
+    assert [problem["loc"] for problem in response.json()["errors"]] == [loc]
     assert on_stream.all() == []
 
 
@@ -242,7 +242,7 @@ def test_an_event_has_a_largest_size(
         response = send(frame.format(f"{small}{',' if content_type == JSON else ''}\n{large}").encode(), content_type)
         if excess:
             assert response.status_code == 422
-            (problem,) = response.json()["detail"]
+            (problem,) = response.json()["errors"]
             assert problem["loc"] == ["body", 1]
             assert str(EVENT_LONGEST_BYTES) in problem["msg"]
     assert response.json() == {"accepted": 2}

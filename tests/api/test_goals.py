@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from core.requests.read_goals import NO_PROJECTION
-
 DOCUMENTED = {
     "user_id": "user_123",
     "name": "Emergency Fund",
@@ -23,7 +21,7 @@ DOCUMENTED = {
     "status": "active",
 }
 DOCUMENTED_KEYS = {*DOCUMENTED, "id", "created_at", "updated_at", "milestones"}
-OUR_KEYS = {"tracking", "start_date", "auto_complete", "currency", "waiting_for"}
+OUR_KEYS = {"tracking", "start_date", "auto_complete", "currency", "waiting_for", "version"}
 
 
 def test_create_answers_with_the_documented_body(api: TestClient) -> None:
@@ -106,7 +104,7 @@ def test_update_changes_what_is_given_and_nothing_else(
     assert response.status_code == 200
     assert after["current_amount"] == Decimal("3500.00")
     changed = {name for name in after if after[name] != before[name]}
-    assert changed == {"current_amount", "updated_at"}
+    assert changed == {"current_amount", "updated_at", "version"}
     assert exact(api.get(f"/goals/{goal_id}")) == after
 
 
@@ -165,7 +163,7 @@ def test_progress_has_the_documented_body(
         "status": "active",
         "deadline": "2026-11-09T00:00:00Z",
         "projected_completion_date": None,
-        "projection_note": NO_PROJECTION,
+        "projection_note": "too little history: 0 of at least 7 closed days",
     }
 
 

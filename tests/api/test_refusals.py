@@ -89,7 +89,7 @@ class Refuses:
         for field, body in cases:
             response = self._send(method, url, body)
             assert response.status_code == 422, (body, response.text)
-            problems = response.json()["detail"]
+            problems = response.json()["errors"]
             assert [problem["loc"] for problem in problems] == [["body", field]], (body, problems)
             assert all(set(problem) == {"loc", "msg", "type"} for problem in problems)
         assert self.dump() == before
@@ -204,5 +204,5 @@ def test_a_refused_status_move_takes_the_other_changes_with_it(
 def test_every_problem_of_a_body_is_told_at_once(api: TestClient) -> None:
     """A body with four bad fields gets four problems."""
     body = {"user_id": 1, "name": True, "type": "x", "target_amount": None}
-    problems = api.post("/goals", json=body).json()["detail"]
+    problems = api.post("/goals", json=body).json()["errors"]
     assert {problem["loc"][1] for problem in problems} == set(body)

@@ -103,7 +103,7 @@ def test_shares_given_out_at_once_never_exceed_the_whole(session_factory: Sessio
     _at_once([lambda a=f"a{n}": take(a) for n in range(10)])  # type: ignore[misc]
     assert sorted(outcomes) == ["linked"] * 3 + ["refused"] * 7
     with session_factory() as session:
-        assert len(list_funding(session, DEFAULT, goal_id)) == 3
+        assert len(list_funding(session, DEFAULT, goal_id).items) == 3
         assert session.scalar(text("SELECT count(*) FROM accounts")) == 3
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.pipeline.drain import DELIVERIES_MOST, ShardDrain
 from core.pipeline.sweep import sweep
+from core.store.drain_figures import BatchFigures
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
 from core.store.stream import EventStream, RawEntry, stream_key
@@ -97,9 +98,9 @@ class DyingStream(EventStream):
             self._maybe_die("after read")
         return entries
 
-    def acknowledge(self, shard: int, entry_ids: Sequence[bytes]) -> None:
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
         self._maybe_die("before acknowledging")
-        super().acknowledge(shard, entry_ids)
+        super().acknowledge(shard, entry_ids, batch)
         self._maybe_die("after acknowledging")
 
     def _maybe_die(self, step: str) -> None:

@@ -73,7 +73,7 @@ def test_a_final_amount_is_that_of_its_final_moment(
     apply([paid("before", 300, now - timedelta(days=3))])
     assert amount(session_factory, goal_id) == 650
     with session_factory() as session:
-        assert list_funding(session, DEFAULT, goal_id) == ()
+        assert list_funding(session, DEFAULT, goal_id).items == ()
     with session_factory.begin() as session, pytest.raises(GoalIsFinal):
         update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount=1), now)
 
@@ -122,7 +122,7 @@ def test_an_account_of_another_currency_counts_nothing_and_says_so(
     apply([paid("1", 1000, now + timedelta(hours=1))])
     assert amount(session_factory, goal_id) == 0
     with session_factory() as session:
-        (source,) = list_funding(session, DEFAULT, goal_id)
+        (source,) = list_funding(session, DEFAULT, goal_id).items
         assert source.counted_minor == 0
         assert source.note == "counts nothing: the account is in USD, the goal in EUR"
 
@@ -156,7 +156,7 @@ def test_linking_again_from_an_earlier_date_adds_the_days_that_were_missed(
     link(session_factory, now + timedelta(minutes=1), goal_id, "a", "50", now - timedelta(days=9))
     assert amount(session_factory, goal_id) == 3000
     with session_factory() as session:
-        (source,) = list_funding(session, DEFAULT, goal_id)
+        (source,) = list_funding(session, DEFAULT, goal_id).items
         assert (source.from_at, source.counted_minor) == (now - timedelta(days=9), 3000)
     apply([paid("late", 200, now - timedelta(days=7)), paid("new", 400, now + timedelta(hours=1))])
     assert amount(session_factory, goal_id) == 3300

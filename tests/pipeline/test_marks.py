@@ -110,5 +110,5 @@ def test_a_mark_of_a_following_goal_is_not_dated_before_its_link(
     apply([paid("1", 100_000, start - timedelta(days=30))])
     with session_factory() as session:
         (milestone,) = get_goal(session, DEFAULT, goal_id).milestones
-        (source,) = list_funding(session, DEFAULT, goal_id)
+        (source,) = list_funding(session, DEFAULT, goal_id).items
         assert milestone.reached_at == source.from_at

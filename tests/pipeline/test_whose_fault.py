@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.pipeline import drain as drain_module
 from core.pipeline.drain import DELIVERIES_MOST, ShardDrain
+from core.store.drain_figures import BatchFigures
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
 from core.store.stream import EventStream, stream_key
@@ -63,11 +64,11 @@ class StallingStream(EventStream):
 
     stalls = 0
 
-    def acknowledge(self, shard: int, entry_ids: Sequence[bytes]) -> None:
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
         if self.stalls:
             self.stalls -= 1
             raise RedisTimeoutError("stalled")
-        super().acknowledge(shard, entry_ids)
+        super().acknowledge(shard, entry_ids, batch)
 
 
 def test_a_stalling_stream_server_makes_no_dead_letters(redis_client: redis.Redis, session_factory: Sessions) -> None:

@@ -22,9 +22,15 @@ def end_open_link(
 
 
 def end_links(session: Session, goal: GoalRow, rows: Iterable[LinkRow], at: datetime) -> None:
-    """End open links at a moment, which itself is no longer in the period."""
-    ending = list(rows)
-    measures = measures_before(session, goal.tenant, (row.link.account_id for row in ending), at)
-    for row in ending:
-        end_link(session, row, at, measures[row.link.account_id].of(row.measure))
-        raise_link_version(session, row.account_key)
+    """End links at a moment, which itself is no longer in the period; accounts and goal must be locked.
+
+    One that began only after that moment has an empty period then.
+    """
+    by_end: dict[datetime, list[LinkRow]] = {}
+    for row in rows:
+        by_end.setdefault(max(at, row.link.from_at), []).append(row)
+    for until_at, ending in by_end.items():
+        measures = measures_before(session, goal.tenant, (row.link.account_id for row in ending), until_at)
+        for row in ending:
+            end_link(session, row, until_at, measures[row.link.account_id].of(row.measure))
+            raise_link_version(session, row.account_key)

@@ -1,0 +1,40 @@
+"""The routes of accounts."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.auth import Door
+from api.cursors import Cursor, Limit, Listing
+from api.documented import answers
+from api.rendering import ExactResponse
+from api.rendering_accounts import AllocationsBody, allocations_body
+from core.requests.keys import Scope
+from core.requests.pages import PAGE_LARGEST
+from core.requests.read_allocations import read_allocations
+
+router = APIRouter(prefix="/accounts", tags=["accounts"])
+
+
+# The id is the integrator's own and may hold slashes, hence `:path`.
+@router.get(
+    "/{account_id:path}/allocations",
+    summary="Get allocations",
+    responses=answers(
+        200,
+        AllocationsBody,
+        "The account with one page of its goals; the next is in the `Link` header",
+        404,
+        422,
+        headers=("Link",),
+    ),
+)
+def allocations(account_id: str, door: Door, limit: Limit = PAGE_LARGEST, cursor: Cursor = None) -> Response:
+    """Get how an account is shared out between goals, and what of it is left."""
+    with door.open(Scope.GOALS_READ) as visit:
+        listing = Listing(visit.tenant.name, ("accounts", account_id, "allocations"))
+        position = listing.position(cursor)
+        view = read_allocations(visit.session, visit.tenant, account_id, limit=limit, cursor=position)
+        body = allocations_body(view)
+    return ExactResponse(body, headers=listing.link(limit, view.page.next_cursor))

@@ -1,0 +1,34 @@
+"""The route of a goal's ledger."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.auth import Door
+from api.cursors import Cursor, Limit, Listing
+from api.documented import answers
+from api.rendering import ExactResponse
+from api.rendering_past import EntryBody, entry_body
+from core.requests.keys import Scope
+from core.requests.pages import PAGE
+from core.requests.read_history import read_history
+
+router = APIRouter(prefix="/goals/{goal_id}/history", tags=["goals"])
+
+
+@router.get(
+    "",
+    summary="Get history",
+    responses=answers(
+        200, list[EntryBody], "One page, newest first; the next is in the `Link` header", 404, 422, headers=("Link",)
+    ),
+)
+def list_page(goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
+    """Get when the amount changed, by how much and why, page by page."""
+    with door.open(Scope.GOALS_READ) as visit:
+        listing = Listing(visit.tenant.name, ("goals", goal_id, "history"))
+        position = listing.position(cursor)
+        currency, page = read_history(visit.session, visit.tenant, goal_id, limit=limit, cursor=position)
+        body = [entry_body(entry, currency) for entry in page.items]
+    return ExactResponse(body, headers=listing.link(limit, page.next_cursor))

@@ -1,0 +1,52 @@
+"""The route of a goal's closed days."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from api.auth import Door
+from api.cursors import Cursor, Listing
+from api.documented import answers
+from api.models import Day
+from api.rendering import ExactResponse
+from api.rendering_past import CloseBody, close_body
+from core.requests.keys import Scope
+from core.requests.pages import cut, day_after
+from core.requests.read_snapshots import read_snapshots
+
+PAGE_DAYS = 3660
+"""Ten years, the longest that may be asked for: one page, unless a shorter one is asked for."""
+
+From = Annotated[Day | None, Query(alias="from", description="The first day; at the earliest the goal's start date")]
+To = Annotated[Day | None, Query(alias="to", description="The last day; at the latest the last one that has ended")]
+Limit = Annotated[int, Query(ge=1, le=PAGE_DAYS, description="The most days that the page may have")]
+
+router = APIRouter(prefix="/goals/{goal_id}/snapshots", tags=["goals"])
+
+
+@router.get(
+    "",
+    summary="Get snapshots",
+    responses=answers(
+        200,
+        list[CloseBody],
+        "One page, a day each, oldest first; the next is in the `Link` header",
+        404,
+        422,
+        headers=("Link",),
+    ),
+)
+def list_page(
+    goal_id: str, door: Door, first: From = None, last: To = None, limit: Limit = PAGE_DAYS, cursor: Cursor = None
+) -> Response:
+    """Get the amount at the end of every local day in a range of at most ten years."""
+    with door.open(Scope.GOALS_READ) as visit:
+        listing = Listing(visit.tenant.name, ("goals", goal_id, "snapshots"), {"from": first, "to": last})
+        begin = day_after(listing.position(cursor)) or first
+        view = read_snapshots(visit.session, visit.tenant, goal_id, from_day=begin, to_day=last, now=visit.now)
+        page = cut(view.closes, limit, lambda close: close.day)
+        body = [close_body(close, view.currency) for close in page.items]
+    return ExactResponse(body, headers=listing.link(limit, page.next_cursor))

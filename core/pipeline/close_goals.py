@@ -1,0 +1,187 @@
+"""Closing goals: their amounts at the closes of a range of days, computed anew from facts."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.orm import Session
+
+from core.events.calendar import day_start, local_day
+from core.goals.amounts import FundedLink
+from core.goals.closes import GoalHistory, Typed, amount_before, begins_before
+from core.store import closes as store
+from core.store.accounts import AccountKey
+from core.store.closes import AccountDays, AccountMoment, Closes, DayRange
+from core.store.goals import GoalKey, GoalRow
+from core.store.links import FundingRow, funding_of_goals
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseJob:
+    """The days of one goal whose closes are wanted, both included. `is_open`: what moves later moves these too.
+
+    Where it is False, a report after the last day tells the worth there, and nothing later has to be read.
+    """
+
+    goal: GoalRow
+    first: date
+    last: date
+    is_open: bool = True
+
+
+@dataclass(slots=True)
+class _Line:
+    """One account's measures at the closes of days."""
+
+    days: list[date] = field(default_factory=list)
+    worths: list[int] = field(default_factory=list)
+    inflows: list[int] = field(default_factory=list)
+
+    def at(self, day: date, measure: str) -> int:
+        """The measure at the close of a day; the first entry stands for all days before the second."""
+        values = self.inflows if measure == "inflow" else self.worths
+        return values[max(bisect_right(self.days, day) - 1, 0)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """A goal's history with the rows that it was made from."""
+
+    history: GoalHistory
+    sources: Sequence[FundingRow]
+
+
+Funding = Mapping[GoalKey, Sequence[FundingRow]]
+Lines = Mapping[AccountKey, _Line]
+Moments = Mapping[AccountMoment, tuple[int, int]]
+
+
+def close_goals(
+    session: Session, jobs: Sequence[CloseJob], zone: ZoneInfo, funding: Funding | None = None
+) -> list[Closes]:
+    """The sparse closes of each job, in the order given: the first day and each on which the amount becomes another.
+
+    All goals are of one tenant; `funding` is read here unless it is given. For closes to be written, the goals must
+    be locked: a batch that moves one of their accounts has to lock them before it commits, so nothing that is read
+    here can change meanwhile.
+    """
+    rows = {job.goal.key: job.goal for job in jobs}
+    goals = _histories(session, rows, funding_of_goals(session, rows) if funding is None else funding)
+    lines = _lines(session, jobs, goals, zone)
+    moments = store.read_measures_before(session, _unknown_moments(jobs, goals, zone))
+    return [_closes(job, goals[job.goal.key], lines, moments, zone) for job in jobs]
+
+
+def _histories(session: Session, rows: Mapping[GoalKey, GoalRow], funding: Funding) -> dict[GoalKey, _Goal]:
+    typed = store.read_typed(session, (key for key, row in rows.items() if row.typed_at is not None))
+    return {key: _Goal(_history(row, funding[key], typed.get(key)), funding[key]) for key, row in rows.items()}
+
+
+def _history(row: GoalRow, sources: Sequence[FundingRow], typed: Sequence[Typed] | None) -> GoalHistory:
+    # Whether a link ended before the last typing says nothing about the closes before that.
+    links = [source.ever_funded(row) for source in sources]
+    return GoalHistory(row.tracking, row.direction, typed or [Typed(None, row.typed_minor)], links, row.final_at)
+
+
+def _lines(
+    session: Session, jobs: Iterable[CloseJob], goals: Mapping[GoalKey, _Goal], zone: ZoneInfo
+) -> dict[AccountKey, _Line]:
+    wanted: dict[AccountKey, DayRange] = {}
+    present: dict[AccountKey, FundingRow] = {}
+    for job in jobs:
+        for source in goals[job.goal.key].sources:
+            key = source.row.account_key
+            present[key] = source
+            is_open = job.is_open or source.row.measure == "inflow"
+            wanted[key] = _joined(wanted.get(key), DayRange(job.first, None if is_open else job.last))
+    closed_at = {key: day_start(days.last + _DAY, zone) for key, days in wanted.items() if days.last is not None}
+    found = store.read_account_days(session, wanted, closed_at)
+    return {key: _line(days, present[key], wanted[key].first) for key, days in found.items()}
+
+
+def _joined(one: DayRange | None, other: DayRange) -> DayRange:
+    if one is None:
+        return other
+    last = None if one.last is None or other.last is None else max(one.last, other.last)
+    return DayRange(min(one.first, other.first), last)
+
+
+def _line(days: AccountDays, present: FundingRow, first: date) -> _Line:
+    """Count back from the last close, whose worth is known."""
+    worth = present.worth_minor if days.anchor_minor is None else days.anchor_minor
+    inflow = present.inflow_minor
+    line = _Line()
+    for day, moved, came_in in reversed(days.days):
+        line.days.append(day)
+        line.worths.append(worth)
+        line.inflows.append(inflow)
+        worth, inflow = worth - moved, inflow - came_in
+    line.days.append(first - _DAY)
+    line.worths.append(worth)
+    line.inflows.append(inflow)
+    for values in (line.days, line.worths, line.inflows):
+        values.reverse()
+    return line
+
+
+def _unknown_moments(jobs: Iterable[CloseJob], goals: Mapping[GoalKey, _Goal], zone: ZoneInfo) -> set[AccountMoment]:
+    """The begins of links whose measures are kept nowhere: those under an amount that has been typed over since."""
+    asked: set[AccountMoment] = set()
+    for job in jobs:
+        goal = goals[job.goal.key]
+        if len(goal.history.typed) == 1:
+            continue
+        for day in _days_of_goal(job, goal, zone):
+            for n, begin in begins_before(goal.history, day_start(day + _DAY, zone)):
+                if begin != goal.history.links[n].link.begin_at:
+                    asked.add((*goal.sources[n].row.account_key, begin))
+    return asked
+
+
+def _closes(job: CloseJob, goal: _Goal, lines: Lines, moments: Moments, zone: ZoneInfo) -> Closes:
+    days = {job.first, *_days_of_goal(job, goal, zone)}
+    for source in goal.sources:
+        own = lines[source.row.account_key].days
+        days.update(day for day in own if job.first < day <= job.last)
+    closes: Closes = []
+    for day in sorted(days):
+        amount = _amount_at_close(day, goal, lines, moments, zone)
+        if not closes or amount != closes[-1][1]:
+            closes.append((day, amount))
+    return closes
+
+
+def _amount_at_close(day: date, goal: _Goal, lines: Lines, moments: Moments, zone: ZoneInfo) -> int:
+    close = day_start(day + _DAY, zone)
+
+    def measure_before(n: int, moment: datetime) -> int:
+        row = goal.sources[n].row
+        if moment == row.link.until_at and row.link.end_minor is not None:
+            return row.link.end_minor
+        if moment == row.link.begin_at:
+            return row.link.base_minor
+        if moment == close:
+            return lines[row.account_key].at(day, row.measure)
+        worth, inflow = moments[*row.account_key, moment]
+        return inflow if row.measure == "inflow" else worth
+
+    return amount_before(goal.history, close, measure_before)
+
+
+def _days_of_goal(job: CloseJob, goal: _Goal, zone: ZoneInfo) -> Iterable[date]:
+    """The days of a job's range on which the goal itself changed, and the first."""
+    changed = [typed.typed_at for typed in goal.history.typed]
+    changed += [moment for funded in goal.history.links for moment in _ends(funded)]
+    changed.append(goal.history.final_at)
+    days = {local_day(moment, zone) for moment in changed if moment is not None}
+    return {job.first, *(day for day in days if job.first < day <= job.last)}
+
+
+def _ends(funded: FundedLink) -> tuple[datetime, datetime | None]:
+    return funded.link.from_at, funded.link.until_at

@@ -1,0 +1,188 @@
+"""Closing what was touched: the days of goals, what their closes came to, and the goals that are completed by them.
+
+One call is one transaction's work on some accounts or goals of one tenant. What a crash leaves is marked still, and
+the next run does it again; running it twice changes nothing. The steps:
+
+1. lock the accounts in id order, then their goals in id order
+2. compute the closes of the marked days anew, and write the rows that differ
+3. mark milestones and targets by the closes, in order of day
+4. complete goals with `auto_complete` at the first close on which they stood at the target
+5. take the marks off what is closed now
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from core.events.calendar import day_start, local_day
+from core.goals.lifecycle import GoalStatus
+from core.pipeline.close_goals import CloseJob, close_goals
+from core.pipeline.close_ranges import close_jobs
+from core.pipeline.end_links import end_links
+from core.pipeline.judge_closes import arrival_by_closes, completing_day, has_arrived
+from core.pipeline.mark_arrivals import mark_arrivals
+from core.pipeline.settle_goals import settle_goals
+from core.store.accounts import AccountKey, AccountRow, lock_accounts
+from core.store.bulk import plan_by_key
+from core.store.closes import Closes, DayRange, StoredCloses, drop_forecasts, read_closes, write_closes
+from core.store.days import clear_account_marks
+from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_moved_goals
+from core.store.links import FundingRow, funding_of_goals, links_of_accounts
+from core.store.tenants import Tenant
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshotted:
+    """What was done: goals looked at, rows of closes written or dropped, milestones marked, goals completed."""
+
+    accounts: int = 0
+    goals: int = 0
+    closes: int = 0
+    milestones_reached: int = 0
+    completed: int = 0
+
+    def __add__(self, other: Snapshotted) -> Snapshotted:
+        return Snapshotted(
+            self.accounts + other.accounts,
+            self.goals + other.goals,
+            self.closes + other.closes,
+            self.milestones_reached + other.milestones_reached,
+            self.completed + other.completed,
+        )
+
+
+def close_touched_accounts(
+    session: Session, tenant: Tenant, account_ids: Sequence[str], through: date, now: datetime
+) -> Snapshotted:
+    """Close the days that facts of these accounts touched, up to `through`, for all goals that they fund."""
+    plan_by_key(session)
+    accounts = lock_accounts(session, ((tenant.name, account_id) for account_id in account_ids))
+    goals = lock_goals(session, (period.goal_key for period in links_of_accounts(session, accounts)))
+    done = _close(session, tenant, goals, accounts, through, now)
+    clear_account_marks(session, sorted(accounts), through)
+    return done + Snapshotted(accounts=len(accounts))
+
+
+def close_touched_goals(
+    session: Session, tenant: Tenant, goal_ids: Sequence[str], through: date, now: datetime
+) -> Snapshotted:
+    """Close the days that requests touched, up to `through`, and complete the goals that are to be completed."""
+    plan_by_key(session)
+    keys = [(tenant.name, goal_id) for goal_id in goal_ids]
+    # Completing a goal ends its links, and these belong to who holds the accounts.
+    expected = {s.row.account_key for sources in funding_of_goals(session, keys).values() for s in sources}
+    accounts = lock_accounts(session, expected)
+    goals = [goal for goal in lock_goals(session, keys) if goal.dirty_from is not None and goal.dirty_from <= through]
+    return _close(session, tenant, goals, {}, through, now, held=accounts)
+
+
+def _close(
+    session: Session,
+    tenant: Tenant,
+    goals: Sequence[GoalRow],
+    accounts: Mapping[AccountKey, AccountRow],
+    through: date,
+    now: datetime,
+    *,
+    held: Mapping[AccountKey, AccountRow] | None = None,
+) -> Snapshotted:
+    """Steps 2 to 5 for locked goals. `held`: the accounts that are locked, where goals may be completed."""
+    funding = funding_of_goals(session, (goal.key for goal in goals))
+    jobs = [job for goal in goals for job in close_jobs(goal, funding[goal.key], accounts, tenant.zone, through)]
+    closes = close_goals(session, jobs, tenant.zone, funding)
+    written = _write(session, jobs, closes)
+    judged = _by_goal(jobs, closes)
+    arrived = [goal for goal in goals if goal.key in judged and has_arrived(goal, judged[goal.key], tenant.zone)]
+    arrivals = [arrival_by_closes(goal, judged[goal.key], tenant.zone) for goal in arrived]
+    marked = mark_arrivals(session, arrivals, now)
+    changed = {goal.key: goal for goal in arrived}
+    for goal in arrived:
+        goal.version += 1
+        goal.updated_at = max(now, goal.updated_at)
+    completed = 0
+    for goal in goals:
+        if goal.dirty_from is not None and goal.dirty_from <= through:
+            goal.dirty_from = through + _DAY if local_day(goal.acted_at, tenant.zone) > through else None
+            changed[goal.key] = goal
+        day = completing_day(goal, judged.get(goal.key, ()), tenant.zone)
+        if day is None:
+            continue
+        if held is not None and {s.row.account_key for s in funding[goal.key]} <= held.keys():
+            written += _complete(session, tenant, goal, funding[goal.key], day, through, now)
+            completed += 1
+        else:
+            # Its accounts are not all locked, and it is too late for that: the pass over marked goals does it.
+            goal.mark_from(day)
+        changed[goal.key] = goal
+    write_moved_goals(session, list(changed.values()))
+    drop_forecasts(session, (job.goal.key for job in jobs))
+    return Snapshotted(0, len(goals), written, marked, completed)
+
+
+def _write(session: Session, jobs: Sequence[CloseJob], closes: Sequence[Closes]) -> int:
+    """Write the rows that differ from what is stored; how many."""
+    wanted = [(job.goal.key, DayRange(job.first, None if job.is_open else job.last + _DAY)) for job in jobs]
+    new: list[tuple[GoalKey, date, int]] = []
+    altered: list[tuple[GoalKey, date, int | None]] = []
+    for job, computed, stored in zip(jobs, closes, read_closes(session, wanted), strict=True):
+        rows = _rows(job, computed, stored)
+        for day, amount in rows.items():
+            if day not in stored.rows:
+                new.append((job.goal.key, day, amount))
+            elif stored.rows[day] != amount:
+                altered.append((job.goal.key, day, amount))
+        altered += [(job.goal.key, day, None) for day in stored.rows if day not in rows]
+    write_closes(session, new, altered)
+    return len(new) + len(altered)
+
+
+def _rows(job: CloseJob, computed: Closes, stored: StoredCloses) -> dict[date, int]:
+    """The rows of a job's range as they should be: where the close is another than the one before."""
+    rows = dict(computed)
+    if computed[0][1] == stored.before_minor:
+        del rows[job.first]
+    if not job.is_open:
+        # The close after the range stays what it is, but whether it differs from the one before may change.
+        following = job.last + _DAY
+        standing = next((stored.rows[day] for day in sorted(stored.rows, reverse=True)), stored.before_minor)
+        if standing is not None and standing != computed[-1][1]:
+            rows[following] = standing
+    return rows
+
+
+def _by_goal(jobs: Sequence[CloseJob], closes: Sequence[Closes]) -> dict[GoalKey, list[tuple[date, date, int]]]:
+    """(first day, last day, amount) of each stretch of equal closes, in order of day."""
+    stretches: dict[GoalKey, list[tuple[date, date, int]]] = {}
+    for job, computed in zip(jobs, closes, strict=True):
+        ends = [day - _DAY for day, _ in computed[1:]] + [job.last]
+        own = stretches.setdefault(job.goal.key, [])
+        own += [(day, end, amount) for (day, amount), end in zip(computed, ends, strict=True)]
+    return stretches
+
+
+def _complete(
+    session: Session,
+    tenant: Tenant,
+    goal: GoalRow,
+    sources: Sequence[FundingRow],
+    day: date,
+    through: date,
+    now: datetime,
+) -> int:
+    """Complete a goal as of the close of a day: later facts count no more, nor do later closes."""
+    final_at = day_start(day + _DAY, tenant.zone)
+    running = [s.row for s in sources if s.row.link.until_at is None or s.row.link.until_at > final_at]
+    end_links(session, goal, running, final_at)
+    goal.status, goal.final_at = GoalStatus.COMPLETED, final_at
+    settle_goals(session, [goal], now, cause="status")
+    goal.version += 1
+    goal.updated_at = max(now, goal.updated_at)
+    write_goal(session, goal)
+    job = CloseJob(goal, day, through)
+    return _write(session, [job], close_goals(session, [job], tenant.zone))

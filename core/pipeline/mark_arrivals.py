@@ -1,0 +1,96 @@
+"""Marking arrivals: milestones and targets that goals have come to, each once, with a message about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import simplejson
+from sqlalchemy.orm import Session
+
+from core.goals.lifecycle import GoalStatus
+from core.goals.milestones import nearest
+from core.goals.money import to_decimal
+from core.goals.progress import is_goal_reached
+from core.store import ledger
+from core.store.goals import GoalRow
+from core.store.milestones import MilestoneRow, mark_milestones, milestones_of_goals
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a locked goal has come to: for a milestone, and for the target, the effective moment; None if it has not."""
+
+    goal: GoalRow
+    milestone_at: Callable[[int], datetime | None]
+    target_at: datetime | None
+
+
+def marks(goal: GoalRow) -> bool:
+    """Whether the goal marks and sends at all: it is active and waits for no balance."""
+    return goal.status is GoalStatus.ACTIVE and not goal.waiting_for
+
+
+def stands_at_target(goal: GoalRow, amount_minor: int) -> bool:
+    """Whether an amount is the goal's target or past it."""
+    return is_goal_reached(goal.type, goal.span, goal.target_minor, amount_minor)
+
+
+def mark_arrivals(session: Session, arrivals: Sequence[Arrival], now: datetime) -> int:
+    """Mark what is not marked yet and note the messages; how many milestones. Goals' rows are left to the caller."""
+    by_goal = milestones_of_goals(session, (arrival.goal.key for arrival in arrivals))
+    marked: list[tuple[MilestoneRow, datetime]] = []
+    messages: list[ledger.Message] = []
+    for arrival in arrivals:
+        goal = arrival.goal
+        unreached = [row for row in by_goal[goal.key] if row.reached_at is None]
+        passed = [(row, at) for row in unreached if (at := arrival.milestone_at(row.amount_minor)) is not None]
+        marked += passed
+        messages += [_milestone_message(goal, row, at, now) for row, at in passed]
+        gone = {row.amount_minor for row, _ in passed}
+        left = (row.amount_minor for row in unreached if row.amount_minor not in gone)
+        goal.next_milestone_minor = nearest(goal.direction, left)
+        if goal.reached_at is None and arrival.target_at is not None:
+            goal.reached_at = arrival.target_at
+            messages.append(_goal_message(goal, arrival.target_at, now))
+    mark_milestones(session, marked, now)
+    ledger.write_messages(session, messages)
+    return len(marked)
+
+
+def _milestone_message(goal: GoalRow, row: MilestoneRow, reached_at: datetime, now: datetime) -> ledger.Message:
+    amount_reached = to_decimal(row.amount_minor, goal.currency)
+    about: dict[str, object] = {"milestone_amount": amount_reached, "description": row.description}
+    return _message(goal, "milestone", row.amount_minor, about, reached_at, now)
+
+
+def _goal_message(goal: GoalRow, reached_at: datetime, now: datetime) -> ledger.Message:
+    return _message(goal, "goal", goal.target_minor, {}, reached_at, now)
+
+
+def _message(
+    goal: GoalRow,
+    what: str,
+    threshold_minor: int,
+    about: dict[str, object],
+    reached_at: datetime,
+    now: datetime,
+) -> ledger.Message:
+    payload = {
+        "goal_id": goal.goal_id,
+        "user_id": goal.user_id,
+        "name": goal.name,
+        "current_amount": to_decimal(goal.amount_minor, goal.currency),
+        "target_amount": to_decimal(goal.target_minor, goal.currency),
+        "currency": goal.currency,
+        "reached_at": reached_at.isoformat().replace("+00:00", "Z"),
+    }
+    return ledger.Message(
+        goal.tenant,
+        f"{what}.reached:{goal.goal_id}:{threshold_minor}",
+        f"{what}.reached",
+        goal.goal_id,
+        simplejson.dumps(payload | about, use_decimal=True),
+        now,
+    )

@@ -1,0 +1,162 @@
+"""The stage project: when each active goal will be reached at the pace of its last thirty closes, stored nightly.
+
+A chunk works in transactions of some thousand goals and claims (project, day, tenant, chunk) in the last of them. A
+projection names the version of the goal that it was made for: one of a goal that has moved since is not used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import InvalidField
+from core.goals.lifecycle import GoalStatus
+from core.goals.projection import WINDOW_DAYS, Projection
+from core.goals.projection import project as project_amounts
+from core.pipeline.snapshot import ChunkDays
+from core.store.bulk import plan_by_key
+from core.store.closes import DayRange, StoredCloses, read_closes
+from core.store.days import CHUNKS, all_tenant_days
+from core.store.forecasts import ForecastRow, active_goals, write_forecasts
+from core.store.goals import GoalRow, read_goals
+from core.store.job_runs import JobRun, claim_run, count_runs
+
+JOB = "project"
+AT_ONCE = 2_000
+_DAY = timedelta(days=1)
+Sessions = sessionmaker[Session]
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """How many active goals were looked at, and for how many of them there is a date."""
+
+    goals: int = 0
+    dated: int = 0
+
+    def __add__(self, other: Projected) -> Projected:
+        return Projected(self.goals + other.goals, self.dated + other.dated)
+
+
+def run_project(
+    sessions: Sessions,
+    now: datetime,
+    *,
+    tenant: str | None = None,
+    through: date | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> Projected:
+    """Project all active goals of all tenants, or of one, from their last closed day, or from `through`.
+
+    Raises InvalidField for a day that is not closed.
+    """
+    did = Projected()
+    for work in due_projections(sessions, tenant=tenant, through=through, again=True):
+        did += project_chunk(sessions, work, now)
+        if on_progress is not None:
+            on_progress(f"{work.tenant.name}: part {work.chunk + 1} of {CHUNKS}, {did.goals:,} goals projected")
+    return did
+
+
+def due_projections(
+    sessions: Sessions,
+    *,
+    tenant: str | None = None,
+    through: date | None = None,
+    again: bool = False,
+) -> list[ChunkDays]:
+    """The chunks of tenants that have a closed day which was not projected from; with `again` of all that have one."""
+    due = []
+    with sessions() as session:
+        for days in all_tenant_days(session):
+            if tenant not in (None, days.tenant.name) or (days.closed_through is None and through is None):
+                continue
+            last = _day(days.tenant.name, days.closed_through, through)
+            if again or count_runs(session, days.tenant.name, JOB, last.isoformat()) < CHUNKS:
+                due += [ChunkDays(days.tenant, chunk, last) for chunk in range(CHUNKS)]
+    return due
+
+
+def project_chunk(sessions: Sessions, work: ChunkDays, now: datetime) -> Projected:
+    """Project one chunk's active goals and claim it."""
+    did, after = Projected(), ""
+    while True:
+        with sessions.begin() as session:
+            plan_by_key(session)
+            ids = list(active_goals(session, work.tenant.name, work.chunk, CHUNKS, after, AT_ONCE))
+            did += _project_some(session, work, ids, now)
+            if len(ids) < AT_ONCE:
+                result = json.dumps(asdict(did))
+                run = JobRun(work.tenant.name, JOB, work.through.isoformat(), work.chunk, now, now, result)
+                claim_run(session, run)
+                return did
+            after = ids[-1]
+
+
+def projection_of(goal: GoalRow, closes: Sequence[int]) -> Projection:
+    """The projection of one goal from its daily closes, oldest first; only an active one that waits for nothing."""
+    if goal.status is not GoalStatus.ACTIVE:
+        return Projection(None, f"the goal is {goal.status.value}")
+    if goal.waiting_for:
+        return Projection(None, f"waits for a balance of {', '.join(goal.waiting_for)}")
+    finish = goal.finish_minor if goal.debt_form is not None else goal.target_minor
+    return project_amounts(goal.direction, finish, goal.amount_minor, closes)
+
+
+def completion_date(projection: Projection, through: date) -> datetime | None:
+    """The projected day as an instant: midnight UTC of that date."""
+    if projection.days is None:
+        return None
+    return datetime.combine(through + (projection.days + 1) * _DAY, time(), UTC)
+
+
+def window(through: date, start_date: date) -> DayRange:
+    """The days that a projection looks at."""
+    return DayRange(max(through - (WINDOW_DAYS - 1) * _DAY, start_date), through)
+
+
+def _project_some(session: Session, work: ChunkDays, ids: Sequence[str], now: datetime) -> Projected:
+    goals = read_goals(session, [(work.tenant.name, goal_id) for goal_id in ids])
+    wanted = [(goal.key, window(work.through, goal.start_date)) for goal in goals]
+    rows = []
+    for goal, (_, days), stored in zip(goals, wanted, read_closes(session, wanted), strict=True):
+        projection = projection_of(goal, _dense(stored, days))
+        rows.append(
+            ForecastRow(
+                tenant=goal.tenant,
+                goal_id=goal.goal_id,
+                computed_at=now,
+                through_day=work.through,
+                goal_version=goal.version,
+                amount_minor=goal.amount_minor,
+                projected_completion_at=completion_date(projection, work.through),
+                projection_note=projection.note,
+            )
+        )
+    write_forecasts(session, rows)
+    return Projected(len(rows), sum(row.projected_completion_at is not None for row in rows))
+
+
+def _dense(stored: StoredCloses, days: DayRange) -> list[int]:
+    closes: list[int] = []
+    amount, day = stored.before_minor, days.first
+    while days.last is not None and day <= days.last:
+        amount = stored.rows.get(day, amount)
+        if amount is not None:
+            closes.append(amount)
+        day += _DAY
+    return closes
+
+
+def _day(tenant: str, closed_through: date | None, through: date | None) -> date:
+    if through is None and closed_through is not None:
+        return closed_through
+    if through is not None and closed_through is not None and through <= closed_through:
+        return through
+    raise InvalidField(
+        "date", f"{through} is not closed yet for the tenant {tenant}; `milepost run snapshot` closes days"
+    )

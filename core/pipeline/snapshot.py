@@ -1,0 +1,200 @@
+"""The stage snapshot: every tenant whose local day is over, every day missed, and closed days that late facts touched.
+
+A tenant is closed chunk by chunk, each in transactions of some hundred accounts or goals, the last of which claims
+(snapshot, day, tenant, chunk). Once all chunks of a day are claimed, the tenant is closed through that day. Marks
+say what is left to do, so a run that is cut short, killed or started twice leaves nothing out and does nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+
+import structlog
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import InvalidField
+from core.events.calendar import last_closed_day
+from core.pipeline.close_touched import Snapshotted, close_touched_accounts, close_touched_goals
+from core.store.days import (
+    CHUNKS,
+    TenantDays,
+    all_tenant_days,
+    has_marks,
+    lock_chunk,
+    note_closed_through,
+    touched_accounts,
+    touched_goals,
+)
+from core.store.job_runs import JobRun, claim_run, count_runs
+from core.store.tenants import Tenant
+
+log = structlog.get_logger(__name__)
+
+JOB = "snapshot"
+AT_ONCE = 500
+Sessions = sessionmaker[Session]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkDays:
+    """One chunk of a tenant, to be closed through a day."""
+
+    tenant: Tenant
+    chunk: int
+    through: date
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkClosed:
+    """What was done; `is_done` is False if time was up or another worker is at this chunk."""
+
+    did: Snapshotted
+    is_done: bool
+
+
+def run_snapshot(
+    sessions: Sessions,
+    now: datetime,
+    *,
+    tenant: str | None = None,
+    through: date | None = None,
+    on_progress: Say | None = None,
+) -> Snapshotted:
+    """Close the days of all tenants, or of one, up to the last that is over, or to `through`.
+
+    Raises InvalidField for a day that is not over in some tenant's time zone. Closed days that were touched since are
+    closed anew even if they lie after `through`.
+    """
+    did = Snapshotted()
+    for work in due_chunks(sessions, now, tenant=tenant, through=through):
+        closed = close_chunk(sessions, work, now)
+        did += closed.did
+        if on_progress is not None:
+            on_progress(f"{work.tenant.name}: part {work.chunk + 1} of {CHUNKS}, {did.goals:,} goals looked at")
+    return did
+
+
+def due_chunks(
+    sessions: Sessions, now: datetime, *, tenant: str | None = None, through: date | None = None
+) -> list[ChunkDays]:
+    """The chunks that have something to close; raises InvalidField as `run_snapshot` does."""
+    with sessions() as session:
+        tenants = [days for days in all_tenant_days(session) if tenant in (None, days.tenant.name)]
+        wanted = [(days, _last_day(days, now, through)) for days in tenants]
+        due = [
+            (days.tenant, last)
+            for days, last in wanted
+            if days.closed_through is None or days.closed_through < last or has_marks(session, days.tenant.name, last)
+        ]
+    return [ChunkDays(whose, chunk, last) for whose, last in due for chunk in range(CHUNKS)]
+
+
+def close_chunk(
+    sessions: Sessions, work: ChunkDays, now: datetime, *, time_slice_s: float | None = None
+) -> ChunkClosed:
+    """Close one chunk: what facts touched, then what requests touched; the last chunk closes the tenant's day."""
+    began, did = time.monotonic(), Snapshotted()
+    for step in (_account_steps, _goal_steps):
+        for done in step(sessions, work, now):
+            if done is None or (time_slice_s is not None and time.monotonic() - began > time_slice_s):
+                return ChunkClosed(did + (done or Snapshotted()), is_done=False)
+            did += done
+    did += _finish(sessions, work, did, now, began)
+    log.info(
+        "closed",
+        tenant=work.tenant.name,
+        through=work.through.isoformat(),
+        chunk=work.chunk,
+        seconds=round(time.monotonic() - began, 3),
+        **asdict(did),
+    )
+    return ChunkClosed(did, is_done=True)
+
+
+def _account_steps(sessions: Sessions, work: ChunkDays, now: datetime) -> Iterator[Snapshotted | None]:
+    """Close what facts touched, a transaction a step; None if another worker is at this chunk."""
+    while True:
+        with sessions.begin() as session:
+            if not lock_chunk(session, work.tenant.name, work.chunk):
+                yield None
+                return
+            ids = touched_accounts(session, work.tenant.name, work.through, work.chunk, AT_ONCE)
+            done = close_touched_accounts(session, work.tenant, ids, work.through, now) if ids else None
+        if done is None:
+            return
+        yield done
+
+
+def _goal_steps(sessions: Sessions, work: ChunkDays, now: datetime) -> Iterator[Snapshotted | None]:
+    """Close what requests touched, a transaction a step; None if another worker is at this chunk."""
+    after = ""
+    while True:
+        with sessions.begin() as session:
+            if not lock_chunk(session, work.tenant.name, work.chunk):
+                yield None
+                return
+            ids = touched_goals(session, work.tenant.name, work.through, work.chunk, AT_ONCE, after)
+            done = close_touched_goals(session, work.tenant, ids, work.through, now) if ids else None
+        if done is None:
+            return
+        after = ids[-1]
+        yield done
+
+
+def _finish(sessions: Sessions, work: ChunkDays, did: Snapshotted, now: datetime, began: float) -> Snapshotted:
+    """Claim the chunk's day. Whoever claims the last chunk closes the tenant's day.
+
+    A goal that a chunk's accounts led to its completion may belong to a chunk that was done before: such goals are
+    looked for once more.
+    """
+    period = work.through.isoformat()
+    with sessions.begin() as session:
+        result = json.dumps(asdict(did) | {"seconds": round(time.monotonic() - began, 3)})
+        claim_run(session, JobRun(work.tenant.name, JOB, period, work.chunk, now, now, result))
+        if count_runs(session, work.tenant.name, JOB, period) < CHUNKS:
+            return Snapshotted()
+    done = Snapshotted()
+    for ids in _batches(lambda after: _left(sessions, work, after)):
+        with sessions.begin() as session:
+            done += close_touched_goals(session, work.tenant, ids, work.through, now)
+    with sessions.begin() as session:
+        note_closed_through(session, work.tenant.name, work.through)
+    return done
+
+
+def _left(sessions: Sessions, work: ChunkDays, after: str) -> list[str]:
+    with sessions() as session:
+        return touched_goals(session, work.tenant.name, work.through, None, AT_ONCE, after)
+
+
+def _batches(next_after: Callable[[str], list[str]]) -> Iterator[list[str]]:
+    after = ""
+    while ids := next_after(after):
+        yield ids
+        after = ids[-1]
+
+
+def _last_day(days: TenantDays, now: datetime, through: date | None) -> date:
+    last = last_closed_day(now, days.tenant.zone)
+    if through is None:
+        return last
+    if through > last:
+        raise InvalidField(
+            "date", f"{through} is not over yet for the tenant {days.tenant.name}: its last closed day is {last}"
+        )
+    return through if days.closed_through is None else max(through, days.closed_through)
+
+
+def tenants_behind(sessions: Sessions, now: datetime) -> Sequence[TenantDays]:
+    """The tenants whose last local day is over and not closed yet."""
+    with sessions() as session:
+        return [
+            days
+            for days in all_tenant_days(session)
+            if days.closed_through is None or days.closed_through < last_closed_day(now, days.tenant.zone)
+        ]

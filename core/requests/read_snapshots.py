@@ -1,0 +1,99 @@
+"""The act read_snapshots: the closes of a goal, every day of a range, as they are known now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from core.errors import InvalidField
+from core.events.calendar import last_closed_day
+from core.pipeline.close_goals import CloseJob, close_goals
+from core.requests.goal_access import find_goal
+from core.store.closes import Closes, DayRange, read_closes
+from core.store.days import touched_from
+from core.store.goals import GoalRow
+from core.store.tenants import Tenant
+
+DAYS_MOST = 3_660
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseView:
+    """The goal's amount at the close of one local day, in minor units."""
+
+    day: date
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotsView:
+    """Closes in order of day, without a gap."""
+
+    currency: str
+    closes: tuple[CloseView, ...]
+
+
+def read_snapshots(
+    session: Session, tenant: Tenant, goal_id: str, *, from_day: date | None, to_day: date | None, now: datetime
+) -> SnapshotsView:
+    """Every closed day of a goal within a range, both ends included; days before its start or not over are left out.
+
+    Without `to_day` up to the last closed day, without `from_day` from the start, but at most ten years. Raises
+    NotFound, and InvalidField for a range that is backwards or longer than ten years.
+    """
+    goal = find_goal(session, tenant, goal_id)
+    last = last_closed_day(now, tenant.zone)
+    to = last if to_day is None else to_day
+    if from_day is not None and to_day is not None:
+        if from_day > to_day:
+            raise InvalidField("from", f"must not be after to, {to_day}")
+        if (to_day - from_day).days >= DAYS_MOST:
+            raise InvalidField("from", f"must be at most ten years ({DAYS_MOST:,} days) before to")
+    to = min(to, last)
+    first = goal.start_date if from_day is None else max(from_day, goal.start_date)
+    if (to - first).days >= DAYS_MOST:
+        if from_day is not None:
+            raise InvalidField("from", f"must be at most ten years ({DAYS_MOST:,} days) before the last day asked for")
+        first = to - (DAYS_MOST - 1) * _DAY
+    return SnapshotsView(goal.currency, tuple(read_dense_closes(session, tenant, goal, first, to)))
+
+
+def read_dense_closes(session: Session, tenant: Tenant, goal: GoalRow, first: date, last: date) -> list[CloseView]:
+    """The close of every day from `first`, which must not be before the goal's start, to `last`.
+
+    What is marked as touched since it was closed, or is not closed yet, is computed from facts as they are now.
+    """
+    if first > last:
+        return []
+    stored = read_closes(session, [(goal.key, DayRange(first, last))])[0]
+    closes: Closes = [] if stored.before_minor is None else [(first, stored.before_minor)]
+    closes += sorted(stored.rows.items())
+    marked = _marked_from(session, goal)
+    if marked is not None and marked <= last:
+        begin = max(marked, first)
+        fresh = close_goals(session, [CloseJob(goal, begin, last)], tenant.zone)[0]
+        closes = [close for close in closes if close[0] < begin] + fresh
+    return _dense(closes, last)
+
+
+def is_marked(session: Session, goal: GoalRow, through: date) -> bool:
+    """Whether any close up to a day is in doubt, or was never written."""
+    marked = _marked_from(session, goal)
+    return marked is not None and marked <= through
+
+
+def _marked_from(session: Session, goal: GoalRow) -> date | None:
+    marks = [day for day in (goal.dirty_from, touched_from(session, goal.key)) if day is not None]
+    return min(marks, default=None)
+
+
+def _dense(closes: Closes, last: date) -> list[CloseView]:
+    """A view a day: a day without a row of its own has the amount of the one before."""
+    views = []
+    for number, (day, amount) in enumerate(closes):
+        end = closes[number + 1][0] if number + 1 < len(closes) else last + _DAY
+        views += [CloseView(day + n * _DAY, amount) for n in range((end - day).days)]
+    return views

@@ -1,0 +1,117 @@
+"""Which days of which tenant are closed, and the marks of what is to be closed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.store import bulk
+from core.store.accounts import AccountKey
+from core.store.goals import GoalKey
+from core.store.tenants import Tenant
+
+CHUNKS = 4
+"""Into how many parts a tenant's accounts and goals are divided, each of which a worker of its own may close."""
+
+LOCK_NAMESPACE = 0x4D44
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDays:
+    """A tenant and the last local day that is closed for it; None before the first."""
+
+    tenant: Tenant
+    closed_through: date | None
+
+
+_TENANTS = text("SELECT tenant, time_zone, closed_through FROM tenants ORDER BY tenant")
+_LOCK_CHUNK = text("SELECT pg_try_advisory_xact_lock(:namespace, hashtext(:tenant || ' ' || :chunk))")
+_IN_CHUNK = f"(hashtext({{}}) & {CHUNKS - 1}) = coalesce(:chunk, hashtext({{}}) & {CHUNKS - 1})"
+_TOUCHED_ACCOUNTS = text(
+    f"""SELECT account_id FROM accounts
+    WHERE tenant = :tenant AND (dirty_from <= :through OR late_from <= :through)
+      AND {_IN_CHUNK.format("account_id", "account_id")}
+    ORDER BY account_id LIMIT :limit"""
+)
+_TOUCHED_GOALS = text(
+    f"""SELECT goal_id FROM goals
+    WHERE tenant = :tenant AND dirty_from <= :through AND goal_id > :after
+      AND {_IN_CHUNK.format("goal_id", "goal_id")}
+    ORDER BY goal_id LIMIT :limit"""
+)
+_HAS_MARKS = text(
+    """SELECT EXISTS (SELECT 1 FROM accounts WHERE tenant = :tenant AND dirty_from <= :through)
+    OR EXISTS (SELECT 1 FROM accounts WHERE tenant = :tenant AND late_from <= :through)
+    OR EXISTS (SELECT 1 FROM goals WHERE tenant = :tenant AND dirty_from <= :through)"""
+)
+# What lies after the closed days is still to come, and so stays marked from its first day on.
+_CLEAR_ACCOUNTS = text(
+    f"""UPDATE accounts a SET
+        dirty_from = CASE WHEN a.dirty_from > :through THEN a.dirty_from
+            WHEN a.dirty_from IS NOT NULL THEN (SELECT min(d.day) FROM account_days d
+                WHERE d.tenant = a.tenant AND d.account_id = a.account_id AND d.day > :through) END,
+        late_from = CASE WHEN a.late_through > :through THEN greatest(a.late_from, :following) END,
+        late_through = CASE WHEN a.late_through > :through THEN a.late_through END
+    FROM {bulk.keys("tenants", "accounts")} AS k(tenant, account_id)
+    WHERE a.tenant = k.tenant AND a.account_id = k.account_id"""
+)
+_TOUCHED_FROM = text(
+    """SELECT min(least(a.dirty_from, a.late_from)) FROM links l
+    JOIN accounts a ON a.tenant = l.tenant AND a.account_id = l.account_id
+    WHERE l.tenant = :tenant AND l.goal_id = :goal_id"""
+)
+_CLOSED = text(
+    """UPDATE tenants SET closed_through = greatest(closed_through, :through)
+    WHERE tenant = :tenant AND (closed_through IS NULL OR closed_through < :through)"""
+)
+
+
+def all_tenant_days(session: Session) -> list[TenantDays]:
+    """Every tenant with the day it is closed through."""
+    return [TenantDays(Tenant(row[0], row[1]), row[2]) for row in session.execute(_TENANTS).all()]
+
+
+def lock_chunk(session: Session, tenant: str, chunk: int) -> bool:
+    """Keep others from closing this chunk until the end of the transaction; False if another is at it."""
+    parameters = {"namespace": LOCK_NAMESPACE, "tenant": tenant, "chunk": str(chunk)}
+    return bool(session.execute(_LOCK_CHUNK, parameters).scalar_one())
+
+
+def touched_accounts(session: Session, tenant: str, through: date, chunk: int, limit: int) -> list[str]:
+    """Accounts of a chunk whose marks reach back to a closed day, in id order."""
+    parameters = {"tenant": tenant, "through": through, "chunk": chunk, "limit": limit}
+    return [row[0] for row in session.execute(_TOUCHED_ACCOUNTS, parameters).all()]
+
+
+def touched_goals(
+    session: Session, tenant: str, through: date, chunk: int | None, limit: int, after: str = ""
+) -> list[str]:
+    """Goals of a chunk, or of all, with such a mark of their own, in id order, behind `after`."""
+    parameters = {"tenant": tenant, "through": through, "chunk": chunk, "limit": limit, "after": after}
+    return [row[0] for row in session.execute(_TOUCHED_GOALS, parameters).all()]
+
+
+def has_marks(session: Session, tenant: str, through: date) -> bool:
+    """Whether anything of a tenant is to be closed anew up to a day."""
+    return bool(session.execute(_HAS_MARKS, {"tenant": tenant, "through": through}).scalar_one())
+
+
+def clear_account_marks(session: Session, keys: Sequence[AccountKey], through: date) -> None:
+    """Take the marks off locked accounts whose goals are closed through a day."""
+    columns = bulk.key_columns("accounts", keys)
+    session.execute(_CLEAR_ACCOUNTS, columns | {"through": through, "following": through + timedelta(days=1)})
+
+
+def touched_from(session: Session, key: GoalKey) -> date | None:
+    """The first day whose close the marks on a goal's accounts put in doubt; None if there is none."""
+    found: date | None = session.execute(_TOUCHED_FROM, {"tenant": key[0], "goal_id": key[1]}).scalar_one()
+    return found
+
+
+def note_closed_through(session: Session, tenant: str, through: date) -> None:
+    """Note that all goals of a tenant are closed through a day, but for those that are marked."""
+    session.execute(_CLOSED, {"tenant": tenant, "through": through})

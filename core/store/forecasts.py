@@ -1,0 +1,77 @@
+"""Rows of forecasts: what was projected for a goal, and from what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.store import bulk
+from core.store.goals import GoalKey
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastRow:
+    """A projection as kept. It holds for the goal at `goal_version`, as long as `through_day` is the last close."""
+
+    tenant: str
+    goal_id: str
+    computed_at: datetime
+    through_day: date | None
+    goal_version: int | None
+    amount_minor: int
+    projected_completion_at: datetime | None
+    projection_note: str | None
+
+
+_COLUMNS = {
+    "tenant": bulk.TEXT,
+    "goal_id": bulk.TEXT,
+    "computed_at": bulk.TIMESTAMPTZ,
+    "through_day": bulk.DATE,
+    "goal_version": bulk.INT8,
+    "amount_minor": bulk.INT8,
+    "projected_completion_at": bulk.TIMESTAMPTZ,
+    "projection_note": bulk.TEXT,
+}
+_READ = text(
+    f"SELECT {', '.join(f'f.{c}' for c in _COLUMNS)} FROM forecasts f WHERE f.tenant = :tenant AND f.goal_id = :goal_id"
+)
+# A goal that was deleted meanwhile leaves no forecast behind: its row is looked for, and held, in the same statement.
+_WRITE = text(
+    f"""WITH present AS (
+        SELECT g.tenant, g.goal_id FROM goals g JOIN staged_forecasts s USING (tenant, goal_id)
+        ORDER BY 1, 2 FOR KEY SHARE OF g)
+    INSERT INTO forecasts ({", ".join(_COLUMNS)})
+    SELECT {", ".join(f"s.{c}" for c in _COLUMNS)} FROM staged_forecasts s JOIN present USING (tenant, goal_id)
+    ON CONFLICT (tenant, goal_id) DO UPDATE SET
+        {", ".join(f"{c} = EXCLUDED.{c}" for c in list(_COLUMNS)[2:])}"""
+)
+_ACTIVE = text(
+    """SELECT goal_id FROM goals WHERE tenant = :tenant AND status = 'active' AND goal_id > :after
+      AND (hashtext(goal_id) & :mask) = :chunk
+    ORDER BY goal_id LIMIT :limit"""
+)
+
+
+def read_forecast(session: Session, key: GoalKey) -> ForecastRow | None:
+    """What is stored for a goal, current or not."""
+    row = session.execute(_READ, {"tenant": key[0], "goal_id": key[1]}).first()
+    return None if row is None else ForecastRow(*row)
+
+
+def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:
+    """Store projections in place of earlier ones."""
+    if rows:
+        values = (tuple(getattr(row, column) for column in _COLUMNS) for row in rows)
+        bulk.stage(session, "staged_forecasts", _COLUMNS, values)
+        session.execute(_WRITE)
+
+
+def active_goals(session: Session, tenant: str, chunk: int, chunks: int, after: str, limit: int) -> Iterable[str]:
+    """Ids of a chunk's active goals in order, behind `after`; `chunks` is a power of two."""
+    parameters = {"tenant": tenant, "chunk": chunk, "mask": chunks - 1, "after": after, "limit": limit}
+    return [row[0] for row in session.execute(_ACTIVE, parameters).all()]

@@ -1,0 +1,86 @@
+"""Rows of idempotency keys: claimed before a request acts, filled with its answer, forgotten after a day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import psycopg.errors
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from core.errors import KeyBusy
+
+KEPT = timedelta(hours=24)
+
+# Status 0 stands for no answer yet; no other transaction ever sees it.
+_CLAIM = text(
+    """INSERT INTO idempotency_keys AS k
+        (tenant, idempotency_key, route, body_hash, status, location, body, created_at)
+    VALUES (:tenant, :key, :route, :body_hash, 0, NULL, '', :now)
+    ON CONFLICT (tenant, idempotency_key) DO UPDATE
+        SET route = excluded.route, body_hash = excluded.body_hash, status = 0, location = NULL, body = '',
+            created_at = excluded.created_at
+        WHERE k.created_at <= :forgotten
+    RETURNING k.idempotency_key"""
+)
+_READ = text(
+    """SELECT route, body_hash, status, location, body FROM idempotency_keys
+    WHERE tenant = :tenant AND idempotency_key = :key"""
+)
+_FILL = text(
+    """UPDATE idempotency_keys SET status = :status, location = :location, body = :body
+    WHERE tenant = :tenant AND idempotency_key = :key"""
+)
+_FORGET = text(
+    """DELETE FROM idempotency_keys WHERE (tenant, idempotency_key) IN
+        (SELECT tenant, idempotency_key FROM idempotency_keys WHERE created_at < :before
+        ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)
+    RETURNING 1"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedAnswer:
+    """What a key stands for: the request (`route`, hash of its body), and the answer that it got."""
+
+    route: str
+    body_hash: bytes
+    status: int
+    location: str | None
+    body: bytes
+
+
+def claim_key(
+    session: Session, tenant: str, key: str, *, route: str, body_hash: bytes, now: datetime
+) -> KeyedAnswer | None:
+    """Take a key for a request that is yet to act; None if it is free, else what it stands for already.
+
+    A key of a request under way is waited for: if that is refused the key is free, else its answer is there. Raises
+    KeyBusy if the wait takes longer than a lock may be waited for. Take it before any other lock.
+    """
+    named = {"tenant": tenant, "key": key}
+    request = named | {"route": route, "body_hash": body_hash, "now": now, "forgotten": now - KEPT}
+    try:
+        claimed = session.execute(_CLAIM, request).first()
+    except OperationalError as error:
+        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            raise KeyBusy from None
+        raise
+    # A key that was not claimed is locked now all the same, so that it cannot be forgotten before it is read.
+    return None if claimed else KeyedAnswer(*session.execute(_READ, named).one())
+
+
+def fill_key(session: Session, tenant: str, key: str, *, status: int, location: str | None, body: bytes) -> None:
+    """Put the answer to a claimed key, in the transaction of what was done for it."""
+    answer = {"status": status, "location": location, "body": body}
+    session.execute(_FILL, {"tenant": tenant, "key": key} | answer)
+
+
+def forget_idempotency_keys(session: Session, before: datetime, most: int = 10_000) -> int:
+    """Drop at most `most` keys that were first used before `before`, of all tenants; how many it dropped.
+
+    For the retain stage, which calls it until it drops none. Keys under way are left for the next time.
+    """
+    return len(session.execute(_FORGET, {"before": before, "most": most}).all())

@@ -1,0 +1,110 @@
+"""Which accounts belong to which net worths: the links that Milepost itself keeps for goals that follow all of a user.
+
+An account belongs to a net worth while it is the same user's and in the same currency. Its link covers all of time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.events.calendar import EARLIEST
+from core.goals.links import Link
+from core.goals.percent import WHOLE_PPM
+from core.store import bulk
+from core.store.accounts import AccountKey
+from core.store.goals import GoalKey
+from core.store.links import LinkRow, insert_link, measures_before
+
+# (tenant, account_id, goal_id)
+Belonging = tuple[str, str, str]
+LOCK_NAMESPACE = 0x4E57
+# Few enough that a batch of any size cannot fill the server's table of locks.
+BUCKETS = 64
+
+_LOCK_SHARED = text(
+    """SELECT count(pg_advisory_xact_lock_shared(:namespace, b))
+    FROM (SELECT unnest(CAST(:buckets AS integer[])) AS b ORDER BY 1) AS buckets"""
+)
+_LOCK_ALONE = text("SELECT pg_advisory_xact_lock(:namespace, :bucket)")
+_WANTED = text(
+    f"""SELECT k.tenant, k.account_id, g.goal_id
+    FROM {bulk.keys("tenants", "accounts", "users", "currencies")} AS k(tenant, account_id, user_id, currency)
+    JOIN goals g ON g.tenant = k.tenant AND g.user_id = k.user_id AND g.tracking = 'net_worth'
+    WHERE g.currency = k.currency"""
+)
+_PRESENT = text(
+    f"""SELECT k.tenant, k.account_id, l.goal_id
+    FROM {bulk.keys("tenants", "accounts")} AS k(tenant, account_id)
+    JOIN links l USING (tenant, account_id)
+    JOIN goals g ON g.tenant = k.tenant AND g.goal_id = l.goal_id AND g.tracking = 'net_worth'"""
+)
+_OF_USER = text(
+    """SELECT account_id FROM accounts
+    WHERE tenant = :tenant AND user_id = :user_id AND currency = :currency ORDER BY account_id"""
+)
+_LEAVE = text("DELETE FROM links WHERE tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id")
+
+
+def lock_users(session: Session, users: Iterable[tuple[str, str]]) -> None:
+    """Keep net worths of these (tenant, user_id) from being created until the end of the transaction.
+
+    A new net worth locks the accounts that it finds. One that is just about to join the user it cannot find, so
+    who lets an account join and who creates a net worth exclude each other here.
+    """
+    buckets = sorted({_bucket(user) for user in users})
+    session.execute(_LOCK_SHARED, {"namespace": LOCK_NAMESPACE, "buckets": buckets})
+
+
+def lock_user_alone(session: Session, tenant: str, user_id: str) -> None:
+    """Keep accounts from joining this user; to be called after the accounts that are there have been locked."""
+    session.execute(_LOCK_ALONE, {"namespace": LOCK_NAMESPACE, "bucket": _bucket((tenant, user_id))})
+
+
+def accounts_of_user(session: Session, tenant: str, user_id: str, currency: str) -> list[str]:
+    """The ids of a user's accounts in one currency."""
+    parameters = {"tenant": tenant, "user_id": user_id, "currency": currency}
+    return [row[0] for row in session.execute(_OF_USER, parameters).all()]
+
+
+def wanted_belongings(session: Session, accounts: Mapping[AccountKey, tuple[str, str]]) -> set[Belonging]:
+    """To which net worths accounts, given with their user and currency, should belong."""
+    if not accounts:
+        return set()
+    keys = sorted(accounts)
+    columns = bulk.key_columns("accounts", keys) | {
+        "users": bulk.joined(accounts[key][0] for key in keys),
+        "currencies": bulk.joined(accounts[key][1] for key in keys),
+    }
+    return {(row[0], row[1], row[2]) for row in session.execute(_WANTED, columns).all()}
+
+
+def present_belongings(session: Session, keys: Iterable[AccountKey]) -> set[Belonging]:
+    """To which net worths accounts belong."""
+    columns = bulk.key_columns("accounts", sorted(keys))
+    return {(row[0], row[1], row[2]) for row in session.execute(_PRESENT, columns).all()}
+
+
+def join_net_worth(session: Session, key: GoalKey, account_ids: Sequence[str], final_at: datetime | None) -> None:
+    """Let locked accounts belong to a locked goal; to a final one with their worth at its final moment."""
+    ends: dict[str, int | None] = dict.fromkeys(account_ids)
+    if final_at is not None:
+        measures = measures_before(session, key[0], account_ids, final_at)
+        ends = {account_id: measures[account_id].worth_minor for account_id in account_ids}
+    for account_id in account_ids:
+        link = Link(account_id, WHOLE_PPM, EARLIEST, final_at, None, 0, ends[account_id])
+        insert_link(session, LinkRow(*key, EARLIEST, "worth", True, None, link))
+
+
+def leave_net_worth(session: Session, belonging: Belonging) -> None:
+    """Let a locked account no longer belong to a locked goal."""
+    tenant, account_id, goal_id = belonging
+    session.execute(_LEAVE, {"tenant": tenant, "goal_id": goal_id, "account_id": account_id})
+
+
+def _bucket(user: tuple[str, str]) -> int:
+    return zlib.crc32("\x00".join(user).encode()) % BUCKETS

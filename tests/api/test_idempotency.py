@@ -1,0 +1,208 @@
+"""Idempotency-Key: a POST that comes again with its key does nothing and gets the answer that it got first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from redis import Redis
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.store.goals import lock_goal
+from core.store.stream import stream_key
+from core.store.tables import idempotency_keys
+
+GOAL = {"user_id": "u", "name": "n", "type": "savings", "target_amount": 100}
+MILESTONE = {"amount": 50}
+LINK = {"account_id": "savings_001", "allocation_percent": 60}
+EVENT = {
+    "specversion": "1.0",
+    "id": "e1",
+    "source": "test",
+    "type": "milepost.transaction.recorded",
+    "time": "2026-01-31T12:00:00Z",
+    "data": {"account_id": "a", "transaction_id": "t1", "amount": 1, "currency": "USD", "posted_at": "2026-01-31"},
+}
+POSTS: list[tuple[str, Any]] = [
+    ("/goals", GOAL),
+    ("/goals/{goal_id}/milestones", MILESTONE),
+    ("/goals/{goal_id}/funding", LINK),
+    ("/events", EVENT),
+]
+KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
+
+
+@pytest.fixture
+def state(dump: Callable[[], str], redis_url: str, session_factory: sessionmaker[Session]) -> Callable[[], Any]:
+    """All that a POST could have changed: the tables, the keys and the stream."""
+
+    def take() -> tuple[str, int, int]:
+        with Redis.from_url(redis_url) as redis, session_factory.begin() as session:
+            on_stream: Any = sum(redis.xlen(stream_key(shard)) for shard in range(2))
+            kept = session.execute(select(func.count()).select_from(idempotency_keys)).scalar_one()
+        return dump(), kept, on_stream
+
+    return take
+
+
+def _same_but_replayed(first: Any, again: Any) -> None:
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    for header in ("Content-Type", "Location", "ETag"):
+        assert again.headers.get(header) == first.headers.get(header)
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(("path", "body"), POSTS)
+def test_the_second_of_two_does_nothing_and_gets_the_answer_of_the_first(
+    api: TestClient, state: Callable[[], Any], new_goal: Callable[..., str], path: str, body: Any
+) -> None:
+    """Status, body, Location and ETag are the first ones to the byte, and no table and no stream has changed."""
+    url = path.format(goal_id=new_goal())
+    first = api.post(url, json=body, headers=KEY)
+    assert first.status_code in {201, 202}
+    before = state()
+    _same_but_replayed(first, api.post(url, json=body, headers=KEY))
+    assert state() == before
+
+
+@pytest.mark.parametrize(("path", "body"), POSTS)
+def test_a_key_with_another_body_is_refused(
+    api: TestClient, state: Callable[[], Any], new_goal: Callable[..., str], path: str, body: Any
+) -> None:
+    """The same key with other bytes is 422 naming the header, nothing changes, and the first answer stays."""
+    url = path.format(goal_id=new_goal())
+    first = api.post(url, json=body, headers=KEY)
+    before = state()
+    refused = api.post(url, content=json.dumps(body, indent=1), headers=KEY)
+    assert refused.status_code == 422
+    text = "was used for another request in the last 24 hours; give each request a key of its own"
+    assert refused.json()["detail"] == f"Idempotency-Key: {text}"
+    assert refused.json()["errors"][0]["loc"] == ["header", "Idempotency-Key"]
+    assert state() == before
+    _same_but_replayed(first, api.post(url, json=body, headers=KEY))
+
+
+def test_a_key_on_another_path_is_refused(
+    api: TestClient, state: Callable[[], Any], new_goal: Callable[..., str]
+) -> None:
+    """The same key and body for another goal is 422, and nothing changes."""
+    one, other = (f"/goals/{new_goal()}/milestones" for _ in range(2))
+    assert api.post(one, json=MILESTONE, headers=KEY).status_code == 201
+    before = state()
+    assert api.post(other, json=MILESTONE, headers=KEY).status_code == 422
+    assert state() == before
+
+
+def test_without_a_key_each_request_acts(api: TestClient) -> None:
+    """Two POSTs without a key, or with two keys, make two goals each."""
+    for number, headers in enumerate(({}, {}, {"Idempotency-Key": "a"}, {"Idempotency-Key": "b"}), start=1):
+        assert api.post("/goals", json=GOAL, headers=headers).status_code == 201
+        assert len(api.get("/goals").json()) == number
+
+
+def test_a_refused_request_leaves_its_key_free(
+    api: TestClient, state: Callable[[], Any], new_goal: Callable[..., str]
+) -> None:
+    """A request that was refused acts when it comes again with its key and is good by then."""
+    goal = f"/goals/{new_goal(target_amount=10)}"
+    before = state()
+    assert api.post(f"{goal}/milestones", json=MILESTONE, headers=KEY).status_code == 422
+    assert api.post("/goals", content=b"{", headers=KEY).status_code == 422
+    assert api.post("/goals/none/milestones", json=MILESTONE, headers=KEY).status_code == 404
+    assert state() == before
+    assert api.patch(goal, json={"target_amount": 100}).status_code == 200
+    acted = api.post(f"{goal}/milestones", json=MILESTONE, headers=KEY)
+    assert acted.status_code == 201
+    assert "Idempotency-Replayed" not in acted.headers
+
+
+def test_a_key_is_the_tenants(api: TestClient, client: Callable[..., TestClient]) -> None:
+    """Another key of the same tenant gets the first answer; another tenant's request acts."""
+    first = api.post("/goals", json=GOAL, headers=KEY)
+    _same_but_replayed(first, client("goals:write").post("/goals", json=GOAL, headers=KEY))
+    stranger = client(tenant="other").post("/goals", json=GOAL, headers=KEY)
+    assert stranger.status_code == 201
+    assert stranger.json()["id"] != first.json()["id"]
+
+
+def test_who_may_not_act_gets_no_answer_of_others(
+    app: FastAPI, api: TestClient, client: Callable[..., TestClient]
+) -> None:
+    """Without a good API key, or without the scope, an Idempotency-Key opens nothing."""
+    assert api.post("/goals", json=GOAL, headers=KEY).status_code == 201
+    assert TestClient(app).post("/goals", json=GOAL, headers=KEY).status_code == 401
+    assert client("goals:read").post("/goals", json=GOAL, headers=KEY).status_code == 403
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "a\tb", "\x7f", "caf\xe9"])
+@pytest.mark.parametrize("url", ["/goals", "/events"])
+def test_what_is_no_key_is_refused(api: TestClient, state: Callable[[], Any], url: str, key: str) -> None:
+    """A key that is empty, too long or not printable is 422 naming the header, and nothing changes."""
+    before = state()
+    answer = api.post(url, json=EVENT if url == "/events" else GOAL, headers={b"Idempotency-Key": key.encode("latin1")})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "Idempotency-Key: must be one key of 1 to 200 printable ASCII characters"
+    assert state() == before
+
+
+@pytest.mark.parametrize("key", ["x", "x" * 200, '"quoted" key, with ~ and spaces'])
+def test_any_printable_key_will_do(api: TestClient, key: str) -> None:
+    """1 to 200 printable characters are a key."""
+    first = api.post("/goals", json=GOAL, headers={"Idempotency-Key": key})
+    _same_but_replayed(first, api.post("/goals", json=GOAL, headers={"Idempotency-Key": key}))
+
+
+def test_two_keys_on_one_request_are_refused(api: TestClient) -> None:
+    """A request with two Idempotency-Key headers is 422, since no one could tell which counts."""
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    assert api.post("/goals", json=GOAL, headers=headers).status_code == 422
+
+
+def test_of_two_at_once_one_acts_and_the_other_gets_its_answer(
+    app: FastAPI,
+    api: TestClient,
+    session_factory: sessionmaker[Session],
+    until_waiting: Callable[[int], None],
+    new_goal: Callable[..., str],
+) -> None:
+    """While the first waits for the goal, the second waits for the first; then both have one answer, done once."""
+    goal_id = new_goal()
+
+    def add(_: int) -> Any:
+        headers = {**api.headers, **KEY}
+        return TestClient(app, headers=headers).post(f"/goals/{goal_id}/milestones", json=MILESTONE)
+
+    with ThreadPoolExecutor(2) as threads:
+        with session_factory.begin() as holder:
+            assert lock_goal(holder, ("default", goal_id))
+            both = [threads.submit(add, number) for number in range(2)]
+            until_waiting(2)
+        one, other = sorted((each.result() for each in both), key=lambda answer: len(answer.headers))
+    assert one.status_code == 201
+    _same_but_replayed(one, other)
+    assert len(api.get(f"/goals/{goal_id}/milestones").json()) == 1
+
+
+def test_events_sent_at_once_under_one_key_lie_on_the_stream_once(
+    app: FastAPI, api: TestClient, state: Callable[[], Any]
+) -> None:
+    """Of eight equal POSTs of two events at the same time all are accepted, and two events lie on the stream."""
+    start = Barrier(8)
+
+    def send(_: int) -> Any:
+        start.wait()
+        return TestClient(app, headers={**api.headers, **KEY}).post("/events", json=[EVENT, EVENT])
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(send, range(8)))
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(202, {"accepted": 2})] * 8
+    assert sorted("Idempotency-Replayed" in answer.headers for answer in answers) == [False] + [True] * 7
+    assert state()[1:] == (1, 2)

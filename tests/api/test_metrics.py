@@ -1,0 +1,279 @@
+"""GET /metrics: what to watch, read from a running system, also while a part of it is away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from api.app import make_app
+from core.pipeline.drain import ShardDrain
+from core.requests.tenants import create_tenant
+from core.settings import Settings
+from core.store.drain_figures import BatchFigures
+from core.store.job_runs import JobRun, claim_run
+from core.store.stream import EventStream
+from milepost.embedded.ports import free_port
+from milepost.embedded.postgres import EmbeddedPostgres
+from tests.pipeline.test_drain import clock, spent
+
+Sessions = sessionmaker[Session]
+Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def scrape(client: TestClient) -> Figures:
+    """Every sample of a scrape by its name and labels, as Prometheus reads them."""
+    answer = client.get("/metrics")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(answer.text)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def one(figures: Figures, name: str, **labels: str) -> float:
+    """One sample."""
+    return figures[f"milepost_{name}", tuple(sorted(labels.items()))]
+
+
+def names(figures: Figures) -> set[str]:
+    """The names of all samples without the project's own in front."""
+    return {name.removeprefix("milepost_") for name, _ in figures}
+
+
+@contextmanager
+def elsewhere(settings: Settings, secret: str, **urls: str) -> Iterator[TestClient]:
+    """An API of its own, with another address for a server."""
+    given = {"database_url": settings.database_url, "redis_url": settings.redis_url}
+    known = {name: url.get_secret_value() for name, url in given.items() if url is not None}
+    with TestClient(make_app(Settings(**(known | urls)))) as client:
+        client.headers["Authorization"] = f"Bearer {secret}"
+        yield client
+
+
+@pytest.fixture
+def drains(session_factory: Sessions, stream: EventStream) -> Callable[[], int]:
+    """Drains both shards; how many events there were."""
+
+    def drain() -> int:
+        return sum(ShardDrain(session_factory, stream, shard, 100, clock).drain().events for shard in range(2))
+
+    return drain
+
+
+def test_any_key_will_do_and_none_will_not(client: Any, app: Any) -> None:
+    """A key of any scope reads the metrics; no key, and a wrong one, are 401."""
+    assert client("goals:read").get("/metrics").status_code == 200
+    assert client("events:write").get("/metrics").status_code == 200
+    assert TestClient(app).get("/metrics").status_code == 401
+    assert TestClient(app, headers={"X-API-Key": "a key that nobody made"}).get("/metrics").status_code == 401
+
+
+def test_before_anything_happens_all_is_well(api: TestClient) -> None:
+    """On an empty system both servers are up, the drains count as alive and nothing waits."""
+    figures = scrape(api)
+    assert (one(figures, "up", part="database"), one(figures, "up", part="stream")) == (1, 1)
+    for shard in "01":
+        assert one(figures, "drain_alive", shard=shard) == 1
+        assert one(figures, "stream_oldest_age_seconds", shard=shard) == 0
+        assert one(figures, "drain_events_total", shard=shard) == 0
+    assert (one(figures, "outbox_undelivered"), one(figures, "stream_aof_last_write_ok")) == (0, 1)
+    assert "drain_last_commit_age_seconds" not in names(figures)
+
+
+def test_what_drains_do_is_counted(api: TestClient, stream: EventStream, drains: Callable[[], int]) -> None:
+    """Events, duplicates, dead letters, batch sizes and seconds of every drain are the sums of their batches."""
+    stream.append("default", [("a1", spent(number)) for number in range(7)])
+    assert drains() == 7
+    stream.append("default", [("a1", spent(3)), ("a1", b"{"), ("a1", spent(8))])
+    assert drains() == 3
+    figures = scrape(api)
+    shard = next(s for s in "01" if one(figures, "drain_events_total", shard=s))
+    assert one(figures, "drain_events_total", shard=shard) == 10
+    assert one(figures, "drain_duplicates_total", shard=shard) == 1
+    assert one(figures, "drain_dead_letters_total", shard=shard) == 1
+    assert one(figures, "drain_batch_events_sum", shard=shard) == 10
+    assert one(figures, "drain_batch_events_bucket", shard=shard, le="10.0") == 2
+    assert one(figures, "drain_batch_events_bucket", shard=shard, le="1.0") == 0
+    assert one(figures, "drain_batch_seconds_bucket", shard=shard, le="+Inf") == 2
+    assert one(figures, "drain_batch_seconds_sum", shard=shard) > 0
+    assert one(figures, "drain_last_commit_age_seconds", shard=shard) < 60
+    assert one(figures, "dead_letters_waiting", code="unparseable") == 1
+
+
+def test_an_entry_that_waits_shows_its_age(api: TestClient, stream: EventStream, redis_client: Any) -> None:
+    """The age of the oldest entry that is not applied counts from its arrival; drains that leave it are not alive."""
+    arrived = datetime.now(UTC) - timedelta(minutes=2)
+    redis_client.xadd("milepost:events:0", {"event": b"{}"}, id=f"{int(arrived.timestamp() * 1000)}-0")
+    stream.read(0, 10, pending=False)
+    figures = scrape(api)
+    assert 120 <= one(figures, "stream_oldest_age_seconds", shard="0") < 180
+    assert (one(figures, "stream_entries", shard="0"), one(figures, "stream_pending", shard="0")) == (1, 1)
+    assert 0 <= one(figures, "stream_pending_idle_seconds", shard="0") < 60
+    assert (one(figures, "drain_alive", shard="0"), one(figures, "drain_alive", shard="1")) == (0, 1)
+
+
+def test_drains_that_commit_are_alive_with_any_backlog(api: TestClient, stream: EventStream, redis_client: Any) -> None:
+    """A shard with an old backlog counts as alive while something was committed in the last 30 seconds."""
+    redis_client.xadd("milepost:events:0", {"event": b"{}"}, id="1000-0")
+    for seconds, alive in ((31, 0), (1, 1)):
+        at = datetime.now(UTC) - timedelta(seconds=seconds)
+        stream.acknowledge(0, [b"1-0"], BatchFigures(1, 0, 0, 0.1, at))
+        assert one(scrape(api), "drain_alive", shard="0") == alive
+
+
+def test_undelivered_messages_and_waiting_letters_are_counted(api: TestClient, session_factory: Sessions) -> None:
+    """Only messages not delivered and letters neither replayed nor discarded count; the age is the oldest one's."""
+    with session_factory.begin() as session:
+        session.execute(
+            text(
+                """INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at, delivered_at) VALUES
+                ('default', 'a', 't', 'g', '{}', now() - interval '1 hour', NULL),
+                ('default', 'b', 't', 'g', '{}', now() - interval '1 minute', NULL),
+                ('default', 'c', 't', 'g', '{}', now() - interval '1 day', now())"""
+            )
+        )
+        session.execute(
+            text(
+                """INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at,
+                    replayed_at, discarded_at)
+                SELECT 'default', 0, n::text, CASE WHEN n < 4 THEN 'bad_value' ELSE 'poison' END, '', '', now(), now(),
+                    CASE WHEN n = 1 THEN now() END, CASE WHEN n = 2 THEN now() END FROM generate_series(1, 5) n"""
+            )
+        )
+    figures = scrape(api)
+    assert one(figures, "outbox_undelivered") == 2
+    assert 3600 <= one(figures, "outbox_oldest_age_seconds") < 3700
+    assert one(figures, "dead_letters_waiting", code="bad_value") == 1
+    assert one(figures, "dead_letters_waiting", code="poison") == 2
+
+
+def test_days_behind_are_told_in_each_tenants_zone(api: TestClient, session_factory: Sessions) -> None:
+    """The lag is that of the tenant furthest behind; a tenant of today, and one closed through yesterday, has none."""
+    now = datetime.now(UTC)
+    with session_factory.begin() as session:
+        create_tenant(session, "new", "Asia/Tokyo", now)
+        create_tenant(session, "kept", "America/New_York", now - timedelta(days=40))
+        create_tenant(session, "late", "Europe/Prague", now - timedelta(days=40))
+        closed = "UPDATE tenants SET closed_through = (now() AT TIME ZONE time_zone)::date - :days WHERE tenant = :name"
+        for name, days in (("kept", 1), ("late", 4), ("default", 1)):
+            session.execute(text(closed), {"name": name, "days": days})
+    figures = scrape(api)
+    assert (one(figures, "snapshot_lag_days"), one(figures, "snapshot_tenants_behind")) == (3, 1)
+
+
+def test_the_last_run_of_each_job_is_shown(api: TestClient, session_factory: Sessions) -> None:
+    """Of each job the last period of every tenant counts: its age, whether it ended well, and what verify found."""
+    now = datetime.now(UTC)
+    runs = [
+        ("default", "verify", "2026-03-08", 9, '{"violations": 5}'),
+        ("default", "verify", "2026-03-09", 2, '{"violations": 0}'),
+        ("acme", "verify", "2026-03-09", 3, '{"violations": 2}'),
+        ("default", "retain", "2026-03-09", 1, "{}"),
+        ("default", "project", "2026-03-09", 1, '{"error": "no"}'),
+    ]
+    with session_factory.begin() as session:
+        for tenant, job, period, hours, result in runs:
+            at = now - timedelta(hours=hours)
+            claim_run(session, JobRun(tenant, job, period, 0, at, at, result))
+    figures = scrape(api)
+    assert one(figures, "verify_violations") == 2
+    assert [one(figures, "job_last_run_ok", job=job) for job in ("verify", "retain", "project")] == [0, 1, 0]
+    assert 7200 <= one(figures, "job_last_run_age_seconds", job="verify") < 7300
+
+
+def test_requests_are_counted_by_route_and_answer(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """Requests count under their route's template; made-up paths and methods share one series each."""
+    goal_id = new_goal()
+    api.get(f"/goals/{goal_id}")
+    api.get("/goals/none")
+    api.get("/made/up")
+    api.request("BREW", "/made/up/too")
+    figures = scrape(api)
+    route = "/goals/{goal_id}"
+    assert one(figures, "http_requests_total", route=route, method="GET", status="200") == 1
+    assert one(figures, "http_requests_total", route=route, method="GET", status="404") == 1
+    assert one(figures, "http_requests_total", route="none", method="GET", status="404") == 1
+    assert one(figures, "http_requests_total", route="none", method="other", status="404") == 1
+    assert one(figures, "http_request_seconds_count", route=route, method="GET") == 2
+    assert [name for name in names(figures) if name.endswith("_created")] == []
+
+
+def test_each_application_counts_for_itself(settings: Settings, new_key: Any) -> None:
+    """Two applications in one process do not share their counts."""
+    with elsewhere(settings, new_key("admin")) as first, elsewhere(settings, new_key("admin")) as second:
+        first.get("/goals")
+        assert ("milepost_http_requests_total", (("method", "GET"), ("route", "/goals"), ("status", "200"))) in scrape(
+            first
+        )
+        assert "http_requests_total" not in names(scrape(second))
+
+
+def test_no_tenant_learns_of_another(client: Any) -> None:
+    """The metrics name no tenant, since any tenant's key reads them."""
+    client(tenant="rival-application").get("/goals")
+    assert "rival-application" not in client("goals:read").get("/metrics").text
+
+
+def test_without_the_stream_server_the_rest_is_shown(settings: Settings, new_key: Any) -> None:
+    """While the stream server is away the scrape says so and has the database's figures."""
+    with elsewhere(settings, new_key("admin"), redis_url=f"redis://127.0.0.1:{free_port()}/0") as client:
+        figures = scrape(client)
+    assert (one(figures, "up", part="stream"), one(figures, "up", part="database")) == (0, 1)
+    assert "outbox_undelivered" in names(figures)
+    assert "drain_alive" not in names(figures)
+
+
+@pytest.fixture
+def admit(postgres: EmbeddedPostgres, database_url: str) -> Callable[[bool], None]:
+    """Has the database take connections, or none at all, as if it were away."""
+    name = database_url.rpartition("/")[2]
+    url = postgres.url.rpartition("/")[0].replace("postgresql+psycopg://", "postgresql://") + "/postgres"
+
+    def admit(is_there: bool) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {is_there}")  # type: ignore[arg-type]
+            if not is_there:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name]
+                )
+
+    return admit
+
+
+def test_without_the_database_a_known_key_sees_the_rest(client: Any, admit: Callable[[bool], None]) -> None:
+    """While the database is away a key that was good before still sees the stream's figures; any other gets 503."""
+    known, unknown = client("goals:read"), client("goals:read")
+    scrape(known)
+    admit(False)
+    figures = scrape(known)
+    assert (one(figures, "up", part="stream"), one(figures, "up", part="database")) == (1, 0)
+    assert one(figures, "drain_alive", shard="0") == 1
+    assert "outbox_undelivered" not in names(figures)
+    assert unknown.get("/metrics").status_code == 503
+    admit(True)
+    assert one(scrape(unknown), "up", part="database") == 1
+
+
+def test_a_revoked_key_is_not_known_any_more(
+    client: Any, admit: Callable[[bool], None], session_factory: Sessions
+) -> None:
+    """A key that was found to be revoked gets nothing, also when the database goes away afterwards."""
+    caller = client("goals:read")
+    scrape(caller)
+    with session_factory.begin() as session:
+        session.execute(text("UPDATE api_keys SET revoked_at = now()"))
+    assert caller.get("/metrics").status_code == 401
+    admit(False)
+    assert caller.get("/metrics").status_code == 503
