@@ -61,7 +61,7 @@ class MovedGoal:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseServer:
-    """What the database says of itself: `version` as 180004 for 18.4, its clock, and whether commits outlive a crash."""
+    """What the database says of itself: `version` is 180004 for 18.4; whether commits outlive a crash."""
 
     version: int
     version_text: str

@@ -13,7 +13,7 @@ from core.requests.keys import Scope, create_key, list_keys, revoke_key
 from core.store.api_keys import ApiKey
 from milepost.cli.connection import DataDirOption, JsonOption
 from milepost.cli.output import print_json
-from milepost.cli.session import command_session
+from milepost.cli.session import COMMAND_LINE, command_session
 
 keys = typer.Typer(help="API keys of a tenant.", no_args_is_help=True, add_completion=False)
 
@@ -25,17 +25,28 @@ def create(
     scope: Annotated[list[Scope], typer.Option(help="What the key may do; give it more than once for more.")],
     label: Annotated[str, typer.Option(help="What the key is for.")] = "made on the command line",
     tenant: TenantOption = "default",
+    as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Make a key and print it; it is stored as a hash and cannot be shown again."""
+    """Make a key and print it; it is stored as a hash and cannot be shown again.
+
+    Example: milepost keys create --scope goals:read --scope events:write --label "bank sync"
+    """
+    scopes = [item.value for item in scope]
     with command_session(data_dir) as session:
-        _, secret = create_key(session, tenant, [item.value for item in scope], label, datetime.now(UTC))
-    print(secret)
+        key, secret = create_key(session, tenant, scopes, label, datetime.now(UTC), actor=COMMAND_LINE)
+    if as_json:
+        print_json({"key": secret, "tenant": tenant} | _row(key))
+    else:
+        print(secret)
 
 
 @keys.command("list")
 def list_all(tenant: TenantOption = "default", as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
-    """Show the keys of a tenant, without their secrets."""
+    """Show the keys of a tenant, without their secrets.
+
+    Example: milepost keys list --tenant acme --json
+    """
     with command_session(data_dir) as session:
         found = list_keys(session, tenant)
     if as_json:
@@ -45,19 +56,27 @@ def list_all(tenant: TenantOption = "default", as_json: JsonOption = False, data
     for key in found:
         revoked = "-" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d %H:%M}"
         table.add_row(key.key_id, key.label, " ".join(key.scopes), f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
 
 
 @keys.command("revoke")
 def revoke(
     key_id: Annotated[str, typer.Argument(help="The id that `milepost keys list` shows.")],
     tenant: TenantOption = "default",
+    as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """End a key at once; revoking it again changes nothing."""
+    """End a key at once. A key that is revoked already is not found, and stays revoked since when it was.
+
+    Example: milepost keys revoke 5c1f0a9be2d4
+    """
+    now = datetime.now(UTC)
     with command_session(data_dir) as session:
-        revoke_key(session, tenant, key_id, datetime.now(UTC))
-    print(f"revoked {key_id}")
+        revoke_key(session, tenant, key_id, now, actor=COMMAND_LINE)
+    if as_json:
+        print_json({"tenant": tenant, "key_id": key_id, "revoked_at": now})
+    else:
+        print(f"revoked {key_id}")
 
 
 def _row(key: ApiKey) -> dict[str, object]:

@@ -18,12 +18,18 @@ COMMANDS: Mapping[str, str] = {
     "beat": "milepost.cli.processes:beat",
     "migrate": "milepost.cli.migrate:migrate",
     "status": "milepost.cli.status:status",
+    "doctor": "milepost.cli.doctor:doctor",
     "replay": "milepost.cli.replay:replay",
+    "verify": "milepost.cli.verify:verify",
+    "run": "milepost.cli.run:run",
+    "dead-letters": "milepost.cli.dead_letters:dead_letters",
     "keys": "milepost.cli.keys:keys",
     "tenants": "milepost.cli.tenants:tenants",
     "bench": "milepost.cli.bench:bench",
     "latency": "milepost.cli.latency:latency",
 }
+# What our own processes call, and --help does not show.
+INTERNAL: Mapping[str, str] = {"demo": "milepost.cli.demo:demo"}
 
 
 class _Commands(TyperGroup):
@@ -33,9 +39,10 @@ class _Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, _ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
+        where = COMMANDS.get(cmd_name) or INTERNAL.get(cmd_name)
+        if where is None:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        module, _, name = where.partition(":")
         found = getattr(import_module(module), name)
         if not isinstance(found, typer.Typer):
             alone = typer.Typer(add_completion=False)

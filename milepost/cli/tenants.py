@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from core.requests.tenants import create_tenant
-from milepost.cli.connection import DataDirOption
-from milepost.cli.session import command_session
+from core.store.tenants import ListedTenant, list_tenants
+from milepost.cli.connection import DataDirOption, JsonOption
+from milepost.cli.output import print_json
+from milepost.cli.session import COMMAND_LINE, command_session
 
 tenants = typer.Typer(help="Tenants: one integrating application each.", no_args_is_help=True, add_completion=False)
 
@@ -18,14 +23,37 @@ tenants = typer.Typer(help="Tenants: one integrating application each.", no_args
 def create(
     name: Annotated[str, typer.Argument(help="A name for the application.")],
     time_zone: Annotated[str, typer.Option(help="Its IANA time zone, as Europe/Prague; days are told in it.")],
+    as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Make a tenant; its time zone is fixed once it has events."""
+    """Make a tenant; its time zone is fixed once it has events.
+
+    Example: milepost tenants create acme --time-zone Europe/Prague
+    """
+    now = datetime.now(UTC)
     with command_session(data_dir) as session:
-        create_tenant(session, name, time_zone, datetime.now(UTC))
-    print(f"made tenant {name}; `milepost keys create --tenant {name} --scope admin` makes a key for it")
+        create_tenant(session, name, time_zone, now, actor=COMMAND_LINE)
+    if as_json:
+        print_json(asdict(ListedTenant(name, time_zone, created_at=now, closed_through=None, keys=0)))
+    else:
+        print(f"made tenant {name}; `milepost keys create --tenant {name} --scope admin` makes a key for it")
 
 
-@tenants.callback()
-def _group() -> None:
-    pass
+@tenants.command("list")
+def list_all(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+    """Show the tenants: time zone, the last day that is closed, and how many keys work.
+
+    Example: milepost tenants list --json
+    """
+    with command_session(data_dir) as session:
+        found = list_tenants(session)
+    if as_json:
+        print_json([asdict(tenant) for tenant in found])
+        return
+    columns = ("tenant", "time zone", "created", "closed through", "keys")
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for tenant in found:
+        closed = "-" if tenant.closed_through is None else tenant.closed_through.isoformat()
+        created = f"{tenant.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(tenant.name, tenant.time_zone, created, closed, str(tenant.keys))
+    Console(highlight=False, markup=False).print(table)

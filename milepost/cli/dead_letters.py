@@ -1,0 +1,207 @@
+"""`milepost dead-letters`: what could not take effect, and what to do about it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from core.errors import MilepostError, NotFound
+from core.events.envelope import parse_moment
+from core.requests.dead_letters import discard_letter, replay_letter, replay_letters, replayable_letters, show_letter
+from core.requests.tenants import NoSuchTenant
+from core.store.dead_letters import LetterKey, LetterQuery, list_letters
+from core.store.stream import SHARDS_MOST, EventStream, connect
+from core.store.tenants import DEFAULT
+from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
+from milepost.cli.letter_output import print_letter, print_letters
+from milepost.cli.output import print_json
+from milepost.cli.session import COMMAND_LINE, command_session, command_sessions
+
+dead_letters = typer.Typer(
+    help="Events that could not take effect: look at them, replay them after a fix, or discard them.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+def _since(given: str) -> datetime:
+    try:
+        moment = parse_moment(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+
+
+ShardArgument = Annotated[
+    int,
+    typer.Argument(
+        metavar="SHARD", help="The shard that `milepost dead-letters list` shows.", min=0, max=SHARDS_MOST - 1
+    ),
+]
+EntryArgument = Annotated[str, typer.Argument(metavar="ENTRY_ID", help="The entry that it shows beside the shard.")]
+TenantOption = Annotated[str, typer.Option(help="The tenant that the event named.")]
+
+
+@dead_letters.command("list")
+def list_all(
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant only.", show_default="all tenants")] = None,
+    code: Annotated[str | None, typer.Option(help="Of this code only, as bad_amount.", show_default="all")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(help="Kept since this date or time, in UTC.", parser=_since, metavar="WHEN", show_default="ever"),
+    ] = None,
+    waiting: Annotated[bool, typer.Option("--waiting", help="Neither replayed nor discarded.")] = False,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=10_000)] = 50,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show dead letters, the newest first, without their events.
+
+    Example: milepost dead-letters list --tenant acme --code currency_mismatch --since 2026-03-01
+    """
+    query = LetterQuery(tenant=tenant, code=code, since=since, waiting_only=waiting, limit=limit)
+    with command_session(data_dir) as session:
+        found = list_letters(session, query)
+    print_letters(found, as_json=as_json)
+
+
+@dead_letters.command("show")
+def show(
+    shard: ShardArgument,
+    entry_id: EntryArgument,
+    tenant: TenantOption = DEFAULT,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    r"""Show one letter whole, with the event as it came; bytes that are not UTF-8 are shown as \xff.
+
+    Example: milepost dead-letters show 0 1773144000000-1
+    """
+    key = LetterKey(tenant, shard, entry_id)
+    with _naming(key), command_session(data_dir) as session:
+        letter, event = show_letter(session, key)
+    print_letter(letter, event, as_json=as_json)
+
+
+@dead_letters.command("replay")
+def replay(
+    shard: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="SHARD", help="The shard of one letter.", min=0, max=SHARDS_MOST - 1, show_default=False
+        ),
+    ] = None,
+    entry_id: Annotated[
+        str | None, typer.Argument(metavar="ENTRY_ID", help="The entry of one letter.", show_default=False)
+    ] = None,
+    code: Annotated[
+        str | None, typer.Option(help="Instead of one: all that wait with this code.", show_default=False)
+    ] = None,
+    tenant: TenantOption = DEFAULT,
+    again: Annotated[bool, typer.Option("--again", help="Also what was replayed before.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Put events onto the stream again, as they came; they arrive now. One that fails again becomes a new dead letter.
+
+    With --again one letter that was discarded is replayed too; --code passes over those.
+
+    Examples: milepost dead-letters replay 0 1773144000000-1
+
+    milepost dead-letters replay --code unknown_tenant --tenant acme --yes
+    """
+    if code is not None and shard is None:
+        count = _replay_code(data_dir, tenant, code, again=again, must_ask=not yes)
+    elif code is None and shard is not None and entry_id is not None:
+        _replay_one(data_dir, LetterKey(tenant, shard, entry_id), again=again)
+        count = 1
+    else:
+        raise typer.BadParameter("name one letter by SHARD ENTRY_ID, or all of one code by --code CODE")
+    if as_json:
+        print_json({"tenant": tenant, "replayed": count})
+    else:
+        print(f"replayed {count:,}; what fails again will be a new dead letter")
+
+
+@dead_letters.command("discard")
+def discard(
+    shard: ShardArgument,
+    entry_id: EntryArgument,
+    reason: Annotated[str, typer.Option(help="Why it is given up, for the audit.")],
+    tenant: TenantOption = DEFAULT,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Give a letter up. It is kept, marked, for 90 days.
+
+    Example: milepost dead-letters discard 0 1773144000000-1 --reason "a test of the bank's"
+    """
+    key = LetterKey(tenant, shard, entry_id)
+    now = datetime.now(UTC)
+    with _naming(key), command_session(data_dir) as session:
+        discard_letter(session, key, reason, now, actor=COMMAND_LINE)
+    if as_json:
+        print_json(asdict(key) | {"discarded_at": now})
+    else:
+        print(f"discarded {shard} {entry_id}")
+
+
+def _replay_one(data_dir: Path | None, key: LetterKey, *, again: bool) -> None:
+    with _stream(data_dir) as stream, _naming(key), command_session(data_dir) as session:
+        replay_letter(session, stream, key, datetime.now(UTC), actor=COMMAND_LINE, again=again)
+
+
+def _replay_code(data_dir: Path | None, tenant: str, code: str, *, again: bool, must_ask: bool) -> int:
+    with command_session(data_dir) as session:
+        letters = replayable_letters(session, tenant, code, again=again)
+    if letters and must_ask:
+        count = "1 dead letter" if len(letters) == 1 else f"{len(letters):,} dead letters"
+        _confirm(f"Replay {count} of tenant {tenant} with the code {code}?")
+    with _stream(data_dir) as stream, command_sessions(data_dir) as sessions, _progress(len(letters)) as advance:
+        now = datetime.now(UTC)
+        return replay_letters(sessions, stream, letters, now, actor=COMMAND_LINE, on_replayed=advance)
+
+
+@contextmanager
+def _stream(data_dir: Path | None) -> Iterator[EventStream]:
+    settings = connected_settings(data_dir)
+    assert settings.redis_url is not None, "connected_settings names both servers"
+    with connect(settings.redis_url.get_secret_value()) as client:
+        yield EventStream(client, settings.shards, settings.stream_durability)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("onto the stream", total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+@contextmanager
+def _naming(key: LetterKey) -> Iterator[None]:
+    """Say which letter is not there: another tenant may have one of this place."""
+    try:
+        yield
+    except NoSuchTenant:
+        raise
+    except NotFound:
+        raise MilepostError(
+            f"tenant {key.tenant} has no dead letter {key.shard} {key.entry_id}; `milepost dead-letters list` shows all"
+        ) from None
+
+
+def _confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise MilepostError(f"{question} There is no terminal to answer at: add --yes")
+    typer.confirm(question, abort=True, err=True)

@@ -1,0 +1,332 @@
+"""`milepost dead-letters`: seen without their events, shown whole, replayed after a fix, or given up."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import Conflict
+from core.requests.dead_letters import replay_letter, replay_letters, replayable_letters
+from core.store.dead_letters import DeadLetter, LetterKey, keep_dead_letters
+from core.store.stream import EventStream
+from tests.commands.conftest import Drain, Rows, Run
+from tests.pipeline.acts import paid
+from tests.pipeline.conftest import event
+
+SECRET = "a payload that no list shows"
+AT = datetime(2026, 3, 9, tzinfo=UTC)
+
+
+def in_euros(name: str) -> bytes:
+    """A transaction that the account `a`, once it is in dollars, does not take."""
+    data = {
+        "account_id": "a",
+        "transaction_id": name,
+        "amount": 1,
+        "currency": "EUR",
+        "posted_at": AT.isoformat(),
+        "description": SECRET,
+    }
+    return event("transaction.recorded", AT, name, data)
+
+
+def listed(run: Run, *arguments: str) -> list[dict[str, Any]]:
+    """The letters that the list gives as JSON."""
+    status, out, _ = run("dead-letters", "list", "--json", *arguments)
+    assert status == 0
+    letters: list[dict[str, Any]] = json.loads(out)
+    return letters
+
+
+def place(letter: dict[str, Any]) -> tuple[str, str]:
+    """SHARD ENTRY_ID of a letter."""
+    return str(letter["shard"]), letter["entry_id"]
+
+
+@pytest.fixture
+def mismatched(stream: EventStream, drain: Drain) -> None:
+    """An account in dollars, and two letters of it in euros."""
+    stream.append("default", [("a", paid("good", 100, AT))])
+    drain()
+    stream.append("default", [("a", in_euros("x")), ("a", in_euros("y"))])
+    drain()
+
+
+@pytest.mark.usefixtures("mismatched")
+def test_a_list_tells_everything_but_the_event(run: Run, stream: EventStream, drain: Drain) -> None:
+    """Newest first, by tenant, code and age, as a table and as JSON; the payload is in neither."""
+    stream.append("nobody", [("", b"{")])
+    drain()
+    letters = listed(run)
+    assert [letter["code"] for letter in letters] == ["unknown_tenant", "currency_mismatch", "currency_mismatch"]
+    assert letters[1]["event_bytes"] == len(in_euros("y"))
+    assert [len(listed(run, *only)) for only in (["--tenant", "default"], ["--code", "unknown_tenant"])] == [2, 1]
+    later = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d")
+    assert (listed(run, "--since", later), len(listed(run, "--since", "2026-01-01"))) == ([], 3)
+    assert listed(run, "--limit", "1") == letters[:1]
+    status, out, _ = run("dead-letters", "list")
+    assert status == 0
+    assert all(" ".join(place(letter)) in " ".join(out.split()) for letter in letters)
+    assert SECRET not in out + json.dumps(letters)
+
+
+def test_an_empty_list_says_so(run: Run) -> None:
+    """Nothing to see is a line, and an empty array."""
+    assert run("dead-letters", "list") == (0, "no dead letters\n", "")
+    assert listed(run) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown", "encoding"),
+    [
+        (b'{"a": "\xc5\x99"}', '{"a": "ř"}', "utf-8"),
+        (b"\xff\xfe{", r"\xff\xfe{", "escaped"),
+        (b"a\x1b[31mb\x07", "a\x1b[31mb\x07", "utf-8"),
+    ],
+)
+def test_a_letter_is_shown_whole_and_steers_no_terminal(
+    run: Run, stream: EventStream, drain: Drain, raw: bytes, shown: str, encoding: str
+) -> None:
+    """The event as it came, what is not UTF-8 escaped; a person also sees control characters escaped."""
+    stream.append("default", [("", raw)])
+    drain()
+    (letter,) = listed(run)
+    status, out, _ = run("dead-letters", "show", *place(letter), "--json")
+    assert status == 0
+    assert json.loads(out) == letter | {"event": shown, "event_encoding": encoding}
+    _, told, _ = run("dead-letters", "show", *place(letter))
+    assert shown.replace("\x1b", r"\x1b").replace("\x07", r"\x07") in told
+    assert letter["reason"] in told
+    assert "\x1b" not in told
+
+
+def test_after_the_fix_a_replay_takes_effect(run: Run, stream: EventStream, drain: Drain, rows: Rows) -> None:
+    """An event of a tenant that did not exist is refused until the tenant does, and then applied and audited."""
+    stream.append("acme", [("a", paid("t", 100, AT))])
+    drain()
+    (letter,) = listed(run)
+    refused = run("dead-letters", "replay", *place(letter), "--tenant", "acme")
+    assert refused[0] == 1
+    assert refused[2].startswith("milepost: there is no tenant acme")
+    assert (stream.status()[0].lag, stream.status()[1].lag) == (0, 0)
+    assert run("tenants", "create", "acme", "--time-zone", "UTC")[0] == 0
+    status, out, _ = run("dead-letters", "replay", *place(letter), "--tenant", "acme", "--json")
+    assert (status, json.loads(out)) == (0, {"tenant": "acme", "replayed": 1})
+    assert drain() == 1
+    assert rows("SELECT tenant, worth_minor FROM accounts") == [("acme", 100)]
+    (after,) = listed(run)
+    assert (after["state"], after["replayed_at"] is None) == ("replayed", False)
+    acts = rows("SELECT actor, subject, detail FROM audit WHERE action = 'dead_letter.replayed'")
+    assert acts == [("command line", " ".join(place(letter)), "unknown_tenant")]
+
+
+def test_a_replay_arrives_now(run: Run, session_factory: sessionmaker[Session], drain: Drain, rows: Rows) -> None:
+    """An event that was days ahead of its arrival is applied once its day has come."""
+    came = AT - timedelta(days=3)
+    letter = DeadLetter("default", 0, "1-1", "far_future", "too far ahead", paid("t", 100, AT), came, came)
+    with session_factory.begin() as session:
+        keep_dead_letters(session, [letter])
+    assert run("dead-letters", "replay", "0", "1-1")[0] == 0
+    assert drain() == 1
+    assert rows("SELECT worth_minor FROM accounts") == [(100,)]
+
+
+def test_a_crash_between_stream_and_mark_loses_nothing(
+    run: Run, session_factory: sessionmaker[Session], stream: EventStream, drain: Drain, rows: Rows, now: datetime
+) -> None:
+    """The letter waits on, and replaying it once more counts the event once."""
+    stream.append("acme", [("a", paid("t", 100, AT))])
+    drain()
+    assert run("tenants", "create", "acme", "--time-zone", "UTC")[0] == 0
+    (letter,) = listed(run)
+    key = LetterKey("acme", letter["shard"], letter["entry_id"])
+    with session_factory() as session:
+        replay_letter(session, stream, key, now, actor="test")
+        session.rollback()
+    assert listed(run, "--waiting") == [letter]
+    assert run("dead-letters", "replay", *place(letter), "--tenant", "acme")[0] == 0
+    assert drain() == 2
+    assert rows("SELECT worth_minor FROM accounts") == [(100,)]
+
+
+def test_two_replays_at_once_are_one(
+    run: Run, session_factory: sessionmaker[Session], stream: EventStream, drain: Drain, now: datetime
+) -> None:
+    """Of two people who replay one letter at the same time the second is refused."""
+    stream.append("default", [("", b"{")])
+    drain()
+    (letter,) = listed(run)
+    key = LetterKey("default", letter["shard"], letter["entry_id"])
+
+    def replay() -> bool:
+        try:
+            with session_factory.begin() as session:
+                replay_letter(session, stream, key, now, actor="test")
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor() as pool:
+        outcomes = [future.result() for future in [pool.submit(replay) for _ in range(4)]]
+    assert (sorted(outcomes), drain()) == ([False, False, False, True], 1)
+
+
+@pytest.mark.usefixtures("mismatched")
+def test_what_fails_again_is_a_new_letter(run: Run, drain: Drain, rows: Rows) -> None:
+    """A replay is byte for byte what came, and a second failure is kept beside the first, which stays marked."""
+    first = listed(run)[-1]
+    assert run("dead-letters", "replay", *place(first))[0] == 0
+    drain()
+    again = listed(run)[0]
+    assert (again["state"], again["code"], len(listed(run))) == ("waiting", "currency_mismatch", 3)
+    found = rows("SELECT count(*) FROM dead_letters WHERE event = :event", event=in_euros("x"))
+    assert found == [(2,)]
+    assert len(listed(run, "--waiting")) == 2
+
+
+@pytest.mark.usefixtures("mismatched")
+def test_a_letter_is_replayed_once_unless_told(run: Run, stream: EventStream) -> None:
+    """A second replay is refused and puts nothing on the stream; --again does it."""
+    letter = listed(run)[0]
+    assert run("dead-letters", "replay", *place(letter))[0] == 0
+    before = stream.ends()
+    status, out, errors = run("dead-letters", "replay", *place(letter))
+    assert (status, out) == (1, "")
+    assert errors.startswith("milepost: the letter was replayed on 20")
+    assert errors.endswith("UTC; --again replays it all the same\n")
+    assert stream.ends() == before
+    assert run("dead-letters", "replay", *place(letter), "--again")[0] == 0
+    assert stream.ends() != before
+
+
+@pytest.mark.usefixtures("mismatched")
+def test_all_of_a_code_are_replayed_after_a_yes(run: Run, drain: Drain, stream: EventStream) -> None:
+    """Without --yes and without a terminal nothing happens; with it all that wait go, and discarded ones stay."""
+    stream.append("default", [("", b"{")])
+    drain()
+    status, _, errors = run("dead-letters", "replay", "--code", "currency_mismatch")
+    assert (status, errors.count("\n")) == (1, 1)
+    assert "Replay 2 dead letters of tenant default" in errors
+    assert "--yes" in errors
+    newest, oldest = listed(run, "--code", "currency_mismatch")
+    assert run("dead-letters", "discard", *place(newest), "--reason", "a test")[0] == 0
+    status, out, _ = run("dead-letters", "replay", "--code", "currency_mismatch", "--yes", "--json")
+    assert (status, json.loads(out)["replayed"]) == (0, 1)
+    assert drain() == 1
+    states = {letter["entry_id"]: letter["state"] for letter in listed(run)}
+    assert (states[newest["entry_id"]], states[oldest["entry_id"]]) == ("discarded", "replayed")
+    assert [letter["code"] for letter in listed(run, "--waiting")] == ["currency_mismatch", "unparseable"]
+
+
+def test_many_letters_are_replayed_in_batches(
+    run: Run, stream: EventStream, drain: Drain, session_factory: sessionmaker[Session], now: datetime
+) -> None:
+    """More than one batch goes, each letter once; what somebody else took meanwhile is passed over."""
+    stream.append("acme", [("a", paid(str(number), 1, AT)) for number in range(250)])
+    assert drain() == 250
+    assert run("tenants", "create", "acme", "--time-zone", "UTC")[0] == 0
+    with session_factory() as session:
+        letters = replayable_letters(session, "acme", "unknown_tenant")
+    somebody = letters[120]
+    discarded = run(
+        "dead-letters", "discard", str(somebody.shard), somebody.entry_id, "--tenant", "acme", "--reason", "mine"
+    )
+    assert discarded[0] == 0
+    told: list[int] = []
+    count = replay_letters(session_factory, stream, letters, now, actor="test", on_replayed=told.append)
+    assert (count, told, drain()) == (249, [100, 100, 50], 249)
+    assert listed(run, "--waiting") == []
+
+
+def test_a_stream_that_is_away_leaves_the_letter_waiting(
+    run: Run, stream: EventStream, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay that could not be written is not marked, and can be done again."""
+    stream.append("default", [("", b"{")])
+    drain()
+    (letter,) = listed(run)
+    with monkeypatch.context() as changed:
+        changed.setenv("MILEPOST_REDIS_URL", "redis://127.0.0.1:1/0")
+        assert run("dead-letters", "replay", *place(letter)) == (
+            1,
+            "",
+            "milepost: the stream server does not answer\n",
+        )
+    assert listed(run) == [letter]
+    assert run("dead-letters", "replay", *place(letter))[0] == 0
+
+
+def test_a_lost_entry_has_nothing_to_replay(
+    run: Run, stream: EventStream, drain: Drain, redis_client: redis.Redis
+) -> None:
+    """A letter whose content the stream dropped says so instead of sending an empty event."""
+    stream.append("default", [("a", paid("t", 1, AT))])
+    shard = next(iter(stream.ends()))
+    stream.read(shard, 1, pending=False)
+    redis_client.xtrim(f"milepost:events:{shard}", maxlen=0, approximate=False)
+    drain()
+    (letter,) = listed(run)
+    for arguments in (place(letter), ("--code", "lost", "--yes")):
+        status, _, errors = run("dead-letters", "replay", *arguments)
+        assert (status, "its content is gone" in errors) == (1, True)
+    assert listed(run) == [letter]
+
+
+@pytest.mark.usefixtures("mismatched")
+def test_a_letter_is_given_up_with_a_reason(run: Run, rows: Rows) -> None:
+    """A discarded letter stays, marked, the audit knows why; it is not discarded twice, nor replayed by mistake."""
+    letter = listed(run)[0]
+    status, out, _ = run("dead-letters", "discard", *place(letter), "--reason", "a test of the bank's", "--json")
+    assert (status, json.loads(out)["entry_id"]) == (0, letter["entry_id"])
+    assert listed(run)[0]["state"] == "discarded"
+    acts = rows("SELECT actor, subject, detail FROM audit WHERE action = 'dead_letter.discarded'")
+    assert acts == [("command line", " ".join(place(letter)), "a test of the bank's")]
+    for command in (("discard", *place(letter), "--reason", "again"), ("replay", *place(letter))):
+        status, _, errors = run("dead-letters", *command)
+        assert (status, errors.startswith("milepost: the letter was discarded on ")) == (1, True)
+    assert run("dead-letters", "replay", *place(letter), "--again")[0] == 0
+
+
+@pytest.mark.usefixtures("mismatched")
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("show", "0", "1-1"), 1, "tenant default has no dead letter 0 1-1; `milepost dead-letters list` shows all"),
+        (("replay", "0", "1-1"), 1, "tenant default has no dead letter 0 1-1"),
+        (("discard", "0", "1-1", "--reason", "x"), 1, "tenant default has no dead letter 0 1-1"),
+        (("show", "99999999999", "1-1"), 2, "SHARD"),
+        (("replay",), 2, "SHARD ENTRY_ID"),
+        (("replay", "0"), 2, "SHARD ENTRY_ID"),
+        (("replay", "0", "1-1", "--code", "x"), 2, "SHARD ENTRY_ID"),
+        (("replay", "--code", "bad_amount", "--tenant", "nope", "--yes"), 1, "there is no tenant nope"),
+        (("discard", "0", "1-1"), 2, "--reason"),
+        (("list", "--since", "yesterday"), 2, "must be a date"),
+        (("list", "--limit", "0"), 2, "--limit"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_cannot_be_is_refused_and_changes_nothing(
+    run: Run, rows: Rows, stream: EventStream, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    """Each refusal says what is wrong, and neither the letters nor the stream change."""
+    everything = "SELECT t::text FROM dead_letters t ORDER BY 1"
+    before, ends = rows(everything), stream.ends()
+    found, out, errors = run("dead-letters", *arguments)
+    assert (found, out) == (status, "")
+    assert said in errors
+    assert "Traceback" not in errors
+    assert (rows(everything), stream.ends()) == (before, ends)
+
+
+@pytest.mark.usefixtures("mismatched")
+def test_a_blank_reason_is_no_reason(run: Run) -> None:
+    """A reason of white space is refused, and the letter waits on."""
+    status, _, errors = run("dead-letters", "discard", *place(listed(run)[0]), "--reason", "  ")
+    assert (status, errors) == (1, "milepost: reason: must not be blank\n")
+    assert len(listed(run, "--waiting")) == 2
