@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -100,10 +100,12 @@ _ENSURE = text(
     WHERE a.account_id IS NULL ORDER BY 1, 2
     ON CONFLICT DO NOTHING"""
 )
-_READ = f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column in _WRITTEN)}, a.link_version
+_COUNT = text(f"SELECT count(*) FROM {_KEYS} JOIN accounts a USING (tenant, account_id)")
+_LOCK = text(
+    f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column in _WRITTEN)}, a.link_version
     FROM {_KEYS} JOIN accounts a USING (tenant, account_id)
-    ORDER BY a.tenant, a.account_id"""
-_LOCK = text(f"{_READ} FOR NO KEY UPDATE OF a")
+    ORDER BY a.tenant, a.account_id FOR NO KEY UPDATE OF a"""
+)
 
 
 def _update(columns: Iterable[str], staging: str) -> TextClause:
@@ -125,18 +127,18 @@ def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountK
     """Lock the accounts in id order, making those that are new. Takes all of a batch's accounts in one call.
 
     New ones are made in id order before any row is locked: whoever wants a row that another is making waits there,
-    while it holds nothing that the other could want. So when some turn out to be new, the locks on the others are
-    given back first. Making them while holding those deadlocks.
+    while it holds nothing that the other could want. Making them while holding others deadlocks.
+
+    No savepoint is set here. A caller may give the locks back by rolling back to one of its own; had an inner one been
+    released before, those who wait for the rows would wait for the whole transaction, and it in turn for them.
     """
     wanted = sorted(set(keys))
-    attempt = session.begin_nested()
-    rows = _read(session, _LOCK, wanted)
-    if len(rows) == len(wanted):
-        attempt.commit()
-        return rows
-    attempt.rollback()
-    session.execute(_ENSURE, bulk.key_columns("accounts", wanted))
-    return _read(session, _LOCK, wanted)
+    if not wanted:
+        return {}
+    columns = bulk.key_columns("accounts", wanted)
+    if session.execute(_COUNT, columns).scalar_one() < len(wanted):
+        session.execute(_ENSURE, columns)
+    return {(row[0], row[1]): _account(row) for row in session.execute(_LOCK, columns).all()}
 
 
 def write_accounts(session: Session, rows: Iterable[AccountRow]) -> None:
@@ -156,14 +158,6 @@ def write_accounts(session: Session, rows: Iterable[AccountRow]) -> None:
 def raise_link_version(session: Session, key: AccountKey) -> None:
     """Tell workers that what they remember of this account's links is old. The row must be locked."""
     session.execute(_RAISE_LINK_VERSION, {"tenant": key[0], "account_id": key[1]})
-
-
-def _read(session: Session, statement: Any, keys: Sequence[AccountKey]) -> dict[AccountKey, AccountRow]:
-    if not keys:
-        return {}
-    return {
-        (row[0], row[1]): _account(row) for row in session.execute(statement, bulk.key_columns("accounts", keys)).all()
-    }
 
 
 def _account(row: Any) -> AccountRow:

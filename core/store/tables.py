@@ -363,6 +363,15 @@ dead_letters = Table(
     moment_column("recorded_at", required=True),
     moment_column("replayed_at"),
     moment_column("discarded_at"),
+    # Reader: the metrics, which count what waits for someone to look at it, by reason.
+    Index(
+        "dead_letters_waiting_idx",
+        "tenant",
+        "code",
+        postgresql_where=text("replayed_at IS NULL AND discarded_at IS NULL"),
+    ),
+    # Reader: the lists, newest first.
+    Index("dead_letters_recorded_idx", "tenant", "recorded_at"),
 )
 
 job_runs = Table(

@@ -172,7 +172,7 @@ def _end(world: World, name: str, account: int, at: datetime) -> None:
 memberships = st.tuples(st.integers(0, 1), st.integers(0, 5), st.sampled_from(["u", "someone else"]))
 
 
-@settings(max_examples=60, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=40, phases=[Phase.explicit, Phase.generate])
 @given(
     st.sampled_from(PLACES),
     st.lists(facts(), min_size=1, max_size=24),
