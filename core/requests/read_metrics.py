@@ -120,7 +120,7 @@ def last_runs(runs: Iterable[JobRun]) -> list[LastRun]:
 def _together(job: str, runs: Sequence[JobRun]) -> LastRun:
     results = [_result(run) for run in runs]
     violations = sum(_violations(result) for result in results) if job == VERIFY else None
-    is_ok = not any("error" in result for result in results) and not violations
+    is_ok = not violations and not any("error" in result or result.get("ok") is False for result in results)
     return LastRun(job, max(run.finished_at for run in runs), is_ok, violations)
 
 

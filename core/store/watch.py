@@ -16,7 +16,7 @@ from core.store.job_runs import JobRun
 # No count goes further: a figure of COUNTED_MOST means that many or more.
 COUNTED_MOST = 10_000
 TENANTS_MOST = 1_000
-RUNS_MOST = 5_000
+RUNS_MOST = 10_000
 # Up to so many goals are sorted for a look at the latest; of more, only what the end of the ledger names.
 GOALS_SORTED_MOST = 50_000
 LEDGER_PAGES = 64

@@ -1,0 +1,1 @@
+"""What `milepost status` learns of an installation, and how it shows it."""

@@ -1,0 +1,250 @@
+"""`milepost status`: what it shows of real servers, once and live, to a person and to a program."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from threading import Timer
+from typing import Any
+
+import pytest
+import redis
+from rich.console import Console
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.goals.goal import GoalType
+from core.settings import load_settings
+from core.store.job_runs import JobRun, claim_run
+from milepost.status.frame import frame
+from milepost.status.look import GOALS_MOST, look
+from tests.commands.conftest import Run
+from tests.pipeline.acts import goal
+
+Sessions = sessionmaker[Session]
+pytestmark = pytest.mark.usefixtures("run")
+COMMAND = [sys.executable, "-P", "-m", "milepost", "status"]
+
+
+@pytest.fixture
+def status(run: Run) -> Run:
+    """Runs `milepost status` with arguments; returns status, output, errors."""
+    return lambda *arguments: run("status", *arguments)
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts `milepost status` with arguments as a process of its own, which finds the servers that `run` names."""
+    processes, timers = [], []
+
+    def start(*arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([*COMMAND, *arguments], stdout=output, stderr=subprocess.PIPE)
+        processes.append(process)
+        # A read from one that says nothing any more would wait for ever.
+        timers.append(Timer(60, process.kill))
+        timers[-1].start()
+        return process
+
+    yield start
+    for timer in timers:
+        timer.cancel()
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def looked(status: Run) -> dict[str, Any]:
+    """What a program reads."""
+    _, out, _ = status("--json")
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def test_goals_are_shown_as_a_person_reads_them(status: Run, session_factory: Sessions, now: datetime) -> None:
+    """Each goal shows its user, name, type, tracking, amount, target, percent and stored projection."""
+    goal_id = goal(session_factory, now, name="House", user_id="ann", current_amount="6500")
+    goal(session_factory, now, GoalType.DEBT, name="Car loan", target_amount="0", current_amount="8500")
+    with session_factory.begin() as session:
+        session.execute(
+            text(
+                """INSERT INTO forecasts (tenant, goal_id, computed_at, amount_minor, projected_completion_at)
+                VALUES ('default', :goal_id, now(), 650000, '2027-04-01T00:00Z')"""
+            ),
+            {"goal_id": goal_id},
+        )
+    code, out, _ = status()
+    assert code == 0
+    (line,) = (line for line in out.splitlines() if "House" in line)
+    for part in ("ann", "savings", "change", "6,500.00 USD", "10,000.00", "65.0", "2027-04-01"):
+        assert part in line
+    (debt,) = (line for line in out.splitlines() if "Car loan" in line)
+    assert debt.split()[-5:] == ["8,500.00", "USD", "0.00", "0.0", "-"]
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_a_narrow_terminal_cuts_names_and_no_figures(session_factory: Sessions, now: datetime, width: int) -> None:
+    """Whatever the width of the terminal, a goal is one line that has its amount, its target and its percent whole."""
+    goal(session_factory, now, name="A long name " * 10, user_id="user" * 10, current_amount="6500")
+    console = Console(width=width, file=StringIO())
+    console.print(frame(look(load_settings()), console.width))
+    (line,) = (line for line in console.file.getvalue().splitlines() if "A long" in line)  # type: ignore[attr-defined]
+    for part in ("6,500.00 USD", " 10,000.00 ", " 65.0 ", "savings", "change"):
+        assert part in line
+    assert len(line) <= width
+
+
+def test_goals_that_moved_last_come_first_and_not_all_come(
+    status: Run, session_factory: Sessions, now: datetime
+) -> None:
+    """Of many goals those that moved last are shown, the latest first, with exact amounts for programs."""
+    ids = [goal(session_factory, now + timedelta(minutes=n), current_amount=str(n)) for n in range(GOALS_MOST + 3)]
+    found = looked(status)
+    assert [shown["goal_id"] for shown in found["goals"]] == ids[::-1][:GOALS_MOST]
+    assert found["goals"][0]["current_amount"] == f"{GOALS_MOST + 2}.00"
+    assert found["counts"]["goals"] == GOALS_MOST + 3
+
+
+def test_many_goals_are_found_by_the_end_of_the_ledger(
+    session_factory: Sessions, now: datetime, status: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where goals are too many to be sorted, those that the newest ledger lines name are shown just the same."""
+    ids = [goal(session_factory, now + timedelta(minutes=n)) for n in range(4)]
+    monkeypatch.setattr("core.store.watch.GOALS_SORTED_MOST", 3)
+    assert [shown["goal_id"] for shown in looked(status)["goals"]] == ids[::-1]
+
+
+def test_names_cannot_steer_a_terminal(status: Run, session_factory: Sessions, now: datetime) -> None:
+    """What callers put into names is shown as text: no markup, and no escape sequence."""
+    goal(session_factory, now)
+    with session_factory.begin() as session:
+        session.execute(text("UPDATE goals SET name = :name"), {"name": "[red]a[/red]\x1b[2Jb"})
+    _, out, _ = status()
+    assert "[red]a[/red]" in out
+    assert "\x1b[2J" not in out
+
+
+def test_days_jobs_and_letters_are_shown(status: Run, session_factory: Sessions) -> None:
+    """Closed days by tenant, the last run of each job, what waits in the outbox and the dead letters are told."""
+    now = datetime.now(UTC)
+    yesterday = now.date() - timedelta(days=1)
+    with session_factory.begin() as session:
+        session.execute(text("UPDATE tenants SET closed_through = :day"), {"day": yesterday})
+        claim_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 0}'))
+        session.execute(
+            text(
+                """INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at)
+                VALUES ('default', 0, '1-0', 'bad_value', 'r', '', now(), now())"""
+            )
+        )
+        session.execute(
+            text(
+                """INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at)
+                VALUES ('default', 'm', 't', 'g', '{}', now())"""
+            )
+        )
+    found = looked(status)
+    assert found["is_well"]
+    assert (found["tenants"][0]["closed_through"], found["tenants"][0]["days_behind"]) == (yesterday.isoformat(), 0)
+    assert [(job["job"], job["is_ok"], job["violations"]) for job in found["jobs"]] == [("verify", True, 0)]
+    assert (found["outbox"]["messages"], found["dead_letters"]) == (1, {"bad_value": 1})
+    code, out, _ = status()
+    assert code == 0
+    for part in (yesterday.isoformat(), "verify", "0 violations", "1 waiting: bad_value 1", "1 not delivered"):
+        assert part in out
+
+
+def test_a_broken_promise_is_not_well(status: Run, session_factory: Sessions) -> None:
+    """When the last audit found something, status says so and ends with 1."""
+    now = datetime.now(UTC)
+    with session_factory.begin() as session:
+        claim_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 3}'))
+    code, out, _ = status()
+    assert code == 1
+    assert "found 3 values that break a promise: run `milepost verify`" in out
+
+
+def test_events_that_nobody_applies_are_not_well(status: Run, redis_client: redis.Redis) -> None:
+    """A shard whose oldest event has waited for over 30 seconds without any commit is a trouble, and ends with 1."""
+    at = datetime.now(UTC) - timedelta(seconds=31)
+    redis_client.xadd("milepost:events:1", {"event": b"{}"}, id=f"{int(at.timestamp() * 1000)}-0")
+    code, out, _ = status()
+    assert code == 1
+    assert "shard 1: events wait" in out
+    assert "shard 0: " not in out
+
+
+def test_seconds_without_watch_are_refused(status: Run) -> None:
+    """How often to look means nothing without --watch, and nothing is between the looks below a fifth of a second."""
+    assert status("5")[0] == 2
+    assert status("--watch", "0.01")[0] == 2
+
+
+def test_a_watch_into_a_pipe_prints_frame_after_frame(
+    started: Callable[..., subprocess.Popen[bytes]], session_factory: Sessions, now: datetime
+) -> None:
+    """Without a terminal a watch prints plain frames that show what happened since, and Ctrl-C ends it with 0."""
+    process = started("--watch", "0.2")
+    assert process.stdout is not None
+    while b"no goals yet" not in process.stdout.readline():
+        assert process.poll() is None
+    goal(session_factory, now, name="A new goal")
+    while b"A new goal" not in (line := process.stdout.readline()):
+        assert process.poll() is None
+    assert b"\x1b" not in line
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, b"")
+
+
+def test_a_watch_whose_reader_leaves_ends_in_peace(started: Callable[..., subprocess.Popen[bytes]]) -> None:
+    """When whoever reads the frames is gone, the watch ends with 0 and without a traceback."""
+    process = started("--watch", "0.2", "--json")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"{\n"
+    process.stdout.close()
+    assert process.wait(timeout=20) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+
+
+def test_a_watch_on_a_terminal_is_live(started: Callable[..., subprocess.Popen[bytes]]) -> None:
+    """On a terminal the frame is drawn over the one before, and Ctrl-C ends it with 0 and gives the cursor back."""
+    ours, theirs = pty.openpty()
+    process = started("--watch", "0.2", output=theirs)
+    os.close(theirs)
+    seen = b""
+    while seen.count(b"database") < 3:
+        seen += os.read(ours, 65_536)
+    process.send_signal(signal.SIGINT)
+    with suppress(OSError):  # Linux says so at the end of a terminal
+        while more := os.read(ours, 65_536):
+            seen += more
+    os.close(ours)
+    assert process.wait(timeout=20) == 0
+    assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l") >= 0
+    assert b"Traceback" not in seen
+
+
+def test_a_watch_outlives_its_servers(
+    started: Callable[..., subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watch that meets servers that are away shows the trouble and looks again."""
+    monkeypatch.setenv("MILEPOST_DATABASE_URL", "postgresql://u:hidden-password@127.0.0.1:1/d")
+    process = started("--watch", "0.2")
+    assert process.stdout is not None
+    troubles = 0
+    while troubles < 2:
+        line = process.stdout.readline()
+        assert process.poll() is None
+        assert b"hidden-password" not in line
+        troubles += line.startswith(b"trouble: the database")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 0
