@@ -39,10 +39,12 @@ def close_jobs(
     accounts: Mapping[AccountKey, AccountRow],
     zone: ZoneInfo,
     through: date,
+    closed_through: date | None,
 ) -> list[CloseJob]:
     """The days of a goal to be closed, in order: at most some late ones and all from a day on, up to `through`.
 
-    `accounts` are those whose marks count now; the goal's own mark counts too.
+    `accounts` are those whose marks count now; the goal's own mark counts too. Late days are closed by themselves only
+    before a day that was closed already (`closed_through`), since only such a close can stay as it is.
     """
     marked = _Marked()
     if goal.dirty_from is not None:
@@ -51,7 +53,7 @@ def close_jobs(
         account = accounts.get(source.row.account_key)
         if account is not None:
             _add_marks(marked, goal, source, account, zone)
-    return _jobs(goal, marked, through)
+    return _jobs(goal, marked, through, date.min if closed_through is None else min(closed_through, through))
 
 
 def _add_marks(marked: _Marked, goal: GoalRow, source: FundingRow, account: AccountRow, zone: ZoneInfo) -> None:
@@ -86,12 +88,12 @@ def _passes_on(goal: GoalRow, source: FundingRow, late_from: date, late_through:
     return any(late_from <= day <= late_through + _DAY for day in days)
 
 
-def _jobs(goal: GoalRow, marked: _Marked, through: date) -> list[CloseJob]:
+def _jobs(goal: GoalRow, marked: _Marked, through: date, closed: date) -> list[CloseJob]:
     open_from, late = marked.open_from, None
     if marked.late_from is not None and marked.late_through is not None:
         if open_from is None or marked.late_from < open_from:
             late = marked.late_from, marked.late_through
-        if late is not None and late[1] >= min(through, open_from - _DAY if open_from is not None else through):
+        if late is not None and late[1] >= min(closed, open_from - _DAY if open_from is not None else closed):
             open_from, late = late[0], None
     jobs = []
     if late is not None:

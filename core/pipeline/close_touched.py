@@ -29,7 +29,7 @@ from core.pipeline.settle_goals import settle_goals
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
 from core.store.bulk import plan_by_key
 from core.store.closes import Closes, DayRange, StoredCloses, drop_forecasts, read_closes, write_closes
-from core.store.days import clear_account_marks
+from core.store.days import clear_account_marks, closed_through
 from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_moved_goals
 from core.store.links import FundingRow, funding_of_goals, links_of_accounts
 from core.store.tenants import Tenant
@@ -94,7 +94,10 @@ def _close(
 ) -> Snapshotted:
     """Steps 2 to 5 for locked goals. `held`: the accounts that are locked, where goals may be completed."""
     funding = funding_of_goals(session, (goal.key for goal in goals))
-    jobs = [job for goal in goals for job in close_jobs(goal, funding[goal.key], accounts, tenant.zone, through)]
+    closed = closed_through(session, tenant.name)
+    jobs = [
+        job for goal in goals for job in close_jobs(goal, funding[goal.key], accounts, tenant.zone, through, closed)
+    ]
     closes = close_goals(session, jobs, tenant.zone, funding)
     written = _write(session, jobs, closes)
     judged = _by_goal(jobs, closes)

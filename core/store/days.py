@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -48,14 +48,14 @@ _HAS_MARKS = text(
     OR EXISTS (SELECT 1 FROM accounts WHERE tenant = :tenant AND late_from <= :through)
     OR EXISTS (SELECT 1 FROM goals WHERE tenant = :tenant AND dirty_from <= :through)"""
 )
-# What lies after the closed days is still to come, and so stays marked from its first day on.
+# What lies after the closed days is still to be closed, and so is marked from its first day on: also where only a late
+# fact was marked, whose amount a report of such a day takes back.
 _CLEAR_ACCOUNTS = text(
-    f"""UPDATE accounts a SET
-        dirty_from = CASE WHEN a.dirty_from > :through THEN a.dirty_from
-            WHEN a.dirty_from IS NOT NULL THEN (SELECT min(d.day) FROM account_days d
-                WHERE d.tenant = a.tenant AND d.account_id = a.account_id AND d.day > :through) END,
-        late_from = CASE WHEN a.late_through > :through THEN greatest(a.late_from, :following) END,
-        late_through = CASE WHEN a.late_through > :through THEN a.late_through END
+    f"""UPDATE accounts a SET late_from = NULL, late_through = NULL,
+        dirty_from = least(
+            CASE WHEN a.dirty_from > :through THEN a.dirty_from END,
+            (SELECT min(d.day) FROM account_days d
+             WHERE d.tenant = a.tenant AND d.account_id = a.account_id AND d.day > :through))
     FROM {bulk.keys("tenants", "accounts")} AS k(tenant, account_id)
     WHERE a.tenant = k.tenant AND a.account_id = k.account_id"""
 )
@@ -64,10 +64,17 @@ _TOUCHED_FROM = text(
     JOIN accounts a ON a.tenant = l.tenant AND a.account_id = l.account_id
     WHERE l.tenant = :tenant AND l.goal_id = :goal_id"""
 )
+_CLOSED_THROUGH = text("SELECT closed_through FROM tenants WHERE tenant = :tenant")
 _CLOSED = text(
     """UPDATE tenants SET closed_through = greatest(closed_through, :through)
     WHERE tenant = :tenant AND (closed_through IS NULL OR closed_through < :through)"""
 )
+
+
+def closed_through(session: Session, tenant: str) -> date | None:
+    """The last day that is closed for a tenant; None before the first."""
+    found: date | None = session.execute(_CLOSED_THROUGH, {"tenant": tenant}).scalar_one()
+    return found
 
 
 def all_tenant_days(session: Session) -> list[TenantDays]:
@@ -103,7 +110,7 @@ def has_marks(session: Session, tenant: str, through: date) -> bool:
 def clear_account_marks(session: Session, keys: Sequence[AccountKey], through: date) -> None:
     """Take the marks off locked accounts whose goals are closed through a day."""
     columns = bulk.key_columns("accounts", keys)
-    session.execute(_CLEAR_ACCOUNTS, columns | {"through": through, "following": through + timedelta(days=1)})
+    session.execute(_CLEAR_ACCOUNTS, columns | {"through": through})
 
 
 def touched_from(session: Session, key: GoalKey) -> date | None:

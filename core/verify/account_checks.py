@@ -1,0 +1,162 @@
+"""The checks of accounts: which transactions count, what accounts are worth, and what their days moved."""
+
+from __future__ import annotations
+
+from core.verify.check import Check
+from core.verify.fragments import (
+    ODD,
+    counts,
+    follows,
+    inflow_before,
+    local_day,
+    share,
+    sign,
+    timeline,
+    within,
+    worth_before,
+)
+
+_TRANSACTIONS = f"""
+    SELECT t.account_id, t.transaction_id, 'counts' AS what, CAST(t.counts AS text) AS stored,
+        CAST(NOT t.pending AND NOT t.removed AND r.replaces IS NULL AS text) AS expected
+    FROM transactions t LEFT JOIN (
+        SELECT DISTINCT account_id, replaces FROM transactions
+        WHERE tenant = :tenant AND {within("account_id")} AND replaces IS NOT NULL AND NOT pending AND NOT removed) AS r
+      ON r.account_id = t.account_id AND r.replaces = t.transaction_id
+    WHERE t.tenant = :tenant AND {within("t.account_id")}"""
+
+_ACCOUNTS = f"""
+    SELECT a.account_id, v.what, v.stored, v.expected
+    FROM accounts a
+    CROSS JOIN LATERAL (SELECT min(as_of) AS first, max(as_of) AS last FROM reports
+        WHERE tenant = :tenant AND account_id = a.account_id) AS told
+    CROSS JOIN LATERAL (VALUES
+        ('worth_minor', CAST(a.worth_minor AS text), CAST({worth_before("a", "timestamptz 'infinity'")} AS text)),
+        ('opening_minor', CAST(a.opening_minor AS text),
+            CAST({worth_before("a", "timestamptz '-infinity'")} AS text)),
+        ('inflow_minor', CAST(a.inflow_minor AS text), CAST({inflow_before("a", "timestamptz 'infinity'")} AS text)),
+        ('first_report_at', CAST(a.first_report_at AS text), CAST(told.first AS text)),
+        ('last_report_at', CAST(a.last_report_at AS text), CAST(told.last AS text))) AS v(what, stored, expected)
+    WHERE a.tenant = :tenant AND {within("a.account_id")}"""
+
+# What a report told beyond the one before it and the transactions since; the first one has nothing to be held against.
+_RESIDUALS = f"""
+    SELECT told.account_id, told.as_of, told.residual_minor, coalesce(told.worth - told.worth_before - (
+        SELECT coalesce(sum(t.amount_minor), 0) FROM transactions t
+        WHERE t.tenant = :tenant AND t.account_id = told.account_id AND t.counts
+          AND t.posted_at > told.as_of_before AND t.posted_at <= told.as_of), 0) AS expected_minor
+    FROM (SELECT r.account_id, r.as_of, r.residual_minor, r.current_minor * {sign("a")} AS worth,
+            lag(r.current_minor * {sign("a")}) OVER w AS worth_before, lag(r.as_of) OVER w AS as_of_before
+        FROM accounts a JOIN reports r ON r.tenant = a.tenant AND r.account_id = a.account_id
+        WHERE a.tenant = :tenant AND r.tenant = :tenant AND {within("a.account_id")} AND {within("r.account_id")}
+        WINDOW w AS (PARTITION BY r.account_id ORDER BY r.as_of)) AS told"""
+
+_REPORTS = f"""
+    SELECT account_id, as_of, 'residual_minor' AS what, CAST(residual_minor AS text) AS stored,
+        CAST(expected_minor AS text) AS expected
+    FROM ({_RESIDUALS}) AS residuals"""
+
+_DAY = "'moved ' || {0}.moved || ', residual ' || {0}.residual || ', inflow ' || {0}.inflow"
+
+_ACCOUNT_DAYS = f"""
+    WITH {ODD},
+    parts AS (
+        SELECT account_id, {local_day("posted_at")} AS day, sum(amount_minor) AS moved, 0 AS residual,
+            sum(greatest(amount_minor, 0)) AS inflow
+        FROM transactions WHERE tenant = :tenant AND {within("account_id")} AND counts GROUP BY 1, 2
+        UNION ALL
+        SELECT account_id, {local_day("as_of")}, 0, sum(expected_minor), 0
+        FROM ({_RESIDUALS}) AS residuals GROUP BY 1, 2),
+    expected AS (
+        SELECT account_id, day, sum(moved) AS moved, sum(residual) AS residual, sum(inflow) AS inflow
+        FROM parts GROUP BY 1, 2 HAVING sum(moved) <> 0 OR sum(residual) <> 0 OR sum(inflow) <> 0),
+    kept AS (
+        SELECT account_id, day, moved_minor AS moved, residual_minor AS residual, inflow_minor AS inflow
+        FROM account_days WHERE tenant = :tenant AND {within("account_id")})
+    SELECT account_id, day, 'row' AS what, {_DAY.format("kept")} AS stored, {_DAY.format("expected")} AS expected
+    FROM kept FULL JOIN expected USING (account_id, day)"""
+
+# Once a close is wrong, so are all later ones: only the first of an account is held against its definition.
+_ACCOUNT_CLOSES = f"""
+    WITH {ODD},
+    scope AS (SELECT account_id, {sign("a")} AS sign FROM accounts a
+        WHERE tenant = :tenant AND {within("account_id")}),
+    {timeline("scope")},
+    closes AS (
+        SELECT account_id, day, worth FROM (
+            SELECT account_id, day, worth, lead(day) OVER (PARTITION BY account_id ORDER BY at, turn) AS next_day
+            FROM (SELECT *, {local_day("at")} AS day FROM timeline) AS dated) AS followed
+        WHERE next_day IS DISTINCT FROM day),
+    running AS (
+        SELECT a.account_id, d.day, a.opening_minor + sum(d.moved_minor + d.residual_minor)
+            OVER (PARTITION BY a.account_id ORDER BY d.day) AS worth
+        FROM accounts a JOIN account_days d ON d.tenant = a.tenant AND d.account_id = a.account_id
+        WHERE a.tenant = :tenant AND d.tenant = :tenant AND {within("a.account_id")} AND {within("d.account_id")}),
+    held AS (
+        SELECT account_id, day, running.worth AS stored, closes.worth AS expected,
+            min(day) FILTER (WHERE running.worth <> closes.worth) OVER (PARTITION BY account_id) AS first_wrong
+        FROM running JOIN closes USING (account_id, day))
+    SELECT account_id, day, 'worth at the close' AS what, CAST(stored AS text) AS stored,
+        CAST(CASE WHEN day = first_wrong THEN expected ELSE stored END AS text) AS expected
+    FROM held"""
+
+# Open links, not whole ones, by what they are shares of: the worth, or what was measured since one and the same base.
+_SHARES = f"""
+    SELECT a.account_id, {follows("g")} AS is_following, l.measure, l.base_minor, l.begin_at, l.ppm, v.whole,
+        {share("v.whole", "l.ppm")} AS part
+    FROM accounts a
+    JOIN links l ON l.tenant = a.tenant AND l.account_id = a.account_id
+    CROSS JOIN LATERAL (
+        SELECT type, tracking, currency FROM goals WHERE tenant = :tenant AND goal_id = l.goal_id OFFSET 0) AS g
+    CROSS JOIN LATERAL (SELECT
+        CAST(CASE l.measure WHEN 'inflow' THEN a.inflow_minor ELSE a.worth_minor END AS numeric) - l.base_minor
+            AS whole) AS v
+    WHERE a.tenant = :tenant AND l.tenant = :tenant AND {within("a.account_id")} AND {within("l.account_id")}
+      AND l.until_at IS NULL AND NOT l.whole AND {counts("g", "a")}"""
+
+_CONSERVATION = f"""
+    SELECT account_id, CASE WHEN is_following THEN 'shares of its worth' ELSE 'shares of its ' || measure || ' since '
+            || coalesce(CAST(begin_at AS text), '-') END AS what,
+        CAST(sum(part) AS text) AS stored,
+        CASE WHEN sum(ppm) > 1000000 OR (abs(sum(part)) <= abs(max(whole)) AND bool_and(part * whole >= 0))
+            THEN CAST(sum(part) AS text) ELSE 'within ' || max(whole) END AS expected
+    FROM ({_SHARES}) AS shares GROUP BY account_id, is_following, measure, begin_at, base_minor"""
+
+ACCOUNT_CHECKS = (
+    Check(
+        "transactions",
+        "a transaction counts while it is posted and no posted one replaces it",
+        ("account_id", "transaction_id"),
+        _TRANSACTIONS,
+    ),
+    Check(
+        "accounts",
+        "worth, opening, inflow and the moments of the first and last report are those of the facts",
+        ("account_id",),
+        _ACCOUNTS,
+    ),
+    Check(
+        "reports",
+        "a residual is what a report told beyond the one before it and the transactions since",
+        ("account_id", "as_of"),
+        _REPORTS,
+    ),
+    Check(
+        "account_days",
+        "each day that facts moved has its row, and no other day",
+        ("account_id", "day"),
+        _ACCOUNT_DAYS,
+    ),
+    Check(
+        "account_closes",
+        "the opening and all that days moved make the worth at each close; the first that differs is shown",
+        ("account_id", "day"),
+        _ACCOUNT_CLOSES,
+    ),
+    Check(
+        "conservation",
+        "shares of one worth that sum to at most 100% are never more than it and never of the other sign",
+        ("account_id",),
+        _CONSERVATION,
+    ),
+)

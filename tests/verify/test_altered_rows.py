@@ -1,0 +1,199 @@
+"""A state with something of everything holds, and one row altered by hand is found and named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import text
+
+from core.verify.findings import Violation
+from core.verify.verify import verify
+from tests.verify.conftest import Filled
+from tests.verify.world import LATEST
+
+Alter = Callable[..., list[Violation]]
+
+
+@pytest.fixture
+def alter(filled: Filled) -> Alter:
+    """Changes one row of the default tenant by hand; gives what is wrong then."""
+
+    def alter(statement: str, goal: str = "trip", rows: int = 1) -> list[Violation]:
+        with filled.sessions.begin() as session:
+            done = session.execute(text(f"{statement} AND tenant = 'default'"), {"g": filled.goals[goal]})
+            assert done.rowcount == rows  # type: ignore[attr-defined]
+        return list(verify(filled.sessions, LATEST).first)
+
+    return alter
+
+
+def checks(violations: list[Violation]) -> set[str]:
+    """The checks that found something."""
+    return {violation.check for violation in violations}
+
+
+def test_all_that_acts_and_events_leave_holds(filled: Filled) -> None:
+    """After all kinds of acts and facts, in several zones and currencies, nothing is wrong, and every check looked."""
+    found = verify(filled.sessions, LATEST)
+    assert found.first == ()
+    assert found.is_ok
+    assert found.tenants == ("cuba", "default", "york")
+    assert [name for name, checked in found.checked.items() if checked == 0] == []
+
+
+def test_an_altered_amount_is_found(alter: Alter, filled: Filled) -> None:
+    """One amount: the goal is named, with what is stored and expected; its ledger ends at another amount."""
+    wrong = alter("UPDATE goals SET amount_minor = amount_minor + 1 WHERE goal_id = :g")
+    assert checks(wrong) == {"goals", "goal_entries"}
+    named = next(violation for violation in wrong if violation.check == "goals")
+    assert (named.tenant, named.key, named.what) == ("default", {"goal_id": filled.goals["trip"]}, "amount_minor")
+    assert int(named.stored or 0) == int(named.expected or 0) + 1
+
+
+@pytest.mark.parametrize("goal", ["trip", "debt", "wages", "house", "card", "all", "soon", "unlinked"])
+def test_an_altered_close_is_found(alter: Alter, filled: Filled, goal: str) -> None:
+    """One close of a goal of any tracking, and nothing else, is wrong."""
+    last = "(SELECT max(day) FROM goal_snapshots WHERE goal_id = :g)"
+    wrong = alter(
+        f"UPDATE goal_snapshots SET amount_minor = amount_minor - 1 WHERE goal_id = :g AND day = {last}", goal
+    )
+    assert [(violation.check, violation.key["goal_id"]) for violation in wrong] == [
+        ("goal_snapshots", filled.goals[goal])
+    ]
+    assert int(wrong[0].stored or 0) == int(wrong[0].expected or 0) - 1
+
+
+def test_a_missing_close_is_found(alter: Alter) -> None:
+    """A row that was dropped is named by its day, once, though later days stand right."""
+    wrong = alter("DELETE FROM goal_snapshots WHERE goal_id = :g AND day = '2026-03-06'")
+    assert [(v.check, v.key["day"], v.stored) for v in wrong] == [("goal_snapshots", "2026-03-06", None)]
+
+
+def test_a_close_too_many_is_found(filled: Filled) -> None:
+    """A row on a day on which nothing changed is too many, even if its amount is right."""
+    with filled.sessions.begin() as session:
+        session.execute(
+            text("INSERT INTO goal_snapshots (tenant, goal_id, day, amount_minor) VALUES ('default', :g, :d, 1200)"),
+            {"g": filled.goals["unlinked"], "d": "2026-03-09"},
+        )
+    found = verify(filled.sessions, LATEST).first
+    assert [(v.check, v.key["day"], v.expected) for v in found] == [("goal_snapshots", "2026-03-09", None)]
+
+
+def test_marked_closes_are_not_held_against_anything(alter: Alter, filled: Filled) -> None:
+    """A close that is marked as touched may be wrong; the days before the mark may not."""
+    with filled.sessions.begin() as session:
+        session.execute(text("UPDATE accounts SET dirty_from = '2026-03-08' WHERE account_id = 'savings'"))
+    assert alter("UPDATE goal_snapshots SET amount_minor = 1 WHERE goal_id = :g AND day = '2026-03-09'") == []
+    wrong = alter("UPDATE goal_snapshots SET amount_minor = 1 WHERE goal_id = :g AND day = '2026-03-07'")
+    assert [violation.key["day"] for violation in wrong] == ["2026-03-07"]
+
+
+def test_an_altered_worth_is_found(alter: Alter) -> None:
+    """One worth: the account is named, and no goal, since goals follow from the facts."""
+    wrong = alter("UPDATE accounts SET worth_minor = worth_minor + 1 WHERE account_id = 'visa'")
+    assert [(v.check, v.key, v.what) for v in wrong] == [("accounts", {"account_id": "visa"}, "worth_minor")]
+
+
+@pytest.mark.parametrize("column", ["opening_minor", "inflow_minor"])
+def test_altered_figures_of_an_account_are_found(alter: Alter, column: str) -> None:
+    """So is its opening, on which its closes stand, and its inflow."""
+    wrong = alter(f"UPDATE accounts SET {column} = {column} + 1 WHERE account_id = 'savings'")
+    assert ("accounts", column) in {(violation.check, violation.what) for violation in wrong}
+    assert checks(wrong) <= {"accounts", "account_closes"}
+
+
+def test_an_altered_ledger_line_is_found(alter: Alter, filled: Filled) -> None:
+    """One line of the ledger that does not lead to the next is named."""
+    wrong = alter("UPDATE goal_entries SET after_minor = after_minor + 1 WHERE goal_id = :g AND entry = 3")
+    assert [(violation.check, violation.key) for violation in wrong] == [
+        ("goal_entries", {"goal_id": filled.goals["trip"], "entry": "3"})
+    ]
+
+
+def test_a_missing_ledger_line_is_found(alter: Alter) -> None:
+    """A gap in the numbers is found, and so is that the goal counts one line more."""
+    wrong = alter("DELETE FROM goal_entries WHERE goal_id = :g AND entry = 3")
+    assert checks(wrong) == {"goal_entries"}
+    assert {violation.what for violation in wrong} >= {"entry", "entries"}
+
+
+@pytest.mark.parametrize("column", ["moved_minor", "residual_minor", "inflow_minor"])
+def test_an_altered_account_day_is_found(alter: Alter, column: str) -> None:
+    """One account day is named; from it on the closes of the account are wrong, of which the first is shown."""
+    wrong = alter(
+        f"UPDATE account_days SET {column} = {column} + 1 WHERE account_id = 'savings' AND day = '2026-03-08'"
+    )
+    expected = {"account_days"} if column == "inflow_minor" else {"account_days", "account_closes"}
+    assert checks(wrong) == expected
+    assert all(violation.key == {"account_id": "savings", "day": "2026-03-08"} for violation in wrong)
+
+
+def test_a_missing_account_day_is_found(alter: Alter) -> None:
+    """A day whose row was dropped is named, with nothing stored."""
+    wrong = alter("DELETE FROM account_days WHERE account_id = 'visa' AND day = '2026-03-13'")
+    assert ("account_days", None) in {(violation.check, violation.stored) for violation in wrong}
+
+
+def test_an_altered_residual_is_found(alter: Alter) -> None:
+    """One report's residual, and nothing else, is wrong."""
+    wrong = alter("UPDATE reports SET residual_minor = residual_minor - 1 WHERE as_of = '2026-03-12T12:00Z'")
+    assert [violation.check for violation in wrong] == ["reports"]
+
+
+@pytest.mark.parametrize("column", ["base_minor", "end_minor"])
+def test_an_altered_link_is_found(alter: Alter, column: str) -> None:
+    """One base or end of a link, and nothing else, is wrong."""
+    one = "(SELECT min(linked_at) FROM links WHERE goal_id = :g AND account_id = 'savings')"
+    wrong = alter(
+        f"UPDATE links SET {column} = {column} + 1 WHERE goal_id = :g AND account_id = 'savings' AND linked_at = {one}"
+    )
+    assert [(violation.check, violation.what) for violation in wrong] == [("links", column)]
+
+
+def test_an_altered_flag_is_found(alter: Alter) -> None:
+    """A transaction that no longer counts is named, and all that followed from it is wrong too."""
+    wrong = alter("UPDATE transactions SET counts = false WHERE account_id = 'savings' AND transaction_id = 's10'")
+    named = next(violation for violation in wrong if violation.check == "transactions")
+    assert named.key == {"account_id": "savings", "transaction_id": "s10"}
+    assert (named.what, named.stored, named.expected) == ("counts", "false", "true")
+
+
+def test_a_milestone_that_is_unmarked_by_hand_is_found(alter: Alter) -> None:
+    """A milestone that the goal stands past and that is not marked is named; its message is there already."""
+    wrong = alter("UPDATE milestones SET reached_at = NULL WHERE goal_id = :g AND amount_minor = 30000")
+    assert checks(wrong) == {"milestones", "outbox"}
+    assert {violation.key.get("amount_minor") for violation in wrong} == {"30000", None}
+    assert not any("30000" in violation.row for violation in wrong)
+
+
+def test_a_milestone_that_is_marked_by_hand_is_found(alter: Alter) -> None:
+    """A milestone that is marked and was never told of has no message, and is not the next one."""
+    wrong = alter("UPDATE milestones SET reached_at = now(), marked_at = now() WHERE amount_minor = 350000")
+    assert {(violation.check, violation.what) for violation in wrong} == {
+        ("milestones", "next_milestone_minor"),
+        ("outbox", "message of the milestone"),
+    }
+
+
+def test_links_that_must_not_be_are_found(alter: Alter) -> None:
+    """A final goal with an open link, a net worth with an account of someone else, shares beyond 100%."""
+    wrong = alter("UPDATE links SET until_at = NULL, end_minor = NULL WHERE goal_id = :g", "debt")
+    assert "final_goals" in checks(wrong)
+    wrong = alter("UPDATE accounts SET user_id = 'v' WHERE account_id = 'visa'")
+    assert "net_worths" in checks(wrong)
+    wrong = alter("UPDATE links SET ppm = 1000000 WHERE goal_id = :g AND account_id = 'silent'", "house")
+    assert "allocations" in checks(wrong)
+
+
+def test_only_the_first_are_shown_and_all_are_counted(filled: Filled) -> None:
+    """Of many wrong rows the first are shown, in order, and the rest is counted; one tenant can be asked for alone."""
+    with filled.sessions.begin() as session:
+        session.execute(text("UPDATE account_days SET inflow_minor = inflow_minor + 1"))
+    found = verify(filled.sessions, LATEST, first=2, keys_at_once=1)
+    days = next(finding for finding in found.findings if finding.check == "account_days")
+    assert days.wrong == days.checked > 60
+    assert [violation.tenant for violation in days.first] == ["cuba", "cuba"]
+    alone = verify(filled.sessions, LATEST, tenant="york", first=500)
+    assert {violation.tenant for violation in alone.first} == {"york"}

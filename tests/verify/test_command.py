@@ -1,0 +1,90 @@
+"""`milepost verify`: exit status 0 when all holds, 1 with the rows that are wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from milepost.cli import main
+from tests.verify.conftest import Filled
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(filled: Filled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs `milepost verify` on a filled database; returns status, output, errors."""
+    monkeypatch.setenv("MILEPOST_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("MILEPOST_DATABASE_URL", filled.url)
+    monkeypatch.setenv("MILEPOST_REDIS_URL", "redis://127.0.0.1:1/0")
+
+    def run_verify(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["milepost", "verify", *arguments])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run_verify
+
+
+def break_a_worth(filled: Filled) -> None:
+    """Alter one worth by hand."""
+    with filled.sessions.begin() as session:
+        session.execute(
+            text("UPDATE accounts SET worth_minor = 1 WHERE account_id = 'visa' AND tenant IN ('york', 'cuba')")
+        )
+
+
+def test_it_says_that_all_holds(run: Run) -> None:
+    """Where nothing is wrong the status is 0, and each check says how much it looked at."""
+    status, out, _ = run()
+    assert status == 0
+    assert "all holds" in out
+    assert "goal_snapshots" in out
+
+
+def test_it_names_what_is_wrong(run: Run, filled: Filled) -> None:
+    """Where a row is wrong the status is 1, and the row is named with what is stored and what is expected."""
+    break_a_worth(filled)
+    status, out, _ = run("--tenant", "york")
+    assert status == 1
+    assert "accounts: tenant=york account_id=visa: worth_minor: stored 1, expected -400000" in out
+    assert "1 wrong" in out
+    assert run("--tenant", "default")[0] == 0
+
+
+def test_it_prints_json(run: Run, filled: Filled) -> None:
+    """--json holds the same for a program, with the first rows of each check and the count of all."""
+    break_a_worth(filled)
+    status, out, _ = run("--json", "--first", "1")
+    told = json.loads(out)
+    assert status == 1
+    assert (told["ok"], told["violations"], told["tenants"]) == (False, 2, ["cuba", "default", "york"])
+    accounts = next(finding for finding in told["findings"] if finding["check"] == "accounts")
+    assert accounts["wrong"] == 2
+    assert accounts["first"] == [
+        {
+            "tenant": "cuba",
+            "check": "accounts",
+            "key": {"account_id": "visa"},
+            "what": "worth_minor",
+            "stored": "1",
+            "expected": "-4000",
+        }
+    ]
+
+
+def test_a_tenant_that_is_not_there_is_one_line(run: Run) -> None:
+    """An unknown tenant is refused, with what to do."""
+    status, out, err = run("--tenant", "nobody")
+    assert (status, out) == (1, "")
+    assert "there is no tenant nobody" in err

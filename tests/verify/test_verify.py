@@ -1,0 +1,71 @@
+"""The stage verify and its task: each tenant once a day, with a result that others can read."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from sqlalchemy import text
+
+from core.pipeline.verify import due_verifications, run_verify, verify_tenant
+from core.settings import load_settings
+from core.store.job_runs import JobRun, last_runs
+from schedules.table import schedule
+from tests.verify.conftest import Filled
+from tests.verify.world import LATEST
+from worker.app import make_worker_app
+
+
+def last_run(filled: Filled, tenant: str) -> JobRun:
+    """The latest result of a tenant."""
+    with filled.sessions() as session:
+        return next(run for run in last_runs(session, tenant) if run.job == "verify")
+
+
+def test_a_run_leaves_a_result_for_each_tenant(filled: Filled) -> None:
+    """What was looked at and that it holds is kept, for the UTC day, so that each tenant is verified once."""
+    assert due_verifications(filled.sessions, LATEST) == ["cuba", "default", "york"]
+    done = run_verify(filled.sessions, LATEST)
+    assert (done.tenants, done.violations, done.rows) == (3, 0, ())
+    assert due_verifications(filled.sessions, LATEST + timedelta(hours=11)) == []
+    assert due_verifications(filled.sessions, LATEST + timedelta(hours=12)) == ["cuba", "default", "york"]
+    run = last_run(filled, "york")
+    result = json.loads(run.result)
+    assert (run.period, run.chunk) == ("2026-03-20", 0)
+    assert (result["ok"], result["violations"], result["first"]) == (True, 0, [])
+    assert sum(result["checked"].values()) > 0
+
+
+def test_a_result_names_rows_and_no_amounts(filled: Filled) -> None:
+    """What is wrong is kept by the names of rows; a later run of the same day has a result of its own."""
+    verify_tenant(filled.sessions, "default", LATEST)
+    with filled.sessions.begin() as session:
+        session.execute(
+            text("UPDATE goals SET amount_minor = 987654321 WHERE goal_id = :g"), {"g": filled.goals["all"]}
+        )
+    done = verify_tenant(filled.sessions, "default", LATEST + timedelta(hours=1))
+    assert done.rows[0] == f"goals goal_id={filled.goals['all']}"
+    run = last_run(filled, "default")
+    result = json.loads(run.result)
+    assert (run.chunk, result["ok"], result["violations"]) == (1, False, done.violations)
+    assert result["first"] == list(done.rows)
+    assert "987654321" not in run.result
+
+
+def test_progress_is_told(filled: Filled) -> None:
+    """Who waits hears how far it is."""
+    heard: list[str] = []
+    verify_tenant(filled.sessions, "cuba", LATEST, on_progress=heard.append)
+    assert heard[0] == "cuba: 0 of 5 accounts"
+    assert heard[-1] == "cuba: 8 of 8 goals"
+
+
+def test_the_task_verifies_a_tenant_and_has_time_for_it(filled: Filled, redis_url: str) -> None:
+    """The scheduled task exists, may run for longer than others, and leaves the result."""
+    app = make_worker_app(load_settings(database_url=filled.url, redis_url=redis_url))
+    assert "milepost.verify" in {row.task for row in schedule(2) if row.name == "verify"}
+    task = app.tasks["milepost.verify_tenant"]
+    assert task.soft_time_limit > app.conf.task_time_limit
+    assert app.tasks["milepost.verify"].apply(throw=True).get(disable_sync_subtasks=False) == 3
+    assert task.apply(args=("york",), throw=True).get(disable_sync_subtasks=False) == 0
+    assert json.loads(last_run(filled, "york").result)["ok"] is True
