@@ -10,10 +10,10 @@ PACKAGES := api core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check bench berka clean
+.PHONY: help setup run test check bench bench-days berka clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: $(INSTALLED) ## make .venv and install Milepost in it (the other targets do it when needed)
 	@:
@@ -29,8 +29,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $(INSTALLED)
 
-run: setup ## start everything; Ctrl-C ends it (ARGS="--port 0 --data-dir DIR")
-	@exec .venv/bin/milepost up $(ARGS)
+run: setup ## start everything with a demo to look at; Ctrl-C ends it (ARGS="--port 0 --data-dir DIR")
+	@exec .venv/bin/milepost up --demo $(ARGS)
 
 test: setup ## run the tests (ARGS="tests/unit -k money")
 	@exec .venv/bin/python -m pytest $(ARGS)
@@ -43,6 +43,9 @@ check: setup ## lint, types and import contracts
 
 bench: setup ## measure how fast events are applied
 	@exec .venv/bin/milepost bench $(ARGS)
+
+bench-days: setup ## measure what closing days and late facts cost
+	@exec .venv/bin/milepost bench-days $(ARGS)
 
 berka: setup ## replay real bank data in four ways and check every figure (ARGS="FOLDER --accounts 25")
 	@exec .venv/bin/python -m tests.berka $(ARGS)

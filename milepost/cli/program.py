@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "keys": "milepost.cli.keys:keys",
     "tenants": "milepost.cli.tenants:tenants",
     "bench": "milepost.cli.bench:bench",
+    "bench-days": "milepost.cli.bench_days:bench_days",
     "latency": "milepost.cli.latency:latency",
 }
 # What our own processes call, and --help does not show.

@@ -10,6 +10,7 @@ import typer
 
 from core.settings import load_settings
 from milepost.cli.connection import DataDirOption
+from milepost.demo.host import TWO_YEARS, DemoHost
 from milepost.embedded.datadir import DataDir
 from milepost.embedded.supervisor import Supervisor
 
@@ -19,6 +20,15 @@ def up(
         int | None,
         typer.Option(help="Where the API listens; 0: any free port.", min=0, max=65535, show_default="8000"),
     ] = None,
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo",
+            help="Fill an empty installation with a few people, their goals and two years of events, "
+            "and keep it moving; one that holds other data is left as it is.",
+        ),
+    ] = False,
+    demo_days: Annotated[int, typer.Option(min=1, max=3_650, hidden=True)] = TWO_YEARS,
     data_dir: DataDirOption = None,
 ) -> None:
     """Start the servers, the API, the workers and the beat; Ctrl-C ends all of them.
@@ -27,7 +37,8 @@ def up(
     MILEPOST_REDIS_URL are used, not started.
     """
     settings = load_settings(port=port, data_dir=data_dir)
-    Supervisor(DataDir(settings.data_dir), settings, _say).run()
+    host = DemoHost(_say, demo_days) if demo else None
+    Supervisor(DataDir(settings.data_dir), settings, _say, host).run()
 
 
 def _say(line: str) -> None:

@@ -7,6 +7,8 @@ The steps, and what a kill -9 after each leaves behind:
 4. migrate, first tenant and key: each is one transaction, done again at the next start.
 5. servers.json: counts only while the lock is held.
 6. api, workers, beat: each ends with us; a helper of theirs that does not, ends in step 2 of the next start.
+
+A demo adds its goals after 4, in one transaction, and its process once the API answers; that one tells all over again.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from core.settings import PREFIX, Settings
 from core.store.engine import make_engine, session_factory
 from core.store.migrate import migrate
 from core.store.stream import EventStream, connect
+from milepost.demo.host import DemoHost
 from milepost.embedded.child import MARKER, Child
 from milepost.embedded.datadir import DataDir, RunningServers
 from milepost.embedded.interrupts import StopAsked, StopRequests, stop_requests
@@ -51,6 +54,7 @@ class Supervisor:
     data: DataDir
     settings: Settings
     say: Say
+    demo: DemoHost | None = None
     _servers: Servers | None = None
     _front: list[Child] = field(default_factory=list)
     _workers: list[Child] = field(default_factory=list)
@@ -81,6 +85,9 @@ class Supervisor:
         self._publish(port)
         self.say("bringing the schema up to date")
         self._prepare_database(self._servers.database_url)
+        if self.demo is not None:
+            self.say("preparing the demo")
+            self.demo.plant(self._servers.database_url)
         # A server of one's own that is away should stop the start here, as the database does, not fail in every child.
         with connect(self._servers.redis_url) as client:
             EventStream(client, self.settings.shards).ping()
@@ -113,6 +120,7 @@ class Supervisor:
                 is_ready = True
                 self.say(f"ready {url}")
                 self.say(f"key {self.data.keep_key(None)}")
+                self._begin_demo(port)
             if not is_ready and time.monotonic() > complain_at:
                 complain_at = float("inf")
                 self.say(f"the API does not answer yet; its log is {self.data.logs / 'api.log'}")
@@ -123,11 +131,24 @@ class Supervisor:
         assert self._servers is not None, "_start() comes first"
         self._servers.look()
         changes = [child.look(self.say) for child in (*self._front, *self._workers)]
+        if self.demo is not None:
+            self.demo.look()
         if any(changes):
             self._publish(port)
 
+    def _begin_demo(self, port: int) -> None:
+        if self.demo is None or not self.demo.may_begin():
+            return
+        child = self._child("demo", ["demo"], self._environment(port))
+        child.begin()
+        self._front.append(child)
+        self._publish(port)
+        self.demo.show(child.log)
+
     def _stop(self, requests: StopRequests) -> None:
         self.data.withdraw()
+        if self.demo is not None:
+            self.demo.close()
         _end(self._front, _API_AND_BEAT_S, requests)
         _end(self._workers, _WORKERS_S, requests)
         if self._servers is not None:

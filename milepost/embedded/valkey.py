@@ -113,10 +113,11 @@ def _spawn(directory: Path, password: str, lines: Mapping[str, str], log: Path, 
 
 
 def _is_ready(password: str, server: ServerProcess, port: int) -> bool:
-    """Whether our process answers; a stranger on the port does not know the password, nor has it our pid."""
+    """Whether our process answers and has read what it kept; a stranger on the port has not our password and pid."""
     never_again = Retry(NoBackoff(), 0)
     with redis.Redis(host=HOST, port=port, password=password, socket_timeout=1, retry=never_again) as client:
         try:
-            return int(client.info("server")["process_id"]) == server.pid
+            is_ours = int(client.info("server")["process_id"]) == server.pid
+            return is_ours and not int(client.info("persistence")["loading"])
         except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError):
             return False

@@ -1,0 +1,112 @@
+"""Filling the demo: what its people's lives tell up to now goes through the stream, then the days are closed.
+
+Events that are told again change nothing, so a filling that was killed begins anew and ends in the same demo. One that
+ended is noted, and the next start tells only what has happened since.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.pipeline.project import run_project
+from core.pipeline.snapshot import due_chunks, run_snapshot
+from core.requests.read_goals import list_goals
+from core.requests.update_goal import update_goal
+from core.requests.values import GoalChanges, GoalView
+from core.store.job_runs import JobRun, claim_run, last_runs
+from core.store.stream import EventStream
+from core.store.tenants import DEFAULT, Tenant, read_tenants
+from milepost.demo.life import Life, Telling
+from milepost.demo.plans import Person
+
+_FILLED = "demo.filled"
+_AT_ONCE = 1_000
+_POLL_S = 0.05
+_PATIENCE_S = 30.0
+_GOALS_MOST = 200
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a filling told, and whether it was the first that came to its end."""
+
+    events: int
+    is_first: bool
+
+
+def fill(sessions: sessionmaker[Session], stream: EventStream, life: Life, now: datetime, progress: Progress) -> Filled:
+    """Tell what was not told yet, wait until it is applied, and close the days. Raises StreamUnavailable."""
+    with sessions.begin() as session:
+        tenant = read_tenants(session, [DEFAULT])[DEFAULT]
+        filled_at = _filled_at(session)
+    tellings = life.through(now)
+    if filled_at is not None:
+        tellings = [telling for telling in tellings if telling.at > filled_at]
+    _send(stream, tellings, progress)
+    if filled_at is None:
+        with sessions.begin() as session:
+            _end_goals(session, tenant, life.people, now)
+    _close_days(sessions, now)
+    with sessions.begin() as session:
+        claim_run(session, JobRun(DEFAULT, _FILLED, now.isoformat(), 0, now, now, "{}"))
+    return Filled(len(tellings), filled_at is None)
+
+
+def send(stream: EventStream, tellings: Sequence[Telling]) -> None:
+    """Put events on the stream; raises StreamUnavailable."""
+    stream.append(DEFAULT, [(telling.account_id, telling.body) for telling in tellings])
+
+
+def goals_of(session: Session, tenant: Tenant, user_id: str) -> dict[str, GoalView]:
+    """A person's goals by name."""
+    page = list_goals(session, tenant, user_id=user_id, type=None, status=None, limit=_GOALS_MOST, cursor=None)
+    return {goal.name: goal for goal in page.items}
+
+
+def _close_days(sessions: sessionmaker[Session], now: datetime) -> None:
+    """Close the days and store projections. Where a worker is at a part of them already, wait for it."""
+    deadline = time.monotonic() + _PATIENCE_S
+    run_snapshot(sessions, now)
+    while due_chunks(sessions, now) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+        run_snapshot(sessions, now)
+    run_project(sessions, now)
+
+
+def _filled_at(session: Session) -> datetime | None:
+    """Up to which moment everything was told and closed; None before the first filling has ended."""
+    return next((run.started_at for run in last_runs(session, DEFAULT) if run.job == _FILLED), None)
+
+
+def _send(stream: EventStream, tellings: Sequence[Telling], progress: Progress) -> None:
+    for start in range(0, len(tellings), _AT_ONCE):
+        send(stream, tellings[start : start + _AT_ONCE])
+        progress("events applied", _applied(stream, min(start + _AT_ONCE, len(tellings))), len(tellings))
+    waiting = stream.ends()
+    while waiting:
+        waiting = {shard: last for shard, last in waiting.items() if not stream.is_applied(shard, last)}
+        if waiting:
+            progress("events applied", _applied(stream, len(tellings)), len(tellings))
+            time.sleep(_POLL_S)
+    progress("events applied", len(tellings), len(tellings))
+
+
+def _applied(stream: EventStream, sent: int) -> int:
+    """How many of those sent are applied, at least: others' events wait there, too."""
+    return max(0, sent - sum((status.lag or 0) + status.pending for status in stream.status()))
+
+
+def _end_goals(session: Session, tenant: Tenant, people: Sequence[Person], now: datetime) -> None:
+    """Complete by hand the goals whose owners did; one that is completed already stays as it is."""
+    for person in people:
+        ended = {plan.name: plan.ends_as for plan in person.goals if plan.ends_as is not None}
+        for name, goal in goals_of(session, tenant, person.user_id).items() if ended else ():
+            if (status := ended.get(name)) is not None and goal.status is not status:
+                update_goal(session, tenant, goal.goal_id, GoalChanges(status=status), now)
