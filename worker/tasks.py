@@ -93,7 +93,10 @@ def register_project(app: Celery, context: WorkerContext) -> None:
     def project_one_chunk(tenant: str, time_zone: str, chunk: int, through: str) -> int:
         with _servers_may_be_away("project_chunk", tenant=tenant, chunk=chunk) as attempt:
             work = ChunkDays(Tenant(tenant, time_zone), chunk, date.fromisoformat(through))
-            attempt.result = project_chunk(context.sessions, work, utc_now()).goals
+            projected = project_chunk(context.sessions, work, utc_now(), time_slice_s=TIME_SLICE_S)
+            attempt.result = projected.did.goals
+            if not projected.is_done:
+                project_one_chunk.apply_async(args=(tenant, time_zone, chunk, through), expires=PART_EXPIRES_S)
         return attempt.result
 
     @app.task(name="milepost.project", shared=False)

@@ -7,9 +7,10 @@ projection names the version of the goal that it was made for: one of a goal tha
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -42,6 +43,14 @@ class Projected:
         return Projected(self.goals + other.goals, self.dated + other.dated)
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkProjected:
+    """What was done; `is_done` is False if time was up."""
+
+    did: Projected
+    is_done: bool
+
+
 def run_project(
     sessions: Sessions,
     now: datetime,
@@ -56,7 +65,7 @@ def run_project(
     """
     did = Projected()
     for work in due_projections(sessions, tenant=tenant, through=through, again=True):
-        did += project_chunk(sessions, work, now)
+        did += project_chunk(sessions, work, now, again=True).did
         if on_progress is not None:
             on_progress(f"{work.tenant.name}: part {work.chunk + 1} of {CHUNKS}, {did.goals:,} goals projected")
     return did
@@ -81,20 +90,28 @@ def due_projections(
     return due
 
 
-def project_chunk(sessions: Sessions, work: ChunkDays, now: datetime) -> Projected:
-    """Project one chunk's active goals and claim it."""
-    did, after = Projected(), ""
-    while True:
+def project_chunk(
+    sessions: Sessions, work: ChunkDays, now: datetime, *, again: bool = False, time_slice_s: float | None = None
+) -> ChunkProjected:
+    """Project one chunk's active goals and claim it; without `again` only those that have no current projection.
+
+    So a run that was cut short, by its time or by a kill, is gone on with by the next.
+    """
+    began, did, after = time.monotonic(), Projected(), ""
+    while time_slice_s is None or time.monotonic() - began < time_slice_s:
         with sessions.begin() as session:
             plan_by_key(session)
-            ids = list(active_goals(session, work.tenant.name, work.chunk, CHUNKS, after, AT_ONCE))
+            ids = active_goals(
+                session, work.tenant.name, work.chunk, work.through, again=again, after=after, limit=AT_ONCE
+            )
             did += _project_some(session, work, ids, now)
             if len(ids) < AT_ONCE:
                 result = json.dumps(asdict(did))
                 run = JobRun(work.tenant.name, JOB, work.through.isoformat(), work.chunk, now, now, result)
                 claim_run(session, run)
-                return did
+                return ChunkProjected(did, is_done=True)
             after = ids[-1]
+    return ChunkProjected(did, is_done=False)
 
 
 def projection_of(goal: GoalRow, closes: Sequence[int]) -> Projection:
@@ -111,7 +128,7 @@ def completion_date(projection: Projection, through: date) -> datetime | None:
     """The projected day as an instant: midnight UTC of that date."""
     if projection.days is None:
         return None
-    return datetime.combine(through + (projection.days + 1) * _DAY, time(), UTC)
+    return datetime.combine(through + (projection.days + 1) * _DAY, datetime.min.time(), UTC)
 
 
 def window(through: date, start_date: date) -> DayRange:

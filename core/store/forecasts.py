@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.store import bulk
+from core.store.days import CHUNKS
 from core.store.goals import GoalKey
 
 
@@ -51,9 +52,11 @@ _WRITE = text(
         {", ".join(f"{c} = EXCLUDED.{c}" for c in list(_COLUMNS)[2:])}"""
 )
 _ACTIVE = text(
-    """SELECT goal_id FROM goals WHERE tenant = :tenant AND status = 'active' AND goal_id > :after
-      AND (hashtext(goal_id) & :mask) = :chunk
-    ORDER BY goal_id LIMIT :limit"""
+    """SELECT g.goal_id FROM goals g WHERE g.tenant = :tenant AND g.status = 'active' AND g.goal_id > :after
+      AND (hashtext(g.goal_id) & :mask) = :chunk
+      AND (:again OR NOT EXISTS (SELECT 1 FROM forecasts f WHERE f.tenant = g.tenant AND f.goal_id = g.goal_id
+          AND f.through_day = :through AND f.goal_version = g.version))
+    ORDER BY g.goal_id LIMIT :limit"""
 )
 
 
@@ -71,7 +74,20 @@ def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:
         session.execute(_WRITE)
 
 
-def active_goals(session: Session, tenant: str, chunk: int, chunks: int, after: str, limit: int) -> Iterable[str]:
-    """Ids of a chunk's active goals in order, behind `after`; `chunks` is a power of two."""
-    parameters = {"tenant": tenant, "chunk": chunk, "mask": chunks - 1, "after": after, "limit": limit}
+def active_goals(
+    session: Session, tenant: str, chunk: int, through: date, *, again: bool, after: str, limit: int
+) -> list[str]:
+    """Ids of a chunk's active goals in order, behind `after`.
+
+    Those that have a current projection from the day `through` are left out, unless they are wanted `again`.
+    """
+    parameters = {
+        "tenant": tenant,
+        "chunk": chunk,
+        "mask": CHUNKS - 1,
+        "through": through,
+        "again": again,
+        "after": after,
+        "limit": limit,
+    }
     return [row[0] for row in session.execute(_ACTIVE, parameters).all()]

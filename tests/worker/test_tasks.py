@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -13,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.settings import Settings, load_settings
 from core.store.stream import EventStream
 from milepost.embedded.ports import free_port
-from schedules.table import DRAINS, schedule
+from schedules.table import DRAINS, JOBS, schedule
 from tests.pipeline.conftest import event
 from worker.app import make_worker_app
 
@@ -119,3 +121,37 @@ def test_workers_keep_the_settings_that_were_measured(app: Celery) -> None:
     assert app.conf.broker_connection_max_retries is None
     assert app.conf.broker_transport_options["socket_timeout"] == 5
     assert not app.tasks["milepost.apply_events"].acks_late
+
+
+def test_the_schedule_closes_days_and_projects_chunk_by_chunk(
+    app: Celery, redis_client: redis.Redis, session_factory: sessionmaker[Session]
+) -> None:
+    """The hourly tasks send a message for each chunk that has something to do, and nothing once all is done."""
+    jobs = f"milepost:celery:{JOBS}"
+
+    def sent() -> list[tuple[str, list[object]]]:
+        found = [json.loads(raw) for raw in redis_client.lrange(jobs, 0, -1)][::-1]
+        redis_client.delete(jobs)
+        return [(each["headers"]["task"], json.loads(base64.b64decode(each["body"]))[0]) for each in found]
+
+    for hourly, part in (
+        ("milepost.snapshot", "milepost.snapshot_chunk"),
+        ("milepost.project", "milepost.project_chunk"),
+    ):
+        assert run(app, hourly) == 4
+        messages = sent()
+        assert [(name, arguments[2]) for name, arguments in messages] == [(part, chunk) for chunk in range(4)]
+        for name, arguments in messages:
+            run(app, name, *arguments)  # type: ignore[arg-type]
+        assert run(app, hourly) == 0
+        assert sent() == []
+    with session_factory() as session:
+        claimed = session.execute(text("SELECT job, count(*) FROM job_runs GROUP BY 1 ORDER BY 1")).all()
+        assert [tuple(row) for row in claimed] == [("project", 4), ("snapshot", 4)]
+
+
+def test_the_sweep_starts_the_closing_of_a_day_that_is_over(app: Celery, redis_client: redis.Redis) -> None:
+    """No one waits an hour for a day to be closed: the clean-up of every minute sends for it, until it is closed."""
+    run(app, "milepost.sweep")
+    (raw,) = redis_client.lrange(f"milepost:celery:{JOBS}", 0, -1)
+    assert json.loads(raw)["headers"]["task"] == "milepost.snapshot"
