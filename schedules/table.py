@@ -57,7 +57,8 @@ _JOBS = (
         args=(),
         when=60.0,
         expires_s=60.0,
-        queue=JOBS,
+        queue=DRAINS,
+        # Among the drains, since a long job must not keep the stream from being trimmed.
         reason="trims what is applied off the stream, wakes the drains of shards that a crash left behind, and starts "
         "the jobs of tenants whose day is over and not closed yet",
     ),

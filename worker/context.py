@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.pipeline.drain import ShardDrain
 from core.settings import Settings
+from core.store.days import database_now
 from core.store.engine import make_engine, session_factory
 from core.store.stream import EventStream, connect
 from schedules.table import DRAINS
@@ -48,6 +49,11 @@ class WorkerContext:
         if self.settings.redis_url is None:
             raise ValueError("the settings name no stream server")
         return connect(self.settings.redis_url.get_secret_value())
+
+    def database_now(self) -> datetime:
+        """The clock that decides when a day is over."""
+        with self.sessions() as session:
+            return database_now(session)
 
     def forget_old_triggers(self) -> None:
         """Keep a few of the drains' triggers: while no drain runs they would pile up beside the stream itself."""

@@ -17,7 +17,7 @@ from core.pipeline.project import due_projections, project_chunk
 from core.pipeline.retain import run_retain
 from core.pipeline.snapshot import ChunkDays, close_chunk, due_chunks, tenants_behind
 from core.pipeline.sweep import sweep
-from core.pipeline.verify import due_verifications, verify_tenant
+from core.pipeline.verify import due_verifications, is_due, verify_tenant
 from core.store.engine import is_database_trouble
 from core.store.tenants import Tenant
 from worker.context import WorkerContext, utc_now
@@ -57,7 +57,7 @@ def register_sweep(app: Celery, context: WorkerContext) -> None:
             context.forget_old_triggers()
             for shard in swept.unapplied_shards:
                 app.send_task("milepost.apply_events", args=(shard,), expires=1.0)
-            if tenants_behind(context.sessions, utc_now()):
+            if tenants_behind(context.sessions, context.database_now()):
                 app.send_task("milepost.snapshot", expires=60.0)
             attempt.result = swept.trimmed
         return attempt.result
@@ -70,16 +70,16 @@ def register_snapshot(app: Celery, context: WorkerContext) -> None:
     def snapshot_chunk(tenant: str, time_zone: str, chunk: int, through: str) -> int:
         with _servers_may_be_away("snapshot_chunk", tenant=tenant, chunk=chunk) as attempt:
             work = ChunkDays(Tenant(tenant, time_zone), chunk, date.fromisoformat(through))
-            closed = close_chunk(context.sessions, work, utc_now(), time_slice_s=TIME_SLICE_S)
+            closed = close_chunk(context.sessions, work, context.database_now(), time_slice_s=TIME_SLICE_S)
             attempt.result = closed.did.goals
-            if not closed.is_done and closed.did.goals:
+            if not closed.is_done and (closed.did.accounts or closed.did.goals):
                 snapshot_chunk.apply_async(args=(tenant, time_zone, chunk, through), expires=PART_EXPIRES_S)
         return attempt.result
 
     @app.task(name="milepost.snapshot", shared=False)
     def snapshot() -> int:
         with _servers_may_be_away("snapshot") as attempt:
-            for work in due_chunks(context.sessions, utc_now()):
+            for work in due_chunks(context.sessions, context.database_now()):
                 arguments = (work.tenant.name, work.tenant.time_zone, work.chunk, work.through.isoformat())
                 snapshot_chunk.apply_async(args=arguments, expires=PART_EXPIRES_S)
                 attempt.result += 1
@@ -90,13 +90,14 @@ def register_project(app: Celery, context: WorkerContext) -> None:
     """Projecting: one message for each chunk of each tenant whose last day is closed and not projected from."""
 
     @app.task(name="milepost.project_chunk", shared=False)
-    def project_one_chunk(tenant: str, time_zone: str, chunk: int, through: str) -> int:
+    def project_one_chunk(tenant: str, time_zone: str, chunk: int, through: str, after: str = "") -> int:
         with _servers_may_be_away("project_chunk", tenant=tenant, chunk=chunk) as attempt:
             work = ChunkDays(Tenant(tenant, time_zone), chunk, date.fromisoformat(through))
-            projected = project_chunk(context.sessions, work, utc_now(), time_slice_s=TIME_SLICE_S)
-            attempt.result = projected.did.goals
-            if not projected.is_done:
-                project_one_chunk.apply_async(args=(tenant, time_zone, chunk, through), expires=PART_EXPIRES_S)
+            done = project_chunk(context.sessions, work, utc_now(), after=after, time_slice_s=TIME_SLICE_S)
+            attempt.result = done.did.goals
+            if not done.is_done:
+                arguments = (tenant, time_zone, chunk, through, done.after)
+                project_one_chunk.apply_async(args=arguments, expires=PART_EXPIRES_S)
         return attempt.result
 
     @app.task(name="milepost.project", shared=False)
@@ -135,7 +136,7 @@ def register_verify(app: Celery, context: WorkerContext) -> None:
     def verify_one_tenant(tenant: str) -> int:
         with _servers_may_be_away("verify_tenant", tenant=tenant) as attempt:
             # Another message may have been at it while this one waited.
-            if tenant in due_verifications(context.sessions, utc_now()):
+            if is_due(context.sessions, tenant, utc_now()):
                 attempt.result = verify_tenant(context.sessions, tenant, utc_now()).violations
         return attempt.result
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from core.events.calendar import local_day
+from core.goals.closes import Typed
 from core.goals.goal import follows_balances
 from core.pipeline.close_goals import CloseJob
 from core.store.accounts import AccountKey, AccountRow
@@ -40,11 +41,13 @@ def close_jobs(
     zone: ZoneInfo,
     through: date,
     closed_through: date | None,
+    typed: Sequence[Typed] = (),
 ) -> list[CloseJob]:
     """The days of a goal to be closed, in order: at most some late ones and all from a day on, up to `through`.
 
     `accounts` are those whose marks count now; the goal's own mark counts too. Late days are closed by themselves only
-    before a day that was closed already (`closed_through`), since only such a close can stay as it is.
+    before a day that was closed already (`closed_through`), since only such a close can stay as it is. `typed` is all
+    that was typed for the goal.
     """
     marked = _Marked()
     if goal.dirty_from is not None:
@@ -52,11 +55,18 @@ def close_jobs(
     for source in sources:
         account = accounts.get(source.row.account_key)
         if account is not None:
-            _add_marks(marked, goal, source, account, zone)
+            _add_marks(marked, goal, source, account, zone, typed)
     return _jobs(goal, marked, through, date.min if closed_through is None else min(closed_through, through))
 
 
-def _add_marks(marked: _Marked, goal: GoalRow, source: FundingRow, account: AccountRow, zone: ZoneInfo) -> None:
+def _add_marks(
+    marked: _Marked,
+    goal: GoalRow,
+    source: FundingRow,
+    account: AccountRow,
+    zone: ZoneInfo,
+    typed: Sequence[Typed],
+) -> None:
     """What an account's marks mean for a goal: nothing outside the days of the link."""
     link = source.row.link
     first = local_day(link.from_at, zone)
@@ -67,23 +77,27 @@ def _add_marks(marked: _Marked, goal: GoalRow, source: FundingRow, account: Acco
         return
     if source.row.measure != "inflow" and account.late_through + _DAY < first:
         return
-    if _passes_on(goal, source, account.late_from, account.late_through, zone):
+    if _passes_on(goal, source, account.late_from, account.late_through, zone, typed):
         marked.add_open(max(account.late_from, first))
     else:
         marked.add_late(max(account.late_from, first), account.late_through)
 
 
-def _passes_on(goal: GoalRow, source: FundingRow, late_from: date, late_through: date, zone: ZoneInfo) -> bool:
+def _passes_on(
+    goal: GoalRow,
+    source: FundingRow,
+    late_from: date,
+    late_through: date,
+    zone: ZoneInfo,
+    typed: Sequence[Typed],
+) -> bool:
     """Whether late days change later closes too: inflow does, and a moment among them that is counted from or to."""
     link = source.row.link
     if source.row.measure == "inflow":
         return True
     turns = [link.until_at]
     if not follows_balances(goal.tracking):
-        turns.append(link.from_at)
-        # Of the amounts typed before the last nothing is known here.
-        if goal.typed_at is not None and late_from <= local_day(goal.typed_at, zone):
-            return True
+        turns += [link.from_at, *(each.typed_at for each in typed)]
     days = [local_day(moment, zone) for moment in turns if moment is not None]
     return any(late_from <= day <= late_through + _DAY for day in days)
 

@@ -13,14 +13,14 @@ the next run does it again; running it twice changes nothing. The steps:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from core.events.calendar import day_start, local_day
 from core.goals.lifecycle import GoalStatus
-from core.pipeline.close_goals import CloseJob, close_goals
+from core.pipeline.close_goals import CloseJob, Funding, close_goals
 from core.pipeline.close_ranges import close_jobs
 from core.pipeline.end_links import end_links
 from core.pipeline.judge_closes import arrival_by_closes, completing_day, has_arrived
@@ -28,8 +28,8 @@ from core.pipeline.mark_arrivals import mark_arrivals
 from core.pipeline.settle_goals import settle_goals
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
 from core.store.bulk import plan_by_key
-from core.store.closes import Closes, DayRange, StoredCloses, drop_forecasts, read_closes, write_closes
-from core.store.days import clear_account_marks, closed_through
+from core.store.closes import Closes, DayRange, StoredCloses, drop_forecasts, read_closes, read_typed, write_closes
+from core.store.days import allow_long_work, clear_account_marks, closed_through, lock_closes
 from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_moved_goals
 from core.store.links import FundingRow, funding_of_goals, links_of_accounts
 from core.store.tenants import Tenant
@@ -39,13 +39,17 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Snapshotted:
-    """What was done: goals looked at, rows of closes written or dropped, milestones marked, goals completed."""
+    """What was done: goals looked at, rows of closes written or dropped, milestones marked, goals completed.
+
+    `left_to_others` counts the chunks that another process was at all the time.
+    """
 
     accounts: int = 0
     goals: int = 0
     closes: int = 0
     milestones_reached: int = 0
     completed: int = 0
+    left_to_others: int = 0
 
     def __add__(self, other: Snapshotted) -> Snapshotted:
         return Snapshotted(
@@ -54,6 +58,7 @@ class Snapshotted:
             self.closes + other.closes,
             self.milestones_reached + other.milestones_reached,
             self.completed + other.completed,
+            self.left_to_others + other.left_to_others,
         )
 
 
@@ -62,6 +67,8 @@ def close_touched_accounts(
 ) -> Snapshotted:
     """Close the days that facts of these accounts touched, up to `through`, for all goals that they fund."""
     plan_by_key(session)
+    allow_long_work(session)
+    lock_closes(session, tenant.name, alone=False)
     accounts = lock_accounts(session, ((tenant.name, account_id) for account_id in account_ids))
     goals = lock_goals(session, (period.goal_key for period in links_of_accounts(session, accounts)))
     done = _close(session, tenant, goals, accounts, through, now)
@@ -74,6 +81,8 @@ def close_touched_goals(
 ) -> Snapshotted:
     """Close the days that requests touched, up to `through`, and complete the goals that are to be completed."""
     plan_by_key(session)
+    allow_long_work(session)
+    lock_closes(session, tenant.name, alone=False)
     keys = [(tenant.name, goal_id) for goal_id in goal_ids]
     # Completing a goal ends its links, and these belong to who holds the accounts.
     expected = {s.row.account_key for sources in funding_of_goals(session, keys).values() for s in sources}
@@ -95,11 +104,13 @@ def _close(
     """Steps 2 to 5 for locked goals. `held`: the accounts that are locked, where goals may be completed."""
     funding = funding_of_goals(session, (goal.key for goal in goals))
     closed = closed_through(session, tenant.name)
+    typed = read_typed(session, (goal.key for goal in goals if goal.typed_at is not None))
     jobs = [
-        job for goal in goals for job in close_jobs(goal, funding[goal.key], accounts, tenant.zone, through, closed)
+        job
+        for goal in goals
+        for job in close_jobs(goal, funding[goal.key], accounts, tenant.zone, through, closed, typed.get(goal.key, ()))
     ]
-    closes = close_goals(session, jobs, tenant.zone, funding)
-    written = _write(session, jobs, closes)
+    jobs, closes, written = _close_and_write(session, tenant, jobs, funding)
     judged = _by_goal(jobs, closes)
     arrived = [goal for goal in goals if goal.key in judged and has_arrived(goal, judged[goal.key], tenant.zone)]
     arrivals = [arrival_by_closes(goal, judged[goal.key], tenant.zone) for goal in arrived]
@@ -125,15 +136,31 @@ def _close(
         changed[goal.key] = goal
     write_moved_goals(session, list(changed.values()))
     drop_forecasts(session, (job.goal.key for job in jobs))
-    return Snapshotted(0, len(goals), written, marked, completed)
+    return Snapshotted(goals=len(goals), closes=written, milestones_reached=marked, completed=completed)
 
 
-def _write(session: Session, jobs: Sequence[CloseJob], closes: Sequence[Closes]) -> int:
-    """Write the rows that differ from what is stored; how many."""
+def _close_and_write(
+    session: Session, tenant: Tenant, jobs: Sequence[CloseJob], funding: Funding | None = None
+) -> tuple[list[CloseJob], list[Closes], int]:
+    """Compute the closes of jobs and write the rows that differ; the jobs as they were done, and how many rows.
+
+    Where a later day was closed already, by a process that knew a later time, its close is computed anew as well.
+    """
     wanted = [(job.goal.key, DayRange(job.first, None if job.is_open else job.last + _DAY)) for job in jobs]
+    kept = read_closes(session, wanted)
+    reached = [
+        replace(job, last=max(job.last, *stored.rows)) if job.is_open and stored.rows else job
+        for job, stored in zip(jobs, kept, strict=True)
+    ]
+    closes = close_goals(session, reached, tenant.zone, funding)
+    return reached, closes, _write(session, reached, closes, kept)
+
+
+def _write(session: Session, jobs: Sequence[CloseJob], closes: Sequence[Closes], kept: Sequence[StoredCloses]) -> int:
+    """Write the rows that differ from what is stored; how many."""
     new: list[tuple[GoalKey, date, int]] = []
     altered: list[tuple[GoalKey, date, int | None]] = []
-    for job, computed, stored in zip(jobs, closes, read_closes(session, wanted), strict=True):
+    for job, computed, stored in zip(jobs, closes, kept, strict=True):
         rows = _rows(job, computed, stored)
         for day, amount in rows.items():
             if day not in stored.rows:
@@ -187,5 +214,4 @@ def _complete(
     goal.version += 1
     goal.updated_at = max(now, goal.updated_at)
     write_goal(session, goal)
-    job = CloseJob(goal, day, through)
-    return _write(session, [job], close_goals(session, [job], tenant.zone))
+    return _close_and_write(session, tenant, [CloseJob(goal, day, through)])[2]

@@ -35,6 +35,9 @@ def mark_days(row: AccountRow, opening_minor: int, moves: Mapping[date, DayMove]
             since = day
         elif before != 0 == running and since is not None:
             _mark_late(row, since, day - _DAY)
+        elif before == 0 == running and (row.dirty_from is None or day < row.dirty_from):
+            # The close stays, but not the measure at some hour of the day, from which a link may count.
+            _mark_late(row, day, day)
     if running and since is not None:
         mark_from(row, since)
     first_inflow = min((day for day, move in moves.items() if move.inflow_minor), default=None)

@@ -21,13 +21,13 @@ from core.goals.projection import project as project_amounts
 from core.pipeline.snapshot import ChunkDays
 from core.store.bulk import plan_by_key
 from core.store.closes import DayRange, StoredCloses, read_closes
-from core.store.days import CHUNKS, all_tenant_days
+from core.store.days import CHUNKS, all_tenant_days, lock_closes
 from core.store.forecasts import ForecastRow, active_goals, write_forecasts
 from core.store.goals import GoalRow, read_goals
 from core.store.job_runs import JobRun, claim_run, count_runs
 
 JOB = "project"
-AT_ONCE = 2_000
+AT_ONCE = 1_000
 _DAY = timedelta(days=1)
 Sessions = sessionmaker[Session]
 
@@ -45,10 +45,11 @@ class Projected:
 
 @dataclass(frozen=True, slots=True)
 class ChunkProjected:
-    """What was done; `is_done` is False if time was up."""
+    """What was done; `is_done` is False if time was up: then it goes on `after` this goal."""
 
     did: Projected
     is_done: bool
+    after: str = ""
 
 
 def run_project(
@@ -91,16 +92,24 @@ def due_projections(
 
 
 def project_chunk(
-    sessions: Sessions, work: ChunkDays, now: datetime, *, again: bool = False, time_slice_s: float | None = None
+    sessions: Sessions,
+    work: ChunkDays,
+    now: datetime,
+    *,
+    again: bool = False,
+    after: str = "",
+    time_slice_s: float | None = None,
 ) -> ChunkProjected:
     """Project one chunk's active goals and claim it; without `again` only those that have no current projection.
 
-    So a run that was cut short, by its time or by a kill, is gone on with by the next.
+    So a run that was cut short by a kill is gone on with by the next.
     """
-    began, did, after = time.monotonic(), Projected(), ""
+    began, did = time.monotonic(), Projected()
     while time_slice_s is None or time.monotonic() - began < time_slice_s:
         with sessions.begin() as session:
             plan_by_key(session)
+            # Or closes could become others, and their forecasts be dropped, between our reading and our writing.
+            lock_closes(session, work.tenant.name, alone=True)
             ids = active_goals(
                 session, work.tenant.name, work.chunk, work.through, again=again, after=after, limit=AT_ONCE
             )
@@ -111,7 +120,7 @@ def project_chunk(
                 claim_run(session, run)
                 return ChunkProjected(did, is_done=True)
             after = ids[-1]
-    return ChunkProjected(did, is_done=False)
+    return ChunkProjected(did, is_done=False, after=after)
 
 
 def projection_of(goal: GoalRow, closes: Sequence[int]) -> Projection:

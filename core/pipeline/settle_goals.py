@@ -69,6 +69,9 @@ def _resettle(goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
     waiting = list(waiting_for(goal.tracking, links, final_at=goal.final_at))
     if new_amount == goal.amount_minor and waiting == goal.waiting_for:
         return False
+    if goal.waiting_for and not waiting:
+        # Now the milestones are marked that the closes of the wait stood past.
+        goal.mark_from(goal.start_date)
     goal.amount_minor, goal.waiting_for = new_amount, waiting
     return True
 

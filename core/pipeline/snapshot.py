@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime, timedelta
 
+import psycopg
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import InvalidField
@@ -29,15 +31,24 @@ from core.store.days import (
     touched_accounts,
     touched_goals,
 )
+from core.store.engine import is_database_trouble
 from core.store.job_runs import JobRun, claim_run, count_runs
-from core.store.tenants import Tenant
+from core.store.tenants import Tenant, lock_tenant
 
 log = structlog.get_logger(__name__)
 
 JOB = "snapshot"
 AT_ONCE = 500
+FIRST_STEP = 50
+QUICK_S, SLOW_S = 0.3, 1.0
+WAIT_S = 0.2
+WAIT_FOR_OTHERS_S = 60.0
+"""How long a run waits for another process that is at one of its chunks, before it leaves the chunk to that one."""
+
 Sessions = sessionmaker[Session]
 Say = Callable[[str], None]
+Touched = Callable[[Session, str, date, int, int, str], list[str]]
+Close = Callable[[Session, Tenant, Sequence[str], date, datetime], Snapshotted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +81,21 @@ def run_snapshot(
     Raises InvalidField for a day that is not over in some tenant's time zone. Closed days that were touched since are
     closed anew even if they lie after `through`.
     """
-    did = Snapshotted()
-    for work in due_chunks(sessions, now, tenant=tenant, through=through):
-        closed = close_chunk(sessions, work, now)
-        did += closed.did
-        if on_progress is not None:
-            on_progress(f"{work.tenant.name}: part {work.chunk + 1} of {CHUNKS}, {did.goals:,} goals looked at")
-    return did
+    did, left = Snapshotted(), due_chunks(sessions, now, tenant=tenant, through=through)
+    give_up_at = time.monotonic() + WAIT_FOR_OTHERS_S
+    while left and time.monotonic() < give_up_at:
+        busy = []
+        for work in left:
+            closed = close_chunk(sessions, work, now)
+            did += closed.did
+            if not closed.is_done:
+                busy.append(work)
+            elif on_progress is not None:
+                on_progress(f"{work.tenant.name}: part {work.chunk + 1} of {CHUNKS}, {did.goals:,} goals looked at")
+        left = busy
+        if left:
+            time.sleep(WAIT_S)
+    return did + Snapshotted(left_to_others=len(left))
 
 
 def due_chunks(
@@ -99,6 +118,8 @@ def close_chunk(
 ) -> ChunkClosed:
     """Close one chunk: what facts touched, then what requests touched; the last chunk closes the tenant's day."""
     began, did = time.monotonic(), Snapshotted()
+    # The message may be from before midnight: what was closed since then must not be closed again for a day less.
+    work = replace(work, through=max(work.through, last_closed_day(now, work.tenant.zone)))
     for step in (_account_steps, _goal_steps):
         for done in step(sessions, work, now):
             if done is None or (time_slice_s is not None and time.monotonic() - began > time_slice_s):
@@ -118,31 +139,43 @@ def close_chunk(
 
 def _account_steps(sessions: Sessions, work: ChunkDays, now: datetime) -> Iterator[Snapshotted | None]:
     """Close what facts touched, a transaction a step; None if another worker is at this chunk."""
-    while True:
-        with sessions.begin() as session:
-            if not lock_chunk(session, work.tenant.name, work.chunk):
-                yield None
-                return
-            ids = touched_accounts(session, work.tenant.name, work.through, work.chunk, AT_ONCE)
-            done = close_touched_accounts(session, work.tenant, ids, work.through, now) if ids else None
-        if done is None:
-            return
-        yield done
+    return _steps(sessions, work, now, touched_accounts, close_touched_accounts)
 
 
 def _goal_steps(sessions: Sessions, work: ChunkDays, now: datetime) -> Iterator[Snapshotted | None]:
     """Close what requests touched, a transaction a step; None if another worker is at this chunk."""
-    after = ""
+    return _steps(sessions, work, now, touched_goals, close_touched_goals)
+
+
+def _steps(
+    sessions: Sessions, work: ChunkDays, now: datetime, touched: Touched, close: Close
+) -> Iterator[Snapshotted | None]:
+    """One transaction after the other, each with so many ids that others wait for its locks a moment only.
+
+    How much work an account is cannot be told beforehand: a few take a second where each has years to be closed for
+    dozens of goals. So the steps begin small, grow while they are quick, and shrink when they are slow or fail.
+    """
+    after, size = "", FIRST_STEP
     while True:
-        with sessions.begin() as session:
-            if not lock_chunk(session, work.tenant.name, work.chunk):
-                yield None
-                return
-            ids = touched_goals(session, work.tenant.name, work.through, work.chunk, AT_ONCE, after)
-            done = close_touched_goals(session, work.tenant, ids, work.through, now) if ids else None
+        began = time.monotonic()
+        try:
+            with sessions.begin() as session:
+                if not lock_chunk(session, work.tenant.name, work.chunk):
+                    yield None
+                    return
+                ids = touched(session, work.tenant.name, work.through, work.chunk, size, after)
+                done = close(session, work.tenant, ids, work.through, now) if ids else None
+        except (SQLAlchemyError, psycopg.Error) as error:
+            if size == 1 or not is_database_trouble(error):
+                raise
+            log.warning("closing failed, trying fewer at once", size=size, error=type(error).__name__)
+            size = max(1, size // 4)
+            continue
         if done is None:
             return
         after = ids[-1]
+        took_s = time.monotonic() - began
+        size = min(AT_ONCE, size * 2) if took_s < QUICK_S else max(1, size // 2) if took_s > SLOW_S else size
         yield done
 
 
@@ -154,8 +187,11 @@ def _finish(sessions: Sessions, work: ChunkDays, did: Snapshotted, now: datetime
     """
     period = work.through.isoformat()
     with sessions.begin() as session:
+        # Of two workers that claim the last two chunks at once, the second must see the first one's claim.
+        lock_tenant(session, work.tenant.name)
         result = json.dumps(asdict(did) | {"seconds": round(time.monotonic() - began, 3)})
-        claim_run(session, JobRun(work.tenant.name, JOB, period, work.chunk, now, now, result))
+        ended = now + timedelta(seconds=time.monotonic() - began)
+        claim_run(session, JobRun(work.tenant.name, JOB, period, work.chunk, now, ended, result))
         if count_runs(session, work.tenant.name, JOB, period) < CHUNKS:
             return Snapshotted()
     done = Snapshotted()

@@ -57,6 +57,12 @@ def due_verifications(sessions: Sessions, now: datetime) -> list[str]:
         return [tenant for tenant in tenants if not count_runs(session, tenant, JOB, _period(now))]
 
 
+def is_due(sessions: Sessions, tenant: str, now: datetime) -> bool:
+    """Whether a tenant has no result of this UTC day yet."""
+    with sessions() as session:
+        return not count_runs(session, tenant, JOB, _period(now))
+
+
 def verify_tenant(sessions: Sessions, tenant: str, now: datetime, *, on_progress: Say | None = None) -> VerifyDone:
     """Verify one tenant in a transaction that writes nothing, and note the result for this UTC day.
 

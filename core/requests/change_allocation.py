@@ -34,11 +34,11 @@ def change_allocation(
     """
     ppm = to_ppm(allocation_percent, "allocation_percent")
     goal, sources, accounts = hold_goal_and_accounts(session, tenant, goal_id, seen=seen)
+    refuse_final(goal)
+    refuse_links(goal)
     account = accounts.get((tenant.name, account_id))
     if account is None:
         raise NotFound("Account", account_id)
-    refuse_final(goal)
-    refuse_links(goal)
     allocate(shared_out(sources), account_id, ppm)
     at = moment_for(goal, now)
     previous = end_open_link(session, goal, sources, account_id, at)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import available_timezones
 
 from sqlalchemy.orm import Session
 
 from core.errors import Conflict, InvalidField, NotFound
 from core.store.audit import note_act
 from core.store.tenants import Tenant, add_tenant, read_tenants
+from core.store.watch import knows_time_zone
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
 
@@ -28,6 +29,9 @@ def create_tenant(session: Session, name: str, time_zone: str, now: datetime, *,
     if not _NAME.fullmatch(name):
         raise InvalidField("name", "must be 1 to 63 of a-z, 0-9, '_', '.', '-', the first a letter or digit")
     tenant = Tenant(name, check_time_zone(time_zone))
+    if not knows_time_zone(session, time_zone):
+        # The second way of telling days is the database's.
+        raise InvalidField("time_zone", f"the database does not know {time_zone!r}: update its time zone data")
     if not add_tenant(session, tenant, now):
         raise Conflict(f"there is a tenant {name} already")
     note_act(session, name, action="tenant.created", subject=name, at=now, actor=actor, detail=time_zone)
@@ -43,9 +47,7 @@ def require_tenant(session: Session, name: str) -> Tenant:
 
 
 def check_time_zone(time_zone: str) -> str:
-    """An IANA time zone; raises InvalidField for what is none."""
-    try:
-        ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidField("time_zone", f"{time_zone!r} is not an IANA time zone such as Europe/Prague") from None
+    """An IANA time zone by its name; raises InvalidField for what is none, and for files that only lie beside them."""
+    if time_zone not in available_timezones() - {"localtime", "Factory"}:
+        raise InvalidField("time_zone", f"{time_zone!r} is not an IANA time zone such as Europe/Prague")
     return time_zone

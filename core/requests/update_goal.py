@@ -47,8 +47,8 @@ def update_goal(
     _change_texts(goal, changes)
     if changes.target_amount is not UNSET:
         refuse_final(goal)
-        _change_target(goal, changes.target_amount)
-        goal.judged_from = at
+        if _change_target(goal, changes.target_amount):
+            goal.judged_from = at
     if changes.current_amount is not UNSET:
         refuse_final(goal)
         _type_amount(session, goal, sources, changes.current_amount, at)
@@ -82,14 +82,16 @@ def _change_texts(goal: GoalRow, changes: GoalChanges) -> None:
         goal.deadline = changes.deadline
 
 
-def _change_target(goal: GoalRow, stated: Stated) -> None:
-    """Move the target. A goal that no longer stands at it can be reached once more."""
+def _change_target(goal: GoalRow, stated: Stated) -> bool:
+    """Move the target; whether it is another. A goal that no longer stands at it can be reached once more."""
     target = to_minor(stated, goal.currency, "target_amount")
     check_target(goal.type, target)
     span = retarget(goal.type, goal.span, target)
+    has_moved = target != goal.target_minor
     goal.target_minor, goal.start_minor, goal.finish_minor = target, span.start_minor, span.finish_minor
     if not is_goal_reached(goal.type, goal.span, target, goal.amount_minor):
         goal.reached_at = None
+    return has_moved
 
 
 def _type_amount(session: Session, goal: GoalRow, sources: list[FundingRow], stated: Stated, at: datetime) -> None:

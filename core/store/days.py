@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -18,6 +18,7 @@ CHUNKS = 4
 """Into how many parts a tenant's accounts and goals are divided, each of which a worker of its own may close."""
 
 LOCK_NAMESPACE = 0x4D44
+CLOSES_NAMESPACE = 0x4D45
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,18 @@ class TenantDays:
 
 _TENANTS = text("SELECT tenant, time_zone, closed_through FROM tenants ORDER BY tenant")
 _LOCK_CHUNK = text("SELECT pg_try_advisory_xact_lock(:namespace, hashtext(:tenant || ' ' || :chunk))")
+_ALLOW_LONG_WORK = text(
+    "SELECT set_config('idle_in_transaction_session_timeout', '60s', true), "
+    "set_config('statement_timeout', '60s', true)"
+)
+_DATABASE_NOW = text("SELECT clock_timestamp()")
+_LOCK_CLOSES = text("SELECT pg_advisory_xact_lock_shared(:namespace, hashtext(:tenant))")
+_LOCK_CLOSES_ALONE = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:tenant))")
 _IN_CHUNK = f"(hashtext({{}}) & {CHUNKS - 1}) = coalesce(:chunk, hashtext({{}}) & {CHUNKS - 1})"
 _TOUCHED_ACCOUNTS = text(
     f"""SELECT account_id FROM accounts
     WHERE tenant = :tenant AND (dirty_from <= :through OR late_from <= :through)
-      AND {_IN_CHUNK.format("account_id", "account_id")}
+      AND account_id > :after AND {_IN_CHUNK.format("account_id", "account_id")}
     ORDER BY account_id LIMIT :limit"""
 )
 _TOUCHED_GOALS = text(
@@ -88,9 +96,31 @@ def lock_chunk(session: Session, tenant: str, chunk: int) -> bool:
     return bool(session.execute(_LOCK_CHUNK, parameters).scalar_one())
 
 
-def touched_accounts(session: Session, tenant: str, through: date, chunk: int, limit: int) -> list[str]:
-    """Accounts of a chunk whose marks reach back to a closed day, in id order."""
-    parameters = {"tenant": tenant, "through": through, "chunk": chunk, "limit": limit}
+def allow_long_work(session: Session) -> None:
+    """Let this transaction compute, and its statements run, for longer than a batch of events may."""
+    session.execute(_ALLOW_LONG_WORK)
+
+
+def lock_closes(session: Session, tenant: str, *, alone: bool) -> None:
+    """Let a tenant's closes not be written while they are projected from; to be called before any row is locked.
+
+    Those who write closes do not exclude each other; who projects does it `alone`.
+    """
+    statement = _LOCK_CLOSES_ALONE if alone else _LOCK_CLOSES
+    session.execute(statement, {"namespace": CLOSES_NAMESPACE, "tenant": tenant})
+
+
+def database_now(session: Session) -> datetime:
+    """The time by the database's clock, which all workers share: a day is over for all of them at once."""
+    now: datetime = session.execute(_DATABASE_NOW).scalar_one()
+    return now
+
+
+def touched_accounts(
+    session: Session, tenant: str, through: date, chunk: int, limit: int, after: str = ""
+) -> list[str]:
+    """Accounts of a chunk whose marks reach back to a closed day, in id order, behind `after`."""
+    parameters = {"tenant": tenant, "through": through, "chunk": chunk, "limit": limit, "after": after}
     return [row[0] for row in session.execute(_TOUCHED_ACCOUNTS, parameters).all()]
 
 

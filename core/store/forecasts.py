@@ -44,12 +44,12 @@ _READ = text(
 # A goal that was deleted meanwhile leaves no forecast behind: its row is looked for, and held, in the same statement.
 _WRITE = text(
     f"""WITH present AS (
-        SELECT g.tenant, g.goal_id FROM goals g JOIN staged_forecasts s USING (tenant, goal_id)
-        ORDER BY 1, 2 FOR KEY SHARE OF g)
-    INSERT INTO forecasts ({", ".join(_COLUMNS)})
-    SELECT {", ".join(f"s.{c}" for c in _COLUMNS)} FROM staged_forecasts s JOIN present USING (tenant, goal_id)
+        SELECT s.* FROM goals g JOIN staged_forecasts s USING (tenant, goal_id)
+        ORDER BY s.tenant, s.goal_id FOR KEY SHARE OF g)
+    INSERT INTO forecasts ({", ".join(_COLUMNS)}) SELECT {", ".join(_COLUMNS)} FROM present
     ON CONFLICT (tenant, goal_id) DO UPDATE SET
-        {", ".join(f"{c} = EXCLUDED.{c}" for c in list(_COLUMNS)[2:])}"""
+        {", ".join(f"{c} = EXCLUDED.{c}" for c in list(_COLUMNS)[2:])}
+    WHERE forecasts.through_day IS NULL OR forecasts.through_day <= EXCLUDED.through_day"""
 )
 _ACTIVE = text(
     """SELECT g.goal_id FROM goals g WHERE g.tenant = :tenant AND g.status = 'active' AND g.goal_id > :after
@@ -67,7 +67,7 @@ def read_forecast(session: Session, key: GoalKey) -> ForecastRow | None:
 
 
 def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:
-    """Store projections in place of earlier ones."""
+    """Store projections in place of those from the same or an earlier day."""
     if rows:
         values = (tuple(getattr(row, column) for column in _COLUMNS) for row in rows)
         bulk.stage(session, "staged_forecasts", _COLUMNS, values)

@@ -13,14 +13,21 @@ LOCK_KEY = 0x4D494C45
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the database to the newest revision. Waits for another migration, but not long for a table's lock."""
-    with engine.begin() as connection:
+    """Bring the database to the newest revision, each step in a transaction of its own.
+
+    Waits for another migration, but not long for a table's lock: a step that cannot have it is rolled back, and the
+    next call goes on there.
+    """
+    with engine.connect() as connection:
+        # Closed at the end, not given back: with the connection go its lock and its limits.
+        connection.detach()
         # The engine's own limit of a statement is shorter than another migration may take.
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
-        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
-        connection.execute(text("SET LOCAL statement_timeout = '60s'"))
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("SET lock_timeout = '60s'"))
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
+        connection.execute(text("SET lock_timeout = '5s'"))
+        connection.execute(text("SET statement_timeout = '60s'"))
+        connection.commit()
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -61,7 +61,7 @@ def test_the_wait_for_another_and_for_a_table_are_bounded(second: Engine) -> Non
 
     @event.listens_for(second, "before_cursor_execute")
     def note(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if "pg_advisory_xact_lock" in statement or "alembic_version" in statement:
+        if "pg_advisory_lock" in statement or "alembic_version" in statement:
             cursor.execute("SELECT current_setting('lock_timeout'), current_setting('statement_timeout')")
             found.append(cursor.fetchone())
 

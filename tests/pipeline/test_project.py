@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -15,7 +17,7 @@ from core.pipeline.snapshot import run_snapshot
 from core.requests.read_goals import goal_progress
 from core.requests.update_goal import update_goal
 from core.requests.values import GoalChanges
-from core.store.days import CHUNKS
+from core.store.days import CHUNKS, lock_closes
 from tests.pipeline.acts import DEFAULT, Sessions, balance, goal, link, paid
 from tests.pipeline.conftest import Apply
 
@@ -105,3 +107,38 @@ def test_a_day_that_is_not_closed_is_refused(session_factory: Sessions, apply: A
     with pytest.raises(InvalidField, match=r"2026-03-10 is not closed yet .* `milepost run snapshot`"):
         run_project(session_factory, NOON, through=TODAY)
     assert run_project(session_factory, NOON, through=TODAY - timedelta(days=1)).dated == 1
+
+
+def test_closes_are_not_written_while_they_are_projected_from(session_factory: Sessions, apply: Apply) -> None:
+    """Or a date from closes that are others by then would be stored, and be taken for current."""
+    saving(session_factory, apply)
+    closing = threading.Thread(target=run_snapshot, args=(session_factory, NOON))
+    with session_factory.begin() as session:
+        lock_closes(session, "default", alone=True)
+        closing.start()
+        _until(session_factory, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        with session_factory() as other:
+            assert other.scalar(text("SELECT count(*) FROM goal_snapshots")) == 0
+    closing.join()
+    with session_factory() as session:
+        assert session.scalar(text("SELECT count(*) FROM goal_snapshots")) == 40
+
+
+def test_an_older_day_leaves_newer_projections_alone(session_factory: Sessions, apply: Apply) -> None:
+    """Projecting from a day of last week does not take the place of what yesterday's closes say."""
+    saving(session_factory, apply)
+    run_snapshot(session_factory, NOON)
+    run_project(session_factory, NOON)
+    run_project(session_factory, NOON, through=TODAY - timedelta(days=7))
+    with session_factory() as session:
+        assert session.scalar(text("SELECT through_day FROM forecasts")) == TODAY - timedelta(days=1)
+
+
+def _until(sessions: Sessions, question: str) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        with sessions() as session:
+            if session.scalar(text(question)):
+                return
+        assert time.monotonic() < deadline, question
+        time.sleep(0.02)

@@ -28,7 +28,7 @@ from tests.pipeline.acts import DEFAULT, Sessions, balance, goal, paid
 
 ACCOUNTS = ("a", "b", "c", "d")
 DAYS = 20
-ROUNDS = 15
+ROUNDS = 20
 
 
 class Storm:
@@ -113,8 +113,8 @@ class Storm:
                 tracking=tracking,
                 start_date=start,
                 user_id=chance.choice(["u", "v"]),
-                target_amount=str(chance.randrange(1, 1_500)),
-                auto_complete=chance.random() < 0.3,
+                target_amount=str(chance.randrange(1, 400)),
+                auto_complete=chance.random() < 0.5,
             )
         )
 

@@ -1,0 +1,74 @@
+"""Upgrading: a database of the first version, with goals in it, is closed rightly by this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+import psycopg
+import pytest
+from alembic import command
+from sqlalchemy import Engine, text
+
+from core.pipeline.snapshot import run_snapshot
+from core.store.engine import make_engine, session_factory
+from core.store.migrate import _config, migrate
+from milepost.embedded.postgres import EmbeddedPostgres
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+# A goal that was typed 1,000.00 by slip, which its target of 100.00 does not stand, and corrected to 30.00 since.
+OLD = """
+INSERT INTO tenants (tenant, time_zone, created_at) VALUES ('default', 'UTC', '2026-02-01');
+INSERT INTO accounts (tenant, account_id, currency, worth_minor, inflow_minor)
+VALUES ('default', 'a', 'USD', 500, 500);
+INSERT INTO transactions (tenant, account_id, transaction_id, amount_minor, currency, posted_at, counts, event_time,
+    source, event_id) VALUES ('default', 'a', 't', 500, 'USD', '2026-03-09 12:00Z', true, '2026-03-09', 's', 'e');
+INSERT INTO account_days (tenant, account_id, day, moved_minor, inflow_minor)
+VALUES ('default', 'a', '2026-03-09', 500, 500);
+INSERT INTO goals (tenant, goal_id, user_id, name, type, tracking, currency, target_minor, start_minor, finish_minor,
+    typed_minor, typed_at, amount_minor, start_date, auto_complete, status, acted_at, entries, created_at, updated_at)
+VALUES ('default', 'g', 'u', 'g', 'savings', 'change', 'USD', 10000, 0, 10000, 3000, '2026-03-08 12:00Z', 3500,
+    '2026-03-01', true, 'active', '2026-03-08 12:00Z', 4, '2026-03-01', '2026-03-09');
+INSERT INTO typed_amounts VALUES
+    ('default', 'g', '2026-03-05 12:00Z', 100000), ('default', 'g', '2026-03-08 12:00Z', 3000);
+INSERT INTO goal_entries (tenant, goal_id, entry, recorded_at, before_minor, after_minor, cause) VALUES
+    ('default', 'g', 1, '2026-03-01', NULL, 0, 'created'), ('default', 'g', 2, '2026-03-05', 0, 100000, 'typed'),
+    ('default', 'g', 3, '2026-03-08', 100000, 3000, 'typed'), ('default', 'g', 4, '2026-03-09', 3000, 3500, 'events');
+INSERT INTO links (tenant, goal_id, account_id, linked_at, from_at, ppm, measure, begin_at)
+VALUES ('default', 'g', 'a', '2026-03-02', '2026-03-02', 1000000, 'worth', '2026-03-08 12:00Z');
+"""
+
+
+@pytest.fixture
+def old(postgres: EmbeddedPostgres) -> Iterator[Engine]:
+    """A database as the first version left it."""
+    plain = postgres.url.replace("postgresql+psycopg://", "postgresql://")
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE of_the_first_version")
+    engine = make_engine(postgres.url.rpartition("/")[0] + "/of_the_first_version", application_name="tests")
+    config = _config()
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(OLD)
+        connection.commit()
+    yield engine
+    engine.dispose()
+
+
+def test_a_database_of_the_first_version_is_closed_from_its_first_day(old: Engine) -> None:
+    """Every day since a goal began is closed, yesterday's facts included; no goal is completed by what was mistyped."""
+    migrate(old)
+    sessions = session_factory(old)
+    done = run_snapshot(sessions, NOW)
+    assert (done.goals, done.completed) == (1, 0)
+    with sessions() as session:
+        rows = session.execute(text("SELECT day, amount_minor FROM goal_snapshots ORDER BY day")).all()
+        assert session.scalar(text("SELECT closed_through FROM tenants")) == date(2026, 3, 9)
+    assert [tuple(row) for row in rows] == [
+        (date(2026, 3, 1), 0),
+        (date(2026, 3, 5), 100_000),
+        (date(2026, 3, 8), 3_000),
+        (date(2026, 3, 9), 3_500),
+    ]
