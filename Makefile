@@ -47,7 +47,7 @@ bench: setup ## measure how fast events are applied
 bench-days: setup ## measure what closing days and late facts cost
 	@exec .venv/bin/milepost bench-days $(ARGS)
 
-berka: setup ## replay real bank data in four ways and check every figure (ARGS="FOLDER --accounts 25")
+berka: setup ## replay real bank data in five ways and check every figure (ARGS="FOLDER --accounts 25")
 	@exec .venv/bin/python -m tests.berka $(ARGS)
 
 clean: ## remove .venv, caches and build products (not the data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +10,12 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 
 from sqlalchemy import text
 
 from core.errors import MilepostError
 from core.settings import Settings
+from milepost.bench.memory import peak_rss_bytes
 
 _LOOK_S = 0.5
 _END_S = 5.0
@@ -114,13 +113,4 @@ def drain_shard(pipe: Connection, settings: Settings, shard: int) -> None:
         while is_cut_short:
             drained = drain.drain()
             events, is_cut_short = events + drained.events, drained.is_cut_short
-        pipe.send(ShardDrained(events, began_s, time.monotonic(), _peak_rss_bytes()))
-
-
-def _peak_rss_bytes() -> int:
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not ru_maxrss: on Linux that starts at what the parent had when it made this process.
-        (peak_kb,) = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        return int(peak_kb) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+        pipe.send(ShardDrained(events, began_s, time.monotonic(), peak_rss_bytes()))

@@ -5,6 +5,7 @@ One account is made as the product makes it; the others are its rows again, with
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -36,18 +37,30 @@ _MARKED = {"account_id", "user_id", "user_id_rank", "kind_rank", "event_id"}
 _GOAL_ID = "'goal_' || lpad(to_hex(CAST(:created_ms AS bigint) + n), 12, '0') || left(md5(m.goal_id || n), 20)"
 
 
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """The accounts numbered `first` to `last`, to be made of the rows of a model that was made at `made_at`."""
+
+    model: int
+    first: int
+    last: int
+    made_at: datetime
+
+
 def seed(engine: Engine, accounts: int, seeded_at: datetime) -> None:
     """Bring an empty database to the schema, with `accounts` accounts and their goals, all made at `seeded_at`."""
     migrate(engine)
     with session_factory(engine).begin() as session:
         bootstrap(session, key=None, now=seeded_at)
         make_account(session, _MODEL, seeded_at)
-        # The model's rows passed every check; asking again for each copy would double the time.
-        session.execute(text("SET LOCAL session_replication_role = replica"))
         for table in (*_OF_ACCOUNTS, *_OF_GOALS):
-            _multiply(session.connection(), table, accounts, seeded_at)
+            multiply(session.connection(), table, Copies(_MODEL, 1, accounts - 1, seeded_at))
+    settle(engine)
+
+
+def settle(engine: Engine) -> None:
+    """What autovacuum and the checkpointer would have come to before the first event."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        # What autovacuum and the checkpointer would have come to before the first event.
         connection.execute(text("VACUUM (ANALYZE)"))
         connection.execute(text("CHECKPOINT"))
 
@@ -79,16 +92,30 @@ def _opening(number: int, now: datetime) -> StreamEntry:
     return StreamEntry(0, f"0-{number + 1}", now, DEFAULT, event)
 
 
-def _multiply(connection: Connection, table: Table, accounts: int, seeded_at: datetime) -> None:
-    """Write the model's rows again for every other account."""
+def multiply(connection: Connection, table: Table, copies: Copies, *, order: str = "n") -> None:
+    """Write the model's rows of a table again for other accounts; `order` is SQL, with `m` for the model's row."""
     names = [column.name for column in table.columns]
+    of_model = (
+        "m.account_id = :account"
+        if "account_id" in names
+        else "m.goal_id IN (SELECT goal_id FROM links WHERE account_id = :account)"
+    )
+    # The model's rows passed every check; asking again for each copy would double the time.
+    connection.execute(text("SET LOCAL session_replication_role = replica"))
     connection.execute(
         text(
             f"""INSERT INTO {table.name} ({", ".join(names)})
             SELECT {", ".join(map(_expression, names))}
-            FROM generate_series(1, :last) AS n CROSS JOIN {table.name} m"""
+            FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n CROSS JOIN {table.name} m
+            WHERE {of_model} ORDER BY {order}"""
         ),
-        {"last": accounts - 1, "model": mark(_MODEL), "created_ms": int(seeded_at.timestamp() * 1000)},
+        {
+            "first": copies.first,
+            "last": copies.last,
+            "model": mark(copies.model),
+            "account": account_id(copies.model),
+            "created_ms": int(copies.made_at.timestamp() * 1000),
+        },
     )
 
 
