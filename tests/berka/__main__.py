@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.berka.closing import BOTH_AT_EACH
 from tests.berka.oracle import FILE
 from tests.berka.report import Differs, Report
 from tests.berka.scenarios import (
@@ -14,6 +15,7 @@ from tests.berka.scenarios import (
     Berka,
     balances_and_again,
     killed_in_the_middle,
+    killed_while_closing,
     plain_and_again,
     shuffled_into_empty,
 )
@@ -53,6 +55,7 @@ def _run(berka: Berka) -> None:
     balances_and_again(berka)
     shuffled_into_empty(berka, reached)
     killed_in_the_middle(berka, reached, KILLS)
+    killed_while_closing(berka, reached, BOTH_AT_EACH)
 
 
 if __name__ == "__main__":

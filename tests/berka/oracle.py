@@ -63,13 +63,13 @@ def worths_by_reports(movements: list[Movement]) -> dict[str, int]:
         by_account[movement.account].append(movement)
     worths = {}
     for account, own in by_account.items():
-        reports = {day: _report(own, day) for day in {movement.day for movement in own}}
+        reports = {day: report_of_day(own, day) for day in {movement.day for movement in own}}
         last = max(reports)
         worths[account] = reports[last] + sum(movement.amount for movement in own if movement.day > last)
     return worths
 
 
-def _report(own: list[Movement], day: str) -> int:
+def report_of_day(own: list[Movement], day: str) -> int:
     """Of the balances stated on a day the one nearest to the sum up to its end; the first of two as near."""
     total = sum(movement.amount for movement in own if movement.day <= day)
     return min((movement.balance for movement in own if movement.day == day), key=lambda balance: abs(balance - total))

@@ -11,12 +11,13 @@ from typing import Any
 
 import httpx2
 
-from tests.berka.oracle import SHARES
+from tests.berka.oracle import SHARES, hellers
+from tests.berka.oracle_days import DAYS, FIRST_DAY, LAST_DAY, Line
 from tests.berka.system import System
 
 THREADS = 4
 PAGE = 200
-LINKED_FROM = {"change": "1993-01-01"}
+LINKED_FROM = "1993-01-01"
 
 # (account, tracking): what tells a goal from the others in every database.
 GoalName = tuple[str, str]
@@ -41,6 +42,23 @@ def read_amounts(system: System, goals: dict[str, GoalName]) -> dict[GoalName, D
     return found
 
 
+def read_closes(system: System, goals: dict[str, GoalName]) -> dict[GoalName, Line]:
+    """The close of every day of every goal, in hellers."""
+    with _client(system) as client, ThreadPoolExecutor(THREADS) as pool:
+        lines = pool.map(lambda goal_id: _closes(client, goal_id), goals)
+        return dict(zip(goals.values(), lines, strict=True))
+
+
+def _closes(client: httpx2.Client, goal_id: str) -> Line:
+    reply = client.get(
+        f"/goals/{goal_id}/snapshots", params={"from": FIRST_DAY.isoformat(), "to": LAST_DAY.isoformat()}
+    )
+    reply.raise_for_status()
+    if "next" in reply.links:
+        raise ValueError(f"{len(DAYS)} days of {goal_id} did not come on one page")
+    return [(close["day"], close["amount"]) for close in json.loads(reply.content, parse_float=hellers)]
+
+
 def _make_goal(client: httpx2.Client, name: GoalName) -> str:
     account, tracking = name
     goal = {
@@ -51,11 +69,10 @@ def _make_goal(client: httpx2.Client, name: GoalName) -> str:
         "target_amount": "100000.00",
         "current_amount": 0,
         "currency": "CZK",
+        "start_date": FIRST_DAY.isoformat(),
     }
     goal_id: str = _created(client.post("/goals", json=goal))["id"]
-    link = {"account_id": account, "allocation_percent": SHARES[tracking]}
-    if tracking in LINKED_FROM:
-        link["from"] = LINKED_FROM[tracking]
+    link = {"account_id": account, "allocation_percent": SHARES[tracking], "from": LINKED_FROM}
     _created(client.post(f"/goals/{goal_id}/funding", json=link))
     return goal_id
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from core.store.tables import BUSINESS_TABLES
+from tests.berka.oracle_days import Line
 from tests.berka.system import System
 
 Dump = dict[str, list[str]]
 
-# What an account remembers of its past rather than of its facts: from which day late facts touched it, and how often
-# it was linked. The order of arrival decides these, and nothing else follows from them.
-OF_THE_PAST = ["dirty_from", "link_version"]
 FACTS = ["accounts", "reports", "transactions", "account_days"]
 
 
@@ -25,19 +23,47 @@ def dump_business_tables(system: System) -> Dump:
 
 
 def dump_facts(system: System) -> Dump:
-    """What follows from the facts alone, in whatever order they came."""
-    past = " ".join(f"- '{name}'" for name in OF_THE_PAST)
+    """What follows from the facts alone, in whatever order they came, once all days are closed."""
     with system.connect() as connection:
-        return {
-            table: _column(connection, f'SELECT (to_jsonb(t) {past})::text FROM "{table}" t ORDER BY 1')
-            for table in FACTS
-        }
+        return {table: _column(connection, f'SELECT t::text FROM "{table}" t ORDER BY 1') for table in FACTS}
 
 
 def worths(system: System) -> dict[str, int]:
     """The worth of each account in hellers."""
     with system.connect() as connection:
         return dict(connection.execute("SELECT account_id, worth_minor FROM accounts").fetchall())
+
+
+def stored_closes(system: System) -> dict[tuple[str, str], Line]:
+    """(account, tracking) -> the rows of goal_snapshots of that goal, in order of day."""
+    with system.connect() as connection:
+        closes: dict[tuple[str, str], Line] = {}
+        for name, day, amount in connection.execute(_CLOSES).fetchall():
+            tracking, _, account = name.partition(" of ")
+            closes.setdefault((account, tracking), []).append((day, amount))
+        return closes
+
+
+def worths_at_closes(system: System) -> dict[str, tuple[int, Line]]:
+    """Each account's worth before all facts, and at the close of the days that moved it, summed up from these days."""
+    with system.connect() as connection:
+        openings = connection.execute("SELECT account_id, opening_minor FROM accounts").fetchall()
+        found: dict[str, tuple[int, Line]] = {account: (opening, []) for account, opening in openings}
+        for account, day, worth in connection.execute(_WORTHS_AT_CLOSES).fetchall():
+            found[account][1].append((day, int(worth)))
+        return found
+
+
+def marks(connection: Any) -> int:
+    """How many accounts and goals are marked up to yesterday, and tenants not closed through it."""
+    (count,) = connection.execute(_MARKS).fetchone()
+    return int(count)
+
+
+def count_closes(connection: Any) -> int:
+    """How many rows goal_snapshots has."""
+    (count,) = connection.execute("SELECT count(*) FROM goal_snapshots").fetchone()
+    return int(count)
 
 
 def dead_letters(system: System) -> list[str]:
@@ -58,6 +84,21 @@ def count_transactions(connection: Any) -> int:
     return int(count)
 
 
+_CLOSES = """
+SELECT g.name, s.day::text, s.amount_minor FROM goal_snapshots s JOIN goals g USING (tenant, goal_id) ORDER BY 1, 2
+"""
+_WORTHS_AT_CLOSES = """
+SELECT a.account_id, d.day::text,
+    a.opening_minor + sum(d.moved_minor + d.residual_minor) OVER (PARTITION BY d.tenant, d.account_id ORDER BY d.day)
+FROM account_days d JOIN accounts a USING (tenant, account_id) ORDER BY 1, 2
+"""
+# The tenant's days are those of UTC; what is marked from today on is closed when today is over.
+_MARKS = """
+WITH closed AS (SELECT (now() AT TIME ZONE 'UTC')::date - 1 AS through)
+SELECT (SELECT count(*) FROM accounts, closed WHERE least(dirty_from, late_from) <= through)
+    + (SELECT count(*) FROM goals, closed WHERE dirty_from <= through)
+    + (SELECT count(*) FROM tenants, closed WHERE closed_through IS DISTINCT FROM through)
+"""
 _LEDGER_GAPS = """
 SELECT g.name || ': entry ' || coalesce(e.entry::text, 'none') FROM goals g LEFT JOIN (
     SELECT *, lag(after_minor) OVER goal AS last_minor, row_number() OVER goal AS place,

@@ -13,10 +13,12 @@ from functools import cached_property
 from pathlib import Path
 
 from tests.berka import rows
+from tests.berka.closing import Kills, check_closes, check_verify, close_days, held, kill_closer, project
 from tests.berka.oracle import Movement, goal_amounts, read_movements, worths_by_reports, worths_by_sum
+from tests.berka.oracle_days import Line, closes_by_reports, closes_by_sum
 from tests.berka.report import Differs, Report
 from tests.berka.rest import GoalName, make_goals, read_amounts
-from tests.berka.system import REPLAYED_WITHIN_S, System, eventually, running
+from tests.berka.system import DRAINS, REPLAYED_WITHIN_S, System, eventually, running
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 1993
@@ -24,10 +26,19 @@ SEED = 1993
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What has to be the same whatever the order and the accidents: the facts' rows and the goals' amounts."""
+    """What has to be the same whatever the order and the accidents: the facts' rows, goals' amounts and closes."""
 
     facts: rows.Dump
     amounts: dict[GoalName, Decimal]
+    closes: dict[GoalName, Line]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the oracle says: each account's worth in hellers, in the end and at the close of every day."""
+
+    worths: dict[str, int]
+    closes: dict[str, Line]
 
 
 class Berka:
@@ -48,6 +59,16 @@ class Berka:
         return list(dict.fromkeys(movement.account for movement in self.movements))
 
     @cached_property
+    def by_sum(self) -> Expected:
+        """Where the transactions alone tell."""
+        return Expected(worths_by_sum(self.movements), closes_by_sum(self.movements))
+
+    @cached_property
+    def by_reports(self) -> Expected:
+        """Where reports tell as well."""
+        return Expected(worths_by_reports(self.movements), closes_by_reports(self.movements))
+
+    @cached_property
     def plain(self) -> Path:
         """The events in the source's order."""
         return self._events("plain")
@@ -65,6 +86,14 @@ class Berka:
         path = self.scratch / "shuffled.ndjson"
         path.write_text("".join(lines), "utf-8")
         return path
+
+    def parts(self, count: int) -> list[Path]:
+        """The shuffled events in so many files, one after the other."""
+        lines = self.shuffled.read_text("utf-8").splitlines(keepends=True)
+        paths = [self.scratch / f"part{number}.ndjson" for number in range(count)]
+        for number, path in enumerate(paths):
+            path.write_text("".join(lines[len(lines) * number // count : len(lines) * (number + 1) // count]), "utf-8")
+        return paths
 
     def _events(self, name: str, *options: str) -> Path:
         path = self.scratch / f"{name}.ndjson"
@@ -92,14 +121,17 @@ class Berka:
             f"applied after {took['applied_s']:.1f} s"
         )
 
-    def check(self, system: System, goals: dict[str, GoalName], expected: dict[str, int]) -> None:
-        """Worths and amounts are exactly the oracle's, and nothing was refused."""
+    def check(self, system: System, goals: dict[str, GoalName], expected: Expected) -> None:
+        """Worths, amounts and closes are exactly the oracle's, and nothing was refused."""
         self.report.none("no dead letters", rows.dead_letters(system))
-        self.report.equal(f"the worth of {len(expected):,} accounts is the oracle's", expected, rows.worths(system))
-        amounts = {name: Decimal(minor) / 100 for name, minor in goal_amounts(expected, self.movements).items()}
+        worths = expected.worths
+        self.report.equal(f"the worth of {len(worths):,} accounts is the oracle's", worths, rows.worths(system))
+        amounts = {name: Decimal(minor) / 100 for name, minor in goal_amounts(worths, self.movements).items()}
         what = f"the amount of {len(amounts):,} goals, read over REST, is the formula's"
         self.report.equal(what, amounts, read_amounts(system, goals))
         self.report.none("every goal's ledger leads without a gap to its amount", rows.ledger_gaps(system))
+        close_days(self.report, system)
+        check_closes(self.report, system, goals, expected.closes)
 
     def check_again_changes_nothing(self, system: System, file: Path, how: str, before: rows.Dump) -> None:
         """Replaying into a database that knows it all leaves every row as it was."""
@@ -116,11 +148,15 @@ class Berka:
         self.report.equal(what, expected.facts, found.facts)
         what = f"the amounts of {len(expected.amounts):,} goals are those of the plain run"
         self.report.equal(what, expected.amounts, found.amounts)
+        count = sum(len(closes) for closes in expected.closes.values())
+        self.report.equal(
+            f"the rows of goal_snapshots ({count:,}) are those of the plain run", expected.closes, found.closes
+        )
 
 
 def state(system: System, goals: dict[str, GoalName]) -> State:
-    """The state to compare runs by."""
-    return State(rows.dump_facts(system), read_amounts(system, goals))
+    """The state to compare runs by, once all days are closed."""
+    return State(rows.dump_facts(system), read_amounts(system, goals), rows.stored_closes(system))
 
 
 def plain_and_again(berka: Berka) -> State:
@@ -128,10 +164,12 @@ def plain_and_again(berka: Berka) -> State:
     berka.report.title("Plain: in the source's order, a second time, and shuffled")
     with berka.system_with_goals("plain") as (system, goals):
         berka.replay(system, berka.plain, "replayed")
-        berka.check(system, goals, worths_by_sum(berka.movements))
+        berka.check(system, goals, berka.by_sum)
+        project(berka.report, system)
         reached, before = state(system, goals), rows.dump_business_tables(system)
         berka.check_again_changes_nothing(system, berka.plain, "replayed a second time", before)
         berka.check_again_changes_nothing(system, berka.shuffled, "replayed shuffled", before)
+        check_verify(berka.report, system)
     return reached
 
 
@@ -140,9 +178,11 @@ def balances_and_again(berka: Berka) -> None:
     berka.report.title("Balances: with a report for each account and day, and a second time")
     with berka.system_with_goals("balances") as (system, goals):
         berka.replay(system, berka.balances, "replayed")
-        berka.check(system, goals, worths_by_reports(berka.movements))
+        berka.check(system, goals, berka.by_reports)
+        project(berka.report, system)
         before = rows.dump_business_tables(system)
         berka.check_again_changes_nothing(system, berka.balances, "replayed a second time", before)
+        check_verify(berka.report, system)
 
 
 def shuffled_into_empty(berka: Berka, expected: State) -> None:
@@ -150,8 +190,9 @@ def shuffled_into_empty(berka: Berka, expected: State) -> None:
     berka.report.title("Shuffled: into an empty database")
     with berka.system_with_goals("shuffled") as (system, goals):
         berka.replay(system, berka.shuffled, "replayed shuffled")
-        berka.check(system, goals, worths_by_sum(berka.movements))
+        berka.check(system, goals, berka.by_sum)
         berka.check_same(system, goals, expected)
+        check_verify(berka.report, system)
 
 
 def killed_in_the_middle(berka: Berka, expected: State, kills: int) -> None:
@@ -164,8 +205,24 @@ def killed_in_the_middle(berka: Berka, expected: State, kills: int) -> None:
             applied = _kill_at(berka, system, max(applied + 1, len(berka.movements) * number // (kills + 1)))
         took = system.end_replay(replaying)
         berka.report.step(f"{took['events']:,} events applied {took['applied_s']:.1f} s after the first was sent")
-        berka.check(system, goals, worths_by_sum(berka.movements))
+        berka.check(system, goals, berka.by_sum)
         berka.check_same(system, goals, expected)
+        check_verify(berka.report, system)
+
+
+def killed_while_closing(berka: Berka, expected: State, kills: Kills) -> None:
+    """kill -9 of whoever closes days, after each part of the shuffled events, leaves the closes of a quiet run."""
+    berka.report.title(f"Closing killed: kill -9 of the jobs worker or `milepost run snapshot`, {len(kills)} times")
+    *parts, last = berka.parts(len(kills) + 1)
+    with berka.system_with_goals("closing") as (system, goals):
+        for (table, victim), part in zip(kills, parts, strict=True):
+            with held(system, table):
+                berka.replay(system, part, "replayed a part")
+                kill_closer(berka.report, system, table, victim)
+        berka.replay(system, last, "replayed the last part")
+        berka.check(system, goals, berka.by_sum)
+        berka.check_same(system, goals, expected)
+        check_verify(berka.report, system)
 
 
 def _kill_at(berka: Berka, system: System, transactions: int) -> int:
@@ -176,7 +233,7 @@ def _kill_at(berka: Berka, system: System, transactions: int) -> int:
             f"{transactions:,} transactions are applied",
             REPLAYED_WITHIN_S,
         )
-        victims = system.kill_drains()
+        victims = system.kill_worker(DRAINS)
         applied, pending = rows.count_transactions(connection), system.pending()
     if applied >= len(berka.movements):
         raise Differs("the kill came after everything was applied: it shows nothing")

@@ -1,4 +1,4 @@
-"""A real `milepost up` on a folder of its own: started, asked, its drain worker killed, and always ended."""
+"""A real `milepost up` on a folder of its own: started, asked, its workers killed, and always ended."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from typing import Any
 import psycopg
 import redis
 
+from core.settings import load_settings
 from core.store.stream import EventStream
 from milepost.embedded.child import MARKER
 from milepost.embedded.spawn import spawn
 from milepost.embedded.strays import end_processes, end_strays, find_commands, is_alive
+from worker.app import make_worker_app
 
 READY_WITHIN_S = 90
 STOP_WITHIN_S = 15
 REPLAYED_WITHIN_S = 600
-POLL_S = 0.005
-DRAINS = "worker drains"
+POLL_S, SELDOM_S = 0.005, 0.05
+CLOSED_WITHIN_S = 300
+DRAINS, JOBS = "worker drains", "worker jobs"
 
 
 class SystemTrouble(Exception):
@@ -42,7 +45,7 @@ class System:
     process: subprocess.Popen[bytes]
     base_url: str = ""
     key: str = ""
-    _replays: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _commands: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def servers(self) -> dict[str, Any]:
@@ -66,35 +69,55 @@ class System:
 
     def begin_replay(self, file: Path) -> subprocess.Popen[bytes]:
         """Start `milepost replay` beside us."""
-        replaying = subprocess.Popen(
-            milepost("replay", str(file), "--json", "--data-dir", str(self.data)),
+        return self.begin_command("replay", str(file))
+
+    def end_replay(self, replaying: subprocess.Popen[bytes]) -> dict[str, Any]:
+        """Wait for a replay to find everything applied."""
+        return self.end_command(replaying, REPLAYED_WITHIN_S)
+
+    def begin_command(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a `milepost` command beside us."""
+        command = subprocess.Popen(
+            milepost(*arguments, "--json", "--data-dir", str(self.data)),
             env=clean_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        self._replays.append(replaying)
-        return replaying
+        self._commands.append(command)
+        return command
 
-    def end_replay(self, replaying: subprocess.Popen[bytes]) -> dict[str, Any]:
-        """Wait for a replay to find everything applied."""
-        output, trouble = replaying.communicate(timeout=REPLAYED_WITHIN_S)
-        if replaying.returncode != 0:
-            raise SystemTrouble(f"milepost replay ended with {replaying.returncode}: {trouble.decode()[-500:]}")
+    def end_command(self, command: subprocess.Popen[bytes], within_s: float) -> dict[str, Any]:
+        """Wait for a command to end; what it found. Raises SystemTrouble with what it said if it did not end well."""
+        output, trouble = command.communicate(timeout=within_s)
+        if command.returncode != 0:
+            said = (trouble + output).decode()[-2_000:]
+            raise SystemTrouble(f"{command.args!r} ended with {command.returncode}: {said}")
         figures: dict[str, Any] = json.loads(output)
         return figures
 
-    def drain_pids(self) -> list[int]:
-        """The drain worker and its pool processes; empty while none runs. Descendants of our supervisor only."""
-        main = int(self.servers["child_pids"][DRAINS])
+    def command(self, *arguments: str) -> dict[str, Any]:
+        """Run a command to its end."""
+        return self.end_command(self.begin_command(*arguments), CLOSED_WITHIN_S)
+
+    def trigger(self, task: str) -> None:
+        """Send a task to the workers, as beat does."""
+        servers = self.servers
+        settings = load_settings(database_url=servers["database_url"], redis_url=servers["redis_url"])
+        with make_worker_app(settings) as app:
+            app.send_task(task, expires=60.0)
+
+    def worker_pids(self, worker: str) -> list[int]:
+        """A worker and its pool processes; empty while none runs. Descendants of our supervisor only."""
+        main = int(self.servers["child_pids"][worker])
         parents = parents_of_all()
         if main not in descendants(self.process.pid, parents) or not is_alive(main):
             return []
         return [main, *descendants(main, parents)]
 
-    def kill_drains(self) -> list[int]:
-        """kill -9 of the drain worker and all of its processes; returns when they are gone."""
-        eventually(lambda: len(self.drain_pids()) > 1, "a drain worker runs", READY_WITHIN_S)
-        victims = self.drain_pids()
+    def kill_worker(self, worker: str) -> list[int]:
+        """kill -9 of a worker and all of its processes; returns when they are gone."""
+        eventually(lambda: len(self.worker_pids(worker)) > 1, f"{worker} runs", READY_WITHIN_S, SELDOM_S)
+        victims = self.worker_pids(worker)
         for pid in victims:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -103,10 +126,10 @@ class System:
 
     def stop(self) -> None:
         """Ctrl-C twice, since the data is not needed any more; what is left after 15 s is killed, and told of."""
-        for replaying in self._replays:
-            if replaying.poll() is None:
-                replaying.kill()
-                replaying.communicate()
+        for command in self._commands:
+            if command.poll() is None:
+                command.kill()
+                command.communicate()
         self.process.send_signal(signal.SIGINT)
         try:
             eventually(self._is_stopping, "it says that it stops", STOP_WITHIN_S)
@@ -153,16 +176,16 @@ def _wait_until_ready(system: System) -> None:
         system.base_url, system.key = lines.get("ready", ""), lines.get("key", "")
         return bool(system.base_url and system.key)
 
-    eventually(is_ready, "it says that it is ready", READY_WITHIN_S)
+    eventually(is_ready, "it says that it is ready", READY_WITHIN_S, SELDOM_S)
 
 
-def eventually(question: Callable[[], object], what: str, within_s: float) -> None:
+def eventually(question: Callable[[], object], what: str, within_s: float, poll_s: float = POLL_S) -> None:
     """Ask until the answer is true; raises SystemTrouble naming `what` when it never was."""
     deadline = time.monotonic() + within_s
     while not question():
         if time.monotonic() > deadline:
             raise SystemTrouble(f"waited {within_s:g} s in vain until {what}")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 def milepost(*arguments: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.berka.oracle import Movement, goal_amounts, hellers, share, worths_by_reports, worths_by_sum
+from tests.berka.oracle_days import DAYS, closes_by_reports, closes_by_sum, dense, goal_closes, sparse
 from tests.berka.report import Differs, Report
 
 
@@ -45,3 +46,27 @@ def test_the_oracle_lets_the_last_report_speak() -> None:
     assert worths_by_sum(movements) == {"1": 960_00}
     assert worths_by_reports(movements) == {"1": 960_01}
     assert goal_amounts({"1": 960_01}, movements) == {("1", "balance"): 576_00, ("1", "change"): 384_00}
+
+
+def test_the_oracle_knows_every_close() -> None:
+    """A day without a row has the close of the one before; where days end with reports these tell, and nothing else."""
+    movements = [
+        Movement("1", "930103", 1000_00, 1000_00),
+        Movement("1", "940331", -30_00, 970_01),
+        Movement("1", "940331", -10_00, 960_01),
+    ]
+    assert (DAYS[0], DAYS[-1], len(DAYS)) == ("1993-01-01", "1994-03-31", 455)
+    by_sum, by_reports = closes_by_sum(movements)["1"], closes_by_reports(movements)["1"]
+    assert [day for day, _ in by_sum] == list(DAYS)
+    assert sparse(by_sum) == [("1993-01-01", 0), ("1993-01-03", 1000_00), ("1994-03-31", 960_00)]
+    assert sparse(by_reports) == [("1993-01-01", 0), ("1993-01-03", 1000_00), ("1994-03-31", 960_01)]
+    assert dense(sparse(by_sum)[1:], 0) == by_sum
+    goals = goal_closes({"1": by_reports})
+    assert [line[-1] for line in goals.values()] == [("1994-03-31", 576_00), ("1994-03-31", 384_00)]
+
+
+def test_one_close_of_one_day_is_seen_and_named() -> None:
+    """A check over lines of closes fails for one heller on one day, and shows the day with both figures."""
+    expected, found = [("1993-01-01", 0), ("1993-01-02", 5)], [("1993-01-01", 0), ("1993-01-02", 6)]
+    with pytest.raises(Differs, match=r"expected \('1993-01-02', 5\)\n    found    \('1993-01-02', 6\)$"):
+        Report().equal("closes", {"a": expected}, {"a": found})
