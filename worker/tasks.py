@@ -12,6 +12,7 @@ from celery import Celery
 from redis.exceptions import RedisError
 
 from core.errors import StreamUnavailable
+from core.events.calendar import last_closed_day
 from core.pipeline.follow_shard import follow_shard
 from core.pipeline.project import due_projections, project_chunk
 from core.pipeline.retain import run_retain
@@ -69,8 +70,10 @@ def register_snapshot(app: Celery, context: WorkerContext) -> None:
     @app.task(name="milepost.snapshot_chunk", shared=False)
     def snapshot_chunk(tenant: str, time_zone: str, chunk: int, through: str) -> int:
         with _servers_may_be_away("snapshot_chunk", tenant=tenant, chunk=chunk) as attempt:
-            work = ChunkDays(Tenant(tenant, time_zone), chunk, date.fromisoformat(through))
-            closed = close_chunk(context.sessions, work, context.database_now(), time_slice_s=TIME_SLICE_S)
+            now, whose = context.database_now(), Tenant(tenant, time_zone)
+            # The message may be from before midnight.
+            last = max(date.fromisoformat(through), last_closed_day(now, whose.zone))
+            closed = close_chunk(context.sessions, ChunkDays(whose, chunk, last), now, time_slice_s=TIME_SLICE_S)
             attempt.result = closed.did.goals
             if not closed.is_done and (closed.did.accounts or closed.did.goals):
                 snapshot_chunk.apply_async(args=(tenant, time_zone, chunk, through), expires=PART_EXPIRES_S)

@@ -18,7 +18,7 @@ from core.errors import InvalidField
 from core.goals.lifecycle import GoalStatus
 from core.goals.projection import WINDOW_DAYS, Projection
 from core.goals.projection import project as project_amounts
-from core.pipeline.snapshot import ChunkDays
+from core.pipeline.snapshot import ChunkDays, check_day
 from core.store.bulk import plan_by_key
 from core.store.closes import DayRange, StoredCloses, read_closes
 from core.store.days import CHUNKS, all_tenant_days, lock_closes
@@ -179,6 +179,8 @@ def _dense(stored: StoredCloses, days: DayRange) -> list[int]:
 
 
 def _day(tenant: str, closed_through: date | None, through: date | None) -> date:
+    if through is not None:
+        check_day(through)
     if through is None and closed_through is not None:
         return closed_through
     if through is not None and closed_through is not None and through <= closed_through:

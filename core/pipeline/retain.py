@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.store.dead_letters import forget_letters
 from core.store.idempotency import KEPT, forget_idempotency_keys
-from core.store.job_runs import JobRun, claim_run, count_runs, forget_runs
+from core.store.job_runs import JobRun, claim_run, count_runs, forget_runs, note_run
 from core.store.outbox import forget_delivered
 from core.store.tenants import DEFAULT
 
@@ -73,7 +73,8 @@ def run_retain(
     )
     # After the work and not with it: what is dropped is gone already, and a run that was cut short is made up for.
     with sessions.begin() as session:
-        claim_run(session, JobRun(DEFAULT, JOB, period, 0, now, now, json.dumps(asdict(done))))
+        note = note_run if again else claim_run
+        note(session, JobRun(DEFAULT, JOB, period, 0, now, now, json.dumps(asdict(done))))
     return done
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 
 import psycopg
@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import InvalidField
-from core.events.calendar import last_closed_day
+from core.events.calendar import EARLIEST, last_closed_day
 from core.pipeline.close_touched import Snapshotted, close_touched_accounts, close_touched_goals
 from core.store.days import (
     CHUNKS,
@@ -118,8 +118,6 @@ def close_chunk(
 ) -> ChunkClosed:
     """Close one chunk: what facts touched, then what requests touched; the last chunk closes the tenant's day."""
     began, did = time.monotonic(), Snapshotted()
-    # The message may be from before midnight: what was closed since then must not be closed again for a day less.
-    work = replace(work, through=max(work.through, last_closed_day(now, work.tenant.zone)))
     for step in (_account_steps, _goal_steps):
         for done in step(sessions, work, now):
             if done is None or (time_slice_s is not None and time.monotonic() - began > time_slice_s):
@@ -215,10 +213,17 @@ def _batches(next_after: Callable[[str], list[str]]) -> Iterator[list[str]]:
         after = ids[-1]
 
 
+def check_day(through: date) -> None:
+    """Refuse a day before all that can have happened; raises InvalidField."""
+    if through < EARLIEST.date():
+        raise InvalidField("date", f"{through} is before 1900")
+
+
 def _last_day(days: TenantDays, now: datetime, through: date | None) -> date:
     last = last_closed_day(now, days.tenant.zone)
     if through is None:
         return last
+    check_day(through)
     if through > last:
         raise InvalidField(
             "date", f"{through} is not over yet for the tenant {days.tenant.name}: its last closed day is {last}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -71,9 +71,13 @@ def verify_tenant(sessions: Sessions, tenant: str, now: datetime, *, on_progress
     found = verify(sessions, now, tenant=tenant, progress=None if on_progress is None else _teller(on_progress))
     with sessions.begin() as session:
         # A run of its own each: nothing was written that could be done twice.
-        number = count_runs(session, tenant, JOB, _period(now))
         finished_at = now + timedelta(seconds=found.seconds)
-        claim_run(session, JobRun(tenant, JOB, _period(now), number, now, finished_at, _result(found)))
+        run = JobRun(
+            tenant, JOB, _period(now), count_runs(session, tenant, JOB, _period(now)), now, finished_at, _result(found)
+        )
+        while not claim_run(session, run):
+            # Another run of this tenant took the number at the same time.
+            run = replace(run, chunk=run.chunk + 1)
     _say(tenant, found)
     return VerifyDone(1, sum(found.checked.values()), found.violations, tuple(_rows(found)))
 

@@ -159,7 +159,10 @@ class MilestoneProgressView:
 
 @dataclass(frozen=True, slots=True)
 class FundingView:
-    """A linked account as callers see it; `counted_minor` is what it adds to the goal's amount, in its currency."""
+    """A linked account as callers see it; `counted_minor` is what it adds to the goal's amount, in its currency.
+
+    `linked_at` is when it was linked; since then it has been without a break. It places the account in lists.
+    """
 
     account_id: str
     account_name: str | None
@@ -169,6 +172,7 @@ class FundingView:
     counted_minor: int | None
     currency: str
     note: str | None
+    linked_at: datetime
 
 
 def milestone_view(row: MilestoneRow) -> MilestoneView:
@@ -202,7 +206,7 @@ def goal_view(row: GoalRow, milestones: list[MilestoneRow]) -> GoalView:
 
 
 def funding_views(goal: GoalRow, sources: Iterable[FundingRow]) -> tuple[FundingView, ...]:
-    """A goal's funding, an account each, in the order in which their present links were made.
+    """A goal's funding, an account each, in the order in which they were linked.
 
     An account's periods that follow each other without a break (a change of allocation, days added by linking it
     again from an earlier date) are one source: `from_at` is where they begin, `counted_minor` all that they added.
@@ -220,8 +224,8 @@ def funding_views(goal: GoalRow, sources: Iterable[FundingRow]) -> tuple[Funding
             if earlier.row.link.until_at != unbroken[-1].row.link.from_at:
                 break
             unbroken.append(earlier)
-        views.append((present.row.linked_at, _funding_view(goal, unbroken)))
-    return tuple(view for _, view in sorted(views, key=lambda pair: (pair[0], pair[1].account_id)))
+        views.append(_funding_view(goal, unbroken))
+    return tuple(sorted(views, key=lambda view: (view.linked_at, view.account_id)))
 
 
 def _funding_view(goal: GoalRow, unbroken: list[FundingRow]) -> FundingView:
@@ -236,5 +240,12 @@ def _funding_view(goal: GoalRow, unbroken: list[FundingRow]) -> FundingView:
         whole=present.row.whole,
         counted_minor=sum(source.counted(goal) for source in (unbroken[:1] if is_following else unbroken)),
         currency=goal.currency,
-        note=present.why_not(goal),
+        note=present.why_not(goal) or _wait_of(goal, present),
+        linked_at=min(source.row.linked_at for source in unbroken),
     )
+
+
+def _wait_of(goal: GoalRow, present: FundingRow) -> str | None:
+    """What a goal that follows balances still needs of an account."""
+    is_waiting = follows_balances(goal.tracking) and not present.ever_funded(goal).has_report
+    return "waits for a balance report of the account" if is_waiting else None
