@@ -38,13 +38,26 @@ def database_families(figures: DatabaseFigures, now: datetime) -> Iterator[Metri
         "snapshot_lag_days", "Local days over and not closed, of the tenant furthest behind.", max(behind, default=0)
     )
     yield _single("snapshot_tenants_behind", "Tenants with such days.", sum(days > 0 for days in behind))
-    ages = [(run.job, _age(run.finished_at, now)) for run in figures.runs]
-    yield _gauge("job_last_run_age_seconds", "Time since a job last finished.", "job", ages)
+    yield from _job_families(figures, now)
+
+
+def _job_families(figures: DatabaseFigures, now: datetime) -> Iterator[Metric]:
     yield _gauge(
-        "job_last_run_ok", "1 if its last run ended well.", "job", ((run.job, run.is_ok) for run in figures.runs)
+        "job_furthest_run_age_seconds",
+        "Time since a job last finished for the tenant for which that is longest ago.",
+        "job",
+        ((run.job, _age(run.furthest_at, now)) for run in figures.runs),
     )
+    yield _gauge(
+        "job_last_run_age_seconds",
+        "Time since a job last finished for any tenant.",
+        "job",
+        ((run.job, _age(run.newest_at, now)) for run in figures.runs),
+    )
+    yield _single("job_tenants_unseen", "Tenants that the figures of jobs leave out.", figures.tenants_unseen)
     for run in figures.runs:
         if run.violations is not None:
+            yield _gauge("job_last_run_ok", "1 if its last runs found nothing.", "job", [(run.job, run.is_ok)])
             yield _single("verify_violations", "Values that the last audit found to break a promise.", run.violations)
 
 

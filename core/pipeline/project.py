@@ -24,7 +24,7 @@ from core.store.closes import DayRange, StoredCloses, read_closes
 from core.store.days import CHUNKS, all_tenant_days, lock_closes
 from core.store.forecasts import ForecastRow, active_goals, write_forecasts
 from core.store.goals import GoalRow, read_goals
-from core.store.job_runs import JobRun, claim_run, count_runs
+from core.store.job_runs import JobRun, claim_run, count_runs, note_run
 
 JOB = "project"
 AT_ONCE = 1_000
@@ -117,7 +117,7 @@ def project_chunk(
             if len(ids) < AT_ONCE:
                 result = json.dumps(asdict(did))
                 run = JobRun(work.tenant.name, JOB, work.through.isoformat(), work.chunk, now, now, result)
-                claim_run(session, run)
+                (note_run if again else claim_run)(session, run)
                 return ChunkProjected(did, is_done=True)
             after = ids[-1]
     return ChunkProjected(did, is_done=False, after=after)

@@ -12,7 +12,7 @@ The other order could lose a letter: marked as replayed, and on no stream.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -23,12 +23,13 @@ from core.requests.check_id import is_id
 from core.requests.tenants import require_tenant
 from core.store import dead_letters as store
 from core.store.audit import note_act
-from core.store.dead_letters import LetterKey, LetterSummary
+from core.store.dead_letters import LetterKey, LetterSummary, Replayable
 from core.store.stream import EventStream
 
 LOST = "lost"
 REASON_LONGEST = 500
 AT_ONCE = 100
+PAGE = 1_000
 BYTES_AT_ONCE = 8 * 2**20
 # The shard is free to choose, and a tenant's letters all go onto one: repairs are few and need no spreading.
 _ANY_ACCOUNT = ""
@@ -42,15 +43,15 @@ def show_letter(session: Session, key: LetterKey) -> tuple[LetterSummary, bytes]
     return letter, store.read_event(session, key)
 
 
-def replayable_letters(session: Session, tenant: str, code: str, *, again: bool = False) -> list[LetterSummary]:
-    """The letters of a code that a replay would take, the oldest first.
+def find_replayable(session: Session, tenant: str, code: str, *, again: bool = False) -> Replayable:
+    """The letters of a code that a replay would take, counted.
 
     Those that wait; with `again` also those that were replayed, never those that were discarded. Raises Conflict for
     a code whose events are gone, NotFound for a tenant that does not exist.
     """
     _require_content(code)
     require_tenant(session, tenant)
-    return store.replayable_letters(session, tenant, code, again=again)
+    return store.find_replayable(session, tenant, code, again=again)
 
 
 def replay_letter(
@@ -72,19 +73,19 @@ def replay_letter(
 def replay_letters(
     sessions: sessionmaker[Session],
     stream: EventStream,
-    letters: Sequence[LetterSummary],
+    found: Replayable,
     now: datetime,
     *,
     actor: str,
     on_replayed: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Replay letters of one tenant that `replayable_letters` gave, some at a time; how many.
+    """Replay the letters that `find_replayable` counted, the oldest first and some at a time; how many.
 
     Each batch is a transaction, and `on_replayed` is told its size. Letters that somebody else replayed, discarded or
-    dropped meanwhile are passed over.
+    dropped meanwhile are passed over, and so are those kept since the count: what is replayed may fail again.
     """
     total = 0
-    for batch in _batches(letters):
+    for batch in _batches(_pages(sessions, found)):
         with sessions.begin() as session:
             ready = [locked for letter in batch if (locked := _lock_unchanged(session, letter)) is not None]
             _put_back(session, stream, ready, now, actor)
@@ -143,7 +144,19 @@ def _note(session: Session, letter: LetterSummary, act: str, now: datetime, acto
     note_act(session, letter.tenant, action=f"dead_letter.{act}", subject=subject, at=now, actor=actor, detail=detail)
 
 
-def _batches(letters: Sequence[LetterSummary]) -> Iterator[list[LetterSummary]]:
+def _pages(sessions: sessionmaker[Session], found: Replayable) -> Iterator[LetterSummary]:
+    """The letters one by one; never more than a page of them is held."""
+    last: LetterSummary | None = None
+    while True:
+        with sessions() as session:
+            page = store.page_of_replayable(session, found, after=last, most=PAGE)
+        yield from page
+        if len(page) < PAGE:
+            return
+        last = page[-1]
+
+
+def _batches(letters: Iterable[LetterSummary]) -> Iterator[list[LetterSummary]]:
     """As many at a time as fit a short transaction, and not many more bytes than that."""
     batch: list[LetterSummary] = []
     for letter in letters:

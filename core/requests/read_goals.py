@@ -126,9 +126,6 @@ def list_funding(
     """A page of a goal's linked accounts, in the order of linking; raises NotFound and InvalidField."""
     row = find_goal(session, tenant, goal_id)
     after = moment_and_id_after(cursor)
-    sources = funding_of_goals(session, [row.key])[row.key]
-    places = sorted((each.row.linked_at, each.row.link.account_id) for each in sources if each.row.link.is_open)
-    coming = [place for place in places if after is None or place > after]
-    page = cut(coming, limit, lambda place: f"{place[0].isoformat()} {place[1]}")
-    views = {view.account_id: view for view in funding_views(row, sources)}
-    return shown_as(page, lambda place: views[place[1]])
+    views = funding_views(row, funding_of_goals(session, [row.key])[row.key])
+    coming = [view for view in views if after is None or (view.linked_at, view.account_id) > after]
+    return cut(coming, limit, lambda view: f"{view.linked_at.isoformat()} {view.account_id}")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import redis
@@ -14,40 +11,56 @@ from sqlalchemy.orm import Session
 
 from core.errors import StreamUnavailable
 from core.events.calendar import last_closed_day, local_day
+from core.pipeline import project, retain, snapshot, verify
 from core.store import watch
 from core.store.drain_figures import DrainFigures, read_drain_figures
-from core.store.job_runs import JobRun
 from core.store.stream import EventStream, ShardStatus
 from core.store.stream_server import StreamServer, ask_stream_server
 
-VERIFY = "verify"
+OF_EACH_TENANT = (snapshot.JOB, project.JOB, verify.JOB)
+OF_ALL_TENANTS = (retain.JOB,)
 QUIET_S = 30.0
+# A day, one in which clocks go back, and the hours of the beat until all jobs had their turn.
+JOB_QUIET = timedelta(hours=30)
 STATEMENT_LONGEST_S = 3
-# The demo notes there what it has filled in, once and for all: nothing that runs again.
-_NO_JOB = "demo."
 
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The last run of a job, that of all tenants which finished last; it is ok if those of all tenants are.
+    """The last runs of a job, taken over its tenants.
 
-    `violations`: how many values the audit found to break a promise, None for other jobs.
+    `newest_at`: when it last finished for any of them, None if it never did. `furthest_at`: when it did for the tenant
+    for which that is longest ago. `violations`: how many values the audits found to break a promise, None for jobs
+    that look for none. A job that fails writes no result, so that it shows by `furthest_at` alone.
     """
 
     job: str
-    finished_at: datetime
-    is_ok: bool
+    newest_at: datetime | None
+    furthest_at: datetime
     violations: int | None
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it found nothing wrong."""
+        return not self.violations
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether it does not come to some tenant."""
+        return now - self.furthest_at > JOB_QUIET
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFigures:
-    """What the database shows. `days_behind` has one number a tenant, the greatest first, of the furthest behind."""
+    """What the database shows. `days_behind` has one number a tenant, the greatest first, of the furthest behind.
+
+    `runs` leave out `tenants_unseen` tenants, where there are very many; violations of these count all the same.
+    """
 
     dead_letters: dict[str, int]
     outbox: watch.OutboxBacklog
     days_behind: tuple[int, ...]
     runs: tuple[LastRun, ...]
+    tenants_unseen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +84,13 @@ def read_database_figures(session: Session, now: datetime) -> DatabaseFigures:
     """Read what the database shows; nothing that it asks grows with the tables."""
     watch.limit_statements(session, STATEMENT_LONGEST_S)
     behind = (days_behind(each, now) for each in watch.closed_days(session))
+    found, violations = watch.last_runs_of_all(session, OF_EACH_TENANT, OF_ALL_TENANTS), watch.count_violations(session)
     return DatabaseFigures(
         dead_letters=watch.waiting_dead_letters(session),
         outbox=watch.outbox_backlog(session),
         days_behind=tuple(sorted(behind, reverse=True)),
-        runs=tuple(last_runs(watch.last_runs_of_all(session))),
+        runs=tuple(_last_run(job, violations) for job in found.jobs),
+        tenants_unseen=found.tenants_unseen,
     )
 
 
@@ -108,30 +123,6 @@ def days_behind(tenant: watch.ClosedDays, now: datetime) -> int:
     return max(0, (last_closed_day(now, zone) - closed).days)
 
 
-def last_runs(runs: Iterable[JobRun]) -> list[LastRun]:
-    """One line a job, whatever number of tenants it runs for."""
-    by_job: dict[str, list[JobRun]] = {}
-    for run in runs:
-        if not run.job.startswith(_NO_JOB):
-            by_job.setdefault(run.job, []).append(run)
-    return [_together(job, of_job) for job, of_job in sorted(by_job.items())]
-
-
-def _together(job: str, runs: Sequence[JobRun]) -> LastRun:
-    results = [_result(run) for run in runs]
-    violations = sum(_violations(result) for result in results) if job == VERIFY else None
-    is_ok = not violations and not any("error" in result or result.get("ok") is False for result in results)
-    return LastRun(job, max(run.finished_at for run in runs), is_ok, violations)
-
-
-def _violations(result: dict[str, Any]) -> int:
-    found = result.get("violations", 0)
-    return len(found) if isinstance(found, list) else int(found)
-
-
-def _result(run: JobRun) -> dict[str, Any]:
-    try:
-        found = json.loads(run.result or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+def _last_run(times: watch.JobTimes, violations: int) -> LastRun:
+    is_audit = times.job == verify.JOB and times.newest_at is not None
+    return LastRun(times.job, times.newest_at, times.furthest_at, violations if is_audit else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core.store import bulk
 
 TENANT_LONGEST = 200
+_BEFORE_ALL = datetime(1900, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,12 @@ _READ_EVENT = text(f"SELECT event FROM dead_letters {_OF_KEY}")
 _REPLAYABLE = text(
     f"""SELECT {_SUMMARY} FROM dead_letters
     WHERE tenant = :tenant AND code = :code AND discarded_at IS NULL AND (:again OR replayed_at IS NULL)
-    ORDER BY recorded_at, shard, entry_id"""
+      AND recorded_at <= :until AND (recorded_at, shard, entry_id) > (:after_at, :after_shard, :after_entry_id)
+    ORDER BY recorded_at, shard, entry_id LIMIT :most"""
+)
+_COUNT_REPLAYABLE = text(
+    """SELECT count(*), max(recorded_at) FROM dead_letters
+    WHERE tenant = :tenant AND code = :code AND discarded_at IS NULL AND (:again OR replayed_at IS NULL)"""
 )
 _MARK_REPLAYED = text(f"UPDATE dead_letters SET replayed_at = :now {_OF_KEY}")
 _MARK_DISCARDED = text(f"UPDATE dead_letters SET discarded_at = :now {_OF_KEY}")
@@ -169,10 +175,39 @@ def read_event(session: Session, key: LetterKey) -> bytes:
     return bytes(session.execute(_READ_EVENT, asdict(key)).scalar_one())
 
 
-def replayable_letters(session: Session, tenant: str, code: str, *, again: bool) -> list[LetterSummary]:
-    """A tenant's letters of a code that wait, the oldest first; with `again` also those that were replayed."""
-    rows = session.execute(_REPLAYABLE, {"tenant": tenant, "code": code, "again": again})
-    return [LetterSummary(*row) for row in rows]
+@dataclass(frozen=True, slots=True)
+class Replayable:
+    """A tenant's letters of a code that wait, with `again` also those that were replayed; `until`: of the latest."""
+
+    tenant: str
+    code: str
+    again: bool
+    count: int
+    until: datetime | None
+
+
+def find_replayable(session: Session, tenant: str, code: str, *, again: bool) -> Replayable:
+    """Count such letters."""
+    which = {"tenant": tenant, "code": code, "again": again}
+    count, until = session.execute(_COUNT_REPLAYABLE, which).one()
+    return Replayable(tenant, code, again, count, until)
+
+
+def page_of_replayable(
+    session: Session, found: Replayable, *, after: LetterSummary | None, most: int
+) -> list[LetterSummary]:
+    """At most `most` of the letters that were counted, the oldest first, behind `after`; what came since is not in."""
+    parameters = {
+        "tenant": found.tenant,
+        "code": found.code,
+        "again": found.again,
+        "until": found.until,
+        "after_at": _BEFORE_ALL if after is None else after.recorded_at,
+        "after_shard": -1 if after is None else after.shard,
+        "after_entry_id": "" if after is None else after.entry_id,
+        "most": most,
+    }
+    return [LetterSummary(*row) for row in session.execute(_REPLAYABLE, parameters)]
 
 
 def mark_replayed(session: Session, key: LetterKey, now: datetime) -> None:

@@ -7,7 +7,7 @@ a gap in a chart; they start at nothing again, as any counter does.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -33,6 +33,13 @@ MICROSECOND_BOUNDS = (
     15_000_000,
 )
 _SUMS = ("batches", "events", "duplicates", "dead_letters", "microseconds")
+_LAST_COMMIT = "last_commit_at"
+_FIELDS = (
+    *_SUMS,
+    *(f"size:{bound}" for bound in SIZE_BOUNDS),
+    *(f"us:{bound}" for bound in MICROSECOND_BOUNDS),
+    _LAST_COMMIT,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,7 @@ def add_to_figures(pipeline: Pipeline, shard: int, batch: BatchFigures) -> None:
         place = bisect_left(bounds, value)
         if place < len(bounds):
             pipeline.hincrby(key, f"{name}:{bounds[place]}", 1)
-    pipeline.hset(key, "last_commit_at", str(int(batch.committed_at.timestamp() * 1000)))
+    pipeline.hset(key, _LAST_COMMIT, str(int(batch.committed_at.timestamp() * 1000)))
 
 
 def read_drain_figures(client: redis.Redis, shards: Iterable[int]) -> dict[int, DrainFigures]:
@@ -91,10 +98,17 @@ def read_drain_figures(client: redis.Redis, shards: Iterable[int]) -> dict[int, 
     wanted = list(shards)
     pipeline = client.pipeline(transaction=False)
     for shard in wanted:
-        pipeline.hgetall(figures_key(shard))
+        pipeline.hmget(figures_key(shard), _FIELDS)
     with refusing_calmly():
-        replies = cast(list[dict[bytes, bytes]], pipeline.execute())
-    return {shard: _figures(reply) for shard, reply in zip(wanted, replies, strict=True)}
+        # A key that is somebody else's and no hash is refused alone; nothing is decided by figures.
+        replies = cast(list[list[bytes | None] | Exception], pipeline.execute(raise_on_error=False))
+        for reply in replies:
+            if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+                raise reply
+    return {
+        shard: _figures([] if isinstance(reply, Exception) else reply)
+        for shard, reply in zip(wanted, replies, strict=True)
+    }
 
 
 def shards_waited_on(client: redis.Redis, shards: Iterable[int]) -> set[int]:
@@ -106,16 +120,31 @@ def shards_waited_on(client: redis.Redis, shards: Iterable[int]) -> set[int]:
         return {shard for shard in shards if client.exists(waiting_key(shard))}
 
 
-def _figures(reply: Mapping[bytes, bytes]) -> DrainFigures:
-    found = {name.decode(): int(value) for name, value in reply.items()}
+def _figures(values: Sequence[bytes | None]) -> DrainFigures:
+    """The figures of the values of _FIELDS, or of none; what is no number that a drain could have written is 0."""
+    found = {name: _number(value) for name, value in zip(_FIELDS, values, strict=False)}
     sums: dict[str, Any] = {name: found.get(name, 0) for name in _SUMS}
-    at = found.get("last_commit_at")
     return DrainFigures(
         sizes=_running(found, "size", SIZE_BOUNDS),
         durations=_running(found, "us", MICROSECOND_BOUNDS),
-        last_commit_at=None if at is None else datetime.fromtimestamp(at / 1000, tz=UTC),
+        last_commit_at=_moment(found.get(_LAST_COMMIT, 0)),
         **sums,
     )
+
+
+def _number(value: bytes | None) -> int:
+    try:
+        number = int(value or 0)
+    except ValueError:
+        return 0
+    return number if 0 <= number < 2**63 else 0
+
+
+def _moment(milliseconds: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, tz=UTC) if milliseconds else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _running(found: Mapping[str, int], name: str, bounds: Iterable[int]) -> tuple[int, ...]:

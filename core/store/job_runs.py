@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import text
@@ -28,6 +28,13 @@ _CLAIM = text(
     VALUES (:tenant, :job, :period, :chunk, :started_at, :finished_at, :result)
     ON CONFLICT (tenant, job, period, chunk) DO NOTHING RETURNING chunk"""
 )
+_NOTE = text(
+    f"""INSERT INTO job_runs AS noted ({_COLUMNS})
+    VALUES (:tenant, :job, :period, :chunk, :started_at, :finished_at, :result)
+    ON CONFLICT (tenant, job, period, chunk) DO UPDATE SET
+        started_at = EXCLUDED.started_at, finished_at = EXCLUDED.finished_at, result = EXCLUDED.result
+    WHERE noted.finished_at IS NULL OR noted.finished_at <= EXCLUDED.finished_at"""
+)
 _COUNT = text("SELECT count(*) FROM job_runs WHERE tenant = :tenant AND job = :job AND period = :period")
 _LAST = text(
     f"""SELECT DISTINCT ON (job) {_COLUMNS} FROM job_runs WHERE tenant = :tenant AND finished_at IS NOT NULL
@@ -44,8 +51,12 @@ _FORGET = text(
 
 def claim_run(session: Session, run: JobRun) -> bool:
     """Note a run in the transaction of its work; False if the same was noted before, by whomever."""
-    values = {name: getattr(run, name) for name in _COLUMNS.split(", ")}
-    return session.execute(_CLAIM, values).first() is not None
+    return session.execute(_CLAIM, asdict(run)).first() is not None
+
+
+def note_run(session: Session, run: JobRun) -> None:
+    """Note a run that is done again, in place of what was noted of it, unless that finished later."""
+    session.execute(_NOTE, asdict(run))
 
 
 def count_runs(session: Session, tenant: str, job: str, period: str) -> int:

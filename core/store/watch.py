@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -11,12 +12,13 @@ from sqlalchemy.orm import Session
 
 from core.goals.goal import DebtForm, GoalType, Span, Tracking
 from core.goals.lifecycle import GoalStatus
-from core.store.job_runs import JobRun
+from core.store.tenants import DEFAULT
 
 # No count goes further: a figure of COUNTED_MOST means that many or more.
 COUNTED_MOST = 10_000
 TENANTS_MOST = 1_000
-RUNS_MOST = 10_000
+# Of so many tenants the last runs are looked at; JobRuns.tenants_unseen says how many more there are.
+RUN_TENANTS_MOST = 50_000
 # Up to so many goals are sorted for a look at the latest; of more, only what the end of the ledger names.
 GOALS_SORTED_MOST = 50_000
 LEDGER_PAGES = 64
@@ -38,6 +40,26 @@ class ClosedDays:
     time_zone: str
     created_at: datetime
     closed_through: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobTimes:
+    """When a job last finished: for any of its tenants (None: never), and for the one for which that is longest ago.
+
+    A tenant for which it never did counts from its creation.
+    """
+
+    job: str
+    newest_at: datetime | None
+    furthest_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobRuns:
+    """A line a job, and how many tenants there are beyond those that were looked at."""
+
+    jobs: tuple[JobTimes, ...]
+    tenants_unseen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +107,37 @@ _CLOSED_DAYS = text(
     """SELECT tenant, time_zone, created_at, closed_through FROM tenants
     ORDER BY coalesce(closed_through, (created_at AT TIME ZONE 'UTC')::date), tenant LIMIT :most"""
 )
-# Jumps from one (tenant, job) to the next along the primary key, and reads the last period of each.
+# A step along the primary key of job_runs for each tenant and job, and one row back for each job.
 _LAST_RUNS = text(
-    """WITH RECURSIVE jobs AS (
-        (SELECT tenant, job FROM job_runs ORDER BY tenant, job LIMIT 1)
-        UNION ALL
-        SELECT n.tenant, n.job FROM jobs j CROSS JOIN LATERAL (
-            SELECT r.tenant, r.job FROM job_runs r WHERE (r.tenant, r.job) > (j.tenant, j.job)
-            ORDER BY r.tenant, r.job LIMIT 1) n)
-    SELECT r.tenant, r.job, r.period, r.chunk, r.started_at, r.finished_at, r.result
-    FROM (SELECT tenant, job FROM jobs LIMIT :most) j CROSS JOIN LATERAL (
-        SELECT * FROM job_runs r WHERE r.tenant = j.tenant AND r.job = j.job AND r.finished_at IS NOT NULL
-        ORDER BY r.period DESC, r.chunk DESC LIMIT 1) r"""
+    """WITH seen AS (
+        SELECT tenant, created_at FROM tenants
+        ORDER BY tenant <> :all_tenants, coalesce(closed_through, (created_at AT TIME ZONE 'UTC')::date), tenant
+        LIMIT :most)
+    SELECT j.job, max(r.finished_at), min(coalesce(r.finished_at, t.created_at))
+    FROM unnest(CAST(:of_each AS text[]) || CAST(:of_all AS text[])) AS j (job)
+    JOIN seen t ON j.job = ANY(CAST(:of_each AS text[])) OR t.tenant = :all_tenants
+    LEFT JOIN LATERAL (
+        SELECT finished_at FROM job_runs
+        WHERE tenant = t.tenant AND job = j.job AND finished_at IS NOT NULL
+        ORDER BY period DESC, chunk DESC LIMIT 1) r ON true
+    GROUP BY j.job ORDER BY j.job"""
 )
+# By an index that holds only results with violations: whichever tenant has one that no later run has made good.
+_VIOLATIONS = text(
+    """SELECT coalesce(sum(CASE jsonb_typeof(told)
+        WHEN 'number' THEN told::numeric::bigint
+        WHEN 'array' THEN jsonb_array_length(told)
+        ELSE 1 END), 0)::bigint
+    FROM (
+        SELECT CASE WHEN w.result IS JSON OBJECT THEN w.result::jsonb -> 'violations' END AS told FROM job_runs w
+        WHERE w.job = 'verify' AND w.result NOT LIKE '%"violations": 0%' AND NOT EXISTS (
+            SELECT 1 FROM job_runs n
+            WHERE n.tenant = w.tenant AND n.job = 'verify' AND (n.period, n.chunk) > (w.period, w.chunk)
+                AND n.finished_at IS NOT NULL)
+          AND EXISTS (SELECT 1 FROM tenants t WHERE t.tenant = w.tenant)
+        LIMIT :most) wrong"""
+)
+_COUNT_TENANTS = text("SELECT count(*) FROM tenants")
 _GOAL_COLUMNS = """g.tenant, g.goal_id, g.user_id, g.name, g.type, g.tracking, g.status, g.currency, g.amount_minor,
     g.target_minor, g.start_minor, g.finish_minor, g.debt_form, g.updated_at, f.projected_completion_at"""
 _OF_GOALS = "FROM goals g LEFT JOIN forecasts f ON f.tenant = g.tenant AND f.goal_id = g.goal_id"
@@ -140,9 +180,19 @@ def closed_days(session: Session) -> list[ClosedDays]:
     return [ClosedDays(*row) for row in session.execute(_CLOSED_DAYS, {"most": TENANTS_MOST})]
 
 
-def last_runs_of_all(session: Session) -> list[JobRun]:
-    """The run of the latest period of each job of each tenant."""
-    return [JobRun(*row) for row in session.execute(_LAST_RUNS, {"most": RUNS_MOST})]
+def last_runs_of_all(session: Session, of_each: Sequence[str], of_all: Sequence[str]) -> JobRuns:
+    """When each job last ran: those that run for each tenant, and those of all, noted under the tenant `default`.
+
+    Of more than RUN_TENANTS_MOST tenants those whose days are the furthest behind are looked at.
+    """
+    parameters = {"of_each": list(of_each), "of_all": list(of_all), "all_tenants": DEFAULT, "most": RUN_TENANTS_MOST}
+    jobs = tuple(JobTimes(*row) for row in session.execute(_LAST_RUNS, parameters))
+    return JobRuns(jobs, max(0, session.execute(_COUNT_TENANTS).scalar_one() - RUN_TENANTS_MOST))
+
+
+def count_violations(session: Session) -> int:
+    """How many values the last audits found to break a promise; of COUNTED_MOST tenants, where there are more."""
+    return int(session.execute(_VIOLATIONS, {"most": COUNTED_MOST}).scalar_one())
 
 
 def goals_moved_last(session: Session, most: int) -> list[MovedGoal]:

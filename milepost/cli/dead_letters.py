@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from core.errors import MilepostError, NotFound
 from core.events.envelope import parse_moment
-from core.requests.dead_letters import discard_letter, replay_letter, replay_letters, replayable_letters, show_letter
+from core.requests.dead_letters import discard_letter, find_replayable, replay_letter, replay_letters, show_letter
 from core.requests.tenants import NoSuchTenant
 from core.store.dead_letters import LetterKey, LetterQuery, list_letters
 from core.store.stream import SHARDS_MOST, EventStream, connect
@@ -163,13 +163,13 @@ def _replay_one(data_dir: Path | None, key: LetterKey, *, again: bool) -> None:
 
 def _replay_code(data_dir: Path | None, tenant: str, code: str, *, again: bool, must_ask: bool) -> int:
     with command_session(data_dir) as session:
-        letters = replayable_letters(session, tenant, code, again=again)
-    if letters and must_ask:
-        count = "1 dead letter" if len(letters) == 1 else f"{len(letters):,} dead letters"
+        found = find_replayable(session, tenant, code, again=again)
+    if found.count and must_ask:
+        count = "1 dead letter" if found.count == 1 else f"{found.count:,} dead letters"
         _confirm(f"Replay {count} of tenant {tenant} with the code {code}?")
-    with _stream(data_dir) as stream, command_sessions(data_dir) as sessions, _progress(len(letters)) as advance:
+    with _stream(data_dir) as stream, command_sessions(data_dir) as sessions, _progress(found.count) as advance:
         now = datetime.now(UTC)
-        return replay_letters(sessions, stream, letters, now, actor=COMMAND_LINE, on_replayed=advance)
+        return replay_letters(sessions, stream, found, now, actor=COMMAND_LINE, on_replayed=advance)
 
 
 @contextmanager

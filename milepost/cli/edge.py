@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
 from core.errors import MilepostError
 
 
@@ -22,6 +29,20 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return None
+
+
+@contextmanager
+def trouble_as(status: int) -> Iterator[None]:
+    """End with `status` at trouble of any kind within the block, where a command's status 1 says something else."""
+    try:
+        yield
+    except Exception as error:  # the edge: what nobody expected shows its traceback
+        line = explain(error)
+        if line is None:
+            traceback.print_exc()
+        else:
+            print(f"milepost: {line}", file=sys.stderr)
+        raise typer.Exit(status) from error
 
 
 def _first_line(error: BaseException) -> str:

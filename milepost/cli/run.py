@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,9 +18,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
 from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
+from milepost.cli.edge import trouble_as
 from milepost.cli.output import print_json
 from milepost.cli.processes import require_current_schema
 from milepost.cli.session import command_sessions
+from milepost.cli.verify import NOT_LOOKED, VIOLATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +104,32 @@ def run(
 ) -> None:
     """Run one scheduled job now, and say what it did. Beside the beat's own runs this does no harm.
 
-    Exit status 1 if verify finds something that is wrong.
+    Exit status 1 if the job could not be done; for verify 1 if it finds something that is wrong, and 3 if it could not
+    look.
 
     Example: milepost run snapshot --date 2026-01-31
     """
     if date is not None and job not in OF_A_DAY:
         raise typer.BadParameter(f"{job} has no day: --date is for {', '.join(sorted(OF_A_DAY))}")
-    settings = connected_settings(data_dir)
-    require_current_schema(settings)
     began = time.monotonic()
-    with command_sessions(data_dir) as sessions, Console(stderr=True).status(f"{job} ...") as shown:
-        asked = Asked(settings, sessions, datetime.now(UTC), date, lambda line: shown.update(f"{job}: {line}"))
-        # What a stage logs must not get between the lines that are printed.
-        with redirect_stdout(sys.stderr):
-            done = JOBS[job](asked)
+    with trouble_as(NOT_LOOKED) if job == "verify" else nullcontext():
+        done = _done(job, date, data_dir)
     if as_json:
         print_json(asdict(done))
     else:
         _print(job, done, time.monotonic() - began)
     if getattr(done, "violations", 0):
-        raise typer.Exit(1)
+        raise typer.Exit(VIOLATED)
+
+
+def _done(job: str, through: date | None, data_dir: Path | None) -> Any:
+    settings = connected_settings(data_dir)
+    require_current_schema(settings)
+    with command_sessions(data_dir) as sessions, Console(stderr=True).status(f"{job} ...") as shown:
+        asked = Asked(settings, sessions, datetime.now(UTC), through, lambda line: shown.update(f"{job}: {line}"))
+        # What a stage logs must not get between the lines that are printed.
+        with redirect_stdout(sys.stderr):
+            return JOBS[job](asked)
 
 
 def _print(job: str, done: Any, seconds: float) -> None:

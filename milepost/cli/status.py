@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -16,6 +17,7 @@ from rich.live import Live
 from core.errors import MilepostError
 from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
 from milepost.cli.output import print_json
+from milepost.embedded.interrupts import StopAsked, stop_requests
 from milepost.status.frame import frame
 from milepost.status.look import GOALS_MOST, Status, as_plain, look
 
@@ -55,15 +57,18 @@ def status(
 
 def _watch(data_dir: Path | None, every_s: float, as_json: bool) -> None:
     try:
-        first = look(connected_settings(data_dir))
-        if as_json or not sys.stdout.isatty():
-            _print_frames(first, data_dir, every_s, as_json)
-        else:
-            _show_frames(first, data_dir, every_s)
-    except KeyboardInterrupt:
+        with stop_requests():
+            first = look(connected_settings(data_dir))
+            if as_json or not sys.stdout.isatty():
+                _print_frames(first, data_dir, every_s, as_json)
+            else:
+                _show_frames(first, data_dir, every_s)
+    except StopAsked:
         return
-    except BrokenPipeError:
-        # Whoever read the frames has seen enough.
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        # Whoever read the frames has seen enough, or the terminal is gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -19,11 +19,13 @@ from core.verify.findings import Verified
 from core.verify.verify import FIRST, Progress
 from core.verify.verify import verify as hold_against_facts
 from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
+from milepost.cli.edge import trouble_as
 from milepost.cli.output import print_json
 from milepost.cli.processes import require_current_schema
 from milepost.cli.session import command_sessions
 
 VIOLATED = 1
+NOT_LOOKED = 3
 
 
 def verify(
@@ -34,13 +36,15 @@ def verify(
 ) -> None:
     """Recompute worths, amounts and closes from the facts, and hold what is stored against them.
 
-    Writes nothing and may run beside live work. Exit status 0 when all holds, 1 with the rows that are wrong when not.
+    Writes nothing and may run beside live work. Exit status 0 when all holds, 1 with the rows that are wrong when not,
+    3 when it could not look.
 
     Example: milepost verify --tenant acme --json
     """
-    require_current_schema(connected_settings(data_dir))
-    with command_sessions(data_dir) as sessions, _bars() as progress:
-        found = hold_against_facts(sessions, datetime.now(UTC), tenant=tenant, first=first, progress=progress)
+    with trouble_as(NOT_LOOKED):
+        require_current_schema(connected_settings(data_dir))
+        with command_sessions(data_dir) as sessions, _bars() as progress:
+            found = hold_against_facts(sessions, datetime.now(UTC), tenant=tenant, first=first, progress=progress)
     if as_json:
         print_json(asdict(found) | {"ok": found.is_ok, "violations": found.violations})
     else:

@@ -88,7 +88,9 @@ def _port(settings: Settings, running: RunningServers | None) -> Finding:
     except MilepostError as error:
         holder = listener_of(settings.port)
         whose = "" if holder is None else f" by {holder}"
-        if holder is not None and holder.is_milepost:
+        is_apart = settings.database_url is not None and settings.redis_url is not None
+        if holder is not None and holder.is_milepost and is_apart:
+            # `milepost api` as a process of its own, whose servers are not those of a supervisor.
             return ok(check, f"{settings.port} is taken{whose}")
         return problem(check, f"{error}{whose}", "choose another with --port or MILEPOST_PORT, 0 for any free one")
     return ok(check, f"{settings.port or 'any'} is free on {settings.host}")

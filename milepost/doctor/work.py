@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import redis
 from sqlalchemy import Engine
 
-from core.requests.read_metrics import LastRun, is_drain_alive, read_database_figures
+from core.requests.read_metrics import JOB_QUIET, LastRun, is_drain_alive, read_database_figures
 from core.settings import Settings
 from core.store.drain_figures import read_drain_figures, shards_waited_on
 from core.store.engine import session_factory
 from core.store.stream import EventStream
 from core.store.watch import COUNTED_MOST
 from milepost.doctor.finding import Finding, ok, problem, warning
+from milepost.status.look import MEND
 
 # Longer than a drain is between two waits, shorter than a person's patience.
 WATCH_S = 3.0
 _LOOK_EVERY_S = 0.1
-_JOB_QUIET = timedelta(hours=26)
 _BEAT = "run `milepost up`, or `milepost beat` and `milepost worker --queues=jobs`"
 
 
@@ -78,15 +78,18 @@ def _followed(client: redis.Redis, shards: Sequence[int]) -> Finding:
 
 
 def _jobs(runs: Sequence[LastRun], now: datetime) -> Finding:
-    if not runs:
+    latest = max((run.newest_at for run in runs if run.newest_at is not None), default=None)
+    if latest is None:
         return warning("jobs", "no scheduled job has run yet", _BEAT)
-    failed = [run.job for run in runs if not run.is_ok and run.violations is None]
-    if failed:
-        return problem("jobs", f"{', '.join(failed)} did not end well", "run `milepost run JOB` and see what it says")
-    latest = max(run.finished_at for run in runs)
-    if now - latest > _JOB_QUIET:
-        return warning("jobs", f"the last one ended at {latest:%Y-%m-%d %H:%M} UTC", _BEAT)
-    return ok("jobs", f"the last one ended at {latest:%Y-%m-%d %H:%M} UTC")
+    found = f"the last one ended at {latest:%Y-%m-%d %H:%M} UTC"
+    if now - latest > JOB_QUIET:
+        return warning("jobs", found, _BEAT)
+    late = [f"{run.job} since {run.furthest_at:%Y-%m-%d %H:%M} UTC" for run in runs if run.is_late(now)]
+    if late:
+        return warning(
+            "jobs", f"did not end for some tenant: {', '.join(late)}", "run `milepost run JOB` and see what it says"
+        )
+    return ok("jobs", found)
 
 
 def _days(days_behind: Sequence[int]) -> Finding:
@@ -115,13 +118,11 @@ def _letters(by_code: dict[str, int]) -> Finding:
 def _audit(runs: Sequence[LastRun]) -> Finding:
     found = [run for run in runs if run.violations is not None]
     if not found:
-        return ok("audit", "not run yet; `milepost verify` does it now")
+        return ok("audit", "not run yet; `milepost run verify` does it now")
     violations = sum(run.violations or 0 for run in found)
     if violations:
-        return problem(
-            "audit", f"the last one found {violations:,} values that break a promise", "run `milepost verify`"
-        )
-    return ok("audit", f"the last one, at {found[0].finished_at:%Y-%m-%d %H:%M} UTC, found nothing")
+        return problem("audit", f"the last one found {violations:,} values that break a promise", MEND)
+    return ok("audit", f"the last one, at {found[0].newest_at:%Y-%m-%d %H:%M} UTC, found nothing")
 
 
 def _listed(shards: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from core.goals.goal import GoalType
 from core.goals.money import to_decimal
-from core.requests.read_metrics import is_drain_alive
+from core.requests.read_metrics import LastRun, is_drain_alive
 from core.store.tenants import DEFAULT
 from core.store.watch import COUNTED_MOST, MovedGoal
 from milepost.status.look import GOALS_MOST, DatabaseLook, Status, StreamLook, percent_of
@@ -142,11 +142,20 @@ def _days_and_jobs(inside: DatabaseLook, now: datetime) -> Table:
             _short(f"closed, {tenant.tenant} ({tenant.time_zone})"), closed, Text(days, style="red" if late else "")
         )
     for run in inside.figures.runs:
-        result = "well" if run.is_ok else "not well"
-        if run.violations is not None:
-            result = f"{run.violations:,} violations"
-        table.add_row(_short(run.job), _ago(run.finished_at, now), Text(result, style="" if run.is_ok else "red"))
+        last = "never" if run.newest_at is None else _ago(run.newest_at, now)
+        table.add_row(_short(run.job), last, _result(run, now))
+    if inside.figures.tenants_unseen:
+        table.add_row("jobs of other tenants", "", f"{inside.figures.tenants_unseen:,} tenants not looked at")
     return table
+
+
+def _result(run: LastRun, now: datetime) -> Text:
+    """What a job found, and whether it does not come to some tenant."""
+    found = [] if run.violations is None else [f"{run.violations:,} violations"]
+    if run.is_late(now):
+        found.append(f"not for some tenant since {_ago(run.furthest_at, now)}")
+    well = "well" if run.newest_at is not None else "-"
+    return Text("; ".join(found) or well, style="red" if run.is_late(now) or not run.is_ok else "")
 
 
 def _table(*columns: str) -> Table:

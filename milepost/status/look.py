@@ -34,6 +34,7 @@ from milepost.embedded.strays import is_alive
 from milepost.embedded.supervisor import answers
 
 GOALS_MOST = 20
+MEND = "`milepost verify` names the rows; once mended, `milepost run verify` notes that"
 TENANTS_SHOWN = 20
 
 T = TypeVar("T")
@@ -119,7 +120,8 @@ def as_plain(found: Status) -> dict[str, Any]:
         "shards": None if stream is None else _plain_shards(stream, found.at),
         "goals": None if inside is None else [_plain_goal(goal) for goal in inside.goals],
         "tenants": None if inside is None else [asdict(tenant) for tenant in inside.tenants],
-        "jobs": None if figures is None else [asdict(run) for run in figures.runs],
+        "jobs": None if figures is None else [asdict(run) | {"is_ok": run.is_ok} for run in figures.runs],
+        "job_tenants_unseen": None if figures is None else figures.tenants_unseen,
         "outbox": None if figures is None else asdict(figures.outbox),
         "dead_letters": None if figures is None else figures.dead_letters,
         "processes": found.processes,
@@ -188,9 +190,7 @@ def _look_at_stream(settings: Settings) -> StreamLook:
 
 def _wrong_in_database(inside: DatabaseLook | None) -> list[str]:
     violations = 0 if inside is None else violations_of(inside.figures.runs)
-    return (
-        [f"the last audit found {violations} values that break a promise: run `milepost verify`"] if violations else []
-    )
+    return [f"the last audit found {violations:,} values that break a promise: {MEND}"] if violations else []
 
 
 def _wrong_on_stream(stream: StreamLook | None, now: datetime) -> list[str]:

@@ -13,6 +13,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from tests.api.paging import walk
+
 HYSA = {"account_id": "savings_001", "account_name": "High Yield Savings", "allocation_percent": 60.0}
 CHECKING = {"account_id": "checking_001", "account_name": "Primary Checking", "allocation_percent": 40.0}
 DOCUMENTED_KEYS = {"account_id", "account_name", "allocation_percent"}
@@ -37,6 +39,24 @@ def test_link_answers_with_the_documented_body(api: TestClient, new_goal: Callab
     assert source["whole"] is False
     assert abs(datetime.now(UTC) - datetime.fromisoformat(source["from"])) < timedelta(seconds=30)
     assert api.get(f"/goals/{goal_id}/funding").json() == [source]
+
+
+def test_a_changed_share_moves_no_row_between_pages(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """Accounts keep their place in the order of linking when a share changes between two pages; one that was unlinked
+    and linked again comes last.
+    """
+    goal_id = new_goal()
+    url = f"/goals/{goal_id}/funding"
+    for account in "abc":
+        assert api.post(url, json={"account_id": account, "allocation_percent": 20}).status_code == 201
+    first = api.get(f"{url}?limit=2")
+    assert api.patch(f"{url}/a", json={"allocation_percent": 30}).status_code == 200
+    second = api.get(first.links["next"]["url"])
+    assert [each["account_id"] for each in (*first.json(), *second.json())] == ["a", "b", "c"]
+    assert [each["account_id"] for each in api.get(url).json()] == ["a", "b", "c"]
+    assert api.delete(f"{url}/a").status_code == 204
+    assert api.post(url, json={"account_id": "a", "allocation_percent": 20}).status_code == 201
+    assert [page[0]["account_id"] for page in walk(api, f"{url}?limit=1")] == ["b", "c", "a"]
 
 
 def test_shares_are_exact_to_four_decimals(api: TestClient, new_goal: Callable[..., str]) -> None:

@@ -181,16 +181,88 @@ def test_the_last_run_of_each_job_is_shown(api: TestClient, session_factory: Ses
         ("default", "verify", "2026-03-09", 2, '{"violations": 0}'),
         ("acme", "verify", "2026-03-09", 3, '{"violations": 2}'),
         ("default", "retain", "2026-03-09", 1, "{}"),
-        ("default", "project", "2026-03-09", 1, '{"error": "no"}'),
     ]
     with session_factory.begin() as session:
+        create_tenant(session, "acme", "UTC", now - timedelta(days=9))
         for tenant, job, period, hours, result in runs:
             at = now - timedelta(hours=hours)
             claim_run(session, JobRun(tenant, job, period, 0, at, at, result))
     figures = scrape(api)
     assert one(figures, "verify_violations") == 2
-    assert [one(figures, "job_last_run_ok", job=job) for job in ("verify", "retain", "project")] == [0, 1, 0]
+    assert one(figures, "job_last_run_ok", job="verify") == 0
     assert 7200 <= one(figures, "job_last_run_age_seconds", job="verify") < 7300
+    assert 10_800 <= one(figures, "job_furthest_run_age_seconds", job="verify") < 10_900
+    assert [name for name, labels in figures if ("job", "retain") in labels] == [
+        "milepost_job_furthest_run_age_seconds",
+        "milepost_job_last_run_age_seconds",
+    ]
+
+
+def test_a_tenant_that_a_job_never_comes_to_shows(api: TestClient, session_factory: Sessions) -> None:
+    """The age of a job is that of the tenant furthest behind, from its creation on where it never ran for it."""
+    now = datetime.now(UTC)
+    with session_factory.begin() as session:
+        session.execute(text("UPDATE tenants SET created_at = :at"), {"at": now - timedelta(days=90)})
+        create_tenant(session, "failing", "UTC", now - timedelta(days=5))
+        for job in ("snapshot", "project", "verify", "retain"):
+            claim_run(session, JobRun("default", job, "2026-03-09", 0, now, now, "{}"))
+        claim_run(session, JobRun("deleted long ago", "project", "2026-01-01", 0, now, now - timedelta(days=60), "{}"))
+        claim_run(session, JobRun("failing", "snapshot", "2026-03-08", 0, now, now - timedelta(days=2), "{}"))
+    figures = scrape(api)
+    days = {job: one(figures, "job_furthest_run_age_seconds", job=job) // 86_400 for job in ("snapshot", "project")}
+    assert days == {"snapshot": 2, "project": 5}
+    assert one(figures, "job_furthest_run_age_seconds", job="retain") < 100
+    assert one(figures, "job_last_run_age_seconds", job="project") < 100
+
+
+def test_violations_of_any_tenant_count_among_many(
+    api: TestClient, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many tenants there are the last one's violations count, until a later run makes them good; what the
+    ages leave out is told.
+    """
+    monkeypatch.setattr("core.store.watch.RUN_TENANTS_MOST", 10_000)
+    with session_factory.begin() as session:
+        session.execute(
+            text(
+                """INSERT INTO tenants (tenant, time_zone, created_at)
+                SELECT 't' || lpad(n::text, 6, '0'), 'UTC', now() FROM generate_series(1, 12000) n"""
+            )
+        )
+        session.execute(
+            text(
+                """INSERT INTO job_runs (tenant, job, period, chunk, started_at, finished_at, result)
+                SELECT tenant, 'verify', '2026-03-09', 0, now(), now(),
+                    CASE WHEN tenant = 't012000' THEN '{"ok": false, "violations": 7}' ELSE '{"violations": 0}' END
+                FROM tenants"""
+            )
+        )
+    figures = scrape(api)
+    assert (one(figures, "verify_violations"), one(figures, "job_last_run_ok", job="verify")) == (7, 0)
+    assert one(figures, "job_tenants_unseen") == 2001
+    now = datetime.now(UTC)
+    with session_factory.begin() as session:
+        claim_run(session, JobRun("t012000", "verify", "2026-03-09", 1, now, now, '{"violations": 0}'))
+    assert one(scrape(api), "verify_violations") == 0
+
+
+def test_what_others_wrote_into_the_figures_breaks_no_scrape(
+    api: TestClient, redis_client: Any, stream: EventStream
+) -> None:
+    """A field that is foreign or no number counts as 0, and so does a key that is no hash; the server stays up."""
+    at = datetime.now(UTC)
+    stream.acknowledge(0, [b"1-0"], BatchFigures(3, 0, 0, 0.1, at))
+    odd = {"somebody": "else", b"\xff": "x", "duplicates": "many", "us:5000": "9" * 400, "dead_letters": "-4"}
+    redis_client.hset("milepost:drains:0", mapping=odd)
+    redis_client.set("milepost:drains:1", "not a hash")
+    figures = scrape(api)
+    assert one(figures, "up", part="stream") == 1
+    assert one(figures, "drain_events_total", shard="0") == 3
+    for name in ("duplicates", "dead_letters"):
+        assert one(figures, f"drain_{name}_total", shard="0") == 0
+    assert one(figures, "drain_events_total", shard="1") == 0
+    redis_client.hset("milepost:drains:0", "last_commit_at", str(2**62))
+    assert ("milepost_drain_last_commit_age_seconds", (("shard", "0"),)) not in scrape(api)
 
 
 def test_requests_are_counted_by_route_and_answer(api: TestClient, new_goal: Callable[..., str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,8 @@ import redis
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import Conflict
-from core.requests.dead_letters import replay_letter, replay_letters, replayable_letters
-from core.store.dead_letters import DeadLetter, LetterKey, keep_dead_letters
+from core.requests.dead_letters import find_replayable, replay_letter, replay_letters
+from core.store.dead_letters import DeadLetter, LetterKey, LetterSummary, keep_dead_letters
 from core.store.stream import EventStream
 from tests.commands.conftest import Drain, Rows, Run
 from tests.pipeline.acts import paid
@@ -232,16 +233,46 @@ def test_many_letters_are_replayed_in_batches(
     assert drain() == 250
     assert run("tenants", "create", "acme", "--time-zone", "UTC")[0] == 0
     with session_factory() as session:
-        letters = replayable_letters(session, "acme", "unknown_tenant")
-    somebody = letters[120]
-    discarded = run(
-        "dead-letters", "discard", str(somebody.shard), somebody.entry_id, "--tenant", "acme", "--reason", "mine"
-    )
-    assert discarded[0] == 0
+        found = find_replayable(session, "acme", "unknown_tenant")
+    somebody = listed(run, "--limit", "250")[120]
     told: list[int] = []
-    count = replay_letters(session_factory, stream, letters, now, actor="test", on_replayed=told.append)
+
+    def discard_one(count: int) -> None:
+        if not told:
+            assert run("dead-letters", "discard", *place(somebody), "--tenant", "acme", "--reason", "mine")[0] == 0
+        told.append(count)
+
+    count = replay_letters(session_factory, stream, found, now, actor="test", on_replayed=discard_one)
     assert (count, told, drain()) == (249, [100, 100, 50], 249)
     assert listed(run, "--waiting") == []
+
+
+def test_letters_are_read_page_by_page_and_those_that_fail_again_are_left(
+    stream: EventStream,
+    drain: Drain,
+    session_factory: sessionmaker[Session],
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A replay holds no more than a page and a batch, and ends though every event becomes a new letter meanwhile."""
+    monkeypatch.setattr("core.requests.dead_letters.PAGE", 7)
+    monkeypatch.setattr("core.requests.dead_letters.AT_ONCE", 5)
+    stream.append("default", [("", b"{") for _ in range(100)])
+    assert drain() == 100
+    with session_factory() as session:
+        found = find_replayable(session, "default", "unparseable")
+    assert found.count == 100
+    held: list[int] = []
+
+    def look_and_drain(_: int) -> None:
+        held.append(sum(isinstance(each, LetterSummary) for each in gc.get_objects()))
+        drain()
+
+    assert replay_letters(session_factory, stream, found, now, actor="test", on_replayed=look_and_drain) == 100
+    assert max(held) < 30
+    with session_factory() as session:
+        assert find_replayable(session, "default", "unparseable").count == 100
+        assert find_replayable(session, "default", "unparseable", again=True).count == 200
 
 
 def test_a_stream_that_is_away_leaves_the_letter_waiting(

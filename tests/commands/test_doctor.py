@@ -26,6 +26,7 @@ from milepost.doctor.finding import Finding, State
 from milepost.doctor.listener import listener_of
 from milepost.doctor.machine import examine_machine
 from milepost.doctor.stream import judge
+from milepost.embedded.datadir import DataDir
 from milepost.embedded.lock import DirectoryLock
 from milepost.embedded.valkey import EmbeddedValkey
 from tests.embedded.test_up import Up
@@ -146,7 +147,8 @@ def test_work_that_does_not_get_done_is_told(
             )
         )
         claim_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 2}'))
-        claim_run(session, JobRun("default", "project", "p", 0, now, now, '{"error": "no"}'))
+        session.execute(text("UPDATE tenants SET created_at = :at"), {"at": now - timedelta(days=9)})
+        claim_run(session, JobRun("default", "project", "p", 0, now, now - timedelta(days=3), "{}"))
     _, found = examine(database_url=database_url, redis_url=redis_url)
     states = {check: found[check]["state"] for check in ("backlog", "drains", "closed days", "dead letters", "audit")}
     assert states == {
@@ -156,7 +158,10 @@ def test_work_that_does_not_get_done_is_told(
         "dead letters": "warning",
         "audit": "problem",
     }
-    assert found["jobs"]["found"] == "project did not end well"
+    assert found["jobs"]["state"] == "warning"
+    assert f"project since {now - timedelta(days=3):%Y-%m-%d %H:%M} UTC" in found["jobs"]["found"]
+    assert "verify" not in found["jobs"]["found"]
+    assert found["audit"]["remedy"].endswith("once mended, `milepost run verify` notes that")
     assert "bad_value 1" in found["dead letters"]["found"]
 
 
@@ -274,6 +279,19 @@ def test_a_taken_port_names_its_holder(examine: Examine) -> None:
     assert holder is not None
     assert holder.pid == os.getpid()
     assert listener_of(port) is None
+
+
+def test_a_port_of_another_milepost_stops_up_all_the_same(up: Up, examine: Examine, tmp_path: Path) -> None:
+    """The port of another data directory's API is a problem here; for processes of their own, and there, it is well."""
+    servers = DataDir(up.directory).servers()
+    assert servers is not None
+    port = servers.api_url.rpartition(":")[2]
+    status, found = examine(port=port, data_dir=str(tmp_path / "another"))
+    assert (status, found["port"]["state"]) == (1, "problem")
+    assert "choose another with --port" in found["port"]["remedy"]
+    assert examine(port=port, data_dir=str(up.directory))[1]["port"]["state"] == "ok"
+    apart = {"database_url": servers.database_url, "redis_url": servers.redis_url}
+    assert examine(port=port, data_dir=str(tmp_path / "another"), **apart)[1]["port"]["state"] == "ok"
 
 
 def test_a_data_directory_that_cannot_be_used_is_told(examine: Examine, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
+from core.requests.tenants import create_tenant
 from core.settings import load_settings
 from core.store.job_runs import JobRun, claim_run
 from milepost.status.frame import frame
@@ -153,7 +154,9 @@ def test_days_jobs_and_letters_are_shown(status: Run, session_factory: Sessions)
     found = looked(status)
     assert found["is_well"]
     assert (found["tenants"][0]["closed_through"], found["tenants"][0]["days_behind"]) == (yesterday.isoformat(), 0)
-    assert [(job["job"], job["is_ok"], job["violations"]) for job in found["jobs"]] == [("verify", True, 0)]
+    jobs = {job["job"]: job for job in found["jobs"]}
+    assert sorted(jobs) == ["project", "retain", "snapshot", "verify"]
+    assert (jobs["verify"]["is_ok"], jobs["verify"]["violations"], jobs["project"]["newest_at"]) == (True, 0, None)
     assert (found["outbox"]["messages"], found["dead_letters"]) == (1, {"bad_value": 1})
     code, out, _ = status()
     assert code == 0
@@ -168,7 +171,18 @@ def test_a_broken_promise_is_not_well(status: Run, session_factory: Sessions) ->
         claim_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 3}'))
     code, out, _ = status()
     assert code == 1
-    assert "found 3 values that break a promise: run `milepost verify`" in out
+    assert "found 3 values that break a promise: `milepost verify` names the rows; once mended, `milepost run" in out
+
+
+def test_a_job_that_never_comes_to_a_tenant_is_told(status: Run, session_factory: Sessions) -> None:
+    """A job that ran today, but for one of the tenants not since it was made, says since when."""
+    now = datetime.now(UTC)
+    with session_factory.begin() as session:
+        create_tenant(session, "left", "UTC", now - timedelta(days=4))
+        claim_run(session, JobRun("default", "project", "p", 0, now, now, "{}"))
+    _, out, _ = status()
+    (line,) = (line for line in out.splitlines() if line.startswith("project"))
+    assert line.rstrip().endswith("not for some tenant since 4 d ago")
 
 
 def test_events_that_nobody_applies_are_not_well(status: Run, redis_client: redis.Redis) -> None:
@@ -215,15 +229,16 @@ def test_a_watch_whose_reader_leaves_ends_in_peace(started: Callable[..., subpro
     assert process.stderr.read() == b""
 
 
-def test_a_watch_on_a_terminal_is_live(started: Callable[..., subprocess.Popen[bytes]]) -> None:
-    """On a terminal the frame is drawn over the one before, and Ctrl-C ends it with 0 and gives the cursor back."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_watch_on_a_terminal_is_live(started: Callable[..., subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    """On a terminal a frame is drawn over the one before; Ctrl-C, TERM and HUP end it with 0, the cursor given back."""
     ours, theirs = pty.openpty()
     process = started("--watch", "0.2", output=theirs)
     os.close(theirs)
     seen = b""
     while seen.count(b"database") < 3:
         seen += os.read(ours, 65_536)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     with suppress(OSError):  # Linux says so at the end of a terminal
         while more := os.read(ours, 65_536):
             seen += more

@@ -107,6 +107,18 @@ def test_a_scheduled_run_works_once_a_day(session_factory: Sessions, now: dateti
     assert json.loads(runs[0].partition(" ")[2])["idempotency_keys"] == 1
 
 
+def test_a_second_run_of_a_day_is_noted(session_factory: Sessions, now: datetime) -> None:
+    """A person's run refreshes when the job of that day ended and what it did; one that began earlier does not."""
+    assert run_retain(session_factory, now, again=False) == Retained()
+    put(session_factory, _KEY, {"name": "a", "at": now - 2 * DAY})
+    assert run_retain(session_factory, now + HOUR).idempotency_keys == 1
+    run_retain(session_factory, now + HOUR / 2)
+    with session_factory() as session:
+        ((finished_at, result),) = session.execute(text("SELECT finished_at, result FROM job_runs")).all()
+    assert finished_at == now + HOUR
+    assert json.loads(result)["idempotency_keys"] == 1
+
+
 def test_what_amounts_follow_from_is_never_dropped(session_factory: Sessions, apply: Apply, now: datetime) -> None:
     """Ten years on, facts, goals, links, the ledger and the audit are as they were."""
     goal_id = goal(session_factory, now)

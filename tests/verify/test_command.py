@@ -1,4 +1,4 @@
-"""`milepost verify`: exit status 0 when all holds, 1 with the rows that are wrong."""
+"""`milepost verify`: exit status 0 when all holds, 1 with the rows that are wrong, 3 when it could not look."""
 
 from __future__ import annotations
 
@@ -84,7 +84,22 @@ def test_it_prints_json(run: Run, filled: Filled) -> None:
 
 
 def test_a_tenant_that_is_not_there_is_one_line(run: Run) -> None:
-    """An unknown tenant is refused, with what to do."""
+    """An unknown tenant is refused, with what to do, and with a status that is not that of violations."""
     status, out, err = run("--tenant", "nobody")
-    assert (status, out) == (1, "")
+    assert (status, out) == (3, "")
     assert "there is no tenant nobody" in err
+
+
+@pytest.mark.parametrize("command", [["verify", "--json"], ["run", "verify", "--json"]])
+def test_a_database_that_is_away_is_no_violation(
+    run: Run, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What could not be looked at ends with 3 and one line, by `verify` and by `run verify`."""
+    assert run
+    monkeypatch.setenv("MILEPOST_DATABASE_URL", "postgresql://u:hidden-password@127.0.0.1:1/d")
+    monkeypatch.setattr(sys, "argv", ["milepost", *command])
+    with pytest.raises(SystemExit) as end:
+        main()
+    output = capsys.readouterr()
+    assert (end.value.code, output.out) == (3, "")
+    assert output.err.strip().startswith("milepost: the database: ")

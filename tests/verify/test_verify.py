@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from sqlalchemy import text
@@ -50,6 +53,41 @@ def test_a_result_names_rows_and_no_amounts(filled: Filled) -> None:
     assert (run.chunk, result["ok"], result["violations"]) == (1, False, done.violations)
     assert result["first"] == list(done.rows)
     assert "987654321" not in run.result
+
+
+def test_of_two_runs_at_once_neither_result_is_lost(filled: Filled) -> None:
+    """Two verifications of a tenant that end together leave two results."""
+    with ThreadPoolExecutor(2) as pool, filled.sessions.begin() as session:
+        # Both are held up at their first number until this one is given back.
+        session.execute(
+            text(
+                """INSERT INTO job_runs (tenant, job, period, chunk, started_at)
+                VALUES ('york', 'verify', '2026-03-20', 0, now())"""
+            )
+        )
+        runs = [pool.submit(verify_tenant, filled.sessions, "york", LATEST) for _ in range(2)]
+        wait_until(lambda: waiting_for_locks(filled) == 2)
+        session.rollback()
+        for each in runs:
+            each.result(timeout=60)
+    with filled.sessions() as session:
+        chunks = session.execute(text("SELECT chunk FROM job_runs WHERE tenant || job = 'yorkverify' ORDER BY 1"))
+        assert [row.chunk for row in chunks] == [0, 1]
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Ask again and again, for a minute at most."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def waiting_for_locks(filled: Filled) -> int:
+    """How many connections to this database wait for another transaction."""
+    with filled.sessions() as session:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return int(session.execute(text(query)).scalar_one())
 
 
 def test_progress_is_told(filled: Filled) -> None:
