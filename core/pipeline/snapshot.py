@@ -39,6 +39,9 @@ log = structlog.get_logger(__name__)
 
 JOB = "snapshot"
 AT_ONCE = 500
+LIST_AT_ONCE = 20_000
+"""What is marked is looked for once for so many, since each search looks at all that is marked."""
+
 FIRST_STEP = 50
 QUICK_S, SLOW_S = 0.3, 1.0
 WAIT_S = 0.2
@@ -153,7 +156,7 @@ def _steps(
     How much work an account is cannot be told beforehand: a few take a second where each has years to be closed for
     dozens of goals. So the steps begin small, grow while they are quick, and shrink when they are slow or fail.
     """
-    after, size = "", FIRST_STEP
+    after, size, listed = "", FIRST_STEP, list[str]()
     while True:
         began = time.monotonic()
         try:
@@ -161,7 +164,9 @@ def _steps(
                 if not lock_chunk(session, work.tenant.name, work.chunk):
                     yield None
                     return
-                ids = touched(session, work.tenant.name, work.through, work.chunk, size, after)
+                if not listed:
+                    listed = touched(session, work.tenant.name, work.through, work.chunk, LIST_AT_ONCE, after)
+                ids = listed[:size]
                 done = close(session, work.tenant, ids, work.through, now) if ids else None
         except (SQLAlchemyError, psycopg.Error) as error:
             if size == 1 or not is_database_trouble(error):
@@ -171,7 +176,7 @@ def _steps(
             continue
         if done is None:
             return
-        after = ids[-1]
+        after, listed = ids[-1], listed[len(ids) :]
         took_s = time.monotonic() - began
         size = min(AT_ONCE, size * 2) if took_s < QUICK_S else max(1, size // 2) if took_s > SLOW_S else size
         yield done
