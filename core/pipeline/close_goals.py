@@ -15,9 +15,10 @@ from core.goals.amounts import FundedLink
 from core.goals.closes import GoalHistory, Typed, amount_before, begins_before
 from core.store import closes as store
 from core.store.accounts import AccountKey
-from core.store.closes import AccountDays, AccountMoment, Closes, DayRange
+from core.store.closes import AccountDays, Closes, DayRange
 from core.store.goals import GoalKey, GoalRow
 from core.store.links import FundingRow, funding_of_goals
+from core.store.measures import AccountMoment, MeasuresBefore, read_measures
 
 _DAY = timedelta(days=1)
 
@@ -59,7 +60,7 @@ class _Goal:
 
 Funding = Mapping[GoalKey, Sequence[FundingRow]]
 Lines = Mapping[AccountKey, _Line]
-Moments = Mapping[AccountMoment, tuple[int, int]]
+Moments = Mapping[AccountMoment, MeasuresBefore]
 
 
 def close_goals(
@@ -74,7 +75,7 @@ def close_goals(
     rows = {job.goal.key: job.goal for job in jobs}
     goals = _histories(session, rows, funding_of_goals(session, rows) if funding is None else funding)
     lines = _lines(session, jobs, goals, zone)
-    moments = store.read_measures_before(session, _unknown_moments(jobs, goals, zone))
+    moments = read_measures(session, _unknown_moments(jobs, goals, zone))
     return [_closes(job, goals[job.goal.key], lines, moments, zone) for job in jobs]
 
 
@@ -168,8 +169,7 @@ def _amount_at_close(day: date, goal: _Goal, lines: Lines, moments: Moments, zon
             return row.link.base_minor
         if moment == close:
             return lines[row.account_key].at(day, row.measure)
-        worth, inflow = moments[*row.account_key, moment]
-        return inflow if row.measure == "inflow" else worth
+        return moments[*row.account_key, moment].of(row.measure)
 
     return amount_before(goal.history, close, measure_before)
 

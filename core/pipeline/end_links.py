@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from core.store.accounts import raise_link_version
 from core.store.goals import GoalRow
-from core.store.links import FundingRow, LinkRow, end_link, measures_before
+from core.store.links import FundingRow, LinkRow, end_link
+from core.store.measures import measures_before
 
 
 def end_open_link(

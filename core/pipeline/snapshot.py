@@ -161,19 +161,19 @@ def _steps(
         began = time.monotonic()
         try:
             with sessions.begin() as session:
-                if not lock_chunk(session, work.tenant.name, work.chunk):
-                    yield None
-                    return
-                if not listed:
+                is_ours = lock_chunk(session, work.tenant.name, work.chunk)
+                if is_ours and not listed:
                     listed = touched(session, work.tenant.name, work.through, work.chunk, LIST_AT_ONCE, after)
                 ids = listed[:size]
-                done = close(session, work.tenant, ids, work.through, now) if ids else None
+                done = close(session, work.tenant, ids, work.through, now) if is_ours and ids else None
         except (SQLAlchemyError, psycopg.Error) as error:
             if size == 1 or not is_database_trouble(error):
                 raise
             log.warning("closing failed, trying fewer at once", size=size, error=type(error).__name__)
             size = max(1, size // 4)
             continue
+        if not is_ours:
+            yield None
         if done is None:
             return
         after, listed = ids[-1], listed[len(ids) :]

@@ -20,7 +20,8 @@ from core.requests.settle import settle_goal
 from core.requests.values import FundingView, LinkDraft, funding_views
 from core.store.accounts import AccountRow, raise_link_version
 from core.store.goals import GoalRow
-from core.store.links import FundingRow, LinkRow, funding_of_goals, insert_link, measures_before
+from core.store.links import FundingRow, LinkRow, funding_of_goals, insert_link
+from core.store.measures import measures_before
 from core.store.tenants import Tenant
 
 

@@ -27,7 +27,8 @@ from core.requests.goal_access import Versions, hold_goal_and_accounts, moment_f
 from core.requests.settle import settle_goal
 from core.requests.values import UNSET, GoalChanges, GoalView, Stated, goal_view
 from core.store.goals import GoalRow
-from core.store.links import FundingRow, measures_before, rebase_link
+from core.store.links import FundingRow, rebase_link
+from core.store.measures import measures_before
 from core.store.milestones import milestones_of_goals
 from core.store.tenants import Tenant
 from core.store.typed_amounts import add_typed_amount

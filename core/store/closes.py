@@ -16,8 +16,6 @@ from core.store.goals import GoalKey
 
 # (day, amount in minor units), in order of day; a day without one has the amount of the last one before it.
 Closes = list[tuple[date, int]]
-# An account and a moment.
-AccountMoment = tuple[str, str, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +76,6 @@ _READ_ANCHORS = text(
         WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of < k.closed_at
         ORDER BY r.as_of DESC LIMIT 1) r ON true"""
 )
-_READ_MEASURES = text(
-    """SELECT k.n,
-        a.worth_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
-            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= k.moment), 0)
-          - coalesce((SELECT sum(r.residual_minor) FROM reports r
-            WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= k.moment), 0),
-        a.inflow_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
-            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= k.moment
-              AND t.amount_minor > 0), 0)
-    FROM unnest(string_to_array(:tenants, chr(31)), string_to_array(:names, chr(31)), CAST(:moments AS timestamptz[]))
-        WITH ORDINALITY AS k(tenant, account_id, moment, n)
-    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = k.account_id"""
-)
 _READ_TYPED = text(
     f"""SELECT k.tenant, k.goal_id, CAST(NULL AS timestamptz) AS typed_at, e.after_minor
     FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
@@ -148,20 +133,6 @@ def read_account_days(
         rows = session.execute(_READ_ANCHORS, _ranges([(key, wanted[key]) for key in bounded]) | moments).all()
         anchors = {bounded[n - 1]: int(worth) for n, worth in rows}
     return {key: AccountDays(days[n], anchors.get(key)) for n, key in enumerate(keys)}
-
-
-def read_measures_before(session: Session, wanted: Iterable[AccountMoment]) -> dict[AccountMoment, tuple[int, int]]:
-    """(worth, inflow) of accounts just before moments. Reads all that came later: for moments not kept elsewhere."""
-    keys = sorted(set(wanted))
-    if not keys:
-        return {}
-    parameters = {
-        "tenants": bulk.joined(key[0] for key in keys),
-        "names": bulk.joined(key[1] for key in keys),
-        "moments": [key[2] for key in keys],
-    }
-    rows = session.execute(_READ_MEASURES, parameters).all()
-    return {keys[n - 1]: (int(worth), int(inflow)) for n, worth, inflow in rows}
 
 
 def read_typed(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[Typed]]:

@@ -153,30 +153,6 @@ _MOVE = text(
     FROM staged_links s
     WHERE (l.tenant, l.goal_id, l.account_id, l.linked_at) = (s.tenant, s.goal_id, s.account_id, s.linked_at)"""
 )
-_MEASURES = text(
-    """SELECT k.account_id,
-        a.worth_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
-            WHERE t.tenant = :tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= :moment), 0)
-          - coalesce((SELECT sum(r.residual_minor) FROM reports r
-            WHERE r.tenant = :tenant AND r.account_id = k.account_id AND r.as_of >= :moment), 0) AS worth,
-        a.inflow_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
-            WHERE t.tenant = :tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= :moment
-              AND t.amount_minor > 0), 0) AS inflow
-    FROM unnest(CAST(:accounts AS text[])) AS k(account_id)
-    JOIN accounts a ON a.tenant = :tenant AND a.account_id = k.account_id"""
-)
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuresBefore:
-    """An account's measures from all facts before a moment."""
-
-    worth_minor: int
-    inflow_minor: int
-
-    def of(self, measure: str) -> int:
-        """The one that a link measures."""
-        return self.inflow_minor if measure == "inflow" else self.worth_minor
 
 
 def links_of_accounts(session: Session, keys: Iterable[AccountKey]) -> list[LinkPeriod]:
@@ -239,14 +215,6 @@ def end_link(session: Session, row: LinkRow, until_at: datetime, end_minor: int)
 def rebase_link(session: Session, row: LinkRow, begin_at: datetime, base_minor: int) -> None:
     """Let a link count from another moment on, because an amount was typed then."""
     session.execute(_REBASE, _which(row) | {"begin_at": begin_at, "base_minor": base_minor})
-
-
-def measures_before(
-    session: Session, tenant: str, account_ids: Iterable[str], moment: datetime
-) -> dict[str, MeasuresBefore]:
-    """Worth and inflow from the facts before `moment`, by account, which must be locked."""
-    parameters = {"tenant": tenant, "accounts": sorted(set(account_ids)), "moment": moment}
-    return {row[0]: MeasuresBefore(int(row[1]), int(row[2])) for row in session.execute(_MEASURES, parameters).all()}
 
 
 def _funding(

@@ -18,7 +18,8 @@ from core.goals.percent import WHOLE_PPM
 from core.store import bulk
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey
-from core.store.links import LinkRow, insert_link, measures_before
+from core.store.links import LinkRow, insert_link
+from core.store.measures import measures_before
 
 # (tenant, account_id, goal_id)
 Belonging = tuple[str, str, str]
