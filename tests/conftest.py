@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from core.store.engine import make_engine
 from core.store.engine import session_factory as make_sessions
 from core.store.migrate import migrate
 from core.store.stream import EventStream, connect
+from milepost.cli import main
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.valkey import EmbeddedValkey
 
@@ -37,6 +39,8 @@ NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 KEY = "mp_test_key_that_is_long_enough"
 
 _numbers = itertools.count(1)
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 def _scratch_root() -> Path | None:
@@ -134,6 +138,33 @@ def stream(redis_client: redis.Redis) -> EventStream:
 def now() -> datetime:
     """The moment at which tests happen."""
     return NOW
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    database_url: str,
+    redis_url: str,
+) -> Run:
+    """Runs `milepost` with arguments; returns status, output, errors."""
+    monkeypatch.setenv("MILEPOST_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("MILEPOST_DATABASE_URL", database_url)
+    monkeypatch.setenv("MILEPOST_REDIS_URL", redis_url)
+
+    def run_main(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["milepost", *arguments])
+        capsys.readouterr()  # what drains logged before
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run_main
 
 
 def _named(postgres: EmbeddedPostgres, database: str) -> str:

@@ -16,7 +16,8 @@ from core.errors import Conflict
 from core.requests.dead_letters import find_replayable, replay_letter, replay_letters
 from core.store.dead_letters import DeadLetter, LetterKey, LetterSummary, keep_dead_letters
 from core.store.stream import EventStream
-from tests.commands.conftest import Drain, Rows, Run
+from tests.commands.conftest import Drain, Rows
+from tests.conftest import Run
 from tests.pipeline.acts import paid
 from tests.pipeline.conftest import event
 

@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.requests.authenticate import key_hash
-from tests.commands.conftest import Rows, Run
+from tests.commands.conftest import Rows
+from tests.conftest import Run
 
 
 def test_tenants_are_listed_with_what_an_operator_asks(run: Run, session_factory: sessionmaker[Session]) -> None:

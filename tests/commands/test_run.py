@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.store.stream import EventStream
 from core.store.tables import BUSINESS_TABLES
 from milepost.cli.run import JOBS, OF_A_DAY
-from tests.commands.conftest import Drain, Rows, Run
+from tests.commands.conftest import Drain, Rows
+from tests.conftest import Run
 from tests.pipeline.acts import goal, link, paid
 
 NOW = datetime.now(UTC)

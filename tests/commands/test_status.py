@@ -27,7 +27,7 @@ from core.settings import load_settings
 from core.store.job_runs import JobRun, claim_run
 from milepost.status.frame import frame
 from milepost.status.look import GOALS_MOST, look
-from tests.commands.conftest import Run
+from tests.conftest import Run
 from tests.pipeline.acts import goal
 
 Sessions = sessionmaker[Session]

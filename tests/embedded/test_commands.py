@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,36 +13,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.requests.authenticate import key_hash
 from core.settings import load_settings
-from milepost.cli import main
 from milepost.cli.processes import require_current_schema
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    database_url: str,
-    redis_url: str,
-) -> Run:
-    """Runs `milepost` with arguments on a fresh database; returns status, output, errors."""
-    monkeypatch.setenv("MILEPOST_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("MILEPOST_DATABASE_URL", database_url)
-    monkeypatch.setenv("MILEPOST_REDIS_URL", redis_url)
-
-    def run_main(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["milepost", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        output = capsys.readouterr()
-        return status, output.out, output.err
-
-    return run_main
+from tests.conftest import Run
 
 
 def listed_keys(run: Run, *arguments: str) -> list[dict[str, Any]]:
