@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.auth import Door
 from api.cursors import Cursor, Limit, Listing
 from api.documented import answers
+from api.paths import path_of
 from api.rendering import ExactResponse
 from api.rendering_accounts import AllocationsBody, allocations_body
 from core.requests.keys import Scope
@@ -30,11 +31,14 @@ router = APIRouter(prefix="/accounts", tags=["accounts"])
         headers=("Link",),
     ),
 )
-def allocations(account_id: str, door: Door, limit: Limit = PAGE_LARGEST, cursor: Cursor = None) -> Response:
+def allocations(
+    request: Request, account_id: str, door: Door, limit: Limit = PAGE_LARGEST, cursor: Cursor = None
+) -> Response:
     """Get how an account is shared out between goals, and what of it is left."""
     with door.open(Scope.GOALS_READ) as visit:
         listing = Listing(visit.tenant.name, ("accounts", account_id, "allocations"))
         position = listing.position(cursor)
         view = read_allocations(visit.session, visit.tenant, account_id, limit=limit, cursor=position)
         body = allocations_body(view)
-    return ExactResponse(body, headers=listing.link(limit, view.page.next_cursor))
+    path = path_of(request, account_id, "allocations")
+    return ExactResponse(body, headers=listing.link(path, limit, view.page.next_cursor))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from fastapi import Query
 
@@ -24,22 +24,24 @@ Cursor = Annotated[str | None, Query(description="From the `Link` header of the 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One list as it was asked for, but for the page: whose, the segments of its path, and its filters."""
+    """One list as it was asked for, but for the page: whose, which one, and its filters.
+
+    It is the same list under any prefix, so its name is no path.
+    """
 
     tenant: str
-    path: tuple[str, ...]
+    name: tuple[str, ...]
     filters: Mapping[str, object] = field(default_factory=dict)
 
-    def link(self, limit: int, position: str | None) -> dict[str, str] | None:
+    def link(self, path: str, limit: int, position: str | None) -> dict[str, str] | None:
         """The `Link` header of the next page, which begins after `position`; None if this page is the last.
 
-        Relative, since a proxy knows the outer address and we don't.
+        Relative, `path` being that of this page: a proxy knows the host's outer address and we don't.
         """
         if position is None:
             return None
         cursor = base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
         query = urlencode({**self._asked(), "limit": limit, "cursor": f"{cursor}.{self._seal(cursor)}"})
-        path = "".join(f"/{quote(segment, safe='')}" for segment in self.path)
         return {"Link": f'<{path}?{query}>; rel="next"'}
 
     def position(self, sealed: str | None) -> str | None:
@@ -59,5 +61,5 @@ class Listing:
 
     def _seal(self, cursor: str) -> str:
         """Not a secret: a caller who makes one only finds another place in a list that is open to it."""
-        text = json.dumps([self.tenant, self.path, self._asked(), cursor])
+        text = json.dumps([self.tenant, self.name, self._asked(), cursor])
         return hashlib.sha256(text.encode()).hexdigest()[:_SEAL_CHARACTERS]

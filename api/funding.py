@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.auth import Door
@@ -12,6 +12,7 @@ from api.documented import answers
 from api.etags import IfMatch
 from api.idempotency import REPLAYED, Once
 from api.models import Allocation, NewLink
+from api.paths import path_of
 from api.rendering import ExactResponse, FundingBody, funding_body
 from core.requests.change_allocation import change_allocation
 from core.requests.keys import Scope
@@ -58,14 +59,14 @@ def link(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) 
         headers=("Link",),
     ),
 )
-def list_page(goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
+def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
     """List the accounts that are linked to the goal, in the order of linking, page by page."""
     with door.open(Scope.GOALS_READ) as visit:
         listing = Listing(visit.tenant.name, ("goals", goal_id, "funding"))
         position = listing.position(cursor)
         page = list_funding(visit.session, visit.tenant, goal_id, limit=limit, cursor=position)
         body = [funding_body(source) for source in page.items]
-    return ExactResponse(body, headers=listing.link(limit, page.next_cursor))
+    return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))
 
 
 @router.patch(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api.auth import Door
@@ -16,6 +16,7 @@ from api.documented import answers
 from api.etags import IfMatch, IfNoneMatch, etag
 from api.idempotency import REPLAYED, Once
 from api.models import GoalPatch, NewGoal
+from api.paths import path_of
 from api.rendering import ExactResponse, GoalBody, ProgressBody, goal_body, progress_body
 from core.goals.goal import GoalType
 from core.goals.lifecycle import GoalStatus
@@ -38,14 +39,14 @@ router = APIRouter(prefix="/goals", tags=["goals"])
     openapi_extra=takes(NewGoal),
     responses=answers(201, GoalBody, "The goal", 409, 413, 422, headers=("Location", "ETag", REPLAYED)),
 )
-def create(door: Door, raw: RawBody, once: Once) -> Response:
+def create(request: Request, door: Door, raw: RawBody, once: Once) -> Response:
     """Create a goal, active or paused."""
     with door.open(Scope.GOALS_WRITE) as visit:
 
         def act() -> Response:
             draft = parse_body(NewGoal, raw).draft()
             goal = create_goal(visit.session, visit.tenant, draft, visit.now)
-            return _shown(goal, status=201, headers={"Location": f"/goals/{goal.goal_id}"})
+            return _shown(goal, status=201, headers={"Location": f"{path_of(request)}/{goal.goal_id}"})
 
         answer = once.answer(visit, raw, act)
     if "ETag" not in answer.headers:  # an answer that was kept: its tag is made of its body
@@ -60,6 +61,7 @@ def create(door: Door, raw: RawBody, once: Once) -> Response:
     responses=answers(200, list[GoalBody], "One page; the next is in the `Link` header", 422, headers=("Link",)),
 )
 def list_page(
+    request: Request,
     door: Door,
     user_id: Annotated[str | None, Query(description="Only this user's goals")] = None,
     type: Annotated[GoalType | None, Query(description="Only goals of this type")] = None,
@@ -80,7 +82,7 @@ def list_page(
             cursor=listing.position(cursor),
         )
         goals = [goal_body(goal) for goal in page.items]
-    return ExactResponse(goals, headers=listing.link(limit, page.next_cursor))
+    return ExactResponse(goals, headers=listing.link(path_of(request), limit, page.next_cursor))
 
 
 @router.get(

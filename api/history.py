@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.auth import Door
 from api.cursors import Cursor, Limit, Listing
 from api.documented import answers
+from api.paths import path_of
 from api.rendering import ExactResponse
 from api.rendering_past import EntryBody, entry_body
 from core.requests.keys import Scope
@@ -24,11 +25,11 @@ router = APIRouter(prefix="/goals/{goal_id}/history", tags=["goals"])
         200, list[EntryBody], "One page, newest first; the next is in the `Link` header", 404, 422, headers=("Link",)
     ),
 )
-def list_page(goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
+def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
     """Get when the amount changed, by how much and why, page by page."""
     with door.open(Scope.GOALS_READ) as visit:
         listing = Listing(visit.tenant.name, ("goals", goal_id, "history"))
         position = listing.position(cursor)
         currency, page = read_history(visit.session, visit.tenant, goal_id, limit=limit, cursor=position)
         body = [entry_body(entry, currency) for entry in page.items]
-    return ExactResponse(body, headers=listing.link(limit, page.next_cursor))
+    return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))

@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import Depends, Header, Request
 from starlette.responses import Response
 
 from api.auth import Visit
 from api.bodies import HeaderRefused
+from api.paths import path_of
 from core.requests.answer_once import KeyedRequest, find_answer, keep_answer
 from core.store.idempotency import KeyedAnswer
 
@@ -77,9 +77,8 @@ async def _at_most_once(
         ),
     ] = None,
 ) -> IdempotencyHeader:
-    # Quoted anew: two spellings of one path are one route, and Postgres takes no NUL in text.
-    path = quote(request.scope["path"], safe="/", errors="surrogatepass")
-    return IdempotencyHeader(f"{request.method} {path}", tuple(request.headers.getlist(HEADER)))
+    # The path is encoded anew, which Postgres needs: it takes no NUL in text.
+    return IdempotencyHeader(f"{request.method} {path_of(request)}", tuple(request.headers.getlist(HEADER)))
 
 
 Once = Annotated[IdempotencyHeader, Depends(_at_most_once)]

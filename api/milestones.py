@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.auth import Door
@@ -12,6 +12,7 @@ from api.documented import answers
 from api.etags import IfMatch
 from api.idempotency import REPLAYED, Once
 from api.models import NewMilestone
+from api.paths import path_of
 from api.rendering import (
     ExactResponse,
     MilestoneBody,
@@ -57,18 +58,20 @@ def add(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -
         200, list[MilestoneBody], "One page, by amount; the next is in the `Link` header", 404, 422, headers=("Link",)
     ),
 )
-def list_page(goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
+def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
     """List the milestones of a goal, page by page."""
     with door.open(Scope.GOALS_READ) as visit:
         listing = Listing(visit.tenant.name, ("goals", goal_id, "milestones"))
         position = listing.position(cursor)
+        path = path_of(request)
 
         def make() -> Response:
             currency, page = list_milestones(visit.session, visit.tenant, goal_id, limit=limit, cursor=position)
             body = [milestone_body(milestone, currency) for milestone in page.items]
-            return ExactResponse(body, headers=listing.link(limit, page.next_cursor))
+            return ExactResponse(body, headers=listing.link(path, limit, page.next_cursor))
 
-        asked = ("milestones", limit, position)
+        # With the path, since it is in the answer: one tenant's goals may be mounted at several.
+        asked = ("milestones", path, limit, position)
         return visit.read_cache.answer(visit.session, visit.tenant, goal_id, asked, make)
 
 

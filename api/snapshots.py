@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api.auth import Door
 from api.cursors import Cursor, Listing
 from api.documented import answers
 from api.models import Day
+from api.paths import path_of
 from api.rendering import ExactResponse
 from api.rendering_past import CloseBody, close_body
 from core.requests.keys import Scope
@@ -40,7 +41,13 @@ router = APIRouter(prefix="/goals/{goal_id}/snapshots", tags=["goals"])
     ),
 )
 def list_page(
-    goal_id: str, door: Door, first: From = None, last: To = None, limit: Limit = PAGE_DAYS, cursor: Cursor = None
+    request: Request,
+    goal_id: str,
+    door: Door,
+    first: From = None,
+    last: To = None,
+    limit: Limit = PAGE_DAYS,
+    cursor: Cursor = None,
 ) -> Response:
     """Get the amount at the end of every local day in a range of at most ten years."""
     with door.open(Scope.GOALS_READ) as visit:
@@ -49,4 +56,4 @@ def list_page(
         view = read_snapshots(visit.session, visit.tenant, goal_id, from_day=begin, to_day=last, now=visit.now)
         page = cut(view.closes, limit, lambda close: close.day)
         body = [close_body(close, view.currency) for close in page.items]
-    return ExactResponse(body, headers=listing.link(limit, page.next_cursor))
+    return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))

@@ -58,6 +58,17 @@ def test_pages_together_are_the_list(api: TestClient, goal_id: str, path: str) -
     assert walk(api, f"{url}?limit=3") == walk(api, f"{url}?limit=200") == [whole]
 
 
+def test_the_next_page_of_an_odd_account_has_its_slashes_encoded(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """However the account was spelt in the request, the Link spells it so that nothing on the way takes it apart."""
+    for _ in range(2):
+        link = {"account_id": "DE//12 ü", "allocation_percent": 10}
+        assert api.post(f"/goals/{new_goal()}/funding", json=link).status_code == 201
+    for spelling in ("DE%2F%2F12%20%C3%BC", "DE//12 ü", "%44E%2F/12%20ü"):
+        following = api.get(f"/accounts/{spelling}/allocations?limit=1").links["next"]["url"]
+        assert following.startswith("/accounts/DE%2F%2F12%20%C3%BC/allocations?limit=1&cursor=")
+        assert len(api.get(following).json()["allocations"]) == 1
+
+
 @pytest.mark.parametrize("path", LISTS)
 def test_a_limit_out_of_range_is_refused(api: TestClient, goal_id: str, path: str) -> None:
     """A page has from 1 to 200 items; anything else is 422 and names `limit`."""
@@ -101,7 +112,7 @@ def test_a_sealed_cursor_that_leads_nowhere_is_refused(api: TestClient, goal_id:
     """The seal is no secret: a position that no list gives is 422 even under a good seal."""
     url = path.format(goal_id=goal_id)
     for position in NOWHERE[path]:
-        made = Listing("default", tuple(url.removeprefix("/").split("/"))).link(200, position)
+        made = Listing("default", tuple(url.removeprefix("/").split("/"))).link(url, 200, position)
         assert made is not None
         assert _refuses_the_cursor(api, made["Link"].partition(">")[0].removeprefix("<")), position
 

@@ -133,7 +133,7 @@ def test_a_cursor_belongs_to_its_range(api: TestClient, goal_id: str) -> None:
     assert api.get(f"{url}?to=2026-01-09&cursor={cursor}").status_code == 200
     refused = [f"{url}?to=2026-01-10&cursor={cursor}", f"{url}?from=2026-01-04&to=2026-01-09&cursor={cursor}"]
     for position in ("", "x", "9999-12-31", "2026-02-30", "\0"):
-        made = Listing("default", ("goals", goal_id, "snapshots")).link(5, position)
+        made = Listing("default", ("goals", goal_id, "snapshots")).link(url, 5, position)
         assert made is not None
         refused.append(made["Link"].partition(">")[0].removeprefix("<"))
     for address in refused:
