@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.auth import Door
 from api.cursors import Cursor, Limit, Listing
 from api.documented import answers
+from api.doors import Door
 from api.paths import path_of
 from api.rendering import ExactResponse
 from api.rendering_accounts import AllocationsBody, allocations_body

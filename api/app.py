@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api import accounts, events, funding, goals, health, history, metrics, milestones, snapshots
+from api.auth import bind_key
 from api.backends import THREADS, open_backends
 from api.errors import answer_errors
 from api.head import HeadAsGet
@@ -39,8 +40,9 @@ def make_app(settings: Settings) -> FastAPI:
     app.state.request_metrics, app.state.scrapers = RequestMetrics(), metrics.KnownScrapers()
     app.add_middleware(Tracing, log=request_log(settings.log_level), metrics=app.state.request_metrics)
     answer_errors(app)
+    app.include_router(health.open_router)
     for part in (goals, milestones, funding, history, snapshots, accounts, events, health, metrics):
-        app.include_router(part.router)
+        app.include_router(part.router, dependencies=[Depends(bind_key)])
     return app
 
 

@@ -1,4 +1,4 @@
-"""Who may ask: the key of a request, its scopes, and the one transaction that the request gets."""
+"""Who may ask our own app: the key of a request and its scopes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy.orm import Session
 
 from api.backends import backends_of
-from api.read_cache import ReadCache
+from api.doors import Door, Visit, bind_door, database_trouble_told
 from core.errors import MilepostError
 from core.requests.authenticate import authenticate
 from core.requests.keys import Scope
 from core.requests.values import Caller
-from core.store.tenants import Tenant
 
 
 class Unauthenticated(MilepostError):
@@ -37,33 +35,19 @@ class ScopeMissing(MilepostError):
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """One admitted request: its transaction, its tenant, and its moment."""
-
-    session: Session
-    tenant: Tenant
-    now: datetime
-    read_cache: ReadCache
-
-
-@dataclass(frozen=True, slots=True)
-class DoorKeeper:
+class KeyDoor:
     """Admits a request by its key, in the transaction in which the request then works."""
 
     request: Request
     secret: str
+    max_body_bytes: int
 
     @contextmanager
     def open(self, scope: Scope | None) -> Iterator[Visit]:
-        """Begin the transaction and check the key; commits at the end, rolls back on any error.
-
-        The transaction of a GET cannot write, and all that it reads is of one moment. `None` takes any key. Raises
-        Unauthenticated and ScopeMissing. To be called from a worker thread only after the body has been read, so that
-        a slow client never holds a connection.
-        """
+        """As any door's; the key is checked in the transaction. Raises Unauthenticated and ScopeMissing too."""
         backends = backends_of(self.request)
         sessions = backends.reading if self.request.method == "GET" else backends.sessions
-        with sessions.begin() as session:
+        with database_trouble_told(), sessions.begin() as session:
             caller = authenticate(session, self.secret)
             if caller is None:
                 raise Unauthenticated
@@ -81,16 +65,25 @@ _BEARER = HTTPBearer(auto_error=False, scheme_name="BearerKey", description="The
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="ApiKeyHeader")
 
 
-async def _at_the_door(
+async def bind_key(
     request: Request,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     header: Annotated[str | None, Security(_HEADER)],
-) -> DoorKeeper:
-    """Refuse a request without any key before its body is read; the key itself is checked later."""
+) -> None:
+    """Bind the door of the request's key; refuses a request without any before its body is read.
+
+    For the routers of our own app. The key itself is checked when the door is opened.
+    """
     secret = bearer.credentials if bearer else header
     if not secret:
         raise Unauthenticated
-    return DoorKeeper(request, secret)
+    bind_door(request, KeyDoor(request, secret, request.app.state.settings.max_body_bytes))
 
 
-Door = Annotated[DoorKeeper, Depends(_at_the_door)]
+async def _bound_by_key(door: Door) -> KeyDoor:
+    if not isinstance(door, KeyDoor):
+        raise RuntimeError("the router of this route was made without bind_key")
+    return door
+
+
+DoorByKey = Annotated[KeyDoor, Depends(_bound_by_key)]

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import TypedDict
 
+from api.doors import Door
 from core.errors import MilepostError
 
 _LONGEST_INTEGER = 40
@@ -64,9 +65,9 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-async def _read(request: Request) -> bytes:
-    """Read the body; stops at the limit, whether the size was declared or the body comes in chunks."""
-    limit: int = request.app.state.settings.max_body_bytes
+async def _read(request: Request, door: Door) -> bytes:
+    """Read the body; stops at the door's limit, whether the size was declared or the body comes in chunks."""
+    limit = door.max_body_bytes
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > len(str(limit)) or int(declared) > limit):
         raise BodyTooLarge(limit)

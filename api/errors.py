@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from http import HTTPStatus
-from typing import Any, NotRequired
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NotRequired
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.auth import ScopeMissing, Unauthenticated
 from api.bodies import BodyTooLarge, FieldProblem, RequestRefused, field_problem
+from api.doors import DatabaseAway
 from api.etags import etag
 from api.rendering import ExactResponse
 from core.errors import (
@@ -29,7 +28,6 @@ from core.errors import (
     NotFound,
     StreamUnavailable,
 )
-from core.store.engine import is_database_trouble
 
 RETRY_AFTER_S = 2
 
@@ -42,76 +40,94 @@ class Problem(TypedDict):
     request_id: NotRequired[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer to an error: its status, body and headers; `cause` is for the log, where the text says too little."""
+
+    status: int
+    problem: Problem
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cause: str | None = None
+
+
+def refusal_of(error: Exception, *, method: str) -> Refusal | None:
+    """The answer to an error of ours, which a request with this method met; None for what is not ours to answer.
+
+    None is also for errors of ours that no caller could mend: they are 500s.
+    """
+    match error:
+        case Unauthenticated():
+            return _told(401, str(error), {"WWW-Authenticate": "Bearer"})
+        case ScopeMissing():
+            return _told(403, str(error))
+        case BodyTooLarge():
+            return _told(413, str(error), {"Connection": "close"})
+        case RequestRefused():
+            return _unfit(error)
+        case RequestValidationError():
+            return _unfit(RequestRefused([field_problem(found) for found in error.errors()]))
+        case DatabaseAway():
+            return _away(str(error), error.__cause__ or error)
+        case _:
+            return _refused_by_core(error, method)
+
+
+def _refused_by_core(error: Exception, method: str) -> Refusal | None:
+    match error:
+        case InvalidField():
+            return _unfit_at(["query" if method == "GET" else "body", error.field], error.message)
+        case KeyReused():
+            return _unfit_at(["header", "Idempotency-Key"], str(error))
+        case AllocationExceeded():
+            return _told(400, str(error))
+        case NotFound():
+            return _told(404, str(error))
+        case Conflict():
+            return _told(409, str(error))
+        case GoalMoved():
+            return _told(412, str(error), {"ETag": etag(error.goal_id, error.version)})
+        case StreamUnavailable():
+            return _away(f"The event stream is not available: {error}", error)
+        case _:
+            return None
+
+
 def answer_errors(app: FastAPI) -> None:
     """Teach the app the answer to every error that may be met; all others are 500s, made by the tracing."""
-    for kind in (MilepostError, HTTPException, RequestValidationError, DBAPIError, PoolTimeout, RedisError):
+    for kind in (MilepostError, HTTPException, RequestValidationError, RedisError):
         app.add_exception_handler(kind, _answer)
 
 
 async def _answer(request: Request, error: Exception) -> Response:
     match error:
-        case Unauthenticated():
-            return _problem(401, str(error), {"WWW-Authenticate": "Bearer"})
-        case ScopeMissing():
-            return _problem(403, str(error))
-        case BodyTooLarge():
-            return _problem(413, str(error), {"Connection": "close"})
-        case RequestRefused():
-            return _refusal(error)
-        case RequestValidationError():
-            return _refusal(RequestRefused([field_problem(found) for found in error.errors()]))
         case HTTPException():
-            return _problem(error.status_code, str(error.detail), error.headers)
-        case MilepostError():
-            return _refused_by_core(request, error)
-        case _:
-            return _backend_trouble(request, error)
+            return _answered(request, _told(error.status_code, str(error.detail), error.headers))
+        case RedisError():
+            return _answered(request, _away("The event stream is not available", error))
+    refusal = refusal_of(error, method=request.method)
+    if refusal is None:
+        raise error
+    return _answered(request, refusal)
 
 
-def _refused_by_core(request: Request, error: MilepostError) -> Response:
-    match error:
-        case InvalidField():
-            place = "query" if request.method == "GET" else "body"
-            return _refused_at([place, error.field], error.message)
-        case KeyReused():
-            return _refused_at(["header", "Idempotency-Key"], str(error))
-        case AllocationExceeded():
-            return _problem(400, str(error))
-        case NotFound():
-            return _problem(404, str(error))
-        case Conflict():
-            return _problem(409, str(error))
-        case GoalMoved():
-            return _problem(412, str(error), {"ETag": etag(error.goal_id, error.version)})
-        case StreamUnavailable():
-            return _away(request, f"The event stream is not available: {error}", error)
-        case _:
-            raise error  # nothing that a caller could mend: a 500
+def _answered(request: Request, refusal: Refusal) -> Response:
+    if refusal.cause is not None:
+        request.state.milepost_cause = refusal.cause
+    return ExactResponse(refusal.problem, status_code=refusal.status, headers=dict(refusal.headers))
 
 
-def _backend_trouble(request: Request, error: Exception) -> Response:
-    """A server that is away or overloaded is a 503; any other database error is a fault of ours."""
-    if isinstance(error, RedisError):
-        return _away(request, "The event stream is not available", error)
-    if isinstance(error, PoolTimeout) or is_database_trouble(error):
-        return _away(request, "The database is not available", error)
-    raise error
+def _away(what: str, cause: BaseException) -> Refusal:
+    line = f"{type(cause).__name__}: {getattr(cause, 'orig', cause)}".splitlines()[0]
+    return Refusal(503, {"detail": f"{what}; try again"}, {"Retry-After": str(RETRY_AFTER_S)}, line)
 
 
-def _away(request: Request, what: str, error: Exception) -> Response:
-    request.state.cause = f"{type(error).__name__}: {getattr(error, 'orig', error)}".splitlines()[0]
-    return _problem(503, f"{what}; try again", {"Retry-After": str(RETRY_AFTER_S)})
+def _unfit_at(loc: Sequence[str | int], message: str) -> Refusal:
+    return _unfit(RequestRefused([{"loc": list(loc), "msg": message, "type": "value_error"}]))
 
 
-def _refused_at(loc: Sequence[str | int], message: str) -> Response:
-    return _refusal(RequestRefused([{"loc": list(loc), "msg": message, "type": "value_error"}]))
+def _unfit(error: RequestRefused) -> Refusal:
+    return Refusal(422, {"detail": str(error), "errors": list(error.problems)})
 
 
-def _refusal(error: RequestRefused) -> Response:
-    body: Problem = {"detail": str(error), "errors": list(error.problems)}
-    return ExactResponse(body, status_code=HTTPStatus.UNPROCESSABLE_ENTITY)
-
-
-def _problem(status: int, detail: str, headers: Any = None) -> Response:
-    body: Problem = {"detail": detail}
-    return ExactResponse(body, status_code=status, headers=headers)
+def _told(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Refusal:
+    return Refusal(status, {"detail": detail}, headers or {})

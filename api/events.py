@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.auth import Door
 from api.backends import backends_of
 from api.batches import MAX_EVENTS, read_events
 from api.bodies import RawBody
 from api.documented import answers
+from api.doors import Door
 from api.idempotency import REPLAYED, Once
 from api.rendering import ExactResponse
 from core.events.envelope import EVENT_LONGEST_BYTES

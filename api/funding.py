@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.auth import Door
 from api.bodies import RawBody, parse_body, takes
 from api.cursors import Cursor, Limit, Listing
 from api.documented import answers
+from api.doors import Door
 from api.etags import IfMatch
 from api.idempotency import REPLAYED, Once
 from api.models import Allocation, NewLink

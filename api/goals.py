@@ -9,10 +9,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from api.auth import Door
 from api.bodies import RawBody, parse_body, takes
 from api.cursors import Cursor, Limit, Listing
 from api.documented import answers
+from api.doors import Door
 from api.etags import IfMatch, IfNoneMatch, etag
 from api.idempotency import REPLAYED, Once
 from api.models import GoalPatch, NewGoal

@@ -10,9 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.auth import Door
 from api.backends import backends_of
 from api.documented import answers
+from api.doors import Door, database_trouble_told
 from api.rendering import ExactResponse
 from core.errors import MilepostError
 from core.requests.check_ready import check_ready
@@ -21,6 +21,8 @@ from core.store.migrate import is_current
 OK = "ok"
 
 router = APIRouter(prefix="/health", tags=["health"])
+open_router = APIRouter(prefix="/health", tags=["health"])
+"""What answers anyone."""
 
 
 class LiveBody(TypedDict):
@@ -37,7 +39,7 @@ class ReadyBody(TypedDict):
     stream: str
 
 
-@router.get("/live", summary="Is the process alive", responses={200: {"model": LiveBody}})
+@open_router.get("/live", summary="Is the process alive", responses={200: {"model": LiveBody}})
 async def live() -> Response:
     """Answers as long as the process does, without a key."""
     return ExactResponse({"status": "live"})
@@ -48,8 +50,9 @@ def ready(request: Request, door: Door) -> Response:
     """Check the database, its migrations and the stream; takes any key."""
     with door.open(None) as visit:
         database = _state(lambda: check_ready(visit.session))
-    if database == OK and not is_current(backends_of(request).engine):
-        database = "not migrated: run `milepost migrate`"
+    if database == OK:
+        with database_trouble_told():
+            database = OK if is_current(backends_of(request).engine) else "not migrated: run `milepost migrate`"
     stream = _state(lambda: backends_of(request).stream.ping())
     if database == stream == OK:
         return ExactResponse({"status": "ready", "database": database, "stream": stream})

@@ -11,8 +11,8 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 from starlette.responses import Response
 
-from api.auth import Visit
 from api.bodies import HeaderRefused
+from api.doors import Visit
 from api.paths import path_of
 from core.requests.answer_once import KeyedRequest, find_answer, keep_answer
 from core.store.idempotency import KeyedAnswer

@@ -11,17 +11,16 @@ from fastapi import APIRouter, Request
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
-from api.auth import Door, DoorKeeper, Unauthenticated
+from api.auth import DoorByKey, KeyDoor, Unauthenticated
 from api.backends import backends_of
 from api.documented import answers
+from api.doors import DatabaseAway
 from api.metric_families import database_families, stream_families, up_family
 from core.requests.read_metrics import DatabaseFigures, read_database_figures, read_stream_figures
-from core.store.engine import is_database_trouble
 
-router = APIRouter(tags=["health"])
+router = APIRouter(prefix="/metrics", tags=["health"])
 
 _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
@@ -67,8 +66,8 @@ class _Page(Collector):
         return self._families
 
 
-@router.get("/metrics", summary="Prometheus metrics", responses=answers(200, None, "The figures") | {200: _TEXT})
-def metrics(request: Request, door: Door) -> Response:
+@router.get("", summary="Prometheus metrics", responses=answers(200, None, "The figures") | {200: _TEXT})
+def metrics(request: Request, door: DoorByKey) -> Response:
     """Everything to watch, for all tenants together and naming none; takes any key.
 
     A server that is away is told by `milepost_up`, with the figures of the other one beside it.
@@ -84,7 +83,7 @@ def metrics(request: Request, door: Door) -> Response:
     return Response(generate_latest(_Page(families)), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-def _database_figures(scrapers: KnownScrapers, door: DoorKeeper, now: datetime) -> DatabaseFigures | None:
+def _database_figures(scrapers: KnownScrapers, door: KeyDoor, now: datetime) -> DatabaseFigures | None:
     """What the database shows; None while it is away. Raises as the door does, also then for a key not known here."""
     try:
         with door.open(None) as visit:
@@ -93,8 +92,8 @@ def _database_figures(scrapers: KnownScrapers, door: DoorKeeper, now: datetime) 
     except Unauthenticated:
         scrapers.forget(door.secret)
         raise
-    except SQLAlchemyError as error:
-        if is_database_trouble(error) and scrapers.knows(door.secret):
+    except DatabaseAway:
+        if scrapers.knows(door.secret):
             return None
         raise
 

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from api.auth import Door
 from api.cursors import Cursor, Listing
 from api.documented import answers
+from api.doors import Door
 from api.models import Day
 from api.paths import path_of
 from api.rendering import ExactResponse

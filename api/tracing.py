@@ -110,7 +110,7 @@ def _line(trace: _Trace, scope: Scope) -> dict[str, Any]:
         "tenant": caller.tenant.name if caller else None,
         "key_id": caller.key_id if caller else None,
     }
-    cause = scope["state"].get("cause")
+    cause = scope["state"].get("milepost_cause")
     return {**line, "cause": cause} if cause else line
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,6 +76,18 @@ def test_without_the_database_everything_is_503(without_database: TestClient, me
     assert int(response.headers["Retry-After"]) > 0
     assert "database" in response.json()["detail"]
     assert "127.0.0.1" not in response.text
+
+
+def test_the_log_says_why_the_database_is_away(
+    without_database: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line of a 503 has the first line of what the database or its driver said."""
+    for url in ("/goals", "/health/ready", "/metrics"):
+        capsys.readouterr()
+        assert without_database.get(url).status_code == 503
+        (line,) = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+        assert line["cause"].startswith("OperationalError: connection failed"), line
+        assert "\n" not in line["cause"]
 
 
 def test_liveness_needs_neither(without_database: TestClient) -> None:

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlalchemy.exc import InternalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.auth import Door, Visit
+from api.auth import bind_key
+from api.doors import Door, Visit
 from core.requests.add_milestone import add_milestone
 from core.requests.read_goals import get_goal
 from core.requests.values import MilestoneDraft
@@ -33,7 +34,7 @@ def probe(app: FastAPI, api: TestClient) -> Probe:
                 found.append(work(visit))
 
         path = f"/probe/{len(app.router.routes)}"
-        app.add_api_route(path, route, methods=[method])
+        app.add_api_route(path, route, methods=[method], dependencies=[Depends(bind_key)])
         assert api.request(method, path).status_code == 200
         return found[0]
 

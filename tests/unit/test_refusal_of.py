@@ -1,0 +1,99 @@
+"""Which answer an error gets, without a request or an app."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from sqlalchemy.exc import IntegrityError, OperationalError
+from starlette.exceptions import HTTPException
+
+from api.auth import ScopeMissing, Unauthenticated
+from api.bodies import BodyRefused, BodyTooLarge
+from api.doors import DatabaseAway, database_trouble_told
+from api.errors import refusal_of
+from core.errors import (
+    AllocationExceeded,
+    GoalIsFinal,
+    GoalMoved,
+    InvalidField,
+    KeyReused,
+    NotFound,
+    SettingsError,
+    StreamUnavailable,
+)
+from core.requests.keys import Scope
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "detail"),
+    [
+        (AllocationExceeded(), 400, "Total allocation would exceed 100%"),
+        (Unauthenticated(), 401, "A valid API key is needed: Authorization: Bearer KEY"),
+        (ScopeMissing(Scope.ADMIN), 403, "This key lacks the scope admin"),
+        (NotFound("Goal", "goal_1"), 404, "Goal not found"),
+        (GoalIsFinal("completed"), 409, "The goal is completed, which is final"),
+        (GoalMoved("g", 7), 412, "The goal has changed since it was read: it is at version 7 now; read it again"),
+        (BodyTooLarge(5), 413, "The body must have at most 5 bytes"),
+        (
+            StreamUnavailable("the stream is full"),
+            503,
+            "The event stream is not available: the stream is full; try again",
+        ),
+        (DatabaseAway(), 503, "The database is not available; try again"),
+    ],
+)
+def test_a_refusal_has_its_status_and_a_text(error: Exception, status: int, detail: str) -> None:
+    """The body is the text alone, whatever the method."""
+    for method in ("GET", "POST"):
+        refusal = refusal_of(error, method=method)
+        assert refusal is not None
+        assert (refusal.status, refusal.problem) == (status, {"detail": detail})
+
+
+@pytest.mark.parametrize(
+    ("error", "method", "loc"),
+    [
+        (InvalidField("limit", "is odd"), "GET", ["query", "limit"]),
+        (InvalidField("name", "is odd"), "PATCH", ["body", "name"]),
+        (KeyReused(), "POST", ["header", "Idempotency-Key"]),
+        (BodyRefused.at(["name"], "is odd", "value_error"), "POST", ["body", "name"]),
+    ],
+)
+def test_a_422_names_the_place(error: Exception, method: str, loc: list[str]) -> None:
+    """A field is looked for in the query of a GET, and in the body of all else."""
+    refusal = refusal_of(error, method=method)
+    assert refusal is not None
+    assert refusal.status == 422
+    assert [problem["loc"] for problem in refusal.problem["errors"]] == [loc]
+    assert loc[-1] in refusal.problem["detail"]
+
+
+def test_some_refusals_have_headers() -> None:
+    """401 says how to ask, 412 has the present ETag, 503 says when to try again."""
+    errors = (Unauthenticated(), GoalMoved("g", 7), DatabaseAway(), NotFound("Goal", "g"))
+    found = [refusal.headers for error in errors if (refusal := refusal_of(error, method="PATCH"))]
+    assert found == [{"WWW-Authenticate": "Bearer"}, {"ETag": '"g.7"'}, {"Retry-After": "2"}, {}]
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), HTTPException(404), SettingsError("x"), OperationalError("SELECT", None, Exception())]
+)
+def test_other_errors_are_not_ours(error: Exception) -> None:
+    """What no caller can mend, what others raise, and trouble of a database that may be another's, get no answer."""
+    assert refusal_of(error, method="GET") is None
+
+
+def test_what_a_database_says_is_for_the_log_alone() -> None:
+    """Trouble in a door is DatabaseAway: its first line is the cause, and none of it is in the answer."""
+    with pytest.raises(DatabaseAway) as caught, database_trouble_told():
+        raise OperationalError("SELECT secret", None, Exception("no route to db-7\nsecond line"))
+    refusal = refusal_of(caught.value, method="GET")
+    assert refusal is not None
+    assert refusal.cause == "OperationalError: no route to db-7"
+    assert refusal.problem == {"detail": "The database is not available; try again"}
+
+
+def test_a_value_that_the_database_refuses_is_no_trouble_of_its_own() -> None:
+    """It leaves the door as it is, to be a 500: a fault of ours."""
+    with pytest.raises(IntegrityError), database_trouble_told():
+        raise IntegrityError("INSERT", None, psycopg.IntegrityError("not unique"))
