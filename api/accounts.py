@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from api.cursors import Cursor, Limit, Listing
@@ -11,15 +11,16 @@ from api.doors import Door
 from api.paths import path_of
 from api.rendering import ExactResponse
 from api.rendering_accounts import AllocationsBody, allocations_body
+from api.routes import Routes
 from core.requests.keys import Scope
 from core.requests.pages import PAGE_LARGEST
 from core.requests.read_allocations import read_allocations
 
-router = APIRouter(prefix="/accounts", tags=["accounts"])
+book = Routes(tags=["accounts"])
 
 
 # The id is the integrator's own and may hold slashes, hence `:path`.
-@router.get(
+@book.get(
     "/{account_id:path}/allocations",
     summary="Get allocations",
     responses=answers(

@@ -24,7 +24,6 @@ from core.errors import (
     GoalMoved,
     InvalidField,
     KeyReused,
-    MilepostError,
     NotFound,
     StreamUnavailable,
 )
@@ -92,22 +91,25 @@ def _refused_by_core(error: Exception, method: str) -> Refusal | None:
             return None
 
 
+def answer_to(request: Request, error: Exception) -> Response | None:
+    """The response to an error of ours; None for what is not ours to answer."""
+    refusal = refusal_of(error, method=request.method)
+    return None if refusal is None else _answered(request, refusal)
+
+
 def answer_errors(app: FastAPI) -> None:
-    """Teach the app the answer to every error that may be met; all others are 500s, made by the tracing."""
-    for kind in (MilepostError, HTTPException, RequestValidationError, RedisError):
+    """Teach our own app what its routes leave to it: no such path or method, and a stream server that is away.
+
+    All other errors are 500s, made by the tracing.
+    """
+    for kind in (HTTPException, RedisError):
         app.add_exception_handler(kind, _answer)
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    match error:
-        case HTTPException():
-            return _answered(request, _told(error.status_code, str(error.detail), error.headers))
-        case RedisError():
-            return _answered(request, _away("The event stream is not available", error))
-    refusal = refusal_of(error, method=request.method)
-    if refusal is None:
-        raise error
-    return _answered(request, refusal)
+    if isinstance(error, HTTPException):
+        return _answered(request, _told(error.status_code, str(error.detail), error.headers))
+    return _answered(request, _away("The event stream is not available", error))
 
 
 def _answered(request: Request, refusal: Refusal) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -16,10 +16,11 @@ from api.documented import answers
 from api.doors import Door
 from api.idempotency import REPLAYED, Once
 from api.rendering import ExactResponse
+from api.routes import Routes
 from core.events.envelope import EVENT_LONGEST_BYTES
 from core.requests.keys import Scope
 
-router = APIRouter(tags=["events"])
+book = Routes(tags=["events"])
 
 
 class AcceptedBody(TypedDict):
@@ -74,8 +75,8 @@ _TAKES: dict[str, Any] = {
 }
 
 
-@router.post(
-    "/events",
+@book.post(
+    "",
     summary="Send events",
     status_code=202,
     openapi_extra=_TAKES,

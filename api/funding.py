@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from api.bodies import RawBody, parse_body, takes
@@ -14,6 +14,7 @@ from api.idempotency import REPLAYED, Once
 from api.models import Allocation, NewLink
 from api.paths import path_of
 from api.rendering import ExactResponse, FundingBody, funding_body
+from api.routes import Routes
 from core.requests.change_allocation import change_allocation
 from core.requests.keys import Scope
 from core.requests.link_account import link_account
@@ -21,13 +22,13 @@ from core.requests.pages import PAGE
 from core.requests.read_goals import list_funding
 from core.requests.unlink_account import unlink_account
 
-router = APIRouter(prefix="/goals/{goal_id}/funding", tags=["funding"])
+book = Routes(below="/{goal_id}/funding", tags=["funding"])
 
 # The id is the integrator's own and may hold slashes, hence `:path`.
 ACCOUNT = "/{account_id:path}"
 
 
-@router.post(
+@book.post(
     "",
     summary="Link account",
     status_code=201,
@@ -47,7 +48,7 @@ def link(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) 
         return once.answer(visit, raw, act)
 
 
-@router.get(
+@book.get(
     "",
     summary="List funding sources",
     responses=answers(
@@ -69,7 +70,7 @@ def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, c
     return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))
 
 
-@router.patch(
+@book.patch(
     ACCOUNT,
     summary="Update allocation",
     openapi_extra=takes(Allocation),
@@ -85,7 +86,7 @@ def change(goal_id: str, account_id: str, door: Door, raw: RawBody, if_match: If
     return ExactResponse(body)
 
 
-@router.delete(
+@book.delete(
     ACCOUNT,
     summary="Remove account",
     status_code=204,

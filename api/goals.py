@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from api.bodies import RawBody, parse_body, takes
@@ -18,6 +18,7 @@ from api.idempotency import REPLAYED, Once
 from api.models import GoalPatch, NewGoal
 from api.paths import path_of
 from api.rendering import ExactResponse, GoalBody, ProgressBody, goal_body, progress_body
+from api.routes import Routes
 from core.goals.goal import GoalType
 from core.goals.lifecycle import GoalStatus
 from core.requests.create_goal import create_goal
@@ -29,10 +30,10 @@ from core.requests.read_goals import get_goal, goal_progress, list_goals
 from core.requests.update_goal import update_goal
 from core.requests.values import GoalView
 
-router = APIRouter(prefix="/goals", tags=["goals"])
+book = Routes(tags=["goals"])
 
 
-@router.post(
+@book.post(
     "",
     summary="Create goal",
     status_code=201,
@@ -55,7 +56,7 @@ def create(request: Request, door: Door, raw: RawBody, once: Once) -> Response:
     return answer
 
 
-@router.get(
+@book.get(
     "",
     summary="List goals",
     responses=answers(200, list[GoalBody], "One page; the next is in the `Link` header", 422, headers=("Link",)),
@@ -85,7 +86,7 @@ def list_page(
     return ExactResponse(goals, headers=listing.link(path_of(request), limit, page.next_cursor))
 
 
-@router.get(
+@book.get(
     "/{goal_id}",
     summary="Get goal details",
     responses=answers(200, GoalBody, "The goal", 304, 404, headers=("ETag",)),
@@ -106,7 +107,7 @@ def get_one(goal_id: str, door: Door, if_none_match: IfNoneMatch) -> Response:
         )
 
 
-@router.patch(
+@book.patch(
     "/{goal_id}",
     summary="Update goal",
     openapi_extra=takes(GoalPatch),
@@ -121,7 +122,7 @@ def update(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch) -> Respons
         return _shown(goal)
 
 
-@router.delete(
+@book.delete(
     "/{goal_id}",
     summary="Delete goal",
     status_code=204,
@@ -134,7 +135,7 @@ def delete(goal_id: str, door: Door, if_match: IfMatch) -> Response:
     return Response(status_code=204)
 
 
-@router.get(
+@book.get(
     "/{goal_id}/progress",
     summary="Get progress",
     responses=answers(200, ProgressBody, "How far the goal is", 404),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
@@ -14,14 +14,15 @@ from api.backends import backends_of
 from api.documented import answers
 from api.doors import Door, database_trouble_told
 from api.rendering import ExactResponse
+from api.routes import Routes
 from core.errors import MilepostError
 from core.requests.check_ready import check_ready
 from core.store.migrate import is_current
 
 OK = "ok"
 
-router = APIRouter(prefix="/health", tags=["health"])
-open_router = APIRouter(prefix="/health", tags=["health"])
+book = Routes(tags=["health"])
+open_book = Routes(tags=["health"])
 """What answers anyone."""
 
 
@@ -39,13 +40,13 @@ class ReadyBody(TypedDict):
     stream: str
 
 
-@open_router.get("/live", summary="Is the process alive", responses={200: {"model": LiveBody}})
+@open_book.get("/live", summary="Is the process alive", responses={200: {"model": LiveBody}})
 async def live() -> Response:
     """Answers as long as the process does, without a key."""
     return ExactResponse({"status": "live"})
 
 
-@router.get("/ready", summary="Can requests be served", responses=answers(200, ReadyBody, "Yes"))
+@book.get("/ready", summary="Can requests be served", responses=answers(200, ReadyBody, "Yes"))
 def ready(request: Request, door: Door) -> Response:
     """Check the database, its migrations and the stream; takes any key."""
     with door.open(None) as visit:

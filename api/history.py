@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from api.cursors import Cursor, Limit, Listing
@@ -11,14 +11,15 @@ from api.doors import Door
 from api.paths import path_of
 from api.rendering import ExactResponse
 from api.rendering_past import EntryBody, entry_body
+from api.routes import Routes
 from core.requests.keys import Scope
 from core.requests.pages import PAGE
 from core.requests.read_history import read_history
 
-router = APIRouter(prefix="/goals/{goal_id}/history", tags=["goals"])
+book = Routes(below="/{goal_id}/history", tags=["goals"])
 
 
-@router.get(
+@book.get(
     "",
     summary="Get history",
     responses=answers(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from threading import Lock
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -18,9 +18,10 @@ from api.backends import backends_of
 from api.documented import answers
 from api.doors import DatabaseAway
 from api.metric_families import database_families, stream_families, up_family
+from api.routes import Routes
 from core.requests.read_metrics import DatabaseFigures, read_database_figures, read_stream_figures
 
-router = APIRouter(prefix="/metrics", tags=["health"])
+book = Routes(tags=["health"])
 
 _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
@@ -66,7 +67,7 @@ class _Page(Collector):
         return self._families
 
 
-@router.get("", summary="Prometheus metrics", responses=answers(200, None, "The figures") | {200: _TEXT})
+@book.get("", summary="Prometheus metrics", responses=answers(200, None, "The figures") | {200: _TEXT})
 def metrics(request: Request, door: DoorByKey) -> Response:
     """Everything to watch, for all tenants together and naming none; takes any key.
 

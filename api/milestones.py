@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from api.bodies import RawBody, parse_body, takes
@@ -20,15 +20,16 @@ from api.rendering import (
     milestone_body,
     milestone_progress_body,
 )
+from api.routes import Routes
 from core.requests.add_milestone import add_milestone
 from core.requests.keys import Scope
 from core.requests.pages import PAGE
 from core.requests.read_goals import get_goal, list_milestones, milestone_progress
 
-router = APIRouter(prefix="/goals/{goal_id}/milestones", tags=["milestones"])
+book = Routes(below="/{goal_id}/milestones", tags=["milestones"])
 
 
-@router.post(
+@book.post(
     "",
     summary="Add milestone",
     status_code=201,
@@ -51,7 +52,7 @@ def add(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -
         return once.answer(visit, raw, act)
 
 
-@router.get(
+@book.get(
     "",
     summary="List milestones",
     responses=answers(
@@ -75,7 +76,7 @@ def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, c
         return visit.read_cache.answer(visit.session, visit.tenant, goal_id, asked, make)
 
 
-@router.get(
+@book.get(
     "/progress",
     summary="Milestone progress",
     responses=answers(200, MilestoneProgressBody, "The milestones in numbers", 404),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from api.cursors import Cursor, Listing
@@ -14,6 +14,7 @@ from api.models import Day
 from api.paths import path_of
 from api.rendering import ExactResponse
 from api.rendering_past import CloseBody, close_body
+from api.routes import Routes
 from core.requests.keys import Scope
 from core.requests.pages import cut, day_after
 from core.requests.read_snapshots import read_snapshots
@@ -25,10 +26,10 @@ From = Annotated[Day | None, Query(alias="from", description="The first day; at 
 To = Annotated[Day | None, Query(alias="to", description="The last day; at the latest the last one that has ended")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_DAYS, description="The most days that the page may have")]
 
-router = APIRouter(prefix="/goals/{goal_id}/snapshots", tags=["goals"])
+book = Routes(below="/{goal_id}/snapshots", tags=["goals"])
 
 
-@router.get(
+@book.get(
     "",
     summary="Get snapshots",
     responses=answers(
