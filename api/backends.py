@@ -54,9 +54,13 @@ def open_backends(settings: Settings) -> Backends:
     )
     redis = connect(settings.redis_url.get_secret_value())
     stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
-    reading = session_factory(engine.execution_options(**_READING))
     read_cache = ReadCache(settings.read_cache_seconds)
-    return Backends(engine, session_factory(engine), reading, redis, stream, read_cache)
+    return Backends(engine, session_factory(engine), reading_sessions(engine), redis, stream, read_cache)
+
+
+def reading_sessions(engine: Engine) -> sessionmaker[Session]:
+    """Sessions whose transactions write nothing and see one moment only."""
+    return session_factory(engine.execution_options(**_READING))
 
 
 def backends_of(request: Request) -> Backends:

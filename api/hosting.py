@@ -1,0 +1,82 @@
+"""The goal routes for any FastAPI app: below its prefix, behind its own auth, for one tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastapi import APIRouter, Depends, Request, params
+
+from api import funding, goals, milestones
+from api.doors import Visit, bind_door, database_trouble_told
+from api.routes import Routes
+from core.requests.keys import Scope
+
+# Who may ask is for the app to say, and to document.
+_OF_THE_APP = frozenset({401, 403})
+
+
+class Host(Protocol):
+    """What an app mounts the routes on: the transactions of one tenant."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The longest body that is read."""
+        ...
+
+    def visit(self, *, reading: bool) -> AbstractContextManager[Visit]:
+        """Begin a transaction; commits at the end, rolls back on any error. Called from worker threads, many at once.
+
+        If `reading`, it must be read only and of one moment, as those of api.backends.reading_sessions are. What the
+        database does wrong may be raised as it comes.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _HostDoor:
+    """Lets in whoever has come past the app's own auth: all scopes are theirs."""
+
+    host: Host
+    is_reading: bool
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.host.max_body_bytes
+
+    @contextmanager
+    def open(self, _scope: Scope | None) -> Iterator[Visit]:
+        with database_trouble_told(), self.host.visit(reading=self.is_reading) as visit:
+            yield visit
+
+
+def goal_router(
+    host: Host,
+    *,
+    prefix: str,
+    dependencies: Sequence[params.Depends] = (),
+    tags: Sequence[str] | None = None,
+    include_in_schema: bool = True,
+) -> APIRouter:
+    """A router with all routes of goals, milestones and funding below `prefix`, for the tenant of `host`.
+
+    `dependencies` are the app's own auth: they run before anything of ours, and before the body is read; what they
+    raise is the app's to answer. Our refusals are answered in the routes. Raises ValueError for a prefix that does not
+    begin with a slash, or ends with one.
+    """
+    if not prefix.startswith("/") or prefix.endswith("/"):
+        raise ValueError(f"prefix: must begin with / and not end with one, as /goals does; got {prefix!r}")
+
+    async def bind_host(request: Request) -> None:
+        bind_door(request, _HostDoor(host, request.method == "GET"))
+
+    book = Routes.of(goals.book, milestones.book, funding.book)
+    return book.router(
+        prefix,
+        dependencies=[*dependencies, Depends(bind_host)],
+        tags=tags,
+        undocumented=_OF_THE_APP,
+        include_in_schema=include_in_schema,
+    )
