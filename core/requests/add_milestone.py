@@ -47,4 +47,4 @@ def add_milestone(
     goal.mark_from(goal.start_date)
     settle_goal(session, goal, at, cause="events")
     milestones = milestones_of_goals(session, [goal.key])[goal.key]
-    return next(milestone_view(m) for m in milestones if m.amount_minor == amount)
+    return next(milestone_view(goal, m) for m in milestones if m.amount_minor == amount)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy.orm import Session
 
@@ -30,7 +32,7 @@ from core.store import goals as store
 from core.store.forecasts import read_forecast
 from core.store.goals import GoalRow
 from core.store.links import funding_of_goals
-from core.store.milestones import milestones_of_goal, milestones_of_goals
+from core.store.milestones import MilestoneRow, milestones_of_goal, milestones_of_goals
 from core.store.tenants import Tenant
 
 
@@ -97,8 +99,7 @@ def milestone_progress(session: Session, tenant: Tenant, goal_id: str) -> Milest
     """How many milestones are reached, and the next on the way; raises NotFound."""
     row = find_goal(session, tenant, goal_id)
     milestones = milestones_of_goals(session, [row.key])[row.key]
-    unreached = {m.amount_minor: m for m in milestones if m.reached_at is None}
-    upcoming = nearest(row.direction, unreached)
+    unreached = [milestone for milestone in milestones if milestone.reached_at is None]
     reached = len(milestones) - len(unreached)
     return MilestoneProgressView(
         goal_id=row.goal_id,
@@ -107,8 +108,15 @@ def milestone_progress(session: Session, tenant: Tenant, goal_id: str) -> Milest
         reached_count=reached,
         remaining_count=len(unreached),
         percent_complete=milestones_percent(reached, len(milestones)),
-        next_milestone=None if upcoming is None else milestone_view(unreached[upcoming]),
+        next_milestone=_first(row, unreached),
     )
+
+
+def next_milestone(session: Session, tenant: Tenant, goal_id: str) -> tuple[str, MilestoneView | None]:
+    """The goal's currency, and the next milestone on the way, if one is left; raises NotFound."""
+    row = find_goal(session, tenant, goal_id)
+    milestones = milestones_of_goals(session, [row.key])[row.key]
+    return row.currency, _first(row, [milestone for milestone in milestones if milestone.reached_at is None])
 
 
 def list_milestones(
@@ -117,7 +125,8 @@ def list_milestones(
     """The goal's currency, and a page of its milestones by amount; raises NotFound and InvalidField."""
     row = find_goal(session, tenant, goal_id)
     rows = milestones_of_goal(session, row.key, above_minor=number_after(cursor), limit=limit + 1)
-    return row.currency, shown_as(cut(rows, limit, lambda each: each.amount_minor), milestone_view)
+    page = cut(rows, limit, lambda each: each.amount_minor)
+    return row.currency, shown_as(page, partial(milestone_view, row))
 
 
 def list_funding(
@@ -129,3 +138,9 @@ def list_funding(
     views = funding_views(row, funding_of_goals(session, [row.key])[row.key])
     coming = [view for view in views if after is None or (view.linked_at, view.account_id) > after]
     return cut(coming, limit, lambda view: f"{view.linked_at.isoformat()} {view.account_id}")
+
+
+def _first(goal: GoalRow, unreached: Sequence[MilestoneRow]) -> MilestoneView | None:
+    by_amount = {milestone.amount_minor: milestone for milestone in unreached}
+    upcoming = nearest(goal.direction, by_amount)
+    return None if upcoming is None else milestone_view(goal, by_amount[upcoming])

@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Final, Literal
 
+from core.goals.celebration import celebration
 from core.goals.goal import GoalType, Tracking, follows_balances
 from core.goals.lifecycle import GoalStatus
 from core.store.goals import GoalRow
@@ -90,12 +91,13 @@ class LinkDraft:
 
 @dataclass(frozen=True, slots=True)
 class MilestoneView:
-    """A milestone as callers see it."""
+    """A milestone as callers see it; `celebration` tells of it once it is reached."""
 
     amount_minor: int
     description: str | None
     target_date: datetime | None
     reached_at: datetime | None
+    celebration: str | None
 
     @property
     def reached(self) -> bool:
@@ -175,9 +177,12 @@ class FundingView:
     linked_at: datetime
 
 
-def milestone_view(row: MilestoneRow) -> MilestoneView:
-    """The view of a milestone's row."""
-    return MilestoneView(row.amount_minor, row.description, row.target_date, row.reached_at)
+def milestone_view(goal: GoalRow, row: MilestoneRow) -> MilestoneView:
+    """The view of a milestone's row and its goal's."""
+    told = None
+    if row.reached_at is not None:
+        told = celebration(goal.direction, row.amount_minor, goal.currency, row.description)
+    return MilestoneView(row.amount_minor, row.description, row.target_date, row.reached_at, told)
 
 
 def goal_view(row: GoalRow, milestones: list[MilestoneRow]) -> GoalView:
@@ -201,7 +206,7 @@ def goal_view(row: GoalRow, milestones: list[MilestoneRow]) -> GoalView:
         updated_at=row.updated_at,
         version=row.version,
         waiting_for=tuple(row.waiting_for),
-        milestones=tuple(milestone_view(milestone) for milestone in milestones),
+        milestones=tuple(milestone_view(row, milestone) for milestone in milestones),
     )
 
 
