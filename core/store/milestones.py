@@ -56,6 +56,11 @@ _MARK = text(
     WHERE (m.tenant, m.goal_id, m.amount_minor) = (s.tenant, s.goal_id, s.amount_minor)
       AND m.reached_at IS NULL"""
 )
+_CHECK = text(
+    f"""UPDATE milestones SET checked_at = :now
+    WHERE tenant = :tenant AND goal_id = :goal_id AND reached_at IS NOT NULL AND checked_at IS NULL
+    RETURNING {_COLUMNS}"""
+)
 
 
 def insert_milestone(session: Session, row: MilestoneRow) -> None:
@@ -83,6 +88,12 @@ def milestones_of_goal(session: Session, key: GoalKey, *, above_minor: int | Non
     above = LOWEST if above_minor is None else above_minor
     parameters = {"tenant": key[0], "goal_id": key[1], "above": above, "limit": limit}
     return [MilestoneRow(*row) for row in session.execute(_READ_PAGE, parameters).all()]
+
+
+def check_reached(session: Session, key: GoalKey, now: datetime) -> list[MilestoneRow]:
+    """The milestones of a locked goal that are reached and that no call before gave; in no order."""
+    parameters = {"tenant": key[0], "goal_id": key[1], "now": now}
+    return [MilestoneRow(*row) for row in session.execute(_CHECK, parameters).all()]
 
 
 def mark_milestones(session: Session, rows: Sequence[tuple[MilestoneRow, datetime]], now: datetime) -> None:

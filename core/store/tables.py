@@ -244,6 +244,8 @@ milestones = Table(
     moment_column("target_date"),
     moment_column("reached_at"),
     moment_column("marked_at"),
+    # When the caller who asks for what is new was told of it.
+    moment_column("checked_at"),
     moment_column("created_at", required=True),
     _of_goal(),
 )

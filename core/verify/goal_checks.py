@@ -44,6 +44,10 @@ _MILESTONES = f"""
             THEN 'a moment' ELSE coalesce(CAST(m.reached_at AS text), 'none') END AS expected
     FROM {_OF_GOALS}
     UNION ALL
+    SELECT m.goal_id, m.amount_minor, 'checked_at', coalesce(CAST(m.checked_at AS text), 'none'),
+        CASE WHEN m.reached_at IS NULL THEN 'none' ELSE coalesce(CAST(m.checked_at AS text), 'none') END
+    FROM milestones m WHERE m.tenant = :tenant AND {within("m.goal_id")}
+    UNION ALL
     SELECT g.goal_id, NULL, 'next_milestone_minor', CAST(g.next_milestone_minor AS text), CAST((
         SELECT {direction("g")} * min({direction("g")} * m.amount_minor) FROM milestones m
         WHERE m.tenant = :tenant AND m.goal_id = g.goal_id AND m.reached_at IS NULL) AS text)
@@ -107,7 +111,8 @@ GOAL_CHECKS = (
     ),
     Check(
         "milestones",
-        "none that an active goal stands at or past is unmarked, and the goal knows which comes next",
+        "none that an active goal stands at or past is unmarked, none is checked that is not reached, and the goal"
+        " knows which comes next",
         ("goal_id", "amount_minor"),
         _MILESTONES,
     ),

@@ -177,6 +177,16 @@ def test_a_milestone_that_is_marked_by_hand_is_found(alter: Alter) -> None:
     }
 
 
+def test_a_check_of_a_milestone_that_is_not_reached_is_found(alter: Alter) -> None:
+    """A milestone that was given as new and stands unreached is named; one that is reached may be checked or not."""
+    wrong = alter(
+        "UPDATE milestones SET checked_at = now() WHERE goal_id = :g AND amount_minor IN (30000, 350000)", rows=2
+    )
+    assert [(v.check, v.key["amount_minor"], v.what, v.expected) for v in wrong] == [
+        ("milestones", "350000", "checked_at", "none")
+    ]
+
+
 def test_links_that_must_not_be_are_found(alter: Alter) -> None:
     """A final goal with an open link, a net worth with an account of someone else, shares beyond 100%."""
     wrong = alter("UPDATE links SET until_at = NULL, end_minor = NULL WHERE goal_id = :g", "debt")

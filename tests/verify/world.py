@@ -15,6 +15,7 @@ from core.pipeline.apply_events import StreamEntry, apply_events
 from core.pipeline.snapshot import run_snapshot
 from core.requests.add_milestone import add_milestone
 from core.requests.change_allocation import change_allocation
+from core.requests.check_milestones import check_milestones
 from core.requests.create_goal import create_goal
 from core.requests.link_account import link_account
 from core.requests.tenants import create_tenant
@@ -79,6 +80,11 @@ class Town:
             for amount in amounts:
                 add_milestone(session, self.tenant, self.goals[name], MilestoneDraft(amount), at)
 
+    def check(self, name: str, at: datetime) -> None:
+        """Ask for the milestones that are new."""
+        with self.sessions.begin() as session:
+            check_milestones(session, self.tenant, self.goals[name], at)
+
     def tell(self, type: str, at: datetime, **data: Any) -> None:
         """State a fact, in a batch of its own."""
         self.told += 1
@@ -135,6 +141,8 @@ def _begin(town: Town) -> None:
     town.milestones("trip", made, "300", "1000", "3500")
     town.milestones("debt", made, "8900", "5000")
     town.milestones("wages", made, "100", "2900")
+    town.milestones("debt", made, "9000")
+    town.check("debt", made)
     for name, account, percent in (
         ("trip", "savings", "60"),
         ("trip", "checking", "40"),
