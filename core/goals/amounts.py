@@ -38,12 +38,18 @@ def amount(
     +1,000.00 and 40% of -250.00 make 3,000.00. balance: what the present links measure, once one of their
     accounts has a report, and until then what was typed. Each share is cut by itself, so order is nothing.
     """
+    parts = made_of(tracking, links, final_at=final_at)
+    if parts and follows_balances(tracking):
+        return direction * _shares(parts)
+    return typed_minor + direction * _shares(parts)
+
+
+def made_of(tracking: Tracking, links: Sequence[FundedLink], *, final_at: datetime | None) -> list[FundedLink]:
+    """The links that the amount is made of; where balances count, none until one of their accounts has a report."""
     if not follows_balances(tracking):
-        return typed_minor + direction * _shares(funded for funded in links if funded.counts)
+        return [funded for funded in links if funded.counts]
     present = _present(links, final_at)
-    if not any(funded.has_report for funded in present):
-        return typed_minor
-    return direction * _shares(present)
+    return present if any(funded.has_report for funded in present) else []
 
 
 def waiting_for(
@@ -57,7 +63,7 @@ def waiting_for(
 
 def follows_accounts(tracking: Tracking, links: Sequence[FundedLink]) -> bool:
     """Whether the amount comes from the accounts alone, so that none can be typed any more."""
-    return follows_balances(tracking) and any(funded.has_report for funded in _present(links, None))
+    return follows_balances(tracking) and bool(made_of(tracking, links, final_at=None))
 
 
 def _present(links: Sequence[FundedLink], final_at: datetime | None) -> list[FundedLink]:

@@ -26,11 +26,14 @@ def milestones_percent(reached: int, total: int) -> Decimal:
     return _ratio(reached, total) if total else from_ppm(0)
 
 
+def left_minor(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> int:
+    """What is still to come in or to be paid, in minor units; 0 or less once the goal is reached."""
+    return amount_minor - span.finish_minor if type is GoalType.DEBT else target_minor - amount_minor
+
+
 def is_goal_reached(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> bool:
     """Whether the amount stands at the target or past it; a debt's target is the finish of its span."""
-    if type is GoalType.DEBT:
-        return amount_minor <= span.finish_minor
-    return amount_minor >= target_minor
+    return left_minor(type, span, target_minor, amount_minor) <= 0
 
 
 def _ratio(part: int, whole: int) -> Decimal:

@@ -161,6 +161,7 @@ def _project_some(session: Session, work: ChunkDays, ids: Sequence[str], now: da
                 amount_minor=goal.amount_minor,
                 projected_completion_at=completion_date(projection, work.through),
                 projection_note=projection.note,
+                monthly_minor=projection.monthly_minor,
             )
         )
     write_forecasts(session, rows)

@@ -8,16 +8,14 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from core.events.calendar import last_closed_day
 from core.goals.goal import GoalType
 from core.goals.lifecycle import GoalStatus
 from core.goals.milestones import nearest
 from core.goals.progress import milestones_percent, percent_complete
-from core.pipeline.project import completion_date, projection_of, window
 from core.requests.check_id import is_id
 from core.requests.goal_access import find_goal
+from core.requests.outlook import amount_as_of, outlook_of
 from core.requests.pages import PAGE_LARGEST, Page, cut, id_after, moment_and_id_after, number_after, shown_as
-from core.requests.read_snapshots import is_marked, read_dense_closes
 from core.requests.values import (
     FundingView,
     GoalView,
@@ -29,7 +27,6 @@ from core.requests.values import (
     milestone_view,
 )
 from core.store import goals as store
-from core.store.forecasts import read_forecast
 from core.store.goals import GoalRow
 from core.store.links import funding_of_goals
 from core.store.milestones import MilestoneRow, milestones_of_goal, milestones_of_goals
@@ -67,7 +64,7 @@ def list_goals(
 def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:
     """How far a goal is, and when it will be reached at the pace of its last thirty closes; raises NotFound."""
     row = find_goal(session, tenant, goal_id)
-    projected_at, note = _projection(session, tenant, row, now)
+    outlook = outlook_of(session, tenant, row, now)
     return ProgressView(
         goal_id=row.goal_id,
         currency=row.currency,
@@ -76,23 +73,15 @@ def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime)
         percent_complete=percent_complete(row.type, row.span, row.target_minor, row.amount_minor),
         status=row.status,
         deadline=row.deadline,
-        projected_completion_date=projected_at,
-        projection_note=note,
+        projected_completion_date=outlook.pace.projected_at,
+        projection_note=outlook.pace.note,
         waiting_for=tuple(row.waiting_for),
+        monthly_actual_minor=outlook.pace.monthly_minor,
+        monthly_target_minor=outlook.monthly_target_minor,
+        is_on_track=outlook.is_on_track,
+        calculated_at=now,
+        as_of=amount_as_of(session, row),
     )
-
-
-def _projection(session: Session, tenant: Tenant, row: GoalRow, now: datetime) -> tuple[datetime | None, str | None]:
-    """What the nightly job stored, or the same computed afresh where the goal or its closes have moved since."""
-    through = last_closed_day(now, tenant.zone)
-    stored = read_forecast(session, row.key)
-    is_current = stored is not None and (stored.goal_version, stored.through_day) == (row.version, through)
-    if stored is not None and is_current and not is_marked(session, row, through):
-        return stored.projected_completion_at, stored.projection_note
-    days = window(through, row.start_date)
-    closes = [close.amount_minor for close in read_dense_closes(session, tenant, row, days.first, through)]
-    projection = projection_of(row, closes)
-    return completion_date(projection, through), projection.note
 
 
 def milestone_progress(session: Session, tenant: Tenant, goal_id: str) -> MilestoneProgressView:

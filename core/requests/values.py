@@ -132,7 +132,11 @@ class GoalView:
 
 @dataclass(frozen=True, slots=True)
 class ProgressView:
-    """How far a goal is."""
+    """How far a goal is, and whether its pace makes the deadline.
+
+    `monthly_actual_minor` is what a month of the last closes' pace brings towards the finish, `monthly_target_minor`
+    what each month until the deadline has to. `as_of` is the moment of the newest fact in the amount.
+    """
 
     goal_id: str
     currency: str
@@ -144,6 +148,11 @@ class ProgressView:
     projected_completion_date: datetime | None
     projection_note: str | None
     waiting_for: tuple[str, ...]
+    monthly_actual_minor: int | None
+    monthly_target_minor: int | None
+    is_on_track: bool | None
+    calculated_at: datetime
+    as_of: datetime
 
 
 @dataclass(frozen=True, slots=True)

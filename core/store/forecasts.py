@@ -26,6 +26,7 @@ class ForecastRow:
     amount_minor: int
     projected_completion_at: datetime | None
     projection_note: str | None
+    monthly_minor: int | None
 
 
 _COLUMNS = {
@@ -37,6 +38,7 @@ _COLUMNS = {
     "amount_minor": bulk.INT8,
     "projected_completion_at": bulk.TIMESTAMPTZ,
     "projection_note": bulk.TEXT,
+    "monthly_minor": bulk.INT8,
 }
 _READ = text(
     f"SELECT {', '.join(f'f.{c}' for c in _COLUMNS)} FROM forecasts f WHERE f.tenant = :tenant AND f.goal_id = :goal_id"

@@ -330,6 +330,8 @@ forecasts = Table(
     amount_column("amount_minor"),
     moment_column("projected_completion_at"),
     text_column("projection_note"),
+    # What the projection's line brings in a month.
+    amount_column("monthly_minor", required=False),
     Column("p10_day", Date),
     Column("p50_day", Date),
     Column("p90_day", Date),

@@ -20,6 +20,33 @@ def test_the_worked_example() -> None:
     assert project(-1, 0, 210_000, [500_000 - close for close in rising]).days == 21
 
 
+def test_the_pace_of_the_worked_example() -> None:
+    """100.00 a day are 3,043.75 in a month of 365.25 / 12 days, towards the finish of either kind or away from it."""
+    rising = [10_000 * day for day in range(30)]
+    falling = [500_000 - close for close in rising]
+    assert project(1, 500_000, 290_000, rising).monthly_minor == 304_375
+    assert project(-1, 0, 210_000, falling).monthly_minor == 304_375
+    assert project(1, 500_000, 210_000, falling).monthly_minor == -304_375
+
+
+@pytest.mark.parametrize(
+    ("closes", "monthly"),
+    [
+        ([0] * 6, None),
+        ([], None),
+        ([5] * 7, 0),
+        ([0, 0, 0, 0, 0, 0, 1], 3),  # 3.26, cut
+        ([1, 0, 0, 0, 0, 0, 0], -3),
+        ([0] * 15 + [1] + [0] * 14, 0),  # 0.006
+        ([1, 2, 3, 4, 3, 2, 1], 0),
+    ],
+)
+def test_a_pace_needs_seven_closes_and_is_cut_towards_zero(closes: list[int], monthly: int | None) -> None:
+    """Without a week of closes there is none; a goal that stands still has one of 0; what is reached keeps its own."""
+    assert project(1, 100, 1, closes).monthly_minor == monthly
+    assert project(1, 100, 100, closes).monthly_minor == monthly
+
+
 def test_only_the_last_thirty_closes_count() -> None:
     """What happened before the window changes nothing."""
     window = [3 * day for day in range(WINDOW_DAYS)]
@@ -56,6 +83,7 @@ def test_the_days_are_those_of_the_exact_least_squares_line(
     slope = sum((day - mean_day) * (close - mean) for day, close in enumerate(window)) / sum(
         (day - mean_day) ** 2 for day in range(len(window))
     )
+    assert projection.monthly_minor == int(direction * slope * Fraction(36_525, 1_200))
     left = direction * (finish - amount)
     if left <= 0 or direction * slope <= 0 or left / (direction * slope) > FURTHEST_DAYS:
         assert projection.days is None
