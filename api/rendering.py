@@ -50,6 +50,7 @@ class MilestoneBody(NextMilestoneBody):
     """A milestone."""
 
     reached_date: Moment | None
+    celebration: str | None
 
 
 class GoalBody(TypedDict):
@@ -86,6 +87,11 @@ class ProgressBody(TypedDict):
     deadline: Moment | None
     projected_completion_date: Moment | None
     projection_note: str | None
+    monthly_contribution_actual: Amount | None
+    monthly_contribution_target: Amount | None
+    on_track: bool | None
+    calculated_at: Moment
+    as_of: Moment
 
 
 class MilestoneProgressBody(TypedDict):
@@ -149,12 +155,21 @@ def progress_body(progress: ProgressView) -> ProgressBody:
         "deadline": moment(progress.deadline),
         "projected_completion_date": moment(progress.projected_completion_date),
         "projection_note": progress.projection_note,
+        "monthly_contribution_actual": _amount(progress.monthly_actual_minor, progress.currency),
+        "monthly_contribution_target": _amount(progress.monthly_target_minor, progress.currency),
+        "on_track": progress.is_on_track,
+        "calculated_at": moment(progress.calculated_at),
+        "as_of": moment(progress.as_of),
     }
 
 
 def milestone_body(milestone: MilestoneView, currency: str) -> MilestoneBody:
     """A milestone; its `reached_date` is the effective time of what reached it."""
-    return {**_next_body(milestone, currency), "reached_date": moment(milestone.reached_at)}
+    return {
+        **_next_body(milestone, currency),
+        "reached_date": moment(milestone.reached_at),
+        "celebration": milestone.celebration,
+    }
 
 
 def milestone_progress_body(progress: MilestoneProgressView) -> MilestoneProgressBody:
@@ -172,14 +187,13 @@ def milestone_progress_body(progress: MilestoneProgressView) -> MilestoneProgres
 
 def funding_body(source: FundingView) -> FundingBody:
     """A funding source; `counted` is what it has added to the goal, null while that can't be known."""
-    counted = source.counted_minor
     return {
         "account_id": source.account_id,
         "account_name": source.account_name,
         "allocation_percent": from_ppm(source.ppm),
         "from": moment(source.from_at),
         "whole": source.whole,
-        "counted": None if counted is None else to_decimal(counted, source.currency),
+        "counted": _amount(source.counted_minor, source.currency),
         "note": source.note,
     }
 
@@ -196,6 +210,10 @@ def moment(at: datetime | None) -> str | None:
 def day(on: date) -> str:
     """A day: 2026-11-09."""
     return on.isoformat()
+
+
+def _amount(minor: int | None, currency: str) -> Decimal | None:
+    return None if minor is None else to_decimal(minor, currency)
 
 
 def _next_body(milestone: MilestoneView, currency: str) -> NextMilestoneBody:

@@ -10,6 +10,16 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+DOCUMENTED_PROGRESS = {
+    "goal_id",
+    "current_amount",
+    "target_amount",
+    "percent_complete",
+    "status",
+    "deadline",
+    "projected_completion_date",
+    "projection_note",
+}
 DOCUMENTED = {
     "user_id": "user_123",
     "name": "Emergency Fund",
@@ -155,7 +165,8 @@ def test_progress_has_the_documented_body(
     goal_id = new_goal(current_amount=6500, deadline="2026-11-09T00:00:00")
     response = api.get(f"/goals/{goal_id}/progress")
     assert '"percent_complete":65.0,' in response.text
-    assert exact(response) == {
+    body = exact(response)
+    assert {name: body[name] for name in DOCUMENTED_PROGRESS} == {
         "goal_id": goal_id,
         "current_amount": Decimal("6500.00"),
         "target_amount": Decimal("10000.00"),
@@ -165,6 +176,31 @@ def test_progress_has_the_documented_body(
         "projected_completion_date": None,
         "projection_note": "too little history: 0 of at least 7 closed days",
     }
+
+
+def test_progress_tells_pace_and_deadline(
+    api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
+) -> None:
+    """2,500 of 10,000 in a year needs about 625.00 a month, in exact digits; without closes there is no pace yet."""
+    now = datetime.now(UTC)
+    goal_id = new_goal(current_amount=2500, deadline=(now + timedelta(days=365)).isoformat())
+    body = exact(api.get(f"/goals/{goal_id}/progress"))
+    assert set(body) - DOCUMENTED_PROGRESS == {
+        "monthly_contribution_actual",
+        "monthly_contribution_target",
+        "on_track",
+        "calculated_at",
+        "as_of",
+    }
+    # Where a 29th of February lies between, 365 days are a day less than twelve months.
+    assert Decimal("625.00") <= body["monthly_contribution_target"] < Decimal("627.00")
+    assert (body["monthly_contribution_actual"], body["on_track"]) == (None, None)
+    assert abs(datetime.fromisoformat(body["calculated_at"]) - now) < timedelta(seconds=30)
+    assert body["as_of"] == api.get(f"/goals/{goal_id}").json()["created_at"]
+    api.patch(f"/goals/{goal_id}", json={"current_amount": 10000})
+    body = exact(api.get(f"/goals/{goal_id}/progress"))
+    assert str(body["monthly_contribution_target"]) == "0.00"
+    assert body["on_track"] is True
 
 
 def test_created_is_now(api: TestClient) -> None:

@@ -18,7 +18,7 @@ HALFWAY = {
 def test_add_answers_with_the_documented_body(
     api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
 ) -> None:
-    """POST gives 201 and exactly the documented keys; the goal then shows the same milestone."""
+    """POST gives 201 and the documented keys with a `celebration`; the goal then shows the same milestone."""
     goal_id = new_goal()
     response = api.post(f"/goals/{goal_id}/milestones", json=HALFWAY)
     milestone = {
@@ -27,6 +27,7 @@ def test_add_answers_with_the_documented_body(
         "target_date": "2025-12-31T00:00:00Z",
         "reached": False,
         "reached_date": None,
+        "celebration": None,
     }
     assert response.status_code == 201
     assert exact(response) == milestone
@@ -41,11 +42,13 @@ def test_only_the_amount_is_needed(api: TestClient, new_goal: Callable[..., str]
 
 
 def test_a_milestone_that_is_passed_already_is_reached_at_once(api: TestClient, new_goal: Callable[..., str]) -> None:
-    """With the amount at 6,000, a milestone at 5,000 comes back as reached, with a date."""
+    """With the amount at 6,000, a milestone at 5,000 comes back as reached, with a date and words for it."""
     goal_id = new_goal(current_amount=6000)
     body = api.post(f"/goals/{goal_id}/milestones", json=HALFWAY).json()
     assert body["reached"] is True
     assert body["reached_date"].endswith("Z")
+    assert body["celebration"] == "Milestone reached: 5,000.00 USD (Halfway to emergency fund)."
+    assert api.get(f"/goals/{goal_id}/milestones").json() == api.get(f"/goals/{goal_id}").json()["milestones"] == [body]
 
 
 def test_a_mark_stays_when_the_amount_falls(api: TestClient, new_goal: Callable[..., str]) -> None:
