@@ -22,9 +22,10 @@ from api.rendering import (
 )
 from api.routes import Routes
 from core.requests.add_milestone import add_milestone
+from core.requests.check_milestones import check_milestones
 from core.requests.keys import Scope
 from core.requests.pages import PAGE
-from core.requests.read_goals import get_goal, list_milestones, milestone_progress
+from core.requests.read_goals import get_goal, list_milestones, milestone_progress, next_milestone
 
 book = Routes(below="/{goal_id}/milestones", tags=["milestones"])
 
@@ -90,3 +91,45 @@ def progress(goal_id: str, door: Door) -> Response:
             return ExactResponse(milestone_progress_body(found))
 
         return visit.read_cache.answer(visit.session, visit.tenant, goal_id, ("milestones/progress",), make)
+
+
+@book.get(
+    "/next",
+    summary="Next milestone",
+    responses=answers(200, MilestoneBody | None, "The nearest one that is not reached; `null` if none is left", 404),
+)
+def following(goal_id: str, door: Door) -> Response:
+    """Get the milestone that comes next on the way."""
+    with door.open(Scope.GOALS_READ) as visit:
+
+        def make() -> Response:
+            currency, upcoming = next_milestone(visit.session, visit.tenant, goal_id)
+            return ExactResponse(None if upcoming is None else milestone_body(upcoming, currency))
+
+        return visit.read_cache.answer(visit.session, visit.tenant, goal_id, ("milestones/next",), make)
+
+
+@book.post(
+    "/check",
+    summary="Check milestones",
+    responses=answers(
+        200,
+        list[MilestoneBody],
+        "Those reached since the last check, in the order in which they are passed",
+        404,
+        409,
+        412,
+        422,
+        headers=(REPLAYED,),
+    ),
+)
+def check(goal_id: str, door: Door, if_match: IfMatch, once: Once) -> Response:
+    """Get the milestones that were reached since the last check; each is given once."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+
+        def act() -> Response:
+            seen = if_match.versions(goal_id)
+            currency, reached = check_milestones(visit.session, visit.tenant, goal_id, visit.now, seen=seen)
+            return ExactResponse([milestone_body(milestone, currency) for milestone in reached])
+
+        return once.answer(visit, b"", act)

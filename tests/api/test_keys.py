@@ -23,6 +23,8 @@ ROUTES = [
     ("POST", "/goals/{id}/milestones", "goals:write"),
     ("GET", "/goals/{id}/milestones", "goals:read"),
     ("GET", "/goals/{id}/milestones/progress", "goals:read"),
+    ("GET", "/goals/{id}/milestones/next", "goals:read"),
+    ("POST", "/goals/{id}/milestones/check", "goals:write"),
     ("POST", "/goals/{id}/funding", "goals:write"),
     ("GET", "/goals/{id}/funding", "goals:read"),
     ("PATCH", "/goals/{id}/funding/acct", "goals:write"),

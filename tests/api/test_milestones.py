@@ -63,6 +63,46 @@ def test_a_mark_stays_when_the_amount_falls(api: TestClient, new_goal: Callable[
     assert len(set(dates)) == 1
 
 
+def test_a_check_gives_what_is_new(api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]) -> None:
+    """At 2,500 with milestones at 2,500, 5,000 and 7,500, then 5,500: two, as the list shows them; then none."""
+    goal = f"/goals/{new_goal(current_amount=2500)}"
+    for amount in (7500, 2500, 5000):
+        assert api.post(f"{goal}/milestones", json={"amount": amount}).status_code == 201
+    tag = api.patch(goal, json={"current_amount": 5500}).headers["ETag"]
+    checked = api.post(f"{goal}/milestones/check", headers={"If-Match": tag})
+    assert checked.status_code == 200
+    assert exact(checked) == exact(api.get(f"{goal}/milestones"))[:2]
+    assert api.post(f"{goal}/milestones/check").json() == []
+    assert api.get(goal).headers["ETag"] == tag
+
+
+def test_a_check_needs_the_scope_to_write(client: Any, new_goal: Callable[..., str]) -> None:
+    """Who may only read checks nothing; a goal that is not there, or is another tenant's, is not found."""
+    goal = f"/goals/{new_goal(current_amount=10)}"
+    writer = client("goals:write")
+    assert writer.post(f"{goal}/milestones", json={"amount": 10}).status_code == 201
+    assert client("goals:read").post(f"{goal}/milestones/check").status_code == 403
+    assert client(tenant="other").post(f"{goal}/milestones/check").status_code == 404
+    assert writer.post(f"{goal}/milestones/check", headers={"If-Match": '"x"'}).status_code == 412
+    assert [milestone["amount"] for milestone in writer.post(f"{goal}/milestones/check").json()] == [10]
+
+
+def test_the_next_milestone_is_given_alone(
+    api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
+) -> None:
+    """The nearest that is not reached, with the keys of a milestone; `null` when there is none."""
+    goal = f"/goals/{new_goal()}"
+    assert (api.get(f"{goal}/milestones/next").status_code, api.get(f"{goal}/milestones/next").text) == (200, "null")
+    for amount in (20, 10):
+        api.post(f"{goal}/milestones", json={"amount": amount})
+    assert exact(api.get(f"{goal}/milestones/next")) == exact(api.get(f"{goal}/milestones"))[0]
+    api.patch(goal, json={"current_amount": 10})
+    assert api.get(f"{goal}/milestones/next").json()["amount"] == 20
+    api.patch(goal, json={"current_amount": 20})
+    assert api.get(f"{goal}/milestones/next").json() is None
+    assert api.get("/goals/none/milestones/next").status_code == 404
+
+
 def test_progress_counts_and_names_the_next(
     api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
 ) -> None:
