@@ -13,7 +13,7 @@ _REFUSALS: dict[int, str] = {
     401: "No key, or one that is unknown or revoked",
     403: "The key lacks the scope",
     404: "Not there, or not yours",
-    409: "Does not go with the present state of the goal, or its Idempotency-Key is in use at this moment",
+    409: "Does not go with the present state of the goal; or its Idempotency-Key is in use now, then with Retry-After",
     412: "The goal has changed since you read it; nothing was changed now",
     413: "The body is too large",
     422: "Does not parse or cannot be: `detail` names every field, `errors` has them one by one",
@@ -29,7 +29,13 @@ _HEADERS = {
     "Retry-After": "After how many seconds to try again",
     "WWW-Authenticate": "Bearer",
 }
-_HEADERS_OF_REFUSALS = {304: ("ETag",), 401: ("WWW-Authenticate",), 412: ("ETag",), 503: ("Retry-After",)}
+_HEADERS_OF_REFUSALS = {
+    304: ("ETag",),
+    401: ("WWW-Authenticate",),
+    409: ("Retry-After",),
+    412: ("ETag",),
+    503: ("Retry-After",),
+}
 
 
 def answers(

@@ -23,6 +23,7 @@ from core.errors import (
     Conflict,
     GoalMoved,
     InvalidField,
+    KeyBusy,
     KeyReused,
     NotFound,
     StreamUnavailable,
@@ -81,6 +82,8 @@ def _refused_by_core(error: Exception, method: str) -> Refusal | None:
             return _told(400, str(error))
         case NotFound():
             return _told(404, str(error))
+        case KeyBusy():
+            return _told(409, str(error), {"Retry-After": str(RETRY_AFTER_S)})
         case Conflict():
             return _told(409, str(error))
         case GoalMoved():

@@ -74,27 +74,38 @@ def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, c
     ACCOUNT,
     summary="Update allocation",
     openapi_extra=takes(Allocation),
-    responses=answers(200, FundingBody, "The funding source as it is now", 400, 404, 409, 412, 413, 422),
+    responses=answers(
+        200, FundingBody, "The funding source as it is now", 400, 404, 409, 412, 413, 422, headers=(REPLAYED,)
+    ),
 )
-def change(goal_id: str, account_id: str, door: Door, raw: RawBody, if_match: IfMatch) -> Response:
+def change(goal_id: str, account_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
     """Change the share from now on; what was counted stays."""
     with door.open(Scope.GOALS_WRITE) as visit:
-        percent = parse_body(Allocation, raw).allocation_percent
-        seen = if_match.versions(goal_id)
-        source = change_allocation(visit.session, visit.tenant, goal_id, account_id, percent, visit.now, seen=seen)
-        body = funding_body(source)
-    return ExactResponse(body)
+
+        def act() -> Response:
+            percent = parse_body(Allocation, raw).allocation_percent
+            seen = if_match.versions(goal_id)
+            source = change_allocation(visit.session, visit.tenant, goal_id, account_id, percent, visit.now, seen=seen)
+            return ExactResponse(funding_body(source))
+
+        return once.answer(visit, raw, act)
 
 
 @book.delete(
     ACCOUNT,
     summary="Remove account",
     status_code=204,
-    responses=answers(204, None, "The account counts no more; what was counted stays", 404, 409, 412, 422),
+    responses=answers(
+        204, None, "The account counts no more; what was counted stays", 404, 409, 412, 422, headers=(REPLAYED,)
+    ),
 )
-def unlink(goal_id: str, account_id: str, door: Door, if_match: IfMatch) -> Response:
+def unlink(goal_id: str, account_id: str, door: Door, if_match: IfMatch, once: Once) -> Response:
     """End the link of an account to the goal."""
     with door.open(Scope.GOALS_WRITE) as visit:
-        seen = if_match.versions(goal_id)
-        unlink_account(visit.session, visit.tenant, goal_id, account_id, visit.now, seen=seen)
-    return Response(status_code=204)
+
+        def act() -> Response:
+            seen = if_match.versions(goal_id)
+            unlink_account(visit.session, visit.tenant, goal_id, account_id, visit.now, seen=seen)
+            return Response(status_code=204)
+
+        return once.answer(visit, b"", act)

@@ -49,11 +49,7 @@ def create(request: Request, door: Door, raw: RawBody, once: Once) -> Response:
             goal = create_goal(visit.session, visit.tenant, draft, visit.now)
             return _shown(goal, status=201, headers={"Location": f"{path_of(request)}/{goal.goal_id}"})
 
-        answer = once.answer(visit, raw, act)
-    if "ETag" not in answer.headers:  # an answer that was kept: its tag is made of its body
-        goal = json.loads(bytes(answer.body))
-        answer.headers["ETag"] = etag(goal["id"], goal["version"])
-    return answer
+        return _tagged(once.answer(visit, raw, act))
 
 
 @book.get(
@@ -111,28 +107,36 @@ def get_one(goal_id: str, door: Door, if_none_match: IfNoneMatch) -> Response:
     "/{goal_id}",
     summary="Update goal",
     openapi_extra=takes(GoalPatch),
-    responses=answers(200, GoalBody, "The goal as it is now", 404, 409, 412, 413, 422, headers=("ETag",)),
+    responses=answers(200, GoalBody, "The goal as it is now", 404, 409, 412, 413, 422, headers=("ETag", REPLAYED)),
 )
-def update(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch) -> Response:
+def update(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
     """Change the fields that are given; `null` clears the description and the deadline."""
     with door.open(Scope.GOALS_WRITE) as visit:
-        patch = parse_body(GoalPatch, raw)
-        seen = if_match.versions(goal_id, patch.stated_version)
-        goal = update_goal(visit.session, visit.tenant, goal_id, patch.changes(), visit.now, seen=seen)
-        return _shown(goal)
+
+        def act() -> Response:
+            patch = parse_body(GoalPatch, raw)
+            seen = if_match.versions(goal_id, patch.stated_version)
+            goal = update_goal(visit.session, visit.tenant, goal_id, patch.changes(), visit.now, seen=seen)
+            return _shown(goal)
+
+        return _tagged(once.answer(visit, raw, act))
 
 
 @book.delete(
     "/{goal_id}",
     summary="Delete goal",
     status_code=204,
-    responses=answers(204, None, "It is gone, with its milestones and links", 404, 412, 422),
+    responses=answers(204, None, "It is gone, with its milestones and links", 404, 409, 412, 422, headers=(REPLAYED,)),
 )
-def delete(goal_id: str, door: Door, if_match: IfMatch) -> Response:
+def delete(goal_id: str, door: Door, if_match: IfMatch, once: Once) -> Response:
     """Delete a goal."""
     with door.open(Scope.GOALS_WRITE) as visit:
-        delete_goal(visit.session, visit.tenant, goal_id, visit.now, seen=if_match.versions(goal_id))
-    return Response(status_code=204)
+
+        def act() -> Response:
+            delete_goal(visit.session, visit.tenant, goal_id, visit.now, seen=if_match.versions(goal_id))
+            return Response(status_code=204)
+
+        return once.answer(visit, b"", act)
 
 
 @book.get(
@@ -150,3 +154,11 @@ def progress(goal_id: str, door: Door) -> Response:
 def _shown(goal: GoalView, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     tagged = {"ETag": etag(goal.goal_id, goal.version), **(headers or {})}
     return ExactResponse(goal_body(goal), status_code=status, headers=tagged)
+
+
+def _tagged(answer: Response) -> Response:
+    """The answer with its ETag. One that was kept for an Idempotency-Key comes without: it is made of its body."""
+    if "ETag" not in answer.headers:
+        goal = json.loads(bytes(answer.body))
+        answer.headers["ETag"] = etag(goal["id"], goal["version"])
+    return answer

@@ -1,4 +1,4 @@
-"""POSTs under an Idempotency-Key: the first acts, and whoever sends it again gets the answer that it got."""
+"""Changes under an Idempotency-Key: the first acts, and whoever sends it again gets the answer that it got."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class IdempotencyHeader:
 
 
 def _again(found: KeyedAnswer) -> Response:
-    response = Response(found.body, found.status, media_type="application/json")
+    response = Response(found.body, found.status, media_type="application/json" if found.body else None)
     response.headers[REPLAYED] = "true"
     if found.location is not None:
         response.headers["Location"] = found.location

@@ -1,10 +1,11 @@
-"""Idempotency-Key: a POST that comes again with its key does nothing and gets the answer that it got first."""
+"""Idempotency-Key: a change that comes again with its key does nothing and gets the answer that it got first."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from threading import Barrier
 from typing import Any
 
@@ -15,6 +16,8 @@ from redis import Redis
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.errors import refusal_of
+from core.errors import KeyBusy
 from core.store.goals import lock_goal
 from core.store.stream import stream_key
 from core.store.tables import idempotency_keys
@@ -30,18 +33,24 @@ EVENT = {
     "time": "2026-01-31T12:00:00Z",
     "data": {"account_id": "a", "transaction_id": "t1", "amount": 1, "currency": "USD", "posted_at": "2026-01-31"},
 }
-POSTS: list[tuple[str, Any]] = [
-    ("/goals", GOAL),
-    ("/goals/{goal_id}/milestones", MILESTONE),
-    ("/goals/{goal_id}/funding", LINK),
-    ("/events", EVENT),
+CHANGES: list[tuple[str, str, Any]] = [
+    ("POST", "/goals", GOAL),
+    ("PATCH", "/goals/{goal_id}", {"current_amount": 70}),
+    ("DELETE", "/goals/{goal_id}", None),
+    ("POST", "/goals/{goal_id}/milestones", MILESTONE),
+    ("POST", "/goals/{goal_id}/milestones/check", None),
+    ("POST", "/goals/{goal_id}/funding", LINK),
+    ("PATCH", "/goals/{goal_id}/funding/a%2Fb", {"allocation_percent": 7}),
+    ("DELETE", "/goals/{goal_id}/funding/a%2Fb", None),
+    ("POST", "/events", EVENT),
 ]
+WITH_BODY = [change for change in CHANGES if change[2] is not None]
 KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
 
 
 @pytest.fixture
 def state(dump: Callable[[], str], redis_url: str, session_factory: sessionmaker[Session]) -> Callable[[], Any]:
-    """All that a POST could have changed: the tables, the keys and the stream."""
+    """All that a change could have touched: the tables, the keys and the stream."""
 
     def take() -> tuple[str, int, int]:
         with Redis.from_url(redis_url) as redis, session_factory.begin() as session:
@@ -52,6 +61,17 @@ def state(dump: Callable[[], str], redis_url: str, session_factory: sessionmaker
     return take
 
 
+@pytest.fixture
+def goal(api: TestClient, new_goal: Callable[..., str]) -> str:
+    """A goal with a funding source, a milestone that is reached and one that is not."""
+    goal_id = new_goal(current_amount=20)
+    source = {"account_id": "a/b", "allocation_percent": 5}
+    assert api.post(f"/goals/{goal_id}/funding", json=source).status_code == 201
+    for amount in (10, 60):
+        assert api.post(f"/goals/{goal_id}/milestones", json={"amount": amount}).status_code == 201
+    return goal_id
+
+
 def _same_but_replayed(first: Any, again: Any) -> None:
     assert (again.status_code, again.content) == (first.status_code, first.content)
     for header in ("Content-Type", "Location", "ETag"):
@@ -60,34 +80,92 @@ def _same_but_replayed(first: Any, again: Any) -> None:
     assert again.headers["Idempotency-Replayed"] == "true"
 
 
-@pytest.mark.parametrize(("path", "body"), POSTS)
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
 def test_the_second_of_two_does_nothing_and_gets_the_answer_of_the_first(
-    api: TestClient, state: Callable[[], Any], new_goal: Callable[..., str], path: str, body: Any
+    api: TestClient, state: Callable[[], Any], goal: str, method: str, path: str, body: Any
 ) -> None:
     """Status, body, Location and ETag are the first ones to the byte, and no table and no stream has changed."""
-    url = path.format(goal_id=new_goal())
-    first = api.post(url, json=body, headers=KEY)
-    assert first.status_code in {201, 202}
+    url, untouched = path.format(goal_id=goal), state()
+    first = api.request(method, url, json=body, headers=KEY)
+    assert first.status_code in {200, 201, 202, 204}
     before = state()
-    _same_but_replayed(first, api.post(url, json=body, headers=KEY))
+    assert before != untouched
+    _same_but_replayed(first, api.request(method, url, json=body, headers=KEY))
     assert state() == before
 
 
-@pytest.mark.parametrize(("path", "body"), POSTS)
+@pytest.mark.parametrize(("method", "path", "body"), WITH_BODY)
 def test_a_key_with_another_body_is_refused(
-    api: TestClient, state: Callable[[], Any], new_goal: Callable[..., str], path: str, body: Any
+    api: TestClient, state: Callable[[], Any], goal: str, method: str, path: str, body: Any
 ) -> None:
     """The same key with other bytes is 422 naming the header, nothing changes, and the first answer stays."""
-    url = path.format(goal_id=new_goal())
-    first = api.post(url, json=body, headers=KEY)
+    url = path.format(goal_id=goal)
+    first = api.request(method, url, json=body, headers=KEY)
     before = state()
-    refused = api.post(url, content=json.dumps(body, indent=1), headers=KEY)
+    refused = api.request(method, url, content=json.dumps(body, indent=1), headers=KEY)
     assert refused.status_code == 422
     text = "was used for another request in the last 24 hours; give each request a key of its own"
     assert refused.json()["detail"] == f"Idempotency-Key: {text}"
     assert refused.json()["errors"][0]["loc"] == ["header", "Idempotency-Key"]
     assert state() == before
-    _same_but_replayed(first, api.post(url, json=body, headers=KEY))
+    _same_but_replayed(first, api.request(method, url, json=body, headers=KEY))
+
+
+@pytest.mark.parametrize("path", ["/goals/{goal_id}", "/goals/{goal_id}/funding/a%2Fb"])
+def test_a_key_with_another_method_is_refused(api: TestClient, state: Callable[[], Any], goal: str, path: str) -> None:
+    """A key that changed something does not delete it."""
+    url = path.format(goal_id=goal)
+    assert api.patch(url, json={"allocation_percent": 7}, headers=KEY).status_code == 200
+    before = state()
+    assert api.delete(url, headers=KEY).status_code == 422
+    assert state() == before
+
+
+def test_a_retried_amount_does_not_swallow_an_event(
+    api: TestClient, apply_stream: Callable[[], Any], goal: str
+) -> None:
+    """Typed 70, then 5% of 100 came in: the PATCH sent again with its key leaves 75, without one it types 70 again."""
+    url, typed = f"/goals/{goal}", {"current_amount": 70}
+    first = api.patch(url, json=typed, headers=KEY)
+    paid = {**EVENT["data"], "account_id": "a/b", "amount": 100}
+    paid["posted_at"] = datetime.now(UTC).isoformat()
+    assert api.post("/events", json={**EVENT, "data": paid}).status_code == 202
+    apply_stream()
+    assert api.get(url).json()["current_amount"] == 75
+    _same_but_replayed(first, api.patch(url, json=typed, headers=KEY))
+    assert api.get(url).json()["current_amount"] == 75
+    assert api.patch(url, json=typed).json()["current_amount"] == 70
+
+
+def test_a_retried_delete_is_done_once(api: TestClient, goal: str) -> None:
+    """It is 204 again, where one without the key finds nothing; an account that was linked again meanwhile stays."""
+    source = f"/goals/{goal}/funding/a%2Fb"
+    first = api.delete(source, headers=KEY)
+    assert api.delete(source).status_code == 404
+    assert api.post(f"/goals/{goal}/funding", json={"account_id": "a/b", "allocation_percent": 5}).status_code == 201
+    _same_but_replayed(first, api.delete(source, headers=KEY))
+    assert len(api.get(f"/goals/{goal}/funding").json()) == 1
+    other = {"Idempotency-Key": "another"}
+    first = api.delete(f"/goals/{goal}", headers=other)
+    assert api.delete(f"/goals/{goal}").status_code == 404
+    _same_but_replayed(first, api.delete(f"/goals/{goal}", headers=other))
+
+
+def test_a_retried_check_gives_the_same_milestones(api: TestClient, goal: str) -> None:
+    """What the first check gave is given again under its key, and to no other check."""
+    check = f"/goals/{goal}/milestones/check"
+    first = api.post(check, headers=KEY)
+    assert [milestone["amount"] for milestone in first.json()] == [10]
+    assert api.post(check).json() == []
+    _same_but_replayed(first, api.post(check, headers=KEY))
+
+
+def test_a_retried_change_is_not_held_to_its_tag(api: TestClient, goal: str) -> None:
+    """The first PATCH has moved the goal past the tag that both came with: the second still gets its answer."""
+    headers = {**KEY, "If-Match": api.get(f"/goals/{goal}").headers["ETag"]}
+    first = api.patch(f"/goals/{goal}", json={"name": "m"}, headers=headers)
+    assert first.status_code == 200
+    _same_but_replayed(first, api.patch(f"/goals/{goal}", json={"name": "m"}, headers=headers))
 
 
 def test_a_key_on_another_path_is_refused(
@@ -189,6 +267,16 @@ def test_of_two_at_once_one_acts_and_the_other_gets_its_answer(
     assert one.status_code == 201
     _same_but_replayed(one, other)
     assert len(api.get(f"/goals/{goal_id}/milestones").json()) == 1
+
+
+def test_who_waited_too_long_is_told_when_to_come_again() -> None:
+    """A key whose first request is still being worked on is 409 with the seconds to wait."""
+    refusal = refusal_of(KeyBusy(), method="PATCH")
+    assert refusal is not None
+    assert (refusal.status, refusal.headers) == (409, {"Retry-After": "2"})
+    assert refusal.problem == {
+        "detail": "The first request with this Idempotency-Key is still being worked on; try again"
+    }
 
 
 def test_events_sent_at_once_under_one_key_lie_on_the_stream_once(

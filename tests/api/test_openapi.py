@@ -104,14 +104,16 @@ def test_every_operation_documents_its_answers(spec: dict[str, Any]) -> None:
 
 
 def test_the_headers_are_documented(spec: dict[str, Any]) -> None:
-    """POSTs take a key for doing it once, what changes a goal takes If-Match, lists give the next page."""
+    """What changes anything takes a key for doing it once, a goal takes If-Match, lists give the next page."""
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
             where = (method, path)
             asked = {parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "header"}
             given = operation["responses"][_successes(operation)[0]].get("headers", {})
-            is_post = method == "post"
-            assert ("Idempotency-Key" in asked, "Idempotency-Replayed" in given) == (is_post, is_post), where
+            changes = method in {"post", "patch", "delete"}
+            assert ("Idempotency-Key" in asked, "Idempotency-Replayed" in given) == (changes, changes), where
+            if changes:
+                assert "Retry-After" in operation["responses"]["409"]["headers"], where
             changes_a_goal = method in {"post", "patch", "delete"} and "{goal_id}" in path
             assert ("If-Match" in asked, "412" in operation["responses"]) == (changes_a_goal, changes_a_goal), where
             if changes_a_goal:
