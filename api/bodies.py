@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -60,9 +60,10 @@ class BodyTooLarge(MilepostError):
 
 
 class Body(BaseModel):
-    """What the models of all request bodies share."""
+    """What the models of all request bodies share. `second_names`: what a field may be called too, and its name."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+    second_names: ClassVar[Mapping[str, str]] = {}
 
 
 async def _read(request: Request, door: Door) -> bytes:
@@ -88,7 +89,7 @@ def parse_body(model: type[Model], raw: bytes) -> Model:
     if not isinstance(value, dict):
         raise BodyRefused.at([], "The body must be a JSON object", "not_an_object")
     try:
-        return model.model_validate(value)
+        return model.model_validate(_by_first_names(model, value))
     except ValidationError as error:
         raise BodyRefused([field_problem(found, "body") for found in _errors(error)]) from None
 
@@ -104,6 +105,16 @@ def takes(model: type[Body]) -> dict[str, Any]:
     schema = model.model_json_schema(by_alias=True)
     content = {"example": schema.pop("example"), "schema": schema}
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def _by_first_names(model: type[Body], value: dict[str, object]) -> dict[str, object]:
+    """The object with each field under its own name; raises BodyRefused where two spellings say two things."""
+    for second, first in model.second_names.items():
+        if second in value:
+            given = value.pop(second)
+            if value.setdefault(first, given) != given:
+                raise BodyRefused.at([second], f"differs from {first}: give one of the two", "value_error")
+    return value
 
 
 def _told(problem: FieldProblem) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import Query, Request
+from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
 from api.bodies import RawBody, parse_body, takes
@@ -19,6 +19,7 @@ from api.models import GoalPatch, NewGoal
 from api.paths import path_of
 from api.rendering import ExactResponse, GoalBody, ProgressBody, goal_body, progress_body
 from api.routes import Routes
+from core.errors import InvalidField
 from core.goals.goal import GoalType
 from core.goals.lifecycle import GoalStatus
 from core.requests.create_goal import create_goal
@@ -31,6 +32,18 @@ from core.requests.update_goal import update_goal
 from core.requests.values import GoalView
 
 book = Routes(tags=["goals"])
+
+
+async def _type_asked(
+    type: Annotated[GoalType | None, Query(description="Only goals of this type")] = None,
+    goal_type: Annotated[GoalType | None, Query(description="The same as `type`")] = None,
+) -> GoalType | None:
+    if type is not None and goal_type not in (None, type):
+        raise InvalidField("goal_type", "differs from type: give one of the two")
+    return type or goal_type
+
+
+TypeAsked = Annotated[GoalType | None, Depends(_type_asked)]
 
 
 @book.post(
@@ -60,8 +73,8 @@ def create(request: Request, door: Door, raw: RawBody, once: Once) -> Response:
 def list_page(
     request: Request,
     door: Door,
+    type: TypeAsked,
     user_id: Annotated[str | None, Query(description="Only this user's goals")] = None,
-    type: Annotated[GoalType | None, Query(description="Only goals of this type")] = None,
     status: Annotated[GoalStatus | None, Query(description="Only goals of this status")] = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,

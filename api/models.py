@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, StrictBool, StrictInt, WithJsonSchema
 
@@ -84,9 +85,11 @@ class NewGoal(Body):
         }
     )
 
+    second_names: ClassVar[Mapping[str, str]] = {"goal_type": "type"}
+
     user_id: str
     name: str
-    type: Type
+    type: Annotated[Type, Field(description="also taken as `goal_type`")]
     target_amount: Number
     current_amount: Number | None = None
     currency: str = "USD"
@@ -185,5 +188,6 @@ class Allocation(Body):
     """PATCH /goals/{goal_id}/funding/{account_id}."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"allocation_percent": 70.0}})
+    second_names: ClassVar[Mapping[str, str]] = {"new_allocation_percent": "allocation_percent"}
 
-    allocation_percent: Number
+    allocation_percent: Annotated[Number, Field(description="also taken as `new_allocation_percent`")]
