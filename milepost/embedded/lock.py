@@ -27,7 +27,7 @@ class DirectoryLock:
         path = directory / "lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + _PATIENCE_S
-        while not _try_lock(descriptor):
+        while not try_lock(descriptor, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
                 os.close(descriptor)
@@ -51,14 +51,16 @@ def is_held(directory: Path) -> bool:
     except (FileNotFoundError, PermissionError):
         return False
     try:
-        return not _try_lock(descriptor)
+        # Shared: two that ask at once must not take each other for a holder.
+        return not try_lock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int, kind: int) -> bool:
+    """Whether we have the lock of an open file now, `kind` being LOCK_EX or LOCK_SH."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
