@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -11,8 +14,10 @@ import typer
 from core.settings import load_settings
 from milepost.cli.connection import DataDirOption
 from milepost.demo.host import TWO_YEARS, DemoHost
+from milepost.embedded.child import WHILE_USED
 from milepost.embedded.datadir import DataDir
 from milepost.embedded.supervisor import Supervisor
+from milepost.embedded.users import LINGER_S
 
 
 def up(
@@ -29,6 +34,8 @@ def up(
         ),
     ] = False,
     demo_days: Annotated[int, typer.Option(min=1, max=3_650, hidden=True)] = TWO_YEARS,
+    while_used: Annotated[bool, typer.Option(WHILE_USED, hidden=True)] = False,
+    linger_s: Annotated[float, typer.Option(min=0, hidden=True)] = LINGER_S,
     data_dir: DataDirOption = None,
 ) -> None:
     """Start the servers, the API, the workers and the beat; Ctrl-C ends all of them.
@@ -37,8 +44,11 @@ def up(
     MILEPOST_REDIS_URL are used, not started.
     """
     settings = load_settings(port=port, data_dir=data_dir)
-    host = DemoHost(_say, demo_days) if demo else None
-    Supervisor(DataDir(settings.data_dir), settings, _say, host).run()
+    if while_used:
+        _forget_signals_of_parent()
+    say = _log if while_used else _say
+    host = DemoHost(say, demo_days) if demo else None
+    Supervisor(DataDir(settings.data_dir), settings, say, host, linger_s if while_used else None).run()
 
 
 def _say(line: str) -> None:
@@ -47,3 +57,15 @@ def _say(line: str) -> None:
     except BrokenPipeError:
         # Whoever read our lines is gone; the servers go on, and the rest is said to nobody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _forget_signals_of_parent() -> None:
+    """An application may ignore the ends of its children, or block signals, and that is passed on."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _log(line: str) -> None:
+    # A full disk, say, is no reason to end the servers.
+    with suppress(OSError):
+        print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", flush=True)

@@ -18,6 +18,8 @@ from milepost.embedded.spawn import spawn
 
 # What marks our children among all processes that work in the data directory.
 MARKER = ("-P", "-m", "milepost")
+# What tells a supervisor in the background from them: it works there, too, even while another one has the lock.
+WHILE_USED = "--while-used"
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 _SETTLED_S = 30.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from milepost.embedded.lock import DirectoryLock, is_held
@@ -16,11 +16,16 @@ KEY_PREFIX = "mp_"
 class RunningServers:
     """What other commands need to find a running `milepost up`; the addresses hold passwords."""
 
-    database_url: str
-    redis_url: str
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
     api_url: str
     supervisor_pid: int
     child_pids: dict[str, int]
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the schema and the first tenant are there, which comes before the first child."""
+        return bool(self.child_pids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,11 @@ class DataDir:
         return self.path / "logs"
 
     @property
+    def background_log(self) -> Path:
+        """What supervisors say that no person started."""
+        return self.logs / "up.log"
+
+    @property
     def _servers(self) -> Path:
         return self.path / "servers.json"
 
@@ -55,9 +65,9 @@ class DataDir:
         private_folder(path / "logs")
         return DataDir(path)
 
-    def lock(self) -> DirectoryLock:
-        """Be the only one who runs servers here; raises DirectoryInUse naming who does."""
-        return DirectoryLock.acquire(self.path)
+    def lock(self, *, note: str = "") -> DirectoryLock:
+        """Be the only one who runs servers here; raises DirectoryInUse naming who does, with the `note` it left."""
+        return DirectoryLock.acquire(self.path, note=note)
 
     def keep_key(self, wanted: str | None) -> str:
         """The first API key in clear: `wanted`, else the one kept here, else a new one; it is kept."""

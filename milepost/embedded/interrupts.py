@@ -17,9 +17,10 @@ class StopAsked(BaseException):
 
 @dataclass(slots=True)
 class StopRequests:
-    """How often a stop was asked for."""
+    """How often a stop was asked for; `is_stopping`: what is asked from now on must not break into the stop."""
 
     count: int = 0
+    is_stopping: bool = False
 
     @property
     def is_urgent(self) -> bool:
@@ -28,7 +29,7 @@ class StopRequests:
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
-        if self.count == 1:
+        if self.count == 1 and not self.is_stopping:
             raise StopAsked
 
 

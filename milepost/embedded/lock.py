@@ -12,6 +12,7 @@ from milepost.embedded.errors import DirectoryInUse
 
 # Someone who only asks `is_held` has the lock for an instant; that must not refuse a start.
 _PATIENCE_S = 0.5
+_NOTE_BYTES = 512
 
 
 @dataclass(slots=True)
@@ -22,19 +23,19 @@ class DirectoryLock:
     _descriptor: int | None
 
     @classmethod
-    def acquire(cls, directory: Path) -> DirectoryLock:
-        """Take the lock of `directory` and leave our pid in it; raises DirectoryInUse naming the holder."""
+    def acquire(cls, directory: Path, *, note: str = "") -> DirectoryLock:
+        """Take the lock of `directory` and leave our pid and a note; raises DirectoryInUse telling its holder's."""
         path = directory / "lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + _PATIENCE_S
         while not try_lock(descriptor, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                holder = os.pread(descriptor, _NOTE_BYTES, 0).decode("ascii", "replace").strip() or "unknown"
                 os.close(descriptor)
                 raise DirectoryInUse(directory, holder)
             time.sleep(0.02)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        os.pwrite(descriptor, f"{os.getpid()}{note}\n".encode("ascii"), 0)
         return cls(path, descriptor)
 
     def release(self) -> None:

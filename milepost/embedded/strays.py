@@ -55,10 +55,11 @@ def find_servers(directory: Path) -> Iterator[tuple[int, str]]:
             yield pid, program
 
 
-def find_commands(directory: Path, marker: Collection[str]) -> Iterator[int]:
-    """Yield the processes that work in `directory` and whose arguments contain all of `marker`."""
+def find_commands(directory: Path, marker: Collection[str], *, without: str | None = None) -> Iterator[int]:
+    """Yield the processes that work in `directory` and whose arguments have all of `marker`, and not `without`."""
     for pid in _pids():
-        if set(marker) <= set(_arguments(pid)) and _link(pid, "cwd") == directory.resolve():
+        arguments = set(_arguments(pid))
+        if set(marker) <= arguments and without not in arguments and _link(pid, "cwd") == directory.resolve():
             yield pid
 
 

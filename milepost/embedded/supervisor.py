@@ -9,6 +9,7 @@ The steps, and what a kill -9 after each leaves behind:
 6. api, workers, beat: each ends with us; a helper of theirs that does not, ends in step 2 of the next start.
 
 A demo adds its goals after 4, in one transaction, and its process once the API answers; that one tells all over again.
+With `linger_s` it also ends when nobody has used its servers for so long, which users.py tells.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ from core.store.engine import make_engine, session_factory
 from core.store.migrate import migrate
 from core.store.stream import EventStream, connect
 from milepost.demo.host import DemoHost
-from milepost.embedded.child import MARKER, Child
+from milepost.embedded.child import MARKER, WHILE_USED, Child
 from milepost.embedded.datadir import DataDir, RunningServers
+from milepost.embedded.errors import DirectoryInUse
 from milepost.embedded.interrupts import StopAsked, StopRequests, stop_requests
+from milepost.embedded.logs import bound_log
 from milepost.embedded.ports import claim_port
 from milepost.embedded.servers import Say, Servers
 from milepost.embedded.strays import end_processes, end_strays, find_commands
+from milepost.embedded.users import Disuse
 
 # The processes of Milepost and the arguments of `milepost` that start them. The front is stopped first.
 FRONT: Mapping[str, Sequence[str]] = {"api": ["api"], "beat": ["beat"]}
@@ -49,12 +53,16 @@ _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs one data directory."""
+    """Runs one data directory; with `linger_s` as long as it is used and that many seconds more.
+
+    Such a one says to a log: not the key, and it takes one that was quicker for as good as itself.
+    """
 
     data: DataDir
     settings: Settings
     say: Say
     demo: DemoHost | None = None
+    linger_s: float | None = None
     _servers: Servers | None = None
     _front: list[Child] = field(default_factory=list)
     _workers: list[Child] = field(default_factory=list)
@@ -65,18 +73,34 @@ class Supervisor:
             try:
                 self.data = self.data.open()
                 # Before the port: a second start should hear who runs here, not that its port is taken.
-                lock = self.data.lock()
+                lock = self.data.lock(note=self._note())
             except StopAsked:
                 return
+            except DirectoryInUse as error:
+                if self.linger_s is None:
+                    raise
+                self.say(f"nothing to start: {error}")
+                return
+            disuse = Disuse(self.data.path, self.linger_s)
             try:
                 port = claim_port(self.settings.host, self.settings.port)
                 self._start(port)
-                self._watch(port)
+                self._watch(port, disuse)
+                self.say("nobody uses the servers, stopping")
             except StopAsked:
                 self.say("stopping")
             finally:
+                requests.is_stopping = True
                 self._stop(requests)
                 lock.release()
+                # The last of all: who waits for it will start servers of its own.
+                disuse.close()
+
+    def _note(self) -> str:
+        """What a second start is told beside our pid."""
+        if self.linger_s is None:
+            return ""
+        return f", started by an application: it ends when no application uses it, or with `kill {os.getpid()}`"
 
     def _start(self, port: int) -> None:
         self._end_leftovers()
@@ -112,14 +136,15 @@ class Supervisor:
             self.say("the key kept here is revoked, making a new one")
             prepare_database(database_url, self.data.renew_key(), replaces_others=False)
 
-    def _watch(self, port: int) -> None:
-        """Start again what ends, until StopAsked is raised; say so when the API answers."""
+    def _watch(self, port: int, disuse: Disuse) -> None:
+        """Start again what ends, until StopAsked is raised or nobody uses it; say so when the API answers."""
         url, is_ready, complain_at = self._url(port), False, time.monotonic() + _PATIENCE_TO_READY_S
-        while True:
+        while not disuse.has_come():
             if not is_ready and answers(url):
                 is_ready = True
                 self.say(f"ready {url}")
-                self.say(f"key {self.data.keep_key(None)}")
+                if self.linger_s is None:
+                    self.say(f"key {self.data.keep_key(None)}")
                 self._begin_demo(port)
             if not is_ready and time.monotonic() > complain_at:
                 complain_at = float("inf")
@@ -130,6 +155,7 @@ class Supervisor:
     def _look(self, port: int) -> None:
         assert self._servers is not None, "_start() comes first"
         self._servers.look()
+        bound_log(self.data.background_log)
         changes = [child.look(self.say) for child in (*self._front, *self._workers)]
         if self.demo is not None:
             self.demo.look()
@@ -157,7 +183,8 @@ class Supervisor:
         self._end_leftovers()
 
     def _end_leftovers(self) -> None:
-        end_processes(list(find_commands(self.data.path, MARKER)), grace_s=0)
+        # One that waits for its turn is none of our leftovers.
+        end_processes(list(find_commands(self.data.path, MARKER, without=WHILE_USED)), grace_s=0)
         end_strays(self.data.path)
 
     def _child(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
