@@ -39,12 +39,19 @@ def is_on_track(
     projected_at: datetime | None,
     now: datetime,
 ) -> bool | None:
-    """Whether the goal is reached or will be by its deadline; None without one, and while the pace is not known."""
+    """Whether the goal is reached or will be by its deadline; None without one, and while the pace is not known.
+
+    A deadline that has passed was missed, whatever the pace.
+    """
     if left_minor <= 0:
         return True
-    if deadline is None or monthly_actual_minor is None:
+    if deadline is None:
         return None
-    return now <= deadline and projected_at is not None and projected_at <= deadline
+    if now > deadline:
+        return False
+    if monthly_actual_minor is None:
+        return None
+    return projected_at is not None and projected_at <= deadline
 
 
 def _months_after(day: date, months: int) -> date:

@@ -82,11 +82,11 @@ def test_the_worked_target() -> None:
         (1, -5, DUE, None, False),
         (1, 5, NOW - timedelta(days=1), NOW - timedelta(days=2), False),
         (1, 5, NOW - timedelta(days=1), None, False),
-        (1, None, NOW - timedelta(days=1), None, None),
+        (1, None, NOW - timedelta(days=1), None, False),
     ],
 )
 def test_on_track_is_the_projected_day_against_the_deadline(
     left: int, actual: int | None, deadline: datetime | None, projected: datetime | None, expected: bool | None
 ) -> None:
-    """Reached is on track; without deadline or pace no one knows; else the projected day must not be after it."""
+    """Reached is, a missed deadline is not; without a deadline or a pace no one knows; else the projected day tells."""
     assert is_on_track(left, actual, deadline, projected, NOW) is expected
