@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import make_app
@@ -21,8 +22,8 @@ from core.requests.keys import create_key
 from core.requests.tenants import create_tenant
 from core.settings import Settings
 from core.store.stream import arrival, connect, stream_key, tenant_of
-from core.store.tables import BUSINESS_TABLES
 from core.store.tenants import read_tenants
+from tests.dumping import dump as dump_tables
 
 ALL_BUT_ADMIN = ("goals:read", "goals:write", "events:write")
 
@@ -107,16 +108,7 @@ def _entry(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> StreamEnt
 @pytest.fixture
 def dump(engine: Engine) -> Callable[[], str]:
     """An ordered dump of the business tables."""
-
-    def take() -> str:
-        lines = []
-        with engine.connect() as connection:
-            for table in BUSINESS_TABLES:
-                rows = connection.execute(select(table).order_by(*table.primary_key.columns))
-                lines += [f"{table.name} {tuple(row)!r}" for row in rows]
-        return "\n".join(lines)
-
-    return take
+    return partial(dump_tables, engine)
 
 
 @pytest.fixture

@@ -7,28 +7,24 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 
 from api.app import make_app
 from core.pipeline.apply_events import Applied
 from core.settings import Settings
 from core.store.stream import EventStream
-from milepost.embedded.ports import free_port
 from tests.api.conftest import MakeKey
+from tests.serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "producers.md").read_text(encoding="utf-8")
 SHELL = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 NODE = dict(re.findall(r"^```js\n// (\S+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
-PATIENCE_S = 20
 
 Environment = dict[str, str]
 
@@ -36,20 +32,9 @@ Environment = dict[str, str]
 @pytest.fixture
 def environment(settings: Settings, redis_url: str, new_key: MakeKey) -> Iterator[Environment]:
     """A running API, and what the programs are told of it and of the stream."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(make_app(settings), port=port, log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        deadline = monotonic() + PATIENCE_S
-        while not server.started:
-            assert monotonic() < deadline, "the API did not start"
-            sleep(0.01)
-        told = {"API": f"http://127.0.0.1:{port}", "KEY": new_key("events:write"), "MILEPOST_REDIS_URL": redis_url}
+    with serving(make_app(settings)) as url:
+        told = {"API": url, "KEY": new_key("events:write"), "MILEPOST_REDIS_URL": redis_url}
         yield {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **told}
-    finally:
-        server.should_exit = True
-        thread.join(PATIENCE_S)
 
 
 @pytest.fixture
