@@ -10,7 +10,7 @@ PACKAGES := api core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check bench bench-days berka clean
+.PHONY: help setup run test check twins bench bench-days berka clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ check: setup ## lint, types and import contracts
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+twins: setup ## make milepost/sync from milepost/face
+	@.venv/bin/python -m tests.twins
 
 bench: setup ## measure how fast events are applied
 	@exec .venv/bin/milepost bench $(ARGS)

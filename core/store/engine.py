@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import psycopg
+import psycopg.errors
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -64,6 +65,15 @@ def session_factory(engine: Engine) -> sessionmaker[Session]:
 def is_database_trouble(error: BaseException) -> bool:
     """Whether an error is the database's, never the data's."""
     return isinstance(error, SQLAlchemyError | psycopg.Error) and not is_refused_value(error)
+
+
+def is_undone(error: BaseException) -> bool:
+    """Whether the database gave up a transaction only for the sake of others: made again as it was, it may go through.
+
+    Deadlocks and failed serializations; such a transaction has changed nothing.
+    """
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(original, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
 
 
 def is_refused_value(error: BaseException) -> bool:

@@ -1,0 +1,179 @@
+"""The client's connections, and what an HTTP answer means: a good answer, an error, or another try."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx2
+import tenacity
+from anyio.lowlevel import RunVar
+
+from milepost.errors import InvalidField, MilepostError, ServerFault, Unavailable, refusal
+from milepost.wire import Answer, decode
+
+_LONGEST_PAUSE_S = 5.0
+_LONGEST_RETRY_AFTER_S = 30.0
+_PRINTABLE = frozenset(map(chr, range(0x21, 0x7F)))
+# These say that the request itself is wrong; no other try makes it right.
+_HOPELESS = httpx2.UnsupportedProtocol, httpx2.LocalProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a Milepost answers. `url` is that of its goals; the headers, one of which may be the key, stay unseen."""
+
+    url: str
+    headers: Mapping[str, str]
+    timeout_s: float
+
+    def __repr__(self) -> str:
+        return f"Server({self.url!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a request is sent, for how long in all, and how long the first pause is; each is twice the last."""
+
+    attempts: int
+    total_s: float
+    first_pause_s: float
+
+    @property
+    def stop(self) -> tenacity.stop.stop_base:
+        """When the last try was the last."""
+        return tenacity.stop_after_attempt(self.attempts) | tenacity.stop_after_delay(self.total_s)
+
+    def pause_s(self, state: tenacity.RetryCallState) -> float:
+        """How long to wait after a try: as the server said, else longer each time, and not all clients alike."""
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, MilepostError) and error.retry_after_s is not None:
+            return min(error.retry_after_s, _LONGEST_RETRY_AFTER_S)
+        pause_s: float = self.first_pause_s * 2 ** (state.attempt_number - 1)
+        return min(pause_s, _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One HTTP request."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    content: bytes | None
+
+
+class AsyncHttp:
+    """Connections to one server, kept for the event loop that they were made in."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._client: RunVar[httpx2.AsyncClient | None] = RunVar("milepost client", None)
+
+    async def send(self, message: Message) -> httpx2.Response:
+        """The answer, whatever its status; raises httpx2.TransportError."""
+        client = self._client.get()
+        if client is None:
+            client = httpx2.AsyncClient(timeout=self.server.timeout_s, headers=dict(self.server.headers))
+            self._client.set(client)
+        return await client.request(message.method, message.url, headers=dict(message.headers), content=message.content)
+
+    async def close(self) -> None:
+        """Close the connections of this event loop; the next message opens new ones."""
+        client = self._client.get()
+        if client is not None:
+            self._client.set(None)
+            await client.aclose()
+
+
+class SyncHttp:
+    """Connections to one server, kept for the process that they were made in; any number of threads may use them."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._client: tuple[int, httpx2.Client] | None = None
+        self._lock = Lock()
+
+    def send(self, message: Message) -> httpx2.Response:
+        """The answer, whatever its status; raises httpx2.TransportError."""
+        return self._here().request(message.method, message.url, headers=dict(message.headers), content=message.content)
+
+    def close(self) -> None:
+        """Close the connections; the next message opens new ones."""
+        with self._lock:
+            kept, self._client = self._client, None
+        if kept is not None and kept[0] == os.getpid():
+            kept[1].close()
+
+    def _here(self) -> httpx2.Client:
+        with self._lock:
+            if self._client is None or self._client[0] != os.getpid():
+                client = httpx2.Client(timeout=self.server.timeout_s, headers=dict(self.server.headers))
+                self._client = os.getpid(), client
+            return self._client[1]
+
+
+def server_at(base_url: str, prefix: str, api_key: str | None, headers: Mapping[str, str], timeout_s: float) -> Server:
+    """The server at an address; raises InvalidField for an address or a key that can be none."""
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        raise InvalidField.of("base_url", "must be an address such as https://milepost.example")
+    if prefix and not prefix.startswith("/"):
+        raise InvalidField.of("prefix", "must begin with /, such as /goals")
+    all_headers = {**headers, "Content-Type": "application/json", "Accept": "application/json"}
+    if api_key is not None:
+        if not api_key or not _PRINTABLE.issuperset(api_key):
+            raise InvalidField.of("api_key", "must be the key as it was given, in printable ASCII")
+        all_headers["Authorization"] = f"Bearer {api_key}"
+    return Server(base_url.rstrip("/") + prefix.rstrip("/"), all_headers, timeout_s)
+
+
+def answer_of(response: httpx2.Response) -> Answer:
+    """The good answer that a response is; raises the error that it stands for."""
+    body = _body(response)
+    if response.is_success:
+        following = response.links.get("next", {}).get("url")
+        query = None if following is None else dict(parse_qsl(urlsplit(following).query, keep_blank_values=True))
+        return Answer(body, query)
+    if response.status_code < 400:
+        raise ServerFault(f"Milepost answered {response.status_code}: is base_url its own address?")
+    error = refusal(response.status_code, body)
+    error.retry_after_s = _retry_after_s(response)
+    raise error
+
+
+def may_try_again(error: BaseException) -> bool:
+    """Whether the same request may go through at another try."""
+    if isinstance(error, httpx2.TransportError):
+        return not isinstance(error, _HOPELESS)
+    return isinstance(error, Unavailable) or (isinstance(error, MilepostError) and error.retry_after_s is not None)
+
+
+def unreachable(error: httpx2.TransportError, server: Server, key: str | None) -> Unavailable:
+    """What a caller is told when no try got an answer."""
+    why = str(error) or type(error).__name__
+    unknown = "" if key is None else "; whether it was done is not known: call again with the error's idempotency_key"
+    found = Unavailable(f"Milepost at {server.url} does not answer ({why}){unknown}")
+    found.idempotency_key = key
+    return found
+
+
+def _body(response: httpx2.Response) -> object:
+    if not response.content:
+        return None
+    try:
+        return decode(response.content)
+    except ValueError:
+        if response.is_success:
+            raise ServerFault("Milepost answered with what is no JSON: is base_url its own address?") from None
+        return None
+
+
+def _retry_after_s(response: httpx2.Response) -> float | None:
+    """Seconds; a date is not what Milepost sends, and counts as nothing."""
+    stated = response.headers.get("Retry-After", "")
+    return float(stated) if stated.isdecimal() else None

@@ -1,0 +1,103 @@
+"""easy_goals() on a bare machine: it starts what it needs, shares it with other processes, and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from core.store.stream import EventStream, connect
+from milepost import sync
+from milepost.embedded.datadir import DataDir, RunningServers
+
+Eventually = Callable[[Callable[[], object], float], bool]
+Processes = Callable[[Path], list[int]]
+ENDS_WITHIN_S = 60
+APPLIED_WITHIN_S = 60
+
+# Another process: shows the goals of the directory, waits for a line, and types an amount.
+OTHER = """
+import asyncio, sys
+from milepost import easy_goals, list_goals
+async def main():
+    async with easy_goals(data_dir=sys.argv[1]) as manager:
+        (goal,) = await list_goals(user_id="user_123")
+        print(goal.name, goal.current_amount, flush=True)
+        sys.stdin.readline()
+        print((await manager.update_goal(goal.id, current_amount=goal.current_amount + 0.5)).current_amount, flush=True)
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_servers_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever servers this machine has are not meant."""
+    for name in list(os.environ):
+        if name.startswith("MILEPOST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def manager(place: Path) -> Iterator[sync.GoalManager]:
+    """A manager of an empty data directory."""
+    with sync.easy_goals(data_dir=place) as manager:
+        yield manager
+
+
+def running(place: Path) -> RunningServers:
+    """What runs in a data directory."""
+    found = DataDir(place).servers()
+    assert found is not None
+    return found
+
+
+def transaction(amount: str) -> bytes:
+    """An event of now, in the account `savings`."""
+    now = datetime.now(UTC).isoformat()
+    data = {"account_id": "savings", "transaction_id": "t1", "amount": amount, "currency": "USD", "posted_at": now}
+    event = {"specversion": "1.0", "id": "1", "source": "bank", "type": "milepost.transaction.recorded", "time": now}
+    return json.dumps({**event, "data": data}).encode()
+
+
+def test_a_manager_needs_nothing_installed_or_started(
+    place: Path, manager: sync.GoalManager, eventually: Eventually, processes_in: Processes
+) -> None:
+    """Goals are kept, events move them, a second process shares the servers and goes on when the first leaves."""
+    assert DataDir(place).servers() is None
+    goal = manager.create_goal("user_123", "Emergency Fund", "savings", 10000.00, current_amount=2500.00)
+    manager.link_account_to_goal(goal.id, "savings", allocation_percent=60)
+    servers = running(place)
+    with connect(servers.redis_url) as client:
+        EventStream(client, 2).append("default", [("savings", transaction("1000.00"))])
+    assert eventually(lambda: manager.get_goal(goal.id).current_amount == 3100, APPLIED_WITHIN_S)
+    command = [sys.executable, "-W", "error", "-c", OTHER, str(place)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "Emergency Fund 3100.00\n"
+        assert running(place).supervisor_pid == servers.supervisor_pid
+        manager.close()
+        assert other.communicate("go on\n", timeout=ENDS_WITHIN_S)[0] == "3100.50\n"
+    assert other.returncode == 0
+    assert eventually(lambda: not processes_in(place), ENDS_WITHIN_S)
+    with sync.easy_goals(data_dir=place) as later:
+        assert later.get_goal(goal.id).current_amount == 3100.5
+
+
+def test_servers_that_a_person_stopped_are_started_again(
+    place: Path, manager: sync.GoalManager, eventually: Eventually, processes_in: Processes
+) -> None:
+    """The next call finds its servers gone, starts new ones, and reads what was written."""
+    goal = manager.create_goal("user_123", "Emergency Fund", "savings", 10000.00)
+    before = running(place).supervisor_pid
+    os.kill(before, signal.SIGTERM)
+    assert eventually(lambda: not processes_in(place), ENDS_WITHIN_S)
+    assert manager.get_goal(goal.id).id == goal.id
+    assert running(place).supervisor_pid != before

@@ -1,0 +1,120 @@
+"""Four ways to say the same: by a manager's methods, by the functions, by a client, and by plain HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Protocol
+
+import httpx2
+
+import milepost
+from milepost import Goals
+
+# What differs from one telling to another: ids, and moments.
+_OWN = {"id", "goal_id", "created_at", "updated_at", "reached_date", "calculated_at", "as_of", "from"}
+_REFUSED = {400: "ValueError", 404: "KeyError", 409: "ValueError", 412: "ValueError", 422: "ValueError"}
+
+# An act and its arguments; "goal" stands for the id of a goal.
+Said = tuple[str, Mapping[str, Any]]
+# What came of it, in a form that is the same for all.
+Heard = Any
+
+
+class Teller(Protocol):
+    """Says one thing at a time, under a key of its own."""
+
+    async def say(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
+        """What came back; raises ValueError or KeyError."""
+        ...
+
+
+class ByMethods:
+    """The methods of a manager or a client."""
+
+    def __init__(self, goals: Goals) -> None:
+        self.goals = goals
+
+    async def say(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
+        keyed = {} if act.startswith(("get_", "list_")) else {"idempotency_key": key}
+        return await getattr(self.goals, act)(**arguments, **keyed)
+
+
+class ByFunctions:
+    """The documented functions."""
+
+    async def say(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
+        keyed = {} if act.startswith(("get_", "list_")) else {"idempotency_key": key}
+        return await getattr(milepost, act)(**arguments, **keyed)
+
+
+class ByHttp:
+    """Requests as the documentation of the REST interface has them."""
+
+    def __init__(self, http: httpx2.AsyncClient) -> None:
+        self.http = http
+
+    async def say(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
+        method, path, body = _REQUESTS[act](dict(arguments))
+        headers = {} if method == "GET" else {"Idempotency-Key": key}
+        content = None if body is None else json.dumps(body, default=float)
+        response = await self.http.request(method, path, headers=headers, content=content)
+        found = json.loads(response.text, parse_float=Decimal) if response.text else None
+        if response.status_code in _REFUSED:
+            raise {"ValueError": ValueError, "KeyError": KeyError}[_REFUSED[response.status_code]](found["detail"])
+        assert response.is_success, response.text
+        return found
+
+
+def _goal(method: str, below: str = "") -> Callable[[dict[str, Any]], tuple[str, str, Any]]:
+    """The request of an act on one goal: all other arguments are its body."""
+
+    def request(arguments: dict[str, Any]) -> tuple[str, str, Any]:
+        path = f"/goals/{arguments.pop('goal_id')}{below}"
+        if "{account_id}" in path:
+            path = path.format(account_id=arguments.pop("account_id"))
+        return method, path, arguments if method in ("POST", "PATCH") and below != "/milestones/check" else None
+
+    return request
+
+
+_REQUESTS: Mapping[str, Callable[[dict[str, Any]], tuple[str, str, Any]]] = {
+    "create_goal": lambda arguments: ("POST", "/goals", arguments),
+    "list_goals": lambda _: ("GET", "/goals", None),
+    "get_goal": _goal("GET"),
+    "update_goal": _goal("PATCH"),
+    "delete_goal": _goal("DELETE"),
+    "get_goal_progress": _goal("GET", "/progress"),
+    "add_milestone": _goal("POST", "/milestones"),
+    "list_milestones": _goal("GET", "/milestones"),
+    "check_milestones": _goal("POST", "/milestones/check"),
+    "get_milestone_progress": _goal("GET", "/milestones/progress"),
+    "get_next_milestone": _goal("GET", "/milestones/next"),
+    "link_account_to_goal": _goal("POST", "/funding"),
+    "get_goal_funding": _goal("GET", "/funding"),
+    "update_account_allocation": _goal("PATCH", "/funding/{account_id}"),
+    "remove_account_from_goal": _goal("DELETE", "/funding/{account_id}"),
+}
+
+
+def heard(value: Any) -> Heard:
+    """What came back, without what is a telling's own: the same for records, bodies and errors."""
+    if isinstance(value, Exception):
+        kind = "KeyError" if isinstance(value, KeyError) else "ValueError"
+        return kind, str(value.args[0]) if type(value) is KeyError else str(value)
+    if isinstance(value, Mapping):
+        return {name: heard(each) for name, each in value.items() if name not in _OWN}
+    if isinstance(value, list):
+        return [heard(each) for each in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, Decimal | int):
+        return format(value, "f")
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    return value.value if isinstance(value, Enum) else value

@@ -1,0 +1,313 @@
+"""Bad input: refused by name, by manager and client alike, with nothing changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from milepost import Client, GoalManager, Goals, GoalStatus, GoalType, easy_goals
+from tests.dumping import dump
+
+pytestmark = pytest.mark.anyio
+
+SAVINGS = {"user_id": "user_123", "name": "Emergency Fund", "type": "savings", "target_amount": 10000.00}
+NOWHERE = "goal_0000"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Goals by what they are, with an account linked to `open`, and 60% of it given away."""
+
+    open: str
+    debt: str
+    completed: str
+    balance: str
+
+
+Act = Callable[[Goals, World], Awaitable[Any]]
+
+
+async def build(goals: Goals) -> World:
+    """The goals that refused calls are tried on."""
+    open_goal = await goals.create_goal(**SAVINGS, current_amount=2500.00)
+    await goals.add_milestone(open_goal.id, 5000)
+    await goals.link_account_to_goal(open_goal.id, "a", allocation_percent=60)
+    debt = await goals.create_goal("user_123", "Card", GoalType.DEBT, 0, current_amount=8500)
+    completed = await goals.create_goal("user_123", "Done", "savings", 10, current_amount=10)
+    await goals.update_goal(completed.id, status=GoalStatus.COMPLETED)
+    balance = await goals.create_goal("user_123", "Cash", "savings", 10, tracking="balance")
+    return World(open_goal.id, debt.id, completed.id, balance.id)
+
+
+def creating(**fields: Any) -> Act:
+    return lambda goals, _: goals.create_goal(**{**SAVINGS, **fields})
+
+
+def updating(**fields: Any) -> Act:
+    return lambda goals, world: goals.update_goal(world.open, **fields)
+
+
+LATER = datetime.now(UTC) + timedelta(days=2)
+EXCEEDED = "Total allocation would exceed 100%"
+
+REFUSED: dict[str, tuple[Act, type[Exception], str]] = {
+    "NaN": (creating(target_amount=math.nan), ValueError, "target_amount: must be a finite number"),
+    "infinity": (updating(current_amount=math.inf), ValueError, "current_amount: must be a finite number"),
+    "decimal NaN": (updating(target_amount=Decimal("NaN")), ValueError, "target_amount: must be a finite number"),
+    "negative target": (
+        creating(target_amount=-1.0),
+        ValueError,
+        "target_amount: must not be negative for a goal of type savings",
+    ),
+    "negative amount": (
+        updating(current_amount=-0.01),
+        ValueError,
+        "current_amount: must not be negative for a goal of type savings",
+    ),
+    "a third decimal": (
+        updating(current_amount=10.005),
+        ValueError,
+        "current_amount: must have at most 2 decimals, as USD has",
+    ),
+    "too much": (
+        creating(target_amount=1e16),
+        ValueError,
+        "target_amount: must lie between -10000000000000.00 and 10000000000000.00 USD",
+    ),
+    "text that is no amount": (
+        creating(target_amount="a lot"),
+        ValueError,
+        "target_amount: must be a plain decimal number, such as 1250.50",
+    ),
+    "no target": (creating(target_amount=None), ValueError, "target_amount: is missing"),
+    "no type": (creating(type=None), ValueError, "type: is missing"),
+    "blank name": (creating(name="  "), ValueError, "name: must not be blank"),
+    "long name": (updating(name="n" * 201), ValueError, "name: must have at most 200 characters"),
+    "name that is no text": (creating(name=7), ValueError, "name: Input should be a valid string"),
+    "broken text": (
+        creating(name="\ud800"),
+        ValueError,
+        "name: must not contain control characters or broken Unicode",
+    ),
+    "no user": (creating(user_id=""), ValueError, "user_id: must have 1 to 200 characters"),
+    "currency": (
+        creating(currency="usd"),
+        ValueError,
+        "currency: must be an ISO 4217 currency code in capitals, such as USD",
+    ),
+    "type": (
+        creating(type="saving"),
+        ValueError,
+        "type: must be one of savings, debt, investment, net_worth, income, custom",
+    ),
+    "two types": (
+        creating(goal_type="debt"),
+        ValueError,
+        "goal_type: is another spelling of type, which says something else",
+    ),
+    "final from the start": (creating(status="completed"), ValueError, "status: a goal is created active or paused"),
+    "deadline": (
+        updating(deadline="tomorrow"),
+        ValueError,
+        "deadline: must be a date (2026-01-31) or a time (2026-01-31T12:00:00Z)",
+    ),
+    "start to come": (
+        creating(start_date=LATER.date()),
+        ValueError,
+        "start_date: must not be after today or before 1900",
+    ),
+    "field that cannot change": (
+        updating(user_id="other"),
+        ValueError,
+        "user_id: is not something that can change; there are: name, description, target_amount, current_amount, "
+        "deadline, status, version",
+    ),
+    "seen another version": (
+        updating(version=1, name="Other"),
+        ValueError,
+        "The goal has changed since it was read: it is at version 3 now; read it again",
+    ),
+    "milestone beyond the span": (
+        lambda goals, world: goals.add_milestone(world.open, 10000.01),
+        ValueError,
+        "amount: must not be above the goal's target amount",
+    ),
+    "milestone beyond a debt": (
+        lambda goals, world: goals.add_milestone(world.debt, 8500.01),
+        ValueError,
+        "amount: must lie between where the debt starts and where it should end",
+    ),
+    "milestone twice": (
+        lambda goals, world: goals.add_milestone(world.open, "5000.00"),
+        ValueError,
+        "amount: the goal has a milestone at this amount already",
+    ),
+    "out of a final state": (
+        lambda goals, world: goals.update_goal(world.completed, status="active"),
+        ValueError,
+        "A goal that is completed cannot become active",
+    ),
+    "amount of a final goal": (
+        lambda goals, world: goals.update_goal(world.completed, current_amount=11),
+        ValueError,
+        "The goal is completed, which is final",
+    ),
+    "link of a final goal": (
+        lambda goals, world: goals.link_account_to_goal(world.completed, "a", allocation_percent=1),
+        ValueError,
+        "The goal is completed, which is final",
+    ),
+    "over 100%": (
+        lambda goals, world: goals.link_account_to_goal(world.open, "b", allocation_percent=40.0001),
+        ValueError,
+        EXCEEDED,
+    ),
+    "over 100% alone": (
+        lambda goals, world: goals.update_account_allocation(world.open, "a", new_allocation_percent=100.5),
+        ValueError,
+        EXCEEDED,
+    ),
+    "no share": (
+        lambda goals, world: goals.link_account_to_goal(world.open, "b", allocation_percent=0),
+        ValueError,
+        "allocation_percent: must be greater than 0",
+    ),
+    "share left out": (
+        lambda goals, world: goals.link_account_to_goal(world.open, "b"),
+        ValueError,
+        "allocation_percent: is needed, unless the account counts whole",
+    ),
+    "closed account": (
+        lambda goals, world: goals.link_account_to_goal(world.open, "closed", allocation_percent=1),
+        ValueError,
+        "account_id: the account is closed and takes no new links",
+    ),
+    "account of another currency": (
+        lambda goals, world: goals.link_account_to_goal(world.open, "yen", allocation_percent=1),
+        ValueError,
+        "account_id: the account is in JPY, but the goal is in USD",
+    ),
+    "link to come": (
+        lambda goals, world: goals.link_account_to_goal(world.open, "b", allocation_percent=1, from_=LATER),
+        ValueError,
+        "from: may be dated back, but not forward and not before 1900",
+    ),
+    "account that no URL can name": (
+        lambda goals, world: goals.link_account_to_goal(world.open, "a/../b", allocation_percent=1),
+        ValueError,
+        "account_id: must not be . or .., nor hold one of them between slashes: no URL could name the account",
+    ),
+    "removing the goal by an account": (
+        lambda goals, world: goals.remove_account_from_goal(world.open, ".."),
+        KeyError,
+        "Account not found",
+    ),
+    "removing no account": (
+        lambda goals, world: goals.remove_account_from_goal(world.open, ""),
+        KeyError,
+        "Account not found",
+    ),
+    "account that is not linked": (
+        lambda goals, world: goals.remove_account_from_goal(world.open, "b"),
+        KeyError,
+        "Account not found",
+    ),
+    "share of what is not linked": (
+        lambda goals, world: goals.update_account_allocation(world.open, "b", 10),
+        KeyError,
+        "Account not found",
+    ),
+    "key that is no header": (
+        lambda goals, world: goals.delete_goal(world.open, idempotency_key="a\nb"),
+        ValueError,
+        "idempotency_key: must be 1 to 200 printable ASCII characters",
+    ),
+}
+GONE: dict[str, Act] = {
+    "get": lambda goals, _: goals.get_goal(NOWHERE),
+    "update": lambda goals, _: goals.update_goal(NOWHERE, name="Other"),
+    "delete": lambda goals, _: goals.delete_goal(NOWHERE),
+    "progress": lambda goals, _: goals.get_goal_progress(NOWHERE),
+    "add milestone": lambda goals, _: goals.add_milestone(NOWHERE, 1),
+    "milestones": lambda goals, _: goals.list_milestones(NOWHERE),
+    "check": lambda goals, _: goals.check_milestones(NOWHERE),
+    "milestone progress": lambda goals, _: goals.get_milestone_progress(NOWHERE),
+    "next milestone": lambda goals, _: goals.get_next_milestone(NOWHERE),
+    "link": lambda goals, _: goals.link_account_to_goal(NOWHERE, "a", allocation_percent=1),
+    "funding": lambda goals, _: goals.get_goal_funding(NOWHERE),
+    "share": lambda goals, _: goals.update_account_allocation(NOWHERE, "a", 1),
+    "unlink": lambda goals, _: goals.remove_account_from_goal(NOWHERE, "a"),
+    "no text": lambda goals, _: goals.get_goal(None),  # type: ignore[arg-type]
+    "another address": lambda goals, world: goals.get_goal(f"{world.open}/progress"),
+    "the list": lambda goals, _: goals.get_goal(""),
+}
+ALL = REFUSED | {f"gone: {name}": (act, KeyError, "Goal not found") for name, act in GONE.items()}
+
+
+@pytest.fixture
+async def world(manager: GoalManager, engine: Engine) -> World:
+    """The goals, and two accounts that cannot be linked."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                """INSERT INTO accounts (tenant, account_id, currency, closed) VALUES
+                ('default', 'closed', NULL, true), ('default', 'yen', 'JPY', false)"""
+            )
+        )
+    return await build(manager)
+
+
+@pytest.mark.parametrize("door", ["manager", "client"])
+async def test_what_is_refused_changes_nothing(
+    door: str, manager: GoalManager, client: Client, world: World, engine: Engine
+) -> None:
+    """Each has its builtin exception and its text, which names the argument, and leaves all tables as they were."""
+    goals: Goals = manager if door == "manager" else client
+    before = dump(engine)
+    for name, (act, kind, message) in ALL.items():
+        with pytest.raises(kind) as refused:
+            await act(goals, world)
+        assert str(refused.value) == message, name
+        assert dump(engine) == before, name
+
+
+async def test_a_goal_of_another_tenant_is_not_there(
+    manager: GoalManager, world: World, engine: Engine, new_tenant: Callable[..., str], database_url: str
+) -> None:
+    """Whatever is asked of another tenant's goal, it is not found, and an account of its name is not that account."""
+    async with easy_goals(database_url=database_url, tenant=new_tenant("other")) as others:
+        before = dump(engine)
+        for act in (
+            others.get_goal(world.open),
+            others.update_goal(world.open, name="Mine"),
+            others.delete_goal(world.open),
+            others.link_account_to_goal(world.open, "a", allocation_percent=10),
+            others.check_milestones(world.open),
+        ):
+            with pytest.raises(KeyError, match="Goal not found"):
+                await act
+        assert dump(engine) == before
+        assert await others.list_goals() == []
+        mine = await others.create_goal(**SAVINGS)
+        source = await others.link_account_to_goal(mine.id, "yen", allocation_percent=10)
+        assert source.note is None
+    assert len(await manager.list_goals()) == 4
+
+
+async def test_net_worth_and_income_may_be_negative_and_overshoot(manager: GoalManager) -> None:
+    """Their amounts and targets may lie below zero, and any amount may go beyond its target."""
+    worth = await manager.create_goal("user_123", "Out of the red", "net_worth", 0, current_amount=-5000.50)
+    assert worth.current_amount == -5000.50
+    worth = await manager.update_goal(worth.id, current_amount=12000)
+    assert (await manager.get_goal_progress(worth.id)).percent_complete == 100
+    income = await manager.create_goal("user_123", "Break even", "income", -100, current_amount=-500)
+    assert (await manager.get_goal_progress(income.id)).percent_complete == 0
+    saved = await manager.create_goal("user_123", "Trip", "savings", 100, current_amount=150)
+    assert (await manager.get_goal_progress(saved.id)).percent_complete == 150
