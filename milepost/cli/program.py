@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "tenants": "milepost.cli.tenants:tenants",
     "bench": "milepost.cli.bench:bench",
     "bench-days": "milepost.cli.bench_days:bench_days",
+    "bench-manager": "milepost.cli.bench_manager:bench_manager",
     "latency": "milepost.cli.latency:latency",
 }
 # What our own processes call, and --help does not show.

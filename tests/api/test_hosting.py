@@ -71,22 +71,6 @@ def test_the_thirteen_routes_answer_as_documented(engine: Engine, prefix: str) -
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_checks_and_retries_work_there_too(engine: Engine, prefix: str) -> None:
-    """What is new and what is next can be asked for below the prefix, and a change sent again is done once."""
-    client = _hosted(engine, prefix)
-    goal = f"{prefix}/{client.post(prefix, json=SAVINGS).json()['id']}"
-    for amount in (1000, 5000):
-        assert client.post(f"{goal}/milestones", json={"amount": amount}).status_code == 201
-    key = {"Idempotency-Key": "k"}
-    first = client.patch(goal, json={"current_amount": 2500}, headers=key)
-    again = client.patch(goal, json={"current_amount": 2500}, headers=key)
-    assert (again.content, again.headers["ETag"]) == (first.content, first.headers["ETag"])
-    assert again.headers["Idempotency-Replayed"] == "true"
-    assert [milestone["amount"] for milestone in client.post(f"{goal}/milestones/check").json()] == [1000]
-    assert client.get(f"{goal}/milestones/next").json()["amount"] == 5000
-
-
-@pytest.mark.parametrize("prefix", PREFIXES)
 def test_addresses_in_answers_have_the_prefix(engine: Engine, prefix: str) -> None:
     """Location is the new goal, and the Link of each list leads through all of its pages."""
     _follow_addresses(_hosted(engine, prefix), prefix)
