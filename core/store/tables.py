@@ -31,8 +31,9 @@ from core.store.columns import (
     text_column,
 )
 
-# Postgres updates a row in place only while its page has room; the busiest tables leave some.
-ROOM_FOR_UPDATES = {"fillfactor": "80"}
+# Postgres updates a row in place only while its page has room; the busiest tables leave some. The migrations say so in
+# SQL: as an option of Table it needs SQLAlchemy 2.1, and an application that we are installed in may be held at 2.0.
+ROOM_FOR_UPDATES = {"storage": ("fillfactor=80",)}
 
 metadata = MetaData(
     naming_convention={
@@ -118,7 +119,7 @@ accounts = Table(
     Index("accounts_dirty_idx", "tenant", "dirty_from", postgresql_where=text("dirty_from IS NOT NULL")),
     Index("accounts_late_idx", "tenant", "late_from", postgresql_where=text("late_from IS NOT NULL")),
     CheckConstraint("(late_from IS NULL) = (late_through IS NULL)", name="late"),
-    postgresql_with=ROOM_FOR_UPDATES,
+    info=ROOM_FOR_UPDATES,
 )
 
 transactions = Table(
@@ -231,7 +232,7 @@ goals = Table(
     Index("goals_dirty_idx", "tenant", "dirty_from", postgresql_where=text("dirty_from IS NOT NULL")),
     # Reader: the fold, when an account joins or leaves a user.
     Index("goals_net_worth_idx", "tenant", "user_id", postgresql_where=text("tracking = 'net_worth'")),
-    postgresql_with=ROOM_FOR_UPDATES,
+    info=ROOM_FOR_UPDATES,
 )
 
 milestones = Table(

@@ -52,9 +52,9 @@ def upgrade() -> None:
     sa.Column('dirty_from', sa.Date(), nullable=True),
     sa.Column('link_version', sa.BigInteger(), server_default=sa.text('0'), nullable=False),
     sa.CheckConstraint("kind in ('asset', 'liability')", name=op.f('accounts_kind_check')),
-    sa.PrimaryKeyConstraint('tenant', 'account_id', name=op.f('accounts_pkey')),
-    postgresql_with={'fillfactor': '80'}
+    sa.PrimaryKeyConstraint('tenant', 'account_id', name=op.f('accounts_pkey'))
     )
+    op.execute('ALTER TABLE accounts SET (fillfactor = 80)')
     op.create_index('accounts_dirty_idx', 'accounts', ['tenant', 'dirty_from'], unique=False, postgresql_where=sa.text('dirty_from IS NOT NULL'))
     op.create_index('accounts_user_idx', 'accounts', ['tenant', 'user_id'], unique=False)
     op.create_table('audit',
@@ -148,9 +148,9 @@ def upgrade() -> None:
     sa.CheckConstraint("status in ('active','paused','completed','abandoned')", name=op.f('goals_status_check')),
     sa.CheckConstraint("tracking in ('change','inflow','balance','net_worth')", name=op.f('goals_tracking_check')),
     sa.CheckConstraint("type in ('savings','debt','investment','net_worth','income','custom')", name=op.f('goals_type_check')),
-    sa.PrimaryKeyConstraint('tenant', 'goal_id', name=op.f('goals_pkey')),
-    postgresql_with={'fillfactor': '80'}
+    sa.PrimaryKeyConstraint('tenant', 'goal_id', name=op.f('goals_pkey'))
     )
+    op.execute('ALTER TABLE goals SET (fillfactor = 80)')
     op.create_index('goals_user_idx', 'goals', ['tenant', 'user_id', 'goal_id'], unique=False)
     op.create_table('job_runs',
     sa.Column('tenant', sa.Text(), nullable=False),
