@@ -6,14 +6,16 @@ ARGS ?=
 INSTALLED := .venv/.installed
 # There while .venv is being made: one whose making was interrupted is made anew.
 UNFINISHED := .venv/.unfinished
+# svc-infra and fin-infra live here: they want other versions of some packages than those that we are tested with.
+BESIDE := .venv-integrations/bin/python -m
 PACKAGES := api core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check twins bench bench-days berka clean
+.PHONY: help setup run test test-integrations check twins bench bench-days berka clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 setup: $(INSTALLED) ## make .venv and install Milepost in it (the other targets do it when needed)
 	@:
@@ -35,6 +37,16 @@ run: setup ## start everything with a demo to look at; Ctrl-C ends it (ARGS="--p
 test: setup ## run the tests (ARGS="tests/unit -k money")
 	@exec .venv/bin/python -m pytest $(ARGS)
 
+# The newest two, whatever else has to be older for them: pip alone would rather take older ones.
+test-integrations: ## run the tests beside the newest svc-infra and fin-infra, in .venv-integrations
+	@$(BESIDE) pip --version >/dev/null 2>&1 || { rm -rf .venv-integrations; $(PYTHON) -m venv .venv-integrations; }
+	@echo "installing Milepost, svc-infra, fin-infra and what they need (about a minute)"
+	@$(BESIDE) pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BESIDE) pip install --quiet --disable-pip-version-check --upgrade --no-deps svc-infra fin-infra
+	@$(BESIDE) pip install --quiet --disable-pip-version-check -e . hypothesis pytest \
+		$$($(BESIDE) pip list --format=freeze | grep -E '^(svc|fin)-infra==')
+	@exec $(BESIDE) pytest -o addopts= -q --strict-markers --import-mode=importlib tests/integrations $(ARGS)
+
 check: setup ## lint, types and import contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -54,5 +66,5 @@ berka: setup ## replay real bank data in five ways and check every figure (ARGS=
 	@exec .venv/bin/python -m tests.berka $(ARGS)
 
 clean: ## remove .venv, caches and build products (not the data)
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf .venv .venv-integrations .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find $(PACKAGES) tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
