@@ -11,11 +11,15 @@ from fastapi.testclient import TestClient
 
 from api.app import make_app
 from core.settings import Settings
+from milepost import Goals
 from tests.conftest import KEY
 from tests.documented.page import Reader, read_page
 from tests.serving import serving
 
-BLOCKS = read_page(Path(__file__).resolve().parents[2] / "docs" / "python.md")
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "python.md"
+BLOCKS = read_page(PAGE)
+README = [block for block in read_page(ROOT / "README.md") if block.language == "python"]
 PRINTED = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 ADDRESS = "http://127.0.0.1:8000"
 
@@ -40,11 +44,14 @@ def test_the_page_is_a_program(reader: Reader, server: str) -> None:
         assert len(client.get("/goals", headers={"X-Session": "let-me-in"}).json()) == 3
 
 
+def test_the_readme_prints_what_it_says(reader: Reader) -> None:
+    """Its one block of Python runs as it stands."""
+    (block,) = README
+    assert reader.run(block) == PRINTED.findall(block.text) != []
+
+
 def test_the_page_names_every_method() -> None:
     """The table of the page has the methods that a manager has, no more and no less."""
-    from milepost import Goals
-
-    text = (Path(__file__).resolve().parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
-    table = text.partition("## The manager\n")[2].partition("They take")[0]
+    table = PAGE.read_text(encoding="utf-8").partition("## The manager\n")[2].partition("They take")[0]
     named = set(re.findall(r"`([a-z_]+)", table))
     assert named == {name for name in vars(Goals) if not name.startswith("_")}

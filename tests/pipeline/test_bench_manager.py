@@ -1,0 +1,56 @@
+"""The bench of the Python face: every way is measured, and its goals are what was typed."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from milepost.bench.check import WrongResult
+from milepost.bench.days import database
+from milepost.bench.faces import FaceFigures, FacePlan, _require, run_faces
+from milepost.bench.watch import Watch
+from milepost.cli.bench_manager import as_plain, as_table
+from milepost.embedded.postgres import EmbeddedPostgres
+
+PLAN = FacePlan(rounds=32, callers=2)
+
+
+@pytest.fixture
+def measured(postgres: EmbeddedPostgres, redis_url: str) -> list[FaceFigures]:
+    """A small run on a database of its own."""
+    with (
+        database(postgres.url, "bench_manager") as url,
+        Watch.on(Console(file=StringIO())) as watch,
+    ):
+        return list(run_faces(PLAN, url, redis_url, watch))
+
+
+def test_every_way_is_measured(measured: list[FaceFigures]) -> None:
+    """A dictionary, both kinds of manager and a client: each did all its rounds, and has its figures."""
+    ways = [(figures.way, figures.callers) for figures in measured]
+    assert ways == [
+        ("dictionary", 1),
+        ("milepost.sync manager", 1),
+        ("milepost manager", 1),
+        ("milepost manager", 2),
+        ("Client over REST", 1),
+        ("Client over REST", 2),
+    ]
+    for figures in measured:
+        assert figures.rounds == 32
+        assert 0 < figures.p50_ms <= figures.p99_ms
+        assert as_plain(figures)["rounds_per_s"] == round(figures.rounds / figures.seconds, 1)
+    assert measured[0].rounds_per_s > measured[1].rounds_per_s
+    output = StringIO()
+    Console(file=output, width=120).print(as_table(measured))
+    assert output.getvalue().count("Client over REST") == 2
+
+
+@pytest.mark.parametrize(("amount", "checked"), [(31, 3), (32, 2), (32, 4)])
+def test_a_wrong_result_is_told(amount: int, checked: int) -> None:
+    """An amount that is not the last one typed, or a milestone lost or told twice, ends the run."""
+    with pytest.raises(WrongResult, match="a goal stands at"):
+        _require(amount, checked, 32)
+    _require(32, 3, 32)
