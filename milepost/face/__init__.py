@@ -1,1 +1,92 @@
-"""The documented Python interface, asynchronous. milepost.sync is made from these files: the same names, blocking."""
+"""The documented Python interface: milepost.face awaits, and milepost.sync, which is made from it, blocks."""
+
+from __future__ import annotations
+
+from milepost.arguments import GoalChanges
+from milepost.errors import (
+    AllocationExceeded,
+    Conflict,
+    GoalMoved,
+    InvalidField,
+    MilepostError,
+    NotAllowed,
+    NotFound,
+    ServerFault,
+    Unavailable,
+)
+from milepost.exact import Exact
+from milepost.face.client import Client
+from milepost.face.functions import (
+    add_milestone,
+    check_milestones,
+    create_goal,
+    delete_goal,
+    get_goal,
+    get_goal_funding,
+    get_goal_progress,
+    get_milestone_progress,
+    get_next_milestone,
+    link_account_to_goal,
+    list_goals,
+    list_milestones,
+    remove_account_from_goal,
+    update_account_allocation,
+    update_goal,
+)
+from milepost.face.goals import Goals
+from milepost.face.manager import GoalManager, easy_goals
+from milepost.hosting import add_goals
+from milepost.models import (
+    FundingSource,
+    Goal,
+    GoalProgress,
+    GoalStatus,
+    GoalType,
+    Milestone,
+    MilestoneProgress,
+    Tracking,
+    get_celebration_message,
+)
+
+__all__ = [
+    "AllocationExceeded",
+    "Client",
+    "Conflict",
+    "Exact",
+    "FundingSource",
+    "Goal",
+    "GoalChanges",
+    "GoalManager",
+    "GoalMoved",
+    "GoalProgress",
+    "GoalStatus",
+    "GoalType",
+    "Goals",
+    "InvalidField",
+    "MilepostError",
+    "Milestone",
+    "MilestoneProgress",
+    "NotAllowed",
+    "NotFound",
+    "ServerFault",
+    "Tracking",
+    "Unavailable",
+    "add_goals",
+    "add_milestone",
+    "check_milestones",
+    "create_goal",
+    "delete_goal",
+    "easy_goals",
+    "get_celebration_message",
+    "get_goal",
+    "get_goal_funding",
+    "get_goal_progress",
+    "get_milestone_progress",
+    "get_next_milestone",
+    "link_account_to_goal",
+    "list_goals",
+    "list_milestones",
+    "remove_account_from_goal",
+    "update_account_allocation",
+    "update_goal",
+]

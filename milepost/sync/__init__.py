@@ -1,4 +1,5 @@
-"""The Python interface for callers that block: the names of `milepost`, without `await`."""
+# Made from milepost/face by `make twins`; change it there.
+"""The documented Python interface: milepost.face awaits, and milepost.sync, which is made from it, blocks."""
 
 from __future__ import annotations
 

@@ -16,13 +16,12 @@ _NAMES = {"face": "sync", "AsyncRetrying": "Retrying"}
 
 
 def generate(folder: Path) -> None:
-    """Write the twins of all files of milepost/face but its __init__ into a folder."""
+    """Write the twins of all files of milepost/face into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     sources = folder / "sources"
     sources.mkdir()
     for file in FACE.glob("*.py"):
-        if file.name != "__init__.py":
-            shutil.copy(file, sources / file.name)
+        shutil.copy(file, sources / file.name)
     rule = unasync.Rule(f"{sources}/", f"{folder}/", additional_replacements=_NAMES)
     unasync.unasync_files([str(file) for file in sources.glob("*.py")], [rule])
     shutil.rmtree(sources)
