@@ -54,6 +54,25 @@ def number(field: str, value: Any) -> Decimal | str:
     return Decimal(exact)
 
 
+def text(field: str, value: Any) -> str:
+    """Text as it is; raises InvalidField for other kinds, bytes among them."""
+    if not isinstance(value, str):
+        raise InvalidField.of(field, "must be text")
+    return value
+
+
+def optional_text(field: str, value: Any) -> str | None:
+    """Text as it is, or None; raises InvalidField for other kinds."""
+    return None if value is None else text(field, value)
+
+
+def flag(field: str, value: Any) -> bool:
+    """True or False; raises InvalidField for other kinds."""
+    if not isinstance(value, bool):
+        raise InvalidField.of(field, "must be True or False")
+    return value
+
+
 def moment(field: str, value: Any) -> str | None:
     """A moment as text: in UTC, or as it was given; raises InvalidField for other kinds."""
     if value is None or isinstance(value, str):
@@ -124,6 +143,12 @@ def changes(given: Mapping[str, Any]) -> dict[str, Any]:
         body["deadline"] = moment("deadline", body["deadline"])
     if "status" in body:
         body["status"] = choice("status", GoalStatus, body["status"])
+    if "name" in body:
+        body["name"] = text("name", body["name"])
+    if "description" in body:
+        body["description"] = optional_text("description", body["description"])
+    if "version" in body and (isinstance(body["version"], bool) or not isinstance(body["version"], int)):
+        raise InvalidField.of("version", "must be a whole number")
     return body
 
 

@@ -9,10 +9,12 @@ from typing import Any
 class MilepostError(Exception):
     """Root of all errors of the Python face; the text tells a person what is wrong.
 
-    `retry_after_s`: after how many seconds the same call may go through, where that is known.
+    `retry_after_s`: after how many seconds the same call may go through, where that is known. `idempotency_key`: the
+    key under which a call was made that changes something; made again with it, it is done once in all.
     """
 
     retry_after_s: float | None = None
+    idempotency_key: str | None = None
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -57,12 +59,10 @@ class NotAllowed(MilepostError, PermissionError):
 
 
 class Unavailable(MilepostError, ConnectionError):
-    """Milepost could not be reached, or its database is away, after all tries.
+    """Milepost could not be reached, its database is away, or the same call is still in work, after all tries.
 
-    Where it is not known whether the call was done, `idempotency_key` is its key: made again with it, it is done once.
+    It may be that the call was done: make it again with the error's `idempotency_key`.
     """
-
-    idempotency_key: str | None = None
 
 
 class ServerFault(MilepostError):
@@ -74,9 +74,11 @@ _KINDS: Mapping[int, type[MilepostError]] = {
     401: NotAllowed,
     403: NotAllowed,
     404: NotFound,
+    408: Unavailable,
     409: Conflict,
     412: GoalMoved,
     413: InvalidField,
+    425: Unavailable,
     429: Unavailable,
     502: Unavailable,
     503: Unavailable,
@@ -84,12 +86,28 @@ _KINDS: Mapping[int, type[MilepostError]] = {
 }
 
 
-def refusal(status: int, problem: object) -> MilepostError:
-    """The error for an answer of status 400 or above, with `problem`, its parsed body or its text."""
+def refusal(status: int, problem: object, retry_after: str | None = None) -> MilepostError:
+    """The error for an answer of status 400 or above, with its parsed body and its Retry-After.
+
+    A 409 that says when to try again is not refused: the first call under its key is still in work.
+    """
     message = _detail(problem) or f"Milepost answered {status}"
     if status == 422:
         return InvalidField(message, _first_field(problem))
-    return _KINDS.get(status, ServerFault)(message)
+    # A date is not what Milepost sends, and counts as nothing.
+    retry_after_s = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+    kind = Unavailable if status == 409 and retry_after_s is not None else _KINDS.get(status, ServerFault)
+    error = kind(message)
+    error.retry_after_s = retry_after_s
+    return error
+
+
+def told_of_key(error: MilepostError, key: str | None) -> MilepostError:
+    """The error with the key of its call; one whose outcome is not known says so."""
+    error.idempotency_key = key
+    if key is not None and isinstance(error, Unavailable | ServerFault):
+        error.message += "; it may have been done: to be sure, call again with the error's idempotency_key"
+    return error
 
 
 def _detail(problem: object) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 from urllib.parse import parse_qsl, urlsplit
+from weakref import WeakSet
 
 import httpx2
 import tenacity
@@ -46,7 +47,7 @@ class Patience:
     @property
     def stop(self) -> tenacity.stop.stop_base:
         """When the last try was the last."""
-        return tenacity.stop_after_attempt(self.attempts) | tenacity.stop_after_delay(self.total_s)
+        return tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.total_s)
 
     def pause_s(self, state: tenacity.RetryCallState) -> float:
         """How long to wait after a try: as the server said, else longer each time, and not all clients alike."""
@@ -97,6 +98,7 @@ class SyncHttp:
         self.server = server
         self._client: tuple[int, httpx2.Client] | None = None
         self._lock = Lock()
+        _all_sync.add(self)
 
     def send(self, message: Message) -> httpx2.Response:
         """The answer, whatever its status; raises httpx2.TransportError."""
@@ -109,6 +111,10 @@ class SyncHttp:
         if kept is not None and kept[0] == os.getpid():
             kept[1].close()
 
+    def renew_lock(self) -> None:
+        """For a fork: the thread that held the lock is not there any more."""
+        self._lock = Lock()
+
     def _here(self) -> httpx2.Client:
         with self._lock:
             if self._client is None or self._client[0] != os.getpid():
@@ -117,19 +123,31 @@ class SyncHttp:
             return self._client[1]
 
 
+_all_sync: WeakSet[SyncHttp] = WeakSet()
+
+
+def _renew_locks() -> None:
+    for http in list(_all_sync):
+        http.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
 def server_at(base_url: str, prefix: str, api_key: str | None, headers: Mapping[str, str], timeout_s: float) -> Server:
-    """The server at an address; raises InvalidField for an address or a key that can be none."""
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-        raise InvalidField.of("base_url", "must be an address such as https://milepost.example")
-    if prefix and not prefix.startswith("/"):
-        raise InvalidField.of("prefix", "must begin with /, such as /goals")
+    """The server at an address; raises InvalidField for an address, a key or headers that can be none."""
     all_headers = {**headers, "Content-Type": "application/json", "Accept": "application/json"}
     if api_key is not None:
         if not api_key or not _PRINTABLE.issuperset(api_key):
             raise InvalidField.of("api_key", "must be the key as it was given, in printable ASCII")
         all_headers["Authorization"] = f"Bearer {api_key}"
-    return Server(base_url.rstrip("/") + prefix.rstrip("/"), all_headers, timeout_s)
+    for name, value in all_headers.items():
+        if not (_PRINTABLE | {" "}).issuperset(str(value)):
+            raise InvalidField.of("headers", f"{name} must be printable ASCII")
+    if prefix and not (prefix.startswith("/") and _PRINTABLE.issuperset(prefix)):
+        raise InvalidField.of("prefix", "must begin with /, such as /goals")
+    return Server(_checked(base_url).rstrip("/") + prefix.rstrip("/"), all_headers, timeout_s)
 
 
 def answer_of(response: httpx2.Response) -> Answer:
@@ -141,25 +159,34 @@ def answer_of(response: httpx2.Response) -> Answer:
         return Answer(body, query)
     if response.status_code < 400:
         raise ServerFault(f"Milepost answered {response.status_code}: is base_url its own address?")
-    error = refusal(response.status_code, body)
-    error.retry_after_s = _retry_after_s(response)
-    raise error
+    raise refusal(response.status_code, body, response.headers.get("Retry-After"))
 
 
 def may_try_again(error: BaseException) -> bool:
     """Whether the same request may go through at another try."""
     if isinstance(error, httpx2.TransportError):
         return not isinstance(error, _HOPELESS)
-    return isinstance(error, Unavailable) or (isinstance(error, MilepostError) and error.retry_after_s is not None)
+    return isinstance(error, Unavailable)
 
 
-def unreachable(error: httpx2.TransportError, server: Server, key: str | None) -> Unavailable:
+def unreachable(error: httpx2.RequestError, server: Server) -> Unavailable:
     """What a caller is told when no try got an answer."""
     why = str(error) or type(error).__name__
-    unknown = "" if key is None else "; whether it was done is not known: call again with the error's idempotency_key"
-    found = Unavailable(f"Milepost at {server.url} does not answer ({why}){unknown}")
-    found.idempotency_key = key
-    return found
+    return Unavailable(f"Milepost at {server.url} does not answer ({why})")
+
+
+def _checked(base_url: str) -> str:
+    """An address of a server and nothing else; what is in it may be shown, so no password."""
+    try:
+        url = httpx2.URL(base_url)
+        is_one = url.scheme in {"http", "https"} and bool(url.host) and _PRINTABLE.issuperset(base_url)
+    except (httpx2.InvalidURL, TypeError, ValueError):
+        is_one = False
+    if not is_one or url.query or url.fragment:
+        raise InvalidField.of("base_url", "must be an address such as https://milepost.example")
+    if url.userinfo:
+        raise InvalidField.of("base_url", "must not hold a user or a password; give the key as api_key")
+    return base_url
 
 
 def _body(response: httpx2.Response) -> object:
@@ -171,9 +198,3 @@ def _body(response: httpx2.Response) -> object:
         if response.is_success:
             raise ServerFault("Milepost answered with what is no JSON: is base_url its own address?") from None
         return None
-
-
-def _retry_after_s(response: httpx2.Response) -> float | None:
-    """Seconds; a date is not what Milepost sends, and counts as nothing."""
-    stated = response.headers.get("Retry-After", "")
-    return float(stated) if stated.isdecimal() else None

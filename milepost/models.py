@@ -1,15 +1,16 @@
-"""The values that the Python face takes and gives: enumerations, and records that are dictionaries with attributes."""
+"""The values that the Python face takes and gives: enumerations and records, with the types of their fields."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from milepost.errors import InvalidField
 from milepost.exact import Exact
+from milepost.records import Record
 
 
 class GoalType(StrEnum):
@@ -39,54 +40,6 @@ class Tracking(StrEnum):
     INFLOW = "inflow"
     BALANCE = "balance"
     NET_WORTH = "net_worth"
-
-
-class Record(dict[str, Any]):
-    """What was answered, at one moment: a dictionary whose keys are attributes too.
-
-    It is the caller's own: changing it changes nothing that is stored.
-    """
-
-    _READERS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
-
-    @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Self:
-        """The record of an answered body; fields that this version does not know are kept as they are."""
-        readers = cls._READERS
-        return cls(
-            {
-                name: readers[name](value) if value is not None and name in readers else value
-                for name, value in body.items()
-            }
-        )
-
-    if not TYPE_CHECKING:  # a type checker knows the fields from their declarations, and no others
-
-        def __getattr__(self, name: str) -> Any:
-            try:
-                return self[name]
-            except KeyError:
-                raise AttributeError(f"{type(self).__name__} has no {name}") from None
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            if name not in self:
-                raise AttributeError(f"{type(self).__name__} has no {name}")
-            self[name] = value
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"{name}: a field of a {type(self).__name__} cannot be deleted")
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
-        """Lets an application's FastAPI routes and pydantic models name the record as a type."""
-        from pydantic_core import core_schema
-
-        serialization = core_schema.plain_serializer_function_ser_schema(_for_json, when_used="json")
-        return core_schema.is_instance_schema(cls, serialization=serialization)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
-        return {"type": "object", "title": cls.__name__}
 
 
 class Milestone(Record):
@@ -281,15 +234,6 @@ def get_celebration_message(milestone: Mapping[str, Any]) -> str:
     return str(message)
 
 
-def _for_json(value: Any) -> Any:
-    """Amounts as numbers, as the documentation has them: one that Milepost takes loses no digit as a float."""
-    if isinstance(value, Exact):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {name: _for_json(each) for name, each in value.items()}
-    return [_for_json(each) for each in value] if isinstance(value, list) else value
-
-
 def _exact(value: Decimal | int) -> Exact:
     return Exact(value)
 
@@ -298,7 +242,9 @@ def _moment(value: str) -> datetime:
     return datetime.fromisoformat(value)
 
 
+Milestone._NEEDED = "amount"
 Milestone._READERS = {"amount": _exact, "target_date": _moment, "reached_date": _moment}
+Goal._NEEDED = "id"
 Goal._READERS = {
     "type": GoalType,
     "tracking": Tracking,
@@ -310,8 +256,9 @@ Goal._READERS = {
     "created_at": _moment,
     "updated_at": _moment,
     "waiting_for": list,
-    "milestones": lambda found: [Milestone.of(each) for each in found],
+    "milestones": Milestone.all_of,
 }
+GoalProgress._NEEDED = "goal_id"
 GoalProgress._READERS = {
     "current_amount": _exact,
     "target_amount": _exact,
@@ -324,5 +271,7 @@ GoalProgress._READERS = {
     "calculated_at": _moment,
     "as_of": _moment,
 }
+MilestoneProgress._NEEDED = "goal_id"
 MilestoneProgress._READERS = {"percent_complete": _exact, "next_milestone": Milestone.of}
+FundingSource._NEEDED = "account_id"
 FundingSource._READERS = {"allocation_percent": _exact, "from": _moment, "counted": _exact}

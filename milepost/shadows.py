@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-PACKAGES = ("api", "core", "schedules", "worker")
+# Those that run in the application's process; what runs beside it looks into no folder of the application.
+PACKAGES = ("api", "core")
 _HOME = Path(__file__).resolve().parents[1]
 
 
@@ -24,7 +25,7 @@ class Shadowed(ImportError):
 
 
 def load(module: str) -> ModuleType:
-    """Import a module that needs all of our packages; raises Shadowed, naming the folder that stands before ours."""
+    """Import a module that needs these packages; raises Shadowed, naming the folder that stands before ours."""
     for name in PACKAGES:
         found = _place(name)
         if found is not None and found.parent != _HOME:

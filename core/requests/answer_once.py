@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from core.errors import KeyReused
-from core.store.idempotency import KeyedAnswer, claim_key, fill_key
+from core.store.idempotency import KeyedAnswer, add_filled_key, claim_key, fill_key
 from core.store.tenants import Tenant
 
 
@@ -37,3 +37,27 @@ def keep_answer(
 ) -> None:
     """Keep the answer of a request that has acted, in its transaction: both are there, or neither is."""
     fill_key(session, tenant.name, request.key, status=status, location=location, body=body)
+
+
+def keep_first_answer(
+    session: Session,
+    tenant: Tenant,
+    request: KeyedRequest,
+    now: datetime,
+    *,
+    status: int,
+    location: str | None,
+    body: bytes,
+) -> None:
+    """Keep the answer of a request whose key was made for it and was never sent before: nothing had to be found."""
+    add_filled_key(
+        session,
+        tenant.name,
+        request.key,
+        route=request.route,
+        body_hash=request.body_hash,
+        status=status,
+        location=location,
+        body=body,
+        now=now,
+    )

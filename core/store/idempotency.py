@@ -33,6 +33,11 @@ _FILL = text(
     """UPDATE idempotency_keys SET status = :status, location = :location, body = :body
     WHERE tenant = :tenant AND idempotency_key = :key"""
 )
+_ADD_FILLED = text(
+    """INSERT INTO idempotency_keys
+        (tenant, idempotency_key, route, body_hash, status, location, body, created_at)
+    VALUES (:tenant, :key, :route, :body_hash, :status, :location, :body, :now)"""
+)
 _FORGET = text(
     """DELETE FROM idempotency_keys WHERE (tenant, idempotency_key) IN
         (SELECT tenant, idempotency_key FROM idempotency_keys WHERE created_at < :before
@@ -76,6 +81,23 @@ def fill_key(session: Session, tenant: str, key: str, *, status: int, location: 
     """Put the answer to a claimed key, in the transaction of what was done for it."""
     answer = {"status": status, "location": location, "body": body}
     session.execute(_FILL, {"tenant": tenant, "key": key} | answer)
+
+
+def add_filled_key(
+    session: Session,
+    tenant: str,
+    key: str,
+    *,
+    route: str,
+    body_hash: bytes,
+    status: int,
+    location: str | None,
+    body: bytes,
+    now: datetime,
+) -> None:
+    """Put a key that nobody else can have yet, with its answer, in the transaction of what was done for it."""
+    request = {"tenant": tenant, "key": key, "route": route, "body_hash": body_hash, "now": now}
+    session.execute(_ADD_FILLED, request | {"status": status, "location": location, "body": body})
 
 
 def forget_idempotency_keys(session: Session, before: datetime, most: int = 10_000) -> int:

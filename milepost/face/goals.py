@@ -8,7 +8,6 @@ from typing import Any, Unpack
 
 from milepost import arguments, models
 from milepost.arguments import Amount, GoalChanges, Moment, account_path, goal_path, moment, needed, number, one_of
-from milepost.errors import InvalidField
 from milepost.models import (
     FundingSource,
     Goal,
@@ -19,6 +18,7 @@ from milepost.models import (
     MilestoneProgress,
     Tracking,
 )
+from milepost.records import listed
 from milepost.wire import AsyncDoor, Call
 
 
@@ -58,18 +58,18 @@ class Goals:
         """
         chosen = needed("type", one_of("type", type, "goal_type", goal_type))
         body = {
-            "user_id": user_id,
-            "name": name,
+            "user_id": arguments.text("user_id", user_id),
+            "name": arguments.text("name", name),
             "type": arguments.choice("type", GoalType, chosen),
             "target_amount": number("target_amount", needed("target_amount", target_amount)),
             "current_amount": None if current_amount is None else number("current_amount", current_amount),
             "deadline": moment("deadline", deadline),
-            "description": description,
+            "description": arguments.optional_text("description", description),
             "status": arguments.choice("status", GoalStatus, status),
-            "currency": currency,
+            "currency": arguments.text("currency", currency),
             "tracking": None if tracking is None else arguments.choice("tracking", Tracking, tracking),
             "start_date": moment("start_date", start_date),
-            "auto_complete": auto_complete,
+            "auto_complete": arguments.flag("auto_complete", auto_complete),
         }
         return Goal.of(await self._act("create_goal", "POST", (), body, idempotency_key))
 
@@ -86,13 +86,13 @@ class Goals:
         goal_type: GoalType | str | None = None,
     ) -> list[Goal]:
         """All goals, or those of a user, a type, a status, in order of creation."""
-        query = {} if user_id is None else {"user_id": _text("user_id", user_id)}
+        query = {} if user_id is None else {"user_id": arguments.text("user_id", user_id)}
         chosen = one_of("type", type, "goal_type", goal_type)
         if chosen is not None:
             query["type"] = arguments.choice("type", GoalType, chosen)
         if status is not None:
             query["status"] = arguments.choice("status", GoalStatus, status)
-        return [Goal.of(body) for body in await self._list("list_goals", (), query)]
+        return Goal.all_of(await self._list("list_goals", (), query))
 
     async def update_goal(
         self, goal_id: str, *, idempotency_key: str | None = None, **changes: Unpack[GoalChanges]
@@ -121,7 +121,7 @@ class Goals:
         """Add an amount on the way; one that the goal has passed already is reached at once."""
         body = {
             "amount": number("amount", amount),
-            "description": description,
+            "description": arguments.optional_text("description", description),
             "target_date": moment("target_date", target_date),
         }
         path = goal_path(goal_id, "milestones")
@@ -129,7 +129,7 @@ class Goals:
 
     async def list_milestones(self, goal_id: str) -> list[Milestone]:
         """All milestones of a goal, by amount."""
-        return [Milestone.of(body) for body in await self._list("list_milestones", goal_path(goal_id, "milestones"))]
+        return Milestone.all_of(await self._list("list_milestones", goal_path(goal_id, "milestones")))
 
     async def check_milestones(self, goal_id: str, *, idempotency_key: str | None = None) -> list[Milestone]:
         """The milestones reached since the last check, in the order in which they are passed; each comes once.
@@ -137,8 +137,7 @@ class Goals:
         Milestones are marked as soon as the amount passes them, checked or not; this tells which are news.
         """
         path = goal_path(goal_id, "milestones", "check")
-        found = await self._act("check_milestones", "POST", path, None, idempotency_key)
-        return [Milestone.of(body) for body in found]
+        return Milestone.all_of(await self._act("check_milestones", "POST", path, None, idempotency_key))
 
     async def get_milestone_progress(self, goal_id: str) -> MilestoneProgress:
         """How many milestones are reached, and the next one."""
@@ -172,18 +171,18 @@ class Goals:
         """
         percent = allocation_percent
         body = {
-            "account_id": account_id,
-            "account_name": account_name,
+            "account_id": arguments.text("account_id", account_id),
+            "account_name": arguments.optional_text("account_name", account_name),
             "allocation_percent": None if percent is None else number("allocation_percent", percent),
             "from": moment("from", from_),
-            "whole": whole,
+            "whole": arguments.flag("whole", whole),
         }
         path = goal_path(goal_id, "funding")
         return FundingSource.of(await self._act("link_account_to_goal", "POST", path, body, idempotency_key))
 
     async def get_goal_funding(self, goal_id: str) -> list[FundingSource]:
         """The accounts that count for a goal now, in the order of linking."""
-        return [FundingSource.of(body) for body in await self._list("get_goal_funding", goal_path(goal_id, "funding"))]
+        return FundingSource.all_of(await self._list("get_goal_funding", goal_path(goal_id, "funding")))
 
     async def update_account_allocation(
         self,
@@ -222,12 +221,6 @@ class Goals:
         found: list[Any] = []
         while call is not None:
             answer = await self._door.call(call)
-            found += answer.body
+            found += listed(answer.body)
             call = None if answer.following is None else call.on_page(answer.following)
         return found
-
-
-def _text(field: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise InvalidField.of(field, "must be text")
-    return value

@@ -7,6 +7,7 @@ from uuid import uuid4
 import httpx2
 from tenacity import AsyncRetrying, retry_if_exception
 
+from milepost.errors import MilepostError, told_of_key
 from milepost.http import AsyncHttp, Message, Patience, Server, answer_of, may_try_again, unreachable
 from milepost.wire import Answer, Call, query_text
 
@@ -33,8 +34,11 @@ class HttpDoor:
         )
         try:
             return await self._send(message)
-        except httpx2.TransportError as error:
-            raise unreachable(error, self._server, key) from error
+        except httpx2.RequestError as error:
+            raise told_of_key(unreachable(error, self._server), key) from error
+        except MilepostError as error:
+            told_of_key(error, key)
+            raise
 
     async def close(self) -> None:
         """Close the connections; the next call opens new ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,9 +14,11 @@ from core.errors import SettingsError
 from core.settings import load_settings
 from core.store.tenants import DEFAULT
 from milepost.errors import InvalidField
-from milepost.local.door import LocalDoor, Place
+from milepost.local.door import LocalDoor
+from milepost.local.place import Place
 from milepost.wire import Answer, Call
 
+_CLOSED = "this manager is closed"
 _doors: dict[Place, LocalDoor] = {}
 _leases: Counter[Place] = Counter()
 _lock = RLock()  # a lease may be given back by the garbage collector, at any line
@@ -47,19 +50,27 @@ class Lease:
 
     def _open_door(self) -> LocalDoor:
         if not self._give_back.alive:
-            raise RuntimeError("this manager is closed")
+            raise RuntimeError(_CLOSED)
         return self.door
 
 
 class Loan:
-    """The door of a place that a manager keeps open; it holds nothing itself, however long someone has it."""
+    """The door of a place that a manager keeps open; it keeps it open too, but only while it is called."""
 
-    def __init__(self, door: LocalDoor) -> None:
-        self.door = door
+    def __init__(self, place: Place) -> None:
+        self._place = place
 
     def call(self, call: Call) -> Answer:
-        """The answer; raises the errors of milepost.errors."""
-        return self.door.call(call)
+        """The answer; raises the errors of milepost.errors, and RuntimeError once the place was closed."""
+        with _lock:
+            door = _doors.get(self._place)
+            if door is None:
+                raise RuntimeError(_CLOSED)
+            _leases[self._place] += 1
+        try:
+            return door.call(call)
+        finally:
+            _release(self._place)
 
     def close(self) -> None:
         """There is nothing to give back."""
@@ -67,8 +78,10 @@ class Loan:
 
 def place_of(database_url: str | None, redis_url: str | None, tenant: str | None, data_dir: str | Path | None) -> Place:
     """The place that these name; what is not given comes from the environment. Raises InvalidField."""
+    # One folder is one place, however its path is written.
+    folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
     try:
-        settings = load_settings(database_url=database_url, redis_url=redis_url, data_dir=data_dir)
+        settings = load_settings(database_url=database_url, redis_url=redis_url, data_dir=folder)
     except SettingsError as error:
         raise InvalidField(str(error)) from None
     return Place(settings, DEFAULT if tenant is None else tenant)
@@ -90,11 +103,10 @@ def places() -> list[Place]:
 
 def loan() -> Loan | None:
     """The door of the only place that is in use; None if none is. Raises InvalidField if several are."""
-    with _lock:
-        doors = list(_doors.values())
-    if len(doors) > 1:
+    found = places()
+    if len(found) > 1:
         raise InvalidField.of("manager", "several are open, so call a method of one of them, not the function")
-    return Loan(doors[0]) if doors else None
+    return Loan(found[0]) if found else None
 
 
 def _release(place: Place) -> None:
@@ -105,3 +117,15 @@ def _release(place: Place) -> None:
         del _leases[place]
         door = _doors.pop(place)
     door.close()
+
+
+def _renew_locks() -> None:
+    global _lock
+    _lock = RLock()
+    for door in _doors.values():
+        door.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    # The threads that held these locks are not there in a fork.
+    os.register_at_fork(after_in_child=_renew_locks)

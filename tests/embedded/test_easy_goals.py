@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from core.store.stream import EventStream, connect
-from milepost import sync
+from milepost import Unavailable, sync
 from milepost.embedded.datadir import DataDir, RunningServers
 
 Eventually = Callable[[Callable[[], object], float], bool]
@@ -101,3 +104,24 @@ def test_servers_that_a_person_stopped_are_started_again(
     assert eventually(lambda: not processes_in(place), ENDS_WITHIN_S)
     assert manager.get_goal(goal.id).id == goal.id
     assert running(place).supervisor_pid != before
+
+
+def test_a_database_without_room_is_told_and_not_left(place: Path, manager: sync.GoalManager) -> None:
+    """With all connections taken by others a call is refused soon; the servers and the pool stay, and serve again."""
+    goal = manager.create_goal("user_123", "Emergency Fund", "savings", 10000.00)
+    servers = running(place)
+    with ExitStack() as others:
+        with pytest.raises(psycopg.OperationalError, match="too many clients"):
+            take_all(others, servers.database_url.replace("+psycopg", ""))
+        with ThreadPoolExecutor(5) as threads:
+            calls = [threads.submit(manager.get_goal, goal.id) for _ in range(5)]
+            told = [call.exception(timeout=ENDS_WITHIN_S) for call in calls]
+    assert {type(each) for each in told} <= {Unavailable, type(None)}
+    assert running(place).supervisor_pid == servers.supervisor_pid
+    assert manager.get_goal(goal.id).id == goal.id
+
+
+def take_all(others: ExitStack, url: str) -> None:
+    """Connect until the database refuses."""
+    while True:
+        others.enter_context(psycopg.connect(url))

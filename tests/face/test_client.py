@@ -143,6 +143,27 @@ async def test_a_server_that_is_away_for_a_while_is_waited_for(settings: Setting
             assert await client.list_goals() == []
 
 
+async def test_patience_has_an_end() -> None:
+    """A server that says to come back later than the client would wait is not asked again."""
+    asked = []
+
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        asked.append(scope["path"])
+        await send({"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"20")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    with serving(busy) as url:
+        async with Client(url, KEY, patience_s=10) as client:
+            with pytest.raises(Unavailable) as trouble:
+                await client.list_goals()
+    assert (asked, trouble.value.retry_after_s) == (["/goals"], 20)
+
+
 async def test_a_key_that_may_not_is_told(server: str, manager: GoalManager, new_key: Callable[..., str]) -> None:
     """An unknown key, and one that lacks the scope, are PermissionErrors; neither is tried again."""
     goal = await manager.create_goal(**FUND)

@@ -90,7 +90,16 @@ REFUSED: dict[str, tuple[Act, type[Exception], str]] = {
     "no type": (creating(type=None), ValueError, "type: is missing"),
     "blank name": (creating(name="  "), ValueError, "name: must not be blank"),
     "long name": (updating(name="n" * 201), ValueError, "name: must have at most 200 characters"),
-    "name that is no text": (creating(name=7), ValueError, "name: Input should be a valid string"),
+    "name that is no text": (creating(name=7), ValueError, "name: must be text"),
+    "bytes": (creating(user_id=b"user_123"), ValueError, "user_id: must be text"),
+    "account in bytes": (
+        lambda goals, world: goals.link_account_to_goal(world.open, b"a", allocation_percent=1),  # type: ignore[arg-type]
+        ValueError,
+        "account_id: must be text",
+    ),
+    "description that is no text": (updating(description=object()), ValueError, "description: must be text"),
+    "no yes or no": (creating(auto_complete="yes"), ValueError, "auto_complete: must be True or False"),
+    "no version": (updating(version="3"), ValueError, "version: must be a whole number"),
     "broken text": (
         creating(name="\ud800"),
         ValueError,

@@ -41,6 +41,13 @@ for name, act in {
         print(f"{name}: {refused}")
 """
 
+MANAGER = """
+import sys
+from milepost import sync
+with sync.easy_goals(database_url=sys.argv[1]) as manager:
+    print(manager.list_goals())
+"""
+
 
 @pytest.fixture
 def application(tmp_path: Path) -> Path:
@@ -73,15 +80,22 @@ def test_what_needs_our_packages_names_the_folder_in_the_way(application: Path) 
         assert "milepost.Client" in line
 
 
-@pytest.mark.parametrize("name", ["worker.py", "schedules/__init__.py"])
-def test_a_module_counts_as_well(application: Path, name: str) -> None:
-    """A single file is in the way as a folder is; one without Python in it is not."""
+def test_a_module_counts_as_well(application: Path) -> None:
+    """A single file is in the way as a folder is; a folder without Python in it is not."""
     for own in ("core", "api"):
         (application / own / "__init__.py").unlink()
-    (application / name).parent.mkdir(exist_ok=True)
-    (application / name).write_text("")
-    found = application / (name if name.endswith("er.py") else "schedules")
-    assert run(application, REFUSED).count(f"Python finds {found} first.") == 4
+    (application / "core.py").write_text("")
+    assert run(application, REFUSED).count(f"Python finds {application / 'core.py'} first.") == 4
+
+
+def test_names_that_the_manager_does_not_need_are_free(application: Path, database_url: str) -> None:
+    """An application's own `worker.py` and `schedules` are in nobody's way."""
+    for own in ("core", "api"):
+        (application / own / "__init__.py").unlink()
+    (application / "worker.py").write_text("raise SystemExit('not this one')")
+    (application / "schedules").mkdir()
+    (application / "schedules" / "__init__.py").write_text("raise SystemExit('not this one')")
+    assert run(application, MANAGER, database_url) == "[]\n"
 
 
 def test_nothing_is_in_the_way_here() -> None:

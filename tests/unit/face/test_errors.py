@@ -9,6 +9,7 @@ import tenacity
 from milepost import errors
 from milepost.errors import InvalidField, MilepostError, Unavailable, refusal
 from milepost.http import Patience, answer_of, may_try_again, server_at, unreachable
+from milepost.models import Goal
 
 REQUEST = httpx2.Request("GET", "http://milepost.test/goals")
 
@@ -81,6 +82,7 @@ def test_what_is_not_milepost_is_told(status: int) -> None:
         (503, "3600", True, 30.0),
         (503, "Fri, 31 Dec 1999 23:59:59 GMT", True, None),
         (429, None, True, None),
+        (408, None, True, None),
         (409, "1", True, 1.0),
         (409, None, False, None),
         (422, None, False, None),
@@ -120,12 +122,23 @@ def after(error: Exception, attempt: int) -> tenacity.RetryCallState:
 def test_an_outcome_that_is_not_known_is_told() -> None:
     """The error has the key under which the call can be made again, and neither it nor the server tells the API key."""
     server = server_at("http://milepost.test/", "/goals", "mp_secret", {"X-Of-Mine": "hidden"}, 1.0)
-    error = unreachable(httpx2.ReadTimeout("timed out"), server, "key-1")
+    error = errors.told_of_key(unreachable(httpx2.ReadTimeout("timed out"), server), "key-1")
     assert (type(error), error.idempotency_key) == (Unavailable, "key-1")
     assert "http://milepost.test/goals" in str(error)
-    assert "not known" in str(error)
-    assert "not known" not in str(unreachable(httpx2.ReadTimeout(""), server, None))
+    assert "may have been done" in str(error)
+    assert "may have" not in str(errors.told_of_key(unreachable(httpx2.ReadTimeout(""), server), None))
+    refused = errors.told_of_key(InvalidField.of("name", "must not be blank"), "key-1")
+    assert (str(refused), refused.idempotency_key) == ("name: must not be blank", "key-1")
     assert not {"mp_secret", "hidden"} & set(repr(server).replace("'", " ").split())
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[1]", b'{"a": 1}', b'{"id": "goal_1", "target_amount": "x"}'])
+def test_a_body_that_is_no_goal_is_a_fault(body: bytes) -> None:
+    """Whatever answers in the place of Milepost, no error of a parser comes out."""
+    with pytest.raises(errors.ServerFault, match=r"^Milepost answered with "):
+        Goal.of(answer_of(response(200, body)).body)
+    with pytest.raises(errors.ServerFault, match=r"^Milepost answered with what is no list"):
+        Goal.all_of(answer_of(response(200, b'{"a": 1}')).body)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +148,10 @@ def test_an_outcome_that_is_not_known_is_told() -> None:
         ("ftp://milepost.test", "/goals", None, "base_url"),
         ("http://", "/goals", None, "base_url"),
         ("http://milepost.test?x=1", "/goals", None, "base_url"),
+        ("http://milepost.test:port", "/goals", None, "base_url"),
+        ("http://[::1", "/goals", None, "base_url"),
+        ("http://milepost.test\n", "/goals", None, "base_url"),
+        ("http://user:secret@milepost.test", "/goals", None, "base_url"),
         ("http://milepost.test", "goals", None, "prefix"),
         ("http://milepost.test", "/goals", "", "api_key"),
         ("http://milepost.test", "/goals", "two words", "api_key"),
@@ -146,3 +163,6 @@ def test_an_address_that_can_be_none_is_refused(base_url: str, prefix: str, key:
     with pytest.raises(InvalidField) as refused:
         server_at(base_url, prefix, key, {}, 1.0)
     assert refused.value.field == field
+    assert "secret" not in str(refused.value)
+    with pytest.raises(InvalidField, match=r"^headers: X-Mine must be printable ASCII$"):
+        server_at("http://milepost.test", "/goals", None, {"X-Mine": "a\r\nb"}, 1.0)

@@ -25,10 +25,10 @@ from milepost.models import (
     GoalType,
     Milestone,
     MilestoneProgress,
-    Record,
     Tracking,
     get_celebration_message,
 )
+from milepost.records import Record
 
 MILESTONE = {
     "amount": Decimal("5000.00"),
