@@ -1,4 +1,4 @@
-"""Four ways to say the same: by a manager's methods, by the functions, by a client, and by plain HTTP."""
+"""Ways to say the same: by methods of managers and clients, waiting or blocking, by functions, and by plain HTTP."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import httpx2
 
 import milepost
-from milepost import Goals
+from milepost import Goals, sync
 
 # What differs from one telling to another: ids, and moments.
 _OWN = {"id", "goal_id", "created_at", "updated_at", "reached_date", "calculated_at", "as_of", "from"}
@@ -41,6 +42,17 @@ class ByMethods:
     async def say(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
         keyed = {} if act.startswith(("get_", "list_")) else {"idempotency_key": key}
         return await getattr(self.goals, act)(**arguments, **keyed)
+
+
+class ByBlockingMethods:
+    """The methods of their blocking twins."""
+
+    def __init__(self, goals: sync.Goals) -> None:
+        self.goals = goals
+
+    async def say(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
+        keyed = {} if act.startswith(("get_", "list_")) else {"idempotency_key": key}
+        return getattr(self.goals, act)(**arguments, **keyed)
 
 
 class ByFunctions:
@@ -73,6 +85,8 @@ def _goal(method: str, below: str = "") -> Callable[[dict[str, Any]], tuple[str,
     """The request of an act on one goal: all other arguments are its body."""
 
     def request(arguments: dict[str, Any]) -> tuple[str, str, Any]:
+        if "from_" in arguments:
+            arguments["from"] = arguments.pop("from_")
         path = f"/goals/{arguments.pop('goal_id')}{below}"
         if "{account_id}" in path:
             path = path.format(account_id=arguments.pop("account_id"))
@@ -83,7 +97,7 @@ def _goal(method: str, below: str = "") -> Callable[[dict[str, Any]], tuple[str,
 
 _REQUESTS: Mapping[str, Callable[[dict[str, Any]], tuple[str, str, Any]]] = {
     "create_goal": lambda arguments: ("POST", "/goals", arguments),
-    "list_goals": lambda _: ("GET", "/goals", None),
+    "list_goals": lambda filters: ("GET", f"/goals?{urlencode(filters)}", None),
     "get_goal": _goal("GET"),
     "update_goal": _goal("PATCH"),
     "delete_goal": _goal("DELETE"),

@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.pipeline.apply_events import StreamEntry, apply_events
 from core.verify.verify import verify
-from milepost import Client, easy_goals
-from tests.face.tellers import ByFunctions, ByHttp, ByMethods, Said, Teller, heard
+from milepost import Client, easy_goals, sync
+from tests.face.tellers import ByBlockingMethods, ByFunctions, ByHttp, ByMethods, Said, Teller, heard
 
 READINGS = (
     "get_goal",
@@ -30,7 +30,7 @@ READINGS = (
     "get_next_milestone",
     "get_goal_funding",
 )
-WAYS = ("manager", "functions", "client", "http")
+WAYS = ("manager", "blocking-manager", "functions", "client", "blocking-client", "http")
 _numbers = itertools.count(1)
 
 which = st.integers(0, 2)
@@ -62,17 +62,23 @@ acts = st.one_of(
         which,
         st.sampled_from(["active", "paused", "completed", "abandoned"]),
     ),
+    st.builds(
+        lambda n, deadline: ("update_goal", {"goal": n, "deadline": deadline}),
+        which,
+        st.sampled_from([None, "2030-06-30", "2030-01-31T12:00:00+01:00", "2020-01-01", "soon"]),
+    ),
     st.builds(lambda n: ("delete_goal", {"goal": n}), which),
     st.builds(lambda n, amount: ("add_milestone", {"goal": n, "amount": amount}), which, amounts),
     st.builds(lambda n: ("check_milestones", {"goal": n}), which),
     st.builds(
-        lambda n, account, percent: (
+        lambda n, account, percent, since: (
             "link_account_to_goal",
-            {"goal": n, "account_id": account, "allocation_percent": percent},
+            {"goal": n, "account_id": account, "allocation_percent": percent, **since},
         ),
         which,
         accounts,
         percents,
+        st.sampled_from([{}, {"from_": "2026-01-31"}, {"from_": "2999-01-01"}, {"whole": True}]),
     ),
     st.builds(
         lambda n, account, percent: (
@@ -126,7 +132,8 @@ class Telling:
         for goal_id in self.goals:
             for reading in READINGS:
                 self.heard.append(heard(await self._hear(reading, {"goal_id": goal_id}, "")))
-        self.heard.append(heard(await self._hear("list_goals", {}, "")))
+        for filters in ({}, {"user_id": "user_123", "type": "savings"}, {"status": "paused"}):
+            self.heard.append(heard(await self._hear("list_goals", filters, "")))
 
     async def _hear(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
         try:
@@ -184,13 +191,18 @@ def test_every_way_comes_to_the_same(
     """Any sequence of acts, refused ones and repeated ones among them, and of events between them."""
     number = next(_numbers)
     tenants = {way: new_tenant(f"{way}-{number}") for way in WAYS}
-    keys = {way: new_key("admin", tenant=tenants[way]) for way in ("client", "http")}
+    keys = {way: new_key("admin", tenant=tenants[way]) for way in ("client", "blocking-client", "http")}
     story = [(SAVING, False), (BALANCE, True), *said]
 
     async def tell(way: str) -> list[Any]:
         async with AsyncExitStack() as open_ones:
             if way == "client":
                 teller: Teller = ByMethods(await open_ones.enter_async_context(Client(server, keys[way])))
+            elif way == "blocking-client":
+                teller = ByBlockingMethods(open_ones.enter_context(sync.Client(server, keys[way])))
+            elif way == "blocking-manager":
+                blocking = sync.easy_goals(database_url=database_url, tenant=tenants[way])
+                teller = ByBlockingMethods(open_ones.enter_context(blocking))
             elif way == "http":
                 headers = {"Authorization": f"Bearer {keys[way]}"}
                 http = httpx2.AsyncClient(base_url=server, headers=headers)
@@ -206,7 +218,8 @@ def test_every_way_comes_to_the_same(
         return telling.heard
 
     told = {way: asyncio.run(tell(way)) for way in WAYS}
-    assert told["manager"] == told["functions"] == told["client"] == told["http"]
+    for way in WAYS:
+        assert told[way] == told["manager"], way
     assert has_gapless_ledgers(engine)
     for tenant in tenants.values():
         assert verify(session_factory, datetime.now(UTC) + timedelta(seconds=1), tenant=tenant).first == ()
