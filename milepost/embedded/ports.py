@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
+from contextlib import suppress
 
 from core.errors import InvalidField
 from milepost.embedded.errors import PortTaken
 
+# Below those that systems give to outgoing connections: one of these could take the port before its server does, and
+# keep it for as long as it lives.
+_OUR_OWN = range(20_000, 32_000)
+_GUESSES = 30
+
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now; somebody may take it before you do."""
-    return claim_port(host, 0)
+    """A port that nobody listens on now, and no outgoing connection will have."""
+    for guess in random.sample(_OUR_OWN, _GUESSES):
+        with suppress(PortTaken):
+            return claim_port(host, guess)
+    return _listened_on(host, 0)
 
 
 def claim_port(host: str, port: int) -> int:
     """The port to listen on: `port` itself, or any free one for 0; raises PortTaken."""
+    return _listened_on(host, port) if port else free_port(host)
+
+
+def _listened_on(host: str, port: int) -> int:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # As servers do: connections of an earlier run that linger in TIME_WAIT do not make a port taken.
