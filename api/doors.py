@@ -55,6 +55,16 @@ class RequestDoor(Protocol):
         ...
 
 
+class ShutDoor:
+    """Bound until the app that hosts the routes has let the request in: till then nothing is read or done for it."""
+
+    max_body_bytes = 0
+
+    def open(self, _scope: Scope | None) -> AbstractContextManager[Visit]:
+        """A route that comes this far is a fault of ours, never a way in."""
+        raise RuntimeError("the app that hosts this route has not let the request in")
+
+
 def bind_door(request: Request, door: RequestDoor) -> None:
     """Have the route of this request open `door`; for a dependency of its router."""
     request.state.milepost_door = door
@@ -66,6 +76,11 @@ async def bound_door(request: Request) -> RequestDoor:
     if door is None:
         raise RuntimeError("the router of this route was made without a dependency that binds its door")
     return door
+
+
+def is_shut(request: Request) -> bool:
+    """Whether the app that hosts the route has still to let the request in, so that what is raised is the app's."""
+    return isinstance(getattr(request.state, "milepost_door", None), ShutDoor)
 
 
 Door = Annotated[RequestDoor, Depends(bound_door)]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from api.bodies import RawBody, parse_body, takes
@@ -32,18 +32,6 @@ from core.requests.update_goal import update_goal
 from core.requests.values import GoalView
 
 book = Routes(tags=["goals"])
-
-
-async def _type_asked(
-    type: Annotated[GoalType | None, Query(description="Only goals of this type")] = None,
-    goal_type: Annotated[GoalType | None, Query(description="The same as `type`")] = None,
-) -> GoalType | None:
-    if type is not None and goal_type not in (None, type):
-        raise InvalidField("goal_type", "differs from type: give one of the two")
-    return type or goal_type
-
-
-TypeAsked = Annotated[GoalType | None, Depends(_type_asked)]
 
 
 @book.post(
@@ -73,7 +61,8 @@ def create(request: Request, door: Door, raw: RawBody, once: Once) -> Response:
 def list_page(
     request: Request,
     door: Door,
-    type: TypeAsked,
+    type: Annotated[GoalType | None, Query(description="Only goals of this type")] = None,
+    goal_type: Annotated[GoalType | None, Query(description="The same as `type`")] = None,
     user_id: Annotated[str | None, Query(description="Only this user's goals")] = None,
     status: Annotated[GoalStatus | None, Query(description="Only goals of this status")] = None,
     limit: Limit = PAGE,
@@ -81,6 +70,7 @@ def list_page(
 ) -> Response:
     """List goals, filtered, page by page."""
     with door.open(Scope.GOALS_READ) as visit:
+        type = _one_of(type, goal_type)
         listing = Listing(visit.tenant.name, ("goals",), {"user_id": user_id, "type": type, "status": status})
         page = list_goals(
             visit.session,
@@ -162,6 +152,12 @@ def progress(goal_id: str, door: Door) -> Response:
     with door.open(Scope.GOALS_READ) as visit:
         body = progress_body(goal_progress(visit.session, visit.tenant, goal_id, visit.now))
     return ExactResponse(body)
+
+
+def _one_of(type: GoalType | None, goal_type: GoalType | None) -> GoalType | None:
+    if type is not None and goal_type not in (None, type):
+        raise InvalidField("goal_type", "differs from type: give one of the two")
+    return type or goal_type
 
 
 def _shown(goal: GoalView, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

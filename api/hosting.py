@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from inspect import Parameter, Signature
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Depends, Request, params
 
 from api import funding, goals, milestones
-from api.doors import Visit, bind_door, database_trouble_told
+from api.doors import ShutDoor, Visit, bind_door, database_trouble_told
 from api.routes import Routes
 from core.requests.keys import Scope
 
@@ -63,20 +64,41 @@ def goal_router(
     """A router with all routes of goals, milestones and funding below `prefix`, for the tenant of `host`.
 
     `dependencies` are the app's own auth: they run before anything of ours, and before the body is read; what they
-    raise is the app's to answer. Our refusals are answered in the routes. Raises ValueError for a prefix that does not
-    begin with a slash, or ends with one.
+    raise, and what does not validate in them, is the app's to answer. So is that of dependencies which the app, or a
+    router of it, has for all its routes; but when such a one does not validate (a header of it is missing, say),
+    FastAPI goes on to ours, and the body is read before the app answers. Our refusals are answered in the routes.
+    Raises ValueError for a prefix that does not begin with a slash, or ends with one.
     """
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise ValueError(f"prefix: must begin with / and not end with one, as /goals does; got {prefix!r}")
 
-    async def bind_host(request: Request) -> None:
-        bind_door(request, _HostDoor(host, request.method == "GET"))
-
     book = Routes.of(goals.book, milestones.book, funding.book)
     return book.router(
         prefix,
-        dependencies=[*dependencies, Depends(bind_host)],
+        dependencies=[Depends(_shut), Depends(_bound_after(dependencies, host))],
         tags=tags,
         undocumented=_OF_THE_APP,
         include_in_schema=include_in_schema,
     )
+
+
+async def _shut(request: Request) -> None:
+    bind_door(request, ShutDoor())
+
+
+def _bound_after(dependencies: Sequence[params.Depends], host: Host) -> Callable[..., Any]:
+    """A dependency that binds the door of `host`, and that has `dependencies` itself.
+
+    Beside it they would not do: where one of them does not validate, FastAPI still calls those that come after it, but
+    never one that depends on it.
+    """
+
+    async def bind_host(request: Request, **_passed: Any) -> None:
+        bind_door(request, _HostDoor(host, request.method == "GET"))
+
+    passed = [
+        Parameter(f"passed_{number}", Parameter.KEYWORD_ONLY, default=each) for number, each in enumerate(dependencies)
+    ]
+    request = Parameter("request", Parameter.KEYWORD_ONLY, annotation=Request)
+    bind_host.__signature__ = Signature([request, *passed])  # type: ignore[attr-defined]  # inspect's own protocol
+    return bind_host

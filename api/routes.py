@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from api.doors import is_shut
 from api.errors import answer_to
 from core.errors import MilepostError
 
@@ -20,22 +21,31 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class AnsweringRoute(APIRoute):
     """A route that answers our refusals itself: an app that has it needs no handlers for them.
 
-    All other errors, such as those of the app's own dependencies, are the app's.
+    All other errors are the app's: those that come while the door is shut, and what FastAPI finds wrong with anything
+    but the parameters of the route's function. Where both are wrong, the app answers both.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        ours = {("query", parameter.alias) for parameter in self.dependant.query_params}
 
         async def answer(request: Request) -> Response:
             try:
                 return await handle(request)
             except (MilepostError, RequestValidationError) as error:
-                refused = answer_to(request, error)
+                refused = answer_to(request, error) if _is_ours(error, ours) and not is_shut(request) else None
                 if refused is None:
                     raise
                 return refused
 
         return answer
+
+
+def _is_ours(error: Exception, parameters: Collection[tuple[str, str]]) -> bool:
+    """Whether all that FastAPI found wrong is wrong with these: no other parameter of ours is validated by it."""
+    if not isinstance(error, RequestValidationError):
+        return True
+    return all(tuple(found["loc"][:2]) in parameters for found in error.errors())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, HTTPException, Request, Security
+from fastapi import APIRouter, FastAPI, Header, HTTPException, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -95,3 +95,8 @@ async def signed_in(given: Annotated[HTTPAuthorizationCredentials | None, Securi
     if token != "good":
         raise HTTPException(403, "not you")
     return token
+
+
+async def with_header(x_token: Annotated[int, Header()]) -> int:
+    """Another auth of the app's, whose header FastAPI validates."""
+    return x_token

@@ -6,13 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from fastapi import Depends
+from fastapi import APIRouter, Depends
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from api.hosting import goal_router
+from core.errors import NotFound
 from tests.api.conftest import SAVINGS
-from tests.api.foreign import TenantHost, foreign_app, signed_in
+from tests.api.foreign import TenantHost, foreign_app, signed_in, with_header
 
 REFUSED = [
     (None, 401, {"foreign": "who are you?"}),
@@ -56,11 +57,63 @@ def test_who_is_let_in_gets_the_goals(engine: Engine) -> None:
     assert TestClient(_app(engine), headers={"X-API-Key": "good"}).get("/goals").status_code == 401
 
 
+@pytest.mark.parametrize("is_of_the_mount", [True, False])
+def test_what_does_not_validate_in_the_apps_auth_is_answered_by_the_app(engine: Engine, is_of_the_mount: bool) -> None:
+    """A header of it that is missing or no number reaches the app's handler, alone or with what is wrong of ours."""
+    if is_of_the_mount:
+        app = foreign_app(goal_router(TenantHost(engine), prefix="/goals", dependencies=[Depends(with_header)]))
+    else:
+        whole = APIRouter(dependencies=[Depends(with_header)])
+        whole.include_router(goal_router(TenantHost(engine), prefix="/goals"))
+        app = foreign_app(whole)
+    for headers in ({}, {"X-Token": "one"}):
+        client = TestClient(app, headers=headers)
+        asked = [
+            ("GET", ""),
+            ("GET", "?limit=x"),
+            ("GET", "?type=debt&goal_type=income"),
+            ("POST", ""),
+            ("DELETE", "/x"),
+        ]
+        for method, path in asked:
+            answer = client.request(method, f"/goals{path}", headers={"If-Match": "7"}, content=b"{")
+            assert (answer.status_code, answer.json()) == (499, {"foreign": "RequestValidationError"}), (method, path)
+    client = TestClient(app, headers={"X-Token": "1"})
+    assert client.post("/goals", json=SAVINGS).status_code == 201
+    assert client.get("/goals?limit=x").json()["errors"][0]["loc"] == ["query", "limit"]
+    assert client.get("/goals?type=debt&goal_type=income").json()["errors"][0]["loc"] == ["query", "goal_type"]
+
+
+def test_an_error_of_ours_that_the_apps_auth_raises_is_answered_by_the_app(engine: Engine) -> None:
+    """It is no refusal of the goal routes: the app fails with it, as it does everywhere."""
+
+    async def broken() -> None:
+        raise NotFound("Goal", "x")
+
+    client = TestClient(foreign_app(goal_router(TenantHost(engine), prefix="/goals", dependencies=[Depends(broken)])))
+    with pytest.raises(NotFound):
+        client.get("/goals")
+
+
 @pytest.mark.parametrize(("token", "status"), [(token, status) for token, status, _ in REFUSED])
 def test_the_body_of_a_refused_request_is_not_read(engine: Engine, token: str | None, status: int) -> None:
     """Not a byte of it is asked for."""
-    app, sent = _app(engine), []
-    headers = [(name.lower().encode(), value.encode()) for name, value in _bearer(token).items()]
+    assert _status_without_body(_app(engine), _bearer(token)) == status
+
+
+@pytest.mark.parametrize("others", [[], [Depends(signed_in)]])
+def test_the_body_is_not_read_when_the_apps_auth_does_not_validate(engine: Engine, others: list[Any]) -> None:
+    """Nor is its size looked at; the auth that comes after it has its say first, as everywhere in the app."""
+    dependencies = [Depends(with_header), *others]
+    app = foreign_app(goal_router(TenantHost(engine), prefix="/goals", dependencies=dependencies))
+    assert _status_without_body(app, {}) == (401 if others else 499)
+    assert _status_without_body(app, _bearer("good")) == 499
+
+
+def _status_without_body(app: Any, more: dict[str, str]) -> int:
+    """The answer to a POST whose body must not be asked for."""
+    sent = []
+    headers = [(name.lower().encode(), value.encode()) for name, value in more.items()]
 
     async def receive() -> Any:
         raise AssertionError("the body was read")
@@ -76,14 +129,15 @@ def test_the_body_of_a_refused_request_is_not_read(engine: Engine, token: str | 
         "root_path": "",
         "scheme": "http",
         "query_string": b"",
-        "headers": [*headers, (b"content-length", b"100")],
+        "headers": [*headers, (b"content-length", b"1000000")],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),
         "http_version": "1.1",
         "asgi": {"version": "3.0"},
     }
     asyncio.run(app(scope, receive, send))
-    assert sent[0]["status"] == status
+    status: int = sent[0]["status"]
+    return status
 
 
 def test_openapi_shows_the_apps_auth_and_not_ours(engine: Engine) -> None:
