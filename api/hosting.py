@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from typing import Any, Protocol
@@ -11,12 +12,14 @@ from typing import Any, Protocol
 from fastapi import APIRouter, Depends, Request, params
 
 from api import funding, goals, milestones
-from api.doors import ShutDoor, Visit, bind_door, database_trouble_told
+from api.doors import DatabaseAway, ShutDoor, Visit, bind_door, database_trouble_told
 from api.routes import Routes
 from core.requests.keys import Scope
+from core.requests.tenants import NoSuchTenant
 
 # Who may ask is for the app to say, and to document.
 _OF_THE_APP = frozenset({401, 403})
+_log = logging.getLogger("milepost")
 
 
 class Host(Protocol):
@@ -31,7 +34,8 @@ class Host(Protocol):
         """Begin a transaction; commits at the end, rolls back on any error. Called from worker threads, many at once.
 
         If `reading`, it must be read only and of one moment, as those of api.backends.reading_sessions are. What the
-        database does wrong may be raised as it comes.
+        database does wrong may be raised as it comes, or as a DatabaseAway that the host has noted in its log; where
+        there is no such tenant, NoSuchTenant.
         """
         ...
 
@@ -49,8 +53,18 @@ class _HostDoor:
 
     @contextmanager
     def open(self, _scope: Scope | None) -> Iterator[Visit]:
-        with database_trouble_told(), self.host.visit(reading=self.is_reading) as visit:
-            yield visit
+        with database_trouble_told(), ExitStack() as visiting:
+            yield self._enter(visiting)
+
+    def _enter(self, visiting: ExitStack) -> Visit:
+        """Begin the visit. What keeps the app from its goals, with paths and names, is not for whoever asks it."""
+        try:
+            return visiting.enter_context(self.host.visit(reading=self.is_reading))
+        except DatabaseAway as trouble:
+            raise DatabaseAway from trouble.__cause__ or trouble
+        except NoSuchTenant as missing:
+            _log.warning("%s", missing)
+            raise DatabaseAway from missing
 
 
 def goal_router(
