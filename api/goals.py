@@ -50,7 +50,7 @@ def create(request: Request, door: Door, raw: RawBody, once: Once) -> Response:
             goal = create_goal(visit.session, visit.tenant, draft, visit.now)
             return _shown(goal, status=201, headers={"Location": f"{path_of(request)}/{goal.goal_id}"})
 
-        return _tagged(once.answer(visit, raw, act))
+        return _tagged(once.answer(visit, raw, act), path_of(request))
 
 
 @book.get(
@@ -165,9 +165,14 @@ def _shown(goal: GoalView, status: int = 200, headers: Mapping[str, str] | None 
     return ExactResponse(goal_body(goal), status_code=status, headers=tagged)
 
 
-def _tagged(answer: Response) -> Response:
-    """The answer with its ETag. One that was kept for an Idempotency-Key comes without: it is made of its body."""
+def _tagged(answer: Response, goals: str | None = None) -> Response:
+    """The answer with its ETag. One that was kept for an Idempotency-Key comes without: it is made of its body.
+
+    So is the Location of a goal that was created, below the path `goals`: the first request may have come in elsewhere.
+    """
     if "ETag" not in answer.headers:
         goal = json.loads(bytes(answer.body))
         answer.headers["ETag"] = etag(goal["id"], goal["version"])
+        if goals is not None:
+            answer.headers["Location"] = f"{goals}/{goal['id']}"
     return answer

@@ -19,6 +19,8 @@ from core.requests.tenants import NoSuchTenant
 
 # Who may ask is for the app to say, and to document.
 _OF_THE_APP = frozenset({401, 403})
+# Where these routes lie in our own app.
+_GOALS = "/goals"
 _log = logging.getLogger("milepost")
 
 
@@ -80,7 +82,8 @@ def goal_router(
     `dependencies` are the app's own auth: they run before anything of ours, and before the body is read; what they
     raise, and what does not validate in them, is the app's to answer. So is that of dependencies which the app, or a
     router of it, has for all its routes; but when such a one does not validate (a header of it is missing, say),
-    FastAPI goes on to ours, and the body is read before the app answers. Our refusals are answered in the routes.
+    FastAPI goes on to ours, and the body is read before the app answers. Our refusals are answered in the routes. An
+    Idempotency-Key is the tenant's: what was sent under it to one mount, or to our own app, is known at any other.
     Raises ValueError for a prefix that does not begin with a slash, or ends with one.
     """
     if not prefix.startswith("/") or prefix.endswith("/"):
@@ -89,6 +92,7 @@ def goal_router(
     book = Routes.of(goals.book, milestones.book, funding.book)
     return book.router(
         prefix,
+        known_as=_GOALS,
         dependencies=[Depends(_shut), Depends(_bound_after(dependencies, host))],
         tags=tags,
         undocumented=_OF_THE_APP,

@@ -7,19 +7,29 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import Depends, Header, Request
 from starlette.responses import Response
 
 from api.bodies import HeaderRefused
 from api.doors import Visit
-from api.paths import path_of
+from api.paths import own_address_of
 from core.requests.answer_once import KeyedRequest, find_answer, keep_answer
 from core.store.idempotency import KeyedAnswer
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 _FIT = re.compile(r"[\x20-\x7e]{1,200}")
+
+
+def route_of(method: str, path: str) -> str:
+    """The name of what a request asks for, under which its key is kept: "PATCH /goals/goal_1/funding/a/b".
+
+    `path` is that of our own app, not encoded, wherever the request came in: the routes of a host and the manager keep
+    the same name, so that one key is one key for them all. It is encoded for Postgres, which takes no NUL in text.
+    """
+    return f"{method} {quote(path, safe='/', errors='surrogatepass')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +87,7 @@ async def _at_most_once(
         ),
     ] = None,
 ) -> IdempotencyHeader:
-    # The path is encoded anew, which Postgres needs: it takes no NUL in text.
-    return IdempotencyHeader(f"{request.method} {path_of(request)}", tuple(request.headers.getlist(HEADER)))
+    return IdempotencyHeader(route_of(request.method, own_address_of(request)), tuple(request.headers.getlist(HEADER)))
 
 
 Once = Annotated[IdempotencyHeader, Depends(_at_most_once)]

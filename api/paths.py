@@ -1,7 +1,10 @@
-"""Where a request was sent, for the addresses in its answer: right under any prefix, in any app."""
+"""Where a request was sent: the path in its app, for the addresses in its answer, and the one that our own app has."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -15,6 +18,25 @@ def path_of(request: Request, *last: str) -> str:
     path: str = request.scope["path"]
     head = quote(_outside(request) + path.removesuffix("/".join(last)), safe="/", errors="surrogatepass")
     return head + "/".join(quote(segment, safe="", errors="surrogatepass") for segment in last)
+
+
+_PARAMETER = re.compile(r"\{(\w+)(:\w+)?\}")
+
+
+def own_address(template: str) -> Callable[[Request], Coroutine[Any, Any, None]]:
+    """A dependency that tells a request's route where it lies in our own app, such as /goals/{goal_id}."""
+
+    async def bind_address(request: Request) -> None:
+        parameters = request.path_params
+        request.state.milepost_address = _PARAMETER.sub(lambda found: str(parameters[found[1]]), template)
+
+    return bind_address
+
+
+def own_address_of(request: Request) -> str:
+    """The path, not encoded, that the request would have in our own app, whatever app and prefix it was sent to."""
+    address: str = request.state.milepost_address
+    return address
 
 
 def _outside(request: Request) -> str:

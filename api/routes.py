@@ -6,13 +6,14 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request, params
+from fastapi import APIRouter, Depends, Request, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from api.doors import is_shut
 from api.errors import answer_to
+from api.paths import own_address
 from core.errors import MilepostError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -103,6 +104,7 @@ class Routes:
         self,
         prefix: str,
         *,
+        known_as: str | None = None,
         dependencies: Sequence[params.Depends] = (),
         tags: Sequence[str] | None = None,
         undocumented: Collection[int] = (),
@@ -111,6 +113,8 @@ class Routes:
         """A new router with these routes below `prefix`; `dependencies` run first, and one must bind the door.
 
         The prefix is in the routes' own paths, where log lines and figures read it, and not left to include_router.
+        `known_as` is the prefix that these routes have in our own app, where that is another one: what is kept of a
+        request, such as what an Idempotency-Key stands for, has this one wherever the routes are mounted.
         `tags` are instead of the book's; answers with a status of `undocumented` are left out of the OpenAPI text.
         """
         router = APIRouter(
@@ -124,6 +128,7 @@ class Routes:
                 entry.path,
                 entry.function,
                 methods=[entry.method],
+                dependencies=[Depends(own_address((known_as or prefix) + entry.path))],
                 tags=list(entry.tags if tags is None else tags),
                 **{**entry.options, "responses": entry.answers_but(undocumented)},
             )

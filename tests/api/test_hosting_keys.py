@@ -1,0 +1,92 @@
+"""One Idempotency-Key is one key of the tenant, over our own API and through every app that hosts its goals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from api.hosting import goal_router
+from api.idempotency import route_of
+from tests.api.conftest import SAVINGS
+from tests.api.foreign import TenantHost, foreign_app
+
+KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
+ACCOUNT = "a/goals/ü b"
+CHANGES: list[tuple[str, str, Any]] = [
+    ("POST", "", SAVINGS),
+    ("PATCH", "/{goal_id}", {"current_amount": 70}),
+    ("DELETE", "/{goal_id}", None),
+    ("POST", "/{goal_id}/milestones", {"amount": 60}),
+    ("POST", "/{goal_id}/milestones/check", None),
+    ("PATCH", "/{goal_id}/funding/a%2Fgoals%2F%C3%BC%20b", {"allocation_percent": 7}),
+    ("DELETE", "/{goal_id}/funding/a%2Fgoals%2F%C3%BC%20b", None),
+]
+MOUNTS = ["/v1/goals", "/goals/goals", "/outer/goals", "/users/7/goals"]
+
+
+def _mount(engine: Engine, url: str) -> TestClient:
+    """An app that has the goals at this URL: by the prefix, below another app, or below a router with a parameter."""
+    host = TenantHost(engine)
+    outer = FastAPI()
+    if url == "/outer/goals":
+        outer.mount("/outer", foreign_app(goal_router(host, prefix="/goals")))
+    elif url == "/users/7/goals":
+        users = APIRouter(prefix="/users/{user}")
+        users.include_router(goal_router(host, prefix="/goals"))
+        outer.include_router(users)
+    else:
+        outer.include_router(goal_router(host, prefix=url))
+    return TestClient(outer)
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+def test_a_key_of_our_own_api_is_known_to_a_host(
+    engine: Engine, api: TestClient, mount: str, method: str, path: str, body: Any
+) -> None:
+    """The same request gets the first answer, with the addresses of the host; another request is refused."""
+    goal_id = api.post("/goals", json={**SAVINGS, "current_amount": 20}).json()["id"]
+    link = {"account_id": ACCOUNT, "allocation_percent": 5}
+    assert api.post(f"/goals/{goal_id}/funding", json=link).status_code == 201
+    below = path.format(goal_id=goal_id)
+    first = api.request(method, f"/goals{below}", json=body, headers=KEY)
+    assert first.is_success
+    client = _mount(engine, mount)
+    again = client.request(method, mount + below, json=body, headers=KEY)
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.headers.get("ETag") == first.headers.get("ETag")
+    if path == "":
+        assert again.headers["Location"] == f"{mount}/{first.json()['id']}"
+    other = "DELETE" if method == "PATCH" else "PATCH"
+    assert client.request(other, f"{mount}/{goal_id}", json={}, headers=KEY).status_code == 422
+    third = api.request(method, f"/goals{below}", json=body, headers=KEY)
+    assert third.headers.get("Location") == first.headers.get("Location")
+
+
+def test_a_key_of_a_host_is_known_to_our_own_api(engine: Engine, api: TestClient) -> None:
+    """Whichever came first: one goal is made."""
+    first = _mount(engine, "/v1/goals").post("/v1/goals", json=SAVINGS, headers=KEY)
+    again = api.post("/goals", json=SAVINGS, headers=KEY)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.headers["Location"] == f"/goals/{first.json()['id']}"
+    assert len(api.get("/goals").json()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/goals", "PATCH /goals"),
+        ("/goals/g/funding/a/b", "PATCH /goals/g/funding/a/b"),
+        ("/goals/g/funding/a%2Fb", "PATCH /goals/g/funding/a%252Fb"),
+        ("/goals/\0ü", "PATCH /goals/%00%C3%BC"),
+        ("/goals/\udcff", "PATCH /goals/%ED%B3%BF"),
+    ],
+)
+def test_the_name_of_a_request(path: str, name: str) -> None:
+    """It is the method and the path, encoded but for its slashes, so that two paths never have one name."""
+    assert route_of("PATCH", path) == name
