@@ -65,7 +65,7 @@ class _HostDoor:
         except DatabaseAway as trouble:
             raise DatabaseAway from trouble.__cause__ or trouble
         except NoSuchTenant as missing:
-            _log.warning("%s", missing)
+            _log.warning("%s", " ".join(str(missing).splitlines()))
             raise DatabaseAway from missing
 
 

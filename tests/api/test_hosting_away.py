@@ -33,7 +33,15 @@ def _told_only_in_the_log(manager: Any, caplog: pytest.LogCaptureFixture, *words
         assert (answer.status_code, answer.json(), answer.headers["Retry-After"]) == (503, AWAY, "2")
     lines = [record.getMessage() for record in caplog.records if record.name == "milepost"]
     assert len(lines) == len(answers)
-    assert all(word in line and "\n" not in line for line in lines for word in words)
+    assert all(word in line and len(line.splitlines()) == 1 for line in lines for word in words)
+
+
+def test_a_tenant_whose_name_has_lines_is_one_line_of_the_log(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it is called, its line is one."""
+    with sync.easy_goals(database_url=database_url, tenant="ac\r\nme\u2028x") as manager:
+        _told_only_in_the_log(manager, caplog, "there is no tenant ac me x;")
 
 
 def test_a_tenant_that_is_not_there(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
