@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,8 +13,12 @@ from alembic import command
 from sqlalchemy import Engine, text
 
 from core.pipeline.snapshot import run_snapshot
+from core.requests.check_milestones import check_milestones
+from core.requests.update_goal import update_goal
+from core.requests.values import GoalChanges
 from core.store.engine import make_engine, session_factory
 from core.store.migrate import _config, migrate
+from core.store.tenants import Tenant
 from milepost.embedded.postgres import EmbeddedPostgres
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -39,6 +45,14 @@ INSERT INTO links (tenant, goal_id, account_id, linked_at, from_at, ppm, measure
 VALUES ('default', 'g', 'a', '2026-03-02', '2026-03-02', 1000000, 'worth', '2026-03-08 12:00Z');
 """
 
+# Two milestones of that goal, one of them passed in the time of the version that it was added by.
+MILESTONES = """
+INSERT INTO milestones (tenant, goal_id, amount_minor, reached_at, marked_at, created_at) VALUES
+    ('default', 'g', 2000, '2026-03-08 12:00Z', '2026-03-08 12:01Z', '2026-03-01'),
+    ('default', 'g', 9000, NULL, NULL, '2026-03-01');
+UPDATE goals SET next_milestone_minor = 9000;
+"""
+
 
 @pytest.fixture
 def old(postgres: EmbeddedPostgres) -> Iterator[Engine]:
@@ -55,6 +69,8 @@ def old(postgres: EmbeddedPostgres) -> Iterator[Engine]:
         connection.commit()
     yield engine
     engine.dispose()
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute("DROP DATABASE of_the_first_version")
 
 
 def test_a_database_of_the_first_version_is_closed_from_its_first_day(old: Engine) -> None:
@@ -72,3 +88,40 @@ def test_a_database_of_the_first_version_is_closed_from_its_first_day(old: Engin
         (date(2026, 3, 8), 3_000),
         (date(2026, 3, 9), 3_500),
     ]
+
+
+def _upgrade(engine: Engine, revision: str, *statements: str) -> None:
+    """Bring the database to a revision, and do there what a version of that time did."""
+    config = _config()
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+        connection.commit()
+
+
+def _checked(engine: Engine, **changes: Any) -> list[int]:
+    """Which milestones are news, in minor units, once the goal was changed."""
+    tenant = Tenant("default", "UTC")
+    with session_factory(engine).begin() as session:
+        if changes:
+            update_goal(session, tenant, "g", GoalChanges(**changes), NOW)
+        _, reached = check_milestones(session, tenant, "g", NOW)
+    return [milestone.amount_minor for milestone in reached]
+
+
+def test_milestones_that_were_reached_before_the_upgrade_are_no_news(old: Engine) -> None:
+    """Who asks for the first time gets what was reached since; the others were there to be seen all along."""
+    _upgrade(old, "0001", MILESTONES)
+    migrate(old)
+    assert _checked(old) == []
+    assert _checked(old, current_amount=Decimal(95)) == [9000]
+
+
+def test_news_of_an_application_that_asks_already_stays(old: Engine) -> None:
+    """Where a milestone of the tenant was given by a check before the upgrade, all others are still to be given."""
+    asked = "UPDATE milestones SET reached_at = '2026-03-09', marked_at = '2026-03-09', checked_at = '2026-03-09'"
+    _upgrade(old, "0013", MILESTONES, f"{asked} WHERE amount_minor = 9000")
+    migrate(old)
+    assert _checked(old) == [2000]
