@@ -50,20 +50,33 @@ def add_goals(
     `auth` is the application's own dependency, or several: each runs before anything else, and what it raises is
     answered as everywhere in the application. Without it, whoever reaches the app may read and change all goals of
     the tenant. The rest of the app is not touched. Returns the manager, `easy_goals()` unless given. Raises
-    ValueError for a prefix that does not begin with / or that ends with it, and for what is no manager.
+    ValueError for a prefix that does not begin with / or that ends with it, for what is no dependency or an empty
+    list of them, and for what is no manager.
     """
-    from fastapi.params import Depends
-
     from milepost.face.manager import easy_goals
 
+    dependencies = _dependencies(auth)
     hosting = shadows.load("api.hosting")
     chosen = easy_goals() if manager is None else manager
     lease = getattr(chosen, "local", None)
     if lease is None:
         raise InvalidField.of("manager", "must be one that easy_goals() made")
-    given = [] if auth is None else list(auth) if isinstance(auth, Sequence) else [auth]
-    dependencies = [each if isinstance(each, Depends) else Depends(each) for each in given]
     app.include_router(
         hosting.goal_router(lease, prefix=prefix, dependencies=dependencies, include_in_schema=include_in_schema)
     )
     return chosen
+
+
+def _dependencies(auth: Auth | Sequence[Auth] | None) -> list[Depends]:
+    """What `auth` names. An empty list of it is more likely a slip than a wish to let everyone in."""
+    from fastapi.params import Depends
+
+    if auth is None:
+        return []
+    given = list(auth) if isinstance(auth, Sequence) else [auth]
+    found = [each if isinstance(each, Depends) else Depends(each) for each in given]
+    if not found or not all(callable(each.dependency) for each in found):
+        raise InvalidField.of(
+            "auth", "must be a dependency as FastAPI takes it, or a list of some; leave it out to let everyone in"
+        )
+    return found
