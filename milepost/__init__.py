@@ -6,6 +6,7 @@ Client, records and enumerations need nothing of ours but this package; the mana
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    # `from milepost import sync` asks here first: modules of ours are for Python to import, in whatever order.
+    if name != "__all__" and find_spec(f"{__name__}.{name}") is not None:
+        raise AttributeError(name)
     face = import_module("milepost.face")
     if name == "__all__":
         return face.__all__

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 import milepost
 import milepost.sync
@@ -21,6 +25,27 @@ def test_the_twins_are_up_to_date(tmp_path: Path) -> None:
     made = {file.name: file.read_text("utf-8") for file in tmp_path.glob("*.py")}
     kept = {file.name: file.read_text("utf-8") for file in SYNC.glob("*.py")}
     assert kept == made
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import milepost.sync",
+        "from milepost import sync",
+        "from milepost.sync import easy_goals",
+        "from milepost import Client",
+        "from milepost import *; Client",
+        "import milepost.hosting",
+        "import milepost.models",
+        "from milepost import arguments, errors, shadows, wire",
+        "import milepost.sync.client, milepost.face",
+    ],
+)
+def test_any_import_may_come_first(first: str) -> None:
+    """No order of imports meets a module that is half imported."""
+    program = f"{first}\nimport milepost, milepost.sync\nassert milepost.easy_goals is not milepost.sync.easy_goals"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_both_faces_have_the_same_names() -> None:
