@@ -49,6 +49,11 @@ class ShardStatus:
     oldest_at: datetime | None
     idle_s: float | None = None
 
+    @property
+    def unapplied(self) -> int:
+        """How many entries are not applied, at most: all that lie there where the server cannot tell."""
+        return self.length if self.lag is None else self.lag + self.pending
+
 
 def connect(redis_url: str) -> redis.Redis:
     """A client that connects when first used; a half-open socket stalls it for seconds, not minutes.

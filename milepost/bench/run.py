@@ -179,4 +179,4 @@ def _timed_append(stream: EventStream, bodies: Sequence[tuple[str, bytes]]) -> f
 
 
 def _unapplied(stream: EventStream) -> int:
-    return sum(shard.pending + (shard.lag or 0) for shard in stream.status())
+    return sum(shard.unapplied for shard in stream.status())

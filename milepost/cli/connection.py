@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import SecretStr
 
 from core.errors import MilepostError
-from core.settings import Settings, load_settings
+from core.settings import PREFIX, Settings, load_settings
 from milepost.embedded.datadir import DataDir, RunningServers
 
 DataDirOption = Annotated[
@@ -37,12 +38,23 @@ def connected_settings(data_dir: Path | None = None, **overrides: Any) -> Settin
     running = running_servers(settings)
     if running is None:
         raise NoServers
+    _require_together("DATABASE_URL", settings.database_url, running.database_url, settings.data_dir)
+    _require_together("REDIS_URL", settings.redis_url, running.redis_url, settings.data_dir)
     return load_settings(
         data_dir=data_dir,
         database_url=settings.database_url or running.database_url,
         redis_url=settings.redis_url or running.redis_url,
         **overrides,
     )
+
+
+def _require_together(name: str, given: SecretStr | None, running: str, data_dir: Path) -> None:
+    """Events of one system must not be applied to the database of another, where nobody would look for them."""
+    if given is not None and given.get_secret_value() != running:
+        raise MilepostError(
+            f"{PREFIX}{name} names another server than what runs in {data_dir} uses: set both {PREFIX}DATABASE_URL "
+            f"and {PREFIX}REDIS_URL, or neither"
+        )
 
 
 def running_servers(settings: Settings) -> RunningServers | None:

@@ -27,6 +27,7 @@ from milepost.cli.session import command_session
 
 AT_ONCE = 1_000
 POLL_S = 0.05
+_SILENT_S = 30.0
 
 
 class BadLine(MilepostError):
@@ -114,11 +115,16 @@ def _account_of(number: int, body: bytes) -> str:
 def _wait_until_applied(stream: EventStream, total: int, progress: Progress) -> None:
     """Wait for the last entries there are now; what others append meanwhile is not waited for."""
     task = progress.add_task("applied", total=total)
-    waiting = stream.ends()
+    waiting, least_left, moved_at = stream.ends(), total, time.monotonic()
     while waiting:
         waiting = {shard: last for shard, last in waiting.items() if not stream.is_applied(shard, last)}
-        left = sum((status.lag or 0) + status.pending for status in stream.status())
+        left = sum(status.unapplied for status in stream.status())
         progress.update(task, completed=max(0, total - left))
+        if left < least_left:
+            least_left, moved_at = left, time.monotonic()
+        if time.monotonic() - moved_at > _SILENT_S:
+            progress.console.print("nothing is applied: is a worker of drains running? `milepost doctor` looks for it")
+            moved_at = float("inf")
         if waiting:
             time.sleep(POLL_S)
     progress.update(task, completed=total)

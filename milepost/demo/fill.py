@@ -100,7 +100,7 @@ def _send(stream: EventStream, tellings: Sequence[Telling], progress: Progress) 
 
 def _applied(stream: EventStream, sent: int) -> int:
     """How many of those sent are applied, at least: others' events wait there, too."""
-    return max(0, sent - sum((status.lag or 0) + status.pending for status in stream.status()))
+    return max(0, sent - sum(status.unapplied for status in stream.status()))
 
 
 def _end_goals(session: Session, tenant: Tenant, people: Sequence[Person], now: datetime) -> None:
