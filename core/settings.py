@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
         scheme, colon, rest = value.get_secret_value().partition("://")
         if not colon or scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
             raise ValueError("must be a postgresql:// address")
+        _check_host("postgresql", rest)
         return SecretStr(f"postgresql+psycopg://{rest}")
 
     @field_validator("redis_url")
@@ -55,6 +57,8 @@ class Settings(BaseSettings):
     def _names_redis(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://")):
             raise ValueError("must be a redis:// or rediss:// address")
+        if value is not None:
+            _check_host("redis", value.get_secret_value().partition("://")[2])
         return value
 
     @field_validator("data_dir")
@@ -85,6 +89,17 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(_one_line(error)) from None
     _refuse_unknown(os.environ)
     return settings
+
+
+def _check_host(scheme: str, rest: str) -> None:
+    """Refuse a port that is no number, and an @ in a password: what comes after it would be shown as the host."""
+    parts = urlsplit(f"{scheme}://{rest}")
+    if parts.netloc.count("@") > 1:
+        raise ValueError(f"must be a {scheme}:// address in which an @ of the password is written as %40")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"must be a {scheme}:// address whose port is a number up to 65535") from None
 
 
 def _one_line(error: ValidationError) -> str:

@@ -25,11 +25,12 @@ from sqlalchemy.orm import Session
 
 from api.doors import DatabaseAway, Visit, database_trouble_told
 from api.errors import refusal_of
+from api.idempotency import route_of
 from core.errors import MilepostError
 from core.requests.answer_once import KeyedRequest, find_answer, keep_answer, keep_first_answer
 from core.store.engine import is_database_trouble, is_undone
 from milepost.errors import MilepostError as FaceError
-from milepost.errors import refusal, told_of_key
+from milepost.errors import Unavailable, refusal, told_of_key
 from milepost.local.acts import ACTS
 from milepost.local.place import Opening, Place
 from milepost.wire import Answer, Call, decode, encode
@@ -59,7 +60,7 @@ class _Keyed:
         if call.method == "GET":
             return cls(call, None, is_new=False)
         key = call.idempotency_key or str(uuid4())
-        route = f"{call.method} {_GOALS}{call.address}"
+        route = route_of(call.method, "/".join((_GOALS, *call.path)))
         request = KeyedRequest(key, route, hashlib.sha256(call.raw_body).digest())
         return cls(call, request, is_new=call.idempotency_key is None)
 
@@ -81,8 +82,6 @@ class LocalDoor:
         keyed = _Keyed.of(call)
         try:
             return Answer(self._tried(keyed))
-        except DatabaseAway as trouble:
-            raise _refused(trouble, keyed) from trouble
         except MilepostError as error:
             raise _refused(error, keyed) from None
 
@@ -100,8 +99,8 @@ class LocalDoor:
                     yield Visit(session, opened.tenant, datetime.now(UTC), opened.read_cache)
                     _commit(session)
         except DatabaseAway as trouble:
-            # Callers are told that it is away, and only the log why.
-            _log.warning("%s: %s", trouble, str(trouble.__cause__ or "").partition("\n")[0])
+            # The callers of an application's routes are told that it is away, and only the log why.
+            _log.warning("%s", _with_reason(trouble))
             raise
 
     def close(self) -> None:
@@ -123,6 +122,8 @@ class LocalDoor:
                 undone += is_undone(trouble.__cause__ or trouble)
                 is_doubtful = doubt_since is not None and time.monotonic() - doubt_since < _DOUBT_PATIENCE_S
                 if not is_doubtful and not (is_undone(trouble.__cause__ or trouble) and undone < _TRIES):
+                    if doubt_since is not None:
+                        raise CommitInDoubt from trouble.__cause__ or trouble
                     raise
                 if is_doubtful:
                     time.sleep(_DOUBT_PAUSE_S)
@@ -159,8 +160,26 @@ def _commit(session: Session) -> None:
 
 
 def _refused(error: MilepostError, keyed: _Keyed) -> Exception:
+    if isinstance(error, DatabaseAway):
+        return _unavailable(error, keyed)
     refused = refusal_of(error, method=keyed.call.method)
     if refused is None:
         return error
     found: FaceError = refusal(refused.status, refused.problem, refused.headers.get("Retry-After"))
     return told_of_key(found, keyed.key)
+
+
+def _unavailable(trouble: DatabaseAway, keyed: _Keyed) -> FaceError:
+    """What an application is told in its own process: why, and after a commit in doubt that nobody knows."""
+    found = Unavailable(_with_reason(trouble))
+    if isinstance(trouble, CommitInDoubt):
+        return told_of_key(found, keyed.key)
+    found.idempotency_key = keyed.key
+    return found
+
+
+def _with_reason(trouble: DatabaseAway) -> str:
+    """The trouble and the first line of what the database said; there is no password in it."""
+    text = str(trouble)
+    reason = str(trouble.__cause__ or "").partition("\n")[0].removeprefix("(psycopg.OperationalError) ")
+    return text if not reason or reason == text else f"{text}: {reason}"
