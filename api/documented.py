@@ -17,7 +17,7 @@ _REFUSALS: dict[int, str] = {
     412: "The goal has changed since you read it; nothing was changed now",
     413: "The body is too large",
     422: "Does not parse or cannot be: `detail` names every field, `errors` has them one by one",
-    503: "The database or the stream is away or full; nothing was changed",
+    503: "The database or the stream is away or full; sent again under its Idempotency-Key it is done once",
 }
 _OTHERS = "Any other refusal, in the same form: 405, and 500 with the `request_id` under which it was logged"
 
