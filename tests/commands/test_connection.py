@@ -1,0 +1,58 @@
+"""Which servers a command takes: both of the environment, or both of what runs in the data directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import MilepostError
+from milepost.cli.connection import connected_settings
+from milepost.embedded.datadir import DataDir, RunningServers
+
+DATABASE, STREAM = "postgresql+psycopg://milepost:a@127.0.0.1:1/milepost", "redis://:b@127.0.0.1:2/0"
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A data directory in which servers run, as far as commands can see."""
+    for name in list(os.environ):
+        if name.startswith("MILEPOST_"):
+            monkeypatch.delenv(name)
+    data = DataDir(tmp_path / "data").open()
+    lock = data.lock()
+    data.publish(RunningServers(DATABASE, STREAM, "http://127.0.0.1:3", os.getpid(), {}))
+    yield data.path
+    lock.release()
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("MILEPOST_DATABASE_URL", "postgresql://milepost:secret@db.example/other"),
+        ("MILEPOST_REDIS_URL", "redis://:secret@redis.example:6379/0"),
+    ],
+)
+def test_one_server_of_another_system_is_refused(
+    running: Path, monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    """A worker would apply the events of one system to the database of another: it says so, and shows no password."""
+    monkeypatch.setenv(name, url)
+    with pytest.raises(
+        MilepostError, match=f"^{name} names another server than what runs in .* uses: set both"
+    ) as told:
+        connected_settings(running)
+    assert "secret" not in str(told.value)
+
+
+def test_the_servers_that_run_are_taken(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without addresses, and with those of the same servers, which the supervisor's own processes have."""
+    found = connected_settings(running)
+    monkeypatch.setenv("MILEPOST_DATABASE_URL", DATABASE)
+    for settings in (found, connected_settings(running)):
+        assert settings.database_url is not None
+        assert settings.redis_url is not None
+        assert settings.database_url.get_secret_value() == DATABASE
+        assert settings.redis_url.get_secret_value() == STREAM
