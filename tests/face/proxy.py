@@ -21,8 +21,9 @@ class Proxy:
     # How many of the next COMMITs get through, with their connections cut before the answer; and how many do not.
     lose_answers: int = 0
     lose_commits: int = 0
-    # New connections are cut at once; or wait until `let_in` is set.
+    # New connections are cut at once, from a lost COMMIT on if it goes down with it; or wait until `let_in` is set.
     is_down: bool = False
+    goes_down: bool = False
     let_in: threading.Event = field(default_factory=threading.Event)
     waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
@@ -77,6 +78,8 @@ def _serve(client: socket.socket, target: tuple[str, int], proxy: Proxy) -> None
 
 def _pump(client: socket.socket, server: socket.socket, proxy: Proxy) -> None:
     while data := client.recv(CHUNK_BYTES):
+        if COMMIT in data and (proxy.lose_commits or proxy.lose_answers):
+            proxy.is_down = proxy.goes_down
         if COMMIT in data and proxy.lose_commits:
             proxy.lose_commits -= 1
             return

@@ -74,20 +74,14 @@ def test_while_the_database_stays_away_the_error_has_the_key(
         before = len(sync_manager.list_goals())
         behind.list_goals()
         setattr(proxy, lost, 1)
-        threading.Thread(target=go_down_with, args=(proxy, lost)).start()
+        proxy.goes_down = True
         with pytest.raises(Unavailable, match="it may have been done") as trouble:
             behind.create_goal(**FUND)
-        proxy.is_down = False
+        assert proxy.is_down
+        proxy.goes_down = proxy.is_down = False
         assert trouble.value.idempotency_key is not None
         sync_manager.create_goal(**FUND, idempotency_key=trouble.value.idempotency_key)
         assert len(sync_manager.list_goals()) == before + 1
-
-
-def go_down_with(proxy: Proxy, lost: str) -> None:
-    """Take no more connections once the commit was hit."""
-    while getattr(proxy, lost):
-        threading.Event().wait(0.001)
-    proxy.is_down = True
 
 
 @pytest.mark.anyio
@@ -155,15 +149,13 @@ def test_a_cancelled_call_comes_to_its_end(database_url: str, engine: Engine) ->
                     await asyncio.sleep(0.01)
                 for _ in range(3):
                     task.cancel()
-                    await asyncio.sleep(0.02)
+                    for _turn in range(20):
+                        await asyncio.sleep(0)
                 assert not task.done()
                 holder.rollback()
                 with pytest.raises(asyncio.CancelledError):
                     await task
             assert (await manager.get_goal(goal.id)).current_amount == 5
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(manager.update_goal(goal.id, current_amount=6), 0.0001)
-            assert (await manager.get_goal(goal.id)).current_amount in (5, 6)
 
     asyncio.run(asyncio.wait_for(story(), PATIENCE_S))
 

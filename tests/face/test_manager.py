@@ -171,8 +171,8 @@ async def test_a_list_has_all_goals(manager: GoalManager) -> None:
     assert await manager.list_goals(user_id="nobody\0") == []
 
 
-async def test_many_may_use_one_manager_at_once(manager: GoalManager) -> None:
-    """A hundred tasks type amounts into one goal: each is done, and the ledger has one entry for each."""
+async def test_many_may_use_one_manager_at_once(manager: GoalManager, engine: Engine) -> None:
+    """A hundred tasks type amounts into one goal: each is done, and the ledger has one entry for each, in a chain."""
     goal = await manager.create_goal(**FUND)
 
     async def type_amount(amount: int) -> None:
@@ -181,7 +181,13 @@ async def test_many_may_use_one_manager_at_once(manager: GoalManager) -> None:
     async with anyio.create_task_group() as group:
         for amount in range(1, 101):
             group.start_soon(type_amount, amount)
-    assert (await manager.get_goal(goal.id)).version >= 101
+    ledger = text("SELECT entry, before_minor, after_minor FROM goal_entries ORDER BY entry")
+    with engine.connect() as connection:
+        rows = connection.execute(ledger).all()
+    assert [entry for entry, _, _ in rows] == list(range(1, 102))
+    assert [before for _, before, _ in rows] == [None, *(after for _, _, after in rows[:-1])]
+    assert sorted(after for _, _, after in rows) == [100 * amount for amount in range(101)]
+    assert (await manager.get_goal(goal.id)).current_amount * 100 == rows[-1].after_minor
 
 
 async def test_managers_of_one_place_share_its_connections(
