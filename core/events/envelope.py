@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections import Counter
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from core.errors import MalformedEvent
 
@@ -16,13 +17,14 @@ ID_LONGEST = 200
 SOURCE_LONGEST = 500
 # A transaction has some hundred bytes. What is far beyond could hold up everyone else's events.
 EVENT_LONGEST_BYTES = 65_536
+_KEY_SHOWN = 40
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_NO_MOMENT = "must be a date (2026-01-31) or a time (2026-01-31T12:00:00Z)"
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """One event as its producer stated it; `data` is not looked into yet."""
 
     event_id: str
@@ -74,9 +76,11 @@ def identifier(value: object, field: str, longest: int = ID_LONGEST) -> str:
     """Text that can name a thing: 1 to `longest` characters, none of them a control character."""
     if not isinstance(value, str):
         raise MalformedEvent("malformed", f"{field} must be text" if value is not None else f"{field} is missing")
+    if value.isprintable() and 0 < len(value) <= longest and not value.isspace():
+        return value
     if not value or len(value) > longest or value.isspace():
         raise MalformedEvent("malformed", f"{field} must have 1 to {longest} characters")
-    if not value.isprintable() and any(unicodedata.category(c) in _FORBIDDEN_CATEGORIES for c in value):
+    if any(unicodedata.category(c) in _FORBIDDEN_CATEGORIES for c in value):
         raise MalformedEvent("malformed", f"{field} holds a control character")
     return value
 
@@ -84,13 +88,20 @@ def identifier(value: object, field: str, longest: int = ID_LONGEST) -> str:
 def parse_moment(text: object) -> datetime | date:
     """A date, or an instant as aware UTC (without an offset it is UTC already); raises ValueError."""
     if isinstance(text, str):
-        if _DATE.fullmatch(text):
-            return date.fromisoformat(text)
-        upper = text.upper()
-        if _INSTANT.fullmatch(upper):
-            moment = datetime.fromisoformat(upper)
-            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    raise ValueError("must be a date (2026-01-31) or a time (2026-01-31T12:00:00Z)")
+        return _moment(text)
+    raise ValueError(_NO_MOMENT)
+
+
+# An event often tells one moment twice, and a bank's page the same day in every row.
+@lru_cache(maxsize=4_096)
+def _moment(text: str) -> datetime | date:
+    if _DATE.fullmatch(text):
+        return date.fromisoformat(text)
+    upper = text.upper()
+    if not _INSTANT.fullmatch(upper):
+        raise ValueError(_NO_MOMENT)
+    moment = datetime.fromisoformat(upper)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _envelope_time(value: object) -> datetime:
@@ -114,5 +125,14 @@ def _refuse_constant(text: str) -> object:
     raise ValueError(f"{text} is not finite")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different: of two values for one key none can be taken for what was meant."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise MalformedEvent("unparseable", f"the key {twice[:_KEY_SHOWN]!r} comes twice in one object")
+    return members
+
+
 # Made once: json.loads makes a decoder for every call that asks for exact decimals.
-_DECODER = json.JSONDecoder(parse_float=_decimal, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(parse_float=_decimal, parse_constant=_refuse_constant, object_pairs_hook=_object)

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from core.events.facts import Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTransaction:
+class StoredTransaction(NamedTuple):
     """A transaction as kept, with whether it counts for worth."""
 
     transaction: Transaction
     counts: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionChange:
+class TransactionChange(NamedTuple):
     """One row to write: what stood before (None: nothing) and what stands now."""
 
     before: StoredTransaction | None
     after: StoredTransaction
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(NamedTuple):
     """From `at` on, worth is higher by `worth_minor` and the money that came in by `inflow_minor`."""
 
     at: datetime
@@ -60,6 +57,8 @@ def fold_transactions(
     }
     if not winners:
         return []
+    if not stored and all(statement.replaces is None for statement in winners.values()):
+        return [TransactionChange(None, StoredTransaction(each, each.is_posted)) for each in winners.values()]
     replaced = _replaced_after(winners, stored)
     touched = set(winners)
     for name, statement in winners.items():

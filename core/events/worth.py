@@ -16,14 +16,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 from core.events.calendar import INSTANT
 from core.events.facts import Report
 from core.events.transactions import Movement
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """The figures of an account that a fold starts from and ends with; `sign` is that of its kind."""
 
     sign: int
@@ -35,16 +35,14 @@ class Standing:
     last_transaction_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredReport:
+class StoredReport(NamedTuple):
     """A report as kept, with its residual."""
 
     report: Report
     residual_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class NextReport:
+class NextReport(NamedTuple):
     """What is stored after a moment: the next report and, where asked for, the counted transactions up to it.
 
     Where there is no next report these are all that come after.
@@ -76,19 +74,21 @@ class WorthFold:
     @property
     def all_movements(self) -> list[Movement]:
         """Transactions' movements and residuals together, in order of time."""
+        if not self.residuals:
+            return self.movements
         residuals = [Movement(at, minor) for at, minor in self.residuals.items() if minor]
         return sorted(self.movements + residuals, key=lambda movement: movement.at)
 
     @property
     def worth_minor(self) -> int:
         """By how much the worth at the latest moment moves."""
-        moved = sum(movement.worth_minor for movement in self.movements)
+        moved = sum([movement.worth_minor for movement in self.movements])
         return self.opening_minor + moved + sum(self.residuals.values())
 
     @property
     def inflow_minor(self) -> int:
         """By how much the money that ever came in moves."""
-        return sum(movement.inflow_minor for movement in self.movements)
+        return sum([movement.inflow_minor for movement in self.movements])
 
 
 def questions(standing: Standing, movements: Iterable[Movement], changed: Iterable[datetime]) -> dict[datetime, bool]:
@@ -120,6 +120,8 @@ def fold_worth(
     `answers` maps each of `questions` to what is stored at or after it. Where `new_sign` differs from the standing
     one, `reports` must hold every stored report, so that each is told anew.
     """
+    if not reports and not answers:
+        return WorthFold(list(movements))
     fold = WorthFold()
     for movement in movements:
         fold.move(movement.at, movement.worth_minor, movement.inflow_minor)

@@ -38,7 +38,10 @@ def scale(number: Decimal, places: int) -> int | None:
         return 0
     if number.adjusted() < -places:  # before formatting: 1E-999999999 in digits is a gigabyte
         return None
-    whole, _, fraction = f"{number:f}".partition(".")
+    plain = str(number)
+    whole, _, fraction = (f"{number:f}" if "E" in plain else plain).partition(".")
+    if len(fraction) == places:
+        return int(whole + fraction)
     fraction = fraction.rstrip("0")
     return None if len(fraction) > places else int(whole + fraction.ljust(places, "0"))
 

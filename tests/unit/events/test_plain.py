@@ -1,0 +1,143 @@
+"""Reading plain transactions at a glance comes to the same as reading them closely."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from core.errors import EventRejected
+from core.events.envelope import check_envelope, parse_json
+from core.events.facts import AccountFacts
+from core.events.parse import parse_event
+from core.events.plain import read_plain_transaction
+
+PRAGUE = ZoneInfo("Europe/Prague")
+ARRIVED = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+
+def closely(raw: bytes) -> tuple[AccountFacts, ...] | None:
+    """What the long way makes of an event; None if it refuses it."""
+    try:
+        return parse_event(check_envelope(parse_json(raw)), PRAGUE, ARRIVED)
+    except EventRejected:
+        return None
+
+
+def written(data: dict[str, str], **envelope: str) -> bytes:
+    """An event whose values are JSON texts."""
+    usual = {
+        "specversion": '"1.0"',
+        "id": '"e1"',
+        "source": '"bank"',
+        "type": '"milepost.transaction.recorded"',
+        "time": '"2026-03-10T10:00:00Z"',
+    }
+    fields = ", ".join(f'"{name}": {value}' for name, value in data.items())
+    members = [f'"{name}": {value}' for name, value in (usual | envelope).items()]
+    return f'{{{", ".join(members)}, "data": {{{fields}}}}}'.encode()
+
+
+USUAL = {
+    "account_id": '"a1"',
+    "transaction_id": '"t1"',
+    "amount": "12.50",
+    "currency": '"EUR"',
+    "posted_at": '"2026-03-09"',
+}
+texts = st.one_of(
+    st.sampled_from(["a1", "t1", "", " ", "x" * 200, "x" * 201, "ü", "\u2028", "a\tb", "a\\b", 'a"b', 'a": 1', "\x1f"]),
+    st.text(max_size=12),
+).map(json.dumps)
+odd = st.sampled_from(
+    ["null", "1", "true", "[]", "{}", '{"a": [[]]}', "NaN", '"EUR"', '"usd"', '"JPY"', '"asset"', "1e3"]
+)
+numbers = st.one_of(
+    st.decimals(allow_nan=False, allow_infinity=False).map(str),
+    st.decimals(-1000, 1000, places=2).map(str),
+    st.sampled_from(
+        ["0", "-0", "-0.00", "1000000000000000", "10000000000000.01", "1.10000", "0.001", "007", "+1", "1."]
+    ),
+    st.sampled_from(['"12.50"', '"1e2"', "1E2", "1e400", "9" * 5000, "1_000", ".5", "-"]),
+)
+moments = st.one_of(
+    st.integers(-130 * 365 * 24, 96).map(lambda hours: json.dumps((ARRIVED + timedelta(hours=hours)).isoformat())),
+    st.dates().map(lambda day: json.dumps(day.isoformat())),
+    st.sampled_from(
+        ['"2026-03-09t10:00:00z"', '"2026-03-09T10:00:00+02:00"', '"2026-02-30"', '"20260309"', '"0001-01-01"']
+    ),
+)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> bytes:
+    """Events of which some are plain, and most are nearly so."""
+    data = dict(USUAL)
+    optional = dict.fromkeys(("user_id", "replaces", "category", "description", "kind", "more"), texts)
+    kinds: dict[str, st.SearchStrategy[str]] = optional | {
+        "account_id": texts,
+        "transaction_id": texts,
+        "amount": numbers,
+        "posted_at": moments,
+        "currency": odd,
+        "pending": st.sampled_from(["true", "false", "null", "1"]),
+        "kind": st.sampled_from(['"asset"', '"liability"', "null", '"debt"']),
+    }
+    for name in draw(st.lists(st.sampled_from(sorted(kinds)), max_size=4)):
+        data[name] = draw(st.one_of(kinds[name], kinds[name], odd))
+    for name in draw(st.lists(st.sampled_from(sorted(USUAL)), max_size=1)):
+        if draw(st.integers(0, 5)) == 0:
+            del data[name]
+    envelope: dict[str, str] = {}
+    for name in draw(st.lists(st.sampled_from(["id", "source", "time", "subject", "specversion", "type"]), max_size=1)):
+        envelope[name] = draw(moments if name == "time" else texts)
+    raw = written(data, **envelope)
+    if draw(st.integers(0, 4)) == 0:
+        at = draw(st.integers(0, len(raw)))
+        raw = raw[:at] + draw(st.sampled_from([b" ", b'"', b"\\", b"\xff", b',"id":"x"', b"}", b""])) + raw[at:]
+    return raw
+
+
+@given(events())
+@example(written(USUAL | {"pending": "true", "category": "null", "kind": '"asset"', "user_id": '"u"'}))
+def test_what_is_read_at_a_glance_is_what_is_read_closely(raw: bytes) -> None:
+    """Whatever the short way takes, the long way makes the very same facts of it."""
+    facts = read_plain_transaction(raw, PRAGUE, ARRIVED)
+    if facts is not None:
+        assert closely(raw) == (facts,)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"pending": "true"},
+        {"pending": "false", "category": '"FOOD"', "description": '"Café, č. 7"'},
+        {"user_id": '"u1"', "kind": '"liability"', "replaces": '"t0"'},
+        {"amount": "-3", "posted_at": '"2026-03-09T10:00:00+02:00"'},
+        {"category": "null", "description": "null", "replaces": "null", "user_id": "null", "kind": "null"},
+    ],
+)
+def test_usual_transactions_are_read_at_a_glance(more: dict[str, Any]) -> None:
+    """What producers usually send goes the short way."""
+    assert read_plain_transaction(written(USUAL | more), PRAGUE, ARRIVED) is not None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        written(USUAL).replace(b'"id": "e1"', b'"id": "e1", "id": "e2"'),
+        written(USUAL).replace(b'"amount": 12.50', b'"amount": 12.50, "amount": 99.00'),
+        written(USUAL).replace(b'"id": "e1"', b'"id" : "e1", "\\u0069d": "e2"'),
+    ],
+)
+def test_a_key_that_comes_twice_is_not_overlooked(raw: bytes) -> None:
+    """Of two values for one key none is taken."""
+    assert read_plain_transaction(raw, PRAGUE, ARRIVED) is None
+    with pytest.raises(EventRejected, match="twice"):
+        parse_json(raw)
