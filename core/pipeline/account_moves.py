@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from core.events.transactions import Movement
 from core.store.links import LinkPeriod
+from core.store.plain_goals import BEFORE_ALL
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(NamedTuple):
     """Whose an account is now, and in which currency: what decides to which net worths it belongs."""
 
     user_id: str | None
     currency: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class AccountMove:
+class AccountMove(NamedTuple):
     """Movements in order of time, and by how much the opening moved; `latest_at` is the last effective time touched.
 
     `joins` is set where the account's user or currency became another.
@@ -28,6 +27,13 @@ class AccountMove:
     movements: tuple[Movement, ...]
     latest_at: datetime | None = None
     joins: Membership | None = None
+
+    @property
+    def earliest_at(self) -> datetime | None:
+        """From when on worth or inflow moved; None if they did not, BEFORE_ALL if the opening did."""
+        if self.opening_minor:
+            return BEFORE_ALL
+        return self.movements[0].at if self.movements else None
 
     def shift_before(self, moment: datetime, measure: str) -> int:
         """By how much the measure just before `moment` moved."""

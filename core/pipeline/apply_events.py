@@ -4,34 +4,38 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 
 1. parse every entry; what cannot be understood becomes a dead letter
 2. lock the accounts in id order, making new ones
-3. fold the facts into what is stored: for one key the later time stands
-4. write facts, days and accounts
-5. move the links that late facts concern; lock the goals in id order and settle them
-6. keep the dead letters
+3. read the transactions that the facts meet
+4. fold the facts into what is stored, for one key the later time stands; of plain accounts only sums are needed
+5. write facts and days, and with the accounts the goals that hang on them alone
+6. move the links that late facts concern; lock the other goals in id order and settle them
+7. keep the dead letters
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Container, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
 from core.errors import EventRejected
 from core.events.envelope import EVENT_LONGEST_BYTES, check_envelope, parse_json
-from core.events.facts import AccountFacts
+from core.events.facts import AccountFacts, Transaction
 from core.events.parse import parse_event
+from core.events.plain import read_plain_transaction
 from core.pipeline.fold_accounts import fold_accounts
 from core.pipeline.move_goals import move_goals
-from core.store.accounts import AccountKey, AccountRow, lock_accounts
+from core.pipeline.plain_accounts import Moves, news_of_plain, write_of_plain
+from core.store.accounts import AccountKey, Held, hold_accounts, read_accounts
 from core.store.bulk import plan_by_key
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, keep_dead_letters
+from core.store.facts import TransactionKey, add_to_days, read_transactions, write_transactions
 from core.store.tenants import DEFAULT, Tenant, read_tenants
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEntry:
+class StreamEntry(NamedTuple):
     """One entry of the stream as it lies there. (shard, entry_id) is unique; `arrived_at` is the stream's own time."""
 
     shard: int
@@ -53,8 +57,7 @@ class Applied:
     milestones_reached: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
+class Stated(NamedTuple):
     """One entry with what it states, an account each."""
 
     entry: StreamEntry
@@ -63,39 +66,109 @@ class Stated:
 
     def is_duplicate(self, news: Set[int]) -> bool:
         """Whether no statement of the entry is among the news."""
-        stated = ((f.transaction, f.report, *f.attributes) for f in self.facts)
-        return not any(id(statement) in news for of_account in stated for statement in of_account)
+        for facts in self.facts:
+            if id(facts.transaction) in news or id(facts.report) in news:
+                return False
+            if facts.attributes and any(id(attribute) in news for attribute in facts.attributes):
+                return False
+        return True
 
 
 def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime) -> Applied:
     """Apply a batch. Applying an entry again, or in any other batch or order, changes nothing more."""
     plan_by_key(session)
     stated, refused = _parse(session, entries, now)
-    rows = lock_accounts(session, ((s.tenant.name, f.account_id) for s in stated for f in s.facts))
-    by_account: dict[AccountKey, list[AccountFacts]] = {key: [] for key in rows}
+    held = hold_accounts(session, {(s.tenant.name, f.account_id) for s in stated for f in s.facts})
+    admitted, facts, currencies = _admit(stated, held, refused, now)
+    zones = {each.tenant.name: each.tenant.zone for each in stated}
+    stored = read_transactions(session, _keys_met(facts))
+    plain = _plain(held, facts, stored)
+    rows = read_accounts(session, held.keys() - plain.keys())
+    for key, row in rows.items():
+        if row.currency != currencies[key]:
+            row.currency, row.is_changed = currencies[key], True
+    folded = fold_accounts(session, rows, facts, zones, stored)
+    writes = [write_of_plain(key, news, zones[key[0]], folded.days) for key, news in plain.items()]
+    write_transactions(session, folded.changes, plain)
+    add_to_days(session, folded.days, may_empty=folded.may_empty)
+    moves = Moves(folded.moves, plain)
+    settled = move_goals(session, writes + folded.writes, moves, now)
+    keep_dead_letters(session, refused)
+    folded.news.update([id(transaction) for news in plain.values() for transaction in news])
+    return Applied(
+        events=len(entries),
+        duplicates=sum([each.is_duplicate(folded.news) for each in admitted]),
+        dead_letters=len(refused),
+        accounts_moved=len(moves),
+        goals_moved=settled.goals,
+        milestones_reached=settled.milestones_reached,
+    )
+
+
+def _facts(entry: StreamEntry, tenant: Tenant) -> tuple[AccountFacts, ...]:
+    plain = read_plain_transaction(entry.event, tenant.zone, entry.arrived_at)
+    if plain is not None:
+        return (plain,)
+    return parse_event(check_envelope(parse_json(entry.event)), tenant.zone, entry.arrived_at)
+
+
+def _admit(
+    stated: Sequence[Stated], held: Mapping[AccountKey, Held], refused: list[DeadLetter], now: datetime
+) -> tuple[list[Stated], dict[AccountKey, list[AccountFacts]], dict[AccountKey, str | None]]:
+    """What is in the currency of its account, then the same by account, and the currencies.
+
+    An account's currency is that of the first fact received; a fact in another one is refused.
+    """
+    currencies = {key: account.currency for key, account in held.items()}
+    by_account: dict[AccountKey, list[AccountFacts]] = {key: [] for key in held}
     admitted: list[Stated] = []
     for each in stated:
+        tenant = each.tenant.name
         try:
-            _settle_currencies(each, rows)
+            for facts in each.facts:
+                _settle_currency((tenant, facts.account_id), facts.currency, currencies)
         except EventRejected as rejection:
             refused.append(_dead_letter(each.entry, rejection, now))
             continue
         admitted.append(each)
         for facts in each.facts:
-            by_account[each.tenant.name, facts.account_id].append(facts)
-    zones = {each.tenant.name: each.tenant.zone for each in stated}
-    news: set[int] = set()
-    moves = fold_accounts(session, rows, by_account, zones, news)
-    settled = move_goals(session, moves, now)
-    keep_dead_letters(session, refused)
-    return Applied(
-        events=len(entries),
-        duplicates=sum(each.is_duplicate(news) for each in admitted),
-        dead_letters=len(refused),
-        accounts_moved=len(moves),
-        goals_moved=len(settled.goals),
-        milestones_reached=settled.milestones_reached,
-    )
+            by_account[tenant, facts.account_id].append(facts)
+    return admitted, by_account, currencies
+
+
+def _settle_currency(key: AccountKey, stated: str | None, currencies: dict[AccountKey, str | None]) -> None:
+    known = currencies[key]
+    if stated is None or stated == known:
+        return
+    if known is not None:
+        raise EventRejected("currency_mismatch", f"the event is in {stated}, but the account is in {known}")
+    currencies[key] = stated
+
+
+def _keys_met(facts: Mapping[AccountKey, Sequence[AccountFacts]]) -> list[TransactionKey]:
+    """The transactions that facts state or replace, with repetitions."""
+    keys: list[TransactionKey] = []
+    for (tenant, account_id), of_account in facts.items():
+        for stated in of_account:
+            transaction = stated.transaction
+            if transaction is not None:
+                keys.append((tenant, account_id, transaction.transaction_id))
+                if transaction.replaces is not None:
+                    keys.append((tenant, account_id, transaction.replaces))
+    return keys
+
+
+def _plain(
+    held: Mapping[AccountKey, Held], facts: Mapping[AccountKey, Sequence[AccountFacts]], stored: Container[AccountKey]
+) -> dict[AccountKey, Sequence[Transaction]]:
+    """The plain accounts with their news; `stored` has the accounts of which any of the transactions is known."""
+    plain: dict[AccountKey, Sequence[Transaction]] = {}
+    for key, of_account in facts.items():
+        if of_account and key not in stored:
+            news = news_of_plain(held[key], of_account)
+            if news is not None:
+                plain[key] = news
+    return plain
 
 
 def quarantine(session: Session, entry: StreamEntry, reason: str, now: datetime) -> None:
@@ -121,24 +194,10 @@ def _parse(session: Session, entries: Sequence[StreamEntry], now: datetime) -> t
                 raise EventRejected("unknown_tenant", "the tenant does not exist")
             if len(entry.event) > EVENT_LONGEST_BYTES:
                 raise EventRejected("too_large", f"an event has at most {EVENT_LONGEST_BYTES:,} bytes")
-            envelope = check_envelope(parse_json(entry.event))
-            stated.append(Stated(entry, tenant, parse_event(envelope, tenant.zone, entry.arrived_at)))
+            stated.append(Stated(entry, tenant, _facts(entry, tenant)))
         except EventRejected as rejection:
             refused.append(_dead_letter(entry, rejection, now))
     return stated, refused
-
-
-def _settle_currencies(stated: Stated, rows: Mapping[AccountKey, AccountRow]) -> None:
-    """An account's currency is that of the first fact received; a fact in another one is refused."""
-    for facts in stated.facts:
-        row = rows[stated.tenant.name, facts.account_id]
-        if facts.currency is None or facts.currency == row.currency:
-            continue
-        if row.currency is not None:
-            raise EventRejected(
-                "currency_mismatch", f"the event is in {facts.currency}, but the account is in {row.currency}"
-            )
-        row.currency, row.is_changed = facts.currency, True
 
 
 def _dead_letter(entry: StreamEntry, rejection: EventRejected, now: datetime) -> DeadLetter:

@@ -133,7 +133,7 @@ class ShardDrain:
         committed_at, seconds = self.clock(), time.monotonic() - began
         batch = BatchFigures(applied.events, applied.duplicates, applied.dead_letters, seconds, committed_at)
         self.stream.acknowledge(self.shard, entry_ids, batch)
-        oldest_at = min(arrival(entry_id.decode()) for entry_id in entry_ids)
+        oldest_at = arrival(entry_ids[0].decode())  # entries are read in the order of their ids
         log.info(
             "applied",
             shard=self.shard,
@@ -207,14 +207,17 @@ class ShardDrain:
     def _entries(self, session: Session, raw: Sequence[RawEntry]) -> list[StreamEntry]:
         """The entries to apply; one whose content the stream no longer has is noted as lost."""
         entries = []
+        arrived: dict[str, datetime] = {}
         for entry_id, fields in raw:
             name = entry_id.decode()
+            milliseconds = name.partition("-")[0]
+            arrived_at = arrived.get(milliseconds) or arrived.setdefault(milliseconds, arrival(name))
             if fields:
                 event = fields.get(b"event", b"")
-                entries.append(StreamEntry(self.shard, name, arrival(name), tenant_of(fields), event))
+                entries.append(StreamEntry(self.shard, name, arrived_at, tenant_of(fields), event))
             else:
                 log.error("entry trimmed before it was applied", shard=self.shard, entry_id=name)
-                keep_lost_entry(session, self.shard, name, arrival(name), self.clock())
+                keep_lost_entry(session, self.shard, name, arrived_at, self.clock())
         return entries
 
     def _apply_parts(self, raw: Sequence[RawEntry], stop_at: float) -> bool:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.events.calendar import local_day
-from core.events.facts import AccountFacts, Attribute, Report
+from core.events.facts import AccountFacts, Report
 from core.events.transactions import (
     Movement,
     StoredTransaction,
@@ -19,30 +19,64 @@ from core.events.transactions import (
     movements_of,
     standing,
 )
-from core.events.worth import NextReport, Standing, StoredReport, WorthFold, fold_worth, questions
+from core.events.worth import NextReport, StoredReport, WorthFold, fold_worth, questions
 from core.pipeline.account_moves import AccountMove, Membership
 from core.pipeline.day_marks import FIRST_DAY, DayMove, mark_days, mark_from
+from core.pipeline.plain_accounts import DaysMoved
 from core.store import facts as store
-from core.store.accounts import AccountKey, AccountRow, write_accounts
+from core.store.accounts import AccountKey, AccountRow, Told, read_attributes, write_attributes
+from core.store.plain_goals import AccountWrite
 
 Facts = Mapping[AccountKey, Sequence[AccountFacts]]
 ReportChanges = dict[datetime, tuple[StoredReport | None, Report]]
 
+_NO_STORED: Mapping[str, StoredTransaction] = {}
+_NO_ANSWERS: Mapping[datetime, NextReport] = {}
 
-@dataclass(slots=True)
+
 class _Account:
     """One account on its way through the fold; `before` is how it stood."""
 
-    row: AccountRow
-    before: Standing
-    is_new_to_goals: bool
-    was_kind_known: bool
-    user_before: str | bool | None
-    is_seen_anew: bool = False
-    changes: list[TransactionChange] = field(default_factory=list)
-    movements: list[Movement] = field(default_factory=list)
-    reports: ReportChanges = field(default_factory=dict)
-    fold: WorthFold = field(default_factory=WorthFold)
+    __slots__ = (
+        "before",
+        "changes",
+        "fold",
+        "is_new_to_goals",
+        "is_seen_anew",
+        "movements",
+        "reports",
+        "row",
+        "user_before",
+        "was_kind_known",
+    )
+
+    def __init__(self, row: AccountRow) -> None:
+        self.row = row
+        self.before = row.standing
+        self.is_new_to_goals = row.is_changed
+        self.was_kind_known = row.is_kind_known
+        self.user_before = row.user_id
+        self.is_seen_anew = False
+        self.changes: Sequence[TransactionChange] = ()
+        self.movements: Sequence[Movement] = ()
+        self.reports: ReportChanges = {}
+        self.fold: WorthFold
+
+
+@dataclass(slots=True)
+class Folded:
+    """What a fold came to. `moves`: what moved, by account; `writes`: what accounts are still to be given.
+
+    `changes`: transactions still to be written; `days`: what days still are to be given; `may_empty`: whether anything
+    was taken back there. `news`: the id() of every statement that stands anew: the rest was known, or is older.
+    """
+
+    moves: dict[AccountKey, AccountMove] = field(default_factory=dict)
+    writes: list[AccountWrite] = field(default_factory=list)
+    changes: dict[AccountKey, Sequence[TransactionChange]] = field(default_factory=dict)
+    days: DaysMoved = field(default_factory=dict)
+    may_empty: bool = False
+    news: set[int] = field(default_factory=set)
 
 
 def fold_accounts(
@@ -50,65 +84,61 @@ def fold_accounts(
     rows: Mapping[AccountKey, AccountRow],
     facts: Facts,
     zones: Mapping[str, ZoneInfo],
-    news: set[int],
-) -> dict[AccountKey, AccountMove]:
-    """Fold facts into accounts, which must be locked, and write all that changed; what moved, by account.
+    stored: Mapping[AccountKey, Mapping[str, StoredTransaction]],
+) -> Folded:
+    """Fold facts into accounts, which must be locked; writes their reports and attributes, the rest is told.
 
-    The id() of every statement that stands anew joins `news`: what is left was known, or older than what is known.
-
-    Reads rows by key only: the statements that the batch's facts meet and, for facts that come behind others, the
-    next report. So its cost does not grow with an account's history.
+    `stored` has the transactions that the facts meet. Reads rows by key only: the reports that the batch's facts meet
+    and, for facts that come behind others, the next report. So its cost does not grow with an account's history.
     """
-    accounts = {
-        key: _Account(row, row.standing, row.is_changed, row.ranks["kind"] is not None, row.values["user_id"])
-        for key, row in rows.items()
-    }
-    for key, account in accounts.items():
-        news.update(_fold_attributes(account.row, (a for stated in facts[key] for a in stated.attributes)))
-    _fold_transactions(session, accounts, facts)
+    folded = Folded()
+    news = folded.news
+    accounts = {key: _Account(row) for key, row in rows.items()}
+    _fold_attributes(session, rows, facts, news)
+    _fold_transactions(accounts, facts, stored)
     _fold_reports(session, accounts, facts)
     for account in accounts.values():
-        news.update(id(change.after.transaction) for change in account.changes)
-        news.update(id(report) for _, report in account.reports.values())
+        news.update([id(change.after.transaction) for change in account.changes])
+        if account.reports:
+            news.update(id(report) for _, report in account.reports.values())
     _fold_worths(session, accounts)
-    moves = {key: move for key, account in accounts.items() if (move := _finish(account)) is not None}
-    _write(session, accounts, zones)
-    return moves
+    folded.moves = {key: move for key, account in accounts.items() if (move := _finish(account)) is not None}
+    _write(session, accounts, zones, folded)
+    return folded
 
 
-def _fold_attributes(row: AccountRow, attributes: Iterable[Attribute]) -> Iterable[int]:
-    told: dict[str, int] = {}
-    for attribute in attributes:
-        name = attribute.name
-        kept = row.ranks[name] or "", str(row.values[name])
-        if (attribute.rank, str(attribute.value)) > kept:
-            row.values[name], row.ranks[name] = attribute.value, attribute.rank
-            row.is_changed = row.is_described_anew = True
-            told[name] = id(attribute)
-    return told.values()
+def _fold_attributes(session: Session, rows: Mapping[AccountKey, AccountRow], facts: Facts, news: set[int]) -> None:
+    told = {key: attributes for key in rows if (attributes := [a for stated in facts[key] for a in stated.attributes])}
+    read_attributes(session, {key: rows[key] for key in told})
+    for key, attributes in told.items():
+        row, new = rows[key], {}
+        for attribute in attributes:
+            kept = row.attributes[attribute.name]
+            if (attribute.rank, str(attribute.value)) > (kept.rank or "", str(kept.value)):
+                row.tell(attribute.name, Told(attribute.value, attribute.rank))
+                new[attribute.name] = id(attribute)
+        news.update(new.values())
 
 
-def _fold_transactions(session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts) -> None:
-    stated = {key: standing(s.transaction for s in facts[key] if s.transaction is not None) for key in accounts}
-    keys = {(*key, name) for key, winners in stated.items() for name in winners}
-    keys |= {(*key, t.replaces) for key, winners in stated.items() for t in winners.values() if t.replaces}
-    stored = store.read_transactions(session, keys)
-    nothing: dict[str, StoredTransaction] = {}
-    for key, winners in stated.items():
-        account = accounts[key]
-        account.changes = fold_transactions(winners, stored.get(key, nothing))
-        account.movements = movements_of(account.changes)
+def _fold_transactions(
+    accounts: Mapping[AccountKey, _Account], facts: Facts, stored: Mapping[AccountKey, Mapping[str, StoredTransaction]]
+) -> None:
+    for key, account in accounts.items():
+        winners = standing([s.transaction for s in facts[key] if s.transaction is not None])
+        if winners:
+            account.changes = fold_transactions(winners, stored.get(key, _NO_STORED))
+            account.movements = movements_of(account.changes)
 
 
 def _fold_reports(session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts) -> None:
-    stated = {key: _standing_reports(facts[key]) for key in accounts}
+    stated = {key: reports for key in accounts if (reports := _standing_reports(facts[key]))}
     stored = store.read_reports(session, ((*key, as_of) for key, reports in stated.items() for as_of in reports))
     for key, reports in stated.items():
-        account = accounts[key]
         for as_of, report in reports.items():
             kept = stored.get((*key, as_of))
             if kept is None or report.precedence > kept.report.precedence:
-                account.reports[as_of] = kept, report
+                accounts[key].reports[as_of] = kept, report
+    for key, account in accounts.items():
         if account.row.kind.sign != account.before.sign:
             # A change of kind tells every report anew, with the other sign.
             for as_of, kept in store.read_all_reports(session, key).items():
@@ -133,10 +163,9 @@ def _fold_worths(session: Session, accounts: Mapping[AccountKey, _Account]) -> N
         for moment, with_sum in questions(account.before, account.movements, account.reports).items()
     }
     answers = store.read_next_reports(session, asked)
-    nothing: dict[datetime, NextReport] = {}
     for key, account in accounts.items():
         account.fold = fold_worth(
-            account.before, account.movements, account.reports, answers.get(key, nothing), account.row.kind.sign
+            account.before, account.movements, account.reports, answers.get(key, _NO_ANSWERS), account.row.kind.sign
         )
 
 
@@ -150,31 +179,39 @@ def _finish(account: _Account) -> AccountMove | None:
     if account.reports:
         row.first_report_at = min(filter(None, (before.first_report_at, *account.reports)))
         row.last_report_at = max(filter(None, (before.last_report_at, *account.reports)))
-    posted = [c.after.transaction.posted_at for c in account.changes if c.after.counts]
-    row.last_transaction_at = max(filter(None, (before.last_transaction_at, *posted)), default=None)
+    posted = [at for c in account.changes if c.after.counts and (at := c.after.transaction.posted_at) is not None]
+    if posted:
+        latest_posted = max(posted)
+        if row.last_transaction_at is None or row.last_transaction_at < latest_posted:
+            row.last_transaction_at = latest_posted
     row.is_changed = row.is_changed or bool(movements) or row.standing != before
-    has_changed_hands = row.values["user_id"] != account.user_before
+    has_changed_hands = row.user_id != account.user_before
     account.is_seen_anew = (
         account.is_new_to_goals
         or has_changed_hands
         or row.kind.sign != before.sign
-        or account.was_kind_known != (row.ranks["kind"] is not None)
+        or account.was_kind_known != row.is_kind_known
         or row.first_report_at != before.first_report_at
     )
     if not (movements or fold.opening_minor or account.is_seen_anew):
         return None
-    touched = [movement.at for movement in movements] + list(account.reports)
+    latest_at = movements[-1].at if movements else None
+    if account.reports:
+        latest_at = max(filter(None, (latest_at, *account.reports)))
     joins = Membership(row.user_id, row.currency) if has_changed_hands or account.is_new_to_goals else None
-    return AccountMove(fold.opening_minor, movements, max(touched, default=None), joins)
+    return AccountMove(fold.opening_minor, movements, latest_at, joins)
 
 
-def _write(session: Session, accounts: Mapping[AccountKey, _Account], zones: Mapping[str, ZoneInfo]) -> None:
-    days: dict[tuple[str, str, date], store.DayMoves] = {}
+def _write(
+    session: Session, accounts: Mapping[AccountKey, _Account], zones: Mapping[str, ZoneInfo], folded: Folded
+) -> None:
     new_reports: dict[store.ReportKey, tuple[Report, int]] = {}
     known_reports: dict[store.ReportKey, Report] = {}
     residuals: dict[store.ReportKey, int] = {}
     for key, account in accounts.items():
-        _add_days(account, zones[key[0]], days)
+        _add_days(account, zones[key[0]], folded.days)
+        if not (account.reports or account.fold.residuals):
+            continue
         left = dict(account.fold.residuals)
         for as_of, (kept, report) in account.reports.items():
             if kept is None:
@@ -182,27 +219,55 @@ def _write(session: Session, accounts: Mapping[AccountKey, _Account], zones: Map
             elif kept.report != report:
                 known_reports[*key, as_of] = report
         residuals |= {(*key, as_of): minor for as_of, minor in left.items() if minor}
-    store.write_transactions(session, {key: account.changes for key, account in accounts.items()})
     store.write_reports(session, new_reports, known_reports, residuals)
+    folded.changes = {key: account.changes for key, account in accounts.items()}
     took_back = any(change.before is not None for account in accounts.values() for change in account.changes)
     told_more = any(account.fold.residuals for account in accounts.values())
-    store.add_to_days(session, days, may_empty=took_back or told_more)
-    write_accounts(session, [account.row for account in accounts.values() if account.row.is_changed])
+    folded.may_empty = took_back or told_more
+    folded.writes = [
+        _write_of(account, folded.moves.get(key))
+        for key, account in accounts.items()
+        if account.row.is_changed or key in folded.moves
+    ]
+    write_attributes(session, [account.row for account in accounts.values() if account.row.is_described_anew])
 
 
-def _add_days(account: _Account, zone: ZoneInfo, days: dict[tuple[str, str, date], store.DayMoves]) -> None:
+def _write_of(account: _Account, move: AccountMove | None) -> AccountWrite:
+    row, fold = account.row, account.fold
+    return AccountWrite(
+        *row.key,
+        row.currency,
+        fold.opening_minor,
+        fold.worth_minor,
+        fold.inflow_minor,
+        row.first_report_at,
+        row.last_report_at,
+        row.last_transaction_at,
+        row.dirty_from,
+        row.late_from,
+        row.late_through,
+        move is not None,
+        None if move is None else move.earliest_at,
+    )
+
+
+def _add_days(account: _Account, zone: ZoneInfo, days: DaysMoved) -> None:
     """Add what the account's days moved to `days`, and mark the closes that this changes."""
     row, fold = account.row, account.fold
     own: dict[date, store.DayMoves] = {}
     for movement in fold.movements:
-        moves = own.setdefault(local_day(movement.at, zone), [0, 0, 0])
-        moves[0] += movement.worth_minor
-        moves[2] += movement.inflow_minor
+        day = local_day(movement.at, zone)
+        moves = own.get(day)
+        if moves is None:
+            own[day] = [movement.worth_minor, 0, movement.inflow_minor]
+        else:
+            moves[0] += movement.worth_minor
+            moves[2] += movement.inflow_minor
     for as_of, minor in fold.residuals.items():
         if minor:
             own.setdefault(local_day(as_of, zone), [0, 0, 0])[1] += minor
-    days.update({(*row.key, day): moves for day, moves in own.items()})
-    moved = {day: DayMove(moves[0] + moves[1], moves[2]) for day, moves in own.items()}
-    mark_days(row, fold.opening_minor, moved)
+    for day, moves in own.items():
+        days[row.tenant, row.account_id, day] = moves
+    mark_days(row, fold.opening_minor, {day: DayMove(moves[0] + moves[1], moves[2]) for day, moves in own.items()})
     if account.is_seen_anew:
         mark_from(row, FIRST_DAY)

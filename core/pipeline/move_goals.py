@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from core.pipeline.account_moves import AccountMove
 from core.pipeline.join_net_worths import carry_out, find_joining
-from core.pipeline.settle_goals import Settled, settle_goals
+from core.pipeline.plain_accounts import Moves
+from core.pipeline.settle_goals import settle_goals
 from core.store.accounts import AccountKey
 from core.store.goals import lock_goals, write_moved_goals
-from core.store.links import links_of_accounts, move_links
+from core.store.links import LinkPeriod, links_of_accounts, move_links
+from core.store.plain_goals import AccountWrite, write_accounts_and_plain_goals
 
 
-def move_goals(session: Session, moves: Mapping[AccountKey, AccountMove], now: datetime) -> Settled:
-    """Settle every goal that the moved accounts fund. The accounts must be locked and written.
+@dataclass(frozen=True, slots=True)
+class GoalsMoved:
+    """How many goals differ now, and how many milestones were reached."""
 
-    Links are read before the goals are locked only to find the goals and to move the links themselves, which the
-    accounts' locks protect; amounts come from links and accounts read after, or two shards would overwrite each
-    other's.
+    goals: int
+    milestones_reached: int
+
+
+def move_goals(session: Session, writes: Sequence[AccountWrite], moves: Moves, now: datetime) -> GoalsMoved:
+    """Write locked accounts, and settle every goal that those in `moves` fund.
+
+    Goals that hang on these accounts alone are moved where they lie. The others are locked and settled here: their
+    amounts come from links and accounts read after that, or two shards would overwrite each other's. A goal moved
+    where it lies cannot be wanted by another batch, which would need one of our accounts for it, so goals are still
+    locked in an order that has no circle.
     """
-    periods = links_of_accounts(session, moves)
-    deltas = ((period, *moves[period.account_key].deltas(period)) for period in periods)
-    move_links(session, [delta for delta in deltas if delta[1] or delta[2]])
-    joining = find_joining(session, moves)
-    goals = lock_goals(session, {period.goal_key for period in periods} | joining.goal_keys)
+    joining = find_joining(session, moves.folded)
+    written = write_accounts_and_plain_goals(session, writes, now)
+    if written.late:
+        _move_links(session, links_of_accounts(session, written.late), moves)
+    goals = lock_goals(session, written.left | joining.goal_keys)
     joined = carry_out(session, joining, goals)
     settled = settle_goals(session, goals, now, cause="events", moves=moves)
     settled.goals.update((goal.key, goal) for goal in joined)
     write_moved_goals(session, list(settled.goals.values()))
-    return settled
+    return GoalsMoved(written.moved + len(settled.goals), settled.milestones_reached)
+
+
+def _move_links(session: Session, periods: Sequence[LinkPeriod], moves: Mapping[AccountKey, AccountMove]) -> None:
+    deltas = ((period, *moves[period.account_key].deltas(period)) for period in periods)
+    move_links(session, [delta for delta in deltas if delta[1] or delta[2]])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from core.goals.amounts import FundedLink, amount
+from core.goals.amounts import FundedLink, amount, made_of
 from core.goals.goal import follows_balances
+from core.goals.links import measured
+from core.goals.money import share
 from core.pipeline.account_moves import AccountMove
 from core.store.accounts import AccountKey
 from core.store.goals import GoalRow
@@ -33,19 +35,47 @@ def way_of(goal: GoalRow, sources: Sequence[FundingRow], moves: Mapping[AccountK
         return Way((), now)
     funded = [source.funded(goal) for source in sources]
     counted = sorted(_counted(sources, funded, moves), key=lambda step: step[0])
+    shares = _Shares(goal, funded)
+    moved = [0] * len(funded)
     for _, number, minor in counted:
-        funded[number] = replace(funded[number], measure_minor=funded[number].measure_minor - minor)
+        moved[number] += minor
+    for number, minor in enumerate(moved):
+        shares.move(number, -minor)
     began_at = _began_at(goal, sources, funded)
     steps: dict[datetime, int] = {}
     if began_at is not None:
         # A first report moves no worth but tells it, so the goal may stand somewhere before any movement.
-        steps[began_at] = amount(goal.tracking, goal.direction, goal.typed_minor, funded, final_at=goal.final_at)
+        steps[began_at] = shares.amount_minor
     for at, number, minor in counted:
-        funded[number] = replace(funded[number], measure_minor=funded[number].measure_minor + minor)
-        moment = at if began_at is None else max(at, began_at)
-        steps[moment] = amount(goal.tracking, goal.direction, goal.typed_minor, funded, final_at=goal.final_at)
+        shares.move(number, minor)
+        steps[at if began_at is None else max(at, began_at)] = shares.amount_minor
     latest = [move.latest_at for move in own if move.latest_at is not None]
     return Way(tuple(steps.items()), max(latest, default=now))
+
+
+class _Shares:
+    """The goal's amount while the measures of its links move one by one; each step costs one share."""
+
+    def __init__(self, goal: GoalRow, funded: Sequence[FundedLink]) -> None:
+        parts = made_of(goal.tracking, funded, final_at=goal.final_at)
+        self._direction = goal.direction
+        self._links = [each.link for each in funded]
+        self._measures = [each.measure_minor for each in funded]
+        self._counts = [any(each is part for part in parts) for each in funded]
+        self._shares = [self._share(number) for number in range(len(funded))]
+        self.amount_minor = amount(goal.tracking, goal.direction, goal.typed_minor, funded, final_at=goal.final_at)
+
+    def move(self, number: int, minor: int) -> None:
+        """Move one link's measure."""
+        self._measures[number] += minor
+        if self._counts[number]:
+            now = self._share(number)
+            self.amount_minor += self._direction * (now - self._shares[number])
+            self._shares[number] = now
+
+    def _share(self, number: int) -> int:
+        link = self._links[number]
+        return share(measured(link, self._measures[number]), link.ppm)
 
 
 def _began_at(goal: GoalRow, sources: Sequence[FundingRow], funded: Sequence[FundedLink]) -> datetime | None:

@@ -104,11 +104,11 @@ def view_of(session: Session, goal: GoalRow, account_id: str) -> FundingView:
 
 
 def _check_account(goal: GoalRow, account: AccountRow) -> None:
-    if account.values["closed"]:
+    if account.is_closed:
         raise InvalidField("account_id", "the account is closed and takes no new links")
     if account.currency is not None and account.currency != goal.currency:
         raise InvalidField("account_id", f"the account is in {account.currency}, but the goal is in {goal.currency}")
-    is_known_asset = account.ranks["kind"] is not None and account.kind is AccountKind.ASSET
+    is_known_asset = account.is_kind_known and account.kind is AccountKind.ASSET
     if goal.type is GoalType.DEBT and goal.tracking is Tracking.BALANCE and is_known_asset:
         raise InvalidField("account_id", "a debt goal that follows balances takes liabilities only")
 

@@ -1,11 +1,11 @@
-"""Rows of accounts: made when first heard of, locked in id order, written back together."""
+"""Rows of accounts: made when first heard of, locked in id order; what describes them is read and written apart."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
@@ -18,19 +18,37 @@ from core.store.tables import ATTRIBUTES
 # (tenant, account_id)
 AccountKey = tuple[str, str]
 
+KINDS = {kind.value: kind for kind in AccountKind}
 
-_KINDS: dict[str | bool | None, AccountKind] = {kind.value: kind for kind in AccountKind}
+
+class Held(NamedTuple):
+    """What decides how a locked account is folded; an account that is not heard of yet has no currency."""
+
+    currency: str | None
+    last_report_at: datetime | None
+
+
+class Told(NamedTuple):
+    """What an attribute is, and the rank of the statement that said so; None if none did."""
+
+    value: str | bool | None
+    rank: str | None
 
 
 @dataclass(slots=True)
 class AccountRow:
-    """An account as kept. Mutable: a batch folds into it under the row's lock and writes it back."""
+    """An account as kept. Mutable: a batch folds into it under the row's lock and writes it back.
+
+    `attributes` are there only after `read_attributes`: most batches tell none.
+    """
 
     tenant: str
     account_id: str
     currency: str | None
-    values: dict[str, str | bool | None]
-    ranks: dict[str, str | None]
+    kind: AccountKind
+    is_kind_known: bool
+    user_id: str | None
+    is_closed: bool
     opening_minor: int
     worth_minor: int
     inflow_minor: int
@@ -40,9 +58,9 @@ class AccountRow:
     dirty_from: date | None
     late_from: date | None
     late_through: date | None
-    link_version: int
-    is_changed: bool = field(default=False)
-    is_described_anew: bool = field(default=False)
+    is_changed: bool = False
+    is_described_anew: bool = False
+    attributes: dict[str, Told] = field(default_factory=dict)
 
     @property
     def key(self) -> AccountKey:
@@ -50,46 +68,45 @@ class AccountRow:
         return self.tenant, self.account_id
 
     @property
-    def kind(self) -> AccountKind:
-        """Asset unless told otherwise."""
-        return _KINDS[self.values["kind"]]
-
-    @property
-    def user_id(self) -> str | None:
-        """Whose account it is, as far as that was told."""
-        user_id = self.values["user_id"]
-        return user_id if isinstance(user_id, str) else None
-
-    @property
     def standing(self) -> Standing:
         """The figures that a fold of worth starts from."""
         return Standing(
-            sign=self.kind.sign,
-            opening_minor=self.opening_minor,
-            worth_minor=self.worth_minor,
-            inflow_minor=self.inflow_minor,
-            first_report_at=self.first_report_at,
-            last_report_at=self.last_report_at,
-            last_transaction_at=self.last_transaction_at,
+            self.kind.sign,
+            self.opening_minor,
+            self.worth_minor,
+            self.inflow_minor,
+            self.first_report_at,
+            self.last_report_at,
+            self.last_transaction_at,
         )
 
+    def tell(self, name: str, told: Told) -> None:
+        """Take an attribute in; `attributes` must have been read."""
+        self.attributes[name] = told
+        self.is_changed = self.is_described_anew = True
+        if name == "kind":
+            self.kind, self.is_kind_known = KINDS[str(told.value)], True
+        elif name == "user_id":
+            self.user_id = None if told.value is None else str(told.value)
+        elif name == "closed":
+            self.is_closed = bool(told.value)
 
-_FIGURES = {
-    "currency": bulk.TEXT,
-    "opening_minor": bulk.INT8,
-    "worth_minor": bulk.INT8,
-    "inflow_minor": bulk.INT8,
-    "first_report_at": bulk.TIMESTAMPTZ,
-    "last_report_at": bulk.TIMESTAMPTZ,
-    "last_transaction_at": bulk.TIMESTAMPTZ,
-    "dirty_from": bulk.DATE,
-    "late_from": bulk.DATE,
-    "late_through": bulk.DATE,
-}
+
+FIGURES = (
+    "currency",
+    "opening_minor",
+    "worth_minor",
+    "inflow_minor",
+    "first_report_at",
+    "last_report_at",
+    "last_transaction_at",
+    "dirty_from",
+    "late_from",
+    "late_through",
+)
 _ATTRIBUTE_COLUMNS = {
     column: bulk.BOOL if column == "closed" else bulk.TEXT for name in ATTRIBUTES for column in (name, f"{name}_rank")
 }
-_WRITTEN = _FIGURES | _ATTRIBUTE_COLUMNS
 _KEY = {"tenant": bulk.TEXT, "account_id": bulk.TEXT}
 
 _KEYS = f"{bulk.keys('tenants', 'accounts')} AS k(tenant, account_id)"
@@ -101,29 +118,43 @@ _ENSURE = text(
     ON CONFLICT DO NOTHING"""
 )
 _COUNT = text(f"SELECT count(*) FROM {_KEYS} JOIN accounts a USING (tenant, account_id)")
-_LOCK = text(
-    f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column in _WRITTEN)}, a.link_version
+_ROWS = f"""SELECT a.tenant, a.account_id, a.currency, a.kind, a.kind_rank IS NOT NULL, a.user_id, a.closed,
+        {", ".join(f"a.{column}" for column in FIGURES[1:])}
+    FROM {_KEYS} JOIN accounts a USING (tenant, account_id)
+    ORDER BY a.tenant, a.account_id"""
+_READ = text(_ROWS)
+_LOCK = text(f"{_ROWS} FOR NO KEY UPDATE OF a")
+_HOLD = text(
+    f"""SELECT a.tenant, a.account_id, a.currency, a.last_report_at
     FROM {_KEYS} JOIN accounts a USING (tenant, account_id)
     ORDER BY a.tenant, a.account_id FOR NO KEY UPDATE OF a"""
 )
-
-
-def _update(columns: Iterable[str], staging: str) -> TextClause:
-    assignments = ", ".join(f"{column} = s.{column}" for column in columns)
-    return text(
-        f"""UPDATE accounts a SET {assignments} FROM {staging} s
-        WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
-    )
-
-
-_WRITE_WHOLE = _update(_WRITTEN, "staged_accounts")
-_WRITE_FIGURES = _update(_FIGURES, "staged_figures")
+_READ_ATTRIBUTES = text(
+    f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column in _ATTRIBUTE_COLUMNS)}
+    FROM {_KEYS} JOIN accounts a USING (tenant, account_id)"""
+)
+_WRITE_ATTRIBUTES = text(
+    f"""UPDATE accounts a SET {", ".join(f"{column} = s.{column}" for column in _ATTRIBUTE_COLUMNS)}
+    FROM staged_attributes s WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
+)
 _RAISE_LINK_VERSION = text(
     "UPDATE accounts SET link_version = link_version + 1 WHERE tenant = :tenant AND account_id = :account_id"
 )
 
 
 def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
+    """Lock the accounts in id order, making those that are new, and read them; see `hold_accounts`."""
+    return {(row[0], row[1]): _account(row) for row in _locked(session, keys, _LOCK)}
+
+
+def read_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
+    """Accounts that are locked already, in id order."""
+    wanted = sorted(keys)
+    columns = bulk.key_columns("accounts", wanted)
+    return {(row[0], row[1]): _account(row) for row in session.execute(_READ, columns).all()} if wanted else {}
+
+
+def hold_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, Held]:
     """Lock the accounts in id order, making those that are new. Takes all of a batch's accounts in one call.
 
     New ones are made in id order before any row is locked: whoever wants a row that another is making waits there,
@@ -132,27 +163,34 @@ def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountK
     No savepoint is set here. A caller may give the locks back by rolling back to one of its own; had an inner one been
     released before, those who wait for the rows would wait for the whole transaction, and it in turn for them.
     """
+    return {(row[0], row[1]): Held(row[2], row[3]) for row in _locked(session, keys, _HOLD)}
+
+
+def _locked(session: Session, keys: Iterable[AccountKey], lock: TextClause) -> Sequence[Any]:
     wanted = sorted(set(keys))
     if not wanted:
-        return {}
+        return ()
     columns = bulk.key_columns("accounts", wanted)
     if session.execute(_COUNT, columns).scalar_one() < len(wanted):
         session.execute(_ENSURE, columns)
-    return {(row[0], row[1]): _account(row) for row in session.execute(_LOCK, columns).all()}
+    return session.execute(lock, columns).all()
 
 
-def write_accounts(session: Session, rows: Iterable[AccountRow]) -> None:
-    """Write back rows that were locked; what describes them only where that changed."""
-    described: list[AccountRow] = []
-    moved: list[AccountRow] = []
-    for row in rows:
-        (described if row.is_described_anew else moved).append(row)
+def read_attributes(session: Session, rows: Mapping[AccountKey, AccountRow]) -> None:
+    """Read what describes locked accounts into their rows."""
+    if not rows:
+        return
+    for row in session.execute(_READ_ATTRIBUTES, bulk.key_columns("accounts", list(rows))).all():
+        told = (Told(*pair) for pair in zip(row[2::2], row[3::2], strict=True))
+        rows[row[0], row[1]].attributes = dict(zip(ATTRIBUTES, told, strict=True))
+
+
+def write_attributes(session: Session, rows: Iterable[AccountRow]) -> None:
+    """Write back what describes locked accounts."""
+    described = [(*row.key, *(each for name in ATTRIBUTES for each in row.attributes[name])) for row in rows]
     if described:
-        bulk.stage(session, "staged_accounts", _KEY | _WRITTEN, (_figures(row) + _attributes(row) for row in described))
-        session.execute(_WRITE_WHOLE)
-    if moved:
-        bulk.stage(session, "staged_figures", _KEY | _FIGURES, (_figures(row) for row in moved))
-        session.execute(_WRITE_FIGURES)
+        bulk.stage(session, "staged_attributes", _KEY | _ATTRIBUTE_COLUMNS, described)
+        session.execute(_WRITE_ATTRIBUTES)
 
 
 def raise_link_version(session: Session, key: AccountKey) -> None:
@@ -161,42 +199,4 @@ def raise_link_version(session: Session, key: AccountKey) -> None:
 
 
 def _account(row: Any) -> AccountRow:
-    attributes = row[12:-1]
-    return AccountRow(
-        tenant=row[0],
-        account_id=row[1],
-        currency=row[2],
-        values=dict(zip(ATTRIBUTES, attributes[0::2], strict=True)),
-        ranks=dict(zip(ATTRIBUTES, attributes[1::2], strict=True)),
-        opening_minor=row[3],
-        worth_minor=row[4],
-        inflow_minor=row[5],
-        first_report_at=row[6],
-        last_report_at=row[7],
-        last_transaction_at=row[8],
-        dirty_from=row[9],
-        late_from=row[10],
-        late_through=row[11],
-        link_version=row[-1],
-    )
-
-
-def _attributes(row: AccountRow) -> tuple[object, ...]:
-    return tuple(value for name in ATTRIBUTES for value in (row.values[name], row.ranks[name]))
-
-
-def _figures(row: AccountRow) -> tuple[object, ...]:
-    return (
-        row.tenant,
-        row.account_id,
-        row.currency,
-        row.opening_minor,
-        row.worth_minor,
-        row.inflow_minor,
-        row.first_report_at,
-        row.last_report_at,
-        row.last_transaction_at,
-        row.dirty_from,
-        row.late_from,
-        row.late_through,
-    )
+    return AccountRow(row[0], row[1], row[2], KINDS[row[3]], *row[4:])

@@ -26,7 +26,7 @@ TEXT, INT8, INT4, BOOL, TIMESTAMPTZ, DATE, BYTEA, TEXTS = (
 
 
 _TEXT_OID = 25
-_BETWEEN = "\x1f"
+BETWEEN = "\x1f"
 _NO_TEXTS = struct.pack(">iii", 0, 0, _TEXT_OID)
 
 _BY_KEY = text(
@@ -48,7 +48,7 @@ def copy_rows(session: Session, table: str, columns: Columns, rows: Iterable[Seq
     """COPY rows into `table`; values of TEXTS columns come from `texts`. Raises psycopg's errors, not SQLAlchemy's."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table), names)
-    with _driver(session).cursor() as cursor, cursor.copy(command) as copy:
+    with driver(session).cursor() as cursor, cursor.copy(command) as copy:
         copy.set_types([BYTEA if kind == TEXTS else kind for kind in columns.values()])
         for row in rows:
             copy.write_row(row)
@@ -61,7 +61,7 @@ def keys(*names: str) -> str:
 
 def split(name: str) -> str:
     """SQL for the text array in a parameter that `joined` gave."""
-    return f"string_to_array(:{name}, chr({ord(_BETWEEN)}))"
+    return f"string_to_array(:{name}, chr({ord(BETWEEN)}))"
 
 
 def joined(values: Iterable[str]) -> str:
@@ -69,12 +69,12 @@ def joined(values: Iterable[str]) -> str:
 
     Ids and tenants' names hold no control characters, so one of them can stand between two.
     """
-    return _BETWEEN.join(values)
+    return BETWEEN.join(values)
 
 
 def key_columns(name: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     """(tenant, id) pairs as the two parameters `tenants` and `name`."""
-    return {"tenants": joined(pair[0] for pair in pairs), name: joined(pair[1] for pair in pairs)}
+    return {"tenants": joined([pair[0] for pair in pairs]), name: joined([pair[1] for pair in pairs])}
 
 
 def texts(values: Sequence[str]) -> bytes:
@@ -93,14 +93,14 @@ def stage(session: Session, name: str, columns: Columns, rows: Iterable[Sequence
     )
     create = sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS")
     empty = sql.SQL("DELETE FROM {}")
-    with _driver(session).cursor() as cursor:
+    with driver(session).cursor() as cursor:
         cursor.execute("SET LOCAL client_min_messages = warning")
         cursor.execute(create.format(sql.Identifier(name), fields))
         cursor.execute(empty.format(sql.Identifier(name)))
     copy_rows(session, name, columns, rows)
 
 
-def _driver(session: Session) -> psycopg.Connection[tuple[object, ...]]:
+def driver(session: Session) -> psycopg.Connection[tuple[object, ...]]:
     connection = session.connection().connection.driver_connection
     if not isinstance(connection, psycopg.Connection):
         raise TypeError("this statement needs a psycopg connection")

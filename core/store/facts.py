@@ -15,6 +15,7 @@ from core.events.transactions import StoredTransaction, TransactionChange
 from core.events.worth import NextReport, StoredReport
 from core.store import bulk
 from core.store.accounts import AccountKey
+from core.store.arrays import dates, int8s
 
 TransactionKey = tuple[str, str, str]
 ReportKey = tuple[str, str, datetime]
@@ -49,14 +50,6 @@ _REPORT = {
     "event_time": bulk.TIMESTAMPTZ,
     "source": bulk.TEXT,
     "event_id": bulk.TEXT,
-}
-_DAY = {
-    "tenant": bulk.TEXT,
-    "account_id": bulk.TEXT,
-    "day": bulk.DATE,
-    "moved_minor": bulk.INT8,
-    "residual_minor": bulk.INT8,
-    "inflow_minor": bulk.INT8,
 }
 _RESIDUAL = {"tenant": bulk.TEXT, "account_id": bulk.TEXT, "as_of": bulk.TIMESTAMPTZ, "minor": bulk.INT8}
 
@@ -118,9 +111,11 @@ _MOVE_RESIDUALS = text(
     """UPDATE reports r SET residual_minor = r.residual_minor + s.minor FROM staged_residuals s
     WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
 )
+_DAYS = f"""unnest({bulk.split("tenants")}, {bulk.split("accounts")}, :days, :moved, :residual, :inflow)
+    AS s(tenant, account_id, day, moved_minor, residual_minor, inflow_minor)"""
 _ADD_DAYS = text(
-    """INSERT INTO account_days AS d (tenant, account_id, day, moved_minor, residual_minor, inflow_minor)
-    SELECT tenant, account_id, day, moved_minor, residual_minor, inflow_minor FROM staged_days ORDER BY 1, 2, 3
+    f"""INSERT INTO account_days AS d (tenant, account_id, day, moved_minor, residual_minor, inflow_minor)
+    SELECT tenant, account_id, day, moved_minor, residual_minor, inflow_minor FROM {_DAYS} ORDER BY 1, 2, 3
     ON CONFLICT (tenant, account_id, day) DO UPDATE SET
         moved_minor = d.moved_minor + EXCLUDED.moved_minor,
         residual_minor = d.residual_minor + EXCLUDED.residual_minor,
@@ -128,7 +123,7 @@ _ADD_DAYS = text(
 )
 # A day on which nothing moved has no row, so that the rows are a function of the facts alone.
 _DROP_EMPTY_DAYS = text(
-    """DELETE FROM account_days d USING staged_days s
+    f"""DELETE FROM account_days d USING {_DAYS}
     WHERE (d.tenant, d.account_id, d.day) = (s.tenant, s.account_id, s.day)
       AND d.moved_minor = 0 AND d.residual_minor = 0 AND d.inflow_minor = 0"""
 )
@@ -179,9 +174,16 @@ def read_next_reports(
     return answers
 
 
-def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[TransactionChange]]) -> None:
-    """Write what changed. New rows are copied straight in: the account's lock keeps others from adding the same."""
-    new: list[tuple[object, ...]] = []
+def write_transactions(
+    session: Session,
+    changes: Mapping[AccountKey, Sequence[TransactionChange]],
+    counted: Mapping[AccountKey, Sequence[Transaction]],
+) -> None:
+    """Write what changed, and transactions that are new and count.
+
+    New rows are copied straight in: the account's lock keeps others from adding the same.
+    """
+    new = [_counted_values(key, transaction) for key, of_account in counted.items() for transaction in of_account]
     known: list[tuple[object, ...]] = []
     for key, of_account in changes.items():
         for change in of_account:
@@ -215,17 +217,23 @@ def add_to_days(session: Session, days: Mapping[tuple[str, str, date], DayMoves]
     """Add to what the accounts' days moved. `may_empty`: whether anything was taken back."""
     if not days:
         return
-    bulk.stage(session, "staged_days", _DAY, ((*key, *moves) for key, moves in days.items()))
-    session.execute(_ADD_DAYS)
+    keys, moves = list(days), list(days.values())
+    columns = bulk.key_columns("accounts", [(key[0], key[1]) for key in keys]) | {
+        "days": dates([key[2] for key in keys]),
+        "moved": int8s([each[0] for each in moves]),
+        "residual": int8s([each[1] for each in moves]),
+        "inflow": int8s([each[2] for each in moves]),
+    }
+    session.execute(_ADD_DAYS, columns)
     if may_empty:
-        session.execute(_DROP_EMPTY_DAYS)
+        session.execute(_DROP_EMPTY_DAYS, columns)
 
 
 def _by_texts(session: Session, statement: Any, keys: Iterable[TransactionKey]) -> list[Any]:
-    wanted = sorted(keys)
+    wanted = list(keys)
     if not wanted:
         return []
-    columns = {"abc"[n]: bulk.joined(key[n] for key in wanted) for n in range(3)}
+    columns = {"abc"[n]: bulk.joined([key[n] for key in wanted]) for n in range(3)}
     return list(session.execute(statement, columns).all())
 
 
@@ -258,6 +266,29 @@ def _transaction_values(key: AccountKey, kept: StoredTransaction) -> tuple[objec
         rank.time,
         rank.source,
         rank.event_id,
+    )
+
+
+def _counted_values(key: AccountKey, new: Transaction) -> tuple[object, ...]:
+    """The values of a new transaction that counts, as `_transaction_values` has them, without a detour."""
+    transaction_id, rank, amount, currency, posted_at, pending, replaces, category, description = new
+    time, is_removal, source, event_id = rank
+    return (
+        key[0],
+        key[1],
+        transaction_id,
+        amount,
+        currency,
+        posted_at,
+        pending,
+        is_removal,
+        True,
+        replaces,
+        category,
+        description,
+        time,
+        source,
+        event_id,
     )
 
 

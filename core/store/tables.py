@@ -203,6 +203,10 @@ goals = Table(
     amount_column("typed_minor"),
     moment_column("typed_at"),
     amount_column("amount_minor"),
+    # The amount before the last line that a batch wrote where the goal lies.
+    amount_column("before_minor", required=False),
+    # How many links the goal has, open and ended: a trigger on links counts.
+    Column("sources", BigInteger, nullable=False, server_default=text("0")),
     Column("waiting_for", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     amount_column("next_milestone_minor", required=False),
     moment_column("reached_at"),
