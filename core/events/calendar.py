@@ -7,6 +7,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 INSTANT = timedelta(microseconds=1)
+_UTC = ZoneInfo("UTC")
 EARLIEST = datetime(1900, 1, 2, tzinfo=UTC)
 
 
@@ -26,6 +27,8 @@ def local_day(moment: datetime, zone: ZoneInfo) -> date:
 
     Where clocks go back over midnight, the hour before it comes twice; the second time it belongs to the new day.
     """
+    if zone is _UTC and moment.tzinfo is UTC:
+        return moment.date()
     day = moment.astimezone(zone).date()
     following = day + timedelta(days=1)
     return following if moment >= day_start(following, zone) else day

@@ -8,11 +8,11 @@ takes it makes the very same facts: a property test holds the two against each o
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from core.errors import InvalidField
 from core.events.calendar import EARLIEST, day_start
@@ -26,28 +26,33 @@ from core.goals.money import MAX_MINOR, digits
 _AMOUNT_LONGEST: Final = 20
 
 
+_Id = Annotated[str, Meta(min_length=1, max_length=ID_LONGEST)]
+_Source = Annotated[str, Meta(min_length=1, max_length=SOURCE_LONGEST)]
+_Note = Annotated[str, Meta(max_length=TEXT_LONGEST)]
+
+
 class _Data(Struct, forbid_unknown_fields=True):
-    account_id: str
-    transaction_id: str
+    account_id: _Id
+    transaction_id: _Id
     amount: Raw
     currency: str
     posted_at: str
     pending: bool | UnsetType = UNSET
-    user_id: str | UnsetType | None = UNSET
-    kind: Literal["asset", "liability"] | UnsetType | None = UNSET
-    replaces: str | UnsetType | None = UNSET
-    category: str | UnsetType | None = UNSET
-    description: str | UnsetType | None = UNSET
+    user_id: _Id | None = None
+    kind: Literal["asset", "liability"] | None = None
+    replaces: _Id | None = None
+    category: _Note | None = None
+    description: _Note | None = None
 
 
 class _Event(Struct, forbid_unknown_fields=True):
     specversion: Literal["1.0"]
-    id: str
-    source: str
+    id: _Source
+    source: _Source
     type: Literal["milepost.transaction.recorded"]
     time: str
     data: _Data
-    subject: str | UnsetType | None = UNSET
+    subject: str | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Event)
@@ -59,53 +64,48 @@ def read_plain_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> 
     """The facts of a transaction that is as plain as can be; None for whatever needs a closer look."""
     try:
         event = _DECODER.decode(raw)
-        return _facts(event, zone, arrived_at + FUTURE_ALLOWANCE) if _has_each_key_once(raw, event) else None
+        if _has_each_key_once(raw, event) and _is_clean(event):
+            return _facts(event, zone, arrived_at + FUTURE_ALLOWANCE)
     except (msgspec.MsgspecError, InvalidField, ValueError, OverflowError, RecursionError):
-        return None
+        pass
+    return None
 
 
 def _has_each_key_once(raw: bytes, event: _Event) -> bool:
     """Whether there are no quotation marks but those of the keys and texts that were read.
 
-    The decoder takes the last of two values for one key. Without escapes every mark opens or closes a key or a text.
+    The decoder takes the last of two values for one key. Without escapes every mark opens or closes a key or a text,
+    so one key more shows; a null has a key alone, and a text that holds the word is left to the closer look.
     """
-    quotes, data = _QUOTES, event.data
-    if data.pending is not UNSET:
-        quotes += 2
-    for text in (event.subject, data.user_id, data.kind, data.replaces, data.category, data.description):
-        if text is not UNSET:
-            quotes += 2 if text is None else 4
+    data = event.data
+    optional = (event.subject, data.user_id, data.kind, data.replaces, data.category, data.description)
+    texts = len(optional) - optional.count(None)
+    quotes = _QUOTES + 4 * texts + 2 * raw.count(b"null") + (0 if data.pending is UNSET else 2)
     return raw.count(b'"') == quotes and b"\\" not in raw
+
+
+def _is_clean(event: _Event) -> bool:
+    """Whether no text holds what a text may not, and no name is blank; lengths are the decoder's."""
+    data = event.data
+    names = [data.account_id, data.transaction_id, event.source, event.id]
+    names += [name for name in (data.user_id, data.replaces) if name is not None]
+    texts = "".join(names) + (data.category or "") + (data.description or "")
+    return texts.isprintable() and not any(map(str.isspace, names)) and data.replaces != data.transaction_id
 
 
 def _facts(event: _Event, zone: ZoneInfo, latest: datetime) -> AccountFacts | None:
     data = event.data
-    replaces = _text_or_none(data.replaces)
-    category, description = _text_or_none(data.category), _text_or_none(data.description)
-    if not (
-        _is_name(data.account_id, ID_LONGEST)
-        and _is_name(data.transaction_id, ID_LONGEST)
-        and _is_name(event.source, SOURCE_LONGEST)
-        and _is_name(event.id, SOURCE_LONGEST)
-        and (replaces is None or (_is_name(replaces, ID_LONGEST) and replaces != data.transaction_id))
-        and (category is None or _is_note(category))
-        and (description is None or _is_note(description))
-    ):
-        return None
-    time, amount_minor = parse_moment(event.time), _minor(bytes(data.amount), digits(data.currency))
-    stated_at = parse_moment(data.posted_at)
+    time, stated_at = parse_moment(event.time), parse_moment(data.posted_at)
     posted_at = stated_at if isinstance(stated_at, datetime) else day_start(stated_at, zone)
+    amount_minor = _minor(bytes(data.amount), digits(data.currency))
     if (
-        not isinstance(time, datetime)
-        or amount_minor is None
+        amount_minor is None
+        or not isinstance(time, datetime)
         or not EARLIEST <= time <= latest
         or not EARLIEST <= posted_at <= latest
     ):
         return None
     rank = Rank(time, False, event.source, event.id)
-    attributes = _attributes(data, rank)
-    if attributes is None:
-        return None
     transaction = Transaction(
         data.transaction_id,
         rank,
@@ -113,44 +113,32 @@ def _facts(event: _Event, zone: ZoneInfo, latest: datetime) -> AccountFacts | No
         data.currency,
         posted_at,
         data.pending is True,
-        replaces,
-        category,
-        description,
+        data.replaces,
+        data.category,
+        data.description,
     )
+    attributes = () if data.user_id is None and data.kind is None else _attributes(data, attribute_rank(rank))
     return AccountFacts(data.account_id, data.currency, attributes, transaction)
 
 
-def _attributes(data: _Data, rank: Rank) -> tuple[Attribute, ...] | None:
-    """What is told of the account in passing; None if its user has an odd name."""
-    user_id, kind = _text_or_none(data.user_id), _text_or_none(data.kind)
-    if user_id is None and kind is None:
-        return ()
-    if user_id is not None and not _is_name(user_id, ID_LONGEST):
-        return None
-    told = attribute_rank(rank)
-    named = () if user_id is None else (Attribute("user_id", user_id, told),)
-    return named if kind is None else (*named, Attribute("kind", kind, told))
-
-
-def _text_or_none(value: str | UnsetType | None) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _is_name(text: str, longest: int) -> bool:
-    return text.isprintable() and 0 < len(text) <= longest and not text.isspace()
-
-
-def _is_note(text: str) -> bool:
-    return text.isprintable() and len(text) <= TEXT_LONGEST
+def _attributes(data: _Data, rank: str) -> tuple[Attribute, ...]:
+    """What is told of the account in passing."""
+    told = {"user_id": data.user_id, "kind": data.kind}
+    return tuple(Attribute(name, value, rank) for name, value in told.items() if value is not None)
 
 
 def _minor(number: bytes, places: int) -> int | None:
-    """A JSON number as minor units; None for one with an exponent, too many decimals or digits, and for all else."""
+    """A JSON number as minor units; None for one with too many decimals or digits.
+
+    Raises ValueError for one with an exponent, and for what is no number.
+    """
     if len(number) > _AMOUNT_LONGEST:
         return None
     whole, _, fraction = number.partition(b".")
-    fraction = fraction.rstrip(b"0")
-    if len(fraction) > places:
-        return None
-    minor = int(whole + fraction.ljust(places, b"0"))
+    if len(fraction) != places:
+        fraction = fraction.rstrip(b"0")
+        if len(fraction) > places:
+            return None
+        fraction = fraction.ljust(places, b"0")
+    minor = int(whole + fraction)
     return minor if -MAX_MINOR <= minor <= MAX_MINOR else None

@@ -17,6 +17,7 @@ from collections.abc import Container, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
@@ -32,7 +33,7 @@ from core.store.accounts import AccountKey, Held, hold_accounts, read_accounts
 from core.store.bulk import plan_by_key
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, keep_dead_letters
 from core.store.facts import TransactionKey, add_to_days, read_transactions, write_transactions
-from core.store.tenants import DEFAULT, Tenant, read_tenants
+from core.store.tenants import DEFAULT, read_tenants
 
 
 class StreamEntry(NamedTuple):
@@ -61,7 +62,7 @@ class Stated(NamedTuple):
     """One entry with what it states, an account each."""
 
     entry: StreamEntry
-    tenant: Tenant
+    tenant: str
     facts: tuple[AccountFacts, ...]
 
     def is_duplicate(self, news: Set[int]) -> bool:
@@ -77,10 +78,9 @@ class Stated(NamedTuple):
 def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime) -> Applied:
     """Apply a batch. Applying an entry again, or in any other batch or order, changes nothing more."""
     plan_by_key(session)
-    stated, refused = _parse(session, entries, now)
-    held = hold_accounts(session, {(s.tenant.name, f.account_id) for s in stated for f in s.facts})
+    stated, refused, zones = _parse(session, entries, now)
+    held = hold_accounts(session, {(s.tenant, f.account_id) for s in stated for f in s.facts})
     admitted, facts, currencies = _admit(stated, held, refused, now)
-    zones = {each.tenant.name: each.tenant.zone for each in stated}
     stored = read_transactions(session, _keys_met(facts))
     plain = _plain(held, facts, stored)
     rows = read_accounts(session, held.keys() - plain.keys())
@@ -105,11 +105,11 @@ def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime
     )
 
 
-def _facts(entry: StreamEntry, tenant: Tenant) -> tuple[AccountFacts, ...]:
-    plain = read_plain_transaction(entry.event, tenant.zone, entry.arrived_at)
+def _facts(entry: StreamEntry, zone: ZoneInfo) -> tuple[AccountFacts, ...]:
+    plain = read_plain_transaction(entry.event, zone, entry.arrived_at)
     if plain is not None:
         return (plain,)
-    return parse_event(check_envelope(parse_json(entry.event)), tenant.zone, entry.arrived_at)
+    return parse_event(check_envelope(parse_json(entry.event)), zone, entry.arrived_at)
 
 
 def _admit(
@@ -123,7 +123,7 @@ def _admit(
     by_account: dict[AccountKey, list[AccountFacts]] = {key: [] for key in held}
     admitted: list[Stated] = []
     for each in stated:
-        tenant = each.tenant.name
+        tenant = each.tenant
         try:
             for facts in each.facts:
                 _settle_currency((tenant, facts.account_id), facts.currency, currencies)
@@ -183,21 +183,25 @@ def keep_lost_entry(session: Session, shard: int, entry_id: str, arrived_at: dat
     keep_dead_letters(session, [_dead_letter(lost, rejection, now)])
 
 
-def _parse(session: Session, entries: Sequence[StreamEntry], now: datetime) -> tuple[list[Stated], list[DeadLetter]]:
-    tenants = read_tenants(session, (entry.tenant for entry in entries))
+def _parse(
+    session: Session, entries: Sequence[StreamEntry], now: datetime
+) -> tuple[list[Stated], list[DeadLetter], dict[str, ZoneInfo]]:
+    """What the entries state, what can't be understood, and the time zones of the tenants."""
+    tenants = read_tenants(session, {entry.tenant for entry in entries})
+    zones = {name: tenant.zone for name, tenant in tenants.items()}
     stated: list[Stated] = []
     refused: list[DeadLetter] = []
     for entry in entries:
         try:
-            tenant = tenants.get(entry.tenant)
-            if tenant is None:
+            zone = zones.get(entry.tenant)
+            if zone is None:
                 raise EventRejected("unknown_tenant", "the tenant does not exist")
             if len(entry.event) > EVENT_LONGEST_BYTES:
                 raise EventRejected("too_large", f"an event has at most {EVENT_LONGEST_BYTES:,} bytes")
-            stated.append(Stated(entry, tenant, _facts(entry, tenant)))
+            stated.append(Stated(entry, entry.tenant, _facts(entry, zone)))
         except EventRejected as rejection:
             refused.append(_dead_letter(entry, rejection, now))
-    return stated, refused
+    return stated, refused, zones
 
 
 def _dead_letter(entry: StreamEntry, rejection: EventRejected, now: datetime) -> DeadLetter:

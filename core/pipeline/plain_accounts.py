@@ -49,21 +49,24 @@ def write_of_plain(key: AccountKey, news: Sequence[Transaction], zone: ZoneInfo,
     """What the news bring to the account; what they bring to its days is added to `days`."""
     tenant, account_id = key
     worth = inflow = 0
+    first_day = date.max
     for transaction in news:
         assert transaction.posted_at is not None, "a tombstone is no news of a plain account"
         amount = transaction.amount_minor
         gain = amount if amount > 0 else 0
-        worth, inflow = worth + amount, inflow + gain
-        day = tenant, account_id, local_day(transaction.posted_at, zone)
-        moves = days.get(day)
+        worth += amount
+        inflow += gain
+        day = local_day(transaction.posted_at, zone)
+        if day < first_day:
+            first_day = day
+        moves = days.get((tenant, account_id, day))
         if moves is None:
-            days[day] = [amount, 0, gain]
+            days[tenant, account_id, day] = [amount, 0, gain]
         else:
             moves[0] += amount
             moves[2] += gain
     moments = [transaction.posted_at for transaction in news if transaction.posted_at is not None]
     earliest_at, latest_at = min(moments), max(moments)
-    first_day = local_day(earliest_at, zone)
     return AccountWrite(
         tenant, account_id, None, 0, worth, inflow, None, None, latest_at, first_day, None, None, True, earliest_at
     )

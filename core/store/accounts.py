@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.facts import AccountKind
@@ -143,19 +143,7 @@ _RAISE_LINK_VERSION = text(
 
 
 def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
-    """Lock the accounts in id order, making those that are new, and read them; see `hold_accounts`."""
-    return {(row[0], row[1]): _account(row) for row in _locked(session, keys, _LOCK)}
-
-
-def read_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
-    """Accounts that are locked already, in id order."""
-    wanted = sorted(keys)
-    columns = bulk.key_columns("accounts", wanted)
-    return {(row[0], row[1]): _account(row) for row in session.execute(_READ, columns).all()} if wanted else {}
-
-
-def hold_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, Held]:
-    """Lock the accounts in id order, making those that are new. Takes all of a batch's accounts in one call.
+    """Lock the accounts in id order, making those that are new, and read them. Takes all of an act's accounts at once.
 
     New ones are made in id order before any row is locked: whoever wants a row that another is making waits there,
     while it holds nothing that the other could want. Making them while holding others deadlocks.
@@ -163,17 +151,41 @@ def hold_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountK
     No savepoint is set here. A caller may give the locks back by rolling back to one of its own; had an inner one been
     released before, those who wait for the rows would wait for the whole transaction, and it in turn for them.
     """
-    return {(row[0], row[1]): Held(row[2], row[3]) for row in _locked(session, keys, _HOLD)}
-
-
-def _locked(session: Session, keys: Iterable[AccountKey], lock: TextClause) -> Sequence[Any]:
     wanted = sorted(set(keys))
     if not wanted:
-        return ()
+        return {}
     columns = bulk.key_columns("accounts", wanted)
     if session.execute(_COUNT, columns).scalar_one() < len(wanted):
         session.execute(_ENSURE, columns)
-    return session.execute(lock, columns).all()
+    return {(row[0], row[1]): _account(row) for row in session.execute(_LOCK, columns).all()}
+
+
+def hold_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, Held]:
+    """Lock the accounts of a batch as `lock_accounts` does, for a caller that sets no savepoint of its own.
+
+    Nearly always all of them are there, so they are locked without asking; where one is not, the locks are given back
+    before it is made.
+    """
+    wanted = sorted(set(keys))
+    if not wanted:
+        return {}
+    columns = bulk.key_columns("accounts", wanted)
+    attempt = session.begin_nested()
+    rows = session.execute(_HOLD, columns).all()
+    if len(rows) == len(wanted):
+        attempt.commit()
+    else:
+        attempt.rollback()
+        session.execute(_ENSURE, columns)
+        rows = session.execute(_HOLD, columns).all()
+    return {(row[0], row[1]): Held(row[2], row[3]) for row in rows}
+
+
+def read_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
+    """Accounts that are locked already, in id order."""
+    wanted = sorted(keys)
+    columns = bulk.key_columns("accounts", wanted)
+    return {(row[0], row[1]): _account(row) for row in session.execute(_READ, columns).all()} if wanted else {}
 
 
 def read_attributes(session: Session, rows: Mapping[AccountKey, AccountRow]) -> None:
