@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import Engine, Select, Table, select, text
+from sqlalchemy import Engine, Select, Table, text
 
-from core.store import tables
 from core.store.bulk import copy_rows
 from core.store.engine import session_factory
 
 
-def time_bare_copy(engine: Engine, batch_events: int) -> float:
-    """Seconds to COPY the transactions that were applied, in order of id, into a table with the same indexes.
-
-    One COPY BINARY and one commit for every `batch_events` rows; reading and preparing them is not counted.
-    """
-    ordered = select(tables.transactions).order_by(tables.transactions.c.transaction_id)
-    return time_copy_again(engine, tables.transactions, ordered, batch_events)
-
-
 def time_copy_again(engine: Engine, table: Table, selected: Select[tuple[object, ...]], rows_at_once: int) -> float:
-    """Seconds to COPY selected rows of a table, as `time_bare_copy` does, into a new one with the same indexes."""
+    """Seconds to COPY selected rows of a table into a new one with the same indexes.
+
+    One COPY BINARY and one commit for every `rows_at_once` rows; reading and preparing them is not counted.
+    """
     columns = {column.name: column.type.compile(engine.dialect).lower() for column in table.columns}
     bare = f"bare_{table.name}"
     with engine.begin() as connection:

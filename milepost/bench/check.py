@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 
 from core.errors import MilepostError
 
-_PPM = {"balance": 600_000, "change": 400_000}
+PPM = {"balance": 600_000, "change": 400_000}
 _SHOWN = 5
 
 _WORTHS = text("SELECT account_id, worth_minor FROM accounts")
@@ -58,6 +58,33 @@ def check_result(engine: Engine, workload: str, sums: Mapping[str, int], events:
         raise WrongResult(workload, faults)
 
 
+def check_bare(engine: Engine, workload: str, sums: Mapping[str, int], events: int, entries: int | None) -> None:
+    """Hold what bare writes left against the same sums, and its ledger against the pipeline's number of lines.
+
+    `entries` is None where only the transactions were written. Raises WrongResult.
+    """
+    with engine.connect() as connection:
+        faults = list(_wrong_number(connection, "transactions", events))
+        if entries is not None:
+            faults += _wrong_number(connection, "goal_entries", entries)
+            faults += _wrong_worths(connection, sums)
+            faults += _wrong_goals(connection, sums)
+    if faults:
+        raise WrongResult(workload, faults)
+
+
+def count_entries(engine: Engine) -> int:
+    """How many lines the ledgers of all goals have."""
+    with engine.connect() as connection:
+        return int(connection.scalar(text("SELECT count(*) FROM goal_entries")))
+
+
+def _wrong_number(connection: Connection, table: str, number: int) -> Iterator[str]:
+    found = connection.scalar(text(f"SELECT count(*) FROM {table}"))
+    if found != number:
+        yield f"there are {found} {table}, not {number}"
+
+
 def _wrong_counts(connection: Connection, events: int, accounts: int) -> Iterator[str]:
     wanted = {"transactions": events, "dead letters": 0, "messages beyond the marks": 0}
     for name, statement in _COUNTS.items():
@@ -65,9 +92,7 @@ def _wrong_counts(connection: Connection, events: int, accounts: int) -> Iterato
         if found != wanted[name]:
             yield f"there are {found} {name}, not {wanted[name]}"
     for table, number in (("accounts", accounts), ("goals", 2 * accounts)):
-        found = connection.scalar(text(f"SELECT count(*) FROM {table}"))
-        if found != number:
-            yield f"there are {found} {table}, not {number}"
+        yield from _wrong_number(connection, table, number)
 
 
 def _wrong_worths(connection: Connection, sums: Mapping[str, int]) -> Iterator[str]:
@@ -78,11 +103,11 @@ def _wrong_worths(connection: Connection, sums: Mapping[str, int]) -> Iterator[s
 
 def _wrong_goals(connection: Connection, sums: Mapping[str, int]) -> Iterator[str]:
     for goal_id, tracking, amount, waiting_for, account_id in connection.execute(_GOALS):
-        wanted = _cut_share(sums.get(account_id, 0), _PPM[tracking])
+        wanted = cut_share(sums.get(account_id, 0), PPM[tracking])
         if amount != wanted or waiting_for:
             yield f"goal {goal_id} of {account_id} stands at {amount}, not {wanted}"
 
 
-def _cut_share(minor: int, ppm: int) -> int:
-    """Towards zero."""
+def cut_share(minor: int, ppm: int) -> int:
+    """A share of an amount, cut towards zero."""
     return minor * ppm // 1_000_000 if minor >= 0 else -(-minor * ppm // 1_000_000)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MilepostError
@@ -21,6 +20,7 @@ from milepost.bench.days_check import check_closes
 from milepost.bench.days_facts import apply_facts
 from milepost.bench.days_measure import Step, Work, measure
 from milepost.bench.days_seed import DAY, World, seed_days
+from milepost.bench.place import database
 from milepost.bench.watch import Watch
 
 _SEEDED = "bench_days"
@@ -139,21 +139,6 @@ def measure_case(
     finally:
         engine.dispose()
     return Measured(case, applied, closed, again, projected, copy_s)
-
-
-@contextmanager
-def database(server_url: str, name: str, *, template: str = "template1") -> Iterator[str]:
-    """A database that is a copy of another one, gone when the block ends."""
-    server = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    try:
-        with server.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
-            # The copy is on its way to the disk: what is measured should not pay for it.
-            connection.execute(text("CHECKPOINT"))
-            yield server_url.rpartition("/")[0] + f"/{name}"
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    finally:
-        server.dispose()
 
 
 def _sample(plan: DaysPlan, case: Case) -> list[int]:

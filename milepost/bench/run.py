@@ -1,33 +1,35 @@
-"""One bench: servers of its own in a folder that is gone afterwards, and each workload in a fresh database."""
+"""One bench: a world is seeded once, and each workload measured in copies of it, beside what bare writes take."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine
 
 from core.settings import Settings, load_settings
 from core.store.engine import make_engine
 from core.store.stream import EventStream, connect
 from core.store.tenants import DEFAULT
-from milepost.bench.baseline import time_bare_copy
-from milepost.bench.check import check_result
-from milepost.bench.drains import ShardDrained, drain_all
+from milepost.bench.bare_rows import Shard
+from milepost.bench.bare_writes import prepare_bare_copy, prepare_bare_writes
+from milepost.bench.check import check_bare, check_result, count_entries
+from milepost.bench.crew import Stint, Work, seconds, work_side_by_side
+from milepost.bench.drains import prepare_drain
+from milepost.bench.place import Place, database
 from milepost.bench.seed import seed
 from milepost.bench.watch import Watch
 from milepost.bench.workload import SPAN, BenchEvent, Workload, account_id, make_events, sums
-from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.embedded.valkey import EmbeddedValkey
 
 # Between the seed and the first event, so that every link has begun.
 _MARGIN = timedelta(hours=1)
+_SEEDED = "bench_seeded"
+
+_PrepareBare = Callable[[str, str, Shard], Work]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Figures:
     append_seconds: float
     drain_seconds: float
     copy_seconds: float
+    bare_writes_seconds: float
     peak_rss_bytes: int
 
     @property
@@ -71,78 +74,52 @@ class Figures:
         return round(self.events / self.copy_seconds)
 
     @property
+    def bare_writes_events_per_s(self) -> int:
+        """All rows of the pipeline's batches, by one who knows them before."""
+        return round(self.events / self.bare_writes_seconds)
+
+    @property
     def pipeline_to_copy(self) -> float:
         """How much of the bare COPY's rate the drain reaches."""
         return round(self.copy_seconds / self.drain_seconds, 3)
 
+    @property
+    def pipeline_to_bare_writes(self) -> float:
+        """How much of the bare writes' rate the drain reaches."""
+        return round(self.bare_writes_seconds / self.drain_seconds, 3)
+
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Two running servers."""
+class Bench:
+    """One workload on its way: what to measure, where, and the events."""
 
-    postgres_url: str
-    redis_url: str
-
-
-@contextmanager
-def bench_servers() -> Iterator[Place]:
-    """A durable Postgres and Valkey in a temporary folder, both gone when the block ends."""
-    folder = Path(tempfile.mkdtemp(prefix="milepost-bench-"))
-    try:
-        postgres = EmbeddedPostgres.start(folder / "postgres", home=folder)
-        try:
-            valkey = EmbeddedValkey.start(folder / "valkey", appendfsync="always")
-            try:
-                yield Place(postgres.url, valkey.url)
-            finally:
-                valkey.stop()
-        finally:
-            postgres.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    plan: Plan
+    place: Place
+    workload: Workload
+    events: Sequence[BenchEvent]
+    watch: Watch
 
 
 def run_plan(plan: Plan, place: Place, watch: Watch) -> Iterator[Figures]:
     """Measure each workload of the plan; raises WrongResult if what was applied is not what the events say."""
-    for workload in plan.workloads:
-        with _database(place, f"bench_{workload}") as database_url:
-            settings = load_settings(
-                database_url=database_url,
-                redis_url=place.redis_url,
-                shards=plan.workers,
-                batch_events=plan.batch_events,
-                stream_durability="auto",
-            )
-            yield _measure(plan, workload, settings, watch)
-
-
-@contextmanager
-def _database(place: Place, name: str) -> Iterator[str]:
-    server = create_engine(place.postgres_url, isolation_level="AUTOCOMMIT")
-    try:
-        with server.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-            yield place.postgres_url.rpartition("/")[0] + f"/{name}"
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    finally:
-        server.dispose()
-
-
-def _measure(plan: Plan, workload: Workload, settings: Settings, watch: Watch) -> Figures:
     seeded_at = datetime.now(UTC) - SPAN - 2 * _MARGIN
-    # No limits: the seed and the check are long statements.
-    engine = make_engine(settings, application_name="milepost bench", limits={})
-    try:
-        with watch.step(f"{workload}: seed"):
+    with database(place.postgres_url, _SEEDED) as seeded_url:
+        with watch.step("seed"), _unlimited(seeded_url) as engine:
             seed(engine, plan.accounts, seeded_at)
-        events = make_events(workload, plan.events, plan.accounts, seeded_at + _MARGIN)
-        append_s, drained = _apply(workload, events, settings, watch)
-        with watch.step(f"{workload}: check"):
-            check_result(engine, workload, sums(events), plan.events, plan.accounts)
-        with watch.step(f"{workload}: bare COPY"):
-            copy_s = time_bare_copy(engine, plan.batch_events)
-    finally:
-        engine.dispose()
+        for workload in plan.workloads:
+            events = make_events(workload, plan.events, plan.accounts, seeded_at + _MARGIN)
+            yield _measure(Bench(plan, place, workload, events, watch))
+
+
+def _measure(bench: Bench) -> Figures:
+    plan, workload = bench.plan, bench.workload
+    with database(bench.place.postgres_url, f"bench_{workload}", template=_SEEDED) as url:
+        append_s, drained = _apply(bench, url)
+        with bench.watch.step(f"{workload}: check"), _unlimited(url) as engine:
+            check_result(engine, workload, sums(bench.events), plan.events, plan.accounts)
+            entries = count_entries(engine)
+        copy_s = _time_bare(bench, "bare COPY", prepare_bare_copy, url, entries=None)
+        bare_writes_s = _time_bare(bench, "bare writes", prepare_bare_writes, url, entries=entries)
     return Figures(
         workload=workload,
         events=plan.events,
@@ -150,26 +127,63 @@ def _measure(plan: Plan, workload: Workload, settings: Settings, watch: Watch) -
         workers=plan.workers,
         batch_events=plan.batch_events,
         append_seconds=append_s,
-        drain_seconds=max(d.ended_s for d in drained) - min(d.began_s for d in drained),
+        drain_seconds=seconds(drained),
         copy_seconds=copy_s,
-        peak_rss_bytes=max(d.peak_rss_bytes for d in drained),
+        bare_writes_seconds=bare_writes_s,
+        peak_rss_bytes=max(stint.peak_rss_bytes for stint in drained),
     )
 
 
-def _apply(
-    workload: Workload, events: Sequence[BenchEvent], settings: Settings, watch: Watch
-) -> tuple[float, list[ShardDrained]]:
+def _apply(bench: Bench, database_url: str) -> tuple[float, list[Stint]]:
     """Append the events to an emptied stream, then drain it; the seconds of the first, and what each drain did."""
-    assert settings.redis_url is not None, "the plan names both servers"
-    bodies = [(account_id(event.account), event.to_json()) for event in events]
-    with connect(settings.redis_url.get_secret_value()) as client:
+    plan, place, workload = bench.plan, bench.place, bench.workload
+    settings = drain_settings(plan, place, database_url)
+    bodies = [(account_id(event.account), event.to_json()) for event in bench.events]
+    with connect(place.redis_url) as client:
         client.flushall()
         stream = EventStream(client, settings.shards)
-        with watch.step(f"{workload}: append", len(events)):
+        with bench.watch.step(f"{workload}: append", len(bodies)):
             append_s = _timed_append(stream, bodies)
-        with watch.step(f"{workload}: drain", len(events)) as reached:
-            drained = drain_all(settings, lambda: reached(len(events) - _unapplied(stream)))
+        with bench.watch.step(f"{workload}: drain", len(bodies)) as reached:
+            drains = [partial(prepare_drain, settings, shard) for shard in range(settings.shards)]
+            drained = work_side_by_side(drains, lambda: reached(len(bodies) - _unapplied(stream)))
     return append_s, drained
+
+
+def drain_settings(plan: Plan, place: Place, database_url: str) -> Settings:
+    """The settings of the drains."""
+    return load_settings(
+        database_url=database_url,
+        redis_url=place.redis_url,
+        shards=plan.workers,
+        batch_events=plan.batch_events,
+        stream_durability="auto",
+    )
+
+
+def _time_bare(bench: Bench, name: str, prepare: _PrepareBare, drained_url: str, *, entries: int | None) -> float:
+    """Seconds to write the drained rows into a copy of the same world, batch by batch, on the drains' connections."""
+    plan, workload = bench.plan, bench.workload
+    with (
+        bench.watch.step(f"{workload}: {name}"),
+        database(bench.place.postgres_url, "bench_bare", template=_SEEDED) as bare_url,
+    ):
+        shards = [Shard(number, plan.workers, plan.batch_events) for number in range(plan.workers)]
+        writers = [partial(prepare, drained_url, bare_url, shard) for shard in shards]
+        written = work_side_by_side(writers, lambda: None)
+        with _unlimited(bare_url) as engine:
+            check_bare(engine, f"{workload}, {name}", sums(bench.events), plan.events, entries)
+    return seconds(written)
+
+
+@contextmanager
+def _unlimited(database_url: str) -> Iterator[Engine]:
+    """An engine without limits: the seed and the checks are long statements."""
+    engine = make_engine(database_url, application_name="milepost bench", limits={})
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def _timed_append(stream: EventStream, bodies: Sequence[tuple[str, bytes]]) -> float:

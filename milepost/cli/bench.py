@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from core.settings import load_settings
-from milepost.bench.run import Figures, Plan, bench_servers, run_plan
+from milepost.bench.place import bench_servers
+from milepost.bench.run import Figures, Plan, run_plan
 from milepost.bench.watch import Watch
 from milepost.bench.workload import Workload
 from milepost.cli.connection import JsonOption
@@ -19,6 +20,14 @@ from milepost.cli.output import print_json
 from milepost.embedded.interrupts import StopAsked, stop_requests
 
 _INTERRUPTED = 130
+_DERIVED = (
+    "pipeline_events_per_s",
+    "end_to_end_events_per_s",
+    "copy_events_per_s",
+    "bare_writes_events_per_s",
+    "pipeline_to_copy",
+    "pipeline_to_bare_writes",
+)
 
 
 class Choice(StrEnum):
@@ -43,7 +52,7 @@ def bench(
     ] = Choice.BOTH,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how fast events are applied, beside a bare COPY of the same rows; exit status 1 if the result is wrong.
+    """Measure how fast events are applied, beside bare writes of the same rows; exit status 1 if the result is wrong.
 
     Starts a durable Postgres and Valkey of its own in the temporary folder (TMPDIR) and removes them afterwards.
     """
@@ -60,9 +69,8 @@ def bench(
 
 
 def as_plain(figures: Figures) -> dict[str, object]:
-    """Every figure by name, rates and ratio included."""
-    rates = ("pipeline_events_per_s", "end_to_end_events_per_s", "copy_events_per_s", "pipeline_to_copy")
-    plain = asdict(figures) | {name: getattr(figures, name) for name in rates}
+    """Every figure by name, rates and ratios included."""
+    plain = asdict(figures) | {name: getattr(figures, name) for name in _DERIVED}
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in plain.items()}
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from core.settings import load_settings
 from milepost.bench.days import DaysPlan, Measured, run_days
 from milepost.bench.days_measure import Step
-from milepost.bench.run import bench_servers
+from milepost.bench.place import bench_servers
 from milepost.bench.watch import Watch
 from milepost.cli.connection import JsonOption
 from milepost.cli.output import print_json

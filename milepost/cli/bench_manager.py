@@ -10,9 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from milepost.bench.days import database
 from milepost.bench.faces import FaceFigures, FacePlan, run_faces
-from milepost.bench.run import bench_servers
+from milepost.bench.place import bench_servers, database
 from milepost.bench.watch import Watch
 from milepost.cli.connection import JsonOption
 from milepost.cli.output import print_json

@@ -19,7 +19,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from milepost.bench.check import WrongResult, check_result
-from milepost.bench.run import Place, Plan, run_plan
+from milepost.bench.place import Place
+from milepost.bench.run import Plan, run_plan
 from milepost.bench.seed import make_account, seed
 from milepost.bench.watch import Watch
 from milepost.bench.workload import PAGE, SPAN, Workload, account_id, make_events, mark

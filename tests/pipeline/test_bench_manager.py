@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from milepost.bench.check import WrongResult
-from milepost.bench.days import database
 from milepost.bench.faces import FaceFigures, FacePlan, _require, run_faces
+from milepost.bench.place import database
 from milepost.bench.watch import Watch
 from milepost.cli.bench_manager import as_plain, as_table
 from milepost.embedded.postgres import EmbeddedPostgres
