@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 UNFINISHED := .venv/.unfinished
 # svc-infra and fin-infra live here: they want other versions of some packages than those that we are tested with.
 BESIDE := .venv-integrations/bin/python -m
-PACKAGES := api core milepost schedules worker
+PACKAGES := api benchmarks core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

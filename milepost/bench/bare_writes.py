@@ -20,12 +20,12 @@ _STAGED = {"accounts": ACCOUNT, "goals": GOAL}
 _KEY_COLUMNS = 2
 
 
-def prepare_bare_copy(drained_url: str, bare_url: str, shard: Shard) -> Work:
+def prepare_bare_copy(drained_url: str, bare_url: str, shard: Shard) -> Work[int]:
     """Read a shard's batches; to COPY their transactions, a commit each, is timed."""
     return _prepare(drained_url, bare_url, shard, copy_batch)
 
 
-def prepare_bare_writes(drained_url: str, bare_url: str, shard: Shard) -> Work:
+def prepare_bare_writes(drained_url: str, bare_url: str, shard: Shard) -> Work[int]:
     """Read a shard's batches; to write all that the pipeline's definition of a batch names is timed."""
     return _prepare(drained_url, bare_url, shard, write_batch)
 
@@ -44,7 +44,7 @@ def write_batch(cursor: _Cursor, batch: BareBatch) -> None:
         cursor.execute(_UPDATES[table])
 
 
-def _prepare(drained_url: str, bare_url: str, shard: Shard, write: Callable[[_Cursor, BareBatch], None]) -> Work:
+def _prepare(drained_url: str, bare_url: str, shard: Shard, write: Callable[[_Cursor, BareBatch], None]) -> Work[int]:
     from worker.context import spare_the_collector
 
     batches = read_batches(drained_url, shard)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from typing import Any, Generic, TypeVar
 
 from core.errors import MilepostError
 from milepost.bench.memory import peak_rss_bytes
@@ -17,10 +18,11 @@ from milepost.bench.memory import peak_rss_bytes
 _LOOK_S = 0.5
 _END_S = 5.0
 
-# What is timed; gives how many events it did.
-Work = Callable[[], int]
+Result = TypeVar("Result")
+# What is timed.
+Work = Callable[[], Result]
 # What comes before and is not timed. It is sent to the process, so it is a function of a module, or a partial of one.
-Prepare = Callable[[], Work]
+Prepare = Callable[[], Work[Result]]
 
 
 class MemberFailed(MilepostError):
@@ -31,22 +33,22 @@ class MemberFailed(MilepostError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stint:
+class Stint(Generic[Result]):
     """What one process did. `began_s` and `ended_s` are of the machine's monotonic clock, which processes share."""
 
-    events: int
+    result: Result
     began_s: float
     ended_s: float
     peak_rss_bytes: int
 
 
-def seconds(stints: Sequence[Stint]) -> float:
+def seconds(stints: Sequence[Stint[Result]]) -> float:
     """From the first's begin to the last's end."""
     return max(stint.ended_s for stint in stints) - min(stint.began_s for stint in stints)
 
 
-def work_side_by_side(members: Sequence[Prepare], on_look: Callable[[], object]) -> list[Stint]:
-    """Let each member work in a process of its own, all beginning when the last one is ready.
+def work_side_by_side(members: Sequence[Prepare[Result]], on_look: Callable[[], object]) -> list[Stint[Result]]:
+    """Let each member work in a process of its own, all beginning when the last one is ready; their stints in order.
 
     `on_look` is called now and then while they work. Raises MemberFailed.
     """
@@ -56,17 +58,18 @@ def work_side_by_side(members: Sequence[Prepare], on_look: Callable[[], object])
         for pipe in pipes:
             pipe.send("go")
         working = dict(zip(pipes, range(len(pipes)), strict=True))
-        stints = []
+        stints: dict[int, Stint[Result]] = {}
         while working:
             told = wait(list(working), timeout=_LOOK_S)
             for pipe in [pipe for pipe in working if pipe in told]:
-                stints.append(_receive(pipe, working.pop(pipe)))
+                member = working.pop(pipe)
+                stints[member] = _receive(pipe, member)
             on_look()
-        return stints
+        return [stints[member] for member in range(len(members))]
 
 
 @contextmanager
-def _processes(members: Sequence[Prepare]) -> Iterator[list[Connection]]:
+def _processes(members: Sequence[Prepare[Result]]) -> Iterator[list[Connection]]:
     """One process a member; the ends of their pipes. Whatever still runs at the end is ended."""
     spawning = get_context("spawn")
     processes: list[SpawnProcess] = []
@@ -93,23 +96,22 @@ def _end(processes: Sequence[SpawnProcess]) -> None:
         process.kill()
 
 
-def _receive(pipe: Connection, member: int) -> Stint:
+def _receive(pipe: Connection, member: int) -> Any:
     try:
-        message: Stint = pipe.recv()
+        message = pipe.recv()
     except EOFError:
         raise MemberFailed(member) from None
     return message
 
 
-def _serve(pipe: Connection, prepare: Prepare) -> None:
+def _serve(pipe: Connection, prepare: Prepare[Result]) -> None:
     """The life of one process: get ready, say so, wait for the word, work, tell."""
     # Ctrl-C goes to the whole group of the terminal; the bench itself ends its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     work = prepare()
-    ready_s = time.monotonic()
-    pipe.send(Stint(0, ready_s, ready_s, 0))
+    pipe.send("ready")
     with suppress(EOFError):  # the bench is gone
         pipe.recv()
         began_s = time.monotonic()
-        events = work()
-        pipe.send(Stint(events, began_s, time.monotonic(), peak_rss_bytes()))
+        result = work()
+        pipe.send(Stint(result, began_s, time.monotonic(), peak_rss_bytes()))

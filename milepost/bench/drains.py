@@ -8,7 +8,7 @@ from core.settings import Settings
 from milepost.bench.crew import Work
 
 
-def prepare_drain(settings: Settings, shard: int) -> Work:
+def prepare_drain(settings: Settings, shard: int) -> Work[int]:
     """Connect to both servers, as a worker that has been at work is; draining the shard until it is empty is timed."""
     from worker.context import WorkerContext, spare_the_collector
     from worker.logs import log_as_json

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
+from core.store.stream import connect
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.valkey import EmbeddedValkey
 
@@ -54,3 +55,9 @@ def database(server_url: str, name: str, *, template: str = "template1") -> Iter
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     finally:
         server.dispose()
+
+
+def empty(place: Place) -> None:
+    """Drop the stream and whatever else lies beside it."""
+    with connect(place.redis_url) as client:
+        client.flushall()

@@ -20,16 +20,16 @@ from milepost.bench.bare_writes import prepare_bare_copy, prepare_bare_writes
 from milepost.bench.check import check_bare, check_result, count_entries
 from milepost.bench.crew import Stint, Work, seconds, work_side_by_side
 from milepost.bench.drains import prepare_drain
-from milepost.bench.place import Place, database
+from milepost.bench.place import Place, database, empty
 from milepost.bench.seed import seed
 from milepost.bench.watch import Watch
 from milepost.bench.workload import SPAN, BenchEvent, Workload, account_id, make_events, sums
 
 # Between the seed and the first event, so that every link has begun.
-_MARGIN = timedelta(hours=1)
+MARGIN = timedelta(hours=1)
 _SEEDED = "bench_seeded"
 
-_PrepareBare = Callable[[str, str, Shard], Work]
+_PrepareBare = Callable[[str, str, Shard], Work[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ class Bench:
 
 def run_plan(plan: Plan, place: Place, watch: Watch) -> Iterator[Figures]:
     """Measure each workload of the plan; raises WrongResult if what was applied is not what the events say."""
-    seeded_at = datetime.now(UTC) - SPAN - 2 * _MARGIN
+    seeded_at = datetime.now(UTC) - SPAN - 2 * MARGIN
     with database(place.postgres_url, _SEEDED) as seeded_url:
-        with watch.step("seed"), _unlimited(seeded_url) as engine:
+        with watch.step("seed"), unlimited(seeded_url) as engine:
             seed(engine, plan.accounts, seeded_at)
         for workload in plan.workloads:
-            events = make_events(workload, plan.events, plan.accounts, seeded_at + _MARGIN)
+            events = make_events(workload, plan.events, plan.accounts, seeded_at + MARGIN)
             yield _measure(Bench(plan, place, workload, events, watch))
 
 
@@ -115,7 +115,7 @@ def _measure(bench: Bench) -> Figures:
     plan, workload = bench.plan, bench.workload
     with database(bench.place.postgres_url, f"bench_{workload}", template=_SEEDED) as url:
         append_s, drained = _apply(bench, url)
-        with bench.watch.step(f"{workload}: check"), _unlimited(url) as engine:
+        with bench.watch.step(f"{workload}: check"), unlimited(url) as engine:
             check_result(engine, workload, sums(bench.events), plan.events, plan.accounts)
             entries = count_entries(engine)
         copy_s = _time_bare(bench, "bare COPY", prepare_bare_copy, url, entries=None)
@@ -134,19 +134,19 @@ def _measure(bench: Bench) -> Figures:
     )
 
 
-def _apply(bench: Bench, database_url: str) -> tuple[float, list[Stint]]:
+def _apply(bench: Bench, database_url: str) -> tuple[float, list[Stint[int]]]:
     """Append the events to an emptied stream, then drain it; the seconds of the first, and what each drain did."""
     plan, place, workload = bench.plan, bench.place, bench.workload
     settings = drain_settings(plan, place, database_url)
     bodies = [(account_id(event.account), event.to_json()) for event in bench.events]
+    empty(place)
     with connect(place.redis_url) as client:
-        client.flushall()
         stream = EventStream(client, settings.shards)
         with bench.watch.step(f"{workload}: append", len(bodies)):
             append_s = _timed_append(stream, bodies)
         with bench.watch.step(f"{workload}: drain", len(bodies)) as reached:
             drains = [partial(prepare_drain, settings, shard) for shard in range(settings.shards)]
-            drained = work_side_by_side(drains, lambda: reached(len(bodies) - _unapplied(stream)))
+            drained = work_side_by_side(drains, lambda: reached(len(bodies) - unapplied(stream)))
     return append_s, drained
 
 
@@ -171,13 +171,13 @@ def _time_bare(bench: Bench, name: str, prepare: _PrepareBare, drained_url: str,
         shards = [Shard(number, plan.workers, plan.batch_events) for number in range(plan.workers)]
         writers = [partial(prepare, drained_url, bare_url, shard) for shard in shards]
         written = work_side_by_side(writers, lambda: None)
-        with _unlimited(bare_url) as engine:
+        with unlimited(bare_url) as engine:
             check_bare(engine, f"{workload}, {name}", sums(bench.events), plan.events, entries)
     return seconds(written)
 
 
 @contextmanager
-def _unlimited(database_url: str) -> Iterator[Engine]:
+def unlimited(database_url: str) -> Iterator[Engine]:
     """An engine without limits: the seed and the checks are long statements."""
     engine = make_engine(database_url, application_name="milepost bench", limits={})
     try:
@@ -192,5 +192,6 @@ def _timed_append(stream: EventStream, bodies: Sequence[tuple[str, bytes]]) -> f
     return time.monotonic() - began_s
 
 
-def _unapplied(stream: EventStream) -> int:
+def unapplied(stream: EventStream) -> int:
+    """How many entries wait on all shards."""
     return sum(shard.unapplied for shard in stream.status())

@@ -1,0 +1,105 @@
+"""`python -m benchmarks.usual_way`: measure the usual way, alone or for `milepost bench`, which asks for JSON.
+
+With MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL it works on a world that is seeded there; else on one of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+
+from benchmarks.usual_way.measure import run_all, send_all
+from benchmarks.usual_way.tasks import PROCESSES, make_app
+from core.errors import MilepostError
+from core.settings import Settings, load_settings
+from core.store.engine import database_url, make_engine
+from milepost.bench.check import check_result
+from milepost.bench.place import bench_servers, database
+from milepost.bench.seed import seed
+from milepost.bench.watch import Watch
+from milepost.bench.workload import SPAN, Workload, make_events, sums
+from milepost.embedded.interrupts import StopAsked, stop_requests
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status."""
+    arguments = _parser().parse_args(given)
+    if arguments.worker:
+        _work(load_settings())
+        return 0
+    try:
+        with stop_requests(), Watch.on(Console(stderr=True)) as watch, _world(arguments, watch) as settings:
+            seconds = measure(settings, arguments, watch)
+    except StopAsked:
+        return 130
+    except MilepostError as error:
+        print(error, file=sys.stderr)
+        return 1
+    figures = {
+        "events": arguments.events,
+        "accounts": arguments.accounts,
+        "processes": PROCESSES,
+        "seconds": round(seconds, 3),
+        "usual_way_events_per_s": round(arguments.events / seconds, 1),
+    }
+    print(json.dumps(figures) if arguments.json else f"the usual way: {figures['usual_way_events_per_s']:,} events/s")
+    return 0
+
+
+def measure(settings: Settings, arguments: argparse.Namespace, watch: Watch) -> float:
+    """Seconds of the tasks; raises WrongResult if they did not leave what the events say."""
+    events = make_events(Workload.SCATTERED, arguments.events, arguments.accounts, arguments.since)
+    with watch.step("usual way: send", len(events)):
+        send_all(settings, [event.to_json() for event in events])
+    with watch.step("usual way: run", len(events)) as reached:
+        seconds = run_all(settings, len(events), reached)
+    engine = make_engine(settings, application_name="milepost bench", limits={})
+    try:
+        with watch.step("usual way: check"):
+            check_result(engine, "the usual way", sums(events), arguments.events, arguments.accounts)
+    finally:
+        engine.dispose()
+    return seconds
+
+
+@contextmanager
+def _world(arguments: argparse.Namespace, watch: Watch) -> Iterator[Settings]:
+    """The servers that are named, seeded; else our own."""
+    settings = load_settings()
+    if settings.database_url is not None:
+        yield settings
+        return
+    with bench_servers() as place, database(place.postgres_url, "usual_way") as url:
+        own = load_settings(database_url=url, redis_url=place.redis_url)
+        engine = make_engine(own, application_name="milepost bench", limits={})
+        with watch.step("seed"):
+            seed(engine, arguments.accounts, arguments.since - timedelta(hours=1))
+        engine.dispose()
+        yield own
+
+
+def _work(settings: Settings) -> None:
+    assert settings.redis_url is not None, "who starts the worker names both servers"
+    app = make_app(database_url(settings), settings.redis_url.get_secret_value())
+    options = ["--pool=prefork", f"--concurrency={PROCESSES}", "--loglevel=WARNING"]
+    app.worker_main(["worker", *options, "--without-gossip", "--without-mingle", "--without-heartbeat"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.usual_way", description=__doc__)
+    parser.add_argument("--events", type=int, default=5_000, help="transactions to apply (5,000)")
+    parser.add_argument("--accounts", type=int, default=100_000, help="accounts, each funding two goals (100,000)")
+    parser.add_argument("--since", type=datetime.fromisoformat, default=datetime.now(UTC) - SPAN - timedelta(hours=1))
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The bar from below: the same events as one Celery task each, by the programme in benchmarks/ of the source tree."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from core.errors import MilepostError
+from core.settings import PREFIX
+
+_SOURCE = Path(__file__).parents[2]
+_PROGRAMME = "benchmarks.usual_way"
+
+
+class UsualWayFailed(MilepostError):
+    """The programme ended with an error; its own words are the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsualWay:
+    """What so many tasks took, from the first to the last, on so many processes."""
+
+    events: int
+    processes: int
+    seconds: float
+
+    @property
+    def events_per_s(self) -> float:
+        """Tasks a second."""
+        return round(self.events / self.seconds, 1)
+
+
+def has_usual_way() -> bool:
+    """Whether there is a source tree around us: the programme is not installed."""
+    return (_SOURCE / _PROGRAMME.replace(".", "/") / "__main__.py").exists()
+
+
+def measure_usual_way(seeded_url: str, redis_url: str, events: int, accounts: int, since: datetime) -> UsualWay:
+    """Run the programme on a seeded database and an empty broker; raises UsualWayFailed."""
+    size = ["--events", str(events), "--accounts", str(accounts), "--since", since.isoformat()]
+    environment = os.environ | {f"{PREFIX}DATABASE_URL": seeded_url, f"{PREFIX}REDIS_URL": redis_url}
+    process = subprocess.Popen(
+        [sys.executable, "-m", _PROGRAMME, "--json", *size],
+        cwd=_SOURCE,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        told, complaints = process.communicate()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+    if process.returncode != 0:
+        words = complaints.strip().splitlines()
+        raise UsualWayFailed(f"the usual way failed: {words[-1] if words else 'it said nothing'}")
+    figures = json.loads(told)
+    return UsualWay(figures["events"], figures["processes"], figures["seconds"])
