@@ -73,6 +73,19 @@ def check_bare(engine: Engine, workload: str, sums: Mapping[str, int], events: i
         raise WrongResult(workload, faults)
 
 
+def check_live(engine: Engine, workload: str, sums: Mapping[str, int], events: int) -> None:
+    """Hold what a whole Milepost made of events against their sums, whatever else it did; raises WrongResult."""
+    with engine.connect() as connection:
+        faults = [
+            *_wrong_number(connection, "transactions", events),
+            *_wrong_number(connection, "dead_letters", 0),
+            *_wrong_worths(connection, sums),
+            *_wrong_goals(connection, sums),
+        ]
+    if faults:
+        raise WrongResult(workload, faults)
+
+
 def count_entries(engine: Engine) -> int:
     """How many lines the ledgers of all goals have."""
     with engine.connect() as connection:

@@ -7,7 +7,7 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -82,20 +82,20 @@ def measure_latency(
     account_id = f"latency-{secrets.token_hex(6)}"
     pauses = random.Random(events)
     times_ms: list[float] = []
-    with _goal_of(rest, account_id) as path:
+    with goal_of(rest, account_id) as path:
         for number in range(1, events + 2):
             time.sleep(pauses.uniform(0, _LONGEST_PAUSE_S))
-            event = _transaction(account_id, number)
+            event = transaction(account_id, number)
             began_s = time.monotonic()
             stream.append(tenant, [(account_id, event)])
-            _await_amount(rest, path, number)
+            await_amount(rest, path, number)
             times_ms.append((time.monotonic() - began_s) * 1000)
             reached(number - 1)
     return _summary(times_ms[1:])
 
 
 @contextmanager
-def _goal_of(rest: Rest, account_id: str) -> Iterator[str]:
+def goal_of(rest: Rest, account_id: str) -> Iterator[str]:
     """The path of a goal that takes all that the account's worth changes by."""
     goal = {"user_id": account_id, "name": "Latency", "type": "savings", "target_amount": 1_000_000}
     path = f"/goals/{quote(rest.ask('POST', '/goals', goal)['id'])}"
@@ -108,7 +108,8 @@ def _goal_of(rest: Rest, account_id: str) -> Iterator[str]:
         rest.ask("DELETE", path)
 
 
-def _transaction(account_id: str, number: int) -> bytes:
+def transaction(account_id: str, number: int) -> bytes:
+    """An event that adds 1.00 to an account, now."""
     now = datetime.now(UTC)
     data = {
         "account_id": account_id,
@@ -120,21 +121,22 @@ def _transaction(account_id: str, number: int) -> bytes:
     return envelope("transaction.recorded", f"{account_id}-{number}", now, data)
 
 
-def _await_amount(rest: Rest, path: str, amount: int) -> None:
+def await_amount(rest: Rest, path: str, amount: int, *, look_s: float = _LOOK_S) -> None:
+    """Look every `look_s` until a goal shows an amount; raises LatencyTrouble."""
     deadline = time.monotonic() + _PATIENCE_S
     while rest.ask("GET", path)["current_amount"] != amount:
         if time.monotonic() > deadline:
             raise LatencyTrouble(
                 f"an event was not visible within {_PATIENCE_S:g} s: does a worker run, and is the tenant the key's?"
             )
-        time.sleep(_LOOK_S)
+        time.sleep(look_s)
+
+
+def nearest_rank(ordered: Sequence[float], percent: int) -> float:
+    """The least of the values, which are in order, that so many percent of them do not exceed; rounded."""
+    return round(ordered[max(0, -(-len(ordered) * percent // 100) - 1)], 1)
 
 
 def _summary(times_ms: list[float]) -> Latency:
     ordered = sorted(times_ms)
-
-    def at(percent: int) -> float:
-        """The nearest rank: the least time that so many percent do not exceed."""
-        return round(ordered[max(0, -(-len(ordered) * percent // 100) - 1)], 1)
-
-    return Latency(len(ordered), at(0), at(50), at(95), at(100))
+    return Latency(len(ordered), *(nearest_rank(ordered, percent) for percent in (0, 50, 95, 100)))

@@ -77,13 +77,15 @@ def envelope(type: str, event_id: str, time: datetime, data: Mapping[str, object
     return simplejson.dumps(whole, use_decimal=True).encode()
 
 
-def make_events(workload: Workload, events: int, accounts: int, since: datetime) -> list[BenchEvent]:
-    """`events` transactions in the order in which they come, posted within SPAN after `since`."""
+def make_events(
+    workload: Workload, events: int, accounts: int, since: datetime, span: timedelta = SPAN
+) -> list[BenchEvent]:
+    """`events` transactions in the order in which they come, posted within `span` after `since`."""
     places = _scattered if workload is Workload.SCATTERED else _pages
     amounts = random.Random(events)
     return [
         BenchEvent(
-            account, f"transaction-{number:09d}", amounts.randint(_LEAST_MINOR, _MOST_MINOR) or 1, since + SPAN * share
+            account, f"transaction-{number:09d}", amounts.randint(_LEAST_MINOR, _MOST_MINOR) or 1, since + span * share
         )
         for number, (account, share) in enumerate(places(events, accounts))
     ]
@@ -98,7 +100,7 @@ def sums(events: Sequence[BenchEvent]) -> dict[str, int]:
 
 
 def _scattered(events: int, accounts: int) -> Iterator[tuple[int, float]]:
-    """(account, share of SPAN): every account once before any comes again, neighbours far apart."""
+    """(account, share of the span): every account once before any comes again, neighbours far apart."""
     stride = max(1, int(accounts * _GOLDEN))
     while gcd(stride, accounts) != 1:
         stride += 1
@@ -107,7 +109,7 @@ def _scattered(events: int, accounts: int) -> Iterator[tuple[int, float]]:
 
 
 def _pages(events: int, accounts: int) -> Iterator[tuple[int, float]]:
-    """(account, share of SPAN): each page holds one account's transactions of the whole span, oldest first."""
+    """(account, share of the span): each page holds one account's transactions of the whole span, oldest first."""
     stepped = _scattered(-(-events // PAGE), accounts)
     for page, (account, shift) in enumerate(stepped):
         for place in range(min(PAGE, events - page * PAGE)):

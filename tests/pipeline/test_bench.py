@@ -24,7 +24,7 @@ from milepost.bench.run import Plan, run_plan
 from milepost.bench.seed import make_account, seed
 from milepost.bench.watch import Watch
 from milepost.bench.workload import PAGE, SPAN, Workload, account_id, make_events, mark
-from milepost.cli.bench import as_plain
+from milepost.cli.bench_output import as_plain
 from milepost.embedded.postgres import EmbeddedPostgres
 
 OF_ACCOUNT = ("accounts", "reports", "links")

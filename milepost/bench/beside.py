@@ -1,0 +1,92 @@
+"""What stands beside the rate of the drains: the usual way, latency under a tenth of that rate, and REST."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from core.errors import MilepostError
+from core.settings import Settings
+from core.store.stream import EventStream, connect
+from milepost.bench.check import check_live
+from milepost.bench.live import milepost_up
+from milepost.bench.place import Place, database, empty
+from milepost.bench.rest import RestFigures, RestPlan, measure_rest
+from milepost.bench.run import MARGIN, Plan, drain_settings, unapplied, unlimited
+from milepost.bench.seed import seed
+from milepost.bench.under_load import Load, LoadedLatency, measure_under_load
+from milepost.bench.usual_way import UsualWay, has_usual_way, measure_usual_way
+from milepost.bench.watch import Watch
+from milepost.bench.workload import SPAN, Workload, make_events, sums
+
+# Latency is that of a system with room to breathe.
+_SHARE_OF_FULL_LOAD = 10
+_PATIENCE_S = 60.0
+_LOOK_S = 0.1
+
+
+class NotDrained(MilepostError):
+    """The workers did not come to the end of the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class BesidePlan:
+    """How many events go the usual way, for how long probes are sent, and what is asked over REST."""
+
+    usual_events: int
+    probe_seconds: float
+    warm_up_seconds: float
+    rest: RestPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What was measured beside the drains; no usual way where its programme is not at hand."""
+
+    usual_way: UsualWay | None
+    latency: LoadedLatency
+    rest: list[RestFigures]
+
+
+def run_beside(plan: Plan, beside: BesidePlan, full_events_per_s: int, place: Place, watch: Watch) -> Beside:
+    """Measure all of it, in worlds of the plan's size; raises WrongResult if one is not what its events say."""
+    usual_way = _run_usual_way(plan, beside, place, watch) if has_usual_way() else None
+    load = Load(max(1, full_events_per_s // _SHARE_OF_FULL_LOAD), beside.probe_seconds, beside.warm_up_seconds)
+    with database(place.postgres_url, "bench_live") as url, unlimited(url) as engine:
+        seeded_at, settings = datetime.now(UTC), drain_settings(plan, place, url)
+        with watch.step("live: seed"):
+            seed(engine, plan.accounts, seeded_at)
+        empty(place)
+        with milepost_up(settings) as live:
+            # As if they happened now: the days before are closed, and nothing is to be closed anew.
+            events = make_events(Workload.SCATTERED, load.events, plan.accounts, seeded_at, timedelta(seconds=1))
+            with watch.step("live: latency under load"):
+                probed = measure_under_load(load, live, settings, events)
+            with watch.step("live: check"):
+                _await_drained(settings)
+                number = len(events) + probed.latency.probes
+                check_live(engine, "the load", sums(events) | probed.sums, number)
+            rest = measure_rest(beside.rest, live, engine, watch)
+    return Beside(usual_way, probed.latency, rest)
+
+
+def _run_usual_way(plan: Plan, beside: BesidePlan, place: Place, watch: Watch) -> UsualWay:
+    since = datetime.now(UTC) - SPAN - MARGIN
+    with database(place.postgres_url, "bench_usual_way") as url:
+        with watch.step("usual way: seed"), unlimited(url) as engine:
+            seed(engine, plan.accounts, since - MARGIN)
+        empty(place)
+        with watch.step("usual way"):
+            return measure_usual_way(url, place.redis_url, beside.usual_events, plan.accounts, since)
+
+
+def _await_drained(settings: Settings) -> None:
+    assert settings.redis_url is not None, "the bench names both servers"
+    deadline = time.monotonic() + _PATIENCE_S
+    with connect(settings.redis_url.get_secret_value()) as client:
+        stream = EventStream(client, settings.shards)
+        while left := unapplied(stream):
+            if time.monotonic() > deadline:
+                raise NotDrained(f"{left:,} events of the load are not applied {_PATIENCE_S:g} s after its end")
+            time.sleep(_LOOK_S)
