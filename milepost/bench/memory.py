@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -15,8 +16,30 @@ def peak_rss_bytes() -> int:
 
 def peak_rss_bytes_of(process: int | str) -> int | None:
     """The most memory that a running process ever had, what it shares with others included; None where none tells."""
-    status = Path(f"/proc/{process}/status")
-    if not status.exists():
+    return _told(process, "VmHWM:")
+
+
+def rss_bytes_of(process: int) -> int | None:
+    """The memory that a running process has now; None if it is gone, or where none tells."""
+    return _told(process, "VmRSS:")
+
+
+def children_of(process: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        # The name may hold anything, brackets too.
+        with suppress(OSError):
+            if int(path.read_text("utf-8", "replace").rpartition(")")[2].split()[1]) == process:
+                found.append(int(path.parent.name))
+    return found
+
+
+def _told(process: int | str, name: str) -> int | None:
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
         return None
-    (peak_kb,) = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-    return int(peak_kb) * 1024
+    # A process that has ended and was not waited for has no memory any more.
+    sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith(name)]
+    return sizes[0] if sizes else None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from core.store.stream import connect
 from milepost.embedded.postgres import EmbeddedPostgres
@@ -61,3 +61,9 @@ def empty(place: Place) -> None:
     """Drop the stream and whatever else lies beside it."""
     with connect(place.redis_url) as client:
         client.flushall()
+
+
+def database_bytes(engine: Engine) -> int:
+    """How much the engine's database takes on disk."""
+    with engine.connect() as connection:
+        return int(connection.scalar(text("SELECT pg_database_size(current_database())")))

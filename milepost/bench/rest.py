@@ -68,9 +68,9 @@ def measure_rest(plan: RestPlan, live: Live, engine: Engine, watch: Watch) -> li
     """Measure each endpoint; raises WrongAnswer, and WrongResult if an amount is not the one typed last."""
     target = Target(live.url, live.key, _slices(engine, plan.connections))
     endpoints = {
-        "GET /health/live, which does nothing": ask_nothing,
+        "GET /health/live: nothing": ask_nothing,
         "GET /goals/{id}/progress": ask_progress,
-        "PATCH /goals/{id} current_amount": type_amounts,
+        "PATCH /goals/{id}: an amount": type_amounts,
     }
     figures = []
     for endpoint, asks in endpoints.items():

@@ -98,6 +98,7 @@ class Bench:
     workload: Workload
     events: Sequence[BenchEvent]
     watch: Watch
+    name: str
 
 
 def run_plan(plan: Plan, place: Place, watch: Watch) -> Iterator[Figures]:
@@ -108,13 +109,13 @@ def run_plan(plan: Plan, place: Place, watch: Watch) -> Iterator[Figures]:
             seed(engine, plan.accounts, seeded_at)
         for workload in plan.workloads:
             events = make_events(workload, plan.events, plan.accounts, seeded_at + MARGIN)
-            yield _measure(Bench(plan, place, workload, events, watch))
+            yield _measure(Bench(plan, place, workload, events, watch, workload))
 
 
 def _measure(bench: Bench) -> Figures:
     plan, workload = bench.plan, bench.workload
     with database(bench.place.postgres_url, f"bench_{workload}", template=_SEEDED) as url:
-        append_s, drained = _apply(bench, url)
+        append_s, drained = append_and_drain(bench, url)
         with bench.watch.step(f"{workload}: check"), unlimited(url) as engine:
             check_result(engine, workload, sums(bench.events), plan.events, plan.accounts)
             entries = count_entries(engine)
@@ -134,17 +135,17 @@ def _measure(bench: Bench) -> Figures:
     )
 
 
-def _apply(bench: Bench, database_url: str) -> tuple[float, list[Stint[int]]]:
+def append_and_drain(bench: Bench, database_url: str) -> tuple[float, list[Stint[int]]]:
     """Append the events to an emptied stream, then drain it; the seconds of the first, and what each drain did."""
-    plan, place, workload = bench.plan, bench.place, bench.workload
+    plan, place, name = bench.plan, bench.place, bench.name
     settings = drain_settings(plan, place, database_url)
     bodies = [(account_id(event.account), event.to_json()) for event in bench.events]
     empty(place)
     with connect(place.redis_url) as client:
         stream = EventStream(client, settings.shards)
-        with bench.watch.step(f"{workload}: append", len(bodies)):
+        with bench.watch.step(f"{name}: append", len(bodies)):
             append_s = _timed_append(stream, bodies)
-        with bench.watch.step(f"{workload}: drain", len(bodies)) as reached:
+        with bench.watch.step(f"{name}: drain", len(bodies)) as reached:
             drains = [partial(prepare_drain, settings, shard) for shard in range(settings.shards)]
             drained = work_side_by_side(drains, lambda: reached(len(bodies) - unapplied(stream)))
     return append_s, drained

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -81,17 +81,21 @@ def make_events(
     workload: Workload, events: int, accounts: int, since: datetime, span: timedelta = SPAN
 ) -> list[BenchEvent]:
     """`events` transactions in the order in which they come, posted within `span` after `since`."""
+    return list(each_event(workload, events, accounts, since, span))
+
+
+def each_event(
+    workload: Workload, events: int, accounts: int, since: datetime, span: timedelta = SPAN
+) -> Iterator[BenchEvent]:
+    """The same one by one, for more of them than a process should hold."""
     places = _scattered if workload is Workload.SCATTERED else _pages
     amounts = random.Random(events)
-    return [
-        BenchEvent(
-            account, f"transaction-{number:09d}", amounts.randint(_LEAST_MINOR, _MOST_MINOR) or 1, since + span * share
-        )
-        for number, (account, share) in enumerate(places(events, accounts))
-    ]
+    for number, (account, share) in enumerate(places(events, accounts)):
+        minor = amounts.randint(_LEAST_MINOR, _MOST_MINOR) or 1
+        yield BenchEvent(account, f"transaction-{number:09d}", minor, since + span * share)
 
 
-def sums(events: Sequence[BenchEvent]) -> dict[str, int]:
+def sums(events: Iterable[BenchEvent]) -> dict[str, int]:
     """What the transactions of each account that has any sum to, in minor units, by account id."""
     totals: dict[int, int] = {}
     for event in events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -13,9 +14,11 @@ from milepost.bench.beside import Beside, BesidePlan, run_beside
 from milepost.bench.place import Place, bench_servers
 from milepost.bench.rest import RestPlan
 from milepost.bench.run import Figures, Plan, run_plan
+from milepost.bench.scale import SIZES, run_scale
+from milepost.bench.soak import require_disk, run_soak
 from milepost.bench.watch import Watch
 from milepost.bench.workload import Workload
-from milepost.cli.bench_output import as_plain, beside_as_plain, beside_tables, table
+from milepost.cli.bench_output import Report, as_plain, tables
 from milepost.cli.connection import JsonOption
 from milepost.cli.output import print_json
 from milepost.embedded.interrupts import StopAsked, stop_requests
@@ -33,11 +36,12 @@ class Choice(StrEnum):
     SCATTERED = "scattered"
     PAGES = "pages"
     BOTH = "both"
+    NONE = "none"
 
     @property
     def workloads(self) -> list[Workload]:
         """The workloads in the order in which they run."""
-        return list(Workload) if self is Choice.BOTH else [Workload(self.value)]
+        return [each for each in Workload if self in (Choice.BOTH, each.value)]
 
 
 def bench(
@@ -45,36 +49,64 @@ def bench(
     accounts: Annotated[int, typer.Option(help="Accounts, each funding two goals.", min=1, max=9_999_999)] = 100_000,
     workers: Annotated[int, typer.Option(help="Drain processes, a shard each.", min=1, max=64)] = 2,
     workload: Annotated[
-        Choice, typer.Option(help="scattered: each event another account; pages: 20 of one account in a row.")
+        Choice,
+        typer.Option(
+            help="scattered: each event another account; pages: 20 of one account in a row; "
+            "none: only what --scale and --soak ask for."
+        ),
     ] = Choice.BOTH,
     quick: Annotated[
         bool, typer.Option("--quick", help="Leave out what is measured beside the scattered workload.")
     ] = False,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Also the scattered rate at 10,000, 100,000 and 1,000,000 accounts.")
+    ] = False,
+    soak: Annotated[
+        int | None,
+        typer.Option(help="Also watch the memory of the drains over so many events, as 10000000.", min=1_000),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how fast events are applied, beside bare writes of the same rows; exit status 1 if a result is wrong.
+    """Measure how fast events are applied, beside bare writes of the same rows.
 
     Beside the scattered workload also: the same by one task an event, latency at a tenth of the rate, requests over
     REST. Starts a durable Postgres and Valkey of its own in the temporary folder (TMPDIR) and removes them afterwards.
+    Exit status 1 if a result is not what the events say, or the memory of a soak did not stay within a tenth.
     """
     plan = Plan(events, accounts, workers, load_settings().batch_events, workload.workloads)
+    if soak is not None:
+        require_disk(soak)
     try:
         with stop_requests(), Watch.on(Console(stderr=True)) as watch, bench_servers() as place:
-            figures = list(run_plan(plan, place, watch))
-            beside = None if quick else _beside(plan, figures[0], place, watch)
+            report = _run(plan, place, watch, is_quick=quick, is_scaled=scale, soaked=soak)
     except StopAsked:
         raise typer.Exit(_INTERRUPTED) from None
     if as_json:
-        print_json([as_plain(figures[0]) | beside_as_plain(figures[0], beside), *map(as_plain, figures[1:])])
-        return
-    console = Console(highlight=False)
-    console.print(table(figures))
-    for other in beside_tables(figures[0], beside):
-        console.print("", other)
+        print_json(as_plain(report))
+    else:
+        console = Console(highlight=False)
+        for table in tables(report):
+            console.print(table, "")
+    if report.soak is not None and not report.soak.is_flat:
+        raise typer.Exit(1)
 
 
-def _beside(plan: Plan, figures: Figures, place: Place, watch: Watch) -> Beside | None:
-    if figures.workload != Workload.SCATTERED:
+def _run(plan: Plan, place: Place, watch: Watch, *, is_quick: bool, is_scaled: bool, soaked: int | None) -> Report:
+    figures = list(run_plan(plan, place, watch)) if plan.workloads else []
+    beside = None if is_quick else _beside(plan, figures, place, watch)
+    scale = list(run_scale(plan, SIZES, place, watch)) if is_scaled else []
+    soak = None if soaked is None else run_soak(replace(plan, events=soaked), _soaked(plan), place, watch)
+    return Report(figures, beside, scale, soak)
+
+
+def _beside(plan: Plan, figures: list[Figures], place: Place, watch: Watch) -> Beside | None:
+    scattered = [each for each in figures if each.workload == Workload.SCATTERED]
+    if not scattered:
         return None
     beside = BesidePlan(min(plan.events, _USUAL_EVENTS), _PROBE_SECONDS, _WARM_UP_SECONDS, _REST)
-    return run_beside(plan, beside, figures.pipeline_events_per_s, place, watch)
+    return run_beside(plan, beside, scattered[0].pipeline_events_per_s, place, watch)
+
+
+def _soaked(plan: Plan) -> Workload:
+    """The one workload that was asked for, else that which moves more accounts."""
+    return plan.workloads[0] if len(plan.workloads) == 1 else Workload.SCATTERED

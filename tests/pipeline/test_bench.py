@@ -24,7 +24,7 @@ from milepost.bench.run import Plan, run_plan
 from milepost.bench.seed import make_account, seed
 from milepost.bench.watch import Watch
 from milepost.bench.workload import PAGE, SPAN, Workload, account_id, make_events, mark
-from milepost.cli.bench_output import as_plain
+from milepost.cli.bench_output import workload_as_plain
 from milepost.embedded.postgres import EmbeddedPostgres
 
 OF_ACCOUNT = ("accounts", "reports", "links")
@@ -82,7 +82,7 @@ def test_a_bench_applies_every_event_and_gives_its_figures(postgres: EmbeddedPos
     plan = Plan(events=400, accounts=200, workers=2, batch_events=60, workloads=[Workload.PAGES])
     with Watch.on(Console(file=StringIO())) as watch:
         (figures,) = run_plan(plan, Place(postgres.url, redis_url), watch)
-    plain = as_plain(figures)
+    plain = workload_as_plain(figures)
     assert plain["workload"] == "pages"
     assert [name for name, value in plain.items() if name != "workload" and not value] == []
     assert figures.pipeline_events_per_s > figures.end_to_end_events_per_s

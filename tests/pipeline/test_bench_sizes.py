@@ -1,0 +1,103 @@
+"""The bench at several sizes, and over many events: every size is checked, and memory that grows is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from milepost.bench.memory import children_of, rss_bytes_of
+from milepost.bench.place import Place
+from milepost.bench.run import Plan
+from milepost.bench.scale import run_scale
+from milepost.bench.soak import INTERVALS, DiskTooSmall, SoakFigures, SoakPoint, require_disk, run_soak
+from milepost.bench.watch import Watch
+from milepost.bench.workload import Workload
+from milepost.embedded.postgres import EmbeddedPostgres
+
+
+@pytest.fixture
+def place(postgres: EmbeddedPostgres, redis_url: str) -> Place:
+    return Place(postgres.url, redis_url)
+
+
+def test_each_size_is_measured_in_a_world_of_its_own(place: Place) -> None:
+    """The same events go into fewer and more accounts; the database is larger where there are more."""
+    plan = Plan(events=100, accounts=1, workers=1, batch_events=50, workloads=[])
+    with Watch.on(Console(file=StringIO())) as watch:
+        small, large = run_scale(plan, [20, 2_000], place, watch)
+    assert [(each.accounts, each.events) for each in (small, large)] == [(20, 100), (2_000, 100)]
+    assert 0 < small.database_bytes < large.database_bytes
+    assert small.pipeline_events_per_s > 0
+    assert large.pipeline_events_per_s > 0
+
+
+def test_a_soak_watches_the_drains_over_all_events(place: Place) -> None:
+    """Twenty points in order, the last with all events applied, each with the memory of a drain that runs."""
+    plan = Plan(events=3_000, accounts=50, workers=1, batch_events=100, workloads=[])
+    with Watch.on(Console(file=StringIO())) as watch:
+        found = run_soak(plan, Workload.PAGES, place, watch)
+    assert len(found.points) == INTERVALS
+    assert found.points[-1].events >= 3_000
+    assert [point.events for point in found.points] == sorted(point.events for point in found.points)
+    assert all(point.drain_rss_bytes > 20 * 2**20 for point in found.points)
+    assert all(point.database_bytes > 0 and point.stream_bytes > 0 for point in found.points)
+
+
+def soaked(*sizes: int) -> SoakFigures:
+    return SoakFigures("scattered", [SoakPoint(n, float(n), size, 1, 1) for n, size in enumerate(sizes)])
+
+
+def test_memory_may_grow_in_the_first_tenth_alone() -> None:
+    """What grows by more than a tenth after the first tenth of the events is not flat."""
+    warming = soaked(50, 100, *[105] * 17, 110)
+    assert (warming.growth, warming.is_flat) == (0.1, True)
+    leaking = soaked(100, 100, *range(100, 117), 111)
+    assert (leaking.growth, leaking.is_flat) == (0.16, False)
+    assert soaked(100, 120, *[90] * 18).growth == -0.25
+
+
+def test_a_soak_that_the_disk_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten million events are refused on a small disk, with how much they need, before anything starts."""
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage(10 * 2**30, 0, 10 * 2**30))
+    require_disk(1_000)
+    with pytest.raises(DiskTooSmall, match=r"need some 18 GB in .*, which has 10 GB: soak with fewer"):
+        require_disk(10_000_000)
+
+
+def test_memory_is_read_of_children_that_run() -> None:
+    """A child is found and has memory while it runs, and none of either afterwards."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert child.pid in children_of(os.getpid())
+        assert (rss_bytes_of(child.pid) or 0) > 2**20
+        child.communicate(b"\n")
+    assert child.pid not in children_of(os.getpid())
+    assert rss_bytes_of(child.pid) is None
+
+
+def test_the_command_prints_an_object_for_each_workload(tmp_path: Path) -> None:
+    """`milepost bench --json` gives the pipeline beside both bars, a workload each, and leaves nothing behind."""
+    command = ["bench", "--events", "400", "--accounts", "100", "--workers", "1", "--quick", "--json"]
+    found = subprocess.run(
+        [sys.executable, "-m", "milepost", *command],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    scattered, pages = json.loads(found.stdout)
+    assert (scattered["workload"], pages["workload"]) == ("scattered", "pages")
+    for each in (scattered, pages):
+        rates = [each[f"{name}_events_per_s"] for name in ("pipeline", "copy", "bare_writes")]
+        assert all(rate > 0 for rate in rates)
+        assert (each["events"], each["accounts"], each["workers"]) == (400, 100, 1)
+    assert list(tmp_path.iterdir()) == []
