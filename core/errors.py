@@ -102,6 +102,19 @@ class MalformedEvent(EventRejected):
     """The envelope itself is not a CloudEvents 1.0 object; the HTTP door refuses these with 422."""
 
 
+class BodyRefused(MilepostError):
+    """A provider's body that is not of the form it is said to be, or lacks what only the caller can tell.
+
+    `code` is stable, `where` points into the body (`added[3].amount`; empty: the whole of it).
+    """
+
+    def __init__(self, code: str, message: str, where: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.code = code
+        self.message = message
+        self.where = where
+
+
 class SettingsError(MilepostError):
     """A setting makes no sense; the text names it and says what it takes."""
 

@@ -1,0 +1,89 @@
+"""What the door and the adapters say to each other: formats, what the caller tells of a body, and what it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+
+class Format(StrEnum):
+    """The form of a body that was pulled from a provider: `POST /events?format=`."""
+
+    PLAID_SYNC = "plaid-sync"
+    PLAID_BALANCES = "plaid-balances"
+    TELLER = "teller"
+    GOCARDLESS = "gocardless"
+    MX = "mx"
+
+
+class Provider(StrEnum):
+    """Who posts a webhook: `POST /webhooks/{provider}`. GoCardless Bank Account Data has none.
+
+    `standard` is anyone who signs as Standard Webhooks says; its payload is our own events.
+    """
+
+    PLAID = "plaid"
+    TELLER = "teller"
+    MX = "mx"
+    STANDARD = "standard"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAccount:
+    """What the integrator told of a provider's account: its own id for it, and what the provider leaves out.
+
+    Rows of a day before `since` are left out: the account's former id has told them.
+    """
+
+    account_id: str
+    user_id: str | None = None
+    kind: str | None = None
+    currency: str | None = None
+    since: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the caller says of a body.
+
+    `pulled_at` (aware UTC) is when it was pulled, or when the webhook arrived. `accounts` is by the provider's id; an
+    account that is not in it goes by the provider's id. `account_id` is the provider's account for bodies that name
+    none, `currency` that of bodies that tell none.
+    """
+
+    pulled_at: datetime | None
+    source: str
+    accounts: Mapping[str, KnownAccount]
+    account_id: str | None = None
+    user_id: str | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptedEvent:
+    """An event as POST /events takes it (JSON text), and the account by which it is spread over the shards."""
+
+    account_id: str
+    event: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """A webhook that is only a pointer: something is to be pulled.
+
+    `subject` is the provider's item, connection, member or account, `kind` what to pull, `reason` the provider's code.
+    """
+
+    subject: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """What a body becomes. A row that cannot be understood is among the events, as `milepost.provider.row`."""
+
+    events: tuple[AdaptedEvent, ...] = ()
+    refreshes: tuple[Refresh, ...] = ()
