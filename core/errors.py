@@ -102,7 +102,7 @@ class MalformedEvent(EventRejected):
     """The envelope itself is not a CloudEvents 1.0 object; the HTTP door refuses these with 422."""
 
 
-class BodyRefused(MilepostError):
+class ProviderBodyRefused(MilepostError):
     """A provider's body that is not of the form it is said to be, or lacks what only the caller can tell.
 
     `code` is stable, `where` points into the body (`added[3].amount`; empty: the whole of it).

@@ -34,7 +34,8 @@ class Provider(StrEnum):
 class KnownAccount:
     """What the integrator told of a provider's account: its own id for it, and what the provider leaves out.
 
-    Rows of a day before `since` are left out: the account's former id has told them.
+    Rows of a day before `since` are left out: the account's former id has told them. `connection` is the provider's
+    item, enrollment or member that the account hangs on; by it a broken login finds its accounts.
     """
 
     account_id: str
@@ -42,6 +43,7 @@ class KnownAccount:
     kind: str | None = None
     currency: str | None = None
     since: date | None = None
+    connection: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Context:
 
     `pulled_at` (aware UTC) is when it was pulled, or when the webhook arrived. `accounts` is by the provider's id; an
     account that is not in it goes by the provider's id. `account_id` is the provider's account for bodies that name
-    none, `currency` that of bodies that tell none.
+    none; `currency` and `kind` are those of accounts of which neither the body nor `accounts` tells them.
     """
 
     pulled_at: datetime | None
@@ -59,6 +61,7 @@ class Context:
     account_id: str | None = None
     user_id: str | None = None
     currency: str | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
