@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 from core.events.rank import Rank
 
+ACCOUNTS_MOST = 50
+"""How many accounts one statement about a connection may name."""
+
 
 class AccountKind(StrEnum):
     """Whether a balance is owned or owed."""

@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 from core.errors import EventRejected, InvalidField
 from core.events.calendar import EARLIEST, day_end, day_start
 from core.events.envelope import Envelope, identifier, parse_moment
-from core.events.facts import AccountFacts, AccountKind, Attribute, Report, Transaction
+from core.events.facts import ACCOUNTS_MOST, AccountFacts, AccountKind, Attribute, Report, Transaction
+from core.events.providers import envelopes_of_row
 from core.events.rank import Rank, attribute_rank
 from core.goals.money import digits, to_minor
 
 FUTURE_ALLOWANCE = timedelta(days=1)
 TEXT_LONGEST = 500
-ACCOUNTS_MOST = 50
 
 Data = dict[str, Any]
 
@@ -126,12 +126,22 @@ def _connection(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[A
     return tuple(AccountFacts(name, attributes=attributes) for name in names)
 
 
+def _provider_row(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:
+    """A provider's row that was not understood when it came: what it states if it is understood by now."""
+    facts: list[AccountFacts] = []
+    for stated in envelopes_of_row(envelope):
+        _check_moment(stated.time, "time", latest)
+        facts += _PARSERS[stated.type](stated, zone, latest)
+    return tuple(facts)
+
+
 _PARSERS: dict[str, Callable[[Envelope, ZoneInfo, datetime], tuple[AccountFacts, ...]]] = {
     "milepost.balance.reported": _report,
     "milepost.transaction.recorded": _transaction,
     "milepost.transaction.removed": _removal,
     "milepost.account.changed": _account,
     "milepost.connection.changed": _connection,
+    "milepost.provider.row": _provider_row,
 }
 
 

@@ -35,7 +35,9 @@ class KnownAccount:
     """What the integrator told of a provider's account: its own id for it, and what the provider leaves out.
 
     Rows of a day before `since` are left out: the account's former id has told them. `connection` is the provider's
-    item, enrollment or member that the account hangs on; by it a broken login finds its accounts.
+    item, enrollment or member that the account hangs on; by it a broken login finds its accounts. `recorded_kind` is
+    what Milepost knows of the account by its events: signs are read by it, but it is never stated again, or what was
+    known when a body came would stand over what was told since.
     """
 
     account_id: str
@@ -44,6 +46,11 @@ class KnownAccount:
     currency: str | None = None
     since: date | None = None
     connection: str | None = None
+    recorded_kind: str | None = None
+
+    def is_former(self, day: date) -> bool:
+        """Whether what is dated `day` was told under the account's former id."""
+        return self.since is not None and day < self.since
 
 
 @dataclass(frozen=True, slots=True)
