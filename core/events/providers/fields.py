@@ -65,6 +65,15 @@ def flag(row: Row, field: str) -> bool:
     return value
 
 
+def whole(value: object) -> int | None:
+    """A whole number, also one written as 12e0; None for what is none, or is beyond any count of ours."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, Decimal) and value.copy_abs() < _BEYOND and value == value.to_integral_value():
+        return int(value)
+    return None
+
+
 def note(*values: object) -> str | None:
     """The first text among the values, for people: what is no text is passed over, since no amount hangs on it."""
     return next((value[:TEXT_LONGEST] for value in values if isinstance(value, str) and value), None)

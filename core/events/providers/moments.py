@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from core.errors import EventRejected
 from core.events.envelope import parse_moment
-from core.events.providers.fields import Row
+from core.events.providers.fields import Row, whole
 
 # What is beyond is no date of anyone's money, and its local day could not be told.
 EARLIEST_YEAR, LATEST_YEAR = 1901, 9998
@@ -54,8 +54,8 @@ def a_day(row: Row, field: str) -> date | None:
 
 def an_instant(row: Row, field: str) -> datetime | None:
     """A time (ISO 8601, or whole seconds since 1970) in UTC, or None where there is none."""
-    value = row.get(field)
-    moment = _unix(value, field) if isinstance(value, int) and not isinstance(value, bool) else _stated(row, field)
+    seconds = whole(row.get(field))
+    moment = _stated(row, field) if seconds is None else _unix(seconds, field)
     if moment is not None and not isinstance(moment, datetime):
         raise EventRejected("bad_value", f"{field} must be a time (2026-01-31T12:00:00Z)")
     return moment
@@ -64,8 +64,9 @@ def an_instant(row: Row, field: str) -> datetime | None:
 def _readable(value: object) -> datetime | None:
     """A time as its clock showed it, naive where no offset is written; None for what is not one."""
     try:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return _unix(value, "time")
+        seconds = whole(value)
+        if seconds is not None:
+            return _unix(seconds, "time")
         if not isinstance(value, str) or not isinstance(parse_moment(value), datetime):
             return None
         moment = datetime.fromisoformat(value.upper())

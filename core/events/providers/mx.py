@@ -7,7 +7,7 @@ from datetime import datetime, time
 from typing import Any
 
 from core.errors import EventRejected, ProviderBodyRefused
-from core.events.providers.fields import Row, exact, note, required_id, valuation, written
+from core.events.providers.fields import Row, exact, note, required_id, valuation, whole, written
 from core.events.providers.moments import Posted, an_instant, posted_at
 from core.events.providers.rows import Part, Reading, read_row, read_rows, rows_of
 from core.events.providers.seam import AdaptedEvent, Context
@@ -139,17 +139,16 @@ def _known_at(row: Row, reading: Reading) -> datetime:
 
 def _kind(row: Row) -> str | None:
     value = next((value for name in ("account_type", "type") if (value := row.get(name)) is not None), None)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = _TYPE_NUMBERS.get(value)
-    name = value.upper() if isinstance(value, str) else ""
+    number = whole(value)
+    name = value.upper() if isinstance(value, str) else "" if number is None else _TYPE_NUMBERS.get(number, "")
     return "liability" if name in _LIABILITIES else "asset" if name in _ASSETS else None
 
 
 def _choice(row: Row, fields: tuple[str, ...], choices: dict[Any, Any]) -> Any:
     """One of a few words or numbers, that must be there: money hangs on it."""
     value = next((value for name in fields if (value := row.get(name)) is not None), None)
-    key = value.upper() if isinstance(value, str) else value
-    if isinstance(key, bool) or not isinstance(key, int | str) or key not in choices:
+    key = value.upper() if isinstance(value, str) else whole(value)
+    if key not in choices:
         known = ", ".join(str(choice) for choice in choices if isinstance(choice, str))
         raise EventRejected("bad_value", f"{fields[0]} must be one of {known}")
     return choices[key]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import ProviderBodyRefused
-from core.events.providers.fields import Untold
+from core.events.providers.fields import Untold, whole
 from core.events.providers.mx import PARTS
 from core.events.providers.rows import Part, Reading, read_row
 from core.events.providers.seam import Adapted, Context
@@ -65,7 +65,7 @@ def _member(hook: Mapping[str, Any], action: str, context: Context) -> Adapted:
 
 def _order(hook: Mapping[str, Any]) -> str:
     """The revision orders the changes of an object within one second, which is as fine as MX's times are."""
-    revision = hook.get("revision", 0)
-    if isinstance(revision, bool) or not isinstance(revision, int) or not 0 <= revision < 10**_REVISION_DIGITS:
+    revision = whole(hook.get("revision", 0))
+    if revision is None or not 0 <= revision < 10**_REVISION_DIGITS:
         raise ProviderBodyRefused("not_this_form", "revision must be a whole number", "revision")
     return f"h{revision:0{_REVISION_DIGITS}}"

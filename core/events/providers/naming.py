@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from core.events.envelope import ID_LONGEST
+from core.errors import EventRejected
+from core.events.envelope import ID_LONGEST, identifier
 from core.events.providers.seam import Format, Provider
 
 _PLAID_LISTS = ("accounts", "added", "modified", "removed", "transactions")
@@ -57,7 +58,15 @@ def _rows(value: object) -> Iterator[dict[str, Any]]:
 
 
 def _names(candidates: Iterable[object]) -> frozenset[str]:
-    return frozenset(name for name in candidates if isinstance(name, str) and 0 < len(name) <= ID_LONGEST)
+    return frozenset(name for name in candidates if isinstance(name, str) and _can_name(name))
+
+
+def _can_name(name: str) -> bool:
+    try:
+        identifier(name, "name", ID_LONGEST)
+    except EventRejected:
+        return False
+    return True
 
 
 _ACCOUNTS: dict[str, Callable[[object], Iterable[object]]] = {

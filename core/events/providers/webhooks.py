@@ -33,9 +33,10 @@ def code_of(body: Mapping[str, Any], field: str) -> str:
 
 def refresh(candidates: Iterable[object], kind: str, reason: str) -> Adapted:
     """A pointer: what is to be pulled for the first of the candidates that can name a thing."""
+    said = "".join(letter for letter in reason if letter.isprintable())[:CODE_LONGEST] or "unsaid"
     for subject in candidates:
         try:
-            return Adapted(refreshes=(Refresh(identifier(subject, "subject", ID_LONGEST), kind, reason),))
+            return Adapted(refreshes=(Refresh(identifier(subject, "subject", ID_LONGEST), kind[:CODE_LONGEST], said),))
         except EventRejected:
             continue
     raise ProviderBodyRefused("not_this_form", "the webhook names nothing that it is about")

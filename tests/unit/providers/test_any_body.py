@@ -1,0 +1,208 @@
+"""Whatever a body holds, it is events, pointers or one typed refusal; no row is lost and no amount is inexact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import EventRejected, ProviderBodyRefused
+from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope, parse_json
+from core.events.parse import parse_event
+from core.events.providers import (
+    Adapted,
+    AdaptedEvent,
+    Context,
+    Format,
+    KnownAccount,
+    Provider,
+    accounts_named,
+    adapt,
+    adapt_webhook,
+    connections_named,
+)
+from core.events.providers.rows import ROW_TYPE
+from tests.unit.providers import test_gocardless, test_mx, test_plaid, test_plaid_webhooks, test_standard, test_teller
+from tests.unit.providers.mutations import anything, mutated
+from tests.unit.providers.told import PULLED, UTC_ZONE, context
+
+BODIES: dict[Format, list[Any]] = {
+    Format.PLAID_SYNC: [
+        {
+            "accounts": [test_plaid.account("credit", "1.50")],
+            "added": [test_plaid.row(), test_plaid.row("t2", datetime="2026-03-09T10:00:00Z")],
+            "modified": [test_plaid.row("t3", pending=True)],
+            "removed": [{"account_id": "a", "transaction_id": "t4"}],
+        }
+    ],
+    Format.PLAID_BALANCES: [
+        {"accounts": [test_plaid.account("depository", 5, last_updated_datetime="2026-03-10T06:00:00Z")]}
+    ],
+    Format.TELLER: [
+        [test_teller.row(), test_teller.row("txn_2", status="pending")],
+        [{"id": "acc", "enrollment_id": "enr", "name": "A", "type": "credit", "status": "open"}],
+        {"account_id": "acc", "ledger": "1.00", "available": "2.00"},
+    ],
+    Format.GOCARDLESS: [
+        {
+            "transactions": {
+                "booked": [test_gocardless.row(), test_gocardless.row(internal=None)],
+                "pending": [test_gocardless.row()],
+            }
+        },
+        {
+            "balances": [
+                test_gocardless.entry("interimAvailable"),
+                test_gocardless.entry("closingBooked", referenceDate="2026-03-09"),
+            ]
+        },
+        {"account": {"name": "A", "cashAccountType": "CARD", "status": "enabled"}},
+        {"id": "acc", "iban": "DE1", "status": "READY", "last_updated": "2026-03-09T12:00:00Z"},
+    ],
+    Format.MX: [
+        {"transactions": [test_mx.row(), test_mx.row(guid="TRN-2", posted_at=test_mx.NOON)]},
+        {"account": {"guid": "ACT-1", "type": "LOAN", "balance": "5", "currency_code": "USD", "is_closed": False}},
+        {"members": [{"guid": "enr", "connection_status": "CONNECTED"}]},
+    ],
+}
+HOOKS: dict[Provider, list[Any]] = {
+    Provider.PLAID: [
+        test_plaid_webhooks.hook("ERROR", error={"error_code": "X"}),
+        {
+            "webhook_type": "TRANSACTIONS",
+            "webhook_code": "TRANSACTIONS_REMOVED",
+            "account_id": "a",
+            "removed_transactions": ["t"],
+        },
+    ],
+    Provider.TELLER: [
+        {
+            "id": "w",
+            "type": "transactions.processed",
+            "timestamp": "2026-03-10T11:00:00Z",
+            "payload": {"enrollment_id": "enr", "transactions": [test_teller.row()]},
+        },
+        {
+            "id": "w",
+            "type": "enrollment.disconnected",
+            "timestamp": "2026-03-10T11:00:00Z",
+            "payload": {"enrollment_id": "enr", "reason": "x"},
+        },
+    ],
+    Provider.MX: [
+        test_mx.hook(),
+        {"type": "BALANCE", "action": "member_data_updated", "member_guid": "enr"},
+        {"guid": "enr", "action": "updated", "connection_status": "DENIED"},
+    ],
+    Provider.STANDARD: [test_standard.EVENT, [test_standard.EVENT]],
+}
+KNOWN = {
+    "acc": KnownAccount("main", "u", "liability", "USD", date(2026, 3, 1), "enr"),
+    "a": KnownAccount("other", recorded_kind="asset"),
+}
+contexts = st.sampled_from(
+    [
+        context(accounts=KNOWN, account_id="acc", currency="EUR"),
+        context(account_id="acc", user_id="u", currency="USD", kind="asset"),
+        context(None),
+    ]
+)
+
+
+def rejection_of(envelope: Envelope) -> str | None:
+    """The code with which the drain keeps an event as a dead letter, if it does."""
+    try:
+        parse_event(envelope, UTC_ZONE, PULLED)
+    except EventRejected as rejected:
+        return rejected.code
+    return None
+
+
+def adapted_or_refused(act: Callable[[], Adapted]) -> Adapted:
+    """What a body becomes; nothing, if it is refused in one of the three ways."""
+    try:
+        return act()
+    except ProviderBodyRefused as refused:
+        if refused.code not in ("not_this_form", "untold", "too_large"):
+            raise
+    return Adapted()
+
+
+def check(events: tuple[AdaptedEvent, ...]) -> list[str]:
+    """Every event is one that the drain takes, or a row kept whole with the reason why; their types."""
+    types = []
+    for event in events:
+        assert len(event.event) <= EVENT_LONGEST_BYTES
+        envelope = check_envelope(parse_json(event.event))
+        types.append(envelope.type)
+        rejected = rejection_of(envelope)
+        assert (rejected is not None) == (envelope.type == ROW_TYPE) or rejected == "far_future"
+    return types
+
+
+@pytest.mark.parametrize("format", list(Format))
+@settings(max_examples=80)
+@given(data=st.data(), said=contexts)
+def test_any_pulled_body_is_events_or_refused(format: Format, data: st.DataObject, said: Context) -> None:
+    """A body with anything anywhere in it."""
+    body = data.draw(st.one_of(mutated(BODIES[format]), anything))
+    accounts_named(format, body)
+    adapted = adapted_or_refused(lambda: adapt(format, body, said))
+    check(adapted.events)
+    assert adapted_or_refused(lambda: adapt(format, body, said)) == adapted
+
+
+@pytest.mark.parametrize("provider", [Provider.PLAID, Provider.TELLER, Provider.MX])
+@settings(max_examples=80)
+@given(data=st.data(), said=contexts)
+def test_any_webhook_is_events_or_pointers_or_refused(provider: Provider, data: st.DataObject, said: Context) -> None:
+    """A webhook with anything anywhere in it."""
+    body = data.draw(st.one_of(mutated(HOOKS[provider]), anything))
+    accounts_named(provider, body)
+    connections_named(provider, body)
+    adapted = adapted_or_refused(lambda: adapt_webhook(provider, body, said))
+    check(adapted.events)
+    for pointer in adapted.refreshes:
+        assert all(0 < len(text) <= 200 for text in (pointer.subject, pointer.kind, pointer.reason))
+
+
+@settings(max_examples=80)
+@given(st.one_of(mutated(HOOKS[Provider.STANDARD]), anything))
+def test_any_payload_of_standard_webhooks_is_events_with_good_envelopes_or_refused(body: Any) -> None:
+    """What such an event states is looked into by the drain, as of any event."""
+    try:
+        adapted = adapt_webhook(Provider.STANDARD, body, context())
+    except ProviderBodyRefused:
+        return
+    for event in adapted.events:
+        check_envelope(parse_json(event.event))
+
+
+@settings(max_examples=80)
+@given(mutated(BODIES[Format.PLAID_SYNC]))
+def test_no_row_of_a_page_is_lost(body: Any) -> None:
+    """Each row of a section is a transaction, its removal or a kept row."""
+    try:
+        types = check(adapt(Format.PLAID_SYNC, body, context(currency="USD", account_id="a")).events)
+    except ProviderBodyRefused:
+        return
+    rows = sum(len(body.get(section, [])) for section in ("added", "modified", "removed"))
+    accounts = len(body.get("accounts", []))
+    stated = sum(type.startswith("milepost.transaction.") for type in types)
+    assert rows <= stated + types.count(ROW_TYPE) <= rows + accounts
+
+
+@settings(max_examples=80)
+@given(data=st.data())
+def test_any_kept_row_is_facts_or_rejected(data: st.DataObject) -> None:
+    """Anyone may post such an event; the parser answers with facts or with a reason."""
+    told = adapt(Format.PLAID_SYNC, {"added": [test_plaid.row() | {"amount": "x"}]}, context(accounts=KNOWN))
+    kept = check_envelope(parse_json(told.events[-1].event))
+    data_of_row = data.draw(mutated([kept.data, kept.data | {"row": test_plaid.row()}]))
+    if not isinstance(data_of_row, dict):
+        return
+    rejection_of(Envelope("e", "s", ROW_TYPE, PULLED, None, data_of_row))

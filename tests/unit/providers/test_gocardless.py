@@ -1,0 +1,235 @@
+"""GoCardless Bank Account Data: which rows are one transaction, from pull to pull."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import ProviderBodyRefused
+from core.events.providers import Adapted, AdaptedEvent, Format, KnownAccount, adapt
+from tests.unit.providers.told import context, counted, later, only, values
+
+
+def row(amount: str = "-5.50", internal: str | None = "i1", **more: Any) -> dict[str, Any]:
+    """A booked row."""
+    plain: dict[str, Any] = {
+        "bookingDate": "2026-03-09",
+        "valueDate": "2026-03-10",
+        "transactionAmount": {"amount": amount, "currency": "EUR"},
+        "remittanceInformationUnstructured": "Coffee",
+    }
+    return plain | ({} if internal is None else {"internalTransactionId": internal}) | more
+
+
+def told(body: dict[str, Any], hours: float = 0, **more: Any) -> Adapted:
+    """What a body becomes that was pulled so many hours after noon."""
+    return adapt(Format.GOCARDLESS, body, later(hours, account_id="g1", **more))
+
+
+def pull(
+    *booked: dict[str, Any], hours: float = 0, pending: list[dict[str, Any]] | None = None
+) -> tuple[AdaptedEvent, ...]:
+    """The events of a pull of transactions."""
+    return told({"transactions": {"booked": list(booked), "pending": pending or []}}, hours).events
+
+
+def total(*pulls: tuple[AdaptedEvent, ...]) -> int:
+    """The cents that count when all pulls have been heard, the same in any order."""
+    results = [sum(counted(itertools.chain(*order)).values()) for order in itertools.permutations(pulls)]
+    assert len(set(results)) == 1
+    return results[0]
+
+
+def test_an_amount_is_the_holders_whatever_the_account() -> None:
+    """Money out is negative, on a card as on a current account."""
+    known = {"g1": KnownAccount("card", kind="liability")}
+    adapted = told({"transactions": {"booked": [row("-5.50"), row("20", "i2")], "pending": []}}, accounts=known)
+    assert counted(adapted.events) == {"i1": -550, "i2": 2000}
+
+
+def test_gocardless_own_id_names_a_row() -> None:
+    """By it a later pull corrects the row, whatever the bank's id says."""
+    before = pull(row("-5.50", transactionId="x"))
+    after = pull(row("-6.00", transactionId="y"), hours=24)
+    assert counted([*after, *before]) == {"i1": -600}
+
+
+@pytest.mark.parametrize("bank_id", [None, "", "  ", "STANDING-ORDER-7"])
+def test_rows_whose_bank_id_is_blank_or_used_again_all_count(bank_id: str | None) -> None:
+    """Three rows, two of them equal in everything: three transactions, also when the window is pulled again."""
+    rows = [row(internal=None, transactionId=bank_id), row(internal=None, transactionId=bank_id)]
+    rows.append(row("-7.00", internal=None, transactionId=bank_id))
+    assert total(pull(*rows)) == -1800
+    assert total(pull(*rows), pull(*rows[::-1], hours=24)) == -1800
+
+
+def test_an_id_used_again_beyond_the_window_changes_no_key() -> None:
+    """The first window holds the id once, the overlapping second one twice; the row in both counts once."""
+    january = row(internal=None, transactionId="rent", bookingDate="2026-01-02")
+    february = row(internal=None, transactionId="rent", bookingDate="2026-02-02")
+    assert total(pull(january), pull(january, february, hours=24)) == -1100
+
+
+def test_a_description_that_the_bank_changes_makes_no_second_row() -> None:
+    """Texts, references and the bank's id may come and go between pulls."""
+    before = row(internal=None)
+    after = row(internal=None, remittanceInformationUnstructured="COFFEE LTD", transactionId="late", entryReference="9")
+    assert total(pull(before), pull(after, hours=24)) == -550
+
+
+def test_an_equal_row_more_in_a_later_pull_is_one_more_transaction() -> None:
+    """The day was not over at the first pull: two coffees then, three in the end."""
+    coffee = row(internal=None)
+    assert total(pull(coffee, coffee), pull(coffee, coffee, coffee, hours=5)) == -1650
+
+
+@given(st.lists(st.sampled_from(["-1.00", "-1.0", "-2.50"]), max_size=6), st.randoms())
+def test_rows_without_ids_count_as_often_as_they_are_there(amounts: list[str], chance: Any) -> None:
+    """Whatever their order in the array, however an amount is spelled, and in how many pulls."""
+    rows = [
+        row(amount, internal=None, bookingDate=f"2026-03-0{1 + n % 2}", remittanceInformationUnstructured=f"n{n}")
+        for n, amount in enumerate(amounts)
+    ]
+    shuffled = chance.sample(rows, len(rows))
+    expected = sum(-100 if amount.startswith("-1") else -250 for amount in amounts)
+    assert total(pull(*rows), pull(*shuffled, hours=3)) == expected
+
+
+def test_a_pending_row_counts_nothing_and_does_not_stand_in_the_way_of_the_booked_one() -> None:
+    """It has no lasting id: the booked row that follows is a transaction of its own."""
+    hold = row(internal=None, transactionId="p")
+    assert total(pull(pending=[hold]), pull(row("-5.80"), hours=24)) == -580
+    undated = {"transactionAmount": {"amount": "-1", "currency": "EUR"}}
+    assert total(pull(pending=[undated])) == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "posted_at"),
+    [
+        ({"bookingDateTime": "2026-03-09T14:30:00+01:00"}, "2026-03-09T13:30:00+00:00"),
+        ({"bookingDateTime": "2026-03-09T23:30:00"}, "2026-03-09"),
+        ({"bookingDateTime": "2026-03-09T00:00:00Z"}, "2026-03-09"),
+        ({"bookingDate": None, "valueDateTime": "2026-03-10T08:00:00Z"}, "2026-03-10T08:00:00+00:00"),
+        ({"bookingDate": None}, "2026-03-10"),
+    ],
+)
+def test_a_row_stands_when_it_was_booked(written: dict[str, Any], posted_at: str) -> None:
+    """A local time without its offset is only its day; the value date stands in for a missing booking date."""
+    assert only(Adapted(pull(row(**written))), "transaction.recorded")["posted_at"] == posted_at
+
+
+def test_rows_that_the_former_account_told_are_left_out() -> None:
+    """After a renewed consent the account has a new id, and its history comes again."""
+    known = {"g1": KnownAccount("main", since=date(2026, 3, 9))}
+    body = {"transactions": {"booked": [row(bookingDate="2026-03-08"), row(internal="i2")], "pending": []}}
+    assert counted(told(body, accounts=known).events) == {"i2": -550}
+
+
+def entry(type: str, amount: Any = "100.00", **more: Any) -> dict[str, Any]:
+    """One of an account's balances."""
+    return {"balanceAmount": {"amount": amount, "currency": "EUR"}, "balanceType": type} | more
+
+
+@pytest.mark.parametrize(
+    ("entries", "current", "as_of"),
+    [
+        ([entry("expected", "1"), entry("interimBooked", "2")], "2.00", "2026-03-10T12:00:00+00:00"),
+        (
+            [entry("interimAvailable", "1"), entry("closingBooked", "2", referenceDate="2026-03-09")],
+            "2.00",
+            "2026-03-09",
+        ),
+        ([entry("closingBooked", "2", referenceDate="2026-03-10")], "2.00", "2026-03-10T12:00:00+00:00"),
+        ([entry("closingBooked", "2")], "2.00", "2026-03-10T12:00:00+00:00"),
+        ([entry("expected", "1"), entry("openingBooked", "2", referenceDate="2026-03-10")], "2.00", "2026-03-09"),
+        ([entry("interimAvailable", "1"), entry("expected", "2")], "2.00", "2026-03-10T12:00:00+00:00"),
+        (
+            [
+                entry("closingBooked", "1", referenceDate="2026-03-06"),
+                entry("closingBooked", "2", referenceDate="2026-03-08"),
+            ],
+            "2.00",
+            "2026-03-08",
+        ),
+        ([entry("interimBooked", None), entry("expected", "2")], "2.00", "2026-03-10T12:00:00+00:00"),
+        (
+            [entry("interimBooked", "1", creditLimitIncluded=True), entry("expected", "2", creditLimitIncluded=False)],
+            "2.00",
+            "2026-03-10T12:00:00+00:00",
+        ),
+    ],
+)
+def test_the_balance_taken_is_the_booked_one(entries: list[dict[str, Any]], current: str, as_of: str) -> None:
+    """Booked before expected before available, never with a credit limit in it, at the moment when it was true."""
+    reported = only(told({"balances": entries}), "balance.reported")
+    assert (reported["current"], reported["as_of"]) == (current, as_of)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [[], [entry("interimBooked", None)], [entry("expected", creditLimitIncluded=True)], [entry("forwardAvailable")]],
+)
+def test_balances_that_do_not_tell_the_holders_money_are_no_event(entries: list[dict[str, Any]]) -> None:
+    """Null, with an unknown limit, or of a day to come."""
+    assert told({"balances": entries}).events == ()
+
+
+@pytest.mark.parametrize(("kind", "current"), [("asset", "-250.00"), ("liability", "250.00"), (None, "-250.00")])
+def test_a_balance_below_zero_is_owed(kind: str | None, current: str) -> None:
+    """Banks sign it as the holder's money; of a liability we say what is owed."""
+    known = {"g1": KnownAccount("card", kind=kind)}
+    reported = only(told({"balances": [entry("interimBooked", "-250.00")]}, accounts=known), "balance.reported")
+    assert reported["current"] == current
+
+
+def test_of_an_account_in_several_currencies_the_known_one_is_taken() -> None:
+    """The integrator says which; the others are other money."""
+    dollars = entry("interimBooked", "7") | {"balanceAmount": {"amount": "7", "currency": "USD"}}
+    known = {"g1": KnownAccount("main", currency="USD")}
+    assert (
+        only(told({"balances": [entry("interimBooked"), dollars]}, accounts=known), "balance.reported")["current"]
+        == "7.00"
+    )
+
+
+def test_rows_out_of_gocardless_store_are_as_old_as_they_are() -> None:
+    """`last_updated` says when the bank was asked; a pull of an hour later states the same."""
+    body = {"transactions": {"booked": [row()], "pending": []}, "last_updated": "2026-03-10T06:00:00Z"}
+    assert told(body).events == told(body, hours=1).events
+
+
+def test_details_and_metadata_tell_the_account_and_its_consent() -> None:
+    """A card is a liability; an expired consent is a broken connection of the account that the body names."""
+    details = {
+        "account": {"iban": "DE1", "currency": "EUR", "name": "Visa", "cashAccountType": "CARD", "status": "enabled"}
+    }
+    assert values(told(details)) == [
+        ("account.changed", {"account_id": "g1", "kind": "liability", "name": "Visa", "closed": False})
+    ]
+    metadata = {"id": "g2", "iban": "DE1", "status": "EXPIRED", "institution_id": "BANK"}
+    assert values(told(metadata)) == [
+        ("connection.changed", {"account_ids": ["g2"], "state": "broken", "reason": "EXPIRED"})
+    ]
+
+
+def test_a_body_that_names_no_account_needs_one() -> None:
+    """GoCardless puts the account into the URL, so only the caller knows it."""
+    with pytest.raises(ProviderBodyRefused) as refused:
+        adapt(Format.GOCARDLESS, {"transactions": {"booked": [row()]}}, context())
+    assert (refused.value.code, refused.value.where) == ("untold", "transactions.booked[0].account_id")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [None, [], {}, {"summary": "x"}, {"transactions": []}, {"transactions": {"booked": {}}}, {"last_updated": 5}],
+)
+def test_a_body_of_another_form_is_refused(body: Any) -> None:
+    """An error that GoCardless answered, or arrays that are none."""
+    with pytest.raises(ProviderBodyRefused) as refused:
+        told(body)
+    assert refused.value.code == "not_this_form"

@@ -1,0 +1,219 @@
+"""MX's objects, pulled and posted: signs by type, dates as numbers, revisions."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from core.errors import ProviderBodyRefused
+from core.events.providers import (
+    Adapted,
+    Format,
+    KnownAccount,
+    Provider,
+    Refresh,
+    adapt,
+    adapt_webhook,
+    connections_named,
+)
+from tests.unit.providers.told import context, counted, later, only, values
+
+NOON = int(datetime(2026, 3, 9, 12, tzinfo=UTC).timestamp())
+
+
+def row(amount: Any = "61.11", type: Any = "DEBIT", **more: Any) -> dict[str, Any]:
+    """A transaction as a list has it."""
+    plain = {"guid": "TRN-1", "account_guid": "ACT-1", "amount": amount, "type": type, "status": "POSTED"}
+    times = {"date": "2026-03-08", "posted_at": "2026-03-09T12:00:00.000Z", "transacted_at": "2026-03-08T12:00:00.000Z"}
+    return plain | times | {"currency_code": "USD", "updated_at": "2026-03-09T18:00:00.000Z"} | more
+
+
+def hook(action: str = "created", revision: int = 1, **more: Any) -> dict[str, Any]:
+    """A transaction as a webhook has it, its times in seconds since 1970."""
+    posted = row() | {"posted_at": NOON, "date": NOON, "transacted_at": NOON, "updated_at": NOON + 3600}
+    return posted | {"action": action, "revision": revision, "user_guid": "USR-1", "member_guid": "MBR-1"} | more
+
+
+def pulled(*rows: dict[str, Any], hours: float = 0, **more: Any) -> Adapted:
+    """What a list becomes."""
+    return adapt(Format.MX, {"transactions": list(rows), "pagination": {}}, later(hours, **more))
+
+
+def posted(body: dict[str, Any], hours: float = 0) -> Adapted:
+    """What a webhook becomes."""
+    return adapt_webhook(Provider.MX, body, later(hours))
+
+
+@pytest.mark.parametrize(
+    ("type", "cents"), [("DEBIT", -6111), ("CREDIT", 6111), ("debit", -6111), (1, 6111), (2, -6111)]
+)
+def test_the_sign_is_that_of_the_type(type: Any, cents: int) -> None:
+    """Amounts are positive; a payment to a loan is a credit of it and raises worth."""
+    assert counted(pulled(row(type=type)).events) == {"TRN-1": cents}
+
+
+@pytest.mark.parametrize("broken", [{"type": None}, {"type": "OTHER"}, {"type": True}, {"status": 3}, {"amount": "-1"}])
+def test_a_row_whose_sign_or_state_is_not_known_is_kept_whole(broken: dict[str, Any]) -> None:
+    """No amount is guessed."""
+    assert [type for type, _ in values(pulled(row() | broken))] == ["provider.row"]
+
+
+def test_a_single_object_reads_like_a_list_of_one() -> None:
+    """`transaction` and `transactions` are the same row."""
+    assert adapt(Format.MX, {"transaction": row()}, context()).events == pulled(row()).events
+
+
+@pytest.mark.parametrize(
+    ("times", "posted_at"),
+    [
+        ({}, "2026-03-09"),
+        ({"posted_at": NOON}, "2026-03-09"),
+        ({"posted_at": NOON - 6 * 3600}, "2026-03-09"),
+        ({"posted_at": NOON + 1}, "2026-03-09T12:00:01+00:00"),
+        ({"posted_at": None}, "2026-03-08"),
+        ({"posted_at": None, "date": None}, "2026-03-08"),
+    ],
+)
+def test_noon_and_midnight_stand_for_their_day(times: dict[str, Any], posted_at: str) -> None:
+    """MX writes a date as a time of that day; a list and a webhook say the same day by it."""
+    assert only(pulled(row(**times)), "transaction.recorded")["posted_at"] == posted_at
+
+
+def test_a_list_and_a_webhook_of_one_state_count_the_same() -> None:
+    """The same object, once with texts and once with numbers for its times."""
+    for order in itertools.permutations([pulled(row()).events, posted(hook()).events]):
+        assert counted(itertools.chain(*order)) == {"TRN-1": -6111}
+
+
+def test_revisions_order_the_changes_of_one_second() -> None:
+    """MX's times are whole seconds; of two changes in one, the greater revision stands (9 before 10)."""
+    changes = [posted(hook("updated", 9, amount=1)).events, posted(hook("updated", 10, amount=2)).events]
+    for order in itertools.permutations(changes):
+        assert counted(itertools.chain(*order)) == {"TRN-1": -200}
+
+
+def test_a_later_change_stands_over_a_greater_revision_of_before() -> None:
+    """Time decides first."""
+    changes = [
+        posted(hook("updated", 3, amount=1)).events,
+        posted(hook("updated", 2, amount=2, updated_at=NOON + 7200)).events,
+    ]
+    for order in itertools.permutations(changes):
+        assert counted(itertools.chain(*order)) == {"TRN-1": -200}
+
+
+def test_of_two_pulls_that_saw_one_state_the_later_stands() -> None:
+    """What was changed without a new time is healed by the next pull."""
+    pulls = [
+        pulled(row("1")).events,
+        pulled(row("2"), hours=24).events,
+        posted(hook(amount=3, updated_at=NOON + 6 * 3600)).events,
+    ]
+    for order in itertools.permutations(pulls):
+        assert counted(itertools.chain(*order)) == {"TRN-1": -200}
+
+
+def test_a_deleted_transaction_is_gone_whatever_is_heard_later() -> None:
+    """Deliveries are repeated and unordered."""
+    told = [
+        posted(hook()).events,
+        posted(hook("updated", 2, amount=5)).events,
+        posted(hook("deleted", 3, deleted_at=NOON + 9000)).events,
+    ]
+    for order in itertools.permutations([*told, told[0]]):
+        assert counted(itertools.chain(*order)) == {}
+
+
+def test_a_repeated_delivery_is_the_same_event() -> None:
+    """The object knows its time, so it does not matter when a delivery arrives."""
+    assert posted(hook()).events[-1] == posted(hook(), hours=5).events[-1]
+
+
+@pytest.mark.parametrize(
+    ("type", "kind"),
+    [("CHECKING", "asset"), ("CREDIT_CARD", "liability"), ("MORTGAGE", "liability"), ("LINE_OF_CREDIT", "liability")],
+)
+def test_a_balance_is_owed_on_debts(type: str, kind: str) -> None:
+    """It is positive when owed, as ours is, and was true when MX last changed the account."""
+    account = {
+        "guid": "ACT-1",
+        "type": type,
+        "balance": "1000.5",
+        "currency_code": "USD",
+        "name": "A",
+        "is_closed": False,
+    }
+    account |= {"updated_at": "2026-03-09T18:00:00Z", "available_balance": None, "member_guid": "MBR-1"}
+    reported = only(adapt(Format.MX, {"accounts": [account]}, context()), "balance.reported")
+    assert (reported["current"], reported["kind"], reported["as_of"]) == ("1000.50", kind, "2026-03-09T18:00:00+00:00")
+
+
+@pytest.mark.parametrize(("number", "kind"), [(1, "asset"), (4, "liability"), (7, "liability"), (0, None), (99, None)])
+def test_webhooks_may_give_the_type_of_an_account_as_a_number(number: int, kind: str | None) -> None:
+    """A number that nobody knows leaves the kind open."""
+    body = {"guid": "ACT-1", "member_guid": "MBR-1", "account_type": number, "action": "updated", "revision": 4}
+    told = adapt_webhook(Provider.MX, body | {"name": "A", "balance": None, "updated_at": NOON}, context())
+    assert only(told, "account.changed").get("kind") == kind
+
+
+def test_lists_need_no_pulled_at_as_long_as_their_rows_have_times() -> None:
+    """Event time is the provider's where there is one."""
+    assert counted(adapt(Format.MX, {"transactions": [row()]}, context(None)).events) == {"TRN-1": -6111}
+    with pytest.raises(ProviderBodyRefused) as refused:
+        adapt(Format.MX, {"transactions": [row(), row(updated_at=None)]}, context(None))
+    assert refused.value.where == "transactions[1].pulled_at"
+
+
+def test_a_missing_currency_is_the_integrators_to_tell() -> None:
+    """In a list it refuses the body; in a webhook it makes a pointer; told, it is taken."""
+    with pytest.raises(ProviderBodyRefused) as refused:
+        pulled(row(currency_code=None))
+    assert (refused.value.code, refused.value.where) == ("untold", "transactions[0].currency")
+    assert posted(hook(currency_code="")).refreshes == (Refresh("ACT-1", "transactions", "created"),)
+    assert counted(pulled(row(currency_code=None), currency="USD").events) == {"TRN-1": -6111}
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("CONNECTED", "healthy"), ("CHALLENGED", "broken"), ("EXPIRED", "broken"), ("DENIED", "broken")],
+)
+def test_a_members_state_is_that_of_its_accounts(status: str, state: str) -> None:
+    """For the accounts that are known to hang on it; without any it is a pointer."""
+    known = {"ACT-1": KnownAccount("main", connection="MBR-1")}
+    body = {"guid": "MBR-1", "connection_status": status, "action": "updated", "revision": 1}
+    told = adapt_webhook(Provider.MX, body, context(accounts=known))
+    assert only(told, "connection.changed") == {"account_ids": ["main"], "state": state, "reason": status}
+    assert adapt_webhook(Provider.MX, body, context()).refreshes == (Refresh("MBR-1", "connection", "updated"),)
+    assert connections_named(Provider.MX, body) == {"MBR-1"}
+
+
+@pytest.mark.parametrize(
+    ("type", "kind"),
+    [("AGGREGATION", "transactions"), ("BALANCE", "balances"), ("HISTORY", "transactions"), ("NEW", "new")],
+)
+def test_a_members_new_data_is_a_pointer(type: str, kind: str) -> None:
+    """Such a webhook says that there is something to pull, and no more."""
+    body = {"type": type, "action": "member_data_updated", "member_guid": "MBR-1", "completed_at": NOON}
+    assert adapt_webhook(Provider.MX, body, context()) == Adapted(
+        refreshes=(Refresh("MBR-1", kind, "member_data_updated"),)
+    )
+
+
+def test_a_state_that_waits_for_the_user_breaks_the_connection() -> None:
+    """CONNECTION_STATUS is posted for such states only."""
+    known = {"ACT-1": KnownAccount("main", connection="MBR-1")}
+    body = {"type": "CONNECTION_STATUS", "action": "CHANGED", "connection_status": "LOCKED", "member_guid": "MBR-1"}
+    assert only(adapt_webhook(Provider.MX, body, context(accounts=known)), "connection.changed")["reason"] == "LOCKED"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [None, [], {}, {"action": "created"}, hook(revision=-1), hook(revision=10**30), {"action": 5, "guid": "TRN-1"}],
+)
+def test_what_is_no_webhook_of_mx_is_refused(body: object) -> None:
+    """Without an action, a subject or a whole revision it says nothing."""
+    with pytest.raises(ProviderBodyRefused):
+        adapt_webhook(Provider.MX, body, context())
