@@ -28,7 +28,7 @@ class Untold(EventRejected):
 
     def at(self, place: str) -> Untold:
         """The same, seen from the body."""
-        return Untold(f"{place}.{self.where}", self.message)
+        return Untold(f"{place}.{self.where}" if place else self.where, self.message)
 
 
 def as_row(value: object) -> dict[str, Any]:

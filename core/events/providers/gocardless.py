@@ -13,7 +13,7 @@ from core.events.providers.gocardless_balances import available, chosen
 from core.events.providers.gocardless_ids import booked_id, day_of, ordinals, pending_id
 from core.events.providers.moments import Posted, an_instant
 from core.events.providers.rows import Part, Reading, read_row, rows_of
-from core.events.providers.seam import AdaptedEvent, Context
+from core.events.providers.seam import ROWS_MOST, AdaptedEvent, Context
 from core.events.providers.statements import Statement, connection, stated
 
 # ISO 20022 cash account types; what is not here leaves the kind open.
@@ -115,8 +115,8 @@ def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
     """A bank's balances are signed as the holder's money; ours of a liability say what is owed."""
     account, time = reading.only_account(), reading.time()
     entries = row.get("balances")
-    if not isinstance(entries, list):
-        raise EventRejected("bad_value", "balances must be an array")
+    if not isinstance(entries, list) or len(entries) > ROWS_MOST:
+        raise EventRejected("bad_value", "balances must be an array of balances")
     balance = chosen(entries, account.currency or reading.context.currency, time)
     if balance is None:
         return

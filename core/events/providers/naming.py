@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from core.errors import EventRejected
 from core.events.envelope import ID_LONGEST, identifier
-from core.events.providers.seam import Format, Provider
+from core.events.providers.seam import ROWS_MOST, Format, Provider
 
 _PLAID_LISTS = ("accounts", "added", "modified", "removed", "transactions")
 _MX_LISTS = ("accounts", "transactions", "account", "transaction")
@@ -54,7 +55,7 @@ def _gocardless(body: object) -> Iterator[object]:
 
 def _rows(value: object) -> Iterator[dict[str, Any]]:
     rows = value if isinstance(value, list) else [value]
-    return (row for row in rows if isinstance(row, dict))
+    return (row for row in islice(rows, ROWS_MOST) if isinstance(row, dict))
 
 
 def _names(candidates: Iterable[object]) -> frozenset[str]:

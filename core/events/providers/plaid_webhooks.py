@@ -7,7 +7,7 @@ from typing import Any
 
 from core.events.providers.fields import nested
 from core.events.providers.plaid import REMOVED
-from core.events.providers.rows import Reading, read_row
+from core.events.providers.rows import Reading, read_row, rows_of
 from core.events.providers.seam import Adapted, AdaptedEvent, Context
 from core.events.providers.webhooks import code_of, connection_state, refresh, webhook_object
 
@@ -59,7 +59,7 @@ def _of_item(hook: Mapping[str, Any], code: str, context: Context) -> Adapted:
 def _removed(account_id: object, transactions: list[object], context: Context) -> Adapted:
     """A processor's webhook names the account, so its removals can be stated at once; an item's leaves it open."""
     events: list[AdaptedEvent] = []
-    for index, name in enumerate(transactions):
+    for index, name in enumerate(rows_of(transactions, "removed_transactions")):
         row = {"account_id": account_id, "transaction_id": name}
         events += read_row(REMOVED, row, Reading(context), f"removed_transactions[{index}]")
     return Adapted(events=tuple(events))

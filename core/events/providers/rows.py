@@ -14,7 +14,7 @@ from core.errors import EventRejected, InvalidField, ProviderBodyRefused
 from core.events.envelope import EVENT_LONGEST_BYTES, identifier
 from core.events.providers.fields import Row, Untold, as_row, currency_code, optional_id
 from core.events.providers.kept_context import context_as_json
-from core.events.providers.seam import AdaptedEvent, Context, KnownAccount
+from core.events.providers.seam import ROWS_MOST, AdaptedEvent, Context, KnownAccount
 from core.events.providers.statements import Statement, event_of
 
 ROW_TYPE = "milepost.provider.row"
@@ -108,9 +108,11 @@ def read_row(part: Part, row: object, reading: Reading, where: str) -> Iterator[
 
 
 def rows_of(value: object, where: str) -> list[Any]:
-    """An array that must be one."""
+    """An array that must be one, and of a size that a provider gives."""
     if not isinstance(value, list):
         raise ProviderBodyRefused("not_this_form", "must be an array", where)
+    if len(value) > ROWS_MOST:
+        raise ProviderBodyRefused("too_large", f"has more than {ROWS_MOST:,} rows: send them in several bodies", where)
     return value
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+ROWS_MOST = 10_000
+"""How many rows an array of a body may have: a million tiny ones would each become an event."""
+
 
 class Format(StrEnum):
     """The form of a body that was pulled from a provider: `POST /events?format=`."""

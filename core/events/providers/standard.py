@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from core.errors import MalformedEvent, ProviderBodyRefused
 from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope
-from core.events.providers.rows import exact_json
+from core.events.providers.rows import exact_json, rows_of
 from core.events.providers.seam import Adapted, AdaptedEvent, Context
 
 
 def adapt_webhook(body: object, context: Context) -> Adapted:  # noqa: ARG001
     """One event or an array of them; refused as a whole, naming the index, if one has a malformed envelope."""
-    events = body if isinstance(body, list) else [body]
+    events = rows_of(body, "") if isinstance(body, list) else [body]
     return Adapted(events=tuple(_checked(event, f"[{index}]") for index, event in enumerate(events)))
 
 

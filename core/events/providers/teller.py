@@ -30,10 +30,11 @@ _KINDS = {"depository": "asset", "credit": "liability"}
 def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
     """The array of accounts or of transactions, or one account, transaction or balances object."""
     if isinstance(body, list):
-        part = next((part for row in body if (part := _part_of(row)) is not None), None)
-        if part is None and body:
+        rows = rows_of(body, "")
+        part = next((part for row in rows if (part := _part_of(row)) is not None), None)
+        if part is None and rows:
             raise ProviderBodyRefused("not_this_form", "no element is a Teller account, transaction or balance")
-        for index, row in enumerate(body):
+        for index, row in enumerate(rows):
             yield from read_row(_part_of(row) or part or TRANSACTION, row, Reading(context), f"[{index}]")
         return
     part = _part_of(body)

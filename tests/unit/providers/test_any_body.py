@@ -206,3 +206,19 @@ def test_any_kept_row_is_facts_or_rejected(data: st.DataObject) -> None:
     if not isinstance(data_of_row, dict):
         return
     rejection_of(Envelope("e", "s", ROW_TYPE, PULLED, None, data_of_row))
+
+
+@pytest.mark.parametrize(
+    ("format", "body"),
+    [
+        (Format.PLAID_SYNC, {"added": [0] * 10_001}),
+        (Format.TELLER, [test_teller.row(), *[0] * 10_000]),
+        (Format.GOCARDLESS, {"transactions": {"booked": [0] * 10_001}}),
+        (Format.MX, {"transactions": [0] * 10_001}),
+    ],
+)
+def test_more_rows_than_any_provider_gives_at_once_are_refused(format: Format, body: Any) -> None:
+    """A million tiny rows would each become an event that keeps it."""
+    with pytest.raises(ProviderBodyRefused) as refused:
+        adapt(format, body, context(account_id="a"))
+    assert refused.value.code == "too_large"
