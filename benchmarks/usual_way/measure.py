@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -23,6 +24,7 @@ from core.settings import PREFIX, Settings
 from core.store.engine import database_url
 from core.store.tenants import DEFAULT
 from milepost.bench.bare_rows import driver_url
+from milepost.embedded.spawn import spawn
 
 _LOOK_S = 0.05
 _STALLED_S = 60.0
@@ -93,7 +95,7 @@ def _worker(settings: Settings) -> Iterator[_Worker]:
     environment = os.environ | {PREFIX + name: value for name, value in addresses.items()}
     command = [sys.executable, "-m", "benchmarks.usual_way", "--worker"]
     with TemporaryFile() as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        process = spawn(command, death_signal=signal.SIGTERM, cwd=Path.cwd(), output=log, environment=environment)
         try:
             yield _Worker(process, log)
         finally:

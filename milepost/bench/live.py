@@ -17,6 +17,7 @@ from core.errors import MilepostError
 from core.settings import PREFIX, Settings
 from milepost.embedded.datadir import DataDir
 from milepost.embedded.ports import free_port
+from milepost.embedded.spawn import spawn
 from milepost.embedded.supervisor import answers
 
 _KEY = "mp_key_of_the_bench_only_0"
@@ -58,7 +59,9 @@ def milepost_up(settings: Settings) -> Iterator[Live]:
         log = Path(folder, "said.log")
         with log.open("wb") as said:
             command = [sys.executable, "-P", "-m", "milepost", "up"]
-            process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+            process = spawn(
+                command, death_signal=signal.SIGTERM, cwd=Path(folder), output=said, environment=environment
+            )
         try:
             yield _await(process, DataDir(Path(folder)), f"http://127.0.0.1:{port}", log)
         finally:

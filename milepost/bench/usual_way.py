@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.errors import MilepostError
 from core.settings import PREFIX
+from milepost.embedded.spawn import spawn
 
 _SOURCE = Path(__file__).parents[2]
 _PROGRAMME = "benchmarks.usual_way"
@@ -45,22 +46,21 @@ def measure_usual_way(seeded_url: str, redis_url: str, events: int, accounts: in
     """Run the programme on a seeded database and an empty broker; raises UsualWayFailed."""
     size = ["--events", str(events), "--accounts", str(accounts), "--since", since.isoformat()]
     environment = os.environ | {f"{PREFIX}DATABASE_URL": seeded_url, f"{PREFIX}REDIS_URL": redis_url}
-    process = subprocess.Popen(
+    process = spawn(
         [sys.executable, "-m", _PROGRAMME, "--json", *size],
+        death_signal=signal.SIGTERM,
         cwd=_SOURCE,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        output=subprocess.PIPE,
+        environment=environment,
     )
     try:
-        told, complaints = process.communicate()
+        said, _ = process.communicate()
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait()
+    last = (said.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     if process.returncode != 0:
-        words = complaints.strip().splitlines()
-        raise UsualWayFailed(f"the usual way failed: {words[-1] if words else 'it said nothing'}")
-    figures = json.loads(told)
+        raise UsualWayFailed(f"the usual way failed: {last}")
+    figures = json.loads(last)
     return UsualWay(figures["events"], figures["processes"], figures["seconds"])
