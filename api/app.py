@@ -9,7 +9,7 @@ from importlib.metadata import version
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI
 
-from api import accounts, events, funding, goals, health, history, metrics, milestones, snapshots
+from api import accounts, dead_letters, events, funding, goals, health, history, metrics, milestones, snapshots
 from api.auth import bind_key
 from api.backends import THREADS, open_backends
 from api.errors import answer_errors
@@ -31,6 +31,7 @@ _BOOKS = (
     ("/goals", Routes.of(goals.book, milestones.book, funding.book, history.book, snapshots.book), _BY_KEY),
     ("/accounts", accounts.book, _BY_KEY),
     ("/events", events.book, _BY_KEY),
+    ("/dead-letters", dead_letters.book, _BY_KEY),
     ("/health", health.open_book, ()),
     ("/health", health.book, _BY_KEY),
     ("/metrics", metrics.book, _BY_KEY),

@@ -57,6 +57,12 @@ class KeyDoor:
             yield Visit(session, caller.tenant, datetime.now(UTC), backends.read_cache)
 
 
+def actor_of(request: Request) -> str:
+    """Who acts, in the audit; once the door of its key has been opened."""
+    caller: Caller = request.state.caller
+    return f"key {caller.key_id}"
+
+
 def _may(caller: Caller, scope: Scope) -> bool:
     return scope.value in caller.scopes or Scope.ADMIN.value in caller.scopes
 

@@ -52,6 +52,15 @@ class HeaderRefused(RequestRefused):
         return cls([{"loc": ["header", name], "msg": message, "type": "value_error"}])
 
 
+class QueryRefused(RequestRefused):
+    """A parameter of the query does not parse or does not fit."""
+
+    @classmethod
+    def at(cls, name: str, message: str, type: str = "value_error") -> QueryRefused:
+        """The refusal of one parameter."""
+        return cls([{"loc": ["query", name], "msg": message, "type": type}])
+
+
 class BodyTooLarge(MilepostError):
     """The body goes beyond the limit, by what it declares or by what came."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, StrictBool, StrictInt, WithJsonSchema
 
-from api.bodies import Body
+from api.bodies import Body, QueryRefused
 from core.errors import InvalidField
 from core.events.envelope import parse_moment
 from core.goals.goal import GoalType, Tracking
@@ -50,6 +50,17 @@ def _addressable(account_id: str) -> str:
     if not {".", ".."}.isdisjoint(account_id.split("/")):
         raise ValueError("must not be . or .., nor hold one of them between slashes: no URL could name the account")
     return account_id
+
+
+def query_moment(field: str, text: str | None) -> datetime | None:
+    """A time, or a date for its midnight, that a query gives; raises QueryRefused."""
+    if text is None:
+        return None
+    try:
+        # A client that does not encode the + of an offset sends a space.
+        return _moment(text.replace(" ", "+"))
+    except ValueError as error:
+        raise QueryRefused.at(field, str(error)) from None
 
 
 _NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}
@@ -191,3 +202,11 @@ class Allocation(Body):
     second_names: ClassVar[Mapping[str, str]] = {"new_allocation_percent": "allocation_percent"}
 
     allocation_percent: Annotated[Number, Field(description="also taken as `new_allocation_percent`")]
+
+
+class DiscardReason(Body):
+    """POST /dead-letters/{shard}/{entry_id}/discard."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"reason": "a test of the bank's"}})
+
+    reason: Annotated[str, Field(description="why it is given up, for the audit")]

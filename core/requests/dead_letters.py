@@ -1,4 +1,4 @@
-"""The acts on dead letters: show_letter, replay_letter, replay_letters, discard_letter.
+"""The acts on dead letters: list_letters, show_letter, replay_letter, replay_oldest, replay_letters, discard_letter.
 
 A replay, with what a crash after each step leaves behind:
 
@@ -12,6 +12,7 @@ The other order could lose a letter: marked as replayed, and on no stream.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
@@ -20,10 +21,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.errors import Conflict, NotFound
 from core.goals.goal import check_text
 from core.requests.check_id import is_id
+from core.requests.pages import Page, cut, moment_and_id_after, no_position
 from core.requests.tenants import require_tenant
 from core.store import dead_letters as store
 from core.store.audit import note_act
-from core.store.dead_letters import LetterKey, LetterSummary, Replayable
+from core.store.dead_letters import LetterKey, LetterPlace, LetterSummary, Replayable
 from core.store.stream import EventStream
 
 LOST = "lost"
@@ -35,23 +37,41 @@ BYTES_AT_ONCE = 8 * 2**20
 _ANY_ACCOUNT = ""
 
 
-def show_letter(session: Session, key: LetterKey) -> tuple[LetterSummary, bytes]:
-    """A letter and its event, byte for byte as it came; raises NotFound."""
+def list_letters(
+    session: Session, tenant: str, *, code: str | None, state: str | None, limit: int, cursor: str | None
+) -> Page[LetterSummary]:
+    """A page of a tenant's letters without their events, the latest kept first; raises InvalidField."""
+    after = _place_after(cursor)
+    if code is not None and not is_id(code):
+        return Page((), None)
+    rows = store.page_of_letters(session, tenant, code=code, state=state, after=after, limit=limit + 1)
+    return cut(rows, limit, lambda each: f"{each.recorded_at.isoformat()} {each.shard} {each.entry_id}")
+
+
+def read_letter(session: Session, key: LetterKey) -> LetterSummary:
+    """A letter without its event; raises NotFound."""
     letter = store.read_letter(session, key) if is_id(key.entry_id) else None
     if letter is None:
         raise NotFound("Dead letter", key.entry_id)
-    return letter, store.read_event(session, key)
+    return letter
 
 
-def find_replayable(session: Session, tenant: str, code: str, *, again: bool = False) -> Replayable:
-    """The letters of a code that a replay would take, counted.
+def show_letter(session: Session, key: LetterKey) -> tuple[LetterSummary, bytes]:
+    """A letter and its event, byte for byte as it came; raises NotFound."""
+    return read_letter(session, key), store.read_event(session, key)
+
+
+def find_replayable(
+    session: Session, tenant: str, code: str, *, again: bool = False, until: datetime | None = None
+) -> Replayable:
+    """The letters of a code that a replay would take, counted; if `until` is given only those kept up to then.
 
     Those that wait; with `again` also those that were replayed, never those that were discarded. Raises Conflict for
     a code whose events are gone, NotFound for a tenant that does not exist.
     """
     _require_content(code)
     require_tenant(session, tenant)
-    return store.find_replayable(session, tenant, code, again=again)
+    return store.find_replayable(session, tenant, code, again=again, until=until)
 
 
 def replay_letter(
@@ -64,10 +84,25 @@ def replay_letter(
     """
     letter = _lock(session, key)
     if not again:
-        _require_waiting(letter, "--again replays it all the same")
+        _require_waiting(letter, "say `again` to replay it all the same")
     _require_content(letter.code)
     require_tenant(session, letter.tenant)
     _put_back(session, stream, [letter], now, actor)
+
+
+def replay_oldest(
+    session: Session, stream: EventStream, found: Replayable, now: datetime, *, actor: str, most: int
+) -> tuple[int, int]:
+    """Replay the oldest letters that `find_replayable` counted, in this transaction: how many, and how many are left.
+
+    At most `most`, and not many more bytes than a short transaction takes. Raises StreamUnavailable, in which case all
+    of them are unmarked.
+    """
+    page = store.page_of_replayable(session, found, after=None, most=most) if found.until is not None else []
+    batch = next(_batches(page, most), [])
+    ready = [locked for letter in batch if (locked := _lock_unchanged(session, letter)) is not None]
+    _put_back(session, stream, ready, now, actor)
+    return len(ready), max(found.count - len(batch), 0)
 
 
 def replay_letters(
@@ -85,7 +120,7 @@ def replay_letters(
     dropped meanwhile are passed over, and so are those kept since the count: what is replayed may fail again.
     """
     total = 0
-    for batch in _batches(_pages(sessions, found)):
+    for batch in _batches(_pages(sessions, found), AT_ONCE):
         with sessions.begin() as session:
             ready = [locked for letter in batch if (locked := _lock_unchanged(session, letter)) is not None]
             _put_back(session, stream, ready, now, actor)
@@ -101,6 +136,18 @@ def discard_letter(session: Session, key: LetterKey, reason: str, now: datetime,
     _require_waiting(letter, "there is nothing left to discard")
     store.mark_discarded(session, key, now)
     _note(session, letter, "discarded", now, actor, why)
+
+
+def _place_after(cursor: str | None) -> LetterPlace | None:
+    """The letter that a list goes on after; raises InvalidField."""
+    position = moment_and_id_after(cursor)
+    if position is None:
+        return None
+    at, place = position
+    shard, _, entry_id = place.partition(" ")
+    if not re.fullmatch(r"\d{1,4}", shard, re.ASCII) or not is_id(entry_id):
+        raise no_position()
+    return LetterPlace(at, int(shard), entry_id)
 
 
 def _lock(session: Session, key: LetterKey) -> LetterSummary:
@@ -156,12 +203,12 @@ def _pages(sessions: sessionmaker[Session], found: Replayable) -> Iterator[Lette
         last = page[-1]
 
 
-def _batches(letters: Iterable[LetterSummary]) -> Iterator[list[LetterSummary]]:
-    """As many at a time as fit a short transaction, and not many more bytes than that."""
+def _batches(letters: Iterable[LetterSummary], most: int) -> Iterator[list[LetterSummary]]:
+    """`most` at a time, and not many more bytes than fit a short transaction."""
     batch: list[LetterSummary] = []
     for letter in letters:
         batch.append(letter)
-        if len(batch) == AT_ONCE or sum(each.event_bytes for each in batch) > BYTES_AT_ONCE:
+        if len(batch) == most or sum(each.event_bytes for each in batch) > BYTES_AT_ONCE:
             yield batch
             batch = []
     if batch:

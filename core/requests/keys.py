@@ -26,6 +26,7 @@ class Scope(StrEnum):
 
     GOALS_READ = "goals:read"
     GOALS_WRITE = "goals:write"
+    EVENTS_READ = "events:read"
     EVENTS_WRITE = "events:write"
     ADMIN = "admin"
 

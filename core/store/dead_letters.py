@@ -92,17 +92,22 @@ class LetterSummary:
 
 @dataclass(frozen=True, slots=True)
 class LetterQuery:
-    """Which letters to list. None: of any tenant, of any code, of any age, from the newest on.
-
-    `after` is the letter after which a page begins.
-    """
+    """Which letters to list. None: of any tenant, of any code, of any age."""
 
     tenant: str | None = None
     code: str | None = None
     since: datetime | None = None
     waiting_only: bool = False
-    after: LetterSummary | None = None
     limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LetterPlace:
+    """Where a letter stands in its tenant's list, which begins with the one that was kept last."""
+
+    recorded_at: datetime
+    shard: int
+    entry_id: str
 
 
 _SUMMARY = (
@@ -115,10 +120,14 @@ _LIST = text(
       AND (CAST(:code AS text) IS NULL OR code = :code)
       AND (CAST(:since AS timestamptz) IS NULL OR recorded_at >= :since)
       AND (NOT :waiting_only OR (replayed_at IS NULL AND discarded_at IS NULL))
-      AND (CAST(:after_at AS timestamptz) IS NULL
-           OR (recorded_at, tenant, shard, entry_id) < (:after_at, :after_tenant, :after_shard, :after_entry_id))
     ORDER BY recorded_at DESC, tenant DESC, shard DESC, entry_id DESC LIMIT :limit"""
 )
+STATES = {
+    "waiting": "replayed_at IS NULL AND discarded_at IS NULL",
+    "replayed": "replayed_at IS NOT NULL AND discarded_at IS NULL",
+    "discarded": "discarded_at IS NOT NULL",
+}
+"""What a letter's state is made of, as `LetterSummary.state` tells it."""
 _LOCK = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY} FOR UPDATE")
 _READ = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY}")
 _READ_EVENT = text(f"SELECT event FROM dead_letters {_OF_KEY}")
@@ -130,7 +139,8 @@ _REPLAYABLE = text(
 )
 _COUNT_REPLAYABLE = text(
     """SELECT count(*), max(recorded_at) FROM dead_letters
-    WHERE tenant = :tenant AND code = :code AND discarded_at IS NULL AND (:again OR replayed_at IS NULL)"""
+    WHERE tenant = :tenant AND code = :code AND discarded_at IS NULL AND (:again OR replayed_at IS NULL)
+      AND recorded_at <= coalesce(CAST(:until AS timestamptz), 'infinity')"""
 )
 _MARK_REPLAYED = text(f"UPDATE dead_letters SET replayed_at = :now {_OF_KEY}")
 _MARK_DISCARDED = text(f"UPDATE dead_letters SET discarded_at = :now {_OF_KEY}")
@@ -143,19 +153,30 @@ _FORGET = text(
 
 def list_letters(session: Session, query: LetterQuery) -> list[LetterSummary]:
     """Letters without their events, the latest kept first."""
-    after = query.after
-    parameters = {
-        "tenant": query.tenant,
-        "code": query.code,
-        "since": query.since,
-        "waiting_only": query.waiting_only,
-        "after_at": None if after is None else after.recorded_at,
-        "after_tenant": None if after is None else after.tenant,
-        "after_shard": None if after is None else after.shard,
-        "after_entry_id": None if after is None else after.entry_id,
-        "limit": query.limit,
-    }
-    return [LetterSummary(*row) for row in session.execute(_LIST, parameters)]
+    return [LetterSummary(*row) for row in session.execute(_LIST, asdict(query))]
+
+
+def page_of_letters(
+    session: Session, tenant: str, *, code: str | None, state: str | None, after: LetterPlace | None, limit: int
+) -> list[LetterSummary]:
+    """A tenant's letters of a code and in a state (None: of any), the latest kept first, from behind `after` on.
+
+    Only the conditions that are asked for are in the statement, so that the planner can choose an index by them.
+    """
+    conditions = ["tenant = :tenant"]
+    if code is not None:
+        conditions.append("code = :code")
+    if state is not None:
+        conditions.append(STATES[state])
+    if after is not None:
+        conditions.append("(recorded_at, shard, entry_id) < (:recorded_at, :shard, :entry_id)")
+    statement = text(
+        f"""SELECT {_SUMMARY} FROM dead_letters WHERE {" AND ".join(conditions)}
+        ORDER BY recorded_at DESC, shard DESC, entry_id DESC LIMIT :limit"""
+    )
+    given = {"tenant": tenant, "code": code, "limit": limit} | ({} if after is None else asdict(after))
+    wanted = {name: given[name] for name in statement.compile().params}
+    return [LetterSummary(*row) for row in session.execute(statement, wanted)]
 
 
 def read_letter(session: Session, key: LetterKey) -> LetterSummary | None:
@@ -186,11 +207,13 @@ class Replayable:
     until: datetime | None
 
 
-def find_replayable(session: Session, tenant: str, code: str, *, again: bool) -> Replayable:
-    """Count such letters."""
-    which = {"tenant": tenant, "code": code, "again": again}
-    count, until = session.execute(_COUNT_REPLAYABLE, which).one()
-    return Replayable(tenant, code, again, count, until)
+def find_replayable(
+    session: Session, tenant: str, code: str, *, again: bool, until: datetime | None = None
+) -> Replayable:
+    """Count such letters, if `until` is given those kept up to then."""
+    which = {"tenant": tenant, "code": code, "again": again, "until": until}
+    count, latest = session.execute(_COUNT_REPLAYABLE, which).one()
+    return Replayable(tenant, code, again, count, latest if until is None else until)
 
 
 def page_of_replayable(

@@ -201,7 +201,7 @@ def test_a_letter_is_replayed_once_unless_told(run: Run, stream: EventStream) ->
     status, out, errors = run("dead-letters", "replay", *place(letter))
     assert (status, out) == (1, "")
     assert errors.startswith("milepost: the letter was replayed on 20")
-    assert errors.endswith("UTC; --again replays it all the same\n")
+    assert errors.endswith("UTC; say `again` to replay it all the same\n")
     assert stream.ends() == before
     assert run("dead-letters", "replay", *place(letter), "--again")[0] == 0
     assert stream.ends() != before
