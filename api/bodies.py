@@ -12,8 +12,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import TypedDict
 
 from api.doors import Door, ShutDoor
-from core.errors import MilepostError
+from core.errors import MalformedEvent, MilepostError
+from core.events.envelope import DuplicateKey, one_of_each, parse_json
 
+# Some ten times what the longest pages of the providers have.
+OBJECTS_MOST, VALUES_MOST = 100_000, 500_000
 _LONGEST_INTEGER = 40
 Model = TypeVar("Model", bound="Body")
 
@@ -68,6 +71,13 @@ class BodyTooLarge(MilepostError):
         super().__init__(f"The body must have at most {limit} bytes")
 
 
+class EncodingRefused(MilepostError):
+    """The body is compressed. What it would become is anybody's guess, and a few bytes may become gigabytes."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"Send the body as it is: Content-Encoding {_shown(encoding)} is not taken")
+
+
 class Body(BaseModel):
     """What the models of all request bodies share. `second_names`: what a field may be called too, and its name."""
 
@@ -82,7 +92,14 @@ async def _read(request: Request, door: Door) -> bytes:
     """
     if isinstance(door, ShutDoor):
         return b""
-    limit = door.max_body_bytes
+    return await read_body(request, door.max_body_bytes)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Read the body of a request, at most `limit` bytes; raises EncodingRefused and BodyTooLarge before it is read."""
+    encodings = ",".join(request.headers.getlist("content-encoding"))
+    if not {part.strip().lower() for part in encodings.split(",")} <= {"", "identity"}:
+        raise EncodingRefused(encodings)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > len(str(limit)) or int(declared) > limit):
         raise BodyTooLarge(limit)
@@ -95,6 +112,23 @@ async def _read(request: Request, door: Door) -> bytes:
 
 
 RawBody = Annotated[bytes, Depends(_read)]
+
+
+def parse_provider_body(raw: bytes) -> object:
+    """Read the JSON of a provider; numbers keep their digits. Raises BodyRefused, also for more values than any has.
+
+    The values take many times the bytes that they are written with, so they are counted before they are made.
+    """
+    objects = raw.count(b"{")
+    if objects > OBJECTS_MOST or objects + raw.count(b",") + raw.count(b"[") > VALUES_MOST:
+        message = f"The body has more than {OBJECTS_MOST} objects or {VALUES_MOST} values: send it in parts"
+        raise BodyRefused.at([], message, "too_many_values")
+    if not raw.strip():
+        raise BodyRefused.at([], "The body is missing", "missing")
+    try:
+        return parse_json(raw)
+    except MalformedEvent as error:
+        raise BodyRefused.at([], f"The body is not JSON as we take it: {error.message}", "not_json") from None
 
 
 def parse_body(model: type[Model], raw: bytes) -> Model:
@@ -138,6 +172,11 @@ def _told(problem: FieldProblem) -> str:
     return f"{'.'.join(names)}: {problem['msg']}" if names else problem["msg"]
 
 
+def _shown(header: str) -> str:
+    """A header's value, fit for an answer."""
+    return repr(header[:60])
+
+
 def _errors(error: ValidationError) -> Sequence[Any]:
     return error.errors(include_url=False, include_context=False, include_input=False)
 
@@ -146,12 +185,20 @@ def _parse_json(raw: bytes) -> object:
     if not raw.strip():
         raise BodyRefused.at([], "The body is missing", "missing")
     try:
-        return json.loads(raw.decode(), parse_float=_decimal, parse_int=_integer, parse_constant=Decimal)
+        return json.loads(
+            raw.decode(),
+            object_pairs_hook=one_of_each,
+            parse_float=_decimal,
+            parse_int=_integer,
+            parse_constant=Decimal,
+        )
     except UnicodeDecodeError as error:
         raise BodyRefused.at([], f"The body is not UTF-8 (byte {error.start})", "not_utf8") from None
     except json.JSONDecodeError as error:
         message = f"The body is not JSON (character {error.pos}: {error.msg})"
         raise BodyRefused.at([], message, "not_json") from None
+    except DuplicateKey as error:
+        raise BodyRefused.at([], f"In the body {error}", "not_json") from None
     except RecursionError:
         raise BodyRefused.at([], "The body is nested too deeply", "not_json") from None
 

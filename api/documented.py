@@ -16,12 +16,14 @@ _REFUSALS: dict[int, str] = {
     409: "Does not go with the present state of the goal; or its Idempotency-Key is in use now, then with Retry-After",
     412: "The goal has changed since you read it; nothing was changed now",
     413: "The body is too large",
+    415: "The body is compressed",
     422: "Does not parse or cannot be: `detail` names every field, `errors` has them one by one",
     503: "The database or the stream is away or full; sent again under its Idempotency-Key it is done once",
 }
 _OTHERS = "Any other refusal, in the same form: 405, and 500 with the `request_id` under which it was logged"
 
 _HEADERS = {
+    "Accept-Encoding": "identity",
     "ETag": "Stands for the goal at this version; give it back in If-Match or If-None-Match",
     "Idempotency-Replayed": "`true` if this is the answer that the request got when it came first",
     "Link": 'The address of the next page with `rel="next"`; not there on the last one',
@@ -34,6 +36,7 @@ _HEADERS_OF_REFUSALS = {
     401: ("WWW-Authenticate",),
     409: ("Retry-After",),
     412: ("ETag",),
+    415: ("Accept-Encoding",),
     503: ("Retry-After",),
 }
 
@@ -41,13 +44,14 @@ _HEADERS_OF_REFUSALS = {
 def answers(
     status: int, model: Any, meaning: str, *refusals: int, headers: Sequence[str] = ()
 ) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: 401, 403 and 503 can always come, `refusals` are the others.
+    """The `responses` of a route: 401, 403 and 503 can always come, `refusals` are the others; with 413 goes 415.
 
     `headers` are those of the good answer; each must be one that is described here.
     """
     good = {"description": meaning, **_described(headers)}
     found: dict[int | str, dict[str, Any]] = {status: good if model is None else {**good, "model": model}}
-    for code in sorted({401, 403, 503, *refusals}):
+    of_bodies = {415} if 413 in refusals else set()
+    for code in sorted({401, 403, 503, *refusals, *of_bodies}):
         refusal = {"description": _REFUSALS[code], **_described(_HEADERS_OF_REFUSALS.get(code, ()))}
         found[code] = refusal if code == 304 else {**refusal, "model": Problem}
     # It also keeps FastAPI from describing a 422 of its own form.

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.auth import ScopeMissing, Unauthenticated
-from api.bodies import BodyTooLarge, FieldProblem, RequestRefused, field_problem
+from api.bodies import BodyTooLarge, EncodingRefused, FieldProblem, RequestRefused, field_problem
 from api.doors import DatabaseAway
 from api.etags import etag
 from api.rendering import ExactResponse
@@ -62,6 +62,8 @@ def refusal_of(error: Exception, *, method: str) -> Refusal | None:
             return _told(403, str(error))
         case BodyTooLarge():
             return _told(413, str(error), {"Connection": "close"})
+        case EncodingRefused():
+            return _told(415, str(error), {"Accept-Encoding": "identity", "Connection": "close"})
         case RequestRefused():
             return _unfit(error)
         case RequestValidationError():

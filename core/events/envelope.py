@@ -17,11 +17,17 @@ ID_LONGEST = 200
 SOURCE_LONGEST = 500
 # A transaction has some hundred bytes. What is far beyond could hold up everyone else's events.
 EVENT_LONGEST_BYTES = 65_536
-_KEY_SHOWN = 40
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _NO_MOMENT = "must be a date (2026-01-31) or a time (2026-01-31T12:00:00Z)"
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
+
+
+class DuplicateKey(ValueError):
+    """A JSON object says one key twice: which of the two counts would be the parser's choice, not the sender's."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key {key[:40]!r} is there twice in one object")
 
 
 class Envelope(NamedTuple):
@@ -45,6 +51,8 @@ def parse_json(raw: bytes) -> object:
         raise MalformedEvent("unparseable", f"not JSON at character {error.pos}: {error.msg}") from None
     except RecursionError:
         raise MalformedEvent("unparseable", "nested too deeply") from None
+    except DuplicateKey as error:
+        raise MalformedEvent("unparseable", str(error)) from None
     except ValueError as error:
         # The parser's remaining ValueErrors: NaN and Infinity from us, integers of over 4,300 digits from int().
         raise MalformedEvent("unparseable", f"a number that is not an amount: {error}") from None
@@ -114,6 +122,15 @@ def _envelope_time(value: object) -> datetime:
     return moment
 
 
+def one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object that a JSON parser read; raises DuplicateKey."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise DuplicateKey(key)
+    return found
+
+
 def _decimal(text: str) -> Decimal:
     try:
         return Decimal(text)
@@ -125,14 +142,5 @@ def _refuse_constant(text: str) -> object:
     raise ValueError(f"{text} is not finite")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys are all different: of two values for one key none can be taken for what was meant."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
-        raise MalformedEvent("unparseable", f"the key {twice[:_KEY_SHOWN]!r} comes twice in one object")
-    return members
-
-
 # Made once: json.loads makes a decoder for every call that asks for exact decimals.
-_DECODER = json.JSONDecoder(parse_float=_decimal, parse_constant=_refuse_constant, object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(object_pairs_hook=one_of_each, parse_float=_decimal, parse_constant=_refuse_constant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -21,6 +22,9 @@ NO_BODIES = {
     "UTF-16": '{"user_id": "u"}'.encode("utf-16"),
     "deep arrays": b"[" * 500_000,
     "deep objects": b'{"a":' * 100_000,
+    "a key twice": b'{"user_id": "u", "user_id": "v"}',
+    "a key twice, spelt in two ways": b'{"user_id": "u", "user\\u005fid": "u"}',
+    "a key twice further in": b'{"data": {"a": 1, "a": 1}}',
     "deep and closed": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
 }
 
@@ -49,6 +53,22 @@ def test_a_body_over_the_limit_is_413(api: TestClient, url: str) -> None:
     for response in (api.post(url, content=b" " * 2_000_001), api.post(url, content=chunks())):
         assert response.status_code == 413
         assert response.json() == {"detail": "The body must have at most 2000000 bytes"}
+
+
+@pytest.mark.parametrize("url", POSTS)
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "zstd", "identity, gzip", "x", "gz\xefp"])
+def test_a_compressed_body_is_415_before_it_is_read(api: TestClient, url: str, encoding: str) -> None:
+    """It is not inflated, however little it is: the answer says what is taken, and what was sent does not matter."""
+    bomb = gzip.compress(bytes(1_500_000))
+    response = api.post(url, content=bomb, headers={"Content-Encoding": encoding.encode("latin-1")})
+    assert (response.status_code, response.headers["Accept-Encoding"]) == (415, "identity")
+    assert response.json()["detail"].startswith("Send the body as it is: Content-Encoding ")
+
+
+def test_identity_is_no_compression(api: TestClient) -> None:
+    """A body that is said to be as it is, is taken."""
+    goal = {"user_id": "u", "name": "n", "type": "savings", "target_amount": 1}
+    assert api.post("/goals", json=goal, headers={"Content-Encoding": " Identity"}).status_code == 201
 
 
 def test_a_body_at_the_limit_is_read(api: TestClient) -> None:

@@ -187,6 +187,7 @@ def test_a_malformed_envelope_refuses_the_batch(send: Callable[..., Any], on_str
 
 
 GOOD = json.dumps(_event())
+TWICE = GOOD.replace(" 1,", ' 1, "amount": 2,')
 NO_BATCHES = {
     "nothing": ("", JSON, ["body"]),
     "blank": (" \n", JSON, ["body"]),
@@ -199,6 +200,8 @@ NO_BATCHES = {
     "lines sent as JSON": (f"{GOOD}\n{GOOD}", JSON, ["body", 0]),
     "NaN": (f"[{GOOD}, {GOOD.replace(' 1,', ' NaN,')}]", JSON, ["body", 1]),
     "Infinity in a line": (f"{GOOD}\n{GOOD.replace(' 1,', ' -Infinity,')}", NDJSON, ["body", 1]),
+    "a key twice": (f"[{GOOD}, {TWICE}]", JSON, ["body", 1]),
+    "a key twice in a line": (f'{GOOD}\n{GOOD[:-1]}, "id": "e1"}}', NDJSON, ["body", 1]),
     "an endless integer": (GOOD.replace(" 1,", f" {'9' * 5000},"), JSON, ["body", 0]),
     "deep arrays": ("[" * 900_000, JSON, ["body", 0]),
     "deep data": (f'{GOOD}\n{{"data":{"[" * 900_000}', NDJSON, ["body", 1]),

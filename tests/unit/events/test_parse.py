@@ -42,6 +42,15 @@ def test_what_is_no_json_is_refused_by_name(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "raw", [b'{"amount": 1, "amount": 2}', b'{"a": {"b": 1, "c": 2, "\\u0062": 1}}', b'[{"": 1, "": 1}]']
+)
+def test_a_key_that_is_there_twice_is_refused(raw: bytes) -> None:
+    """Which of the two counts would be the parser's choice; the same value, or another spelling, is no excuse."""
+    with pytest.raises(MalformedEvent, match="is there twice in one object"):
+        parse_json(raw)
+
+
+@pytest.mark.parametrize(
     ("text", "moment"),
     [
         ("2026-03-10T11:00:00Z", "2026-03-10T11:00:00+00:00"),
