@@ -1,0 +1,1 @@
+"""How deliveries are signed: one scheme a file, pure; and how the secrets of it are sealed for the database."""
