@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from core.errors import SettingsError
 
 PREFIX = "MILEPOST_"
+SECRETS_KEY_SHORTEST = 32
 
 
 class Settings(BaseSettings):
@@ -26,6 +27,9 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(None, description="redis://... ; unset: the embedded server")
     data_dir: Path = Field(default_factory=lambda: user_data_path("milepost", appauthor=False))
     bootstrap_key: SecretStr | None = Field(None, description="the first API key of the tenant `default`")
+    secrets_key: SecretStr | None = Field(
+        None, description="seals the secrets of webhooks; several with commas between: the first seals, all open"
+    )
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8000, ge=0, le=65535, description="0: any free one")
     shards: int = Field(2, ge=1, le=64, description="how many streams carry events")
@@ -74,6 +78,18 @@ class Settings(BaseSettings):
             raise ValueError("must have 20 to 200 characters")
         return value
 
+    @field_validator("secrets_key")
+    @classmethod
+    def _are_beyond_guessing(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and any(len(key) < SECRETS_KEY_SHORTEST for key in _split(value)):
+            raise ValueError(f"must have at least {SECRETS_KEY_SHORTEST} characters, each of several")
+        return value
+
+    @property
+    def secrets_keys(self) -> tuple[str, ...]:
+        """What seals and opens the secrets of webhooks; none if the setting is not there."""
+        return () if self.secrets_key is None else _split(self.secrets_key)
+
     @property
     def drain_concurrency(self) -> int:
         """How many drains run side by side on one worker."""
@@ -89,6 +105,10 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(_one_line(error)) from None
     _refuse_unknown(os.environ)
     return settings
+
+
+def _split(keys: SecretStr) -> tuple[str, ...]:
+    return tuple(key.strip() for key in keys.get_secret_value().split(","))
 
 
 def _check_host(scheme: str, rest: str) -> None:

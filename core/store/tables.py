@@ -430,6 +430,26 @@ idempotency_keys = Table(
     Index("idempotency_keys_created_idx", "created_at"),
 )
 
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    tenant_column(),
+    key_column("endpoint_id"),
+    text_column("provider", required=True),
+    text_column("label", required=True),
+    # All secrets of the address in one sealed text, and how many they are.
+    Column("sealed_secrets", LargeBinary, nullable=False),
+    Column("secrets", Integer, nullable=False),
+    moment_column("created_at", required=True),
+    moment_column("changed_at", required=True),
+    ForeignKeyConstraint(["tenant"], ["tenants.tenant"]),
+    CheckConstraint("provider in ('plaid','teller','mx','standard')", name="provider"),
+    # Reader: a delivery, which names its address and no tenant.
+    Index("webhook_endpoints_endpoint_idx", "endpoint_id", unique=True),
+    # Reader: a delivery that names its provider alone, and is taken if that has one address only.
+    Index("webhook_endpoints_provider_idx", "provider"),
+)
+
 BUSINESS_TABLES = (
     tenants,
     accounts,

@@ -51,7 +51,7 @@ _ADD = text(
 
 
 def lock_tenant(session: Session, name: str) -> None:
-    """Let acts on one tenant's keys come one after the other."""
+    """Let acts on one tenant's keys, or on its webhook endpoints, come one after the other."""
     session.execute(_LOCK, {"name": name})
 
 

@@ -33,19 +33,28 @@ class NoServers(MilepostError):
 def connected_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
     """The settings with both servers named; raises NoServers, SettingsError."""
     settings = load_settings(data_dir=data_dir, **overrides)
-    if settings.database_url is not None and settings.redis_url is not None:
-        return settings
     running = running_servers(settings)
-    if running is None:
-        raise NoServers
+    are_given = settings.database_url is not None and settings.redis_url is not None
+    if running is None or (are_given and not _are_of(running, settings)):
+        if not are_given:
+            raise NoServers
+        return settings
     _require_together("DATABASE_URL", settings.database_url, running.database_url, settings.data_dir)
     _require_together("REDIS_URL", settings.redis_url, running.redis_url, settings.data_dir)
+    if settings.secrets_key is None:
+        overrides["secrets_key"] = DataDir(settings.data_dir).secrets_key()
     return load_settings(
         data_dir=data_dir,
         database_url=settings.database_url or running.database_url,
         redis_url=settings.redis_url or running.redis_url,
         **overrides,
     )
+
+
+def _are_of(running: RunningServers, settings: Settings) -> bool:
+    """Whether the servers that are named are those that the supervisor of the data directory uses."""
+    named = [None if url is None else url.get_secret_value() for url in (settings.database_url, settings.redis_url)]
+    return named == [running.database_url, running.redis_url]
 
 
 def _require_together(name: str, given: SecretStr | None, running: str, data_dir: Path) -> None:

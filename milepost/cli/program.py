@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "dead-letters": "milepost.cli.dead_letters:dead_letters",
     "keys": "milepost.cli.keys:keys",
     "tenants": "milepost.cli.tenants:tenants",
+    "webhooks": "milepost.cli.webhooks:webhooks",
     "bench": "milepost.cli.bench:bench",
     "bench-days": "milepost.cli.bench_days:bench_days",
     "bench-manager": "milepost.cli.bench_manager:bench_manager",

@@ -59,6 +59,10 @@ class DataDir:
     def _key(self) -> Path:
         return self.path / "key"
 
+    @property
+    def _secrets_key(self) -> Path:
+        return self.path / "secrets_key"
+
     def open(self) -> DataDir:
         """Make the directory if need be, with mode 700; returns it with its absolute path."""
         path = private_folder(self.path)
@@ -80,6 +84,14 @@ class DataDir:
         """A new first API key in clear, kept in the place of the old one."""
         self._key.unlink(missing_ok=True)
         return self.keep_key(None)
+
+    def keep_secrets_key(self) -> str:
+        """What seals the secrets of webhooks, kept here; a new one if there is none yet."""
+        return keep_secret(self._secrets_key)
+
+    def secrets_key(self) -> str | None:
+        """What `keep_secrets_key` keeps here, if it does."""
+        return self.keep_secrets_key() if self._secrets_key.exists() else None
 
     def publish(self, servers: RunningServers) -> None:
         """Tell other commands of the same user where the servers are."""

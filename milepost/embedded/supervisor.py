@@ -200,6 +200,8 @@ class Supervisor:
             "DATA_DIR": str(self.data.path),
             "PORT": str(port),
         }
+        if self.settings.secrets_key is None:
+            found["SECRETS_KEY"] = self.data.keep_secrets_key()
         ours = {name: value for name, value in os.environ.items() if name != f"{PREFIX}BOOTSTRAP_KEY"}
         return {**ours, **{PREFIX + name: value for name, value in found.items()}, "PYTHONUNBUFFERED": "1"}
 

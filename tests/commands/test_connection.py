@@ -56,3 +56,18 @@ def test_the_servers_that_run_are_taken(running: Path, monkeypatch: pytest.Monke
         assert settings.redis_url is not None
         assert settings.database_url.get_secret_value() == DATABASE
         assert settings.redis_url.get_secret_value() == STREAM
+
+
+def test_the_key_of_secrets_is_taken_with_the_servers(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the servers of the data directory comes the key kept there, unless another is set; with others none does."""
+    kept = DataDir(running).keep_secrets_key()
+    assert connected_settings(running).secrets_keys == (kept,)
+    monkeypatch.setenv("MILEPOST_DATABASE_URL", DATABASE)
+    monkeypatch.setenv("MILEPOST_REDIS_URL", STREAM)
+    assert connected_settings(running).secrets_keys == (kept,)
+    monkeypatch.setenv("MILEPOST_SECRETS_KEY", "x" * 32)
+    assert connected_settings(running).secrets_keys == ("x" * 32,)
+    monkeypatch.delenv("MILEPOST_SECRETS_KEY")
+    monkeypatch.setenv("MILEPOST_REDIS_URL", "redis://:c@127.0.0.1:4/0")
+    monkeypatch.setenv("MILEPOST_DATABASE_URL", "postgresql://milepost:c@127.0.0.1:5/milepost")
+    assert connected_settings(running).secrets_keys == ()

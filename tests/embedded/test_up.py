@@ -96,6 +96,9 @@ def kill_all(up: Up, processes: Callable[[Path], list[int]]) -> None:
     up.process.communicate()
 
 
+PRIVATE = ("key", "secrets_key", "servers.json")
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One `milepost up` for the tests that only look at it."""
@@ -115,14 +118,15 @@ def test_it_prints_where_it_is_and_the_key(running: Up) -> None:
 
 def test_others_can_read_nothing(running: Up) -> None:
     """The data directory is closed to others, and what holds secrets is so even by itself."""
-    modes = {name: stat.S_IMODE((running.directory / name).stat().st_mode) for name in (".", "key", "servers.json")}
-    assert modes == {".": 0o700, "key": 0o600, "servers.json": 0o600}
+    modes = {name: stat.S_IMODE((running.directory / name).stat().st_mode) for name in (".", *PRIVATE)}
+    assert modes == {".": 0o700} | dict.fromkeys(PRIVATE, 0o600)
 
 
 def test_no_password_is_on_a_command_line(running: Up, processes_in: Callable[[Path], list[int]]) -> None:
     """Neither the passwords of the servers nor the key show in a process list."""
     secrets = [
         running.key,
+        (running.directory / "secrets_key").read_text().strip(),
         *((running.directory / name / "password").read_text().strip() for name in ("postgres", "valkey")),
     ]
     pids = [running.process.pid, *processes_in(running.directory)]

@@ -22,6 +22,7 @@ SECRETS = {
     "POSTGRES_PASSWORD": "not-a-secret-1",
     "VALKEY_PASSWORD": "not-a-secret-2",
     "MILEPOST_BOOTSTRAP_KEY": "not-a-secret-but-long-enough",
+    "MILEPOST_SECRETS_KEY": "not-a-secret-but-more-than-long-enough",
 }
 OUR_SERVICES = ("migrate", "api", "drains", "jobs", "beat")
 
@@ -38,7 +39,7 @@ def test_every_secret_comes_from_outside() -> None:
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
     assert set(re.findall(r"\$\{(.*?)\}", text)) == {f"{name}:?" for name in SECRETS}
     values = re.findall(r"^ +\w*(?:PASSWORD|AUTH|KEY): +(\S+)", text, re.MULTILINE)
-    assert len(values) == 3
+    assert len(values) == 4
     assert all(re.fullmatch(r"\$\{\w+:\?\}", value) for value in values)
 
 

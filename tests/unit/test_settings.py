@@ -17,6 +17,8 @@ from core.settings import load_settings
         ("MILEPOST_DATABASE_URL", "sqlite:///x"),
         ("MILEPOST_REDIS_URL", "memory://"),
         ("MILEPOST_BOOTSTRAP_KEY", "short"),
+        ("MILEPOST_SECRETS_KEY", "shorter-than-thirty-two-chars"),
+        ("MILEPOST_SECRETS_KEY", "one-that-is-as-long-as-it-has-to-be,short"),
         ("MILEPOST_LOG_LEVEL", "LOUD"),
         ("MILEPOST_STREAM_DURABILITY", "maybe"),
         ("MILEPOST_SHARD", "2"),
@@ -37,7 +39,11 @@ def test_addresses_do_not_show_in_the_settings_text(monkeypatch: pytest.MonkeyPa
     """Printing the settings shows no password."""
     monkeypatch.setenv("MILEPOST_DATABASE_URL", "postgresql://u:hunter2@h/d")
     monkeypatch.setenv("MILEPOST_REDIS_URL", "redis://:hunter2@h/0")
+    monkeypatch.setenv(
+        "MILEPOST_SECRETS_KEY", "hunter2-and-enough-of-it-to-be-taken, hunter2-and-another-one-of-that-length"
+    )
     settings = load_settings()
     assert "hunter2" not in repr(settings)
+    assert [len(key) for key in settings.secrets_keys] == [36, 38]
     assert settings.database_url is not None
     assert settings.database_url.get_secret_value() == "postgresql+psycopg://u:hunter2@h/d"

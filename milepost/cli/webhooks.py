@@ -1,0 +1,202 @@
+"""`milepost webhooks`: the addresses that providers post to."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from core.errors import MilepostError
+from core.events.providers import Provider
+from core.requests.webhooks import (
+    OVERLAP,
+    add_endpoint,
+    list_endpoints,
+    remove_endpoint,
+    reseal_endpoints,
+    rotate_secrets,
+    sealer_of,
+)
+from core.store.tenants import DEFAULT
+from core.store.webhook_endpoints import Endpoint
+from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
+from milepost.cli.output import print_json
+from milepost.cli.session import COMMAND_LINE, command_session
+
+webhooks = typer.Typer(
+    help="Addresses that providers post to, and the secrets they sign with.", no_args_is_help=True, add_completion=False
+)
+
+SECRET_LONGEST_BYTES = 65_536
+TenantOption = Annotated[str, typer.Option(help="The tenant whose addresses.")]
+EndpointArgument = Annotated[
+    str, typer.Argument(metavar="ENDPOINT_ID", help="The id that `milepost webhooks list` shows.")
+]
+# Not on the command line itself, which every user of the machine can read.
+SecretOption = Annotated[
+    str | None,
+    typer.Option(
+        "--secret-file",
+        metavar="FILE",
+        help="Where the secret is; `-`: the standard input.",
+        show_default="none: one is made for mx and standard; plaid and teller give theirs later",
+    ),
+]
+
+
+@webhooks.command("add")
+def add(
+    provider: Annotated[Provider, typer.Argument(help="Who will post.")],
+    label: Annotated[str, typer.Option(help="What the address is for.")] = "made on the command line",
+    secret_file: SecretOption = None,
+    tenant: TenantOption = DEFAULT,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Make an address for a provider and print its path, and the secret if one was made; that is not shown again.
+
+    Example: milepost webhooks add teller --secret-file -
+    """
+    given, sealer = _secret(secret_file), sealer_of(connected_settings(data_dir))
+    with command_session(data_dir) as session:
+        endpoint, made = add_endpoint(
+            session, sealer, tenant, provider, label, given, datetime.now(UTC), actor=COMMAND_LINE
+        )
+    _print(endpoint, made, as_json=as_json)
+
+
+@webhooks.command("list")
+def list_all(tenant: TenantOption = DEFAULT, as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+    """Show a tenant's addresses and how many secrets each has.
+
+    Example: milepost webhooks list --tenant acme
+    """
+    with command_session(data_dir) as session:
+        found = list_endpoints(session, tenant)
+    if as_json:
+        print_json([_row(endpoint) for endpoint in found])
+        return
+    table = Table("provider", "path", "label", "secrets", "changed", box=None, header_style="bold", pad_edge=False)
+    # It is what a provider is given.
+    table.columns[1].no_wrap = True
+    for each in found:
+        changed = f"{each.changed_at:%Y-%m-%d %H:%M}"
+        table.add_row(each.provider, path_of(each), each.label, str(each.secrets), changed)
+    Console(highlight=False, markup=False).print(table)
+
+
+@webhooks.command("rotate")
+def rotate(
+    endpoint_id: EndpointArgument,
+    secret_file: SecretOption = None,
+    overlap_hours: Annotated[
+        float, typer.Option(help="How long the old secrets stay good; Plaid's keys expire by themselves.", min=0)
+    ] = OVERLAP / timedelta(hours=1),
+    tenant: TenantOption = DEFAULT,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Give an address a new secret, or further keys of Plaid's; what was signed with the old ones is taken for a while.
+
+    Example: milepost webhooks rotate whe_... --secret-file new-secret --overlap-hours 1
+    """
+    given, sealer = _secret(secret_file), sealer_of(connected_settings(data_dir))
+    with command_session(data_dir) as session:
+        endpoint, made = rotate_secrets(
+            session,
+            sealer,
+            tenant,
+            endpoint_id,
+            given,
+            datetime.now(UTC),
+            overlap=timedelta(hours=min(overlap_hours, 1e6)),
+            actor=COMMAND_LINE,
+        )
+    _print(endpoint, made, as_json=as_json)
+
+
+@webhooks.command("remove")
+def remove(
+    endpoint_id: EndpointArgument,
+    tenant: TenantOption = DEFAULT,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """End an address at once; its secrets are gone.
+
+    Example: milepost webhooks remove whe_...
+    """
+    with command_session(data_dir) as session:
+        remove_endpoint(session, tenant, endpoint_id, datetime.now(UTC), actor=COMMAND_LINE)
+    if as_json:
+        print_json({"tenant": tenant, "endpoint_id": endpoint_id})
+    else:
+        print(f"removed {endpoint_id}")
+
+
+@webhooks.command("reseal")
+def reseal(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+    """Seal all secrets anew with the first key of MILEPOST_SECRETS_KEY=NEW,OLD, so that the old one can go.
+
+    Example: milepost webhooks reseal
+    """
+    sealer = sealer_of(connected_settings(data_dir))
+    with command_session(data_dir) as session:
+        count = reseal_endpoints(session, sealer, datetime.now(UTC), actor=COMMAND_LINE)
+    if as_json:
+        print_json({"endpoints": count})
+    else:
+        print(f"resealed the secrets of {count:,} endpoints")
+
+
+def path_of(endpoint: Endpoint) -> str:
+    """The path of an address; the host is whatever the provider reaches the API by."""
+    return f"/webhooks/{endpoint.provider}/{endpoint.endpoint_id}"
+
+
+def _secret(source: str | None) -> str | None:
+    if source is None:
+        return None
+    raw = sys.stdin.buffer.read(SECRET_LONGEST_BYTES + 1) if source == "-" else _of_file(Path(source))
+    if len(raw) > SECRET_LONGEST_BYTES:
+        raise MilepostError(f"a secret has at most {SECRET_LONGEST_BYTES:,} bytes")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise MilepostError("the secret is not UTF-8 text") from None
+
+
+def _of_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(SECRET_LONGEST_BYTES + 1)
+
+
+def _print(endpoint: Endpoint, made: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_row(endpoint) | ({} if made is None else {"secret": made}))
+        return
+    print(path_of(endpoint))
+    if made is not None:
+        print(f"secret {made}")
+    elif not endpoint.secrets:
+        print(
+            f"nothing is taken yet: `milepost webhooks rotate {endpoint.endpoint_id} --secret-file FILE` gives it one"
+        )
+
+
+def _row(endpoint: Endpoint) -> dict[str, object]:
+    return {
+        "tenant": endpoint.tenant,
+        "endpoint_id": endpoint.endpoint_id,
+        "provider": endpoint.provider,
+        "label": endpoint.label,
+        "path": path_of(endpoint),
+        "secrets": endpoint.secrets,
+        "created_at": endpoint.created_at,
+        "changed_at": endpoint.changed_at,
+    }
