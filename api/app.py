@@ -9,7 +9,20 @@ from importlib.metadata import version
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI
 
-from api import accounts, dead_letters, events, funding, goals, health, history, metrics, milestones, snapshots
+from api import (
+    accounts,
+    dead_letters,
+    events,
+    funding,
+    goals,
+    health,
+    history,
+    metrics,
+    milestones,
+    provider_accounts,
+    refresh_requests,
+    snapshots,
+)
 from api.auth import bind_key
 from api.backends import THREADS, open_backends
 from api.errors import answer_errors
@@ -32,6 +45,8 @@ _BOOKS = (
     ("/accounts", accounts.book, _BY_KEY),
     ("/events", events.book, _BY_KEY),
     ("/dead-letters", dead_letters.book, _BY_KEY),
+    ("/refresh-requests", refresh_requests.book, _BY_KEY),
+    ("/provider-accounts", provider_accounts.book, _BY_KEY),
     ("/health", health.open_book, ()),
     ("/health", health.book, _BY_KEY),
     ("/metrics", metrics.book, _BY_KEY),

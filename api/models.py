@@ -14,6 +14,7 @@ from core.errors import InvalidField
 from core.events.envelope import parse_moment
 from core.goals.goal import GoalType, Tracking
 from core.goals.lifecycle import GoalStatus
+from core.requests.provider_accounts import AccountDraft
 from core.requests.values import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
 
 
@@ -210,3 +211,32 @@ class DiscardReason(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "a test of the bank's"}})
 
     reason: Annotated[str, Field(description="why it is given up, for the audit")]
+
+
+class ToldAccount(Body):
+    """PUT /provider-accounts/{provider}/{provider_account_id}."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"account_id": "savings_001", "user_id": "user_123", "currency": "USD"}}
+    )
+
+    account_id: Annotated[AccountId | None, Field(description="your own id for it; unless given, the provider's")] = (
+        None
+    )
+    user_id: str | None = None
+    kind: Annotated[str | None, Field(description="asset or liability, where the provider leaves it out")] = None
+    currency: Annotated[str | None, Field(description="where the provider leaves it out, as Teller does")] = None
+    since: Annotated[Day | None, Field(description="rows of earlier days were told under its former id")] = None
+    connection: Annotated[str | None, Field(description="the item, enrollment or member that it hangs on")] = None
+
+    def draft(self) -> AccountDraft:
+        """What core needs to tell of the account."""
+        return AccountDraft(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class DoneRefresh(Body):
+    """POST /refresh-requests/{request_id}/done."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"count": 1}})
+
+    count: Annotated[StrictInt, Field(description="the `count` of the request when you read it, before you pulled")]

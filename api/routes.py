@@ -85,6 +85,10 @@ class Routes:
         """Enter a route, as `get` does."""
         return self._entered("POST", path, options)
 
+    def put(self, path: str, **options: Any) -> Callable[[Function], Function]:
+        """Enter a route, as `get` does."""
+        return self._entered("PUT", path, options)
+
     def patch(self, path: str, **options: Any) -> Callable[[Function], Function]:
         """Enter a route, as `get` does."""
         return self._entered("PATCH", path, options)

@@ -17,6 +17,7 @@ from core.store.dead_letters import forget_letters
 from core.store.idempotency import KEPT, forget_idempotency_keys
 from core.store.job_runs import JobRun, claim_run, count_runs, forget_runs, note_run
 from core.store.outbox import forget_delivered
+from core.store.refresh_requests import forget_refreshed
 from core.store.tenants import DEFAULT
 
 JOB = "retain"
@@ -32,13 +33,14 @@ class Retained:
     """How many rows were dropped.
 
     Idempotency keys go after a day; after 90 days finished job runs (but for the last of each job), dead letters that
-    were replayed or discarded, and messages that were delivered.
+    were replayed or discarded, messages that were delivered, and refresh requests that were seen to.
     """
 
     idempotency_keys: int = 0
     job_runs: int = 0
     dead_letters: int = 0
     messages: int = 0
+    refresh_requests: int = 0
 
 
 def run_retain(
@@ -70,6 +72,7 @@ def run_retain(
         job_runs=drop("job runs", forget_runs, TRACES_KEPT),
         dead_letters=drop("dead letters", forget_letters, TRACES_KEPT),
         messages=drop("messages", forget_delivered, TRACES_KEPT),
+        refresh_requests=drop("refresh requests", forget_refreshed, TRACES_KEPT),
     )
     # After the work and not with it: what is dropped is gone already, and a run that was cut short is made up for.
     with sessions.begin() as session:

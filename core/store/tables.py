@@ -450,6 +450,58 @@ webhook_endpoints = Table(
     Index("webhook_endpoints_provider_idx", "provider"),
 )
 
+refresh_requests = Table(
+    "refresh_requests",
+    metadata,
+    tenant_column(),
+    # A name made from provider, kind and subject, so that repeated pointers are one request.
+    key_column("request_id"),
+    text_column("provider", required=True),
+    text_column("subject", required=True),
+    text_column("kind", required=True),
+    text_column("reason", required=True),
+    # Since when it is open, and when it was asked for last.
+    moment_column("opened_at", required=True),
+    moment_column("requested_at", required=True),
+    # How often it was asked for, and up to which of these it was seen to: it is open while they differ.
+    Column("count", BigInteger, nullable=False),
+    Column("done_count", BigInteger, nullable=False, server_default=text("0")),
+    moment_column("done_at"),
+    CheckConstraint("done_count between 0 and count", name="done"),
+    # Reader: the list of open requests, those that wait longest first.
+    Index(
+        "refresh_requests_open_idx",
+        "tenant",
+        "opened_at",
+        "request_id",
+        postgresql_where=text("done_count < count"),
+    ),
+)
+
+provider_accounts = Table(
+    "provider_accounts",
+    metadata,
+    tenant_column(),
+    key_column("provider"),
+    key_column("provider_account_id"),
+    text_column("account_id", required=True),
+    text_column("user_id"),
+    text_column("kind"),
+    text_column("currency"),
+    Column("since", Date),
+    text_column("connection"),
+    moment_column("updated_at", required=True),
+    CheckConstraint("kind in ('asset', 'liability')", name="kind"),
+    # Reader: a webhook that names only the connection.
+    Index(
+        "provider_accounts_connection_idx",
+        "tenant",
+        "provider",
+        "connection",
+        postgresql_where=text("connection IS NOT NULL"),
+    ),
+)
+
 BUSINESS_TABLES = (
     tenants,
     accounts,

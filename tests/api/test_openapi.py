@@ -36,7 +36,12 @@ BODILESS = {
 }
 _LETTER = text(
     """INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at)
-    VALUES ('default', 0, :entry_id, 'c', 'r', '', now(), now())"""
+    VALUES ('default', 0, :name, 'c', 'r', '', now(), now())"""
+)
+_REFRESH = text(
+    """INSERT INTO refresh_requests
+        (tenant, request_id, provider, subject, kind, reason, opened_at, requested_at, count)
+    VALUES ('default', :name, 'plaid', 'item', 'transactions', 'r', now(), now(), 1)"""
 )
 
 
@@ -89,11 +94,13 @@ def test_the_examples_are_taken(
                 link = {"account_id": "account_1", "allocation_percent": 5}
                 assert api.post(f"/goals/{goal_id}/funding", json=link).status_code == 201
                 with engine.begin() as connection:
-                    connection.execute(_LETTER, {"entry_id": goal_id})
+                    connection.execute(_LETTER, {"name": goal_id})
+                    connection.execute(_REFRESH, {"name": goal_id})
                 before = dump()
                 example = content["example"]
                 raw = example if isinstance(example, str) else json.dumps(example)
-                url = path.format(goal_id=goal_id, account_id="account_1", shard=0, entry_id=goal_id)
+                accounts = {"account_id": "account_1", "provider": "teller", "provider_account_id": "acc_1"}
+                url = path.format(goal_id=goal_id, shard=0, entry_id=goal_id, request_id=goal_id, **accounts)
                 answer = api.request(method, url, content=raw, headers={"Content-Type": media_type})
                 assert [str(answer.status_code)] == _successes(operation), (method, path, answer.text)
                 assert (dump() != before) is path.startswith("/goals"), "an example that changes nothing shows nothing"
