@@ -22,6 +22,7 @@ from api import (
     provider_accounts,
     refresh_requests,
     snapshots,
+    webhooks,
 )
 from api.auth import bind_key
 from api.backends import THREADS, open_backends
@@ -39,11 +40,12 @@ their currency; decimal strings are taken too. Times are UTC; one without an off
 
 
 _BY_KEY = (Depends(bind_key),)
-# In the order of /docs; all but one need a key.
+# In the order of /docs; all but two need a key, and of these one asks for a signature.
 _BOOKS = (
     ("/goals", Routes.of(goals.book, milestones.book, funding.book, history.book, snapshots.book), _BY_KEY),
     ("/accounts", accounts.book, _BY_KEY),
     ("/events", events.book, _BY_KEY),
+    ("/webhooks", webhooks.book, ()),
     ("/dead-letters", dead_letters.book, _BY_KEY),
     ("/refresh-requests", refresh_requests.book, _BY_KEY),
     ("/provider-accounts", provider_accounts.book, _BY_KEY),

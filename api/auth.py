@@ -34,6 +34,15 @@ class ScopeMissing(MilepostError):
         self.scope = scope
 
 
+class DeliveryRefused(MilepostError):
+    """A delivery was not signed with a secret of its address, or there is no such address: the answer is one."""
+
+    def __init__(self, reason: str, challenge: str) -> None:
+        super().__init__("The delivery is not signed as this address asks")
+        self.reason = reason
+        self.challenge = challenge
+
+
 @dataclass(frozen=True, slots=True)
 class KeyDoor:
     """Admits a request by its key, in the transaction in which the request then works."""

@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.read_cache import ReadCache
 from core.errors import SettingsError
+from core.requests.webhooks import sealer_of
 from core.settings import Settings
+from core.signatures.seal import Sealer
 from core.store.engine import make_engine, session_factory
 from core.store.stream import EventStream, connect
 
@@ -25,7 +27,10 @@ _READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """The servers behind the API; both connect at first use. `reading` makes sessions that see one moment only."""
+    """The servers behind the API; both connect at first use. `reading` makes sessions that see one moment only.
+
+    `sealer` opens the secrets of webhooks; None if no key for them is set.
+    """
 
     engine: Engine
     sessions: sessionmaker[Session]
@@ -33,6 +38,7 @@ class Backends:
     redis: Redis
     stream: EventStream
     read_cache: ReadCache
+    sealer: Sealer | None
 
     def close(self) -> None:
         """Give back every connection."""
@@ -55,7 +61,8 @@ def open_backends(settings: Settings) -> Backends:
     redis = connect(settings.redis_url.get_secret_value())
     stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
     read_cache = ReadCache(settings.read_cache_seconds)
-    return Backends(engine, session_factory(engine), reading_sessions(engine), redis, stream, read_cache)
+    sealer = sealer_of(settings)
+    return Backends(engine, session_factory(engine), reading_sessions(engine), redis, stream, read_cache, sealer)
 
 
 def reading_sessions(engine: Engine) -> sessionmaker[Session]:

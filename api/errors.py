@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.auth import ScopeMissing, Unauthenticated
+from api.auth import DeliveryRefused, ScopeMissing, Unauthenticated
 from api.bodies import BodyTooLarge, EncodingRefused, FieldProblem, RequestRefused, field_problem
 from api.doors import DatabaseAway
 from api.etags import etag
@@ -26,8 +26,11 @@ from core.errors import (
     KeyBusy,
     KeyReused,
     NotFound,
+    ProviderBodyRefused,
     StreamUnavailable,
 )
+from core.requests.webhooks import NoSecretsKey
+from core.signatures.seal import CannotUnseal
 
 RETRY_AFTER_S = 2
 
@@ -62,6 +65,8 @@ def refusal_of(error: Exception, *, method: str) -> Refusal | None:
             return _told(403, str(error))
         case BodyTooLarge():
             return _told(413, str(error), {"Connection": "close"})
+        case DeliveryRefused():
+            return Refusal(401, {"detail": str(error)}, {"WWW-Authenticate": error.challenge}, error.reason)
         case EncodingRefused():
             return _told(415, str(error), {"Accept-Encoding": "identity", "Connection": "close"})
         case RequestRefused():
@@ -90,6 +95,10 @@ def _refused_by_core(error: Exception, method: str) -> Refusal | None:
             return _told(409, str(error))
         case GoalMoved():
             return _told(412, str(error), {"ETag": etag(error.goal_id, error.version)})
+        case ProviderBodyRefused():
+            return _unfit_at(["body", *filter(None, [error.where])], error.message, error.code)
+        case NoSecretsKey() | CannotUnseal():
+            return _away("Deliveries cannot be verified", error)
         case StreamUnavailable():
             return _away(f"The event stream is not available: {error}", error)
         case _:
@@ -128,8 +137,8 @@ def _away(what: str, cause: BaseException) -> Refusal:
     return Refusal(503, {"detail": f"{what}; try again"}, {"Retry-After": str(RETRY_AFTER_S)}, line)
 
 
-def _unfit_at(loc: Sequence[str | int], message: str) -> Refusal:
-    return _unfit(RequestRefused([{"loc": list(loc), "msg": message, "type": "value_error"}]))
+def _unfit_at(loc: Sequence[str | int], message: str, type: str = "value_error") -> Refusal:
+    return _unfit(RequestRefused([{"loc": list(loc), "msg": message, "type": type}]))
 
 
 def _unfit(error: RequestRefused) -> Refusal:

@@ -25,6 +25,7 @@ from core.store.stream import arrival, connect, stream_key, tenant_of
 from core.store.tenants import read_tenants
 from tests.dumping import dump as dump_tables
 
+SECRETS_KEY = "a key of more than thirty-two characters"
 ALL_BUT_ADMIN = ("goals:read", "goals:write", "events:write")
 
 
@@ -43,7 +44,7 @@ class MakeClient(Protocol):
 @pytest.fixture
 def settings(database_url: str, redis_url: str) -> Settings:
     """Settings as a process would read them, but for the environment."""
-    return Settings(database_url=database_url, redis_url=redis_url, max_body_bytes=2_000_000)
+    return Settings(database_url=database_url, redis_url=redis_url, max_body_bytes=2_000_000, secrets_key=SECRETS_KEY)
 
 
 @pytest.fixture

@@ -1,0 +1,368 @@
+"""POST /webhooks: what a provider signed is taken for the tenant of the address, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+from redis import Redis
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from api.bodies import parse_provider_body
+from core.events.providers import Provider
+from core.requests.tenants import create_tenant
+from core.requests.webhooks import add_endpoint, remove_endpoint, rotate_secrets
+from core.signatures.seal import Sealer
+from core.store.stream import stream_key
+from core.store.tenants import read_tenants
+from tests.api.conftest import SECRETS_KEY, MakeClient, MakeKey
+from tests.api.paging import refused_fields
+from tests.unit.signatures import signing
+
+POINTER = json.dumps(
+    {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE", "item_id": "item_1"}
+).encode()
+OWN_EVENT = {
+    "specversion": "1.0",
+    "id": "e1",
+    "source": "s",
+    "type": "milepost.transaction.recorded",
+    "time": "2026-01-31T12:00:00Z",
+    "data": {"account_id": "a", "transaction_id": "t", "amount": 1, "currency": "USD", "posted_at": "2026-01-31"},
+}
+OWN = json.dumps(OWN_EVENT).encode()
+TELLER = json.dumps(
+    {
+        "id": "wh_1",
+        "type": "transactions.processed",
+        "timestamp": "2026-01-31T12:00:00Z",
+        "payload": {
+            "enrollment_id": "enr_1",
+            "transactions": [
+                {
+                    "id": "txn_1",
+                    "account_id": "acc_1",
+                    "amount": "86.46",
+                    "date": "2026-01-30",
+                    "status": "posted",
+                    "description": "d",
+                }
+            ],
+        },
+    }
+).encode()
+MX = json.dumps({"action": "aggregated", "type": "AGGREGATION", "member_guid": "MBR-1"}).encode()
+
+Sign = Callable[[bytes, datetime], dict[str, str]]
+SIGNERS: dict[Provider, Sign] = {
+    Provider.PLAID: signing.plaid,
+    Provider.TELLER: signing.teller,
+    Provider.MX: lambda _body, _at: signing.mx(),
+    Provider.STANDARD: signing.standard,
+}
+SECRETS = {
+    Provider.PLAID: json.dumps(signing.jwk()),
+    Provider.TELLER: signing.TELLER_SECRET,
+    Provider.MX: signing.MX_SECRET,
+    Provider.STANDARD: signing.STANDARD_SECRET,
+}
+BODIES = {Provider.PLAID: POINTER, Provider.TELLER: TELLER, Provider.MX: MX, Provider.STANDARD: OWN}
+
+
+class Register(Protocol):
+    """Makes an address and gives its path."""
+
+    def __call__(self, provider: Provider, *, tenant: str = "default", secret: str | None = "") -> str: ...
+
+
+@pytest.fixture
+def register(session_factory: sessionmaker[Session], now: datetime) -> Register:
+    """Makes addresses, with the secret of SECRETS unless told otherwise."""
+
+    def make(provider: Provider, *, tenant: str = "default", secret: str | None = "") -> str:
+        given = SECRETS[provider] if secret == "" else secret
+        with session_factory.begin() as session:
+            if not read_tenants(session, [tenant]):
+                create_tenant(session, tenant, "UTC", now)
+            endpoint, _ = add_endpoint(
+                session, Sealer([SECRETS_KEY]), tenant, provider, "test", given, now, actor="test"
+            )
+        return f"/webhooks/{provider}/{endpoint.endpoint_id}"
+
+    return make
+
+
+@pytest.fixture
+def anyone(app: FastAPI) -> TestClient:
+    """A client without a key."""
+    return TestClient(app)
+
+
+@pytest.fixture
+def entries(redis_url: str) -> Iterator[Callable[[], list[tuple[str, Any]]]]:
+    """Tenant and event of all that lies on the stream."""
+    with Redis.from_url(redis_url) as redis:
+
+        def read() -> list[tuple[str, Any]]:
+            rows: list[Any] = [row for shard in range(2) for row in redis.xrange(stream_key(shard))]  # type: ignore[union-attr]
+            return [(fields[b"tenant"].decode(), json.loads(fields[b"event"])) for _, fields in rows]
+
+        yield read
+
+
+@pytest.fixture
+def written(engine: Engine, entries: Callable[[], list[Any]]) -> Callable[[], tuple[int, int]]:
+    """How many events and how many refresh requests there are."""
+
+    def count() -> tuple[int, int]:
+        with engine.connect() as connection:
+            requests = connection.execute(text("SELECT count(*) FROM refresh_requests")).scalar_one()
+        return len(entries()), int(requests)
+
+    return count
+
+
+Entries = Callable[[], list[tuple[str, Any]]]
+Written = Callable[[], tuple[int, int]]
+
+
+def deliver(api: TestClient, path: str, provider: Provider, body: bytes | None = None, **headers: str) -> Any:
+    """Post a body that is signed now."""
+    content = BODIES[provider] if body is None else body
+    signed = SIGNERS[provider](content, datetime.now(UTC))
+    return api.post(path, content=content, headers={**signed, "Content-Type": "application/json", **headers})
+
+
+@pytest.mark.parametrize("provider", list(Provider))
+def test_a_signed_delivery_is_taken(
+    anyone: TestClient, register: Register, provider: Provider, written: Written
+) -> None:
+    """It becomes events on the stream, or a request to pull, and a repeated one changes no more than the count."""
+    path = register(provider)
+    expected = {"accepted": 0, "refreshes": 1} if provider is not Provider.STANDARD else {"accepted": 1, "refreshes": 0}
+    for _ in range(2):
+        answer = deliver(anyone, path, provider)
+        assert (answer.status_code, answer.json()) == (202, expected)
+    assert written() == (2 * expected["accepted"], expected["refreshes"])
+
+
+def test_events_lie_on_the_stream_of_the_addresss_tenant(
+    anyone: TestClient, client: MakeClient, register: Register, entries: Entries
+) -> None:
+    """Under the integrator's own account id, with what it told of the account."""
+    path = register(Provider.TELLER, tenant="acme")
+    told = {"account_id": "checking", "kind": "asset", "currency": "USD"}
+    assert client("admin", tenant="acme").put("/provider-accounts/teller/acc_1", json=told).status_code == 200
+    answer = deliver(anyone, path, Provider.TELLER)
+    assert answer.status_code == 202, answer.text
+    events = entries()
+    assert {tenant for tenant, _ in events} == {"acme"}
+    ((_, spent),) = [each for each in events if each[1]["type"] == "milepost.transaction.recorded"]
+    assert (spent["data"]["account_id"], spent["data"]["transaction_id"]) == ("checking", "txn_1")
+    assert answer.json() == {"accepted": len(events), "refreshes": 0}
+
+
+def _unsigned(api: TestClient, path: str, provider: Provider, body: bytes, at: datetime) -> list[Any]:
+    """The answers to what is not signed as it should be."""
+    signed = SIGNERS[provider](body, at)
+    name = list(signed)[-1]
+    late = SIGNERS[provider](body, at - timedelta(minutes=6))
+    wrong = [{}, {**signed, name: "x"}, {**signed, name: signed[name] + "é"}, {**signed, name: "x" * 20_000}]
+    answers = [
+        api.post(path, content=body, headers={k: v.encode("latin-1") for k, v in each.items()}) for each in wrong
+    ]
+    if provider is not Provider.MX:
+        answers += [api.post(path, content=body, headers=late), api.post(path, content=body + b" ", headers=signed)]
+    return answers
+
+
+@pytest.mark.parametrize("provider", list(Provider))
+def test_every_refusal_looks_the_same(
+    anyone: TestClient, register: Register, provider: Provider, written: Written
+) -> None:
+    """Wrong, late, missing and garbled signatures, and addresses that do not exist: one answer, and nothing written."""
+    path, at = register(provider), datetime.now(UTC)
+    other = register(Provider.TELLER if provider is not Provider.TELLER else Provider.MX)
+    elsewhere = [
+        f"/webhooks/{provider}/{other.rpartition('/')[2]}",
+        f"{path}x",
+        f"/webhooks/{provider}/whe_none",
+        f"/webhooks/{provider}/%00",
+        f"/webhooks/{provider}/{'x' * 5000}",
+    ]
+    answers = _unsigned(anyone, path, provider, BODIES[provider], at)
+    answers += [deliver(anyone, each, provider) for each in elsewhere]
+    answers += _unsigned(anyone, elsewhere[2], provider, BODIES[provider], at)
+    told = {(each.status_code, each.text, each.headers["WWW-Authenticate"]) for each in answers}
+    assert len(told) == 1, told
+    assert next(iter(told))[:2] == (401, '{"detail":"The delivery is not signed as this address asks"}')
+    assert written() == (0, 0)
+
+
+def test_the_log_says_why(anyone: TestClient, register: Register, capsys: pytest.CaptureFixture[str]) -> None:
+    """The reason, the unknown key and the tenant are for us; neither the address nor a secret is in a line."""
+    path = register(Provider.PLAID)
+    deliver(anyone, path, Provider.PLAID)
+    anyone.post(path, content=POINTER, headers=signing.plaid(POINTER, datetime.now(UTC), kid="kid-9"))
+    deliver(anyone, "/webhooks/plaid/none", Provider.PLAID)
+    taken, unknown, nowhere = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (taken["tenant"], taken["route"]) == ("default", "/webhooks/{provider}/{endpoint_id}")
+    assert unknown["cause"] == "plaid of default: no verification key 'kid-9' is known"
+    assert nowhere["cause"].startswith("plaid: there is no such address")
+    assert path.rpartition("/")[2] not in json.dumps([taken, unknown, nowhere])
+
+
+def test_an_unknown_key_is_asked_for_once(anyone: TestClient, register: Register, client: MakeClient) -> None:
+    """The delivery is refused, and the integrator finds which key to fetch; what is no address asks for nothing."""
+    path = register(Provider.PLAID, secret=None)
+    for _ in range(3):
+        assert deliver(anyone, path, Provider.PLAID).status_code == 401
+    deliver(anyone, "/webhooks/plaid/none", Provider.PLAID)
+    (asked,) = client("events:read").get("/refresh-requests").json()
+    found = (asked["provider"], asked["kind"], asked["subject"], asked["count"])
+    assert found == ("plaid", "verification_key", "kid-1", 1)
+
+
+def test_both_secrets_are_good_during_a_rotation(
+    anyone: TestClient, register: Register, session_factory: sessionmaker[Session]
+) -> None:
+    """The old one until its overlap has ended, by the clock of the delivery; a removed address is none at once."""
+    path = register(Provider.TELLER)
+    endpoint_id, new, at = path.rpartition("/")[2], "another_secret_of_teller", datetime.now(UTC)
+
+    def rotate(overlap: timedelta) -> None:
+        with session_factory.begin() as session:
+            rotate_secrets(
+                session, Sealer([SECRETS_KEY]), "default", endpoint_id, new, at, overlap=overlap, actor="test"
+            )
+
+    def status(secret: str) -> int:
+        headers = signing.teller(TELLER, datetime.now(UTC), secret)
+        return anyone.post(path, content=TELLER, headers=headers).status_code
+
+    rotate(timedelta(hours=1))
+    assert [status(signing.TELLER_SECRET), status(new)] == [202, 202]
+    rotate(timedelta())
+    assert [status(signing.TELLER_SECRET), status(new)] == [401, 202]
+    with session_factory.begin() as session:
+        remove_endpoint(session, "default", endpoint_id, at, actor="test")
+    assert status(new) == 401
+
+
+def test_the_path_without_an_address_is_for_the_only_one(
+    anyone: TestClient, register: Register, new_key: MakeKey, entries: Entries
+) -> None:
+    """With a second address in the system a key has to name the tenant, and all of its addresses are tried."""
+    path = "/webhooks/standard"
+    assert deliver(anyone, path, Provider.STANDARD).status_code == 401
+    register(Provider.STANDARD)
+    assert deliver(anyone, path, Provider.STANDARD).status_code == 202
+    other = "whsec_" + "B" * 32
+    register(Provider.STANDARD, tenant="acme", secret=other)
+    register(Provider.STANDARD, tenant="acme")
+    assert deliver(anyone, path, Provider.STANDARD).status_code == 401
+    for header in ("Authorization", "X-API-Key"):
+        key = new_key("events:write", tenant="acme")
+        named = {header: f"Bearer {key}" if header == "Authorization" else key}
+        assert deliver(anyone, path, Provider.STANDARD, **named).status_code == 202
+    assert sorted(tenant for tenant, _ in entries()) == ["acme", "acme", "default"]
+    for key in (new_key("goals:read", tenant="acme"), "mp_none", "é"):
+        headers = {**signing.standard(OWN, datetime.now(UTC)), "X-API-Key": key.encode("latin-1")}
+        assert anyone.post(path, content=OWN, headers=headers).status_code == 401
+    unsigned = anyone.post(path, content=OWN, headers={"X-API-Key": new_key("admin", tenant="acme")})
+    assert unsigned.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b"", []),
+        (b"{", []),
+        (b"\xff", []),
+        (b"[" * 500_000, []),
+        (b'{"a": NaN}', []),
+        (OWN[:-1] + b', "id": "e2"}', []),
+        (b"[" + b"{}," * 200_000 + b"{}]", []),
+        (b"[" + b"0," * 600_000 + b"0]", []),
+        (b"{}", ["[0]"]),
+        (b"[%s, {}]" % OWN, ["[1]"]),
+    ],
+    ids=["nothing", "cut off", "not UTF-8", "deep", "NaN", "a key twice", "objects", "values", "no event", "one bad"],
+)
+def test_a_signed_body_that_cannot_be_is_refused(
+    anyone: TestClient, register: Register, written: Written, body: bytes, place: list[str]
+) -> None:
+    """With its place, and none of the events beside it is written."""
+    answer = deliver(anyone, register(Provider.STANDARD), Provider.STANDARD, body)
+    assert refused_fields(answer) == [["body", *place]], answer.text
+    assert written() == (0, 0)
+
+
+def test_what_nobody_signed_reaches_no_parser(
+    anyone: TestClient, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A body is read only once its signature is good."""
+
+    parsed: list[bytes] = []
+
+    def parse(raw: bytes) -> object:
+        parsed.append(raw)
+        return parse_provider_body(raw)
+
+    path = register(Provider.TELLER)
+    monkeypatch.setattr("api.webhooks.parse_provider_body", parse)
+    for body in (TELLER, b"[" * 500_000):
+        assert anyone.post(path, content=body).status_code == 401
+    assert parsed == []
+    assert deliver(anyone, path, Provider.TELLER).status_code == 202
+    assert parsed == [TELLER]
+
+
+def test_too_much_and_compressed_are_refused_before_anything(anyone: TestClient, register: Register) -> None:
+    """413 and 415, whether the address exists or not."""
+    for path in (register(Provider.MX), "/webhooks/mx/none"):
+        assert anyone.post(path, content=b" " * 2_000_001, headers=signing.mx()).status_code == 413
+        assert anyone.post(path, content=b"x", headers={"Content-Encoding": "gzip"}).status_code == 415
+
+
+@pytest.mark.parametrize("path", ["/webhooks/paypal/x", "/webhooks/gocardless", "/webhooks/Plaid", "/webhooks/%00"])
+def test_a_provider_that_is_none_is_404(anyone: TestClient, path: str) -> None:
+    """GoCardless Bank Account Data has no webhooks."""
+    assert (anyone.post(path, content=b"{}").status_code, anyone.get("/webhooks/plaid").status_code) == (404, 405)
+
+
+def test_without_the_right_sealing_key_nothing_is_decided(register: Register, settings: Any, written: Written) -> None:
+    """503, so that the provider tries again, and the log says which setting it is; the same for no address at all."""
+    from api.app import make_app
+
+    path = register(Provider.MX)
+    for key in (None, "another key of more than thirty-two characters"):
+        with TestClient(
+            make_app(settings.model_copy(update={"secrets_key": None if key is None else SecretStr(key)}))
+        ) as api:
+            assert deliver(api, path, Provider.MX).status_code == 503
+            assert deliver(api, "/webhooks/mx/none", Provider.MX).status_code == (503 if key is None else 401)
+    assert written() == (0, 0)
+
+
+def test_a_full_stream_is_503_and_the_next_try_is_taken(
+    anyone: TestClient, register: Register, redis_url: str, written: Written
+) -> None:
+    """Nothing is lost: the provider delivers again."""
+    path = register(Provider.STANDARD)
+    with Redis.from_url(redis_url) as redis:
+        limit: Any = redis.config_get("maxmemory")
+        redis.config_set("maxmemory", 1)
+        try:
+            answer = deliver(anyone, path, Provider.STANDARD)
+        finally:
+            redis.config_set("maxmemory", limit["maxmemory"])
+    assert (answer.status_code, "Retry-After" in answer.headers, written()) == (503, True, (0, 0))
+    assert deliver(anyone, path, Provider.STANDARD).status_code == 202
