@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
@@ -13,8 +14,18 @@ from api.backends import backends_of
 from api.batches import MAX_EVENTS, read_events
 from api.bodies import RawBody
 from api.documented import answers
-from api.doors import Door
+from api.doors import Door, Visit
 from api.idempotency import REPLAYED, Once
+from api.pulled import (
+    Pulled,
+    PulledAccount,
+    PulledAt,
+    PulledCurrency,
+    PulledFormat,
+    PulledKind,
+    PulledUser,
+    asked_of,
+)
 from api.rendering import ExactResponse
 from api.routes import Routes
 from core.events.envelope import EVENT_LONGEST_BYTES
@@ -84,19 +95,44 @@ _TAKES: dict[str, Any] = {
         202, AcceptedBody, "All of them are on disk and will take effect", 409, 413, 422, headers=(REPLAYED,)
     ),
 )
-def send(request: Request, door: Door, raw: RawBody, once: Once) -> Response:
-    """Put one event, an array of them, or NDJSON on the stream; all are accepted or none is."""
+def send(
+    request: Request,
+    door: Door,
+    raw: RawBody,
+    once: Once,
+    format: PulledFormat = None,
+    pulled_at: PulledAt = None,
+    account_id: PulledAccount = None,
+    user_id: PulledUser = None,
+    currency: PulledCurrency = None,
+    kind: PulledKind = None,
+) -> Response:
+    """Put one event, an array of them, or NDJSON on the stream; or, with `format`, a body that a provider gave.
+
+    All is accepted or nothing is.
+    """
     with door.open(Scope.EVENTS_WRITE) as visit:
         tenant = visit.tenant.name
+        asked = asked_of(format, pulled_at, account_id, user_id, currency, kind, visit.now)
         if once.has_key:
             # The transaction holds the key while the stream makes sure of its disk. Should it then fail to commit,
             # the events come again with the next try, which changes nothing.
-            return once.answer(visit, raw, lambda: _accept(request, tenant, raw))
+            whole = raw if asked is None else asked.whole(request, raw)
+            return once.answer(visit, whole, lambda: _accept(request, tenant, _events(request, raw, asked, visit)))
+        # What is known of a provider's accounts is read in the transaction; our own events need none of it.
+        pulled = None if asked is None else asked.events(visit, raw)
     # The transaction has ended: without a key none is held while the stream makes sure of its disk.
-    return _accept(request, tenant, raw)
+    return _accept(request, tenant, _own_events(request, raw) if pulled is None else pulled)
 
 
-def _accept(request: Request, tenant: str, raw: bytes) -> Response:
-    events = read_events(raw, request.headers.get("content-type", ""))
+def _events(request: Request, raw: bytes, asked: Pulled | None, visit: Visit) -> Sequence[tuple[str, bytes]]:
+    return _own_events(request, raw) if asked is None else asked.events(visit, raw)
+
+
+def _own_events(request: Request, raw: bytes) -> Sequence[tuple[str, bytes]]:
+    return read_events(raw, request.headers.get("content-type", ""))
+
+
+def _accept(request: Request, tenant: str, events: Sequence[tuple[str, bytes]]) -> Response:
     accepted: AcceptedBody = {"accepted": backends_of(request).stream.append(tenant, events)}
     return ExactResponse(accepted, status_code=202)
