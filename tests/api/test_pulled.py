@@ -227,6 +227,13 @@ def test_a_row_that_cannot_be_understood_does_not_hold_up_the_others(
     assert kept == ["t1"]
 
 
+def test_a_row_whose_account_is_no_text_is_kept(api: TestClient, apply_stream: Callable[[], Any]) -> None:
+    """Half a surrogate pair can name nothing, and spreads the row over the shards all the same."""
+    body = json.dumps(TELLER).replace("acc_1", "\\ud800").encode()
+    assert send(api, "teller", body, currency="USD", kind="asset").json() == {"accepted": 1}
+    assert apply_stream().dead_letters == 1
+
+
 def test_the_most_events_of_a_body(api: TestClient, entries: Entries) -> None:
     """One row too many is 422, and nothing is written."""
     rows = [{**SPENT, "transaction_id": f"t{number}", "amount": 1} for number in range(MAX_EVENTS + 1)]
