@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, TypeVar
 
+from anyio import fail_after
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import TypedDict
 
+from api.body_room import ROOM, Held
 from api.doors import Door, ShutDoor
 from core.errors import MalformedEvent, MilepostError
 from core.events.envelope import DuplicateKey, one_of_each, parse_json
 
 # Some ten times what the longest pages of the providers have.
 OBJECTS_MOST, VALUES_MOST = 100_000, 500_000
+READ_LONGEST_S = 60
 _LONGEST_INTEGER = 40
 Model = TypeVar("Model", bound="Body")
 
@@ -71,6 +75,13 @@ class BodyTooLarge(MilepostError):
         super().__init__(f"The body must have at most {limit} bytes")
 
 
+class BodyTooSlow(MilepostError):
+    """The body did not come in time; its sender would hold room and a connection for as long as it likes."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The body did not come within {READ_LONGEST_S} s")
+
+
 class EncodingRefused(MilepostError):
     """The body is compressed. What it would become is anybody's guess, and a few bytes may become gigabytes."""
 
@@ -85,28 +96,45 @@ class Body(BaseModel):
     second_names: ClassVar[Mapping[str, str]] = {}
 
 
-async def _read(request: Request, door: Door) -> bytes:
+async def _read(request: Request, door: Door) -> AsyncIterator[bytes]:
     """Read the body; stops at the door's limit, whether the size was declared or the body comes in chunks.
 
     Nothing is read at a door that is shut: FastAPI goes on to here when the app's own auth does not validate.
     """
     if isinstance(door, ShutDoor):
-        return b""
-    return await read_body(request, door.max_body_bytes)
+        yield b""
+        return
+    async with read_body(request, door.max_body_bytes) as body:
+        yield body
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Read the body of a request, at most `limit` bytes; raises EncodingRefused and BodyTooLarge before it is read."""
+@asynccontextmanager
+async def read_body(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body of a request, of at most `limit` bytes; its room is held while the block runs.
+
+    Raises EncodingRefused and BodyTooLarge, where it can before anything is read, TooManyBodies and BodyTooSlow.
+    """
     encodings = ",".join(request.headers.getlist("content-encoding"))
     if not {part.strip().lower() for part in encodings.split(",")} <= {"", "identity"}:
         raise EncodingRefused(encodings)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > len(str(limit)) or int(declared) > limit):
         raise BodyTooLarge(limit)
+    with ROOM.hold(limit) as held:
+        try:
+            with fail_after(READ_LONGEST_S):
+                body = await _read_chunks(request, limit, held)
+        except TimeoutError:
+            raise BodyTooSlow from None
+        yield body
+
+
+async def _read_chunks(request: Request, limit: int, held: Held) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         if len(body) + len(chunk) > limit:
             raise BodyTooLarge(limit)
+        held.grow(len(body) + len(chunk))
         body += chunk
     return bytes(body)
 

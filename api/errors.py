@@ -14,7 +14,8 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.auth import DeliveryRefused, ScopeMissing, Unauthenticated
-from api.bodies import BodyTooLarge, EncodingRefused, FieldProblem, RequestRefused, field_problem
+from api.bodies import BodyTooLarge, BodyTooSlow, EncodingRefused, FieldProblem, RequestRefused, field_problem
+from api.body_room import TooManyBodies
 from api.doors import DatabaseAway
 from api.etags import etag
 from api.rendering import ExactResponse
@@ -67,6 +68,10 @@ def refusal_of(error: Exception, *, method: str) -> Refusal | None:
             return _told(413, str(error), {"Connection": "close"})
         case DeliveryRefused():
             return Refusal(401, {"detail": str(error)}, {"WWW-Authenticate": error.challenge}, error.reason)
+        case BodyTooSlow():
+            return _told(408, str(error), {"Connection": "close"})
+        case TooManyBodies():
+            return Refusal(503, {"detail": f"{error}; try again"}, {"Retry-After": str(RETRY_AFTER_S)})
         case EncodingRefused():
             return _told(415, str(error), {"Accept-Encoding": "identity", "Connection": "close"})
         case RequestRefused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -63,10 +64,10 @@ def _answers() -> dict[int | str, dict[str, Any]]:
     return found | {401: {"description": meaning, "model": Problem, "headers": asked}}
 
 
-async def _read_delivery(request: Request) -> Delivery:
-    body = await read_body(request, request.app.state.settings.max_body_bytes)
+async def _read_delivery(request: Request) -> AsyncIterator[Delivery]:
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw]
-    return Delivery(body, headers, datetime.now(UTC))
+    async with read_body(request, request.app.state.settings.max_body_bytes) as body:
+        yield Delivery(body, headers, datetime.now(UTC))
 
 
 RawDelivery = Annotated[Delivery, Depends(_read_delivery)]
