@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import statistics
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -350,6 +352,18 @@ def test_without_the_right_sealing_key_nothing_is_decided(register: Register, se
             assert deliver(api, path, Provider.MX).status_code == 503
             assert deliver(api, "/webhooks/mx/none", Provider.MX).status_code == (503 if key is None else 401)
     assert written() == (0, 0)
+
+
+@pytest.mark.parametrize("provider", list(Provider))
+def test_a_delivery_is_answered_within_100_ms(anyone: TestClient, register: Register, provider: Provider) -> None:
+    """From sending to the whole answer, once the connections are there; the median, since the machines are noisy."""
+    path, seconds = register(provider), []
+    deliver(anyone, path, provider)
+    for _ in range(25):
+        begun = time.perf_counter()
+        assert deliver(anyone, path, provider).status_code == 202
+        seconds.append(time.perf_counter() - begun)
+    assert statistics.median(seconds) < 0.1
 
 
 def test_a_full_stream_is_503_and_the_next_try_is_taken(
