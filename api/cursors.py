@@ -8,11 +8,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import Query
 
+from api.rendering import moment
 from core.errors import InvalidField
 from core.requests.pages import PAGE_LARGEST
 
@@ -57,9 +59,14 @@ class Listing:
             raise InvalidField("cursor", "is not one that a Link header gave") from None
 
     def _asked(self) -> dict[str, str]:
-        return {name: str(value) for name, value in self.filters.items() if value is not None}
+        return {name: _spelt(value) for name, value in self.filters.items() if value is not None}
 
     def _seal(self, cursor: str) -> str:
         """Not a secret: a caller who makes one only finds another place in a list that is open to it."""
         text = json.dumps([self.tenant, self.name, self._asked(), cursor])
         return hashlib.sha256(text.encode()).hexdigest()[:_SEAL_CHARACTERS]
+
+
+def _spelt(value: object) -> str:
+    """A filter's value as it is asked for in an address."""
+    return moment(value) if isinstance(value, datetime) else str(value)

@@ -26,7 +26,7 @@ class EntryBody(TypedDict):
 
 
 class CloseBody(TypedDict):
-    """A goal's amount at the end of a local day, as known now."""
+    """A goal's amount at the end of a local day, as known now or at the moment asked for."""
 
     day: Day
     amount: Amount

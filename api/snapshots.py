@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api.cursors import Cursor, Listing
 from api.documented import answers
 from api.doors import Door
-from api.models import Day
+from api.models import Day, Moment
 from api.paths import path_of
 from api.rendering import ExactResponse
 from api.rendering_past import CloseBody, close_body
@@ -24,6 +24,7 @@ PAGE_DAYS = 3660
 
 From = Annotated[Day | None, Query(alias="from", description="The first day; at the earliest the goal's start date")]
 To = Annotated[Day | None, Query(alias="to", description="The last day; at the latest the last one that has ended")]
+AsKnownAt = Annotated[Moment | None, Query(description="Give the closes as they stood written at this moment")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_DAYS, description="The most days that the page may have")]
 
 book = Routes(below="/{goal_id}/snapshots", tags=["goals"])
@@ -47,14 +48,24 @@ def list_page(
     door: Door,
     first: From = None,
     last: To = None,
+    as_known_at: AsKnownAt = None,
     limit: Limit = PAGE_DAYS,
     cursor: Cursor = None,
 ) -> Response:
     """Get the amount at the end of every local day in a range of at most ten years."""
+    asked = {"from": first, "to": last, "as_known_at": as_known_at}
     with door.open(Scope.GOALS_READ) as visit:
-        listing = Listing(visit.tenant.name, ("goals", goal_id, "snapshots"), {"from": first, "to": last})
+        listing = Listing(visit.tenant.name, ("goals", goal_id, "snapshots"), asked)
         begin = day_after(listing.position(cursor)) or first
-        view = read_snapshots(visit.session, visit.tenant, goal_id, from_day=begin, to_day=last, now=visit.now)
+        view = read_snapshots(
+            visit.session,
+            visit.tenant,
+            goal_id,
+            from_day=begin,
+            to_day=last,
+            now=visit.now,
+            as_known_at=as_known_at,
+        )
         page = cut(view.closes, limit, lambda close: close.day)
         body = [close_body(close, view.currency) for close in page.items]
     return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ import psycopg
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.requests.bootstrap import bootstrap
@@ -175,3 +176,22 @@ def _run(postgres: EmbeddedPostgres, statement: str) -> None:
     url = _named(postgres, "postgres").replace("postgresql+psycopg://", "postgresql://")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement)  # type: ignore[call-overload]  # names made here, no values
+
+
+@pytest.fixture
+def until_waiting(engine: Engine) -> Callable[[int], None]:
+    """Comes back as soon as so many connections of this database wait for locks."""
+    waiting = text(
+        """SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    )
+
+    def wait(connections: int) -> None:
+        deadline = time.monotonic() + 4
+        with engine.connect() as connection:
+            while connection.execute(waiting).scalar_one() < connections:
+                connection.rollback()
+                assert time.monotonic() < deadline, "no one waits"
+                time.sleep(0.01)
+
+    return wait

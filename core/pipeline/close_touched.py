@@ -7,7 +7,8 @@ the next run does it again; running it twice changes nothing. The steps:
 2. compute the closes of the marked days anew, and write the rows that differ
 3. mark milestones and targets by the closes, in order of day
 4. complete goals with `auto_complete` at the first close on which they stood at the target
-5. take the marks off what is closed now
+5. note what closes of days that were closed before have become others
+6. take the marks off what is closed now
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from core.pipeline.close_ranges import close_jobs
 from core.pipeline.end_links import end_links
 from core.pipeline.judge_closes import arrival_by_closes, completing_day, has_arrived
 from core.pipeline.mark_arrivals import mark_arrivals
+from core.pipeline.rewritten_closes import RewrittenCloses
 from core.pipeline.settle_goals import settle_goals
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
 from core.store.bulk import plan_by_key
+from core.store.close_rewrites import note_rewrites
 from core.store.closes import Closes, DayRange, StoredCloses, drop_forecasts, read_closes, read_typed, write_closes
 from core.store.days import allow_long_work, clear_account_marks, closed_through, lock_closes
 from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_moved_goals
@@ -65,7 +68,10 @@ class Snapshotted:
 def close_touched_accounts(
     session: Session, tenant: Tenant, account_ids: Sequence[str], through: date, now: datetime
 ) -> Snapshotted:
-    """Close the days that facts of these accounts touched, up to `through`, for all goals that they fund."""
+    """Close the days that facts of these accounts touched, up to `through`, for all goals that they fund.
+
+    `now` is the time at which the transaction began.
+    """
     plan_by_key(session)
     allow_long_work(session)
     lock_closes(session, tenant.name, alone=False)
@@ -104,13 +110,14 @@ def _close(
     """Steps 2 to 5 for locked goals. `held`: the accounts that are locked, where goals may be completed."""
     funding = funding_of_goals(session, (goal.key for goal in goals))
     closed = closed_through(session, tenant.name)
+    rewritten = RewrittenCloses(closed)
     typed = read_typed(session, (goal.key for goal in goals if goal.typed_at is not None))
     jobs = [
         job
         for goal in goals
         for job in close_jobs(goal, funding[goal.key], accounts, tenant.zone, through, closed, typed.get(goal.key, ()))
     ]
-    jobs, closes, written = _close_and_write(session, tenant, jobs, funding)
+    jobs, closes, written = _close_and_write(session, tenant, jobs, rewritten, funding)
     judged = _by_goal(jobs, closes)
     arrived = [goal for goal in goals if goal.key in judged and has_arrived(goal, judged[goal.key], tenant.zone)]
     arrivals = [arrival_by_closes(goal, judged[goal.key], tenant.zone) for goal in arrived]
@@ -128,7 +135,7 @@ def _close(
         if day is None:
             continue
         if held is not None and {s.row.account_key for s in funding[goal.key]} <= held.keys():
-            written += _complete(session, tenant, goal, funding[goal.key], day, through, now)
+            written += _complete(session, tenant, goal, funding[goal.key], day, through, now, rewritten)
             completed += 1
         else:
             # Its accounts are not all locked, and it is too late for that: the pass over marked goals does it.
@@ -136,11 +143,16 @@ def _close(
         changed[goal.key] = goal
     write_moved_goals(session, list(changed.values()))
     drop_forecasts(session, (job.goal.key for job in jobs))
+    note_rewrites(session, rewritten.before, now)
     return Snapshotted(goals=len(goals), closes=written, milestones_reached=marked, completed=completed)
 
 
 def _close_and_write(
-    session: Session, tenant: Tenant, jobs: Sequence[CloseJob], funding: Funding | None = None
+    session: Session,
+    tenant: Tenant,
+    jobs: Sequence[CloseJob],
+    rewritten: RewrittenCloses,
+    funding: Funding | None = None,
 ) -> tuple[list[CloseJob], list[Closes], int]:
     """Compute the closes of jobs and write the rows that differ; the jobs as they were done, and how many rows.
 
@@ -153,15 +165,22 @@ def _close_and_write(
         for job, stored in zip(jobs, kept, strict=True)
     ]
     closes = close_goals(session, reached, tenant.zone, funding)
-    return reached, closes, _write(session, reached, closes, kept)
+    return reached, closes, _write(session, reached, closes, kept, rewritten)
 
 
-def _write(session: Session, jobs: Sequence[CloseJob], closes: Sequence[Closes], kept: Sequence[StoredCloses]) -> int:
+def _write(
+    session: Session,
+    jobs: Sequence[CloseJob],
+    closes: Sequence[Closes],
+    kept: Sequence[StoredCloses],
+    rewritten: RewrittenCloses,
+) -> int:
     """Write the rows that differ from what is stored; how many."""
     new: list[tuple[GoalKey, date, int]] = []
     altered: list[tuple[GoalKey, date, int | None]] = []
     for job, computed, stored in zip(jobs, closes, kept, strict=True):
         rows = _rows(job, computed, stored)
+        rewritten.add(job, rows, stored)
         for day, amount in rows.items():
             if day not in stored.rows:
                 new.append((job.goal.key, day, amount))
@@ -204,6 +223,7 @@ def _complete(
     day: date,
     through: date,
     now: datetime,
+    rewritten: RewrittenCloses,
 ) -> int:
     """Complete a goal as of the close of a day: later facts count no more, nor do later closes."""
     final_at = day_start(day + _DAY, tenant.zone)
@@ -214,4 +234,4 @@ def _complete(
     goal.version += 1
     goal.updated_at = max(now, goal.updated_at)
     write_goal(session, goal)
-    return _close_and_write(session, tenant, [CloseJob(goal, day, through)])[2]
+    return _close_and_write(session, tenant, [CloseJob(goal, day, through)], rewritten)[2]

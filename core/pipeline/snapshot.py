@@ -49,6 +49,7 @@ WAIT_FOR_OTHERS_S = 60.0
 """How long a run waits for another process that is at one of its chunks, before it leaves the chunk to that one."""
 
 Sessions = sessionmaker[Session]
+Clock = Callable[[], datetime]
 Say = Callable[[str], None]
 Touched = Callable[[Session, str, date, int, int, str], list[str]]
 Close = Callable[[Session, Tenant, Sequence[str], date, datetime], Snapshotted]
@@ -84,12 +85,13 @@ def run_snapshot(
     Raises InvalidField for a day that is not over in some tenant's time zone. Closed days that were touched since are
     closed anew even if they lie after `through`.
     """
+    clock = _going_on_from(now)
     did, left = Snapshotted(), due_chunks(sessions, now, tenant=tenant, through=through)
     give_up_at = time.monotonic() + WAIT_FOR_OTHERS_S
     while left and time.monotonic() < give_up_at:
         busy = []
         for work in left:
-            closed = close_chunk(sessions, work, now)
+            closed = close_chunk(sessions, work, clock())
             did += closed.did
             if not closed.is_done:
                 busy.append(work)
@@ -120,13 +122,13 @@ def close_chunk(
     sessions: Sessions, work: ChunkDays, now: datetime, *, time_slice_s: float | None = None
 ) -> ChunkClosed:
     """Close one chunk: what facts touched, then what requests touched; the last chunk closes the tenant's day."""
-    began, did = time.monotonic(), Snapshotted()
+    began, did, clock = time.monotonic(), Snapshotted(), _going_on_from(now)
     for step in (_account_steps, _goal_steps):
-        for done in step(sessions, work, now):
+        for done in step(sessions, work, clock):
             if done is None or (time_slice_s is not None and time.monotonic() - began > time_slice_s):
                 return ChunkClosed(did + (done or Snapshotted()), is_done=False)
             did += done
-    did += _finish(sessions, work, did, now, began)
+    did += _finish(sessions, work, did, now, clock)
     log.info(
         "closed",
         tenant=work.tenant.name,
@@ -138,18 +140,18 @@ def close_chunk(
     return ChunkClosed(did, is_done=True)
 
 
-def _account_steps(sessions: Sessions, work: ChunkDays, now: datetime) -> Iterator[Snapshotted | None]:
+def _account_steps(sessions: Sessions, work: ChunkDays, clock: Clock) -> Iterator[Snapshotted | None]:
     """Close what facts touched, a transaction a step; None if another worker is at this chunk."""
-    return _steps(sessions, work, now, touched_accounts, close_touched_accounts)
+    return _steps(sessions, work, clock, touched_accounts, close_touched_accounts)
 
 
-def _goal_steps(sessions: Sessions, work: ChunkDays, now: datetime) -> Iterator[Snapshotted | None]:
+def _goal_steps(sessions: Sessions, work: ChunkDays, clock: Clock) -> Iterator[Snapshotted | None]:
     """Close what requests touched, a transaction a step; None if another worker is at this chunk."""
-    return _steps(sessions, work, now, touched_goals, close_touched_goals)
+    return _steps(sessions, work, clock, touched_goals, close_touched_goals)
 
 
 def _steps(
-    sessions: Sessions, work: ChunkDays, now: datetime, touched: Touched, close: Close
+    sessions: Sessions, work: ChunkDays, clock: Clock, touched: Touched, close: Close
 ) -> Iterator[Snapshotted | None]:
     """One transaction after the other, each with so many ids that others wait for its locks a moment only.
 
@@ -158,7 +160,7 @@ def _steps(
     """
     after, size, listed = "", FIRST_STEP, list[str]()
     while True:
-        began = time.monotonic()
+        began, now = time.monotonic(), clock()
         try:
             with sessions.begin() as session:
                 is_ours = lock_chunk(session, work.tenant.name, work.chunk)
@@ -182,7 +184,7 @@ def _steps(
         yield done
 
 
-def _finish(sessions: Sessions, work: ChunkDays, did: Snapshotted, now: datetime, began: float) -> Snapshotted:
+def _finish(sessions: Sessions, work: ChunkDays, did: Snapshotted, began: datetime, clock: Clock) -> Snapshotted:
     """Claim the chunk's day. Whoever claims the last chunk closes the tenant's day.
 
     A goal that a chunk's accounts led to its completion may belong to a chunk that was done before: such goals are
@@ -192,18 +194,26 @@ def _finish(sessions: Sessions, work: ChunkDays, did: Snapshotted, now: datetime
     with sessions.begin() as session:
         # Of two workers that claim the last two chunks at once, the second must see the first one's claim.
         lock_tenant(session, work.tenant.name)
-        result = json.dumps(asdict(did) | {"seconds": round(time.monotonic() - began, 3)})
-        ended = now + timedelta(seconds=time.monotonic() - began)
-        claim_run(session, JobRun(work.tenant.name, JOB, period, work.chunk, now, ended, result))
+        ended = clock()
+        result = json.dumps(asdict(did) | {"seconds": round((ended - began).total_seconds(), 3)})
+        claim_run(session, JobRun(work.tenant.name, JOB, period, work.chunk, began, ended, result))
         if count_runs(session, work.tenant.name, JOB, period) < CHUNKS:
             return Snapshotted()
     done = Snapshotted()
     for ids in _batches(lambda after: _left(sessions, work, after)):
+        now = clock()
         with sessions.begin() as session:
             done += close_touched_goals(session, work.tenant, ids, work.through, now)
+    now = clock()
     with sessions.begin() as session:
-        note_closed_through(session, work.tenant.name, work.through)
+        note_closed_through(session, work.tenant.name, work.through, now)
     return done
+
+
+def _going_on_from(now: datetime) -> Clock:
+    """The clock that stood at `now` when this was called."""
+    began = time.monotonic()
+    return lambda: now + timedelta(seconds=time.monotonic() - began)
 
 
 def _left(sessions: Sessions, work: ChunkDays, after: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The act read_snapshots: the closes of a goal, every day of a range, as they are known now."""
+"""The act read_snapshots: the closes of a goal, every day of a range, as they are known now or were at a moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 from core.errors import InvalidField
 from core.events.calendar import last_closed_day
 from core.pipeline.close_goals import CloseJob, close_goals
+from core.requests.check_moment import check_past
 from core.requests.goal_access import find_goal
+from core.store.close_rewrites import known_through, read_closes_as_known, recorded_from
 from core.store.closes import Closes, DayRange, read_closes
 from core.store.days import touched_from
 from core.store.goals import GoalRow
@@ -37,28 +39,66 @@ class SnapshotsView:
 
 
 def read_snapshots(
-    session: Session, tenant: Tenant, goal_id: str, *, from_day: date | None, to_day: date | None, now: datetime
+    session: Session,
+    tenant: Tenant,
+    goal_id: str,
+    *,
+    from_day: date | None,
+    to_day: date | None,
+    now: datetime,
+    as_known_at: datetime | None = None,
 ) -> SnapshotsView:
     """Every closed day of a goal within a range, both ends included; days before its start or not over are left out.
 
-    Without `to_day` up to the last closed day, without `from_day` from the start, but at most ten years. Raises
-    NotFound, and InvalidField for a range that is backwards or longer than ten years.
+    Without `to_day` up to the last closed day, without `from_day` from the start, but at most ten years. With
+    `as_known_at` the closes as the job had written them by that moment, and of the days that it had closed by then.
+    Raises NotFound, and InvalidField for a range that is backwards or longer than ten years, and for a moment that is
+    to come or before all that is recorded.
     """
     goal = find_goal(session, tenant, goal_id)
-    last = last_closed_day(now, tenant.zone)
-    to = last if to_day is None else to_day
+    last: date | None = last_closed_day(now, tenant.zone)
+    if as_known_at is not None:
+        last = _last_known(session, goal, as_known_at, now)
+    first, to = _days(goal, from_day, to_day, last)
+    if first > to:
+        closes = []
+    elif as_known_at is None:
+        closes = read_dense_closes(session, tenant, goal, first, to)
+    else:
+        closes = _dense(read_closes_as_known(session, goal, DayRange(first, to), as_known_at), to)
+    return SnapshotsView(goal.currency, tuple(closes))
+
+
+def _days(goal: GoalRow, from_day: date | None, to_day: date | None, last: date | None) -> tuple[date, date]:
+    """The first and the last day of the answer, the first after the last if it has none; raises InvalidField."""
     if from_day is not None and to_day is not None:
         if from_day > to_day:
             raise InvalidField("from", f"must not be after to, {to_day}")
         if (to_day - from_day).days >= DAYS_MOST:
             raise InvalidField("from", f"must be at most ten years ({DAYS_MOST:,} days) before to")
-    to = min(to, last)
     first = goal.start_date if from_day is None else max(from_day, goal.start_date)
+    if last is None:
+        return first, first - _DAY
+    to = last if to_day is None else min(to_day, last)
     if (to - first).days >= DAYS_MOST:
         if from_day is not None:
             raise InvalidField("from", f"must be at most ten years ({DAYS_MOST:,} days) before the last day asked for")
         first = to - (DAYS_MOST - 1) * _DAY
-    return SnapshotsView(goal.currency, tuple(read_dense_closes(session, tenant, goal, first, to)))
+    return first, to
+
+
+def _last_known(session: Session, goal: GoalRow, at: datetime, now: datetime) -> date | None:
+    """The last day whose close was known at a moment; None before the first. Raises InvalidField."""
+    check_past("as_known_at", at, now)
+    if at < goal.created_at:
+        return None
+    since = recorded_from(session, goal.tenant)
+    if since is not None and at < since:
+        raise InvalidField(
+            "as_known_at",
+            f"is before {since:%Y-%m-%dT%H:%M:%S.%fZ}, since when it is recorded how closes were written anew",
+        )
+    return known_through(session, goal.tenant, at)
 
 
 def read_dense_closes(session: Session, tenant: Tenant, goal: GoalRow, first: date, last: date) -> list[CloseView]:

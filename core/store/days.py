@@ -35,6 +35,8 @@ _ALLOW_LONG_WORK = text(
     "SELECT set_config('idle_in_transaction_session_timeout', '60s', true), "
     "set_config('statement_timeout', '60s', true)"
 )
+# Those who close days may be at it for as long as _ALLOW_LONG_WORK lets them.
+_ALLOW_LONG_WAIT = text("SELECT set_config('lock_timeout', '60s', true), set_config('statement_timeout', '60s', true)")
 _DATABASE_NOW = text("SELECT clock_timestamp()")
 _LOCK_CLOSES = text("SELECT pg_advisory_xact_lock_shared(:namespace, hashtext(:tenant))")
 _LOCK_CLOSES_ALONE = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:tenant))")
@@ -73,9 +75,15 @@ _TOUCHED_FROM = text(
     WHERE l.tenant = :tenant AND l.goal_id = :goal_id"""
 )
 _CLOSED_THROUGH = text("SELECT closed_through FROM tenants WHERE tenant = :tenant")
+# As late as can be, as it is for a close that is written anew, and never before an earlier day.
 _CLOSED = text(
-    """UPDATE tenants SET closed_through = greatest(closed_through, :through)
-    WHERE tenant = :tenant AND (closed_through IS NULL OR closed_through < :through)"""
+    """WITH closed AS (
+        UPDATE tenants SET closed_through = greatest(closed_through, :through)
+        WHERE tenant = :tenant AND (closed_through IS NULL OR closed_through < :through) RETURNING tenant)
+    INSERT INTO closed_days (tenant, day, closed_at)
+    SELECT tenant, :through, greatest(CAST(:now AS timestamptz) + (clock_timestamp() - transaction_timestamp()),
+        (SELECT max(closed_at) FROM closed_days WHERE tenant = :tenant))
+    FROM closed"""
 )
 
 
@@ -149,6 +157,15 @@ def touched_from(session: Session, key: GoalKey) -> date | None:
     return found
 
 
-def note_closed_through(session: Session, tenant: str, through: date) -> None:
-    """Note that all goals of a tenant are closed through a day, but for those that are marked."""
-    session.execute(_CLOSED, {"tenant": tenant, "through": through})
+def note_closed_through(session: Session, tenant: str, through: date, now: datetime) -> None:
+    """Note that all goals of a tenant are closed through a day, but for those that are marked, and since when.
+
+    `now` is the time at which the transaction began. Waits for all who write closes of the tenant: what they write of
+    a day that was not closed before must not be committed after it is.
+    """
+    closed = closed_through(session, tenant)
+    if closed is not None and closed >= through:
+        return
+    session.execute(_ALLOW_LONG_WAIT)
+    lock_closes(session, tenant, alone=True)
+    session.execute(_CLOSED, {"tenant": tenant, "through": through, "now": now})

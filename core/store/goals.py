@@ -124,7 +124,7 @@ _FUNDED_BY = text(
 _DELETE = text("DELETE FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
 _DELETE_TRACES = [
     text(f"DELETE FROM {table} WHERE tenant = :tenant AND goal_id = :goal_id")
-    for table in ("goal_entries", "goal_snapshots", "forecasts")
+    for table in ("goal_entries", "goal_snapshots", "close_rewrites", "forecasts")
 ]
 
 

@@ -61,7 +61,10 @@ class Message:
 
 _READ_PAGE = text(
     f"""SELECT {", ".join(_ENTRY)} FROM goal_entries
-    WHERE tenant = :tenant AND goal_id = :goal_id AND entry < :below
+    WHERE tenant = :tenant AND goal_id = :goal_id AND entry < least(:below, CASE
+        WHEN CAST(:at AS timestamptz) IS NOT NULL THEN (
+            SELECT entry FROM goal_entries
+            WHERE tenant = :tenant AND goal_id = :goal_id AND recorded_at > :at ORDER BY entry LIMIT 1) END)
     ORDER BY entry DESC LIMIT :limit"""
 )
 _SEND = text(
@@ -89,10 +92,15 @@ def write_entries(session: Session, entries: Sequence[Entry]) -> None:
         bulk.copy_rows(session, "goal_entries", _ENTRY, rows)
 
 
-def entries_of_goal(session: Session, key: GoalKey, *, below: int | None, limit: int) -> list[Entry]:
-    """At most `limit` lines of a goal's ledger, newest first, beginning below an entry if one is given."""
+def entries_of_goal(
+    session: Session, key: GoalKey, *, below: int | None, limit: int, at: datetime | None = None
+) -> list[Entry]:
+    """At most `limit` lines of a goal's ledger, newest first, beginning below an entry if one is given.
+
+    With `at` the ledger as it was at that moment: without the first line recorded later, and all after it.
+    """
     last = HIGHEST if below is None else below
-    parameters = {"tenant": key[0], "goal_id": key[1], "below": last, "limit": limit}
+    parameters = {"tenant": key[0], "goal_id": key[1], "below": last, "limit": limit, "at": at}
     return [Entry(*row) for row in session.execute(_READ_PAGE, parameters).all()]
 
 

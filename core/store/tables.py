@@ -62,6 +62,8 @@ tenants = Table(
     moment_column("created_at", required=True),
     # The last local day that is closed for all of the tenant's goals, but for those that are marked as touched.
     Column("closed_through", Date),
+    # What its closes were before they were written anew is recorded since then; null: since its first close.
+    moment_column("closes_recorded_from"),
 )
 
 api_keys = Table(
@@ -323,6 +325,27 @@ goal_snapshots = Table(
     amount_column("amount_minor"),
 )
 
+closed_days = Table(
+    "closed_days",
+    metadata,
+    tenant_column(),
+    # The day through which all of the tenant's goals were closed then. Days that were closed together have one row.
+    Column("day", Date, primary_key=True),
+    moment_column("closed_at", required=True),
+)
+
+close_rewrites = Table(
+    "close_rewrites",
+    metadata,
+    tenant_column(),
+    key_column("goal_id"),
+    # In front of the day: what is read are all days of a goal since a moment, and its last rewriting.
+    Column("rewritten_at", DateTime(timezone=True), primary_key=True),
+    Column("day", Date, primary_key=True),
+    # What the goal's snapshot of that day was before; null: it had no row, being as the day before.
+    amount_column("before_minor", required=False),
+)
+
 forecasts = Table(
     "forecasts",
     metadata,
@@ -514,6 +537,8 @@ BUSINESS_TABLES = (
     typed_amounts,
     goal_entries,
     goal_snapshots,
+    closed_days,
+    close_rewrites,
     forecasts,
     outbox,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import make_app
@@ -110,25 +109,6 @@ def _entry(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> StreamEnt
 def dump(engine: Engine) -> Callable[[], str]:
     """An ordered dump of the business tables."""
     return partial(dump_tables, engine)
-
-
-@pytest.fixture
-def until_waiting(engine: Engine) -> Callable[[int], None]:
-    """Comes back as soon as so many connections of this database wait for locks."""
-    waiting = text(
-        """SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'"""
-    )
-
-    def wait(connections: int) -> None:
-        deadline = time.monotonic() + 4
-        with engine.connect() as connection:
-            while connection.execute(waiting).scalar_one() < connections:
-                connection.rollback()
-                assert time.monotonic() < deadline, "no one waits"
-                time.sleep(0.01)
-
-    return wait
 
 
 SAVINGS = {"user_id": "user_123", "name": "Emergency Fund", "type": "savings", "target_amount": 10000.00}

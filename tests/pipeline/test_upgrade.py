@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,10 +12,14 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, text
 
+from core.errors import InvalidField
+from core.goals.goal import GoalType
 from core.pipeline.snapshot import run_snapshot
 from core.requests.check_milestones import check_milestones
+from core.requests.create_goal import create_goal
+from core.requests.read_snapshots import read_snapshots
 from core.requests.update_goal import update_goal
-from core.requests.values import GoalChanges
+from core.requests.values import GoalChanges, GoalDraft
 from core.store.engine import make_engine, session_factory
 from core.store.migrate import _config, migrate
 from core.store.tenants import Tenant
@@ -125,3 +129,48 @@ def test_news_of_an_application_that_asks_already_stays(old: Engine) -> None:
     _upgrade(old, "0013", MILESTONES, f"{asked} WHERE amount_minor = 9000")
     migrate(old)
     assert _checked(old) == [2000]
+
+
+# The days of that goal as the version before closed them, all but the day of the payment.
+CLOSED = """
+INSERT INTO goal_snapshots (tenant, goal_id, day, amount_minor) VALUES
+    ('default', 'g', '2026-03-01', 0), ('default', 'g', '2026-03-05', 100000), ('default', 'g', '2026-03-08', 3000);
+UPDATE tenants SET closed_through = '2026-03-09';
+UPDATE goals SET dirty_from = NULL;
+UPDATE accounts SET dirty_from = '2026-03-09';
+"""
+
+
+def _known(engine: Engine, goal_id: str, at: datetime, now: datetime) -> dict[date, int]:
+    with session_factory(engine)() as session:
+        tenant = Tenant("default", "UTC")
+        view = read_snapshots(session, tenant, goal_id, from_day=None, to_day=None, now=now, as_known_at=at)
+    return {close.day: close.amount_minor for close in view.closes}
+
+
+def test_what_was_believed_before_the_upgrade_is_not_told(old: Engine) -> None:
+    """It was not recorded, so a moment before is refused by name; from then on every rewriting is."""
+    _upgrade(old, "0014", CLOSED)
+    migrate(old)
+    with old.connect() as connection:
+        since: datetime = connection.execute(text("SELECT closes_recorded_from FROM tenants")).scalar_one()
+    now = since + timedelta(hours=2)
+    with pytest.raises(InvalidField, match=f"is before {since:%Y-%m-%dT%H:%M:%S.%fZ}, since when it is recorded"):
+        _known(old, "g", since - timedelta(microseconds=1), now)
+    then = _known(old, "g", since, now)
+    assert (min(then), max(then), then[date(2026, 3, 9)]) == (date(2026, 3, 1), date(2026, 3, 9), 3_000)
+    with session_factory(old).begin() as session:
+        draft = GoalDraft("u", "new", GoalType.SAVINGS, "100")
+        made = create_goal(session, Tenant("default", "UTC"), draft, since + timedelta(minutes=1)).goal_id
+    run_snapshot(session_factory(old), since + timedelta(hours=1))
+    assert _known(old, "g", since, now) == then
+    assert _known(old, "g", now, now) == _dense_until(then, since, 3_500)
+    # Of a goal that was not there before the upgrade it is known that nothing was known.
+    assert _known(old, made, since - timedelta(days=30), now) == {}
+
+
+def _dense_until(then: dict[date, int], now: datetime, amount: int) -> dict[date, int]:
+    """The closes of then, and one amount for every day from the payment on."""
+    first = date(2026, 3, 9)
+    days = (now.date() - first).days
+    return then | {first + timedelta(days=number): amount for number in range(days)}

@@ -28,7 +28,10 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 NAME = "away"
 ACCOUNTS = 12
 # When something was done, not what: these differ between two runs of the same.
-STAMPS = ["created_at", "updated_at", "recorded_at", "marked_at", "started_at", "finished_at", "computed_at", "result"]
+STAMPS = [
+    *("created_at", "updated_at", "recorded_at", "marked_at", "started_at", "finished_at", "computed_at", "result"),
+    *("closed_at", "rewritten_at"),
+]
 
 
 @dataclass(frozen=True, slots=True)
