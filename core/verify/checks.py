@@ -9,9 +9,10 @@ from core.verify.amount_checks import AMOUNT_CHECKS
 from core.verify.check import Check
 from core.verify.close_checks import CLOSE_CHECKS
 from core.verify.goal_checks import GOAL_CHECKS
+from core.verify.rewrite_checks import REWRITE_CHECKS
 
 BY_ACCOUNT: tuple[Check, ...] = ACCOUNT_CHECKS
-BY_GOAL: tuple[Check, ...] = AMOUNT_CHECKS + CLOSE_CHECKS + GOAL_CHECKS
+BY_GOAL: tuple[Check, ...] = AMOUNT_CHECKS + CLOSE_CHECKS + REWRITE_CHECKS + GOAL_CHECKS
 
 
 def all_checks() -> Iterator[Check]:

@@ -12,6 +12,7 @@ from core.goals.goal import Tracking
 from core.store.close_rewrites import read_closes_as_known
 from core.store.closes import DayRange
 from core.store.goals import read_goal
+from core.verify.verify import verify
 from tests.pipeline.acts import Sessions
 from tests.pipeline.knowing import BEGINNING, Known, Life
 
@@ -40,7 +41,7 @@ _steps = st.lists(
 
 
 # An example takes half a second, so making a failing one smaller would take minutes.
-@settings(max_examples=25, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
 @given(_zones, _steps)
 def test_every_moment_is_told_as_it_was(session_factory: Sessions, zone: str, steps: list[tuple[Any, ...]]) -> None:
     """After each step the closes that stand written are kept; at the end each of those moments is answered with them.
@@ -56,6 +57,7 @@ def test_every_moment_is_told_as_it_was(session_factory: Sessions, zone: str, st
         life.step(*step)
         if step == ("close",):
             _assert_answered_as_written(life.known[-1])
+    assert verify(session_factory, life.now, tenant=life.tenant.name).is_ok
     for known, goal_id in itertools.product(life.known, [goal_id for goal_id, _ in life.goals]):
         if goal_id not in life.deleted:
             assert life.ask(goal_id, life.now, known.at) == known.written.get(goal_id, {})

@@ -1,0 +1,88 @@
+"""What is kept of rewritten closes, altered by hand, is found where it cannot be undone any more."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from core.verify.findings import Violation
+from core.verify.verify import verify
+from tests.verify.conftest import Filled
+from tests.verify.world import LATEST
+
+
+def altered(filled: Filled, statement: str, goal: str) -> list[Violation]:
+    """Changes one row by hand; gives what is wrong then."""
+    with filled.sessions.begin() as session:
+        done = session.execute(text(statement), {"g": filled.goals[goal]})
+        assert done.rowcount == 1  # type: ignore[attr-defined]
+    return list(verify(filled.sessions, LATEST).first)
+
+
+def found(violations: list[Violation]) -> list[tuple[str, str | None, str, str | None]]:
+    """(check, day, what, expected) of each."""
+    return [(each.check, each.key.get("day"), each.what, each.expected) for each in violations]
+
+
+def test_a_rewriting_that_changed_nothing_is_found(filled: Filled) -> None:
+    """A row that tells of a close what stands there now is wrong: its run wrote another."""
+    wrong = altered(
+        filled,
+        """UPDATE close_rewrites r SET before_minor = s.amount_minor FROM goal_snapshots s
+        WHERE (s.tenant, s.goal_id, s.day) = (r.tenant, r.goal_id, r.day)
+          AND r.goal_id = :g AND r.day = '2026-03-09'""",
+        "trip",
+    )
+    assert found(wrong) == [("close_rewrites", "2026-03-09", "close after it", "another")]
+
+
+def test_a_rewriting_that_is_missing_is_found(filled: Filled) -> None:
+    """Undone without it, two days one after the other have a row of the same amount."""
+    wrong = altered(filled, "DELETE FROM close_rewrites WHERE goal_id = :g AND day = '2026-03-04'", "house")
+    assert found(wrong) == [("close_rewrites", "2026-03-05", "row before it", None)]
+
+
+def test_a_second_rewriting_is_held_against_the_first(filled: Filled) -> None:
+    """What one run found is not what the one before it found: that one would have changed nothing."""
+    wrong = altered(
+        filled,
+        """INSERT INTO close_rewrites (tenant, goal_id, rewritten_at, day, before_minor)
+        SELECT tenant, goal_id, rewritten_at - interval '1 second', day, before_minor FROM close_rewrites
+        WHERE goal_id = :g AND day = '2026-03-09'""",
+        "trip",
+    )
+    assert found(wrong) == [("close_rewrites", "2026-03-09", "close after it", "another")]
+
+
+@pytest.mark.parametrize("day", ["2026-03-01", "2026-03-20"])
+def test_a_rewriting_of_a_day_that_was_not_closed_is_found(filled: Filled, day: str) -> None:
+    """Neither a day before the goal's first nor one that is not over can have been written anew."""
+    wrong = altered(
+        filled,
+        f"""INSERT INTO close_rewrites (tenant, goal_id, rewritten_at, day, before_minor)
+        VALUES ('default', :g, '2026-03-20', '{day}', 7)""",
+        "unlinked",
+    )
+    assert found(wrong) == [("close_rewrites", day, "day", "a closed day of a goal")]
+
+
+def test_a_goal_that_was_not_closed_yet_has_no_past(filled: Filled) -> None:
+    """Before its first day had a row nothing of it can have been written anew."""
+    wrong = altered(
+        filled,
+        """INSERT INTO close_rewrites (tenant, goal_id, rewritten_at, day, before_minor)
+        VALUES ('default', :g, '2026-03-20 18:00Z', '2026-03-02', NULL)""",
+        "trip",
+    )
+    assert found(wrong) == [("close_rewrites", "2026-03-02", "what came before it", "closes")]
+
+
+def test_rewritings_of_no_goal_are_found(filled: Filled) -> None:
+    """They go with the goal: one that is left over is named."""
+    wrong = altered(
+        filled,
+        """INSERT INTO close_rewrites (tenant, goal_id, rewritten_at, day, before_minor)
+        VALUES ('default', 'not ' || :g, '2026-03-20', '2026-03-10', 7)""",
+        "trip",
+    )
+    assert ("close_rewrites", "2026-03-10", "day", "a closed day of a goal") in found(wrong)
