@@ -22,6 +22,7 @@ from api import (
     provider_accounts,
     refresh_requests,
     snapshots,
+    unapplied,
     webhooks,
 )
 from api.auth import bind_key
@@ -44,7 +45,7 @@ _BY_KEY = (Depends(bind_key),)
 _BOOKS = (
     ("/goals", Routes.of(goals.book, milestones.book, funding.book, history.book, snapshots.book), _BY_KEY),
     ("/accounts", accounts.book, _BY_KEY),
-    ("/events", events.book, _BY_KEY),
+    ("/events", Routes.of(events.book, unapplied.book), _BY_KEY),
     ("/webhooks", webhooks.book, ()),
     ("/dead-letters", dead_letters.book, _BY_KEY),
     ("/refresh-requests", refresh_requests.book, _BY_KEY),

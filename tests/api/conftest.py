@@ -25,7 +25,7 @@ from core.store.tenants import read_tenants
 from tests.dumping import dump as dump_tables
 
 SECRETS_KEY = "a key of more than thirty-two characters"
-ALL_BUT_ADMIN = ("goals:read", "goals:write", "events:write")
+ALL_BUT_ADMIN = ("goals:read", "goals:write", "events:read", "events:write")
 
 
 class MakeKey(Protocol):

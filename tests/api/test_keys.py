@@ -30,8 +30,9 @@ ROUTES = [
     ("PATCH", "/goals/{id}/funding/acct", "goals:write"),
     ("DELETE", "/goals/{id}/funding/acct", "goals:write"),
     ("POST", "/events", "events:write"),
+    ("GET", "/events/unapplied", "events:read"),
 ]
-SCOPES = ("goals:read", "goals:write", "events:write")
+SCOPES = ("goals:read", "goals:write", "events:read", "events:write")
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES)

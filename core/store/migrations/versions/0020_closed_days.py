@@ -1,7 +1,7 @@
 """When which day was first closed for all goals of a tenant.
 
 Revision ID: 0020
-Revises: 0014
+Revises: 0017
 """
 
 from alembic import op
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 
 revision = "0020"
-down_revision = "0014"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

@@ -1,13 +1,13 @@
 """Goals know how many links they have, and the amount before the last line that a batch wrote.
 
 Revision ID: 0025
-Revises: 0014
+Revises: 0023
 """
 
 from alembic import op
 
 revision = "0025"
-down_revision = "0014"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
