@@ -64,6 +64,25 @@ def test_a_late_fact_is_not_known_before_its_run(session_factory: Sessions, appl
     assert known(session_factory, goal_id, later, later) == third == known(session_factory, goal_id, None, later)
 
 
+def test_the_example_of_the_page_about_days(session_factory: Sessions, apply: Apply) -> None:
+    """A payment of March 5 that comes on the 10th is in the ledger at once, and in the closes from their run on."""
+    goal_id = a_goal(session_factory, 7)
+    apply([paid("1", 10_000, days_ago(6)), paid("2", 5_000, days_ago(4))], at=days_ago(4, 13))
+    run_snapshot(session_factory, days_ago(2, 0) + timedelta(seconds=5))
+    run_snapshot(session_factory, days_ago(0, 0) + timedelta(seconds=5))
+    apply([paid("late", 2_000, days_ago(5))], at=days_ago(0, 9) + timedelta(minutes=30))
+    run_snapshot(session_factory, days_ago(0, 10) + timedelta(minutes=2))
+    now = days_ago(0, 11)
+    told = {at: known(session_factory, goal_id, at, now) for at in (days_ago(0, 10), now - timedelta(minutes=55))}
+    assert [days[1:5] for days in told.values()] == [
+        [(6, 10_000), (5, 10_000), (4, 15_000), (3, 15_000)],
+        [(6, 10_000), (5, 12_000), (4, 17_000), (3, 17_000)],
+    ]
+    with session_factory() as session:
+        _, page = read_history(session, DEFAULT, goal_id, limit=1, cursor=None, now=now, as_known_at=days_ago(0, 10))
+    assert [(entry.before_minor, entry.after_minor) for entry in page.items] == [(15_000, 17_000)]
+
+
 def test_what_a_report_takes_back_is_kept_with_it(session_factory: Sessions, apply: Apply, now: datetime) -> None:
     """A late fact before a report changes the closes between the two, and only these are kept."""
     goal_id = a_goal(session_factory, 9, Tracking.BALANCE)
