@@ -17,6 +17,7 @@ from typing import Literal
 import redis
 from sqlalchemy.orm import Session
 
+from core.events.calendar import EARLIEST
 from core.events.envelope import EVENT_LONGEST_BYTES
 from core.events.head import EventHead, head_of
 from core.requests.check_id import is_id
@@ -189,14 +190,20 @@ def _place(cursor: str) -> Place:
     found = _CURSOR.fullmatch(cursor)
     if found is None:
         raise ValueError(cursor)
-    began = datetime.fromisoformat(found["began"])
+    began = _moment(found["began"])
     if found["at"] is not None:
-        at, letter_id = datetime.fromisoformat(found["at"]), found["letter"]
-        if at.tzinfo is None or began.tzinfo is None or not is_id(letter_id):
+        if not is_id(found["letter"]):
             raise ValueError(cursor)
-        return Place(began, is_past_stream=True, letter=LetterPlace(at, int(found["letter_shard"]), letter_id))
-    if began.tzinfo is None:
-        raise ValueError(cursor)
+        last_shown = LetterPlace(_moment(found["at"]), int(found["letter_shard"]), found["letter"])
+        return Place(began, is_past_stream=True, letter=last_shown)
     if found["shard"] is None:
         return Place(began, is_past_stream=True)
     return Place(began, int(found["shard"]), found["entry"])
+
+
+def _moment(text: str) -> datetime:
+    """A moment of which there are some before; raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or moment < EARLIEST:
+        raise ValueError(text)
+    return moment

@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.cursors import Listing
 from core.pipeline.drain import ShardDrain
 from core.pipeline.sweep import sweep
 from core.requests import read_unapplied
@@ -248,6 +249,30 @@ def test_a_cursor_belongs_to_its_question(place: Place) -> None:
     cursor = place.api.get(f"{ADDRESS}?limit=1").links["next"]["url"].partition("cursor=")[2]
     assert place.api.get(f"{ADDRESS}?cursor={cursor}").status_code == 200
     assert refused_fields(place.api.get(f"{ADDRESS}?since=2026-01-01&cursor={cursor}")) == [["query", "cursor"]]
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        "",
+        "x",
+        "2026-01-01T00:00:00+00:00",
+        "2026-01-01 stream 0",
+        "0001-01-01T00:00:00+00:00 letters",
+        "2026-01-01T00:00:00+00:00 stream 0 1",
+        "2026-01-01T00:00:00+00:00 stream 99999",
+        "2026-01-01T00:00:00+00:00 stream 0 99999999999999999999-0",
+        "2026-01-01T00:00:00+00:00 letters 2026-01-01 0 1-1",
+        "2026-01-01T00:00:00+00:00 letters 2026-01-01T00:00:00+00:00 0 \0",
+        "2026-01-01T00:00:00+00:00 letters never 0 1-1",
+    ],
+)
+def test_a_cursor_that_leads_nowhere_is_refused(place: Place, position: str) -> None:
+    """Whoever seals one of his own gets 422, whatever it holds."""
+    sealed = Listing("default", ("events", "unapplied")).link(ADDRESS, 5, position)
+    assert sealed is not None
+    address = sealed["Link"].partition(">")[0].removeprefix("<")
+    assert refused_fields(place.api.get(address)) == [["query", "cursor"]]
 
 
 def test_others_entries_cost_pages_and_no_more(
