@@ -10,6 +10,7 @@ import redis
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.pipeline.crash_points import CrashPoints
 from core.pipeline.drain import ShardDrain
 from core.settings import Settings
 from core.store.days import database_now
@@ -61,7 +62,9 @@ class WorkerContext:
 
     def shard_drain(self, shard: int) -> ShardDrain:
         """All that draining one shard needs."""
-        return ShardDrain(self.sessions, self.stream, shard, self.settings.batch_events, utc_now)
+        settings = self.settings
+        crash_points = CrashPoints(settings.crash_points)
+        return ShardDrain(self.sessions, self.stream, shard, settings.batch_events, utc_now, crash_points)
 
 
 def spare_the_collector() -> None:

@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.pipeline.apply_events import Applied, StreamEntry, apply_events, keep_lost_entry, quarantine
+from core.pipeline.crash_points import AFTER_ACK, AFTER_COMMIT, BEFORE_COMMIT, NO_CRASHES, CrashPoints
 from core.store.drain_figures import BatchFigures
 from core.store.engine import is_refused_value
 from core.store.stream import EventStream, RawEntry, arrival, tenant_of
@@ -65,13 +66,14 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class ShardDrain:
-    """All that draining one shard needs. `clock` gives aware UTC."""
+    """All that draining one shard needs. `clock` gives aware UTC; `crash_points` are for tests."""
 
     sessions: sessionmaker[Session]
     stream: EventStream
     shard: int
     batch_events: int
     clock: Callable[[], datetime]
+    crash_points: CrashPoints = NO_CRASHES
 
     def drain(self, time_slice_s: float = TIME_SLICE_S) -> Drained:
         """Apply batch after batch until the shard is empty, another drain has it, or the time slice is used up."""
@@ -116,7 +118,9 @@ class ShardDrain:
                 raw = self.stream.read(self.shard, size, pending=is_pending)
                 if not raw:
                     return 0
+                self.crash_points.reach_read(raw)
                 applied = apply_events(session, self._entries(session, raw), self.clock())
+                self.crash_points.reach(BEFORE_COMMIT)
         except EVENTS_FAULT as error:
             if not raw or not is_events_fault(error):
                 raise
@@ -132,7 +136,9 @@ class ShardDrain:
         """
         committed_at, seconds = self.clock(), time.monotonic() - began
         batch = BatchFigures(applied.events, applied.duplicates, applied.dead_letters, seconds, committed_at)
+        self.crash_points.reach(AFTER_COMMIT)
         self.stream.acknowledge(self.shard, entry_ids, batch)
+        self.crash_points.reach(AFTER_ACK)
         oldest_at = arrival(entry_ids[0].decode())  # entries are read in the order of their ids
         log.info(
             "applied",
@@ -180,6 +186,7 @@ class ShardDrain:
                 if self.stream.note_attempt(self.shard, entry_id) > ATTEMPTS_MOST:
                     applied = self._set_aside(session, entry, "the worker died each time it was applied")
                 else:
+                    self.crash_points.reach_read([entry])
                     applied = apply_events(session, self._entries(session, [entry]), self.clock())
         except EVENTS_FAULT as error:
             if is_events_fault(error):
@@ -250,6 +257,7 @@ class ShardDrain:
         with self.sessions.begin() as session:
             if not self._lock(session):
                 return None
+            self.crash_points.reach_read(raw)
             return apply_events(session, self._entries(session, raw), self.clock())
 
     def _quarantine(self, entry_id: bytes, reason: str) -> bool | None:

@@ -1,0 +1,1 @@
+"""What faults do, and whether the command that makes them would notice."""

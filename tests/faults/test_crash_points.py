@@ -1,0 +1,113 @@
+"""A drain that dies at each of its steps, as by kill -9, and one that dies of an event."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.goals.goal import GoalType
+from core.pipeline.crash_points import AFTER_READ, BEFORE_COMMIT, ON_EVENT, POINTS, CrashPoints
+from core.store.stream import EventStream
+from tests.pipeline.acts import amount, goal, link, paid
+
+POSTED = datetime.now(UTC) - timedelta(hours=1)
+ROOT = Path(__file__).parents[2]
+Drain = Callable[[], int]
+
+
+@pytest.fixture
+def fuses(tmp_path: Path) -> Path:
+    """The folder in which points are named."""
+    folder = tmp_path / "fuses"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def drain(database_url: str, redis_url: str, fuses: Path) -> Drain:
+    """Drains shard 0 in a process of its own; returns how it ended."""
+    settings = {
+        "MILEPOST_DATABASE_URL": database_url,
+        "MILEPOST_REDIS_URL": redis_url,
+        "MILEPOST_CRASH_POINTS": str(fuses),
+        "MILEPOST_SHARDS": "1",
+    }
+
+    def run() -> int:
+        command = [sys.executable, "-m", "tests.faults.drain_once"]
+        return subprocess.run(command, cwd=ROOT, env=os.environ | settings, timeout=60).returncode
+
+    return run
+
+
+@pytest.fixture
+def one_shard(redis_client: redis.Redis) -> EventStream:
+    """A stream of one shard."""
+    return EventStream(redis_client, 1)
+
+
+def funded(sessions: sessionmaker[Session]) -> str:
+    """A goal that all of account `a` funds since two hours ago."""
+    goal_id = goal(sessions, datetime.now(UTC), type=GoalType.CUSTOM)
+    link(sessions, datetime.now(UTC), goal_id, "a", "100", POSTED - timedelta(hours=1))
+    return goal_id
+
+
+def rows(sessions: sessionmaker[Session], query: str) -> list[tuple[object, ...]]:
+    """What a query finds."""
+    with sessions() as session:
+        return [tuple(row) for row in session.execute(text(query))]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_an_event_is_applied_once_wherever_the_drain_dies(
+    drain: Drain, fuses: Path, one_shard: EventStream, session_factory: sessionmaker[Session], point: str
+) -> None:
+    """Killed at a point, the next drain leaves the event applied once, one ledger entry for it, and none pending."""
+    goal_id = funded(session_factory)
+    one_shard.append("default", [("a", paid("t1", 1_250, POSTED))])
+    (fuses / point).touch()
+    assert drain() == -signal.SIGKILL
+    assert not (fuses / point).exists()
+    is_committed = point not in (AFTER_READ, BEFORE_COMMIT)
+    assert amount(session_factory, goal_id) == (1_250 if is_committed else 0)
+    assert one_shard.status()[0].pending == (0 if point == "after_ack" else 1)
+    assert drain() == 0
+    assert amount(session_factory, goal_id) == 1_250
+    assert rows(session_factory, "SELECT after_minor FROM goal_entries WHERE cause = 'events'") == [(1_250,)]
+    assert one_shard.status()[0].pending == 0
+
+
+def test_an_event_that_kills_its_worker_is_set_aside_and_holds_up_no_other(
+    drain: Drain, fuses: Path, one_shard: EventStream, session_factory: sessionmaker[Session]
+) -> None:
+    """However often the process dies of it, the event ends in the dead letters and the events around it are applied."""
+    goal_id = funded(session_factory)
+    one_shard.append("default", [("a", paid(name, 100, POSTED)) for name in ("t1", "killer", "t3")])
+    (fuses / ON_EVENT).write_text('"id": "killer"')
+    deaths = 0
+    while drain() == -signal.SIGKILL:
+        deaths += 1
+        assert deaths < 20
+    assert deaths > 2
+    assert amount(session_factory, goal_id) == 200
+    assert rows(session_factory, "SELECT code FROM dead_letters") == [("poison",)]
+    assert one_shard.status()[0].pending == 0
+
+
+def test_without_a_folder_no_point_is_a_crash() -> None:
+    """Outside of tests a drain passes every point."""
+    points = CrashPoints()
+    points.reach_read([(b"1-0", {b"event": b"{}"})])
+    for point in POINTS:
+        points.reach(point)
