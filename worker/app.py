@@ -11,6 +11,7 @@ from kombu import Queue
 
 from core.settings import Settings
 from schedules.table import DRAINS, JOBS, Clock, schedule
+from worker.acknowledgement import forget_what_cannot_be_acknowledged
 from worker.context import KEY_PREFIX, WorkerContext, spare_the_collector
 from worker.tasks import TASKS
 
@@ -35,6 +36,7 @@ def make_worker_app(settings: Settings) -> Celery:
     """The application for workers and beat. Connects when it is started."""
     if settings.redis_url is None:
         raise ValueError("the settings name no stream server, which is the broker too")
+    forget_what_cannot_be_acknowledged()
     app = Celery("milepost", broker=settings.redis_url.get_secret_value(), set_as_current=False)
     app.conf.update(_configuration(settings))
     context = WorkerContext(settings)
