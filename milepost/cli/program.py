@@ -30,9 +30,13 @@ COMMANDS: Mapping[str, str] = {
     "bench-days": "milepost.cli.bench_days:bench_days",
     "bench-manager": "milepost.cli.bench_manager:bench_manager",
     "latency": "milepost.cli.latency:latency",
+    "chaos": "milepost.cli.chaos:chaos",
 }
 # What our own processes call, and --help does not show.
-INTERNAL: Mapping[str, str] = {"demo": "milepost.cli.demo:demo"}
+INTERNAL: Mapping[str, str] = {
+    "demo": "milepost.cli.demo:demo",
+    "chaos-worker": "milepost.cli.chaos_worker:chaos_worker",
+}
 
 
 class _Commands(TyperGroup):

@@ -1,0 +1,37 @@
+"""Work in a thread of its own: done again and again until it is over; what goes wrong is kept for who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event as Flag
+from threading import Thread
+
+
+@dataclass(slots=True)
+class Background:
+    """One thread. `act` is one round of its work; it ends with the round in which `is_over` is set."""
+
+    name: str
+    act: Callable[[], None]
+    is_over: Flag
+    error: BaseException | None = None
+    _thread: Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._thread = Thread(target=self._run, name=self.name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def has_ended(self) -> bool:
+        """Whether the last round is over."""
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self.is_over.is_set():
+                self.act()
+        except BaseException as error:  # noqa: BLE001  # of a thread: whoever waits for it raises it
+            self.error = error

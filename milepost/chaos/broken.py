@@ -1,0 +1,71 @@
+"""Two drains that are wrong on purpose, to see that a run notices: they exist in the worker of such a run alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from core.events.facts import Transaction
+from core.events.transactions import StoredTransaction, TransactionChange, fold_transactions
+from core.pipeline import fold_accounts
+from core.pipeline.apply_events import apply_events
+from core.pipeline.crash_points import BEFORE_COMMIT
+from core.pipeline.drain import ShardDrain
+from worker import context
+
+_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
+
+
+class AckBeforeCommit(ShardDrain):
+    """Acknowledges a batch before its transaction has committed: a crash in between loses it."""
+
+    __slots__ = ()
+
+    def _drain_batch(self, size: int, is_pending: bool, stop_at: float) -> int | None:  # noqa: ARG002
+        began = time.monotonic()
+        with self.sessions.begin() as session:
+            if not self._lock(session):
+                return None
+            raw = self.stream.read(self.shard, size, pending=is_pending)
+            if not raw:
+                return 0
+            self.stream.acknowledge(self.shard, [entry_id for entry_id, _ in raw])
+            applied = apply_events(session, self._entries(session, raw), self.clock())
+            self.crash_points.reach(BEFORE_COMMIT)
+        self._finish([entry_id for entry_id, _ in raw], applied, began)
+        return len(raw)
+
+
+def _last_standing(statements: Iterable[Transaction]) -> dict[str, Transaction]:
+    return {statement.transaction_id: statement for statement in statements}
+
+
+def _fold_as_they_come(
+    stated: Mapping[str, Transaction], stored: Mapping[str, StoredTransaction]
+) -> list[TransactionChange]:
+    """What is stored counts as told long ago, so that whatever comes after it stands."""
+    aged = {
+        name: replace(kept, transaction=replace(kept.transaction, rank=replace(kept.transaction.rank, time=_LONG_AGO)))
+        for name, kept in stored.items()
+    }
+    changes = fold_transactions(stated, {**stored, **{name: aged[name] for name in stated if name in aged}})
+    return [replace(change, before=stored.get(change.after.transaction.transaction_id)) for change in changes]
+
+
+def ack_before_commit() -> None:
+    """Let this process's drains acknowledge too early."""
+    context.ShardDrain = AckBeforeCommit  # type: ignore[attr-defined]  # where the worker finds the class of its drains
+
+
+def last_arrival() -> None:
+    """Let this process's drains take the last arrival of a transaction for the truth, whatever its time."""
+    fold_accounts.standing = _last_standing  # type: ignore[attr-defined]
+    fold_accounts.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
+
+
+BROKEN: Mapping[str, Callable[[], None]] = {
+    "ack-before-commit": ack_before_commit,
+    "last-arrival": last_arrival,
+}

@@ -1,0 +1,84 @@
+"""All checks of a run, once nothing moves any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx2
+from sqlalchemy import Engine
+
+from core.store.engine import session_factory
+from core.verify.verify import verify
+from milepost.chaos.acts.deeds import Acted
+from milepost.chaos.checks.evidence import Evidence
+from milepost.chaos.checks.of_events import check_dead, check_facts, check_sent, fold, heard
+from milepost.chaos.checks.of_goals import (
+    check_accounts,
+    check_amounts,
+    check_closes,
+    check_ledger,
+    check_milestones,
+    judge,
+)
+from milepost.chaos.checks.of_requests import check_requests
+from milepost.chaos.checks.over_rest import check_rest
+from milepost.chaos.checks.rebuild import check_rebuild
+from milepost.chaos.load.book import Book
+from milepost.chaos.oracle.goals import Oracle
+from milepost.chaos.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run has left to be judged."""
+
+    seed: int
+    engine: Engine
+    book: Book
+    goals: Sequence[Acted]
+    clients: Mapping[str, httpx2.Client]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How many events took effect, and how many letters there are."""
+
+    events: int
+    dead: int
+
+
+def check_all(run: Run, verdict: Verdict, say: Callable[[str], None]) -> Applied:
+    """Hold everything against everything; days must be closed."""
+    evidence = Evidence.of(run.engine)
+    standing = evidence.standing()
+    events = heard(run.book, standing)
+    say(f"holding {len(events):,} events against the oracle")
+    books = fold(events, run.seed)
+    check_sent(verdict, run.book, evidence)
+    check_facts(verdict, books, evidence)
+    check_dead(verdict, run.book, evidence)
+    check_requests(verdict, run.goals, evidence)
+    oracles = {tenant: Oracle(of) for tenant, of in books.items()}
+    check_accounts(verdict, oracles, evidence)
+    closed = {row["tenant"]: row["closed_through"] for row in evidence["tenants"]}
+    judged = [judge(goal, evidence, oracles[goal.tenant], closed[goal.tenant]) for goal in run.goals]
+    check_amounts(verdict, judged, oracles)
+    check_closes(verdict, judged, evidence)
+    check_ledger(verdict, judged, evidence)
+    check_milestones(verdict, judged, oracles, evidence)
+    say("asking for every goal over REST")
+    check_rest(verdict, judged, run.clients)
+    say("milepost verify")
+    check_by_verify(verdict, run.engine)
+    say("telling a fresh database all of it once more")
+    check_rebuild(verdict, run.engine, run.goals, events, evidence, closed, run.seed)
+    return Applied(len(events), len(evidence["dead_letters"]))
+
+
+def check_by_verify(verdict: Verdict, engine: Engine) -> None:
+    """The second way, in SQL, which promises the same of any database."""
+    found = verify(session_factory(engine), datetime.now(UTC))
+    rows = [f"{wrong.row}: {wrong.what}: stored {wrong.stored}, expected {wrong.expected}" for wrong in found.first]
+    verdict.hold("milepost verify", sum(found.checked.values()), rows)

@@ -1,0 +1,73 @@
+"""The evidence: what a run has left in the database, read once, when nothing moves any more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+Row = Mapping[str, Any]
+
+_QUERIES = {
+    "tenants": "SELECT tenant, closed_through FROM tenants ORDER BY tenant",
+    "transactions": """SELECT tenant, account_id, transaction_id, amount_minor, posted_at, pending, removed, replaces,
+        event_id FROM transactions""",
+    "reports": "SELECT tenant, account_id, as_of, current_minor, event_id FROM reports",
+    "accounts": """SELECT tenant, account_id, currency, user_id, user_id_rank, kind, kind_rank, name, name_rank, closed,
+        closed_rank, replaced_by, replaced_by_rank, connection, connection_rank, connection_reason,
+        connection_reason_rank, worth_minor, inflow_minor, dirty_from, late_from FROM accounts""",
+    "dead_letters": "SELECT tenant, shard, entry_id, code, event FROM dead_letters ORDER BY tenant, shard, entry_id",
+    "goals": """SELECT tenant, goal_id, name, amount_minor, waiting_for, status, final_at, reached_at, entries,
+        target_minor, start_date, dirty_from, created_at FROM goals ORDER BY tenant, created_at""",
+    "links": """SELECT tenant, goal_id, account_id, linked_at, from_at, until_at, ppm FROM links
+        ORDER BY tenant, goal_id, linked_at""",
+    "typed_amounts": "SELECT tenant, goal_id, typed_at, amount_minor FROM typed_amounts ORDER BY 1, 2, 3",
+    "milestones": "SELECT tenant, goal_id, amount_minor, reached_at, created_at FROM milestones ORDER BY 1, 2, 3",
+    "goal_entries": """SELECT tenant, goal_id, entry, before_minor, after_minor FROM goal_entries
+        ORDER BY tenant, goal_id, entry""",
+    "goal_snapshots": "SELECT tenant, goal_id, day, amount_minor FROM goal_snapshots ORDER BY tenant, goal_id, day",
+    "outbox": "SELECT tenant, message_id, type FROM outbox ORDER BY tenant, message_id",
+}
+_OF_GOALS = ("links", "typed_amounts", "milestones", "goal_entries", "goal_snapshots")
+# What a rank holds: the time, the source and the id of the event that stated the attribute.
+_IN_RANK = "\x1f"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The rows of every table that is judged, by table."""
+
+    rows: Mapping[str, Sequence[Row]]
+    _by_goal: dict[tuple[str, str, str], list[Row]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for table in _OF_GOALS:
+            for row in self.rows[table]:
+                self._by_goal.setdefault((table, row["tenant"], row["goal_id"]), []).append(row)
+
+    @classmethod
+    def of(cls, engine: Engine) -> Evidence:
+        """Read it all, in one snapshot."""
+        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            found = {table: list(connection.execute(text(query)).mappings()) for table, query in _QUERIES.items()}
+        return cls({table: [dict(row) for row in rows] for table, rows in found.items()})
+
+    def __getitem__(self, table: str) -> Sequence[Row]:
+        return self.rows[table]
+
+    def of_goal(self, table: str, tenant: str, goal_id: str) -> list[Row]:
+        """The rows of one goal, in their order."""
+        return self._by_goal.get((table, tenant, goal_id), [])
+
+    def standing(self) -> set[str]:
+        """The ids of all events whose statements stand somewhere."""
+        found = {row["event_id"] for table in ("transactions", "reports") for row in self.rows[table]}
+        ranks = (value for row in self.rows["accounts"] for name, value in row.items() if name.endswith("_rank"))
+        return found | {event_of(rank) for rank in ranks if rank is not None}
+
+
+def event_of(rank: str) -> str:
+    """The id of the event that an attribute's rank names."""
+    return rank.rpartition(_IN_RANK)[2]

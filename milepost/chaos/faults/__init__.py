@@ -1,0 +1,1 @@
+"""The faults: each begins, is held for a while, and heals; which of them come when is all in the seed."""

@@ -1,0 +1,103 @@
+"""Small disks for the servers: files mounted as file systems, in a mount namespace that ends with our processes.
+
+So that a disk can be filled up, and taken away with all that was not synced to it yet. Where mounting is not allowed
+the servers' folders are plain ones, and the faults that need a disk are skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import MilepostError
+
+_CLONE_NEWNS = 0x00020000
+_MEBIBYTE = 2**20
+_TIMEOUT_S = 60
+
+
+class NoDisks(MilepostError):
+    """Why no disk can be made here."""
+
+
+@dataclass(slots=True)
+class Disk:
+    """A file system in a file, mounted on a folder."""
+
+    image: Path
+    folder: Path
+
+    @property
+    def _ballast(self) -> Path:
+        return self.folder / "ballast"
+
+    def fill(self) -> None:
+        """Leave no room at all."""
+        left = os.statvfs(self.folder)
+        with self._ballast.open("wb") as file, suppress(OSError):
+            os.posix_fallocate(file.fileno(), 0, left.f_bavail * left.f_frsize)
+        with self._ballast.open("ab", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4_096))
+
+    def make_room(self) -> None:
+        """Give the room back."""
+        self._ballast.unlink(missing_ok=True)
+
+    def lose_power(self) -> None:
+        """Take the disk back to what had reached it; whoever had files open there must be gone, or is never heard of.
+
+        What lies in the file is what was written back by now: a synced file is whole, another may lack its end.
+        """
+        kept = self.image.with_suffix(".kept")
+        _run("cp", "--sparse=always", str(self.image), str(kept))
+        _run("umount", "--lazy", str(self.folder))
+        kept.replace(self.image)
+        _mount(self.image, self.folder)
+
+    def remove(self) -> None:
+        """Unmount it."""
+        with suppress(MilepostError):
+            _run("umount", "--lazy", str(self.folder))
+
+
+def enter_namespace() -> None:
+    """Keep the mounts of this process and its children to themselves; raises NoDisks. Call it before any thread."""
+    if os.geteuid() != 0:
+        raise NoDisks("only root can mount file systems")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "unshare") or libc.unshare(_CLONE_NEWNS) != 0:
+        raise NoDisks(f"no mount namespace: {os.strerror(ctypes.get_errno())}")
+    _run("mount", "--make-rprivate", "/")
+
+
+def make_disk(folder: Path, megabytes: int) -> Disk:
+    """Make a file system of its own on `folder`, which is made; raises NoDisks."""
+    image = folder.with_suffix(".img")
+    folder.mkdir(mode=0o700)
+    with image.open("wb") as file:
+        file.truncate(megabytes * _MEBIBYTE)
+    # No room kept back for root, and no lost+found: a server wants its folder empty.
+    _run("mkfs.ext4", "-q", "-m", "0", "-F", str(image))
+    _mount(image, folder)
+    with suppress(FileNotFoundError):
+        (folder / "lost+found").rmdir()
+    folder.chmod(0o700)
+    return Disk(image, folder)
+
+
+def _mount(image: Path, folder: Path) -> None:
+    _run("mount", "-o", "loop", str(image), str(folder))
+
+
+def _run(*command: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoDisks(f"{command[0]}: {error}") from None
+    if done.returncode != 0:
+        raise NoDisks(f"{command[0]}: {done.stderr.decode('utf-8', 'replace').strip()}")
