@@ -72,6 +72,9 @@ def chaos(
 
     Example: milepost chaos --seed 1 --minutes 10
     """
+    from worker.logs import log_as_json
+
+    log_as_json("ERROR")
     plan = Plan(seed, minutes, stream_fsync.modes, broken, rate, _known(only or []))
     began = time.monotonic()
 

@@ -9,6 +9,7 @@ from random import Random
 from sqlalchemy import text
 
 from core.pipeline.crash_points import ON_EVENT, POINTS
+from milepost.chaos.faults.backlog import backlog
 from milepost.chaos.faults.scene import Fault, Inject, Scene
 from milepost.chaos.load.events import killer
 from milepost.chaos.load.world import ZONES
@@ -22,7 +23,8 @@ def _die_at(point: str) -> Inject:
     @contextmanager
     def died(scene: Scene, _chance: Random) -> Iterator[None]:
         fuse = scene.system.fuses / point
-        fuse.touch()
+        with backlog(scene):
+            fuse.touch()
         has_died = scene.await_(lambda: not fuse.exists(), _DIES_WITHIN_S)
         fuse.unlink(missing_ok=True)
         scene.say("a drain died" if has_died else "no drain came by")

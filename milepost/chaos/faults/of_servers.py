@@ -10,6 +10,7 @@ from random import Random
 from redis.exceptions import RedisError
 
 from core.store.stream import connect
+from milepost.chaos.faults.backlog import backlog
 from milepost.chaos.faults.scene import Fault, Inject, Scene
 from milepost.chaos.load.book import Answer
 from milepost.chaos.load.world import ZONES
@@ -17,26 +18,12 @@ from milepost.chaos.system.processes import send
 from milepost.chaos.system.system import System
 from milepost.embedded.strays import is_alive, kill_servers
 
-_BACKLOG_S = 1.5
 _DOOR = sorted(ZONES)[0]
 
 
 @contextmanager
-def _drains_stopped(scene: Scene) -> Iterator[None]:
-    """So that what is accepted meanwhile lies on the stream alone when its server goes."""
-    pid, helpers = scene.system.pids("worker drains")
-    stopped = [each for each in (pid, *helpers) if each and send(each, signal.SIGSTOP)]
-    try:
-        scene.system.watch(_BACKLOG_S)
-        yield
-    finally:
-        for each in stopped:
-            send(each, signal.SIGCONT)
-
-
-@contextmanager
 def _kill_stream(scene: Scene, chance: Random) -> Iterator[None]:
-    with _drains_stopped(scene):
+    with backlog(scene):
         fsync = chance.choice(scene.system.make.fsyncs)
         scene.say(f"the next one syncs {fsync}")
         scene.system.servers.kill_stream(fsync)
@@ -46,7 +33,7 @@ def _kill_stream(scene: Scene, chance: Random) -> Iterator[None]:
 @contextmanager
 def _cut_power_of_stream(scene: Scene, chance: Random) -> Iterator[None]:
     """The server is gone, and so is all that it had not synced."""
-    with _drains_stopped(scene):
+    with backlog(scene):
         servers, pid = scene.system.servers, scene.system.servers.valkey.pid
         servers.kill_stream(chance.choice(scene.system.make.fsyncs))
         _await_gone(pid)
