@@ -1,0 +1,32 @@
+"""A run that has to fail does: a stream server that keeps nothing, and two drains that are wrong on purpose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.faults.chaos_command import chaos
+
+SHORT = ("--seed", "1", "--minutes", "0.12")
+
+
+def test_a_stream_server_that_keeps_nothing_is_seen_to_lose_events(tmp_path: Path) -> None:
+    """Without a file under the stream a killed server has lost what was acknowledged, and the run says which."""
+    ran = chaos(tmp_path, *SHORT, "--stream-fsync", "none", "--fault", "kill the stream server")
+    assert ran.status == 1
+    assert any("stored nothing" in row for row in ran.wrong("acknowledged is applied"))
+
+
+def test_a_drain_that_acknowledges_before_it_commits_is_caught(tmp_path: Path) -> None:
+    """Killed in between, it has lost a batch that nobody will give it again."""
+    ran = chaos(tmp_path, *SHORT, "--broken", "ack-before-commit", "--fault", "die before commit")
+    assert ran.status == 1
+    assert any("stored nothing" in row for row in ran.wrong("acknowledged is applied"))
+
+
+def test_a_drain_that_believes_the_last_arrival_is_caught(tmp_path: Path) -> None:
+    """It loses nothing, and its worths and amounts are wrong: what came last is not what was said last."""
+    ran = chaos(tmp_path, *SHORT, "--broken", "last-arrival", "--fault", "kill a drain")
+    assert ran.status == 1
+    assert ran.wrong("worths")
+    assert ran.wrong("amounts")
+    assert ran.wrong("told again from zero")

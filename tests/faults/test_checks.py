@@ -1,0 +1,219 @@
+"""Each check of the chaos run can fail: a run's rows are altered by one, and the check names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from milepost.chaos.acts.deeds import Acted, Deed
+from milepost.chaos.checks.evidence import Evidence
+from milepost.chaos.checks.of_events import check_dead, check_facts, check_sent, fold, heard
+from milepost.chaos.checks.of_goals import (
+    check_accounts,
+    check_amounts,
+    check_closes,
+    check_ledger,
+    check_milestones,
+    filled,
+    judge,
+)
+from milepost.chaos.checks.of_requests import check_requests
+from milepost.chaos.load.book import Answer, Book
+from milepost.chaos.load.events import Event, Maker, spoil
+from milepost.chaos.load.world import AccountPlan, GoalPlan
+from milepost.chaos.oracle.goals import Oracle
+from milepost.chaos.verdict import Verdict
+
+BEGAN = datetime(2026, 3, 5, 12, tzinfo=UTC)
+CLOSED = date(2026, 3, 7)
+ACCOUNT = AccountPlan("a", "u", "USD", False)
+PLAN = GoalPlan("goal 0", "u", "savings", "change", "USD", 100_000, 500, 2, (1_000, 9_000), ())
+MAKER = Maker("test", "default")
+
+
+def hours(number: float) -> datetime:
+    """So many hours after the beginning."""
+    return BEGAN + timedelta(hours=number)
+
+
+def paid(name: str, minor: int, at: datetime) -> Event:
+    """A transaction, told when it was posted."""
+    return MAKER.transaction(name, at, ACCOUNT, name, minor, at.isoformat())
+
+
+GOOD, LATER, REFUSED = paid("e1", 700, hours(4)), paid("e2", 50, hours(30)), paid("e3", 9, hours(5))
+BAD = spoil(paid("e4", 1, hours(6)), "no such type", BEGAN)
+
+
+def a_book() -> Book:
+    """Two good events, one of them twice; one that was refused; a bad one; one of which nobody knows."""
+    book = Book()
+    book.note([GOOD, LATER, LATER, BAD], Answer.ACKNOWLEDGED)
+    book.note([REFUSED], Answer.REFUSED)
+    book.note([paid("e5", 77, hours(7))], Answer.UNKNOWN)
+    return book
+
+
+def a_goal() -> Acted:
+    """Made, linked, typed and unlinked again."""
+    deeds = [
+        Deed("create", hours(0), hours(0.1)),
+        Deed("link", hours(1), hours(1.1), "a", 1_000_000),
+        Deed("type", hours(2), hours(2.1), amount_minor=600),
+        Deed("unlink", hours(26), hours(26.1), "a"),
+    ]
+    return Acted("default", PLAN, "g", deeds)
+
+
+def transaction(event: Event, minor: int, at: datetime) -> dict[str, Any]:
+    """The row that an event leaves."""
+    name = event.event_id
+    row = {"tenant": "default", "account_id": "a", "transaction_id": name, "amount_minor": minor, "posted_at": at}
+    return row | {"pending": False, "removed": False, "replaces": None, "event_id": name}
+
+
+def rows() -> dict[str, list[dict[str, Any]]]:
+    """What a run with that book and that goal leaves: 6.00 typed and 7.00 since make 13.00, past a milestone."""
+    own = {"tenant": "default", "goal_id": "g"}
+    ranks = ("user_id", "kind", "name", "closed", "replaced_by", "connection", "connection_reason")
+    account = {"tenant": "default", "account_id": "a", "worth_minor": 750, "inflow_minor": 750}
+    link = own | {"account_id": "a", "linked_at": hours(1.05), "from_at": hours(1.05), "until_at": hours(26.05)}
+    goal = own | {"name": "goal 0", "amount_minor": 1_300, "waiting_for": [], "status": "active", "final_at": None}
+    goal |= {"reached_at": None, "entries": 3, "target_minor": 100_000, "start_date": date(2026, 3, 4)}
+    entries = [(1, None, 500), (2, 500, 600), (3, 600, 1_300)]
+    return {
+        "transactions": [transaction(GOOD, 700, hours(4)), transaction(LATER, 50, hours(30))],
+        "reports": [],
+        "accounts": [account | dict.fromkeys([f"{rank}_rank" for rank in ranks] + list(ranks))],
+        "dead_letters": [
+            {"tenant": "default", "shard": 0, "entry_id": "1-0", "code": "unknown_type", "event": BAD.body}
+        ],
+        "goals": [goal],
+        "links": [link | {"ppm": 1_000_000}],
+        "typed_amounts": [own | {"typed_at": hours(2.05), "amount_minor": 600}],
+        "milestones": [
+            own | {"amount_minor": 1_000, "reached_at": hours(4)},
+            own | {"amount_minor": 9_000, "reached_at": None},
+        ],
+        "goal_entries": [own | {"entry": n, "before_minor": b, "after_minor": a} for n, b, a in entries],
+        "goal_snapshots": [
+            own | {"day": date(2026, 3, 4), "amount_minor": 500},
+            own | {"day": date(2026, 3, 5), "amount_minor": 1_300},
+        ],
+        "outbox": [{"tenant": "default", "message_id": "milestone.reached:g:1000", "type": "milestone.reached"}],
+    }
+
+
+def check(evidence: Evidence, book: Book, goal: Acted) -> Verdict:
+    """All checks that need no servers."""
+    verdict = Verdict()
+    books = fold(heard(book, evidence.standing()), seed=1)
+    oracles = {tenant: Oracle(of) for tenant, of in books.items()}
+    check_sent(verdict, book, evidence)
+    check_facts(verdict, books, evidence)
+    check_dead(verdict, book, evidence)
+    check_requests(verdict, [goal], evidence)
+    check_accounts(verdict, oracles, evidence)
+    judged = [judge(goal, evidence, oracles["default"], CLOSED)]
+    check_amounts(verdict, judged, oracles)
+    check_closes(verdict, judged, evidence)
+    check_ledger(verdict, judged, evidence)
+    check_milestones(verdict, judged, oracles, evidence)
+    return verdict
+
+
+def test_a_run_in_which_all_is_well_is_good() -> None:
+    """Nothing is wrong, and every check has looked at something."""
+    verdict = check(Evidence(rows()), a_book(), a_goal())
+    assert verdict.wrong == []
+    assert all(verdict.checks.values())
+
+
+Rows = dict[str, list[dict[str, Any]]]
+ALTERED: dict[str, tuple[str, Callable[[Rows], object]]] = {
+    "an acknowledged event is not there": ("acknowledged is applied", lambda r: r["transactions"].pop()),
+    "one has another amount": ("acknowledged is applied", lambda r: r["transactions"][0].update(amount_minor=1)),
+    "one stands that nobody sent": (
+        "applied was attempted",
+        lambda r: r["transactions"].append(transaction(paid("x", 1, BEGAN), 1, BEGAN)),
+    ),
+    "one stands that was refused": (
+        "applied was attempted",
+        lambda r: r["transactions"].append(transaction(REFUSED, 9, hours(5))),
+    ),
+    "a bad event is no letter": ("dead letters", lambda r: r["dead_letters"].pop()),
+    "a bad event is two letters": ("dead letters", lambda r: r["dead_letters"].append(r["dead_letters"][0])),
+    "a good event is a letter": ("dead letters", lambda r: r["dead_letters"][0].update(event=GOOD.body)),
+    "a letter has another reason": ("dead letters", lambda r: r["dead_letters"][0].update(code="poison")),
+    "an account is worth a cent more": ("worths", lambda r: r["accounts"][0].update(worth_minor=751)),
+    "a goal has a cent more": ("amounts", lambda r: r["goals"][0].update(amount_minor=1_301)),
+    "a goal waits for nothing it should": ("amounts", lambda r: r["goals"][0].update(waiting_for=["a"])),
+    "a close is missing": ("closes", lambda r: r["goal_snapshots"].pop(0)),
+    "a close is wrong": ("closes", lambda r: r["goal_snapshots"][1].update(amount_minor=1_299)),
+    "a ledger has a hole": ("ledger", lambda r: r["goal_entries"].pop(1)),
+    "a line begins elsewhere": ("ledger", lambda r: r["goal_entries"][2].update(before_minor=601)),
+    "the last line is not the amount": ("ledger", lambda r: r["goal_entries"][2].update(after_minor=1_299)),
+    "a milestone is not marked": ("milestones", lambda r: r["milestones"][0].update(reached_at=None)),
+    "a mark has no message": ("one message a mark", lambda r: r["outbox"].pop()),
+    "a message has no mark": (
+        "one message a mark",
+        lambda r: r["outbox"].append(r["outbox"][0] | {"message_id": "milestone.reached:g:9000"}),
+    ),
+    "a link is there twice": ("requests", lambda r: r["links"].append(r["links"][0])),
+    "a link is not there": ("requests", lambda r: r["links"].pop()),
+    "a link began before it was asked for": ("requests", lambda r: r["links"][0].update(from_at=hours(0.9))),
+    "a link has not ended": ("requests", lambda r: r["links"][0].update(until_at=None)),
+    "an amount was typed twice": ("requests", lambda r: r["typed_amounts"].append(r["typed_amounts"][0])),
+    "a goal is there that nobody made": ("requests", lambda r: r["goals"].append(r["goals"][0] | {"goal_id": "h"})),
+}
+
+
+@pytest.mark.parametrize("what", ALTERED)
+def test_a_row_that_is_wrong_is_found(what: str) -> None:
+    """The check that it is for says so."""
+    check_name, alter = ALTERED[what]
+    altered = rows()
+    alter(altered)
+    verdict = check(Evidence(altered), a_book(), a_goal())
+    assert not verdict.is_good
+    assert check_name in {wrong.check for wrong in verdict.wrong}
+
+
+def test_an_event_of_which_nobody_knows_may_be_applied_or_not() -> None:
+    """Where the rows say that it was, worths have to have it in them."""
+    applied = rows()
+    applied["transactions"].append(transaction(paid("e5", 77, hours(7)), 77, hours(7)))
+    verdict = check(Evidence(applied), a_book(), a_goal())
+    assert {wrong.check for wrong in verdict.wrong} == {"worths", "amounts", "closes"}
+
+
+def test_a_day_without_a_row_has_the_close_of_the_day_before() -> None:
+    """But for days before the first row, which have none."""
+    days = [date(2026, 3, day) for day in range(1, 6)]
+    assert filled({days[1]: 5, days[3]: 7}, days) == {days[1]: 5, days[2]: 5, days[3]: 7, days[4]: 7}
+
+
+def test_of_many_wrong_rows_the_first_of_each_check_are_shown() -> None:
+    """A check with many does not hide another."""
+    verdict = Verdict()
+    verdict.hold("one", 9, [f"row {n}" for n in range(9)])
+    verdict.compare("other", {"a": 1, "b": 2}, {"a": 1, "b": 3})
+    assert [(each.check, each.row) for each in verdict.first(2)] == [
+        ("one", "row 0"),
+        ("one", "row 1"),
+        ("other", "b: stored 3, expected 2"),
+    ]
+
+
+def test_a_request_that_ended_a_share_begins_the_next_one() -> None:
+    """An allocation ends one period and begins another; giving the goal up ends all."""
+    goal = a_goal()
+    goal.deeds[-1] = replace(goal.deeds[-1], verb="allocate", ppm=300_000)
+    assert goal.shares == {"a": 300_000}
+    goal.deeds.append(Deed("abandon", hours(40), hours(41)))
+    assert goal.shares == {}
+    assert goal.is_over
