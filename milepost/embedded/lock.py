@@ -34,8 +34,13 @@ class DirectoryLock:
                 os.close(descriptor)
                 raise DirectoryInUse(directory, holder)
             time.sleep(0.02)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}{note}\n".encode("ascii"), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}{note}\n".encode("ascii"), 0)
+        except OSError:
+            # A full disk: whoever tries again must not find the lock held, by us.
+            os.close(descriptor)
+            raise
         return cls(path, descriptor)
 
     def release(self) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
+
+from core.errors import MilepostError
 from core.settings import Settings
 from milepost.embedded.child import describe_status
 from milepost.embedded.datadir import DataDir
-from milepost.embedded.errors import ServerFailed
 from milepost.embedded.logs import begin_log, bound_log
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.valkey import EmbeddedValkey
@@ -65,8 +67,9 @@ class Servers:
         try:
             self._look_postgres()
             self._look_valkey()
-        except ServerFailed as failure:
-            self.say(f"{failure}; trying again in {_START_AGAIN_S:g} s")
+        except (MilepostError, OSError, psycopg.Error) as trouble:
+            # Whatever it is, a full disk among them: it may pass, and without us nobody would start the server again.
+            self.say(f"{str(trouble).strip()}; trying again in {_START_AGAIN_S:g} s")
             self._not_before = time.monotonic() + _START_AGAIN_S
 
     def stop_valkey(self, *, timeout_s: float) -> None:

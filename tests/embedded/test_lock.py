@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 from pathlib import Path
+
+import pytest
 
 from milepost.embedded.lock import DirectoryLock, is_held
 
@@ -17,3 +21,16 @@ def test_two_that_ask_are_no_holder(tmp_path: Path) -> None:
     lock = DirectoryLock.acquire(tmp_path)
     assert is_held(tmp_path)
     lock.release()
+
+
+def test_a_lock_whose_note_finds_no_room_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk the lock is refused and free: the next try must not be told that we hold it ourselves."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(OSError, match="No space left"):
+            DirectoryLock.acquire(tmp_path)
+    DirectoryLock.acquire(tmp_path).release()
