@@ -12,7 +12,7 @@ PACKAGES := api benchmarks core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-integrations check twins bench bench-days berka clean
+.PHONY: help setup run test test-integrations check twins bench bench-days berka chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ bench-days: setup ## measure what closing days and late facts cost
 
 berka: setup ## replay real bank data in five ways and check every figure (ARGS="FOLDER --accounts 25")
 	@exec .venv/bin/python -m tests.berka $(ARGS)
+
+chaos: setup ## kill everything in turn under load and check every amount (ARGS="--seed 1 --minutes 10")
+	@exec .venv/bin/milepost chaos $(ARGS)
 
 clean: ## remove .venv, caches and build products (not the data)
 	@rm -rf .venv .venv-integrations .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

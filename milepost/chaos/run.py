@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from core.errors import MilepostError
 from milepost.chaos.checks.check import Run, check_all
 from milepost.chaos.crowd import Crowd
 from milepost.chaos.faults.scene import Scene
@@ -39,6 +41,8 @@ def run_chaos(plan: Plan, say: Say, *, keep: Path | None = None) -> Outcome:
 
     Call it from the main thread, before any other is started. Raises MilepostError if there was nothing to judge.
     """
+    if sys.platform != "linux":
+        raise MilepostError("milepost chaos finds and stops processes by what Linux shows of them; it needs Linux")
     outcome = Outcome(plan.seed)
     with _place(say, keep) as (folder, disks, reason):
         make = Make(plan.fsyncs, plan.broken, disks, f"mp_chaos_{secrets.token_urlsafe(24)}")
