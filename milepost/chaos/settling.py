@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -24,8 +24,6 @@ from milepost.chaos.system.system import SHARDS, System
 from milepost.embedded.supervisor import answers
 
 _TICK_S = 0.1
-# While the load goes on there is always something that is not applied yet.
-_FRESH = timedelta(seconds=3)
 _ALL_ANSWERED_WITHIN_S = 120.0
 _TRIGGER_EVERY_S = 3.0
 
@@ -41,8 +39,17 @@ class Settling:
     say: Callable[[str], None]
 
     def await_recovery(self, fault: str) -> None:
-        """Wait until nothing that is not applied is old any more and the API answers; a minute is too long."""
-        took_s = self._await(self._has_recovered, HEALED_WITHIN_S)
+        """Wait until all that was accepted by now is applied and the API answers; a minute is too long."""
+        ends: dict[int, str] = {}
+
+        def has_recovered() -> bool:
+            with connect(self.system.servers.redis_url) as client:
+                stream = EventStream(client, SHARDS)
+                # Asked for once: the load goes on, so that there is always something that is not applied yet.
+                ends.update(ends or stream.ends())
+                return all(stream.is_applied(*end) for end in ends.items()) and answers(self.system.api_url)
+
+        took_s = self._await(has_recovered, HEALED_WITHIN_S)
         self.outcome.verdict.hold("recovered within 60 s", 1, [] if took_s is not None else [self._behind(fault)])
         if took_s is not None:
             self.outcome.recovered_s[fault] = max(took_s, self.outcome.recovered_s.get(fault, 0.0))
@@ -119,10 +126,6 @@ class Settling:
     def _status(self) -> list[ShardStatus]:
         with connect(self.system.servers.redis_url) as client:
             return EventStream(client, SHARDS).status()
-
-    def _has_recovered(self) -> bool:
-        oldest = [shard.oldest_at for shard in self._status() if shard.oldest_at is not None]
-        return all(datetime.now(UTC) - at < _FRESH for at in oldest) and answers(self.system.api_url)
 
     def _is_drained(self) -> bool:
         return all(shard.pending == 0 and shard.oldest_at is None for shard in self._status())

@@ -14,12 +14,12 @@ _ACCOUNTS = 24
 _MILLION = 1_000_000
 # What each kind of goal is made of: type, tracking, how many of them, how many accounts fund one.
 _GOALS = (
-    ("savings", "change", 6, 2),
-    ("custom", "change", 3, 3),
-    ("income", "inflow", 3, 2),
-    ("investment", "balance", 3, 2),
-    ("debt", "change", 2, 1),
-    ("debt", "balance", 2, 2),
+    ("savings", "change", 3, 2),
+    ("custom", "change", 2, 3),
+    ("income", "inflow", 2, 2),
+    ("investment", "balance", 2, 2),
+    ("debt", "change", 1, 1),
+    ("debt", "balance", 1, 2),
     ("net_worth", "net_worth", 2, 0),
 )
 

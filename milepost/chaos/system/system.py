@@ -83,6 +83,11 @@ class System:
         return self.data.path / "crash-points"
 
     @property
+    def _scratch(self) -> Path:
+        """Where processes that are killed leave their temporary files."""
+        return self.data.path / "scratch"
+
+    @property
     def api_url(self) -> str:
         """The address of the API, which no link is in front of."""
         return f"http://{_HOST}:{self.api_port}"
@@ -95,6 +100,7 @@ class System:
     def start(self) -> None:
         """Start all of it; returns when the API answers. Raises NotReady, ServerFailed."""
         self.fuses.mkdir()
+        self._scratch.mkdir()
         self.servers.start()
         prepare_database(self.servers.database_url, self.make.key)
         self.links = {"postgres": Proxy(self.servers.postgres.port), "stream": Proxy(self.servers.valkey.port)}
@@ -182,7 +188,8 @@ class System:
         }
         # None of the caller's settings: they could name somebody's real servers.
         ours = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        return {**ours, **{PREFIX + name: value for name, value in settings.items()}, "PYTHONUNBUFFERED": "1"}
+        plain = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(self._scratch)}
+        return {**ours, **{PREFIX + name: value for name, value in settings.items()}, **plain}
 
     def _last_words(self, name: str) -> str:
         log = self.children[name].log
