@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from core.events.facts import Transaction
 from core.events.transactions import StoredTransaction, TransactionChange, fold_transactions
-from core.pipeline import fold_accounts
+from core.pipeline import fold_accounts, plain_accounts
 from core.pipeline.apply_events import apply_events
 from core.pipeline.crash_points import BEFORE_COMMIT
 from core.pipeline.drain import ShardDrain
@@ -47,11 +46,11 @@ def _fold_as_they_come(
 ) -> list[TransactionChange]:
     """What is stored counts as told long ago, so that whatever comes after it stands."""
     aged = {
-        name: replace(kept, transaction=replace(kept.transaction, rank=replace(kept.transaction.rank, time=_LONG_AGO)))
+        name: kept._replace(transaction=kept.transaction._replace(rank=kept.transaction.rank._replace(time=_LONG_AGO)))
         for name, kept in stored.items()
     }
     changes = fold_transactions(stated, {**stored, **{name: aged[name] for name in stated if name in aged}})
-    return [replace(change, before=stored.get(change.after.transaction.transaction_id)) for change in changes]
+    return [change._replace(before=stored.get(change.after.transaction.transaction_id)) for change in changes]
 
 
 def ack_before_commit() -> None:
@@ -62,6 +61,7 @@ def ack_before_commit() -> None:
 def last_arrival() -> None:
     """Let this process's drains take the last arrival of a transaction for the truth, whatever its time."""
     fold_accounts.standing = _last_standing  # type: ignore[attr-defined]
+    plain_accounts.standing = _last_standing  # type: ignore[attr-defined]
     fold_accounts.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
 
 
