@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC
 
-from core.errors import EventRejected, ProviderBodyRefused
-from core.events.envelope import SOURCE_LONGEST, Envelope, identifier
+from core.errors import EventRejected, InvalidField, ProviderBodyRefused
+from core.events.envelope import ID_LONGEST, SOURCE_LONGEST, Envelope, identifier
 from core.events.providers import gocardless, mx, mx_webhooks, plaid, plaid_webhooks, standard, teller
 from core.events.providers.fields import Untold
-from core.events.providers.introductions import introduced
 from core.events.providers.kept_context import context_from_json
-from core.events.providers.naming import accounts_named
 from core.events.providers.rows import Part, Reading, statements_of
 from core.events.providers.seam import Adapted, AdaptedEvent, Context, Format, Provider
-from core.events.providers.statements import envelope_of, event_of
+from core.events.providers.statements import envelope_of
+from core.goals.money import digits
 
 _PULLED: dict[Format, Callable[[object, Context], Iterator[AdaptedEvent]]] = {
     Format.PLAID_SYNC: plaid.adapt_sync,
@@ -41,30 +42,23 @@ ORDER_LONGEST = 100
 
 
 def adapt(format: Format, body: object, context: Context) -> Adapted:
-    """What a pulled body becomes, accounts and balances first.
+    """What a pulled body becomes: accounts and balances first, then what moved.
 
     Raises ProviderBodyRefused, and nothing else, for a body that is not of the form, and for one that lacks what only
     the caller can tell (`untold`).
     """
     try:
-        _check_source(context)
-        events = tuple(_PULLED[format](body, context))
+        return Adapted(events=tuple(_PULLED[format](body, _checked(context))))
     except Untold as untold:
         raise ProviderBodyRefused(untold.code, untold.message, untold.where) from None
-    return Adapted(events=(*_introductions(accounts_named(format, body), context), *events))
 
 
 def adapt_webhook(provider: Provider, body: object, context: Context) -> Adapted:
     """What a webhook becomes: events, pointers to what is to be pulled, or nothing. Raises as `adapt` does."""
     try:
-        _check_source(context)
-        adapted = _WEBHOOKS[provider](body, context)
+        return _WEBHOOKS[provider](body, _checked(context))
     except Untold as untold:
         raise ProviderBodyRefused(untold.code, untold.message, untold.where) from None
-    if provider is Provider.STANDARD or not adapted.events:
-        return adapted
-    introductions = _introductions(accounts_named(provider, body), context)
-    return Adapted(events=(*introductions, *adapted.events), refreshes=adapted.refreshes)
 
 
 def envelopes_of_row(kept: Envelope) -> tuple[Envelope, ...]:
@@ -83,12 +77,20 @@ def envelopes_of_row(kept: Envelope) -> tuple[Envelope, ...]:
     return tuple(envelope_of(statement, kept.source, order) for statement in statements)
 
 
-def _check_source(context: Context) -> None:
+def _checked(context: Context) -> Context:
+    """The caller's words as rows will use them: one that cannot be is no row's fault. The pull is in UTC."""
+    for name, longest in (("source", SOURCE_LONGEST), ("account_id", ID_LONGEST), ("user_id", ID_LONGEST)):
+        value = getattr(context, name)
+        try:
+            if value is not None:
+                identifier(value, name, longest)
+        except EventRejected as error:
+            raise ProviderBodyRefused("not_this_form", error.message, name) from None
+    if context.kind not in (None, "asset", "liability"):
+        raise ProviderBodyRefused("not_this_form", "must be asset or liability", "kind")
     try:
-        identifier(context.source, "source", SOURCE_LONGEST)
-    except EventRejected as error:
-        raise ProviderBodyRefused("not_this_form", error.message, "source") from None
-
-
-def _introductions(names: Iterable[str], context: Context) -> Iterator[AdaptedEvent]:
-    return (event_of(statement, context.source, "") for statement in introduced(names, context))
+        if context.currency is not None:
+            digits(context.currency)
+    except InvalidField as error:
+        raise ProviderBodyRefused("not_this_form", error.message, "currency") from None
+    return context if context.pulled_at is None else replace(context, pulled_at=context.pulled_at.astimezone(UTC))

@@ -11,6 +11,7 @@ from core.errors import EventRejected, ProviderBodyRefused
 from core.events.providers.fields import Row, exact, nested, note, written
 from core.events.providers.gocardless_balances import available, chosen
 from core.events.providers.gocardless_ids import booked_id, day_of, ordinals, pending_id
+from core.events.providers.introductions import introduce
 from core.events.providers.moments import Posted, an_instant
 from core.events.providers.rows import Part, Reading, read_row, rows_of
 from core.events.providers.seam import ROWS_MOST, AdaptedEvent, Context
@@ -49,6 +50,7 @@ def _fetched_at(body: Mapping[str, Any]) -> datetime | None:
 def _transactions(value: object, context: Context) -> Iterator[AdaptedEvent]:
     if not isinstance(value, dict):
         raise ProviderBodyRefused("not_this_form", "must be an object with booked and pending", "transactions")
+    yield from introduce([], context, context.kind)
     for section, part in (("booked", BOOKED), ("pending", PENDING)):
         where = f"transactions.{section}"
         rows = rows_of(value.get(section, []), where)

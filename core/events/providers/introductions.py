@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
-from core.events.providers.seam import Context, KnownAccount
-from core.events.providers.statements import Statement, stated
+from core.events.providers.seam import AdaptedEvent, Context, KnownAccount
+from core.events.providers.statements import event_of, stated
 
 
-def introduced(names: Iterable[str], context: Context) -> Iterator[Statement]:
-    """Whose the named accounts are and of what kind, as far as the integrator said so; it was so when they were pulled.
+def introduce(names: Iterable[str], context: Context, kind: str | None = None) -> Iterator[AdaptedEvent]:
+    """Whose the accounts of transactions are and of what kind, as far as the integrator said so; so it was at the pull.
 
-    Transactions do not say it: a body of them alone would leave their accounts nobody's.
+    Transactions do not say it: a body of them alone would leave its accounts nobody's. `kind` is the word on the whole
+    body, for providers whose bodies tell no kind themselves.
     """
     if context.pulled_at is None:
         return
-    own = {*names} | ({context.account_id} if context.account_id is not None else set())
-    for name in sorted(own):
+    for name in sorted({*names, *([] if context.account_id is None else [context.account_id])}):
         account = context.accounts.get(name, KnownAccount(name))
-        told = replace(account, user_id=account.user_id or context.user_id, kind=account.kind or context.kind)
-        if told.user_id or told.kind:
-            yield stated("account.changed", told.account_id, context.pulled_at, user_id=told.user_id, kind=told.kind)
+        told = {"user_id": account.user_id or context.user_id, "kind": account.kind or kind}
+        if any(told.values()):
+            statement = stated("account.changed", account.account_id, context.pulled_at, **told)
+            yield event_of(statement, context.source, "")

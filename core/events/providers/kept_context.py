@@ -15,15 +15,15 @@ _KNOWN_TEXTS = (*_TEXTS, "connection", "recorded_kind")
 
 
 def context_as_json(context: Context, row: object) -> dict[str, Any]:
-    """What is needed to read the row again: of the accounts only those that the row names."""
-    named = {context.account_id}
+    """What is needed to read the row again: of the accounts only those that the row names, or whose connection."""
+    named = set() if context.account_id is None else {context.account_id}
     if isinstance(row, dict):
         named |= {value for value in row.values() if isinstance(value, str)}
     kept: dict[str, Any] = {
         "accounts": {
             name: _texts(known, _KNOWN_TEXTS) | ({} if known.since is None else {"since": known.since.isoformat()})
             for name, known in context.accounts.items()
-            if name in named
+            if name in named or known.connection in named
         }
     }
     if context.pulled_at is not None:

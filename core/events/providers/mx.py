@@ -8,9 +8,11 @@ from typing import Any
 
 from core.errors import EventRejected, ProviderBodyRefused
 from core.events.providers.fields import Row, exact, note, required_id, valuation, whole, written
+from core.events.providers.introductions import introduce
 from core.events.providers.moments import Posted, an_instant, posted_at
+from core.events.providers.naming import accounts_named
 from core.events.providers.rows import Part, Reading, read_row, read_rows, rows_of
-from core.events.providers.seam import AdaptedEvent, Context
+from core.events.providers.seam import AdaptedEvent, Context, Format
 from core.events.providers.statements import Statement, connection, stated
 
 # MX writes a date as a time of that date, which shows midnight (UTC's or its own, in Utah) or noon.
@@ -41,6 +43,8 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
         raise ProviderBodyRefused("not_this_form", "the body has no accounts, members or transactions")
     # Of two pulls that saw one state of an object the later stands, and any pull over a webhook of that second.
     order = "" if context.pulled_at is None else f"p{context.pulled_at:%Y%m%d%H%M%S%f}"
+    if found[-1].startswith("transaction"):
+        yield from introduce(accounts_named(Format.MX, body), context)
     for name in found:
         part = PARTS[name.removesuffix("s")]
         if name.endswith("s"):

@@ -7,9 +7,11 @@ from typing import Any
 
 from core.errors import ProviderBodyRefused
 from core.events.providers.fields import Untold, whole
+from core.events.providers.introductions import introduce
 from core.events.providers.mx import PARTS
+from core.events.providers.naming import accounts_named
 from core.events.providers.rows import Part, Reading, read_row
-from core.events.providers.seam import Adapted, Context
+from core.events.providers.seam import Adapted, Context, Provider
 from core.events.providers.webhooks import code_of, connection_state, refresh, webhook_object
 
 # Webhooks that only say that a member has new data, by their `type`.
@@ -39,12 +41,13 @@ def adapt_webhook(body: object, context: Context) -> Adapted:
         return refresh(subjects, type.lower() if isinstance(type, str) and type else "other", action)
     if part is PARTS["member"]:
         return _member(hook, action, context)
-    reading = Reading(context, _order(hook))
+    is_transaction = part is PARTS["transaction"]
     try:
-        return Adapted(events=tuple(read_row(part, hook, reading, "")))
+        events = tuple(read_row(part, hook, Reading(context, _order(hook)), ""))
     except Untold:
-        kind = "transactions" if part is PARTS["transaction"] else "accounts"
-        return refresh([hook.get("account_guid"), *subjects], kind, action)
+        return refresh([hook.get("account_guid"), *subjects], "transactions" if is_transaction else "accounts", action)
+    names = accounts_named(Provider.MX, hook) if is_transaction else ()
+    return Adapted(events=(*introduce(names, context), *events))
 
 
 def _part_of(hook: Mapping[str, Any]) -> Part | None:

@@ -18,9 +18,11 @@ from core.events.providers.fields import (
     valuation,
     written,
 )
+from core.events.providers.introductions import introduce
 from core.events.providers.moments import an_instant, posted_at
+from core.events.providers.naming import accounts_named
 from core.events.providers.rows import Part, Reading, read_rows, rows_of
-from core.events.providers.seam import AdaptedEvent, Context, KnownAccount
+from core.events.providers.seam import AdaptedEvent, Context, Format, KnownAccount
 from core.events.providers.statements import Statement, stated
 
 _KINDS = {
@@ -42,6 +44,7 @@ def adapt_sync(body: object, context: Context) -> Iterator[AdaptedEvent]:
     if not page.keys() & {"added", "modified", "removed", "transactions"}:
         raise ProviderBodyRefused("not_this_form", "a page has added, modified and removed; this body has none of them")
     yield from _accounts(page, context)
+    yield from introduce(accounts_named(Format.PLAID_SYNC, page), context)
     for section, order in (("transactions", "0"), ("added", "1"), ("modified", "2")):
         rows = rows_of(page.get(section, []), section)
         yield from read_rows(TRANSACTION, rows, context, section, order + "-{index}")

@@ -18,9 +18,11 @@ from core.events.providers.fields import (
     valuation,
     written,
 )
+from core.events.providers.introductions import introduce
 from core.events.providers.moments import an_instant, posted_at
+from core.events.providers.naming import accounts_named
 from core.events.providers.rows import Part, Reading, read_row, read_rows, rows_of
-from core.events.providers.seam import Adapted, AdaptedEvent, Context, KnownAccount
+from core.events.providers.seam import Adapted, AdaptedEvent, Context, Format, KnownAccount
 from core.events.providers.statements import Statement, connection, stated
 from core.events.providers.webhooks import code_of, connection_state, refresh, webhook_object
 
@@ -34,6 +36,8 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
         part = next((part for row in rows if (part := _part_of(row)) is not None), None)
         if part is None and rows:
             raise ProviderBodyRefused("not_this_form", "no element is a Teller account, transaction or balance")
+        if part is TRANSACTION:
+            yield from introduce(accounts_named(Format.TELLER, rows), context, context.kind)
         for index, row in enumerate(rows):
             yield from read_row(_part_of(row) or part or TRANSACTION, row, Reading(context), f"[{index}]")
         return
@@ -62,9 +66,10 @@ def _processed(payload: Mapping[str, Any], context: Context) -> Adapted:
     """New transactions; a pointer to them where it is not known of each what kind of account it is on."""
     rows = rows_of(payload.get("transactions"), "payload.transactions")
     try:
-        return Adapted(events=tuple(read_rows(TRANSACTION, rows, context, "payload.transactions")))
+        events = tuple(read_rows(TRANSACTION, rows, context, "payload.transactions"))
     except Untold as untold:
         return refresh([payload.get("enrollment_id")], "transactions", f"untold {untold.where.rpartition('.')[2]}")
+    return Adapted(events=(*introduce(accounts_named(Format.TELLER, rows), context), *events))
 
 
 def _known_at(hook: Mapping[str, Any]) -> datetime | None:

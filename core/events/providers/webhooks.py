@@ -8,9 +8,9 @@ from typing import Any
 
 from core.errors import EventRejected, ProviderBodyRefused
 from core.events.envelope import ID_LONGEST, identifier
-from core.events.providers.fields import Untold, note
-from core.events.providers.rows import Part, Reading, read_row
-from core.events.providers.seam import Adapted, AdaptedEvent, Context, Refresh
+from core.events.providers.fields import note
+from core.events.providers.rows import Reading
+from core.events.providers.seam import Adapted, Context, Refresh
 from core.events.providers.statements import connection, event_of
 
 CODE_LONGEST = 100
@@ -56,12 +56,3 @@ def connection_state(
         return refresh([subject, *sorted(told)], "connection", reason)
     statements = connection(hanging, Reading(context).time(known_at), state, note(reason))
     return Adapted(events=tuple(event_of(statement, context.source, "") for statement in statements))
-
-
-def read_or_point(part: Part, row: object, reading: Reading, where: str, pointer: Adapted) -> Adapted:
-    """The events of a webhook's row; the pointer to it where only the caller of a pull could tell what it lacks."""
-    try:
-        events: tuple[AdaptedEvent, ...] = tuple(read_row(part, row, reading, where))
-    except Untold:
-        return pointer
-    return Adapted(events=events)
