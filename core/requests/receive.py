@@ -131,7 +131,7 @@ def read_pulled(session: Session, tenant: Tenant, format: Format, body: object, 
     context = Context(
         pulled_at=told.pulled_at,
         source=provider.value,
-        accounts=know_accounts(session, tenant.name, provider, names),
+        accounts=know_accounts(session, tenant.name, provider, names, connections_named(format, body)),
         account_id=told.account_id,
         user_id=told.user_id,
         currency=told.currency,

@@ -126,6 +126,16 @@ def test_a_pulled_body_takes_effect(
     assert before[0] != 0
 
 
+def test_a_list_of_members_tells_the_state_of_the_accounts_that_hang_on_them(api: TestClient, entries: Entries) -> None:
+    """They are found by the connection that the integrator told; members of which nothing was told say nothing."""
+    told = {"account_id": "savings_001", "connection": "MBR-1"}
+    assert api.put("/provider-accounts/mx/ACT-1", json=told).status_code in (200, 201)
+    members = [{"guid": name, "connection_status": "EXPIRED"} for name in ("MBR-1", "MBR-2")]
+    assert send(api, "mx", {"members": members}).json() == {"accepted": 1}
+    ((_, event),) = entries()
+    assert json.loads(event)["data"] == {"account_ids": ["savings_001"], "state": "broken", "reason": "EXPIRED"}
+
+
 def test_amounts_keep_every_digit(api: TestClient, entries: Entries) -> None:
     """Also those that no double holds, and those that are no amount of ours."""
     raw = json.dumps(SYNC).replace("72.25", "12345678901234567.8900").encode()
@@ -235,12 +245,16 @@ def test_a_row_whose_account_is_no_text_is_kept(api: TestClient, apply_stream: C
 
 
 def test_the_most_events_of_a_body(api: TestClient, entries: Entries) -> None:
-    """One row too many is 422, and nothing is written."""
+    """One row too many, in one array or in all, is 422, and nothing is written."""
     rows = [{**SPENT, "transaction_id": f"t{number}", "amount": 1} for number in range(MAX_EVENTS + 1)]
     bare = {"account_id", "transaction_id", "amount", "iso_currency_code", "date"}
     slim = [{name: row[name] for name in bare} for row in rows]
-    answer = send(api, "plaid-sync", {**SYNC, "added": slim})
-    assert (answer.status_code, "at most 10000" in answer.json()["detail"]) == (422, True)
+    for sections, said in (
+        ({"added": slim}, "10,000 rows"),
+        ({"added": slim[:6000], "modified": slim[6000:]}, "at most 10000"),
+    ):
+        answer = send(api, "plaid-sync", {**SYNC, **sections})
+        assert (answer.status_code, said in answer.json()["detail"]) == (422, True)
     assert entries() == []
 
 

@@ -20,7 +20,7 @@ def accounts_named(source: Format | Provider, body: object) -> frozenset[str]:
 
 
 def connections_named(source: Format | Provider, body: object) -> frozenset[str]:
-    """The items, enrollments or members that a webhook is about."""
+    """The items, enrollments or members that a webhook, or a list of members, is about."""
     if not isinstance(body, dict):
         return frozenset()
     payload = body.get("payload")
@@ -45,6 +45,12 @@ def _mx(body: object) -> Iterator[object]:
     if isinstance(body, dict):
         rows = [body, *(row for name in _MX_LISTS for row in _rows(body.get(name)))]
         yield from (row.get("account_guid", row.get("guid")) for row in rows)
+
+
+def _mx_members(body: dict[str, Any]) -> Iterator[object]:
+    yield body.get("member_guid")
+    members = [body, *_rows(body.get("members")), *_rows(body.get("member"))]
+    yield from (member.get("guid") for member in members if "connection_status" in member)
 
 
 def _gocardless(body: object) -> Iterator[object]:
@@ -82,5 +88,5 @@ _ACCOUNTS: dict[str, Callable[[object], Iterable[object]]] = {
 _CONNECTIONS: dict[str, Callable[[dict[str, Any], dict[str, Any]], Iterable[object]]] = {
     "plaid": lambda body, _: (body.get("item_id"),),
     "teller": lambda _, payload: (payload.get("enrollment_id"),),
-    "mx": lambda body, _: (body.get("member_guid"), body.get("guid") if "connection_status" in body else None),
+    "mx": lambda body, _: _mx_members(body),
 }

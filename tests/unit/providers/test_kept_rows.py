@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -29,7 +28,7 @@ def mended(event: AdaptedEvent, **row: Any) -> Envelope:
     """The kept row as it would read if what was wrong with it had been a fault of the adapter."""
     envelope = check_envelope(parse_json(event.event))
     assert envelope.type == ROW_TYPE
-    return replace(envelope, data=envelope.data | {"row": envelope.data["row"] | row})
+    return envelope._replace(data=envelope.data | {"row": envelope.data["row"] | row})
 
 
 def test_a_row_that_is_understood_later_states_what_it_would_have_stated_at_first() -> None:

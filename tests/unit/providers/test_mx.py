@@ -188,6 +188,9 @@ def test_a_members_state_is_that_of_its_accounts(status: str, state: str) -> Non
     assert only(told, "connection.changed") == {"account_ids": ["main"], "state": state, "reason": status}
     assert adapt_webhook(Provider.MX, body, context()).refreshes == (Refresh("MBR-1", "connection", "updated"),)
     assert connections_named(Provider.MX, body) == {"MBR-1"}
+    listed = {"members": [{"guid": "MBR-1", "connection_status": status}]}
+    assert connections_named(Format.MX, listed) == {"MBR-1"}
+    assert only(adapt(Format.MX, listed, context(accounts=known)), "connection.changed")["state"] == state
 
 
 @pytest.mark.parametrize(
