@@ -64,7 +64,7 @@ class LoadedLatency:
     p99_ms: float
     max_ms: float
     load_p99_late_ms: float
-    """How late the load itself was sent: a bench that cannot keep its pace measures another load."""
+    """How late the load was sent, a tick included: a bench that cannot keep its pace measures another load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def _probe_account(mark: str, number: int) -> str:
 
 
 def _prepare_load(settings: Settings, load: Load, events: Sequence[BenchEvent]) -> Work[list[float]]:
-    """To append the events in the ticks in which they are due is timed; by how many seconds each tick was late."""
+    """To append the events in the ticks in which they are due is timed; how late the first of each tick was sent."""
     assert settings.redis_url is not None, "the bench names both servers"
     bodies = [(account_id(event.account), event.to_json()) for event in events]
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards)
@@ -112,12 +112,14 @@ def _prepare_load(settings: Settings, load: Load, events: Sequence[BenchEvent]) 
     def work() -> list[float]:
         began_s, late_s, sent = time.monotonic(), list[float](), 0
         while sent < len(bodies):
-            due_s = began_s + (len(late_s) + 1) * _TICK_S
-            time.sleep(max(0.0, due_s - time.monotonic()))
-            late_s.append(time.monotonic() - due_s)
-            until = min(len(bodies), round((due_s - began_s) * load.events_per_s))
-            stream.append(DEFAULT, bodies[sent:until])
-            sent = until
+            time.sleep(_TICK_S - (time.monotonic() - began_s) % _TICK_S)
+            passed_s = time.monotonic() - began_s
+            # All that is due by now, also what a slow answer of the stream's held up.
+            due = min(len(bodies), int(passed_s * load.events_per_s))
+            if due > sent:
+                late_s.append(passed_s - (sent + 1) / load.events_per_s)
+                stream.append(DEFAULT, bodies[sent:due])
+                sent = due
         return late_s
 
     return work

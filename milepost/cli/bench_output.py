@@ -161,6 +161,7 @@ def _soak(soak: SoakFigures) -> Table:
 def _table(first: str, *columns: str) -> Table:
     """A table whose columns but the first hold figures."""
     shown = Table(first, *columns, box=None, header_style="bold", pad_edge=False)
+    shown.columns[0].no_wrap = True
     for column in shown.columns[1:]:
         column.justify = "right"
     return shown
