@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from core.errors import MilepostError
 from core.settings import load_settings
 from milepost.bench.beside import Beside, BesidePlan, run_beside
 from milepost.bench.place import Place, bench_servers
@@ -28,6 +29,13 @@ _INTERRUPTED = 130
 _USUAL_EVENTS = 5_000
 _PROBE_SECONDS, _WARM_UP_SECONDS = 40.0, 3.0
 _REST = RestPlan(connections=50, seconds=8.0, warm_up_seconds=1.0)
+
+
+class NothingToMeasure(MilepostError):
+    """The options leave nothing over."""
+
+    def __init__(self) -> None:
+        super().__init__("--workload none leaves nothing to measure: add --scale, --soak or both")
 
 
 class Choice(StrEnum):
@@ -74,6 +82,8 @@ def bench(
     Exit status 1 if a result is not what the events say, or the memory of a soak did not stay within a tenth.
     """
     plan = Plan(events, accounts, workers, load_settings().batch_events, workload.workloads)
+    if not (plan.workloads or scale or soak):
+        raise NothingToMeasure
     if soak is not None:
         require_disk(soak)
     try:

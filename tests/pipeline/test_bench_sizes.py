@@ -101,3 +101,11 @@ def test_the_command_prints_an_object_for_each_workload(tmp_path: Path) -> None:
         assert all(rate > 0 for rate in rates)
         assert (each["events"], each["accounts"], each["workers"]) == (400, 100, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bench_of_nothing_is_refused() -> None:
+    """Without any workload, size or soak the command says what to add, and starts nothing."""
+    command = [sys.executable, "-m", "milepost", "bench", "--workload", "none"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1
+    assert "leaves nothing to measure: add --scale, --soak or both" in refused.stderr
