@@ -24,8 +24,7 @@ from core.requests.webhooks import add_endpoint
 from core.signatures.seal import Sealer
 from core.store.stream import stream_key
 from tests.api.conftest import SECRETS_KEY
-from tests.api.test_pulled import FORMATS
-from tests.api.test_webhooks import BODIES, SECRETS, SIGNERS
+from tests.api.provider_bodies import BODIES, FORMATS, SECRETS, SIGNERS
 
 # Of each provider some more of what it posts.
 MORE = {

@@ -17,73 +17,9 @@ from api.batches import MAX_EVENTS
 from core.store.stream import stream_key
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields
+from tests.api.provider_bodies import FORMATS, GOCARDLESS, MX, SPENT, SYNC, TELLER
 
 PULLED_AT = "2026-03-01T08:00:00Z"
-SPENT = {
-    "account_id": "acc_1",
-    "transaction_id": "t1",
-    "amount": 72.25,
-    "iso_currency_code": "USD",
-    "date": "2026-02-27",
-    "pending": False,
-    "name": "Groceries",
-}
-SYNC = {"added": [SPENT], "modified": [], "removed": [], "next_cursor": "c", "has_more": False}
-BALANCES = {
-    "accounts": [
-        {
-            "account_id": "acc_1",
-            "type": "depository",
-            "balances": {"current": 110.5, "available": None, "iso_currency_code": "USD"},
-        }
-    ]
-}
-TELLER = [
-    {
-        "id": "txn_1",
-        "account_id": "acc_1",
-        "amount": "86.46",
-        "date": "2026-02-27",
-        "status": "posted",
-        "description": "d",
-    }
-]
-GOCARDLESS = {
-    "transactions": {
-        "booked": [
-            {
-                "transactionId": "b1",
-                "internalTransactionId": "i1",
-                "bookingDate": "2026-02-27",
-                "transactionAmount": {"amount": "-12.30", "currency": "EUR"},
-            }
-        ],
-        "pending": [],
-    }
-}
-MX = {
-    "transactions": [
-        {
-            "guid": "TRN-1",
-            "account_guid": "acc_1",
-            "amount": 61.11,
-            "type": "DEBIT",
-            "status": "POSTED",
-            "currency_code": "USD",
-            "transacted_at": "2026-02-27T12:00:00Z",
-            "posted_at": "2026-02-27T12:00:00Z",
-            "updated_at": "2026-02-27T12:00:00Z",
-        }
-    ]
-}
-FORMATS: dict[str, tuple[Any, dict[str, str]]] = {
-    "plaid-sync": (SYNC, {}),
-    "plaid-balances": (BALANCES, {}),
-    "teller": (TELLER, {"currency": "USD", "kind": "asset"}),
-    "gocardless": (GOCARDLESS, {"account_id": "acc_1"}),
-    "mx": (MX, {}),
-}
-
 Entries = Callable[[], list[tuple[str, str]]]
 
 

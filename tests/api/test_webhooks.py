@@ -26,56 +26,8 @@ from core.store.stream import stream_key
 from core.store.tenants import read_tenants
 from tests.api.conftest import SECRETS_KEY, MakeClient, MakeKey
 from tests.api.paging import refused_fields
+from tests.api.provider_bodies import BODIES, OWN, POINTER, SECRETS, SIGNERS, TELLER_HOOK
 from tests.unit.signatures import signing
-
-POINTER = json.dumps(
-    {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE", "item_id": "item_1"}
-).encode()
-OWN_EVENT = {
-    "specversion": "1.0",
-    "id": "e1",
-    "source": "s",
-    "type": "milepost.transaction.recorded",
-    "time": "2026-01-31T12:00:00Z",
-    "data": {"account_id": "a", "transaction_id": "t", "amount": 1, "currency": "USD", "posted_at": "2026-01-31"},
-}
-OWN = json.dumps(OWN_EVENT).encode()
-TELLER = json.dumps(
-    {
-        "id": "wh_1",
-        "type": "transactions.processed",
-        "timestamp": "2026-01-31T12:00:00Z",
-        "payload": {
-            "enrollment_id": "enr_1",
-            "transactions": [
-                {
-                    "id": "txn_1",
-                    "account_id": "acc_1",
-                    "amount": "86.46",
-                    "date": "2026-01-30",
-                    "status": "posted",
-                    "description": "d",
-                }
-            ],
-        },
-    }
-).encode()
-MX = json.dumps({"action": "aggregated", "type": "AGGREGATION", "member_guid": "MBR-1"}).encode()
-
-Sign = Callable[[bytes, datetime], dict[str, str]]
-SIGNERS: dict[Provider, Sign] = {
-    Provider.PLAID: signing.plaid,
-    Provider.TELLER: signing.teller,
-    Provider.MX: lambda _body, _at: signing.mx(),
-    Provider.STANDARD: signing.standard,
-}
-SECRETS = {
-    Provider.PLAID: json.dumps(signing.jwk()),
-    Provider.TELLER: signing.TELLER_SECRET,
-    Provider.MX: signing.MX_SECRET,
-    Provider.STANDARD: signing.STANDARD_SECRET,
-}
-BODIES = {Provider.PLAID: POINTER, Provider.TELLER: TELLER, Provider.MX: MX, Provider.STANDARD: OWN}
 
 
 class Register(Protocol):
@@ -246,8 +198,8 @@ def test_both_secrets_are_good_during_a_rotation(
             )
 
     def status(secret: str) -> int:
-        headers = signing.teller(TELLER, datetime.now(UTC), secret)
-        return anyone.post(path, content=TELLER, headers=headers).status_code
+        headers = signing.teller(TELLER_HOOK, datetime.now(UTC), secret)
+        return anyone.post(path, content=TELLER_HOOK, headers=headers).status_code
 
     rotate(timedelta(hours=1))
     assert [status(signing.TELLER_SECRET), status(new)] == [202, 202]
@@ -320,11 +272,11 @@ def test_what_nobody_signed_reaches_no_parser(
 
     path = register(Provider.TELLER)
     monkeypatch.setattr("api.webhooks.parse_provider_body", parse)
-    for body in (TELLER, b"[" * 500_000):
+    for body in (TELLER_HOOK, b"[" * 500_000):
         assert anyone.post(path, content=body).status_code == 401
     assert parsed == []
     assert deliver(anyone, path, Provider.TELLER).status_code == 202
-    assert parsed == [TELLER]
+    assert parsed == [TELLER_HOOK]
 
 
 def test_too_much_and_compressed_are_refused_before_anything(anyone: TestClient, register: Register) -> None:

@@ -1,0 +1,125 @@
+"""What providers post and what is pulled from them, and how each signs, for tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from core.events.providers import Provider
+from tests.unit.signatures import signing
+
+POINTER = json.dumps(
+    {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE", "item_id": "item_1"}
+).encode()
+OWN_EVENT = {
+    "specversion": "1.0",
+    "id": "e1",
+    "source": "s",
+    "type": "milepost.transaction.recorded",
+    "time": "2026-01-31T12:00:00Z",
+    "data": {"account_id": "a", "transaction_id": "t", "amount": 1, "currency": "USD", "posted_at": "2026-01-31"},
+}
+OWN = json.dumps(OWN_EVENT).encode()
+TELLER_HOOK = json.dumps(
+    {
+        "id": "wh_1",
+        "type": "transactions.processed",
+        "timestamp": "2026-01-31T12:00:00Z",
+        "payload": {
+            "enrollment_id": "enr_1",
+            "transactions": [
+                {
+                    "id": "txn_1",
+                    "account_id": "acc_1",
+                    "amount": "86.46",
+                    "date": "2026-01-30",
+                    "status": "posted",
+                    "description": "d",
+                }
+            ],
+        },
+    }
+).encode()
+MX_HOOK = json.dumps({"action": "aggregated", "type": "AGGREGATION", "member_guid": "MBR-1"}).encode()
+
+Sign = Callable[[bytes, datetime], dict[str, str]]
+SIGNERS: dict[Provider, Sign] = {
+    Provider.PLAID: signing.plaid,
+    Provider.TELLER: signing.teller,
+    Provider.MX: lambda _body, _at: signing.mx(),
+    Provider.STANDARD: signing.standard,
+}
+SECRETS = {
+    Provider.PLAID: json.dumps(signing.jwk()),
+    Provider.TELLER: signing.TELLER_SECRET,
+    Provider.MX: signing.MX_SECRET,
+    Provider.STANDARD: signing.STANDARD_SECRET,
+}
+BODIES = {Provider.PLAID: POINTER, Provider.TELLER: TELLER_HOOK, Provider.MX: MX_HOOK, Provider.STANDARD: OWN}
+
+SPENT = {
+    "account_id": "acc_1",
+    "transaction_id": "t1",
+    "amount": 72.25,
+    "iso_currency_code": "USD",
+    "date": "2026-02-27",
+    "pending": False,
+    "name": "Groceries",
+}
+SYNC = {"added": [SPENT], "modified": [], "removed": [], "next_cursor": "c", "has_more": False}
+BALANCES = {
+    "accounts": [
+        {
+            "account_id": "acc_1",
+            "type": "depository",
+            "balances": {"current": 110.5, "available": None, "iso_currency_code": "USD"},
+        }
+    ]
+}
+TELLER = [
+    {
+        "id": "txn_1",
+        "account_id": "acc_1",
+        "amount": "86.46",
+        "date": "2026-02-27",
+        "status": "posted",
+        "description": "d",
+    }
+]
+GOCARDLESS = {
+    "transactions": {
+        "booked": [
+            {
+                "transactionId": "b1",
+                "internalTransactionId": "i1",
+                "bookingDate": "2026-02-27",
+                "transactionAmount": {"amount": "-12.30", "currency": "EUR"},
+            }
+        ],
+        "pending": [],
+    }
+}
+MX = {
+    "transactions": [
+        {
+            "guid": "TRN-1",
+            "account_guid": "acc_1",
+            "amount": 61.11,
+            "type": "DEBIT",
+            "status": "POSTED",
+            "currency_code": "USD",
+            "transacted_at": "2026-02-27T12:00:00Z",
+            "posted_at": "2026-02-27T12:00:00Z",
+            "updated_at": "2026-02-27T12:00:00Z",
+        }
+    ]
+}
+FORMATS: dict[str, tuple[Any, dict[str, str]]] = {
+    "plaid-sync": (SYNC, {}),
+    "plaid-balances": (BALANCES, {}),
+    "teller": (TELLER, {"currency": "USD", "kind": "asset"}),
+    "gocardless": (GOCARDLESS, {"account_id": "acc_1"}),
+    "mx": (MX, {}),
+}
