@@ -15,18 +15,21 @@ from core.store.goals import GoalRow
 # (tenant, goal id, day), and the amount that stood there; None where the day had no row of its own.
 ClosesBefore = Mapping[tuple[str, str, date], int | None]
 
-_BEFORE = {"tenant": bulk.TEXT, "goal_id": bulk.TEXT, "day": bulk.DATE, "before_minor": bulk.INT8}
-# The moment is as late as can be, since readers see the old closes until the commit. All rows of a goal have the same
-# one, and it lies behind that of the goal's rewriting before, whatever clocks say.
-_NOTE = text(
-    """WITH noted AS MATERIALIZED (
-        SELECT CAST(:now AS timestamptz) + (clock_timestamp() - transaction_timestamp()) AS at)
-    INSERT INTO close_rewrites (tenant, goal_id, rewritten_at, day, before_minor)
-    SELECT s.tenant, s.goal_id, greatest(noted.at, last.rewritten_at + interval '1 microsecond'), s.day, s.before_minor
-    FROM noted CROSS JOIN staged_close_rewrites s
-    LEFT JOIN LATERAL (
-        SELECT r.rewritten_at FROM close_rewrites r WHERE r.tenant = s.tenant AND r.goal_id = s.goal_id
-        ORDER BY r.rewritten_at DESC LIMIT 1) last ON true"""
+_ROW = {
+    "tenant": bulk.TEXT,
+    "goal_id": bulk.TEXT,
+    "rewritten_at": bulk.TIMESTAMPTZ,
+    "day": bulk.DATE,
+    "before_minor": bulk.INT8,
+}
+# As late as can be, since readers see the old closes until the commit, and behind every rewriting of these goals
+# before, whatever clocks say.
+_MOMENT = text(
+    f"""SELECT greatest(CAST(:now AS timestamptz) + (clock_timestamp() - transaction_timestamp()),
+        (SELECT max(last.rewritten_at) + interval '1 microsecond'
+         FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id) CROSS JOIN LATERAL (
+            SELECT r.rewritten_at FROM close_rewrites r WHERE r.tenant = k.tenant AND r.goal_id = k.goal_id
+            ORDER BY r.rewritten_at DESC LIMIT 1) last))"""
 )
 # Undone: of each day the first rewriting after the moment, which tells what stood there then. A goal whose first day
 # had no row then was not closed at all.
@@ -56,9 +59,10 @@ def note_rewrites(session: Session, before: ClosesBefore, now: datetime) -> None
     `now` is the time at which the transaction began. To be called when the closes are written, as late as can be.
     """
     if before:
-        rows = ((*key, amount) for key, amount in before.items())
-        bulk.stage(session, "staged_close_rewrites", _BEFORE, rows)
-        session.execute(_NOTE, {"now": now})
+        goals = sorted({row[:2] for row in before})
+        at = session.execute(_MOMENT, bulk.key_columns("goals", goals) | {"now": now}).scalar_one()
+        rows = ((tenant, goal_id, at, day, before[tenant, goal_id, day]) for tenant, goal_id, day in sorted(before))
+        bulk.copy_rows(session, "close_rewrites", _ROW, rows)
 
 
 def recorded_from(session: Session, tenant: str) -> datetime | None:

@@ -35,8 +35,8 @@ _ALLOW_LONG_WORK = text(
     "SELECT set_config('idle_in_transaction_session_timeout', '60s', true), "
     "set_config('statement_timeout', '60s', true)"
 )
-# Those who close days may be at it for as long as _ALLOW_LONG_WORK lets them.
-_ALLOW_LONG_WAIT = text("SELECT set_config('lock_timeout', '60s', true), set_config('statement_timeout', '60s', true)")
+# Those who close days take about a second a transaction, and some seconds where single accounts are that much work.
+_ALLOW_LONG_WAIT = text("SELECT set_config('lock_timeout', '20s', true), set_config('statement_timeout', '30s', true)")
 _DATABASE_NOW = text("SELECT clock_timestamp()")
 _LOCK_CLOSES = text("SELECT pg_advisory_xact_lock_shared(:namespace, hashtext(:tenant))")
 _LOCK_CLOSES_ALONE = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:tenant))")
