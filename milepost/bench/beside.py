@@ -14,7 +14,7 @@ from milepost.bench.live import milepost_up
 from milepost.bench.place import Place, database, empty
 from milepost.bench.rest import RestFigures, RestPlan, measure_rest
 from milepost.bench.run import MARGIN, Plan, drain_settings, unapplied, unlimited
-from milepost.bench.seed import seed
+from milepost.bench.seed import HAS_BEGUN, seed
 from milepost.bench.under_load import Load, LoadedLatency, measure_under_load
 from milepost.bench.usual_way import UsualWay, has_usual_way, measure_usual_way
 from milepost.bench.watch import Watch
@@ -56,11 +56,12 @@ def run_beside(plan: Plan, beside: BesidePlan, full_events_per_s: int, place: Pl
     with database(place.postgres_url, "bench_live") as url, unlimited(url) as engine:
         seeded_at, settings = datetime.now(UTC), drain_settings(plan, place, url)
         with watch.step("live: seed"):
-            seed(engine, plan.accounts, seeded_at)
+            seed(engine, plan.accounts, seeded_at, is_closed=True)
         empty(place)
         with milepost_up(settings) as live:
-            # As if they happened now: the days before are closed, and nothing is to be closed anew.
-            events = make_events(Workload.SCATTERED, load.events, plan.accounts, seeded_at, timedelta(seconds=1))
+            # As if they happened now: no day that is closed is touched.
+            since, span = seeded_at + HAS_BEGUN, timedelta(seconds=1)
+            events = make_events(Workload.SCATTERED, load.events, plan.accounts, since, span)
             with watch.step("live: latency under load"):
                 probed = measure_under_load(load, live, settings, events)
             with watch.step("live: check"):

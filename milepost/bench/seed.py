@@ -6,7 +6,7 @@ One account is made as the product makes it; the others are its rows again, with
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection, Engine, Table, text
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from core.goals.goal import GoalType, Tracking
 from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.snapshot import run_snapshot
 from core.requests.add_milestone import add_milestone
 from core.requests.bootstrap import bootstrap
 from core.requests.create_goal import create_goal
@@ -25,6 +26,8 @@ from core.store.migrate import migrate
 from core.store.tenants import DEFAULT, Tenant
 from milepost.bench.workload import CURRENCY, account_id, envelope, mark
 
+# The model's links begin within microseconds after its seed. What is posted from this much later on counts for them.
+HAS_BEGUN = timedelta(seconds=1)
 PERCENTS: Final = {Tracking.BALANCE: 60, Tracking.CHANGE: 40}
 _TARGET, _MILESTONES = "10000.00", ("150.00", "2500.00", "5000.00")
 _MODEL = 0
@@ -47,12 +50,19 @@ class Copies:
     made_at: datetime
 
 
-def seed(engine: Engine, accounts: int, seeded_at: datetime) -> None:
-    """Bring an empty database to the schema, with `accounts` accounts and their goals, all made at `seeded_at`."""
+def seed(engine: Engine, accounts: int, seeded_at: datetime, *, is_closed: bool = False) -> None:
+    """Bring an empty database to the schema, with `accounts` accounts and their goals, all made at `seeded_at`.
+
+    `is_closed`: the days before are closed, as a system that runs has done at night; else none is.
+    """
     migrate(engine)
-    with session_factory(engine).begin() as session:
+    sessions = session_factory(engine)
+    with sessions.begin() as session:
         bootstrap(session, key=None, now=seeded_at)
         make_account(session, _MODEL, seeded_at)
+    if is_closed:
+        run_snapshot(sessions, seeded_at)
+    with sessions.begin() as session:
         for table in (*_OF_ACCOUNTS, *_OF_GOALS):
             multiply(session.connection(), table, Copies(_MODEL, 1, accounts - 1, seeded_at))
     settle(engine)

@@ -27,7 +27,7 @@ from milepost.bench.live import Live, milepost_up
 from milepost.bench.memory import children_of, rss_bytes_of
 from milepost.bench.place import Place, database, database_bytes, empty
 from milepost.bench.run import Plan, drain_settings, unapplied, unlimited
-from milepost.bench.seed import seed
+from milepost.bench.seed import HAS_BEGUN, seed
 from milepost.bench.watch import Reached, Watch
 from milepost.bench.workload import Workload, account_id, each_event
 
@@ -101,12 +101,12 @@ def run_soak(plan: Plan, workload: Workload, place: Place, watch: Watch) -> Soak
     with database(place.postgres_url, "bench_soak") as url, unlimited(url) as engine:
         since, settings = datetime.now(UTC), drain_settings(plan, place, url)
         with watch.step("soak: seed"):
-            seed(engine, plan.accounts, since)
+            seed(engine, plan.accounts, since, is_closed=True)
         empty(place)
         with connect(place.redis_url) as client, milepost_up(settings) as live:
             with watch.step("soak", plan.events) as reached:
                 watcher = Watcher(plan.events, settings.shards, live, client, engine, reached)
-                feed = partial(prepare_feed, settings, plan, workload, since)
+                feed = partial(prepare_feed, settings, plan, workload, since + HAS_BEGUN)
                 (fed,) = work_side_by_side([feed], watcher.look)
                 watcher.look()
             with watch.step("soak: check"):

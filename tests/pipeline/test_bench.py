@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from time import monotonic, sleep
@@ -18,10 +18,11 @@ from rich.console import Console
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.pipeline.snapshot import run_snapshot
 from milepost.bench.check import WrongResult, check_result
 from milepost.bench.place import Place
 from milepost.bench.run import Plan, run_plan
-from milepost.bench.seed import make_account, seed
+from milepost.bench.seed import HAS_BEGUN, make_account, seed
 from milepost.bench.watch import Watch
 from milepost.bench.workload import PAGE, SPAN, Workload, account_id, make_events, mark
 from milepost.cli.bench_output import workload_as_plain
@@ -75,6 +76,20 @@ def test_multiplied_accounts_are_the_products_own(
         }
         assert [rows_of(session, number) for number in (0, 1, 2)] == [made] * 3
         assert session.scalar(text("SELECT count(DISTINCT goal_id) FROM goals")) == 8
+        begun: datetime = session.execute(text("SELECT max(begin_at) FROM links")).scalar_one()
+        assert begun < now + HAS_BEGUN
+
+
+def test_a_closed_world_has_nothing_to_close(
+    engine: Engine, session_factory: sessionmaker[Session], now: datetime
+) -> None:
+    """Where the days before are closed, a snapshot on the same day finds no account and no goal to look at."""
+    seed(engine, 3, now, is_closed=True)
+    with session_factory() as session:
+        assert session.scalar(text("SELECT closed_through FROM tenants")) == now.date() - timedelta(days=1)
+        assert session.scalar(text("SELECT count(*) FROM accounts")) == 3
+    done = run_snapshot(session_factory, now)
+    assert (done.accounts, done.goals) == (0, 0)
 
 
 def test_a_bench_applies_every_event_and_gives_its_figures(postgres: EmbeddedPostgres, redis_url: str) -> None:
