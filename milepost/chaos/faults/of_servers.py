@@ -15,9 +15,11 @@ from milepost.chaos.faults.scene import Fault, Inject, Scene
 from milepost.chaos.load.book import Answer
 from milepost.chaos.load.world import ZONES
 from milepost.chaos.system.processes import send
+from milepost.chaos.system.servers import Fsync
 from milepost.chaos.system.system import System
 from milepost.embedded.strays import is_alive, kill_servers
 
+_REWRITTEN_WITHIN_S = 30.0
 _DOOR = sorted(ZONES)[0]
 
 
@@ -67,17 +69,45 @@ def _at(act: Callable[[System], None]) -> Inject:
     return done
 
 
-def _full_disk(server: str) -> Inject:
-    @contextmanager
-    def full(scene: Scene, _chance: Random) -> Iterator[None]:
-        disk = scene.system.servers.disks[server]
-        disk.fill()
-        try:
-            yield
-        finally:
-            disk.make_room()
+@contextmanager
+def _full_disk_of_postgres(scene: Scene, _chance: Random) -> Iterator[None]:
+    disk = scene.system.servers.disks["postgres"]
+    disk.fill()
+    try:
+        yield
+    finally:
+        disk.make_room()
 
-    return full
+
+@contextmanager
+def _full_disk_of_stream(scene: Scene, _chance: Random) -> Iterator[None]:
+    """Healed as docs/operations.md says: a server that went on has its file written anew."""
+    disk = scene.system.servers.disks["valkey"]
+    disk.fill()
+    try:
+        yield
+    finally:
+        disk.make_room()
+        if scene.system.servers.fsync is Fsync.EVERYSEC:
+            scene.say("its file is written anew" if _write_file_anew(scene) else "its file was not written anew")
+
+
+def _write_file_anew(scene: Scene) -> bool:
+    """Have the append-only file rewritten, once the server can write again; False if that took too long."""
+    asked: list[object] = []
+
+    def is_rewritten() -> bool:
+        with suppress(RedisError), connect(scene.system.servers.redis_url) as client:
+            found = client.info("persistence")
+            if not asked:
+                if found["aof_last_write_status"] == "ok":
+                    asked.append(client.bgrewriteaof())
+                return False
+            is_done = not found["aof_rewrite_in_progress"] and not found["aof_rewrite_scheduled"]
+            return is_done and found["aof_last_bgrewrite_status"] == "ok"
+        return False
+
+    return scene.await_(is_rewritten, _REWRITTEN_WITHIN_S)
 
 
 @contextmanager
@@ -117,10 +147,10 @@ SERVER_FAULTS = (
     Fault("kill the stream server", _kill_stream, (1.0, 3.0)),
     Fault("cut the power of the stream server", _cut_power_of_stream, (1.0, 3.0), needs_disk=True),
     Fault("stop the stream server", _stop_stream, (2.0, 6.0)),
-    Fault("fill the disk of the stream server", _full_disk("valkey"), (3.0, 5.0), needs_disk=True),
+    Fault("fill the disk of the stream server", _full_disk_of_stream, (3.0, 5.0), needs_disk=True),
     Fault("fill the memory of the stream server", _full_memory, (3.0, 5.0)),
     Fault("stop Postgres immediately", _at(lambda system: system.servers.stop_postgres_at_once()), (1.0, 3.0)),
     Fault("kill the postmaster", _at(lambda system: system.servers.kill_postmaster()), (1.0, 3.0)),
     Fault("cut the power of Postgres", _cut_power_of_postgres, (1.0, 3.0), needs_disk=True),
-    Fault("fill the disk of Postgres", _full_disk("postgres"), (3.0, 6.0), needs_disk=True),
+    Fault("fill the disk of Postgres", _full_disk_of_postgres, (3.0, 6.0), needs_disk=True),
 )

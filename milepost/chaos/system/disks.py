@@ -18,6 +18,7 @@ from core.errors import MilepostError
 _CLONE_NEWNS = 0x00020000
 _MEBIBYTE = 2**20
 _TIMEOUT_S = 60
+_LOOKS_MOST = 50
 
 
 class NoDisks(MilepostError):
@@ -54,7 +55,7 @@ class Disk:
         What lies in the file is what was written back by now: a synced file is whole, another may lack its end.
         """
         kept = self.image.with_suffix(".kept")
-        _run("cp", "--sparse=always", str(self.image), str(kept))
+        _copy_at_one_moment(self.image, kept)
         _run("umount", "--lazy", str(self.folder))
         kept.replace(self.image)
         _mount(self.image, self.folder)
@@ -88,6 +89,31 @@ def make_disk(folder: Path, megabytes: int) -> Disk:
         (folder / "lost+found").rmdir()
     folder.chmod(0o700)
     return Disk(image, folder)
+
+
+def _copy_at_one_moment(image: Path, copy: Path) -> None:
+    """Copy a file as it was at one moment, though the kernel writes to it: until a second look finds no change."""
+    for _ in range(_LOOKS_MOST):
+        _run("cp", "--sparse=always", str(image), str(copy))
+        if _is_same(image, copy):
+            return
+    raise NoDisks(f"{image} is being written to all the time")
+
+
+def _is_same(image: Path, copy: Path) -> bool:
+    """Whether all that a sparse file holds is in its copy."""
+    at, size = 0, image.stat().st_size
+    with image.open("rb", buffering=0) as one, copy.open("rb", buffering=0) as other:
+        while at < size:
+            try:
+                at = os.lseek(one.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                return True  # a hole up to the end
+            here = os.pread(one.fileno(), _MEBIBYTE, at)
+            if here != os.pread(other.fileno(), _MEBIBYTE, at):
+                return False
+            at += len(here)
+    return True
 
 
 def _mount(image: Path, folder: Path) -> None:
