@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,6 @@ from milepost.embedded.interrupts import StopAsked, stop_requests
 
 WRONG, NOT_LOOKED, INTERRUPTED = 1, 3, 130
 _SHOWN = 10
-_PLANNED = 40
 
 
 class StreamFsync(StrEnum):
@@ -104,9 +104,8 @@ def _known(names: list[str]) -> list[str]:
     return names
 
 
-def _say_schedule(plan: Plan, say: object) -> None:
+def _say_schedule(plan: Plan, say: Callable[[str], None]) -> None:
     """The faults in their order, as many as there can be in the time."""
-    assert callable(say)
     left_s = 60 * plan.minutes
     say(f"seed {plan.seed}, {plan.minutes:g} minutes; the faults, as far as the time suffices:")
     for step in steps(plan.seed, plan.minutes, plan.only):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from random import Random
 
 from milepost.chaos.faults.scene import Fault, Inject, Scene
@@ -67,21 +67,22 @@ def _two_beats(scene: Scene, _chance: Random) -> Iterator[None]:
         scene.system.end("second beat")
 
 
-def _restart_all(scene: Scene, chance: Random) -> AbstractContextManager[None]:
+@contextmanager
+def _restart_all(scene: Scene, chance: Random) -> Iterator[None]:
     """Each process of Milepost is asked to end, one after the other, and the next one only once this one is back."""
+    names = list(scene.system.children)
+    chance.shuffle(names)
+    for name in names:
+        _restart(scene, name)
+    yield
 
-    @contextmanager
-    def restarted() -> Iterator[None]:
-        names = list(scene.system.children)
-        chance.shuffle(names)
-        for name in names:
-            child = scene.system.children[name]
-            before = child.pid
-            child.ask_to_end()
-            scene.await_(lambda child=child, before=before: child.pid not in (0, before), _RESTARTED_WITHIN_S)  # type: ignore[misc]
-        yield
 
-    return restarted()
+def _restart(scene: Scene, name: str) -> None:
+    child = scene.system.children[name]
+    before = child.pid
+    child.ask_to_end()
+    if not scene.await_(lambda: child.pid not in (0, before), _RESTARTED_WITHIN_S):
+        scene.say(f"{name} did not end in {_RESTARTED_WITHIN_S:g} s")
 
 
 PROCESS_FAULTS = (

@@ -17,7 +17,7 @@ from milepost.chaos.load.world import ZONES
 from milepost.chaos.system.processes import send
 from milepost.chaos.system.servers import Fsync
 from milepost.chaos.system.system import System
-from milepost.embedded.strays import is_alive, kill_servers
+from milepost.embedded.strays import end_processes, kill_servers
 
 _REWRITTEN_WITHIN_S = 30.0
 _DOOR = sorted(ZONES)[0]
@@ -38,7 +38,7 @@ def _cut_power_of_stream(scene: Scene, chance: Random) -> Iterator[None]:
     with backlog(scene):
         servers, pid = scene.system.servers, scene.system.servers.valkey.pid
         servers.kill_stream(chance.choice(scene.system.make.fsyncs))
-        _await_gone(pid)
+        end_processes([pid], grace_s=0)
         servers.disks["valkey"].lose_power()
     yield
 
@@ -136,11 +136,6 @@ def _expect_full(scene: Scene) -> None:
     if answer is not Answer.UNKNOWN or status != 503:
         rows.append(f"POST /events before a full server was answered {status}, not 503")
     scene.verdict.hold("full stream is refused", 2, rows)
-
-
-def _await_gone(pid: int) -> None:
-    while is_alive(pid):
-        pass
 
 
 SERVER_FAULTS = (
