@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milepost.chaos.faults.schedule import FAULTS, steps
@@ -26,6 +26,7 @@ def told(seed: int, batches: int, number: int = 0) -> list[Event]:
     return [event for n in range(batches) for event in teller.batch("default" if n % 2 else "auckland", 1 + n % 40)]
 
 
+@settings(max_examples=20)
 @given(SEEDS)
 def test_a_seed_makes_the_same_world_events_and_faults_again(seed: int) -> None:
     """Two tellers of one seed tell the same bytes in the same order, and two schedules have the same steps."""
@@ -42,6 +43,7 @@ def test_every_round_has_every_fault(seed: int) -> None:
     assert any("for long" in step.fault.name for step in itertools.islice(steps(seed, 10), len(FAULTS) + 2))
 
 
+@settings(max_examples=20)
 @given(SEEDS)
 def test_an_event_has_one_id_and_one_body(seed: int) -> None:
     """A repetition is byte for byte the same, and no two events of two tellers share an id."""
@@ -63,6 +65,7 @@ def test_the_load_has_everything_in_it() -> None:
         "milepost.connection.changed",
     }
     assert 0.05 < 1 - len({event.event_id for event in events}) / len(events) < 0.15
+    assert any(len(event.body) > 10_000_000 for event in events)
     spoilt = {spoil(event, how, NOW).outcome for event in [_transaction()] for how in WAYS_TO_SPOIL}
     assert {event.outcome for event in events} - {FACT, NOTHING} == spoilt
 
@@ -78,6 +81,7 @@ def test_amounts_are_written_exactly(amount: int, currency: str) -> None:
     assert minor(money(amount, currency), currency) == amount
 
 
+@settings(max_examples=20)
 @given(SEEDS, st.randoms(use_true_random=False))
 def test_the_oracle_hears_the_same_in_any_order(seed: int, chance: object) -> None:
     """Facts shuffled, and told twice, leave the same books."""

@@ -14,7 +14,7 @@ from milepost.chaos.load.world import DAYS_BACK, USERS, ZONES, AccountPlan, Worl
 _CHUNK = 60
 _AGAIN = 0.1
 _REMEMBERED = 400
-_HUGE_EVERY = 4_000
+_HUGE_FIRST, _HUGE_EVERY = 100, 4_000
 _SHARED_NAMES = 40
 _SECOND = timedelta(seconds=1)
 
@@ -40,6 +40,7 @@ class Teller:
     clock_off: timedelta = timedelta()
     _chance: Random = field(init=False)
     _count: int = 0
+    _huge_at: int = _HUGE_FIRST
     _told: dict[str, list[_Known]] = field(default_factory=lambda: {tenant: [] for tenant in ZONES})
     _sent: dict[str, list[Event]] = field(default_factory=lambda: {tenant: [] for tenant in ZONES})
     _waiting: dict[str, list[Event]] = field(default_factory=lambda: {tenant: [] for tenant in ZONES})
@@ -163,7 +164,9 @@ class Teller:
                 return maker.attributes(self._id(), told, account, kind=_kind(account), user_id=account.user_id)
 
     def _spoilt(self, maker: Maker, account: AccountPlan) -> Event:
-        how = "huge" if self._count % _HUGE_EVERY > _HUGE_EVERY - 50 else self._chance.choice(WAYS_TO_SPOIL)
+        how = self._chance.choice(WAYS_TO_SPOIL)
+        if self._count >= self._huge_at:
+            how, self._huge_at = "huge", self._huge_at + _HUGE_EVERY
         now, name = self._now(), f"{self.number}-{self._count}"
         event = maker.transaction(self._id(), now, account, name, self._minor(), now.isoformat())
         return spoil(event, how, now + timedelta(days=3))
