@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +14,9 @@ from core.pipeline.account_moves import AccountMove
 from core.store.accounts import AccountKey
 from core.store.goals import GoalRow
 from core.store.links import FundingRow
+
+# Time, number of the link, by how much its measure moved.
+_Step = tuple[datetime, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,48 +37,41 @@ def way_of(goal: GoalRow, sources: Sequence[FundingRow], moves: Mapping[AccountK
     if not own:
         return Way((), now)
     funded = [source.funded(goal) for source in sources]
-    counted = sorted(_counted(sources, funded, moves), key=lambda step: step[0])
-    shares = _Shares(goal, funded)
-    moved = [0] * len(funded)
-    for _, number, minor in counted:
-        moved[number] += minor
-    for number, minor in enumerate(moved):
-        shares.move(number, -minor)
+    counted = _counted(sources, funded, moves)
+    if len(sources) > 1:
+        counted.sort(key=lambda step: step[0])
     began_at = _began_at(goal, sources, funded)
-    steps: dict[datetime, int] = {}
-    if began_at is not None:
-        # A first report moves no worth but tells it, so the goal may stand somewhere before any movement.
-        steps[began_at] = shares.amount_minor
-    for at, number, minor in counted:
-        shares.move(number, minor)
-        steps[at if began_at is None else max(at, began_at)] = shares.amount_minor
+    steps = _steps(goal, funded, counted, began_at)
     latest = [move.latest_at for move in own if move.latest_at is not None]
     return Way(tuple(steps.items()), max(latest, default=now))
 
 
-class _Shares:
-    """The goal's amount while the measures of its links move one by one; each step costs one share."""
-
-    def __init__(self, goal: GoalRow, funded: Sequence[FundedLink]) -> None:
-        parts = made_of(goal.tracking, funded, final_at=goal.final_at)
-        self._direction = goal.direction
-        self._links = [each.link for each in funded]
-        self._measures = [each.measure_minor for each in funded]
-        self._counts = [any(each is part for part in parts) for each in funded]
-        self._shares = [self._share(number) for number in range(len(funded))]
-        self.amount_minor = amount(goal.tracking, goal.direction, goal.typed_minor, funded, final_at=goal.final_at)
-
-    def move(self, number: int, minor: int) -> None:
-        """Move one link's measure."""
-        self._measures[number] += minor
-        if self._counts[number]:
-            now = self._share(number)
-            self.amount_minor += self._direction * (now - self._shares[number])
-            self._shares[number] = now
-
-    def _share(self, number: int) -> int:
-        link = self._links[number]
-        return share(measured(link, self._measures[number]), link.ppm)
+def _steps(
+    goal: GoalRow, funded: Sequence[FundedLink], counted: Sequence[_Step], began_at: datetime | None
+) -> dict[datetime, int]:
+    """The amount after each step, by moment. It moves with one link at a time, so each step costs one share."""
+    parts = made_of(goal.tracking, funded, final_at=goal.final_at)
+    counts = [any(each is part for part in parts) for each in funded]
+    measures = [measured(each.link, each.measure_minor) for each in funded]
+    for _, number, minor in counted:
+        measures[number] -= minor
+    shares = [share(minor, each.link.ppm) for minor, each in zip(measures, funded, strict=True)]
+    final = amount(goal.tracking, goal.direction, goal.typed_minor, funded, final_at=goal.final_at)
+    here = final - goal.direction * sum(
+        share(measured(each.link, each.measure_minor), each.link.ppm) - shares[number]
+        for number, each in enumerate(funded)
+        if counts[number]
+    )
+    # A first report moves no worth but tells it, so the goal may stand somewhere before any movement.
+    steps: dict[datetime, int] = {} if began_at is None else {began_at: here}
+    for at, number, minor in counted:
+        measures[number] += minor
+        if counts[number]:
+            after = share(measures[number], funded[number].link.ppm)
+            here += goal.direction * (after - shares[number])
+            shares[number] = after
+        steps[at if began_at is None or at > began_at else began_at] = here
+    return steps
 
 
 def _began_at(goal: GoalRow, sources: Sequence[FundingRow], funded: Sequence[FundedLink]) -> datetime | None:
@@ -89,13 +85,15 @@ def _began_at(goal: GoalRow, sources: Sequence[FundingRow], funded: Sequence[Fun
 
 def _counted(
     sources: Sequence[FundingRow], funded: Sequence[FundedLink], moves: Mapping[AccountKey, AccountMove]
-) -> Iterable[tuple[datetime, int, int]]:
-    """(time, number of the link, by how much its measure moved) of the movements in the periods of open links."""
+) -> list[_Step]:
+    """The movements in the periods of open links, those of each link in order of time."""
+    steps: list[_Step] = []
     for number, source in enumerate(sources):
         move, link = moves.get(source.row.account_key), source.row.link
         if move is None or not link.is_open or not funded[number].counts:
             continue
-        for movement in move.movements:
-            if link.begin_at is None or movement.at >= link.begin_at:
-                is_inflow = source.row.measure == "inflow"
-                yield movement.at, number, movement.inflow_minor if is_inflow else movement.worth_minor
+        is_inflow, begin_at = source.row.measure == "inflow", link.begin_at
+        for at, worth_minor, inflow_minor in move.movements:
+            if begin_at is None or at >= begin_at:
+                steps.append((at, number, inflow_minor if is_inflow else worth_minor))
+    return steps

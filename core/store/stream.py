@@ -24,7 +24,10 @@ GROUP = "milepost"
 SHARDS_MOST = 64
 WAIT_FOR_DISK_MS = 5_000
 APPENDS_AT_ONCE = 1_000
-READS_AT_ONCE = 100
+# The server syncs what it notes as handed out at every read, so few reads are fast; but what comes is not known in
+# advance, so the first of a batch is small, and the next are as large as what came allows.
+READS_AT_FIRST = 100
+READS_GROW_BY = 5
 READ_BYTES_MOST = 16 * 2**20
 ASK_DURABILITY_EVERY_S = 60.0
 # The queue of tasks lies on the same server: without room for its triggers nothing would drain or trim any more.
@@ -182,12 +185,15 @@ class EventStream:
         many more bytes than a process can hold with ease.
         """
         entries: list[RawEntry] = []
-        taken_bytes, start = 0, "0" if pending else ">"
+        taken_bytes, largest_bytes, start = 0, 1, "0" if pending else ">"
         while len(entries) < count and taken_bytes < READ_BYTES_MOST:
-            wanted = min(READS_AT_ONCE, count - len(entries))
+            fitting = (READ_BYTES_MOST - taken_bytes) // largest_bytes + 1
+            wanted = min(max(READS_AT_FIRST, READS_GROW_BY * len(entries)), count - len(entries), fitting)
             some = self._read_some(shard, wanted, start)
             entries += some
-            taken_bytes += sum(len(fields.get(b"event", b"")) for _, fields in some if fields)
+            sizes = [len(fields.get(b"event", b"")) for _, fields in some if fields]
+            taken_bytes += sum(sizes)
+            largest_bytes = max(largest_bytes, *sizes) if sizes else largest_bytes
             if len(some) < wanted:
                 break
             if pending:
