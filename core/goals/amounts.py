@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from core.goals.goal import Tracking, follows_balances
 from core.goals.links import Link, measured
 from core.goals.money import share
 
 
-@dataclass(frozen=True, slots=True)
-class FundedLink:
+class FundedLink(NamedTuple):
     """A link with its account's present measure in minor units, and what is known of the account.
 
     `counts` is False for an account of another currency or of the wrong kind: such a link counts nothing.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from core.errors import AllocationExceeded
 from core.goals.goal import GoalType, Tracking
 from core.goals.percent import WHOLE_PPM
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One funding source. The measure of an account is its worth, or its total inflow for `inflow` tracking.
 
     `begin_at` is the later of `from_at` and the moment the goal's amount was typed; None, with a base of 0,

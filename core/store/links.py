@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -40,8 +39,7 @@ class LinkPeriod(NamedTuple):
         return self.tenant, self.account_id
 
 
-@dataclass(frozen=True, slots=True)
-class LinkRow:
+class LinkRow(NamedTuple):
     """A link as kept. `measure` is worth or inflow; `linked_at` tells periods of one account apart."""
 
     tenant: str
@@ -63,8 +61,7 @@ class LinkRow:
         return self.tenant, self.link.account_id
 
 
-@dataclass(frozen=True, slots=True)
-class FundingRow:
+class FundingRow(NamedTuple):
     """A link beside what is known of its account."""
 
     row: LinkRow
@@ -79,7 +76,7 @@ class FundingRow:
     def funded(self, goal: GoalRow) -> FundedLink:
         """The link as the arithmetic of its goal's present amount sees it."""
         ever = self.ever_funded(goal)
-        return replace(ever, counts=False) if ever.counts and self._ended_before_typing(goal) else ever
+        return ever._replace(counts=False) if ever.counts and self._ended_before_typing(goal) else ever
 
     def ever_funded(self, goal: GoalRow) -> FundedLink:
         """The link as its goal's past sees it: what was typed since its end does not matter there."""

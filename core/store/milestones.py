@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from core.errors import InvalidField
 from core.store import bulk
+from core.store.arrays import int8s, moments
 from core.store.columns import LOWEST
 from core.store.goals import GoalKey
 
 
-@dataclass(frozen=True, slots=True)
-class MilestoneRow:
+class MilestoneRow(NamedTuple):
     """A milestone as kept; `reached_at` is the effective time of what reached it, `marked_at` when that was seen."""
 
     tenant: str
@@ -52,7 +52,9 @@ _READ_PAGE = text(
     ORDER BY amount_minor LIMIT :limit"""
 )
 _MARK = text(
-    """UPDATE milestones m SET reached_at = s.reached_at, marked_at = s.marked_at FROM staged_milestones s
+    f"""UPDATE milestones m SET reached_at = s.reached_at, marked_at = :now
+    FROM unnest({bulk.split("tenants")}, {bulk.split("goals")}, :amounts, :reached)
+        AS s(tenant, goal_id, amount_minor, reached_at)
     WHERE (m.tenant, m.goal_id, m.amount_minor) = (s.tenant, s.goal_id, s.amount_minor)
       AND m.reached_at IS NULL"""
 )
@@ -100,13 +102,10 @@ def mark_milestones(session: Session, rows: Sequence[tuple[MilestoneRow, datetim
     """Mark milestones of locked goals as reached at the given effective times."""
     if not rows:
         return
+    keys = [(row.tenant, row.goal_id) for row, _ in rows]
     columns = {
-        "tenant": bulk.TEXT,
-        "goal_id": bulk.TEXT,
-        "amount_minor": bulk.INT8,
-        "reached_at": bulk.TIMESTAMPTZ,
-        "marked_at": bulk.TIMESTAMPTZ,
+        "amounts": int8s([row.amount_minor for row, _ in rows]),
+        "reached": moments([reached_at for _, reached_at in rows]),
+        "now": now,
     }
-    marked = ((row.tenant, row.goal_id, row.amount_minor, reached_at, now) for row, reached_at in rows)
-    bulk.stage(session, "staged_milestones", columns, marked)
-    session.execute(_MARK)
+    session.execute(_MARK, bulk.key_columns("goals", keys) | columns)
