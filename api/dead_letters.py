@@ -16,7 +16,7 @@ from api.cursors import Cursor, Limit, Listing
 from api.documented import answers
 from api.doors import Door, Visit
 from api.idempotency import REPLAYED, Once
-from api.models import DiscardReason, query_moment
+from api.models import DiscardReason, QueryMoment
 from api.paths import path_of
 from api.rendering import ExactResponse, Moment, moment
 from api.rendering_letters import LetterBody, WholeLetterBody, letter_body, whole_letter_body
@@ -39,7 +39,7 @@ State = Annotated[
 Code = Annotated[str, Query(description="The code of the letters")]
 Again = Annotated[bool, Query(description="Also if it was replayed or discarded before")]
 Until = Annotated[
-    str | None,
+    QueryMoment | None,
     Query(description="Only letters kept up to this moment: `until` of the answer before, so that an end is reached"),
 ]
 Most = Annotated[int, Query(ge=1, le=REPLAYED_AT_ONCE, alias="limit", description="The most letters to replay now")]
@@ -105,8 +105,7 @@ def replay_all(
     with door.open(Scope.EVENTS_WRITE) as visit:
 
         def act() -> Response:
-            kept_until = query_moment("until", until)
-            found = acts.find_replayable(visit.session, visit.tenant.name, code, until=kept_until)
+            found = acts.find_replayable(visit.session, visit.tenant.name, code, until=until)
             replayed, left = acts.replay_oldest(
                 visit.session, backends_of(request).stream, found, visit.now, actor=actor_of(request), most=most
             )

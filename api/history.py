@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api.cursors import Cursor, Limit, Listing
 from api.documented import answers
 from api.doors import Door
-from api.models import Moment
+from api.models import QueryMoment
 from api.paths import path_of
 from api.rendering import ExactResponse
 from api.rendering_past import EntryBody, entry_body
@@ -19,7 +19,7 @@ from core.requests.keys import Scope
 from core.requests.pages import PAGE
 from core.requests.read_history import read_history
 
-AsKnownAt = Annotated[Moment | None, Query(description="Give the ledger as it was at this moment")]
+AsKnownAt = Annotated[QueryMoment | None, Query(description="Give the ledger as it was at this moment")]
 
 book = Routes(below="/{goal_id}/history", tags=["goals"])
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, StrictBool, StrictInt, WithJsonSchema
 
-from api.bodies import Body, QueryRefused
+from api.bodies import Body
 from core.errors import InvalidField
 from core.events.envelope import parse_moment
 from core.goals.goal import GoalType, Tracking
@@ -53,20 +53,17 @@ def _addressable(account_id: str) -> str:
     return account_id
 
 
-def query_moment(field: str, text: str | None) -> datetime | None:
-    """A time, or a date for its midnight, that a query gives; raises QueryRefused."""
-    if text is None:
-        return None
-    try:
-        # A client that does not encode the + of an offset sends a space.
-        return _moment(text.replace(" ", "+"))
-    except ValueError as error:
-        raise QueryRefused.at(field, str(error)) from None
+def _query_moment(value: Any) -> datetime:
+    # A client that does not encode the + of an offset sends a space.
+    return _moment(value.replace(" ", "+") if isinstance(value, str) else value)
 
 
 _NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 Number = Annotated[Decimal | int | str, PlainValidator(_number), WithJsonSchema(_NUMBER_SCHEMA)]
 Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+QueryMoment = Annotated[
+    datetime, PlainValidator(_query_moment), WithJsonSchema({"type": "string", "format": "date-time"})
+]
 MomentOrDay = Annotated[
     datetime | date,
     PlainValidator(_moment_or_day),

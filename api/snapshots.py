@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api.cursors import Cursor, Listing
 from api.documented import answers
 from api.doors import Door
-from api.models import Day, Moment
+from api.models import Day, QueryMoment
 from api.paths import path_of
 from api.rendering import ExactResponse
 from api.rendering_past import CloseBody, close_body
@@ -24,7 +24,7 @@ PAGE_DAYS = 3660
 
 From = Annotated[Day | None, Query(alias="from", description="The first day; at the earliest the goal's start date")]
 To = Annotated[Day | None, Query(alias="to", description="The last day; at the latest the last one that has ended")]
-AsKnownAt = Annotated[Moment | None, Query(description="Give the closes as they stood written at this moment")]
+AsKnownAt = Annotated[QueryMoment | None, Query(description="Give the closes as they stood written at this moment")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_DAYS, description="The most days that the page may have")]
 
 book = Routes(below="/{goal_id}/snapshots", tags=["goals"])

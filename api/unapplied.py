@@ -13,7 +13,7 @@ from api.backends import backends_of
 from api.cursors import Cursor, Limit, Listing
 from api.documented import answers
 from api.doors import Door
-from api.models import Moment as GivenMoment
+from api.models import QueryMoment
 from api.paths import path_of
 from api.rendering import ExactResponse, Moment, moment
 from api.routes import Routes
@@ -30,7 +30,7 @@ from core.requests.read_unapplied import (
 
 book = Routes(below="/unapplied", tags=["events"])
 
-Since = Annotated[GivenMoment | None, Query(description="Only events accepted at this moment or later")]
+Since = Annotated[QueryMoment | None, Query(description="Only events accepted at this moment or later")]
 
 
 class UnappliedBody(TypedDict):

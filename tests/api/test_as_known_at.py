@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -75,7 +75,8 @@ def test_closes_are_told_as_they_stood(story: Story) -> None:
     assert story.closes() == [0, 10, 15]
     touched = _moment()
     story.pay(3, "1")
-    last = _moment("")
+    # As a client sends it that does not encode the plus sign.
+    last = unquote(_moment("+00:00"))
     assert story.closes(f"?as_known_at={before}") == []
     assert story.closes(f"?as_known_at={first}") == [0, 10, 10]
     assert story.closes(f"?as_known_at={touched}") == [0, 10, 10]
@@ -110,9 +111,9 @@ def test_the_ledger_is_told_as_it_was(story: Story, api: TestClient) -> None:
     assert [entry["after"] for entry in api.get(address).json()] == [15, 10, 0]
 
 
-@pytest.mark.parametrize("moment", ["2100-01-01T00:00:00Z", "soon", "", "2026-01-01T00:00:00+00:00"])
+@pytest.mark.parametrize("moment", ["2100-01-01T00:00:00Z", "soon", ""])
 def test_the_ledger_of_no_moment_is_refused(story: Story, api: TestClient, moment: str) -> None:
-    """A moment to come and what is no moment are 422, by name; so is a plus sign that was sent as a space."""
+    """A moment to come and what is no moment are 422, by name."""
     response = api.get(f"/goals/{story.goal_id}/history?as_known_at={moment}")
     assert refused_fields(response) == [["query", "as_known_at"]]
 

@@ -106,7 +106,6 @@ def test_pages_hold_every_day_once(api: TestClient, goal_id: str) -> None:
         ("as_known_at=2100-01-01T00:00:00Z", "as_known_at"),
         ("as_known_at=yesterday", "as_known_at"),
         ("as_known_at=", "as_known_at"),
-        ("as_known_at=2026-01-01T00:00:00+00:00", "as_known_at"),
         ("as_known_at=0001-01-01T00:00:00%2B14:00", "as_known_at"),
         ("cursor=zzz", "cursor"),
         ("cursor=", "cursor"),
