@@ -81,6 +81,10 @@ def bench(
     REST. Starts a durable Postgres and Valkey of its own in the temporary folder (TMPDIR) and removes them afterwards.
     Exit status 1 if a result is not what the events say, or the memory of a soak did not stay within a tenth.
     """
+    from worker.logs import log_as_json
+
+    # What the stages say goes to standard output unless told otherwise, and would stand between the figures.
+    log_as_json("WARNING")
     plan = Plan(events, accounts, workers, load_settings().batch_events, workload.workloads)
     if not (plan.workloads or scale or soak):
         raise NothingToMeasure
