@@ -1,6 +1,5 @@
 """A goal's amount follows from what was typed and what its links measured, in any order."""
 
-import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -33,7 +32,7 @@ def funded(
 
 def following(source: FundedLink) -> FundedLink:
     """The same link for tracking `balance`: it counts since ever."""
-    return dataclasses.replace(source, link=dataclasses.replace(source.link, begin_at=None, base_minor=0))
+    return source._replace(link=source.link._replace(begin_at=None, base_minor=0))
 
 
 def test_the_documented_goal_stands_at_three_thousand() -> None:
