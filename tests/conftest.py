@@ -34,6 +34,15 @@ settings.register_profile(
 )
 settings.load_profile("milepost")
 
+# The files whose tests take longest, and mostly wait: begun last, they would keep one core busy and leave the others.
+LONGEST = (
+    "faults/test_slice.py",
+    "faults/test_broken.py",
+    "demo/test_up_demo.py",
+    "embedded/",
+    "verify/test_any_facts.py",
+)
+
 MEMORY = Path("/dev/shm")
 ROOM_NEEDED_BYTES = 2 * 2**30
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -42,6 +51,20 @@ KEY = "mp_test_key_that_is_long_enough"
 _numbers = itertools.count(1)
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: many tests wait for processes of their own."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all others in their order."""
+
+    def place(item: pytest.Item) -> int:
+        return next((n for n, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST))
+
+    items.sort(key=place)
 
 
 def _scratch_root() -> Path | None:
