@@ -107,6 +107,7 @@ class EventStream:
         self.shards = shards
         self._durability = durability
         self._asked_at: float | None = None
+        self._run_id: object = None
         self._answer = durability
 
     def append(self, tenant: str, events: Sequence[tuple[str, bytes]]) -> int:
@@ -115,13 +116,13 @@ class EventStream:
         Raises StreamUnavailable, in which case some may lie on the stream: sending them again changes nothing.
         """
         with refusing_calmly():
-            must_wait = self._must_wait_for_disk()
             for start in range(0, len(events), APPENDS_AT_ONCE):
-                self._append_some(tenant, events[start : start + APPENDS_AT_ONCE], must_wait)
+                self._append_some(tenant, events[start : start + APPENDS_AT_ONCE])
         return len(events)
 
-    def _append_some(self, tenant: str, events: Sequence[tuple[str, bytes]], must_wait: bool) -> None:
-        self._refuse_when_full(sum(len(event) + ENTRY_OVERHEAD_BYTES for _, event in events))
+    def _append_some(self, tenant: str, events: Sequence[tuple[str, bytes]]) -> None:
+        self._look_at_server(sum(len(event) + ENTRY_OVERHEAD_BYTES for _, event in events))
+        must_wait = self._must_wait_for_disk()
         pipeline = self._client.pipeline(transaction=False)
         for account_id, event in events:
             key = stream_key(shard_of(tenant, account_id, self.shards))
@@ -132,11 +133,14 @@ class EventStream:
         if must_wait and int(replies[-1][0]) < 1:
             raise StreamUnavailable("the stream server did not confirm in time that the events are on disk")
 
-    def _refuse_when_full(self, coming_bytes: int) -> None:
+    def _look_at_server(self, coming_bytes: int) -> None:
+        """Refuse what would fill the server; a server that began anew may sync otherwise and is asked again."""
         try:
-            memory = cast(dict[str, int], self._client.info("memory"))
+            memory = cast(dict[str, int], self._client.info("server", "memory"))
         except ResponseError:
             return  # a managed server that does not show its memory says so itself when it is full
+        if memory.get("run_id") != self._run_id:
+            self._run_id, self._asked_at = memory.get("run_id"), None
         limit = memory.get("maxmemory", 0)
         if limit and memory["used_memory"] + coming_bytes > limit * FULL_AT:
             raise StreamUnavailable("the stream is full")

@@ -39,6 +39,17 @@ def test_an_append_waits_for_the_disk_where_the_server_does_not(start: Start, ap
         assert stats.get("cmdstat_waitaof", {"calls": 0})["calls"] == waits
 
 
+def test_a_server_in_the_place_of_another_is_asked_anew(start: Start) -> None:
+    """One that begins where another was may sync otherwise: what was known of that one is no longer trusted."""
+    first, second = start(appendfsync="always"), start(appendfsync="everysec")
+    with connect(first.url) as client, connect(second.url) as other:
+        stream = EventStream(client, 1)
+        stream.append("default", [("a", b"{}")])
+        stream._client = other  # as when a server comes up again at the same address
+        stream.append("default", [("a", b"{}")])
+        assert other.info("commandstats")["cmdstat_waitaof"]["calls"] == 1
+
+
 @pytest.mark.parametrize(
     ("how", "text"),
     [({"settings": {"appendonly": "no"}}, "keeps no append-only"), ({"appendfsync": "no"}, "never syncs")],
