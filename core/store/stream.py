@@ -18,6 +18,7 @@ from redis.retry import Retry
 from core.errors import StreamUnavailable
 from core.store.drain_figures import BatchFigures, add_to_figures, waiting_key
 from core.store.stream_trouble import refusing_calmly
+from core.store.synced import await_sync, waits_for_disk
 from core.store.tenants import DEFAULT
 
 GROUP = "milepost"
@@ -99,7 +100,8 @@ class EventStream:
     """The shards of one Milepost, for producers and drains.
 
     `durability` says how an append knows that it is on disk: `always` (the server fsyncs before it answers),
-    `waitaof` (asked for after each append), `none` (not at all), or `auto`, which asks the server once.
+    `waitaof` (asked for after each append, and waited for where that answer comes too early), `none` (not at all), or
+    `auto`, which asks the server now and then.
     """
 
     def __init__(self, client: redis.Redis, shards: int, durability: str = "auto") -> None:
@@ -116,12 +118,15 @@ class EventStream:
         Raises StreamUnavailable, in which case some may lie on the stream: sending them again changes nothing.
         """
         with refusing_calmly():
-            for start in range(0, len(events), APPENDS_AT_ONCE):
-                self._append_some(tenant, events[start : start + APPENDS_AT_ONCE])
+            parts = range(0, len(events), APPENDS_AT_ONCE)
+            runs = [self._append_some(tenant, events[start : start + APPENDS_AT_ONCE]) for start in parts]
+            for run_id in dict.fromkeys(filter(None, runs)):
+                await_sync(self._client, run_id)
         return len(events)
 
-    def _append_some(self, tenant: str, events: Sequence[tuple[str, bytes]]) -> None:
-        self._look_at_server(sum(len(event) + ENTRY_OVERHEAD_BYTES for _, event in events))
+    def _append_some(self, tenant: str, events: Sequence[tuple[str, bytes]]) -> str | None:
+        """Append what one pipeline takes; the run of the server, where that it confirms is not yet enough."""
+        run_id, is_truthful = self._look_at_server(sum(len(event) + ENTRY_OVERHEAD_BYTES for _, event in events))
         must_wait = self._must_wait_for_disk()
         pipeline = self._client.pipeline(transaction=False)
         for account_id, event in events:
@@ -132,18 +137,23 @@ class EventStream:
         replies = pipeline.execute()
         if must_wait and int(replies[-1][0]) < 1:
             raise StreamUnavailable("the stream server did not confirm in time that the events are on disk")
+        return None if is_truthful or not must_wait else run_id
 
-    def _look_at_server(self, coming_bytes: int) -> None:
-        """Refuse what would fill the server; a server that began anew may sync otherwise and is asked again."""
+    def _look_at_server(self, coming_bytes: int) -> tuple[str | None, bool]:
+        """Refuse what would fill the server; its run, and whether it waits for its disk when it is asked to.
+
+        A server that began anew may sync otherwise and is asked again.
+        """
         try:
-            memory = cast(dict[str, int], self._client.info("server", "memory"))
+            found: dict[str, Any] = self._client.info("server", "memory")
         except ResponseError:
-            return  # a managed server that does not show its memory says so itself when it is full
-        if memory.get("run_id") != self._run_id:
-            self._run_id, self._asked_at = memory.get("run_id"), None
-        limit = memory.get("maxmemory", 0)
-        if limit and memory["used_memory"] + coming_bytes > limit * FULL_AT:
+            return None, True  # a managed server that does not show its memory says so itself when it is full
+        if found.get("run_id") != self._run_id:
+            self._run_id, self._asked_at = found.get("run_id"), None
+        limit = found.get("maxmemory", 0)
+        if limit and found["used_memory"] + coming_bytes > limit * FULL_AT:
             raise StreamUnavailable("the stream is full")
+        return found.get("run_id"), waits_for_disk(found)
 
     def _must_wait_for_disk(self) -> bool:
         """Whether an append must be confirmed. A server may be set up anew, or another may take its place."""
