@@ -80,7 +80,7 @@ def _sync(server: StreamServer, settings: Settings) -> Finding:
         )
     if value is None:
         return ok(check, "not shown; each append waits until the server says that it is on disk")
-    return warning(check, f"{value}: each append waits up to a second for the disk", "set appendfsync always")
+    return warning(check, f"{value}: each append waits a second or two for the disk", "set appendfsync always")
 
 
 def _policy(server: StreamServer) -> Finding:

@@ -12,7 +12,7 @@ SEED = "2531"
 
 def test_a_minute_of_faults_loses_doubles_and_mistakes_nothing(tmp_path: Path) -> None:
     """Everything acknowledged is applied once, all amounts and closes are the oracle's, and all checks looked."""
-    ran = chaos(tmp_path, "--seed", SEED, "--minutes", "1", "--stream-fsync", "always")
+    ran = chaos(tmp_path, "--seed", SEED, "--minutes", "1")
     assert ran.found["wrong"] == []
     assert ran.status == 0
     assert sum(ran.found["faults"].values()) >= 5

@@ -176,3 +176,43 @@ def test_a_disk_loses_what_was_not_synced_and_fills_up(tmp_path: Path) -> None:
     assert done.stderr == ""
     assert done.stdout.split() == ["synced", str(errno.ENOSPC), "room"]
     assert not (tmp_path / "disk" / "kept").exists()
+
+
+# The server is killed and its disk taken back to what had reached it, right after each append.
+ON_A_DISK_THAT_LOSES_POWER = """
+import sys
+from pathlib import Path
+from core.store.stream import EventStream, connect
+from milepost.chaos.system.disks import NoDisks, enter_namespace, make_disk
+from milepost.embedded.valkey import EmbeddedValkey
+
+folder = Path(sys.argv[1])
+try:
+    enter_namespace()
+    disk = make_disk(folder / "valkey", 128)
+except NoDisks as reason:
+    sys.exit(f"no disks: {reason}")
+port = None
+try:
+    for number in range(1, 6):
+        server = EmbeddedValkey.start(disk.folder, port=port, appendfsync="everysec", log=folder / "log")
+        with connect(server.url) as client:
+            stream = EventStream(client, 1)
+            print(stream.status()[0].length)
+            stream.append("default", [("a", b"{}")] * 10)
+        server.kill()
+        disk.lose_power()
+        port = server.port
+finally:
+    disk.remove()
+"""
+
+
+def test_what_an_append_returned_for_survives_a_loss_of_power_under_everysec(tmp_path: Path) -> None:
+    """Also on a server whose WAITAOF answers before it has synced, as Valkey's does."""
+    command = [sys.executable, "-c", ON_A_DISK_THAT_LOSES_POWER, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    if "no disks" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.stderr == ""
+    assert done.stdout.split() == ["0", "10", "20", "30", "40"]

@@ -9,6 +9,7 @@ import pytest
 
 from core.errors import StreamUnavailable
 from core.store.stream import EventStream, connect
+from core.store.synced import await_sync, waits_for_disk
 from milepost.embedded.valkey import EmbeddedValkey
 
 Start = Callable[..., EmbeddedValkey]
@@ -84,3 +85,26 @@ def test_killing_the_server_loses_nothing_that_was_appended(start: Start, tmp_pa
     with connect(again.url) as client:
         assert sum(status.length for status in EventStream(client, 2).status()) == 300
     again.stop()
+
+
+@pytest.mark.parametrize(
+    ("server", "waits"),
+    [
+        ({"redis_version": "8.2.1"}, True),
+        ({"redis_version": "10.0.0"}, True),
+        ({"redis_version": "7.4.5"}, False),
+        ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, False),
+        ({}, False),
+    ],
+)
+def test_servers_are_trusted_to_wait_for_their_disk_from_redis_8_on(server: dict[str, str], waits: bool) -> None:
+    """Before that, and in every Valkey so far, WAITAOF confirms what the kernel has and the disk has not."""
+    assert waits_for_disk(server) is waits
+
+
+def test_a_server_that_began_anew_has_not_synced_what_the_one_before_was_given(start: Start) -> None:
+    """While an append waits for the disk the server may have lost what it waits for: that is told, not waited out."""
+    with connect(start(appendfsync="everysec").url) as client:
+        await_sync(client, str(client.info("server")["run_id"]))
+        with pytest.raises(StreamUnavailable, match="began anew"):
+            await_sync(client, "the run before")

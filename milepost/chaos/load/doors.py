@@ -13,6 +13,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.retry import Retry
 
+from core.errors import StreamUnavailable
+from core.store.synced import await_sync, waits_for_disk
 from milepost.chaos.load.book import Answer, Book
 from milepost.chaos.load.events import Event
 
@@ -37,7 +39,7 @@ class StreamDoor:
             return
         try:
             replies = self._append(events)
-        except RedisError:
+        except (RedisError, StreamUnavailable):
             book.note(events, Answer.UNKNOWN)
             return
         is_on_disk = not self.waits_for_disk or _is_on_disk(replies[-1])
@@ -56,12 +58,16 @@ class StreamDoor:
             self._client = redis.Redis.from_url(
                 self.redis_url, retry=once, socket_timeout=PATIENCE_S, socket_connect_timeout=2
             )
+        server = self._client.info("server") if self.waits_for_disk else {}
         pipeline = self._client.pipeline(transaction=False)
         for event in events:
             pipeline.xadd(f"milepost:events:{_shard(event)}", {"tenant": event.tenant, "event": event.body})
         if self.waits_for_disk:
             pipeline.waitaof(1, 0, _WAIT_FOR_DISK_MS)
-        return pipeline.execute(raise_on_error=False)
+        replies = pipeline.execute(raise_on_error=False)
+        if self.waits_for_disk and not waits_for_disk(server):
+            await_sync(self._client, str(server["run_id"]))
+        return replies
 
 
 @dataclass(slots=True)
