@@ -159,7 +159,9 @@ try:
         (disk.folder / "more").write_bytes(bytes(8_192))
     except OSError as error:
         print(error.errno)
+    os.sync()
     disk.make_room()
+    disk.lose_power()
     (disk.folder / "more").write_bytes(bytes(8_192))
     print("room")
 finally:

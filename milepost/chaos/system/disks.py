@@ -59,6 +59,8 @@ class Disk:
         _run("umount", "--lazy", str(self.folder))
         kept.replace(self.image)
         _mount(self.image, self.folder)
+        # That room was made may not have reached the disk yet either.
+        self.make_room()
 
     def remove(self) -> None:
         """Unmount it."""
