@@ -36,7 +36,7 @@ SETTINGS: Mapping[str, str] = {
     "effective_cache_size": "1GB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",
-    "wal_compression": "pglz",
+    "wal_compression": "off",
     "min_wal_size": "128MB",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
