@@ -17,6 +17,7 @@ ID_LONGEST = 200
 SOURCE_LONGEST = 500
 # A transaction has some hundred bytes. What is far beyond could hold up everyone else's events.
 EVENT_LONGEST_BYTES = 65_536
+_DATE_LENGTH = len("2026-01-31")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _NO_MOMENT = "must be a date (2026-01-31) or a time (2026-01-31T12:00:00Z)"
@@ -103,12 +104,14 @@ def parse_moment(text: object) -> datetime | date:
 # An event often tells one moment twice, and a bank's page the same day in every row.
 @lru_cache(maxsize=4_096)
 def _moment(text: str) -> datetime | date:
-    if _DATE.fullmatch(text):
+    if len(text) == _DATE_LENGTH and _DATE.fullmatch(text):
         return date.fromisoformat(text)
     upper = text.upper()
     if not _INSTANT.fullmatch(upper):
         raise ValueError(_NO_MOMENT)
     moment = datetime.fromisoformat(upper)
+    if moment.tzinfo is UTC:
+        return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -8,7 +8,7 @@ takes it makes the very same facts: a property test holds the two against each o
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -60,12 +60,32 @@ _DECODER = msgspec.json.Decoder(_Event)
 _QUOTES: Final = 2 * (6 + 5 + 5 + 4)
 
 
-def read_plain_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> AccountFacts | None:
-    """The facts of a transaction that is as plain as can be; None for whatever needs a closer look."""
+class PlainTransaction(NamedTuple):
+    """A posted transaction of some amount that replaces none and tells nothing else of its account."""
+
+    account_id: str
+    transaction_id: str
+    amount_minor: int
+    currency: str
+    posted_at: datetime
+    category: str | None
+    description: str | None
+    time: datetime
+    source: str
+    event_id: str
+
+    def facts(self) -> AccountFacts:
+        """The same as the closer look has it."""
+        rank = Rank(self.time, False, self.source, self.event_id)
+        return _account_facts(self, rank, False, None, ())
+
+
+def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> PlainTransaction | AccountFacts | None:
+    """What a transaction states, where it is missing, odd or wrong in nothing; None for what needs a closer look."""
     try:
         event = _DECODER.decode(raw)
         if _has_each_key_once(raw, event) and _is_clean(event):
-            return _facts(event, zone, arrived_at + FUTURE_ALLOWANCE)
+            return _stated(event, zone, arrived_at + FUTURE_ALLOWANCE)
     except (msgspec.MsgspecError, InvalidField, ValueError, OverflowError, RecursionError):
         pass
     return None
@@ -78,8 +98,8 @@ def _has_each_key_once(raw: bytes, event: _Event) -> bool:
     so one key more shows; a null has a key alone, and a text that holds the word is left to the closer look.
     """
     data = event.data
-    optional = (event.subject, data.user_id, data.kind, data.replaces, data.category, data.description)
-    texts = len(optional) - optional.count(None)
+    texts = (data.category is not None) + (data.description is not None) + (event.subject is not None)
+    texts += (data.user_id is not None) + (data.kind is not None) + (data.replaces is not None)
     quotes = _QUOTES + 4 * texts + 2 * raw.count(b"null") + (0 if data.pending is UNSET else 2)
     return raw.count(b'"') == quotes and b"\\" not in raw
 
@@ -87,13 +107,15 @@ def _has_each_key_once(raw: bytes, event: _Event) -> bool:
 def _is_clean(event: _Event) -> bool:
     """Whether no text holds what a text may not, and no name is blank; lengths are the decoder's."""
     data = event.data
-    names = [data.account_id, data.transaction_id, event.source, event.id]
-    names += [name for name in (data.user_id, data.replaces) if name is not None]
-    texts = "".join(names) + (data.category or "") + (data.description or "")
-    return texts.isprintable() and not any(map(str.isspace, names)) and data.replaces != data.transaction_id
+    names = (data.account_id, data.transaction_id, event.source, event.id, data.user_id or "-", data.replaces or "-")
+    texts = "".join((*names, data.category or "", data.description or ""))
+    if not texts.isprintable() or data.replaces == data.transaction_id:
+        return False
+    # Most texts hold no space at all.
+    return " " not in texts or not any(map(str.isspace, names))
 
 
-def _facts(event: _Event, zone: ZoneInfo, latest: datetime) -> AccountFacts | None:
+def _stated(event: _Event, zone: ZoneInfo, latest: datetime) -> PlainTransaction | AccountFacts | None:
     data = event.data
     time, stated_at = parse_moment(event.time), parse_moment(data.posted_at)
     posted_at = stated_at if isinstance(stated_at, datetime) else day_start(stated_at, zone)
@@ -105,20 +127,41 @@ def _facts(event: _Event, zone: ZoneInfo, latest: datetime) -> AccountFacts | No
         or not EARLIEST <= posted_at <= latest
     ):
         return None
-    rank = Rank(time, False, event.source, event.id)
-    transaction = Transaction(
+    plain = PlainTransaction(
+        data.account_id,
         data.transaction_id,
-        rank,
         amount_minor,
         data.currency,
         posted_at,
-        data.pending is True,
-        data.replaces,
         data.category,
         data.description,
+        time,
+        event.source,
+        event.id,
     )
-    attributes = () if data.user_id is None and data.kind is None else _attributes(data, attribute_rank(rank))
-    return AccountFacts(data.account_id, data.currency, attributes, transaction)
+    is_pending, tells_more = data.pending is True, data.user_id is not None or data.kind is not None
+    if amount_minor and not is_pending and not tells_more and data.replaces is None:
+        return plain
+    rank = Rank(time, False, event.source, event.id)
+    attributes = _attributes(data, attribute_rank(rank)) if tells_more else ()
+    return _account_facts(plain, rank, is_pending, data.replaces, attributes)
+
+
+def _account_facts(
+    plain: PlainTransaction, rank: Rank, is_pending: bool, replaces: str | None, attributes: tuple[Attribute, ...]
+) -> AccountFacts:
+    transaction = Transaction(
+        plain.transaction_id,
+        rank,
+        plain.amount_minor,
+        plain.currency,
+        plain.posted_at,
+        is_pending,
+        replaces,
+        plain.category,
+        plain.description,
+    )
+    return AccountFacts(plain.account_id, plain.currency, attributes, transaction)
 
 
 def _attributes(data: _Data, rank: str) -> tuple[Attribute, ...]:

@@ -3,17 +3,18 @@
 Steps, all in the caller's transaction, so that a crash after any of them leaves nothing of the batch behind:
 
 1. parse every entry; what cannot be understood becomes a dead letter
-2. lock the accounts in id order, making new ones
-3. read the transactions that the facts meet
-4. fold the facts into what is stored, for one key the later time stands; of plain accounts only sums are needed
-5. write facts and days, and with the accounts the goals that hang on them alone
+2. find the accounts of which only new transactions are told
+3. lock the accounts in id order, making new ones; those of step 2 take the sums, and with them the goals that hang on
+   them alone, where it turns out under the lock that they are plain
+4. fold what is told of the others into what is stored: for one key the later time stands
+5. write facts and days, these accounts and their goals
 6. move the links that late facts concern; lock the other goals in id order and settle them
 7. keep the dead letters
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -23,16 +24,21 @@ from sqlalchemy.orm import Session
 
 from core.errors import EventRejected
 from core.events.envelope import EVENT_LONGEST_BYTES, check_envelope, parse_json
-from core.events.facts import AccountFacts, Transaction
+from core.events.facts import AccountFacts
 from core.events.parse import parse_event
-from core.events.plain import read_plain_transaction
+from core.events.plain import PlainTransaction, read_transaction
 from core.pipeline.fold_accounts import fold_accounts
 from core.pipeline.move_goals import move_goals
-from core.pipeline.plain_accounts import Moves, news_of_plain, write_of_plain
-from core.store.accounts import AccountKey, Held, hold_accounts, read_accounts
+from core.pipeline.plain_accounts import Moves, add_days_of, take_plain
+from core.store.accounts import AccountKey, AccountRow, read_accounts
 from core.store.bulk import plan_by_key
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, keep_dead_letters
-from core.store.facts import TransactionKey, add_to_days, read_transactions, write_transactions
+from core.store.facts import (
+    TransactionKey,
+    add_to_days,
+    read_transactions,
+    write_transactions,
+)
 from core.store.tenants import DEFAULT, read_tenants
 
 
@@ -75,26 +81,26 @@ class Stated(NamedTuple):
         return True
 
 
+# What one entry tells: a plain transaction, or facts, an account each.
+Told = PlainTransaction | tuple[AccountFacts, ...]
+Read = tuple[StreamEntry, Told]
+
+
 def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime) -> Applied:
     """Apply a batch. Applying an entry again, or in any other batch or order, changes nothing more."""
     plan_by_key(session)
-    stated, refused, zones = _parse(session, entries, now)
-    held = hold_accounts(session, {(s.tenant, f.account_id) for s in stated for f in s.facts})
-    admitted, facts, currencies = _admit(stated, held, refused, now)
-    stored = read_transactions(session, _keys_met(facts))
-    plain = _plain(held, facts, stored)
-    rows = read_accounts(session, held.keys() - plain.keys())
-    for key, row in rows.items():
-        if row.currency != currencies[key]:
-            row.currency, row.is_changed = currencies[key], True
-    folded = fold_accounts(session, rows, facts, zones, stored)
-    writes = [write_of_plain(key, news, zones[key[0]], folded.days) for key, news in plain.items()]
-    write_transactions(session, folded.changes, plain)
+    read, refused, zones = _read(session, entries, now)
+    by_account, others = _by_account(read)
+    plain, written = take_plain(session, by_account, others, zones, now)
+    rows = read_accounts(session, written.held)
+    admitted, facts = _admit(_stated(read, written.held), rows, refused, now)
+    folded = fold_accounts(session, rows, facts, zones, read_transactions(session, _keys_met(facts)))
+    add_days_of(plain, zones, folded.days)
+    write_transactions(session, folded.changes)
     add_to_days(session, folded.days, may_empty=folded.may_empty)
     moves = Moves(folded.moves, plain)
-    settled = move_goals(session, writes + folded.writes, moves, now)
+    settled = move_goals(session, written, folded.writes, moves, now)
     keep_dead_letters(session, refused)
-    folded.news.update([id(transaction) for news in plain.values() for transaction in news])
     return Applied(
         events=len(entries),
         duplicates=sum([each.is_duplicate(folded.news) for each in admitted]),
@@ -105,22 +111,50 @@ def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime
     )
 
 
-def _facts(entry: StreamEntry, zone: ZoneInfo) -> tuple[AccountFacts, ...]:
-    plain = read_plain_transaction(entry.event, zone, entry.arrived_at)
-    if plain is not None:
-        return (plain,)
-    return parse_event(check_envelope(parse_json(entry.event)), zone, entry.arrived_at)
+def _read_one(entry: StreamEntry, zone: ZoneInfo) -> Told:
+    told = read_transaction(entry.event, zone, entry.arrived_at)
+    if told is None:
+        return parse_event(check_envelope(parse_json(entry.event)), zone, entry.arrived_at)
+    return (told,) if isinstance(told, AccountFacts) else told
+
+
+def _by_account(read: Iterable[Read]) -> tuple[dict[AccountKey, list[PlainTransaction]], set[AccountKey]]:
+    """The plain transactions of each account, and the accounts of which something else is told."""
+    plain: dict[AccountKey, list[PlainTransaction]] = {}
+    others: set[AccountKey] = set()
+    for entry, told in read:
+        if isinstance(told, PlainTransaction):
+            key = entry.tenant, told.account_id
+            of_account = plain.get(key)
+            if of_account is None:
+                plain[key] = [told]
+            else:
+                of_account.append(told)
+        else:
+            others.update([(entry.tenant, facts.account_id) for facts in told])
+    return plain, others
+
+
+def _stated(read: Iterable[Read], keys: Container[AccountKey]) -> list[Stated]:
+    """What is told of these accounts, in the order of arrival."""
+    stated = []
+    for entry, told in read:
+        if not isinstance(told, PlainTransaction):
+            stated.append(Stated(entry, entry.tenant, told))
+        elif (entry.tenant, told.account_id) in keys:
+            stated.append(Stated(entry, entry.tenant, (told.facts(),)))
+    return stated
 
 
 def _admit(
-    stated: Sequence[Stated], held: Mapping[AccountKey, Held], refused: list[DeadLetter], now: datetime
-) -> tuple[list[Stated], dict[AccountKey, list[AccountFacts]], dict[AccountKey, str | None]]:
-    """What is in the currency of its account, then the same by account, and the currencies.
+    stated: Sequence[Stated], rows: Mapping[AccountKey, AccountRow], refused: list[DeadLetter], now: datetime
+) -> tuple[list[Stated], dict[AccountKey, list[AccountFacts]]]:
+    """What is in the currency of its account, then the same by account; rows take their currency.
 
     An account's currency is that of the first fact received; a fact in another one is refused.
     """
-    currencies = {key: account.currency for key, account in held.items()}
-    by_account: dict[AccountKey, list[AccountFacts]] = {key: [] for key in held}
+    currencies = {key: row.currency for key, row in rows.items()}
+    by_account: dict[AccountKey, list[AccountFacts]] = {key: [] for key in rows}
     admitted: list[Stated] = []
     for each in stated:
         tenant = each.tenant
@@ -133,7 +167,10 @@ def _admit(
         admitted.append(each)
         for facts in each.facts:
             by_account[tenant, facts.account_id].append(facts)
-    return admitted, by_account, currencies
+    for key, row in rows.items():
+        if row.currency != currencies[key]:
+            row.currency, row.is_changed = currencies[key], True
+    return admitted, by_account
 
 
 def _settle_currency(key: AccountKey, stated: str | None, currencies: dict[AccountKey, str | None]) -> None:
@@ -158,19 +195,6 @@ def _keys_met(facts: Mapping[AccountKey, Sequence[AccountFacts]]) -> list[Transa
     return keys
 
 
-def _plain(
-    held: Mapping[AccountKey, Held], facts: Mapping[AccountKey, Sequence[AccountFacts]], stored: Container[AccountKey]
-) -> dict[AccountKey, Sequence[Transaction]]:
-    """The plain accounts with their news; `stored` has the accounts of which any of the transactions is known."""
-    plain: dict[AccountKey, Sequence[Transaction]] = {}
-    for key, of_account in facts.items():
-        if of_account and key not in stored:
-            news = news_of_plain(held[key], of_account)
-            if news is not None:
-                plain[key] = news
-    return plain
-
-
 def quarantine(session: Session, entry: StreamEntry, reason: str, now: datetime) -> None:
     """Keep an entry that fails or kills its worker even when it is alone as a dead letter."""
     keep_dead_letters(session, [_dead_letter(entry, EventRejected("poison", reason), now)])
@@ -183,13 +207,13 @@ def keep_lost_entry(session: Session, shard: int, entry_id: str, arrived_at: dat
     keep_dead_letters(session, [_dead_letter(lost, rejection, now)])
 
 
-def _parse(
+def _read(
     session: Session, entries: Sequence[StreamEntry], now: datetime
-) -> tuple[list[Stated], list[DeadLetter], dict[str, ZoneInfo]]:
-    """What the entries state, what can't be understood, and the time zones of the tenants."""
+) -> tuple[list[Read], list[DeadLetter], dict[str, ZoneInfo]]:
+    """What the entries tell, what can't be understood, and the time zones of the tenants."""
     tenants = read_tenants(session, {entry.tenant for entry in entries})
     zones = {name: tenant.zone for name, tenant in tenants.items()}
-    stated: list[Stated] = []
+    read: list[Read] = []
     refused: list[DeadLetter] = []
     for entry in entries:
         try:
@@ -198,10 +222,10 @@ def _parse(
                 raise EventRejected("unknown_tenant", "the tenant does not exist")
             if len(entry.event) > EVENT_LONGEST_BYTES:
                 raise EventRejected("too_large", f"an event has at most {EVENT_LONGEST_BYTES:,} bytes")
-            stated.append(Stated(entry, entry.tenant, _facts(entry, zone)))
+            read.append((entry, _read_one(entry, zone)))
         except EventRejected as rejection:
             refused.append(_dead_letter(entry, rejection, now))
-    return stated, refused, zones
+    return read, refused, zones
 
 
 def _dead_letter(entry: StreamEntry, rejection: EventRejected, now: datetime) -> DeadLetter:

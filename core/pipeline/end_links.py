@@ -7,7 +7,6 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from core.store.accounts import raise_link_version
 from core.store.goals import GoalRow
 from core.store.links import FundingRow, LinkRow, end_link
 from core.store.measures import measures_before
@@ -34,4 +33,3 @@ def end_links(session: Session, goal: GoalRow, rows: Iterable[LinkRow], at: date
         measures = measures_before(session, goal.tenant, (row.link.account_id for row in ending), until_at)
         for row in ending:
             end_link(session, row, until_at, measures[row.link.account_id].of(row.measure))
-            raise_link_version(session, row.account_key)

@@ -22,7 +22,6 @@ from core.events.transactions import (
 from core.events.worth import NextReport, StoredReport, WorthFold, fold_worth, questions
 from core.pipeline.account_moves import AccountMove, Membership
 from core.pipeline.day_marks import FIRST_DAY, DayMove, mark_days, mark_from
-from core.pipeline.plain_accounts import DaysMoved
 from core.store import facts as store
 from core.store.accounts import AccountKey, AccountRow, Told, read_attributes, write_attributes
 from core.store.plain_goals import AccountWrite
@@ -74,7 +73,7 @@ class Folded:
     moves: dict[AccountKey, AccountMove] = field(default_factory=dict)
     writes: list[AccountWrite] = field(default_factory=list)
     changes: dict[AccountKey, Sequence[TransactionChange]] = field(default_factory=dict)
-    days: DaysMoved = field(default_factory=dict)
+    days: store.DaysMoved = field(default_factory=dict)
     may_empty: bool = False
     news: set[int] = field(default_factory=set)
 
@@ -251,7 +250,7 @@ def _write_of(account: _Account, move: AccountMove | None) -> AccountWrite:
     )
 
 
-def _add_days(account: _Account, zone: ZoneInfo, days: DaysMoved) -> None:
+def _add_days(account: _Account, zone: ZoneInfo, days: store.DaysMoved) -> None:
     """Add what the account's days moved to `days`, and mark the closes that this changes."""
     row, fold = account.row, account.fold
     own: dict[date, store.DayMoves] = {}

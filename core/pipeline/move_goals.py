@@ -15,7 +15,7 @@ from core.pipeline.settle_goals import settle_goals
 from core.store.accounts import AccountKey
 from core.store.goals import lock_goals, write_moved_goals
 from core.store.links import LinkPeriod, links_of_accounts, move_links
-from core.store.plain_goals import AccountWrite, write_accounts_and_plain_goals
+from core.store.plain_goals import AccountWrite, Written, write_accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +26,26 @@ class GoalsMoved:
     milestones_reached: int
 
 
-def move_goals(session: Session, writes: Sequence[AccountWrite], moves: Moves, now: datetime) -> GoalsMoved:
-    """Write locked accounts, and settle every goal that those in `moves` fund.
+def move_goals(
+    session: Session, written: Written, writes: Sequence[AccountWrite], moves: Moves, now: datetime
+) -> GoalsMoved:
+    """Write what locked accounts still lack, and settle every goal that those in `moves` fund.
 
-    Goals that hang on these accounts alone are moved where they lie. The others are locked and settled here: their
-    amounts come from links and accounts read after that, or two shards would overwrite each other's. A goal moved
-    where it lies cannot be wanted by another batch, which would need one of our accounts for it, so goals are still
-    locked in an order that has no circle.
+    `written` is what was done to plain accounts. Goals that hang on one account alone are moved where they lie. The
+    others are locked and settled here: their amounts come from links and accounts read after that, or two shards would
+    overwrite each other's. A goal moved where it lies cannot be wanted by another batch, which would need its account
+    for it, so goals are still locked in an order that has no circle.
     """
     joining = find_joining(session, moves.folded)
-    written = write_accounts_and_plain_goals(session, writes, now)
-    if written.late:
-        _move_links(session, links_of_accounts(session, written.late), moves)
-    goals = lock_goals(session, written.left | joining.goal_keys)
+    further = write_accounts(session, writes, now)
+    if late := written.late | further.late:
+        _move_links(session, links_of_accounts(session, late), moves)
+    goals = lock_goals(session, written.left | further.left | joining.goal_keys)
     joined = carry_out(session, joining, goals)
     settled = settle_goals(session, goals, now, cause="events", moves=moves)
     settled.goals.update((goal.key, goal) for goal in joined)
     write_moved_goals(session, list(settled.goals.values()))
-    return GoalsMoved(written.moved + len(settled.goals), settled.milestones_reached)
+    return GoalsMoved(written.moved + further.moved + len(settled.goals), settled.milestones_reached)
 
 
 def _move_links(session: Session, periods: Sequence[LinkPeriod], moves: Mapping[AccountKey, AccountMove]) -> None:

@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 
 from core.requests.goal_access import Versions, hold_goal_and_accounts
 from core.store import goals as store
-from core.store.accounts import raise_link_version
 from core.store.audit import note_act
 from core.store.tenants import Tenant
 
@@ -18,8 +17,6 @@ def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime, *
 
     Raises NotFound and GoalMoved.
     """
-    goal, _, accounts = hold_goal_and_accounts(session, tenant, goal_id, with_ended=True, seen=seen)
-    for key in accounts:
-        raise_link_version(session, key)
+    goal, _, _ = hold_goal_and_accounts(session, tenant, goal_id, with_ended=True, seen=seen)
     store.delete_goal(session, goal.key)
     note_act(session, tenant.name, action="goal.deleted", subject=goal.goal_id, at=now)

@@ -18,7 +18,7 @@ from core.requests.check_id import check_id
 from core.requests.goal_access import Versions, hold_goal_and_accounts, moment_for, refuse_final, refuse_links
 from core.requests.settle import settle_goal
 from core.requests.values import FundingView, LinkDraft, funding_views
-from core.store.accounts import AccountRow, raise_link_version
+from core.store.accounts import AccountRow
 from core.store.goals import GoalRow
 from core.store.links import FundingRow, LinkRow, funding_of_goals, insert_link
 from core.store.measures import measures_before
@@ -89,7 +89,6 @@ def begin_link(
         end = measures_before(session, goal.tenant, [account.account_id], until_at)[account.account_id].of(measure)
     link = Link(account.account_id, ppm, from_at, until_at, begin_at, base, end)
     insert_link(session, LinkRow(goal.tenant, goal.goal_id, linked_at, measure, whole, account_name, link))
-    raise_link_version(session, account.key)
 
 
 def shared_out(sources: Iterable[FundingRow]) -> list[tuple[str, int]]:

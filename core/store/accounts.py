@@ -21,13 +21,6 @@ AccountKey = tuple[str, str]
 KINDS = {kind.value: kind for kind in AccountKind}
 
 
-class Held(NamedTuple):
-    """What decides how a locked account is folded; an account that is not heard of yet has no currency."""
-
-    currency: str | None
-    last_report_at: datetime | None
-
-
 class Told(NamedTuple):
     """What an attribute is, and the rank of the statement that said so; None if none did."""
 
@@ -124,11 +117,6 @@ _ROWS = f"""SELECT a.tenant, a.account_id, a.currency, a.kind, a.kind_rank IS NO
     ORDER BY a.tenant, a.account_id"""
 _READ = text(_ROWS)
 _LOCK = text(f"{_ROWS} FOR NO KEY UPDATE OF a")
-_HOLD = text(
-    f"""SELECT a.tenant, a.account_id, a.currency, a.last_report_at
-    FROM {_KEYS} JOIN accounts a USING (tenant, account_id)
-    ORDER BY a.tenant, a.account_id FOR NO KEY UPDATE OF a"""
-)
 _READ_ATTRIBUTES = text(
     f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column in _ATTRIBUTE_COLUMNS)}
     FROM {_KEYS} JOIN accounts a USING (tenant, account_id)"""
@@ -136,9 +124,6 @@ _READ_ATTRIBUTES = text(
 _WRITE_ATTRIBUTES = text(
     f"""UPDATE accounts a SET {", ".join(f"{column} = s.{column}" for column in _ATTRIBUTE_COLUMNS)}
     FROM staged_attributes s WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
-)
-_RAISE_LINK_VERSION = text(
-    "UPDATE accounts SET link_version = link_version + 1 WHERE tenant = :tenant AND account_id = :account_id"
 )
 
 
@@ -160,25 +145,9 @@ def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountK
     return {(row[0], row[1]): _account(row) for row in session.execute(_LOCK, columns).all()}
 
 
-def hold_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, Held]:
-    """Lock the accounts of a batch as `lock_accounts` does, for a caller that sets no savepoint of its own.
-
-    Nearly always all of them are there, so they are locked without asking; where one is not, the locks are given back
-    before it is made.
-    """
-    wanted = sorted(set(keys))
-    if not wanted:
-        return {}
-    columns = bulk.key_columns("accounts", wanted)
-    attempt = session.begin_nested()
-    rows = session.execute(_HOLD, columns).all()
-    if len(rows) == len(wanted):
-        attempt.commit()
-    else:
-        attempt.rollback()
-        session.execute(_ENSURE, columns)
-        rows = session.execute(_HOLD, columns).all()
-    return {(row[0], row[1]): Held(row[2], row[3]) for row in rows}
+def make_accounts(session: Session, keys: Iterable[AccountKey]) -> None:
+    """Make those accounts that are new; none of them may be locked by the caller yet (see `lock_accounts`)."""
+    session.execute(_ENSURE, bulk.key_columns("accounts", list(keys)))
 
 
 def read_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
@@ -203,11 +172,6 @@ def write_attributes(session: Session, rows: Iterable[AccountRow]) -> None:
     if described:
         bulk.stage(session, "staged_attributes", _KEY | _ATTRIBUTE_COLUMNS, described)
         session.execute(_WRITE_ATTRIBUTES)
-
-
-def raise_link_version(session: Session, key: AccountKey) -> None:
-    """Tell workers that what they remember of this account's links is old. The row must be locked."""
-    session.execute(_RAISE_LINK_VERSION, {"tenant": key[0], "account_id": key[1]})
 
 
 def _account(row: Any) -> AccountRow:

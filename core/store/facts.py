@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.facts import Report, Transaction
+from core.events.plain import PlainTransaction
 from core.events.rank import Rank
 from core.events.transactions import StoredTransaction, TransactionChange
 from core.events.worth import NextReport, StoredReport
@@ -21,6 +22,9 @@ TransactionKey = tuple[str, str, str]
 ReportKey = tuple[str, str, datetime]
 # moved, residual, inflow, in minor units
 DayMoves = list[int]
+DaysMoved = dict[tuple[str, str, date], DayMoves]
+# The plain transactions of each account.
+Plain = Mapping[AccountKey, Sequence[PlainTransaction]]
 
 _TRANSACTION = {
     "tenant": bulk.TEXT,
@@ -77,6 +81,14 @@ _READ_REPLACERS = text(
     FROM {_THREE_TEXTS} AS k(tenant, account_id, replaces)
     JOIN transactions t USING (tenant, account_id, replaces)
     WHERE t.replaces IS NOT NULL"""
+)
+_KNOWN = text(
+    f"""SELECT k.tenant, k.account_id FROM {_THREE_TEXTS} AS k(tenant, account_id, transaction_id)
+    JOIN transactions t USING (tenant, account_id, transaction_id)"""
+)
+_REPLACED = text(
+    f"""SELECT k.tenant, k.account_id FROM {_THREE_TEXTS} AS k(tenant, account_id, replaces)
+    JOIN transactions t USING (tenant, account_id, replaces) WHERE t.replaces IS NOT NULL"""
 )
 _READ_REPORTS = text(
     f"""SELECT {_list(_REPORT, "r")}
@@ -145,6 +157,16 @@ def read_transactions(
     return found
 
 
+def knowing_accounts(session: Session, plain: Plain) -> set[AccountKey]:
+    """The accounts of which any of these transactions is known."""
+    return {(row[0], row[1]) for row in _by_texts(session, _KNOWN, _keys(plain))}
+
+
+def replacing_accounts(session: Session, plain: Plain) -> set[AccountKey]:
+    """The accounts of which any of these transactions is replaced by one that is known."""
+    return {(row[0], row[1]) for row in _by_texts(session, _REPLACED, _keys(plain))}
+
+
 def read_reports(session: Session, keys: Iterable[ReportKey]) -> dict[ReportKey, StoredReport]:
     """Reports by key; what is not stored is left out."""
     wanted = list(keys)
@@ -174,16 +196,12 @@ def read_next_reports(
     return answers
 
 
-def write_transactions(
-    session: Session,
-    changes: Mapping[AccountKey, Sequence[TransactionChange]],
-    counted: Mapping[AccountKey, Sequence[Transaction]],
-) -> None:
-    """Write what changed, and transactions that are new and count.
+def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[TransactionChange]]) -> None:
+    """Write what changed.
 
     New rows are copied straight in: the account's lock keeps others from adding the same.
     """
-    new = [_counted_values(key, transaction) for key, of_account in counted.items() for transaction in of_account]
+    new: list[tuple[object, ...]] = []
     known: list[tuple[object, ...]] = []
     for key, of_account in changes.items():
         for change in of_account:
@@ -193,6 +211,13 @@ def write_transactions(
     if known:
         bulk.stage(session, "staged_transactions", _TRANSACTION, known)
         session.execute(_UPDATE_TRANSACTIONS)
+
+
+def add_plain_transactions(session: Session, plain: Plain) -> None:
+    """Write new transactions; raises psycopg's UniqueViolation if one is known after all."""
+    if plain:
+        new = [_plain_values(key, transaction) for key, told in plain.items() for transaction in told]
+        bulk.copy_rows(session, "transactions", _TRANSACTION, new)
 
 
 def write_reports(
@@ -213,7 +238,7 @@ def write_reports(
         session.execute(_MOVE_RESIDUALS)
 
 
-def add_to_days(session: Session, days: Mapping[tuple[str, str, date], DayMoves], *, may_empty: bool) -> None:
+def add_to_days(session: Session, days: DaysMoved, *, may_empty: bool) -> None:
     """Add to what the accounts' days moved. `may_empty`: whether anything was taken back."""
     if not days:
         return
@@ -235,6 +260,10 @@ def _by_texts(session: Session, statement: Any, keys: Iterable[TransactionKey]) 
         return []
     columns = {"abc"[n]: bulk.joined([key[n] for key in wanted]) for n in range(3)}
     return list(session.execute(statement, columns).all())
+
+
+def _keys(plain: Plain) -> list[TransactionKey]:
+    return [(*key, transaction.transaction_id) for key, told in plain.items() for transaction in told]
 
 
 def _with_times(keys: Sequence[ReportKey]) -> dict[str, object]:
@@ -269,10 +298,9 @@ def _transaction_values(key: AccountKey, kept: StoredTransaction) -> tuple[objec
     )
 
 
-def _counted_values(key: AccountKey, new: Transaction) -> tuple[object, ...]:
-    """The values of a new transaction that counts, as `_transaction_values` has them, without a detour."""
-    transaction_id, rank, amount, currency, posted_at, pending, replaces, category, description = new
-    time, is_removal, source, event_id = rank
+def _plain_values(key: AccountKey, new: PlainTransaction) -> tuple[object, ...]:
+    """The values of a new plain transaction, as `_transaction_values` has them, without a detour."""
+    _, transaction_id, amount, currency, posted_at, category, description, time, source, event_id = new
     return (
         key[0],
         key[1],
@@ -280,10 +308,10 @@ def _counted_values(key: AccountKey, new: Transaction) -> tuple[object, ...]:
         amount,
         currency,
         posted_at,
-        pending,
-        is_removal,
+        False,
+        False,
         True,
-        replaces,
+        None,
         category,
         description,
         time,

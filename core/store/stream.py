@@ -34,6 +34,7 @@ ASK_DURABILITY_EVERY_S = 60.0
 # The queue of tasks lies on the same server: without room for its triggers nothing would drain or trim any more.
 FULL_AT = 0.9
 ENTRY_OVERHEAD_BYTES = 100
+_DEFAULT = DEFAULT.encode()
 
 # An entry as the server gives it: (entry id, fields); fields are None for a pending entry that was trimmed away.
 RawEntry = tuple[bytes, dict[bytes, bytes] | None]
@@ -356,9 +357,10 @@ class EventStream:
 
 def tenant_of(fields: dict[bytes, bytes]) -> str:
     """The tenant that an entry names; `default` if it names none. What is not text cannot be a tenant's name."""
-    return (
-        fields.get(b"tenant", DEFAULT.encode()).decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    )
+    name = fields.get(b"tenant")
+    if name is None or name == _DEFAULT:
+        return DEFAULT
+    return name.decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def _place(entry_id: str) -> tuple[int, int]:

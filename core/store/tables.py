@@ -113,7 +113,11 @@ accounts = Table(
     Column("dirty_from", Date),
     Column("late_from", Date),
     Column("late_through", Date),
+    # Written by the version before this one alone; to be dropped by the next.
     Column("link_version", BigInteger, nullable=False, server_default=text("0")),
+    # The transaction that changed a link of the account last, noted by a trigger: who waited for the account's lock
+    # learns from it whether the links that its statement sees are still the links.
+    Column("linked_xid", BigInteger),
     CheckConstraint("kind in ('asset', 'liability')", name="kind"),
     # Reader: net worth of a user, and the accounts of a user over REST.
     Index("accounts_user_idx", "tenant", "user_id"),
