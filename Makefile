@@ -1,4 +1,6 @@
 # Everything goes through .venv; PYTHON is the interpreter that makes it.
+# Hundreds of processes are started by the tests; each would compile our modules again if it could not keep what it made.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 ARGS ?=
 
