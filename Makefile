@@ -14,7 +14,7 @@ PACKAGES := api benchmarks core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-integrations check twins bench bench-days berka chaos clean
+.PHONY: help setup run test properties test-integrations check twins bench bench-days berka chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ run: setup ## start everything with a demo to look at; Ctrl-C ends it (ARGS="--p
 
 test: setup ## run the tests (ARGS="tests/unit -k money")
 	@exec .venv/bin/python -m pytest $(ARGS)
+
+properties: setup ## run the property tests with twenty times as many examples
+	@EXAMPLES_TIMES=20 exec .venv/bin/python -m pytest -m hypothesis $(ARGS)
 
 # The two are looked up first and then asked for by number, or older ones would be taken without a word. All that the
 # two want takes pip a quarter of an hour to fit together, and uv two seconds.

@@ -27,10 +27,15 @@ from core.store.stream import EventStream, connect
 from milepost.cli import main
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.valkey import EmbeddedValkey
+from tests.budget import examples
 
 # No deadlines: the machines are noisy. The seed is fixed, so that a run can be repeated.
 settings.register_profile(
-    "milepost", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "milepost",
+    deadline=None,
+    derandomize=True,
+    max_examples=examples(100),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("milepost")
 

@@ -25,6 +25,7 @@ from core.signatures.seal import Sealer
 from core.store.stream import stream_key
 from tests.api.conftest import SECRETS_KEY
 from tests.api.provider_bodies import BODIES, FORMATS, SECRETS, SIGNERS
+from tests.budget import examples
 
 # Of each provider some more of what it posts.
 MORE = {
@@ -157,7 +158,7 @@ def _hold(answer: Any, before: int, after: int) -> None:
     assert answer.status_code == 202 or answer.json()["detail"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(30))
 @given(data=st.data())
 @pytest.mark.parametrize("provider", list(Provider))
 def test_signed_bodies_of_any_kind(
@@ -172,7 +173,7 @@ def test_signed_bodies_of_any_kind(
     assert answer.status_code in {202, 422}, answer.text
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 @given(data=st.data())
 @pytest.mark.parametrize("format", list(Format))
 def test_pulled_bodies_of_any_kind(
@@ -199,7 +200,7 @@ HEADER_VALUES = st.one_of(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(40))
 @given(data=st.data())
 def test_headers_of_any_kind(
     app: FastAPI, paths: dict[Provider, str], on_stream: Callable[[], int], data: st.DataObject

@@ -10,6 +10,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.budget import examples
+
 ODD = [
     "\0",
     "a\0b",
@@ -60,7 +62,7 @@ def test_an_odd_id_is_not_found(api: TestClient, goal_id: str) -> None:
     _everywhere(api, goal_id)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_any_id_is_not_found(api: TestClient, goal_id: str) -> None:
     """No text makes a goal appear, or the API stumble."""

@@ -26,6 +26,7 @@ from core.requests.refresh_requests import (
 )
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields, walk
+from tests.budget import examples
 
 Sessions = sessionmaker[Session]
 ITEM = Refresh("item_1", "transactions", "SYNC_UPDATES_AVAILABLE")
@@ -89,7 +90,7 @@ def test_a_pointer_that_came_since_keeps_the_request_open(
 
 
 @given(st.lists(st.sampled_from(["point", "read", "done"]), max_size=15))
-@settings(max_examples=25)
+@settings(max_examples=examples(12))
 def test_a_request_is_open_if_and_only_if_nobody_read_the_last_pointer(
     session_factory: Sessions, now: datetime, acts: list[str]
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from tests.budget import examples
 from tests.conformance.histories import HISTORIES
 from tests.conformance.world import World, build
 
@@ -22,7 +23,7 @@ FACTS = {
 
 # An example takes a tenth of a second, so making a failing one smaller would take a minute.
 @pytest.mark.parametrize("dialect", HISTORIES)
-@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(8), phases=[Phase.explicit, Phase.generate])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_any_order_of_bodies_leaves_the_same_state(
     session_factory: sessionmaker[Session], dialect: str, data: st.DataObject, seed: int

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.pipeline.apply_events import StreamEntry, apply_events
 from core.verify.verify import verify
 from milepost import Client, easy_goals, sync
+from tests.budget import examples
 from tests.face.tellers import ByBlockingMethods, ByFunctions, ByHttp, ByMethods, Said, Teller, heard
 
 READINGS = (
@@ -177,7 +178,7 @@ def has_gapless_ledgers(engine: Engine) -> bool:
         return connection.execute(statement).scalar_one() == 0
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(8))
 @given(st.lists(st.tuples(acts, st.booleans()), min_size=3, max_size=14))
 def test_every_way_comes_to_the_same(
     server: str,

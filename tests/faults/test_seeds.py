@@ -15,6 +15,7 @@ from milepost.chaos.load.events import FACT, NOTHING, WAYS_TO_SPOIL, Event, Make
 from milepost.chaos.load.teller import Teller
 from milepost.chaos.load.world import World
 from milepost.chaos.oracle.facts import Books, minor
+from tests.budget import examples
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SEEDS = st.integers(0, 2**32)
@@ -26,7 +27,7 @@ def told(seed: int, batches: int, number: int = 0) -> list[Event]:
     return [event for n in range(batches) for event in teller.batch("default" if n % 2 else "auckland", 1 + n % 40)]
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(10))
 @given(SEEDS)
 def test_a_seed_makes_the_same_world_events_and_faults_again(seed: int) -> None:
     """Two tellers of one seed tell the same bytes in the same order, and two schedules have the same steps."""
@@ -43,7 +44,7 @@ def test_every_round_has_every_fault(seed: int) -> None:
     assert any("for long" in step.fault.name for step in itertools.islice(steps(seed, 10), len(FAULTS) + 2))
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(10))
 @given(SEEDS)
 def test_an_event_has_one_id_and_one_body(seed: int) -> None:
     """A repetition is byte for byte the same, and no two events of two tellers share an id."""
@@ -81,7 +82,7 @@ def test_amounts_are_written_exactly(amount: int, currency: str) -> None:
     assert minor(money(amount, currency), currency) == amount
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(10))
 @given(SEEDS, st.randoms(use_true_random=False))
 def test_the_oracle_hears_the_same_in_any_order(seed: int, chance: object) -> None:
     """Facts shuffled, and told twice, leave the same books."""

@@ -21,6 +21,7 @@ from core.requests.unlink_account import unlink_account
 from core.requests.update_goal import update_goal
 from core.requests.values import GoalChanges, GoalDraft, LinkDraft
 from core.store.tenants import Tenant
+from tests.budget import examples
 from tests.pipeline.conftest import Apply, dump, event, money
 from tests.pipeline.oracle import OracleAccount, OracleLink, change_amount, cut_share, hear, inflow_amount
 
@@ -103,7 +104,7 @@ def shuffled_and_split(events: list[bytes], seed: int) -> list[list[bytes]]:
     return batches
 
 
-@settings(max_examples=120)
+@settings(max_examples=examples(60))
 @given(st.lists(facts(), min_size=1, max_size=24), st.integers(0, 2**32))
 def test_worths_are_those_of_the_definition_at_every_moment(
     session_factory: sessionmaker[Session], apply: Apply, made: list[dict[str, Any]], seed: int
@@ -142,7 +143,7 @@ def test_worths_are_those_of_the_definition_at_every_moment(
                 assert sum(day.inflow for day in upto) == oracle.inflow(close)
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(40))
 @given(
     st.lists(facts(), min_size=1, max_size=20),
     st.integers(0, 2**32),

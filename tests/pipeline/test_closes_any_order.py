@@ -27,6 +27,7 @@ from core.requests.unlink_account import unlink_account
 from core.requests.update_goal import update_goal
 from core.requests.values import GoalChanges, GoalDraft, LinkDraft
 from core.store.tenants import Tenant
+from tests.budget import examples
 from tests.pipeline.close_oracle import OracleGoal, OraclePeriod, first_instant
 from tests.pipeline.conftest import Apply, event
 from tests.pipeline.oracle import OracleAccount, hear
@@ -173,7 +174,7 @@ memberships = st.tuples(st.integers(0, 1), st.integers(0, 5), st.sampled_from(["
 
 
 # An example takes half a second, so making a failing one smaller would take minutes.
-@settings(max_examples=40, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(20), phases=[Phase.explicit, Phase.generate])
 @given(
     st.sampled_from(PLACES),
     st.lists(facts(), min_size=1, max_size=24),

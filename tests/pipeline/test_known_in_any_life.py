@@ -13,6 +13,7 @@ from core.store.close_rewrites import read_closes_as_known
 from core.store.closes import DayRange
 from core.store.goals import read_goal
 from core.verify.verify import verify
+from tests.budget import examples
 from tests.pipeline.acts import Sessions
 from tests.pipeline.knowing import BEGINNING, Known, Life
 
@@ -41,7 +42,7 @@ _steps = st.lists(
 
 
 # An example takes half a second, so making a failing one smaller would take minutes.
-@settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(12), phases=[Phase.explicit, Phase.generate])
 @given(_zones, _steps)
 def test_every_moment_is_told_as_it_was(session_factory: Sessions, zone: str, steps: list[tuple[Any, ...]]) -> None:
     """After each step the closes that stand written are kept; at the end each of those moments is answered with them.

@@ -23,6 +23,7 @@ from core.requests.values import GoalChanges
 from core.store.arrays import bools, dates, int8s, joined_or_null, moments, split_or_null
 from core.store.goals import lock_goals
 from core.store.plain_goals import SHARE
+from tests.budget import examples
 from tests.pipeline import acts
 from tests.pipeline.acts import DEFAULT
 from tests.pipeline.conftest import Apply
@@ -53,7 +54,7 @@ def goals_of(sessions: sessionmaker[Session], user: str) -> list[str]:
     return [acts.goal(sessions, START, kind, user_id=user, currency="USD", **more) for kind, more in kinds]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(30))
 @given(st.lists(st.lists(steps, min_size=1, max_size=5), min_size=1, max_size=8))
 def test_settling_anew_changes_nothing(
     session_factory: sessionmaker[Session], apply: Apply, batches: list[list[Any]]
@@ -133,7 +134,7 @@ def test_shares_are_cut_as_in_python(session_factory: sessionmaker[Session], mea
     assert found == share(measured, ppm)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(25))
 @given(
     st.lists(
         st.tuples(

@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.pipeline.snapshot import run_snapshot
 from core.verify.verify import verify
+from tests.budget import examples
 from tests.pipeline import test_closes_any_order as closes
 from tests.pipeline.acts import balance, goal, link, paid
 from tests.pipeline.conftest import Apply
 from tests.pipeline.test_any_order import facts, shuffled_and_split
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(12))
 @given(
     st.sampled_from(closes.PLACES),
     st.lists(facts(), min_size=1, max_size=24),

@@ -26,6 +26,7 @@ from core.events.providers import (
     connections_named,
 )
 from core.events.providers.rows import ROW_TYPE
+from tests.budget import examples
 from tests.unit.providers import test_gocardless, test_mx, test_plaid, test_plaid_webhooks, test_standard, test_teller
 from tests.unit.providers.mutations import anything, mutated
 from tests.unit.providers.told import PULLED, UTC_ZONE, context
@@ -145,7 +146,7 @@ def check(events: tuple[AdaptedEvent, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("format", list(Format))
-@settings(max_examples=80)
+@settings(max_examples=examples(40))
 @given(data=st.data(), said=contexts)
 def test_any_pulled_body_is_events_or_refused(format: Format, data: st.DataObject, said: Context) -> None:
     """A body with anything anywhere in it."""
@@ -157,7 +158,7 @@ def test_any_pulled_body_is_events_or_refused(format: Format, data: st.DataObjec
 
 
 @pytest.mark.parametrize("provider", [Provider.PLAID, Provider.TELLER, Provider.MX])
-@settings(max_examples=80)
+@settings(max_examples=examples(40))
 @given(data=st.data(), said=contexts)
 def test_any_webhook_is_events_or_pointers_or_refused(provider: Provider, data: st.DataObject, said: Context) -> None:
     """A webhook with anything anywhere in it."""
@@ -170,7 +171,7 @@ def test_any_webhook_is_events_or_pointers_or_refused(provider: Provider, data: 
         assert all(0 < len(text) <= 200 for text in (pointer.subject, pointer.kind, pointer.reason))
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(40))
 @given(st.one_of(mutated(HOOKS[Provider.STANDARD]), anything))
 def test_any_payload_of_standard_webhooks_is_events_with_good_envelopes_or_refused(body: Any) -> None:
     """What such an event states is looked into by the drain, as of any event."""
@@ -182,7 +183,7 @@ def test_any_payload_of_standard_webhooks_is_events_with_good_envelopes_or_refus
         check_envelope(parse_json(event.event))
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(40))
 @given(mutated(BODIES[Format.PLAID_SYNC]))
 def test_no_row_of_a_page_is_lost(body: Any) -> None:
     """Each row of a section is a transaction, its removal or a kept row."""
@@ -196,7 +197,7 @@ def test_no_row_of_a_page_is_lost(body: Any) -> None:
     assert rows <= stated + types.count(ROW_TYPE) <= rows + accounts
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(40))
 @given(data=st.data())
 def test_any_kept_row_is_facts_or_rejected(data: st.DataObject) -> None:
     """Anyone may post such an event; the parser answers with facts or with a reason."""
