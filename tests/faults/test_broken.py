@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.faults.chaos_command import chaos
 
-SHORT = ("--seed", "1", "--minutes", "0.12")
+SHORT = ("--seed", "1", "--minutes", "0.05")
 
 
 def test_a_stream_server_that_keeps_nothing_is_seen_to_lose_events(tmp_path: Path) -> None:
