@@ -24,7 +24,7 @@ from core.settings import PREFIX, Settings
 from core.store.engine import database_url
 from core.store.tenants import DEFAULT
 from milepost.bench.bare_rows import driver_url
-from milepost.embedded.spawn import spawn
+from milepost.embedded.spawn import end, spawn
 
 _LOOK_S = 0.05
 _STALLED_S = 60.0
@@ -99,13 +99,4 @@ def _worker(settings: Settings) -> Iterator[_Worker]:
         try:
             yield _Worker(process, log)
         finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+            end(process, grace_s=_END_S)

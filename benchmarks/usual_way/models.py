@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from sqlalchemy import ARRAY, BigInteger, DateTime, ForeignKeyConstraint, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
 PPM = 1_000_000
 
@@ -52,13 +52,22 @@ class Transaction(Base):
     event_id: Mapped[str]
 
 
-class Link(Base):
+class OfGoal(Base):
+    """What belongs to a goal."""
+
+    __abstract__ = True
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    goal_id: Mapped[str] = mapped_column(primary_key=True)
+
+    @declared_attr.directive
+    def __table_args__(cls) -> tuple[ForeignKeyConstraint, ...]:
+        return (ForeignKeyConstraint(["tenant", "goal_id"], ["goals.tenant", "goals.goal_id"]),)
+
+
+class Link(OfGoal):
     """The share of an account that counts for a goal."""
 
     __tablename__ = "links"
-    __table_args__ = (ForeignKeyConstraint(["tenant", "goal_id"], ["goals.tenant", "goals.goal_id"]),)
-    tenant: Mapped[str] = mapped_column(primary_key=True)
-    goal_id: Mapped[str] = mapped_column(primary_key=True)
     account_id: Mapped[str] = mapped_column(primary_key=True)
     linked_at: Mapped[datetime] = mapped_column(primary_key=True)
     until_at: Mapped[datetime | None]
@@ -66,13 +75,10 @@ class Link(Base):
     base_minor: Mapped[int]
 
 
-class Milestone(Base):
+class Milestone(OfGoal):
     """An amount on the way."""
 
     __tablename__ = "milestones"
-    __table_args__ = (ForeignKeyConstraint(["tenant", "goal_id"], ["goals.tenant", "goals.goal_id"]),)
-    tenant: Mapped[str] = mapped_column(primary_key=True)
-    goal_id: Mapped[str] = mapped_column(primary_key=True)
     amount_minor: Mapped[int] = mapped_column(primary_key=True)
     reached_at: Mapped[datetime | None]
     marked_at: Mapped[datetime | None]
@@ -102,12 +108,10 @@ class Goal(Base):
         return share + (self.typed_minor if self.tracking == "change" else 0)
 
 
-class History(Base):
+class History(OfGoal):
     """One change of a goal's amount."""
 
     __tablename__ = "goal_entries"
-    tenant: Mapped[str] = mapped_column(primary_key=True)
-    goal_id: Mapped[str] = mapped_column(primary_key=True)
     entry: Mapped[int] = mapped_column(primary_key=True)
     recorded_at: Mapped[datetime]
     before_minor: Mapped[int | None]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from core.errors import MilepostError
-from core.settings import Settings
 from core.store.stream import EventStream, connect
 from milepost.bench.check import check_live
 from milepost.bench.live import milepost_up
 from milepost.bench.place import Place, database, empty
 from milepost.bench.rest import RestFigures, RestPlan, measure_rest
-from milepost.bench.run import MARGIN, Plan, drain_settings, unapplied, unlimited
+from milepost.bench.run import MARGIN, Plan, await_applied, drain_settings, unlimited
 from milepost.bench.seed import HAS_BEGUN, seed
 from milepost.bench.under_load import Load, LoadedLatency, measure_under_load
 from milepost.bench.usual_way import UsualWay, has_usual_way, measure_usual_way
@@ -22,12 +19,6 @@ from milepost.bench.workload import SPAN, Workload, make_events, sums
 
 # Latency is that of a system with room to breathe.
 _SHARE_OF_FULL_LOAD = 10
-_PATIENCE_S = 60.0
-_LOOK_S = 0.1
-
-
-class NotDrained(MilepostError):
-    """The workers did not come to the end of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +56,9 @@ def run_beside(plan: Plan, beside: BesidePlan, full_events_per_s: int, place: Pl
             with watch.step("live: latency under load"):
                 probed = measure_under_load(load, live, settings, events)
             with watch.step("live: check"):
-                _await_drained(settings)
+                assert settings.redis_url is not None, "the bench names both servers"
+                with connect(settings.redis_url.get_secret_value()) as client:
+                    await_applied(EventStream(client, settings.shards))
                 number = len(events) + probed.latency.probes
                 check_live(engine, "the load", sums(events) | probed.sums, number)
             rest = measure_rest(beside.rest, live, engine, watch)
@@ -80,14 +73,3 @@ def _run_usual_way(plan: Plan, beside: BesidePlan, place: Place, watch: Watch) -
         empty(place)
         with watch.step("usual way"):
             return measure_usual_way(url, place.redis_url, beside.usual_events, plan.accounts, since)
-
-
-def _await_drained(settings: Settings) -> None:
-    assert settings.redis_url is not None, "the bench names both servers"
-    deadline = time.monotonic() + _PATIENCE_S
-    with connect(settings.redis_url.get_secret_value()) as client:
-        stream = EventStream(client, settings.shards)
-        while left := unapplied(stream):
-            if time.monotonic() > deadline:
-                raise NotDrained(f"{left:,} events of the load are not applied {_PATIENCE_S:g} s after its end")
-            time.sleep(_LOOK_S)

@@ -17,7 +17,7 @@ from core.errors import MilepostError
 from core.settings import PREFIX, Settings
 from milepost.embedded.datadir import DataDir
 from milepost.embedded.ports import free_port
-from milepost.embedded.spawn import spawn
+from milepost.embedded.spawn import end, spawn
 from milepost.embedded.supervisor import answers
 
 _KEY = "mp_key_of_the_bench_only_0"
@@ -65,7 +65,7 @@ def milepost_up(settings: Settings) -> Iterator[Live]:
         try:
             yield _await(process, DataDir(Path(folder)), f"http://127.0.0.1:{port}", log)
         finally:
-            _end(process)
+            end(process, grace_s=_END_S)
 
 
 def _await(process: subprocess.Popen[bytes], data: DataDir, url: str, log: Path) -> Live:
@@ -79,12 +79,3 @@ def _await(process: subprocess.Popen[bytes], data: DataDir, url: str, log: Path)
             words = log.read_text(errors="replace").strip().splitlines()
             raise DidNotStart(f"the Milepost of the bench did not start: {words[-1] if words else 'it said nothing'}")
         time.sleep(_LOOK_S)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from contextlib import suppress
 from pathlib import Path
 
 
@@ -22,17 +21,6 @@ def peak_rss_bytes_of(process: int | str) -> int | None:
 def rss_bytes_of(process: int) -> int | None:
     """The memory that a running process has now; None if it is gone, or where none tells."""
     return _told(process, "VmRSS:")
-
-
-def children_of(process: int) -> list[int]:
-    """The processes that a process has started and that still run."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        # The name may hold anything, brackets too.
-        with suppress(OSError):
-            if int(path.read_text("utf-8", "replace").rpartition(")")[2].split()[1]) == process:
-                found.append(int(path.parent.name))
-    return found
 
 
 def _told(process: int | str, name: str) -> int | None:

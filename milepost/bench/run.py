@@ -11,6 +11,7 @@ from functools import partial
 
 from sqlalchemy import Engine
 
+from core.errors import MilepostError
 from core.settings import Settings, load_settings
 from core.store.engine import make_engine
 from core.store.stream import EventStream, connect
@@ -28,8 +29,14 @@ from milepost.bench.workload import SPAN, BenchEvent, Workload, account_id, make
 # Between the seed and the first event, so that every link has begun.
 MARGIN = timedelta(hours=1)
 _SEEDED = "bench_seeded"
+_STALLED_S = 60.0
+_LOOK_S = 0.02
 
 _PrepareBare = Callable[[str, str, Shard], Work[int]]
+
+
+class NotDrained(MilepostError):
+    """The drains did not come to the end of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +198,17 @@ def _timed_append(stream: EventStream, bodies: Sequence[tuple[str, bytes]]) -> f
     began_s = time.monotonic()
     stream.append(DEFAULT, bodies)
     return time.monotonic() - began_s
+
+
+def await_applied(stream: EventStream, *, but: int = 0) -> None:
+    """Wait until all entries but so many are applied; raises NotDrained when the drains stand still."""
+    least: int | None = None
+    while (left := unapplied(stream)) > but:
+        if least is None or left < least:
+            least, progressed_s = left, time.monotonic()
+        if time.monotonic() - progressed_s > _STALLED_S:
+            raise NotDrained(f"{left:,} events are on the stream, and none was applied in {_STALLED_S:g} s")
+        time.sleep(_LOOK_S)
 
 
 def unapplied(stream: EventStream) -> int:

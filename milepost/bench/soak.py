@@ -24,12 +24,13 @@ from core.store.tenants import DEFAULT
 from milepost.bench.check import check_live
 from milepost.bench.crew import Work, work_side_by_side
 from milepost.bench.live import Live, milepost_up
-from milepost.bench.memory import children_of, rss_bytes_of
+from milepost.bench.memory import rss_bytes_of
 from milepost.bench.place import Place, database, database_bytes, empty
-from milepost.bench.run import Plan, drain_settings, unapplied, unlimited
+from milepost.bench.run import Plan, await_applied, drain_settings, unlimited
 from milepost.bench.seed import HAS_BEGUN, seed
 from milepost.bench.watch import Reached, Watch
 from milepost.bench.workload import Workload, account_id, each_event
+from milepost.embedded.processes import children_of
 
 INTERVALS = 20
 _APPEND_AT_ONCE = 1_000
@@ -126,11 +127,11 @@ def prepare_feed(settings: Settings, plan: Plan, workload: Workload, since: date
             for event in some:
                 name = account_id(event.account)
                 totals[name] = totals.get(name, 0) + event.amount_minor
-            _await_at_most(stream, _AHEAD_MOST)
+            await_applied(stream, but=_AHEAD_MOST)
             _append(stream, [(account_id(event.account), event.to_json()) for event in some])
             if number % (_TRIM_EVERY // _APPEND_AT_ONCE) == 0:
                 _trim(stream)
-        _await_at_most(stream, 0)
+        await_applied(stream)
         _trim(stream)
         return totals
 
@@ -147,11 +148,6 @@ def _append(stream: EventStream, bodies: list[tuple[str, bytes]]) -> None:
             time.sleep(_LOOK_S)
         else:
             return
-
-
-def _await_at_most(stream: EventStream, waiting: int) -> None:
-    while unapplied(stream) > waiting:
-        time.sleep(_LOOK_S)
 
 
 def _trim(stream: EventStream) -> None:

@@ -19,8 +19,9 @@ from core.settings import load_settings
 from core.store.engine import session_factory
 from core.store.stream import EventStream, ShardStatus, connect
 from milepost.chaos.crowd import Crowd
+from milepost.chaos.load.world import SHARDS
 from milepost.chaos.plan import HEALED_WITHIN_S, Outcome
-from milepost.chaos.system.system import SHARDS, System
+from milepost.chaos.system.system import System
 from milepost.embedded.supervisor import answers
 
 _TICK_S = 0.1

@@ -40,3 +40,13 @@ def spawn(
         pass_fds=tuple(pass_fds),
         start_new_session=True,
     )
+
+
+def end(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
+    """Ask a child to end, and kill it if it has not after so long."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(grace_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

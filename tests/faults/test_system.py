@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from milepost.chaos.system.processes import children_of
 from milepost.chaos.system.proxy import Proxy, Way
+from milepost.embedded.processes import children_of
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 10
@@ -133,7 +133,19 @@ def test_children_are_found_while_they_live() -> None:
         assert child.pid not in children_of(os.getpid())
 
 
-# In a process of its own: its mounts are nobody else's business.
+def on_a_disk(script: str, folder: Path) -> list[str]:
+    """The words that a script says which makes a disk in a folder; skips where no disk can be made.
+
+    In a process of its own: its mounts are nobody else's business.
+    """
+    command = [sys.executable, "-c", script, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    if "no disks" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
 ON_A_DISK = """
 import os, sys
 from pathlib import Path
@@ -171,12 +183,7 @@ finally:
 
 def test_a_disk_loses_what_was_not_synced_and_fills_up(tmp_path: Path) -> None:
     """After a loss of power a file has what was synced and no more; a full disk takes nothing until there is room."""
-    command = [sys.executable, "-c", ON_A_DISK, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    if "no disks" in done.stderr:
-        pytest.skip(done.stderr.strip())
-    assert done.stderr == ""
-    assert done.stdout.split() == ["synced", str(errno.ENOSPC), "room"]
+    assert on_a_disk(ON_A_DISK, tmp_path) == ["synced", str(errno.ENOSPC), "room"]
     assert not (tmp_path / "disk" / "kept").exists()
 
 
@@ -212,9 +219,4 @@ finally:
 
 def test_what_an_append_returned_for_survives_a_loss_of_power_under_everysec(tmp_path: Path) -> None:
     """Also on a server whose WAITAOF answers before it has synced, as Valkey's does."""
-    command = [sys.executable, "-c", ON_A_DISK_THAT_LOSES_POWER, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    if "no disks" in done.stderr:
-        pytest.skip(done.stderr.strip())
-    assert done.stderr == ""
-    assert done.stdout.split() == ["0", "10", "20", "30", "40"]
+    assert on_a_disk(ON_A_DISK_THAT_LOSES_POWER, tmp_path) == ["0", "10", "20", "30", "40"]

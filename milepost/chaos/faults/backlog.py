@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from milepost.chaos.faults.scene import Scene
-from milepost.chaos.system.processes import send
+from milepost.embedded.processes import send
 
 _BACKLOG_S = 1.5
 

@@ -17,8 +17,8 @@ from core.errors import StreamUnavailable
 from core.store.synced import await_sync, waits_for_disk
 from milepost.chaos.load.book import Answer, Book
 from milepost.chaos.load.events import Event
+from milepost.chaos.load.world import SHARDS
 
-SHARDS = 2
 PATIENCE_S = 6.0
 _WAIT_FOR_DISK_MS = 4_000
 # Said by a server that took nothing: it is full, or still reads in what it kept.

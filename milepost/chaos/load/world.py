@@ -8,6 +8,7 @@ from random import Random
 
 # The days of the second begin and end half a day away from those of the first.
 ZONES = {"default": "UTC", "auckland": "Pacific/Auckland"}
+SHARDS = 2
 USERS = tuple(f"user-{n}" for n in range(6))
 DAYS_BACK = 20
 _ACCOUNTS = 24

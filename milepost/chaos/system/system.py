@@ -18,17 +18,17 @@ from sqlalchemy import Engine
 from core.errors import MilepostError
 from core.settings import PREFIX, Settings, load_settings
 from core.store.engine import make_engine
+from milepost.chaos.load.world import SHARDS
 from milepost.chaos.system.disks import Disk
-from milepost.chaos.system.processes import children_of, send
 from milepost.chaos.system.proxy import Proxy
 from milepost.chaos.system.servers import ChaosServers, Fsync
 from milepost.embedded.child import MARKER, Child
 from milepost.embedded.datadir import DataDir
 from milepost.embedded.ports import free_port
+from milepost.embedded.processes import children_of, send
 from milepost.embedded.strays import end_processes, end_strays, find_commands
 from milepost.embedded.supervisor import FRONT, WORKERS, answers, prepare_database
 
-SHARDS = 2
 _TICK_S = 0.05
 _READY_WITHIN_S = 90.0
 _HOST = "127.0.0.1"
