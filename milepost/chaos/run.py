@@ -127,7 +127,7 @@ class _Director:
             for client in clients.values():
                 client.close()
         crowd.note_wrong(self.outcome.verdict)
-        self.outcome.counts = crowd.book.counts() | {"applied": applied.events, "dead": applied.dead}
+        self.outcome.counts = crowd.book.counts() | {"standing": applied.standing, "dead": applied.dead}
         self.outcome.requests = sum(actor.requests.count for actor in crowd.actors)
         self.outcome.retries = sum(actor.requests.retries for actor in crowd.actors)
 

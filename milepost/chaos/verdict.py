@@ -40,6 +40,10 @@ class Verdict:
         """Whether everything holds."""
         return not self.wrong
 
+    def has_wrong(self, check: str) -> bool:
+        """Whether a check has found anything."""
+        return any(each.check == check for each in self.wrong)
+
     def first(self, most: int) -> Sequence[Wrong]:
         """The first wrong rows of each check."""
         shown: dict[str, int] = {}

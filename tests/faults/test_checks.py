@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import httpx2
 import pytest
 
 from milepost.chaos.acts.deeds import Acted, Deed
@@ -22,6 +23,7 @@ from milepost.chaos.checks.of_goals import (
     judge,
 )
 from milepost.chaos.checks.of_requests import check_requests
+from milepost.chaos.checks.over_rest import check_rest
 from milepost.chaos.load.book import Answer, Book
 from milepost.chaos.load.events import Event, Maker, spoil
 from milepost.chaos.load.world import AccountPlan, GoalPlan
@@ -61,7 +63,7 @@ def a_book() -> Book:
 def a_goal() -> Acted:
     """Made, linked, typed and unlinked again."""
     deeds = [
-        Deed("create", hours(0), hours(0.1)),
+        Deed("create", hours(0), hours(0.1), since=date(2026, 3, 4)),
         Deed("link", hours(1), hours(1.1), "a", 1_000_000),
         Deed("type", hours(2), hours(2.1), amount_minor=600),
         Deed("unlink", hours(26), hours(26.1), "a"),
@@ -104,6 +106,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
             own | {"day": date(2026, 3, 4), "amount_minor": 500},
             own | {"day": date(2026, 3, 5), "amount_minor": 1_300},
         ],
+        "close_rewrites": [],
         "outbox": [{"tenant": "default", "message_id": "milestone.reached:g:1000", "type": "milestone.reached"}],
     }
 
@@ -118,7 +121,7 @@ def check(evidence: Evidence, book: Book, goal: Acted) -> Verdict:
     check_dead(verdict, book, evidence)
     check_requests(verdict, [goal], evidence)
     check_accounts(verdict, oracles, evidence)
-    judged = [judge(goal, evidence, oracles["default"], CLOSED)]
+    judged = judge([goal], evidence, oracles, {"default": CLOSED})
     check_amounts(verdict, judged, oracles)
     check_closes(verdict, judged, evidence)
     check_ledger(verdict, judged, evidence)
@@ -158,6 +161,11 @@ ALTERED: dict[str, tuple[str, Callable[[Rows], object]]] = {
     "a line begins elsewhere": ("ledger", lambda r: r["goal_entries"][2].update(before_minor=601)),
     "the last line is not the amount": ("ledger", lambda r: r["goal_entries"][2].update(after_minor=1_299)),
     "a milestone is not marked": ("milestones", lambda r: r["milestones"][0].update(reached_at=None)),
+    "a milestone is marked and was never reached": (
+        "milestones",
+        lambda r: r["milestones"][1].update(reached_at=hours(5)),
+    ),
+    "a goal is reached and never was": ("milestones", lambda r: r["goals"][0].update(reached_at=hours(5))),
     "a mark has no message": ("one message a mark", lambda r: r["outbox"].pop()),
     "a message has no mark": (
         "one message a mark",
@@ -168,6 +176,10 @@ ALTERED: dict[str, tuple[str, Callable[[Rows], object]]] = {
     "a link began before it was asked for": ("requests", lambda r: r["links"][0].update(from_at=hours(0.9))),
     "a link has not ended": ("requests", lambda r: r["links"][0].update(until_at=None)),
     "an amount was typed twice": ("requests", lambda r: r["typed_amounts"].append(r["typed_amounts"][0])),
+    "a goal that was made is not there": ("requests", lambda r: r["goals"].pop()),
+    "a goal is paused that nobody paused": ("requests", lambda r: r["goals"][0].update(status="paused")),
+    "a goal starts on another day": ("requests", lambda r: r["goals"][0].update(start_date=date(2026, 3, 3))),
+    "a goal has ended that nobody ended": ("requests", lambda r: r["goals"][0].update(final_at=hours(30))),
     "a goal is there that nobody made": ("requests", lambda r: r["goals"].append(r["goals"][0] | {"goal_id": "h"})),
 }
 
@@ -181,6 +193,46 @@ def test_a_row_that_is_wrong_is_found(what: str) -> None:
     verdict = check(Evidence(altered), a_book(), a_goal())
     assert not verdict.is_good
     assert check_name in {wrong.check for wrong in verdict.wrong}
+
+
+def test_a_mark_by_a_close_that_was_corrected_stays() -> None:
+    """The close of a day stood at 95.00 before a late fact took it back: the mark of 90.00 was right then."""
+    corrected = rows()
+    corrected["milestones"][1].update(reached_at=hours(12))
+    corrected["outbox"].append(corrected["outbox"][0] | {"message_id": "milestone.reached:g:9000"})
+    corrected["close_rewrites"].append({"tenant": "default", "goal_id": "g", "before_minor": 9_500})
+    assert check(Evidence(corrected), a_book(), a_goal()).wrong == []
+
+
+SHOWN = [{"day": f"2026-03-0{day}", "amount": amount} for day, amount in ((4, 5), (5, 13), (6, 13), (7, 13))]
+
+
+@pytest.mark.parametrize(
+    ("amount", "days", "said"),
+    [
+        (13, SHOWN, []),
+        (13.01, SHOWN, ["shows 1301, expected 1300"]),
+        (13, SHOWN[:-1], ["2026-03-07: shows None, expected 1300"]),
+        (13, [*SHOWN[:-1], SHOWN[-1] | {"amount": 12.99}], ["2026-03-07: shows 1299, expected 1300"]),
+        (None, SHOWN, ["is not shown: Server error '500 Internal Server Error'"]),
+    ],
+    ids=["as it is", "a cent more", "a day less", "a cent less on a day", "no answer"],
+)
+def test_what_callers_are_shown_is_held_against_the_oracle(amount: float | None, days: object, said: list[str]) -> None:
+    """The amount and each day's close, and an answer that is none is wrong too."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/goals/g/snapshots":
+            return httpx2.Response(200, json=days)
+        return httpx2.Response(500 if amount is None else 200, json={"current_amount": amount})
+
+    evidence = Evidence(rows())
+    oracles = {tenant: Oracle(of) for tenant, of in fold(heard(a_book(), evidence.standing()), seed=1).items()}
+    verdict = Verdict()
+    with httpx2.Client(base_url="http://api", transport=httpx2.MockTransport(answer)) as client:
+        check_rest(verdict, judge([a_goal()], evidence, oracles, {"default": CLOSED}), {"default": client})
+    assert len(verdict.wrong) == len(said)
+    assert all(text in wrong.row for text, wrong in zip(said, verdict.wrong, strict=True))
 
 
 def test_an_event_of_which_nobody_knows_may_be_applied_or_not() -> None:

@@ -80,7 +80,7 @@ class Actor:
             body["current_amount"] = money(plan.current_minor, plan.currency)
         status, made, began, ended = self.requests.send("POST", "/goals", body)
         self._expect(status, [201], f"creating {plan.name}", made)
-        goal = Acted(self.tenant, plan, made["id"], [Deed("create", began, ended)])
+        goal = Acted(self.tenant, plan, made["id"], [Deed("create", began, ended, since=started)])
         self.goals.append(goal)
         for milestone in plan.milestones:
             asked = {"amount": money(milestone, plan.currency)}

@@ -13,7 +13,10 @@ WHOLE_PPM = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """One request that was answered with success, some time between the two moments."""
+    """One request that was answered with success, some time between the two moments.
+
+    `since` is the date that was asked for: of a creation the goal's start, of a link its `from`, if it has one.
+    """
 
     verb: str
     began_at: datetime
@@ -37,6 +40,11 @@ class Acted:
     def shares(self) -> dict[str, int]:
         """The share of each account that is linked now."""
         return {period.account_id: period.ppm for period in periods(self.deeds) if period.ended is None}
+
+    @property
+    def status(self) -> str:
+        """What was asked for last."""
+        return "abandoned" if self.is_over else "paused" if self.is_paused else "active"
 
     @property
     def is_over(self) -> bool:

@@ -43,9 +43,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How many events took effect, and how many letters there are."""
+    """How many events have a statement that stands, and how many letters there are."""
 
-    events: int
+    standing: int
     dead: int
 
 
@@ -64,7 +64,7 @@ def check_all(run: Run, verdict: Verdict, say: Callable[[str], None]) -> Applied
     check_accounts(verdict, oracles, evidence)
     # A tenant none of whose days was closed in time is told of already; what else there is can still be judged.
     closed = {row["tenant"]: row["closed_through"] or date.min for row in evidence["tenants"]}
-    judged = [judge(goal, evidence, oracles[goal.tenant], closed[goal.tenant]) for goal in run.goals]
+    judged = judge(run.goals, evidence, oracles, closed)
     check_amounts(verdict, judged, oracles)
     check_closes(verdict, judged, evidence)
     check_ledger(verdict, judged, evidence)
@@ -73,9 +73,12 @@ def check_all(run: Run, verdict: Verdict, say: Callable[[str], None]) -> Applied
     check_rest(verdict, judged, run.clients)
     say("milepost verify")
     check_by_verify(verdict, run.engine)
-    say("telling a fresh database all of it once more")
-    check_rebuild(verdict, run.engine, run.goals, events, evidence, closed, run.seed)
-    return Applied(len(events), len(evidence["dead_letters"]))
+    if verdict.has_wrong("requests"):
+        say("the requests are not those that were made, so they cannot be made once more")
+    else:
+        say("telling a fresh database all of it once more")
+        check_rebuild(verdict, run.engine, run.goals, events, evidence, closed, run.seed)
+    return Applied(len(standing), len(evidence["dead_letters"]))
 
 
 def check_by_verify(verdict: Verdict, engine: Engine) -> None:

@@ -28,9 +28,10 @@ _QUERIES = {
     "goal_entries": """SELECT tenant, goal_id, entry, before_minor, after_minor FROM goal_entries
         ORDER BY tenant, goal_id, entry""",
     "goal_snapshots": "SELECT tenant, goal_id, day, amount_minor FROM goal_snapshots ORDER BY tenant, goal_id, day",
+    "close_rewrites": "SELECT tenant, goal_id, before_minor FROM close_rewrites WHERE before_minor IS NOT NULL",
     "outbox": "SELECT tenant, message_id, type FROM outbox ORDER BY tenant, message_id",
 }
-_OF_GOALS = ("links", "typed_amounts", "milestones", "goal_entries", "goal_snapshots")
+_OF_GOALS = ("links", "typed_amounts", "milestones", "goal_entries", "goal_snapshots", "close_rewrites")
 # What a rank holds: the time, the source and the id of the event that stated the attribute.
 _IN_RANK = "\x1f"
 

@@ -18,10 +18,14 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One goal: its row, what the oracle was told of it, and what it says of now and of each closed day."""
+    """One goal: its row, what the oracle was told of it, and what it says of now and of each closed day.
+
+    `finish_minor` is where it is reached.
+    """
 
     row: Row
     goal: Goal
+    finish_minor: int
     amount: int
     closes: Mapping[date, int]
 
@@ -31,9 +35,20 @@ class Judged:
         return f"{self.row['tenant']} {self.row['name']} ({self.goal.tracking})"
 
 
-def judge(acted: Acted, evidence: Evidence, oracle: Oracle, closed_through: date) -> Judged:
+def judge(
+    goals: Sequence[Acted], evidence: Evidence, oracles: Mapping[str, Oracle], closed: Mapping[str, date]
+) -> list[Judged]:
+    """Judge every goal that is there (one that is not is told of as a request); `closed` by tenant."""
+    rows = {(row["tenant"], row["goal_id"]): row for row in evidence["goals"]}
+    return [
+        _judge(goal, row, evidence, oracles[goal.tenant], closed[goal.tenant])
+        for goal in goals
+        if (row := rows.get((goal.tenant, goal.goal_id))) is not None
+    ]
+
+
+def _judge(acted: Acted, row: Row, evidence: Evidence, oracle: Oracle, closed_through: date) -> Judged:
     """Tell the oracle of a goal: its periods and the moments of what was typed are those that the server chose."""
-    (row,) = [row for row in evidence["goals"] if row["goal_id"] == acted.goal_id]
     plan, own = acted.plan, (acted.tenant, acted.goal_id)
     links = evidence.of_goal("links", *own) if plan.tracking != "net_worth" else []
     given = plan.target_minor if plan.type == "debt" else 0
@@ -53,7 +68,7 @@ def judge(acted: Acted, evidence: Evidence, oracle: Oracle, closed_through: date
         milestones=list(plan.milestones),
         final_at=row["final_at"],
     )
-    return Judged(row, goal, oracle.amount(goal), oracle.closes(goal, closed_through))
+    return Judged(row, goal, plan.finish_minor, oracle.amount(goal), oracle.closes(goal, closed_through))
 
 
 def check_accounts(verdict: Verdict, oracles: Mapping[str, Oracle], evidence: Evidence) -> None:
@@ -107,7 +122,7 @@ def check_ledger(verdict: Verdict, judged: Sequence[Judged], evidence: Evidence)
 def check_milestones(
     verdict: Verdict, judged: Sequence[Judged], oracles: Mapping[str, Oracle], evidence: Evidence
 ) -> None:
-    """What a goal stands at or past is marked, and each mark, but no other milestone, has its one message."""
+    """What a goal stands at or past is marked, what it never came to is not, and each mark has its one message."""
     rows, looked_at = [], 0
     expected: dict[str, object] = {}
     for each in judged:
@@ -119,6 +134,9 @@ def check_milestones(
         if each.row["status"] == "active" and not each.row["waiting_for"]:
             due = set(oracles[each.row["tenant"]].must_be_reached(each.goal, each.closes))
             rows += [f"{each.key}: {amount} is reached and not marked" for amount in sorted(due - marked)]
+        told = marked | ({each.finish_minor} if each.row["reached_at"] is not None else set())
+        never = _never_reached(told, each, evidence)
+        rows += [f"{each.key}: {amount} is marked and was never reached" for amount in never]
         name = f"{each.row['tenant']} {{}}.reached:{each.row['goal_id']}:{{}}"
         expected |= {name.format("milestone", amount): 1 for amount in marked}
         if each.row["reached_at"] is not None:
@@ -126,6 +144,16 @@ def check_milestones(
     verdict.hold("milestones", looked_at, rows)
     stored: dict[str, object] = {f"{row['tenant']} {row['message_id']}": 1 for row in evidence["outbox"]}
     verdict.compare("one message a mark", expected, stored)
+
+
+def _never_reached(marked: Iterable[int], each: Judged, evidence: Evidence) -> list[int]:
+    """Of what is marked that which no line of the ledger came to, and no close, neither as it is nor as it was."""
+    own = each.row["tenant"], each.row["goal_id"]
+    stood = [entry["after_minor"] for entry in evidence.of_goal("goal_entries", *own)]
+    stood += [close["amount_minor"] for close in evidence.of_goal("goal_snapshots", *own)]
+    stood += [close["before_minor"] for close in evidence.of_goal("close_rewrites", *own)]
+    best = max((each.goal.direction * amount for amount in stood), default=None)
+    return sorted(amount for amount in marked if best is None or best < each.goal.direction * amount)
 
 
 def filled(rows: Mapping[date, int], days: Iterable[date]) -> dict[date, int]:

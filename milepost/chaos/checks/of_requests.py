@@ -13,7 +13,7 @@ from milepost.chaos.verdict import Verdict
 
 
 def check_requests(verdict: Verdict, goals: Sequence[Acted], evidence: Evidence) -> None:
-    """Goals, links and typed amounts are those that were asked for."""
+    """Goals, their status, links and typed amounts are those that were asked for."""
     rows = list(_goals(goals, evidence))
     for goal in goals:
         rows += [f"{goal.tenant} {goal.plan.name}: {trouble}" for trouble in _of_goal(goal, evidence)]
@@ -29,6 +29,9 @@ def _goals(goals: Sequence[Acted], evidence: Evidence) -> Iterable[str]:
 
 def _of_goal(goal: Acted, evidence: Evidence) -> Iterable[str]:
     own = (goal.tenant, goal.goal_id)
+    for row in evidence["goals"]:
+        if (row["tenant"], row["goal_id"]) == own:
+            yield from _of_row(goal, row)
     if goal.plan.tracking != "net_worth":
         links = evidence.of_goal("links", *own)
         wanted = periods(goal.deeds)
@@ -45,6 +48,18 @@ def _of_goal(goal: Acted, evidence: Evidence) -> Iterable[str]:
         for row, deed in zip(typed, asked, strict=False)
         if not _is_within(row["typed_at"], deed)
     )
+
+
+def _of_row(goal: Acted, row: Row) -> Iterable[str]:
+    if row["status"] != goal.status:
+        yield f"is {row['status']}, and was asked to be {goal.status}"
+    if row["start_date"] != goal.deeds[0].since:
+        yield f"starts on {row['start_date']}, asked for {goal.deeds[0].since}"
+    ends = [deed for deed in goal.deeds if deed.verb == "abandon"]
+    if ends and (row["final_at"] is None or not _is_within(row["final_at"], ends[0])):
+        yield f"ended at {row['final_at']}, asked for {_between(ends[0])}"
+    if not ends and row["final_at"] is not None:
+        yield f"ended at {row['final_at']}, which nobody asked for"
 
 
 def _of_link(link: Row, period: Period, zone: str) -> Iterable[str]:

@@ -22,11 +22,15 @@ def check_rest(verdict: Verdict, judged: Sequence[Judged], clients: Mapping[str,
 
 
 def _wrong(each: Judged, client: httpx2.Client) -> Iterable[str]:
-    goal, currency = _get(client, f"/goals/{each.row['goal_id']}"), each.goal.currency
+    path, currency = f"/goals/{each.row['goal_id']}", each.goal.currency
+    try:
+        goal, days = _get(client, path), _get(client, f"{path}/snapshots")
+    except httpx2.HTTPError as trouble:
+        yield f"is not shown: {trouble}"
+        return
     shown = minor(goal["current_amount"], currency)
     if shown != each.amount:
         yield f"shows {shown}, expected {each.amount}"
-    days = _get(client, f"/goals/{each.row['goal_id']}/snapshots")
     closes = {date.fromisoformat(day["day"]): minor(day["amount"], currency) for day in days}
     expected = {day: closes.get(day) for day in each.closes}
     if expected != each.closes:

@@ -50,6 +50,11 @@ class GoalPlan:
     milestones: tuple[int, ...]
     shares: tuple[tuple[str, int, int | None], ...]
 
+    @property
+    def finish_minor(self) -> int:
+        """Where the goal is reached: a debt of which only the total was told is paid down to nothing."""
+        return 0 if self.type == "debt" and self.current_minor is None else self.target_minor
+
 
 @dataclass(frozen=True, slots=True)
 class World:
