@@ -30,12 +30,16 @@ class Plan:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a run. `counts` are of events; `recovered_s` is the longest wait after a fault, by its name."""
+    """What came of a run. `counts` are of events; `recovered_s` is the longest wait after a fault, by its name.
+
+    `faults` came about, `missed` did not, for want of anything to break just then.
+    """
 
     seed: int
     verdict: Verdict = field(default_factory=Verdict)
     counts: dict[str, int] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, str] = field(default_factory=dict)
     recovered_s: dict[str, float] = field(default_factory=dict)
     history: list[str] = field(default_factory=list)
@@ -52,6 +56,7 @@ class Outcome:
             "requests": self.requests,
             "retries": self.retries,
             "faults": dict(sorted(self.faults.items())),
+            "missed": dict(sorted(self.missed.items())),
             "skipped": self.skipped,
             "recovered_s": {name: round(seconds, 1) for name, seconds in sorted(self.recovered_s.items())},
             "drained_s": None if self.drained_s is None else round(self.drained_s, 1),

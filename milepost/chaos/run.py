@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from core.errors import MilepostError
 from milepost.chaos.checks.check import Run, check_all
 from milepost.chaos.crowd import Crowd
-from milepost.chaos.faults.scene import Scene
+from milepost.chaos.faults.scene import Missed, Scene
 from milepost.chaos.faults.schedule import Step, steps
 from milepost.chaos.load.doors import HttpDoor
 from milepost.chaos.load.world import ZONES
@@ -105,11 +105,15 @@ class _Director:
         self.system.watch(max(0.0, until - time.monotonic()))
 
     def _step(self, step: Step, scene: Scene) -> None:
-        self.outcome.faults[step.fault.name] += 1
         self._tell(f"{step.number}. {step}")
         chance = step.chance
-        with step.fault.inject(scene, chance):
-            self.system.watch(step.hold_s)
+        try:
+            with step.fault.inject(scene, chance):
+                self.outcome.faults[step.fault.name] += 1
+                self.system.watch(step.hold_s)
+        except Missed as reason:
+            self.outcome.missed[step.fault.name] += 1
+            self._tell(f"it did not come about: {reason}")
         self.system.heal()
         settling = Settling(self.system, None, self.outcome, scene.engine, self._tell)
         if step.waits:

@@ -127,6 +127,8 @@ def _print(outcome: Outcome) -> None:
     for name, count in sorted(outcome.faults.items()):
         seconds = outcome.recovered_s.get(name)
         table.add_row(f"fault: {name}", f"{count}" + ("" if seconds is None else f"  (recovered in {seconds:.1f} s)"))
+    for name, count in sorted(outcome.missed.items()):
+        table.add_row(f"fault: {name}", f"{count} missed")
     for name in sorted(outcome.skipped):
         table.add_row(f"fault: {name}", "skipped")
     for name, looked_at in outcome.verdict.checks.items():

@@ -10,11 +10,12 @@ from sqlalchemy import text
 
 from core.pipeline.crash_points import ON_EVENT, POINTS
 from milepost.chaos.faults.backlog import backlog
-from milepost.chaos.faults.scene import Fault, Inject, Scene
-from milepost.chaos.load.events import killer
+from milepost.chaos.faults.scene import Fault, Inject, Missed, Scene
+from milepost.chaos.load.events import Event, killer
 from milepost.chaos.load.world import ZONES
 
 _DIES_WITHIN_S = 15.0
+_ACCEPTED_WITHIN_S = 60.0
 _SET_ASIDE_WITHIN_S = 60.0
 _SET_ASIDE = text("SELECT count(*) FROM dead_letters WHERE code = 'poison' AND event = :body")
 
@@ -27,7 +28,9 @@ def _die_at(point: str) -> Inject:
             fuse.touch()
         has_died = scene.await_(lambda: not fuse.exists(), _DIES_WITHIN_S)
         fuse.unlink(missing_ok=True)
-        scene.say("a drain died" if has_died else "no drain came by")
+        if not has_died:
+            raise Missed("no drain came by")
+        scene.say("a drain died")
         yield
 
     return died
@@ -41,15 +44,19 @@ def _killer_event(scene: Scene, chance: Random) -> Iterator[None]:
     fuse = scene.system.fuses / ON_EVENT
     fuse.write_text(f'"id": "{event.event_id}"', "ascii")
     try:
-        while not scene.book.told.get(event.event_id) or not scene.book.told[event.event_id].is_acknowledged:
-            scene.stream.send([event], scene.book)
-            scene.system.watch(0.2)
-        is_set_aside = scene.await_(lambda: _is_set_aside(scene, event.body), _SET_ASIDE_WITHIN_S)
+        is_set_aside = scene.await_(lambda: _is_accepted(scene, event), _ACCEPTED_WITHIN_S) and scene.await_(
+            lambda: _is_set_aside(scene, event.body), _SET_ASIDE_WITHIN_S
+        )
         rows = [] if is_set_aside else [f"the killer {event.event_id} was not set aside in {_SET_ASIDE_WITHIN_S:g} s"]
         scene.verdict.hold("poison is set aside", 1, rows)
         yield
     finally:
         fuse.unlink(missing_ok=True)
+
+
+def _is_accepted(scene: Scene, event: Event) -> bool:
+    scene.stream.send([event], scene.book)
+    return scene.book.told[event.event_id].is_acknowledged
 
 
 def _is_set_aside(scene: Scene, body: bytes) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 
-from milepost.chaos.faults.scene import Fault, Inject, Scene
+from milepost.chaos.faults.scene import Fault, Inject, Missed, Scene
 from milepost.embedded.processes import send
 
 _HELPER_WITHIN_S = 20.0
@@ -34,12 +34,18 @@ def _all(scene: Scene, name: str, _chance: Random) -> Sequence[int]:
     return [pid, *helpers]
 
 
+def _send_all(pids: Sequence[int], what: signal.Signals) -> list[int]:
+    """Send a signal to the processes that run; those that got it. Raises Missed if none did."""
+    reached = [pid for pid in pids if pid and send(pid, what)]
+    if not reached:
+        raise Missed("there was no such process just then")
+    return reached
+
+
 def _kill(name: str, pick: Pick) -> Inject:
     @contextmanager
     def killed(scene: Scene, chance: Random) -> Iterator[None]:
-        for pid in pick(scene, name, chance):
-            if pid:
-                send(pid, signal.SIGKILL)
+        _send_all(pick(scene, name, chance), signal.SIGKILL)
         yield
 
     return killed
@@ -48,7 +54,7 @@ def _kill(name: str, pick: Pick) -> Inject:
 def _stop(name: str, pick: Pick) -> Inject:
     @contextmanager
     def stopped(scene: Scene, chance: Random) -> Iterator[None]:
-        pids = [pid for pid in pick(scene, name, chance) if pid and send(pid, signal.SIGSTOP)]
+        pids = _send_all(pick(scene, name, chance), signal.SIGSTOP)
         try:
             yield
         finally:

@@ -10,6 +10,7 @@ from random import Random
 
 from sqlalchemy import Engine
 
+from core.errors import MilepostError
 from milepost.chaos.load.book import Book
 from milepost.chaos.load.doors import HttpDoor, StreamDoor
 from milepost.chaos.load.teller import Teller
@@ -17,6 +18,10 @@ from milepost.chaos.system.system import System
 from milepost.chaos.verdict import Verdict
 
 _TICK_S = 0.05
+
+
+class Missed(MilepostError):
+    """A fault did not come about: there was nothing that it could break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,10 @@ Inject = Callable[[Scene, Random], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind. It is held for a time between the two of `hold_s`; `needs_disk`: it acts on a disk of our own."""
+    """One kind. It is held for a time between the two of `hold_s`; `needs_disk`: it acts on a disk of our own.
+
+    `inject` raises Missed if it did not come about.
+    """
 
     name: str
     inject: Inject
