@@ -91,22 +91,21 @@ def admit_delivery(
 ) -> Admitted | NotAdmitted:
     """Whose a delivery is, by the first of the addresses whose secrets it is signed with.
 
-    Where there is none it is checked all the same, in vain. A key that it names and that is not known is asked for;
-    that is to be committed though the delivery is refused. Raises NoSecretsKey and CannotUnseal.
+    Where there is none, or an address has no secret yet, it is checked all the same, in vain. A key that it names and
+    that is not known is asked for; that is to be committed though the delivery is refused. Raises NoSecretsKey and
+    CannotUnseal.
     """
     if sealer is None:
         raise NoSecretsKey
-    scheme, refusals = SCHEMES[provider], []
+    refusals: list[tuple[Tenant, SignatureRefused]] = []
     for endpoint, tenant in candidates:
         held = [each.text for each in secrets_of(sealer, endpoint) if each.is_good(delivery.arrived_at)]
-        try:
-            scheme.verify(delivery, held or scheme.decoys)
-        except SignatureRefused as refused:
-            refusals.append((tenant, refused))
-        else:
+        refusal = _refusal(provider, delivery, held)
+        if refusal is None:
             return Admitted(tenant, endpoint.endpoint_id)
+        refusals.append((tenant, refusal))
     if not refusals:
-        return NotAdmitted(_in_vain(provider, delivery))
+        return NotAdmitted(f"{provider}: there is no such address ({_refusal(provider, delivery, [])})")
     tenant, refusal = refusals[0]
     if isinstance(refusal, UnknownVerificationKey):
         ask_for_key(session, tenant.name, provider, refusal.key_id, delivery.arrived_at)
@@ -140,11 +139,15 @@ def read_pulled(session: Session, tenant: Tenant, format: Format, body: object, 
     return adapt(format, body, context)
 
 
-def _in_vain(provider: Provider, delivery: Delivery) -> str:
-    """Check a delivery for an address that does not exist, so that it takes as long as for one that does."""
+def _refusal(provider: Provider, delivery: Delivery, held: Sequence[str]) -> SignatureRefused | None:
+    """Why a delivery is not taken, None if it is.
+
+    Where there is no secret it is checked all the same, so that it takes as long, but in vain: anyone can read in the
+    code what it is checked against, so that what fits is not taken either.
+    """
     scheme = SCHEMES[provider]
     try:
-        scheme.verify(delivery, scheme.decoys)
+        scheme.verify(delivery, held or scheme.decoys)
     except SignatureRefused as refused:
-        return f"{provider}: there is no such address ({refused})"
-    return f"{provider}: there is no such address"
+        return refused
+    return None if held else SignatureRefused("it is signed with what is checked in vain where there is no secret")

@@ -17,7 +17,8 @@ from core.signatures.delivery import Delivery
 class Scheme:
     """How a provider's secrets are read, deliveries verified, and what a 401 asks for.
 
-    `decoys` are checked in the place of the secrets of an address that does not exist, so that it takes as long.
+    `decoys` are checked in the place of the secrets of an address that does not exist or has none yet, so that it takes
+    as long. They are no secrets: what is signed with one is not to be taken.
     """
 
     read_secrets: Callable[[str], tuple[str, ...]]

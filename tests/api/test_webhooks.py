@@ -21,6 +21,7 @@ from api.bodies import parse_provider_body
 from core.events.providers import Provider
 from core.requests.tenants import create_tenant
 from core.requests.webhooks import add_endpoint, remove_endpoint, rotate_secrets
+from core.signatures.schemes import SCHEMES
 from core.signatures.seal import Sealer
 from core.store.stream import stream_key
 from core.store.tenants import read_tenants
@@ -182,6 +183,16 @@ def test_an_unknown_key_is_asked_for_once(anyone: TestClient, register: Register
     (asked,) = client("events:read").get("/refresh-requests").json()
     found = (asked["provider"], asked["kind"], asked["subject"], asked["count"])
     assert found == ("plaid", "verification_key", "kid-1", 1)
+
+
+def test_an_address_without_a_secret_takes_nothing(anyone: TestClient, register: Register, written: Written) -> None:
+    """Also what is signed with the secret that is checked in vain there, which anyone can read in the code."""
+    path = register(Provider.TELLER, secret=None)
+    (decoy,) = SCHEMES[Provider.TELLER].decoys
+    for address in (path, "/webhooks/teller"):
+        headers = signing.teller(TELLER_HOOK, datetime.now(UTC), decoy)
+        assert anyone.post(address, content=TELLER_HOOK, headers=headers).status_code == 401
+    assert written() == (0, 0)
 
 
 def test_both_secrets_are_good_during_a_rotation(
