@@ -45,9 +45,11 @@ def ordinals(rows: Sequence[object], reading: Reading) -> Iterator[str]:
 
 
 def _equal_by(row: object, reading: Reading) -> str:
-    if not isinstance(row, dict) or row.get("internalTransactionId"):
+    if not isinstance(row, dict):
         return _canonical(row)
     try:
+        if optional_id(row, "internalTransactionId") is not None:
+            return _canonical(row)
         amount = nested(row, "transactionAmount")
         currency = reading.currency_of(reading.only_account(), amount.get("currency"))
         return f"{day_of(row).day} {written(exact(amount, 'amount', currency), currency)} {currency}"

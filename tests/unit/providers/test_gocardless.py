@@ -68,6 +68,13 @@ def test_rows_whose_bank_id_is_blank_or_used_again_all_count(bank_id: str | None
     assert total(pull(*rows), pull(*rows[::-1], hours=24)) == -1800
 
 
+@pytest.mark.parametrize("blank", [None, "", "  "])
+def test_rows_whose_own_id_is_blank_are_numbered_whatever_their_texts(blank: str | None) -> None:
+    """Two coffees of one day count twice, though each has a text of its own."""
+    rows = [row(internalTransactionId=blank, remittanceInformationUnstructured=each) for each in ("Coffee", "Tea")]
+    assert total(pull(*rows)) == -1100
+
+
 def test_an_id_used_again_beyond_the_window_changes_no_key() -> None:
     """The first window holds the id once, the overlapping second one twice; the row in both counts once."""
     january = row(internal=None, transactionId="rent", bookingDate="2026-01-02")
