@@ -33,10 +33,9 @@ def code_of(body: Mapping[str, Any], field: str) -> str:
 
 def refresh(candidates: Iterable[object], kind: str, reason: str) -> Adapted:
     """A pointer: what is to be pulled for the first of the candidates that can name a thing."""
-    said = "".join(letter for letter in reason if letter.isprintable())[:CODE_LONGEST] or "unsaid"
     for subject in candidates:
         try:
-            return Adapted(refreshes=(Refresh(identifier(subject, "subject", ID_LONGEST), kind[:CODE_LONGEST], said),))
+            return Adapted(refreshes=(Refresh(identifier(subject, "subject", ID_LONGEST), _word(kind), _word(reason)),))
         except EventRejected:
             continue
     raise ProviderBodyRefused("not_this_form", "the webhook names nothing that it is about")
@@ -56,3 +55,8 @@ def connection_state(
         return refresh([subject, *sorted(told)], "connection", reason)
     statements = connection(hanging, Reading(context).time(known_at), state, note(reason))
     return Adapted(events=tuple(event_of(statement, context.source, "") for statement in statements))
+
+
+def _word(said: str) -> str:
+    """A provider's word as a database takes it."""
+    return "".join(letter for letter in said if letter.isprintable())[:CODE_LONGEST] or "unsaid"

@@ -205,6 +205,13 @@ def test_a_members_new_data_is_a_pointer(type: str, kind: str) -> None:
     )
 
 
+def test_a_word_of_mx_that_is_no_word_is_cleaned() -> None:
+    """A database takes neither a zero byte nor half a surrogate pair, nor a name as long as a page."""
+    hook = {"action": "created", "type": "\0\ud800New" + "x" * 500, "member_guid": "MBR-1"}
+    (asked,) = adapt_webhook(Provider.MX, hook, context()).refreshes
+    assert asked.kind == ("new" + "x" * 500)[:100]
+
+
 def test_a_state_that_waits_for_the_user_breaks_the_connection() -> None:
     """CONNECTION_STATUS is posted for such states only."""
     known = {"ACT-1": KnownAccount("main", connection="MBR-1")}
