@@ -31,20 +31,15 @@ _KINDS = {"depository": "asset", "credit": "liability"}
 
 def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
     """The array of accounts or of transactions, or one account, transaction or balances object."""
-    if isinstance(body, list):
-        rows = rows_of(body, "")
-        part = next((part for row in rows if (part := _part_of(row)) is not None), None)
-        if part is None and rows:
-            raise ProviderBodyRefused("not_this_form", "no element is a Teller account, transaction or balance")
-        if part is TRANSACTION:
-            yield from introduce(accounts_named(Format.TELLER, rows), context, context.kind)
-        for index, row in enumerate(rows):
-            yield from read_row(_part_of(row) or part or TRANSACTION, row, Reading(context), f"[{index}]")
-        return
-    part = _part_of(body)
-    if part is None:
-        raise ProviderBodyRefused("not_this_form", "the body is no Teller account, transaction or balance")
-    yield from read_row(part, body, Reading(context), "")
+    rows = rows_of(body, "") if isinstance(body, list) else [body]
+    part = next((part for row in rows if (part := _part_of(row)) is not None), None)
+    if part is None and rows:
+        raise ProviderBodyRefused("not_this_form", "there is no Teller account, transaction or balance in the body")
+    if part is TRANSACTION:
+        yield from introduce(accounts_named(Format.TELLER, rows), context, context.kind)
+    for index, row in enumerate(rows):
+        where = f"[{index}]" if isinstance(body, list) else ""
+        yield from read_row(_part_of(row) or part or TRANSACTION, row, Reading(context), where)
 
 
 def adapt_webhook(body: object, context: Context) -> Adapted:

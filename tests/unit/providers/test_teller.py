@@ -73,6 +73,14 @@ def test_the_caller_may_tell_kind_and_currency_for_the_whole_body() -> None:
     assert counted(told([row()], accounts={}, kind="liability", currency="USD").events) == {"txn_1": 4250}
 
 
+def test_one_transaction_says_as_much_as_a_list_of_it() -> None:
+    """Whose the account is and of what kind, as the caller told it."""
+    said: dict[str, Any] = {"accounts": {}, "kind": "liability", "currency": "USD", "user_id": "u1"}
+    alone = told(row(), **said)
+    assert alone == told([row()], **said)
+    assert only(alone, "account.changed") == {"account_id": "acc", "kind": "liability", "user_id": "u1"}
+
+
 def test_a_recorded_kind_decides_signs_and_is_not_stated_again() -> None:
     """What Milepost knew when the body came must not stand over what was told since."""
     known = {"acc": KnownAccount("card", recorded_kind="liability", currency="USD")}
