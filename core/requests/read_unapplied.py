@@ -23,10 +23,11 @@ from core.events.head import EventHead, head_of
 from core.requests.check_id import is_id
 from core.requests.check_moment import check_past
 from core.requests.pages import no_position
+from core.store.dead_letters import LetterPlace
 from core.store.stream import EventStream, arrival, tenant_of
 from core.store.stream_backlog import BacklogEntry, read_backlog
 from core.store.stream_trouble import refusing_calmly
-from core.store.unapplied_letters import LetterPlace, LetterState, UnappliedLetter, unapplied_letters
+from core.store.unapplied_letters import LetterState, UnappliedLetter, unapplied_letters
 
 LOOK_S = 0.5
 """How long one page may look at the stream, which may hold millions of entries of other tenants."""

@@ -103,7 +103,7 @@ class LetterQuery:
 
 @dataclass(frozen=True, slots=True)
 class LetterPlace:
-    """Where a letter stands in its tenant's list, which begins with the one that was kept last."""
+    """Where a letter stands among those of its tenant, in order of when they were kept."""
 
     recorded_at: datetime
     shard: int
@@ -142,7 +142,7 @@ _COUNT_REPLAYABLE = text(
     WHERE tenant = :tenant AND code = :code AND discarded_at IS NULL AND (:again OR replayed_at IS NULL)
       AND recorded_at <= coalesce(CAST(:until AS timestamptz), 'infinity')"""
 )
-_MARK_REPLAYED = text(f"UPDATE dead_letters SET replayed_at = :now {_OF_KEY}")
+_MARK_REPLAYED = text(f"UPDATE dead_letters SET replayed_at = :now, discarded_at = NULL {_OF_KEY}")
 _MARK_DISCARDED = text(f"UPDATE dead_letters SET discarded_at = :now {_OF_KEY}")
 _FORGET = text(
     """DELETE FROM dead_letters WHERE (tenant, shard, entry_id) IN (
@@ -234,7 +234,7 @@ def page_of_replayable(
 
 
 def mark_replayed(session: Session, key: LetterKey, now: datetime) -> None:
-    """Note when a locked letter went onto the stream again."""
+    """Note when a locked letter went onto the stream again; one that was given up is so no more."""
     session.execute(_MARK_REPLAYED, asdict(key) | {"now": now})
 
 

@@ -9,20 +9,13 @@ from typing import Literal
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from core.store.dead_letters import LetterPlace
+
 # A letter is recorded after its event arrived, by another clock: those of machines that work together are not a day
 # apart, so the index on when letters were recorded leads to those that arrived since a moment.
 _CLOCKS_APART = timedelta(days=1)
 
 LetterState = Literal["dead_letter", "discarded", "replayed"]
-
-
-@dataclass(frozen=True, slots=True)
-class LetterPlace:
-    """The place of a letter among those of its tenant."""
-
-    recorded_at: datetime
-    shard: int
-    entry_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +39,8 @@ class UnappliedLetter:
 
     @property
     def state(self) -> LetterState:
-        """What was done with it last: `dead_letter` where nothing was, else `replayed` or `discarded`."""
-        if self.replayed_at is not None and (self.discarded_at is None or self.replayed_at > self.discarded_at):
+        """What was done about it: `dead_letter` where nothing was."""
+        if self.replayed_at is not None:
             return "replayed"
         return "dead_letter" if self.discarded_at is None else "discarded"
 
@@ -55,7 +48,7 @@ class UnappliedLetter:
 _READ = """SELECT shard, entry_id, code, reason, arrived_at, recorded_at, replayed_at, discarded_at,
         CASE WHEN octet_length(event) <= :longest THEN event END
     FROM dead_letters
-    WHERE tenant = :tenant {} AND (replayed_at IS NULL OR replayed_at < discarded_at OR replayed_at >= :replayed_since)
+    WHERE tenant = :tenant {} AND (replayed_at IS NULL OR replayed_at >= :replayed_since)
     ORDER BY recorded_at, shard, entry_id LIMIT :limit"""
 _SINCE = "AND arrived_at >= :since AND recorded_at >= :recorded_since"
 _AFTER = "AND (recorded_at, shard, entry_id) > (:recorded_at, :shard, :entry_id)"

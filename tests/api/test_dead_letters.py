@@ -159,6 +159,18 @@ def test_a_letter_is_given_up_with_a_reason(keeper: TestClient, put: Put, engine
     assert on_stream(redis_url) == []
 
 
+def test_what_was_given_up_and_is_replayed_then_is_given_up_no_more(keeper: TestClient, put: Put) -> None:
+    """Its state is what was done last, in the answer, in the lists by state, and for the next who would replay it."""
+    put(1)
+    assert keeper.post("/dead-letters/1/1-0/discard", json={"reason": "a test"}).status_code == 200
+    answer = keeper.post("/dead-letters/1/1-0/replay?again=true").json()
+    assert (answer["state"], answer["discarded_at"]) == ("replayed", None)
+    found = {state: len(keeper.get(f"/dead-letters?state={state}").json()) for state in ("replayed", "discarded")}
+    assert found == {"replayed": 1, "discarded": 0}
+    refused = keeper.post("/dead-letters/1/1-0/replay")
+    assert (refused.status_code, "replayed on" in refused.json()["detail"]) == (409, True)
+
+
 def test_all_of_a_code_are_replayed_in_turns(keeper: TestClient, put: Put, engine: Engine, redis_url: str) -> None:
     """The oldest go first; with `until` the turns come to an end, though what fails again becomes a new letter."""
     for number in range(10):
