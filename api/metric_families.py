@@ -33,6 +33,16 @@ def database_families(figures: DatabaseFigures, now: datetime) -> Iterator[Metri
     outbox = figures.outbox
     yield _single("outbox_undelivered", "Messages not delivered.", outbox.messages)
     yield _single("outbox_oldest_age_seconds", "Age of the oldest of them.", _age(outbox.oldest_at, now) or 0)
+    refreshes = figures.refreshes
+    yield _gauge(
+        "refresh_requests_open",
+        "Things that webhooks pointed to and nobody pulled since.",
+        "provider",
+        refreshes.by_provider.items(),
+    )
+    yield _single(
+        "refresh_requests_oldest_age_seconds", "Age of the oldest of them.", _age(refreshes.oldest_at, now) or 0
+    )
     behind = figures.days_behind
     yield _single(
         "snapshot_lag_days", "Local days over and not closed, of the tenant furthest behind.", max(behind, default=0)

@@ -58,6 +58,7 @@ class DatabaseFigures:
 
     dead_letters: dict[str, int]
     outbox: watch.OutboxBacklog
+    refreshes: watch.OpenRefreshes
     days_behind: tuple[int, ...]
     runs: tuple[LastRun, ...]
     tenants_unseen: int
@@ -88,6 +89,7 @@ def read_database_figures(session: Session, now: datetime) -> DatabaseFigures:
     return DatabaseFigures(
         dead_letters=watch.waiting_dead_letters(session),
         outbox=watch.outbox_backlog(session),
+        refreshes=watch.open_refreshes(session),
         days_behind=tuple(sorted(behind, reverse=True)),
         runs=tuple(_last_run(job, violations) for job in found.jobs),
         tenants_unseen=found.tenants_unseen,

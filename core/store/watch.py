@@ -33,6 +33,14 @@ class OutboxBacklog:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRefreshes:
+    """Refresh requests that wait: how many of each provider, at most COUNTED_MOST in all, and since when the oldest."""
+
+    by_provider: dict[str, int]
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class ClosedDays:
     """A tenant and the last local day that is closed for it, None if none is."""
 
@@ -102,6 +110,16 @@ _WAITING_MESSAGES = text(
 _OLDEST_MESSAGE = text(
     """SELECT min(o.created_at) FROM tenants t CROSS JOIN LATERAL (
         SELECT created_at FROM outbox WHERE tenant = t.tenant AND delivered_at IS NULL ORDER BY created_at LIMIT 1) o"""
+)
+_OPEN_REFRESHES = text(
+    """SELECT provider, count(*) FROM (
+        SELECT provider FROM refresh_requests WHERE done_count < count LIMIT :most) AS open
+    GROUP BY provider ORDER BY provider"""
+)
+_OLDEST_REFRESH = text(
+    """SELECT min(o.opened_at) FROM tenants t CROSS JOIN LATERAL (
+        SELECT opened_at FROM refresh_requests WHERE tenant = t.tenant AND done_count < count
+        ORDER BY opened_at LIMIT 1) o"""
 )
 _CLOSED_DAYS = text(
     """SELECT tenant, time_zone, created_at, closed_through FROM tenants
@@ -173,6 +191,12 @@ def outbox_backlog(session: Session) -> OutboxBacklog:
     """What waits to be delivered."""
     messages = session.execute(_WAITING_MESSAGES, {"most": COUNTED_MOST}).scalar_one()
     return OutboxBacklog(messages, session.execute(_OLDEST_MESSAGE).scalar_one() if messages else None)
+
+
+def open_refreshes(session: Session) -> OpenRefreshes:
+    """What webhooks pointed to and nobody has pulled since."""
+    by_provider = {row[0]: row[1] for row in session.execute(_OPEN_REFRESHES, {"most": COUNTED_MOST})}
+    return OpenRefreshes(by_provider, session.execute(_OLDEST_REFRESH).scalar_one() if by_provider else None)
 
 
 def closed_days(session: Session) -> list[ClosedDays]:

@@ -15,7 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import make_app
+from core.events.providers import Refresh
 from core.pipeline.drain import ShardDrain
+from core.requests.refresh_requests import list_open, mark_done, record_refreshes
 from core.requests.tenants import create_tenant
 from core.settings import Settings
 from core.store.drain_figures import BatchFigures
@@ -157,6 +159,23 @@ def test_undelivered_messages_and_waiting_letters_are_counted(api: TestClient, s
     assert 3600 <= one(figures, "outbox_oldest_age_seconds") < 3700
     assert one(figures, "dead_letters_waiting", code="bad_value") == 1
     assert one(figures, "dead_letters_waiting", code="poison") == 2
+
+
+def test_what_waits_to_be_pulled_is_counted(api: TestClient, session_factory: Sessions) -> None:
+    """Refresh requests of every tenant that nobody saw to since, by provider, and the age of the oldest."""
+    now = datetime.now(UTC)
+    assert one(scrape(api), "refresh_requests_oldest_age_seconds") == 0
+    with session_factory.begin() as session:
+        create_tenant(session, "acme", "UTC", now)
+        for tenant, provider, hours in (("default", "plaid", 1), ("acme", "plaid", 2), ("acme", "mx", 3)):
+            asked = Refresh("item_1", "transactions", "NEW")
+            record_refreshes(session, tenant, provider, [asked], now - timedelta(hours=hours))
+        for row in list_open(session, "acme", provider="mx", kind=None, limit=1, cursor=None).items:
+            mark_done(session, "acme", row.request_id, row.count, now)
+    figures = scrape(api)
+    assert one(figures, "refresh_requests_open", provider="plaid") == 2
+    assert ("milepost_refresh_requests_open", (("provider", "mx"),)) not in figures
+    assert 7200 <= one(figures, "refresh_requests_oldest_age_seconds") < 7300
 
 
 def test_days_behind_are_told_in_each_tenants_zone(api: TestClient, session_factory: Sessions) -> None:
