@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import pytest
+import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
@@ -22,6 +23,7 @@ from core.requests.tenants import create_tenant
 from core.settings import Settings
 from core.store.stream import arrival, connect, stream_key, tenant_of
 from core.store.tenants import read_tenants
+from tests.api.backlog import Place
 from tests.dumping import dump as dump_tables
 
 SECRETS_KEY = "a key of more than thirty-two characters"
@@ -135,3 +137,9 @@ def exact() -> Callable[[Any], Any]:
         return json.loads(response.text, parse_float=Decimal, parse_int=Decimal)
 
     return read
+
+
+@pytest.fixture
+def place(session_factory: sessionmaker[Session], redis_client: redis.Redis, api: TestClient) -> Place:
+    """An empty stream."""
+    return Place(session_factory, redis_client, api)

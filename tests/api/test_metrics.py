@@ -1,20 +1,16 @@
-"""GET /metrics: what to watch, read from a running system, also while a part of it is away."""
+"""GET /metrics: what to watch, read from a running system."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 from fastapi.testclient import TestClient
-from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from api.app import make_app
 from core.events.providers import Refresh
 from core.pipeline.drain import ShardDrain
 from core.requests.refresh_requests import list_open, mark_done, record_refreshes
@@ -23,45 +19,10 @@ from core.settings import Settings
 from core.store.drain_figures import BatchFigures
 from core.store.job_runs import JobRun, claim_run
 from core.store.stream import EventStream
-from milepost.embedded.ports import free_port
-from milepost.embedded.postgres import EmbeddedPostgres
+from tests.api.figures import elsewhere, names, one, scrape
 from tests.pipeline.test_drain import clock, spent
 
 Sessions = sessionmaker[Session]
-Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def scrape(client: TestClient) -> Figures:
-    """Every sample of a scrape by its name and labels, as Prometheus reads them."""
-    answer = client.get("/metrics")
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    families = text_string_to_metric_families(answer.text)
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in families
-        for sample in family.samples
-    }
-
-
-def one(figures: Figures, name: str, **labels: str) -> float:
-    """One sample."""
-    return figures[f"milepost_{name}", tuple(sorted(labels.items()))]
-
-
-def names(figures: Figures) -> set[str]:
-    """The names of all samples without the project's own in front."""
-    return {name.removeprefix("milepost_") for name, _ in figures}
-
-
-@contextmanager
-def elsewhere(settings: Settings, secret: str, **urls: str) -> Iterator[TestClient]:
-    """An API of its own, with another address for a server."""
-    given = {"database_url": settings.database_url, "redis_url": settings.redis_url}
-    known = {name: url.get_secret_value() for name, url in given.items() if url is not None}
-    with TestClient(make_app(Settings(**(known | urls)))) as client:
-        client.headers["Authorization"] = f"Bearer {secret}"
-        yield client
 
 
 @pytest.fixture
@@ -315,56 +276,3 @@ def test_no_tenant_learns_of_another(client: Any) -> None:
     """The metrics name no tenant, since any tenant's key reads them."""
     client(tenant="rival-application").get("/goals")
     assert "rival-application" not in client("goals:read").get("/metrics").text
-
-
-def test_without_the_stream_server_the_rest_is_shown(settings: Settings, new_key: Any) -> None:
-    """While the stream server is away the scrape says so and has the database's figures."""
-    with elsewhere(settings, new_key("admin"), redis_url=f"redis://127.0.0.1:{free_port()}/0") as client:
-        figures = scrape(client)
-    assert (one(figures, "up", part="stream"), one(figures, "up", part="database")) == (0, 1)
-    assert "outbox_undelivered" in names(figures)
-    assert "drain_alive" not in names(figures)
-
-
-@pytest.fixture
-def admit(postgres: EmbeddedPostgres, database_url: str) -> Callable[[bool], None]:
-    """Has the database take connections, or none at all, as if it were away."""
-    name = database_url.rpartition("/")[2]
-    url = postgres.url.rpartition("/")[0].replace("postgresql+psycopg://", "postgresql://") + "/postgres"
-
-    def admit(is_there: bool) -> None:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {is_there}")  # type: ignore[arg-type]
-            if not is_there:
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name]
-                )
-
-    return admit
-
-
-def test_without_the_database_a_known_key_sees_the_rest(client: Any, admit: Callable[[bool], None]) -> None:
-    """While the database is away a key that was good before still sees the stream's figures; any other gets 503."""
-    known, unknown = client("goals:read"), client("goals:read")
-    scrape(known)
-    admit(False)
-    figures = scrape(known)
-    assert (one(figures, "up", part="stream"), one(figures, "up", part="database")) == (1, 0)
-    assert one(figures, "drain_alive", shard="0") == 1
-    assert "outbox_undelivered" not in names(figures)
-    assert unknown.get("/metrics").status_code == 503
-    admit(True)
-    assert one(scrape(unknown), "up", part="database") == 1
-
-
-def test_a_revoked_key_is_not_known_any_more(
-    client: Any, admit: Callable[[bool], None], session_factory: Sessions
-) -> None:
-    """A key that was found to be revoked gets nothing, also when the database goes away afterwards."""
-    caller = client("goals:read")
-    scrape(caller)
-    with session_factory.begin() as session:
-        session.execute(text("UPDATE api_keys SET revoked_at = now()"))
-    assert caller.get("/metrics").status_code == 401
-    admit(False)
-    assert caller.get("/metrics").status_code == 503

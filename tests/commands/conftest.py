@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.pipeline.drain import ShardDrain
 from core.store.stream import EventStream
+from tests.commands.letters import AT, in_euros
+from tests.pipeline.acts import paid
 
 Drain = Callable[[], int]
 Rows = Callable[..., list[Any]]
@@ -38,3 +40,12 @@ def rows(session_factory: sessionmaker[Session]) -> Rows:
             return list(session.execute(text(query), parameters).all())
 
     return ask
+
+
+@pytest.fixture
+def mismatched(stream: EventStream, drain: Drain) -> None:
+    """An account in dollars, and two letters of it in euros."""
+    stream.append("default", [("a", paid("good", 100, AT))])
+    drain()
+    stream.append("default", [("a", in_euros("x")), ("a", in_euros("y"))])
+    drain()

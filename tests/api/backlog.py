@@ -1,0 +1,93 @@
+"""A stream whose drains stop where they are told to, and what is told of what lies on it, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import redis
+from fastapi.testclient import TestClient
+from redis.exceptions import ConnectionError as RedisConnectionError
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.pipeline.drain import ShardDrain
+from core.store.dead_letters import LetterKey
+from core.store.drain_figures import BatchFigures
+from core.store.stream import EventStream, stream_key
+from tests.api.paging import walk
+
+ADDRESS = "/events/unapplied"
+
+
+def paid(number: int, amount: object = "1.50", **changes: Any) -> dict[str, Any]:
+    """An event; one without an amount that is one cannot take effect."""
+    data = {"account_id": f"a{number}", "transaction_id": "t", "amount": amount, "currency": "USD"}
+    head = {"specversion": "1.0", "id": f"e{number}", "source": "bank", "type": "milepost.transaction.recorded"}
+    return {**head, "time": "2026-01-31T12:00:00Z", "data": {**data, "posted_at": "2026-01-31"}, **changes}
+
+
+class StoppingStream(EventStream):
+    """A stream whose drain stops at a named step."""
+
+    stops_at: str | None = None
+
+    def read(self, shard: int, count: int, *, pending: bool) -> list[Any]:
+        entries = super().read(shard, count, pending=pending)
+        if entries and self.stops_at == "read":
+            raise RedisConnectionError("stopped")
+        return entries
+
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
+        if self.stops_at == "commit":
+            raise RedisConnectionError("stopped")
+        super().acknowledge(shard, entry_ids, batch)
+
+
+class Place:
+    """The stream behind the API, its drains, and what is told of what is not applied."""
+
+    def __init__(self, sessions: sessionmaker[Session], client: redis.Redis, api: TestClient) -> None:
+        self.sessions, self.client, self.api = sessions, client, api
+        self.stream = StoppingStream(client, 2)
+
+    def drain(self, stops_at: str | None = None) -> None:
+        """Apply all that is there, unless the drains stop on the way."""
+        self.stream.stops_at = stops_at
+        for shard in range(2):
+            drain = ShardDrain(self.sessions, self.stream, shard, 10, lambda: datetime.now(UTC))
+            if stops_at is None:
+                drain.drain()
+            elif self.client.xlen(stream_key(shard)):
+                with pytest.raises(RedisConnectionError):
+                    drain.drain()
+
+    def send(self, *events: dict[str, Any], api: TestClient | None = None) -> None:
+        """Events that are accepted."""
+        assert (api or self.api).post("/events", json=list(events)).status_code == 202
+
+    def put(self, event: bytes, tenant: str = "default", shard: int = 0) -> str:
+        """An entry as any producer may put it on the stream."""
+        name: Any = self.client.xadd(stream_key(shard), {"tenant": tenant, "event": event})
+        return str(name.decode())
+
+    def told(self, query: str = "", api: TestClient | None = None) -> list[dict[str, Any]]:
+        """All that is not applied, from all pages."""
+        return [event for page in walk(api or self.api, f"{ADDRESS}{query}") for event in page]
+
+    def states(self, api: TestClient | None = None) -> list[tuple[str | None, str]]:
+        """(event id, state) of each, by id."""
+        return sorted(((each["id"], each["state"]) for each in self.told(api=api)), key=str)
+
+    def letter(self, event_id: str) -> LetterKey:
+        """The letter of an event."""
+        (found,) = [each for each in self.told() if each["id"] == event_id]
+        return LetterKey("default", found["shard"], found["entry_id"])
+
+    def worths(self) -> dict[tuple[str, str], int]:
+        """What took effect: (tenant, account) -> worth."""
+        with self.sessions() as session:
+            rows = session.execute(text("SELECT tenant, account_id, worth_minor FROM accounts"))
+            return {(row[0], row[1]): row[2] for row in rows}

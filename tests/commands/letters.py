@@ -1,0 +1,39 @@
+"""Dead letters as the command line lists them, and events that become one, for tests."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.conftest import Run
+from tests.pipeline.conftest import event
+
+SECRET = "a payload that no list shows"
+AT = datetime(2026, 3, 9, tzinfo=UTC)
+
+
+def in_euros(name: str) -> bytes:
+    """A transaction that the account `a`, once it is in dollars, does not take."""
+    data = {
+        "account_id": "a",
+        "transaction_id": name,
+        "amount": 1,
+        "currency": "EUR",
+        "posted_at": AT.isoformat(),
+        "description": SECRET,
+    }
+    return event("transaction.recorded", AT, name, data)
+
+
+def listed(run: Run, *arguments: str) -> list[dict[str, Any]]:
+    """The letters that the list gives as JSON."""
+    status, out, _ = run("dead-letters", "list", "--json", *arguments)
+    assert status == 0
+    letters: list[dict[str, Any]] = json.loads(out)
+    return letters
+
+
+def place(letter: dict[str, Any]) -> tuple[str, str]:
+    """SHARD ENTRY_ID of a letter."""
+    return str(letter["shard"]), letter["entry_id"]
