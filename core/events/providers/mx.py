@@ -123,8 +123,12 @@ def _member(row: Row, reading: Reading) -> Iterator[Statement]:
         return
     status = row.get("connection_status")
     if isinstance(status, str) and status:
-        is_healthy = status.upper() in _HEALTHY
-        yield from connection(hanging, known_at, "healthy" if is_healthy else "broken", note(status))
+        yield from connection(hanging, known_at, connection_of(status), note(status))
+
+
+def connection_of(status: str) -> str:
+    """What a member's status says of its connection."""
+    return "healthy" if status.upper() in _HEALTHY else "broken"
 
 
 def _posted(row: Row) -> Posted:

@@ -8,7 +8,7 @@ from typing import Any
 from core.errors import ProviderBodyRefused
 from core.events.providers.fields import Untold, whole
 from core.events.providers.introductions import introduce
-from core.events.providers.mx import PARTS
+from core.events.providers.mx import PARTS, connection_of
 from core.events.providers.naming import accounts_named
 from core.events.providers.rows import Part, Reading, read_row
 from core.events.providers.seam import Adapted, Context, Provider
@@ -32,8 +32,8 @@ def adapt_webhook(body: object, context: Context) -> Adapted:
     action, type = code_of(hook, "action"), hook.get("type")
     subjects = [hook.get(name) for name in ("member_guid", "guid", "user_guid")]
     if type == "CONNECTION_STATUS":
-        # MX sends it only for states that wait for the user.
-        return connection_state(subjects[0], [], "broken", code_of(hook, "connection_status"), None, context)
+        status = code_of(hook, "connection_status")
+        return connection_state(subjects[0], [], connection_of(status), status, None, context)
     if isinstance(type, str) and type in _POINTERS:
         return refresh(subjects, _POINTERS[type], action)
     part = _part_of(hook)

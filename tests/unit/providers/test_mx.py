@@ -212,11 +212,13 @@ def test_a_word_of_mx_that_is_no_word_is_cleaned() -> None:
     assert asked.kind == ("new" + "x" * 500)[:100]
 
 
-def test_a_state_that_waits_for_the_user_breaks_the_connection() -> None:
-    """CONNECTION_STATUS is posted for such states only."""
+@pytest.mark.parametrize(("status", "state"), [("LOCKED", "broken"), ("CONNECTED", "healthy")])
+def test_a_webhook_of_a_status_says_what_the_members_status_says(status: str, state: str) -> None:
+    """What waits for the user is broken; should MX tell of a good state too, that breaks nothing."""
     known = {"ACT-1": KnownAccount("main", connection="MBR-1")}
-    body = {"type": "CONNECTION_STATUS", "action": "CHANGED", "connection_status": "LOCKED", "member_guid": "MBR-1"}
-    assert only(adapt_webhook(Provider.MX, body, context(accounts=known)), "connection.changed")["reason"] == "LOCKED"
+    body = {"type": "CONNECTION_STATUS", "action": "CHANGED", "connection_status": status, "member_guid": "MBR-1"}
+    changed = only(adapt_webhook(Provider.MX, body, context(accounts=known)), "connection.changed")
+    assert (changed["state"], changed["reason"]) == (state, status)
 
 
 @pytest.mark.parametrize(
