@@ -53,9 +53,13 @@ def _addressable(account_id: str) -> str:
     return account_id
 
 
+def with_its_plus(text: str) -> str:
+    """A moment of a query as it was meant: a client that does not encode the + of an offset sends a space."""
+    return text.replace(" ", "+")
+
+
 def _query_moment(value: Any) -> datetime:
-    # A client that does not encode the + of an offset sends a space.
-    return _moment(value.replace(" ", "+") if isinstance(value, str) else value)
+    return _moment(with_its_plus(value) if isinstance(value, str) else value)
 
 
 _NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}

@@ -13,6 +13,7 @@ from fastapi import Query, Request
 from api.batches import MAX_EVENTS
 from api.bodies import BodyRefused, QueryRefused, parse_provider_body
 from api.doors import Visit
+from api.models import with_its_plus
 from core.errors import InvalidField
 from core.events.envelope import parse_moment
 from core.events.parse import FUTURE_ALLOWANCE
@@ -106,8 +107,7 @@ def _moment(text: str | None, now: datetime) -> datetime | None:
     if text is None:
         return None
     try:
-        # A client that does not encode the + of an offset sends a space.
-        moment = parse_moment(text.replace(" ", "+"))
+        moment = parse_moment(with_its_plus(text))
     except (ValueError, OverflowError):
         moment = None
     if not isinstance(moment, datetime):
