@@ -30,6 +30,8 @@ from milepost.embedded.postgres import EmbeddedPostgres
 
 OF_ACCOUNT = ("accounts", "reports", "links")
 OF_GOAL = ("goals", "milestones", "goal_entries")
+# The number of the transaction that made the links.
+MADE_BY = "linked_xid"
 
 
 def rows_of(session: Session, number: int) -> dict[str, list[dict[str, Any]]]:
@@ -53,7 +55,10 @@ def rows_of(session: Session, number: int) -> dict[str, list[dict[str, Any]]]:
         return goals.get(value, value.replace(mark(number), "n")) if isinstance(value, str) else value
 
     return {
-        table: sorted(({name: plain(value) for name, value in row.items()} for row in rows.mappings()), key=repr)
+        table: sorted(
+            ({name: plain(value) for name, value in row.items() if name != MADE_BY} for row in rows.mappings()),
+            key=repr,
+        )
         for table, rows in found.items()
     }
 
