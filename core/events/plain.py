@@ -58,6 +58,7 @@ class _Event(Struct, forbid_unknown_fields=True):
 _DECODER = msgspec.json.Decoder(_Event)
 # The required ones: six keys and five texts of the event, five keys and four texts of its data.
 _QUOTES: Final = 2 * (6 + 5 + 5 + 4)
+_QUOTED_KEYS: Final = tuple(f'"{name}"'.encode() for name in (*_Event.__struct_fields__, *_Data.__struct_fields__))
 
 
 class PlainTransaction(NamedTuple):
@@ -95,13 +96,17 @@ def _has_each_key_once(raw: bytes, event: _Event) -> bool:
     """Whether there are no quotation marks but those of the keys and texts that were read.
 
     The decoder takes the last of two values for one key. Without escapes every mark opens or closes a key or a text,
-    so one key more shows; a null has a key alone, and a text that holds the word is left to the closer look.
+    so one key more shows. Where a null can be, marks tell too little: it has a key alone, and may be the first of two
+    values or the word in a text. There each key is counted; a text that is one is left to the closer look.
     """
+    if b"\\" in raw:
+        return False
+    if b"null" in raw:
+        return all(raw.count(key) <= 1 for key in _QUOTED_KEYS)
     data = event.data
     texts = (data.category is not None) + (data.description is not None) + (event.subject is not None)
     texts += (data.user_id is not None) + (data.kind is not None) + (data.replaces is not None)
-    quotes = _QUOTES + 4 * texts + 2 * raw.count(b"null") + (0 if data.pending is UNSET else 2)
-    return raw.count(b'"') == quotes and b"\\" not in raw
+    return raw.count(b'"') == _QUOTES + 4 * texts + (0 if data.pending is UNSET else 2)
 
 
 def _is_clean(event: _Event) -> bool:

@@ -133,6 +133,9 @@ def test_usual_transactions_are_read_at_a_glance(more: dict[str, Any]) -> None:
     [
         written(USUAL).replace(b'"id": "e1"', b'"id": "e1", "id": "e2"'),
         written(USUAL).replace(b'"amount": 12.50', b'"amount": 12.50, "amount": 99.00'),
+        # A text that holds the word null, and a null before the value that stands: marks alone tell neither.
+        written(USUAL | {"category": '"null"'}).replace(b'"amount": 12.50', b'"amount": 12.50, "amount": 99.00'),
+        written(USUAL | {"category": '"FOOD"'}).replace(b'"category"', b'"category": null, "category"'),
         written(USUAL).replace(b'"id": "e1"', b'"id" : "e1", "\\u0069d": "e2"'),
     ],
 )
