@@ -114,10 +114,11 @@ _IS_PLAIN = """a.currency = s.currency AND (a.last_report_at < s.earliest_at) IS
 
 
 def _given(columns: Sequence[str]) -> str:
-    """SQL for the rows to be written."""
+    """SQL for the rows to be written, in the order in which `lock_accounts` locks: the database's, not Python's."""
     further = ", ".join(f":{column}" for column in columns[3:])
-    return f"""unnest({bulk.split("tenant")}, {bulk.split("account_id")}, {split_or_null("currency")}, {further})
-        AS s({", ".join(columns)})"""
+    return f"""(SELECT * FROM unnest(
+            {bulk.split("tenant")}, {bulk.split("account_id")}, {split_or_null("currency")}, {further}
+        ) AS given({", ".join(columns)}) ORDER BY tenant, account_id) s"""
 
 
 def _statement(assignments: str, columns: Sequence[str], moves: str) -> TextClause:
@@ -204,7 +205,7 @@ def write_plain_accounts(session: Session, writes: Sequence[PlainWrite], now: da
     """
     if not writes:
         return Written()
-    accounts, written = _run(session, _WRITE_PLAIN, sorted(writes), now)
+    accounts, written = _run(session, _WRITE_PLAIN, writes, now)
     return written if accounts == len(writes) else None
 
 
