@@ -12,7 +12,7 @@ from kombu import Queue
 from core.settings import Settings
 from schedules.table import DRAINS, JOBS, Clock, schedule
 from worker.acknowledgement import forget_what_cannot_be_acknowledged
-from worker.context import KEY_PREFIX, WorkerContext, spare_the_collector
+from worker.context import KEY_PREFIX, WorkerContext, share_the_interpreter, spare_the_collector
 from worker.tasks import TASKS
 
 # Each with its measurement in the project's design: what a broker that drops, stalls or comes back does to workers.
@@ -103,5 +103,6 @@ def _start_children_afresh(app: Celery, context: WorkerContext) -> None:
         context.__dict__.pop("stream", None)
         context.__dict__.pop("redis", None)
         spare_the_collector()
+        share_the_interpreter()
 
     worker_process_init.connect(forget_connections, weak=False, dispatch_uid=f"milepost.{id(app)}")

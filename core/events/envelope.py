@@ -97,19 +97,21 @@ def identifier(value: object, field: str, longest: int = ID_LONGEST) -> str:
 def parse_moment(text: object) -> datetime | date:
     """A date, or an instant as aware UTC (without an offset it is UTC already); raises ValueError."""
     if isinstance(text, str):
-        return _moment(text)
+        return read_moment(text)
     raise ValueError(_NO_MOMENT)
 
 
 # An event often tells one moment twice, and a bank's page the same day in every row.
 @lru_cache(maxsize=4_096)
-def _moment(text: str) -> datetime | date:
+def read_moment(text: str) -> datetime | date:
+    """The same of what is known to be text."""
     if len(text) == _DATE_LENGTH and _DATE.fullmatch(text):
         return date.fromisoformat(text)
-    upper = text.upper()
-    if not _INSTANT.fullmatch(upper):
-        raise ValueError(_NO_MOMENT)
-    moment = datetime.fromisoformat(upper)
+    if not _INSTANT.fullmatch(text):
+        text = text.upper()
+        if not _INSTANT.fullmatch(text):
+            raise ValueError(_NO_MOMENT)
+    moment = datetime.fromisoformat(text)
     if moment.tzinfo is UTC:
         return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

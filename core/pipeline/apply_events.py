@@ -2,7 +2,7 @@
 
 Steps, all in the caller's transaction, so that a crash after any of them leaves nothing of the batch behind:
 
-1. parse every entry; what cannot be understood becomes a dead letter
+1. understand every entry; what cannot be understood becomes a dead letter
 2. find the accounts of which only new transactions are told
 3. lock the accounts in id order, making new ones; those of step 2 take the sums, and with them the goals that hang on
    them alone, where it turns out under the lock that they are plain
@@ -14,7 +14,7 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -23,13 +23,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.errors import EventRejected
-from core.events.envelope import EVENT_LONGEST_BYTES, check_envelope, parse_json
 from core.events.facts import AccountFacts
-from core.events.parse import parse_event
-from core.events.plain import PlainTransaction, read_transaction
+from core.events.plain import PlainTransaction
 from core.pipeline.fold_accounts import fold_accounts
 from core.pipeline.move_goals import move_goals
 from core.pipeline.plain_accounts import Moves, add_days_of, take_plain
+from core.pipeline.understand import StreamEntry, Understood, understand
 from core.store.accounts import AccountKey, AccountRow, read_accounts
 from core.store.bulk import plan_by_key
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, keep_dead_letters
@@ -40,16 +39,6 @@ from core.store.facts import (
     write_transactions,
 )
 from core.store.tenants import DEFAULT, read_tenants
-
-
-class StreamEntry(NamedTuple):
-    """One entry of the stream as it lies there. (shard, entry_id) is unique; `arrived_at` is the stream's own time."""
-
-    shard: int
-    entry_id: str
-    arrived_at: datetime
-    tenant: str
-    event: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +70,33 @@ class Stated(NamedTuple):
         return True
 
 
-# What one entry tells: a plain transaction, or facts, an account each.
-Told = PlainTransaction | tuple[AccountFacts, ...]
-Read = tuple[StreamEntry, Told]
-
-
 def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime) -> Applied:
     """Apply a batch. Applying an entry again, or in any other batch or order, changes nothing more."""
+    return apply_understood(session, understand(entries, zones_of(session, entries)), now)
+
+
+def zones_of(session: Session, entries: Iterable[StreamEntry]) -> dict[str, ZoneInfo]:
+    """The time zones of the entries' tenants; a tenant that does not exist is left out."""
+    tenants = read_tenants(session, {entry.tenant for entry in entries})
+    return {name: tenant.zone for name, tenant in tenants.items()}
+
+
+def apply_understood(session: Session, batch: Understood, now: datetime) -> Applied:
+    """Apply a batch that was understood in the time zones that its tenants have."""
     plan_by_key(session)
-    read, refused, zones = _read(session, entries, now)
-    by_account, others = _by_account(read)
-    plain, written = take_plain(session, by_account, others, zones, now)
+    refused = [_dead_letter(entry, rejection, now) for entry, rejection in batch.refused]
+    plain, written = take_plain(session, batch.sums, batch.others, now)
     rows = read_accounts(session, written.held)
-    admitted, facts = _admit(_stated(read, written.held), rows, refused, now)
-    folded = fold_accounts(session, rows, facts, zones, read_transactions(session, _keys_met(facts)))
-    add_days_of(plain, zones, folded.days)
+    admitted, facts = _admit(_stated(batch, written.held), rows, refused, now)
+    folded = fold_accounts(session, rows, facts, batch.zones, read_transactions(session, _keys_met(facts)))
+    add_days_of(plain, folded.days)
     write_transactions(session, folded.changes)
     add_to_days(session, folded.days, may_empty=folded.may_empty)
     moves = Moves(folded.moves, plain)
     settled = move_goals(session, written, folded.writes, moves, now)
     keep_dead_letters(session, refused)
     return Applied(
-        events=len(entries),
+        events=len(batch.entries),
         duplicates=sum([each.is_duplicate(folded.news) for each in admitted]),
         dead_letters=len(refused),
         accounts_moved=len(moves),
@@ -111,34 +105,10 @@ def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime
     )
 
 
-def _read_one(entry: StreamEntry, zone: ZoneInfo) -> Told:
-    told = read_transaction(entry.event, zone, entry.arrived_at)
-    if told is None:
-        return parse_event(check_envelope(parse_json(entry.event)), zone, entry.arrived_at)
-    return (told,) if isinstance(told, AccountFacts) else told
-
-
-def _by_account(read: Iterable[Read]) -> tuple[dict[AccountKey, list[PlainTransaction]], set[AccountKey]]:
-    """The plain transactions of each account, and the accounts of which something else is told."""
-    plain: dict[AccountKey, list[PlainTransaction]] = {}
-    others: set[AccountKey] = set()
-    for entry, told in read:
-        if isinstance(told, PlainTransaction):
-            key = entry.tenant, told.account_id
-            of_account = plain.get(key)
-            if of_account is None:
-                plain[key] = [told]
-            else:
-                of_account.append(told)
-        else:
-            others.update([(entry.tenant, facts.account_id) for facts in told])
-    return plain, others
-
-
-def _stated(read: Iterable[Read], keys: Container[AccountKey]) -> list[Stated]:
+def _stated(batch: Understood, keys: Collection[AccountKey]) -> list[Stated]:
     """What is told of these accounts, in the order of arrival."""
     stated = []
-    for entry, told in read:
+    for entry, told in batch.read if keys else ():
         if not isinstance(told, PlainTransaction):
             stated.append(Stated(entry, entry.tenant, told))
         elif (entry.tenant, told.account_id) in keys:
@@ -205,27 +175,6 @@ def keep_lost_entry(session: Session, shard: int, entry_id: str, arrived_at: dat
     lost = StreamEntry(shard, entry_id, arrived_at, DEFAULT, b"")
     rejection = EventRejected("lost", "the stream dropped the entry before it was applied")
     keep_dead_letters(session, [_dead_letter(lost, rejection, now)])
-
-
-def _read(
-    session: Session, entries: Sequence[StreamEntry], now: datetime
-) -> tuple[list[Read], list[DeadLetter], dict[str, ZoneInfo]]:
-    """What the entries tell, what can't be understood, and the time zones of the tenants."""
-    tenants = read_tenants(session, {entry.tenant for entry in entries})
-    zones = {name: tenant.zone for name, tenant in tenants.items()}
-    read: list[Read] = []
-    refused: list[DeadLetter] = []
-    for entry in entries:
-        try:
-            zone = zones.get(entry.tenant)
-            if zone is None:
-                raise EventRejected("unknown_tenant", "the tenant does not exist")
-            if len(entry.event) > EVENT_LONGEST_BYTES:
-                raise EventRejected("too_large", f"an event has at most {EVENT_LONGEST_BYTES:,} bytes")
-            read.append((entry, _read_one(entry, zone)))
-        except EventRejected as rejection:
-            refused.append(_dead_letter(entry, rejection, now))
-    return read, refused, zones
 
 
 def _dead_letter(entry: StreamEntry, rejection: EventRejected, now: datetime) -> DeadLetter:

@@ -9,6 +9,10 @@ For one batch, with what a crash after each step leaves behind:
                                                                                 again, which changes nothing
 5. XACK                                                                         nothing
 
+While Postgres works on a batch the next one is read from the stream ahead and understood (2 and the first half of 3),
+and lies pending meanwhile. It is handed out under the lock, so whoever has the lock next finds it pending; should both
+apply it, the second time changes nothing.
+
 The lock is held by the transaction alone, and the server ends a transaction that stands idle for ten seconds. So a
 drain that was stopped for longer finds its connection dead, and cannot commit or acknowledge behind its successor.
 """
@@ -17,6 +21,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,11 +31,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.pipeline.apply_events import Applied, StreamEntry, apply_events, keep_lost_entry, quarantine
+from core.pipeline.apply_events import Applied, apply_understood, keep_lost_entry, quarantine, zones_of
 from core.pipeline.crash_points import AFTER_ACK, AFTER_COMMIT, BEFORE_COMMIT, NO_CRASHES, CrashPoints
+from core.pipeline.read_ahead import Batch, ReadAhead
+from core.pipeline.understand import Understood, Zones, stream_entries, understand
 from core.store.drain_figures import BatchFigures
 from core.store.engine import is_refused_value
-from core.store.stream import EventStream, RawEntry, arrival, tenant_of
+from core.store.stream import EventStream, RawEntry, arrival
 
 log = structlog.get_logger(__name__)
 
@@ -81,18 +88,22 @@ class ShardDrain:
         events = 0
         # What a crash left comes first; a batch that is not acknowledged raises, so none is left on the way.
         is_pending = True
-        while True:
-            batch = self._drain_pending(stop_at) if is_pending else self._drain_batch(self.batch_events, False, stop_at)
-            if batch is None:
-                return Drained(events, is_busy=True)
-            events += batch
-            if not batch:
-                if not is_pending:
-                    return Drained(events)
-                is_pending = False
-                continue
-            if time.monotonic() > stop_at:
-                return Drained(events, is_cut_short=True)
+        with ReadAhead(self._read_next, self._understand) as ahead:
+            while True:
+                batch = (
+                    self._drain_pending(stop_at)
+                    if is_pending
+                    else self._drain_batch(self.batch_events, False, stop_at, ahead)
+                )
+                if batch is None:
+                    return Drained(events, is_busy=True)
+                events += batch
+                if not batch:
+                    if not is_pending:
+                        return Drained(events)
+                    is_pending = False
+                elif time.monotonic() > stop_at and not ahead.has_begun:
+                    return Drained(events, is_cut_short=True)
 
     def _drain_pending(self, stop_at: float) -> int | None:
         """One batch of what was handed out and not acknowledged, the smaller the more often that happened.
@@ -107,20 +118,32 @@ class ShardDrain:
             return self._drain_alone(stop_at)
         return self._drain_batch(max(1, self.batch_events >> 2 * (deliveries - 1)), True, stop_at)
 
-    def _drain_batch(self, size: int, is_pending: bool, stop_at: float) -> int | None:
-        """Read and apply one batch; how many entries there were, None if the shard is another's."""
+    def _drain_new(self, stop_at: float, ahead: ReadAhead) -> int | None:
+        return self._drain_batch(self.batch_events, False, stop_at, ahead)
+
+    def _drain_batch(self, size: int, is_pending: bool, stop_at: float, ahead: ReadAhead | None = None) -> int | None:
+        """Read and apply one batch; how many entries there were, None if the shard is another's.
+
+        With `ahead` the batch is the one that was read ahead, if any, and the next one is begun.
+        """
         began = time.monotonic()
         raw: list[RawEntry] = []
         try:
             with self.sessions.begin() as session:
                 if not self._lock(session):
                     return None
-                raw = self.stream.read(self.shard, size, pending=is_pending)
+                batch = None if ahead is None else ahead.take()
+                raw, known = batch or Batch(self.stream.read(self.shard, size, pending=is_pending), None)
                 if not raw:
                     return 0
                 self.crash_points.reach_read(raw)
-                applied = apply_events(session, self._entries(session, raw), self.clock())
-                self.crash_points.reach(BEFORE_COMMIT)
+                understood = self._understood(session, raw, known)
+                with ExitStack() as at_the_end:
+                    if ahead is not None and len(raw) == size and time.monotonic() < stop_at:
+                        ahead.begin(understood.zones)
+                        at_the_end.callback(ahead.await_read)
+                    applied = apply_understood(session, understood, self.clock())
+                    self.crash_points.reach(BEFORE_COMMIT)
         except EVENTS_FAULT as error:
             if not raw or not is_events_fault(error):
                 raise
@@ -187,7 +210,7 @@ class ShardDrain:
                     applied = self._set_aside(session, entry, "the worker died each time it was applied")
                 else:
                     self.crash_points.reach_read([entry])
-                    applied = apply_events(session, self._entries(session, [entry]), self.clock())
+                    applied = apply_understood(session, self._understood(session, [entry]), self.clock())
         except EVENTS_FAULT as error:
             if is_events_fault(error):
                 return self._quarantine(entry_id, f"it cannot be applied: {type(error).__name__}")
@@ -211,21 +234,28 @@ class ShardDrain:
     def _lock(self, session: Session) -> bool:
         return bool(session.scalar(_LOCK_SHARD, {"namespace": LOCK_NAMESPACE, "shard": self.shard}))
 
-    def _entries(self, session: Session, raw: Sequence[RawEntry]) -> list[StreamEntry]:
-        """The entries to apply; one whose content the stream no longer has is noted as lost."""
-        entries = []
-        arrived: dict[str, datetime] = {}
-        for entry_id, fields in raw:
+    def _read_next(self) -> list[RawEntry]:
+        return self.stream.read(self.shard, self.batch_events, pending=False)
+
+    def _understand(self, raw: Sequence[RawEntry], zones: Zones) -> Understood:
+        return understand(stream_entries(self.shard, raw), zones)
+
+    def _understood(self, session: Session, raw: Sequence[RawEntry], known: Understood | None = None) -> Understood:
+        """What the entries tell, in the zones that their tenants have; one without content is noted as lost.
+
+        `known` is what was understood of them before, perhaps in other zones.
+        """
+        self._note_lost(session, raw)
+        entries = stream_entries(self.shard, raw) if known is None else known.entries
+        zones = zones_of(session, entries)
+        return known if known is not None and known.holds_in(zones) else understand(entries, zones)
+
+    def _note_lost(self, session: Session, raw: Sequence[RawEntry]) -> None:
+        """Note the entries whose content the stream no longer has."""
+        for entry_id in [entry_id for entry_id, fields in raw if not fields]:
             name = entry_id.decode()
-            milliseconds = name.partition("-")[0]
-            arrived_at = arrived.get(milliseconds) or arrived.setdefault(milliseconds, arrival(name))
-            if fields:
-                event = fields.get(b"event", b"")
-                entries.append(StreamEntry(self.shard, name, arrived_at, tenant_of(fields), event))
-            else:
-                log.error("entry trimmed before it was applied", shard=self.shard, entry_id=name)
-                keep_lost_entry(session, self.shard, name, arrived_at, self.clock())
-        return entries
+            log.error("entry trimmed before it was applied", shard=self.shard, entry_id=name)
+            keep_lost_entry(session, self.shard, name, arrival(name), self.clock())
 
     def _apply_parts(self, raw: Sequence[RawEntry], stop_at: float) -> bool:
         """Halve a batch that fails until the entries that make it fail are alone, and quarantine these.
@@ -258,7 +288,7 @@ class ShardDrain:
             if not self._lock(session):
                 return None
             self.crash_points.reach_read(raw)
-            return apply_events(session, self._entries(session, raw), self.clock())
+            return apply_understood(session, self._understood(session, raw), self.clock())
 
     def _quarantine(self, entry_id: bytes, reason: str) -> bool | None:
         """Set an entry aside that is still pending; None if the shard is another's."""
@@ -274,7 +304,8 @@ class ShardDrain:
 
     def _set_aside(self, session: Session, entry: RawEntry, reason: str) -> Applied:
         log.error("event quarantined", shard=self.shard, entry_id=entry[0].decode(), reason=reason)
-        for each in self._entries(session, [entry]):
+        self._note_lost(session, [entry])
+        for each in stream_entries(self.shard, [entry]):
             quarantine(session, each, reason, self.clock())
         return Applied(events=1, dead_letters=1)
 

@@ -6,17 +6,16 @@ fold_accounts, which comes to the same for plain ones too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from psycopg.errors import UniqueViolation
 from sqlalchemy.orm import Session
 
-from core.events.calendar import local_day
 from core.events.plain import PlainTransaction
 from core.events.transactions import Movement
 from core.pipeline.account_moves import AccountMove
+from core.pipeline.understand import AccountSum
 from core.store.accounts import AccountKey, make_accounts
 from core.store.facts import (
     DaysMoved,
@@ -27,37 +26,44 @@ from core.store.facts import (
 )
 from core.store.plain_goals import PlainWrite, Written, write_plain_accounts
 
-Zones = Mapping[str, ZoneInfo]
+# The accounts with sums, and of those that are plain what was written.
+Sums = Mapping[AccountKey, AccountSum]
 
 
-def take_plain(
-    session: Session, by_account: Plain, others: Set[AccountKey], zones: Zones, now: datetime
-) -> tuple[Plain, Written]:
-    """Lock the accounts of `by_account` and the `others`; those that turn out to be plain, done but for their days.
+def take_plain(session: Session, sums: Sums, others: Set[AccountKey], now: datetime) -> tuple[Sums, Written]:
+    """Lock the accounts of `sums` and the `others`; those that turn out to be plain, done but for their days.
 
     All that is not plain is `held`. What is looked up before the lock is held against what is found behind it: where
     another has added what we look at or add ourselves, or an account has to be made, all is undone (with the locks
     given back) and done anew.
     """
-    barred = set(others)
-    likely = {key: told for key, told in by_account.items() if key not in others and _is_a_sum(told)}
+    likely = sums
     while True:
-        barred |= knowing_accounts(session, likely)
-        likely = {key: told for key, told in likely.items() if key not in barred}
-        writes = _writes_of(likely, zones) + [_hold(key) for key in barred | by_account.keys() - likely.keys()]
+        knowing = knowing_accounts(session, _told(likely))
+        if knowing:
+            likely = {key: of_account for key, of_account in likely.items() if key not in knowing}
+        writes = [of_account.write for of_account in likely.values()]
+        writes += [_hold(key) for key in (*others, *(sums.keys() - likely.keys()))]
         attempt = session.begin_nested()
         written = write_plain_accounts(session, writes, now)
         if written is None:
             attempt.rollback()
             make_accounts(session, [(write.tenant, write.account_id) for write in sorted(writes)])
             continue
-        plain = {key: told for key, told in likely.items() if key not in written.held}
-        replacing = replacing_accounts(session, plain)
-        if not replacing and _is_added(session, plain):
+        plain = likely
+        if written.held:
+            plain = {key: of_account for key, of_account in likely.items() if key not in written.held}
+        told = _told(plain)
+        replacing = replacing_accounts(session, told)
+        if not replacing and _is_added(session, told):
             attempt.commit()
             return plain, written
         attempt.rollback()
-        barred |= replacing
+        likely = {key: of_account for key, of_account in likely.items() if key not in replacing}
+
+
+def _told(sums: Sums) -> Plain:
+    return {key: of_account.told for key, of_account in sums.items()}
 
 
 def _is_added(session: Session, plain: Plain) -> bool:
@@ -73,54 +79,17 @@ def _hold(key: AccountKey) -> PlainWrite:
     return PlainWrite(*key, None, 0, 0, None, None, None)
 
 
-def _is_a_sum(told: Sequence[PlainTransaction]) -> bool:
-    """Whether no transaction is told twice, and all are in one currency."""
-    if len(told) == 1:
-        return True
-    currency = told[0].currency
-    return len({each.transaction_id for each in told if each.currency == currency}) == len(told)
-
-
-def _writes_of(plain: Plain, zones: Zones) -> list[PlainWrite]:
-    """What the transactions bring to their accounts, if these are plain."""
-    writes = []
-    for (tenant, account_id), told in plain.items():
-        worth = inflow = 0
-        earliest_at = latest_at = told[0].posted_at
-        for transaction in told:
-            amount, posted_at = transaction.amount_minor, transaction.posted_at
-            worth += amount
-            if amount > 0:
-                inflow += amount
-            if posted_at < earliest_at:
-                earliest_at = posted_at
-            elif posted_at > latest_at:
-                latest_at = posted_at
-        currency, first_day = told[0].currency, local_day(earliest_at, zones[tenant])
-        writes.append(PlainWrite(tenant, account_id, currency, worth, inflow, latest_at, first_day, earliest_at))
-    return writes
-
-
-def add_days_of(plain: Plain, zones: Zones, days: DaysMoved) -> None:
-    """Add what the transactions bring to the days of their accounts."""
-    for (tenant, account_id), told in plain.items():
-        zone = zones[tenant]
-        for transaction in told:
-            amount = transaction.amount_minor
-            key = tenant, account_id, local_day(transaction.posted_at, zone)
-            moves = days.get(key)
-            if moves is None:
-                days[key] = [amount, 0, amount if amount > 0 else 0]
-            else:
-                moves[0] += amount
-                if amount > 0:
-                    moves[2] += amount
+def add_days_of(plain: Sums, days: DaysMoved) -> None:
+    """Add what the transactions bring to the days of their accounts, of which `days` has none yet."""
+    for (tenant, account_id), of_account in plain.items():
+        for day, moved, inflow in of_account.days:
+            days[tenant, account_id, day] = [moved, 0, inflow]
 
 
 class Moves(Mapping[AccountKey, AccountMove]):
     """What moved, by account: the plain ones are worked out only when they are asked for, which few are."""
 
-    def __init__(self, folded: Mapping[AccountKey, AccountMove], plain: Plain) -> None:
+    def __init__(self, folded: Mapping[AccountKey, AccountMove], plain: Sums) -> None:
         self.folded = folded
         self._plain = plain
         self._worked_out: dict[AccountKey, AccountMove] = {}
@@ -128,7 +97,7 @@ class Moves(Mapping[AccountKey, AccountMove]):
     def __getitem__(self, key: AccountKey) -> AccountMove:
         move = self.folded.get(key) or self._worked_out.get(key)
         if move is None:
-            move = self._worked_out[key] = _move(self._plain[key])
+            move = self._worked_out[key] = _move(self._plain[key].told)
         return move
 
     def __contains__(self, key: object) -> bool:

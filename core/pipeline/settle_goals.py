@@ -95,16 +95,12 @@ def _has_passed_something(goal: GoalRow) -> bool:
 
 def _arrival(goal: GoalRow, sources: Sequence[FundingRow], moves: Moves, now: datetime) -> Arrival:
     """What the goal's amount stands past now, each with the moment at which its way first led there."""
-    way = way_of(goal, sources, moves, now)
+    way, direction = way_of(goal, sources, moves, now), goal.direction
 
     def milestone_at(milestone_minor: int) -> datetime | None:
-        if not is_reached(goal.direction, goal.amount_minor, milestone_minor):
+        if not is_reached(direction, goal.amount_minor, milestone_minor):
             return None
-        return way.first(partial(_is_past, goal, milestone_minor))
+        return way.first(lambda amount_minor: is_reached(direction, amount_minor, milestone_minor))
 
     target_at = way.first(partial(stands_at_target, goal)) if stands_at_target(goal, goal.amount_minor) else None
     return Arrival(goal, milestone_at, target_at)
-
-
-def _is_past(goal: GoalRow, milestone_minor: int, amount_minor: int) -> bool:
-    return is_reached(goal.direction, amount_minor, milestone_minor)

@@ -10,7 +10,7 @@ from milepost.bench.crew import Work
 
 def prepare_drain(settings: Settings, shard: int) -> Work[int]:
     """Connect to both servers, as a worker that has been at work is; draining the shard until it is empty is timed."""
-    from worker.context import WorkerContext, spare_the_collector
+    from worker.context import WorkerContext, share_the_interpreter, spare_the_collector
     from worker.logs import log_as_json
 
     log_as_json("WARNING")
@@ -20,6 +20,7 @@ def prepare_drain(settings: Settings, shard: int) -> Work[int]:
         session.execute(text("SELECT 1"))
     context.stream.ensure_group(shard)
     spare_the_collector()
+    share_the_interpreter()
 
     def work() -> int:
         events, is_cut_short = 0, True

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.orm import Session
 
 from core.goals.goal import GoalType, Tracking
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
 from core.pipeline.snapshot import run_snapshot
+from core.pipeline.understand import StreamEntry
 from core.requests.add_milestone import add_milestone
 from core.requests.bootstrap import bootstrap
 from core.requests.create_goal import create_goal

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 from core.events.facts import Transaction
 from core.events.transactions import StoredTransaction, TransactionChange, fold_transactions
-from core.pipeline import fold_accounts, plain_accounts
-from core.pipeline.apply_events import apply_events
+from core.pipeline import fold_accounts
+from core.pipeline.apply_events import apply_understood
 from core.pipeline.crash_points import BEFORE_COMMIT
 from core.pipeline.drain import ShardDrain
+from core.pipeline.read_ahead import ReadAhead
 from worker import context
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -22,7 +23,7 @@ class AckBeforeCommit(ShardDrain):
 
     __slots__ = ()
 
-    def _drain_batch(self, size: int, is_pending: bool, stop_at: float) -> int | None:  # noqa: ARG002
+    def _drain_batch(self, size: int, is_pending: bool, stop_at: float, ahead: ReadAhead | None = None) -> int | None:  # noqa: ARG002
         began = time.monotonic()
         with self.sessions.begin() as session:
             if not self._lock(session):
@@ -31,7 +32,7 @@ class AckBeforeCommit(ShardDrain):
             if not raw:
                 return 0
             self.stream.acknowledge(self.shard, [entry_id for entry_id, _ in raw])
-            applied = apply_events(session, self._entries(session, raw), self.clock())
+            applied = apply_understood(session, self._understood(session, raw), self.clock())
             self.crash_points.reach(BEFORE_COMMIT)
         self._finish([entry_id for entry_id, _ in raw], applied, began)
         return len(raw)
@@ -61,7 +62,6 @@ def ack_before_commit() -> None:
 def last_arrival() -> None:
     """Let this process's drains take the last arrival of a transaction for the truth, whatever its time."""
     fold_accounts.standing = _last_standing  # type: ignore[attr-defined]
-    plain_accounts.standing = _last_standing  # type: ignore[attr-defined]
     fold_accounts.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
 
 

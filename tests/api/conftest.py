@@ -17,7 +17,8 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import make_app
-from core.pipeline.apply_events import Applied, StreamEntry, apply_events
+from core.pipeline.apply_events import Applied, apply_events
+from core.pipeline.understand import StreamEntry
 from core.requests.keys import create_key
 from core.requests.tenants import create_tenant
 from core.settings import Settings

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.events.envelope import parse_json
 from core.events.providers import Context, Format, adapt
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
+from core.pipeline.understand import StreamEntry
 
 _numbers = itertools.count(1)
 PULLED = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType, Tracking
 from core.goals.lifecycle import GoalStatus
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
+from core.pipeline.understand import StreamEntry
 from core.requests.create_goal import create_goal
 from core.requests.read_goals import goal_progress
 from core.requests.values import GoalDraft, GoalView

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.app import make_app
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
+from core.pipeline.understand import StreamEntry
 from core.settings import Settings
 from milepost import Client, GoalManager, Goals, InvalidField, NotAllowed, ServerFault, Unavailable, sync
 from tests.conftest import KEY

@@ -13,7 +13,8 @@ import simplejson
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.pipeline.apply_events import Applied, StreamEntry, apply_events
+from core.pipeline.apply_events import Applied, apply_events
+from core.pipeline.understand import StreamEntry
 
 Apply = Callable[..., Applied]
 

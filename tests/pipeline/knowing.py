@@ -12,8 +12,9 @@ from sqlalchemy import text
 
 from core.events.calendar import last_closed_day, local_day
 from core.goals.goal import GoalType, Tracking
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
 from core.pipeline.snapshot import ChunkDays, close_chunk, run_snapshot
+from core.pipeline.understand import StreamEntry
 from core.requests.create_goal import create_goal
 from core.requests.delete_goal import delete_goal
 from core.requests.link_account import link_account

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import text
 
 from core.errors import AllocationExceeded
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
+from core.pipeline.understand import StreamEntry
 from core.requests.delete_goal import delete_goal
 from core.requests.read_goals import list_funding
 from core.requests.unlink_account import unlink_account

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
+from core.pipeline.understand import StreamEntry
 from core.store.engine import make_engine, session_factory
 from core.store.tenants import DEFAULT
 from milepost.bench.bare_rows import ACCOUNT, ENTRY, GOAL, TRANSACTION, Shard, read_batches

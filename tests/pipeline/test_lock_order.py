@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
+from core.pipeline.understand import StreamEntry
 from core.requests.bootstrap import bootstrap
 from core.store.engine import make_engine, session_factory
 from core.store.migrate import migrate

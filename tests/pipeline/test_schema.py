@@ -13,7 +13,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from core.goals.goal import GoalType, Tracking
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
+from core.pipeline.understand import StreamEntry
 from core.requests.bootstrap import bootstrap
 from core.requests.create_goal import create_goal
 from core.requests.link_account import link_account

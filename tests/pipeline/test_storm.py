@@ -13,9 +13,10 @@ from sqlalchemy import text
 from core.errors import MilepostError
 from core.goals.goal import GoalType, Tracking
 from core.goals.lifecycle import GoalStatus
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
 from core.pipeline.project import run_project
 from core.pipeline.snapshot import run_snapshot
+from core.pipeline.understand import StreamEntry
 from core.pipeline.verify import run_verify
 from core.requests.add_milestone import add_milestone
 from core.requests.change_allocation import change_allocation

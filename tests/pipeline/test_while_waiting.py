@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.pipeline.apply_events import Applied, StreamEntry, apply_events
+from core.pipeline.apply_events import Applied, apply_events
+from core.pipeline.understand import StreamEntry
 from core.requests.change_allocation import change_allocation
 from core.requests.link_account import link_account
 from core.requests.unlink_account import unlink_account

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import redis
@@ -15,7 +15,9 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.pipeline import drain as drain_module
+from core.pipeline.apply_events import Applied
 from core.pipeline.drain import DELIVERIES_MOST, ShardDrain
+from core.pipeline.understand import Understood
 from core.store.drain_figures import BatchFigures
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
@@ -97,16 +99,16 @@ def test_a_time_limit_is_not_the_events_fault(
 ) -> None:
     """An exception that no event can cause leaves the entries pending, even if it comes again and again."""
     append(one_shard, [spent(1)])
-    applies = drain_module.apply_events
+    applies = drain_module.apply_understood
 
     def interrupted(*_: object) -> None:
         raise TimeIsUp
 
-    monkeypatch.setattr(drain_module, "apply_events", interrupted)
+    monkeypatch.setattr(drain_module, "apply_understood", interrupted)
     for _ in range(DELIVERIES_MOST + 3):
         with pytest.raises(TimeIsUp):
             drain.drain()
-    monkeypatch.setattr(drain_module, "apply_events", applies)
+    monkeypatch.setattr(drain_module, "apply_understood", applies)
     drain.drain()
     assert worths(session_factory) == {"a1": 100}
     assert dead_letters(session_factory) == []
@@ -130,15 +132,15 @@ def test_a_batch_that_comes_back_is_taken_in_smaller_parts(
     """What was too much for one transaction is tried in ever smaller ones, until it is not."""
     drain = ShardDrain(session_factory, one_shard, 0, 64, clock)
     append(one_shard, [spent(number) for number in range(64)])
-    applies, sizes = drain_module.apply_events, []
+    applies, sizes = drain_module.apply_understood, []
 
-    def limited(session: Session, entries: Sequence[object], now: object) -> object:
-        sizes.append(len(entries))
-        if len(entries) > 4:
+    def limited(session: Session, batch: Understood, now: datetime) -> Applied:
+        sizes.append(len(batch.entries))
+        if len(batch.entries) > 4:
             raise TimeIsUp
-        return applies(session, entries, now)  # type: ignore[arg-type]
+        return applies(session, batch, now)
 
-    monkeypatch.setattr(drain_module, "apply_events", limited)
+    monkeypatch.setattr(drain_module, "apply_understood", limited)
     deadline = clock() + timedelta(seconds=30)
     while one_shard.status()[0].pending or not sizes:
         assert clock() < deadline

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.events.calendar import day_start, local_day
 from core.goals.goal import GoalType, Tracking
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
 from core.pipeline.snapshot import run_snapshot
+from core.pipeline.understand import StreamEntry
 from core.requests.add_milestone import add_milestone
 from core.requests.create_goal import create_goal
 from core.requests.link_account import link_account

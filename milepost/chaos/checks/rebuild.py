@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType, Tracking
 from core.goals.lifecycle import GoalStatus
-from core.pipeline.apply_events import StreamEntry, apply_events
+from core.pipeline.apply_events import apply_events
 from core.pipeline.snapshot import run_snapshot
+from core.pipeline.understand import StreamEntry
 from core.requests.add_milestone import add_milestone
 from core.requests.change_allocation import change_allocation
 from core.requests.create_goal import create_goal

@@ -1,0 +1,155 @@
+"""Understanding a batch: what its entries tell, account by account. It asks neither the database nor the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from core.errors import EventRejected
+from core.events.calendar import EARLIEST, local_day
+from core.events.envelope import EVENT_LONGEST_BYTES, check_envelope, parse_json
+from core.events.facts import AccountFacts
+from core.events.parse import parse_event
+from core.events.plain import PlainTransaction, read_transaction
+from core.store.accounts import AccountKey
+from core.store.plain_goals import PlainWrite
+from core.store.stream import RawEntry, arrival, tenant_of
+
+Zones = Mapping[str, ZoneInfo]
+
+
+class StreamEntry(NamedTuple):
+    """One entry of the stream as it lies there. (shard, entry_id) is unique; `arrived_at` is the stream's own time."""
+
+    shard: int
+    entry_id: str
+    arrived_at: datetime
+    tenant: str
+    event: bytes
+
+
+# What one entry tells: a plain transaction, or facts, an account each.
+Told = PlainTransaction | tuple[AccountFacts, ...]
+
+
+class AccountSum(NamedTuple):
+    """What the plain transactions of one account come to. `days`: by local day, the amount and what of it came in."""
+
+    told: Sequence[PlainTransaction]
+    write: PlainWrite
+    days: Sequence[tuple[date, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What a batch tells, as seen in `zones`, the time zones of its tenants.
+
+    `sums`: the accounts of which it tells plain transactions alone, in one currency and each once. `others`: all other
+    accounts of which it tells anything.
+    """
+
+    entries: Sequence[StreamEntry]
+    zones: Zones
+    read: Sequence[tuple[StreamEntry, Told]]
+    refused: Sequence[tuple[StreamEntry, EventRejected]]
+    sums: Mapping[AccountKey, AccountSum]
+    others: frozenset[AccountKey]
+
+    def holds_in(self, zones: Zones) -> bool:
+        """Whether the tenants' time zones are still those in which the batch was understood."""
+        return all(self.zones.get(tenant) == zones.get(tenant) for tenant in {entry.tenant for entry in self.entries})
+
+
+def stream_entries(shard: int, raw: Iterable[RawEntry]) -> list[StreamEntry]:
+    """The entries of a shard that have any content."""
+    entries = []
+    milliseconds = b""
+    arrived_at = EARLIEST
+    for entry_id, fields in raw:
+        if fields:
+            name = entry_id.decode()
+            # Neighbours often came in the same millisecond.
+            if (own := entry_id.partition(b"-")[0]) != milliseconds:
+                milliseconds, arrived_at = own, arrival(name)
+            entries.append(StreamEntry(shard, name, arrived_at, tenant_of(fields), fields.get(b"event", b"")))
+    return entries
+
+
+def understand(entries: Sequence[StreamEntry], zones: Zones) -> Understood:
+    """Read every entry; what is wrong, or of a tenant without a zone here, is refused."""
+    read: list[tuple[StreamEntry, Told]] = []
+    refused: list[tuple[StreamEntry, EventRejected]] = []
+    plain: dict[AccountKey, list[PlainTransaction]] = {}
+    others: set[AccountKey] = set()
+    for entry in entries:
+        try:
+            told = _read_one(entry, zones.get(entry.tenant))
+        except EventRejected as rejection:
+            refused.append((entry, rejection))
+            continue
+        read.append((entry, told))
+        if isinstance(told, PlainTransaction):
+            key = entry.tenant, told.account_id
+            of_account = plain.get(key)
+            if of_account is None:
+                plain[key] = [told]
+            else:
+                of_account.append(told)
+        else:
+            others.update([(entry.tenant, facts.account_id) for facts in told])
+    sums = {}
+    for key, of_account in plain.items():
+        if key not in others and _is_a_sum(of_account):
+            sums[key] = _sum(key, of_account, zones[key[0]])
+        else:
+            others.add(key)
+    return Understood(entries, zones, read, refused, sums, frozenset(others))
+
+
+def _read_one(entry: StreamEntry, zone: ZoneInfo | None) -> Told:
+    event = entry.event
+    if zone is None:
+        raise EventRejected("unknown_tenant", "the tenant does not exist")
+    if len(event) > EVENT_LONGEST_BYTES:
+        raise EventRejected("too_large", f"an event has at most {EVENT_LONGEST_BYTES:,} bytes")
+    told = read_transaction(event, zone, entry.arrived_at)
+    if told is None:
+        return parse_event(check_envelope(parse_json(event)), zone, entry.arrived_at)
+    return (told,) if isinstance(told, AccountFacts) else told
+
+
+def _is_a_sum(told: Sequence[PlainTransaction]) -> bool:
+    """Whether no transaction is told twice, and all are in one currency."""
+    if len(told) == 1:
+        return True
+    currency = told[0].currency
+    return len({each.transaction_id for each in told if each.currency == currency}) == len(told)
+
+
+def _sum(key: AccountKey, told: Sequence[PlainTransaction], zone: ZoneInfo) -> AccountSum:
+    if len(told) == 1:
+        (only,) = told
+        amount, posted_at = only.amount_minor, only.posted_at
+        inflow, day = amount if amount > 0 else 0, local_day(posted_at, zone)
+        write = PlainWrite(*key, only.currency, amount, inflow, posted_at, day, posted_at)
+        return AccountSum(told, write, ((day, amount, inflow),))
+    worth = inflow = 0
+    earliest_at = latest_at = told[0].posted_at
+    days: dict[date, tuple[int, int]] = {}
+    for transaction in told:
+        amount, posted_at = transaction.amount_minor, transaction.posted_at
+        came_in = amount if amount > 0 else 0
+        worth += amount
+        inflow += came_in
+        if posted_at < earliest_at:
+            earliest_at = posted_at
+        elif posted_at > latest_at:
+            latest_at = posted_at
+        day = local_day(posted_at, zone)
+        moved = days.get(day)
+        days[day] = (amount, came_in) if moved is None else (moved[0] + amount, moved[1] + came_in)
+    write = PlainWrite(*key, told[0].currency, worth, inflow, latest_at, min(days), earliest_at)
+    return AccountSum(told, write, [(day, *moved) for day, moved in days.items()])
