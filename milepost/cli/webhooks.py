@@ -33,6 +33,8 @@ webhooks = typer.Typer(
 )
 
 SECRET_LONGEST_BYTES = 65_536
+# A path has 55: in the usual 80 columns the others would be cut, and a terminal can break a line itself.
+LEAST_COLUMNS = 120
 TenantOption = Annotated[str, typer.Option(help="The tenant whose addresses.")]
 EndpointArgument = Annotated[
     str, typer.Argument(metavar="ENDPOINT_ID", help="The id that `milepost webhooks list` shows.")
@@ -87,7 +89,9 @@ def list_all(tenant: TenantOption = DEFAULT, as_json: JsonOption = False, data_d
     for each in found:
         changed = f"{each.changed_at:%Y-%m-%d %H:%M}"
         table.add_row(each.provider, path_of(each), each.label, str(each.secrets), changed)
-    Console(highlight=False, markup=False).print(table)
+    console = Console(highlight=False, markup=False)
+    console.width = max(console.width, LEAST_COLUMNS)
+    console.print(table)
 
 
 @webhooks.command("rotate")

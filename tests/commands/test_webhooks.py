@@ -71,6 +71,16 @@ def test_an_address_is_made_with_the_secret_of_a_file(
     assert acts == [("command line", "webhook.added", endpoint["endpoint_id"], "teller: 1 secrets")]
 
 
+def test_the_list_is_whole_in_a_narrow_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path leaves the usual 80 columns no room for the rest, which is not cut for that."""
+    endpoint = made(run, "add", "standard")
+    monkeypatch.setenv("COLUMNS", "80")
+    header, line = run("webhooks", "list")[1].splitlines()
+    assert header.split() == ["provider", "path", "label", "secrets", "changed"]
+    changed = endpoint["changed_at"][:16].replace("T", " ")
+    assert " ".join(line.split()) == f"standard {endpoint['path']} made on the command line 1 {changed}"
+
+
 def test_a_secret_comes_by_standard_input(
     run: Run, monkeypatch: pytest.MonkeyPatch, session_factory: sessionmaker[Session]
 ) -> None:
