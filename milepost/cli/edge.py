@@ -15,13 +15,15 @@ from core.errors import MilepostError
 def explain(error: Exception) -> str | None:
     """One line for trouble that can be expected; None for a defect, which should show its traceback."""
     from psycopg import Error as PsycopgError
+    from psycopg.errors import UndefinedColumn, UndefinedTable
     from redis.exceptions import RedisError
     from sqlalchemy.exc import DBAPIError
 
     if isinstance(error, MilepostError):
         return str(error)
     if isinstance(error, DBAPIError):
-        return f"the database: {_first_line(error.orig or error)}"
+        hint = "; was `milepost migrate` run?" if isinstance(error.orig, UndefinedColumn | UndefinedTable) else ""
+        return f"the database: {_first_line(error.orig or error)}{hint}"
     if isinstance(error, PsycopgError):
         return f"the database: {_first_line(error)}"
     if isinstance(error, RedisError):
