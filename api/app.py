@@ -8,7 +8,8 @@ from functools import cache
 from importlib.metadata import version
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import Depends, FastAPI
+from starlette.routing import BaseRoute
 
 from api import (
     accounts,
@@ -73,15 +74,16 @@ def make_app(settings: Settings) -> FastAPI:
     app.state.request_metrics, app.state.scrapers = RequestMetrics(), metrics.KnownScrapers()
     app.add_middleware(Tracing, log=request_log(settings.log_level), metrics=app.state.request_metrics)
     answer_errors(app)
-    for router in _routers():
-        app.include_router(router)
+    # Not include_router: what it includes it makes once more for each app, when the first requests come.
+    app.router.routes.extend(_routes())
     return app
 
 
 @cache
-def _routers() -> tuple[APIRouter, ...]:
+def _routes() -> tuple[BaseRoute, ...]:
     """The routes of every book, made once for all applications of a process: their models take a third of a second."""
-    return tuple(book.router(prefix, dependencies=dependencies) for prefix, book, dependencies in _BOOKS)
+    routers = [book.router(prefix, dependencies=dependencies) for prefix, book, dependencies in _BOOKS]
+    return tuple(route for router in routers for route in router.routes)
 
 
 @asynccontextmanager
