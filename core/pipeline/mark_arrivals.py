@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import simplejson
 from sqlalchemy.orm import Session
 
+from core.goals.goal import GoalType, Span
 from core.goals.lifecycle import GoalStatus
 from core.goals.milestones import nearest
 from core.goals.money import to_decimal
 from core.goals.progress import is_goal_reached
 from core.store import ledger
-from core.store.goals import GoalRow
-from core.store.milestones import MilestoneRow, mark_milestones, milestones_of_goals
+from core.store.goals import GoalKey, GoalRow
+from core.store.milestones import Unreached, mark_milestones
+
+
+class Arriving(Protocol):
+    """What marking needs of a goal, and what it changes of it: the next milestone and when the target was reached."""
+
+    tenant: str
+    goal_id: str
+    user_id: str
+    name: str
+    currency: str
+    type: GoalType
+    amount_minor: int
+    target_minor: int
+    next_milestone_minor: int | None
+    reached_at: datetime | None
+
+    @property
+    def key(self) -> GoalKey:
+        """(tenant, goal_id)."""
+
+    @property
+    def span(self) -> Span:
+        """Where the goal starts and where it should end."""
+
+    @property
+    def direction(self) -> int:
+        """-1 for debt, +1 for all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """What a locked goal has come to: for a milestone, and for the target, the effective moment; None if it has not."""
 
-    goal: GoalRow
+    goal: Arriving
     milestone_at: Callable[[int], datetime | None]
     target_at: datetime | None
 
@@ -32,19 +61,23 @@ def marks(goal: GoalRow) -> bool:
     return goal.status is GoalStatus.ACTIVE and not goal.waiting_for
 
 
-def stands_at_target(goal: GoalRow, amount_minor: int) -> bool:
+def stands_at_target(goal: Arriving, amount_minor: int) -> bool:
     """Whether an amount is the goal's target or past it."""
     return is_goal_reached(goal.type, goal.span, goal.target_minor, amount_minor)
 
 
-def mark_arrivals(session: Session, arrivals: Sequence[Arrival], now: datetime) -> int:
-    """Mark what is not marked yet and note the messages; how many milestones. Goals' rows are left to the caller."""
-    by_goal = milestones_of_goals(session, (arrival.goal.key for arrival in arrivals))
-    marked: list[tuple[MilestoneRow, datetime]] = []
+def mark_arrivals(
+    session: Session, arrivals: Sequence[Arrival], by_goal: Mapping[GoalKey, Sequence[Unreached]], now: datetime
+) -> int:
+    """Mark what is not marked yet and note the messages; how many milestones. Goals' rows are left to the caller.
+
+    `by_goal` has the milestones of the goals that are not reached.
+    """
+    marked: list[tuple[Unreached, datetime]] = []
     messages: list[ledger.Message] = []
     for arrival in arrivals:
         goal = arrival.goal
-        unreached = [row for row in by_goal[goal.key] if row.reached_at is None]
+        unreached = by_goal[goal.key]
         passed = [(row, at) for row in unreached if (at := arrival.milestone_at(row.amount_minor)) is not None]
         marked += passed
         messages += [_milestone_message(goal, row, at, now) for row, at in passed]
@@ -59,18 +92,18 @@ def mark_arrivals(session: Session, arrivals: Sequence[Arrival], now: datetime) 
     return len(marked)
 
 
-def _milestone_message(goal: GoalRow, row: MilestoneRow, reached_at: datetime, now: datetime) -> ledger.Message:
+def _milestone_message(goal: Arriving, row: Unreached, reached_at: datetime, now: datetime) -> ledger.Message:
     amount_reached = to_decimal(row.amount_minor, goal.currency)
     about: dict[str, object] = {"milestone_amount": amount_reached, "description": row.description}
     return _message(goal, "milestone", row.amount_minor, about, reached_at, now)
 
 
-def _goal_message(goal: GoalRow, reached_at: datetime, now: datetime) -> ledger.Message:
+def _goal_message(goal: Arriving, reached_at: datetime, now: datetime) -> ledger.Message:
     return _message(goal, "goal", goal.target_minor, {}, reached_at, now)
 
 
 def _message(
-    goal: GoalRow,
+    goal: Arriving,
     what: str,
     threshold_minor: int,
     about: dict[str, object],

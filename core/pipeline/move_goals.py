@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.pipeline.account_moves import AccountMove
 from core.pipeline.join_net_worths import carry_out, find_joining
+from core.pipeline.mark_passed import mark_passed
 from core.pipeline.plain_accounts import Moves
 from core.pipeline.settle_goals import settle_goals
 from core.store.accounts import AccountKey
@@ -45,7 +46,8 @@ def move_goals(
     settled = settle_goals(session, goals, now, cause="events", moves=moves)
     settled.goals.update((goal.key, goal) for goal in joined)
     write_moved_goals(session, list(settled.goals.values()))
-    return GoalsMoved(written.moved + further.moved + len(settled.goals), settled.milestones_reached)
+    milestones = settled.milestones_reached + mark_passed(session, written.passed | further.passed, moves, now)
+    return GoalsMoved(written.moved + further.moved + len(settled.goals), milestones)
 
 
 def _move_links(session: Session, periods: Sequence[LinkPeriod], moves: Mapping[AccountKey, AccountMove]) -> None:

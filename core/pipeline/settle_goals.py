@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 
 from sqlalchemy.orm import Session
 
 from core.goals.amounts import amount, waiting_for
 from core.goals.milestones import is_reached
 from core.pipeline.account_moves import AccountMove
-from core.pipeline.mark_arrivals import Arrival, mark_arrivals, marks, stands_at_target
-from core.pipeline.way_of_goal import way_of
+from core.pipeline.mark_arrivals import mark_arrivals, marks, stands_at_target
+from core.pipeline.way_of_goal import arrival_by_way, way_of
 from core.store import ledger
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey, GoalRow
 from core.store.links import FundingRow, funding_of_goals
+from core.store.milestones import unreached_of_goals
 
 Moves = Mapping[AccountKey, AccountMove]
 
@@ -57,8 +57,9 @@ def settle_goals(
             settled.goals[goal.key] = goal
             goal.updated_at = max(now, goal.updated_at)
     ledger.write_entries(session, entries)
-    arrivals = [_arrival(goal, funding[goal.key], moves, now) for goal in passing]
-    settled.milestones_reached = mark_arrivals(session, arrivals, now)
+    arrivals = [arrival_by_way(goal, way_of(goal, funding[goal.key], moves, now)) for goal in passing]
+    unreached = unreached_of_goals(session, (goal.key for goal in passing))
+    settled.milestones_reached = mark_arrivals(session, arrivals, unreached, now)
     return settled
 
 
@@ -91,16 +92,3 @@ def _has_passed_something(goal: GoalRow) -> bool:
     if upcoming is not None and is_reached(goal.direction, goal.amount_minor, upcoming):
         return True
     return goal.reached_at is None and stands_at_target(goal, goal.amount_minor)
-
-
-def _arrival(goal: GoalRow, sources: Sequence[FundingRow], moves: Moves, now: datetime) -> Arrival:
-    """What the goal's amount stands past now, each with the moment at which its way first led there."""
-    way, direction = way_of(goal, sources, moves, now), goal.direction
-
-    def milestone_at(milestone_minor: int) -> datetime | None:
-        if not is_reached(direction, goal.amount_minor, milestone_minor):
-            return None
-        return way.first(lambda amount_minor: is_reached(direction, amount_minor, milestone_minor))
-
-    target_at = way.first(partial(stands_at_target, goal)) if stands_at_target(goal, goal.amount_minor) else None
-    return Arrival(goal, milestone_at, target_at)

@@ -1,22 +1,30 @@
-"""The way of a goal through one batch: its amount after each of the batch's movements, in their order of time."""
+"""The way of a goal through one batch: its amount after each of the batch's movements, in their order of time.
+
+And what it passed on that way, each thing at the moment at which the way first led there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.goals.amounts import FundedLink, amount, made_of
+from core.goals.amounts import FundedLink, made_of
 from core.goals.goal import follows_balances
-from core.goals.links import measured
+from core.goals.links import Link, measured
+from core.goals.milestones import is_reached
 from core.goals.money import share
 from core.pipeline.account_moves import AccountMove
+from core.pipeline.mark_arrivals import Arrival, Arriving, stands_at_target
 from core.store.accounts import AccountKey
 from core.store.goals import GoalRow
 from core.store.links import FundingRow
+from core.store.passed_goals import PassedGoal
 
 # Time, number of the link, by how much its measure moved.
 _Step = tuple[datetime, int, int]
+# A link's share, what it measured in all, and whether the goal's amount is made of it.
+_Part = tuple[int, int, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,47 +39,74 @@ class Way:
         return next((at for at, amount_minor in self.steps if is_there(amount_minor)), self.arrived_at)
 
 
+def arrival_by_way(goal: Arriving, way: Way) -> Arrival:
+    """What a goal's amount stands past now, each with the moment at which its way first led there."""
+    direction = goal.direction
+
+    def milestone_at(milestone_minor: int) -> datetime | None:
+        if not is_reached(direction, goal.amount_minor, milestone_minor):
+            return None
+        return way.first(lambda amount_minor: is_reached(direction, amount_minor, milestone_minor))
+
+    is_there = stands_at_target(goal, goal.amount_minor)
+    target_at = way.first(lambda amount_minor: stands_at_target(goal, amount_minor)) if is_there else None
+    return Arrival(goal, milestone_at, target_at)
+
+
+def way_of_link(goal: PassedGoal, move: AccountMove, now: datetime) -> Way:
+    """The way of a goal that hangs on one account alone, which moved."""
+    link = goal.link
+    counted = list(_counted(0, link, goal.measure, move))
+    began_at = None
+    if follows_balances(goal.tracking) and link.is_open:
+        began_at = _later(link.from_at, goal.first_report_at)
+    parts = [(link.ppm, measured(link, goal.measure_minor), True)]
+    return Way(_steps(goal, parts, counted, began_at), now if move.latest_at is None else move.latest_at)
+
+
 def way_of(goal: GoalRow, sources: Sequence[FundingRow], moves: Mapping[AccountKey, AccountMove], now: datetime) -> Way:
     """The way of a settled goal. Only movements inside a link's period count; without any the goal arrives `now`."""
     own = [moves[source.row.account_key] for source in sources if source.row.account_key in moves]
     if not own:
         return Way((), now)
     funded = [source.funded(goal) for source in sources]
-    counted = _counted(sources, funded, moves)
-    if len(sources) > 1:
-        counted.sort(key=lambda step: step[0])
-    began_at = _began_at(goal, sources, funded)
-    steps = _steps(goal, funded, counted, began_at)
+    counted = [
+        step
+        for number, source in enumerate(sources)
+        if funded[number].counts and (move := moves.get(source.row.account_key)) is not None
+        for step in _counted(number, source.row.link, source.row.measure, move)
+    ]
+    counted.sort(key=lambda step: step[0])
+    made = made_of(goal.tracking, funded, final_at=goal.final_at)
+    parts = [
+        (each.link.ppm, measured(each.link, each.measure_minor), any(each is part for part in made)) for each in funded
+    ]
     latest = [move.latest_at for move in own if move.latest_at is not None]
-    return Way(tuple(steps.items()), max(latest, default=now))
+    return Way(_steps(goal, parts, counted, _began_at(goal, sources, funded)), max(latest, default=now))
 
 
 def _steps(
-    goal: GoalRow, funded: Sequence[FundedLink], counted: Sequence[_Step], began_at: datetime | None
-) -> dict[datetime, int]:
-    """The amount after each step, by moment. It moves with one link at a time, so each step costs one share."""
-    parts = made_of(goal.tracking, funded, final_at=goal.final_at)
-    counts = [any(each is part for part in parts) for each in funded]
-    measures = [measured(each.link, each.measure_minor) for each in funded]
+    goal: Arriving, parts: Sequence[_Part], counted: Sequence[_Step], began_at: datetime | None
+) -> tuple[tuple[datetime, int], ...]:
+    """The settled goal's amount after each step, by moment. It moves with one link at a time: a share a step."""
+    direction = goal.direction
+    measures = [minor for _, minor, _ in parts]
     for _, number, minor in counted:
         measures[number] -= minor
-    shares = [share(minor, each.link.ppm) for minor, each in zip(measures, funded, strict=True)]
-    final = amount(goal.tracking, goal.direction, goal.typed_minor, funded, final_at=goal.final_at)
-    here = final - goal.direction * sum(
-        share(measured(each.link, each.measure_minor), each.link.ppm) - shares[number]
-        for number, each in enumerate(funded)
-        if counts[number]
-    )
+    shares = [share(minor, ppm) for minor, (ppm, _, _) in zip(measures, parts, strict=True)]
+    moved = [share(minor, ppm) - before for (ppm, minor, _), before in zip(parts, shares, strict=True)]
+    here = goal.amount_minor - direction * sum([by for by, part in zip(moved, parts, strict=True) if part[2]])
     # A first report moves no worth but tells it, so the goal may stand somewhere before any movement.
     steps: dict[datetime, int] = {} if began_at is None else {began_at: here}
     for at, number, minor in counted:
+        ppm, _, is_of_amount = parts[number]
         measures[number] += minor
-        if counts[number]:
-            after = share(measures[number], funded[number].link.ppm)
-            here += goal.direction * (after - shares[number])
+        if is_of_amount:
+            after = share(measures[number], ppm)
+            here += direction * (after - shares[number])
             shares[number] = after
         steps[at if began_at is None or at > began_at else began_at] = here
-    return steps
+    return tuple(steps.items())
 
 
 def _began_at(goal: GoalRow, sources: Sequence[FundingRow], funded: Sequence[FundedLink]) -> datetime | None:
@@ -79,21 +114,18 @@ def _began_at(goal: GoalRow, sources: Sequence[FundingRow], funded: Sequence[Fun
     if not follows_balances(goal.tracking):
         return None
     present = [s for s, each in zip(sources, funded, strict=True) if each.counts and s.row.link.is_open]
-    moments = [m for s in present for m in (s.row.link.from_at, s.first_report_at) if m is not None]
-    return max(moments, default=None)
+    return max([_later(s.row.link.from_at, s.first_report_at) for s in present], default=None)
 
 
-def _counted(
-    sources: Sequence[FundingRow], funded: Sequence[FundedLink], moves: Mapping[AccountKey, AccountMove]
-) -> list[_Step]:
-    """The movements in the periods of open links, those of each link in order of time."""
-    steps: list[_Step] = []
-    for number, source in enumerate(sources):
-        move, link = moves.get(source.row.account_key), source.row.link
-        if move is None or not link.is_open or not funded[number].counts:
-            continue
-        is_inflow, begin_at = source.row.measure == "inflow", link.begin_at
+def _later(from_at: datetime, first_report_at: datetime | None) -> datetime:
+    """From when a link's account could be anywhere: the link counts, and the account has a report."""
+    return from_at if first_report_at is None else max(from_at, first_report_at)
+
+
+def _counted(number: int, link: Link, measure: str, move: AccountMove) -> Iterator[_Step]:
+    """The movements in the period of an open link, in order of time."""
+    if link.is_open:
+        is_inflow, begin_at = measure == "inflow", link.begin_at
         for at, worth_minor, inflow_minor in move.movements:
             if begin_at is None or at >= begin_at:
-                steps.append((at, number, inflow_minor if is_inflow else worth_minor))
-    return steps
+                yield at, number, inflow_minor if is_inflow else worth_minor

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.store import bulk
+from core.store.arrays import moments
 from core.store.columns import HIGHEST
 from core.store.goals import GoalKey
 
@@ -22,14 +23,6 @@ _ENTRY = {
     "after_minor": bulk.INT8,
     "cause": bulk.TEXT,
     "account_ids": bulk.TEXTS,
-}
-_MESSAGE = {
-    "tenant": bulk.TEXT,
-    "message_id": bulk.TEXT,
-    "type": bulk.TEXT,
-    "goal_id": bulk.TEXT,
-    "payload": bulk.TEXT,
-    "created_at": bulk.TIMESTAMPTZ,
 }
 
 
@@ -49,7 +42,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the outbox; `message_id` is made from what happened, so it can be written once only."""
+    """One message of the outbox; `message_id` is made from what happened, so it can be written once only.
+
+    `payload` is JSON without control characters, as JSON is written.
+    """
 
     tenant: str
     message_id: str
@@ -68,7 +64,9 @@ _READ_PAGE = text(
     ORDER BY entry DESC LIMIT :limit"""
 )
 _SEND = text(
-    f"""INSERT INTO outbox ({", ".join(_MESSAGE)}) SELECT {", ".join(_MESSAGE)} FROM staged_messages
+    f"""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at)
+    SELECT * FROM unnest({bulk.split("tenants")}, {bulk.split("ids")}, {bulk.split("types")},
+        {bulk.split("goals")}, {bulk.split("payloads")}, :at)
     ON CONFLICT (tenant, message_id) DO NOTHING"""
 )
 
@@ -107,6 +105,12 @@ def entries_of_goal(
 def write_messages(session: Session, messages: Sequence[Message]) -> None:
     """Put messages into the outbox; one that is there already is left as it is."""
     if messages:
-        rows = (tuple(getattr(message, column) for column in _MESSAGE) for message in messages)
-        bulk.stage(session, "staged_messages", _MESSAGE, rows)
-        session.execute(_SEND)
+        columns = {
+            "tenants": bulk.joined([message.tenant for message in messages]),
+            "ids": bulk.joined([message.message_id for message in messages]),
+            "types": bulk.joined([message.type for message in messages]),
+            "goals": bulk.joined([message.goal_id for message in messages]),
+            "payloads": bulk.joined([message.payload for message in messages]),
+            "at": moments([message.created_at for message in messages]),
+        }
+        session.execute(_SEND, columns)

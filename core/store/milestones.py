@@ -35,6 +35,15 @@ class MilestoneRow(NamedTuple):
         return self.tenant, self.goal_id
 
 
+class Unreached(NamedTuple):
+    """What marking a milestone needs of it."""
+
+    tenant: str
+    goal_id: str
+    amount_minor: int
+    description: str | None
+
+
 _COLUMNS = "tenant, goal_id, amount_minor, description, target_date, reached_at, marked_at, created_at"
 _INSERT = text(
     f"""INSERT INTO milestones ({_COLUMNS}) VALUES
@@ -45,6 +54,12 @@ _READ = text(
     FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN milestones m USING (tenant, goal_id)
     ORDER BY m.tenant, m.goal_id, m.amount_minor"""
+)
+_UNREACHED = text(
+    f"""SELECT m.tenant, m.goal_id, m.amount_minor, m.description
+    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
+    JOIN milestones m USING (tenant, goal_id)
+    WHERE m.reached_at IS NULL"""
 )
 _READ_PAGE = text(
     f"""SELECT {_COLUMNS} FROM milestones
@@ -85,6 +100,16 @@ def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
     return found
 
 
+def unreached_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[Unreached]]:
+    """The milestones of locked goals that are not marked yet, in no order."""
+    wanted = list(keys)
+    found: dict[GoalKey, list[Unreached]] = {key: [] for key in wanted}
+    if wanted:
+        for row in session.execute(_UNREACHED, bulk.key_columns("goals", wanted)).all():
+            found[row[0], row[1]].append(Unreached(*row))
+    return found
+
+
 def milestones_of_goal(session: Session, key: GoalKey, *, above_minor: int | None, limit: int) -> list[MilestoneRow]:
     """At most `limit` milestones of one goal, ascending by amount, beginning above an amount if one is given."""
     above = LOWEST if above_minor is None else above_minor
@@ -98,7 +123,7 @@ def check_reached(session: Session, key: GoalKey, now: datetime) -> list[Milesto
     return [MilestoneRow(*row) for row in session.execute(_CHECK, parameters).all()]
 
 
-def mark_milestones(session: Session, rows: Sequence[tuple[MilestoneRow, datetime]], now: datetime) -> None:
+def mark_milestones(session: Session, rows: Sequence[tuple[Unreached, datetime]], now: datetime) -> None:
     """Mark milestones of locked goals as reached at the given effective times."""
     if not rows:
         return

@@ -75,11 +75,12 @@ class AccountWrite(NamedTuple):
 class Written:
     """What a statement did. `left`: the goals that are still to be settled; `moved`: how many others it moved.
 
-    Among the left are those that it moved to a milestone or the target. `late`: the accounts whose links look back
-    beyond what the batch moved. `held`: the accounts that are locked, and took nothing.
+    `passed`: those of the moved that came to a milestone or the target, which is still to be marked. `late`: the
+    accounts whose links look back beyond what the batch moved. `held`: the accounts that are locked, and took nothing.
     """
 
     moved: int = 0
+    passed: frozenset[GoalKey] = frozenset()
     left: frozenset[GoalKey] = frozenset()
     late: frozenset[AccountKey] = frozenset()
     held: frozenset[AccountKey] = frozenset()
@@ -164,8 +165,8 @@ def _statement(assignments: str, columns: Sequence[str], moves: str) -> TextClau
     )
     SELECT 'written' AS what, NULL AS tenant, NULL AS id, count(*) AS number FROM written
     UNION ALL SELECT 'held', tenant, account_id, NULL FROM written WHERE NOT moves
-    UNION ALL SELECT 'moved', NULL, NULL, count(*) FROM changed WHERE has_passed IS NOT TRUE
-    UNION ALL SELECT 'left', tenant, goal_id, NULL FROM changed WHERE has_passed
+    UNION ALL SELECT 'moved', NULL, NULL, count(*) FROM changed
+    UNION ALL SELECT 'passed', tenant, goal_id, NULL FROM changed WHERE has_passed
     UNION ALL SELECT 'late', tenant, account_id, NULL FROM linked WHERE is_late
     UNION ALL SELECT 'left', tenant, goal_id, NULL FROM linked
         WHERE (SELECT count(*) FROM linked) <> (SELECT count(*) FROM changed)
@@ -221,7 +222,7 @@ def _run(
     fields = writes[0]._fields
     columns = dict(zip(fields, zip(*writes, strict=True), strict=True))
     packed = {name: _PACKS.get(name, bulk.joined)(column) for name, column in columns.items()}
-    told: dict[str, list[tuple[str, str]]] = {"left": [], "late": [], "held": []}
+    told: dict[str, list[tuple[str, str]]] = {"passed": [], "left": [], "late": [], "held": []}
     counts = {}
     for what, tenant, name, number in session.execute(statement, packed | {"now": now, "accounts": len(writes)}).all():
         if number is None:

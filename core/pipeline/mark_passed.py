@@ -1,0 +1,29 @@
+"""Marking the goals that were moved past something where they lie: each has one link, so little has to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from core.pipeline.account_moves import AccountMove
+from core.pipeline.mark_arrivals import mark_arrivals
+from core.pipeline.way_of_goal import arrival_by_way, way_of_link
+from core.store.accounts import AccountKey
+from core.store.goals import GoalKey
+from core.store.milestones import unreached_of_goals
+from core.store.passed_goals import read_passed, write_passed
+
+
+def mark_passed(
+    session: Session, keys: Collection[GoalKey], moves: Mapping[AccountKey, AccountMove], now: datetime
+) -> int:
+    """Mark what these goals came to, as settle_goals does for all others; how many milestones."""
+    if not keys:
+        return 0
+    goals = read_passed(session, keys)
+    arrivals = [arrival_by_way(goal, way_of_link(goal, moves[goal.account_key], now)) for goal in goals]
+    marked = mark_arrivals(session, arrivals, unreached_of_goals(session, keys), now)
+    write_passed(session, goals)
+    return marked

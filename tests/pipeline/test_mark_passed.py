@@ -1,0 +1,130 @@
+"""A goal that passes something where it lies is marked as one that is settled in Python is."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.goals.goal import GoalType, Tracking
+from core.requests.add_milestone import add_milestone
+from core.requests.values import MilestoneDraft
+from tests.budget import examples
+from tests.pipeline import acts
+from tests.pipeline.acts import DEFAULT
+from tests.pipeline.conftest import Apply
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+_names = itertools.count(1)
+# By what may fund them: an asset, or a liability.
+KINDS: dict[str, list[tuple[GoalType, dict[str, Any]]]] = {
+    "asset": [
+        (GoalType.SAVINGS, {"tracking": Tracking.CHANGE, "current_amount": "100"}),
+        (GoalType.SAVINGS, {"tracking": Tracking.BALANCE}),
+        (GoalType.INCOME, {"tracking": Tracking.INFLOW}),
+    ],
+    "liability": [
+        (GoalType.DEBT, {"tracking": Tracking.CHANGE, "current_amount": "10000", "target_amount": "0"}),
+        (GoalType.DEBT, {"tracking": Tracking.BALANCE, "current_amount": "10000", "target_amount": "0"}),
+    ],
+}
+# Close to each other, so that most movements pass some.
+MILESTONES = [str(amount) for amount in range(250, 10_000, 750)]
+
+hours = st.integers(-100, 100).map(lambda hour: START + timedelta(hours=hour))
+facts = st.tuples(st.sampled_from(["paid", "paid", "paid", "told"]), st.integers(-4_000_00, 9_000_00), hours)
+batches = st.lists(st.lists(facts, min_size=1, max_size=6), min_size=1, max_size=5)
+
+
+def _standing(sessions: sessionmaker[Session], goal_id: str) -> dict[str, Any]:
+    """All that marking leaves of a goal, but for its own id."""
+    with sessions() as session:
+        goal = session.execute(
+            text("SELECT amount_minor, next_milestone_minor, reached_at FROM goals WHERE goal_id = :g"), {"g": goal_id}
+        ).one()
+        milestones = session.execute(
+            text("SELECT amount_minor, reached_at, marked_at FROM milestones WHERE goal_id = :g ORDER BY 1"),
+            {"g": goal_id},
+        ).all()
+        sent = session.execute(
+            text("SELECT type, payload, created_at FROM outbox WHERE goal_id = :g ORDER BY message_id"), {"g": goal_id}
+        ).all()
+    told = [(type, json.loads(payload) | {"goal_id": None}, at) for type, payload, at in sent]
+    return {"goal": tuple(goal), "milestones": [tuple(row) for row in milestones], "sent": told}
+
+
+@settings(max_examples=examples(30))
+@given(st.sampled_from(sorted(KINDS)), st.sampled_from(["99", "60", "33.3333"]), st.sampled_from([1, 90]), batches)
+def test_a_goal_of_one_link_is_marked_as_one_beside_a_quiet_account(
+    session_factory: sessionmaker[Session],
+    apply: Apply,
+    kind: str,
+    percent: str,
+    since_hours: int,
+    told: list[list[Any]],
+) -> None:
+    """The second goal has another link, of which nothing is told, and so goes the long way to the same marks."""
+    account, quiet = f"a{next(_names)}", f"q{next(_names)}"
+    first_at = START - timedelta(days=20)
+    apply([acts.balance(0, first_at, quiet, kind=kind), acts.balance(100_00, first_at, account, kind=kind)], at=START)
+    # Each act has a moment of its own, or those of the goal that has one act more would come later.
+    began = START - timedelta(hours=2)
+    short, long = (
+        [acts.goal(session_factory, began, type, currency="USD", **more) for type, more in KINDS[kind]]
+        for _ in range(2)
+    )
+    goals = [*short, *long]
+    from_ = START - timedelta(hours=since_hours)
+    for goal_id in goals:
+        acts.link(session_factory, START - timedelta(hours=1), goal_id, account, percent, from_)
+    # From the same moment on: a goal that follows balances stands nowhere before all its links have begun.
+    for goal_id in long:
+        acts.link(session_factory, START, goal_id, quiet, "0.0001", from_)
+    with session_factory.begin() as session:
+        for goal_id, (minute, amount) in itertools.product(goals, enumerate(MILESTONES, 1)):
+            add_milestone(session, DEFAULT, goal_id, MilestoneDraft(amount), START + timedelta(minutes=minute))
+    now = START + timedelta(days=5)
+    for batch in told:
+        now += timedelta(seconds=1)
+        events = [
+            acts.paid(f"t{next(_names)}", value, at, account)
+            if what == "paid"
+            else acts.balance(value, at, account, kind=kind)
+            for what, value, at in batch
+        ]
+        apply(events, at=now)
+        for one, other in zip(short, long, strict=True):
+            assert _standing(session_factory, one) == _standing(session_factory, other)
+
+
+def test_the_short_way_is_taken(session_factory: sessionmaker[Session], apply: Apply, now: datetime) -> None:
+    """A goal of one link that passes two milestones and the target in one batch: each at its own moment, said once."""
+    goal_id = acts.goal(session_factory, now, currency="USD", target_amount="300")
+    acts.link(session_factory, now, goal_id, "a", "50")
+    with session_factory.begin() as session:
+        for amount in ("100", "200"):
+            add_milestone(session, DEFAULT, goal_id, MilestoneDraft(amount), now)
+    at = [now + timedelta(hours=hour) for hour in range(1, 5)]
+    later = now + timedelta(hours=6)
+    applied = apply([acts.paid(f"p{n}", 200_00, at[n]) for n in (2, 0, 3, 1)], at=later)
+    assert (applied.goals_moved, applied.milestones_reached) == (1, 2)
+    standing = _standing(session_factory, goal_id)
+    assert standing["goal"] == (400_00, None, at[2])
+    assert standing["milestones"] == [(100_00, at[0], later), (200_00, at[1], later)]
+    assert [(type, told["reached_at"]) for type, told, _ in standing["sent"]] == [
+        ("goal.reached", f"{at[2]:%Y-%m-%dT%H:%M:%SZ}"),
+        ("milestone.reached", f"{at[0]:%Y-%m-%dT%H:%M:%SZ}"),
+        ("milestone.reached", f"{at[1]:%Y-%m-%dT%H:%M:%SZ}"),
+    ]
+    with session_factory() as session:
+        entries, version = session.execute(
+            text("SELECT entries, version FROM goals WHERE goal_id = :g"), {"g": goal_id}
+        ).one()
+    assert entries == 2
+    assert version > 1
