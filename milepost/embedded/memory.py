@@ -1,4 +1,4 @@
-"""How much memory the stream server may fill, from what the machine, or the container, has."""
+"""How much memory the servers may fill, from what the machine, or the container, has."""
 
 from __future__ import annotations
 
@@ -10,11 +10,22 @@ from pathlib import Path
 # A rewrite of the append-only file may need as much again, and everything else runs beside it.
 _SHARE = 4
 LEAST_BYTES = 256 * 2**20
+# Pages that are in use stay at hand; a laptop keeps the rest, and most machines have few gigabytes in use.
+_BUFFERS_SHARE = 16
+BUFFERS_MOST_BYTES = 2 * 2**30
 
 
 def stream_bytes(root: Path = Path("/")) -> int:
     """A quarter of the memory, but at least LEAST_BYTES. `root` is where proc and sys are."""
     return max(LEAST_BYTES, memory_bytes(root) // _SHARE)
+
+
+def buffer_bytes(root: Path = Path("/")) -> int:
+    """For Postgres' shared buffers: a sixteenth of the memory, from LEAST_BYTES to BUFFERS_MOST_BYTES.
+
+    It is taken as it is used, not at the start.
+    """
+    return min(max(LEAST_BYTES, memory_bytes(root) // _BUFFERS_SHARE), BUFFERS_MOST_BYTES)
 
 
 def memory_bytes(root: Path = Path("/")) -> int:

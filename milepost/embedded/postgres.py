@@ -19,6 +19,7 @@ from milepost.embedded.errors import ServerFailed
 from milepost.embedded.identity import choose_way, prepare_folder, require_passable
 from milepost.embedded.launch import OTHER_ID, OTHER_USER
 from milepost.embedded.lock import DirectoryLock
+from milepost.embedded.memory import buffer_bytes
 from milepost.embedded.process import ServerProcess, open_log, start_listening
 from milepost.embedded.secret import keep_secret, private_folder
 from milepost.embedded.spawn import spawn
@@ -32,7 +33,6 @@ _INITDB_TIMEOUT_S = 120
 # For one service on one machine: enough for a few workers, small enough for a laptop.
 SETTINGS: Mapping[str, str] = {
     "max_connections": "100",
-    "shared_buffers": "256MB",
     "effective_cache_size": "1GB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",
@@ -140,7 +140,8 @@ class _Cluster:
         if can_see_processes():
             # We hold the lock and ended what worked here: whatever process now has that pid is no postgres.
             (data / "postmaster.pid").unlink(missing_ok=True)
-        return cls(data, program, way, password, {**SETTINGS, **settings})
+        buffers = f"{buffer_bytes() // 2**20}MB"
+        return cls(data, program, way, password, {"shared_buffers": buffers, **SETTINGS, **settings})
 
     def run(self, port: int | None, log: Path, timeout_s: float) -> tuple[ServerProcess, int]:
         """Start the server and wait until it takes connections."""

@@ -1,4 +1,4 @@
-"""How much memory the stream server may fill: the machine's, or what a container leaves of it."""
+"""How much memory the servers may fill: the machine's, or what a container leaves of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.embedded.memory import LEAST_BYTES, memory_bytes, stream_bytes
+from milepost.embedded.memory import BUFFERS_MOST_BYTES, LEAST_BYTES, buffer_bytes, memory_bytes, stream_bytes
 
 GIB = 2**30
 
@@ -50,3 +50,13 @@ def test_a_small_container_still_gets_a_stream(tmp_path: Path) -> None:
     put(tmp_path, "proc/self/cgroup", "0::/\n")
     put(tmp_path, "sys/fs/cgroup/memory.max", f"{GIB // 2}\n")
     assert stream_bytes(tmp_path) == LEAST_BYTES
+
+
+@pytest.mark.parametrize(
+    ("memory", "buffers"), [(GIB // 2, LEAST_BYTES), (8 * GIB, GIB // 2), (64 * GIB, BUFFERS_MOST_BYTES)]
+)
+def test_buffers_are_a_sixteenth_within_bounds(tmp_path: Path, memory: int, buffers: int) -> None:
+    """Postgres keeps at hand what the machine can spare, and neither less than it needs nor more than is of use."""
+    put(tmp_path, "proc/self/cgroup", "0::/\n")
+    put(tmp_path, "sys/fs/cgroup/memory.max", f"{memory}\n")
+    assert buffer_bytes(tmp_path) == min(buffers, max(LEAST_BYTES, memory_bytes(Path("/")) // 16))
