@@ -27,6 +27,7 @@ from core.events.facts import AccountFacts
 from core.events.plain import PlainTransaction
 from core.pipeline.fold_accounts import fold_accounts
 from core.pipeline.move_goals import move_goals
+from core.pipeline.news import News
 from core.pipeline.plain_accounts import Moves, add_days_of, take_plain
 from core.pipeline.understand import StreamEntry, Understood, understand
 from core.store.accounts import AccountKey, AccountRow, read_accounts
@@ -81,11 +82,11 @@ def zones_of(session: Session, entries: Iterable[StreamEntry]) -> dict[str, Zone
     return {name: tenant.zone for name, tenant in tenants.items()}
 
 
-def apply_understood(session: Session, batch: Understood, now: datetime) -> Applied:
-    """Apply a batch that was understood in the time zones that its tenants have."""
+def apply_understood(session: Session, batch: Understood, now: datetime, news: News | None = None) -> Applied:
+    """Apply a batch that was understood in the time zones that its tenants have; `news` if others came before it."""
     plan_by_key(session)
     refused = [_dead_letter(entry, rejection, now) for entry, rejection in batch.refused]
-    plain, written = take_plain(session, batch.sums, batch.others, now)
+    plain, written = take_plain(session, batch.sums, batch.others, now, news or News())
     rows = read_accounts(session, written.held)
     admitted, facts = _admit(_stated(batch, written.held), rows, refused, now)
     folded = fold_accounts(session, rows, facts, batch.zones, read_transactions(session, _keys_met(facts)))

@@ -33,6 +33,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.pipeline.apply_events import Applied, apply_understood, keep_lost_entry, quarantine, zones_of
 from core.pipeline.crash_points import AFTER_ACK, AFTER_COMMIT, BEFORE_COMMIT, NO_CRASHES, CrashPoints
+from core.pipeline.news import News
 from core.pipeline.read_ahead import Batch, ReadAhead
 from core.pipeline.understand import Understood, Zones, stream_entries, understand
 from core.store.drain_figures import BatchFigures
@@ -87,13 +88,13 @@ class ShardDrain:
         stop_at = time.monotonic() + time_slice_s
         events = 0
         # What a crash left comes first; a batch that is not acknowledged raises, so none is left on the way.
-        is_pending = True
+        is_pending, news = True, News()
         with ReadAhead(self._read_next, self._understand) as ahead:
             while True:
                 batch = (
                     self._drain_pending(stop_at)
                     if is_pending
-                    else self._drain_batch(self.batch_events, False, stop_at, ahead)
+                    else self._drain_batch(self.batch_events, False, stop_at, ahead, news)
                 )
                 if batch is None:
                     return Drained(events, is_busy=True)
@@ -118,13 +119,13 @@ class ShardDrain:
             return self._drain_alone(stop_at)
         return self._drain_batch(max(1, self.batch_events >> 2 * (deliveries - 1)), True, stop_at)
 
-    def _drain_new(self, stop_at: float, ahead: ReadAhead) -> int | None:
-        return self._drain_batch(self.batch_events, False, stop_at, ahead)
-
-    def _drain_batch(self, size: int, is_pending: bool, stop_at: float, ahead: ReadAhead | None = None) -> int | None:
+    def _drain_batch(
+        self, size: int, is_pending: bool, stop_at: float, ahead: ReadAhead | None = None, news: News | None = None
+    ) -> int | None:
         """Read and apply one batch; how many entries there were, None if the shard is another's.
 
-        With `ahead` the batch is the one that was read ahead, if any, and the next one is begun.
+        With `ahead` the batch is the one that was read ahead, if any, and the next one is begun; `news` says what those
+        before it were like.
         """
         began = time.monotonic()
         raw: list[RawEntry] = []
@@ -142,7 +143,7 @@ class ShardDrain:
                     if ahead is not None and len(raw) == size and time.monotonic() < stop_at:
                         ahead.begin(understood.zones)
                         at_the_end.callback(ahead.await_read)
-                    applied = apply_understood(session, understood, self.clock())
+                    applied = apply_understood(session, understood, self.clock(), news)
                     self.crash_points.reach(BEFORE_COMMIT)
         except EVENTS_FAULT as error:
             if not raw or not is_events_fault(error):

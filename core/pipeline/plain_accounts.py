@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from core.events.plain import PlainTransaction
 from core.events.transactions import Movement
 from core.pipeline.account_moves import AccountMove
+from core.pipeline.news import News
 from core.pipeline.understand import AccountSum
 from core.store.accounts import AccountKey, make_accounts
 from core.store.facts import (
@@ -30,18 +31,19 @@ from core.store.plain_goals import PlainWrite, Written, write_plain_accounts
 Sums = Mapping[AccountKey, AccountSum]
 
 
-def take_plain(session: Session, sums: Sums, others: Set[AccountKey], now: datetime) -> tuple[Sums, Written]:
+def take_plain(
+    session: Session, sums: Sums, others: Set[AccountKey], now: datetime, news: News
+) -> tuple[Sums, Written]:
     """Lock the accounts of `sums` and the `others`; those that turn out to be plain, done but for their days.
 
     All that is not plain is `held`. What is looked up before the lock is held against what is found behind it: where
     another has added what we look at or add ourselves, or an account has to be made, all is undone (with the locks
-    given back) and done anew.
+    given back) and done anew. What is known is not looked up first where that is likely nothing.
     """
-    likely = sums
+    likely, is_looked_up, is_news = sums, not news.is_likely, True
     while True:
-        knowing = knowing_accounts(session, _told(likely))
-        if knowing:
-            likely = {key: of_account for key, of_account in likely.items() if key not in knowing}
+        if is_looked_up and (knowing := knowing_accounts(session, _told(likely))):
+            likely, is_news = {key: of_account for key, of_account in likely.items() if key not in knowing}, False
         writes = [of_account.write for of_account in likely.values()]
         writes += [_hold(key) for key in (*others, *(sums.keys() - likely.keys()))]
         attempt = session.begin_nested()
@@ -57,8 +59,10 @@ def take_plain(session: Session, sums: Sums, others: Set[AccountKey], now: datet
         replacing = replacing_accounts(session, told)
         if not replacing and _is_added(session, told):
             attempt.commit()
+            news.note(is_news=is_news)
             return plain, written
         attempt.rollback()
+        is_looked_up = True
         likely = {key: of_account for key, of_account in likely.items() if key not in replacing}
 
 

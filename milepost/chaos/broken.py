@@ -12,6 +12,7 @@ from core.pipeline import fold_accounts
 from core.pipeline.apply_events import apply_understood
 from core.pipeline.crash_points import BEFORE_COMMIT
 from core.pipeline.drain import ShardDrain
+from core.pipeline.news import News
 from core.pipeline.read_ahead import ReadAhead
 from worker import context
 
@@ -23,7 +24,14 @@ class AckBeforeCommit(ShardDrain):
 
     __slots__ = ()
 
-    def _drain_batch(self, size: int, is_pending: bool, stop_at: float, ahead: ReadAhead | None = None) -> int | None:  # noqa: ARG002
+    def _drain_batch(
+        self,
+        size: int,
+        is_pending: bool,
+        stop_at: float,  # noqa: ARG002
+        ahead: ReadAhead | None = None,  # noqa: ARG002
+        news: News | None = None,  # noqa: ARG002
+    ) -> int | None:
         began = time.monotonic()
         with self.sessions.begin() as session:
             if not self._lock(session):
