@@ -29,6 +29,8 @@ AppendFsync = Literal["always", "everysec", "no"]
 SETTINGS: Mapping[str, str] = {
     "appendonly": "yes",
     "save": '""',
+    # A stream is mostly what is applied and trimmed soon: rewritten early, it is rewritten while it fills.
+    "auto-aof-rewrite-min-size": "256mb",
     "maxmemory-policy": "noeviction",
     "tcp-backlog": "128",
     "always-show-logo": "no",
