@@ -91,7 +91,7 @@ def _history(row: GoalRow, sources: Sequence[FundingRow], typed: Sequence[Typed]
 
 
 def _lines(
-    session: Session, jobs: Iterable[CloseJob], goals: Mapping[GoalKey, _Goal], zone: ZoneInfo
+    session: Session, jobs: Sequence[CloseJob], goals: Mapping[GoalKey, _Goal], zone: ZoneInfo
 ) -> dict[AccountKey, _Line]:
     wanted: dict[AccountKey, DayRange] = {}
     present: dict[AccountKey, FundingRow] = {}
@@ -101,8 +101,7 @@ def _lines(
             present[key] = source
             is_open = job.is_open or source.row.measure == "inflow"
             wanted[key] = _joined(wanted.get(key), DayRange(job.first, None if is_open else job.last))
-    closed_at = {key: day_start(days.last + _DAY, zone) for key, days in wanted.items() if days.last is not None}
-    found = store.read_account_days(session, wanted, closed_at)
+    found = store.read_account_days(session, wanted, max((job.last for job in jobs), default=date.min), zone)
     return {key: _line(days, present[key], wanted[key].first) for key, days in found.items()}
 
 

@@ -79,7 +79,7 @@ def close_touched_accounts(
     accounts = lock_accounts(session, ((tenant.name, account_id) for account_id in account_ids))
     goals = lock_goals(session, (period.goal_key for period in links_of_accounts(session, accounts)))
     done = _close(session, tenant, goals, accounts, through, now)
-    clear_account_marks(session, sorted(accounts), through)
+    clear_account_marks(session, sorted(accounts), through, tenant.zone)
     return done + Snapshotted(accounts=len(accounts))
 
 

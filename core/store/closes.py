@@ -1,21 +1,26 @@
-"""Rows of closes and what they are computed from: the days of accounts, what was typed, and the sparse snapshots."""
+"""Rows of closes and what they are computed from: what accounts moved, what was typed, and the sparse snapshots."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from core.events.calendar import day_start
 from core.goals.closes import Typed
 from core.store import bulk
 from core.store.accounts import AccountKey
+from core.store.arrays import moments
 from core.store.goals import GoalKey
 
 # (day, amount in minor units), in order of day; a day without one has the amount of the last one before it.
 Closes = list[tuple[date, int]]
+
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +55,50 @@ _RANGES = (
     f"unnest({bulk.split('tenants')}, {bulk.split('names')}, CAST(:firsts AS date[]), CAST(:lasts AS date[]))"
     " WITH ORDINALITY"
 )
+# Facts have moments, and where a day begins is known in Python alone: each falls into the day whose start is the last
+# before it. OFFSET 0 lets nobody join in another way than by key, whatever is known of the tables.
 _READ_DAYS = text(
-    f"""SELECT k.n, d.day, d.moved_minor + d.residual_minor, d.inflow_minor
-    FROM {_RANGES} AS k(tenant, account_id, first, last, n)
-    JOIN account_days d ON d.tenant = k.tenant AND d.account_id = k.account_id
-        AND d.day BETWEEN k.first AND coalesce(k.last, 'infinity')
-    ORDER BY k.n, d.day"""
+    f"""SELECT k.n, width_bucket(f.at, :starts), sum(f.worth_minor), sum(f.inflow_minor)
+    FROM unnest({bulk.split("tenants")}, {bulk.split("names")}, :sinces, :untils)
+        WITH ORDINALITY AS k(tenant, account_id, since, until, n)
+    CROSS JOIN LATERAL (
+        SELECT t.posted_at AS at, t.amount_minor AS worth_minor, greatest(t.amount_minor, 0) AS inflow_minor
+        FROM transactions t
+        WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
+          AND t.posted_at >= k.since AND t.posted_at < coalesce(k.until, 'infinity')
+        UNION ALL
+        SELECT r.as_of, r.residual_minor, 0 FROM reports r
+        WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.residual_minor <> 0
+          AND r.as_of >= k.since AND r.as_of < coalesce(k.until, 'infinity')
+        OFFSET 0) AS f
+    GROUP BY 1, 2 HAVING sum(f.worth_minor) <> 0 OR sum(f.inflow_minor) <> 0
+    ORDER BY 1, 2"""
 )
-# The worth at the close of a day: what the last report told and what came after it, or the present worth without what
-# came later.
+# The worth at a close: what the last report before it told and what came after that; before the first report, what that
+# told without what came up to it; without any, the present worth without what came later. A report stands behind the
+# transactions of its own moment.
 _READ_ANCHORS = text(
-    """SELECT k.n, CASE WHEN r.as_of IS NULL THEN
-        a.worth_minor - (SELECT coalesce(sum(d.moved_minor + d.residual_minor), 0) FROM account_days d
-            WHERE d.tenant = k.tenant AND d.account_id = k.account_id AND d.day > k.last)
-        ELSE CASE a.kind WHEN 'liability' THEN -1 ELSE 1 END * r.current_minor
+    f"""SELECT k.n, CASE
+        WHEN before.as_of IS NOT NULL THEN s.sign * before.current_minor
             + (SELECT coalesce(sum(t.amount_minor), 0) FROM transactions t
                WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
-                 AND t.posted_at > r.as_of AND t.posted_at < k.closed_at) END
-    FROM unnest(string_to_array(:tenants, chr(31)), string_to_array(:names, chr(31)),
-        CAST(:lasts AS date[]), CAST(:moments AS timestamptz[])) WITH ORDINALITY
-        AS k(tenant, account_id, last, closed_at, n)
+                 AND t.posted_at > before.as_of AND t.posted_at < k.until)
+        ELSE coalesce(s.sign * first.current_minor, a.worth_minor)
+            - (SELECT coalesce(sum(t.amount_minor), 0) FROM transactions t
+               WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
+                 AND t.posted_at >= k.until AND t.posted_at <= coalesce(first.as_of, 'infinity')) END
+    FROM unnest({bulk.split("tenants")}, {bulk.split("names")}, :untils)
+        WITH ORDINALITY AS k(tenant, account_id, until, n)
     JOIN accounts a ON a.tenant = k.tenant AND a.account_id = k.account_id
+    CROSS JOIN LATERAL (SELECT CASE a.kind WHEN 'liability' THEN -1 ELSE 1 END AS sign) s
     LEFT JOIN LATERAL (
         SELECT r.as_of, r.current_minor FROM reports r
-        WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of < k.closed_at
-        ORDER BY r.as_of DESC LIMIT 1) r ON true"""
+        WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of < k.until
+        ORDER BY r.as_of DESC LIMIT 1) before ON true
+    LEFT JOIN LATERAL (
+        SELECT r.as_of, r.current_minor FROM reports r
+        WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND before.as_of IS NULL
+        ORDER BY r.as_of LIMIT 1) first ON true"""
 )
 _READ_TYPED = text(
     f"""SELECT k.tenant, k.goal_id, CAST(NULL AS timestamptz) AS typed_at, e.after_minor
@@ -117,21 +141,31 @@ _DROP_FORECASTS = text(
 
 
 def read_account_days(
-    session: Session, wanted: Mapping[AccountKey, DayRange], closed_at: Mapping[AccountKey, datetime]
+    session: Session, wanted: Mapping[AccountKey, DayRange], through: date, zone: ZoneInfo
 ) -> dict[AccountKey, AccountDays]:
-    """What accounts moved on the days asked for; `closed_at` is the close of the last day, where there is one."""
+    """What accounts moved on the days asked for, which are those of the time zone.
+
+    No range ends after `through`, and of what comes later the day is not told: all of it is given as the day after.
+    """
     keys = sorted(wanted)
     if not keys:
         return {}
+    first = min(days.first for days in wanted.values())
+    starts = [day_start(first + n * _DAY, zone) for n in range((through - first).days + 2)]
+    untils = [None if (last := wanted[key].last) is None else day_start(last + _DAY, zone) for key in keys]
+    ranges = {
+        "sinces": moments([day_start(wanted[key].first, zone) for key in keys]),
+        "untils": moments(untils),
+        "starts": moments(starts),
+    }
     days: list[list[tuple[date, int, int]]] = [[] for _ in keys]
-    for n, day, worth, inflow in session.execute(_READ_DAYS, _ranges([(key, wanted[key]) for key in keys])).all():
-        days[n - 1].append((day, worth, inflow))
-    bounded = [key for key in keys if key in closed_at]
+    for n, bucket, worth, inflow in session.execute(_READ_DAYS, bulk.key_columns("names", keys) | ranges).all():
+        days[n - 1].append((first + (bucket - 1) * _DAY, int(worth), int(inflow)))
+    ending = [(key, until) for key, until in zip(keys, untils, strict=True) if until is not None]
     anchors: dict[AccountKey, int] = {}
-    if bounded:
-        moments = {"moments": [closed_at[key] for key in bounded]}
-        rows = session.execute(_READ_ANCHORS, _ranges([(key, wanted[key]) for key in bounded]) | moments).all()
-        anchors = {bounded[n - 1]: int(worth) for n, worth in rows}
+    if ending:
+        asked = bulk.key_columns("names", [key for key, _ in ending]) | {"untils": moments([at for _, at in ending])}
+        anchors = {ending[n - 1][0]: int(worth) for n, worth in session.execute(_READ_ANCHORS, asked).all()}
     return {key: AccountDays(days[n], anchors.get(key)) for n, key in enumerate(keys)}
 
 

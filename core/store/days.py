@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from core.events.calendar import day_start, local_day
 from core.store import bulk
 from core.store.accounts import AccountKey
+from core.store.arrays import dates
 from core.store.goals import GoalKey
 from core.store.tenants import Tenant
 
 CHUNKS = 4
 """Into how many parts a tenant's accounts and goals are divided, each of which a worker of its own may close."""
 
+_DAY = timedelta(days=1)
 LOCK_NAMESPACE = 0x4D44
 CLOSES_NAMESPACE = 0x4D45
 
@@ -60,13 +64,21 @@ _HAS_MARKS = text(
 )
 # What lies after the closed days is still to be closed, and so is marked from its first day on: also where only a late
 # fact was marked, whose amount a report of such a day takes back.
+_FIRST_MOVES = text(
+    f"""SELECT k.tenant, k.account_id, least(
+        (SELECT t.posted_at FROM transactions t
+         WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
+           AND t.posted_at >= :since AND t.amount_minor <> 0
+         ORDER BY t.posted_at LIMIT 1),
+        (SELECT r.as_of FROM reports r
+         WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= :since AND r.residual_minor <> 0
+         ORDER BY r.as_of LIMIT 1))
+    FROM {bulk.keys("tenants", "accounts")} AS k(tenant, account_id)"""
+)
 _CLEAR_ACCOUNTS = text(
     f"""UPDATE accounts a SET late_from = NULL, late_through = NULL,
-        dirty_from = least(
-            CASE WHEN a.dirty_from > :through THEN a.dirty_from END,
-            (SELECT min(d.day) FROM account_days d
-             WHERE d.tenant = a.tenant AND d.account_id = a.account_id AND d.day > :through))
-    FROM {bulk.keys("tenants", "accounts")} AS k(tenant, account_id)
+        dirty_from = least(CASE WHEN a.dirty_from > :through THEN a.dirty_from END, k.moved_on)
+    FROM unnest({bulk.split("tenants")}, {bulk.split("accounts")}, :moved_on) AS k(tenant, account_id, moved_on)
     WHERE a.tenant = k.tenant AND a.account_id = k.account_id"""
 )
 _TOUCHED_FROM = text(
@@ -145,9 +157,14 @@ def has_marks(session: Session, tenant: str, through: date) -> bool:
     return bool(session.execute(_HAS_MARKS, {"tenant": tenant, "through": through}).scalar_one())
 
 
-def clear_account_marks(session: Session, keys: Sequence[AccountKey], through: date) -> None:
-    """Take the marks off locked accounts whose goals are closed through a day."""
-    columns = bulk.key_columns("accounts", keys)
+def clear_account_marks(session: Session, keys: Sequence[AccountKey], through: date, zone: ZoneInfo) -> None:
+    """Take the marks off locked accounts of a time zone, whose goals are closed through a day."""
+    if not keys:
+        return
+    asked = bulk.key_columns("accounts", keys) | {"since": day_start(through + _DAY, zone)}
+    moved_at = {(row[0], row[1]): row[2] for row in session.execute(_FIRST_MOVES, asked).all()}
+    moved_on = [None if (at := moved_at[key]) is None else local_day(at, zone) for key in keys]
+    columns = bulk.key_columns("accounts", keys) | {"moved_on": dates(moved_on)}
     session.execute(_CLEAR_ACCOUNTS, columns | {"through": through})
 
 

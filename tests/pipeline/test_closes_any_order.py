@@ -44,6 +44,8 @@ PLACES = [
     ("America/Havana", date(2026, 3, 3)),
     ("Asia/Beirut", date(2025, 10, 20)),
     ("Asia/Beirut", date(2026, 3, 24)),
+    ("America/Sao_Paulo", date(2018, 10, 30)),
+    ("America/St_Johns", date(2005, 10, 26)),
     ("Asia/Kathmandu", date(2026, 1, 5)),
     ("Pacific/Auckland", date(2026, 3, 30)),
 ]

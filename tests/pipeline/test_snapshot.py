@@ -78,8 +78,8 @@ def test_a_late_fact_changes_the_closes_up_to_the_next_report(
         fresh = read_snapshots(session, DEFAULT, goal_id, from_day=None, to_day=None, now=now)
         # Stands where no run is to look: were it read or written, it would not survive.
         session.execute(
-            text("UPDATE account_days SET residual_minor = residual_minor + 1 WHERE day = :d"),
-            {"d": TODAY - timedelta(days=20)},
+            text("UPDATE reports SET residual_minor = residual_minor + 1, current_minor = 7 WHERE as_of = :at"),
+            {"at": days_ago(20, 20)},
         )
         session.commit()
     assert run_snapshot(session_factory, now).closes == 1
