@@ -7,7 +7,7 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 3. lock the accounts in id order, making new ones; those of step 2 take the sums, and with them the goals that hang on
    them alone, where it turns out under the lock that they are plain
 4. fold what is told of the others into what is stored: for one key the later time stands
-5. write facts and days, these accounts and their goals
+5. write facts, these accounts and their goals
 6. move the links that late facts concern; lock the other goals in id order and settle them
 7. keep the dead letters
 """
@@ -28,17 +28,12 @@ from core.events.plain import PlainTransaction
 from core.pipeline.fold_accounts import fold_accounts
 from core.pipeline.move_goals import move_goals
 from core.pipeline.news import News
-from core.pipeline.plain_accounts import Moves, add_days_of, take_plain
+from core.pipeline.plain_accounts import Moves, take_plain
 from core.pipeline.understand import StreamEntry, Understood, understand
 from core.store.accounts import AccountKey, AccountRow, read_accounts
 from core.store.bulk import plan_by_key
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, keep_dead_letters
-from core.store.facts import (
-    TransactionKey,
-    add_to_days,
-    read_transactions,
-    write_transactions,
-)
+from core.store.facts import TransactionKey, read_transactions, write_transactions
 from core.store.tenants import DEFAULT, read_tenants
 
 
@@ -90,9 +85,7 @@ def apply_understood(session: Session, batch: Understood, now: datetime, news: N
     rows = read_accounts(session, written.held)
     admitted, facts = _admit(_stated(batch, written.held), rows, refused, now)
     folded = fold_accounts(session, rows, facts, batch.zones, read_transactions(session, _keys_met(facts)))
-    add_days_of(plain, folded.days)
     write_transactions(session, folded.changes)
-    add_to_days(session, folded.days, may_empty=folded.may_empty)
     moves = Moves(folded.moves, plain)
     settled = move_goals(session, written, folded.writes, moves, now)
     keep_dead_letters(session, refused)

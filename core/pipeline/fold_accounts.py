@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -66,15 +67,13 @@ class _Account:
 class Folded:
     """What a fold came to. `moves`: what moved, by account; `writes`: what accounts are still to be given.
 
-    `changes`: transactions still to be written; `days`: what days still are to be given; `may_empty`: whether anything
-    was taken back there. `news`: the id() of every statement that stands anew: the rest was known, or is older.
+    `changes`: transactions still to be written. `news`: the id() of every statement that stands anew: the rest was
+    known, or is older.
     """
 
     moves: dict[AccountKey, AccountMove] = field(default_factory=dict)
     writes: list[AccountWrite] = field(default_factory=list)
     changes: dict[AccountKey, Sequence[TransactionChange]] = field(default_factory=dict)
-    days: store.DaysMoved = field(default_factory=dict)
-    may_empty: bool = False
     news: set[int] = field(default_factory=set)
 
 
@@ -208,7 +207,7 @@ def _write(
     known_reports: dict[store.ReportKey, Report] = {}
     residuals: dict[store.ReportKey, int] = {}
     for key, account in accounts.items():
-        _add_days(account, zones[key[0]], folded.days)
+        _mark_days(account, zones[key[0]])
         if not (account.reports or account.fold.residuals):
             continue
         left = dict(account.fold.residuals)
@@ -220,9 +219,6 @@ def _write(
         residuals |= {(*key, as_of): minor for as_of, minor in left.items() if minor}
     store.write_reports(session, new_reports, known_reports, residuals)
     folded.changes = {key: account.changes for key, account in accounts.items()}
-    took_back = any(change.before is not None for account in accounts.values() for change in account.changes)
-    told_more = any(account.fold.residuals for account in accounts.values())
-    folded.may_empty = took_back or told_more
     folded.writes = [
         _write_of(account, folded.moves.get(key))
         for key, account in accounts.items()
@@ -250,23 +246,18 @@ def _write_of(account: _Account, move: AccountMove | None) -> AccountWrite:
     )
 
 
-def _add_days(account: _Account, zone: ZoneInfo, days: store.DaysMoved) -> None:
-    """Add what the account's days moved to `days`, and mark the closes that this changes."""
+def _mark_days(account: _Account, zone: ZoneInfo) -> None:
+    """Mark the closes that the account's facts change."""
     row, fold = account.row, account.fold
-    own: dict[date, store.DayMoves] = {}
+    worths: dict[date, int] = defaultdict(int)
+    inflows: dict[date, int] = defaultdict(int)
     for movement in fold.movements:
         day = local_day(movement.at, zone)
-        moves = own.get(day)
-        if moves is None:
-            own[day] = [movement.worth_minor, 0, movement.inflow_minor]
-        else:
-            moves[0] += movement.worth_minor
-            moves[2] += movement.inflow_minor
+        worths[day] += movement.worth_minor
+        inflows[day] += movement.inflow_minor
     for as_of, minor in fold.residuals.items():
         if minor:
-            own.setdefault(local_day(as_of, zone), [0, 0, 0])[1] += minor
-    for day, moves in own.items():
-        days[row.tenant, row.account_id, day] = moves
-    mark_days(row, fold.opening_minor, {day: DayMove(moves[0] + moves[1], moves[2]) for day, moves in own.items()})
+            worths[local_day(as_of, zone)] += minor
+    mark_days(row, fold.opening_minor, {day: DayMove(worth, inflows[day]) for day, worth in worths.items()})
     if account.is_seen_anew:
         mark_from(row, FIRST_DAY)

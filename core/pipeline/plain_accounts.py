@@ -18,13 +18,7 @@ from core.pipeline.account_moves import AccountMove
 from core.pipeline.news import News
 from core.pipeline.understand import AccountSum
 from core.store.accounts import AccountKey, make_accounts
-from core.store.facts import (
-    DaysMoved,
-    Plain,
-    add_plain_transactions,
-    knowing_accounts,
-    replacing_accounts,
-)
+from core.store.facts import Plain, add_plain_transactions, knowing_accounts, replacing_accounts
 from core.store.plain_goals import PlainWrite, Written, write_plain_accounts
 
 # The accounts with sums, and of those that are plain what was written.
@@ -34,7 +28,7 @@ Sums = Mapping[AccountKey, AccountSum]
 def take_plain(
     session: Session, sums: Sums, others: Set[AccountKey], now: datetime, news: News
 ) -> tuple[Sums, Written]:
-    """Lock the accounts of `sums` and the `others`; those that turn out to be plain, done but for their days.
+    """Lock the accounts of `sums` and the `others`; those that turn out to be plain, done.
 
     All that is not plain is `held`. What is looked up before the lock is held against what is found behind it: where
     another has added what we look at or add ourselves, or an account has to be made, all is undone (with the locks
@@ -81,13 +75,6 @@ def _is_added(session: Session, plain: Plain) -> bool:
 
 def _hold(key: AccountKey) -> PlainWrite:
     return PlainWrite(*key, None, 0, 0, None, None, None)
-
-
-def add_days_of(plain: Sums, days: DaysMoved) -> None:
-    """Add what the transactions bring to the days of their accounts, of which `days` has none yet."""
-    for (tenant, account_id), of_account in plain.items():
-        for day, moved, inflow in of_account.days:
-            days[tenant, account_id, day] = [moved, 0, inflow]
 
 
 class Moves(Mapping[AccountKey, AccountMove]):

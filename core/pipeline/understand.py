@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -36,11 +36,10 @@ Told = PlainTransaction | tuple[AccountFacts, ...]
 
 
 class AccountSum(NamedTuple):
-    """What the plain transactions of one account come to. `days`: by local day, the amount and what of it came in."""
+    """What the plain transactions of one account come to."""
 
     told: Sequence[PlainTransaction]
     write: PlainWrite
-    days: Sequence[tuple[date, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +133,16 @@ def _sum(key: AccountKey, told: Sequence[PlainTransaction], zone: ZoneInfo) -> A
         (only,) = told
         amount, posted_at = only.amount_minor, only.posted_at
         inflow, day = amount if amount > 0 else 0, local_day(posted_at, zone)
-        write = PlainWrite(*key, only.currency, amount, inflow, posted_at, day, posted_at)
-        return AccountSum(told, write, ((day, amount, inflow),))
+        return AccountSum(told, PlainWrite(*key, only.currency, amount, inflow, posted_at, day, posted_at))
     worth = inflow = 0
     earliest_at = latest_at = told[0].posted_at
-    days: dict[date, tuple[int, int]] = {}
     for transaction in told:
         amount, posted_at = transaction.amount_minor, transaction.posted_at
-        came_in = amount if amount > 0 else 0
         worth += amount
-        inflow += came_in
+        inflow += amount if amount > 0 else 0
         if posted_at < earliest_at:
             earliest_at = posted_at
         elif posted_at > latest_at:
             latest_at = posted_at
-        day = local_day(posted_at, zone)
-        moved = days.get(day)
-        days[day] = (amount, came_in) if moved is None else (moved[0] + amount, moved[1] + came_in)
-    write = PlainWrite(*key, told[0].currency, worth, inflow, latest_at, min(days), earliest_at)
-    return AccountSum(told, write, [(day, *moved) for day, moved in days.items()])
+    first_day = local_day(earliest_at, zone)
+    return AccountSum(told, PlainWrite(*key, told[0].currency, worth, inflow, latest_at, first_day, earliest_at))

@@ -1,9 +1,9 @@
-"""Rows of facts: transactions, reports and the days they move, read by key and written in bulk."""
+"""Rows of facts: transactions and reports, read by key and written in bulk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -16,13 +16,9 @@ from core.events.transactions import StoredTransaction, TransactionChange
 from core.events.worth import NextReport, StoredReport
 from core.store import bulk
 from core.store.accounts import AccountKey
-from core.store.arrays import dates, int8s
 
 TransactionKey = tuple[str, str, str]
 ReportKey = tuple[str, str, datetime]
-# moved, residual, inflow, in minor units
-DayMoves = list[int]
-DaysMoved = dict[tuple[str, str, date], DayMoves]
 # The plain transactions of each account.
 Plain = Mapping[AccountKey, Sequence[PlainTransaction]]
 
@@ -123,22 +119,6 @@ _MOVE_RESIDUALS = text(
     """UPDATE reports r SET residual_minor = r.residual_minor + s.minor FROM staged_residuals s
     WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
 )
-_DAYS = f"""unnest({bulk.split("tenants")}, {bulk.split("accounts")}, :days, :moved, :residual, :inflow)
-    AS s(tenant, account_id, day, moved_minor, residual_minor, inflow_minor)"""
-_ADD_DAYS = text(
-    f"""INSERT INTO account_days AS d (tenant, account_id, day, moved_minor, residual_minor, inflow_minor)
-    SELECT tenant, account_id, day, moved_minor, residual_minor, inflow_minor FROM {_DAYS} ORDER BY 1, 2, 3
-    ON CONFLICT (tenant, account_id, day) DO UPDATE SET
-        moved_minor = d.moved_minor + EXCLUDED.moved_minor,
-        residual_minor = d.residual_minor + EXCLUDED.residual_minor,
-        inflow_minor = d.inflow_minor + EXCLUDED.inflow_minor"""
-)
-# A day on which nothing moved has no row, so that the rows are a function of the facts alone.
-_DROP_EMPTY_DAYS = text(
-    f"""DELETE FROM account_days d USING {_DAYS}
-    WHERE (d.tenant, d.account_id, d.day) = (s.tenant, s.account_id, s.day)
-      AND d.moved_minor = 0 AND d.residual_minor = 0 AND d.inflow_minor = 0"""
-)
 
 
 def read_transactions(
@@ -236,22 +216,6 @@ def write_reports(
     if residuals:
         bulk.stage(session, "staged_residuals", _RESIDUAL, ((*key, minor) for key, minor in residuals.items()))
         session.execute(_MOVE_RESIDUALS)
-
-
-def add_to_days(session: Session, days: DaysMoved, *, may_empty: bool) -> None:
-    """Add to what the accounts' days moved. `may_empty`: whether anything was taken back."""
-    if not days:
-        return
-    keys, moves = list(days), list(days.values())
-    columns = bulk.key_columns("accounts", [(key[0], key[1]) for key in keys]) | {
-        "days": dates([key[2] for key in keys]),
-        "moved": int8s([each[0] for each in moves]),
-        "residual": int8s([each[1] for each in moves]),
-        "inflow": int8s([each[2] for each in moves]),
-    }
-    session.execute(_ADD_DAYS, columns)
-    if may_empty:
-        session.execute(_DROP_EMPTY_DAYS, columns)
 
 
 def _by_texts(session: Session, statement: Any, keys: Iterable[TransactionKey]) -> list[Any]:

@@ -165,6 +165,7 @@ transactions = Table(
     ),
 )
 
+# The view account_days tells, by local day, what the transactions and residuals of an account moved.
 reports = Table(
     "reports",
     metadata,
@@ -178,17 +179,6 @@ reports = Table(
     moment_column("event_time", required=True),
     text_column("source", required=True),
     text_column("event_id", required=True),
-)
-
-account_days = Table(
-    "account_days",
-    metadata,
-    tenant_column(),
-    key_column("account_id"),
-    Column("day", Date, primary_key=True),
-    amount_column("moved_minor"),
-    amount_column("residual_minor"),
-    amount_column("inflow_minor"),
 )
 
 goals = Table(
@@ -534,7 +524,6 @@ BUSINESS_TABLES = (
     accounts,
     transactions,
     reports,
-    account_days,
     goals,
     milestones,
     links,

@@ -1,4 +1,4 @@
-"""The checks of accounts: which transactions count, what accounts are worth, and what their days moved."""
+"""The checks of accounts: which transactions count, what accounts are worth, and what reports told beyond them."""
 
 from __future__ import annotations
 
@@ -55,26 +55,6 @@ _REPORTS = f"""
     SELECT account_id, as_of, 'residual_minor' AS what, CAST(residual_minor AS text) AS stored,
         CAST(expected_minor AS text) AS expected
     FROM ({_RESIDUALS}) AS residuals"""
-
-_DAY = "'moved ' || {0}.moved || ', residual ' || {0}.residual || ', inflow ' || {0}.inflow"
-
-_ACCOUNT_DAYS = f"""
-    WITH {ODD},
-    parts AS (
-        SELECT account_id, {local_day("posted_at")} AS day, sum(amount_minor) AS moved, 0 AS residual,
-            sum(greatest(amount_minor, 0)) AS inflow
-        FROM transactions WHERE tenant = :tenant AND {within("account_id")} AND counts GROUP BY 1, 2
-        UNION ALL
-        SELECT account_id, {local_day("as_of")}, 0, sum(expected_minor), 0
-        FROM ({_RESIDUALS}) AS residuals GROUP BY 1, 2),
-    expected AS (
-        SELECT account_id, day, sum(moved) AS moved, sum(residual) AS residual, sum(inflow) AS inflow
-        FROM parts GROUP BY 1, 2 HAVING sum(moved) <> 0 OR sum(residual) <> 0 OR sum(inflow) <> 0),
-    kept AS (
-        SELECT account_id, day, moved_minor AS moved, residual_minor AS residual, inflow_minor AS inflow
-        FROM account_days WHERE tenant = :tenant AND {within("account_id")})
-    SELECT account_id, day, 'row' AS what, {_DAY.format("kept")} AS stored, {_DAY.format("expected")} AS expected
-    FROM kept FULL JOIN expected USING (account_id, day)"""
 
 # Once a close is wrong, so are all later ones: only the first of an account is held against its definition.
 _ACCOUNT_CLOSES = f"""
@@ -140,12 +120,6 @@ ACCOUNT_CHECKS = (
         "a residual is what a report told beyond the one before it and the transactions since",
         ("account_id", "as_of"),
         _REPORTS,
-    ),
-    Check(
-        "account_days",
-        "each day that facts moved has its row, and no other day",
-        ("account_id", "day"),
-        _ACCOUNT_DAYS,
     ),
     Check(
         "account_closes",

@@ -34,7 +34,6 @@ _WRITTEN: Final = {
     tables.accounts: None,
     tables.transactions: "posted_at",
     tables.reports: "as_of",
-    tables.account_days: "day",
     tables.goals: None,
     tables.milestones: None,
     tables.links: None,

@@ -26,7 +26,7 @@ from milepost.embedded.postgres import EmbeddedPostgres
 
 LATE = 50
 SEEDED = "seeded_days"
-FACTS = ("transactions", "reports", "account_days", "goal_snapshots", "links", "goals")
+FACTS = ("transactions", "reports", "goal_snapshots", "links", "goals")
 
 
 @pytest.fixture(scope="module")

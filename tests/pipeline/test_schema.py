@@ -169,6 +169,6 @@ def _rows_fetched(session: Session) -> int:
     """How many rows of facts this connection has fetched, by index or by scan."""
     count = text(
         "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) "
-        "FROM pg_stat_xact_user_tables WHERE relname IN ('transactions', 'reports', 'account_days')"
+        "FROM pg_stat_xact_user_tables WHERE relname IN ('transactions', 'reports')"
     )
     return int(session.scalar(count) or 0)

@@ -11,9 +11,10 @@ import redis
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.pipeline import apply_events as apply_module
 from core.pipeline import drain as drain_module
 from core.pipeline.apply_events import Applied
 from core.pipeline.drain import DELIVERIES_MOST, ShardDrain
@@ -56,6 +57,30 @@ def test_a_schema_that_is_not_migrated_yet_loses_no_event(
     assert dead_letters(session_factory) == []
     with session_factory.begin() as session:
         session.execute(text("ALTER TABLE transactions RENAME COLUMN kategorie TO category"))
+    drain.drain()
+    assert worths(session_factory) == {"a1": 500}
+    assert one_shard.status()[0].pending == 0
+
+
+def test_a_worker_of_the_version_before_loses_no_event(
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that still adds to the days of accounts, now a view, fails and fails again; a new one applies all."""
+    adding = text(
+        "INSERT INTO account_days (tenant, account_id, day, moved_minor) VALUES ('default', 'a1', now(), 100)"
+    )
+    append(one_shard, [spent(number) for number in range(5)])
+    with monkeypatch.context() as before:
+        before.setattr(apply_module, "write_transactions", lambda session, _: session.execute(adding))
+        with pytest.raises(OperationalError) as failed:
+            drain.drain()
+        for _ in range(DELIVERIES_MOST + 3):
+            with suppress(OperationalError):
+                drain.drain()
+    assert getattr(failed.value.orig, "sqlstate", None) == "55000"
+    assert is_database_trouble(failed.value)
+    assert one_shard.status()[0].pending == 5
+    assert dead_letters(session_factory) == []
     drain.drain()
     assert worths(session_factory) == {"a1": 500}
     assert one_shard.status()[0].pending == 0

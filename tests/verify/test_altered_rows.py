@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 from sqlalchemy import text
@@ -31,6 +31,12 @@ def alter(filled: Filled) -> Alter:
 def checks(violations: list[Violation]) -> set[str]:
     """The checks that found something."""
     return {violation.check for violation in violations}
+
+
+def named_accounts(violations: list[Violation]) -> list[tuple[str, Mapping[str, str]]]:
+    """(check, key) of what is wrong of accounts, goals and links left out."""
+    found = [(violation.check, violation.key) for violation in violations]
+    return [(check, key) for check, key in found if "account_id" in key and "goal_id" not in key]
 
 
 def test_all_that_acts_and_events_leave_holds(filled: Filled) -> None:
@@ -119,27 +125,33 @@ def test_a_missing_ledger_line_is_found(alter: Alter) -> None:
     assert {violation.what for violation in wrong} >= {"entry", "entries"}
 
 
-@pytest.mark.parametrize("column", ["moved_minor", "residual_minor", "inflow_minor"])
-def test_an_altered_account_day_is_found(alter: Alter, column: str) -> None:
-    """One account day is named; from it on the closes of the account are wrong, of which the first is shown."""
-    wrong = alter(
-        f"UPDATE account_days SET {column} = {column} + 1 WHERE account_id = 'savings' AND day = '2026-03-08'"
-    )
-    expected = {"account_days"} if column == "inflow_minor" else {"account_days", "account_closes"}
-    assert checks(wrong) == expected
-    assert all(violation.key == {"account_id": "savings", "day": "2026-03-08"} for violation in wrong)
+def test_an_altered_transaction_is_found(alter: Alter) -> None:
+    """One amount: the account's inflow is another, and what the next report told beyond it; so is the close there."""
+    wrong = alter("UPDATE transactions SET amount_minor = amount_minor + 1 WHERE transaction_id = 's8'")
+    assert named_accounts(wrong) == [
+        ("accounts", {"account_id": "savings"}),
+        ("reports", {"account_id": "savings", "as_of": "2026-03-12 12:00:00+00"}),
+        ("account_closes", {"account_id": "savings", "day": "2026-03-12"}),
+    ]
 
 
-def test_a_missing_account_day_is_found(alter: Alter) -> None:
-    """A day whose row was dropped is named, with nothing stored."""
-    wrong = alter("DELETE FROM account_days WHERE account_id = 'visa' AND day = '2026-03-13'")
-    assert ("account_days", None) in {(violation.check, violation.stored) for violation in wrong}
+def test_a_missing_transaction_is_found(alter: Alter) -> None:
+    """One that was dropped is missed by the report that follows it, and at the close there."""
+    wrong = alter("DELETE FROM transactions WHERE account_id = 'visa'")
+    assert named_accounts(wrong) == [
+        ("reports", {"account_id": "visa", "as_of": "2026-03-14 12:00:00+00"}),
+        ("account_closes", {"account_id": "visa", "day": "2026-03-14"}),
+    ]
 
 
 def test_an_altered_residual_is_found(alter: Alter) -> None:
-    """One report's residual, and nothing else, is wrong."""
+    """One report's residual is named, and so is the close of its day, the first of those that are wrong by it."""
     wrong = alter("UPDATE reports SET residual_minor = residual_minor - 1 WHERE as_of = '2026-03-12T12:00Z'")
-    assert [violation.check for violation in wrong] == ["reports"]
+    assert [(violation.check, violation.key["account_id"]) for violation in wrong] == [
+        ("reports", "savings"),
+        ("account_closes", "savings"),
+    ]
+    assert (wrong[1].key["day"], int(wrong[1].stored or 0)) == ("2026-03-12", int(wrong[1].expected or 0) - 1)
 
 
 @pytest.mark.parametrize("column", ["base_minor", "end_minor"])
@@ -200,10 +212,10 @@ def test_links_that_must_not_be_are_found(alter: Alter) -> None:
 def test_only_the_first_are_shown_and_all_are_counted(filled: Filled) -> None:
     """Of many wrong rows the first are shown, in order, and the rest is counted; one tenant can be asked for alone."""
     with filled.sessions.begin() as session:
-        session.execute(text("UPDATE account_days SET inflow_minor = inflow_minor + 1"))
+        session.execute(text("UPDATE transactions SET counts = NOT counts"))
     found = verify(filled.sessions, LATEST, first=2, keys_at_once=1)
-    days = next(finding for finding in found.findings if finding.check == "account_days")
-    assert days.wrong == days.checked > 60
-    assert [violation.tenant for violation in days.first] == ["cuba", "cuba"]
+    flags = next(finding for finding in found.findings if finding.check == "transactions")
+    assert flags.wrong == flags.checked > 60
+    assert [violation.tenant for violation in flags.first] == ["cuba", "cuba"]
     alone = verify(filled.sessions, LATEST, tenant="york", first=500)
     assert {violation.tenant for violation in alone.first} == {"york"}
