@@ -59,7 +59,7 @@ def _standing(sessions: sessionmaker[Session], goal_id: str) -> dict[str, Any]:
     return {"goal": tuple(goal), "milestones": [tuple(row) for row in milestones], "sent": told}
 
 
-@settings(max_examples=examples(30))
+@settings(max_examples=examples(15))
 @given(st.sampled_from(sorted(KINDS)), st.sampled_from(["99", "60", "33.3333"]), st.sampled_from([1, 90]), batches)
 def test_a_goal_of_one_link_is_marked_as_one_beside_a_quiet_account(
     session_factory: sessionmaker[Session],
