@@ -8,8 +8,8 @@ _BATCHES_LEAST = 8
 class News:
     """How the batches of one drain went so far.
 
-    A batch that knows one of its transactions after all is begun anew, which is the dearer the larger it is. So the
-    question is left out only after some batches in a row that knew none; feeds that repeat themselves always ask.
+    A batch that knows one of its transactions after all is begun anew, which costs about six times what the question
+    does. So it is left out only after eight batches in a row that knew none; feeds that repeat themselves always ask.
     """
 
     def __init__(self, batches: int = 0) -> None:

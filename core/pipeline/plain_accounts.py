@@ -53,7 +53,8 @@ def take_plain(
         replacing = replacing_accounts(session, told)
         if not replacing and _is_added(session, told):
             attempt.commit()
-            news.note(is_news=is_news)
+            if sums:
+                news.note(is_news=is_news)
             return plain, written
         attempt.rollback()
         is_looked_up = True

@@ -63,6 +63,8 @@ _READ_PAGE = text(
             WHERE tenant = :tenant AND goal_id = :goal_id AND recorded_at > :at ORDER BY entry LIMIT 1) END)
     ORDER BY entry DESC LIMIT :limit"""
 )
+# The longest payloads have some 26 kB, and Postgres takes a parameter of a gigabyte.
+_SENT_AT_ONCE = 5_000
 _SEND = text(
     f"""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at)
     SELECT * FROM unnest({bulk.split("tenants")}, {bulk.split("ids")}, {bulk.split("types")},
@@ -104,13 +106,14 @@ def entries_of_goal(
 
 def write_messages(session: Session, messages: Sequence[Message]) -> None:
     """Put messages into the outbox; one that is there already is left as it is."""
-    if messages:
+    for start in range(0, len(messages), _SENT_AT_ONCE):
+        some = messages[start : start + _SENT_AT_ONCE]
         columns = {
-            "tenants": bulk.joined([message.tenant for message in messages]),
-            "ids": bulk.joined([message.message_id for message in messages]),
-            "types": bulk.joined([message.type for message in messages]),
-            "goals": bulk.joined([message.goal_id for message in messages]),
-            "payloads": bulk.joined([message.payload for message in messages]),
-            "at": moments([message.created_at for message in messages]),
+            "tenants": bulk.joined([message.tenant for message in some]),
+            "ids": bulk.joined([message.message_id for message in some]),
+            "types": bulk.joined([message.type for message in some]),
+            "goals": bulk.joined([message.goal_id for message in some]),
+            "payloads": bulk.joined([message.payload for message in some]),
+            "at": moments([message.created_at for message in some]),
         }
         session.execute(_SEND, columns)

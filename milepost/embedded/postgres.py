@@ -33,7 +33,6 @@ _INITDB_TIMEOUT_S = 120
 # For one service on one machine: enough for a few workers, small enough for a laptop.
 SETTINGS: Mapping[str, str] = {
     "max_connections": "100",
-    "effective_cache_size": "1GB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",
     "wal_compression": "off",
@@ -50,6 +49,8 @@ SETTINGS: Mapping[str, str] = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %a ",
+    # A refused row is told without what is in it: ids of accounts and transactions do not belong into a log.
+    "log_error_verbosity": "terse",
 }
 
 
@@ -140,8 +141,9 @@ class _Cluster:
         if can_see_processes():
             # We hold the lock and ended what worked here: whatever process now has that pid is no postgres.
             (data / "postmaster.pid").unlink(missing_ok=True)
-        buffers = f"{buffer_bytes() // 2**20}MB"
-        return cls(data, program, way, password, {"shared_buffers": buffers, **SETTINGS, **settings})
+        buffers_mb = buffer_bytes() // 2**20
+        memory = {"shared_buffers": f"{buffers_mb}MB", "effective_cache_size": f"{4 * buffers_mb}MB"}
+        return cls(data, program, way, password, {**memory, **SETTINGS, **settings})
 
     def run(self, port: int | None, log: Path, timeout_s: float) -> tuple[ServerProcess, int]:
         """Start the server and wait until it takes connections."""

@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.goals.goal import GoalType, Tracking
 from core.requests.add_milestone import add_milestone
 from core.requests.values import MilestoneDraft
+from core.store import ledger
 from tests.budget import examples
 from tests.pipeline import acts
 from tests.pipeline.acts import DEFAULT
@@ -103,8 +105,11 @@ def test_a_goal_of_one_link_is_marked_as_one_beside_a_quiet_account(
             assert _standing(session_factory, one) == _standing(session_factory, other)
 
 
-def test_the_short_way_is_taken(session_factory: sessionmaker[Session], apply: Apply, now: datetime) -> None:
+def test_the_short_way_is_taken(
+    session_factory: sessionmaker[Session], apply: Apply, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A goal of one link that passes two milestones and the target in one batch: each at its own moment, said once."""
+    monkeypatch.setattr(ledger, "_SENT_AT_ONCE", 2)
     goal_id = acts.goal(session_factory, now, currency="USD", target_amount="300")
     acts.link(session_factory, now, goal_id, "a", "50")
     with session_factory.begin() as session:
