@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 from typing import Any
 
@@ -31,3 +32,21 @@ def test_the_kernel_gives_up_a_server_that_says_nothing_for_half_a_minute(databa
             assert found == [1, 10, 5, 3, 25_000]
     finally:
         engine.dispose()
+
+
+FIRST_AN_ENGINE = """
+import sys
+from core.store.engine import make_engine
+engine = make_engine(sys.argv[1], application_name="tests")
+with engine.connect() as connection:
+    from sqlalchemy import text
+    from core.store.arrays import int8s
+    print(connection.execute(text("SELECT sum(n) FROM unnest(:n) AS n"), {"n": int8s([2, 3])}).scalar_one())
+"""
+
+
+def test_an_engine_takes_arrays_whatever_is_imported_after_it(database_url: str) -> None:
+    """Commands import what they run once they are connected; the arrays of its statements are known all the same."""
+    command = [sys.executable, "-c", FIRST_AN_ENGINE, database_url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("5\n", "")
