@@ -94,6 +94,16 @@ def test_a_database_of_the_first_version_is_closed_from_its_first_day(old: Engin
     ]
 
 
+def test_what_the_days_of_accounts_moved_outlives_their_table(old: Engine) -> None:
+    """Kept by the first version, it is summed up from the facts by this one, and is the same."""
+    asked = text("SELECT account_id, day, moved_minor, residual_minor, inflow_minor FROM account_days")
+    with old.connect() as connection:
+        kept = connection.execute(asked).all()
+    migrate(old)
+    with old.connect() as connection:
+        assert connection.execute(asked).all() == kept == [("a", date(2026, 3, 9), 500, 0, 500)]
+
+
 def _upgrade(engine: Engine, revision: str, *statements: str) -> None:
     """Bring the database to a revision, and do there what a version of that time did."""
     config = _config()
