@@ -11,8 +11,8 @@ from pathlib import Path
 _SHARE = 4
 LEAST_BYTES = 256 * 2**20
 # Pages that are in use stay at hand; a laptop keeps the rest, and most machines have few gigabytes in use.
-_BUFFERS_SHARE = 16
-BUFFERS_MOST_BYTES = 2 * 2**30
+_BUFFERS_SHARE = 8
+BUFFERS_MOST_BYTES = 4 * 2**30
 
 
 def stream_bytes(root: Path = Path("/")) -> int:
@@ -21,7 +21,7 @@ def stream_bytes(root: Path = Path("/")) -> int:
 
 
 def buffer_bytes(root: Path = Path("/")) -> int:
-    """For Postgres' shared buffers: a sixteenth of the memory, from LEAST_BYTES to BUFFERS_MOST_BYTES.
+    """For Postgres' shared buffers: an eighth of the memory, from LEAST_BYTES to BUFFERS_MOST_BYTES.
 
     It is taken as it is used, not at the start.
     """

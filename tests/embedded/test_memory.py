@@ -53,11 +53,11 @@ def test_a_small_container_still_gets_a_stream(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory", "buffers"), [(GIB // 2, LEAST_BYTES), (8 * GIB, GIB // 2), (64 * GIB, BUFFERS_MOST_BYTES)]
+    ("memory", "buffers"), [(GIB // 2, LEAST_BYTES), (4 * GIB, GIB // 2), (64 * GIB, BUFFERS_MOST_BYTES)]
 )
-def test_buffers_are_a_sixteenth_within_bounds(tmp_path: Path, memory: int, buffers: int) -> None:
+def test_buffers_are_an_eighth_within_bounds(tmp_path: Path, memory: int, buffers: int) -> None:
     """Postgres keeps at hand what the machine can spare, and neither less than it needs nor more than is of use."""
     machine = memory_bytes(tmp_path)
     put(tmp_path, "proc/self/cgroup", "0::/\n")
     put(tmp_path, "sys/fs/cgroup/memory.max", f"{memory}\n")
-    assert buffer_bytes(tmp_path) == min(buffers, max(LEAST_BYTES, machine // 16))
+    assert buffer_bytes(tmp_path) == min(buffers, max(LEAST_BYTES, machine // 8))
