@@ -91,10 +91,12 @@ def scratch() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres(scratch: Path) -> Iterator[EmbeddedPostgres]:
-    """The run's Postgres. Its disk safety is off: tests that need it start their own."""
-    server = EmbeddedPostgres.start(
-        scratch / "postgres", settings={"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-    )
+    """The run's Postgres. Its disk safety is off: tests that need it start their own.
+
+    Making and dropping a database looks through all buffers, so these are few.
+    """
+    settings = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "128MB"}
+    server = EmbeddedPostgres.start(scratch / "postgres", settings=settings)
     _make_passwords_quick(server)
     yield server
     for connection in _managing.values():
