@@ -1,9 +1,10 @@
-"""The act verify: every check over every tenant, in one snapshot of the database and without writing to it."""
+"""The act verify: every check over every tenant, each range of keys in one snapshot and without writing to it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -23,18 +24,18 @@ MESSAGES_KEPT = timedelta(days=90)
 
 _ONE_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 # The plans must not hang on statistics that may not be there yet: see core.verify.fragments.
-_SETTINGS = (
-    "SET LOCAL statement_timeout = 0",
-    "SET LOCAL idle_in_transaction_session_timeout = '10min'",
-    "SET LOCAL enable_nestloop = off",
-    "SET LOCAL jit = off",
-    "SET LOCAL plan_cache_mode = force_custom_plan",
-    "SET LOCAL timezone = 'UTC'",
+_SETTINGS = "; ".join(
+    (
+        "SET LOCAL statement_timeout = 0",
+        "SET LOCAL idle_in_transaction_session_timeout = '10min'",
+        "SET LOCAL enable_nestloop = off",
+        "SET LOCAL jit = off",
+        "SET LOCAL plan_cache_mode = force_custom_plan",
+        "SET LOCAL timezone = 'UTC'",
+    )
 )
-_TENANTS = text(
-    """SELECT tenant, time_zone, closed_through FROM tenants
-    WHERE CAST(:tenant AS text) IS NULL OR tenant = :tenant ORDER BY tenant"""
-)
+_TENANTS = text("SELECT tenant FROM tenants WHERE CAST(:tenant AS text) IS NULL OR tenant = :tenant ORDER BY tenant")
+_TENANT = text("SELECT time_zone, closed_through FROM tenants WHERE tenant = :tenant")
 _ODD_DAYS = text(ODD_DAYS)
 _COUNT = {table: text(f"SELECT count(*) FROM {table} WHERE tenant = :tenant") for table in ("accounts", "goals")}
 _NEXT = {
@@ -56,14 +57,6 @@ class Progress:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Tenant:
-    """What every statement about a tenant is told."""
-
-    name: str
-    parameters: dict[str, object]
-
-
 class NoSuchTenant(MilepostError):
     """A tenant that is not there was to be verified."""
 
@@ -82,34 +75,100 @@ def verify(
 ) -> Verified:
     """Hold what is stored against the facts, of one tenant or of all; shows the `first` violations of each check.
 
-    Reads one snapshot, tenant by tenant, `keys_at_once` accounts or goals at a time, so neither side's memory grows
-    with the database. Live work goes on beside it. Raises NoSuchTenant.
+    Reads tenant by tenant, `keys_at_once` accounts or goals at a time, so neither side's memory grows with the
+    database. A range of keys is read in one snapshot and the next range in another, so that a long run keeps no row
+    from being vacuumed. Live work goes on beside it. Raises NoSuchTenant.
     """
     began = time.monotonic()
     findings = {check.name: Finding(check.name) for check in all_checks()}
-    with sessions() as session:
-        connection = session.connection(execution_options=_ONE_SNAPSHOT)
-        for setting in _SETTINGS:
-            connection.exec_driver_sql(setting)
-        tenants = _tenants(connection, tenant, now)
-        for each in tenants:
-            for finding in _findings(connection, each, first, keys_at_once, progress or _ignore):
-                findings[finding.check] = findings[finding.check].plus(finding, first)
-    return Verified(tuple(t.name for t in tenants), tuple(findings.values()), time.monotonic() - began)
+    reader = _Reader(sessions, now, first, keys_at_once, progress or _ignore)
+    names = reader.tenants(tenant)
+    for name in names:
+        for finding in reader.findings(name):
+            findings[finding.check] = findings[finding.check].plus(finding, first)
+    return Verified(names, tuple(findings.values()), time.monotonic() - began)
 
 
-def _tenants(connection: Connection, name: str | None, now: datetime) -> list[_Tenant]:
-    since = now - MESSAGES_KEPT
-    odd_days: dict[str, dict[str, object]] = {}
-    tenants = []
-    for tenant, zone, closed_through in connection.execute(_TENANTS, {"tenant": name}).all():
-        if zone not in odd_days:
-            odd_days[zone] = _odd_days(connection, zone, now)
-        about = {"tenant": tenant, "zone": zone, "closed_through": closed_through or date.min, "messages_since": since}
-        tenants.append(_Tenant(tenant, about | odd_days[zone]))
-    if name is not None and not tenants:
-        raise NoSuchTenant(name)
-    return tenants
+class _Reader:
+    """Reads one range of keys after the other, each at a moment of its own."""
+
+    def __init__(
+        self,
+        sessions: sessionmaker[Session],
+        now: datetime,
+        first: int,
+        keys_at_once: int,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._sessions = sessions
+        self._now = now
+        self._first = first
+        self._keys_at_once = keys_at_once
+        self._progress = progress
+        self._odd_days: dict[str, dict[str, object]] = {}
+
+    def tenants(self, name: str | None) -> tuple[str, ...]:
+        """The tenant of that name, or all of them. Raises NoSuchTenant."""
+        with self._moment() as connection:
+            names = tuple(connection.execute(_TENANTS, {"tenant": name}).scalars())
+        if name is not None and not names:
+            raise NoSuchTenant(name)
+        return names
+
+    def findings(self, tenant: str) -> Iterator[Finding]:
+        """What each check found in each range of a tenant's keys."""
+        for table, checks in (("accounts", BY_ACCOUNT), ("goals", BY_GOAL)):
+            with self._moment() as connection:
+                total = connection.execute(_COUNT[table], {"tenant": tenant}).scalar_one()
+            self._progress(Progress(tenant, table, 0, total))
+            after, done = "", 0
+            while True:
+                upto, found = self._range(tenant, table, checks, after)
+                yield from found
+                done += self._keys_at_once
+                self._progress(Progress(tenant, table, min(done, total), total))
+                if upto is None:
+                    break
+                after = upto
+
+    def _range(self, tenant: str, table: str, checks: Sequence[Check], after: str) -> tuple[str | None, list[Finding]]:
+        """The last key of the range behind `after`, and what was found in it.
+
+        The ranges of a table together hold every text: the last one has no end, and None for its last key. So rows
+        without an account are looked at too.
+        """
+        with self._moment() as connection:
+            about = self._about(connection, tenant)
+            if about is None:
+                return None, []
+            upto: str | None = connection.execute(
+                _NEXT[table], {"tenant": tenant, "after": after, "at_once": self._keys_at_once - 1}
+            ).scalar()
+            asked = about | {"after": after, "upto": upto, "most": self._first}
+            return upto, [_ask(connection, check, tenant, asked) for check in checks]
+
+    def _about(self, connection: Connection, tenant: str) -> dict[str, object] | None:
+        """What every statement about a tenant is told; None if it is gone by now."""
+        row = connection.execute(_TENANT, {"tenant": tenant}).one_or_none()
+        if row is None:
+            return None
+        zone, closed_through = row
+        if zone not in self._odd_days:
+            self._odd_days[zone] = _odd_days(connection, zone, self._now)
+        return self._odd_days[zone] | {
+            "tenant": tenant,
+            "zone": zone,
+            "closed_through": closed_through or date.min,
+            "messages_since": self._now - MESSAGES_KEPT,
+        }
+
+    @contextmanager
+    def _moment(self) -> Iterator[Connection]:
+        """A connection that reads one snapshot of the database."""
+        with self._sessions() as session:
+            connection = session.connection(execution_options=_ONE_SNAPSHOT)
+            connection.exec_driver_sql(_SETTINGS)
+            yield connection
 
 
 def _odd_days(connection: Connection, zone: str, now: datetime) -> dict[str, object]:
@@ -119,33 +178,6 @@ def _odd_days(connection: Connection, zone: str, now: datetime) -> dict[str, obj
         "odd_starts": [row.starts_at for row in rows],
         "odd_plains": [row.plain_at for row in rows],
     }
-
-
-def _findings(
-    connection: Connection, tenant: _Tenant, first: int, keys_at_once: int, progress: Callable[[Progress], None]
-) -> Iterator[Finding]:
-    for table, checks in (("accounts", BY_ACCOUNT), ("goals", BY_GOAL)):
-        total = connection.execute(_COUNT[table], tenant.parameters).scalar_one()
-        progress(Progress(tenant.name, table, 0, total))
-        for number, (after, upto) in enumerate(_ranges(connection, table, tenant, keys_at_once), start=1):
-            asked = tenant.parameters | {"after": after, "upto": upto, "most": first}
-            yield from (_ask(connection, check, tenant.name, asked) for check in checks)
-            progress(Progress(tenant.name, table, min(number * keys_at_once, total), total))
-
-
-def _ranges(connection: Connection, table: str, tenant: _Tenant, at_once: int) -> Iterator[tuple[str, str | None]]:
-    """(after, up to and including) of keys, which together hold every text: the last range has no end.
-
-    So rows without an account are looked at too.
-    """
-    after = ""
-    while True:
-        asked = tenant.parameters | {"after": after, "at_once": at_once - 1}
-        upto: str | None = connection.execute(_NEXT[table], asked).scalar()
-        yield after, upto
-        if upto is None:
-            return
-        after = upto
 
 
 def _ask(connection: Connection, check: Check, tenant: str, asked: dict[str, object]) -> Finding:

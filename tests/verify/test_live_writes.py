@@ -7,14 +7,21 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
+from sqlalchemy import text
+
 from core.pipeline.snapshot import run_snapshot
 from core.store.tenants import Tenant
-from core.verify.verify import verify
+from core.verify.verify import Progress, verify
 from tests.verify.conftest import Filled
 from tests.verify.world import LATEST, Town
 
 ROUNDS = 6
 MONTH_H = 19 * 24
+_OTHERS_SNAPSHOTS = text(
+    """SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        AND backend_xmin IS NOT NULL"""
+)
 
 
 def test_live_writes_raise_no_alarm(filled: Filled) -> None:
@@ -70,3 +77,33 @@ def _do_something(town: Town, number: int) -> None:
     town.change("unlinked", at, current_amount=str(number % 50))
     town.allocate("trip", "savings", str(1 + number % 40), at)
     town.change("trip", at, current_amount=str(number % 4_000))
+
+
+def test_each_range_is_read_at_a_moment_of_its_own(filled: Filled) -> None:
+    """Between two ranges of keys no old snapshot is kept, and the next one sees what happened meanwhile."""
+    open_snapshots: list[int] = []
+
+    def between(progress: Progress) -> None:
+        with filled.sessions.begin() as session:
+            open_snapshots.append(session.execute(_OTHERS_SNAPSHOTS).scalar_one())
+            if (progress.tenant, progress.table, progress.done) == ("default", "goals", 1):
+                session.execute(text("UPDATE goals SET amount_minor = amount_minor + 1 WHERE tenant = 'default'"))
+
+    found = verify(filled.sessions, LATEST, keys_at_once=1, progress=between)
+    assert len(open_snapshots) > len(filled.goals)
+    assert set(open_snapshots) == {0}
+    wrong = {row.key["goal_id"] for row in found.first if row.check == "goals"}
+    assert 0 < len(wrong) == len(filled.goals) - 1
+
+
+def test_a_tenant_may_go_while_it_is_verified(filled: Filled) -> None:
+    """A tenant that is deleted between two ranges has nothing more to be held against anything."""
+
+    def delete(progress: Progress) -> None:
+        if (progress.tenant, progress.table, progress.done) == ("york", "accounts", 1):
+            with filled.sessions.begin() as session:
+                session.execute(text("SET LOCAL session_replication_role = replica"))
+                session.execute(text("DELETE FROM tenants WHERE tenant = 'york'"))
+
+    found = verify(filled.sessions, LATEST, keys_at_once=1, progress=delete)
+    assert (found.tenants, found.first) == (("cuba", "default", "york"), ())
