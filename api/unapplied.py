@@ -39,7 +39,7 @@ class UnappliedBody(TypedDict):
     state: Annotated[
         State,
         Field(
-            description="`waiting`: not read yet; `pending`: being applied, or tried again; `dead_letter`: refused;"
+            description="`waiting`: not taken up yet; `pending`: being applied, or tried again; `dead_letter`: refused;"
             " `discarded`: refused and given up; `replayed`: put onto the stream again within the last minute"
         ),
     ]

@@ -3,25 +3,27 @@
 For one batch, with what a crash after each step leaves behind:
 
 1. BEGIN, and the shard's advisory lock; not free: another drain is at it       nothing
-2. XREADGROUP: first what an earlier crash left pending, then new entries       the entries pending
-3. apply_events in that transaction                                             the entries pending
-4. COMMIT                                                                       applied, and pending: read and applied
+2. read what follows the shard's position, and note that it is begun            the note
+3. apply_events in that transaction                                             the note
+4. COMMIT                                                                       applied, and the note: read and applied
                                                                                 again, which changes nothing
-5. XACK                                                                         nothing
+5. move the position                                                            nothing
 
-While Postgres works on a batch the next one is read from the stream ahead and understood (2 and the first half of 3),
-and lies pending meanwhile. It is handed out under the lock, so whoever has the lock next finds it pending; should both
-apply it, the second time changes nothing.
+Where a note shows that a batch was begun and came to no end, its entries are handed out by the consumer group, pending
+until each is acknowledged: XREADGROUP in step 2 and XACK in step 5. So it is counted how often each was tried, smaller
+and smaller batches find those that are too much for a drain, and these hold up nobody while they wait.
+
+While Postgres works on a batch the next one is read ahead and understood (2 and the first half of 3).
 
 The lock is held by the transaction alone, and the server ends a transaction that stands idle for ten seconds. So a
-drain that was stopped for longer finds its connection dead, and cannot commit or acknowledge behind its successor.
+drain that was stopped for longer finds its connection dead, and cannot commit or acknowledge behind its successor. One
+that is slow to move the position, and finds it moved, leaves it where it is.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -89,13 +91,9 @@ class ShardDrain:
         events = 0
         # What a crash left comes first; a batch that is not acknowledged raises, so none is left on the way.
         is_pending, news = True, News()
-        with ReadAhead(self._read_next, self._understand) as ahead:
+        with ReadAhead(self._read_behind, self._understand) as ahead:
             while True:
-                batch = (
-                    self._drain_pending(stop_at)
-                    if is_pending
-                    else self._drain_batch(self.batch_events, False, stop_at, ahead, news)
-                )
+                batch = self._drain_pending(stop_at) if is_pending else self._drain_next(stop_at, ahead, news)
                 if batch is None:
                     return Drained(events, is_busy=True)
                 events += batch
@@ -115,55 +113,77 @@ class ShardDrain:
         if not oldest:
             return 0
         (deliveries,) = oldest.values()
-        if deliveries > DELIVERIES_MOST:
+        # They were tried once more before: as part of a batch that was begun and came to no end.
+        if deliveries + 1 > DELIVERIES_MOST:
             return self._drain_alone(stop_at)
-        return self._drain_batch(max(1, self.batch_events >> 2 * (deliveries - 1)), True, stop_at)
+        size = self._part(deliveries + 1)
+        return self._drain_batch(lambda: Batch(self.stream.read(self.shard, size, pending=True), None), stop_at)
+
+    def _drain_next(self, stop_at: float, ahead: ReadAhead, news: News) -> int | None:
+        """One batch of what is new: the one that was read ahead, if any."""
+        return self._drain_batch(lambda: ahead.take() or self._next_batch(), stop_at, ahead, news)
+
+    def _next_batch(self) -> Batch:
+        position = self.stream.position(self.shard)
+        if position.needs_care:
+            return Batch(self.stream.read(self.shard, self._part(1), pending=False), None)
+        raw = self._read_behind(position.entry_id)
+        if raw:
+            self.stream.note_begun(self.shard, raw[-1][0])
+        return Batch(raw, position.entry_id)
+
+    def _part(self, times: int) -> int:
+        """How many entries to try at once that were tried so many times."""
+        return max(1, self.batch_events >> 2 * times)
 
     def _drain_batch(
-        self, size: int, is_pending: bool, stop_at: float, ahead: ReadAhead | None = None, news: News | None = None
+        self, take: Callable[[], Batch], stop_at: float, ahead: ReadAhead | None = None, news: News | None = None
     ) -> int | None:
-        """Read and apply one batch; how many entries there were, None if the shard is another's.
+        """Take and apply one batch; how many entries there were, None if the shard is another's.
 
-        With `ahead` the batch is the one that was read ahead, if any, and the next one is begun; `news` says what those
-        before it were like.
+        With `ahead` the next one is begun; `news` says what those before it were like.
         """
-        began = time.monotonic()
-        raw: list[RawEntry] = []
+        began, batch = time.monotonic(), Batch([], None)
         try:
             with self.sessions.begin() as session:
                 if not self._lock(session):
                     return None
-                batch = None if ahead is None else ahead.take()
-                raw, known = batch or Batch(self.stream.read(self.shard, size, pending=is_pending), None)
-                if not raw:
+                batch = take()
+                if not batch.raw:
                     return 0
-                self.crash_points.reach_read(raw)
-                understood = self._understood(session, raw, known)
-                with ExitStack() as at_the_end:
-                    if ahead is not None and len(raw) == size and time.monotonic() < stop_at:
-                        ahead.begin(understood.zones)
-                        at_the_end.callback(ahead.await_read)
-                    applied = apply_understood(session, understood, self.clock(), news)
-                    self.crash_points.reach(BEFORE_COMMIT)
+                self.crash_points.reach_read(batch.raw)
+                understood = self._understood(session, batch.raw, batch.understood)
+                if ahead is not None and len(batch.raw) == self.batch_events and time.monotonic() < stop_at:
+                    ahead.begin(batch.raw[-1][0], understood.zones)
+                applied = apply_understood(session, understood, self.clock(), news)
+                self.crash_points.reach(BEFORE_COMMIT)
         except EVENTS_FAULT as error:
-            if not raw or not is_events_fault(error):
+            if not batch.raw or not is_events_fault(error):
                 raise
-            log.warning("batch failed, trying its parts", shard=self.shard, events=len(raw), error=type(error).__name__)
-            return len(raw) if self._apply_parts(raw, stop_at) else None
-        self._finish([entry_id for entry_id, _ in raw], applied, began)
-        return len(raw)
+            events = len(batch.raw)
+            log.warning("batch failed, trying its parts", shard=self.shard, events=events, error=type(error).__name__)
+            return events if self._apply_parts(self._handed_out(batch), stop_at) else None
+        self._finish(batch, applied, began, ahead)
+        return len(batch.raw)
 
-    def _finish(self, entry_ids: Sequence[bytes], applied: Applied, began: float) -> None:
-        """Acknowledge a batch that is committed; its figures, and one line in the log.
+    def _handed_out(self, batch: Batch) -> list[RawEntry]:
+        """A batch's entries as pending ones; if another drain has taken them by now, those that follow."""
+        return batch.raw if batch.behind is None else self.stream.read(self.shard, len(batch.raw), pending=False)
+
+    def _finish(self, batch: Batch, applied: Applied, began: float, ahead: ReadAhead | None = None) -> None:
+        """Tell the stream that a batch is committed; its figures, and one line in the log.
 
         `lag_s` is how long the oldest event of the batch had waited since it was accepted.
         """
         committed_at, seconds = self.clock(), time.monotonic() - began
-        batch = BatchFigures(applied.events, applied.duplicates, applied.dead_letters, seconds, committed_at)
+        figures = BatchFigures(applied.events, applied.duplicates, applied.dead_letters, seconds, committed_at)
         self.crash_points.reach(AFTER_COMMIT)
-        self.stream.acknowledge(self.shard, entry_ids, batch)
+        if batch.behind is None:
+            self.stream.acknowledge(self.shard, batch.entry_ids, figures)
+        else:
+            self._advance(batch.behind, batch.entry_ids, figures, ahead)
         self.crash_points.reach(AFTER_ACK)
-        oldest_at = arrival(entry_ids[0].decode())  # entries are read in the order of their ids
+        oldest_at = arrival(batch.raw[0][0].decode())  # entries are read in the order of their ids
         log.info(
             "applied",
             shard=self.shard,
@@ -176,6 +196,14 @@ class ShardDrain:
             seconds=round(seconds, 3),
             lag_s=round((committed_at - oldest_at).total_seconds(), 3),
         )
+
+    def _advance(
+        self, behind: bytes, entry_ids: Sequence[bytes], figures: BatchFigures, ahead: ReadAhead | None
+    ) -> None:
+        next_last = None if ahead is None else ahead.last()
+        is_there = self.stream.advance(self.shard, behind, entry_ids, next_last=next_last, batch=figures)
+        if not is_there and ahead is not None:
+            ahead.drop()
 
     def _drain_alone(self, stop_at: float) -> int | None:
         """Apply the oldest pending entries one by one; how many, None if the shard is another's.
@@ -222,7 +250,7 @@ class ShardDrain:
         finally:
             if is_counted:
                 self.stream.forget_attempts(self.shard, entry_id)
-        self._finish([entry_id], applied, began)
+        self._finish(Batch([(entry_id, None)], None), applied, began)
         return True
 
     def _is_database_well(self) -> bool:
@@ -235,8 +263,8 @@ class ShardDrain:
     def _lock(self, session: Session) -> bool:
         return bool(session.scalar(_LOCK_SHARD, {"namespace": LOCK_NAMESPACE, "shard": self.shard}))
 
-    def _read_next(self) -> list[RawEntry]:
-        return self.stream.read(self.shard, self.batch_events, pending=False)
+    def _read_behind(self, behind: bytes) -> list[RawEntry]:
+        return self.stream.read_behind(self.shard, behind, self.batch_events)
 
     def _understand(self, raw: Sequence[RawEntry], zones: Zones) -> Understood:
         return understand(stream_entries(self.shard, raw), zones)
@@ -280,7 +308,7 @@ class ShardDrain:
             else:
                 if applied is None:
                     return False
-                self._finish([entry_id for entry_id, _ in part], applied, began)
+                self._finish(Batch(list(part), None), applied, began)
         return True
 
     def _apply(self, raw: Sequence[RawEntry]) -> Applied | None:
@@ -300,7 +328,7 @@ class ShardDrain:
             entry = self.stream.pending_entry(self.shard, entry_id)
             if entry is not None:
                 applied = self._set_aside(session, entry, reason)
-        self._finish([entry_id], applied, began)
+        self._finish(Batch([(entry_id, None)], None), applied, began)
         return True
 
     def _set_aside(self, session: Session, entry: RawEntry, reason: str) -> Applied:

@@ -1,7 +1,7 @@
-"""Reading ahead: the next batch is taken from the stream and understood while Postgres works on the one before.
+"""Reading ahead: the next batch is read from the stream and understood while Postgres works on the one before.
 
-A drain waits for Postgres most of its time. What it takes meanwhile is pending as any entry that was read: if the drain
-comes to its end before it applies it, the next one begins with it.
+A drain waits for Postgres most of its time. Nothing is taken from the stream by that: what a drain that comes to its
+end had read ahead lies there as if it had never looked.
 """
 
 from __future__ import annotations
@@ -17,17 +17,26 @@ from core.store.stream import RawEntry
 
 
 class Batch(NamedTuple):
-    """Entries that were handed out, and what they tell, unless that has not been looked into."""
+    """Entries, and what they tell, unless that has not been looked into.
+
+    `behind` is the position that they follow; None for entries that were handed out, and are pending.
+    """
 
     raw: list[RawEntry]
+    behind: bytes | None
     understood: Understood | None = None
+
+    @property
+    def entry_ids(self) -> list[bytes]:
+        """The entries' ids, in order."""
+        return [entry_id for entry_id, _ in self.raw]
 
 
 class ReadAhead:
-    """At most one batch ahead. `read` takes it from the stream, and `understand` says what it tells."""
+    """At most one batch ahead. `read` gives what follows an entry, and `understand` says what it tells."""
 
     def __init__(
-        self, read: Callable[[], list[RawEntry]], understand: Callable[[list[RawEntry], Zones], Understood]
+        self, read: Callable[[bytes], list[RawEntry]], understand: Callable[[list[RawEntry], Zones], Understood]
     ) -> None:
         self._read = read
         self._understand = understand
@@ -35,6 +44,7 @@ class ReadAhead:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._coming: Future[Batch] | None = None
         self._is_read = Event()
+        self._last: bytes | None = None
 
     def __enter__(self) -> ReadAhead:
         return self
@@ -49,28 +59,33 @@ class ReadAhead:
         """Whether a batch is ahead that nobody took yet."""
         return self._coming is not None
 
-    def begin(self, zones: Zones) -> None:
-        """Begin with the next batch, whose tenants are likely to be among those of the batches so far."""
+    def begin(self, behind: bytes, zones: Zones) -> None:
+        """Begin with the batch behind an entry; its tenants are likely to be among those of the batches so far."""
         self._zones = {**self._zones, **zones}
         self._is_read.clear()
-        self._coming = self._thread.submit(self._work, self._zones)
+        self._last = None
+        self._coming = self._thread.submit(self._work, behind, self._zones)
 
-    def await_read(self) -> None:
-        """Wait until the stream has handed out what is ahead.
-
-        To be called under the shard's lock, so that whoever takes the lock next finds it among what is pending.
-        """
-        if self._coming is not None:
-            self._is_read.wait()
+    def last(self) -> bytes | None:
+        """The last entry of the batch ahead; None if there is none. Waits until it is read."""
+        if self._coming is None:
+            return None
+        self._is_read.wait()
+        return self._last
 
     def take(self) -> Batch | None:
         """The batch ahead; None if there is none. Raises what went wrong with it."""
         coming, self._coming = self._coming, None
         return None if coming is None else coming.result()
 
-    def _work(self, zones: Zones) -> Batch:
+    def drop(self) -> None:
+        """Forget the batch ahead: it does not follow what is applied."""
+        self._coming = None
+
+    def _work(self, behind: bytes, zones: Zones) -> Batch:
         try:
-            raw = self._read()
+            raw = self._read(behind)
+            self._last = raw[-1][0] if raw else None
         finally:
             self._is_read.set()
-        return Batch(raw, self._understand(raw, zones))
+        return Batch(raw, behind, self._understand(raw, zones))

@@ -49,8 +49,8 @@ State = Literal["waiting", "pending"] | LetterState
 class UnappliedEvent:
     """An event that has not taken effect.
 
-    `state`: `waiting` (no drain has read it), `pending` (a drain has, `deliveries` times), `dead_letter` (refused, with
-    `code` and `reason`), `discarded` (so, and given up) or `replayed` (put onto the stream anew a moment ago).
+    `state`: `waiting` (no drain has taken it up), `pending` (one has, `deliveries` times), `dead_letter` (refused,
+    with `code` and `reason`), `discarded` (so, and given up) or `replayed` (put onto the stream anew a moment ago).
     """
 
     state: State

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
+from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from core.errors import StreamUnavailable
 from core.store.drain_figures import BatchFigures, add_to_figures, waiting_key
+from core.store.stream_position import Position, move_position, note_begun, place, read_position
 from core.store.stream_trouble import refusing_calmly
 from core.store.synced import await_sync, waits_for_disk
 from core.store.tenants import DEFAULT
@@ -25,8 +27,8 @@ GROUP = "milepost"
 SHARDS_MOST = 64
 WAIT_FOR_DISK_MS = 5_000
 APPENDS_AT_ONCE = 1_000
-# The server syncs what it notes as handed out at every read, so few reads are fast; but what comes is not known in
-# advance, so the first of a batch is small, and the next are as large as what came allows.
+# What comes is not known in advance, so the first read of a batch is small, and the next are as large as what came
+# allows.
 READS_AT_FIRST = 100
 READS_GROW_BY = 5
 READ_BYTES_MOST = 16 * 2**20
@@ -186,12 +188,66 @@ class EventStream:
             self._client.ping()
 
     def ensure_group(self, shard: int) -> None:
-        """Make the shard's key and consumer group if they are not there."""
+        """Make the shard's key and consumer group if they are not there.
+
+        The server is told how many entries are gone already, so that it can tell how many are left to be read.
+        """
+        key = stream_key(shard)
+        gone = 0
+        if self._client.exists(key):
+            told: dict[str, Any] = self._client.xinfo_stream(key)
+            gone = max(0, int(told.get("entries-added", 0)) - int(told["length"]))
         try:
-            self._client.xgroup_create(stream_key(shard), GROUP, id="0", mkstream=True)
+            self._client.xgroup_create(key, GROUP, id="0", mkstream=True, entries_read=gone)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+
+    def position(self, shard: int) -> Position:
+        """Where the shard's drains stand."""
+        try:
+            found = read_position(self._client, stream_key(shard), GROUP, shard)
+        except ResponseError as error:
+            if "no such key" not in str(error):
+                raise
+            found = None
+        if found is None:
+            self.ensure_group(shard)
+            return self.position(shard)
+        return found
+
+    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+        """The entries behind one, in order, as many as `read` would give. Takes nothing."""
+
+        def read_some(wanted: int, last: bytes | None) -> list[RawEntry]:
+            start = f"({(last or behind).decode()}"
+            return cast(list[RawEntry], self._client.xrange(stream_key(shard), min=start, count=wanted))
+
+        return _up_to(count, read_some)
+
+    def note_begun(self, shard: int, last: bytes) -> None:
+        """Note that a batch which ends with this entry is begun: see core.store.stream_position."""
+        note_begun(self._client, shard, last)
+
+    def advance(
+        self,
+        shard: int,
+        behind: bytes,
+        entry_ids: Sequence[bytes],
+        *,
+        next_last: bytes | None = None,
+        batch: BatchFigures | None = None,
+    ) -> bool:
+        """Move the position from `behind` over entries that are applied and committed; False if it is elsewhere now.
+
+        `next_last` notes that the batch up to there is begun. The batch is added to the shard's figures, as
+        `acknowledge` does.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        move_position(pipeline, stream_key(shard), GROUP, behind, entry_ids[-1], len(entry_ids))
+        if next_last is not None:
+            note_begun(pipeline, shard, next_last)
+        return bool(self._told(pipeline, shard, batch))
 
     def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
         """Take entries for the shard's one consumer: those a crash left (`pending`), or the next new ones.
@@ -199,23 +255,13 @@ class EventStream:
         The server notes an entry as pending in the same step as it hands it out. At most `count` entries, and not
         many more bytes than a process can hold with ease.
         """
-        entries: list[RawEntry] = []
-        taken_bytes, largest_bytes, start = 0, 1, "0" if pending else ">"
-        while len(entries) < count and taken_bytes < READ_BYTES_MOST:
-            fitting = (READ_BYTES_MOST - taken_bytes) // largest_bytes + 1
-            wanted = min(max(READS_AT_FIRST, READS_GROW_BY * len(entries)), count - len(entries), fitting)
-            some = self._read_some(shard, wanted, start)
-            entries += some
-            sizes = [len(fields.get(b"event", b"")) for _, fields in some if fields]
-            taken_bytes += sum(sizes)
-            largest_bytes = max(largest_bytes, *sizes) if sizes else largest_bytes
-            if len(some) < wanted:
-                break
-            if pending:
-                start = some[-1][0].decode()
-        return entries
 
-    def _read_some(self, shard: int, count: int, start: str) -> list[RawEntry]:
+        def read_some(wanted: int, last: bytes | None) -> list[RawEntry]:
+            return self._take_some(shard, wanted, (b"0" if last is None else last).decode() if pending else ">")
+
+        return _up_to(count, read_some)
+
+    def _take_some(self, shard: int, count: int, start: str) -> list[RawEntry]:
         key = stream_key(shard)
         try:
             reply = self._client.xreadgroup(GROUP, f"drain-{shard}", {key: start}, count=count)
@@ -223,7 +269,7 @@ class EventStream:
             if "NOGROUP" not in str(error):
                 raise
             self.ensure_group(shard)
-            return self._read_some(shard, count, start)
+            return self._take_some(shard, count, start)
         return _entries(reply)
 
     def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
@@ -233,11 +279,16 @@ class EventStream:
         """
         pipeline = self._client.pipeline(transaction=False)
         pipeline.xack(stream_key(shard), GROUP, *entry_ids)
+        self._told(pipeline, shard, batch)
+
+    def _told(self, pipeline: Pipeline, shard: int, batch: BatchFigures | None) -> object:
+        """Send what is on the pipeline, and a batch's figures; the reply to the first command, which must not fail."""
         if batch is not None:
             add_to_figures(pipeline, shard, batch)
-        acknowledged = pipeline.execute(raise_on_error=False)[0]
-        if isinstance(acknowledged, Exception):
-            raise acknowledged
+        reply = pipeline.execute(raise_on_error=False)[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     def wait(self, shard: int, timeout_ms: int) -> bool:
         """Wait for an entry that no drain has read yet; whether there is one. Takes nothing."""
@@ -303,7 +354,7 @@ class EventStream:
         """Whether an entry, and with it every one before it, is applied."""
         with refusing_calmly():
             first = self._first_unapplied(stream_key(shard))
-        return _place(entry_id) < _place(first)
+        return place(entry_id) < place(first)
 
     def status(self) -> list[ShardStatus]:
         """How every shard stands."""
@@ -363,9 +414,21 @@ def tenant_of(fields: dict[bytes, bytes]) -> str:
     return name.decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
-def _place(entry_id: str) -> tuple[int, int]:
-    milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence or 0)
+def _up_to(count: int, read_some: Callable[[int, bytes | None], list[RawEntry]]) -> list[RawEntry]:
+    """At most `count` entries of what `read_some` gives, by how many and behind which, and not many bytes too many."""
+    entries: list[RawEntry] = []
+    taken_bytes, largest_bytes = 0, 1
+    while len(entries) < count and taken_bytes < READ_BYTES_MOST:
+        fitting = (READ_BYTES_MOST - taken_bytes) // largest_bytes + 1
+        wanted = min(max(READS_AT_FIRST, READS_GROW_BY * len(entries)), count - len(entries), fitting)
+        some = read_some(wanted, entries[-1][0] if entries else None)
+        entries += some
+        sizes = [len(fields.get(b"event", b"")) for _, fields in some if fields]
+        taken_bytes += sum(sizes)
+        largest_bytes = max(largest_bytes, *sizes) if sizes else largest_bytes
+        if len(some) < wanted:
+            break
+    return entries
 
 
 def _entries(reply: object) -> list[RawEntry]:

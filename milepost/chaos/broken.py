@@ -13,7 +13,7 @@ from core.pipeline.apply_events import apply_understood
 from core.pipeline.crash_points import BEFORE_COMMIT
 from core.pipeline.drain import ShardDrain
 from core.pipeline.news import News
-from core.pipeline.read_ahead import ReadAhead
+from core.pipeline.read_ahead import Batch, ReadAhead
 from worker import context
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -26,8 +26,7 @@ class AckBeforeCommit(ShardDrain):
 
     def _drain_batch(
         self,
-        size: int,
-        is_pending: bool,
+        take: Callable[[], Batch],
         stop_at: float,  # noqa: ARG002
         ahead: ReadAhead | None = None,  # noqa: ARG002
         news: News | None = None,  # noqa: ARG002
@@ -36,14 +35,20 @@ class AckBeforeCommit(ShardDrain):
         with self.sessions.begin() as session:
             if not self._lock(session):
                 return None
-            raw = self.stream.read(self.shard, size, pending=is_pending)
-            if not raw:
+            batch = take()
+            if not batch.raw:
                 return 0
-            self.stream.acknowledge(self.shard, [entry_id for entry_id, _ in raw])
-            applied = apply_understood(session, self._understood(session, raw), self.clock())
+            self._tell_too_early(batch)
+            applied = apply_understood(session, self._understood(session, batch.raw), self.clock())
             self.crash_points.reach(BEFORE_COMMIT)
-        self._finish([entry_id for entry_id, _ in raw], applied, began)
-        return len(raw)
+        self._finish(batch, applied, began)
+        return len(batch.raw)
+
+    def _tell_too_early(self, batch: Batch) -> None:
+        if batch.behind is None:
+            self.stream.acknowledge(self.shard, batch.entry_ids)
+        else:
+            self.stream.advance(self.shard, batch.behind, batch.entry_ids)
 
 
 def _last_standing(statements: Iterable[Transaction]) -> dict[str, Transaction]:

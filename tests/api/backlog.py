@@ -34,11 +34,26 @@ class StoppingStream(EventStream):
 
     stops_at: str | None = None
 
+    def read_behind(self, shard: int, behind: bytes, count: int) -> list[Any]:
+        return self._stopping(super().read_behind(shard, behind, count))
+
     def read(self, shard: int, count: int, *, pending: bool) -> list[Any]:
-        entries = super().read(shard, count, pending=pending)
+        return self._stopping(super().read(shard, count, pending=pending))
+
+    def note_begun(self, shard: int, last: bytes) -> None:
+        super().note_begun(shard, last)
+        if self.stops_at == "begin":
+            raise RedisConnectionError("stopped")
+
+    def _stopping(self, entries: list[Any]) -> list[Any]:
         if entries and self.stops_at == "read":
             raise RedisConnectionError("stopped")
         return entries
+
+    def advance(self, *arguments: Any, **named: Any) -> bool:
+        if self.stops_at == "commit":
+            raise RedisConnectionError("stopped")
+        return super().advance(*arguments, **named)
 
     def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
         if self.stops_at == "commit":

@@ -20,7 +20,7 @@ def test_what_is_not_told_has_taken_effect(place: Place, client: MakeClient) -> 
     place.send(paid(4), paid(5, "little"), api=other)
     assert place.states() == [("e1", "waiting"), ("e2", "waiting"), ("e3", "waiting")]
     assert place.states(other) == [("e4", "waiting"), ("e5", "waiting")]
-    place.drain(stops_at="read")
+    place.drain(stops_at="begin")
     assert place.worths() == {}
     assert place.states() == [("e1", "pending"), ("e2", "pending"), ("e3", "pending")]
     place.send(paid(6))
@@ -39,9 +39,12 @@ def test_each_is_told_with_what_names_it(place: Place) -> None:
     names = {"id": "e1", "source": "bank", "type": "milepost.transaction.recorded"}
     assert waiting == waiting | names | {"state": "waiting", "deliveries": None, "code": None, "reason": None}
     assert before <= datetime.fromisoformat(waiting["accepted_at"]) <= datetime.now(UTC)
-    place.drain(stops_at="read")
+    place.drain(stops_at="begin")
+    assert place.told() == [waiting | {"state": "pending", "deliveries": 1}]
     place.drain(stops_at="read")
     assert place.told() == [waiting | {"state": "pending", "deliveries": 2}]
+    place.drain(stops_at="read")
+    assert place.told() == [waiting | {"state": "pending", "deliveries": 3}]
     place.send(paid(2, None))
     place.drain()
     (refused,) = place.told()

@@ -133,13 +133,14 @@ def test_large_entries_are_not_held_together(place: Place) -> None:
     assert peak < 45_000_000
 
 
-@pytest.mark.parametrize("command", ["xinfo_groups", "xpending", "xrange", "xpending_range"])
+@pytest.mark.parametrize("command", ["xinfo_groups", "get", "xpending", "xrange", "xpending_range"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_moves_meanwhile_is_not_missed(
     place: Place, app: FastAPI, monkeypatch: pytest.MonkeyPatch, command: str, when: str
 ) -> None:
     """An event that is refused while the stream is looked at is told, as it was or as it is, at any step of it."""
     place.send(paid(1))
+    place.drain(stops_at="begin")
     place.drain(stops_at="read")
     place.send(paid(2, "much"))
     client = app.state.backends.redis

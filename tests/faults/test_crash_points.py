@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
-from core.pipeline.crash_points import AFTER_READ, BEFORE_COMMIT, ON_EVENT, POINTS, CrashPoints
+from core.pipeline.crash_points import AFTER_ACK, AFTER_READ, BEFORE_COMMIT, ON_EVENT, POINTS, CrashPoints
 from core.store.stream import EventStream
 from tests.pipeline.acts import amount, goal, link, paid
 
@@ -81,11 +81,12 @@ def test_an_event_is_applied_once_wherever_the_drain_dies(
     assert not (fuses / point).exists()
     is_committed = point not in (AFTER_READ, BEFORE_COMMIT)
     assert amount(session_factory, goal_id) == (1_250 if is_committed else 0)
-    assert one_shard.status()[0].pending == (0 if point == "after_ack" else 1)
+    assert one_shard.status()[0].unapplied == (0 if point == AFTER_ACK else 1)
+    assert one_shard.position(0).needs_care == (point != AFTER_ACK)
     assert drain() == 0
     assert amount(session_factory, goal_id) == 1_250
     assert rows(session_factory, "SELECT after_minor FROM goal_entries WHERE cause = 'events'") == [(1_250,)]
-    assert one_shard.status()[0].pending == 0
+    assert (one_shard.status()[0].pending, one_shard.status()[0].unapplied) == (0, 0)
 
 
 def test_an_event_that_kills_its_worker_is_set_aside_and_holds_up_no_other(

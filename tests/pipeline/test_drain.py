@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -90,12 +91,28 @@ def test_a_drain_applies_and_acknowledges_everything(
 class DyingStream(EventStream):
     """A stream whose process dies at a named step, once."""
 
-    dies_at: str | None = None
+    dies_at: Sequence[str] = ()
+
+    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+        entries = super().read_behind(shard, behind, count)
+        if entries:
+            self._maybe_die("after read")
+        return entries
+
+    def note_begun(self, shard: int, last: bytes) -> None:
+        super().note_begun(shard, last)
+        self._maybe_die("after beginning")
+
+    def advance(self, *arguments: Any, **named: Any) -> bool:
+        self._maybe_die("before advancing")
+        is_there = super().advance(*arguments, **named)
+        self._maybe_die("after advancing")
+        return is_there
 
     def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
         entries = super().read(shard, count, pending=pending)
         if entries:
-            self._maybe_die("after read")
+            self._maybe_die("after handing out")
         return entries
 
     def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
@@ -104,34 +121,43 @@ class DyingStream(EventStream):
         self._maybe_die("after acknowledging")
 
     def _maybe_die(self, step: str) -> None:
-        if self.dies_at == step:
-            self.dies_at = None
+        if self.dies_at[:1] == [step]:
+            self.dies_at = self.dies_at[1:]
             raise RedisConnectionError("died")
 
 
-@pytest.mark.parametrize("step", ["after read", "before acknowledging", "after acknowledging"])
+NEW = ["after read", "after beginning", "before advancing", "after advancing"]
+AGAIN = ["after handing out", "before acknowledging", "after acknowledging"]
+
+
+@pytest.mark.parametrize(
+    "steps", [*([step] for step in NEW), *(["after beginning", step] for step in AGAIN), ["after beginning", *AGAIN]]
+)
 def test_a_crash_at_any_step_loses_and_doubles_nothing(
-    redis_client: redis.Redis, session_factory: sessionmaker[Session], step: str
+    redis_client: redis.Redis, session_factory: sessionmaker[Session], steps: list[str]
 ) -> None:
-    """Whatever step a drain dies at, the next one leaves every event applied once and none pending."""
+    """Whatever steps drains die at, the last one leaves every event applied once and none pending."""
     stream = DyingStream(redis_client, 1)
-    append(stream, [spent(number, 100 + number) for number in range(7)])
+    append(stream, [spent(number, 100 + number) for number in range(17)])
     drain = ShardDrain(session_factory, stream, 0, 10, clock)
-    stream.dies_at = step
-    with pytest.raises(RedisConnectionError):
-        drain.drain()
+    stream.dies_at = steps
+    for _ in steps:
+        with pytest.raises(RedisConnectionError):
+            drain.drain()
+    assert stream.dies_at == []
     drain.drain()
-    assert worths(session_factory) == {"a1": sum(100 + number for number in range(7))}
-    assert stream.status()[0].pending == 0
+    assert worths(session_factory) == {"a1": sum(100 + number for number in range(17))}
+    assert (stream.status()[0].pending, stream.status()[0].unapplied) == (0, 0)
+    assert sweep(stream).trimmed == 17
 
 
 def test_applying_again_after_a_crash_changes_no_row(
     redis_client: redis.Redis, session_factory: sessionmaker[Session]
 ) -> None:
-    """A batch that was committed and not acknowledged is read again and leaves every table as it was."""
+    """A batch that was committed, and not told to the stream, is read again and leaves every table as it was."""
     stream = DyingStream(redis_client, 1)
     append(stream, [spent(number) for number in range(5)])
-    stream.dies_at = "before acknowledging"
+    stream.dies_at = ["before advancing"]
     drain = ShardDrain(session_factory, stream, 0, 10, clock)
     with pytest.raises(RedisConnectionError):
         drain.drain()
@@ -161,8 +187,8 @@ class StalledStream(EventStream):
         super().__init__(client, shards)
         self.has_read, self.may_go_on = threading.Event(), threading.Event()
 
-    def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
-        entries = super().read(shard, count, pending=pending)
+    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+        entries = super().read_behind(shard, behind, count)
         if entries and not self.has_read.is_set():
             self.has_read.set()
             assert self.may_go_on.wait(30)

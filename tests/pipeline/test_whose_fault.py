@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -18,6 +19,7 @@ from core.pipeline import apply_events as apply_module
 from core.pipeline import drain as drain_module
 from core.pipeline.apply_events import Applied
 from core.pipeline.drain import DELIVERIES_MOST, ShardDrain
+from core.pipeline.news import News
 from core.pipeline.understand import Understood
 from core.store.drain_figures import BatchFigures
 from core.store.engine import is_database_trouble, make_engine
@@ -87,15 +89,22 @@ def test_a_worker_of_the_version_before_loses_no_event(
 
 
 class StallingStream(EventStream):
-    """A stream server that times out on acknowledgements, as often as told."""
+    """A stream server that times out when it is told of a commit, as often as told."""
 
     stalls = 0
 
+    def advance(self, *arguments: Any, **named: Any) -> bool:
+        self._maybe_stall()
+        return super().advance(*arguments, **named)
+
     def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
+        self._maybe_stall()
+        super().acknowledge(shard, entry_ids, batch)
+
+    def _maybe_stall(self) -> None:
         if self.stalls:
             self.stalls -= 1
             raise RedisTimeoutError("stalled")
-        super().acknowledge(shard, entry_ids, batch)
 
 
 def test_a_stalling_stream_server_makes_no_dead_letters(redis_client: redis.Redis, session_factory: Sessions) -> None:
@@ -105,7 +114,7 @@ def test_a_stalling_stream_server_makes_no_dead_letters(redis_client: redis.Redi
     append(stream, [spent(number) for number in range(4)])
     stream.stalls = DELIVERIES_MOST + 6
     deadline = clock() + timedelta(seconds=30)
-    while stream.stalls or stream.status()[0].pending:
+    while stream.stalls or stream.status()[0].unapplied:
         assert clock() < deadline
         try:
             drain.drain()
@@ -159,22 +168,22 @@ def test_a_batch_that_comes_back_is_taken_in_smaller_parts(
     append(one_shard, [spent(number) for number in range(64)])
     applies, sizes = drain_module.apply_understood, []
 
-    def limited(session: Session, batch: Understood, now: datetime) -> Applied:
+    def limited(session: Session, batch: Understood, now: datetime, news: News | None = None) -> Applied:
         sizes.append(len(batch.entries))
         if len(batch.entries) > 4:
             raise TimeIsUp
-        return applies(session, batch, now)
+        return applies(session, batch, now, news)
 
     monkeypatch.setattr(drain_module, "apply_understood", limited)
     deadline = clock() + timedelta(seconds=30)
-    while one_shard.status()[0].pending or not sizes:
+    while one_shard.status()[0].unapplied:
         assert clock() < deadline
         try:
             drain.drain()
         except TimeIsUp:
             continue
     assert worths(session_factory) == {"a1": 6400}
-    assert sizes[:3] == [64, 64, 16]
+    assert sizes[:3] == [64, 16, 4]
 
 
 def test_two_entries_in_trouble_do_not_hold_up_new_events(
