@@ -8,7 +8,7 @@ takes it makes the very same facts: a property test holds the two against each o
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -62,8 +62,12 @@ _QUOTES: Final = 2 * (6 + 5 + 5 + 4)
 _QUOTED_KEYS: Final = tuple(f'"{name}"'.encode() for name in (*_Event.__struct_fields__, *_Data.__struct_fields__))
 
 
-class PlainTransaction(NamedTuple):
-    """A posted transaction of some amount that replaces none and tells nothing else of its account."""
+class PlainTransaction(Struct, frozen=True, gc=False):
+    """A posted transaction of some amount that replaces none and tells nothing else of its account.
+
+    A Struct is made in a third of the time of a named tuple, and what holds only texts, numbers and moments need not be
+    looked at by the garbage collector.
+    """
 
     account_id: str
     transaction_id: str

@@ -264,23 +264,22 @@ def _transaction_values(key: AccountKey, kept: StoredTransaction) -> tuple[objec
 
 def _plain_values(key: AccountKey, new: PlainTransaction) -> tuple[object, ...]:
     """The values of a new plain transaction, as `_transaction_values` has them, without a detour."""
-    _, transaction_id, amount, currency, posted_at, category, description, time, source, event_id = new
     return (
         key[0],
         key[1],
-        transaction_id,
-        amount,
-        currency,
-        posted_at,
+        new.transaction_id,
+        new.amount_minor,
+        new.currency,
+        new.posted_at,
         False,
         False,
         True,
         None,
-        category,
-        description,
-        time,
-        source,
-        event_id,
+        new.category,
+        new.description,
+        new.time,
+        new.source,
+        new.event_id,
     )
 
 
