@@ -56,7 +56,9 @@ class _Event(Struct, forbid_unknown_fields=True):
 
 
 _decode = msgspec.json.Decoder(_Event).decode
-_DELETE: Final = b"\x7f"
+# As numbers: bytes look for a number in a quarter of the time in which they look for bytes.
+_BACKSLASH: Final = ord("\\")
+_DELETE: Final = 0x7F
 # The required ones: six keys and five texts of the event, five keys and four texts of its data.
 _QUOTES: Final = 2 * (6 + 5 + 5 + 4)
 _QUOTED_KEYS: Final = tuple(f'"{name}"'.encode() for name in (*_Event.__struct_fields__, *_Data.__struct_fields__))
@@ -100,7 +102,7 @@ def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> PlainT
         texts += (user_id is not None) + (kind is not None) + (replaces is not None)
         # The decoder takes the last of two values for one key. Without escapes every mark opens or closes a key or a
         # text, so one key more shows.
-        if b"\\" in raw or (
+        if _BACKSLASH in raw or (
             raw.count(b'"') != _QUOTES + 4 * texts + (0 if pending is UNSET else 2) and not _has_each_key_once(raw)
         ):
             return None

@@ -144,3 +144,10 @@ def test_a_key_that_comes_twice_is_not_overlooked(raw: bytes) -> None:
     assert read_transaction(raw, PRAGUE, ARRIVED) is None
     with pytest.raises(EventRejected, match="twice"):
         parse_json(raw)
+
+
+@pytest.mark.parametrize("text", ["\x7f", "a\x7fb", "ü\x7f", "a\x80b"])
+@pytest.mark.parametrize("name", ["account_id", "transaction_id", "replaces", "user_id", "category", "description"])
+def test_a_control_character_is_left_to_the_closer_look(name: str, text: str) -> None:
+    """Those that JSON lets through: DELETE and what follows it."""
+    assert read_transaction(written(USUAL | {name: f'"{text}"'}), PRAGUE, ARRIVED) is None
