@@ -7,7 +7,7 @@ takes it makes the very same facts: a property test holds the two against each o
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -64,6 +64,20 @@ _QUOTES: Final = 2 * (6 + 5 + 5 + 4)
 _QUOTED_KEYS: Final = tuple(f'"{name}"'.encode() for name in (*_Event.__struct_fields__, *_Data.__struct_fields__))
 
 
+# How programs write an instant in UTC; no two are of one length.
+_INSTANTS: Final = (
+    "2026-01-31T12:00:00Z",
+    "2026-01-31T12:00:00.000Z",
+    "2026-01-31T12:00:00.000000Z",
+    "2026-01-31T12:00:00+00:00",
+    "2026-01-31T12:00:00.000+00:00",
+    "2026-01-31T12:00:00.000000+00:00",
+)
+# In every third place from the fifth to the twentieth stands a mark, in most others a digit.
+_MARKED: Final = slice(4, 20, 3)
+_MARKS: Final = {len(each): (each[_MARKED], "+00:00" if "+" in each else "Z") for each in _INSTANTS}
+
+
 class PlainTransaction(Struct, frozen=True, gc=False):
     """A posted transaction of some amount that replaces none and tells nothing else of its account.
 
@@ -108,7 +122,8 @@ def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> PlainT
             return None
         if not _is_clean(raw, event):
             return None
-        time, stated_at = read_moment(event.time), read_moment(data.posted_at)
+        time = _moment(event.time)
+        stated_at = time if data.posted_at == event.time else _moment(data.posted_at)
         posted_at = stated_at if isinstance(stated_at, datetime) else day_start(stated_at, zone)
         currency = data.currency
         amount_minor = _minor(bytes(data.amount), digits(currency))
@@ -140,6 +155,17 @@ def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> PlainT
     rank = Rank(time, False, event.source, event.id)
     attributes = _attributes(data, attribute_rank(rank)) if tells_more else ()
     return _account_facts(plain, rank, pending is True, replaces, attributes)
+
+
+def _moment(text: str) -> datetime | date:
+    """The same as read_moment, in half its time where the text is an instant in UTC that it has not met lately.
+
+    Where the marks are in their places, fromisoformat takes nothing but digits in all others.
+    """
+    marks, end = _MARKS.get(len(text), ("", ""))
+    if marks and text[_MARKED] == marks and text.endswith(end):
+        return datetime.fromisoformat(text)
+    return read_moment(text)
 
 
 def _has_each_key_once(raw: bytes) -> bool:

@@ -65,7 +65,28 @@ numbers = st.one_of(
     ),
     st.sampled_from(['"12.50"', '"1e2"', "1E2", "1e400", "9" * 5000, "1_000", ".5", "-"]),
 )
+instants = st.builds(
+    lambda at, fraction, end: f"{at:%Y-%m-%dT%H:%M:%S}{fraction}{end}",
+    st.integers(-130 * 365 * 24 * 3600, 96 * 3600).map(lambda seconds: ARRIVED + timedelta(seconds=seconds)),
+    st.sampled_from(["", ".", ".5", ".123", ",123", ".1234", ".123456", ".1234567", ".123456789", ".1-0", ".00:000"]),
+    st.sampled_from(
+        ["Z", "z", "", "+00:00", "-00:00", "+0000", "+00", "+02:00", "-11:30", "+00:00:00", "Z+00:00", " Z"]
+    ),
+)
+
+
+@st.composite
+def nearly_instants(draw: st.DrawFn) -> str:
+    """Instants as programs write them, of which a few characters may be others."""
+    text = draw(instants)
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(text) - 1))
+        text = text[:at] + draw(st.sampled_from([*"09-:+.,TtZzW ", "٣", ""])) + text[at + 1 :]
+    return text
+
+
 moments = st.one_of(
+    nearly_instants().map(lambda text: f'"{text}"'),
     st.integers(-130 * 365 * 24, 96).map(lambda hours: json.dumps((ARRIVED + timedelta(hours=hours)).isoformat())),
     st.dates().map(lambda day: json.dumps(day.isoformat())),
     st.sampled_from(
@@ -110,6 +131,75 @@ def test_what_is_read_at_a_glance_is_what_is_read_closely(raw: bytes) -> None:
     told = read_transaction(raw, PRAGUE, ARRIVED)
     if told is not None:
         assert closely(raw) == (told.facts() if isinstance(told, PlainTransaction) else told,)
+
+
+@given(nearly_instants(), nearly_instants())
+@example("2026-03-09T10:00:00.123456+00:00", "2026-03-09T10:00:00.123456+00:00")
+def test_a_time_written_in_any_way_is_read_as_closely(time: str, posted_at: str) -> None:
+    """A moment alone decides whether an event is taken, and as what, as it does in the closer look."""
+    raw = written(USUAL | {"posted_at": f'"{posted_at}"'}, time=f'"{time}"')
+    told, closer = read_transaction(raw, PRAGUE, ARRIVED), closely(raw)
+    if told is None:
+        assert closer is None
+    else:
+        assert isinstance(told, PlainTransaction)
+        assert (told.facts(),) == closer
+        assert told.time.tzinfo is told.posted_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-03-09T10:00:00Z", datetime(2026, 3, 9, 10, tzinfo=UTC)),
+        ("2026-03-09T10:00:00.5Z", datetime(2026, 3, 9, 10, 0, 0, 500_000, tzinfo=UTC)),
+        ("2026-03-09T10:00:00.123Z", datetime(2026, 3, 9, 10, 0, 0, 123_000, tzinfo=UTC)),
+        ("2026-03-09T10:00:00.123456Z", datetime(2026, 3, 9, 10, 0, 0, 123_456, tzinfo=UTC)),
+        ("2026-03-09T10:00:00.1234569Z", datetime(2026, 3, 9, 10, 0, 0, 123_456, tzinfo=UTC)),
+        ("2026-03-09T10:00:00.999999999+00:00", datetime(2026, 3, 9, 10, 0, 0, 999_999, tzinfo=UTC)),
+        ("2026-03-09T10:00:00+00:00", datetime(2026, 3, 9, 10, tzinfo=UTC)),
+        ("2026-03-09T10:00:00.123+00:00", datetime(2026, 3, 9, 10, 0, 0, 123_000, tzinfo=UTC)),
+        ("2026-03-09T10:00:00.123456+00:00", datetime(2026, 3, 9, 10, 0, 0, 123_456, tzinfo=UTC)),
+        ("2026-03-09T10:00:00-00:00", datetime(2026, 3, 9, 10, tzinfo=UTC)),
+        ("2026-03-09T10:00:00.123456+02:00", datetime(2026, 3, 9, 8, 0, 0, 123_456, tzinfo=UTC)),
+        ("2026-03-09T10:00:00", datetime(2026, 3, 9, 10, tzinfo=UTC)),
+        ("2026-03-09t10:00:00z", datetime(2026, 3, 9, 10, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_read_at_a_glance_however_it_is_written(text: str, moment: datetime) -> None:
+    """Every usual way to write an instant, and some that are not: what is beyond the microsecond is cut."""
+    raw = written(USUAL | {"posted_at": f'"{text}"'}, time=f'"{text}"')
+    told = read_transaction(raw, PRAGUE, ARRIVED)
+    assert isinstance(told, PlainTransaction)
+    assert told.time == told.posted_at == moment
+    assert told.time.tzinfo is told.posted_at.tzinfo is UTC
+    assert (told.facts(),) == closely(raw)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-09 10:00:00Z",
+        "2026-03-09T10:00:00+0000",
+        "2026-03-09T10:00:00+00:00:00",
+        "2026-03-09T10:00:00,123Z",
+        "2026-03-09T10:00:00.12aZ",
+        "2026-03-09T10:00:60Z",
+        "2026-03-09T10:00Z",
+        "2026-02-30T10:00:00Z",
+        "2026-W11-1T10:00:00Z",
+        "20260309T100000.000Z",
+        "2026-03-09T10:00:00.+00:00+00:00",
+        "2026-03-09T10:00:0٣Z",
+        "0001-01-01T00:00:00Z",
+    ],
+)
+@pytest.mark.parametrize("name", ["time", "posted_at"])
+def test_what_is_nearly_an_instant_is_not_taken(name: str, text: str) -> None:
+    """What the closer look refuses, though it has the marks or the length of an instant."""
+    quoted = f'"{text}"'
+    raw = written(USUAL, time=quoted) if name == "time" else written(USUAL | {name: quoted})
+    assert read_transaction(raw, PRAGUE, ARRIVED) is None
+    assert closely(raw) is None
 
 
 @pytest.mark.parametrize(
