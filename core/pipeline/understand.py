@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
 from core.errors import EventRejected
 from core.events.calendar import EARLIEST, local_day
 from core.events.envelope import EVENT_LONGEST_BYTES, check_envelope, parse_json
@@ -21,7 +23,7 @@ from core.store.stream import RawEntry, arrival, tenant_of
 Zones = Mapping[str, ZoneInfo]
 
 
-class StreamEntry(NamedTuple):
+class StreamEntry(Struct, frozen=True, gc=False):
     """One entry of the stream as it lies there. (shard, entry_id) is unique; `arrived_at` is the stream's own time."""
 
     shard: int
