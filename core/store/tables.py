@@ -31,7 +31,7 @@ from core.store.columns import (
     text_column,
 )
 
-# Postgres updates a row in place only while its page has room; the busiest tables leave some. The migrations say so in
+# Postgres updates a row in place only while its page has room; these tables leave some. The migrations say so in
 # SQL: as an option of Table it needs SQLAlchemy 2.1, and an application that we are installed in may be held at 2.0.
 ROOM_FOR_UPDATES = {"storage": ("fillfactor=80",)}
 
@@ -249,6 +249,7 @@ milestones = Table(
     moment_column("checked_at"),
     moment_column("created_at", required=True),
     _of_goal(),
+    info=ROOM_FOR_UPDATES,
 )
 
 links = Table(
