@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-import simplejson
+import msgspec
 from sqlalchemy.orm import Session
 
 from core.goals.goal import GoalType, Span
@@ -18,6 +18,9 @@ from core.goals.progress import is_goal_reached
 from core.store import ledger
 from core.store.goals import GoalKey, GoalRow
 from core.store.milestones import Unreached, mark_milestones
+
+# Decimals as numbers with all their digits. Control characters are escaped, others stay as they are.
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Arriving(Protocol):
@@ -124,6 +127,6 @@ def _message(
         f"{what}.reached:{goal.goal_id}:{threshold_minor}",
         f"{what}.reached",
         goal.goal_id,
-        simplejson.dumps(payload | about, use_decimal=True),
+        _encode(payload | about).decode(),
         now,
     )

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType, Tracking
-from core.pipeline import mark_passed
+from core.pipeline import mark_arrivals, mark_passed
 from core.requests.add_milestone import add_milestone
 from core.requests.values import MilestoneDraft
 from core.store import ledger
@@ -24,7 +25,7 @@ from core.store.passed_goals import PassedGoal, read_passed
 from tests.budget import examples
 from tests.pipeline import acts
 from tests.pipeline.acts import DEFAULT
-from tests.pipeline.conftest import Apply
+from tests.pipeline.conftest import Apply, event
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 _names = itertools.count(1)
@@ -139,3 +140,45 @@ def test_the_short_way_is_taken(
         ("milestone.reached", f"{at[1]:%Y-%m-%dT%H:%M:%SZ}"),
     ]
     assert short == [("default", goal_id)]
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "current"),
+    [("JPY", "150", "200"), ("KWD", "150.125", "200.000"), ("USD", "150.10", "200.00")],
+)
+def test_a_message_is_json_with_exact_amounts(
+    session_factory: sessionmaker[Session], apply: Apply, now: datetime, currency: str, amount: str, current: str
+) -> None:
+    """Amounts have the currency's decimals, texts are as they were given, and nothing in the text splits parameters."""
+    name, described = 'Größe "東京" \\ 🏠', "zwölf\u2028Monate"
+    goal_id = acts.goal(session_factory, now, name=name, currency=currency, target_amount=amount)
+    acts.link(session_factory, now, goal_id, "a", "100")
+    with session_factory.begin() as session:
+        add_milestone(session, DEFAULT, goal_id, MilestoneDraft(amount, described), now)
+    at = now + timedelta(hours=1)
+    data = {"account_id": "a", "transaction_id": "p", "amount": Decimal(current), "currency": currency}
+    apply([event("transaction.recorded", at, "p", data | {"posted_at": at.isoformat()})], at=at)
+    with session_factory() as session:
+        sent = {row[0]: row[1] for row in session.execute(text("SELECT type, payload FROM outbox"))}
+    told = {
+        "goal_id": goal_id,
+        "user_id": "u",
+        "name": name,
+        "current_amount": Decimal(current),
+        "target_amount": Decimal(amount),
+        "currency": currency,
+        "reached_at": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    of_milestone = told | {"milestone_amount": Decimal(amount), "description": described}
+    for type, whole in (("goal.reached", told), ("milestone.reached", of_milestone)):
+        found = json.loads(sent[type], parse_float=Decimal, parse_int=Decimal)
+        # As text too: equal decimals may differ in their digits.
+        assert (found, str(found)) == (whole, str(whole))
+
+
+def test_the_encoder_of_messages_escapes_every_control_character() -> None:
+    """One of them stands between the values of a parameter."""
+    controls = "".join(map(chr, range(0x20)))
+    encoded = mark_arrivals._encode({"name": controls})
+    assert json.loads(encoded) == {"name": controls}
+    assert min(encoded) >= 0x20
