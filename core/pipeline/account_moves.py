@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 from core.events.transactions import Movement
@@ -17,7 +21,12 @@ class Membership(NamedTuple):
     currency: str | None
 
 
-class AccountMove(NamedTuple):
+# Moments in order, and what all movements up to and at each of them come to.
+Track = tuple[Sequence[datetime], Sequence[int]]
+
+
+@dataclass(frozen=True)
+class AccountMove:
     """Movements in order of time, and by how much the opening moved; `latest_at` is the last effective time touched.
 
     `joins` is set where the account's user or currency became another.
@@ -27,6 +36,18 @@ class AccountMove(NamedTuple):
     movements: tuple[Movement, ...]
     latest_at: datetime | None = None
     joins: Membership | None = None
+
+    def track(self, measure: str) -> Track:
+        """How the movements led the measure from where it was, each moment once."""
+        return self._inflow_track if measure == "inflow" else self._worth_track
+
+    @cached_property
+    def _worth_track(self) -> Track:
+        return _track([movement.at for movement in self.movements], [m.worth_minor for m in self.movements])
+
+    @cached_property
+    def _inflow_track(self) -> Track:
+        return _track([movement.at for movement in self.movements], [m.inflow_minor for m in self.movements])
 
     @property
     def earliest_at(self) -> datetime | None:
@@ -50,3 +71,9 @@ class AccountMove(NamedTuple):
         base = 0 if period.begin_at is None else self.shift_before(period.begin_at, period.measure)
         end = 0 if period.until_at is None else self.shift_before(period.until_at, period.measure)
         return base, end
+
+
+def _track(moments: Sequence[datetime], amounts: Sequence[int]) -> Track:
+    sums = list(accumulate(amounts))
+    last = dict(zip(moments, sums, strict=True))
+    return (moments, sums) if len(last) == len(sums) else (list(last), list(last.values()))

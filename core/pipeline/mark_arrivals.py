@@ -80,12 +80,14 @@ def mark_arrivals(
     messages: list[ledger.Message] = []
     for arrival in arrivals:
         goal = arrival.goal
-        unreached = by_goal[goal.key]
-        passed = [(row, at) for row in unreached if (at := arrival.milestone_at(row.amount_minor)) is not None]
-        marked += passed
-        messages += [_milestone_message(goal, row, at, now) for row, at in passed]
-        gone = {row.amount_minor for row, _ in passed}
-        left = (row.amount_minor for row in unreached if row.amount_minor not in gone)
+        left: list[int] = []
+        for row in by_goal[goal.key]:
+            reached_at = arrival.milestone_at(row.amount_minor)
+            if reached_at is None:
+                left.append(row.amount_minor)
+            else:
+                marked.append((row, reached_at))
+                messages.append(_milestone_message(goal, row, reached_at, now))
         goal.next_milestone_minor = nearest(goal.direction, left)
         if goal.reached_at is None and arrival.target_at is not None:
             goal.reached_at = arrival.target_at

@@ -5,12 +5,13 @@ And what it passed on that way, each thing at the moment at which the way first 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from core.goals.amounts import FundedLink, made_of
-from core.goals.goal import follows_balances
+from core.goals.goal import GoalType, follows_balances
 from core.goals.links import Link, measured
 from core.goals.milestones import is_reached
 from core.goals.money import share
@@ -30,65 +31,70 @@ _Part = tuple[int, int, bool]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """(effective time, amount) in order of time; `arrived_at` is when the batch as a whole brought the goal there."""
+    """A goal's amounts, and the effective time from which each held, in order of time.
 
-    steps: tuple[tuple[datetime, int], ...]
+    `arrived_at` is when the batch as a whole brought the goal where it is.
+    """
+
+    moments: Sequence[datetime]
+    amounts: Sequence[int]
     arrived_at: datetime
 
-    def first(self, is_there: Callable[[int], bool]) -> datetime:
-        """The effective time at which the amount first got there."""
-        return next((at for at, amount_minor in self.steps if is_there(amount_minor)), self.arrived_at)
+    def first(self, direction: int, threshold_minor: int) -> datetime:
+        """The effective time at which the amount first stood at the threshold or past it."""
+        for number, amount_minor in enumerate(self.amounts):
+            if amount_minor >= threshold_minor if direction > 0 else amount_minor <= threshold_minor:
+                return self.moments[number]
+        return self.arrived_at
 
 
 def arrival_by_way(goal: Arriving, way: Way) -> Arrival:
     """What a goal's amount stands past now, each with the moment at which its way first led there."""
-    direction = goal.direction
+    direction, here = goal.direction, goal.amount_minor
 
     def milestone_at(milestone_minor: int) -> datetime | None:
-        if not is_reached(direction, goal.amount_minor, milestone_minor):
-            return None
-        return way.first(lambda amount_minor: is_reached(direction, amount_minor, milestone_minor))
+        return way.first(direction, milestone_minor) if is_reached(direction, here, milestone_minor) else None
 
-    is_there = stands_at_target(goal, goal.amount_minor)
-    target_at = way.first(lambda amount_minor: stands_at_target(goal, amount_minor)) if is_there else None
+    target_at = None
+    if goal.reached_at is None and stands_at_target(goal, here):
+        target_at = way.first(direction, goal.span.finish_minor if goal.type is GoalType.DEBT else goal.target_minor)
     return Arrival(goal, milestone_at, target_at)
 
 
 def way_of_link(goal: PassedGoal, move: AccountMove, now: datetime) -> Way:
-    """The way of a goal that hangs on one account alone, which moved; as `_steps` has it, in one lean loop."""
+    """The way of a goal that hangs on one account alone, which moved; as `_steps` has it, without its detours."""
     link, direction = goal.link, goal.direction
     arrived_at = now if move.latest_at is None else move.latest_at
     if not link.is_open:
-        return Way((), arrived_at)
-    ppm, begin_at, movements = link.ppm, link.begin_at, move.movements
-    if begin_at is not None and movements and movements[0].at < begin_at:
-        movements = tuple([movement for movement in movements if movement.at >= begin_at])
-    if goal.measure == "inflow":
-        counted = [(at, inflow_minor) for at, _, inflow_minor in movements]
-    else:
-        counted = [(at, worth_minor) for at, worth_minor, _ in movements]
-    end = measured(link, goal.measure_minor)
-    measure = end - sum([minor for _, minor in counted])
-    # The amount is a fixed part, and this link's share to or from it.
+        return Way((), (), arrived_at)
+    moments, sums = move.track(goal.measure)
+    first = 0 if link.begin_at is None else bisect_left(moments, link.begin_at)
+    # What the link measured just before the movements that count, less what those before them came to.
+    end, ppm = measured(link, goal.measure_minor), link.ppm
+    offset = end - sums[-1] if sums else end
+    # The amount is a fixed part, and this link's share to or from it; shares are cut as `share` cuts them.
     fixed = goal.amount_minor - direction * share(end, ppm)
-    steps: dict[datetime, int] = {}
-    began_at = _later(link.from_at, goal.first_report_at) if follows_balances(goal.tracking) else None
-    if began_at is not None:
-        steps[began_at] = fixed + direction * share(measure, ppm)
-    for at, minor in counted:
-        measure += minor
-        # As `share` has it, without the call.
-        product = measure * ppm
-        part = product // WHOLE_PPM if product >= 0 else -(-product // WHOLE_PPM)
-        steps[at if began_at is None or at > began_at else began_at] = fixed + direction * part
-    return Way(tuple(steps.items()), arrived_at)
+    amounts = [
+        fixed
+        + direction * (product // WHOLE_PPM if (product := (offset + minor) * ppm) >= 0 else -(-product // WHOLE_PPM))
+        for minor in sums[first:]
+    ]
+    if not follows_balances(goal.tracking):
+        return Way(moments[first:], amounts, arrived_at)
+    # It stands nowhere before that moment: whatever came earlier counts from then on.
+    began_at = _later(link.from_at, goal.first_report_at)
+    later = bisect_right(moments, began_at, first)
+    if later > first:
+        return Way([began_at, *moments[later:]], amounts[later - first - 1 :], arrived_at)
+    before = offset + (sums[first - 1] if first else 0)
+    return Way([began_at, *moments[first:]], [fixed + direction * share(before, ppm), *amounts], arrived_at)
 
 
 def way_of(goal: GoalRow, sources: Sequence[FundingRow], moves: Mapping[AccountKey, AccountMove], now: datetime) -> Way:
     """The way of a settled goal. Only movements inside a link's period count; without any the goal arrives `now`."""
     own = [moves[source.row.account_key] for source in sources if source.row.account_key in moves]
     if not own:
-        return Way((), now)
+        return Way((), (), now)
     funded = [source.funded(goal) for source in sources]
     counted = [
         step
@@ -102,12 +108,13 @@ def way_of(goal: GoalRow, sources: Sequence[FundingRow], moves: Mapping[AccountK
         (each.link.ppm, measured(each.link, each.measure_minor), any(each is part for part in made)) for each in funded
     ]
     latest = [move.latest_at for move in own if move.latest_at is not None]
-    return Way(_steps(goal, parts, counted, _began_at(goal, sources, funded)), max(latest, default=now))
+    steps = _steps(goal, parts, counted, _began_at(goal, sources, funded))
+    return Way(list(steps), list(steps.values()), max(latest, default=now))
 
 
 def _steps(
     goal: Arriving, parts: Sequence[_Part], counted: Sequence[_Step], began_at: datetime | None
-) -> tuple[tuple[datetime, int], ...]:
+) -> dict[datetime, int]:
     """The settled goal's amount after each step, by moment. It moves with one link at a time: a share a step."""
     direction = goal.direction
     measures = [minor for _, minor, _ in parts]
@@ -126,7 +133,7 @@ def _steps(
             here += direction * (after - shares[number])
             shares[number] = after
         steps[at if began_at is None or at > began_at else began_at] = here
-    return tuple(steps.items())
+    return steps
 
 
 def _began_at(goal: GoalRow, sources: Sequence[FundingRow], funded: Sequence[FundedLink]) -> datetime | None:
