@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
+from operator import eq
 from typing import NamedTuple
 
 from core.events.transactions import Movement
@@ -21,12 +20,15 @@ class Membership(NamedTuple):
     currency: str | None
 
 
-# Moments in order, and what all movements up to and at each of them come to.
-Track = tuple[Sequence[datetime], Sequence[int]]
+class Track(NamedTuple):
+    """Moments in order, each once, and what all movements up to and at each come to; `latest_at` as of the move."""
+
+    moments: Sequence[datetime]
+    sums: Sequence[int]
+    latest_at: datetime | None
 
 
-@dataclass(frozen=True)
-class AccountMove:
+class AccountMove(NamedTuple):
     """Movements in order of time, and by how much the opening moved; `latest_at` is the last effective time touched.
 
     `joins` is set where the account's user or currency became another.
@@ -38,16 +40,9 @@ class AccountMove:
     joins: Membership | None = None
 
     def track(self, measure: str) -> Track:
-        """How the movements led the measure from where it was, each moment once."""
-        return self._inflow_track if measure == "inflow" else self._worth_track
-
-    @cached_property
-    def _worth_track(self) -> Track:
-        return _track([movement.at for movement in self.movements], [m.worth_minor for m in self.movements])
-
-    @cached_property
-    def _inflow_track(self) -> Track:
-        return _track([movement.at for movement in self.movements], [m.inflow_minor for m in self.movements])
+        """How the movements led a measure away from where it was."""
+        amounts = [each.inflow_minor if measure == "inflow" else each.worth_minor for each in self.movements]
+        return track([each.at for each in self.movements], amounts, self.latest_at)
 
     @property
     def earliest_at(self) -> datetime | None:
@@ -73,7 +68,10 @@ class AccountMove:
         return base, end
 
 
-def _track(moments: Sequence[datetime], amounts: Sequence[int]) -> Track:
+def track(moments: Sequence[datetime], amounts: Iterable[int], latest_at: datetime | None) -> Track:
+    """The track of amounts at moments in order."""
     sums = list(accumulate(amounts))
-    last = dict(zip(moments, sums, strict=True))
-    return (moments, sums) if len(last) == len(sums) else (list(last), list(last.values()))
+    if any(map(eq, moments, islice(moments, 1, None))):
+        last = dict(zip(moments, sums, strict=True))
+        moments, sums = list(last), list(last.values())
+    return Track(moments, sums, latest_at)

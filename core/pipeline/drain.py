@@ -37,7 +37,7 @@ from core.pipeline.apply_events import Applied, apply_understood, keep_lost_entr
 from core.pipeline.crash_points import AFTER_ACK, AFTER_COMMIT, BEFORE_COMMIT, NO_CRASHES, CrashPoints
 from core.pipeline.news import News
 from core.pipeline.read_ahead import Batch, ReadAhead
-from core.pipeline.understand import Understood, Zones, stream_entries, understand
+from core.pipeline.understand import StreamEntry, Understood, Zones, stream_entries, understand
 from core.store.drain_figures import BatchFigures
 from core.store.engine import is_refused_value
 from core.store.stream import EventStream, RawEntry, arrival
@@ -181,7 +181,7 @@ class ShardDrain:
         if batch.behind is None:
             self.stream.acknowledge(self.shard, batch.entry_ids, figures)
         else:
-            self._advance(batch.behind, batch.entry_ids, figures, ahead)
+            self._advance(batch.behind, batch.raw, figures, ahead)
         self.crash_points.reach(AFTER_ACK)
         oldest_at = arrival(batch.raw[0][0].decode())  # entries are read in the order of their ids
         log.info(
@@ -197,11 +197,9 @@ class ShardDrain:
             lag_s=round((committed_at - oldest_at).total_seconds(), 3),
         )
 
-    def _advance(
-        self, behind: bytes, entry_ids: Sequence[bytes], figures: BatchFigures, ahead: ReadAhead | None
-    ) -> None:
+    def _advance(self, behind: bytes, raw: Sequence[RawEntry], figures: BatchFigures, ahead: ReadAhead | None) -> None:
         next_last = None if ahead is None else ahead.last()
-        is_there = self.stream.advance(self.shard, behind, entry_ids, next_last=next_last, batch=figures)
+        is_there = self.stream.advance(self.shard, behind, raw[-1][0], len(raw), next_last=next_last, batch=figures)
         if not is_there and ahead is not None:
             ahead.drop()
 
@@ -274,8 +272,11 @@ class ShardDrain:
 
         `known` is what was understood of them before, perhaps in other zones.
         """
-        self._note_lost(session, raw)
-        entries = stream_entries(self.shard, raw) if known is None else known.entries
+        if known is None:
+            self._note_lost(session, raw)
+            entries: Sequence[StreamEntry] = stream_entries(self.shard, raw)
+        else:
+            entries = known.entries
         zones = zones_of(session, entries)
         return known if known is not None and known.holds_in(zones) else understand(entries, zones)
 

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from core.pipeline.account_moves import AccountMove
 from core.pipeline.mark_arrivals import mark_arrivals
+from core.pipeline.plain_accounts import Moves
 from core.pipeline.way_of_goal import arrival_by_way, way_of_link
-from core.store.accounts import AccountKey
 from core.store.goals import GoalKey
 from core.store.milestones import unreached_of_goals
 from core.store.passed_goals import read_passed, write_passed
 
 
-def mark_passed(
-    session: Session, keys: Collection[GoalKey], moves: Mapping[AccountKey, AccountMove], now: datetime
-) -> int:
+def mark_passed(session: Session, keys: Collection[GoalKey], moves: Moves, now: datetime) -> int:
     """Mark what these goals came to, as settle_goals does for all others; how many milestones."""
     if not keys:
         return 0
     goals = read_passed(session, keys)
-    arrivals = [arrival_by_way(goal, way_of_link(goal, moves[goal.account_key], now)) for goal in goals]
+    arrivals = [
+        arrival_by_way(goal, way_of_link(goal, moves.track(goal.account_key, goal.measure), now)) for goal in goals
+    ]
     marked = mark_arrivals(session, arrivals, unreached_of_goals(session, keys), now)
     write_passed(session, goals)
     return marked

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from core.events.plain import PlainTransaction
 from core.events.transactions import Movement
-from core.pipeline.account_moves import AccountMove
+from core.pipeline.account_moves import AccountMove, Track, track
 from core.pipeline.news import News
 from core.pipeline.understand import AccountSum
 from core.store.accounts import AccountKey, make_accounts
@@ -85,12 +85,23 @@ class Moves(Mapping[AccountKey, AccountMove]):
         self.folded = folded
         self._plain = plain
         self._worked_out: dict[AccountKey, AccountMove] = {}
+        self._tracks: dict[tuple[AccountKey, bool], Track] = {}
 
     def __getitem__(self, key: AccountKey) -> AccountMove:
         move = self.folded.get(key) or self._worked_out.get(key)
         if move is None:
             move = self._worked_out[key] = _move(self._plain[key].told)
         return move
+
+    def track(self, key: AccountKey, measure: str) -> Track:
+        """How a batch led the measure of an account that moved; as its move has it."""
+        name = key, measure == "inflow"
+        found = self._tracks.get(name)
+        if found is None:
+            move = self.folded.get(key)
+            found = _track(self._plain[key].told, measure) if move is None else move.track(measure)
+            self._tracks[name] = found
+        return found
 
     def __contains__(self, key: object) -> bool:
         return key in self.folded or key in self._plain
@@ -101,6 +112,14 @@ class Moves(Mapping[AccountKey, AccountMove]):
 
     def __len__(self) -> int:
         return len(self.folded) + len(self._plain)
+
+
+def _track(told: Collection[PlainTransaction], measure: str) -> Track:
+    in_order = sorted([(transaction.posted_at, transaction.amount_minor) for transaction in told])
+    moments = [at for at, _ in in_order]
+    if measure == "inflow":
+        return track(moments, [amount if amount > 0 else 0 for _, amount in in_order], moments[-1])
+    return track(moments, [amount for _, amount in in_order], moments[-1])
 
 
 def _move(told: Collection[PlainTransaction]) -> AccountMove:

@@ -16,7 +16,7 @@ from core.goals.links import Link, measured
 from core.goals.milestones import is_reached
 from core.goals.money import share
 from core.goals.percent import WHOLE_PPM
-from core.pipeline.account_moves import AccountMove
+from core.pipeline.account_moves import AccountMove, Track
 from core.pipeline.mark_arrivals import Arrival, Arriving, stands_at_target
 from core.store.accounts import AccountKey
 from core.store.goals import GoalRow
@@ -61,13 +61,13 @@ def arrival_by_way(goal: Arriving, way: Way) -> Arrival:
     return Arrival(goal, milestone_at, target_at)
 
 
-def way_of_link(goal: PassedGoal, move: AccountMove, now: datetime) -> Way:
-    """The way of a goal that hangs on one account alone, which moved; as `_steps` has it, without its detours."""
+def way_of_link(goal: PassedGoal, track: Track, now: datetime) -> Way:
+    """The way of a goal that hangs on one account alone, whose measure moved; as `_steps` has it, but directly."""
     link, direction = goal.link, goal.direction
-    arrived_at = now if move.latest_at is None else move.latest_at
+    moments, sums, latest_at = track
+    arrived_at = now if latest_at is None else latest_at
     if not link.is_open:
         return Way((), (), arrived_at)
-    moments, sums = move.track(goal.measure)
     first = 0 if link.begin_at is None else bisect_left(moments, link.begin_at)
     # What the link measured just before the movements that count, less what those before them came to.
     end, ppm = measured(link, goal.measure_minor), link.ppm

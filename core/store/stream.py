@@ -233,18 +233,19 @@ class EventStream:
         self,
         shard: int,
         behind: bytes,
-        entry_ids: Sequence[bytes],
+        last: bytes,
+        entries: int,
         *,
         next_last: bytes | None = None,
         batch: BatchFigures | None = None,
     ) -> bool:
-        """Move the position from `behind` over entries that are applied and committed; False if it is elsewhere now.
+        """Move the position from `behind` to the last of so many applied entries; False if it is elsewhere now.
 
         `next_last` notes that the batch up to there is begun. The batch is added to the shard's figures, as
         `acknowledge` does.
         """
         pipeline = self._client.pipeline(transaction=False)
-        move_position(pipeline, stream_key(shard), GROUP, behind, entry_ids[-1], len(entry_ids))
+        move_position(pipeline, stream_key(shard), GROUP, behind, last, entries)
         if next_last is not None:
             note_begun(pipeline, shard, next_last)
         return bool(self._told(pipeline, shard, batch))

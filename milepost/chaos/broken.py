@@ -48,7 +48,7 @@ class AckBeforeCommit(ShardDrain):
         if batch.behind is None:
             self.stream.acknowledge(self.shard, batch.entry_ids)
         else:
-            self.stream.advance(self.shard, batch.behind, batch.entry_ids)
+            self.stream.advance(self.shard, batch.behind, batch.raw[-1][0], len(batch.raw))
 
 
 def _last_standing(statements: Iterable[Transaction]) -> dict[str, Transaction]:

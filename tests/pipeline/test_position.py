@@ -43,7 +43,7 @@ def test_the_position_moves_over_what_is_applied(one_shard: EventStream) -> None
     first = one_shard.read_behind(0, position.entry_id, 2)
     assert first == one_shard.read_behind(0, position.entry_id, 2)
     ids = [entry_id for entry_id, _ in first]
-    assert one_shard.advance(0, position.entry_id, ids)
+    assert one_shard.advance(0, position.entry_id, ids[-1], 2)
     assert one_shard.position(0) == (ids[-1], False)
     assert left(one_shard) == (3, 5)
     assert len(one_shard.read_behind(0, ids[-1], 10)) == 3
@@ -53,9 +53,9 @@ def test_a_position_that_another_moved_stays(one_shard: EventStream) -> None:
     """Advancing from where it no longer stands moves it neither back nor on, and says so; figures are kept."""
     start = one_shard.position(0).entry_id
     ids = [entry_id for entry_id, _ in one_shard.read_behind(0, start, 5)]
-    assert one_shard.advance(0, start, ids[:4])
-    assert not one_shard.advance(0, start, ids[:2], batch=FIGURES)
-    assert not one_shard.advance(0, ids[1], ids[2:5])
+    assert one_shard.advance(0, start, ids[3], 4)
+    assert not one_shard.advance(0, start, ids[1], 2, batch=FIGURES)
+    assert not one_shard.advance(0, ids[1], ids[4], 3)
     assert one_shard.position(0).entry_id == ids[3]
     assert left(one_shard) == (1, 5)
 
@@ -78,7 +78,7 @@ def test_the_next_batch_can_be_noted_with_the_advance(one_shard: EventStream) ->
     """One round trip ends a batch and begins the next."""
     start = one_shard.position(0).entry_id
     ids = [entry_id for entry_id, _ in one_shard.read_behind(0, start, 5)]
-    assert one_shard.advance(0, start, ids[:2], next_last=ids[4])
+    assert one_shard.advance(0, start, ids[1], 2, next_last=ids[4])
     assert one_shard.position(0) == (ids[1], True)
 
 
