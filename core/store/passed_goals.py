@@ -14,8 +14,9 @@ from core.goals.goal import DebtForm, GoalType, Span, Tracking, direction
 from core.goals.links import Link
 from core.store import bulk
 from core.store.accounts import AccountKey
-from core.store.arrays import int8s, moments
+from core.store.arrays import int8s, moments, split_told, told
 from core.store.goals import GoalKey
+from core.store.milestones import Unreached
 
 
 @dataclass(slots=True)
@@ -66,11 +67,16 @@ _READ = text(
     f"""SELECT g.tenant, g.goal_id, g.user_id, g.name, g.currency, g.type, g.tracking, g.debt_form,
         g.target_minor, g.start_minor, g.finish_minor, g.amount_minor, g.next_milestone_minor, g.reached_at,
         l.measure, CASE l.measure WHEN 'inflow' THEN a.inflow_minor ELSE a.worth_minor END, a.first_report_at,
-        l.account_id, l.ppm, l.from_at, l.until_at, l.begin_at, l.base_minor, l.end_minor
+        l.account_id, l.ppm, l.from_at, l.until_at, l.begin_at, l.base_minor, l.end_minor,
+        u.amounts, u.descriptions
     FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN goals g USING (tenant, goal_id)
     JOIN links l USING (tenant, goal_id)
-    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id"""
+    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id
+    CROSS JOIN LATERAL (
+        SELECT {told("CAST(m.amount_minor AS text)")} AS amounts, {told("m.description")} AS descriptions
+        FROM milestones m
+        WHERE m.tenant = k.tenant AND m.goal_id = k.goal_id AND m.reached_at IS NULL) u"""
 )
 _WRITE = text(
     f"""UPDATE goals g SET next_milestone_minor = s.next_milestone_minor, reached_at = s.reached_at
@@ -78,13 +84,13 @@ _WRITE = text(
         AS s(tenant, goal_id, next_milestone_minor, reached_at)
     WHERE (g.tenant, g.goal_id) = (s.tenant, s.goal_id)"""
 )
-_LINK_AT = 17
+_LINK_AT, _UNREACHED_AT = 17, 24
 
 
-def read_passed(session: Session, keys: Iterable[GoalKey]) -> list[PassedGoal]:
-    """Goals whose rows, and whose one account, this transaction has moved."""
+def read_passed(session: Session, keys: Iterable[GoalKey]) -> list[tuple[PassedGoal, list[Unreached]]]:
+    """Goals whose rows, and whose one account, this transaction has moved; each with what it has not reached."""
     found = session.execute(_READ, bulk.key_columns("goals", list(keys))).all()
-    return [_passed(row) for row in found]
+    return [(_passed(row), _unreached(row)) for row in found]
 
 
 def write_passed(session: Session, goals: Sequence[PassedGoal]) -> None:
@@ -97,9 +103,17 @@ def write_passed(session: Session, goals: Sequence[PassedGoal]) -> None:
 
 
 def _passed(row: Any) -> PassedGoal:
-    columns = list(row)
-    columns[_LINK_AT:] = [Link(*columns[_LINK_AT:])]
+    columns = [*row[:_LINK_AT], Link(*row[_LINK_AT:_UNREACHED_AT])]
     goal = PassedGoal(*columns)
     goal.type, goal.tracking = GoalType(goal.type), Tracking(goal.tracking)
     goal.debt_form = None if goal.debt_form is None else DebtForm(goal.debt_form)
     return goal
+
+
+def _unreached(row: Any) -> list[Unreached]:
+    tenant, goal_id, amounts, descriptions = row[0], row[1], row[_UNREACHED_AT], row[_UNREACHED_AT + 1]
+    return [
+        Unreached(tenant, goal_id, int(amount), description)
+        for amount, description in zip(split_told(amounts), split_told(descriptions), strict=True)
+        if amount is not None
+    ]

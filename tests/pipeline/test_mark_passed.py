@@ -21,6 +21,7 @@ from core.requests.add_milestone import add_milestone
 from core.requests.values import MilestoneDraft
 from core.store import ledger
 from core.store.goals import GoalKey
+from core.store.milestones import Unreached
 from core.store.passed_goals import PassedGoal, read_passed
 from tests.budget import examples
 from tests.pipeline import acts
@@ -117,7 +118,7 @@ def test_the_short_way_is_taken(
     monkeypatch.setattr(ledger, "_SENT_AT_ONCE", 2)
     short: list[GoalKey] = []
 
-    def noting(session: Session, keys: Collection[GoalKey]) -> list[PassedGoal]:
+    def noting(session: Session, keys: Collection[GoalKey]) -> list[tuple[PassedGoal, list[Unreached]]]:
         short.extend(keys)
         return read_passed(session, keys)
 
