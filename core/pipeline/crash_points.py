@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.store.stream import RawEntry
+from core.store.stream_entries import RawEntry
 
 AFTER_READ = "after_read"
 BEFORE_COMMIT = "before_commit"
@@ -61,7 +61,7 @@ def _holds(entries: Sequence[RawEntry], file: Path) -> bool:
         event_id = file.read_bytes()
     except FileNotFoundError:
         return False
-    return any(fields is not None and event_id in fields.get(b"event", b"") for _, fields in entries)
+    return any(event is not None and event_id in event for _, _, event in entries)
 
 
 def _die() -> None:

@@ -40,7 +40,8 @@ from core.pipeline.read_ahead import Batch, ReadAhead
 from core.pipeline.understand import StreamEntry, Understood, Zones, stream_entries, understand
 from core.store.drain_figures import BatchFigures
 from core.store.engine import is_refused_value
-from core.store.stream import EventStream, RawEntry, arrival
+from core.store.stream import EventStream, arrival
+from core.store.stream_entries import RawEntry
 
 log = structlog.get_logger(__name__)
 
@@ -248,7 +249,7 @@ class ShardDrain:
         finally:
             if is_counted:
                 self.stream.forget_attempts(self.shard, entry_id)
-        self._finish(Batch([(entry_id, None)], None), applied, began)
+        self._finish(Batch([(entry_id, None, None)], None), applied, began)
         return True
 
     def _is_database_well(self) -> bool:
@@ -282,7 +283,7 @@ class ShardDrain:
 
     def _note_lost(self, session: Session, raw: Sequence[RawEntry]) -> None:
         """Note the entries whose content the stream no longer has."""
-        for entry_id in [entry_id for entry_id, fields in raw if not fields]:
+        for entry_id in [entry_id for entry_id, _, event in raw if event is None]:
             name = entry_id.decode()
             log.error("entry trimmed before it was applied", shard=self.shard, entry_id=name)
             keep_lost_entry(session, self.shard, name, arrival(name), self.clock())
@@ -329,7 +330,7 @@ class ShardDrain:
             entry = self.stream.pending_entry(self.shard, entry_id)
             if entry is not None:
                 applied = self._set_aside(session, entry, reason)
-        self._finish(Batch([(entry_id, None)], None), applied, began)
+        self._finish(Batch([(entry_id, None, None)], None), applied, began)
         return True
 
     def _set_aside(self, session: Session, entry: RawEntry, reason: str) -> Applied:

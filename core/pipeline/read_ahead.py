@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from core.pipeline.understand import Understood, Zones
-from core.store.stream import RawEntry
+from core.store.stream_entries import RawEntry
 
 
 class Batch(NamedTuple):
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     @property
     def entry_ids(self) -> list[bytes]:
         """The entries' ids, in order."""
-        return [entry_id for entry_id, _ in self.raw]
+        return [entry[0] for entry in self.raw]
 
 
 class ReadAhead:

@@ -18,7 +18,8 @@ from core.events.parse import parse_event
 from core.events.plain import PlainTransaction, read_transaction
 from core.store.accounts import AccountKey
 from core.store.plain_goals import PlainWrite
-from core.store.stream import RawEntry, arrival, tenant_of
+from core.store.stream import arrival
+from core.store.stream_entries import RawEntry, tenant_of
 
 Zones = Mapping[str, ZoneInfo]
 
@@ -69,13 +70,13 @@ def stream_entries(shard: int, raw: Iterable[RawEntry]) -> list[StreamEntry]:
     entries = []
     milliseconds = b""
     arrived_at = EARLIEST
-    for entry_id, fields in raw:
-        if fields:
+    for entry_id, tenant, event in raw:
+        if event is not None:
             name = entry_id.decode()
             # Neighbours often came in the same millisecond.
             if (own := entry_id.partition(b"-")[0]) != milliseconds:
                 milliseconds, arrived_at = own, arrival(name)
-            entries.append(StreamEntry(shard, name, arrived_at, tenant_of(fields), fields.get(b"event", b"")))
+            entries.append(StreamEntry(shard, name, arrived_at, tenant_of(tenant), event))
     return entries
 
 

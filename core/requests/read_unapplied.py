@@ -24,8 +24,9 @@ from core.requests.check_id import is_id
 from core.requests.check_moment import check_past
 from core.requests.pages import no_position
 from core.store.dead_letters import LetterPlace
-from core.store.stream import EventStream, arrival, tenant_of
+from core.store.stream import EventStream, arrival
 from core.store.stream_backlog import BacklogEntry, read_backlog
+from core.store.stream_entries import tenant_of
 from core.store.stream_trouble import refusing_calmly
 from core.store.unapplied_letters import LetterState, UnappliedLetter, unapplied_letters
 
@@ -118,7 +119,7 @@ def read_stream(
     with refusing_calmly():
         for entries, reached in _look(client, stream, place, since):
             for entry in entries:
-                if entry.fields is None or tenant_of(entry.fields) != tenant:
+                if entry.fields is None or tenant_of(entry.fields.get(b"tenant")) != tenant:
                     continue
                 found.append(_on_stream(reached.shard, entry, entry.fields))
                 if len(found) == limit:

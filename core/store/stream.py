@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -18,28 +18,19 @@ from redis.retry import Retry
 
 from core.errors import StreamUnavailable
 from core.store.drain_figures import BatchFigures, add_to_figures, waiting_key
+from core.store.stream_entries import Entry, RawEntry, entries_of, raw_entries, raw_entry, up_to
 from core.store.stream_position import Position, move_position, note_begun, place, read_position
 from core.store.stream_trouble import refusing_calmly
 from core.store.synced import await_sync, waits_for_disk
-from core.store.tenants import DEFAULT
 
 GROUP = "milepost"
 SHARDS_MOST = 64
 WAIT_FOR_DISK_MS = 5_000
 APPENDS_AT_ONCE = 1_000
-# What comes is not known in advance, so the first read of a batch is small, and the next are as large as what came
-# allows.
-READS_AT_FIRST = 100
-READS_GROW_BY = 5
-READ_BYTES_MOST = 16 * 2**20
 ASK_DURABILITY_EVERY_S = 60.0
 # The queue of tasks lies on the same server: without room for its triggers nothing would drain or trim any more.
 FULL_AT = 0.9
 ENTRY_OVERHEAD_BYTES = 100
-_DEFAULT = DEFAULT.encode()
-
-# An entry as the server gives it: (entry id, fields); fields are None for a pending entry that was trimmed away.
-RawEntry = tuple[bytes, dict[bytes, bytes] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +100,9 @@ class EventStream:
 
     def __init__(self, client: redis.Redis, shards: int, durability: str = "auto") -> None:
         self._client = client
+        # The library makes a mapping of each entry's fields, which costs more than reading them.
+        self._reader = redis.Redis(connection_pool=client.connection_pool)
+        self._reader.set_response_callback("XRANGE", raw_entries)
         self.shards = shards
         self._durability = durability
         self._asked_at: float | None = None
@@ -221,9 +215,9 @@ class EventStream:
 
         def read_some(wanted: int, last: bytes | None) -> list[RawEntry]:
             start = f"({(last or behind).decode()}"
-            return cast(list[RawEntry], self._client.xrange(stream_key(shard), min=start, count=wanted))
+            return cast(list[RawEntry], self._reader.xrange(stream_key(shard), min=start, count=wanted))
 
-        return _up_to(count, read_some)
+        return up_to(count, read_some)
 
     def note_begun(self, shard: int, last: bytes) -> None:
         """Note that a batch which ends with this entry is begun: see core.store.stream_position."""
@@ -260,7 +254,7 @@ class EventStream:
         def read_some(wanted: int, last: bytes | None) -> list[RawEntry]:
             return self._take_some(shard, wanted, (b"0" if last is None else last).decode() if pending else ">")
 
-        return _up_to(count, read_some)
+        return up_to(count, read_some)
 
     def _take_some(self, shard: int, count: int, start: str) -> list[RawEntry]:
         key = stream_key(shard)
@@ -271,7 +265,7 @@ class EventStream:
                 raise
             self.ensure_group(shard)
             return self._take_some(shard, count, start)
-        return _entries(reply)
+        return [raw_entry(entry_id, fields) for entry_id, fields in entries_of(reply)]
 
     def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
         """Tell the server that entries are applied and committed, and add the batch to the shard's figures.
@@ -295,7 +289,7 @@ class EventStream:
         """Wait for an entry that no drain has read yet; whether there is one. Takes nothing."""
         key = stream_key(shard)
         last = self._last_delivered(key)
-        return bool(_entries(self._client.xread({key: last}, count=1, block=timeout_ms)))
+        return bool(entries_of(self._client.xread({key: last}, count=1, block=timeout_ms)))
 
     def claim_wait(self, shard: int, milliseconds: int) -> bool:
         """Become the one that waits on a shard, for at most that long; False if another does."""
@@ -327,12 +321,12 @@ class EventStream:
         return {row["message_id"]: int(row["times_delivered"]) for row in cast(list[dict[str, Any]], rows)}
 
     def pending_entry(self, shard: int, entry_id: bytes) -> RawEntry | None:
-        """One entry, if it is still pending; its fields are None if the stream dropped them."""
+        """One entry, if it is still pending; without an event if the stream dropped it."""
         key, name = stream_key(shard), entry_id.decode()
         if not self._client.xpending_range(key, GROUP, min=name, max=name, count=1):
             return None
-        rows = cast(list[RawEntry], self._client.xrange(key, min=name, max=name))
-        return rows[0] if rows else (entry_id, None)
+        rows = cast(list[RawEntry], self._reader.xrange(key, min=name, max=name))
+        return rows[0] if rows else (entry_id, None, None)
 
     def existing_shards(self) -> list[int]:
         """The configured shards, and those left over from a time when there were more."""
@@ -349,7 +343,7 @@ class EventStream:
         with refusing_calmly():
             keys = {shard: stream_key(shard) for shard in self.existing_shards()}
             found = {shard: self._client.xrevrange(key, count=1) for shard, key in keys.items()}
-        return {shard: cast(list[RawEntry], rows)[0][0].decode() for shard, rows in found.items() if rows}
+        return {shard: cast(list[Entry], rows)[0][0].decode() for shard, rows in found.items() if rows}
 
     def is_applied(self, shard: int, entry_id: str) -> bool:
         """Whether an entry, and with it every one before it, is applied."""
@@ -381,7 +375,7 @@ class EventStream:
         return int(rows[0]["time_since_delivered"]) / 1000 if rows else None
 
     def _oldest_entry_from(self, key: str, first: str) -> str | None:
-        rows = cast(list[RawEntry], self._client.xrange(key, min=first, count=1))
+        rows = cast(list[Entry], self._client.xrange(key, min=first, count=1))
         return rows[0][0].decode() if rows else None
 
     def _first_unapplied(self, key: str) -> str:
@@ -405,39 +399,3 @@ class EventStream:
         except ResponseError:
             return None  # no such key yet
         return next((group for group in groups if group["name"] == GROUP.encode()), None)
-
-
-def tenant_of(fields: dict[bytes, bytes]) -> str:
-    """The tenant that an entry names; `default` if it names none. What is not text cannot be a tenant's name."""
-    name = fields.get(b"tenant")
-    if name is None or name == _DEFAULT:
-        return DEFAULT
-    return name.decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
-
-
-def _up_to(count: int, read_some: Callable[[int, bytes | None], list[RawEntry]]) -> list[RawEntry]:
-    """At most `count` entries of what `read_some` gives, by how many and behind which, and not many bytes too many."""
-    entries: list[RawEntry] = []
-    taken_bytes, largest_bytes = 0, 1
-    while len(entries) < count and taken_bytes < READ_BYTES_MOST:
-        fitting = (READ_BYTES_MOST - taken_bytes) // largest_bytes + 1
-        wanted = min(max(READS_AT_FIRST, READS_GROW_BY * len(entries)), count - len(entries), fitting)
-        some = read_some(wanted, entries[-1][0] if entries else None)
-        entries += some
-        sizes = [len(fields.get(b"event", b"")) for _, fields in some if fields]
-        taken_bytes += sum(sizes)
-        largest_bytes = max(largest_bytes, *sizes) if sizes else largest_bytes
-        if len(some) < wanted:
-            break
-    return entries
-
-
-def _entries(reply: object) -> list[RawEntry]:
-    """The entries of the one key that was read, whichever protocol version shaped the reply."""
-    if not reply:
-        return []
-    rows: Any = reply
-    if isinstance(rows, dict):
-        (entries,) = rows.values()
-        return list(entries[0]) if entries and isinstance(entries[0], list) else list(entries)
-    return list(rows[0][1])

@@ -9,7 +9,8 @@ from typing import Any, cast
 import redis
 from redis.exceptions import ResponseError
 
-from core.store.stream import GROUP, RawEntry, stream_key
+from core.store.stream import GROUP, stream_key
+from core.store.stream_entries import Entry
 from core.store.stream_position import begun_key, place
 
 AT_ONCE_FIRST, AT_ONCE_MOST = 16, 512
@@ -46,7 +47,7 @@ def read_backlog(client: redis.Redis, shard: int, *, since_ms: int, after: str |
     begun_to = None if begun is None else place(cast(bytes, begun))
     start = f"({after}" if after is not None else _start(client, key, position, since_ms)
     while True:
-        rows = cast(list[RawEntry], client.xrange(key, min=start, count=size))
+        rows = cast(list[Entry], client.xrange(key, min=start, count=size))
         if not rows:
             return
         first, last = rows[0][0].decode(), rows[-1][0].decode()
@@ -96,7 +97,7 @@ def _deliveries(client: redis.Redis, key: str, first: str, last: str) -> dict[st
         start = f"({rows[-1]['message_id'].decode()}"
 
 
-def _next_size(size: int, rows: list[RawEntry]) -> int:
+def _next_size(size: int, rows: list[Entry]) -> int:
     read_bytes = sum(len(value) for _, fields in rows for value in (fields or {}).values())
     if read_bytes > MANY_BYTES:
         return max(1, size // 4)

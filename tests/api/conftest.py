@@ -22,7 +22,8 @@ from core.pipeline.understand import StreamEntry
 from core.requests.keys import create_key
 from core.requests.tenants import create_tenant
 from core.settings import Settings
-from core.store.stream import arrival, connect, stream_key, tenant_of
+from core.store.stream import arrival, connect, stream_key
+from core.store.stream_entries import tenant_of
 from core.store.tenants import read_tenants
 from tests.api.backlog import Place
 from tests.dumping import dump as dump_tables
@@ -105,7 +106,7 @@ def apply_stream(session_factory: sessionmaker[Session], redis_url: str, setting
 
 def _entry(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
     name = entry_id.decode()
-    return StreamEntry(shard, name, arrival(name), tenant_of(fields), fields[b"event"])
+    return StreamEntry(shard, name, arrival(name), tenant_of(fields.get(b"tenant")), fields[b"event"])
 
 
 @pytest.fixture

@@ -109,6 +109,6 @@ def test_an_event_that_kills_its_worker_is_set_aside_and_holds_up_no_other(
 def test_without_a_folder_no_point_is_a_crash() -> None:
     """Outside of tests a drain passes every point."""
     points = CrashPoints()
-    points.reach_read([(b"1-0", {b"event": b"{}"})])
+    points.reach_read([(b"1-0", None, b"{}")])
     for point in POINTS:
         points.reach(point)

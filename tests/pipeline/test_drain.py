@@ -19,7 +19,8 @@ from core.pipeline.sweep import sweep
 from core.store.drain_figures import BatchFigures
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
-from core.store.stream import EventStream, RawEntry, stream_key
+from core.store.stream import EventStream, stream_key
+from core.store.stream_entries import RawEntry
 from tests.pipeline.conftest import dump, event, money
 
 POSTED = datetime(2026, 3, 9, tzinfo=UTC)

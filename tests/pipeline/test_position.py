@@ -42,7 +42,7 @@ def test_the_position_moves_over_what_is_applied(one_shard: EventStream) -> None
     assert not position.needs_care
     first = one_shard.read_behind(0, position.entry_id, 2)
     assert first == one_shard.read_behind(0, position.entry_id, 2)
-    ids = [entry_id for entry_id, _ in first]
+    ids = [entry[0] for entry in first]
     assert one_shard.advance(0, position.entry_id, ids[-1], 2)
     assert one_shard.position(0) == (ids[-1], False)
     assert left(one_shard) == (3, 5)
@@ -52,7 +52,7 @@ def test_the_position_moves_over_what_is_applied(one_shard: EventStream) -> None
 def test_a_position_that_another_moved_stays(one_shard: EventStream) -> None:
     """Advancing from where it no longer stands moves it neither back nor on, and says so; figures are kept."""
     start = one_shard.position(0).entry_id
-    ids = [entry_id for entry_id, _ in one_shard.read_behind(0, start, 5)]
+    ids = [entry[0] for entry in one_shard.read_behind(0, start, 5)]
     assert one_shard.advance(0, start, ids[3], 4)
     assert not one_shard.advance(0, start, ids[1], 2, batch=FIGURES)
     assert not one_shard.advance(0, ids[1], ids[4], 3)
@@ -63,11 +63,11 @@ def test_a_position_that_another_moved_stays(one_shard: EventStream) -> None:
 def test_a_batch_that_was_begun_needs_care_until_the_position_is_past_it(one_shard: EventStream) -> None:
     """Whoever finds the note beyond the position has its entries handed out; that moves the position as well."""
     start = one_shard.position(0).entry_id
-    ids = [entry_id for entry_id, _ in one_shard.read_behind(0, start, 3)]
+    ids = [entry[0] for entry in one_shard.read_behind(0, start, 3)]
     one_shard.note_begun(0, ids[-1])
     assert one_shard.position(0).needs_care
     taken = one_shard.read(0, 2, pending=False)
-    assert [entry_id for entry_id, _ in taken] == ids[:2]
+    assert [entry[0] for entry in taken] == ids[:2]
     assert one_shard.position(0) == (ids[1], True)
     one_shard.read(0, 1, pending=False)
     assert one_shard.position(0) == (ids[2], False)
@@ -77,7 +77,7 @@ def test_a_batch_that_was_begun_needs_care_until_the_position_is_past_it(one_sha
 def test_the_next_batch_can_be_noted_with_the_advance(one_shard: EventStream) -> None:
     """One round trip ends a batch and begins the next."""
     start = one_shard.position(0).entry_id
-    ids = [entry_id for entry_id, _ in one_shard.read_behind(0, start, 5)]
+    ids = [entry[0] for entry in one_shard.read_behind(0, start, 5)]
     assert one_shard.advance(0, start, ids[1], 2, next_last=ids[4])
     assert one_shard.position(0) == (ids[1], True)
 
@@ -121,7 +121,7 @@ def test_a_drain_of_the_version_before_may_work_between(
     assert drain.drain() == Drained(5), "what is pending comes first"
     append(one_shard, [spent(number) for number in range(5, 9)])
     taken = one_shard.read(0, 3, pending=False)
-    one_shard.acknowledge(0, [entry_id for entry_id, _ in taken])
+    one_shard.acknowledge(0, [entry[0] for entry in taken])
     assert left(one_shard) == (1, 9)
     assert drain.drain() == Drained(1)
     assert left(one_shard) == (0, 9)
@@ -133,7 +133,7 @@ def test_an_entry_that_someone_deleted_is_passed_over(
 ) -> None:
     """What was taken off the stream before any drain read it is not there; all else is applied."""
     start = one_shard.position(0).entry_id
-    ids = [entry_id for entry_id, _ in one_shard.read_behind(0, start, 5)]
+    ids = [entry[0] for entry in one_shard.read_behind(0, start, 5)]
     one_shard.note_begun(0, ids[4])
     redis_client.xdel(stream_key(0), ids[1], ids[4])
     assert drain.drain() == Drained(3)

@@ -17,7 +17,8 @@ from core.pipeline.apply_events import Applied, apply_understood
 from core.pipeline.drain import Drained, ShardDrain
 from core.pipeline.news import News
 from core.pipeline.understand import StreamEntry, Understood, understand
-from core.store.stream import EventStream, RawEntry
+from core.store.stream import EventStream
+from core.store.stream_entries import RawEntry
 from core.store.stream_position import Position
 from core.store.tenants import Tenant, add_tenant
 from tests.pipeline.test_drain import POSTED, append, clock, dead_letters, spent, worths
