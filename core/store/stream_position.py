@@ -14,8 +14,12 @@ import redis
 from redis.client import Pipeline
 
 # The group's place moves only if nobody else moved it meanwhile, and with it the count of entries read, by which the
-# server tells how many are left.
+# server tells how many are left. And only to an entry that is there: a server that lost its last second and whose clock
+# was set back gives smaller ids to what comes next, and a place beyond them would pass them over.
 _MOVE = """
+if #redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3]) == 0 then
+    return 0
+end
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     local told = {}
     for i = 1, #group, 2 do

@@ -60,6 +60,18 @@ def test_a_position_that_another_moved_stays(one_shard: EventStream) -> None:
     assert left(one_shard) == (1, 5)
 
 
+def test_the_position_moves_to_no_entry_that_is_gone(one_shard: EventStream, redis_client: redis.Redis) -> None:
+    """A server that lost its last second may give smaller ids from then on; none of them may be passed over."""
+    start = one_shard.position(0).entry_id
+    ids = [entry[0] for entry in one_shard.read_behind(0, start, 5)]
+    redis_client.delete(stream_key(0))
+    assert not one_shard.advance(0, start, ids[-1], 5, batch=FIGURES)
+    redis_client.xadd(stream_key(0), {"event": spent(9)}, id="1-1")
+    assert one_shard.position(0).entry_id == b"0-0"
+    assert not one_shard.advance(0, b"0-0", ids[-1], 5)
+    assert [entry[0] for entry in one_shard.read_behind(0, b"0-0", 5)] == [b"1-1"]
+
+
 def test_a_batch_that_was_begun_needs_care_until_the_position_is_past_it(one_shard: EventStream) -> None:
     """Whoever finds the note beyond the position has its entries handed out; that moves the position as well."""
     start = one_shard.position(0).entry_id
