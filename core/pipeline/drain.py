@@ -3,7 +3,7 @@
 For one batch, with what a crash after each step leaves behind:
 
 1. BEGIN, and the shard's advisory lock; not free: another drain is at it       nothing
-2. read what follows the shard's position, and note that it is begun            the note
+2. note that what follows the shard's position is begun, and read it            the note
 3. apply_events in that transaction                                             the note
 4. COMMIT                                                                       applied, and the note: read and applied
                                                                                 again, which changes nothing
@@ -42,6 +42,7 @@ from core.store.drain_figures import BatchFigures
 from core.store.engine import is_refused_value
 from core.store.stream import EventStream, arrival
 from core.store.stream_entries import RawEntry
+from core.store.stream_position import Position, successor
 
 log = structlog.get_logger(__name__)
 
@@ -122,16 +123,37 @@ class ShardDrain:
 
     def _drain_next(self, stop_at: float, ahead: ReadAhead, news: News) -> int | None:
         """One batch of what is new: the one that was read ahead, if any."""
-        return self._drain_batch(lambda: ahead.take() or self._next_batch(), stop_at, ahead, news)
+
+        def take() -> Batch:
+            batch = ahead.take()
+            return batch if batch is not None and batch.raw else self._next_batch()
+
+        return self._drain_batch(take, stop_at, ahead, news)
 
     def _next_batch(self) -> Batch:
         position = self.stream.position(self.shard)
         if position.needs_care:
-            return Batch(self.stream.read(self.shard, self._part(1), pending=False), None)
+            batch = self._hand_out(self._part(1) if position.is_begun else self.batch_events)
+        else:
+            batch = self._begin(position)
+        if not batch.raw and (position.needs_care or position.lag != 0):
+            unread = self.stream.settle(self.shard, position.entry_id)
+            if unread:
+                log.error("entries went before they were read", shard=self.shard, entries=unread)
+        return batch
+
+    def _begin(self, position: Position) -> Batch:
+        """The batch behind a position. It is noted before it is read, so that a death of reading it is seen, too."""
+        if position.lag != 0 and not self.stream.note_begun(self.shard, successor(position.entry_id)):
+            # A full server takes no note, but it hands out.
+            return self._hand_out(self.batch_events)
         raw = self._read_behind(position.entry_id)
         if raw:
             self.stream.note_begun(self.shard, raw[-1][0])
         return Batch(raw, position.entry_id)
+
+    def _hand_out(self, size: int) -> Batch:
+        return Batch(self.stream.read(self.shard, size, pending=False), None)
 
     def _part(self, times: int) -> int:
         """How many entries to try at once that were tried so many times."""
@@ -163,13 +185,12 @@ class ShardDrain:
                 raise
             events = len(batch.raw)
             log.warning("batch failed, trying its parts", shard=self.shard, events=events, error=type(error).__name__)
-            return events if self._apply_parts(self._handed_out(batch), stop_at) else None
+            if batch.behind is not None:
+                # What is tried in parts is pending, so that whatever is left of it comes again.
+                return self._drain_batch(lambda: self._hand_out(events), stop_at)
+            return events if self._apply_parts(batch.raw, stop_at) else None
         self._finish(batch, applied, began, ahead)
         return len(batch.raw)
-
-    def _handed_out(self, batch: Batch) -> list[RawEntry]:
-        """A batch's entries as pending ones; if another drain has taken them by now, those that follow."""
-        return batch.raw if batch.behind is None else self.stream.read(self.shard, len(batch.raw), pending=False)
 
     def _finish(self, batch: Batch, applied: Applied, began: float, ahead: ReadAhead | None = None) -> None:
         """Tell the stream that a batch is committed; its figures, and one line in the log.

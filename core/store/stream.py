@@ -13,13 +13,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 from redis.retry import Retry
 
 from core.errors import StreamUnavailable
 from core.store.drain_figures import BatchFigures, add_to_figures, waiting_key
 from core.store.stream_entries import Entry, RawEntry, entries_of, raw_entries, raw_entry, up_to
-from core.store.stream_position import Position, move_position, note_begun, place, read_position
+from core.store.stream_position import Position, begun_key, move_position, place, read_position, settle_position
 from core.store.stream_trouble import refusing_calmly
 from core.store.synced import await_sync, waits_for_disk
 
@@ -219,9 +219,17 @@ class EventStream:
 
         return up_to(count, read_some)
 
-    def note_begun(self, shard: int, last: bytes) -> None:
-        """Note that a batch which ends with this entry is begun: see core.store.stream_position."""
-        note_begun(self._client, shard, last)
+    def note_begun(self, shard: int, entry_id: bytes) -> bool:
+        """Note that a batch up to this id is begun, see core.store.stream_position; False if the server is full."""
+        try:
+            self._client.set(begun_key(shard), entry_id)
+        except OutOfMemoryError:
+            return False
+        return True
+
+    def settle(self, shard: int, at: bytes) -> int:
+        """Take note that nothing lies behind `at`, if the position is there; how many entries went unread."""
+        return settle_position(self._client, stream_key(shard), GROUP, shard, at)
 
     def advance(
         self,
@@ -235,13 +243,11 @@ class EventStream:
     ) -> bool:
         """Move the position from `behind` to the last of so many applied entries; False if it is elsewhere now.
 
-        `next_last` notes that the batch up to there is begun. The batch is added to the shard's figures, as
-        `acknowledge` does.
+        If it moves, `next_last` notes that the batch up to there is begun. The batch is added to the shard's figures,
+        as `acknowledge` does.
         """
         pipeline = self._client.pipeline(transaction=False)
-        move_position(pipeline, stream_key(shard), GROUP, behind, last, entries)
-        if next_last is not None:
-            note_begun(pipeline, shard, next_last)
+        move_position(pipeline, stream_key(shard), GROUP, shard, behind, last, entries, next_last)
         return bool(self._told(pipeline, shard, batch))
 
     def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:

@@ -33,17 +33,20 @@ class StoppingStream(EventStream):
     """A stream whose drain stops at a named step."""
 
     stops_at: str | None = None
+    has_read = False
 
     def read_behind(self, shard: int, behind: bytes, count: int) -> list[Any]:
+        self.has_read = True
         return self._stopping(super().read_behind(shard, behind, count))
 
     def read(self, shard: int, count: int, *, pending: bool) -> list[Any]:
         return self._stopping(super().read(shard, count, pending=pending))
 
-    def note_begun(self, shard: int, last: bytes) -> None:
-        super().note_begun(shard, last)
-        if self.stops_at == "begin":
+    def note_begun(self, shard: int, entry_id: bytes) -> bool:
+        is_noted = super().note_begun(shard, entry_id)
+        if self.stops_at == "begin" and self.has_read:
             raise RedisConnectionError("stopped")
+        return is_noted
 
     def _stopping(self, entries: list[Any]) -> list[Any]:
         if entries and self.stops_at == "read":
@@ -72,6 +75,7 @@ class Place:
         """Apply all that is there, unless the drains stop on the way."""
         self.stream.stops_at = stops_at
         for shard in range(2):
+            self.stream.has_read = False
             drain = ShardDrain(self.sessions, self.stream, shard, 10, lambda: datetime.now(UTC))
             if stops_at is None:
                 drain.drain()

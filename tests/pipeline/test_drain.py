@@ -100,9 +100,10 @@ class DyingStream(EventStream):
             self._maybe_die("after read")
         return entries
 
-    def note_begun(self, shard: int, last: bytes) -> None:
-        super().note_begun(shard, last)
+    def note_begun(self, shard: int, entry_id: bytes) -> bool:
+        is_noted = super().note_begun(shard, entry_id)
         self._maybe_die("after beginning")
+        return is_noted
 
     def advance(self, *arguments: Any, **named: Any) -> bool:
         self._maybe_die("before advancing")
@@ -127,7 +128,7 @@ class DyingStream(EventStream):
             raise RedisConnectionError("died")
 
 
-NEW = ["after read", "after beginning", "before advancing", "after advancing"]
+NEW = ["after beginning", "after read", "before advancing", "after advancing"]
 AGAIN = ["after handing out", "before acknowledging", "after acknowledging"]
 
 

@@ -79,7 +79,9 @@ def let_batches_wait(stream: Noting, monkeypatch: pytest.MonkeyPatch, *, fails_a
             assert clock().timestamp() < deadline
         if len(batch.entries) == BATCH:
             stream.in_work.clear()
-        if next(numbers) == fails_at:
+        number = next(numbers)
+        assert number == 1 or stream.position(0).is_begun, "what was read ahead is noted when its turn comes"
+        if number == fails_at:
             raise Interrupted
         return applied
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from core.pipeline.snapshot import run_snapshot
+from core.store.outbox import forget_delivered
 from core.store.tenants import Tenant
 from core.verify.verify import Progress, verify
 from tests.verify.conftest import Filled
@@ -107,3 +108,23 @@ def test_a_tenant_may_go_while_it_is_verified(filled: Filled) -> None:
 
     found = verify(filled.sessions, LATEST, keys_at_once=1, progress=delete)
     assert (found.tenants, found.first) == (("cuba", "default", "york"), ())
+
+
+def test_messages_dropped_while_it_runs_raise_no_alarm(filled: Filled) -> None:
+    """Dropped are messages delivered 90 days before that moment, which is later than the one at which it began."""
+    marked_at = LATEST - timedelta(days=90) + timedelta(minutes=1)
+    with filled.sessions.begin() as session:
+        marked = session.execute(
+            text("UPDATE milestones SET marked_at = :at WHERE reached_at IS NOT NULL RETURNING 1"), {"at": marked_at}
+        ).all()
+        session.execute(text("UPDATE outbox SET delivered_at = :at"), {"at": marked_at})
+    dropped: list[int] = []
+
+    def drop(progress: Progress) -> None:
+        if progress.table == "goals" and not progress.done:
+            with filled.sessions.begin() as session:
+                dropped.append(forget_delivered(session, LATEST + timedelta(minutes=30) - timedelta(days=90)))
+
+    assert marked
+    assert verify(filled.sessions, LATEST, progress=drop).first == ()
+    assert sum(dropped) > 0
