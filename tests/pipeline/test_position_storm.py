@@ -1,4 +1,4 @@
-"""Several drains on one shard that die and dawdle at each step, beside sweeps and a server that loses its last words."""
+"""Several drains on a shard that die and dawdle at each step, beside sweeps and a server that loses its last words."""
 
 from __future__ import annotations
 
