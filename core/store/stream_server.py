@@ -16,7 +16,7 @@ from core.store.stream_trouble import refusing_calmly
 class StreamServer:
     """What a server says of itself. None: it does not show it, as managed servers often do not.
 
-    `max_bytes` 0: no limit. `now` is its clock.
+    `max_bytes` 0: no limit. `now` is its clock. `runs_scripts`: whether this user may have it run one.
     """
 
     product: str
@@ -28,6 +28,7 @@ class StreamServer:
     appendfsync: str | None
     maxmemory_policy: str | None
     now: datetime
+    runs_scripts: bool
 
 
 def ask_stream_server(client: redis.Redis) -> StreamServer:
@@ -35,7 +36,7 @@ def ask_stream_server(client: redis.Redis) -> StreamServer:
     with refusing_calmly():
         info: dict[str, Any] = client.info()
         seconds, microseconds = client.time()
-        config = _config(client)
+        config, runs_scripts = _config(client), _runs_scripts(client)
     product = "Valkey" if "valkey_version" in info else "Redis"
     written = info.get("aof_last_write_status") if info.get("aof_enabled") else None
     return StreamServer(
@@ -48,6 +49,7 @@ def ask_stream_server(client: redis.Redis) -> StreamServer:
         appendfsync=config.get("appendfsync"),
         maxmemory_policy=config.get("maxmemory-policy") or info.get("maxmemory_policy"),
         now=datetime.fromtimestamp(seconds + microseconds / 1_000_000, tz=UTC),
+        runs_scripts=runs_scripts,
     )
 
 
@@ -57,3 +59,11 @@ def _config(client: redis.Redis) -> dict[str, str]:
     except ResponseError:
         return {}
     return cast(dict[str, str], found)
+
+
+def _runs_scripts(client: redis.Redis) -> bool:
+    try:
+        client.eval("return 1", 0)
+    except ResponseError:
+        return False
+    return True

@@ -36,6 +36,7 @@ def judge(server: StreamServer, settings: Settings) -> Iterator[Finding]:
     yield _sync(server, settings)
     yield _policy(server)
     yield _memory(server)
+    yield _scripts(server)
 
 
 def _version(server: StreamServer) -> Finding:
@@ -106,3 +107,12 @@ def _memory(server: StreamServer) -> Finding:
     if server.used_bytes > server.max_bytes * _TIGHT_AT:
         return warning(check, found, remedy)
     return ok(check, found)
+
+
+def _scripts(server: StreamServer) -> Finding:
+    check = "scripts of the stream server"
+    if server.runs_scripts:
+        return ok(check, "EVAL works")
+    return problem(
+        check, "EVAL is refused: no drain can say how far it is", "let the user of MILEPOST_REDIS_URL use EVAL"
+    )

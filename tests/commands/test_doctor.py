@@ -177,6 +177,19 @@ def test_a_stream_server_that_forgets_is_told(examine: Examine, database_url: st
         assert found[check]["state"] == "problem", check
 
 
+def test_a_user_without_scripts_is_told(examine: Examine, database_url: str, redis_client: redis.Redis) -> None:
+    """Whoever may use every command but EVAL is told which one is missing."""
+    where = redis_client.connection_pool.connection_kwargs
+    redis_client.acl_setuser("lame", enabled=True, passwords=["+word"], keys=["*"], commands=["+@all", "-eval"])
+    try:
+        address = f"redis://lame:word@{where['host']}:{where['port']}/{where.get('db', 0)}"
+        _, found = examine(database_url=database_url, redis_url=address)
+    finally:
+        redis_client.acl_deluser("lame")
+    assert found["scripts of the stream server"]["state"] == "problem"
+    assert "EVAL" in found["scripts of the stream server"]["remedy"]
+
+
 def stream_server(**changes: Any) -> StreamServer:
     """A server that is well, but for the changes."""
     told = {
@@ -189,6 +202,7 @@ def stream_server(**changes: Any) -> StreamServer:
         "appendfsync": "always",
         "maxmemory_policy": "noeviction",
         "now": NOW,
+        "runs_scripts": True,
     }
     return StreamServer(**(told | changes))
 
@@ -210,6 +224,7 @@ def stream_server(**changes: Any) -> StreamServer:
         ({"max_bytes": 0}, "auto", "memory of the stream server", "warning"),
         ({"used_bytes": 75}, "auto", "memory of the stream server", "warning"),
         ({"used_bytes": 95}, "auto", "memory of the stream server", "problem"),
+        ({"runs_scripts": False}, "auto", "scripts of the stream server", "problem"),
     ],
 )
 def test_each_trait_of_a_stream_server_is_judged(
