@@ -176,7 +176,9 @@ class ShardDrain:
                     return 0
                 self.crash_points.reach_read(batch.raw)
                 understood = self._understood(session, batch.raw, batch.understood)
-                if ahead is not None and len(batch.raw) == self.batch_events and time.monotonic() < stop_at:
+                is_full = len(batch.raw) == self.batch_events
+                # Behind entries that were handed out no position moves, and so nothing would be noted.
+                if ahead is not None and batch.behind is not None and is_full and time.monotonic() < stop_at:
                     ahead.begin(batch.raw[-1][0], understood.zones)
                 applied = apply_understood(session, understood, self.clock(), news)
                 self.crash_points.reach(BEFORE_COMMIT)

@@ -13,7 +13,11 @@ from typing import Any, NamedTuple, cast
 import redis
 from redis.client import Pipeline
 
-_TOLD = """
+# Both scripts go on only where the group still stands where the caller saw it.
+_STANDS = """
+if redis.call('EXISTS', KEYS[1]) == 0 then
+    return 0
+end
 local function told(row)
     local found = {}
     for i = 1, #row, 2 do
@@ -21,31 +25,29 @@ local function told(row)
     end
     return found
 end
-local function group()
-    for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-        local found = told(row)
-        if found['name'] == ARGV[1] and found['last-delivered-id'] == ARGV[2] then
-            return found
-        end
+local group
+for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    local each = told(row)
+    if each['name'] == ARGV[1] and each['last-delivered-id'] == ARGV[2] then
+        group = each
     end
 end
+if not group then
+    return 0
+end
 """
-# The group's place moves only if nobody else moved it meanwhile, and with it the count of entries read, by which the
-# server tells how many are left. And only to an entry that is there: a server that lost its last second and whose clock
-# was set back gives smaller ids to what comes next, and a place beyond them would pass them over. A full server takes
-# no note; the batch is read by then, which is what the note is about.
+# With the group's place moves the count of entries read, by which the server tells how many are left. It moves only
+# to an entry that is there: a server that lost its last second and whose clock was set back gives smaller ids to what
+# comes next, and a place beyond them would pass them over. A full server takes no note; the batch is read by then,
+# which is what the note is about.
 _MOVE = (
-    _TOLD
+    _STANDS
     + """
 if #redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3]) == 0 then
     return 0
 end
-local found = group()
-if not found then
-    return 0
-end
-if found['entries-read'] then
-    local read = string.format('%.0f', found['entries-read'] + ARGV[4])
+if group['entries-read'] then
+    local read = string.format('%.0f', group['entries-read'] + ARGV[4])
     redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[3], 'ENTRIESREAD', read)
 else
     redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[3])
@@ -58,20 +60,16 @@ return 1
 )
 # Where nothing lies behind the position, no batch can be begun, and whatever was added is applied or gone.
 _SETTLE = (
-    _TOLD
+    _STANDS
     + """
-if redis.call('EXISTS', KEYS[1]) == 0 or #redis.call('XRANGE', KEYS[1], '(' .. ARGV[2], '+', 'COUNT', 1) > 0 then
-    return 0
-end
-local found = group()
-if not found then
+if #redis.call('XRANGE', KEYS[1], '(' .. ARGV[2], '+', 'COUNT', 1) > 0 then
     return 0
 end
 local stream = told(redis.call('XINFO', 'STREAM', KEYS[1]))
 local added = string.format('%.0f', stream['entries-added'])
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], stream['last-generated-id'], 'ENTRIESREAD', added)
 redis.call('DEL', KEYS[2])
-return found['entries-read'] and stream['entries-added'] - found['entries-read'] or 0
+return group['entries-read'] and stream['entries-added'] - group['entries-read'] or 0
 """
 )
 _SEQUENCE_MOST = 2**64 - 1
