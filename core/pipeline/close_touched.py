@@ -35,7 +35,6 @@ from core.store.closes import Closes, DayRange, StoredCloses, drop_forecasts, re
 from core.store.days import allow_long_work, clear_account_marks, closed_through, lock_closes
 from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_moved_goals
 from core.store.links import FundingRow, funding_of_goals, links_of_accounts
-from core.store.milestones import unreached_of_goals
 from core.store.tenants import Tenant
 
 _DAY = timedelta(days=1)
@@ -122,7 +121,7 @@ def _close(
     judged = _by_goal(jobs, closes)
     arrived = [goal for goal in goals if goal.key in judged and has_arrived(goal, judged[goal.key], tenant.zone)]
     arrivals = [arrival_by_closes(goal, judged[goal.key], tenant.zone) for goal in arrived]
-    marked = mark_arrivals(session, arrivals, unreached_of_goals(session, (goal.key for goal in arrived)), now)
+    marked = mark_arrivals(session, arrivals, now)
     changed = {goal.key: goal for goal in arrived}
     for goal in arrived:
         goal.version += 1

@@ -38,6 +38,7 @@ from core.pipeline.crash_points import AFTER_ACK, AFTER_COMMIT, BEFORE_COMMIT, N
 from core.pipeline.news import News
 from core.pipeline.read_ahead import Batch, ReadAhead
 from core.pipeline.understand import StreamEntry, Understood, Zones, stream_entries, understand
+from core.store.direct import Direct
 from core.store.drain_figures import BatchFigures
 from core.store.engine import is_refused_value
 from core.store.stream import EventStream, arrival
@@ -64,7 +65,7 @@ EVENTS_FAULT = (
     psycopg.Error,
 )
 
-_LOCK_SHARD = text("SELECT pg_try_advisory_xact_lock(:namespace, :shard)")
+_LOCK_SHARD = Direct("SELECT pg_try_advisory_xact_lock(:namespace, :shard)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +284,8 @@ class ShardDrain:
             return False
 
     def _lock(self, session: Session) -> bool:
-        return bool(session.scalar(_LOCK_SHARD, {"namespace": LOCK_NAMESPACE, "shard": self.shard}))
+        ((is_ours,),) = _LOCK_SHARD.rows(session, {"namespace": LOCK_NAMESPACE, "shard": self.shard})
+        return bool(is_ours)
 
     def _read_behind(self, behind: bytes) -> list[RawEntry]:
         return self.stream.read_behind(self.shard, behind, self.batch_events)

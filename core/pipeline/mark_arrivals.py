@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -17,7 +16,7 @@ from core.goals.money import to_decimal
 from core.goals.progress import is_goal_reached
 from core.store import ledger
 from core.store.goals import GoalKey, GoalRow
-from core.store.milestones import Unreached, mark_milestones
+from core.store.milestones import Reached, mark_milestones, unreached_of_goals
 
 # Decimals as numbers with all their digits. Control characters are escaped, others stay as they are.
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -50,8 +49,7 @@ class Arriving(Protocol):
         """-1 for debt, +1 for all others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """What a locked goal has come to: for a milestone, and for the target, the effective moment; None if it has not."""
 
     goal: Arriving
@@ -69,38 +67,38 @@ def stands_at_target(goal: Arriving, amount_minor: int) -> bool:
     return is_goal_reached(goal.type, goal.span, goal.target_minor, amount_minor)
 
 
-def mark_arrivals(
-    session: Session, arrivals: Sequence[Arrival], by_goal: Mapping[GoalKey, Sequence[Unreached]], now: datetime
-) -> int:
+def mark_arrivals(session: Session, arrivals: Sequence[Arrival], now: datetime) -> int:
     """Mark what is not marked yet and note the messages; how many milestones. Goals' rows are left to the caller.
 
-    `by_goal` has the milestones of the goals that are not reached.
+    The goals are locked. Their milestones are read only now: another may have added one while a goal was waited for.
     """
-    marked: list[tuple[Unreached, datetime]] = []
+    goals = {arrival.goal.key: arrival.goal for arrival in arrivals}
+    unreached = unreached_of_goals(session, goals)
+    reached: list[tuple[GoalKey, int, datetime]] = []
     messages: list[ledger.Message] = []
-    for arrival in arrivals:
-        goal = arrival.goal
+    for goal, milestone_at, target_at in arrivals:
+        key = goal.key
         left: list[int] = []
-        for row in by_goal[goal.key]:
-            reached_at = arrival.milestone_at(row.amount_minor)
+        for amount_minor in unreached[key]:
+            reached_at = milestone_at(amount_minor)
             if reached_at is None:
-                left.append(row.amount_minor)
+                left.append(amount_minor)
             else:
-                marked.append((row, reached_at))
-                messages.append(_milestone_message(goal, row, reached_at, now))
+                reached.append((key, amount_minor, reached_at))
         goal.next_milestone_minor = nearest(goal.direction, left)
-        if goal.reached_at is None and arrival.target_at is not None:
-            goal.reached_at = arrival.target_at
-            messages.append(_goal_message(goal, arrival.target_at, now))
-    mark_milestones(session, marked, now)
+        if goal.reached_at is None and target_at is not None:
+            goal.reached_at = target_at
+            messages.append(_goal_message(goal, target_at, now))
+    marked = mark_milestones(session, reached, now)
+    messages += [_milestone_message(goals[milestone.goal_key], milestone, now) for milestone in marked]
     ledger.write_messages(session, messages)
     return len(marked)
 
 
-def _milestone_message(goal: Arriving, row: Unreached, reached_at: datetime, now: datetime) -> ledger.Message:
-    amount_reached = to_decimal(row.amount_minor, goal.currency)
-    about: dict[str, object] = {"milestone_amount": amount_reached, "description": row.description}
-    return _message(goal, "milestone", row.amount_minor, about, reached_at, now)
+def _milestone_message(goal: Arriving, reached: Reached, now: datetime) -> ledger.Message:
+    amount_reached = to_decimal(reached.amount_minor, goal.currency)
+    about: dict[str, object] = {"milestone_amount": amount_reached, "description": reached.description}
+    return _message(goal, "milestone", reached.amount_minor, about, reached.reached_at, now)
 
 
 def _goal_message(goal: Arriving, reached_at: datetime, now: datetime) -> ledger.Message:

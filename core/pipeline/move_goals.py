@@ -46,7 +46,7 @@ def move_goals(
     settled = settle_goals(session, goals, now, cause="events", moves=moves)
     settled.goals.update((goal.key, goal) for goal in joined)
     write_moved_goals(session, list(settled.goals.values()))
-    milestones = settled.milestones_reached + mark_passed(session, written.passed | further.passed, moves, now)
+    milestones = settled.milestones_reached + mark_passed(session, [*written.passed, *further.passed], moves, now)
     return GoalsMoved(written.moved + further.moved + len(settled.goals), milestones)
 
 

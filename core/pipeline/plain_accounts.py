@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Set
 from datetime import datetime
 
 from psycopg.errors import UniqueViolation
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core.events.plain import PlainTransaction
@@ -18,6 +19,7 @@ from core.pipeline.account_moves import AccountMove, Track, track
 from core.pipeline.news import News
 from core.pipeline.understand import AccountSum
 from core.store.accounts import AccountKey, make_accounts
+from core.store.direct import Savepoint
 from core.store.facts import Plain, add_plain_transactions, knowing_accounts, replacing_accounts
 from core.store.plain_goals import PlainWrite, Written, write_plain_accounts
 
@@ -40,10 +42,10 @@ def take_plain(
             likely, is_news = {key: of_account for key, of_account in likely.items() if key not in knowing}, False
         writes = [of_account.write for of_account in likely.values()]
         writes += [_hold(key) for key in (*others, *(sums.keys() - likely.keys()))]
-        attempt = session.begin_nested()
+        attempt = Savepoint(session)
         written = write_plain_accounts(session, writes, now)
         if written is None:
-            attempt.rollback()
+            attempt.undo()
             make_accounts(session, [(write.tenant, write.account_id) for write in sorted(writes)])
             continue
         plain = likely
@@ -52,11 +54,11 @@ def take_plain(
         told = _told(plain)
         replacing = replacing_accounts(session, told)
         if not replacing and _is_added(session, told):
-            attempt.commit()
+            attempt.release()
             if sums:
                 news.note(is_news=is_news)
             return plain, written
-        attempt.rollback()
+        attempt.undo()
         is_looked_up = True
         likely = {key: of_account for key, of_account in likely.items() if key not in replacing}
 
@@ -69,7 +71,9 @@ def _is_added(session: Session, plain: Plain) -> bool:
     """Add the transactions; False if one is known after all."""
     try:
         add_plain_transactions(session, plain)
-    except UniqueViolation:
+    except IntegrityError as error:
+        if not isinstance(error.orig, UniqueViolation):
+            raise
         return False
     return True
 

@@ -17,7 +17,6 @@ from core.store import ledger
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey, GoalRow
 from core.store.links import FundingRow, funding_of_goals
-from core.store.milestones import unreached_of_goals
 
 Moves = Mapping[AccountKey, AccountMove]
 
@@ -58,8 +57,7 @@ def settle_goals(
             goal.updated_at = max(now, goal.updated_at)
     ledger.write_entries(session, entries)
     arrivals = [arrival_by_way(goal, way_of(goal, funding[goal.key], moves, now)) for goal in passing]
-    unreached = unreached_of_goals(session, (goal.key for goal in passing))
-    settled.milestones_reached = mark_arrivals(session, arrivals, unreached, now)
+    settled.milestones_reached = mark_arrivals(session, arrivals, now)
     return settled
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from core.goals.amounts import FundedLink, made_of
 from core.goals.goal import GoalType, follows_balances
@@ -29,8 +29,7 @@ _Step = tuple[datetime, int, int]
 _Part = tuple[int, int, bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """A goal's amounts, and the effective time from which each held, in order of time.
 
     `arrived_at` is when the batch as a whole brought the goal where it is.

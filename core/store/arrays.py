@@ -26,16 +26,6 @@ def joined_or_null(values: Iterable[str | None]) -> str:
     return BETWEEN.join([_NULL if value is None else value for value in values])
 
 
-def told(value: str) -> str:
-    """SQL for the texts of a group, as one text that `split_told` reads; the inverse of `joined_or_null`."""
-    return f"string_agg(coalesce({value}, chr({ord(_NULL)})), chr({ord(BETWEEN)}))"
-
-
-def split_told(value: str | None) -> list[str | None]:
-    """The texts, or nulls, of a group; none for an empty one."""
-    return [] if value is None else [None if each == _NULL else each for each in value.split(BETWEEN)]
-
-
 class Packed:
     """An array in Postgres' binary form, ready to be sent: packed at once, in a twentieth of the driver's time."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 
-import psycopg
 from psycopg import sql
-from sqlalchemy import text
 from sqlalchemy.orm import Session
+
+from core.store.direct import Direct, driver, errors_translated
 
 # Column name to the type name that COPY's binary form needs.
 Columns = dict[str, str]
@@ -29,7 +29,7 @@ _TEXT_OID = 25
 BETWEEN = "\x1f"
 _NO_TEXTS = struct.pack(">iii", 0, 0, _TEXT_OID)
 
-_BY_KEY = text(
+_BY_KEY = Direct(
     "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
     "set_config('enable_seqscan', 'off', true)"
 )
@@ -41,14 +41,14 @@ def plan_by_key(session: Session) -> None:
     Staging tables have no statistics, so the planner has only guesses, and a guess must not decide that a batch of
     some thousand keys reads a table of millions.
     """
-    session.execute(_BY_KEY)
+    _BY_KEY.run(session, {})
 
 
 def copy_rows(session: Session, table: str, columns: Columns, rows: Iterable[Sequence[object]]) -> None:
-    """COPY rows into `table`; values of TEXTS columns come from `texts`. Raises psycopg's errors, not SQLAlchemy's."""
+    """COPY rows into `table`; values of TEXTS columns come from `texts`."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table), names)
-    with driver(session).cursor() as cursor, cursor.copy(command) as copy:
+    with errors_translated("COPY"), driver(session).cursor() as cursor, cursor.copy(command) as copy:
         copy.set_types([BYTEA if kind == TEXTS else kind for kind in columns.values()])
         for row in rows:
             copy.write_row(row)
@@ -93,15 +93,8 @@ def stage(session: Session, name: str, columns: Columns, rows: Iterable[Sequence
     )
     create = sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS")
     empty = sql.SQL("DELETE FROM {}")
-    with driver(session).cursor() as cursor:
+    with errors_translated("CREATE TEMPORARY TABLE"), driver(session).cursor() as cursor:
         cursor.execute("SET LOCAL client_min_messages = warning")
         cursor.execute(create.format(sql.Identifier(name), fields))
         cursor.execute(empty.format(sql.Identifier(name)))
     copy_rows(session, name, columns, rows)
-
-
-def driver(session: Session) -> psycopg.Connection[tuple[object, ...]]:
-    connection = session.connection().connection.driver_connection
-    if not isinstance(connection, psycopg.Connection):
-        raise TypeError("this statement needs a psycopg connection")
-    return connection

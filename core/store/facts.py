@@ -16,6 +16,7 @@ from core.events.transactions import StoredTransaction, TransactionChange
 from core.events.worth import NextReport, StoredReport
 from core.store import bulk
 from core.store.accounts import AccountKey
+from core.store.direct import Direct, Row
 
 TransactionKey = tuple[str, str, str]
 ReportKey = tuple[str, str, datetime]
@@ -67,27 +68,27 @@ _THREE_TEXTS = bulk.keys("a", "b", "c")
 _REPORT_KEYS = f"unnest({bulk.split('a')}, {bulk.split('b')}, CAST(:c AS timestamptz[]))"
 _QUESTIONS = f"unnest({bulk.split('a')}, {bulk.split('b')}, CAST(:c AS timestamptz[]), CAST(:d AS boolean[]))"
 
-_READ_TRANSACTIONS = text(
+_READ_TRANSACTIONS = Direct(
     f"""SELECT {_list(_TRANSACTION, "t")}
     FROM {_THREE_TEXTS} AS k(tenant, account_id, transaction_id)
     JOIN transactions t USING (tenant, account_id, transaction_id)"""
 )
-_READ_REPLACERS = text(
+_READ_REPLACERS = Direct(
     f"""SELECT {_list(_TRANSACTION, "t")}
     FROM {_THREE_TEXTS} AS k(tenant, account_id, replaces)
     JOIN transactions t USING (tenant, account_id, replaces)
     WHERE t.replaces IS NOT NULL"""
 )
-_KNOWN = text(
+_KNOWN = Direct(
     f"""SELECT k.tenant, k.account_id FROM {_THREE_TEXTS} AS k(tenant, account_id, transaction_id)
     JOIN transactions t USING (tenant, account_id, transaction_id)"""
 )
-_REPLACED = text(
+_REPLACED = Direct(
     f"""SELECT k.tenant, k.account_id FROM {_THREE_TEXTS} AS k(tenant, account_id, replaces)
     JOIN transactions t USING (tenant, account_id, replaces) WHERE t.replaces IS NOT NULL"""
 )
 # A lateral query with a limit cannot become a join, so it stops at an account's first.
-_HAVE_REPLACERS = text(
+_HAVE_REPLACERS = Direct(
     f"""SELECT k.tenant, k.account_id FROM {bulk.keys("tenants", "accounts")} AS k(tenant, account_id)
     CROSS JOIN LATERAL (
         SELECT 1 FROM transactions t
@@ -155,7 +156,7 @@ def replacing_accounts(session: Session, plain: Plain) -> set[AccountKey]:
     Few accounts have any transaction that replaces another; the exact question is asked of those alone. Their locks
     keep others from adding one between the two.
     """
-    rows = session.execute(_HAVE_REPLACERS, bulk.key_columns("accounts", list(plain))).all() if plain else []
+    rows = _HAVE_REPLACERS.rows(session, bulk.key_columns("accounts", list(plain))) if plain else []
     asked = {(row[0], row[1]): plain[row[0], row[1]] for row in rows}
     return {(row[0], row[1]) for row in _by_texts(session, _REPLACED, _keys(asked))}
 
@@ -207,7 +208,7 @@ def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[T
 
 
 def add_plain_transactions(session: Session, plain: Plain) -> None:
-    """Write new transactions; raises psycopg's UniqueViolation if one is known after all."""
+    """Write new transactions; raises IntegrityError, from a UniqueViolation, if one is known after all."""
     if plain:
         new = [_plain_values(key, transaction) for key, told in plain.items() for transaction in told]
         bulk.copy_rows(session, "transactions", _TRANSACTION, new)
@@ -231,12 +232,12 @@ def write_reports(
         session.execute(_MOVE_RESIDUALS)
 
 
-def _by_texts(session: Session, statement: Any, keys: Iterable[TransactionKey]) -> list[Any]:
+def _by_texts(session: Session, statement: Direct, keys: Iterable[TransactionKey]) -> list[Row]:
     wanted = list(keys)
     if not wanted:
         return []
     columns = {"abc"[n]: bulk.joined([key[n] for key in wanted]) for n in range(3)}
-    return list(session.execute(statement, columns).all())
+    return statement.rows(session, columns)
 
 
 def _keys(plain: Plain) -> list[TransactionKey]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from core.store import bulk
 from core.store.arrays import moments
 from core.store.columns import HIGHEST
+from core.store.direct import Direct
 from core.store.goals import GoalKey
 
 _ENTRY = {
@@ -40,8 +42,7 @@ class Entry:
     account_ids: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message of the outbox; `message_id` is made from what happened, so it can be written once only.
 
     `payload` is JSON without control characters, as JSON is written.
@@ -65,7 +66,7 @@ _READ_PAGE = text(
 )
 # The longest payloads have some 26 kB, and Postgres takes a parameter of a gigabyte.
 _SENT_AT_ONCE = 5_000
-_SEND = text(
+_SEND = Direct(
     f"""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at)
     SELECT * FROM unnest({bulk.split("tenants")}, {bulk.split("ids")}, {bulk.split("types")},
         {bulk.split("goals")}, {bulk.split("payloads")}, :at)
@@ -116,4 +117,4 @@ def write_messages(session: Session, messages: Sequence[Message]) -> None:
             "payloads": bulk.joined([message.payload for message in some]),
             "at": moments([message.created_at for message in some]),
         }
-        session.execute(_SEND, columns)
+        _SEND.run(session, columns)

@@ -14,6 +14,7 @@ from core.errors import InvalidField
 from core.store import bulk
 from core.store.arrays import int8s, moments
 from core.store.columns import LOWEST
+from core.store.direct import Direct
 from core.store.goals import GoalKey
 
 
@@ -35,13 +36,13 @@ class MilestoneRow(NamedTuple):
         return self.tenant, self.goal_id
 
 
-class Unreached(NamedTuple):
-    """What marking a milestone needs of it."""
+class Reached(NamedTuple):
+    """A milestone that is marked now: where it lies, what its keeper calls it, and when it was reached."""
 
-    tenant: str
-    goal_id: str
+    goal_key: GoalKey
     amount_minor: int
     description: str | None
+    reached_at: datetime
 
 
 _COLUMNS = "tenant, goal_id, amount_minor, description, target_date, reached_at, marked_at, created_at"
@@ -55,23 +56,24 @@ _READ = text(
     JOIN milestones m USING (tenant, goal_id)
     ORDER BY m.tenant, m.goal_id, m.amount_minor"""
 )
-_UNREACHED = text(
-    f"""SELECT m.tenant, m.goal_id, m.amount_minor, m.description
-    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
-    JOIN milestones m USING (tenant, goal_id)
-    WHERE m.reached_at IS NULL"""
+_UNREACHED = Direct(
+    f"""SELECT k.tenant, k.goal_id, (
+        SELECT array_agg(m.amount_minor) FROM milestones m
+        WHERE m.tenant = k.tenant AND m.goal_id = k.goal_id AND m.reached_at IS NULL)
+    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)"""
 )
 _READ_PAGE = text(
     f"""SELECT {_COLUMNS} FROM milestones
     WHERE tenant = :tenant AND goal_id = :goal_id AND amount_minor > :above
     ORDER BY amount_minor LIMIT :limit"""
 )
-_MARK = text(
+_MARK = Direct(
     f"""UPDATE milestones m SET reached_at = s.reached_at, marked_at = :now
     FROM unnest({bulk.split("tenants")}, {bulk.split("goals")}, :amounts, :reached)
         AS s(tenant, goal_id, amount_minor, reached_at)
     WHERE (m.tenant, m.goal_id, m.amount_minor) = (s.tenant, s.goal_id, s.amount_minor)
-      AND m.reached_at IS NULL"""
+      AND m.reached_at IS NULL
+    RETURNING m.tenant, m.goal_id, m.amount_minor, m.description, m.reached_at"""
 )
 _CHECK = text(
     f"""UPDATE milestones SET checked_at = :now
@@ -100,14 +102,13 @@ def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
     return found
 
 
-def unreached_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[Unreached]]:
-    """The milestones of locked goals that are not marked yet, in no order."""
+def unreached_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, Sequence[int]]:
+    """The amounts of the milestones of locked goals that are not marked yet, in no order."""
     wanted = list(keys)
-    found: dict[GoalKey, list[Unreached]] = {key: [] for key in wanted}
-    if wanted:
-        for row in session.execute(_UNREACHED, bulk.key_columns("goals", wanted)).all():
-            found[row[0], row[1]].append(Unreached(*row))
-    return found
+    if not wanted:
+        return {}
+    rows = _UNREACHED.rows(session, bulk.key_columns("goals", wanted))
+    return {(tenant, goal_id): amounts or () for tenant, goal_id, amounts in rows}
 
 
 def milestones_of_goal(session: Session, key: GoalKey, *, above_minor: int | None, limit: int) -> list[MilestoneRow]:
@@ -123,14 +124,14 @@ def check_reached(session: Session, key: GoalKey, now: datetime) -> list[Milesto
     return [MilestoneRow(*row) for row in session.execute(_CHECK, parameters).all()]
 
 
-def mark_milestones(session: Session, rows: Sequence[tuple[Unreached, datetime]], now: datetime) -> None:
-    """Mark milestones of locked goals as reached at the given effective times."""
-    if not rows:
-        return
-    keys = [(row.tenant, row.goal_id) for row, _ in rows]
+def mark_milestones(session: Session, reached: Sequence[tuple[GoalKey, int, datetime]], now: datetime) -> list[Reached]:
+    """Mark milestones of locked goals, by their amounts, as reached at the given effective times; in no order."""
+    if not reached:
+        return []
     columns = {
-        "amounts": int8s([row.amount_minor for row, _ in rows]),
-        "reached": moments([reached_at for _, reached_at in rows]),
+        "amounts": int8s([amount_minor for _, amount_minor, _ in reached]),
+        "reached": moments([reached_at for _, _, reached_at in reached]),
         "now": now,
     }
-    session.execute(_MARK, bulk.key_columns("goals", keys) | columns)
+    rows = _MARK.rows(session, bulk.key_columns("goals", [key for key, _, _ in reached]) | columns)
+    return [Reached((row[0], row[1]), *row[2:]) for row in rows]

@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import text
+from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from core.goals.goal import DebtForm, GoalType, Span, Tracking, direction
 from core.goals.links import Link
 from core.store import bulk
 from core.store.accounts import AccountKey
-from core.store.arrays import int8s, moments, split_told, told
+from core.store.arrays import int8s, moments
+from core.store.direct import Direct, Row
 from core.store.goals import GoalKey
-from core.store.milestones import Unreached
+
+OF_GOAL = (
+    "tenant",
+    "goal_id",
+    "user_id",
+    "name",
+    "currency",
+    "type",
+    "tracking",
+    "debt_form",
+    "target_minor",
+    "start_minor",
+    "finish_minor",
+    "amount_minor",
+    "next_milestone_minor",
+    "reached_at",
+)
+OF_LINK = (
+    "measure",
+    "measure_minor",
+    "first_report_at",
+    "account_id",
+    "ppm",
+    "from_at",
+    "until_at",
+    "begin_at",
+    "base_minor",
+    "end_minor",
+)
+_LINK_AT = -len(Link._fields)
+_TYPES = {each.value: each for each in GoalType}
+_TRACKINGS = {each.value: each for each in Tracking}
+_DEBT_FORMS = {None: None} | {each.value: each for each in DebtForm}
 
 
-@dataclass(slots=True)
-class PassedGoal:
+class PassedGoal(Struct):
     """An active goal of one link, which counts, beside the present measure of its account in minor units."""
 
     tenant: str
@@ -63,57 +93,27 @@ class PassedGoal:
         return direction(self.type)
 
 
-_READ = text(
-    f"""SELECT g.tenant, g.goal_id, g.user_id, g.name, g.currency, g.type, g.tracking, g.debt_form,
-        g.target_minor, g.start_minor, g.finish_minor, g.amount_minor, g.next_milestone_minor, g.reached_at,
-        l.measure, CASE l.measure WHEN 'inflow' THEN a.inflow_minor ELSE a.worth_minor END, a.first_report_at,
-        l.account_id, l.ppm, l.from_at, l.until_at, l.begin_at, l.base_minor, l.end_minor,
-        u.amounts, u.descriptions
-    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
-    JOIN goals g USING (tenant, goal_id)
-    JOIN links l USING (tenant, goal_id)
-    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id
-    CROSS JOIN LATERAL (
-        SELECT {told("CAST(m.amount_minor AS text)")} AS amounts, {told("m.description")} AS descriptions
-        FROM milestones m
-        WHERE m.tenant = k.tenant AND m.goal_id = k.goal_id AND m.reached_at IS NULL) u"""
-)
-_WRITE = text(
+_WRITE = Direct(
     f"""UPDATE goals g SET next_milestone_minor = s.next_milestone_minor, reached_at = s.reached_at
     FROM unnest({bulk.split("tenants")}, {bulk.split("goals")}, :upcoming, :reached)
         AS s(tenant, goal_id, next_milestone_minor, reached_at)
     WHERE (g.tenant, g.goal_id) = (s.tenant, s.goal_id)"""
 )
-_LINK_AT, _UNREACHED_AT = 17, 24
 
 
-def read_passed(session: Session, keys: Iterable[GoalKey]) -> list[tuple[PassedGoal, list[Unreached]]]:
-    """Goals whose rows, and whose one account, this transaction has moved; each with what it has not reached."""
-    found = session.execute(_READ, bulk.key_columns("goals", list(keys))).all()
-    return [(_passed(row), _unreached(row)) for row in found]
+def passed_goal(row: Row) -> PassedGoal:
+    """A goal from the columns of OF_GOAL and then OF_LINK."""
+    columns = [*row[:_LINK_AT], Link(*row[_LINK_AT:])]
+    goal = PassedGoal(*columns)
+    goal.type, goal.tracking = _TYPES[goal.type], _TRACKINGS[goal.tracking]
+    goal.debt_form = _DEBT_FORMS[goal.debt_form]
+    return goal
 
 
 def write_passed(session: Session, goals: Sequence[PassedGoal]) -> None:
     """Write back what marking changed of goals; their versions were raised when they were moved."""
-    columns = {
+    columns: dict[str, object] = {
         "upcoming": int8s([goal.next_milestone_minor for goal in goals]),
         "reached": moments([goal.reached_at for goal in goals]),
     }
-    session.execute(_WRITE, bulk.key_columns("goals", [goal.key for goal in goals]) | columns)
-
-
-def _passed(row: Any) -> PassedGoal:
-    columns = [*row[:_LINK_AT], Link(*row[_LINK_AT:_UNREACHED_AT])]
-    goal = PassedGoal(*columns)
-    goal.type, goal.tracking = GoalType(goal.type), Tracking(goal.tracking)
-    goal.debt_form = None if goal.debt_form is None else DebtForm(goal.debt_form)
-    return goal
-
-
-def _unreached(row: Any) -> list[Unreached]:
-    tenant, goal_id, amounts, descriptions = row[0], row[1], row[_UNREACHED_AT], row[_UNREACHED_AT + 1]
-    return [
-        Unreached(tenant, goal_id, int(amount), description)
-        for amount, description in zip(split_told(amounts), split_told(descriptions), strict=True)
-        if amount is not None
-    ]
+    _WRITE.run(session, bulk.key_columns("goals", [goal.key for goal in goals]) | columns)

@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from core.store import bulk
 from core.store.accounts import AccountKey
 from core.store.arrays import bools, dates, int8s, joined_or_null, moments, split_or_null
+from core.store.direct import Direct
 from core.store.goals import GoalKey
+from core.store.passed_goals import OF_GOAL, OF_LINK, PassedGoal, passed_goal
 
 BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
 """The earliest moment of a batch that moved an account's opening, and so all that follows."""
@@ -80,7 +81,7 @@ class Written:
     """
 
     moved: int = 0
-    passed: frozenset[GoalKey] = frozenset()
+    passed: Sequence[PassedGoal] = ()
     left: frozenset[GoalKey] = frozenset()
     late: frozenset[AccountKey] = frozenset()
     held: frozenset[AccountKey] = frozenset()
@@ -113,6 +114,8 @@ _IS_PLAIN = """a.currency = s.currency AND (a.last_report_at < s.earliest_at) IS
                 AND (a.linked_xid < (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)))
                     IS NOT FALSE"""
 
+_NO_MORE = ", ".join(["NULL"] * (len(OF_GOAL + OF_LINK) - 2))
+
 
 def _given(columns: Sequence[str]) -> str:
     """SQL for the rows to be written, in the order in which `lock_accounts` locks: the database's, not Python's."""
@@ -122,9 +125,9 @@ def _given(columns: Sequence[str]) -> str:
         ) AS given({", ".join(columns)}) ORDER BY tenant, account_id) s"""
 
 
-def _statement(assignments: str, columns: Sequence[str], moves: str) -> TextClause:
+def _statement(assignments: str, columns: Sequence[str], moves: str) -> Direct:
     """The statement that gives accounts what rows of `columns` bring; `moves` is SQL for whether their goals move."""
-    return text(
+    return Direct(
         f"""WITH written AS (
         UPDATE accounts a SET {assignments}
         FROM {_given(columns)}
@@ -133,13 +136,16 @@ def _statement(assignments: str, columns: Sequence[str], moves: str) -> TextClau
             a.kind <> 'liability' AND (a.kind_rank IS NOT NULL OR a.first_report_at IS NOT NULL) AS is_known_asset,
             s.earliest_at, ({moves}) IS TRUE AS moves
     ), linked AS (
-        SELECT w.tenant, w.account_id, l.goal_id, l.until_at, w.currency, w.first_report_at, w.is_known_asset,
+        SELECT w.tenant, w.account_id, l.goal_id, w.currency, w.first_report_at, w.is_known_asset,
+            l.measure, now_at.measure_minor, l.ppm, l.from_at, l.until_at, l.begin_at, l.base_minor, l.end_minor,
             (w.earliest_at < greatest(l.begin_at, l.until_at)) IS TRUE AS is_late, {SHARE} AS share_minor
         FROM written w
         JOIN links l ON l.tenant = w.tenant AND l.account_id = w.account_id
-        CROSS JOIN LATERAL (SELECT CASE WHEN l.until_at < l.begin_at THEN 0 ELSE coalesce(l.end_minor,
-            CASE l.measure WHEN 'inflow' THEN w.inflow_minor ELSE w.worth_minor END) - l.base_minor END AS measured
-        ) AS of_link
+        CROSS JOIN LATERAL (
+            SELECT CASE l.measure WHEN 'inflow' THEN w.inflow_minor ELSE w.worth_minor END AS measure_minor) AS now_at
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN l.until_at < l.begin_at THEN 0
+                ELSE coalesce(l.end_minor, now_at.measure_minor) - l.base_minor END AS measured) AS of_link
         WHERE w.moves AND (SELECT count(*) FROM written) = :accounts
     ), changed AS (
         UPDATE goals g SET before_minor = g.amount_minor, amount_minor = {_AMOUNT},
@@ -153,8 +159,8 @@ def _statement(assignments: str, columns: Sequence[str], moves: str) -> TextClau
                     AND NOT (g.type = 'debt' AND c.is_known_asset)
                 ELSE (c.until_at >= g.typed_at) IS NOT FALSE END
             AND g.amount_minor <> {_AMOUNT}
-        RETURNING g.tenant, g.goal_id, g.entries, g.before_minor, g.amount_minor, c.account_id,
-            g.status = 'active' AND CASE g.type
+        RETURNING {", ".join(f"g.{column}" for column in OF_GOAL)}, {", ".join(f"c.{column}" for column in OF_LINK)},
+            g.entries, g.before_minor, g.status = 'active' AND CASE g.type
                 WHEN 'debt' THEN g.amount_minor <= g.next_milestone_minor
                     OR (g.reached_at IS NULL AND g.amount_minor <= g.finish_minor)
                 ELSE g.amount_minor >= g.next_milestone_minor
@@ -163,12 +169,13 @@ def _statement(assignments: str, columns: Sequence[str], moves: str) -> TextClau
         INSERT INTO goal_entries (tenant, goal_id, entry, recorded_at, before_minor, after_minor, cause, account_ids)
         SELECT tenant, goal_id, entries, :now, before_minor, amount_minor, 'events', ARRAY[account_id] FROM changed
     )
-    SELECT 'written' AS what, NULL AS tenant, NULL AS id, count(*) AS number FROM written
-    UNION ALL SELECT 'held', tenant, account_id, NULL FROM written WHERE NOT moves
-    UNION ALL SELECT 'moved', NULL, NULL, count(*) FROM changed
-    UNION ALL SELECT 'passed', tenant, goal_id, NULL FROM changed WHERE has_passed
-    UNION ALL SELECT 'late', tenant, account_id, NULL FROM linked WHERE is_late
-    UNION ALL SELECT 'left', tenant, goal_id, NULL FROM linked
+    SELECT 'passed' AS what, CAST(NULL AS bigint) AS number, {", ".join(OF_GOAL + OF_LINK)}
+        FROM changed WHERE has_passed
+    UNION ALL SELECT 'written', count(*), NULL, NULL, {_NO_MORE} FROM written
+    UNION ALL SELECT 'held', NULL, tenant, account_id, {_NO_MORE} FROM written WHERE NOT moves
+    UNION ALL SELECT 'moved', count(*), NULL, NULL, {_NO_MORE} FROM changed
+    UNION ALL SELECT 'late', NULL, tenant, account_id, {_NO_MORE} FROM linked WHERE is_late
+    UNION ALL SELECT 'left', NULL, tenant, goal_id, {_NO_MORE} FROM linked
         WHERE (SELECT count(*) FROM linked) <> (SELECT count(*) FROM changed)
             AND (tenant, goal_id) NOT IN (SELECT tenant, goal_id FROM changed)"""
     )
@@ -216,17 +223,22 @@ def write_accounts(session: Session, writes: Sequence[AccountWrite], now: dateti
 
 
 def _run(
-    session: Session, statement: TextClause, writes: Sequence[PlainWrite] | Sequence[AccountWrite], now: datetime
+    session: Session, statement: Direct, writes: Sequence[PlainWrite] | Sequence[AccountWrite], now: datetime
 ) -> tuple[int, Written]:
     """How many accounts there are, and what the statement did; with an account missing, no goal is moved."""
     fields = writes[0]._fields
     columns = dict(zip(fields, zip(*writes, strict=True), strict=True))
     packed = {name: _PACKS.get(name, bulk.joined)(column) for name, column in columns.items()}
-    told: dict[str, list[tuple[str, str]]] = {"passed": [], "left": [], "late": [], "held": []}
+    passed: list[PassedGoal] = []
+    told: dict[str, list[tuple[str, str]]] = {"left": [], "late": [], "held": []}
     counts = {}
-    for what, tenant, name, number in session.execute(statement, packed | {"now": now, "accounts": len(writes)}).all():
-        if number is None:
-            told[what].append((tenant, name))
+    for row in statement.rows(session, packed | {"now": now, "accounts": len(writes)}):
+        what, number = row[:2]
+        if what == "passed":
+            passed.append(passed_goal(row[2:]))
+        elif number is None:
+            told[what].append((row[2], row[3]))
         else:
             counts[what] = number
-    return counts["written"], Written(counts["moved"], **{what: frozenset(keys) for what, keys in told.items()})
+    keys = {what: frozenset(some) for what, some in told.items()}
+    return counts["written"], Written(counts["moved"], passed, **keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,8 +21,7 @@ from core.requests.add_milestone import add_milestone
 from core.requests.values import MilestoneDraft
 from core.store import ledger
 from core.store.goals import GoalKey
-from core.store.milestones import Unreached
-from core.store.passed_goals import PassedGoal, read_passed
+from core.store.passed_goals import PassedGoal, write_passed
 from tests.budget import examples
 from tests.pipeline import acts
 from tests.pipeline.acts import DEFAULT
@@ -118,11 +117,11 @@ def test_the_short_way_is_taken(
     monkeypatch.setattr(ledger, "_SENT_AT_ONCE", 2)
     short: list[GoalKey] = []
 
-    def noting(session: Session, keys: Collection[GoalKey]) -> list[tuple[PassedGoal, list[Unreached]]]:
-        short.extend(keys)
-        return read_passed(session, keys)
+    def noting(session: Session, goals: Sequence[PassedGoal]) -> None:
+        short.extend([goal.key for goal in goals])
+        write_passed(session, goals)
 
-    monkeypatch.setattr(mark_passed, "read_passed", noting)
+    monkeypatch.setattr(mark_passed, "write_passed", noting)
     goal_id = acts.goal(session_factory, now, currency="USD", target_amount="300")
     acts.link(session_factory, now, goal_id, "a", "50")
     with session_factory.begin() as session:
