@@ -68,6 +68,7 @@ class Stated(NamedTuple):
 
 def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime) -> Applied:
     """Apply a batch. Applying an entry again, or in any other batch or order, changes nothing more."""
+    plan_by_key(session)
     return apply_understood(session, understand(entries, zones_of(session, entries)), now)
 
 
@@ -78,8 +79,10 @@ def zones_of(session: Session, entries: Iterable[StreamEntry]) -> dict[str, Zone
 
 
 def apply_understood(session: Session, batch: Understood, now: datetime, news: News | None = None) -> Applied:
-    """Apply a batch that was understood in the time zones that its tenants have; `news` if others came before it."""
-    plan_by_key(session)
+    """Apply a batch that was understood in the time zones that its tenants have; `news` if others came before it.
+
+    The transaction finds rows by their keys (`plan_by_key`).
+    """
     refused = [_dead_letter(entry, rejection, now) for entry, rejection in batch.refused]
     plain, written = take_plain(session, batch.sums, batch.others, now, news or News())
     rows = read_accounts(session, written.held)

@@ -38,6 +38,7 @@ from core.pipeline.crash_points import AFTER_ACK, AFTER_COMMIT, BEFORE_COMMIT, N
 from core.pipeline.news import News
 from core.pipeline.read_ahead import Batch, ReadAhead
 from core.pipeline.understand import StreamEntry, Understood, Zones, stream_entries, understand
+from core.store.bulk import BY_KEY
 from core.store.direct import Direct
 from core.store.drain_figures import BatchFigures
 from core.store.engine import is_refused_value
@@ -65,7 +66,7 @@ EVENTS_FAULT = (
     psycopg.Error,
 )
 
-_LOCK_SHARD = Direct("SELECT pg_try_advisory_xact_lock(:namespace, :shard)")
+_BEGIN = Direct(f"SELECT pg_try_advisory_xact_lock(:namespace, :shard), {BY_KEY}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +285,8 @@ class ShardDrain:
             return False
 
     def _lock(self, session: Session) -> bool:
-        ((is_ours,),) = _LOCK_SHARD.rows(session, {"namespace": LOCK_NAMESPACE, "shard": self.shard})
+        """Lock the shard for a transaction that `apply_understood` will write in; False if it is another's."""
+        ((is_ours, *_),) = _BEGIN.rows(session, {"namespace": LOCK_NAMESPACE, "shard": self.shard})
         return bool(is_ours)
 
     def _read_behind(self, behind: bytes) -> list[RawEntry]:

@@ -54,7 +54,6 @@ def take_plain(
         told = _told(plain)
         replacing = replacing_accounts(session, told)
         if not replacing and _is_added(session, told):
-            attempt.release()
             if sums:
                 news.note(is_news=is_news)
             return plain, written

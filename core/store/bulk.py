@@ -29,10 +29,10 @@ _TEXT_OID = 25
 BETWEEN = "\x1f"
 _NO_TEXTS = struct.pack(">iii", 0, 0, _TEXT_OID)
 
-_BY_KEY = Direct(
-    "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
-    "set_config('enable_seqscan', 'off', true)"
-)
+BY_KEY = ", ".join(f"set_config('enable_{way}', 'off', true)" for way in ("hashjoin", "mergejoin", "seqscan"))
+"""SQL for what `plan_by_key` does, to be selected along with something else."""
+
+_PLAN_BY_KEY = Direct(f"SELECT {BY_KEY}")
 
 
 def plan_by_key(session: Session) -> None:
@@ -41,7 +41,7 @@ def plan_by_key(session: Session) -> None:
     Staging tables have no statistics, so the planner has only guesses, and a guess must not decide that a batch of
     some thousand keys reads a table of millions.
     """
-    _BY_KEY.run(session, {})
+    _PLAN_BY_KEY.run(session, {})
 
 
 def copy_rows(session: Session, table: str, columns: Columns, rows: Iterable[Sequence[object]]) -> None:

@@ -65,23 +65,18 @@ class Direct:
 
 
 class Savepoint:
-    """A place in the session's transaction to which it can go back. Nothing but direct statements may come after it."""
+    """A place in the session's transaction to which it can go back; what is kept needs no word."""
 
     __slots__ = ("_connection",)
 
     def __init__(self, session: Session) -> None:
         self._connection = driver(session)
-        self._do("SAVEPOINT behind")
-
-    def release(self) -> None:
-        """Keep what was done since."""
-        self._do("RELEASE SAVEPOINT behind")
+        self._do("SAVEPOINT before")
 
     def undo(self) -> None:
         """Undo what was done since, and give back the locks that were taken."""
-        self._do("ROLLBACK TO SAVEPOINT behind")
-        self.release()
+        self._do("ROLLBACK TO SAVEPOINT before; RELEASE SAVEPOINT before")
 
-    def _do(self, command: str) -> None:
-        with errors_translated(command):
-            self._connection.execute(command)
+    def _do(self, commands: str) -> None:
+        with errors_translated(commands):
+            self._connection.execute(commands, prepare=False)

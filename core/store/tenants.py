@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from core.store.direct import Direct
+
 DEFAULT = "default"
 
 
@@ -42,7 +44,7 @@ _LIST = text(
     FROM tenants t LEFT JOIN api_keys k ON k.tenant = t.tenant AND k.revoked_at IS NULL
     GROUP BY t.tenant ORDER BY t.tenant"""
 )
-_READ = text("SELECT tenant, time_zone FROM tenants WHERE tenant = ANY(CAST(:names AS text[]))")
+_READ = Direct("SELECT tenant, time_zone FROM tenants WHERE tenant = ANY(CAST(:names AS text[]))")
 _LOCK = text("SELECT 1 FROM tenants WHERE tenant = :name FOR UPDATE")
 _ADD = text(
     """INSERT INTO tenants (tenant, time_zone, created_at) VALUES (:name, :time_zone, :now)
@@ -57,8 +59,8 @@ def lock_tenant(session: Session, name: str) -> None:
 
 def read_tenants(session: Session, names: Iterable[str]) -> dict[str, Tenant]:
     """Tenants by name; one that does not exist is left out."""
-    rows = session.execute(_READ, {"names": sorted(set(names))})
-    return {row[0]: Tenant(row[0], row[1]) for row in rows}
+    rows = _READ.rows(session, {"names": sorted(set(names))})
+    return {row[0]: Tenant(*row) for row in rows}
 
 
 def list_tenants(session: Session) -> list[ListedTenant]:

@@ -42,6 +42,16 @@ def bench_servers() -> Iterator[Place]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+# Every B-tree of the tables, with its columns and, where it is partial, its condition.
+_INDEXES = text(
+    """SELECT indrelid::regclass::text, pg_get_expr(indpred, indrelid),
+        array(SELECT pg_get_indexdef(indexrelid, n, true) FROM generate_series(1, indnkeyatts) AS n)
+    FROM pg_index JOIN pg_class t ON t.oid = indrelid
+    WHERE t.relkind = 'r' AND t.relnamespace = 'public'::regnamespace"""
+)
+_BY_INDEX = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off"
+
+
 @contextmanager
 def database(server_url: str, name: str, *, template: str = "template1") -> Iterator[str]:
     """A database that is a copy of another one, gone when the block ends."""
@@ -55,6 +65,27 @@ def database(server_url: str, name: str, *, template: str = "template1") -> Iter
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     finally:
         server.dispose()
+
+
+@contextmanager
+def world(server_url: str, name: str, *, template: str) -> Iterator[str]:
+    """A copy of a seeded database that Postgres has in memory, as it has one that has been at work."""
+    with database(server_url, name, template=template) as url:
+        _read_all(url)
+        yield url
+
+
+def _read_all(url: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            indexes = connection.execute(_INDEXES).all()
+            connection.execute(text(_BY_INDEX))
+            for table, condition, columns in indexes:
+                rows = f"SELECT t FROM {table} t WHERE {condition or 'true'} ORDER BY {', '.join(columns)} OFFSET 0"
+                connection.execute(text(f"SELECT count(t) FROM ({rows}) AS read"))
+    finally:
+        engine.dispose()
 
 
 def empty(place: Place) -> None:

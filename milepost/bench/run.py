@@ -21,7 +21,7 @@ from milepost.bench.bare_writes import prepare_bare_copy, prepare_bare_writes
 from milepost.bench.check import check_bare, check_result, count_entries
 from milepost.bench.crew import Stint, Work, seconds, work_side_by_side
 from milepost.bench.drains import prepare_drain
-from milepost.bench.place import Place, database, empty
+from milepost.bench.place import Place, database, empty, world
 from milepost.bench.seed import seed
 from milepost.bench.watch import Watch
 from milepost.bench.workload import SPAN, BenchEvent, Workload, account_id, make_events, sums
@@ -121,7 +121,7 @@ def run_plan(plan: Plan, place: Place, watch: Watch) -> Iterator[Figures]:
 
 def _measure(bench: Bench) -> Figures:
     plan, workload = bench.plan, bench.workload
-    with database(bench.place.postgres_url, f"bench_{workload}", template=_SEEDED) as url:
+    with world(bench.place.postgres_url, f"bench_{workload}", template=_SEEDED) as url:
         append_s, drained = append_and_drain(bench, url)
         with bench.watch.step(f"{workload}: check"), unlimited(url) as engine:
             check_result(engine, workload, sums(bench.events), plan.events, plan.accounts)
@@ -174,7 +174,7 @@ def _time_bare(bench: Bench, name: str, prepare: _PrepareBare, drained_url: str,
     plan, workload = bench.plan, bench.workload
     with (
         bench.watch.step(f"{workload}: {name}"),
-        database(bench.place.postgres_url, "bench_bare", template=_SEEDED) as bare_url,
+        world(bench.place.postgres_url, "bench_bare", template=_SEEDED) as bare_url,
     ):
         shards = [Shard(number, plan.workers, plan.batch_events) for number in range(plan.workers)]
         writers = [partial(prepare, drained_url, bare_url, shard) for shard in shards]
