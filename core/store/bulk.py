@@ -48,7 +48,7 @@ def copy_rows(session: Session, table: str, columns: Columns, rows: Iterable[Seq
     """COPY rows into `table`; values of TEXTS columns come from `texts`."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table), names)
-    with errors_translated("COPY"), driver(session).cursor() as cursor, cursor.copy(command) as copy:
+    with errors_translated(session, "COPY"), driver(session).cursor() as cursor, cursor.copy(command) as copy:
         copy.set_types([BYTEA if kind == TEXTS else kind for kind in columns.values()])
         for row in rows:
             copy.write_row(row)
@@ -93,7 +93,7 @@ def stage(session: Session, name: str, columns: Columns, rows: Iterable[Sequence
     )
     create = sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS")
     empty = sql.SQL("DELETE FROM {}")
-    with errors_translated("CREATE TEMPORARY TABLE"), driver(session).cursor() as cursor:
+    with errors_translated(session, "CREATE TEMPORARY TABLE"), driver(session).cursor() as cursor:
         cursor.execute("SET LOCAL client_min_messages = warning")
         cursor.execute(create.format(sql.Identifier(name), fields))
         cursor.execute(empty.format(sql.Identifier(name)))

@@ -31,12 +31,20 @@ def driver(session: Session) -> psycopg.Connection[Row]:
 
 
 @contextmanager
-def errors_translated(statement: str) -> Iterator[None]:
-    """Raise errors of the driver as those of SQLAlchemy; parameters are left out, for amounts must not reach a log."""
+def errors_translated(session: Session, statement: str) -> Iterator[None]:
+    """Raise errors of the driver as those of SQLAlchemy, which also gives up a connection that is lost.
+
+    Parameters are left out, for amounts must not reach a log.
+    """
     try:
         yield
     except psycopg.Error as error:
-        raise DBAPIError.instance(statement, None, error, psycopg.Error, hide_parameters=True) from error
+        is_lost = driver(session).closed
+        if is_lost:
+            session.connection().invalidate(error)
+        raise DBAPIError.instance(
+            statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=is_lost
+        ) from error
 
 
 class Direct:
@@ -51,12 +59,12 @@ class Direct:
 
     def rows(self, session: Session, parameters: Mapping[str, object]) -> list[Row]:
         """What the statement gives, which is something: at least its columns."""
-        with errors_translated(self._sql), self._executed(session, parameters) as cursor:
+        with errors_translated(session, self._sql), self._executed(session, parameters) as cursor:
             return cursor.fetchall()
 
     def run(self, session: Session, parameters: Mapping[str, object]) -> None:
         """Run a statement that gives nothing, or of which nothing is wanted."""
-        with errors_translated(self._sql), self._executed(session, parameters):
+        with errors_translated(session, self._sql), self._executed(session, parameters):
             pass
 
     def _executed(self, session: Session, parameters: Mapping[str, object]) -> psycopg.RawCursor[Row]:
@@ -67,10 +75,10 @@ class Direct:
 class Savepoint:
     """A place in the session's transaction to which it can go back; what is kept needs no word."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_session",)
 
     def __init__(self, session: Session) -> None:
-        self._connection = driver(session)
+        self._session = session
         self._do("SAVEPOINT before")
 
     def undo(self) -> None:
@@ -78,5 +86,5 @@ class Savepoint:
         self._do("ROLLBACK TO SAVEPOINT before; RELEASE SAVEPOINT before")
 
     def _do(self, commands: str) -> None:
-        with errors_translated(commands):
-            self._connection.execute(commands, prepare=False)
+        with errors_translated(self._session, commands):
+            driver(self._session).execute(commands, prepare=False)

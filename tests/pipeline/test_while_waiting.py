@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 
 from core.pipeline.apply_events import Applied, apply_events
 from core.pipeline.understand import StreamEntry
+from core.requests.add_milestone import add_milestone
 from core.requests.change_allocation import change_allocation
 from core.requests.link_account import link_account
 from core.requests.unlink_account import unlink_account
-from core.requests.values import LinkDraft
+from core.requests.values import LinkDraft, MilestoneDraft
 from tests.pipeline.acts import DEFAULT, Sessions, amount, goal, link, paid
 
 Beside = Callable[[Callable[[Session], object], bytes], Applied]
@@ -107,6 +108,25 @@ def test_a_transaction_replaced_meanwhile_does_not_count(
     replacing = json.dumps(told).encode()
     beside(lambda session: applied(session, replacing, now), paid("old", 10_00, now))
     assert worth(session_factory) == 13_00
+
+
+def test_a_milestone_added_meanwhile_is_marked(session_factory: Sessions, beside: Beside, now: datetime) -> None:
+    """A batch that waits for a goal marks what was added to it meanwhile, and keeps what is still to come."""
+    goal_id = goal(session_factory, now)
+    link(session_factory, now, goal_id, "a", "100")
+
+    def act(session: Session) -> None:
+        for threshold in ("7", "9000"):
+            add_milestone(session, DEFAULT, goal_id, MilestoneDraft(threshold, "added"), now)
+
+    outcome = beside(act, paid("after", 10_00, now + timedelta(minutes=1)))
+    assert outcome.milestones_reached == 1
+    with session_factory() as session:
+        marked = session.execute(text("SELECT amount_minor FROM milestones WHERE reached_at IS NOT NULL")).scalars()
+        upcoming = session.execute(text("SELECT next_milestone_minor FROM goals")).scalar_one()
+        payload = session.execute(text("SELECT payload FROM outbox")).scalar_one()
+    assert (list(marked), upcoming) == ([7_00], 9000_00)
+    assert json.loads(payload)["description"] == "added"
 
 
 def worth(sessions: Sessions) -> int:
