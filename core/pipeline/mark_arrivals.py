@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -75,7 +75,7 @@ def mark_arrivals(session: Session, arrivals: Sequence[Arrival], now: datetime) 
     goals = {arrival.goal.key: arrival.goal for arrival in arrivals}
     unreached = unreached_of_goals(session, goals)
     reached: list[tuple[GoalKey, int, datetime]] = []
-    messages: list[ledger.Message] = []
+    at_target: list[tuple[Arriving, datetime]] = []
     for goal, milestone_at, target_at in arrivals:
         key = goal.key
         left: list[int] = []
@@ -88,9 +88,10 @@ def mark_arrivals(session: Session, arrivals: Sequence[Arrival], now: datetime) 
         goal.next_milestone_minor = nearest(goal.direction, left)
         if goal.reached_at is None and target_at is not None:
             goal.reached_at = target_at
-            messages.append(_goal_message(goal, target_at, now))
+            at_target.append((goal, target_at))
     marked = mark_milestones(session, reached, now)
-    messages += [_milestone_message(goals[milestone.goal_key], milestone, now) for milestone in marked]
+    messages = [_milestone_message(goals[milestone.goal_key], milestone, now) for milestone in marked]
+    messages += [_goal_message(goal, target_at, now) for goal, target_at in at_target]
     ledger.write_messages(session, messages)
     return len(marked)
 
@@ -120,7 +121,7 @@ def _message(
         "current_amount": to_decimal(goal.amount_minor, goal.currency),
         "target_amount": to_decimal(goal.target_minor, goal.currency),
         "currency": goal.currency,
-        "reached_at": reached_at.isoformat().replace("+00:00", "Z"),
+        "reached_at": reached_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     }
     return ledger.Message(
         goal.tenant,

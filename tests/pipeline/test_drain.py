@@ -14,6 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.pipeline import apply_events as apply_module
+from core.pipeline import drain as drain_module
+from core.pipeline.apply_events import Applied, apply_understood
 from core.pipeline.drain import DELIVERIES_MOST, ShardDrain
 from core.pipeline.sweep import sweep
 from core.store.drain_figures import BatchFigures
@@ -289,3 +292,23 @@ def test_a_shard_left_over_from_a_larger_setting_is_swept(redis_client: redis.Re
     """Entries on a shard beyond the present number are still named as unapplied."""
     EventStream(redis_client, 4).append("default", [(f"a{n}", spent(n)) for n in range(40)])
     assert sweep(EventStream(redis_client, 1)).unapplied_shards == (0, 1, 2, 3)
+
+
+def test_a_batch_finds_its_rows_by_key(
+    drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever applies it: no statement of the transaction may read a table of millions whole."""
+    seen: list[list[str]] = []
+
+    def noting(session: Session, *more: Any) -> Applied:
+        ways = ("seqscan", "hashjoin", "mergejoin")
+        seen.append([str(session.scalar(text(f"SHOW enable_{way}"))) for way in ways])
+        return apply_understood(session, *more)
+
+    append(one_shard, [spent(1)])
+    monkeypatch.setattr(apply_module, "apply_understood", noting)
+    monkeypatch.setattr(drain_module, "apply_understood", noting)
+    drain.drain()
+    with session_factory.begin() as session:
+        apply_module.apply_events(session, [], clock())
+    assert seen == [["off"] * 3] * 2
