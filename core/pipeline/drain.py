@@ -27,7 +27,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -63,7 +62,6 @@ EVENTS_FAULT = (
     TypeError,
     ValueError,
     SQLAlchemyError,
-    psycopg.Error,
 )
 
 _BEGIN = Direct(f"SELECT pg_try_advisory_xact_lock(:namespace, :shard), {BY_KEY}")
@@ -374,4 +372,4 @@ def is_events_fault(error: Exception) -> bool:
     Only what is named in EVENTS_FAULT ever is. Everything else (a server that is away or full, a time limit, a schema
     that is not migrated yet) is the world's: the entries stay pending, and the whole is tried again.
     """
-    return not isinstance(error, SQLAlchemyError | psycopg.Error) or is_refused_value(error)
+    return not isinstance(error, SQLAlchemyError) or is_refused_value(error)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 
-import psycopg
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -168,7 +167,7 @@ def _steps(
                     listed = touched(session, work.tenant.name, work.through, work.chunk, LIST_AT_ONCE, after)
                 ids = listed[:size]
                 done = close(session, work.tenant, ids, work.through, now) if is_ours and ids else None
-        except (SQLAlchemyError, psycopg.Error) as error:
+        except SQLAlchemyError as error:
             if size == 1 or not is_database_trouble(error):
                 raise
             log.warning("closing failed, trying fewer at once", size=size, error=type(error).__name__)

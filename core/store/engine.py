@@ -77,7 +77,7 @@ def session_factory(engine: Engine) -> sessionmaker[Session]:
 
 def is_database_trouble(error: BaseException) -> bool:
     """Whether an error is the database's, never the data's."""
-    return isinstance(error, SQLAlchemyError | psycopg.Error) and not is_refused_value(error)
+    return isinstance(error, SQLAlchemyError) and not is_refused_value(error)
 
 
 def is_undone(error: BaseException) -> bool:
@@ -85,8 +85,8 @@ def is_undone(error: BaseException) -> bool:
 
     Deadlocks and failed serializations; such a transaction has changed nothing.
     """
-    original = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(original, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
+    undone = psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure
+    return isinstance(error, DBAPIError) and isinstance(error.orig, undone)
 
 
 def is_refused_value(error: BaseException) -> bool:
@@ -94,5 +94,4 @@ def is_refused_value(error: BaseException) -> bool:
 
     Everything else is the database's own state: away, full, read-only, a deadlock, a schema that is not migrated yet.
     """
-    original = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(original, psycopg.DataError | psycopg.IntegrityError)
+    return isinstance(error, DBAPIError) and isinstance(error.orig, psycopg.DataError | psycopg.IntegrityError)

@@ -110,13 +110,7 @@ _LINK = (
     "measure",
     "whole",
     "account_name",
-    "account_id",
-    "ppm",
-    "from_at",
-    "until_at",
-    "begin_at",
-    "base_minor",
-    "end_minor",
+    *Link._fields,
 )
 _LINK_LIST = ", ".join(f"l.{column}" for column in _LINK)
 _ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a.inflow_minor,

@@ -16,34 +16,6 @@ from core.store.arrays import int8s, moments
 from core.store.direct import Direct, Row
 from core.store.goals import GoalKey
 
-OF_GOAL = (
-    "tenant",
-    "goal_id",
-    "user_id",
-    "name",
-    "currency",
-    "type",
-    "tracking",
-    "debt_form",
-    "target_minor",
-    "start_minor",
-    "finish_minor",
-    "amount_minor",
-    "next_milestone_minor",
-    "reached_at",
-)
-OF_LINK = (
-    "measure",
-    "measure_minor",
-    "first_report_at",
-    "account_id",
-    "ppm",
-    "from_at",
-    "until_at",
-    "begin_at",
-    "base_minor",
-    "end_minor",
-)
 _LINK_AT = -len(Link._fields)
 _TYPES = {each.value: each for each in GoalType}
 _TRACKINGS = {each.value: each for each in Tracking}
@@ -93,6 +65,9 @@ class PassedGoal(Struct):
         return direction(self.type)
 
 
+_MEASURED = ("measure", "measure_minor", "first_report_at")
+OF_GOAL = tuple(name for name in PassedGoal.__struct_fields__ if name not in (*_MEASURED, "link"))
+OF_LINK = (*_MEASURED, *Link._fields)
 _WRITE = Direct(
     f"""UPDATE goals g SET next_milestone_minor = s.next_milestone_minor, reached_at = s.reached_at
     FROM unnest({bulk.split("tenants")}, {bulk.split("goals")}, :upcoming, :reached)

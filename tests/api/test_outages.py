@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import make_app
 from core.settings import Settings
+from core.store import ledger
 
 EVENT = {
     "specversion": "1.0",
@@ -61,6 +65,29 @@ def test_without_the_stream_events_are_503_and_goals_go_on(without_stream: TestC
     assert int(response.headers["Retry-After"]) > 0
     assert list(response.json()) == ["detail"]
     assert without_stream.get("/goals").json() == []
+
+
+def test_a_database_that_goes_away_in_the_middle_of_an_act_is_503(
+    api: TestClient, session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the act writes by COPY; nothing of it is kept, and the next request is served."""
+    draft = {"user_id": "u", "name": "g", "type": "savings", "target_amount": "100.00"}
+    goal_url = f"/goals/{api.post('/goals', json=draft).json()['id']}"
+    writes = ledger.write_entries
+
+    def writes_when_it_is_away(session: Session, entries: Sequence[ledger.Entry]) -> None:
+        pid = session.scalar(text("SELECT pg_backend_pid()"))
+        with session_factory() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        writes(session, entries)
+
+    monkeypatch.setattr(ledger, "write_entries", writes_when_it_is_away)
+    response = api.patch(goal_url, json={"current_amount": "7.00"})
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    monkeypatch.undo()
+    assert Decimal(str(api.get(goal_url).json()["current_amount"])) == 0
+    assert api.patch(goal_url, json={"current_amount": "7.00"}).status_code == 200
 
 
 def test_a_malformed_event_is_422_even_without_the_stream(without_stream: TestClient) -> None:

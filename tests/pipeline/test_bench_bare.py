@@ -16,7 +16,7 @@ from core.store.tenants import DEFAULT
 from milepost.bench.bare_rows import ACCOUNT, ENTRY, GOAL, TRANSACTION, Shard, read_batches
 from milepost.bench.bare_writes import prepare_bare_copy, prepare_bare_writes
 from milepost.bench.check import WrongResult, check_bare, count_entries
-from milepost.bench.place import database
+from milepost.bench.place import database, world
 from milepost.bench.seed import seed
 from milepost.bench.workload import BenchEvent, Workload, make_events, sums
 from milepost.embedded.postgres import EmbeddedPostgres
@@ -117,3 +117,14 @@ def test_bare_writes_that_wrote_less_are_refused(drained: tuple[str, str], event
     ]
     moved = len([total for total in sums(events).values() if total])
     assert sum("is worth 0, not" in fault for fault in faults) == moved
+
+
+@pytest.mark.parametrize(("copy", "is_read"), [(database, True), (world, False)])
+def test_a_world_is_in_memory(postgres: EmbeddedPostgres, now: datetime, copy: Any, is_read: bool) -> None:
+    """Nothing of its goals has to come from the disk, as of a copy that nobody read yet."""
+    explained = text("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT name FROM goals ORDER BY tenant, goal_id")
+    with database(postgres.url, "bench_test_seeded") as seeded_url:
+        with_engine(seeded_url, lambda engine: seed(engine, ACCOUNTS, now))
+        with copy(postgres.url, "bench_test_world", template="bench_test_seeded") as url:
+            plan = with_engine(url, lambda engine: engine.connect().scalar(explained))
+    assert (plan[0]["Plan"]["Shared Read Blocks"] > 0) == is_read

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
 from core.goals.goal import Tracking
+from core.pipeline.apply_events import apply_events
+from core.pipeline.understand import StreamEntry
 from core.requests.add_milestone import add_milestone
 from core.requests.read_goals import get_goal, list_funding
 from core.requests.values import MilestoneDraft
@@ -112,3 +115,18 @@ def test_a_mark_of_a_following_goal_is_not_dated_before_its_link(
         (milestone,) = get_goal(session, DEFAULT, goal_id).milestones
         (source,) = list_funding(session, DEFAULT, goal_id).items
         assert milestone.reached_at == source.from_at
+
+
+def test_messages_tell_moments_in_utc_whatever_the_session_is_in(session_factory: Sessions, now: datetime) -> None:
+    """A pooler may drop what a session asks for at its start."""
+    goal_id = goal(session_factory, now, target_amount="10")
+    link(session_factory, now, goal_id, "a", "100")
+    at = now + timedelta(minutes=1)
+    with session_factory.begin() as session:
+        add_milestone(session, DEFAULT, goal_id, MilestoneDraft("5"), now)
+    with session_factory.begin() as session:
+        session.execute(text("SET LOCAL timezone = 'Asia/Kolkata'"))
+        apply_events(session, [StreamEntry(0, "1-0", at, "default", paid("t", 10_00, at))], at)
+    with session_factory() as session:
+        payloads = session.execute(text("SELECT payload FROM outbox")).scalars().all()
+    assert [json.loads(payload)["reached_at"] for payload in payloads] == [at.isoformat().replace("+00:00", "Z")] * 2
