@@ -67,21 +67,34 @@ def test_without_the_stream_events_are_503_and_goals_go_on(without_stream: TestC
     assert without_stream.get("/goals").json() == []
 
 
-def test_a_database_that_goes_away_in_the_middle_of_an_act_is_503(
-    api: TestClient, session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+def _goes_away(session: Session, other: Session) -> None:
+    pid = session.scalar(text("SELECT pg_backend_pid()"))
+    other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+
+
+def _keeps_waiting(session: Session, other: Session) -> None:
+    other.execute(text("LOCK TABLE goal_entries"))
+    session.execute(text("SET LOCAL lock_timeout = '50ms'"))
+
+
+@pytest.mark.parametrize("trouble", [_goes_away, _keeps_waiting])
+def test_a_database_in_trouble_in_the_middle_of_an_act_is_503(
+    api: TestClient,
+    session_factory: sessionmaker[Session],
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Callable[[Session, Session], None],
 ) -> None:
     """Also where the act writes by COPY; nothing of it is kept, and the next request is served."""
     draft = {"user_id": "u", "name": "g", "type": "savings", "target_amount": "100.00"}
     goal_url = f"/goals/{api.post('/goals', json=draft).json()['id']}"
     writes = ledger.write_entries
 
-    def writes_when_it_is_away(session: Session, entries: Sequence[ledger.Entry]) -> None:
-        pid = session.scalar(text("SELECT pg_backend_pid()"))
+    def writes_in_trouble(session: Session, entries: Sequence[ledger.Entry]) -> None:
         with session_factory() as other:
-            other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
-        writes(session, entries)
+            trouble(session, other)
+            writes(session, entries)
 
-    monkeypatch.setattr(ledger, "write_entries", writes_when_it_is_away)
+    monkeypatch.setattr(ledger, "write_entries", writes_in_trouble)
     response = api.patch(goal_url, json={"current_amount": "7.00"})
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) > 0
