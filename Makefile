@@ -14,7 +14,7 @@ PACKAGES := api benchmarks core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test properties test-integrations check twins bench bench-days berka chaos clean
+.PHONY: help setup run test properties test-integrations check sync-client bench bench-days berka chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -59,8 +59,8 @@ check: setup ## lint, types and import contracts
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-twins: setup ## make milepost/sync from milepost/face
-	@.venv/bin/python -m tests.twins
+sync-client: setup ## generate milepost/sync from milepost/client
+	@.venv/bin/python -m tests.sync_client
 
 bench: setup ## measure how fast events are applied
 	@exec .venv/bin/milepost bench $(ARGS)

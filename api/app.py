@@ -11,7 +11,11 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI
 from starlette.routing import BaseRoute
 
-from api import (
+from api.auth import bind_key
+from api.context import THREADS, open_backends
+from api.errors import answer_errors
+from api.paths import HeadAsGet
+from api.routes import (
     accounts,
     dead_letters,
     events,
@@ -27,13 +31,8 @@ from api import (
     unapplied,
     webhooks,
 )
-from api.auth import bind_key
-from api.backends import THREADS, open_backends
-from api.errors import answer_errors
-from api.head import HeadAsGet
-from api.request_metrics import RequestMetrics
-from api.routes import Routes
-from api.tracing import Tracing, request_log
+from api.routing import Routes
+from api.tracing import RequestMetrics, Tracing, request_log
 from core.settings import Settings
 
 ABOUT = """How far people are from a financial goal, and when they will get there.
@@ -45,16 +44,16 @@ their currency; decimal strings are taken too. Times are UTC; one without an off
 _BY_KEY = (Depends(bind_key),)
 # In the order of /docs; all but two need a key, and of these one asks for a signature.
 _BOOKS = (
-    ("/goals", Routes.of(goals.book, milestones.book, funding.book, history.book, snapshots.book), _BY_KEY),
-    ("/accounts", accounts.book, _BY_KEY),
-    ("/events", Routes.of(events.book, unapplied.book), _BY_KEY),
-    ("/webhooks", webhooks.book, ()),
-    ("/dead-letters", dead_letters.book, _BY_KEY),
-    ("/refresh-requests", refresh_requests.book, _BY_KEY),
-    ("/provider-accounts", provider_accounts.book, _BY_KEY),
+    ("/goals", Routes.of(goals.router, milestones.router, funding.router, history.router, snapshots.router), _BY_KEY),
+    ("/accounts", accounts.router, _BY_KEY),
+    ("/events", Routes.of(events.router, unapplied.router), _BY_KEY),
+    ("/webhooks", webhooks.router, ()),
+    ("/dead-letters", dead_letters.router, _BY_KEY),
+    ("/refresh-requests", refresh_requests.router, _BY_KEY),
+    ("/provider-accounts", provider_accounts.router, _BY_KEY),
     ("/health", health.open_book, ()),
-    ("/health", health.book, _BY_KEY),
-    ("/metrics", metrics.book, _BY_KEY),
+    ("/health", health.router, _BY_KEY),
+    ("/metrics", metrics.router, _BY_KEY),
 )
 
 

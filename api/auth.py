@@ -11,12 +11,10 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from api.backends import backends_of
-from api.doors import Door, Visit, bind_door, database_trouble_told
+from api.context import Door, Visit, backends_of, bind_door, database_trouble_told
 from core.errors import MilepostError
-from core.requests.authenticate import authenticate
-from core.requests.keys import Scope
-from core.requests.values import Caller
+from core.services.inputs import Caller
+from core.services.keys import Scope, authenticate
 
 
 class Unauthenticated(MilepostError):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from api.bodies import BodyRefused
 from core.errors import MalformedEvent
 from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope, parse_json
-from core.requests.check_id import is_id
+from core.services.inputs import is_id
 
 MAX_EVENTS = 10_000
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})

@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 
 from fastapi import Query
 
-from api.rendering import moment
+from api.schemas.goals import moment
 from core.errors import InvalidField
-from core.requests.pages import PAGE_LARGEST
+from core.services.pages import PAGE_LARGEST
 
 _SEAL_CHARACTERS = 16
 

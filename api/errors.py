@@ -14,11 +14,18 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.auth import DeliveryRefused, ScopeMissing, Unauthenticated
-from api.bodies import BodyTooLarge, BodyTooSlow, EncodingRefused, FieldProblem, RequestRefused, field_problem
-from api.body_room import TooManyBodies
-from api.doors import DatabaseAway
-from api.etags import etag
-from api.rendering import ExactResponse
+from api.bodies import (
+    BodyTooLarge,
+    BodyTooSlow,
+    EncodingRefused,
+    FieldProblem,
+    RequestRefused,
+    TooManyBodies,
+    field_problem,
+)
+from api.conditional import etag
+from api.context import DatabaseAway
+from api.schemas.goals import ExactResponse
 from core.errors import (
     AllocationExceeded,
     Conflict,
@@ -30,8 +37,8 @@ from core.errors import (
     ProviderBodyRefused,
     StreamUnavailable,
 )
-from core.requests.webhooks import NoSecretsKey
-from core.signatures.seal import CannotUnseal
+from core.providers.sealing import CannotUnseal
+from core.services.webhooks import NoSecretsKey
 
 RETRY_AFTER_S = 2
 

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from fastapi import APIRouter, Depends, Request, params
 
-from api import funding, goals, milestones
-from api.doors import DatabaseAway, ShutDoor, Visit, bind_door, database_trouble_told
-from api.routes import Routes
-from core.requests.keys import Scope
-from core.requests.tenants import NoSuchTenant
+from api.context import DatabaseAway, ShutDoor, Visit, bind_door, database_trouble_told
+from api.routes import funding, goals, milestones
+from api.routing import Routes
+from core.services.keys import Scope
+from core.services.tenants import NoSuchTenant
 
 # Who may ask is for the app to say, and to document.
 _OF_THE_APP = frozenset({401, 403})
@@ -35,7 +35,7 @@ class Host(Protocol):
     def visit(self, *, reading: bool) -> AbstractContextManager[Visit]:
         """Begin a transaction; commits at the end, rolls back on any error. Called from worker threads, many at once.
 
-        If `reading`, it must be read only and of one moment, as those of api.backends.reading_sessions are. What the
+        If `reading`, it must be read only and of one moment, as those of api.context.reading_sessions are. What the
         database does wrong may be raised as it comes, or as a DatabaseAway that the host has noted in its log; where
         there is no such tenant, NoSuchTenant.
         """
@@ -89,7 +89,7 @@ def goal_router(
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise ValueError(f"prefix: must begin with / and not end with one, as /goals does; got {prefix!r}")
 
-    book = Routes.of(goals.book, milestones.book, funding.book)
+    book = Routes.of(goals.router, milestones.router, funding.router)
     return book.router(
         prefix,
         known_as=_GOALS,

@@ -13,9 +13,9 @@ from fastapi import Depends, Header, Request
 from starlette.responses import Response
 
 from api.bodies import HeaderRefused
-from api.doors import Visit
+from api.context import Visit
 from api.paths import own_address_of
-from core.requests.answer_once import KeyedRequest, find_answer, keep_answer
+from core.services.idempotency import KeyedRequest, find_answer, keep_answer
 from core.store.idempotency import KeyedAnswer
 
 HEADER = "Idempotency-Key"

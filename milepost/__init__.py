@@ -1,4 +1,4 @@
-"""The face: the command line, the embedded servers and the Python interface, whose names are those of milepost.face.
+"""The face: the command line, the embedded servers and the Python interface, whose names are those of milepost.client.
 
 Client, records and enumerations need nothing of ours but this package; the manager and add_goals need all of it.
 """
@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from milepost.face import *  # noqa: F403
+    from milepost.client import *  # noqa: F403
 
 # Commands, workers and the API import this package too, and have no use for an HTTP client: hence only when asked for.
 
@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
     # `from milepost import sync` asks here first: modules of ours are for Python to import, in whatever order.
     if name != "__all__" and find_spec(f"{__name__}.{name}") is not None:
         raise AttributeError(name)
-    face = import_module("milepost.face")
+    face = import_module("milepost.client")
     if name == "__all__":
         return face.__all__
     if name not in face.__all__:
@@ -28,4 +28,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *import_module("milepost.face").__all__})
+    return sorted({*globals(), *import_module("milepost.client").__all__})

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.requests.bootstrap import bootstrap
+from core.services.keys import bootstrap
 from core.store.engine import make_engine
 from core.store.engine import session_factory as make_sessions
 from core.store.migrate import migrate
-from core.store.stream import EventStream, connect
+from core.stream.stream import EventStream, connect
 from milepost.cli import main
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.valkey import EmbeddedValkey

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 import uvicorn
 from starlette.types import ASGIApp
 
-from milepost.embedded.ports import free_port
+from milepost.embedded.programs import free_port
 
 PATIENCE_S = 20
 

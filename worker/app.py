@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
 from celery.signals import worker_process_init
 from kombu import Queue
+from kombu.transport import redis as redis_transport
+from kombu.transport import virtual
 
 from core.settings import Settings
 from schedules.table import DRAINS, JOBS, Clock, schedule
-from worker.acknowledgement import forget_what_cannot_be_acknowledged
 from worker.context import KEY_PREFIX, WorkerContext, share_the_interpreter, spare_the_collector
 from worker.tasks import TASKS
+
+
+class ForgettingQoS(redis_transport.QoS):
+    """What a channel has handed out; an acknowledgement that fails takes its message off as well."""
+
+    def ack(self, delivery_tag: str) -> None:
+        """Tell the broker that a message is done."""
+        with self._forgetting(delivery_tag):
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Tell the broker that a message is not wanted here."""
+        with self._forgetting(delivery_tag):
+            super().reject(delivery_tag, requeue)
+
+    @contextmanager
+    def _forgetting(self, delivery_tag: str) -> Iterator[None]:
+        try:
+            yield
+        except self.channel.connection_errors:  # type: ignore[attr-defined]  # made with the channel
+            forget: Callable[[Any, str], None] = virtual.QoS.ack
+            forget(self, delivery_tag)
+            raise
+
+
+def forget_what_cannot_be_acknowledged() -> None:
+    """Let every channel of this process do so from now on."""
+    redis_transport.Channel.QoS = ForgettingQoS
+
 
 # Each with its measurement in the project's design: what a broker that drops, stalls or comes back does to workers.
 BROKER_TRANSPORT = {

@@ -11,12 +11,12 @@ import redis
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.ingestion.drain import ShardDrain
 from core.pipeline.crash_points import CrashPoints
-from core.pipeline.drain import ShardDrain
 from core.settings import Settings
 from core.store.days import database_now
 from core.store.engine import make_engine, session_factory
-from core.store.stream import EventStream, connect
+from core.stream.stream import EventStream, connect
 from schedules.table import DRAINS
 
 # In front of every key of Celery's on the server that it shares with the stream.

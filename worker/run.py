@@ -1,13 +1,50 @@
-"""Running the worker and beat in this process, until they are told to stop."""
+"""Running the worker and beat in this process, until they are told to stop; and their logs."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Literal
+
+import structlog
 
 from core.settings import Settings
 from schedules.table import DRAINS, JOBS
 from worker.app import make_worker_app
-from worker.logs import log_as_json
+
+
+def log_as_json(level: str) -> None:
+    """Set up both structlog and the standard library's logging, which Celery uses."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # Celery's own line for every trigger, two a second, would drown what matters.
+    for name in ("celery.app.trace", "celery.worker.strategy", "celery.worker.request", "celery.beat"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
 
 Queues = Literal["drains", "jobs"]
 

@@ -13,12 +13,12 @@ from redis.exceptions import RedisError
 
 from core.errors import StreamUnavailable
 from core.events.calendar import last_closed_day
-from core.pipeline.follow_shard import follow_shard
-from core.pipeline.project import due_projections, project_chunk
-from core.pipeline.retain import run_retain
-from core.pipeline.snapshot import ChunkDays, close_chunk, due_chunks, tenants_behind
-from core.pipeline.sweep import sweep
-from core.pipeline.verify import due_verifications, is_due, verify_tenant
+from core.ingestion.drain import follow_shard
+from core.jobs.project import due_projections, project_chunk
+from core.jobs.retain import run_retain
+from core.jobs.snapshot import ChunkDays, close_chunk, due_chunks, tenants_behind
+from core.jobs.sweep import sweep
+from core.jobs.verify import due_verifications, is_due, verify_tenant
 from core.store.engine import is_database_trouble
 from core.store.tenants import Tenant
 from worker.context import WorkerContext, utc_now

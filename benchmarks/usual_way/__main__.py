@@ -24,7 +24,7 @@ from milepost.bench.place import bench_servers, database
 from milepost.bench.seed import seed
 from milepost.bench.watch import Watch
 from milepost.bench.workload import SPAN, Workload, make_events, sums
-from milepost.embedded.interrupts import StopAsked, stop_requests
+from milepost.embedded.child import StopAsked, stop_requests
 
 
 def main(given: Sequence[str] | None = None) -> int:

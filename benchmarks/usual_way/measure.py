@@ -24,7 +24,7 @@ from core.settings import PREFIX, Settings
 from core.store.engine import database_url
 from core.store.tenants import DEFAULT
 from milepost.bench.bare_rows import driver_url
-from milepost.embedded.spawn import end, spawn
+from milepost.embedded.process import end, spawn
 
 _LOOK_S = 0.05
 _STALLED_S = 60.0

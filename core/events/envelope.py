@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -149,3 +150,32 @@ def _refuse_constant(text: str) -> object:
 
 # Made once: json.loads makes a decoder for every call that asks for exact decimals.
 _DECODER = json.JSONDecoder(object_pairs_hook=one_of_each, parse_float=_decimal, parse_constant=_refuse_constant)
+
+
+@dataclass(frozen=True, slots=True)
+class EventHead:
+    """What a producer would know an event by; None where that cannot be read."""
+
+    event_id: str | None = None
+    source: str | None = None
+    type: str | None = None
+
+
+def head_of(raw: bytes) -> EventHead:
+    """The head of an event as it lies on the stream. What is longer than any event that counts is not looked into."""
+    if len(raw) > EVENT_LONGEST_BYTES:
+        return EventHead()
+    try:
+        value = parse_json(raw)
+    except MalformedEvent:
+        return EventHead()
+    if not isinstance(value, dict):
+        return EventHead()
+    return EventHead(*(_name(value.get(field), field) for field in ("id", "source", "type")))
+
+
+def _name(value: object, field: str) -> str | None:
+    try:
+        return identifier(value, field, SOURCE_LONGEST)
+    except MalformedEvent:
+        return None

@@ -1,7 +1,4 @@
-"""The facts that events state, each with its key and its rank.
-
-Plain tuples: a batch makes thousands of each, and a frozen dataclass takes four times as long to make.
-"""
+"""The facts that events state, each with its key and its rank: which of two statements about one key wins."""
 
 from __future__ import annotations
 
@@ -9,7 +6,26 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from core.events.rank import Rank
+from msgspec import Struct
+
+
+class Rank(NamedTuple):
+    """The later `time` wins; at one time a removal beats a record; what is left goes to (source, id)."""
+
+    time: datetime
+    is_removal: bool
+    source: str
+    event_id: str
+
+
+def attribute_rank(rank: Rank) -> str:
+    """The rank of an account's attribute as text that sorts as the rank does.
+
+    Attributes have no removals, so the time in fixed width, the source and the id are all there is. The separator
+    sorts below every character that sources and ids may hold.
+    """
+    return f"{rank.time:%Y-%m-%dT%H:%M:%S.%f}\x1f{rank.source}\x1f{rank.event_id}"
+
 
 ACCOUNTS_MOST = 50
 """How many accounts one statement about a connection may name."""
@@ -91,3 +107,44 @@ class AccountFacts(NamedTuple):
     attributes: tuple[Attribute, ...] = ()
     transaction: Transaction | None = None
     report: Report | None = None
+
+
+class PlainTransaction(Struct, frozen=True, gc=False):
+    """A posted transaction of some amount that replaces none and tells nothing else of its account.
+
+    A Struct is made in a third of the time of a named tuple, and what holds only texts, numbers and moments need not be
+    looked at by the garbage collector.
+    """
+
+    account_id: str
+    transaction_id: str
+    amount_minor: int
+    currency: str
+    posted_at: datetime
+    category: str | None
+    description: str | None
+    time: datetime
+    source: str
+    event_id: str
+
+    def facts(self) -> AccountFacts:
+        """The same as the closer look has it."""
+        rank = Rank(self.time, False, self.source, self.event_id)
+        return _account_facts(self, rank, False, None, ())
+
+
+def _account_facts(
+    plain: PlainTransaction, rank: Rank, is_pending: bool, replaces: str | None, attributes: tuple[Attribute, ...]
+) -> AccountFacts:
+    transaction = Transaction(
+        plain.transaction_id,
+        rank,
+        plain.amount_minor,
+        plain.currency,
+        plain.posted_at,
+        is_pending,
+        replaces,
+        plain.category,
+        plain.description,
+    )
+    return AccountFacts(plain.account_id, plain.currency, attributes, transaction)

@@ -1,14 +1,15 @@
-"""Links: the period in which a share of an account counts for a goal, and how much may be shared out."""
+"""Links: the period in which a share of an account counts for a goal, and how an account is shared out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from core.errors import AllocationExceeded
 from core.goals.goal import GoalType, Tracking
-from core.goals.percent import WHOLE_PPM
+from core.goals.money import WHOLE_PPM, share
 
 
 class Link(NamedTuple):
@@ -64,3 +65,33 @@ def allocate(open_links: Iterable[tuple[str, int]], account_id: str, ppm: int) -
     others = sum(other for account, other in open_links if account != account_id)
     if others + ppm > WHOLE_PPM:
         raise AllocationExceeded
+
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """What the goals of an account get of it in all, in parts per million, and what is left, in minor units too.
+
+    Nothing is left of an account that is over-allocated: more than 100% of it is given away.
+    """
+
+    allocated_ppm: int
+    unallocated_ppm: int
+    unallocated_minor: int
+
+    @property
+    def is_over(self) -> bool:
+        """Whether more than all of it is given away."""
+        return self.allocated_ppm > WHOLE_PPM
+
+
+def allot(worth_minor: int, shares: Iterable[tuple[int, int]]) -> Allotment:
+    """Sum up the shares of one worth: (ppm, how many have it) each.
+
+    What cutting the shares leaves stays unallocated: three times 33.3333% of 1.00 are 0.99, and 0.01 is left.
+    """
+    given = list(shares)
+    allocated = sum(ppm * number for ppm, number in given)
+    if allocated > WHOLE_PPM:
+        return Allotment(allocated, 0, 0)
+    left = worth_minor - sum(share(worth_minor, ppm) * number for ppm, number in given)
+    return Allotment(allocated, WHOLE_PPM - allocated, left)

@@ -1,15 +1,90 @@
-"""Money: integer minor units of an ISO 4217 currency, and the exact ways in, out and into shares."""
+"""Money and percentages: exact integers, and the ways in, out and into shares."""
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from functools import lru_cache
 
 from iso4217 import Currency
 
-from core.errors import InvalidField
-from core.goals.decimals import parse, scale, unscale
-from core.goals.percent import WHOLE_PPM
+from core.errors import AllocationExceeded, InvalidField
+
+_PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+
+
+def parse(value: object, field: str) -> Decimal:
+    """Read a Decimal, int or plain decimal string as a finite Decimal, digit for digit.
+
+    Raises TypeError for bool, float and other kinds: a float has lost its digits before it comes here.
+    Raises InvalidField for text that is no plain decimal, and for NaN and the infinities.
+    """
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise InvalidField(field, "must be a finite number")
+        return value
+    if isinstance(value, str):
+        if _PLAIN.fullmatch(value) is None:
+            raise InvalidField(field, "must be a plain decimal number, such as 1250.50")
+        return Decimal(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    raise TypeError(f"{field}: a Decimal, an int or a decimal string is needed, not {type(value).__name__}")
+
+
+def scale(number: Decimal, places: int) -> int | None:
+    """number * 10**places, or None if that is not a whole number; `number` is finite and of checked size.
+
+    No Decimal arithmetic takes part, for that would round to the precision of the caller's context.
+    """
+    if not number:
+        return 0
+    if number.adjusted() < -places:  # before formatting: 1E-999999999 in digits is a gigabyte
+        return None
+    plain = str(number)
+    whole, _, fraction = (f"{number:f}" if "E" in plain else plain).partition(".")
+    if len(fraction) == places:
+        return int(whole + fraction)
+    fraction = fraction.rstrip("0")
+    return None if len(fraction) > places else int(whole + fraction.ljust(places, "0"))
+
+
+def unscale(scaled: int, places: int) -> Decimal:
+    """scaled / 10**places with exactly that many decimals; never -0, since an integer has none."""
+    return Decimal(f"{scaled}E-{places}")
+
+
+WHOLE_PPM = 1_000_000
+"""100%."""
+
+_PLACES = 4
+_LARGEST = Decimal(1_000_000)
+
+
+def to_ppm(value: object, field: str) -> int:
+    """Read a percentage above zero as parts per million: 33.3333 is 333,333; never rounds.
+
+    Takes what `decimals.parse` takes. Raises InvalidField for 0 or less and for more than four decimals.
+    Over 100 comes back as it is, for `links.allocate` to refuse; beyond a million percent the same refusal,
+    AllocationExceeded, comes from here, since such a number may be too long to write out.
+    """
+    number = parse(value, field)
+    if number <= 0:
+        raise InvalidField(field, "must be greater than 0")
+    if number > _LARGEST:
+        raise AllocationExceeded
+    ppm = scale(number, _PLACES)
+    if ppm is None:
+        raise InvalidField(field, f"must have at most {_PLACES} decimals")
+    return ppm
+
+
+def from_ppm(ppm: int) -> Decimal:
+    """The percentage with at least one decimal and no superfluous zeros: 600,000 is 60.0."""
+    whole, rest = divmod(abs(ppm), 10**_PLACES)
+    decimals = f"{rest:0{_PLACES}d}".rstrip("0") or "0"
+    return Decimal(f"{'-' if ppm < 0 else ''}{whole}.{decimals}")
+
 
 MAX_MINOR = 10**15
 """The largest absolute amount that may be stated; the sum of 9,000 such amounts still fits a BIGINT."""

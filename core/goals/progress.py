@@ -1,11 +1,13 @@
-"""Progress: how much of a goal and of its milestones is done, in percent."""
+"""Progress in percent, and milestones: which amounts may be one, when one is reached, what to say then."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
-from core.goals.goal import GoalType, Span
-from core.goals.percent import WHOLE_PPM, from_ppm
+from core.errors import InvalidField
+from core.goals.goal import GoalType, Span, may_be_negative
+from core.goals.money import WHOLE_PPM, from_ppm, to_decimal
 
 
 def percent_complete(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> Decimal:
@@ -38,3 +40,46 @@ def is_goal_reached(type: GoalType, span: Span, target_minor: int, amount_minor:
 
 def _ratio(part: int, whole: int) -> Decimal:
     return from_ppm(max(0, part * WHOLE_PPM // whole))
+
+
+def check_milestone(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> None:
+    """Refuse a milestone that is not on the way; raises InvalidField.
+
+    A debt's lies between its start and its finish, both included; any other's is at most the target, and not
+    negative but for net worth and income.
+    """
+    if type is GoalType.DEBT:
+        if not span.finish_minor <= amount_minor <= span.start_minor:
+            raise InvalidField("amount", "must lie between where the debt starts and where it should end")
+        return
+    if amount_minor > target_minor:
+        raise InvalidField("amount", "must not be above the goal's target amount")
+    if amount_minor < 0 and not may_be_negative(type):
+        raise InvalidField("amount", f"must not be negative for a goal of type {type}")
+
+
+def is_reached(direction: int, amount_minor: int, milestone_minor: int) -> bool:
+    """Whether the amount stands at the milestone or past it."""
+    return direction * amount_minor >= direction * milestone_minor
+
+
+def in_order(direction: int, amounts: Iterable[int]) -> list[int]:
+    """The milestones in the order in which they are passed: ascending, a debt's descending."""
+    return sorted(amounts, reverse=direction < 0)
+
+
+def nearest(direction: int, unreached: Iterable[int]) -> int | None:
+    """The milestone that comes next among those not reached yet; None if there is none."""
+    return next(iter(in_order(direction, unreached)), None)
+
+
+def celebration(direction: int, amount_minor: int, currency: str, description: str | None) -> str:
+    """A sentence with the milestone's amount, exact, and its description, if it has one, on one line.
+
+    500000 USD, "Halfway": "Milestone reached: 5,000.00 USD (Halfway)." A debt's says what is left to pay: "Milestone
+    reached: down to 6,000.00 USD."
+    """
+    amount = f"{to_decimal(amount_minor, currency):,f} {currency}"
+    reached = amount if direction > 0 else f"down to {amount}"
+    words = " ".join((description or "").split())
+    return f"Milestone reached: {reached} ({words})." if words else f"Milestone reached: {reached}."

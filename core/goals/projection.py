@@ -1,9 +1,12 @@
-"""The documented projection: a straight line through the closes of the last thirty days, its pace, its end."""
+"""The documented projection: a straight line through recent end-of-day amounts, and what each month must bring."""
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
+from fractions import Fraction
 
 WINDOW_DAYS = 30
 FEWEST_DAYS = 7
@@ -78,3 +81,55 @@ def _arrival(line: _Line, left: int) -> tuple[int | None, str | None]:
     if days > FURTHEST_DAYS:
         return None, f"further than 100 years away at the pace of the last {line.days} days"
     return days, None
+
+
+def months_until(today: date, due: date) -> Fraction:
+    """The months from one day to another by the calendar, exact, but never less than 1.
+
+    Whole months, then the rest of the days over the length of the month that they lie in. A month that has no such
+    day ends with its last: from Jan 31 it is one month to Feb 28 and two to Mar 31, so to Mar 15 it is 1 + 15/31.
+    """
+    whole = (due.year - today.year) * 12 + due.month - today.month
+    if _months_after(today, whole) > due:
+        whole -= 1
+    if whole < 1:
+        return Fraction(1)
+    last = _months_after(today, whole)
+    return whole + Fraction((due - last).days, (_months_after(today, whole + 1) - last).days)
+
+
+def monthly_target(left_minor: int, months: Fraction) -> int:
+    """What has to come in each month, rounded up to the minor unit; 0 if nothing is left.
+
+    7,500.00 in 12 months are 625.00.
+    """
+    if left_minor <= 0:
+        return 0
+    return -(-left_minor * months.denominator // months.numerator)
+
+
+def is_on_track(
+    left_minor: int,
+    monthly_actual_minor: int | None,
+    deadline: datetime | None,
+    projected_at: datetime | None,
+    now: datetime,
+) -> bool | None:
+    """Whether the goal is reached or will be by its deadline; None without one, and while the pace is not known.
+
+    A deadline that has passed was missed, whatever the pace.
+    """
+    if left_minor <= 0:
+        return True
+    if deadline is None:
+        return None
+    if now > deadline:
+        return False
+    if monthly_actual_minor is None:
+        return None
+    return projected_at is not None and projected_at <= deadline
+
+
+def _months_after(day: date, months: int) -> date:
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))

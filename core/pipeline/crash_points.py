@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.store.stream_entries import RawEntry
+from core.stream.position import RawEntry
 
 AFTER_READ = "after_read"
 BEFORE_COMMIT = "before_commit"

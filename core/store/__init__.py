@@ -1,1 +1,1 @@
-"""Every SQL statement, every stream command, and every mapping from rows to values."""
+"""Every SQL statement, and every mapping from rows to values."""

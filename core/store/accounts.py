@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.events.facts import AccountKind
 from core.events.worth import Standing
-from core.store import bulk
+from core.store import driver
 from core.store.tables import ATTRIBUTES
 
 # (tenant, account_id)
@@ -98,11 +98,13 @@ FIGURES = (
     "late_through",
 )
 _ATTRIBUTE_COLUMNS = {
-    column: bulk.BOOL if column == "closed" else bulk.TEXT for name in ATTRIBUTES for column in (name, f"{name}_rank")
+    column: driver.BOOL if column == "closed" else driver.TEXT
+    for name in ATTRIBUTES
+    for column in (name, f"{name}_rank")
 }
-_KEY = {"tenant": bulk.TEXT, "account_id": bulk.TEXT}
+_KEY = {"tenant": driver.TEXT, "account_id": driver.TEXT}
 
-_KEYS = f"{bulk.keys('tenants', 'accounts')} AS k(tenant, account_id)"
+_KEYS = f"{driver.keys('tenants', 'accounts')} AS k(tenant, account_id)"
 
 _ENSURE = text(
     f"""INSERT INTO accounts (tenant, account_id)
@@ -139,7 +141,7 @@ def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountK
     wanted = sorted(set(keys))
     if not wanted:
         return {}
-    columns = bulk.key_columns("accounts", wanted)
+    columns = driver.key_columns("accounts", wanted)
     if session.execute(_COUNT, columns).scalar_one() < len(wanted):
         session.execute(_ENSURE, columns)
     return {(row[0], row[1]): _account(row) for row in session.execute(_LOCK, columns).all()}
@@ -147,13 +149,13 @@ def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountK
 
 def make_accounts(session: Session, keys: Iterable[AccountKey]) -> None:
     """Make those accounts that are new; none of them may be locked by the caller yet (see `lock_accounts`)."""
-    session.execute(_ENSURE, bulk.key_columns("accounts", list(keys)))
+    session.execute(_ENSURE, driver.key_columns("accounts", list(keys)))
 
 
 def read_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
     """Accounts that are locked already, in id order."""
     wanted = sorted(keys)
-    columns = bulk.key_columns("accounts", wanted)
+    columns = driver.key_columns("accounts", wanted)
     return {(row[0], row[1]): _account(row) for row in session.execute(_READ, columns).all()} if wanted else {}
 
 
@@ -161,7 +163,7 @@ def read_attributes(session: Session, rows: Mapping[AccountKey, AccountRow]) -> 
     """Read what describes locked accounts into their rows."""
     if not rows:
         return
-    for row in session.execute(_READ_ATTRIBUTES, bulk.key_columns("accounts", list(rows))).all():
+    for row in session.execute(_READ_ATTRIBUTES, driver.key_columns("accounts", list(rows))).all():
         told = (Told(*pair) for pair in zip(row[2::2], row[3::2], strict=True))
         rows[row[0], row[1]].attributes = dict(zip(ATTRIBUTES, told, strict=True))
 
@@ -170,9 +172,56 @@ def write_attributes(session: Session, rows: Iterable[AccountRow]) -> None:
     """Write back what describes locked accounts."""
     described = [(*row.key, *(each for name in ATTRIBUTES for each in row.attributes[name])) for row in rows]
     if described:
-        bulk.stage(session, "staged_attributes", _KEY | _ATTRIBUTE_COLUMNS, described)
+        driver.stage(session, "staged_attributes", _KEY | _ATTRIBUTE_COLUMNS, described)
         session.execute(_WRITE_ATTRIBUTES)
 
 
 def _account(row: Any) -> AccountRow:
     return AccountRow(row[0], row[1], row[2], KINDS[row[3]], *row[4:])
+
+
+@dataclass(frozen=True, slots=True)
+class FactPeriod:
+    """What a goal holds of an account: its facts from `begin_at` on, before `until_at`; None: without a limit.
+
+    Of `worth` transactions and reports are facts, of `inflow` the transactions that brought money in.
+    """
+
+    account_id: str
+    measure: str
+    begin_at: datetime | None
+    until_at: datetime | None
+
+
+# Read from the end of the index of counted transactions, and of the primary key of reports.
+_NEWEST = text(
+    f"""SELECT max(greatest(t.at, r.at))
+    FROM unnest({driver.split("names")}, {driver.split("measures")}, CAST(:begins AS timestamptz[]),
+        CAST(:untils AS timestamptz[])) AS k(account_id, measure, begin_at, until_at)
+    LEFT JOIN LATERAL (
+        SELECT posted_at AS at FROM transactions
+        WHERE tenant = :tenant AND account_id = k.account_id AND counts
+          AND posted_at >= coalesce(k.begin_at, '-infinity') AND posted_at < coalesce(k.until_at, 'infinity')
+          AND (k.measure = 'worth' OR amount_minor > 0)
+        ORDER BY posted_at DESC LIMIT 1) AS t ON true
+    LEFT JOIN LATERAL (
+        SELECT as_of AS at FROM reports
+        WHERE tenant = :tenant AND account_id = k.account_id AND k.measure = 'worth'
+          AND as_of >= coalesce(k.begin_at, '-infinity') AND as_of < coalesce(k.until_at, 'infinity')
+        ORDER BY as_of DESC LIMIT 1) AS r ON true"""
+)
+
+
+def newest_fact(session: Session, tenant: str, periods: Sequence[FactPeriod]) -> datetime | None:
+    """The moment of the newest fact in any of the periods; None if they hold none."""
+    if not periods:
+        return None
+    parameters = {
+        "tenant": tenant,
+        "names": driver.joined(period.account_id for period in periods),
+        "measures": driver.joined(period.measure for period in periods),
+        "begins": [period.begin_at for period in periods],
+        "untils": [period.until_at for period in periods],
+    }
+    newest: datetime | None = session.execute(_NEWEST, parameters).scalar()
+    return newest

@@ -1,9 +1,9 @@
-"""Which days of which tenant are closed, and the marks of what is to be closed anew."""
+"""Which days of which tenant are closed, what is to be closed anew, and which job has done which period."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.calendar import day_start, local_day
-from core.store import bulk
+from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.arrays import dates
+from core.store.driver import dates
 from core.store.goals import GoalKey
 from core.store.tenants import Tenant
 
@@ -73,12 +73,12 @@ _FIRST_MOVES = text(
         (SELECT r.as_of FROM reports r
          WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= :since AND r.residual_minor <> 0
          ORDER BY r.as_of LIMIT 1))
-    FROM {bulk.keys("tenants", "accounts")} AS k(tenant, account_id)"""
+    FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)"""
 )
 _CLEAR_ACCOUNTS = text(
     f"""UPDATE accounts a SET late_from = NULL, late_through = NULL,
         dirty_from = least(CASE WHEN a.dirty_from > :through THEN a.dirty_from END, k.moved_on)
-    FROM unnest({bulk.split("tenants")}, {bulk.split("accounts")}, :moved_on) AS k(tenant, account_id, moved_on)
+    FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :moved_on) AS k(tenant, account_id, moved_on)
     WHERE a.tenant = k.tenant AND a.account_id = k.account_id"""
 )
 _TOUCHED_FROM = text(
@@ -161,10 +161,10 @@ def clear_account_marks(session: Session, keys: Sequence[AccountKey], through: d
     """Take the marks off locked accounts of a time zone, whose goals are closed through a day."""
     if not keys:
         return
-    asked = bulk.key_columns("accounts", keys) | {"since": day_start(through + _DAY, zone)}
+    asked = driver.key_columns("accounts", keys) | {"since": day_start(through + _DAY, zone)}
     moved_at = {(row[0], row[1]): row[2] for row in session.execute(_FIRST_MOVES, asked).all()}
     moved_on = [None if (at := moved_at[key]) is None else local_day(at, zone) for key in keys]
-    columns = bulk.key_columns("accounts", keys) | {"moved_on": dates(moved_on)}
+    columns = driver.key_columns("accounts", keys) | {"moved_on": dates(moved_on)}
     session.execute(_CLEAR_ACCOUNTS, columns | {"through": through})
 
 
@@ -186,3 +186,72 @@ def note_closed_through(session: Session, tenant: str, through: date, now: datet
     session.execute(_ALLOW_LONG_WAIT)
     lock_closes(session, tenant, alone=True)
     session.execute(_CLOSED, {"tenant": tenant, "through": through, "now": now})
+
+
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """One finished run; `period` is the day it was for, `result` a JSON text."""
+
+    tenant: str
+    job: str
+    period: str
+    chunk: int
+    started_at: datetime
+    finished_at: datetime
+    result: str
+
+
+_COLUMNS = "tenant, job, period, chunk, started_at, finished_at, result"
+_CLAIM = text(
+    f"""INSERT INTO job_runs ({_COLUMNS})
+    VALUES (:tenant, :job, :period, :chunk, :started_at, :finished_at, :result)
+    ON CONFLICT (tenant, job, period, chunk) DO NOTHING RETURNING chunk"""
+)
+_NOTE = text(
+    f"""INSERT INTO job_runs AS noted ({_COLUMNS})
+    VALUES (:tenant, :job, :period, :chunk, :started_at, :finished_at, :result)
+    ON CONFLICT (tenant, job, period, chunk) DO UPDATE SET
+        started_at = EXCLUDED.started_at, finished_at = EXCLUDED.finished_at, result = EXCLUDED.result
+    WHERE noted.finished_at IS NULL OR noted.finished_at <= EXCLUDED.finished_at"""
+)
+_COUNT = text("SELECT count(*) FROM job_runs WHERE tenant = :tenant AND job = :job AND period = :period")
+_LAST = text(
+    f"""SELECT DISTINCT ON (job) {_COLUMNS} FROM job_runs WHERE tenant = :tenant AND finished_at IS NOT NULL
+    ORDER BY job, finished_at DESC"""
+)
+_FORGET = text(
+    """DELETE FROM job_runs WHERE (tenant, job, period, chunk) IN (
+        SELECT tenant, job, period, chunk FROM job_runs o
+        WHERE finished_at < :before AND EXISTS (
+            SELECT FROM job_runs n WHERE n.tenant = o.tenant AND n.job = o.job AND n.finished_at > o.finished_at)
+        LIMIT :most FOR UPDATE OF o SKIP LOCKED)"""
+)
+
+
+def claim_run(session: Session, run: JobRun) -> bool:
+    """Note a run in the transaction of its work; False if the same was noted before, by whomever."""
+    return session.execute(_CLAIM, asdict(run)).first() is not None
+
+
+def note_run(session: Session, run: JobRun) -> None:
+    """Note a run that is done again, in place of what was noted of it, unless that finished later."""
+    session.execute(_NOTE, asdict(run))
+
+
+def count_runs(session: Session, tenant: str, job: str, period: str) -> int:
+    """How many chunks of a period are done."""
+    parameters = {"tenant": tenant, "job": job, "period": period}
+    return int(session.execute(_COUNT, parameters).scalar_one())
+
+
+def last_runs(session: Session, tenant: str) -> list[JobRun]:
+    """The latest finished run of each job of a tenant, by job."""
+    return [JobRun(*row) for row in session.execute(_LAST, {"tenant": tenant}).all()]
+
+
+def forget_runs(session: Session, before: datetime, most: int = 10_000) -> int:
+    """Drop at most `most` runs that finished before a moment, but for the last of each job of a tenant; how many.
+
+    For the retain stage, which calls it until it drops none.
+    """
+    return session.execute(_FORGET, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.store import bulk
+from core.store import driver
 
 TENANT_LONGEST = 200
 _BEFORE_ALL = datetime(1900, 1, 1, tzinfo=UTC)
@@ -30,14 +31,14 @@ class DeadLetter:
 
 
 _COLUMNS = {
-    "tenant": bulk.TEXT,
-    "shard": bulk.INT4,
-    "entry_id": bulk.TEXT,
-    "code": bulk.TEXT,
-    "reason": bulk.TEXT,
-    "event": bulk.BYTEA,
-    "arrived_at": bulk.TIMESTAMPTZ,
-    "recorded_at": bulk.TIMESTAMPTZ,
+    "tenant": driver.TEXT,
+    "shard": driver.INT4,
+    "entry_id": driver.TEXT,
+    "code": driver.TEXT,
+    "reason": driver.TEXT,
+    "event": driver.BYTEA,
+    "arrived_at": driver.TIMESTAMPTZ,
+    "recorded_at": driver.TIMESTAMPTZ,
 }
 _KEEP = text(
     f"""INSERT INTO dead_letters ({", ".join(_COLUMNS)}) SELECT {", ".join(_COLUMNS)} FROM staged_dead_letters
@@ -49,7 +50,7 @@ def keep_dead_letters(session: Session, letters: Sequence[DeadLetter]) -> None:
     """Keep refused events; one from the same place on the stream is kept already."""
     if letters:
         rows = (tuple(getattr(letter, column) for column in _COLUMNS) for letter in letters)
-        bulk.stage(session, "staged_dead_letters", _COLUMNS, rows)
+        driver.stage(session, "staged_dead_letters", _COLUMNS, rows)
         session.execute(_KEEP)
 
 
@@ -246,3 +247,70 @@ def mark_discarded(session: Session, key: LetterKey, now: datetime) -> None:
 def forget_letters(session: Session, before: datetime, most: int = 10_000) -> int:
     """Drop at most `most` letters that were replayed or discarded before a moment; how many. Waiting ones stay."""
     return session.execute(_FORGET, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+# A letter is recorded after its event arrived, by another clock: those of machines that work together are not a day
+# apart, so the index on when letters were recorded leads to those that arrived since a moment.
+_CLOCKS_APART = timedelta(days=1)
+
+LetterState = Literal["dead_letter", "discarded", "replayed"]
+
+
+@dataclass(frozen=True, slots=True)
+class UnappliedLetter:
+    """A letter; `event` is None where it is longer than was asked for."""
+
+    shard: int
+    entry_id: str
+    code: str
+    reason: str
+    arrived_at: datetime
+    recorded_at: datetime
+    replayed_at: datetime | None
+    discarded_at: datetime | None
+    event: bytes | None
+
+    @property
+    def place(self) -> LetterPlace:
+        """Where it stands."""
+        return LetterPlace(self.recorded_at, self.shard, self.entry_id)
+
+    @property
+    def state(self) -> LetterState:
+        """What was done about it: `dead_letter` where nothing was."""
+        if self.replayed_at is not None:
+            return "replayed"
+        return "dead_letter" if self.discarded_at is None else "discarded"
+
+
+_READ_UNAPPLIED = """SELECT shard, entry_id, code, reason, arrived_at, recorded_at, replayed_at, discarded_at,
+        CASE WHEN octet_length(event) <= :longest THEN event END
+    FROM dead_letters
+    WHERE tenant = :tenant {} AND (replayed_at IS NULL OR replayed_at >= :replayed_since)
+    ORDER BY recorded_at, shard, entry_id LIMIT :limit"""
+_SINCE = "AND arrived_at >= :since AND recorded_at >= :recorded_since"
+_AFTER = "AND (recorded_at, shard, entry_id) > (:recorded_at, :shard, :entry_id)"
+
+
+def unapplied_letters(
+    session: Session,
+    tenant: str,
+    *,
+    since: datetime | None,
+    replayed_since: datetime,
+    after: LetterPlace | None,
+    longest: int,
+    limit: int,
+) -> list[UnappliedLetter]:
+    """A tenant's letters that have no other entry on the stream, and those whose event was put there again lately."""
+    asked: dict[str, object] = {"tenant": tenant, "replayed_since": replayed_since, "longest": longest, "limit": limit}
+    conditions = []
+    if since is not None:
+        conditions.append(_SINCE)
+        earliest = since.min.replace(tzinfo=since.tzinfo) + _CLOCKS_APART
+        asked |= {"since": since, "recorded_since": max(since, earliest) - _CLOCKS_APART}
+    if after is not None:
+        conditions.append(_AFTER)
+        asked |= asdict(after)
+    rows = session.execute(text(_READ_UNAPPLIED.format(" ".join(conditions))), asked)
+    return [UnappliedLetter(*row) for row in rows]

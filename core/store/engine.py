@@ -12,9 +12,6 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
 
-# An engine knows the kinds of parameters that the driver knew when it was made: imported for that, and before any is.
-from core.store import arrays  # noqa: F401
-
 # A process that stops in the middle of a batch must lose its locks before others wait for long.
 LIMITS = {
     "statement_timeout": "15s",

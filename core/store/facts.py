@@ -9,14 +9,11 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.events.facts import Report, Transaction
-from core.events.plain import PlainTransaction
-from core.events.rank import Rank
-from core.events.transactions import StoredTransaction, TransactionChange
-from core.events.worth import NextReport, StoredReport
-from core.store import bulk
+from core.events.facts import PlainTransaction, Rank, Report, Transaction
+from core.events.worth import NextReport, StoredReport, StoredTransaction, TransactionChange
+from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.direct import Direct, Row
+from core.store.driver import Direct, Row
 
 TransactionKey = tuple[str, str, str]
 ReportKey = tuple[str, str, datetime]
@@ -24,35 +21,35 @@ ReportKey = tuple[str, str, datetime]
 Plain = Mapping[AccountKey, Sequence[PlainTransaction]]
 
 _TRANSACTION = {
-    "tenant": bulk.TEXT,
-    "account_id": bulk.TEXT,
-    "transaction_id": bulk.TEXT,
-    "amount_minor": bulk.INT8,
-    "currency": bulk.TEXT,
-    "posted_at": bulk.TIMESTAMPTZ,
-    "pending": bulk.BOOL,
-    "removed": bulk.BOOL,
-    "counts": bulk.BOOL,
-    "replaces": bulk.TEXT,
-    "category": bulk.TEXT,
-    "description": bulk.TEXT,
-    "event_time": bulk.TIMESTAMPTZ,
-    "source": bulk.TEXT,
-    "event_id": bulk.TEXT,
+    "tenant": driver.TEXT,
+    "account_id": driver.TEXT,
+    "transaction_id": driver.TEXT,
+    "amount_minor": driver.INT8,
+    "currency": driver.TEXT,
+    "posted_at": driver.TIMESTAMPTZ,
+    "pending": driver.BOOL,
+    "removed": driver.BOOL,
+    "counts": driver.BOOL,
+    "replaces": driver.TEXT,
+    "category": driver.TEXT,
+    "description": driver.TEXT,
+    "event_time": driver.TIMESTAMPTZ,
+    "source": driver.TEXT,
+    "event_id": driver.TEXT,
 }
 _REPORT = {
-    "tenant": bulk.TEXT,
-    "account_id": bulk.TEXT,
-    "as_of": bulk.TIMESTAMPTZ,
-    "current_minor": bulk.INT8,
-    "available_minor": bulk.INT8,
-    "currency": bulk.TEXT,
-    "residual_minor": bulk.INT8,
-    "event_time": bulk.TIMESTAMPTZ,
-    "source": bulk.TEXT,
-    "event_id": bulk.TEXT,
+    "tenant": driver.TEXT,
+    "account_id": driver.TEXT,
+    "as_of": driver.TIMESTAMPTZ,
+    "current_minor": driver.INT8,
+    "available_minor": driver.INT8,
+    "currency": driver.TEXT,
+    "residual_minor": driver.INT8,
+    "event_time": driver.TIMESTAMPTZ,
+    "source": driver.TEXT,
+    "event_id": driver.TEXT,
 }
-_RESIDUAL = {"tenant": bulk.TEXT, "account_id": bulk.TEXT, "as_of": bulk.TIMESTAMPTZ, "minor": bulk.INT8}
+_RESIDUAL = {"tenant": driver.TEXT, "account_id": driver.TEXT, "as_of": driver.TIMESTAMPTZ, "minor": driver.INT8}
 
 
 def _list(columns: Iterable[str], alias: str) -> str:
@@ -63,10 +60,10 @@ def _assign(columns: Iterable[str]) -> str:
     return ", ".join(f"{column} = s.{column}" for column in columns)
 
 
-_THREE_TEXTS = bulk.keys("a", "b", "c")
+_THREE_TEXTS = driver.keys("a", "b", "c")
 # Two columns of text and further ones, given as arrays.
-_REPORT_KEYS = f"unnest({bulk.split('a')}, {bulk.split('b')}, CAST(:c AS timestamptz[]))"
-_QUESTIONS = f"unnest({bulk.split('a')}, {bulk.split('b')}, CAST(:c AS timestamptz[]), CAST(:d AS boolean[]))"
+_REPORT_KEYS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]))"
+_QUESTIONS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]), CAST(:d AS boolean[]))"
 
 _READ_TRANSACTIONS = Direct(
     f"""SELECT {_list(_TRANSACTION, "t")}
@@ -89,7 +86,7 @@ _REPLACED = Direct(
 )
 # A lateral query with a limit cannot become a join, so it stops at an account's first.
 _HAVE_REPLACERS = Direct(
-    f"""SELECT k.tenant, k.account_id FROM {bulk.keys("tenants", "accounts")} AS k(tenant, account_id)
+    f"""SELECT k.tenant, k.account_id FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)
     CROSS JOIN LATERAL (
         SELECT 1 FROM transactions t
         WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.replaces IS NOT NULL LIMIT 1) AS replacer"""
@@ -156,7 +153,7 @@ def replacing_accounts(session: Session, plain: Plain) -> set[AccountKey]:
     Few accounts have any transaction that replaces another; the exact question is asked of those alone. Their locks
     keep others from adding one between the two.
     """
-    rows = _HAVE_REPLACERS.rows(session, bulk.key_columns("accounts", list(plain))) if plain else []
+    rows = _HAVE_REPLACERS.rows(session, driver.key_columns("accounts", list(plain))) if plain else []
     asked = {(row[0], row[1]): plain[row[0], row[1]] for row in rows}
     return {(row[0], row[1]) for row in _by_texts(session, _REPLACED, _keys(asked))}
 
@@ -201,9 +198,9 @@ def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[T
         for change in of_account:
             (new if change.before is None else known).append(_transaction_values(key, change.after))
     if new:
-        bulk.copy_rows(session, "transactions", _TRANSACTION, new)
+        driver.copy_rows(session, "transactions", _TRANSACTION, new)
     if known:
-        bulk.stage(session, "staged_transactions", _TRANSACTION, known)
+        driver.stage(session, "staged_transactions", _TRANSACTION, known)
         session.execute(_UPDATE_TRANSACTIONS)
 
 
@@ -211,7 +208,7 @@ def add_plain_transactions(session: Session, plain: Plain) -> None:
     """Write new transactions; raises IntegrityError, from a UniqueViolation, if one is known after all."""
     if plain:
         new = [_plain_values(key, transaction) for key, told in plain.items() for transaction in told]
-        bulk.copy_rows(session, "transactions", _TRANSACTION, new)
+        driver.copy_rows(session, "transactions", _TRANSACTION, new)
 
 
 def write_reports(
@@ -223,12 +220,12 @@ def write_reports(
     """Write new reports with their residuals, altered ones, and by how much residuals of known ones move."""
     if new:
         rows = (_report_values(key, report, residual) for key, (report, residual) in new.items())
-        bulk.copy_rows(session, "reports", _REPORT, rows)
+        driver.copy_rows(session, "reports", _REPORT, rows)
     if known:
-        bulk.stage(session, "staged_reports", _REPORT, (_report_values(k, r, 0) for k, r in known.items()))
+        driver.stage(session, "staged_reports", _REPORT, (_report_values(k, r, 0) for k, r in known.items()))
         session.execute(_UPDATE_REPORTS)
     if residuals:
-        bulk.stage(session, "staged_residuals", _RESIDUAL, ((*key, minor) for key, minor in residuals.items()))
+        driver.stage(session, "staged_residuals", _RESIDUAL, ((*key, minor) for key, minor in residuals.items()))
         session.execute(_MOVE_RESIDUALS)
 
 
@@ -236,7 +233,7 @@ def _by_texts(session: Session, statement: Direct, keys: Iterable[TransactionKey
     wanted = list(keys)
     if not wanted:
         return []
-    columns = {"abc"[n]: bulk.joined([key[n] for key in wanted]) for n in range(3)}
+    columns = {"abc"[n]: driver.joined([key[n] for key in wanted]) for n in range(3)}
     return statement.rows(session, columns)
 
 
@@ -245,7 +242,7 @@ def _keys(plain: Plain) -> list[TransactionKey]:
 
 
 def _with_times(keys: Sequence[ReportKey]) -> dict[str, object]:
-    texts = {"ab"[n]: bulk.joined(str(key[n]) for key in keys) for n in range(2)}
+    texts = {"ab"[n]: driver.joined(str(key[n]) for key in keys) for n in range(2)}
     return texts | {"c": [key[2] for key in keys]}
 
 

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.store import bulk
+from core.store import driver
 from core.store.days import CHUNKS
 from core.store.goals import GoalKey
 
@@ -30,15 +30,15 @@ class ForecastRow:
 
 
 _COLUMNS = {
-    "tenant": bulk.TEXT,
-    "goal_id": bulk.TEXT,
-    "computed_at": bulk.TIMESTAMPTZ,
-    "through_day": bulk.DATE,
-    "goal_version": bulk.INT8,
-    "amount_minor": bulk.INT8,
-    "projected_completion_at": bulk.TIMESTAMPTZ,
-    "projection_note": bulk.TEXT,
-    "monthly_minor": bulk.INT8,
+    "tenant": driver.TEXT,
+    "goal_id": driver.TEXT,
+    "computed_at": driver.TIMESTAMPTZ,
+    "through_day": driver.DATE,
+    "goal_version": driver.INT8,
+    "amount_minor": driver.INT8,
+    "projected_completion_at": driver.TIMESTAMPTZ,
+    "projection_note": driver.TEXT,
+    "monthly_minor": driver.INT8,
 }
 _READ = text(
     f"SELECT {', '.join(f'f.{c}' for c in _COLUMNS)} FROM forecasts f WHERE f.tenant = :tenant AND f.goal_id = :goal_id"
@@ -72,7 +72,7 @@ def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:
     """Store projections in place of those from the same or an earlier day."""
     if rows:
         values = (tuple(getattr(row, column) for column in _COLUMNS) for row in rows)
-        bulk.stage(session, "staged_forecasts", _COLUMNS, values)
+        driver.stage(session, "staged_forecasts", _COLUMNS, values)
         session.execute(_WRITE)
 
 

@@ -10,9 +10,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.goals.goal import DebtForm, GoalType, Span, Tracking, direction
-from core.goals.lifecycle import GoalStatus
-from core.store import bulk
+from core.goals.goal import DebtForm, GoalStatus, GoalType, Span, Tracking, direction
+from core.store import driver
 
 # (tenant, goal_id)
 GoalKey = tuple[str, str]
@@ -87,14 +86,14 @@ _FIXED = (
 )
 _LIST = ", ".join(f"g.{column}" for column in _COLUMNS)
 _MOVED = {
-    "amount_minor": bulk.INT8,
-    "waiting_for": bulk.TEXTS,
-    "next_milestone_minor": bulk.INT8,
-    "reached_at": bulk.TIMESTAMPTZ,
-    "dirty_from": bulk.DATE,
-    "entries": bulk.INT8,
-    "version": bulk.INT8,
-    "updated_at": bulk.TIMESTAMPTZ,
+    "amount_minor": driver.INT8,
+    "waiting_for": driver.TEXTS,
+    "next_milestone_minor": driver.INT8,
+    "reached_at": driver.TIMESTAMPTZ,
+    "dirty_from": driver.DATE,
+    "entries": driver.INT8,
+    "version": driver.INT8,
+    "updated_at": driver.TIMESTAMPTZ,
 }
 
 _INSERT = text(f"INSERT INTO goals ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + column for column in _COLUMNS)})")
@@ -107,7 +106,7 @@ _READ_ONE = text(_READ)
 _READ_VERSION = text("SELECT version FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
 _LOCK_ONE = text(f"{_READ} FOR NO KEY UPDATE")
 _MANY = f"""SELECT {_LIST}
-    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
+    FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN goals g USING (tenant, goal_id)
     ORDER BY g.tenant, g.goal_id"""
 _READ_MANY = text(_MANY)
@@ -152,14 +151,14 @@ def lock_goal(session: Session, key: GoalKey) -> GoalRow | None:
 def lock_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
     """Lock goals in id order; those that were deleted meanwhile are left out."""
     wanted = sorted(set(keys))
-    columns = bulk.key_columns("goals", wanted)
+    columns = driver.key_columns("goals", wanted)
     return [_goal(row) for row in session.execute(_LOCK_MANY, columns).all()] if wanted else []
 
 
 def read_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
     """Goals in id order, not locked; those that do not exist are left out."""
     wanted = sorted(set(keys))
-    columns = bulk.key_columns("goals", wanted)
+    columns = driver.key_columns("goals", wanted)
     return [_goal(row) for row in session.execute(_READ_MANY, columns).all()] if wanted else []
 
 
@@ -172,13 +171,13 @@ def write_moved_goals(session: Session, rows: Sequence[GoalRow]) -> None:
     """Write back what events move, for many locked goals."""
     if not rows:
         return
-    columns = {"tenant": bulk.TEXT, "goal_id": bulk.TEXT} | _MOVED
+    columns = {"tenant": driver.TEXT, "goal_id": driver.TEXT} | _MOVED
     values = (
         (
             row.tenant,
             row.goal_id,
             row.amount_minor,
-            bulk.texts(row.waiting_for),
+            driver.texts(row.waiting_for),
             row.next_milestone_minor,
             row.reached_at,
             row.dirty_from,
@@ -188,7 +187,7 @@ def write_moved_goals(session: Session, rows: Sequence[GoalRow]) -> None:
         )
         for row in rows
     )
-    bulk.stage(session, "staged_goals", columns, values)
+    driver.stage(session, "staged_goals", columns, values)
     session.execute(_WRITE_MOVED)
 
 
@@ -245,3 +244,14 @@ def _goal(row: Any) -> GoalRow:
     if goal.debt_form is not None:
         goal.debt_form = _FORMS[goal.debt_form]
     return goal
+
+
+_ADD = text(
+    """INSERT INTO typed_amounts (tenant, goal_id, typed_at, amount_minor)
+    VALUES (:tenant, :goal_id, :typed_at, :amount_minor)"""
+)
+
+
+def add_typed_amount(session: Session, key: GoalKey, typed_at: datetime, amount_minor: int) -> None:
+    """Keep an amount typed for a locked goal."""
+    session.execute(_ADD, {"tenant": key[0], "goal_id": key[1], "typed_at": typed_at, "amount_minor": amount_minor})

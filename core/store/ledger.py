@@ -10,21 +10,20 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.store import bulk
-from core.store.arrays import moments
-from core.store.columns import HIGHEST
-from core.store.direct import Direct
+from core.store import driver
+from core.store.driver import Direct, moments
 from core.store.goals import GoalKey
+from core.store.tables import HIGHEST
 
 _ENTRY = {
-    "tenant": bulk.TEXT,
-    "goal_id": bulk.TEXT,
-    "entry": bulk.INT8,
-    "recorded_at": bulk.TIMESTAMPTZ,
-    "before_minor": bulk.INT8,
-    "after_minor": bulk.INT8,
-    "cause": bulk.TEXT,
-    "account_ids": bulk.TEXTS,
+    "tenant": driver.TEXT,
+    "goal_id": driver.TEXT,
+    "entry": driver.INT8,
+    "recorded_at": driver.TIMESTAMPTZ,
+    "before_minor": driver.INT8,
+    "after_minor": driver.INT8,
+    "cause": driver.TEXT,
+    "account_ids": driver.TEXTS,
 }
 
 
@@ -68,8 +67,8 @@ _READ_PAGE = text(
 _SENT_AT_ONCE = 5_000
 _SEND = Direct(
     f"""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at)
-    SELECT * FROM unnest({bulk.split("tenants")}, {bulk.split("ids")}, {bulk.split("types")},
-        {bulk.split("goals")}, {bulk.split("payloads")}, :at)
+    SELECT * FROM unnest({driver.split("tenants")}, {driver.split("ids")}, {driver.split("types")},
+        {driver.split("goals")}, {driver.split("payloads")}, :at)
     ON CONFLICT (tenant, message_id) DO NOTHING"""
 )
 
@@ -86,11 +85,11 @@ def write_entries(session: Session, entries: Sequence[Entry]) -> None:
                 entry.before_minor,
                 entry.after_minor,
                 entry.cause,
-                bulk.texts(entry.account_ids),
+                driver.texts(entry.account_ids),
             )
             for entry in entries
         )
-        bulk.copy_rows(session, "goal_entries", _ENTRY, rows)
+        driver.copy_rows(session, "goal_entries", _ENTRY, rows)
 
 
 def entries_of_goal(
@@ -110,11 +109,23 @@ def write_messages(session: Session, messages: Sequence[Message]) -> None:
     for start in range(0, len(messages), _SENT_AT_ONCE):
         some = messages[start : start + _SENT_AT_ONCE]
         columns = {
-            "tenants": bulk.joined([message.tenant for message in some]),
-            "ids": bulk.joined([message.message_id for message in some]),
-            "types": bulk.joined([message.type for message in some]),
-            "goals": bulk.joined([message.goal_id for message in some]),
-            "payloads": bulk.joined([message.payload for message in some]),
+            "tenants": driver.joined([message.tenant for message in some]),
+            "ids": driver.joined([message.message_id for message in some]),
+            "types": driver.joined([message.type for message in some]),
+            "goals": driver.joined([message.goal_id for message in some]),
+            "payloads": driver.joined([message.payload for message in some]),
             "at": moments([message.created_at for message in some]),
         }
         _SEND.run(session, columns)
+
+
+_FORGET = text(
+    """DELETE FROM outbox WHERE (tenant, message_id) IN (
+        SELECT tenant, message_id FROM outbox WHERE delivered_at < :before
+        LIMIT :most FOR UPDATE SKIP LOCKED)"""
+)
+
+
+def forget_delivered(session: Session, before: datetime, most: int = 10_000) -> int:
+    """Drop at most `most` messages that were delivered before a moment; how many. Others stay, however old."""
+    return session.execute(_FORGET, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]

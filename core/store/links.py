@@ -1,8 +1,9 @@
-"""Rows of links: read with their accounts to settle goals, moved by late facts, ended and begun by requests."""
+"""Rows of links, and what accounts measured before a moment."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from core.goals.amounts import FundedLink
 from core.goals.links import Link, measured, why_not
 from core.goals.money import share
-from core.store import bulk
+from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey, GoalRow
 
@@ -119,18 +120,18 @@ _ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a
 _PERIOD_LIST = ", ".join(f"l.{column}" for column in LinkPeriod._fields)
 _OF_ACCOUNTS = text(
     f"""SELECT {_PERIOD_LIST}
-    FROM {bulk.keys("tenants", "accounts")} AS k(tenant, account_id)
+    FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)
     JOIN links l USING (tenant, account_id)"""
 )
 _OF_GOALS = text(
     f"""SELECT {_LINK_LIST}, {_ACCOUNT_LIST}
-    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
+    FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN links l USING (tenant, goal_id)
     JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id"""
 )
 _OF_ACCOUNT_TO_GOALS = text(
     f"""SELECT {_LINK_LIST}, {_ACCOUNT_LIST}
-    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
+    FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN links l USING (tenant, goal_id)
     JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id
     WHERE l.account_id = :account_id"""
@@ -149,7 +150,7 @@ _MOVE = text(
 def links_of_accounts(session: Session, keys: Iterable[AccountKey]) -> list[LinkPeriod]:
     """The periods of all links of accounts, which must be locked, so that none is begun or ended meanwhile."""
     wanted = sorted(keys)
-    columns = bulk.key_columns("accounts", wanted)
+    columns = driver.key_columns("accounts", wanted)
     return [LinkPeriod(*row) for row in session.execute(_OF_ACCOUNTS, columns).all()] if wanted else []
 
 
@@ -170,15 +171,15 @@ def move_links(session: Session, deltas: Sequence[tuple[LinkPeriod, int, int]]) 
     if not deltas:
         return
     columns = {
-        "tenant": bulk.TEXT,
-        "goal_id": bulk.TEXT,
-        "account_id": bulk.TEXT,
-        "linked_at": bulk.TIMESTAMPTZ,
-        "base_delta": bulk.INT8,
-        "end_delta": bulk.INT8,
+        "tenant": driver.TEXT,
+        "goal_id": driver.TEXT,
+        "account_id": driver.TEXT,
+        "linked_at": driver.TIMESTAMPTZ,
+        "base_delta": driver.INT8,
+        "end_delta": driver.INT8,
     }
     rows = ((p.tenant, p.goal_id, p.account_id, p.linked_at, base, end) for p, base, end in deltas)
-    bulk.stage(session, "staged_links", columns, rows)
+    driver.stage(session, "staged_links", columns, rows)
     session.execute(_MOVE)
 
 
@@ -214,7 +215,7 @@ def _funding(
     wanted = sorted(keys)
     funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in wanted}
     if wanted:
-        for row in session.execute(statement, bulk.key_columns("goals", wanted) | more).all():
+        for row in session.execute(statement, driver.key_columns("goals", wanted) | more).all():
             funding[row[0], row[1]].append(FundingRow(_link(row), *row[len(_LINK) :]))
     return funding
 
@@ -230,3 +231,56 @@ def _which(row: LinkRow) -> dict[str, object]:
 
 def _link(row: Any) -> LinkRow:
     return LinkRow(row[0], row[1], row[2], row[3], row[4], row[5], Link(*row[6:13]))
+
+
+# (tenant, account_id, moment)
+AccountMoment = tuple[str, str, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuresBefore:
+    """An account's measures from all facts before a moment."""
+
+    worth_minor: int
+    inflow_minor: int
+
+    def of(self, measure: str) -> int:
+        """The one that a link measures."""
+        return self.inflow_minor if measure == "inflow" else self.worth_minor
+
+
+_READ_MEASURES = text(
+    """SELECT k.n,
+        a.worth_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
+            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= k.moment), 0)
+          - coalesce((SELECT sum(r.residual_minor) FROM reports r
+            WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= k.moment), 0),
+        a.inflow_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
+            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= k.moment
+              AND t.amount_minor > 0), 0)
+    FROM unnest(string_to_array(:tenants, chr(31)), string_to_array(:names, chr(31)), CAST(:moments AS timestamptz[]))
+        WITH ORDINALITY AS k(tenant, account_id, moment, n)
+    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = k.account_id"""
+)
+
+
+def read_measures(session: Session, wanted: Iterable[AccountMoment]) -> dict[AccountMoment, MeasuresBefore]:
+    """The measures of accounts just before moments. Reads all that came later: for moments not kept elsewhere."""
+    keys = sorted(set(wanted))
+    if not keys:
+        return {}
+    parameters = {
+        "tenants": driver.joined(key[0] for key in keys),
+        "names": driver.joined(key[1] for key in keys),
+        "moments": [key[2] for key in keys],
+    }
+    rows = session.execute(_READ_MEASURES, parameters).all()
+    return {keys[n - 1]: MeasuresBefore(int(worth), int(inflow)) for n, worth, inflow in rows}
+
+
+def measures_before(
+    session: Session, tenant: str, account_ids: Iterable[str], moment: datetime
+) -> dict[str, MeasuresBefore]:
+    """The measures of accounts, which must be locked, from the facts before one moment, by account."""
+    found = read_measures(session, ((tenant, account_id, moment) for account_id in account_ids))
+    return {account_id: measures for (_, account_id, _), measures in found.items()}

@@ -11,11 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidField
-from core.store import bulk
-from core.store.arrays import int8s, moments
-from core.store.columns import LOWEST
-from core.store.direct import Direct
+from core.store import driver
+from core.store.driver import Direct, int8s, moments
 from core.store.goals import GoalKey
+from core.store.tables import LOWEST
 
 
 class MilestoneRow(NamedTuple):
@@ -52,7 +51,7 @@ _INSERT = text(
 )
 _READ = text(
     f"""SELECT {", ".join(f"m.{c}" for c in _COLUMNS.split(", "))}
-    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)
+    FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN milestones m USING (tenant, goal_id)
     ORDER BY m.tenant, m.goal_id, m.amount_minor"""
 )
@@ -60,7 +59,7 @@ _UNREACHED = Direct(
     f"""SELECT k.tenant, k.goal_id, (
         SELECT array_agg(m.amount_minor) FROM milestones m
         WHERE m.tenant = k.tenant AND m.goal_id = k.goal_id AND m.reached_at IS NULL)
-    FROM {bulk.keys("tenants", "goals")} AS k(tenant, goal_id)"""
+    FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)"""
 )
 _READ_PAGE = text(
     f"""SELECT {_COLUMNS} FROM milestones
@@ -69,7 +68,7 @@ _READ_PAGE = text(
 )
 _MARK = Direct(
     f"""UPDATE milestones m SET reached_at = s.reached_at, marked_at = :now
-    FROM unnest({bulk.split("tenants")}, {bulk.split("goals")}, :amounts, :reached)
+    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :amounts, :reached)
         AS s(tenant, goal_id, amount_minor, reached_at)
     WHERE (m.tenant, m.goal_id, m.amount_minor) = (s.tenant, s.goal_id, s.amount_minor)
       AND m.reached_at IS NULL
@@ -95,7 +94,7 @@ def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
     """All milestones of goals, ascending by amount."""
     wanted = sorted(keys)
     found: dict[GoalKey, list[MilestoneRow]] = {key: [] for key in wanted}
-    columns = bulk.key_columns("goals", wanted)
+    columns = driver.key_columns("goals", wanted)
     if wanted:
         for row in session.execute(_READ, columns).all():
             found[row[0], row[1]].append(MilestoneRow(*row))
@@ -107,7 +106,7 @@ def unreached_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKe
     wanted = list(keys)
     if not wanted:
         return {}
-    rows = _UNREACHED.rows(session, bulk.key_columns("goals", wanted))
+    rows = _UNREACHED.rows(session, driver.key_columns("goals", wanted))
     return {(tenant, goal_id): amounts or () for tenant, goal_id, amounts in rows}
 
 
@@ -133,5 +132,5 @@ def mark_milestones(session: Session, reached: Sequence[tuple[GoalKey, int, date
         "reached": moments([reached_at for _, _, reached_at in reached]),
         "now": now,
     }
-    rows = _MARK.rows(session, bulk.key_columns("goals", [key for key, _, _ in reached]) | columns)
+    rows = _MARK.rows(session, driver.key_columns("goals", [key for key, _, _ in reached]) | columns)
     return [Reached((row[0], row[1]), *row[2:]) for row in rows]

@@ -14,12 +14,11 @@ from sqlalchemy.orm import Session
 
 from core.events.calendar import EARLIEST
 from core.goals.links import Link
-from core.goals.percent import WHOLE_PPM
-from core.store import bulk
+from core.goals.money import WHOLE_PPM
+from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey
-from core.store.links import LinkRow, insert_link
-from core.store.measures import measures_before
+from core.store.links import LinkRow, insert_link, measures_before
 
 # (tenant, account_id, goal_id)
 Belonging = tuple[str, str, str]
@@ -34,13 +33,13 @@ _LOCK_SHARED = text(
 _LOCK_ALONE = text("SELECT pg_advisory_xact_lock(:namespace, :bucket)")
 _WANTED = text(
     f"""SELECT k.tenant, k.account_id, g.goal_id
-    FROM {bulk.keys("tenants", "accounts", "users", "currencies")} AS k(tenant, account_id, user_id, currency)
+    FROM {driver.keys("tenants", "accounts", "users", "currencies")} AS k(tenant, account_id, user_id, currency)
     JOIN goals g ON g.tenant = k.tenant AND g.user_id = k.user_id AND g.tracking = 'net_worth'
     WHERE g.currency = k.currency"""
 )
 _PRESENT = text(
     f"""SELECT k.tenant, k.account_id, l.goal_id
-    FROM {bulk.keys("tenants", "accounts")} AS k(tenant, account_id)
+    FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)
     JOIN links l USING (tenant, account_id)
     JOIN goals g ON g.tenant = k.tenant AND g.goal_id = l.goal_id AND g.tracking = 'net_worth'"""
 )
@@ -77,16 +76,16 @@ def wanted_belongings(session: Session, accounts: Mapping[AccountKey, tuple[str,
     if not accounts:
         return set()
     keys = sorted(accounts)
-    columns = bulk.key_columns("accounts", keys) | {
-        "users": bulk.joined(accounts[key][0] for key in keys),
-        "currencies": bulk.joined(accounts[key][1] for key in keys),
+    columns = driver.key_columns("accounts", keys) | {
+        "users": driver.joined(accounts[key][0] for key in keys),
+        "currencies": driver.joined(accounts[key][1] for key in keys),
     }
     return {(row[0], row[1], row[2]) for row in session.execute(_WANTED, columns).all()}
 
 
 def present_belongings(session: Session, keys: Iterable[AccountKey]) -> set[Belonging]:
     """To which net worths accounts belong."""
-    columns = bulk.key_columns("accounts", sorted(keys))
+    columns = driver.key_columns("accounts", sorted(keys))
     return {(row[0], row[1], row[2]) for row in session.execute(_PRESENT, columns).all()}
 
 

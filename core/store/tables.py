@@ -1,13 +1,11 @@
-"""The tables. The tenant is the first column of every primary key, and no statement joins across tenants.
-
-One long file, so that the whole schema can be read in one place.
-"""
+"""Columns as all tables spell them."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -22,14 +20,40 @@ from sqlalchemy import (
     text,
 )
 
-from core.store.columns import (
-    amount_column,
-    flag_column,
-    key_column,
-    moment_column,
-    tenant_column,
-    text_column,
-)
+LOWEST, HIGHEST = -(2**63), 2**63 - 1
+"""The numbers that a BIGINT ends with."""
+
+
+def tenant_column() -> Column[str]:
+    """The first column of every primary key."""
+    return Column("tenant", Text, primary_key=True)
+
+
+def key_column(name: str) -> Column[str]:
+    """Text that is part of the primary key."""
+    return Column(name, Text, primary_key=True)
+
+
+def text_column(name: str, *, required: bool = False) -> Column[str]:
+    """Text; a required one has no default."""
+    return Column(name, Text, nullable=not required)
+
+
+def amount_column(name: str, *, required: bool = True) -> Column[int]:
+    """Minor units of the row's currency."""
+    zero = text("0") if required else None
+    return Column(name, BigInteger, nullable=not required, server_default=zero)
+
+
+def moment_column(name: str, *, required: bool = False) -> Column[object]:
+    """An instant, kept as UTC."""
+    return Column(name, DateTime(timezone=True), nullable=not required)
+
+
+def flag_column(name: str) -> Column[bool]:
+    """A claim, false unless said otherwise."""
+    return Column(name, Boolean, nullable=False, server_default=text("false"))
+
 
 # Postgres updates a row in place only while its page has room; these tables leave some. The migrations say so in
 # SQL: as an option of Table it needs SQLAlchemy 2.1, and an application that we are installed in may be held at 2.0.

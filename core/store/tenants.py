@@ -1,16 +1,18 @@
-"""Rows of tenants: one integrating application each, with one time zone."""
+"""Rows of tenants, one integrating application each; of their API keys; and the audit of what was done for them."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.store.direct import Direct
+from core.store.driver import Direct
 
 DEFAULT = "default"
 
@@ -72,3 +74,113 @@ def add_tenant(session: Session, tenant: Tenant, now: datetime) -> bool:
     """Add a tenant; False if there is one of this name."""
     parameters = {"name": tenant.name, "time_zone": tenant.time_zone, "now": now}
     return session.execute(_ADD, parameters).first() is not None
+
+
+# Of all tenants on purpose: what is to be filled must be nobody's.
+_ANY = text("SELECT EXISTS (SELECT FROM goals) OR EXISTS (SELECT FROM accounts)")
+
+
+def is_empty(session: Session) -> bool:
+    """Whether there is no goal and no account of any tenant."""
+    return not session.execute(_ANY).scalar_one()
+
+
+_NOTE = text(
+    """INSERT INTO audit (tenant, audit_id, at, actor, action, subject, detail)
+    VALUES (:tenant, :audit_id, :at, :actor, :action, :subject, :detail)"""
+)
+
+
+def note_act(
+    session: Session,
+    tenant: str,
+    *,
+    action: str,
+    subject: str,
+    at: datetime,
+    actor: str = "",
+    detail: str | None = None,
+) -> None:
+    """Note who did what to what, in the transaction of the act itself."""
+    session.execute(
+        _NOTE,
+        {
+            "tenant": tenant,
+            "audit_id": uuid.uuid4().hex,
+            "at": at,
+            "actor": actor,
+            "action": action,
+            "subject": subject,
+            "detail": detail,
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as kept; the secret itself is shown once, when it is made."""
+
+    tenant: str
+    key_id: str
+    label: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+_COLUMNS = "tenant, key_id, label, scopes, created_at, revoked_at"
+_ADD_KEY = text(
+    """INSERT INTO api_keys (tenant, key_id, key_hash, label, scopes, created_at)
+    VALUES (:tenant, :key_id, :key_hash, :label, :scopes, :created_at)
+    ON CONFLICT DO NOTHING RETURNING key_id"""
+)
+_FIND = text(
+    f"""SELECT {", ".join(f"k.{c}" for c in _COLUMNS.split(", "))}, t.time_zone
+    FROM api_keys k JOIN tenants t USING (tenant)
+    WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL"""
+)
+_FIND_ANY = text(f"SELECT {_COLUMNS} FROM api_keys WHERE key_hash = :key_hash")
+_LIST_KEYS = text(f"SELECT {_COLUMNS} FROM api_keys WHERE tenant = :tenant ORDER BY created_at, key_id")
+_REVOKE = text(
+    """UPDATE api_keys SET revoked_at = :now
+    WHERE tenant = :tenant AND key_id = :key_id AND revoked_at IS NULL RETURNING key_id"""
+)
+
+
+def add_key(session: Session, key: ApiKey, key_hash: bytes) -> bool:
+    """Keep a new key; False if one of this hash or id is there already."""
+    parameters = {
+        "tenant": key.tenant,
+        "key_id": key.key_id,
+        "key_hash": key_hash,
+        "label": key.label,
+        "scopes": list(key.scopes),
+        "created_at": key.created_at,
+    }
+    return session.execute(_ADD_KEY, parameters).first() is not None
+
+
+def find_key(session: Session, key_hash: bytes) -> tuple[ApiKey, str] | None:
+    """The live key of this hash with its tenant's time zone."""
+    row = session.execute(_FIND, {"key_hash": key_hash}).first()
+    return None if row is None else (_key(row), row[6])
+
+
+def find_any_key(session: Session, key_hash: bytes) -> ApiKey | None:
+    """The key of this hash, whosever it is and revoked or not."""
+    row = session.execute(_FIND_ANY, {"key_hash": key_hash}).first()
+    return None if row is None else _key(row)
+
+
+def list_keys(session: Session, tenant: str) -> list[ApiKey]:
+    """A tenant's keys, oldest first, revoked ones too."""
+    return [_key(row) for row in session.execute(_LIST_KEYS, {"tenant": tenant})]
+
+
+def revoke_key(session: Session, tenant: str, key_id: str, now: datetime) -> bool:
+    """Revoke a live key; False if there is none of this id."""
+    return session.execute(_REVOKE, {"tenant": tenant, "key_id": key_id, "now": now}).first() is not None
+
+
+def _key(row: Any) -> ApiKey:
+    return ApiKey(row[0], row[1], row[2], tuple(row[3]), row[4], row[5])

@@ -1,21 +1,249 @@
-"""What a check is, and the list of all of them in the order in which they run."""
+"""What a check is, the pieces of SQL that checks are made of, and what a verification found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from core.verify.account_checks import ACCOUNT_CHECKS
-from core.verify.amount_checks import AMOUNT_CHECKS
-from core.verify.check import Check
-from core.verify.close_checks import CLOSE_CHECKS
-from core.verify.goal_checks import GOAL_CHECKS
-from core.verify.rewrite_checks import REWRITE_CHECKS
+from sqlalchemy import TextClause, text
 
-BY_ACCOUNT: tuple[Check, ...] = ACCOUNT_CHECKS
-BY_GOAL: tuple[Check, ...] = AMOUNT_CHECKS + CLOSE_CHECKS + REWRITE_CHECKS + GOAL_CHECKS
+# Part of a milestone's key, and nobody else's business in a log.
+_AMOUNT_IN_KEY = "amount_minor"
 
 
-def all_checks() -> Iterator[Check]:
-    """Every check."""
-    yield from BY_ACCOUNT
-    yield from BY_GOAL
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One value that is not as it should be. Amounts are minor units; None: no such row, or none should be.
+
+    `key` names the row within the tenant, `what` the column or the promise.
+    """
+
+    tenant: str
+    check: str
+    key: Mapping[str, str]
+    what: str
+    stored: str | None
+    expected: str | None
+
+    @property
+    def row(self) -> str:
+        """The row's name, as in `goal_snapshots goal_id=goal_1 day=2026-03-01`; it has no amount in it."""
+        places = (f"{name}={value}" for name, value in self.key.items() if name != _AMOUNT_IN_KEY)
+        return " ".join((self.check, *places))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: how many values it compared, how many were wrong, and the first of those."""
+
+    check: str
+    checked: int = 0
+    wrong: int = 0
+    first: tuple[Violation, ...] = ()
+
+    def plus(self, other: Finding, most: int) -> Finding:
+        """Both together, with at most `most` violations shown."""
+        first = (self.first + other.first)[:most]
+        return Finding(self.check, self.checked + other.checked, self.wrong + other.wrong, first)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The whole: which tenants, what each check found, and how long it took."""
+
+    tenants: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether everything that was promised holds."""
+        return self.violations == 0
+
+    @property
+    def violations(self) -> int:
+        """How many values are wrong, shown or not."""
+        return sum(finding.wrong for finding in self.findings)
+
+    @property
+    def checked(self) -> dict[str, int]:
+        """How many values each check compared."""
+        return {finding.check: finding.checked for finding in self.findings}
+
+    @property
+    def first(self) -> tuple[Violation, ...]:
+        """The violations that are shown, check by check."""
+        return tuple(violation for finding in self.findings for violation in finding.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named check of rows in a range of keys.
+
+    `statement` yields the columns of `key`, `what`, and as text `stored` and `expected`: a row for every value that it
+    compared, whether right or wrong.
+    """
+
+    name: str
+    meaning: str
+    key: tuple[str, ...]
+    statement: str
+
+    @property
+    def question(self) -> TextClause:
+        """The statement that counts what was compared and what was wrong, beside the first :most wrong values.
+
+        Its rows are (checked, wrong, *key, what, stored, expected); one row with nulls where nothing was wrong.
+        """
+        key = ", ".join(f"CAST({column} AS text) AS {column}" for column in self.key)
+        return text(
+            f"""WITH compared AS MATERIALIZED ({self.statement})
+            SELECT totals.checked, totals.wrong, shown.* FROM (
+                SELECT count(*) AS checked, count(*) FILTER (WHERE stored IS DISTINCT FROM expected) AS wrong
+                FROM compared) AS totals
+            LEFT JOIN LATERAL (
+                SELECT {key}, what, stored, expected FROM compared WHERE stored IS DISTINCT FROM expected
+                ORDER BY {", ".join(f"compared.{column}" for column in self.key)}, what LIMIT :most) AS shown ON true"""
+        )
+
+
+INSTANT = "interval '1 microsecond'"
+
+# The days whose first midnight comes twice, where clocks go back over it (America/Havana): AT TIME ZONE takes the
+# second one. `plain_at` is what AT TIME ZONE gives for midnight, `starts_at` the first instant of the day.
+ODD_DAYS = """
+    SELECT day, first_at AS starts_at, plain_at FROM (
+        SELECT day, plain_at, (day - (early_at AT TIME ZONE :zone - early_at AT TIME ZONE 'UTC')) AT TIME ZONE 'UTC'
+            AS first_at
+        FROM (SELECT day, day AT TIME ZONE :zone AS plain_at, day AT TIME ZONE :zone - interval '3 hours' AS early_at
+              FROM generate_series(timestamp '1900-01-01',
+                  CAST(:now AS timestamptz) AT TIME ZONE 'UTC' + interval '3 days', '1 day') AS days(day)) AS midnights
+        ) AS both_midnights
+    WHERE first_at < plain_at AND first_at AT TIME ZONE :zone >= day"""
+
+# To be the first of a statement's WITH: `local_day` and `day_start` read it.
+ODD = """odd AS MATERIALIZED (
+    SELECT day, starts_at, plain_at
+    FROM unnest(CAST(:odd_days AS date[]), CAST(:odd_starts AS timestamptz[]), CAST(:odd_plains AS timestamptz[]))
+        AS o(day, starts_at, plain_at))"""
+
+
+def within(column: str) -> str:
+    """Whether a key lies in the range."""
+    return f"({column} > :after AND (CAST(:upto AS text) IS NULL OR {column} <= :upto))"
+
+
+def local_day(moment: str) -> str:
+    """The local day that a moment falls in."""
+    return f"""coalesce((SELECT o.day FROM odd o WHERE {moment} >= o.starts_at AND {moment} < o.plain_at),
+        CAST({moment} AT TIME ZONE :zone AS date))"""
+
+
+def share(minor: str, ppm: str) -> str:
+    """A share, cut towards zero; numeric, so that nothing overflows."""
+    return f"div(CAST({minor} AS numeric) * {ppm}, 1000000)"
+
+
+def sign(account: str) -> str:
+    """What a report's amount is multiplied by to be a worth."""
+    return f"(CASE WHEN {account}.kind = 'liability' THEN -1 ELSE 1 END)"
+
+
+def direction(goal: str) -> str:
+    """-1 where an amount falls as money is paid in."""
+    return f"(CASE WHEN {goal}.type = 'debt' THEN -1 ELSE 1 END)"
+
+
+def follows(goal: str) -> str:
+    """Whether a goal follows balances."""
+    return f"({goal}.tracking IN ('balance', 'net_worth'))"
+
+
+def counts(goal: str, account: str) -> str:
+    """Whether a link between the two counts anything."""
+    return f"""(({account}.currency IS NULL OR {account}.currency = {goal}.currency)
+        AND NOT ({goal}.type = 'debt' AND {goal}.tracking = 'balance' AND {account}.kind <> 'liability'
+                 AND ({account}.kind_rank IS NOT NULL OR {first_report(account)} IS NOT NULL)))"""
+
+
+def first_report(account: str) -> str:
+    """When an account's first report is of; null without one."""
+    return f"""(SELECT min(r.as_of) FROM reports r
+        WHERE r.tenant = :tenant AND r.account_id = {account}.account_id)"""
+
+
+def has_report(goal: str, account: str) -> str:
+    """Whether an account has a report by the final moment of a goal, if that has one."""
+    return f"coalesce({first_report(account)} <= coalesce({goal}.final_at, 'infinity'), false)"
+
+
+def measure_before(measure: str, account: str, moment: str) -> str:
+    """An account's worth or inflow from the facts before a moment, by looking up what is needed of them."""
+    worth, inflow = worth_before(account, moment), inflow_before(account, moment)
+    return f"(CASE {measure} WHEN 'inflow' THEN {inflow} ELSE {worth} END)"
+
+
+def inflow_before(account: str, moment: str) -> str:
+    """The money that came into an account before a moment."""
+    return f"""(SELECT coalesce(sum(t.amount_minor), 0) FROM transactions t
+        WHERE t.tenant = :tenant AND t.account_id = {account}.account_id AND t.counts
+          AND t.posted_at < {moment} AND t.amount_minor > 0)"""
+
+
+def worth_before(account: str, moment: str) -> str:
+    """An account's worth from the facts before a moment, which may be infinite.
+
+    From the last report before it on to the moment; without one, from the first report back to it; without any, from
+    the beginning on. A report stands behind the transactions of its own moment.
+    """
+    return f"""(SELECT coalesce(anchor.told, 0) + CASE WHEN anchor.known_at <= {moment} THEN 1 ELSE -1 END * (
+            SELECT coalesce(sum(t.amount_minor), 0) FROM transactions t
+            WHERE t.tenant = :tenant AND t.account_id = {account}.account_id AND t.counts
+              AND t.posted_at >= least(anchor.known_at, {moment})
+              AND t.posted_at < greatest(anchor.known_at, {moment}))
+        FROM (SELECT told, known_at FROM (
+                (SELECT r.current_minor * {sign(account)} AS told, r.as_of + {INSTANT} AS known_at, 1 AS choice
+                 FROM reports r
+                 WHERE r.tenant = :tenant AND r.account_id = {account}.account_id AND r.as_of < {moment}
+                 ORDER BY r.as_of DESC LIMIT 1)
+                UNION ALL
+                (SELECT r.current_minor * {sign(account)}, r.as_of + {INSTANT}, 2
+                 FROM reports r
+                 WHERE r.tenant = :tenant AND r.account_id = {account}.account_id AND r.as_of >= {moment}
+                 ORDER BY r.as_of LIMIT 1)
+                UNION ALL SELECT 0, timestamptz '-infinity', 3) AS choices
+            ORDER BY choice LIMIT 1) AS anchor)"""
+
+
+def timeline(scope: str, questions: str = "") -> str:
+    """WITH parts that end in `timeline`: the worth and inflow of accounts after each of their facts, in one pass.
+
+    `scope` is a relation with account_id and sign; `questions` a SELECT of (account_id, at) for which the measures
+    before that moment are wanted too: they come as rows of turn 0, facts have a turn above 0. Rows of one account are
+    ordered by (at, turn); those that share both are alike.
+    """
+    asked = f"UNION ALL SELECT account_id, at, 0, 0, NULL FROM ({questions}) AS questions" if questions else ""
+    return f"""facts AS (
+        SELECT s.account_id, t.posted_at AS at, 1 AS turn, t.amount_minor AS amount, CAST(NULL AS bigint) AS told
+        FROM {scope} s CROSS JOIN LATERAL (
+            SELECT posted_at, amount_minor FROM transactions
+            WHERE tenant = :tenant AND account_id = s.account_id AND counts OFFSET 0) AS t
+        UNION ALL
+        SELECT s.account_id, r.as_of, 2, 0, r.current_minor * s.sign
+        FROM {scope} s CROSS JOIN LATERAL (
+            SELECT as_of, current_minor FROM reports
+            WHERE tenant = :tenant AND account_id = s.account_id OFFSET 0) AS r
+        {asked}),
+    summed AS (
+        SELECT account_id, at, turn, told, sum(amount) OVER w AS known, sum(greatest(amount, 0)) OVER w AS inflow,
+            count(told) OVER w AS reports
+        FROM facts WINDOW w AS (PARTITION BY account_id ORDER BY at, turn)),
+    told AS (
+        SELECT account_id, at, turn, known, inflow, reports,
+            max(told - known) OVER (PARTITION BY account_id, reports) AS beyond,
+            max(told - known) FILTER (WHERE reports = 1) OVER (PARTITION BY account_id) AS first_beyond
+        FROM summed),
+    timeline AS MATERIALIZED (
+        SELECT account_id, at, turn, inflow,
+            known + CASE WHEN reports = 0 THEN coalesce(first_beyond, 0) ELSE beyond END AS worth
+        FROM told)"""

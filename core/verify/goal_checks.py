@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from core.verify.check import Check
-from core.verify.fragments import direction, within
+from core.verify.checks import Check, direction, within
 
 _LEDGER = f"""
     WITH lines AS (

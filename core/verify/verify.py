@@ -1,4 +1,4 @@
-"""The act verify: every check over every tenant, each range of keys in one snapshot and without writing to it."""
+"""What a check is, and the list of all of them in the order in which they run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,20 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MilepostError
-from core.verify.check import Check
-from core.verify.checks import BY_ACCOUNT, BY_GOAL, all_checks
-from core.verify.findings import Finding, Verified, Violation
-from core.verify.fragments import ODD_DAYS
+from core.verify.account_checks import ACCOUNT_CHECKS, AMOUNT_CHECKS
+from core.verify.checks import ODD_DAYS, Check, Finding, Verified, Violation
+from core.verify.goal_checks import GOAL_CHECKS
+from core.verify.snapshot_checks import CLOSE_CHECKS, REWRITE_CHECKS
+
+BY_ACCOUNT: tuple[Check, ...] = ACCOUNT_CHECKS
+BY_GOAL: tuple[Check, ...] = AMOUNT_CHECKS + CLOSE_CHECKS + REWRITE_CHECKS + GOAL_CHECKS
+
+
+def all_checks() -> Iterator[Check]:
+    """Every check."""
+    yield from BY_ACCOUNT
+    yield from BY_GOAL
+
 
 FIRST = 20
 KEYS_AT_ONCE = 2_000
@@ -24,7 +34,7 @@ KEYS_AT_ONCE = 2_000
 MESSAGES_KEPT = timedelta(days=89)
 
 _ONE_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-# The plans must not hang on statistics that may not be there yet: see core.verify.fragments.
+# The plans must not hang on statistics that may not be there yet: see core.verify.checks.
 _SETTINGS = "; ".join(
     (
         "SET LOCAL statement_timeout = 0",

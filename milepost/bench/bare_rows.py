@@ -15,8 +15,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from core.store import bulk
-from core.store.stream import shard_of
+from core.store import driver
+from core.stream.stream import shard_of
 from milepost.bench.check import PPM, cut_share
 
 Row = tuple[object, ...]
@@ -203,5 +203,5 @@ class _World:
         return *goal.key, goal.amount_minor, *arrived, goal.entries, goal.version, self._now
 
     def _entry(self, goal: _Goal, account_id: str, before: int) -> Row:
-        behind = bulk.texts([account_id])
+        behind = driver.texts([account_id])
         return *goal.key, goal.entries, self._now, before, goal.amount_minor, "events", behind

@@ -6,7 +6,7 @@ import time
 
 from sqlalchemy import Engine, Select, Table, text
 
-from core.store.bulk import copy_rows
+from core.store.driver import copy_rows
 from core.store.engine import session_factory
 
 

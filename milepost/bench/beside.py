@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from core.store.stream import EventStream, connect
+from core.stream.stream import EventStream, connect
 from milepost.bench.check import check_live
 from milepost.bench.live import milepost_up
 from milepost.bench.place import Place, database, empty

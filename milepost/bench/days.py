@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MilepostError
-from core.pipeline.project import run_project
-from core.pipeline.snapshot import AT_ONCE, run_snapshot
+from core.jobs.project import run_project
+from core.jobs.snapshot import AT_ONCE, run_snapshot
 from core.store import tables
 from core.store.engine import make_engine, session_factory
 from milepost.bench.baseline import time_copy_again

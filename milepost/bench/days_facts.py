@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.pipeline.apply_events import apply_events
+from core.ingestion.apply import apply_events
 from milepost.bench.days_seed import World, entries
 from milepost.bench.workload import BenchEvent
 

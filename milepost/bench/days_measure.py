@@ -114,7 +114,7 @@ def take_step(url: str, work: Work, *, is_limited: bool = True) -> Step:
 def _step(pipe: Connection, url: str, work: Work, is_limited: bool) -> None:
     """The work of the process."""
     from worker.context import spare_the_collector
-    from worker.logs import log_as_json
+    from worker.run import log_as_json
 
     # Ctrl-C goes to the whole group of the terminal; the bench itself ends its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

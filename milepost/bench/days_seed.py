@@ -15,10 +15,10 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from core.pipeline.apply_events import apply_events
-from core.pipeline.snapshot import run_snapshot
-from core.pipeline.understand import StreamEntry
-from core.requests.bootstrap import bootstrap
+from core.ingestion.apply import apply_events
+from core.ingestion.decode import StreamEntry
+from core.jobs.snapshot import run_snapshot
+from core.services.keys import bootstrap
 from core.store import tables
 from core.store.engine import session_factory
 from core.store.migrate import migrate

@@ -11,7 +11,7 @@ from milepost.bench.crew import Work
 def prepare_drain(settings: Settings, shard: int) -> Work[int]:
     """Connect to both servers, as a worker that has been at work is; draining the shard until it is empty is timed."""
     from worker.context import WorkerContext, share_the_interpreter, spare_the_collector
-    from worker.logs import log_as_json
+    from worker.run import log_as_json
 
     log_as_json("WARNING")
     context = WorkerContext(settings)

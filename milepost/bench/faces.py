@@ -20,7 +20,7 @@ from milepost import Client, GoalManager, Goals, easy_goals, sync
 from milepost.bench.check import WrongResult
 from milepost.bench.dictionary import DictionaryGoals
 from milepost.bench.watch import Reached, Watch
-from milepost.embedded.ports import free_port
+from milepost.embedded.programs import free_port
 from milepost.embedded.supervisor import answers, prepare_database
 
 _PATIENCE_S = 30.0

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from core.errors import MilepostError
-from core.store.stream import EventStream
+from core.stream.stream import EventStream
 from milepost.bench.workload import CURRENCY, envelope
 
 _LOOK_S = 0.002

@@ -16,8 +16,8 @@ from pathlib import Path
 from core.errors import MilepostError
 from core.settings import PREFIX, Settings
 from milepost.embedded.datadir import DataDir
-from milepost.embedded.ports import free_port
-from milepost.embedded.spawn import end, spawn
+from milepost.embedded.process import end, spawn
+from milepost.embedded.programs import free_port
 from milepost.embedded.supervisor import answers
 
 _KEY = "mp_key_of_the_bench_only_0"

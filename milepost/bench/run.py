@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 from core.errors import MilepostError
 from core.settings import Settings, load_settings
 from core.store.engine import make_engine
-from core.store.stream import EventStream, connect
 from core.store.tenants import DEFAULT
+from core.stream.stream import EventStream, connect
 from milepost.bench.bare_rows import Shard
 from milepost.bench.bare_writes import prepare_bare_copy, prepare_bare_writes
 from milepost.bench.check import check_bare, check_result, count_entries

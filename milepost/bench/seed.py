@@ -13,14 +13,14 @@ from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.orm import Session
 
 from core.goals.goal import GoalType, Tracking
-from core.pipeline.apply_events import apply_events
-from core.pipeline.snapshot import run_snapshot
-from core.pipeline.understand import StreamEntry
-from core.requests.add_milestone import add_milestone
-from core.requests.bootstrap import bootstrap
-from core.requests.create_goal import create_goal
-from core.requests.link_account import link_account
-from core.requests.values import GoalDraft, LinkDraft, MilestoneDraft
+from core.ingestion.apply import apply_events
+from core.ingestion.decode import StreamEntry
+from core.jobs.snapshot import run_snapshot
+from core.services.funding import link_account
+from core.services.goals import create_goal
+from core.services.inputs import GoalDraft, LinkDraft, MilestoneDraft
+from core.services.keys import bootstrap
+from core.services.milestones import add_milestone
 from core.store import tables
 from core.store.engine import session_factory
 from core.store.migrate import migrate

@@ -18,9 +18,9 @@ from sqlalchemy import Engine
 
 from core.errors import MilepostError, StreamUnavailable
 from core.settings import Settings
-from core.store.drain_figures import read_drain_figures
-from core.store.stream import EventStream, connect
 from core.store.tenants import DEFAULT
+from core.stream.stats import read_drain_figures
+from core.stream.stream import EventStream, connect
 from milepost.bench.check import check_live
 from milepost.bench.crew import Work, work_side_by_side
 from milepost.bench.live import Live, milepost_up
@@ -30,7 +30,7 @@ from milepost.bench.run import Plan, await_applied, drain_settings, unlimited
 from milepost.bench.seed import HAS_BEGUN, seed
 from milepost.bench.watch import Reached, Watch
 from milepost.bench.workload import Workload, account_id, each_event
-from milepost.embedded.processes import children_of
+from milepost.embedded.child import children_of
 
 INTERVALS = 20
 _APPEND_AT_ONCE = 1_000

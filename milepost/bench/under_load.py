@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from core.settings import Settings
-from core.store.stream import EventStream, connect
 from core.store.tenants import DEFAULT
+from core.stream.stream import EventStream, connect
 from milepost.bench.crew import Work, work_side_by_side
 from milepost.bench.latency import Rest, await_amount, goal_of, nearest_rank, transaction
 from milepost.bench.live import Live

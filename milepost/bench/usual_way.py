@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.errors import MilepostError
 from core.settings import PREFIX
-from milepost.embedded.spawn import spawn
+from milepost.embedded.process import spawn
 
 _SOURCE = Path(__file__).parents[2]
 _PROGRAMME = "benchmarks.usual_way"

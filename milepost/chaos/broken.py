@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from core.events.facts import Transaction
-from core.events.transactions import StoredTransaction, TransactionChange, fold_transactions
-from core.pipeline import fold_accounts
-from core.pipeline.apply_events import apply_understood
+from core.events.worth import StoredTransaction, TransactionChange, fold_transactions
+from core.ingestion import fold
+from core.ingestion.apply import apply_understood
+from core.ingestion.decode import Batch, ReadAhead
+from core.ingestion.drain import ShardDrain
+from core.ingestion.fast_path import News
 from core.pipeline.crash_points import BEFORE_COMMIT
-from core.pipeline.drain import ShardDrain
-from core.pipeline.news import News
-from core.pipeline.read_ahead import Batch, ReadAhead
 from worker import context
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -74,8 +74,8 @@ def ack_before_commit() -> None:
 
 def last_arrival() -> None:
     """Let this process's drains take the last arrival of a transaction for the truth, whatever its time."""
-    fold_accounts.standing = _last_standing  # type: ignore[attr-defined]
-    fold_accounts.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
+    fold.standing = _last_standing  # type: ignore[attr-defined]
+    fold.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
 
 
 BROKEN: Mapping[str, Callable[[], None]] = {

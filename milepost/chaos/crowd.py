@@ -11,8 +11,8 @@ from threading import Event as Flag
 import httpx2
 
 from core.errors import MilepostError
-from core.requests.keys import Scope, create_key
-from core.requests.tenants import create_tenant
+from core.services.keys import Scope, create_key
+from core.services.tenants import create_tenant
 from core.store.engine import session_factory
 from core.store.tenants import DEFAULT
 from milepost.chaos.acts.actor import Actor

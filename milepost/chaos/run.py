@@ -26,7 +26,7 @@ from milepost.chaos.plan import Outcome, Plan
 from milepost.chaos.settling import Settling
 from milepost.chaos.system.disks import Disk, NoDisks, enter_namespace, make_disk
 from milepost.chaos.system.system import Make, System, running
-from milepost.embedded.secret import private_folder
+from milepost.embedded.datadir import private_folder
 
 _DISK_MEGABYTES = {"postgres": 3_072, "valkey": 768}
 _WARM_UP_S = 1.0

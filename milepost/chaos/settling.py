@@ -14,10 +14,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import StreamUnavailable
-from core.pipeline.snapshot import due_chunks
+from core.jobs.snapshot import due_chunks
 from core.settings import load_settings
 from core.store.engine import session_factory
-from core.store.stream import EventStream, ShardStatus, connect
+from core.stream.stream import EventStream, ShardStatus, connect
 from milepost.chaos.crowd import Crowd
 from milepost.chaos.load.world import SHARDS
 from milepost.chaos.plan import HEALED_WITHIN_S, Outcome

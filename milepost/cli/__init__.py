@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from milepost.cli.edge import explain
+from milepost.cli.output import explain
 from milepost.cli.program import program
 
 TROUBLE = 1

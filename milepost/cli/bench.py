@@ -22,7 +22,7 @@ from milepost.bench.workload import Workload
 from milepost.cli.bench_output import Report, as_plain, tables
 from milepost.cli.connection import JsonOption
 from milepost.cli.output import print_json
-from milepost.embedded.interrupts import StopAsked, stop_requests
+from milepost.embedded.child import StopAsked, stop_requests
 
 _INTERRUPTED = 130
 # The usual way is slow, and its rate does not change with the number.
@@ -81,7 +81,7 @@ def bench(
     REST. Starts a durable Postgres and Valkey of its own in the temporary folder (TMPDIR) and removes them afterwards.
     Exit status 1 if a result is not what the events say, or the memory of a soak did not stay within a tenth.
     """
-    from worker.logs import log_as_json
+    from worker.run import log_as_json
 
     # What the stages say goes to standard output unless told otherwise, and would stand between the figures.
     log_as_json("WARNING")

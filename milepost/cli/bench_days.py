@@ -17,7 +17,7 @@ from milepost.bench.place import bench_servers
 from milepost.bench.watch import Watch
 from milepost.cli.connection import JsonOption
 from milepost.cli.output import print_json
-from milepost.embedded.interrupts import StopAsked, stop_requests
+from milepost.embedded.child import StopAsked, stop_requests
 
 _INTERRUPTED = 130
 

@@ -19,9 +19,8 @@ from milepost.chaos.plan import Outcome, Plan
 from milepost.chaos.run import run_chaos
 from milepost.chaos.system.servers import Fsync
 from milepost.cli.connection import JsonOption
-from milepost.cli.edge import trouble_as
-from milepost.cli.output import print_json
-from milepost.embedded.interrupts import StopAsked, stop_requests
+from milepost.cli.output import print_json, trouble_as
+from milepost.embedded.child import StopAsked, stop_requests
 
 WRONG, NOT_LOOKED, INTERRUPTED = 1, 3, 130
 _SHOWN = 10
@@ -72,7 +71,7 @@ def chaos(
 
     Example: milepost chaos --seed 1 --minutes 10
     """
-    from worker.logs import log_as_json
+    from worker.run import log_as_json
 
     log_as_json("ERROR")
     plan = Plan(seed, minutes, stream_fsync.modes, broken, rate, _known(only or []))

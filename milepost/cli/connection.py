@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
+from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MilepostError
 from core.settings import PREFIX, Settings, load_settings
+from core.store.engine import make_engine, session_factory
 from milepost.embedded.datadir import DataDir, RunningServers
 
 DataDirOption = Annotated[
@@ -69,3 +73,24 @@ def _require_together(name: str, given: SecretStr | None, running: str, data_dir
 def running_servers(settings: Settings) -> RunningServers | None:
     """Where the supervisor of the data directory runs its servers, if one does."""
     return DataDir(settings.data_dir).servers()
+
+
+# Who acts, in the audit.
+COMMAND_LINE = "command line"
+
+
+@contextmanager
+def command_sessions(data_dir: Path | None) -> Iterator[sessionmaker[Session]]:
+    """Sessions for a command that commits more than once; raises NoServers."""
+    engine = make_engine(connected_settings(data_dir), application_name="milepost")
+    try:
+        yield session_factory(engine)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def command_session(data_dir: Path | None) -> Iterator[Session]:
+    """A session that commits when the block ends well; raises NoServers."""
+    with command_sessions(data_dir) as sessions, sessions.begin() as session:
+        yield session

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from milepost.cli.connection import DataDirOption, JsonOption
 from milepost.cli.output import print_json
-from milepost.doctor.examine import examine
-from milepost.doctor.finding import Finding, State
+from milepost.ops.doctor import examine
+from milepost.ops.finding import Finding, State
 
 _STYLES = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "bold red"}
 _CHECK_WIDTH = 27

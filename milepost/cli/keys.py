@@ -9,11 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.requests.keys import Scope, create_key, list_keys, revoke_key
-from core.store.api_keys import ApiKey
-from milepost.cli.connection import DataDirOption, JsonOption
+from core.services.keys import Scope, create_key, list_keys, revoke_key
+from core.store.tenants import ApiKey
+from milepost.cli.connection import COMMAND_LINE, DataDirOption, JsonOption, command_session
 from milepost.cli.output import print_json
-from milepost.cli.session import COMMAND_LINE, command_session
 
 keys = typer.Typer(help="API keys of a tenant.", no_args_is_help=True, add_completion=False)
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from core.errors import MilepostError
 from core.settings import Settings
-from core.store.stream import EventStream, connect
 from core.store.tenants import DEFAULT
+from core.stream.stream import EventStream, connect
 from milepost.bench.latency import Latency, Rest, measure_latency
 from milepost.bench.watch import Watch
 from milepost.cli.connection import DataDirOption, JsonOption, connected_settings, running_servers

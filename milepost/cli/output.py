@@ -1,9 +1,17 @@
-"""How commands print JSON."""
+"""How commands print, and what errors mean to a person at a terminal."""
 
 from __future__ import annotations
 
 import json
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
+
+import typer
+
+from core.errors import MilepostError
 
 
 def print_json(value: object) -> None:
@@ -17,3 +25,42 @@ def _plain(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def explain(error: Exception) -> str | None:
+    """One line for trouble that can be expected; None for a defect, which should show its traceback."""
+    from psycopg import Error as PsycopgError
+    from psycopg.errors import UndefinedColumn, UndefinedTable
+    from redis.exceptions import RedisError
+    from sqlalchemy.exc import DBAPIError
+
+    if isinstance(error, MilepostError):
+        return str(error)
+    if isinstance(error, DBAPIError):
+        hint = "; was `milepost migrate` run?" if isinstance(error.orig, UndefinedColumn | UndefinedTable) else ""
+        return f"the database: {_first_line(error.orig or error)}{hint}"
+    if isinstance(error, PsycopgError):
+        return f"the database: {_first_line(error)}"
+    if isinstance(error, RedisError):
+        return f"the stream server: {_first_line(error)}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+@contextmanager
+def trouble_as(status: int) -> Iterator[None]:
+    """End with `status` at trouble of any kind within the block, where a command's status 1 says something else."""
+    try:
+        yield
+    except Exception as error:  # the edge: what nobody expected shows its traceback
+        line = explain(error)
+        if line is None:
+            traceback.print_exc()
+        else:
+            print(f"milepost: {line}", file=sys.stderr)
+        raise typer.Exit(status) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

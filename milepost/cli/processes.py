@@ -1,7 +1,4 @@
-"""`milepost api`, `milepost worker` and `milepost beat`: the three kinds of process, any number of each.
-
-What a command needs is imported when it runs: the API should not load Celery, nor the workers FastAPI.
-"""
+"""`milepost migrate`: the schema, and the first tenant and key."""
 
 from __future__ import annotations
 
@@ -14,9 +11,23 @@ from typing import Annotated, Literal
 import typer
 
 from core.errors import MilepostError
-from core.settings import Settings
+from core.settings import Settings, load_settings
 from milepost.cli.connection import DataDirOption, connected_settings
 from milepost.embedded.launch import die_with_parent
+from milepost.embedded.supervisor import prepare_database
+
+
+def migrate(data_dir: DataDirOption = None) -> None:
+    """Bring the schema up to date and make the tenant `default`, with MILEPOST_BOOTSTRAP_KEY if that is set."""
+    settings = load_settings(data_dir=data_dir)
+    if settings.database_url is None:
+        settings = connected_settings(data_dir)
+    if settings.database_url is None:
+        raise MilepostError("the settings name no database")
+    key = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key is not None else None
+    prepare_database(settings.database_url.get_secret_value(), key)
+    print("the schema is up to date")
+
 
 _GRACEFUL_S = 2
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -34,7 +45,7 @@ def api(
     import uvicorn
 
     from api.app import make_app
-    from milepost.embedded.ports import claim_port
+    from milepost.embedded.programs import claim_port
 
     settings = connected_settings(data_dir, port=port, host=host)
     require_current_schema(settings)

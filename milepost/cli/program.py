@@ -16,7 +16,7 @@ COMMANDS: Mapping[str, str] = {
     "api": "milepost.cli.processes:api",
     "worker": "milepost.cli.processes:worker",
     "beat": "milepost.cli.processes:beat",
-    "migrate": "milepost.cli.migrate:migrate",
+    "migrate": "milepost.cli.processes:migrate",
     "status": "milepost.cli.status:status",
     "doctor": "milepost.cli.doctor:doctor",
     "replay": "milepost.cli.replay:replay",

@@ -18,12 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from core.errors import MalformedEvent, MilepostError
 from core.events.envelope import check_envelope, parse_json
-from core.requests.check_id import is_id
-from core.store.stream import EventStream, connect
+from core.services.inputs import is_id
 from core.store.tenants import DEFAULT, read_tenants
-from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
+from core.stream.stream import EventStream, connect
+from milepost.cli.connection import DataDirOption, JsonOption, command_session, connected_settings
 from milepost.cli.output import print_json
-from milepost.cli.session import command_session
 
 AT_ONCE = 1_000
 POLL_S = 0.05

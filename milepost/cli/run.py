@@ -17,11 +17,9 @@ from rich.console import Console
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
-from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
-from milepost.cli.edge import trouble_as
-from milepost.cli.output import print_json
+from milepost.cli.connection import DataDirOption, JsonOption, command_sessions, connected_settings
+from milepost.cli.output import print_json, trouble_as
 from milepost.cli.processes import require_current_schema
-from milepost.cli.session import command_sessions
 from milepost.cli.verify import NOT_LOOKED, VIOLATED
 
 
@@ -37,26 +35,26 @@ class Asked:
 
 
 def _snapshot(asked: Asked) -> Any:
-    from core.pipeline.snapshot import run_snapshot
+    from core.jobs.snapshot import run_snapshot
 
     return run_snapshot(asked.sessions, asked.now, through=asked.through, on_progress=asked.say)
 
 
 def _project(asked: Asked) -> Any:
-    from core.pipeline.project import run_project
+    from core.jobs.project import run_project
 
     return run_project(asked.sessions, asked.now, through=asked.through, on_progress=asked.say)
 
 
 def _verify(asked: Asked) -> Any:
-    from core.pipeline.verify import run_verify
+    from core.jobs.verify import run_verify
 
     return run_verify(asked.sessions, asked.now, on_progress=asked.say)
 
 
 def _sweep(asked: Asked) -> Any:
-    from core.pipeline.sweep import sweep
-    from core.store.stream import EventStream, connect
+    from core.jobs.sweep import sweep
+    from core.stream.stream import EventStream, connect
 
     assert asked.settings.redis_url is not None, "connected_settings names both servers"
     with connect(asked.settings.redis_url.get_secret_value()) as client:
@@ -64,7 +62,7 @@ def _sweep(asked: Asked) -> Any:
 
 
 def _retain(asked: Asked) -> Any:
-    from core.pipeline.retain import run_retain
+    from core.jobs.retain import run_retain
 
     return run_retain(asked.sessions, asked.now, on_progress=asked.say)
 

@@ -17,9 +17,9 @@ from rich.live import Live
 from core.errors import MilepostError
 from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
 from milepost.cli.output import print_json
-from milepost.embedded.interrupts import StopAsked, stop_requests
-from milepost.status.frame import frame
-from milepost.status.look import GOALS_MOST, Status, as_plain, look
+from milepost.embedded.child import StopAsked, stop_requests
+from milepost.ops.status import GOALS_MOST, Status, as_plain, look
+from milepost.ops.status_frame import frame
 
 EVERY_S = 2.0
 _NOT_A_TERMINAL_WIDTH = 160

@@ -10,11 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.requests.tenants import create_tenant
+from core.services.tenants import create_tenant
 from core.store.tenants import ListedTenant, list_tenants
-from milepost.cli.connection import DataDirOption, JsonOption
+from milepost.cli.connection import COMMAND_LINE, DataDirOption, JsonOption, command_session
 from milepost.cli.output import print_json
-from milepost.cli.session import COMMAND_LINE, command_session
 
 tenants = typer.Typer(help="Tenants: one integrating application each.", no_args_is_help=True, add_completion=False)
 

@@ -13,11 +13,11 @@ import typer
 
 from core.settings import load_settings
 from milepost.cli.connection import DataDirOption
-from milepost.demo.host import TWO_YEARS, DemoHost
+from milepost.demo.run import TWO_YEARS, DemoHost
+from milepost.embedded.autostart import LINGER_S
 from milepost.embedded.child import WHILE_USED
 from milepost.embedded.datadir import DataDir
 from milepost.embedded.supervisor import Supervisor
-from milepost.embedded.users import LINGER_S
 
 
 def up(

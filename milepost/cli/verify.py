@@ -14,15 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from core.verify.checks import all_checks
-from core.verify.findings import Verified
-from core.verify.verify import FIRST, Progress
+from core.verify.checks import Verified
+from core.verify.verify import FIRST, Progress, all_checks
 from core.verify.verify import verify as hold_against_facts
-from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
-from milepost.cli.edge import trouble_as
-from milepost.cli.output import print_json
+from milepost.cli.connection import DataDirOption, JsonOption, command_sessions, connected_settings
+from milepost.cli.output import print_json, trouble_as
 from milepost.cli.processes import require_current_schema
-from milepost.cli.session import command_sessions
 
 VIOLATED = 1
 NOT_LOOKED = 3

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import MilepostError
-from core.events.providers import Provider
-from core.requests.webhooks import (
+from core.providers.contracts import Provider
+from core.services.webhooks import (
     OVERLAP,
     add_endpoint,
     list_endpoints,
@@ -23,10 +23,9 @@ from core.requests.webhooks import (
     sealer_of,
 )
 from core.store.tenants import DEFAULT
-from core.store.webhook_endpoints import Endpoint
-from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
+from core.store.webhooks import Endpoint
+from milepost.cli.connection import COMMAND_LINE, DataDirOption, JsonOption, command_session, connected_settings
 from milepost.cli.output import print_json
-from milepost.cli.session import COMMAND_LINE, command_session
 
 webhooks = typer.Typer(
     help="Addresses that providers post to, and the secrets they sign with.", no_args_is_help=True, add_completion=False

@@ -14,8 +14,7 @@ from random import Random
 
 from core.events.facts import AccountKind
 from milepost.demo import events
-from milepost.demo.plans import AccountPlan, Person, Told
-from milepost.demo.rules import How, Morning, Move
+from milepost.demo.rules import AccountPlan, How, Morning, Move, Person, Told
 
 _SEED = "milepost demo"
 # Of a hundred: how many are told twice, how many card moves are told late, how many come to nothing.

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from core.events.facts import AccountKind as Kind
-from core.goals.goal import GoalType, Tracking
-from core.goals.lifecycle import GoalStatus
-from milepost.demo.plans import AccountPlan, GoalPlan, LinkPlan, MilestonePlan, Person, Told
-from milepost.demo.rules import How, Interest, Monthly, PaidOff, Sometimes, Valued
+from core.goals.goal import GoalStatus, GoalType, Tracking
+from milepost.demo.rules import (
+    AccountPlan,
+    GoalPlan,
+    How,
+    Interest,
+    LinkPlan,
+    MilestonePlan,
+    Monthly,
+    PaidOff,
+    Person,
+    Sometimes,
+    Told,
+    Valued,
+)
 
 _GROCERS = ("Corner Market", "Green Grocer", "Farmers' Market")
 _SHOPS = ("Bookshop", "Pharmacy", "Noodle Bar", "Hardware Store", "Cinema", "Petrol Station", "Coffee House")

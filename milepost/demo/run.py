@@ -1,33 +1,118 @@
-"""The demo's process: it fills, says what to look at, and lets events trickle until it is ended.
+"""How the demo's process tells the terminal of `milepost up` what it does: lines of JSON in its log.
 
-What it was doing when it was killed it begins again: events that are told twice change nothing.
+A file, and no pipe: the process can be killed and started again, and a terminal that stalls holds up nothing.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import IO
 
 import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MilepostError, StreamUnavailable
 from core.settings import Settings
 from core.store.engine import make_engine, session_factory
-from core.store.stream import EventStream, connect
 from core.store.tenants import DEFAULT, read_tenants
-from milepost.demo.fill import Filled, fill, goals_of, send
+from core.stream.stream import EventStream, connect
+from milepost.cli.output import explain
+from milepost.demo.fill import Filled, fill, first_day, goals_of, send
 from milepost.demo.life import Life, Telling
 from milepost.demo.people import PEOPLE
-from milepost.demo.plant import first_day
-from milepost.demo.telling import tell, tell_progress
 from milepost.demo.trickle import Trickle, ripples_of
+
+_TENTHS = 10
+
+
+def tell(line: str) -> None:
+    """Have a line said."""
+    print(json.dumps({"say": line}), flush=True)
+
+
+def tell_progress(what: str, done: int, total: int) -> None:
+    """Have the bar of `what` stand at `done` of `total`."""
+    print(json.dumps({"what": what, "done": done, "of": total}), flush=True)
+
+
+@dataclass(slots=True)
+class Screen:
+    """Shows what is told in `log`: bars on a terminal, elsewhere a line for every tenth that is done."""
+
+    log: Path
+    say: Callable[[str], None]
+    _file: IO[str] | None = None
+    _rest: str = ""
+    _bars: Progress | None = None
+    _tasks: dict[str, TaskID] = field(default_factory=dict)
+    _tenths: dict[str, int] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Show what was told since the last look."""
+        for line in self._new_lines():
+            try:
+                told = json.loads(line)
+            except ValueError:
+                continue  # no telling: a warning, a traceback
+            if not isinstance(told, dict):
+                continue
+            if "say" in told:
+                self.say(told["say"])
+            elif "what" in told:
+                self._show(told["what"], told["done"], told["of"])
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _new_lines(self) -> Iterator[str]:
+        if self._file is None:
+            if not self.log.exists():
+                return
+            self._file = self.log.open(encoding="utf-8", errors="replace")
+        *whole, self._rest = (self._rest + self._file.read()).split("\n")
+        yield from whole
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        console = Console()
+        if console.is_terminal and not console.is_dumb_terminal:
+            self._show_bar(console, what, done, total)
+            return
+        tenth = _TENTHS * done // total if total else _TENTHS
+        if tenth > self._tenths.get(what, 0):
+            self.say(f"{what}: {done:,} of {total:,}")
+        self._tenths[what] = tenth
+
+    def _show_bar(self, console: Console, what: str, done: int, total: int) -> None:
+        if self._bars is None:
+            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+            self._bars = Progress(*columns, console=console, auto_refresh=False)
+            self._bars.start()
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total, refresh=True)
+        if all(task.finished for task in self._bars.tasks):
+            # A bar that stays would be drawn again below every later line.
+            self._bars.stop()
+            self._bars = None
+            self._tasks.clear()
+
 
 _SHOWN_PERSON, _SHOWN_GOAL = "demo-ana", "Emergency fund"
 _PAUSE_S, _LATER_PAUSE_S = 2.0, 10.0
@@ -105,3 +190,58 @@ def _sessions(settings: Settings) -> Iterator[sessionmaker[Session]]:
         yield session_factory(engine)
     finally:
         engine.dispose()
+
+
+TWO_YEARS = 730
+
+
+@dataclass(slots=True)
+class DemoHost:
+    """The demo of one `milepost up --demo`; `days` is how long ago its lives begin if it is new."""
+
+    say: Callable[[str], None]
+    days: int = TWO_YEARS
+    _is_planted: bool = False
+    _trouble: str = ""
+    _screen: Screen | None = None
+
+    def plant(self, database_url: str) -> None:
+        """Make the goals unless they are there; nothing in what is neither empty nor the demo's."""
+        from milepost.demo.fill import plant
+        from milepost.demo.people import PEOPLE
+
+        engine = make_engine(database_url, application_name="milepost demo")
+        try:
+            with session_factory(engine).begin() as session:
+                self._is_planted = plant(session, PEOPLE, datetime.now(UTC), self.days)
+        except Exception as error:  # noqa: BLE001  # an edge: a demo that fails must not keep the servers from starting
+            self._trouble = explain(error) or f"{type(error).__name__}: {error}".partition("\n")[0]
+        finally:
+            engine.dispose()
+
+    def may_begin(self) -> bool:
+        """Whether its process has anything to do; says why not."""
+        if self._trouble:
+            self.say(f"no demo: its goals could not be made: {self._trouble}")
+        elif not self._is_planted:
+            self.say("no demo: there is other data here, and --demo adds nothing to it; give an empty --data-dir")
+        return self._is_planted
+
+    def show(self, log: Path) -> None:
+        """Show from now on what the demo's process tells in its log."""
+        self._screen = Screen(log, self.say)
+
+    def look(self) -> None:
+        """Show what it has told since the last look."""
+        if self._screen is None:
+            return
+        try:
+            self._screen.look()
+        except Exception as error:  # noqa: BLE001  # an edge: what cannot be shown must not end the servers
+            self._screen = None
+            self.say(f"the demo goes on unseen: {type(error).__name__}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+        if self._screen is not None:
+            self._screen.close()

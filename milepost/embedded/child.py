@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from milepost.embedded.logs import LogReader, begin_log, bound_log
-from milepost.embedded.process import open_log
-from milepost.embedded.spawn import spawn
+from milepost.embedded.process import open_log, spawn
 
 # What marks our children among all processes that work in the data directory.
 MARKER = ("-P", "-m", "milepost")
@@ -114,3 +114,63 @@ class Child:
 def describe_status(status: int) -> str:
     """An exit status in words."""
     return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
+_ASKS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopAsked(BaseException):
+    """Raised in the main thread, once, at the first request to stop; like KeyboardInterrupt, no error."""
+
+
+@dataclass(slots=True)
+class StopRequests:
+    """How often a stop was asked for; `is_stopping`: what is asked from now on must not break into the stop."""
+
+    count: int = 0
+    is_stopping: bool = False
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody asked again."""
+        return self.count > 1
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count == 1 and not self.is_stopping:
+            raise StopAsked
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequests]:
+    """Listen for INT, TERM and HUP; the first raises StopAsked in the main thread, later ones count."""
+    requests = StopRequests()
+    # Under nohup a hang-up is ignored, and stays so; INT and TERM are listened for even where a shell ignores them.
+    asks = [number for number in _ASKS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, requests._note) for number in asks}
+    try:
+        yield requests
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that `pid` has started and that live, in order of their ids."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # Of the state, the parent and what follows: the name before them may hold anything, brackets too.
+            state, parent = path.read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state not in {"Z", "X"}:
+                found.append(int(path.parent.name))
+    return sorted(found)
+
+
+def send(pid: int, what: signal.Signals) -> bool:
+    """Send a signal; False if the process is gone."""
+    try:
+        os.kill(pid, what)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,13 +1,147 @@
-"""The data directory of an embedded Milepost: what lies where, who may read it, where its servers are."""
+"""The data directory of an embedded Milepost: what is in it, who may read it, its secrets, and the lock on it."""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import secrets
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from milepost.embedded.lock import DirectoryLock, is_held
-from milepost.embedded.secret import keep_secret, private_folder, write_private
+from core.errors import MilepostError
+
+
+class ServerFailed(MilepostError):
+    """A server did not start, or ended when it should not have; the text says why and where its log is."""
+
+
+class DirectoryInUse(MilepostError):
+    """Another process holds the lock of this directory."""
+
+    def __init__(self, directory: Path, holder: str) -> None:
+        super().__init__(f"{directory} is in use by process {holder}")
+        self.directory = directory
+        self.holder = holder
+
+
+class DirectoryUnusable(MilepostError):
+    """A directory cannot be made, entered or owned as a server needs it."""
+
+
+class PortTaken(MilepostError):
+    """Somebody else listens on the port."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"port {port} on {host} is taken; choose another with --port, or 0 for any free one")
+        self.port = port
+
+
+# All but passing through for the group, which the server's other user may have been given.
+_OPEN_TO_OTHERS = 0o067
+
+
+def private_folder(path: Path) -> Path:
+    """Make `path` if it is not there, with mode 700; returns it absolute. Raises DirectoryUnusable."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            raise DirectoryUnusable(f"{path} is not yours to write")
+        if path.stat().st_uid == os.geteuid() and path.stat().st_mode & _OPEN_TO_OTHERS:
+            _close(path)
+    except OSError as error:
+        raise DirectoryUnusable(f"cannot use {path}: {error.strerror or error}") from None
+    return path.resolve()
+
+
+def _close(path: Path) -> None:
+    """Shut a folder to others, but not one that somebody keeps other things in."""
+    if not (path / "lock").exists() and any(path.iterdir()):
+        raise DirectoryUnusable(f"{path} holds other things and is open to others; choose a folder of its own")
+    path.chmod(0o700)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace the whole file at once, synced, with mode 600."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def keep_secret(path: Path, *, prefix: str = "") -> str:
+    """The secret in the file; a new one, safe in a URL, if there is none yet."""
+    if not path.exists() or not path.read_text("utf-8").strip():
+        write_private(path, prefix + secrets.token_urlsafe(32) + "\n")
+    return path.read_text("utf-8").strip()
+
+
+# Someone who only asks `is_held` has the lock for an instant; that must not refuse a start.
+_PATIENCE_S = 0.5
+_NOTE_BYTES = 512
+
+
+@dataclass(slots=True)
+class DirectoryLock:
+    """A held lock; the kernel releases it when the process ends, however it ends."""
+
+    path: Path
+    _descriptor: int | None
+
+    @classmethod
+    def acquire(cls, directory: Path, *, note: str = "") -> DirectoryLock:
+        """Take the lock of `directory` and leave our pid and a note; raises DirectoryInUse telling its holder's."""
+        path = directory / "lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + _PATIENCE_S
+        while not try_lock(descriptor, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                holder = os.pread(descriptor, _NOTE_BYTES, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(descriptor)
+                raise DirectoryInUse(directory, holder)
+            time.sleep(0.02)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}{note}\n".encode("ascii"), 0)
+        except OSError:
+            # A full disk: whoever tries again must not find the lock held, by us.
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor)
+
+    def release(self) -> None:
+        """Let the next one in; releasing twice is harmless."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def is_held(directory: Path) -> bool:
+    """Whether some process holds the lock of `directory` now."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except (FileNotFoundError, PermissionError):
+        return False
+    try:
+        # Shared: two that ask at once must not take each other for a holder.
+        return not try_lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int, kind: int) -> bool:
+    """Whether we have the lock of an open file now, `kind` being LOCK_EX or LOCK_SH."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
 
 KEY_PREFIX = "mp_"
 

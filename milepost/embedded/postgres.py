@@ -14,16 +14,12 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from milepost.embedded.binaries import postgres_program
-from milepost.embedded.errors import ServerFailed
-from milepost.embedded.identity import choose_way, prepare_folder, require_passable
+from milepost.embedded.datadir import DirectoryLock, ServerFailed, keep_secret, private_folder
 from milepost.embedded.launch import OTHER_ID, OTHER_USER
-from milepost.embedded.lock import DirectoryLock
-from milepost.embedded.memory import buffer_bytes
-from milepost.embedded.process import ServerProcess, open_log, start_listening
-from milepost.embedded.secret import keep_secret, private_folder
-from milepost.embedded.spawn import spawn
-from milepost.embedded.strays import can_see_processes, end_strays, kill_servers
+from milepost.embedded.orphans import can_see_processes, end_strays, kill_servers
+from milepost.embedded.process import ServerProcess, open_log, spawn, start_listening
+from milepost.embedded.programs import buffer_bytes, postgres_program
+from milepost.embedded.run_as import choose_way, prepare_folder, require_passable
 
 NAME = "PostgreSQL"
 USER = DATABASE = "milepost"

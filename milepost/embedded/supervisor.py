@@ -22,21 +22,19 @@ from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 
 from core.errors import Conflict
-from core.requests.bootstrap import bootstrap
+from core.services.keys import bootstrap
 from core.settings import PREFIX, Settings
 from core.store.engine import make_engine, session_factory
 from core.store.migrate import migrate
-from core.store.stream import EventStream, connect
-from milepost.demo.host import DemoHost
-from milepost.embedded.child import MARKER, WHILE_USED, Child
-from milepost.embedded.datadir import DataDir, RunningServers
-from milepost.embedded.errors import DirectoryInUse
-from milepost.embedded.interrupts import StopAsked, StopRequests, stop_requests
+from core.stream.stream import EventStream, connect
+from milepost.demo.run import DemoHost
+from milepost.embedded.autostart import Disuse
+from milepost.embedded.child import MARKER, WHILE_USED, Child, StopAsked, StopRequests, stop_requests
+from milepost.embedded.datadir import DataDir, DirectoryInUse, RunningServers
 from milepost.embedded.logs import bound_log
-from milepost.embedded.ports import claim_port
+from milepost.embedded.orphans import end_processes, end_strays, find_commands
+from milepost.embedded.programs import claim_port
 from milepost.embedded.servers import Say, Servers
-from milepost.embedded.strays import end_processes, end_strays, find_commands
-from milepost.embedded.users import Disuse
 
 # The processes of Milepost and the arguments of `milepost` that start them. The front is stopped first.
 FRONT: Mapping[str, Sequence[str]] = {"api": ["api"], "beat": ["beat"]}

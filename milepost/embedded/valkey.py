@@ -13,13 +13,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from milepost.embedded.binaries import valkey_server
-from milepost.embedded.lock import DirectoryLock
-from milepost.embedded.memory import stream_bytes
-from milepost.embedded.process import ServerProcess, open_log, start_listening
-from milepost.embedded.secret import keep_secret, private_folder, write_private
-from milepost.embedded.spawn import spawn
-from milepost.embedded.strays import end_strays
+from milepost.embedded.datadir import DirectoryLock, keep_secret, private_folder, write_private
+from milepost.embedded.orphans import end_strays
+from milepost.embedded.process import ServerProcess, open_log, spawn, start_listening
+from milepost.embedded.programs import stream_bytes, valkey_server
 
 NAME = "Valkey"
 HOST = "127.0.0.1"

@@ -1,10 +1,10 @@
-# Made from milepost/face by `make twins`; change it there.
-"""The documented Python interface: milepost.face awaits, and milepost.sync, which is made from it, blocks."""
+# Generated from milepost/client by `make sync-client`; change it there.
+"""The Python interface: this one awaits; milepost.sync, which is generated from it, blocks."""
 
 from __future__ import annotations
 
-from milepost.arguments import GoalChanges
-from milepost.errors import (
+from milepost.client.arguments import GoalChanges
+from milepost.client.errors import (
     AllocationExceeded,
     Conflict,
     GoalMoved,
@@ -15,9 +15,8 @@ from milepost.errors import (
     ServerFault,
     Unavailable,
 )
-from milepost.exact import Exact
-from milepost.hosting import add_goals
-from milepost.models import (
+from milepost.client.hosting import add_goals
+from milepost.client.models import (
     FundingSource,
     Goal,
     GoalProgress,
@@ -28,12 +27,16 @@ from milepost.models import (
     Tracking,
     get_celebration_message,
 )
-from milepost.sync.client import Client
-from milepost.sync.functions import (
+from milepost.client.records import Exact
+from milepost.sync.goals import Goals
+from milepost.sync.http_client import Client
+from milepost.sync.manager import (
+    GoalManager,
     add_milestone,
     check_milestones,
     create_goal,
     delete_goal,
+    easy_goals,
     get_goal,
     get_goal_funding,
     get_goal_progress,
@@ -46,8 +49,6 @@ from milepost.sync.functions import (
     update_account_allocation,
     update_goal,
 )
-from milepost.sync.goals import Goals
-from milepost.sync.manager import GoalManager, easy_goals
 
 __all__ = [
     "AllocationExceeded",

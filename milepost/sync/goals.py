@@ -1,4 +1,4 @@
-# Made from milepost/face by `make twins`; change it there.
+# Generated from milepost/client by `make sync-client`; change it there.
 """The documented interface: every act on goals as a method, whoever answers it."""
 
 from __future__ import annotations
@@ -7,9 +7,19 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Unpack
 
-from milepost import arguments, models
-from milepost.arguments import Amount, GoalChanges, Moment, account_path, goal_path, moment, needed, number, one_of
-from milepost.models import (
+from milepost.client import arguments, models
+from milepost.client.arguments import (
+    Amount,
+    GoalChanges,
+    Moment,
+    account_path,
+    goal_path,
+    moment,
+    needed,
+    number,
+    one_of,
+)
+from milepost.client.models import (
     FundingSource,
     Goal,
     GoalProgress,
@@ -19,8 +29,8 @@ from milepost.models import (
     MilestoneProgress,
     Tracking,
 )
-from milepost.records import listed
-from milepost.wire import Call, SyncDoor
+from milepost.client.records import listed
+from milepost.client.transport import Call, SyncDoor
 
 
 class Goals:

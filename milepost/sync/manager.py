@@ -1,16 +1,17 @@
-# Made from milepost/face by `make twins`; change it there.
-"""The manager: goals in this process, kept in Postgres."""
+# Generated from milepost/client by `make sync-client`; change it there.
+"""The manager: goals in this process, kept in Postgres; and the documented functions, which call it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from milepost import shadows
-from milepost.doors import SyncLocal
+from milepost.client import import_check
+from milepost.client.transport import SyncDoor, SyncLocal
 from milepost.sync.goals import Goals
-from milepost.wire import SyncDoor
 
 
 class GoalManager(Goals):
@@ -46,6 +47,46 @@ def easy_goals(
     them at its first call if they don't run, and lets them stop once no process uses them. Raises ValueError for an
     address that makes no sense, and ImportError where a package of the application hides one of Milepost's.
     """
-    leases = shadows.load("milepost.local.leases")
+    leases = import_check.load("milepost.client.in_process")
     place = leases.place_of(database_url, redis_url, tenant, data_dir)
     return GoalManager(leases.lease(place))
+
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+# Made where a function is called before any manager; kept, so that its servers stay.
+_kept: list[GoalManager] = []
+
+
+def _manager() -> GoalManager:
+    loan = import_check.load("milepost.client.in_process").loan()
+    if loan is not None:
+        return GoalManager(loan)
+    _kept[:] = [easy_goals()]
+    return _kept[0]
+
+
+def _function(method: Callable[Concatenate[Goals, Parameters], Result]) -> Callable[Parameters, Result]:
+    @wraps(method)
+    def act(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        return method(_manager(), *args, **kwargs)
+
+    return act
+
+
+create_goal = _function(Goals.create_goal)
+get_goal = _function(Goals.get_goal)
+list_goals = _function(Goals.list_goals)
+update_goal = _function(Goals.update_goal)
+delete_goal = _function(Goals.delete_goal)
+get_goal_progress = _function(Goals.get_goal_progress)
+add_milestone = _function(Goals.add_milestone)
+list_milestones = _function(Goals.list_milestones)
+check_milestones = _function(Goals.check_milestones)
+get_milestone_progress = _function(Goals.get_milestone_progress)
+get_next_milestone = _function(Goals.get_next_milestone)
+link_account_to_goal = _function(Goals.link_account_to_goal)
+get_goal_funding = _function(Goals.get_goal_funding)
+update_account_allocation = _function(Goals.update_account_allocation)
+remove_account_from_goal = _function(Goals.remove_account_from_goal)

@@ -13,10 +13,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.pipeline.drain import ShardDrain
+from core.ingestion.drain import ShardDrain
 from core.store.dead_letters import LetterKey
-from core.store.drain_figures import BatchFigures
-from core.store.stream import EventStream, stream_key
+from core.stream.stats import BatchFigures
+from core.stream.stream import EventStream, stream_key
 from tests.api.paging import walk
 
 ADDRESS = "/events/unapplied"

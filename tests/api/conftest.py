@@ -17,14 +17,14 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import make_app
-from core.pipeline.apply_events import Applied, apply_events
-from core.pipeline.understand import StreamEntry
-from core.requests.keys import create_key
-from core.requests.tenants import create_tenant
+from core.ingestion.apply import Applied, apply_events
+from core.ingestion.decode import StreamEntry
+from core.services.keys import create_key
+from core.services.tenants import create_tenant
 from core.settings import Settings
-from core.store.stream import arrival, connect, stream_key
-from core.store.stream_entries import tenant_of
 from core.store.tenants import read_tenants
+from core.stream.position import tenant_of
+from core.stream.stream import arrival, connect, stream_key
 from tests.api.backlog import Place
 from tests.dumping import dump as dump_tables
 

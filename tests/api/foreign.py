@@ -17,9 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 
-from api.backends import reading_sessions
-from api.doors import Visit
-from api.read_cache import ReadCache
+from api.context import ReadCache, Visit, reading_sessions
 from core.store.engine import session_factory
 from core.store.tenants import Tenant
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from core.events.providers import Provider
-from tests.unit.signatures import signing
+from core.providers.contracts import Provider
+from tests.unit.providers.signatures import signing
 
 POINTER = json.dumps(
     {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE", "item_id": "item_1"}

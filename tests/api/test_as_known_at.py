@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.pipeline.snapshot import run_snapshot
+from core.jobs.snapshot import run_snapshot
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields, walk
 

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import make_app
-from api.body_room import LARGEST_AT_ONCE, ROOM, SMALL_BYTES, BodyRoom, TooManyBodies
+from api.bodies import LARGEST_AT_ONCE, ROOM, SMALL_BYTES, BodyRoom, TooManyBodies
 from core.settings import Settings
 from tests.serving import serving
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from redis import Redis
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.events.providers import Format, Provider
-from core.requests.webhooks import add_endpoint
-from core.signatures.seal import Sealer
-from core.store.stream import stream_key
+from core.providers.contracts import Format, Provider
+from core.providers.sealing import Sealer
+from core.services.webhooks import add_endpoint
+from core.stream.stream import stream_key
 from tests.api.conftest import SECRETS_KEY
 from tests.api.provider_bodies import BODIES, FORMATS, SECRETS, SIGNERS
 from tests.budget import examples

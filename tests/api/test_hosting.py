@@ -14,10 +14,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from api import goals
+from api.context import ReadCache
 from api.hosting import goal_router
-from api.read_cache import ReadCache
-from core.requests.tenants import create_tenant
+from api.routes import goals
+from core.services.tenants import create_tenant
 from core.store.engine import make_engine
 from tests.api.conftest import SAVINGS
 from tests.api.foreign import TenantHost, foreign_app
@@ -231,6 +231,6 @@ def test_a_prefix_that_is_no_path_is_refused(engine: Engine, prefix: str) -> Non
 @pytest.mark.parametrize(("method", "body"), [("GET", None), ("POST", SAVINGS)])
 def test_routes_without_a_door_let_no_one_in(method: str, body: Any) -> None:
     """A router that was made without a dependency that binds a door fails loudly at the first request."""
-    client = TestClient(foreign_app(goals.book.router("/goals")))
+    client = TestClient(foreign_app(goals.router.router("/goals")))
     with pytest.raises(RuntimeError, match="binds its door"):
         client.request(method, "/goals", content=json.dumps(body))

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.requests.keys import create_key, revoke_key
+from core.services.keys import create_key, revoke_key
 
 ROUTES = [
     ("GET", "/goals", "goals:read"),

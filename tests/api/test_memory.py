@@ -19,12 +19,12 @@ import httpx2
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.events.providers import Provider
-from core.requests.webhooks import add_endpoint
-from core.signatures.seal import Sealer
-from milepost.embedded.ports import free_port
+from core.providers.contracts import Provider
+from core.providers.sealing import Sealer
+from core.services.webhooks import add_endpoint
+from milepost.embedded.programs import free_port
 from tests.api.conftest import SECRETS_KEY, MakeKey
-from tests.unit.signatures import signing
+from tests.unit.providers.signatures import signing
 
 LIMIT = 8_388_608
 PATIENCE_S = 60

@@ -11,16 +11,16 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.events.providers import Refresh
-from core.pipeline.drain import ShardDrain
-from core.requests.refresh_requests import list_open, mark_done, record_refreshes
-from core.requests.tenants import create_tenant
+from core.ingestion.drain import ShardDrain
+from core.providers.contracts import Refresh
+from core.services.deliveries import list_open, mark_done, record_refreshes
+from core.services.tenants import create_tenant
 from core.settings import Settings
-from core.store.drain_figures import BatchFigures
-from core.store.job_runs import JobRun, claim_run
-from core.store.stream import EventStream
+from core.store.days import JobRun, claim_run
+from core.stream.stats import BatchFigures
+from core.stream.stream import EventStream
 from tests.api.figures import elsewhere, names, one, scrape
-from tests.pipeline.test_drain import clock, spent
+from tests.ingestion.test_drain import clock, spent
 
 Sessions = sessionmaker[Session]
 
@@ -201,7 +201,7 @@ def test_violations_of_any_tenant_count_among_many(
     """However many tenants there are the last one's violations count, until a later run makes them good; what the
     ages leave out is told.
     """
-    monkeypatch.setattr("core.store.watch.RUN_TENANTS_MOST", 10_000)
+    monkeypatch.setattr("core.store.monitoring.RUN_TENANTS_MOST", 10_000)
     with session_factory.begin() as session:
         session.execute(
             text(

@@ -11,8 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
-from milepost.embedded.ports import free_port
 from milepost.embedded.postgres import EmbeddedPostgres
+from milepost.embedded.programs import free_port
 from tests.api.figures import elsewhere, names, one, scrape
 
 Sessions = sessionmaker[Session]

@@ -15,9 +15,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import make_app
-from core.pipeline.apply_events import Applied
+from core.ingestion.apply import Applied
 from core.settings import Settings
-from core.store.stream import EventStream
+from core.stream.stream import EventStream
 from tests.api.conftest import MakeKey
 from tests.serving import serving
 

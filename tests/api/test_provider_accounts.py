@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.events.providers import KnownAccount
-from core.requests.provider_accounts import know_accounts
+from core.providers.contracts import KnownAccount
+from core.services.provider_accounts import know_accounts
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields, walk
 

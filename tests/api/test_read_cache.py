@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.requests.add_milestone import add_milestone
-from core.requests.update_goal import update_goal
-from core.requests.values import GoalChanges, MilestoneDraft
+from core.services.goals import update_goal
+from core.services.inputs import GoalChanges, MilestoneDraft
+from core.services.milestones import add_milestone
 from core.settings import Settings
 from core.store.tenants import Tenant
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.events.providers import Refresh
-from core.pipeline.retain import run_retain
-from core.requests.refresh_requests import (
+from core.jobs.retain import run_retain
+from core.providers.contracts import Refresh
+from core.services.deliveries import (
     KEYS_ASKED_MOST,
     VERIFICATION_KEY,
     ask_for_key,

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.cursors import Listing
-from core.requests.tenants import create_tenant
+from core.services.tenants import create_tenant
 from tests.api.conftest import SAVINGS, MakeClient
 from tests.api.paging import refused_fields, walk
 

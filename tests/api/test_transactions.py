@@ -14,10 +14,10 @@ from sqlalchemy.exc import InternalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.auth import bind_key
-from api.doors import Door, Visit
-from core.requests.add_milestone import add_milestone
-from core.requests.read_goals import get_goal
-from core.requests.values import MilestoneDraft
+from api.context import Door, Visit
+from core.services.goals import get_goal
+from core.services.inputs import MilestoneDraft
+from core.services.milestones import add_milestone
 
 Probe = Callable[..., Any]
 

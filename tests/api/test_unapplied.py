@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from core.requests.dead_letters import discard_letter, replay_letter
-from core.store.stream import stream_key
+from core.services.dead_letters import discard_letter, replay_letter
+from core.stream.stream import stream_key
 from tests.api.backlog import Place, paid
 from tests.api.conftest import MakeClient
 

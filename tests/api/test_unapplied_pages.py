@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from api.cursors import Listing
-from core.pipeline.sweep import sweep
-from core.requests import read_unapplied
-from core.store.stream import stream_key
+from core.jobs.sweep import sweep
+from core.services import backlog
+from core.stream.stream import stream_key
 from tests.api.backlog import ADDRESS, Place, paid
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields, walk
@@ -110,7 +110,7 @@ def test_others_entries_cost_pages_and_no_more(
             pipeline.xadd(stream_key(0), {"tenant": "other", "event": "x"})
         pipeline.execute()
         place.put(json.dumps(paid(1)).encode())
-    monkeypatch.setattr(read_unapplied, "LOOK_S", 0.0)
+    monkeypatch.setattr(backlog, "LOOK_S", 0.0)
     pages = walk(place.api, ADDRESS)
     assert [each["id"] for page in pages for each in page] == ["e1"] * 3
     assert 3 < len(pages) < 300

@@ -18,17 +18,17 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.bodies import parse_provider_body
-from core.events.providers import Provider
-from core.requests.tenants import create_tenant
-from core.requests.webhooks import add_endpoint, remove_endpoint, rotate_secrets
-from core.signatures.schemes import SCHEMES
-from core.signatures.seal import Sealer
-from core.store.stream import stream_key
+from core.providers.contracts import Provider
+from core.providers.registry import SCHEMES
+from core.providers.sealing import Sealer
+from core.services.tenants import create_tenant
+from core.services.webhooks import add_endpoint, remove_endpoint, rotate_secrets
 from core.store.tenants import read_tenants
+from core.stream.stream import stream_key
 from tests.api.conftest import SECRETS_KEY, MakeClient, MakeKey
 from tests.api.paging import refused_fields
 from tests.api.provider_bodies import BODIES, OWN, POINTER, SECRETS, SIGNERS, TELLER_HOOK
-from tests.unit.signatures import signing
+from tests.unit.providers.signatures import signing
 
 
 class Register(Protocol):
@@ -282,7 +282,7 @@ def test_what_nobody_signed_reaches_no_parser(
         return parse_provider_body(raw)
 
     path = register(Provider.TELLER)
-    monkeypatch.setattr("api.webhooks.parse_provider_body", parse)
+    monkeypatch.setattr("api.routes.webhooks.parse_provider_body", parse)
     for body in (TELLER_HOOK, b"[" * 500_000):
         assert anyone.post(path, content=body).status_code == 401
     assert parsed == []

@@ -18,10 +18,10 @@ import psycopg
 import redis
 
 from core.settings import load_settings
-from core.store.stream import EventStream
+from core.stream.stream import EventStream
 from milepost.embedded.child import MARKER
-from milepost.embedded.spawn import spawn
-from milepost.embedded.strays import end_processes, end_strays, find_commands, is_alive
+from milepost.embedded.orphans import end_processes, end_strays, find_commands, is_alive
+from milepost.embedded.process import spawn
 from worker.app import make_worker_app
 
 READY_WITHIN_S = 90

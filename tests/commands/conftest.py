@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.pipeline.drain import ShardDrain
-from core.store.stream import EventStream
+from core.ingestion.drain import ShardDrain
+from core.stream.stream import EventStream
 from tests.commands.letters import AT, in_euros
-from tests.pipeline.acts import paid
+from tests.ingestion.acts import paid
 
 Drain = Callable[[], int]
 Rows = Callable[..., list[Any]]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.conftest import Run
-from tests.pipeline.conftest import event
+from tests.ingestion.conftest import event
 
 SECRET = "a payload that no list shows"
 AT = datetime(2026, 3, 9, tzinfo=UTC)

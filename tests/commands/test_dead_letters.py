@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.store.stream import EventStream
+from core.stream.stream import EventStream
 from tests.commands.conftest import Drain, Rows
 from tests.commands.letters import SECRET, in_euros, listed, place
 from tests.conftest import Run

@@ -18,17 +18,14 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import load_settings
-from core.store.job_runs import JobRun, claim_run
-from core.store.stream_server import StreamServer
+from core.store.days import JobRun, claim_run
+from core.stream.server import StreamServer
 from milepost.cli import main
-from milepost.doctor.clocks import compare_clocks
-from milepost.doctor.finding import Finding, State
-from milepost.doctor.listener import listener_of
-from milepost.doctor.machine import examine_machine
-from milepost.doctor.stream import judge
-from milepost.embedded.datadir import DataDir
-from milepost.embedded.lock import DirectoryLock
+from milepost.embedded.datadir import DataDir, DirectoryLock
 from milepost.embedded.valkey import EmbeddedValkey
+from milepost.ops.doctor_machine import examine_machine, listener_of
+from milepost.ops.doctor_servers import judge
+from milepost.ops.finding import Finding, State, compare_clocks
 from tests.embedded.test_up import Up
 
 Examine = Callable[..., tuple[int, dict[str, dict[str, Any]]]]
@@ -272,8 +269,8 @@ def test_a_program_that_is_gone_or_broken_is_a_problem(monkeypatch: pytest.Monke
     broken = tmp_path / "valkey-server"
     broken.write_text("#!/bin/sh\necho no such library >&2\nexit 127\n")
     broken.chmod(0o700)
-    monkeypatch.setattr("milepost.doctor.machine.valkey_server", lambda: broken)
-    monkeypatch.setattr("milepost.embedded.binaries._POSTGRES_FOLDERS", {18: "gone"})
+    monkeypatch.setattr("milepost.ops.doctor_machine.valkey_server", lambda: broken)
+    monkeypatch.setattr("milepost.embedded.programs._POSTGRES_FOLDERS", {18: "gone"})
     found: dict[str, Finding] = {each.check: each for each in examine_machine(load_settings())}
     assert found["Valkey program"].state is State.PROBLEM
     assert "no such library" in found["Valkey program"].found

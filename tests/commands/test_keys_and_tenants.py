@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.requests.authenticate import key_hash
+from core.services.keys import key_hash
 from tests.commands.conftest import Rows
 from tests.conftest import Run
 

@@ -12,13 +12,13 @@ import redis
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import Conflict
-from core.requests.dead_letters import find_replayable, replay_letter, replay_letters
+from core.services.dead_letters import find_replayable, replay_letter, replay_letters
 from core.store.dead_letters import DeadLetter, LetterKey, LetterSummary, keep_dead_letters
-from core.store.stream import EventStream
+from core.stream.stream import EventStream
 from tests.commands.conftest import Drain, Rows
 from tests.commands.letters import AT, in_euros, listed, place
 from tests.conftest import Run
-from tests.pipeline.acts import paid
+from tests.ingestion.acts import paid
 
 
 def test_after_the_fix_a_replay_takes_effect(run: Run, stream: EventStream, drain: Drain, rows: Rows) -> None:
@@ -169,8 +169,8 @@ def test_letters_are_read_page_by_page_and_those_that_fail_again_are_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A replay holds no more than a page and a batch, and ends though every event becomes a new letter meanwhile."""
-    monkeypatch.setattr("core.requests.dead_letters.PAGE", 7)
-    monkeypatch.setattr("core.requests.dead_letters.AT_ONCE", 5)
+    monkeypatch.setattr("core.services.dead_letters.PAGE", 7)
+    monkeypatch.setattr("core.services.dead_letters.AT_ONCE", 5)
     stream.append("default", [("", b"{") for _ in range(100)])
     assert drain() == 100
     with session_factory() as session:

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.store.stream import EventStream
 from core.store.tables import BUSINESS_TABLES
+from core.stream.stream import EventStream
 from milepost.cli.run import JOBS, OF_A_DAY
 from tests.commands.conftest import Drain, Rows
 from tests.conftest import Run
-from tests.pipeline.acts import goal, link, paid
+from tests.ingestion.acts import goal, link, paid
 
 NOW = datetime.now(UTC)
 YESTERDAY = (NOW - timedelta(days=1)).date()

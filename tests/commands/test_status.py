@@ -22,13 +22,13 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
-from core.requests.tenants import create_tenant
+from core.services.tenants import create_tenant
 from core.settings import load_settings
-from core.store.job_runs import JobRun, claim_run
-from milepost.status.frame import frame
-from milepost.status.look import GOALS_MOST, look
+from core.store.days import JobRun, claim_run
+from milepost.ops.status import GOALS_MOST, look
+from milepost.ops.status_frame import frame
 from tests.conftest import Run
-from tests.pipeline.acts import goal
+from tests.ingestion.acts import goal
 
 Sessions = sessionmaker[Session]
 pytestmark = pytest.mark.usefixtures("run")
@@ -118,7 +118,7 @@ def test_many_goals_are_found_by_the_end_of_the_ledger(
 ) -> None:
     """Where goals are too many to be sorted, those that the newest ledger lines name are shown just the same."""
     ids = [goal(session_factory, now + timedelta(minutes=n)) for n in range(4)]
-    monkeypatch.setattr("core.store.watch.GOALS_SORTED_MOST", 3)
+    monkeypatch.setattr("core.store.monitoring.GOALS_SORTED_MOST", 3)
     assert [shown["goal_id"] for shown in looked(status)["goals"]] == ids[::-1]
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.events.providers import Provider
-from core.requests.webhooks import Secret, secrets_of
-from core.signatures.seal import Sealer
-from core.store.webhook_endpoints import endpoints_of
+from core.providers.contracts import Provider
+from core.providers.sealing import Sealer
+from core.services.webhooks import Secret, secrets_of
+from core.store.webhooks import endpoints_of
 from tests.commands.conftest import Rows
 from tests.conftest import Run
-from tests.unit.signatures.signing import TELLER_SECRET, jwk
+from tests.unit.providers.signatures.signing import TELLER_SECRET, jwk
 
 KEY = "a key of more than thirty-two characters"
 OTHER = "another key of more than thirty-two characters"

@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from core.events.providers import AdaptedEvent, Context, Format, KnownAccount, Provider, adapt, adapt_webhook
+from core.providers.contracts import AdaptedEvent, Context, Format, KnownAccount, Provider
+from core.providers.registry import adapt, adapt_webhook
 from tests.conformance.household import TOLD_AT
 
 BEGIN = TOLD_AT - timedelta(days=5)

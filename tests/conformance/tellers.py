@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from core.events.envelope import parse_json
-from core.events.providers import Adapted, Context, Format, KnownAccount, Provider, adapt, adapt_webhook
+from core.providers.contracts import Adapted, Context, Format, KnownAccount, Provider
+from core.providers.registry import adapt, adapt_webhook
 from tests.conformance.household import ACCOUNTS, MOVES, Account, Move, balance, money, pulls, shown
-from tests.pipeline.conftest import event
+from tests.ingestion.conftest import event
 
 Telling = list[bytes]
 WINDOW = timedelta(days=90)

@@ -9,9 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.events.envelope import parse_json
-from core.events.providers import Context, Format, adapt
-from core.pipeline.apply_events import apply_events
-from core.pipeline.understand import StreamEntry
+from core.ingestion.apply import apply_events
+from core.ingestion.decode import StreamEntry
+from core.providers.contracts import Context, Format
+from core.providers.registry import adapt
 
 _numbers = itertools.count(1)
 PULLED = datetime(2026, 3, 10, 12, tzinfo=UTC)

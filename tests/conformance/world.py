@@ -12,19 +12,18 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType, Tracking
-from core.pipeline.apply_events import apply_events
-from core.pipeline.snapshot import run_snapshot
-from core.pipeline.understand import StreamEntry
-from core.requests.create_goal import create_goal
-from core.requests.link_account import link_account
-from core.requests.read_goals import get_goal
-from core.requests.read_snapshots import read_snapshots
-from core.requests.tenants import create_tenant
-from core.requests.values import GoalDraft, LinkDraft
+from core.ingestion.apply import apply_events
+from core.ingestion.decode import StreamEntry
+from core.jobs.snapshot import run_snapshot
+from core.services.funding import link_account
+from core.services.goals import create_goal, get_goal
+from core.services.history import read_snapshots
+from core.services.inputs import GoalDraft, LinkDraft
+from core.services.tenants import create_tenant
 from core.store.tenants import Tenant
 from tests.conformance.household import ACCOUNTS, FIRST, LAST, MOVES, TOLD_AT, ZONE, balance, pulls
-from tests.pipeline.close_oracle import OracleGoal, OraclePeriod, first_instant
-from tests.pipeline.oracle import OracleAccount, hear
+from tests.ingestion.close_oracle import OracleGoal, OraclePeriod, first_instant
+from tests.ingestion.oracle import OracleAccount, hear
 
 Sessions = sessionmaker[Session]
 _numbers = itertools.count(1)

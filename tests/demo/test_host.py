@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
-from core.requests.create_goal import create_goal
-from core.requests.values import GoalDraft
+from core.services.goals import create_goal
+from core.services.inputs import GoalDraft
 from core.store.tenants import Tenant
-from milepost.demo.host import DemoHost
+from milepost.demo.run import DemoHost
 from tests.demo.conftest import TODAY
 
 

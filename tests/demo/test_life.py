@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from core.events.envelope import check_envelope, parse_json
-from core.events.parse import parse_event
-from core.goals.goal import DebtForm, GoalType, Tracking, span_of
-from core.goals.lifecycle import GoalStatus
+from core.events.facts import AccountKind
+from core.goals.goal import DebtForm, GoalStatus, GoalType, Tracking, span_of
 from core.goals.money import to_minor
+from core.ingestion.parse import parse_event
 from core.store.tenants import Tenant
 from milepost.demo.life import Life, Telling
 from milepost.demo.people import PEOPLE
-from milepost.demo.plans import AccountKind
 from milepost.demo.rules import How, Valued
 from tests.demo.conftest import BEGIN, TODAY
 

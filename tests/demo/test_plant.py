@@ -6,18 +6,17 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.goals.goal import GoalType, Tracking
-from core.goals.lifecycle import GoalStatus
-from core.pipeline.apply_events import apply_events
-from core.pipeline.understand import StreamEntry
-from core.requests.create_goal import create_goal
-from core.requests.read_goals import goal_progress
-from core.requests.values import GoalDraft, GoalView
+from core.goals.goal import GoalStatus, GoalType, Tracking
+from core.ingestion.apply import apply_events
+from core.ingestion.decode import StreamEntry
+from core.services.goals import create_goal
+from core.services.inputs import GoalDraft
+from core.services.progress import goal_progress
+from core.services.views import GoalView
 from core.store.tenants import Tenant
-from milepost.demo.fill import goals_of
+from milepost.demo.fill import first_day, goals_of, plant
 from milepost.demo.life import Life, Telling
 from milepost.demo.people import PEOPLE
-from milepost.demo.plant import first_day, plant
 from tests.demo.conftest import BEGIN, TODAY
 
 DEFAULT = Tenant("default", "UTC")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.demo.telling import Screen, tell, tell_progress
+from milepost.demo.run import Screen, tell, tell_progress
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from datetime import timedelta
 from random import Random
 
 from core.events.envelope import check_envelope, parse_json
-from core.events.parse import parse_event
 from core.goals.goal import GoalType
+from core.ingestion.parse import parse_event
 from core.store.tenants import Tenant
 from milepost.demo.life import Life
 from milepost.demo.people import PEOPLE

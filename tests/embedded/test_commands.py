@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.requests.authenticate import key_hash
+from core.services.keys import key_hash
 from core.settings import load_settings
 from milepost.cli.processes import require_current_schema
 from tests.conftest import Run

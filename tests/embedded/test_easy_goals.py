@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from core.store.stream import EventStream, connect
+from core.stream.stream import EventStream, connect
 from milepost import Unavailable, sync
 from milepost.embedded.datadir import DataDir, RunningServers
 

@@ -13,9 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import Conflict
-from core.requests.authenticate import authenticate
-from core.requests.bootstrap import bootstrap
-from core.requests.keys import create_key, list_keys, revoke_key
+from core.services.keys import authenticate, bootstrap, create_key, list_keys, revoke_key
 from core.settings import load_settings
 from core.store.tenants import Tenant, add_tenant
 from milepost.embedded.datadir import DataDir

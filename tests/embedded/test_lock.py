@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.embedded.lock import DirectoryLock, is_held
+from milepost.embedded.datadir import DirectoryLock, is_held
 
 
 def test_two_that_ask_are_no_holder(tmp_path: Path) -> None:

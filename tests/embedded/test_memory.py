@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.embedded.memory import BUFFERS_MOST_BYTES, LEAST_BYTES, buffer_bytes, memory_bytes, stream_bytes
+from milepost.embedded.programs import BUFFERS_MOST_BYTES, LEAST_BYTES, buffer_bytes, memory_bytes, stream_bytes
 
 GIB = 2**30
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from milepost.embedded.autostart import Disuse, UsersLock
 from milepost.embedded.child import MARKER, WHILE_USED
-from milepost.embedded.strays import find_commands
-from milepost.embedded.users import Disuse, UsersLock
+from milepost.embedded.orphans import find_commands
 from tests.embedded.test_up import milepost
 
 Eventually = Callable[[Callable[[], object], float], bool]
@@ -46,7 +46,7 @@ def test_what_is_used_is_not_given_up(tmp_path: Path) -> None:
 def test_disuse_takes_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody may be there for less than the time to linger; a user in between begins it anew."""
     now = [100.0]
-    monkeypatch.setattr("milepost.embedded.users.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("milepost.embedded.autostart.time.monotonic", lambda: now[0])
     disuse = Disuse(tmp_path, 10)
     assert not disuse.has_come()
     now[0] = 109.0

@@ -20,10 +20,8 @@ import pytest
 import redis
 
 from core.settings import Settings, load_settings
-from milepost.embedded.begin import Use, use_servers
-from milepost.embedded.datadir import DataDir
-from milepost.embedded.errors import DirectoryUnusable, ServerFailed
-from milepost.embedded.lock import is_held
+from milepost.embedded.autostart import Use, use_servers
+from milepost.embedded.datadir import DataDir, DirectoryUnusable, ServerFailed, is_held
 from tests.embedded.test_up import Up, milepost
 
 Eventually = Callable[[Callable[[], object], float], bool]
@@ -41,7 +39,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 import psycopg
 from core.settings import load_settings
-from milepost.embedded.begin import use_servers
+from milepost.embedded.autostart import use_servers
 settings = load_settings(data_dir=sys.argv[1])
 print("here", flush=True)
 sys.stdin.readline()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from milepost.embedded import identity
-from milepost.embedded.errors import DirectoryUnusable
-from milepost.embedded.identity import choose_way
+from milepost.embedded import run_as
+from milepost.embedded.datadir import DirectoryUnusable
 from milepost.embedded.launch import NAMESPACE, OTHER_ID, OTHER_USER
 from milepost.embedded.postgres import EmbeddedPostgres
+from milepost.embedded.run_as import choose_way
 
 QUICK = {"fsync": "off"}
 NOBODY = ["setpriv", f"--reuid={OTHER_ID}", f"--regid={OTHER_ID}", "--clear-groups"]
@@ -82,7 +82,7 @@ def test_root_needs_no_open_folders(place: Path) -> None:
 @needs_root
 def test_without_namespaces_root_becomes_another_user(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where namespaces are forbidden the data goes to the other user, who is let through our folders only."""
-    monkeypatch.setattr(identity, "_can_run", lambda _program, way: way != NAMESPACE)
+    monkeypatch.setattr(run_as, "_can_run", lambda _program, way: way != NAMESPACE)
     place.chmod(0o755)
     (place / "ours").mkdir(mode=0o700)
     require_reachable()
@@ -100,7 +100,7 @@ def test_without_namespaces_root_becomes_another_user(place: Path, monkeypatch: 
 @needs_root
 def test_without_namespaces_the_folder_in_the_way_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of somebody else's that the other user cannot enter is named, and not opened."""
-    monkeypatch.setattr(identity, "_can_run", lambda _program, _way: False)
+    monkeypatch.setattr(run_as, "_can_run", lambda _program, _way: False)
     place.chmod(0o700)
     require_reachable()
     with pytest.raises(DirectoryUnusable, match=f"cannot enter {place}:"):
@@ -109,11 +109,11 @@ def test_without_namespaces_the_folder_in_the_way_is_named(place: Path, monkeypa
 
 
 def require_reachable() -> None:
-    from milepost.embedded.binaries import postgres_program
+    from milepost.embedded.programs import postgres_program
 
     program = postgres_program("postgres", 18)
     try:
-        identity.require_passable(program)
+        run_as.require_passable(program)
     except DirectoryUnusable as error:
         pytest.skip(str(error))
     assert choose_way(program) == OTHER_USER

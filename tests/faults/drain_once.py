@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.settings import load_settings
 from worker.context import WorkerContext
-from worker.logs import log_as_json
+from worker.run import log_as_json
 
 if __name__ == "__main__":
     log_as_json("ERROR")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from milepost.chaos.system.proxy import Proxy, Way
-from milepost.embedded.processes import children_of
+from milepost.embedded.child import children_of
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 10
@@ -191,7 +191,7 @@ def test_a_disk_loses_what_was_not_synced_and_fills_up(tmp_path: Path) -> None:
 ON_A_DISK_THAT_LOSES_POWER = """
 import sys
 from pathlib import Path
-from core.store.stream import EventStream, connect
+from core.stream.stream import EventStream, connect
 from milepost.chaos.system.disks import NoDisks, enter_namespace, make_disk
 from milepost.embedded.valkey import EmbeddedValkey
 

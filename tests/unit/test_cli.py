@@ -12,7 +12,7 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy.exc import DBAPIError
 
 from milepost.cli import main
-from milepost.cli.edge import explain
+from milepost.cli.output import explain
 from milepost.cli.program import COMMANDS
 
 PARTS = (["keys", "create"], ["keys", "list"], ["keys", "revoke"], ["tenants", "create"])

@@ -14,7 +14,7 @@ import yaml
 from core.settings import PREFIX, Settings, load_settings
 from milepost.cli.program import program
 from milepost.embedded import supervisor, valkey
-from milepost.embedded.binaries import postgres_program
+from milepost.embedded.programs import postgres_program
 from worker.app import make_worker_app
 
 ROOT = Path(__file__).parents[2]

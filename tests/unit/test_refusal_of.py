@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from api.auth import ScopeMissing, Unauthenticated
 from api.bodies import BodyRefused, BodyTooLarge
-from api.doors import DatabaseAway, database_trouble_told
+from api.context import DatabaseAway, database_trouble_told
 from api.errors import refusal_of
 from core.errors import (
     AllocationExceeded,
@@ -21,7 +21,7 @@ from core.errors import (
     SettingsError,
     StreamUnavailable,
 )
-from core.requests.keys import Scope
+from core.services.keys import Scope
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import fakeredis
 import pytest
 
 from core.errors import StreamUnavailable
-from core.store.stream import EventStream, stream_key
+from core.stream.stream import EventStream, stream_key
 
 
 def test_events_of_one_account_lie_on_one_shard_in_their_order() -> None:

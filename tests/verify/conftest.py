@@ -14,7 +14,7 @@ from core.store.engine import make_engine
 from core.store.engine import session_factory as make_sessions
 from milepost.embedded.postgres import EmbeddedPostgres
 from tests.conftest import _named, _run
-from tests.pipeline.conftest import apply
+from tests.ingestion.conftest import apply
 from tests.verify.world import fill
 
 __all__ = ["apply"]

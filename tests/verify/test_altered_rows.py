@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pytest
 from sqlalchemy import text
 
-from core.verify.findings import Violation
+from core.verify.checks import Violation
 from core.verify.verify import verify
 from tests.verify.conftest import Filled
 from tests.verify.world import LATEST

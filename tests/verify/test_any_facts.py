@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.pipeline.snapshot import run_snapshot
+from core.jobs.snapshot import run_snapshot
 from core.verify.verify import verify
 from tests.budget import examples
-from tests.pipeline import test_closes_any_order as closes
-from tests.pipeline.acts import balance, goal, link, paid
-from tests.pipeline.conftest import Apply
-from tests.pipeline.test_any_order import facts, shuffled_and_split
+from tests.ingestion import test_closes_any_order as closes
+from tests.ingestion.acts import balance, goal, link, paid
+from tests.ingestion.conftest import Apply
+from tests.ingestion.test_any_order import facts, shuffled_and_split
 
 
 @settings(max_examples=examples(12))

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from core.pipeline.snapshot import run_snapshot
-from core.store.outbox import forget_delivered
+from core.jobs.snapshot import run_snapshot
+from core.store.ledger import forget_delivered
 from core.store.tenants import Tenant
 from core.verify.verify import Progress, verify
 from tests.verify.conftest import Filled

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from core.events.calendar import day_start, local_day
-from core.verify import fragments
-from core.verify.fragments import ODD, ODD_DAYS
+from core.verify import checks
+from core.verify.checks import ODD, ODD_DAYS
 
 NOW = datetime(2026, 12, 31, tzinfo=UTC)
 # By zone, days around changes of the clock: over midnight, at midnight, at two, at half hours, and a day left out.
@@ -44,7 +44,7 @@ def test_moments_fall_in_the_same_days(engine: Engine, zone: str, day: date) -> 
     starts = [day_start(day + timedelta(days=n), ZoneInfo(zone)) for n in range(-3, 4)]
     moments = around + starts + [start - timedelta(microseconds=1) for start in starts]
     asked = text(
-        f"WITH {ODD} SELECT m, {fragments.local_day('m')} FROM unnest(CAST(:moments AS timestamptz[])) AS moments(m)"
+        f"WITH {ODD} SELECT m, {checks.local_day('m')} FROM unnest(CAST(:moments AS timestamptz[])) AS moments(m)"
     )
     with engine.connect() as connection:
         found = connection.execute(asked, odd_days(connection, zone) | {"zone": zone, "moments": moments}).all()

@@ -10,9 +10,9 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from core.pipeline.verify import due_verifications, run_verify, verify_tenant
+from core.jobs.verify import due_verifications, run_verify, verify_tenant
 from core.settings import load_settings
-from core.store.job_runs import JobRun, last_runs
+from core.store.days import JobRun, last_runs
 from schedules.table import schedule
 from tests.verify.conftest import Filled
 from tests.verify.world import LATEST

@@ -9,22 +9,17 @@ from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.goals.goal import GoalType, Tracking
-from core.goals.lifecycle import GoalStatus
-from core.pipeline.apply_events import apply_events
-from core.pipeline.snapshot import run_snapshot
-from core.pipeline.understand import StreamEntry
-from core.requests.add_milestone import add_milestone
-from core.requests.change_allocation import change_allocation
-from core.requests.check_milestones import check_milestones
-from core.requests.create_goal import create_goal
-from core.requests.link_account import link_account
-from core.requests.tenants import create_tenant
-from core.requests.unlink_account import unlink_account
-from core.requests.update_goal import update_goal
-from core.requests.values import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
+from core.goals.goal import GoalStatus, GoalType, Tracking
+from core.ingestion.apply import apply_events
+from core.ingestion.decode import StreamEntry
+from core.jobs.snapshot import run_snapshot
+from core.services.funding import change_allocation, link_account, unlink_account
+from core.services.goals import create_goal, update_goal
+from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
+from core.services.milestones import add_milestone, check_milestones
+from core.services.tenants import create_tenant
 from core.store.tenants import Tenant
-from tests.pipeline.conftest import event
+from tests.ingestion.conftest import event
 
 Sessions = sessionmaker[Session]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

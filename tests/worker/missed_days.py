@@ -12,17 +12,17 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.events.calendar import day_start, local_day
 from core.goals.goal import GoalType, Tracking
-from core.pipeline.apply_events import apply_events
-from core.pipeline.snapshot import run_snapshot
-from core.pipeline.understand import StreamEntry
-from core.requests.add_milestone import add_milestone
-from core.requests.create_goal import create_goal
-from core.requests.link_account import link_account
-from core.requests.tenants import create_tenant
-from core.requests.values import GoalDraft, LinkDraft, MilestoneDraft
+from core.ingestion.apply import apply_events
+from core.ingestion.decode import StreamEntry
+from core.jobs.snapshot import run_snapshot
+from core.services.funding import link_account
+from core.services.goals import create_goal
+from core.services.inputs import GoalDraft, LinkDraft, MilestoneDraft
+from core.services.milestones import add_milestone
+from core.services.tenants import create_tenant
 from core.store.tables import BUSINESS_TABLES, job_runs
 from core.store.tenants import Tenant
-from tests.pipeline.conftest import event, money
+from tests.ingestion.conftest import event, money
 
 Sessions = sessionmaker[Session]
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

@@ -19,13 +19,13 @@ import pytest
 from sqlalchemy import Engine, TextClause, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.pipeline.close_touched import Snapshotted
-from core.pipeline.snapshot import run_snapshot
+from core.jobs.snapshot import run_snapshot
+from core.snapshots.closing import Snapshotted
 from core.store.engine import make_engine
 from core.store.engine import session_factory as make_sessions
 from core.verify.verify import verify
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.embedded.spawn import spawn
+from milepost.embedded.process import spawn
 from tests.worker.missed_days import ACCOUNTS, MissedDays, closes_of, dump, is_closed, miss_three_days
 
 ROOT = Path(__file__).resolve().parents[2]

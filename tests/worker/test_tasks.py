@@ -13,10 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings, load_settings
-from core.store.stream import EventStream
-from milepost.embedded.ports import free_port
+from core.stream.stream import EventStream
+from milepost.embedded.programs import free_port
 from schedules.table import DRAINS, JOBS, schedule
-from tests.pipeline.conftest import event
+from tests.ingestion.conftest import event
 from worker.app import make_worker_app
 
 AT = datetime(2026, 3, 9, tzinfo=UTC)

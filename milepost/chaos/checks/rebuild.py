@@ -13,19 +13,15 @@ from random import Random
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.goals.goal import GoalType, Tracking
-from core.goals.lifecycle import GoalStatus
-from core.pipeline.apply_events import apply_events
-from core.pipeline.snapshot import run_snapshot
-from core.pipeline.understand import StreamEntry
-from core.requests.add_milestone import add_milestone
-from core.requests.change_allocation import change_allocation
-from core.requests.create_goal import create_goal
-from core.requests.link_account import link_account
-from core.requests.tenants import create_tenant
-from core.requests.unlink_account import unlink_account
-from core.requests.update_goal import update_goal
-from core.requests.values import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
+from core.goals.goal import GoalStatus, GoalType, Tracking
+from core.ingestion.apply import apply_events
+from core.ingestion.decode import StreamEntry
+from core.jobs.snapshot import run_snapshot
+from core.services.funding import change_allocation, link_account, unlink_account
+from core.services.goals import create_goal, update_goal
+from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
+from core.services.milestones import add_milestone
+from core.services.tenants import create_tenant
 from core.store.engine import make_engine, session_factory
 from core.store.tenants import DEFAULT, Tenant
 from milepost.chaos.acts.deeds import Acted, Deed

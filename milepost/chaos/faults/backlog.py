@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from milepost.chaos.faults.scene import Scene
-from milepost.embedded.processes import send
+from milepost.embedded.child import send
 
 _BACKLOG_S = 1.5
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from random import Random
 
 from milepost.chaos.faults.scene import Fault, Inject, Missed, Scene
-from milepost.embedded.processes import send
+from milepost.embedded.child import send
 
 _HELPER_WITHIN_S = 20.0
 _RESTARTED_WITHIN_S = 40.0

@@ -9,15 +9,15 @@ from random import Random
 
 from redis.exceptions import RedisError
 
-from core.store.stream import connect
+from core.stream.stream import connect
 from milepost.chaos.faults.backlog import backlog
 from milepost.chaos.faults.scene import Fault, Inject, Scene
 from milepost.chaos.load.book import Answer
 from milepost.chaos.load.world import ZONES
 from milepost.chaos.system.servers import Fsync
 from milepost.chaos.system.system import System
-from milepost.embedded.processes import send
-from milepost.embedded.strays import end_processes, kill_servers
+from milepost.embedded.child import send
+from milepost.embedded.orphans import end_processes, kill_servers
 
 _REWRITTEN_WITHIN_S = 30.0
 _DOOR = sorted(ZONES)[0]

@@ -14,7 +14,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.retry import Retry
 
 from core.errors import StreamUnavailable
-from core.store.synced import await_sync, waits_for_disk
+from core.stream.server import await_sync, waits_for_disk
 from milepost.chaos.load.book import Answer, Book
 from milepost.chaos.load.events import Event
 from milepost.chaos.load.world import SHARDS

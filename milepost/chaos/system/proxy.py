@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Thread
 
-from milepost.embedded.ports import free_port
+from milepost.embedded.programs import free_port
 
 _CHUNK_BYTES = 65_536
 _DELAY_S = 0.2

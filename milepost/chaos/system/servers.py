@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Literal, cast
 
 from milepost.chaos.system.disks import Disk
+from milepost.embedded.child import send
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.embedded.processes import send
 from milepost.embedded.servers import Servers
 from milepost.embedded.valkey import EmbeddedValkey
 

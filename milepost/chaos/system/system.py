@@ -22,11 +22,10 @@ from milepost.chaos.load.world import SHARDS
 from milepost.chaos.system.disks import Disk
 from milepost.chaos.system.proxy import Proxy
 from milepost.chaos.system.servers import ChaosServers, Fsync
-from milepost.embedded.child import MARKER, Child
+from milepost.embedded.child import MARKER, Child, children_of, send
 from milepost.embedded.datadir import DataDir
-from milepost.embedded.ports import free_port
-from milepost.embedded.processes import children_of, send
-from milepost.embedded.strays import end_processes, end_strays, find_commands
+from milepost.embedded.orphans import end_processes, end_strays, find_commands
+from milepost.embedded.programs import free_port
 from milepost.embedded.supervisor import FRONT, WORKERS, answers, prepare_database
 
 _TICK_S = 0.05

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import EventRejected, MalformedEvent
 from core.events.envelope import Envelope, check_envelope, parse_json
-from core.events.parse import parse_event
+from core.ingestion.parse import parse_event
 
 PRAGUE = ZoneInfo("Europe/Prague")
 ARRIVED = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from core.errors import EventRejected
 from core.events.envelope import check_envelope, parse_json
-from core.events.facts import AccountFacts
-from core.events.parse import parse_event
-from core.events.plain import PlainTransaction, read_transaction
+from core.events.facts import AccountFacts, PlainTransaction
+from core.ingestion.fast_parse import read_transaction
+from core.ingestion.parse import parse_event
 
 PRAGUE = ZoneInfo("Europe/Prague")
 ARRIVED = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.goals.allotment import Allotment, allot
-from core.goals.money import MAX_MINOR, share
-from core.goals.percent import WHOLE_PPM
+from core.goals.links import Allotment, allot
+from core.goals.money import MAX_MINOR, WHOLE_PPM, share
 
 worths = st.integers(-MAX_MINOR, MAX_MINOR)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.goals.celebration import celebration
+from core.goals.progress import celebration
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.goals.contribution import is_on_track, monthly_target, months_until
+from core.goals.projection import is_on_track, monthly_target, months_until
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DUE = datetime(2026, 12, 31, tzinfo=UTC)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Conflict, StatusMoveRefused
-from core.goals.lifecycle import GoalStatus, can_start_as, is_final, move
+from core.goals.goal import GoalStatus, can_start_as, is_final, move
 
 ACTIVE, PAUSED = GoalStatus.ACTIVE, GoalStatus.PAUSED
 COMPLETED, ABANDONED = GoalStatus.COMPLETED, GoalStatus.ABANDONED

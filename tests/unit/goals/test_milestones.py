@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidField
 from core.goals.goal import DebtForm, GoalType, Span
-from core.goals.milestones import check_milestone, in_order, is_reached, nearest
+from core.goals.progress import check_milestone, in_order, is_reached, nearest
 
 FUND = Span(0, 1_000_000, None)
 CARD = Span(850_000, 0, DebtForm.TO_TARGET)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import AllocationExceeded, InvalidField
-from core.goals.percent import WHOLE_PPM, from_ppm, to_ppm
+from core.goals.money import WHOLE_PPM, from_ppm, to_ppm
 
 
 @pytest.mark.parametrize(

@@ -12,20 +12,10 @@ from hypothesis import strategies as st
 
 from core.errors import EventRejected, ProviderBodyRefused
 from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope, identifier, parse_json
-from core.events.parse import parse_event
-from core.events.providers import (
-    Adapted,
-    AdaptedEvent,
-    Context,
-    Format,
-    KnownAccount,
-    Provider,
-    accounts_named,
-    adapt,
-    adapt_webhook,
-    connections_named,
-)
-from core.events.providers.rows import ROW_TYPE
+from core.ingestion.parse import parse_event
+from core.providers.contracts import Adapted, AdaptedEvent, Context, Format, KnownAccount, Provider
+from core.providers.registry import accounts_named, adapt, adapt_webhook, connections_named
+from core.providers.rows import ROW_TYPE
 from tests.budget import examples
 from tests.unit.providers import test_gocardless, test_mx, test_plaid, test_plaid_webhooks, test_standard, test_teller
 from tests.unit.providers.mutations import anything, mutated

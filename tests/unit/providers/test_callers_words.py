@@ -9,7 +9,8 @@ import pytest
 
 from core.errors import ProviderBodyRefused
 from core.events.envelope import check_envelope, parse_json
-from core.events.providers import Context, Format, KnownAccount, adapt
+from core.providers.contracts import Context, Format, KnownAccount
+from core.providers.registry import adapt
 from tests.unit.providers.test_plaid import account, row
 from tests.unit.providers.told import PULLED, context, only, values
 

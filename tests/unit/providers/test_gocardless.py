@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ProviderBodyRefused
-from core.events.providers import Adapted, AdaptedEvent, Format, KnownAccount, adapt
+from core.providers.contracts import Adapted, AdaptedEvent, Format, KnownAccount
+from core.providers.registry import adapt
 from tests.unit.providers.told import context, counted, later, only, values
 
 

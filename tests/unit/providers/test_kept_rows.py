@@ -9,9 +9,10 @@ import pytest
 
 from core.errors import EventRejected, ProviderBodyRefused
 from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope, parse_json
-from core.events.parse import parse_event
-from core.events.providers import AdaptedEvent, Format, KnownAccount, adapt
-from core.events.providers.rows import ROW_TYPE
+from core.ingestion.parse import parse_event
+from core.providers.contracts import AdaptedEvent, Format, KnownAccount
+from core.providers.registry import adapt
+from core.providers.rows import ROW_TYPE
 from tests.unit.providers.told import PULLED, UTC_ZONE, context, facts
 
 ROW: dict[str, Any] = {"account_id": "a", "transaction_id": "t1", "amount": "1.00", "iso_currency_code": "USD"}

@@ -11,7 +11,8 @@ import pytest
 
 from core.errors import EventRejected, ProviderBodyRefused
 from core.events.envelope import check_envelope, parse_json
-from core.events.providers import Adapted, AdaptedEvent, Format, KnownAccount, adapt
+from core.providers.contracts import Adapted, AdaptedEvent, Format, KnownAccount
+from core.providers.registry import adapt
 from tests.unit.providers.told import UTC_ZONE, context, counted, facts, later, only, values
 
 

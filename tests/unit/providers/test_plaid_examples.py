@@ -9,8 +9,9 @@ import pytest
 
 from core.errors import ProviderBodyRefused
 from core.events.envelope import parse_json
-from core.events.providers import Format, Provider, adapt, adapt_webhook
-from core.events.providers.rows import ROW_TYPE
+from core.providers.contracts import Format, Provider
+from core.providers.registry import adapt, adapt_webhook
+from core.providers.rows import ROW_TYPE
 from tests.unit.providers.told import context, facts, only, values
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "shared" / "data" / "plaid" / "openapi_examples.json"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from core.errors import ProviderBodyRefused
-from core.events.providers import KnownAccount, Provider, Refresh, accounts_named, adapt_webhook, connections_named
+from core.providers.contracts import KnownAccount, Provider, Refresh
+from core.providers.registry import accounts_named, adapt_webhook, connections_named
 from tests.unit.providers.told import context, only, values
 
 KNOWN = {

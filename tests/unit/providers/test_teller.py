@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from core.errors import ProviderBodyRefused
-from core.events.providers import Adapted, Format, KnownAccount, Provider, Refresh, accounts_named, adapt, adapt_webhook
+from core.providers.contracts import Adapted, Format, KnownAccount, Provider, Refresh
+from core.providers.registry import accounts_named, adapt, adapt_webhook
 from tests.unit.providers.told import context, counted, later, only, values
 
 CHECKING = {"acc": KnownAccount("checking", kind="asset", currency="USD", connection="enr")}

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from core.events.envelope import check_envelope, parse_json
 from core.events.facts import AccountFacts
-from core.events.parse import parse_event
-from core.events.providers import Adapted, AdaptedEvent, Context, KnownAccount
-from core.events.transactions import fold_transactions, standing
+from core.events.worth import fold_transactions, standing
+from core.ingestion.parse import parse_event
+from core.providers.contracts import Adapted, AdaptedEvent, Context, KnownAccount
 
 PULLED = datetime(2026, 3, 10, 12, tzinfo=UTC)
 UTC_ZONE = ZoneInfo("UTC")

@@ -1,0 +1,45 @@
+"""The routes of accounts."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.context import Door
+from api.cursors import Cursor, Limit, Listing
+from api.paths import path_of
+from api.routing import Routes
+from api.schemas.accounts import AllocationsBody, allocations_body
+from api.schemas.documented import answers
+from api.schemas.goals import ExactResponse
+from core.services.allocations import read_allocations
+from core.services.keys import Scope
+from core.services.pages import PAGE_LARGEST
+
+router = Routes(tags=["accounts"])
+
+
+# The id is the integrator's own and may hold slashes, hence `:path`.
+@router.get(
+    "/{account_id:path}/allocations",
+    summary="Get allocations",
+    responses=answers(
+        200,
+        AllocationsBody,
+        "The account with one page of its goals; the next is in the `Link` header",
+        404,
+        422,
+        headers=("Link",),
+    ),
+)
+def allocations(
+    request: Request, account_id: str, door: Door, limit: Limit = PAGE_LARGEST, cursor: Cursor = None
+) -> Response:
+    """Get how an account is shared out between goals, and what of it is left."""
+    with door.open(Scope.GOALS_READ) as visit:
+        listing = Listing(visit.tenant.name, ("accounts", account_id, "allocations"))
+        position = listing.position(cursor)
+        view = read_allocations(visit.session, visit.tenant, account_id, limit=limit, cursor=position)
+        body = allocations_body(view)
+    path = path_of(request, account_id, "allocations")
+    return ExactResponse(body, headers=listing.link(path, limit, view.page.next_cursor))

@@ -1,0 +1,167 @@
+"""The routes of dead letters: what could not take effect, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from fastapi import Query, Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from api.auth import actor_of
+from api.bodies import RawBody, parse_body, takes
+from api.context import Door, Visit, backends_of
+from api.cursors import Cursor, Limit, Listing
+from api.idempotency import REPLAYED, Once
+from api.paths import path_of
+from api.routing import Routes
+from api.schemas.dead_letters import LetterBody, WholeLetterBody, letter_body, whole_letter_body
+from api.schemas.documented import answers
+from api.schemas.goals import ExactResponse, Moment, moment
+from api.schemas.requests import DiscardReason, QueryMoment
+from core.errors import NotFound
+from core.services import dead_letters as acts
+from core.services.keys import Scope
+from core.services.pages import PAGE
+from core.store.dead_letters import LetterKey
+from core.stream.stream import SHARDS_MOST
+
+router = Routes(tags=["dead letters"])
+
+REPLAYED_AT_ONCE = 1_000
+_SHARD = re.compile(r"\d{1,4}", re.ASCII)
+
+State = Annotated[
+    Literal["waiting", "replayed", "discarded"] | None, Query(description="Only letters that are in this state")
+]
+Code = Annotated[str, Query(description="The code of the letters")]
+Again = Annotated[bool, Query(description="Also if it was replayed or discarded before")]
+Until = Annotated[
+    QueryMoment | None,
+    Query(description="Only letters kept up to this moment: `until` of the answer before, so that an end is reached"),
+]
+Most = Annotated[int, Query(ge=1, le=REPLAYED_AT_ONCE, alias="limit", description="The most letters to replay now")]
+
+
+class ReplayedBody(TypedDict):
+    """How many letters went onto the stream, how many of those kept up to `until` still wait."""
+
+    replayed: int
+    left: int
+    until: Moment | None
+
+
+@router.get(
+    "",
+    summary="List dead letters",
+    responses=answers(
+        200,
+        list[LetterBody],
+        "One page, the latest kept first; the next is in the `Link` header",
+        422,
+        headers=("Link",),
+    ),
+)
+def list_page(
+    request: Request,
+    door: Door,
+    code: Annotated[str | None, Query(description="Only letters of this code")] = None,
+    state: State = None,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
+) -> Response:
+    """List what could not take effect and why, without the events themselves."""
+    with door.open(Scope.EVENTS_READ) as visit:
+        listing = Listing(visit.tenant.name, ("dead-letters",), {"code": code, "state": state})
+        page = acts.list_letters(
+            visit.session, visit.tenant.name, code=code, state=state, limit=limit, cursor=listing.position(cursor)
+        )
+        letters = [letter_body(letter) for letter in page.items]
+    return ExactResponse(letters, headers=listing.link(path_of(request), limit, page.next_cursor))
+
+
+@router.get(
+    "/{shard}/{entry_id}",
+    summary="Get a dead letter",
+    responses=answers(200, WholeLetterBody, "The letter with its event", 404),
+)
+def show(shard: str, entry_id: str, door: Door) -> Response:
+    """Get one letter whole, with the event as it came."""
+    with door.open(Scope.EVENTS_READ) as visit:
+        return ExactResponse(whole_letter_body(*acts.show_letter(visit.session, _key(visit, shard, entry_id))))
+
+
+@router.post(
+    "/replay",
+    summary="Replay all of a code",
+    responses=answers(200, ReplayedBody, "They are on the stream again", 409, 422, headers=(REPLAYED,)),
+)
+def replay_all(
+    request: Request, door: Door, once: Once, code: Code, until: Until = None, most: Most = PAGE
+) -> Response:
+    """Put the oldest waiting letters of a code onto the stream again; one that fails again is a new letter."""
+    with door.open(Scope.EVENTS_WRITE) as visit:
+
+        def act() -> Response:
+            found = acts.find_replayable(visit.session, visit.tenant.name, code, until=until)
+            replayed, left = acts.replay_oldest(
+                visit.session, backends_of(request).stream, found, visit.now, actor=actor_of(request), most=most
+            )
+            body: ReplayedBody = {"replayed": replayed, "left": left, "until": moment(found.until)}
+            return ExactResponse(body)
+
+        return once.answer(visit, _asked(request), act)
+
+
+@router.post(
+    "/{shard}/{entry_id}/replay",
+    summary="Replay a dead letter",
+    responses=answers(200, LetterBody, "It is on the stream again", 404, 409, 422, headers=(REPLAYED,)),
+)
+def replay(request: Request, shard: str, entry_id: str, door: Door, once: Once, again: Again = False) -> Response:
+    """Put one letter's event onto the stream again, as it came; it arrives now."""
+    with door.open(Scope.EVENTS_WRITE) as visit:
+
+        def act() -> Response:
+            key, stream = _key(visit, shard, entry_id), backends_of(request).stream
+            acts.replay_letter(visit.session, stream, key, visit.now, actor=actor_of(request), again=again)
+            return _shown(visit, key)
+
+        return once.answer(visit, _asked(request), act)
+
+
+@router.post(
+    "/{shard}/{entry_id}/discard",
+    summary="Discard a dead letter",
+    openapi_extra=takes(DiscardReason),
+    responses=answers(200, LetterBody, "It is given up, and kept for 90 days", 404, 409, 413, 422, headers=(REPLAYED,)),
+)
+def discard(request: Request, shard: str, entry_id: str, door: Door, raw: RawBody, once: Once) -> Response:
+    """Give a letter up, saying why."""
+    with door.open(Scope.EVENTS_WRITE) as visit:
+
+        def act() -> Response:
+            key, reason = _key(visit, shard, entry_id), parse_body(DiscardReason, raw).reason
+            acts.discard_letter(visit.session, key, reason, visit.now, actor=actor_of(request))
+            return _shown(visit, key)
+
+        return once.answer(visit, raw, act)
+
+
+def _key(visit: Visit, shard: str, entry_id: str) -> LetterKey:
+    """The place that a path names, in the caller's own tenant; raises NotFound for what can be none."""
+    number = int(shard) if _SHARD.fullmatch(shard) else SHARDS_MOST
+    if number >= SHARDS_MOST:
+        raise NotFound("Dead letter", entry_id)
+    return LetterKey(visit.tenant.name, number, entry_id)
+
+
+def _shown(visit: Visit, key: LetterKey) -> Response:
+    return ExactResponse(letter_body(acts.read_letter(visit.session, key)))
+
+
+def _asked(request: Request) -> bytes:
+    """What a request without a body asks for: its query, to the byte."""
+    query: bytes = request.scope["query_string"]
+    return query

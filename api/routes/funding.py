@@ -1,0 +1,108 @@
+"""The routes of a goal's funding sources: the accounts that are linked to it."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.bodies import RawBody, parse_body, takes
+from api.conditional import IfMatch
+from api.context import Door
+from api.cursors import Cursor, Limit, Listing
+from api.idempotency import REPLAYED, Once
+from api.paths import path_of
+from api.routing import Routes
+from api.schemas.documented import answers
+from api.schemas.goals import ExactResponse, FundingBody, funding_body
+from api.schemas.requests import Allocation, NewLink
+from core.services.funding import change_allocation, link_account, list_funding, unlink_account
+from core.services.keys import Scope
+from core.services.pages import PAGE
+
+router = Routes(below="/{goal_id}/funding", tags=["funding"])
+
+# The id is the integrator's own and may hold slashes, hence `:path`.
+ACCOUNT = "/{account_id:path}"
+
+
+@router.post(
+    "",
+    summary="Link account",
+    status_code=201,
+    openapi_extra=takes(NewLink),
+    responses=answers(201, FundingBody, "The funding source", 400, 404, 409, 412, 413, 422, headers=(REPLAYED,)),
+)
+def link(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
+    """Let a share of an account count for the goal; an account that is linked already gets the new share."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+
+        def act() -> Response:
+            draft = parse_body(NewLink, raw).draft()
+            seen = if_match.versions(goal_id)
+            source = link_account(visit.session, visit.tenant, goal_id, draft, visit.now, seen=seen)
+            return ExactResponse(funding_body(source), status_code=201)
+
+        return once.answer(visit, raw, act)
+
+
+@router.get(
+    "",
+    summary="List funding sources",
+    responses=answers(
+        200,
+        list[FundingBody],
+        "One page of the accounts that count now; the next is in the `Link` header",
+        404,
+        422,
+        headers=("Link",),
+    ),
+)
+def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
+    """List the accounts that are linked to the goal, in the order of linking, page by page."""
+    with door.open(Scope.GOALS_READ) as visit:
+        listing = Listing(visit.tenant.name, ("goals", goal_id, "funding"))
+        position = listing.position(cursor)
+        page = list_funding(visit.session, visit.tenant, goal_id, limit=limit, cursor=position)
+        body = [funding_body(source) for source in page.items]
+    return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))
+
+
+@router.patch(
+    ACCOUNT,
+    summary="Update allocation",
+    openapi_extra=takes(Allocation),
+    responses=answers(
+        200, FundingBody, "The funding source as it is now", 400, 404, 409, 412, 413, 422, headers=(REPLAYED,)
+    ),
+)
+def change(goal_id: str, account_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
+    """Change the share from now on; what was counted stays."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+
+        def act() -> Response:
+            percent = parse_body(Allocation, raw).allocation_percent
+            seen = if_match.versions(goal_id)
+            source = change_allocation(visit.session, visit.tenant, goal_id, account_id, percent, visit.now, seen=seen)
+            return ExactResponse(funding_body(source))
+
+        return once.answer(visit, raw, act)
+
+
+@router.delete(
+    ACCOUNT,
+    summary="Remove account",
+    status_code=204,
+    responses=answers(
+        204, None, "The account counts no more; what was counted stays", 404, 409, 412, 422, headers=(REPLAYED,)
+    ),
+)
+def unlink(goal_id: str, account_id: str, door: Door, if_match: IfMatch, once: Once) -> Response:
+    """End the link of an account to the goal."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+
+        def act() -> Response:
+            seen = if_match.versions(goal_id)
+            unlink_account(visit.session, visit.tenant, goal_id, account_id, visit.now, seen=seen)
+            return Response(status_code=204)
+
+        return once.answer(visit, b"", act)

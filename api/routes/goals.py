@@ -1,0 +1,175 @@
+"""The routes of goals and their progress."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from api.bodies import RawBody, parse_body, takes
+from api.conditional import IfMatch, IfNoneMatch, etag
+from api.context import Door
+from api.cursors import Cursor, Limit, Listing
+from api.idempotency import REPLAYED, Once
+from api.paths import path_of
+from api.routing import Routes
+from api.schemas.documented import answers
+from api.schemas.goals import ExactResponse, GoalBody, ProgressBody, goal_body, progress_body
+from api.schemas.requests import GoalPatch, NewGoal
+from core.errors import InvalidField
+from core.goals.goal import GoalStatus, GoalType
+from core.services.goal_access import find_version
+from core.services.goals import create_goal, delete_goal, get_goal, list_goals, update_goal
+from core.services.keys import Scope
+from core.services.pages import PAGE
+from core.services.progress import goal_progress
+from core.services.views import GoalView
+
+router = Routes(tags=["goals"])
+
+
+@router.post(
+    "",
+    summary="Create goal",
+    status_code=201,
+    openapi_extra=takes(NewGoal),
+    responses=answers(201, GoalBody, "The goal", 409, 413, 422, headers=("Location", "ETag", REPLAYED)),
+)
+def create(request: Request, door: Door, raw: RawBody, once: Once) -> Response:
+    """Create a goal, active or paused."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+
+        def act() -> Response:
+            draft = parse_body(NewGoal, raw).draft()
+            goal = create_goal(visit.session, visit.tenant, draft, visit.now)
+            return _shown(goal, status=201, headers={"Location": f"{path_of(request)}/{goal.goal_id}"})
+
+        return _tagged(once.answer(visit, raw, act), path_of(request))
+
+
+@router.get(
+    "",
+    summary="List goals",
+    responses=answers(200, list[GoalBody], "One page; the next is in the `Link` header", 422, headers=("Link",)),
+)
+def list_page(
+    request: Request,
+    door: Door,
+    type: Annotated[GoalType | None, Query(description="Only goals of this type")] = None,
+    goal_type: Annotated[GoalType | None, Query(description="The same as `type`")] = None,
+    user_id: Annotated[str | None, Query(description="Only this user's goals")] = None,
+    status: Annotated[GoalStatus | None, Query(description="Only goals of this status")] = None,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
+) -> Response:
+    """List goals, filtered, page by page."""
+    with door.open(Scope.GOALS_READ) as visit:
+        type = _one_of(type, goal_type)
+        listing = Listing(visit.tenant.name, ("goals",), {"user_id": user_id, "type": type, "status": status})
+        page = list_goals(
+            visit.session,
+            visit.tenant,
+            user_id=user_id,
+            type=type,
+            status=status,
+            limit=limit,
+            cursor=listing.position(cursor),
+        )
+        goals = [goal_body(goal) for goal in page.items]
+    return ExactResponse(goals, headers=listing.link(path_of(request), limit, page.next_cursor))
+
+
+@router.get(
+    "/{goal_id}",
+    summary="Get goal details",
+    responses=answers(200, GoalBody, "The goal", 304, 404, headers=("ETag",)),
+)
+def get_one(goal_id: str, door: Door, if_none_match: IfNoneMatch) -> Response:
+    """Get a goal with its milestones; nothing but 304 if you have it already."""
+    with door.open(Scope.GOALS_READ) as visit:
+        if if_none_match.value is not None:
+            tag = etag(goal_id, find_version(visit.session, visit.tenant, goal_id))
+            if if_none_match.covers(tag):
+                return Response(status_code=304, headers={"ETag": tag})
+        return visit.read_cache.answer(
+            visit.session,
+            visit.tenant,
+            goal_id,
+            ("goal",),
+            lambda: _shown(get_goal(visit.session, visit.tenant, goal_id)),
+        )
+
+
+@router.patch(
+    "/{goal_id}",
+    summary="Update goal",
+    openapi_extra=takes(GoalPatch),
+    responses=answers(200, GoalBody, "The goal as it is now", 404, 409, 412, 413, 422, headers=("ETag", REPLAYED)),
+)
+def update(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
+    """Change the fields that are given; `null` clears the description and the deadline."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+
+        def act() -> Response:
+            patch = parse_body(GoalPatch, raw)
+            seen = if_match.versions(goal_id, patch.stated_version)
+            goal = update_goal(visit.session, visit.tenant, goal_id, patch.changes(), visit.now, seen=seen)
+            return _shown(goal)
+
+        return _tagged(once.answer(visit, raw, act))
+
+
+@router.delete(
+    "/{goal_id}",
+    summary="Delete goal",
+    status_code=204,
+    responses=answers(204, None, "It is gone, with its milestones and links", 404, 409, 412, 422, headers=(REPLAYED,)),
+)
+def delete(goal_id: str, door: Door, if_match: IfMatch, once: Once) -> Response:
+    """Delete a goal."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+
+        def act() -> Response:
+            delete_goal(visit.session, visit.tenant, goal_id, visit.now, seen=if_match.versions(goal_id))
+            return Response(status_code=204)
+
+        return once.answer(visit, b"", act)
+
+
+@router.get(
+    "/{goal_id}/progress",
+    summary="Get progress",
+    responses=answers(200, ProgressBody, "How far the goal is", 404),
+)
+def progress(goal_id: str, door: Door) -> Response:
+    """Get how far the goal is, in percent, and when it will be reached."""
+    with door.open(Scope.GOALS_READ) as visit:
+        body = progress_body(goal_progress(visit.session, visit.tenant, goal_id, visit.now))
+    return ExactResponse(body)
+
+
+def _one_of(type: GoalType | None, goal_type: GoalType | None) -> GoalType | None:
+    if type is not None and goal_type not in (None, type):
+        raise InvalidField("goal_type", "differs from type: give one of the two")
+    return type or goal_type
+
+
+def _shown(goal: GoalView, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    tagged = {"ETag": etag(goal.goal_id, goal.version), **(headers or {})}
+    return ExactResponse(goal_body(goal), status_code=status, headers=tagged)
+
+
+def _tagged(answer: Response, goals: str | None = None) -> Response:
+    """The answer with its ETag. One that was kept for an Idempotency-Key comes without: it is made of its body.
+
+    So is the Location of a goal that was created, below the path `goals`: the first request may have come in elsewhere.
+    """
+    if "ETag" not in answer.headers:
+        goal = json.loads(bytes(answer.body))
+        answer.headers["ETag"] = etag(goal["id"], goal["version"])
+        if goals is not None:
+            answer.headers["Location"] = f"{goals}/{goal['id']}"
+    return answer

@@ -1,0 +1,71 @@
+"""Whether the API runs, and whether what it needs is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import Request
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from api.context import Door, backends_of, database_trouble_told
+from api.routing import Routes
+from api.schemas.documented import answers
+from api.schemas.goals import ExactResponse
+from core.errors import MilepostError
+from core.services.progress import check_ready
+from core.store.migrate import is_current
+
+OK = "ok"
+
+router = Routes(tags=["health"])
+open_book = Routes(tags=["health"])
+"""What answers anyone."""
+
+
+class LiveBody(TypedDict):
+    """The process answers."""
+
+    status: str
+
+
+class ReadyBody(TypedDict):
+    """Each part: `ok`, or what is wrong with it."""
+
+    status: str
+    database: str
+    stream: str
+
+
+@open_book.get("/live", summary="Is the process alive", responses={200: {"model": LiveBody}})
+async def live() -> Response:
+    """Answers as long as the process does, without a key."""
+    return ExactResponse({"status": "live"})
+
+
+@router.get("/ready", summary="Can requests be served", responses=answers(200, ReadyBody, "Yes"))
+def ready(request: Request, door: Door) -> Response:
+    """Check the database, its migrations and the stream; takes any key."""
+    with door.open(None) as visit:
+        database = _state(lambda: check_ready(visit.session))
+    if database == OK:
+        with database_trouble_told():
+            database = OK if is_current(backends_of(request).engine) else "not migrated: run `milepost migrate`"
+    stream = _state(lambda: backends_of(request).stream.ping())
+    if database == stream == OK:
+        return ExactResponse({"status": "ready", "database": database, "stream": stream})
+    wrong = [part for part in (f"database: {database}", f"stream: {stream}") if not part.endswith(f": {OK}")]
+    body = {"detail": f"Not ready: {'; '.join(wrong)}", "database": database, "stream": stream}
+    return ExactResponse(body, status_code=503, headers={"Retry-After": "2"})
+
+
+def _state(check: Callable[[], object]) -> str:
+    try:
+        check()
+    except MilepostError as error:
+        return str(error)
+    except (SQLAlchemyError, RedisError) as error:
+        return f"not available ({type(error).__name__})"
+    return OK

@@ -1,0 +1,253 @@
+"""GET /metrics: the figures of the whole system, in the text format of Prometheus."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from threading import Lock
+
+from fastapi import Request
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+
+from api.auth import DoorByKey, KeyDoor, Unauthenticated
+from api.context import DatabaseAway, backends_of
+from api.routing import Routes
+from api.schemas.documented import answers
+from core.services.metrics import (
+    DatabaseFigures,
+    ShardFigures,
+    StreamFigures,
+    read_database_figures,
+    read_stream_figures,
+)
+from core.stream.server import StreamServer
+from core.stream.stats import MICROSECOND_BOUNDS, SIZE_BOUNDS, DrainFigures
+
+router = Routes(tags=["health"])
+
+_TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+class KnownScrapers:
+    """The keys that were good when the database was last asked about them, as hashes; the latest few.
+
+    Keys are kept in the database. While that is away, such a key still gets the figures that do not need it: the
+    outage is what they are asked for.
+    """
+
+    MOST = 64
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, None] = {}
+        self._lock = Lock()
+
+    def note(self, secret: str) -> None:
+        """Remember a key that was found good."""
+        with self._lock:
+            self._known.pop(_hash(secret), None)
+            self._known[_hash(secret)] = None
+            if len(self._known) > self.MOST:
+                del self._known[next(iter(self._known))]
+
+    def forget(self, secret: str) -> None:
+        """Forget a key that was found bad."""
+        with self._lock:
+            self._known.pop(_hash(secret), None)
+
+    def knows(self, secret: str) -> bool:
+        """Whether a key was good when last asked about."""
+        return _hash(secret) in self._known
+
+
+class _Page(Collector):
+    """Families that were read for one scrape."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+@router.get("", summary="Prometheus metrics", responses=answers(200, None, "The figures") | {200: _TEXT})
+def metrics(request: Request, door: DoorByKey) -> Response:
+    """Everything to watch, for all tenants together and naming none; takes any key.
+
+    A server that is away is told by `milepost_up`, with the figures of the other one beside it.
+    """
+    now = datetime.now(UTC)
+    backends = backends_of(request)
+    database = _database_figures(request.app.state.scrapers, door, now)
+    stream = read_stream_figures(backends.redis, backends.stream, now)
+    families = [up_family({"database": database is not None, "stream": stream is not None})]
+    families += [] if database is None else database_families(database, now)
+    families += [] if stream is None else stream_families(stream, now)
+    families += request.app.state.request_metrics.families()
+    return Response(generate_latest(_Page(families)), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _database_figures(scrapers: KnownScrapers, door: KeyDoor, now: datetime) -> DatabaseFigures | None:
+    """What the database shows; None while it is away. Raises as the door does, also then for a key not known here."""
+    try:
+        with door.open(None) as visit:
+            scrapers.note(door.secret)
+            return read_database_figures(visit.session, now)
+    except Unauthenticated:
+        scrapers.forget(door.secret)
+        raise
+    except DatabaseAway:
+        if scrapers.knows(door.secret):
+            return None
+        raise
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
+
+
+_MICROSECONDS = 1_000_000
+Series = Iterable[tuple[str, float | None]]
+
+
+def up_family(parts: Mapping[str, bool]) -> Metric:
+    """Which servers answered."""
+    return _gauge("up", "1 if the server answered this scrape.", "part", parts.items())
+
+
+def database_families(figures: DatabaseFigures, now: datetime) -> Iterator[Metric]:
+    """What the database shows."""
+    yield _gauge(
+        "dead_letters_waiting", "Dead letters neither replayed nor discarded.", "code", figures.dead_letters.items()
+    )
+    outbox = figures.outbox
+    yield _single("outbox_undelivered", "Messages not delivered.", outbox.messages)
+    yield _single("outbox_oldest_age_seconds", "Age of the oldest of them.", _age(outbox.oldest_at, now) or 0)
+    refreshes = figures.refreshes
+    yield _gauge(
+        "refresh_requests_open",
+        "Things that webhooks pointed to and nobody pulled since.",
+        "provider",
+        refreshes.by_provider.items(),
+    )
+    yield _single(
+        "refresh_requests_oldest_age_seconds", "Age of the oldest of them.", _age(refreshes.oldest_at, now) or 0
+    )
+    behind = figures.days_behind
+    yield _single(
+        "snapshot_lag_days", "Local days over and not closed, of the tenant furthest behind.", max(behind, default=0)
+    )
+    yield _single("snapshot_tenants_behind", "Tenants with such days.", sum(days > 0 for days in behind))
+    yield from _job_families(figures, now)
+
+
+def _job_families(figures: DatabaseFigures, now: datetime) -> Iterator[Metric]:
+    yield _gauge(
+        "job_furthest_run_age_seconds",
+        "Time since a job last finished for the tenant for which that is longest ago.",
+        "job",
+        ((run.job, _age(run.furthest_at, now)) for run in figures.runs),
+    )
+    yield _gauge(
+        "job_last_run_age_seconds",
+        "Time since a job last finished for any tenant.",
+        "job",
+        ((run.job, _age(run.newest_at, now)) for run in figures.runs),
+    )
+    yield _single("job_tenants_unseen", "Tenants that the figures of jobs leave out.", figures.tenants_unseen)
+    for run in figures.runs:
+        if run.violations is not None:
+            yield _gauge("job_last_run_ok", "1 if its last runs found nothing.", "job", [(run.job, run.is_ok)])
+            yield _single("verify_violations", "Values that the last audit found to break a promise.", run.violations)
+
+
+def stream_families(figures: StreamFigures, now: datetime) -> Iterator[Metric]:
+    """What the stream server and the drains show."""
+    yield from _server_families(figures.server)
+    yield from _shard_families(figures.shards, now)
+    yield from _drain_families({str(each.status.shard): each.drains for each in figures.shards})
+
+
+def _server_families(server: StreamServer) -> Iterator[Metric]:
+    yield _single("stream_memory_bytes", "Memory that the stream server uses.", server.used_bytes)
+    yield _single("stream_memory_limit_bytes", "Its limit; 0: none.", server.max_bytes)
+    if server.is_last_write_ok is not None:
+        yield _single(
+            "stream_aof_last_write_ok", "1 if its last write to the append-only file worked.", server.is_last_write_ok
+        )
+
+
+def _shard_families(shards: Sequence[ShardFigures], now: datetime) -> Iterator[Metric]:
+    names = [str(each.status.shard) for each in shards]
+    statuses = [each.status for each in shards]
+
+    def of_shards(name: str, text: str, values: Iterable[float | None]) -> Metric:
+        return _gauge(name, text, "shard", zip(names, values, strict=True))
+
+    yield of_shards(
+        "stream_oldest_age_seconds",
+        "Age of the oldest entry that is not applied; 0: there is none.",
+        (_age(status.oldest_at, now) or 0 for status in statuses),
+    )
+    yield of_shards("stream_entries", "Entries on the stream, applied or not.", (s.length for s in statuses))
+    yield of_shards("stream_pending", "Entries handed out and not acknowledged.", (s.pending for s in statuses))
+    yield of_shards(
+        "stream_pending_idle_seconds",
+        "Time since the oldest of them was handed out.",
+        (s.idle_s or 0 for s in statuses),
+    )
+    yield of_shards(
+        "drain_alive", "0 if an event has waited 30 s without any commit.", (each.is_alive for each in shards)
+    )
+    yield of_shards(
+        "drain_last_commit_age_seconds",
+        "Time since the last committed batch.",
+        (_age(each.drains.last_commit_at, now) for each in shards),
+    )
+
+
+def _drain_families(drains: Mapping[str, DrainFigures]) -> Iterator[Metric]:
+    for name, text in (
+        ("events", "Events in committed batches, duplicates and dead letters included."),
+        ("duplicates", "Events that changed nothing, since what they state was known or older."),
+        ("dead_letters", "Events set aside as dead letters, again when delivered again."),
+    ):
+        counter = CounterMetricFamily(f"milepost_drain_{name}", text, labels=["shard"])
+        for shard, figures in drains.items():
+            counter.add_metric([shard], getattr(figures, name))
+        yield counter
+    sizes = HistogramMetricFamily("milepost_drain_batch_events", "Events in a batch.", labels=["shard"])
+    seconds = HistogramMetricFamily(
+        "milepost_drain_batch_seconds", "Time from a batch's begin to its commit.", labels=["shard"]
+    )
+    for shard, figures in drains.items():
+        sizes.add_metric([shard], _buckets(SIZE_BOUNDS, 1, figures.sizes, figures.batches), figures.events)
+        buckets = _buckets(MICROSECOND_BOUNDS, _MICROSECONDS, figures.durations, figures.batches)
+        seconds.add_metric([shard], buckets, figures.microseconds / _MICROSECONDS)
+    yield from (sizes, seconds)
+
+
+def _buckets(bounds: Sequence[int], unit: int, counts: Sequence[int], all: int) -> list[tuple[str, float]]:
+    named = [(str(bound / unit), float(count)) for bound, count in zip(bounds, counts, strict=True)]
+    return [*named, ("+Inf", float(all))]
+
+
+def _single(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"milepost_{name}", text, value=value)
+
+
+def _gauge(name: str, text: str, label: str, series: Series) -> Metric:
+    """A gauge with one label; what has no value has no series."""
+    family = GaugeMetricFamily(f"milepost_{name}", text, labels=[label])
+    for of, value in series:
+        if value is not None:
+            family.add_metric([of], value)
+    return family
+
+
+def _age(at: datetime | None, now: datetime) -> float | None:
+    """Seconds since a moment; a clock that runs ahead of ours makes it 0, never less."""
+    return None if at is None else max(0.0, (now - at).total_seconds())

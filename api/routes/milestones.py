@@ -1,0 +1,140 @@
+"""The routes of a goal's milestones."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.bodies import RawBody, parse_body, takes
+from api.conditional import IfMatch
+from api.context import Door
+from api.cursors import Cursor, Limit, Listing
+from api.idempotency import REPLAYED, Once
+from api.paths import path_of
+from api.routing import Routes
+from api.schemas.documented import answers
+from api.schemas.goals import (
+    ExactResponse,
+    MilestoneBody,
+    MilestoneProgressBody,
+    milestone_body,
+    milestone_progress_body,
+)
+from api.schemas.requests import NewMilestone
+from core.services.goals import get_goal
+from core.services.keys import Scope
+from core.services.milestones import (
+    add_milestone,
+    check_milestones,
+    list_milestones,
+    milestone_progress,
+    next_milestone,
+)
+from core.services.pages import PAGE
+
+router = Routes(below="/{goal_id}/milestones", tags=["milestones"])
+
+
+@router.post(
+    "",
+    summary="Add milestone",
+    status_code=201,
+    openapi_extra=takes(NewMilestone),
+    responses=answers(
+        201, MilestoneBody, "The milestone, reached or not", 404, 409, 412, 413, 422, headers=(REPLAYED,)
+    ),
+)
+def add(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
+    """Add a milestone; one that the amount has passed already is reached at once."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+
+        def act() -> Response:
+            draft = parse_body(NewMilestone, raw).draft()
+            seen = if_match.versions(goal_id)
+            milestone = add_milestone(visit.session, visit.tenant, goal_id, draft, visit.now, seen=seen)
+            currency = get_goal(visit.session, visit.tenant, goal_id).currency
+            return ExactResponse(milestone_body(milestone, currency), status_code=201)
+
+        return once.answer(visit, raw, act)
+
+
+@router.get(
+    "",
+    summary="List milestones",
+    responses=answers(
+        200, list[MilestoneBody], "One page, by amount; the next is in the `Link` header", 404, 422, headers=("Link",)
+    ),
+)
+def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
+    """List the milestones of a goal, page by page."""
+    with door.open(Scope.GOALS_READ) as visit:
+        listing = Listing(visit.tenant.name, ("goals", goal_id, "milestones"))
+        position = listing.position(cursor)
+        path = path_of(request)
+
+        def make() -> Response:
+            currency, page = list_milestones(visit.session, visit.tenant, goal_id, limit=limit, cursor=position)
+            body = [milestone_body(milestone, currency) for milestone in page.items]
+            return ExactResponse(body, headers=listing.link(path, limit, page.next_cursor))
+
+        # With the path, since it is in the answer: one tenant's goals may be mounted at several.
+        asked = ("milestones", path, limit, position)
+        return visit.read_cache.answer(visit.session, visit.tenant, goal_id, asked, make)
+
+
+@router.get(
+    "/progress",
+    summary="Milestone progress",
+    responses=answers(200, MilestoneProgressBody, "The milestones in numbers", 404),
+)
+def progress(goal_id: str, door: Door) -> Response:
+    """Get how many milestones are reached, and the next one."""
+    with door.open(Scope.GOALS_READ) as visit:
+
+        def make() -> Response:
+            found = milestone_progress(visit.session, visit.tenant, goal_id)
+            return ExactResponse(milestone_progress_body(found))
+
+        return visit.read_cache.answer(visit.session, visit.tenant, goal_id, ("milestones/progress",), make)
+
+
+@router.get(
+    "/next",
+    summary="Next milestone",
+    responses=answers(200, MilestoneBody | None, "The nearest one that is not reached; `null` if none is left", 404),
+)
+def following(goal_id: str, door: Door) -> Response:
+    """Get the milestone that comes next on the way."""
+    with door.open(Scope.GOALS_READ) as visit:
+
+        def make() -> Response:
+            currency, upcoming = next_milestone(visit.session, visit.tenant, goal_id)
+            return ExactResponse(None if upcoming is None else milestone_body(upcoming, currency))
+
+        return visit.read_cache.answer(visit.session, visit.tenant, goal_id, ("milestones/next",), make)
+
+
+@router.post(
+    "/check",
+    summary="Check milestones",
+    responses=answers(
+        200,
+        list[MilestoneBody],
+        "Those reached since the last check, in the order in which they are passed",
+        404,
+        409,
+        412,
+        422,
+        headers=(REPLAYED,),
+    ),
+)
+def check(goal_id: str, door: Door, if_match: IfMatch, once: Once) -> Response:
+    """Get the milestones that were reached since the last check; each is given once."""
+    with door.open(Scope.GOALS_WRITE) as visit:
+
+        def act() -> Response:
+            seen = if_match.versions(goal_id)
+            currency, reached = check_milestones(visit.session, visit.tenant, goal_id, visit.now, seen=seen)
+            return ExactResponse([milestone_body(milestone, currency) for milestone in reached])
+
+        return once.answer(visit, b"", act)

@@ -1,0 +1,136 @@
+"""The routes of provider accounts: what the integrator tells of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from api.auth import actor_of
+from api.bodies import RawBody, parse_body, takes
+from api.context import Door
+from api.cursors import Cursor, Limit, Listing
+from api.idempotency import REPLAYED, Once
+from api.paths import path_of
+from api.routing import Routes
+from api.schemas.documented import answers
+from api.schemas.goals import Day, ExactResponse, Moment, day, moment
+from api.schemas.requests import ToldAccount
+from core.services import provider_accounts as acts
+from core.services.keys import Scope
+from core.services.pages import PAGE
+from core.store.provider_accounts import ProviderAccount
+
+router = Routes(tags=["providers"])
+
+
+class ProviderAccountBody(TypedDict):
+    """What was told of a provider's account; null where nothing was."""
+
+    provider: str
+    provider_account_id: str
+    account_id: str
+    user_id: str | None
+    kind: str | None
+    currency: str | None
+    since: Day | None
+    connection: str | None
+    updated_at: Moment
+
+
+@router.get(
+    "",
+    summary="List provider accounts",
+    responses=answers(
+        200, list[ProviderAccountBody], "One page; the next is in the `Link` header", 422, headers=("Link",)
+    ),
+)
+def list_page(
+    request: Request,
+    door: Door,
+    provider: Annotated[str | None, Query(description="Only this provider's")] = None,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
+) -> Response:
+    """List what was told of providers' accounts, by provider and its id."""
+    with door.open(Scope.EVENTS_READ) as visit:
+        listing = Listing(visit.tenant.name, ("provider-accounts",), {"provider": provider})
+        page = acts.list_accounts(
+            visit.session, visit.tenant.name, provider=provider, limit=limit, cursor=listing.position(cursor)
+        )
+        body = [_body(account) for account in page.items]
+    return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))
+
+
+# The id is the provider's own and may hold slashes, hence `:path`.
+@router.put(
+    "/{provider}/{provider_account_id:path}",
+    summary="Tell of a provider account",
+    openapi_extra=takes(ToldAccount),
+    responses=answers(200, ProviderAccountBody, "What is told of it now", 404, 413, 422),
+)
+def put(request: Request, provider: str, provider_account_id: str, door: Door, raw: RawBody) -> Response:
+    """Tell your own id for an account and what the provider leaves out, in the place of what was told before."""
+    with door.open(Scope.EVENTS_WRITE) as visit:
+        draft = parse_body(ToldAccount, raw).draft()
+        account = acts.put_account(
+            visit.session,
+            visit.tenant.name,
+            provider,
+            provider_account_id,
+            draft,
+            visit.now,
+            actor=actor_of(request),
+        )
+        return ExactResponse(_body(account))
+
+
+@router.get(
+    "/{provider}/{provider_account_id:path}",
+    summary="Get a provider account",
+    responses=answers(200, ProviderAccountBody, "What was told of it", 404),
+)
+def get_one(provider: str, provider_account_id: str, door: Door) -> Response:
+    """Get what was told of an account."""
+    with door.open(Scope.EVENTS_READ) as visit:
+        return ExactResponse(_body(acts.read_account(visit.session, visit.tenant.name, provider, provider_account_id)))
+
+
+@router.delete(
+    "/{provider}/{provider_account_id:path}",
+    summary="Forget a provider account",
+    status_code=204,
+    responses=answers(204, None, "It goes by the provider's id again", 404, 409, 422, headers=(REPLAYED,)),
+)
+def remove(request: Request, provider: str, provider_account_id: str, door: Door, once: Once) -> Response:
+    """Forget what was told of an account; what came in under its name stays."""
+    with door.open(Scope.EVENTS_WRITE) as visit:
+
+        def act() -> Response:
+            acts.remove_account(
+                visit.session,
+                visit.tenant.name,
+                provider,
+                provider_account_id,
+                visit.now,
+                actor=actor_of(request),
+            )
+            return Response(status_code=204)
+
+        return once.answer(visit, b"", act)
+
+
+def _body(account: ProviderAccount) -> ProviderAccountBody:
+    return {
+        "provider": account.provider,
+        "provider_account_id": account.provider_account_id,
+        "account_id": account.account_id,
+        "user_id": account.user_id,
+        "kind": account.kind,
+        "currency": account.currency,
+        "since": None if account.since is None else day(account.since),
+        "connection": account.connection,
+        "updated_at": moment(account.updated_at),
+    }

@@ -1,0 +1,107 @@
+"""The routes of refresh requests: what providers' webhooks ask to be pulled."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from pydantic import Field
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from api.bodies import RawBody, parse_body, takes
+from api.context import Door
+from api.cursors import Cursor, Limit, Listing
+from api.idempotency import REPLAYED, Once
+from api.paths import path_of
+from api.routing import Routes
+from api.schemas.documented import answers
+from api.schemas.goals import ExactResponse, Moment, moment
+from api.schemas.requests import DoneRefresh
+from core.services import deliveries as acts
+from core.services.keys import Scope
+from core.services.pages import PAGE
+from core.store.webhooks import RefreshRow
+
+router = Routes(tags=["providers"])
+
+
+class RefreshBody(TypedDict):
+    """Something to be pulled from a provider."""
+
+    id: str
+    provider: str
+    subject: Annotated[str, Field(description="the provider's item, enrollment, member, account, or key id")]
+    kind: Annotated[str, Field(description="what to pull: transactions, balances, accounts, verification_key, ...")]
+    reason: Annotated[str, Field(description="the provider's word for it, of the last webhook")]
+    opened_at: Moment
+    requested_at: Moment
+    count: Annotated[int, Field(description="how often it was asked for; give it back when it is done")]
+    open: Annotated[bool, Field(description="whether it was asked for since it was seen to")]
+
+
+@router.get(
+    "",
+    summary="List refresh requests",
+    responses=answers(
+        200,
+        list[RefreshBody],
+        "One page of the open ones, the longest waiting first; the next is in the `Link` header",
+        422,
+        headers=("Link",),
+    ),
+)
+def list_page(
+    request: Request,
+    door: Door,
+    provider: Annotated[str | None, Query(description="Only this provider's")] = None,
+    kind: Annotated[str | None, Query(description="Only of this kind")] = None,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
+) -> Response:
+    """List what webhooks pointed to and nobody has pulled since."""
+    with door.open(Scope.EVENTS_READ) as visit:
+        listing = Listing(visit.tenant.name, ("refresh-requests",), {"provider": provider, "kind": kind})
+        page = acts.list_open(
+            visit.session,
+            visit.tenant.name,
+            provider=provider,
+            kind=kind,
+            limit=limit,
+            cursor=listing.position(cursor),
+        )
+        body = [_body(row) for row in page.items]
+    return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))
+
+
+@router.post(
+    "/{request_id}/done",
+    summary="Refresh done",
+    openapi_extra=takes(DoneRefresh),
+    responses=answers(
+        200, RefreshBody, "Closed, unless it was asked for again since", 404, 409, 413, 422, headers=(REPLAYED,)
+    ),
+)
+def done(request_id: str, door: Door, raw: RawBody, once: Once) -> Response:
+    """Say that you have pulled what was asked for, with the `count` that you read before."""
+    with door.open(Scope.EVENTS_WRITE) as visit:
+
+        def act() -> Response:
+            count = parse_body(DoneRefresh, raw).count
+            return ExactResponse(_body(acts.mark_done(visit.session, visit.tenant.name, request_id, count, visit.now)))
+
+        return once.answer(visit, raw, act)
+
+
+def _body(row: RefreshRow) -> RefreshBody:
+    return {
+        "id": row.request_id,
+        "provider": row.provider,
+        "subject": row.subject,
+        "kind": row.kind,
+        "reason": row.reason,
+        "opened_at": moment(row.opened_at),
+        "requested_at": moment(row.requested_at),
+        "count": row.count,
+        "open": row.is_open,
+    }

@@ -1,0 +1,70 @@
+"""The route of a goal's closed days."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from api.context import Door
+from api.cursors import Cursor, Listing
+from api.paths import path_of
+from api.routing import Routes
+from api.schemas.documented import answers
+from api.schemas.goals import CloseBody, ExactResponse, close_body
+from api.schemas.requests import Day, QueryMoment
+from core.services.history import read_snapshots
+from core.services.keys import Scope
+from core.services.pages import cut, day_after
+
+PAGE_DAYS = 3660
+"""Ten years, the longest that may be asked for: one page, unless a shorter one is asked for."""
+
+From = Annotated[Day | None, Query(alias="from", description="The first day; at the earliest the goal's start date")]
+To = Annotated[Day | None, Query(alias="to", description="The last day; at the latest the last one that has ended")]
+AsKnownAt = Annotated[QueryMoment | None, Query(description="Give the closes as they stood written at this moment")]
+Limit = Annotated[int, Query(ge=1, le=PAGE_DAYS, description="The most days that the page may have")]
+
+router = Routes(below="/{goal_id}/snapshots", tags=["goals"])
+
+
+@router.get(
+    "",
+    summary="Get snapshots",
+    responses=answers(
+        200,
+        list[CloseBody],
+        "One page, a day each, oldest first; the next is in the `Link` header",
+        404,
+        422,
+        headers=("Link",),
+    ),
+)
+def list_page(
+    request: Request,
+    goal_id: str,
+    door: Door,
+    first: From = None,
+    last: To = None,
+    as_known_at: AsKnownAt = None,
+    limit: Limit = PAGE_DAYS,
+    cursor: Cursor = None,
+) -> Response:
+    """Get the amount at the end of every local day in a range of at most ten years."""
+    asked = {"from": first, "to": last, "as_known_at": as_known_at}
+    with door.open(Scope.GOALS_READ) as visit:
+        listing = Listing(visit.tenant.name, ("goals", goal_id, "snapshots"), asked)
+        begin = day_after(listing.position(cursor)) or first
+        view = read_snapshots(
+            visit.session,
+            visit.tenant,
+            goal_id,
+            from_day=begin,
+            to_day=last,
+            now=visit.now,
+            as_known_at=as_known_at,
+        )
+        page = cut(view.closes, limit, lambda close: close.day)
+        body = [close_body(close, view.currency) for close in page.items]
+    return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))

@@ -1,0 +1,93 @@
+"""The route by which an integrator reconciles: what was accepted and has not taken effect."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from pydantic import Field
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from api.context import Door, backends_of
+from api.cursors import Cursor, Limit, Listing
+from api.paths import path_of
+from api.routing import Routes
+from api.schemas.documented import answers
+from api.schemas.goals import ExactResponse, Moment, moment
+from api.schemas.requests import QueryMoment
+from core.services.backlog import State, UnappliedEvent, UnappliedPage, begin_unapplied, read_letters, read_stream
+from core.services.keys import Scope
+from core.services.pages import PAGE
+
+router = Routes(below="/unapplied", tags=["events"])
+
+Since = Annotated[QueryMoment | None, Query(description="Only events accepted at this moment or later")]
+
+
+class UnappliedBody(TypedDict):
+    """An event that was accepted and has not taken effect."""
+
+    state: Annotated[
+        State,
+        Field(
+            description="`waiting`: not taken up yet; `pending`: being applied, or tried again; `dead_letter`: refused;"
+            " `discarded`: refused and given up; `replayed`: put onto the stream again within the last minute"
+        ),
+    ]
+    shard: int
+    entry_id: Annotated[str, Field(description="with the shard, its place on the stream")]
+    accepted_at: Moment
+    id: Annotated[str | None, Field(description="the event's own; null, as the next two, where it cannot be read")]
+    source: str | None
+    type: str | None
+    deliveries: Annotated[int | None, Field(description="how often a worker has taken it up, while it is pending")]
+    code: Annotated[str | None, Field(description="why it was refused")]
+    reason: Annotated[str | None, Field(description="the same for a person")]
+
+
+@router.get(
+    "",
+    summary="List what is not applied",
+    responses=answers(
+        200,
+        list[UnappliedBody],
+        "One page, which may be short or empty though there are more: the next is in the `Link` header",
+        422,
+        headers=("Link",),
+    ),
+)
+def list_page(
+    request: Request, door: Door, since: Since = None, limit: Limit = PAGE, cursor: Cursor = None
+) -> Response:
+    """List what was accepted and has not taken effect, and why; once all pages are read, all else has."""
+    with door.open(Scope.EVENTS_READ) as visit:
+        tenant = visit.tenant.name
+        listing = Listing(tenant, ("events", "unapplied"), {"since": since})
+        place = begin_unapplied(listing.position(cursor), since, visit.now)
+    page = UnappliedPage((), place)
+    if not place.is_past_stream:
+        backends = backends_of(request)
+        page = read_stream(backends.redis, backends.stream, tenant, place, since=since, limit=limit)
+    if page.next is not None and page.next.is_past_stream and len(page.events) < limit:
+        # Begun now, so that it sees what has left the stream while that was looked at.
+        with door.open(Scope.EVENTS_READ) as visit:
+            page = read_letters(visit.session, tenant, page, page.next, since=since, limit=limit)
+    body = [_body(event) for event in page.events]
+    position = None if page.next is None else str(page.next)
+    return ExactResponse(body, headers=listing.link(path_of(request), limit, position))
+
+
+def _body(event: UnappliedEvent) -> UnappliedBody:
+    return {
+        "state": event.state,
+        "shard": event.shard,
+        "entry_id": event.entry_id,
+        "accepted_at": moment(event.accepted_at),
+        "id": event.head.event_id,
+        "source": event.head.source,
+        "type": event.head.type,
+        "deliveries": event.deliveries,
+        "code": event.code,
+        "reason": event.reason,
+    }

@@ -1,0 +1,137 @@
+"""The routes by which providers deliver: no API key, but a signature over the very bytes of the body."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from api.auth import DeliveryRefused
+from api.bodies import parse_provider_body, read_body
+from api.context import Backends, backends_of, database_trouble_told
+from api.errors import Problem
+from api.routing import Routes
+from api.schemas.documented import answers
+from api.schemas.goals import ExactResponse
+from core.errors import NotFound
+from core.providers.contracts import AdaptedEvent, Provider
+from core.providers.registry import SCHEMES
+from core.providers.webhooks import Delivery
+from core.services.deliveries import Admitted, NotAdmitted, admit_delivery, find_addresses, take_delivery
+from core.services.inputs import Caller
+from core.services.keys import Scope, authenticate
+from core.store.tenants import Tenant
+
+router = Routes(tags=["providers"])
+
+_EXAMPLE = {
+    "webhook_type": "TRANSACTIONS",
+    "webhook_code": "SYNC_UPDATES_AVAILABLE",
+    "item_id": "wz666MBjYWTp2PDzzggYhM6oWWmBb",
+}
+_TAKES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"anyOf": [{"type": "object"}, {"type": "array"}], "description": "as the provider sends it"},
+                "example": _EXAMPLE,
+            }
+        },
+    }
+}
+
+
+class TakenBody(TypedDict):
+    """How many events are on disk now, and to how many things that are to be pulled the delivery pointed."""
+
+    accepted: int
+    refreshes: int
+
+
+def _answers() -> dict[int | str, dict[str, Any]]:
+    found = answers(202, TakenBody, "What it says is on disk and will take effect", 404, 413, 422)
+    del found[403]
+    asked = {"WWW-Authenticate": {"description": "How the provider signs", "schema": {"type": "string"}}}
+    meaning = "No such address, or not signed with a secret of it, or outside the replay window"
+    return found | {401: {"description": meaning, "model": Problem, "headers": asked}}
+
+
+async def _read_delivery(request: Request) -> AsyncIterator[Delivery]:
+    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw]
+    async with read_body(request, request.app.state.settings.max_body_bytes) as body:
+        yield Delivery(body, headers, datetime.now(UTC))
+
+
+RawDelivery = Annotated[Delivery, Depends(_read_delivery)]
+
+
+@router.post(
+    "/{provider}/{endpoint_id}",
+    summary="Receive a webhook",
+    status_code=202,
+    openapi_extra=_TAKES,
+    responses=_answers(),
+)
+def receive(request: Request, provider: str, endpoint_id: str, delivery: RawDelivery) -> Response:
+    """Take a provider's delivery to an address that `milepost webhooks add` made."""
+    return _receive(request, provider, endpoint_id, delivery)
+
+
+@router.post(
+    "/{provider}",
+    summary="Receive a webhook at the only address",
+    status_code=202,
+    openapi_extra=_TAKES,
+    responses=_answers(),
+)
+def receive_at_only(request: Request, provider: str, delivery: RawDelivery) -> Response:
+    """Take a delivery that names its tenant by an API key, or where the provider has one address in all."""
+    return _receive(request, provider, None, delivery)
+
+
+def _receive(request: Request, name: str, endpoint_id: str | None, delivery: Delivery) -> Response:
+    provider, backends = _provider(name), backends_of(request)
+    with database_trouble_told(), backends.sessions.begin() as session:
+        tenant, may_send = _tenant_of_key(request, session) if endpoint_id is None else (None, True)
+        candidates = find_addresses(session, provider, endpoint_id=endpoint_id, tenant=tenant) if may_send else []
+        verdict = admit_delivery(session, backends.sealer, provider, candidates, delivery)
+        if isinstance(verdict, Admitted):
+            request.state.caller = Caller(verdict.tenant, f"webhook {verdict.endpoint_id[:10]}", frozenset())
+            # Only now: what nobody has signed does not reach a parser.
+            body = parse_provider_body(delivery.body)
+            adapted, refreshes = take_delivery(session, verdict, provider, body, delivery.arrived_at)
+    # The transaction has ended: what was asked of the integrator stays, also for a delivery that is refused.
+    if isinstance(verdict, NotAdmitted):
+        raise DeliveryRefused(verdict.reason, SCHEMES[provider].challenge)
+    return _accept(backends, verdict.tenant, adapted.events, refreshes)
+
+
+def _accept(backends: Backends, tenant: Tenant, events: tuple[AdaptedEvent, ...], refreshes: int) -> Response:
+    accepted = backends.stream.append(tenant.name, [(each.account_id, each.event) for each in events])
+    body: TakenBody = {"accepted": accepted, "refreshes": refreshes}
+    return ExactResponse(body, status_code=202)
+
+
+def _tenant_of_key(request: Request, session: Session) -> tuple[Tenant | None, bool]:
+    """The tenant of the key that came with a delivery, and whether one that came is good for sending."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    secret = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
+    if not secret:
+        return None, True
+    caller = authenticate(session, secret)
+    if caller is None or caller.scopes.isdisjoint({Scope.EVENTS_WRITE, Scope.ADMIN}):
+        return None, False
+    return caller.tenant, True
+
+
+def _provider(name: str) -> Provider:
+    try:
+        return Provider(name)
+    except ValueError:
+        raise NotFound("Provider", name) from None

@@ -1,0 +1,258 @@
+"""How goals and their past go out: amounts with their currency's digits, times in UTC with Z."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, overload
+
+import simplejson
+from pydantic import Field, WithJsonSchema
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from core.goals.money import from_ppm, to_decimal
+from core.services.history import CloseView
+from core.services.views import FundingView, GoalView, MilestoneProgressView, MilestoneView, ProgressView
+from core.store.ledger import Entry
+
+Amount = Annotated[Decimal, WithJsonSchema({"type": "number", "examples": [10000.00]})]
+Percent = Annotated[Decimal, WithJsonSchema({"type": "number", "examples": [65.0]})]
+Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Day = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
+
+
+class ExactResponse(Response):
+    """JSON in which a Decimal is a number with all its digits: 10000.00, and never a float."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        text = simplejson.dumps(content, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+
+
+class NextMilestoneBody(TypedDict):
+    """The milestone that comes next, as milestone progress shows it."""
+
+    amount: Amount
+    description: str | None
+    target_date: Moment | None
+    reached: bool
+
+
+class MilestoneBody(NextMilestoneBody):
+    """A milestone."""
+
+    reached_date: Moment | None
+    celebration: str | None
+
+
+class GoalBody(TypedDict):
+    """A goal."""
+
+    id: str
+    user_id: str
+    name: str
+    type: str
+    tracking: str
+    currency: str
+    target_amount: Amount
+    current_amount: Amount
+    start_date: Day
+    deadline: Moment | None
+    description: str | None
+    status: str
+    auto_complete: bool
+    created_at: Moment
+    updated_at: Moment
+    version: int
+    waiting_for: list[str]
+    milestones: list[MilestoneBody]
+
+
+class ProgressBody(TypedDict):
+    """How far a goal is."""
+
+    goal_id: str
+    current_amount: Amount
+    target_amount: Amount
+    percent_complete: Percent
+    status: str
+    deadline: Moment | None
+    projected_completion_date: Moment | None
+    projection_note: str | None
+    monthly_contribution_actual: Amount | None
+    monthly_contribution_target: Amount | None
+    on_track: bool | None
+    calculated_at: Moment
+    as_of: Moment
+
+
+class MilestoneProgressBody(TypedDict):
+    """How many of a goal's milestones are reached."""
+
+    goal_id: str
+    total_milestones: int
+    reached_count: int
+    remaining_count: int
+    percent_complete: Percent
+    next_milestone: NextMilestoneBody | None
+
+
+# The functional form, since `from` is a keyword.
+FundingBody = TypedDict(
+    "FundingBody",
+    {
+        "account_id": str,
+        "account_name": str | None,
+        "allocation_percent": Percent,
+        "from": Moment,
+        "whole": bool,
+        "counted": Amount | None,
+        "note": str | None,
+    },
+)
+
+
+def goal_body(goal: GoalView) -> GoalBody:
+    """A goal with its milestones."""
+    return {
+        "id": goal.goal_id,
+        "user_id": goal.user_id,
+        "name": goal.name,
+        "type": goal.type.value,
+        "tracking": goal.tracking.value,
+        "currency": goal.currency,
+        "target_amount": to_decimal(goal.target_minor, goal.currency),
+        "current_amount": to_decimal(goal.amount_minor, goal.currency),
+        "start_date": day(goal.start_date),
+        "deadline": moment(goal.deadline),
+        "description": goal.description,
+        "status": goal.status.value,
+        "auto_complete": goal.auto_complete,
+        "created_at": moment(goal.created_at),
+        "updated_at": moment(goal.updated_at),
+        "version": goal.version,
+        "waiting_for": list(goal.waiting_for),
+        "milestones": [milestone_body(milestone, goal.currency) for milestone in goal.milestones],
+    }
+
+
+def progress_body(progress: ProgressView) -> ProgressBody:
+    """A goal's progress; its `projection_note` says why there is no projected date, null if there is one."""
+    return {
+        "goal_id": progress.goal_id,
+        "current_amount": to_decimal(progress.amount_minor, progress.currency),
+        "target_amount": to_decimal(progress.target_minor, progress.currency),
+        "percent_complete": progress.percent_complete,
+        "status": progress.status.value,
+        "deadline": moment(progress.deadline),
+        "projected_completion_date": moment(progress.projected_completion_date),
+        "projection_note": progress.projection_note,
+        "monthly_contribution_actual": _amount(progress.monthly_actual_minor, progress.currency),
+        "monthly_contribution_target": _amount(progress.monthly_target_minor, progress.currency),
+        "on_track": progress.is_on_track,
+        "calculated_at": moment(progress.calculated_at),
+        "as_of": moment(progress.as_of),
+    }
+
+
+def milestone_body(milestone: MilestoneView, currency: str) -> MilestoneBody:
+    """A milestone; its `reached_date` is the effective time of what reached it."""
+    return {
+        **_next_body(milestone, currency),
+        "reached_date": moment(milestone.reached_at),
+        "celebration": milestone.celebration,
+    }
+
+
+def milestone_progress_body(progress: MilestoneProgressView) -> MilestoneProgressBody:
+    """The milestones of a goal in numbers."""
+    following = progress.next_milestone
+    return {
+        "goal_id": progress.goal_id,
+        "total_milestones": progress.total_milestones,
+        "reached_count": progress.reached_count,
+        "remaining_count": progress.remaining_count,
+        "percent_complete": progress.percent_complete,
+        "next_milestone": _next_body(following, progress.currency) if following else None,
+    }
+
+
+def funding_body(source: FundingView) -> FundingBody:
+    """A funding source; `counted` is what it has added to the goal, null while that can't be known."""
+    return {
+        "account_id": source.account_id,
+        "account_name": source.account_name,
+        "allocation_percent": from_ppm(source.ppm),
+        "from": moment(source.from_at),
+        "whole": source.whole,
+        "counted": _amount(source.counted_minor, source.currency),
+        "note": source.note,
+    }
+
+
+@overload
+def moment(at: datetime) -> str: ...
+@overload
+def moment(at: None) -> None: ...
+def moment(at: datetime | None) -> str | None:
+    """An instant in UTC: 2026-11-09T00:00:00Z."""
+    return None if at is None else at.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+
+
+def day(on: date) -> str:
+    """A day: 2026-11-09."""
+    return on.isoformat()
+
+
+def _amount(minor: int | None, currency: str) -> Decimal | None:
+    return None if minor is None else to_decimal(minor, currency)
+
+
+def _next_body(milestone: MilestoneView, currency: str) -> NextMilestoneBody:
+    return {
+        "amount": to_decimal(milestone.amount_minor, currency),
+        "description": milestone.description,
+        "target_date": moment(milestone.target_date),
+        "reached": milestone.reached,
+    }
+
+
+class EntryBody(TypedDict):
+    """One change of a goal's amount."""
+
+    entry: Annotated[int, Field(description="1 is the oldest; no number is left out")]
+    recorded_at: Moment
+    before: Annotated[Amount | None, Field(description="null in the first entry, which opens the ledger")]
+    after: Amount
+    change: Annotated[Amount | None, Field(description="after - before")]
+    cause: str
+    account_ids: list[str]
+
+
+class CloseBody(TypedDict):
+    """A goal's amount at the end of a local day, as known now or at the moment asked for."""
+
+    day: Day
+    amount: Amount
+
+
+def entry_body(entry: Entry, currency: str) -> EntryBody:
+    """A line of a goal's ledger, in the goal's currency."""
+    before = entry.before_minor
+    return {
+        "entry": entry.entry,
+        "recorded_at": moment(entry.recorded_at),
+        "before": None if before is None else to_decimal(before, currency),
+        "after": to_decimal(entry.after_minor, currency),
+        "change": None if before is None else to_decimal(entry.after_minor - before, currency),
+        "cause": entry.cause,
+        "account_ids": list(entry.account_ids),
+    }
+
+
+def close_body(close: CloseView, currency: str) -> CloseBody:
+    """The close of a day, in the goal's currency."""
+    return {"day": day(close.day), "amount": to_decimal(close.amount_minor, currency)}

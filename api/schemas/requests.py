@@ -1,0 +1,242 @@
+"""The bodies that callers send, and how they become drafts; what the values may be is for core to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, StrictBool, StrictInt, WithJsonSchema
+
+from api.bodies import Body
+from core.errors import InvalidField
+from core.events.envelope import parse_moment
+from core.goals.goal import GoalStatus, GoalType, Tracking
+from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
+from core.services.provider_accounts import AccountDraft
+
+
+def _number(value: Any) -> Decimal | int | str:
+    """A JSON number or a string; core reads the string, so that there is one rule for amounts."""
+    if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
+        raise ValueError("must be a number or a decimal string")
+    return value
+
+
+def _moment_or_day(value: Any) -> datetime | date:
+    try:
+        return parse_moment(value)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+def _moment(value: Any) -> datetime:
+    given = _moment_or_day(value)
+    if isinstance(given, datetime):
+        return given
+    return datetime(given.year, given.month, given.day, tzinfo=UTC)
+
+
+def _day(value: Any) -> date:
+    given = _moment_or_day(value)
+    if isinstance(given, datetime):
+        raise ValueError("must be a date (2026-01-31)")
+    return given
+
+
+def _addressable(account_id: str) -> str:
+    """Clients resolve `.` and `..` in a path, even encoded: a request for such an account would reach another URL."""
+    if not {".", ".."}.isdisjoint(account_id.split("/")):
+        raise ValueError("must not be . or .., nor hold one of them between slashes: no URL could name the account")
+    return account_id
+
+
+def with_its_plus(text: str) -> str:
+    """A moment of a query as it was meant: a client that does not encode the + of an offset sends a space."""
+    return text.replace(" ", "+")
+
+
+def _query_moment(value: Any) -> datetime:
+    return _moment(with_its_plus(value) if isinstance(value, str) else value)
+
+
+_NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+Number = Annotated[Decimal | int | str, PlainValidator(_number), WithJsonSchema(_NUMBER_SCHEMA)]
+Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+QueryMoment = Annotated[
+    datetime, PlainValidator(_query_moment), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+MomentOrDay = Annotated[
+    datetime | date,
+    PlainValidator(_moment_or_day),
+    WithJsonSchema({"type": "string", "description": "a time, or a date for the whole of that day"}),
+]
+Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+AccountId = Annotated[str, AfterValidator(_addressable)]
+Type = Annotated[GoalType, WithJsonSchema({"type": "string", "enum": list(GoalType)})]
+Status = Annotated[GoalStatus, WithJsonSchema({"type": "string", "enum": list(GoalStatus)})]
+TrackingName = Annotated[Tracking, WithJsonSchema({"type": "string", "enum": list(Tracking)})]
+
+
+class NewGoal(Body):
+    """POST /goals."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "user_id": "user_123",
+                "name": "Emergency Fund",
+                "type": "savings",
+                "target_amount": 10000.00,
+                "current_amount": 0.00,
+                "deadline": "2026-11-09T00:00:00",
+                "description": "Build 6-month emergency fund",
+                "status": "active",
+            }
+        }
+    )
+
+    second_names: ClassVar[Mapping[str, str]] = {"goal_type": "type"}
+
+    user_id: str
+    name: str
+    type: Annotated[Type, Field(description="also taken as `goal_type`")]
+    target_amount: Number
+    current_amount: Number | None = None
+    currency: str = "USD"
+    deadline: Moment | None = None
+    description: str | None = None
+    status: Status = GoalStatus.ACTIVE
+    tracking: TrackingName | None = None
+    start_date: Day | None = None
+    auto_complete: StrictBool = False
+
+    def draft(self) -> GoalDraft:
+        """What core needs to create the goal."""
+        return GoalDraft(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class GoalPatch(Body):
+    """PATCH /goals/{goal_id}: only what is given changes."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"current_amount": 3500.00, "status": "active"}})
+
+    # Factories, since a default would show in the OpenAPI text: what is left out stays as it is.
+    name: str = Field(default_factory=str)
+    description: str | None = None
+    target_amount: Number = Field(default_factory=int)
+    current_amount: Number = Field(default_factory=int)
+    deadline: Moment | None = None
+    status: Status = Field(default_factory=lambda: GoalStatus.ACTIVE)
+    version: StrictInt = Field(default_factory=int, description="If the goal is at another version, it stays as it is")
+
+    def changes(self) -> GoalChanges:
+        """The changes asked for; what was left out is UNSET, whatever its default here."""
+        return GoalChanges(**{name: getattr(self, name) for name in self.model_fields_set - {"version"}})
+
+    @property
+    def stated_version(self) -> int | None:
+        """The version that the changes are meant for; None for any."""
+        return self.version if "version" in self.model_fields_set else None
+
+
+class NewMilestone(Body):
+    """POST /goals/{goal_id}/milestones."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "amount": 5000.00,
+                "description": "Halfway to emergency fund",
+                "target_date": "2025-12-31T00:00:00",
+            }
+        }
+    )
+
+    amount: Number
+    description: str | None = None
+    target_date: Moment | None = None
+
+    def draft(self) -> MilestoneDraft:
+        """What core needs to add the milestone."""
+        return MilestoneDraft(self.amount, self.description, self.target_date)
+
+
+class NewLink(Body):
+    """POST /goals/{goal_id}/funding."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "account_id": "savings_001",
+                "account_name": "High Yield Savings",
+                "allocation_percent": 60.0,
+            }
+        }
+    )
+
+    account_id: AccountId
+    account_name: str | None = None
+    allocation_percent: Annotated[Number | None, Field(description="needed unless `whole`")] = None
+    from_: MomentOrDay | None = Field(None, alias="from")
+    whole: StrictBool = False
+
+    def draft(self) -> LinkDraft:
+        """What core needs to link the account."""
+        percent = self.allocation_percent
+        if percent is None and not self.whole:
+            raise InvalidField("allocation_percent", "is needed, unless the account counts whole")
+        return LinkDraft(
+            account_id=self.account_id,
+            account_name=self.account_name,
+            allocation_percent=100 if percent is None else percent,
+            from_=self.from_,
+            whole=self.whole,
+        )
+
+
+class Allocation(Body):
+    """PATCH /goals/{goal_id}/funding/{account_id}."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"allocation_percent": 70.0}})
+    second_names: ClassVar[Mapping[str, str]] = {"new_allocation_percent": "allocation_percent"}
+
+    allocation_percent: Annotated[Number, Field(description="also taken as `new_allocation_percent`")]
+
+
+class DiscardReason(Body):
+    """POST /dead-letters/{shard}/{entry_id}/discard."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"reason": "a test of the bank's"}})
+
+    reason: Annotated[str, Field(description="why it is given up, for the audit")]
+
+
+class ToldAccount(Body):
+    """PUT /provider-accounts/{provider}/{provider_account_id}."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"account_id": "savings_001", "user_id": "user_123", "currency": "USD"}}
+    )
+
+    account_id: Annotated[AccountId | None, Field(description="your own id for it; unless given, the provider's")] = (
+        None
+    )
+    user_id: str | None = None
+    kind: Annotated[str | None, Field(description="asset or liability, where the provider leaves it out")] = None
+    currency: Annotated[str | None, Field(description="where the provider leaves it out, as Teller does")] = None
+    since: Annotated[Day | None, Field(description="rows of earlier days were told under its former id")] = None
+    connection: Annotated[str | None, Field(description="the item, enrollment or member that it hangs on")] = None
+
+    def draft(self) -> AccountDraft:
+        """What core needs to tell of the account."""
+        return AccountDraft(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class DoneRefresh(Body):
+    """POST /refresh-requests/{request_id}/done."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"count": 1}})
+
+    count: Annotated[StrictInt, Field(description="the `count` of the request when you read it, before you pulled")]

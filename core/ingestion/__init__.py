@@ -1,0 +1,1 @@
+"""From the stream to committed facts and amounts: decode, fold, update, retry."""

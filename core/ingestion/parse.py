@@ -1,0 +1,237 @@
+"""From an envelope to the facts it states, or to the reason why it cannot take effect."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from core.errors import EventRejected, InvalidField
+from core.events.calendar import EARLIEST, day_end, day_start
+from core.events.envelope import Envelope, identifier, parse_moment
+from core.events.facts import (
+    ACCOUNTS_MOST,
+    AccountFacts,
+    AccountKind,
+    Attribute,
+    Rank,
+    Report,
+    Transaction,
+    attribute_rank,
+)
+from core.goals.money import digits, to_minor
+from core.providers.registry import envelopes_of_row
+
+FUTURE_ALLOWANCE = timedelta(days=1)
+TEXT_LONGEST = 500
+
+Data = dict[str, Any]
+
+
+def parse_event(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:
+    """The facts of one event, an account each; none for a report whose balance is null.
+
+    `zone` is the tenant's, for values that are dates; `arrived_at` is the moment the stream took the event.
+    Raises EventRejected with a stable code and a text for a person.
+    """
+    parser = _PARSERS.get(envelope.type)
+    if parser is None:
+        raise EventRejected("unknown_type", f"type {envelope.type!r} is none of {', '.join(_PARSERS)}")
+    latest = arrived_at + FUTURE_ALLOWANCE
+    _check_moment(envelope.time, "time", latest)
+    try:
+        return parser(envelope, zone, latest)
+    except InvalidField as error:
+        code = "bad_currency" if error.field == "currency" else "bad_amount"
+        raise EventRejected(code, str(error)) from None
+
+
+def _report(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:
+    data = envelope.data
+    account_id = _required_id(data, "account_id")
+    if "current" in data and data["current"] is None:
+        return ()
+    currency = _currency(data)
+    report = Report(
+        as_of=_moment(data, "as_of", zone, day_end, latest),
+        rank=_rank(envelope),
+        current_minor=_amount(data, "current", currency),
+        currency=currency,
+        available_minor=None if data.get("available") is None else _amount(data, "available", currency),
+    )
+    return (AccountFacts(account_id, currency, _stated_attributes(envelope), report=report),)
+
+
+def _transaction(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:
+    data = envelope.data
+    account_id = _required_id(data, "account_id")
+    transaction_id = _required_id(data, "transaction_id")
+    replaces = None if data.get("replaces") is None else _required_id(data, "replaces")
+    if replaces == transaction_id:
+        raise EventRejected("self_contradicting", "replaces names the transaction itself")
+    pending = data.get("pending", False)
+    if not isinstance(pending, bool):
+        raise EventRejected("bad_value", "pending must be true or false")
+    currency = _currency(data)
+    transaction = Transaction(
+        transaction_id=transaction_id,
+        rank=_rank(envelope),
+        amount_minor=_amount(data, "amount", currency),
+        currency=currency,
+        posted_at=_moment(data, "posted_at", zone, day_start, latest),
+        pending=pending,
+        replaces=replaces,
+        category=_note(data, "category"),
+        description=_note(data, "description"),
+    )
+    return (AccountFacts(account_id, currency, _stated_attributes(envelope), transaction=transaction),)
+
+
+def _removal(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:  # noqa: ARG001
+    data = envelope.data
+    rank = Rank(envelope.time, True, envelope.source, envelope.event_id)
+    removed = Transaction(_required_id(data, "transaction_id"), rank)
+    return (AccountFacts(_required_id(data, "account_id"), transaction=removed),)
+
+
+def _account(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:  # noqa: ARG001
+    data = envelope.data
+    account_id = _required_id(data, "account_id")
+    rank = attribute_rank(_rank(envelope))
+    attributes = list(_stated_attributes(envelope))
+    if "name" in data:
+        attributes.append(Attribute("name", _note(data, "name"), rank))
+    if data.get("closed") is not None:
+        if not isinstance(data["closed"], bool):
+            raise EventRejected("bad_value", "closed must be true or false")
+        attributes.append(Attribute("closed", data["closed"], rank))
+    if "replaced_by" in data:
+        successor = None if data["replaced_by"] is None else _required_id(data, "replaced_by")
+        if successor == account_id:
+            raise EventRejected("self_contradicting", "replaced_by names the account itself")
+        attributes.append(Attribute("replaced_by", successor, rank))
+    if not attributes:
+        raise EventRejected("missing_field", "none of user_id, kind, name, closed, replaced_by is given")
+    return (AccountFacts(account_id, attributes=tuple(attributes)),)
+
+
+def _connection(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:  # noqa: ARG001
+    data = envelope.data
+    account_ids = data.get("account_ids")
+    if not isinstance(account_ids, list) or not 1 <= len(account_ids) <= ACCOUNTS_MOST:
+        raise EventRejected("bad_value", f"account_ids must be a list of 1 to {ACCOUNTS_MOST} ids")
+    state = data.get("state")
+    if state not in ("healthy", "broken"):
+        raise EventRejected("bad_value", "state must be healthy or broken")
+    rank = attribute_rank(_rank(envelope))
+    attributes = (
+        Attribute("connection", state, rank),
+        Attribute("connection_reason", _note(data, "reason"), rank),
+    )
+    names = sorted({_required_id({"account_ids": each}, "account_ids") for each in account_ids})
+    return tuple(AccountFacts(name, attributes=attributes) for name in names)
+
+
+def _provider_row(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:
+    """A provider's row that was not understood when it came: what it states if it is understood by now."""
+    facts: list[AccountFacts] = []
+    for stated in envelopes_of_row(envelope):
+        _check_moment(stated.time, "time", latest)
+        facts += _PARSERS[stated.type](stated, zone, latest)
+    return tuple(facts)
+
+
+_PARSERS: dict[str, Callable[[Envelope, ZoneInfo, datetime], tuple[AccountFacts, ...]]] = {
+    "milepost.balance.reported": _report,
+    "milepost.transaction.recorded": _transaction,
+    "milepost.transaction.removed": _removal,
+    "milepost.account.changed": _account,
+    "milepost.connection.changed": _connection,
+    "milepost.provider.row": _provider_row,
+}
+
+
+def _rank(envelope: Envelope) -> Rank:
+    return Rank(envelope.time, False, envelope.source, envelope.event_id)
+
+
+def _stated_attributes(envelope: Envelope) -> tuple[Attribute, ...]:
+    """user_id and kind inside any fact count at the event's time; null says nothing."""
+    data = envelope.data
+    user_id, kind = data.get("user_id"), data.get("kind")
+    if user_id is None and kind is None:
+        return ()
+    rank = attribute_rank(_rank(envelope))
+    stated = []
+    if user_id is not None:
+        stated.append(Attribute("user_id", _required_id(data, "user_id"), rank))
+    if kind is not None:
+        if kind not in (AccountKind.ASSET.value, AccountKind.LIABILITY.value):
+            raise EventRejected("bad_value", "kind must be asset or liability")
+        stated.append(Attribute("kind", kind, rank))
+    return tuple(stated)
+
+
+def _required_id(data: Data, field: str) -> str:
+    value = data.get(field)
+    if value is None:
+        raise EventRejected("missing_field", f"{field} is missing")
+    try:
+        return identifier(value, field)
+    except EventRejected as error:
+        raise EventRejected("bad_value", error.message) from None
+
+
+def _currency(data: Data) -> str:
+    currency = data.get("currency")
+    if currency is None:
+        raise EventRejected("missing_field", "currency is missing")
+    if not isinstance(currency, str):
+        raise EventRejected("bad_currency", "currency must be a code such as USD")
+    digits(currency)
+    return currency
+
+
+def _amount(data: Data, field: str, currency: str) -> int:
+    value = data.get(field)
+    if value is None:
+        raise EventRejected("missing_field", f"{field} is missing")
+    if isinstance(value, bool | dict | list):
+        raise EventRejected("bad_amount", f"{field} must be a number or a decimal string")
+    return to_minor(value, currency, field)
+
+
+def _moment(
+    data: Data, field: str, zone: ZoneInfo, of_day: Callable[[Any, ZoneInfo], datetime], latest: datetime
+) -> datetime:
+    value = data.get(field)
+    if value is None:
+        raise EventRejected("missing_field", f"{field} is missing")
+    try:
+        moment = parse_moment(value)
+        instant = moment if isinstance(moment, datetime) else of_day(moment, zone)
+    except (ValueError, OverflowError) as error:
+        raise EventRejected("bad_value", f"{field} {error}") from None
+    return _check_moment(instant, field, latest)
+
+
+def _check_moment(moment: datetime, field: str, latest: datetime) -> datetime:
+    if moment > latest:
+        raise EventRejected("far_future", f"{field} {moment.isoformat()} is more than a day after its arrival")
+    if moment < EARLIEST:
+        raise EventRejected("bad_value", f"{field} {moment.isoformat()} is before 1900")
+    return moment
+
+
+def _note(data: Data, field: str) -> str | None:
+    """Free text for people: control characters go, and what is over-long is cut, since no amount hangs on it."""
+    value = data.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise EventRejected("bad_value", f"{field} must be text")
+    if not value.isprintable():
+        value = "".join(c for c in value if unicodedata.category(c) not in {"Cc", "Cs"})
+    return value[:TEXT_LONGEST]

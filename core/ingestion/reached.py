@@ -1,0 +1,131 @@
+"""Marking arrivals: milestones and targets that goals have come to, each once, with a message about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from core.goals.goal import GoalStatus, GoalType, Span
+from core.goals.money import to_decimal
+from core.goals.progress import is_goal_reached, nearest
+from core.store import ledger
+from core.store.goals import GoalKey, GoalRow
+from core.store.milestones import Reached, mark_milestones, unreached_of_goals
+
+# Decimals as numbers with all their digits. Control characters are escaped, others stay as they are.
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Arriving(Protocol):
+    """What marking needs of a goal, and what it changes of it: the next milestone and when the target was reached."""
+
+    tenant: str
+    goal_id: str
+    user_id: str
+    name: str
+    currency: str
+    type: GoalType
+    amount_minor: int
+    target_minor: int
+    next_milestone_minor: int | None
+    reached_at: datetime | None
+
+    @property
+    def key(self) -> GoalKey:
+        """(tenant, goal_id)."""
+
+    @property
+    def span(self) -> Span:
+        """Where the goal starts and where it should end."""
+
+    @property
+    def direction(self) -> int:
+        """-1 for debt, +1 for all others."""
+
+
+class Arrival(NamedTuple):
+    """What a locked goal has come to: for a milestone, and for the target, the effective moment; None if it has not."""
+
+    goal: Arriving
+    milestone_at: Callable[[int], datetime | None]
+    target_at: datetime | None
+
+
+def marks(goal: GoalRow) -> bool:
+    """Whether the goal marks and sends at all: it is active and waits for no balance."""
+    return goal.status is GoalStatus.ACTIVE and not goal.waiting_for
+
+
+def stands_at_target(goal: Arriving, amount_minor: int) -> bool:
+    """Whether an amount is the goal's target or past it."""
+    return is_goal_reached(goal.type, goal.span, goal.target_minor, amount_minor)
+
+
+def mark_arrivals(session: Session, arrivals: Sequence[Arrival], now: datetime) -> int:
+    """Mark what is not marked yet and note the messages; how many milestones. Goals' rows are left to the caller.
+
+    The goals are locked. Their milestones are read only now: another may have added one while a goal was waited for.
+    """
+    goals = {arrival.goal.key: arrival.goal for arrival in arrivals}
+    unreached = unreached_of_goals(session, goals)
+    reached: list[tuple[GoalKey, int, datetime]] = []
+    at_target: list[tuple[Arriving, datetime]] = []
+    for goal, milestone_at, target_at in arrivals:
+        key = goal.key
+        left: list[int] = []
+        for amount_minor in unreached[key]:
+            reached_at = milestone_at(amount_minor)
+            if reached_at is None:
+                left.append(amount_minor)
+            else:
+                reached.append((key, amount_minor, reached_at))
+        goal.next_milestone_minor = nearest(goal.direction, left)
+        if goal.reached_at is None and target_at is not None:
+            goal.reached_at = target_at
+            at_target.append((goal, target_at))
+    marked = mark_milestones(session, reached, now)
+    messages = [_milestone_message(goals[milestone.goal_key], milestone, now) for milestone in marked]
+    messages += [_goal_message(goal, target_at, now) for goal, target_at in at_target]
+    ledger.write_messages(session, messages)
+    return len(marked)
+
+
+def _milestone_message(goal: Arriving, reached: Reached, now: datetime) -> ledger.Message:
+    amount_reached = to_decimal(reached.amount_minor, goal.currency)
+    about: dict[str, object] = {"milestone_amount": amount_reached, "description": reached.description}
+    return _message(goal, "milestone", reached.amount_minor, about, reached.reached_at, now)
+
+
+def _goal_message(goal: Arriving, reached_at: datetime, now: datetime) -> ledger.Message:
+    return _message(goal, "goal", goal.target_minor, {}, reached_at, now)
+
+
+def _message(
+    goal: Arriving,
+    what: str,
+    threshold_minor: int,
+    about: dict[str, object],
+    reached_at: datetime,
+    now: datetime,
+) -> ledger.Message:
+    payload = {
+        "goal_id": goal.goal_id,
+        "user_id": goal.user_id,
+        "name": goal.name,
+        "current_amount": to_decimal(goal.amount_minor, goal.currency),
+        "target_amount": to_decimal(goal.target_minor, goal.currency),
+        "currency": goal.currency,
+        "reached_at": reached_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+    }
+    return ledger.Message(
+        goal.tenant,
+        f"{what}.reached:{goal.goal_id}:{threshold_minor}",
+        f"{what}.reached",
+        goal.goal_id,
+        _encode(payload | about).decode(),
+        now,
+    )

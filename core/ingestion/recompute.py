@@ -1,0 +1,124 @@
+"""Recomputing locked goals: their amounts, ledger lines and what they have reached; ending their links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from core.goals.amounts import amount, waiting_for
+from core.goals.progress import is_reached
+from core.ingestion.reached import mark_arrivals, marks, stands_at_target
+from core.ingestion.timeline import AccountMove, arrival_by_way, way_of
+from core.store import ledger
+from core.store.accounts import AccountKey
+from core.store.goals import GoalKey, GoalRow, write_goal
+from core.store.links import FundingRow, LinkRow, end_link, funding_of_goals, measures_before
+
+Moves = Mapping[AccountKey, AccountMove]
+
+
+@dataclass(slots=True)
+class Settled:
+    """What settling changed: `goals` are the rows that differ now, which the caller writes back."""
+
+    goals: dict[GoalKey, GoalRow] = field(default_factory=dict)
+    milestones_reached: int = 0
+
+
+def settle_goals(
+    session: Session, goals: Sequence[GoalRow], now: datetime, *, cause: str, moves: Moves | None = None
+) -> Settled:
+    """Recompute locked goals from their links' accounts; writes entries, marks and messages, not the goals' rows.
+
+    `moves` is what a batch did to accounts, from which the effective time of a reached milestone is told; without
+    it the effective time is `now`. Only active goals that wait for no report mark and send.
+    """
+    moves = moves or {}
+    funding = funding_of_goals(session, (goal.key for goal in goals))
+    settled = Settled()
+    entries: list[ledger.Entry] = []
+    passing: list[GoalRow] = []
+    for goal in goals:
+        before = goal.amount_minor
+        if _resettle(goal, funding[goal.key]):
+            settled.goals[goal.key] = goal
+            goal.version += 1
+            goal.updated_at = max(now, goal.updated_at)
+        if goal.amount_minor != before:
+            entries.append(_entry(goal, before, funding[goal.key], moves, now, cause))
+        if _has_passed_something(goal):
+            passing.append(goal)
+            goal.version += goal.key not in settled.goals
+            settled.goals[goal.key] = goal
+            goal.updated_at = max(now, goal.updated_at)
+    ledger.write_entries(session, entries)
+    arrivals = [arrival_by_way(goal, way_of(goal, funding[goal.key], moves, now)) for goal in passing]
+    settled.milestones_reached = mark_arrivals(session, arrivals, now)
+    return settled
+
+
+def _resettle(goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
+    """Bring the row's amount and what it waits for up to date; whether either changed."""
+    links = [source.funded(goal) for source in sources]
+    new_amount = amount(goal.tracking, goal.direction, goal.typed_minor, links, final_at=goal.final_at)
+    waiting = list(waiting_for(goal.tracking, links, final_at=goal.final_at))
+    if new_amount == goal.amount_minor and waiting == goal.waiting_for:
+        return False
+    if goal.waiting_for and not waiting:
+        # Now the milestones are marked that the closes of the wait stood past.
+        goal.mark_from(goal.start_date)
+    goal.amount_minor, goal.waiting_for = new_amount, waiting
+    return True
+
+
+def _entry(
+    goal: GoalRow, before: int, sources: Sequence[FundingRow], moves: Moves, now: datetime, cause: str
+) -> ledger.Entry:
+    behind = sorted({s.row.link.account_id for s in sources if s.row.account_key in moves})
+    goal.entries += 1
+    return ledger.Entry(goal.tenant, goal.goal_id, goal.entries, now, before, goal.amount_minor, cause, behind)
+
+
+def _has_passed_something(goal: GoalRow) -> bool:
+    if not marks(goal):
+        return False
+    upcoming = goal.next_milestone_minor
+    if upcoming is not None and is_reached(goal.direction, goal.amount_minor, upcoming):
+        return True
+    return goal.reached_at is None and stands_at_target(goal, goal.amount_minor)
+
+
+def end_open_link(
+    session: Session, goal: GoalRow, sources: Iterable[FundingRow], account_id: str, at: datetime
+) -> LinkRow | None:
+    """End the open link of one account, if there is one; returns it. Account and goal must be locked."""
+    rows = [s.row for s in sources if s.row.link.is_open and s.row.link.account_id == account_id]
+    end_links(session, goal, rows, at)
+    return rows[0] if rows else None
+
+
+def end_links(session: Session, goal: GoalRow, rows: Iterable[LinkRow], at: datetime) -> None:
+    """End links at a moment, which itself is no longer in the period; accounts and goal must be locked.
+
+    One that began only after that moment has an empty period then.
+    """
+    by_end: dict[datetime, list[LinkRow]] = {}
+    for row in rows:
+        by_end.setdefault(max(at, row.link.from_at), []).append(row)
+    for until_at, ending in by_end.items():
+        measures = measures_before(session, goal.tenant, (row.link.account_id for row in ending), until_at)
+        for row in ending:
+            end_link(session, row, until_at, measures[row.link.account_id].of(row.measure))
+
+
+def settle_goal(session: Session, goal: GoalRow, now: datetime, *, cause: str) -> None:
+    """Recompute a locked goal that a request changed, and write it. `now` is the moment of the request."""
+    version = goal.version
+    settle_goals(session, [goal], now, cause=cause)
+    goal.version = version + 1
+    goal.acted_at = now
+    goal.updated_at = max(now, goal.updated_at)
+    write_goal(session, goal)

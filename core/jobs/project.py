@@ -1,0 +1,155 @@
+"""The stage project: when each active goal will be reached at the pace of its last thirty closes, stored nightly.
+
+A chunk works in transactions of some thousand goals and claims (project, day, tenant, chunk) in the last of them. A
+projection names the version of the goal that it was made for: one of a goal that has moved since is not used.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import InvalidField
+from core.jobs.snapshot import ChunkDays, check_day
+from core.snapshots.trend import _dense, completion_date, projection_of, window
+from core.store.closes import read_closes
+from core.store.days import CHUNKS, JobRun, all_tenant_days, claim_run, count_runs, lock_closes, note_run
+from core.store.driver import plan_by_key
+from core.store.forecasts import ForecastRow, active_goals, write_forecasts
+from core.store.goals import read_goals
+
+JOB = "project"
+AT_ONCE = 1_000
+_DAY = timedelta(days=1)
+Sessions = sessionmaker[Session]
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """How many active goals were looked at, and for how many of them there is a date."""
+
+    goals: int = 0
+    dated: int = 0
+
+    def __add__(self, other: Projected) -> Projected:
+        return Projected(self.goals + other.goals, self.dated + other.dated)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkProjected:
+    """What was done; `is_done` is False if time was up: then it goes on `after` this goal."""
+
+    did: Projected
+    is_done: bool
+    after: str = ""
+
+
+def run_project(
+    sessions: Sessions,
+    now: datetime,
+    *,
+    tenant: str | None = None,
+    through: date | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> Projected:
+    """Project all active goals of all tenants, or of one, from their last closed day, or from `through`.
+
+    Raises InvalidField for a day that is not closed.
+    """
+    did = Projected()
+    for work in due_projections(sessions, tenant=tenant, through=through, again=True):
+        did += project_chunk(sessions, work, now, again=True).did
+        if on_progress is not None:
+            on_progress(f"{work.tenant.name}: part {work.chunk + 1} of {CHUNKS}, {did.goals:,} goals projected")
+    return did
+
+
+def due_projections(
+    sessions: Sessions,
+    *,
+    tenant: str | None = None,
+    through: date | None = None,
+    again: bool = False,
+) -> list[ChunkDays]:
+    """The chunks of tenants that have a closed day which was not projected from; with `again` of all that have one."""
+    due = []
+    with sessions() as session:
+        for days in all_tenant_days(session):
+            if tenant not in (None, days.tenant.name) or (days.closed_through is None and through is None):
+                continue
+            last = _day(days.tenant.name, days.closed_through, through)
+            if again or count_runs(session, days.tenant.name, JOB, last.isoformat()) < CHUNKS:
+                due += [ChunkDays(days.tenant, chunk, last) for chunk in range(CHUNKS)]
+    return due
+
+
+def project_chunk(
+    sessions: Sessions,
+    work: ChunkDays,
+    now: datetime,
+    *,
+    again: bool = False,
+    after: str = "",
+    time_slice_s: float | None = None,
+) -> ChunkProjected:
+    """Project one chunk's active goals and claim it; without `again` only those that have no current projection.
+
+    So a run that was cut short by a kill is gone on with by the next.
+    """
+    began, did = time.monotonic(), Projected()
+    while time_slice_s is None or time.monotonic() - began < time_slice_s:
+        with sessions.begin() as session:
+            plan_by_key(session)
+            # Or closes could become others, and their forecasts be dropped, between our reading and our writing.
+            lock_closes(session, work.tenant.name, alone=True)
+            ids = active_goals(
+                session, work.tenant.name, work.chunk, work.through, again=again, after=after, limit=AT_ONCE
+            )
+            did += _project_some(session, work, ids, now)
+            if len(ids) < AT_ONCE:
+                result = json.dumps(asdict(did))
+                run = JobRun(work.tenant.name, JOB, work.through.isoformat(), work.chunk, now, now, result)
+                (note_run if again else claim_run)(session, run)
+                return ChunkProjected(did, is_done=True)
+            after = ids[-1]
+    return ChunkProjected(did, is_done=False, after=after)
+
+
+def _project_some(session: Session, work: ChunkDays, ids: Sequence[str], now: datetime) -> Projected:
+    goals = read_goals(session, [(work.tenant.name, goal_id) for goal_id in ids])
+    wanted = [(goal.key, window(work.through, goal.start_date)) for goal in goals]
+    rows = []
+    for goal, (_, days), stored in zip(goals, wanted, read_closes(session, wanted), strict=True):
+        projection = projection_of(goal, _dense(stored, days))
+        rows.append(
+            ForecastRow(
+                tenant=goal.tenant,
+                goal_id=goal.goal_id,
+                computed_at=now,
+                through_day=work.through,
+                goal_version=goal.version,
+                amount_minor=goal.amount_minor,
+                projected_completion_at=completion_date(projection, work.through),
+                projection_note=projection.note,
+                monthly_minor=projection.monthly_minor,
+            )
+        )
+    write_forecasts(session, rows)
+    return Projected(len(rows), sum(row.projected_completion_at is not None for row in rows))
+
+
+def _day(tenant: str, closed_through: date | None, through: date | None) -> date:
+    if through is not None:
+        check_day(through)
+    if through is None and closed_through is not None:
+        return closed_through
+    if through is not None and closed_through is not None and through <= closed_through:
+        return through
+    raise InvalidField(
+        "date", f"{through} is not closed yet for the tenant {tenant}; `milepost run snapshot` closes days"
+    )

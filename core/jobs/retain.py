@@ -1,0 +1,86 @@
+"""The stage retain: drops what is past retention, once a day. Facts, the ledger, snapshots and the audit stay for ever.
+
+Each batch is a transaction of its own, so that no statement runs long and none holds up anyone. A crash leaves what is
+not dropped yet for the next run; running it twice, or two at once, drops nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.store.days import JobRun, claim_run, count_runs, forget_runs, note_run
+from core.store.dead_letters import forget_letters
+from core.store.idempotency import KEPT, forget_idempotency_keys
+from core.store.ledger import forget_delivered
+from core.store.tenants import DEFAULT
+from core.store.webhooks import forget_refreshed
+
+JOB = "retain"
+
+TRACES_KEPT = timedelta(days=90)
+AT_ONCE = 5_000
+
+Forget = Callable[[Session, datetime, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """How many rows were dropped.
+
+    Idempotency keys go after a day; after 90 days finished job runs (but for the last of each job), dead letters that
+    were replayed or discarded, messages that were delivered, and refresh requests that were seen to.
+    """
+
+    idempotency_keys: int = 0
+    job_runs: int = 0
+    dead_letters: int = 0
+    messages: int = 0
+    refresh_requests: int = 0
+
+
+def run_retain(
+    sessions: sessionmaker[Session],
+    now: datetime,
+    *,
+    again: bool = True,
+    on_progress: Callable[[str], None] | None = None,
+) -> Retained:
+    """Drop what is past retention at `now`, and note the run of its UTC day under the tenant `default`.
+
+    `again` is False for the scheduled run, which does nothing on a day that had one.
+    """
+    period = now.astimezone(UTC).date().isoformat()
+    with sessions() as session:
+        if not again and count_runs(session, DEFAULT, JOB, period):
+            return Retained()
+
+    def drop(what: str, forget: Forget, kept: timedelta) -> int:
+        total = 0
+        while dropped := _drop_some(sessions, forget, now - kept):
+            total += dropped
+            if on_progress is not None:
+                on_progress(f"{what}: {total:,} dropped")
+        return total
+
+    done = Retained(
+        idempotency_keys=drop("idempotency keys", forget_idempotency_keys, KEPT),
+        job_runs=drop("job runs", forget_runs, TRACES_KEPT),
+        dead_letters=drop("dead letters", forget_letters, TRACES_KEPT),
+        messages=drop("messages", forget_delivered, TRACES_KEPT),
+        refresh_requests=drop("refresh requests", forget_refreshed, TRACES_KEPT),
+    )
+    # After the work and not with it: what is dropped is gone already, and a run that was cut short is made up for.
+    with sessions.begin() as session:
+        note = note_run if again else claim_run
+        note(session, JobRun(DEFAULT, JOB, period, 0, now, now, json.dumps(asdict(done))))
+    return done
+
+
+def _drop_some(sessions: sessionmaker[Session], forget: Forget, before: datetime) -> int:
+    with sessions.begin() as session:
+        return forget(session, before, AT_ONCE)

@@ -1,0 +1,257 @@
+"""The stage snapshot: every tenant whose local day is over, every day missed, and closed days that late facts touched.
+
+A tenant is closed chunk by chunk, each in transactions of some hundred accounts or goals, the last of which claims
+(snapshot, day, tenant, chunk). Once all chunks of a day are claimed, the tenant is closed through that day. Marks
+say what is left to do, so a run that is cut short, killed or started twice leaves nothing out and does nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import InvalidField
+from core.events.calendar import EARLIEST, last_closed_day
+from core.snapshots.closing import Snapshotted, close_touched_accounts, close_touched_goals
+from core.store.days import (
+    CHUNKS,
+    JobRun,
+    TenantDays,
+    all_tenant_days,
+    claim_run,
+    count_runs,
+    has_marks,
+    lock_chunk,
+    note_closed_through,
+    touched_accounts,
+    touched_goals,
+)
+from core.store.engine import is_database_trouble
+from core.store.tenants import Tenant, lock_tenant
+
+log = structlog.get_logger(__name__)
+
+JOB = "snapshot"
+AT_ONCE = 500
+LIST_AT_ONCE = 20_000
+"""What is marked is looked for once for so many, since each search looks at all that is marked."""
+
+FIRST_STEP = 50
+QUICK_S, SLOW_S = 0.3, 1.0
+WAIT_S = 0.2
+WAIT_FOR_OTHERS_S = 60.0
+"""How long a run waits for another process that is at one of its chunks, before it leaves the chunk to that one."""
+
+Sessions = sessionmaker[Session]
+Clock = Callable[[], datetime]
+Say = Callable[[str], None]
+Touched = Callable[[Session, str, date, int, int, str], list[str]]
+Close = Callable[[Session, Tenant, Sequence[str], date, datetime], Snapshotted]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkDays:
+    """One chunk of a tenant, to be closed through a day."""
+
+    tenant: Tenant
+    chunk: int
+    through: date
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkClosed:
+    """What was done; `is_done` is False if time was up or another worker is at this chunk."""
+
+    did: Snapshotted
+    is_done: bool
+
+
+def run_snapshot(
+    sessions: Sessions,
+    now: datetime,
+    *,
+    tenant: str | None = None,
+    through: date | None = None,
+    on_progress: Say | None = None,
+) -> Snapshotted:
+    """Close the days of all tenants, or of one, up to the last that is over, or to `through`.
+
+    Raises InvalidField for a day that is not over in some tenant's time zone. Closed days that were touched since are
+    closed anew even if they lie after `through`.
+    """
+    clock = _going_on_from(now)
+    did, left = Snapshotted(), due_chunks(sessions, now, tenant=tenant, through=through)
+    give_up_at = time.monotonic() + WAIT_FOR_OTHERS_S
+    while left and time.monotonic() < give_up_at:
+        busy = []
+        for work in left:
+            closed = close_chunk(sessions, work, clock())
+            did += closed.did
+            if not closed.is_done:
+                busy.append(work)
+            elif on_progress is not None:
+                on_progress(f"{work.tenant.name}: part {work.chunk + 1} of {CHUNKS}, {did.goals:,} goals looked at")
+        left = busy
+        if left:
+            time.sleep(WAIT_S)
+    return did + Snapshotted(left_to_others=len(left))
+
+
+def due_chunks(
+    sessions: Sessions, now: datetime, *, tenant: str | None = None, through: date | None = None
+) -> list[ChunkDays]:
+    """The chunks that have something to close; raises InvalidField as `run_snapshot` does."""
+    with sessions() as session:
+        tenants = [days for days in all_tenant_days(session) if tenant in (None, days.tenant.name)]
+        wanted = [(days, _last_day(days, now, through)) for days in tenants]
+        due = [
+            (days.tenant, last)
+            for days, last in wanted
+            if days.closed_through is None or days.closed_through < last or has_marks(session, days.tenant.name, last)
+        ]
+    return [ChunkDays(whose, chunk, last) for whose, last in due for chunk in range(CHUNKS)]
+
+
+def close_chunk(
+    sessions: Sessions, work: ChunkDays, now: datetime, *, time_slice_s: float | None = None
+) -> ChunkClosed:
+    """Close one chunk: what facts touched, then what requests touched; the last chunk closes the tenant's day."""
+    began, did, clock = time.monotonic(), Snapshotted(), _going_on_from(now)
+    for step in (_account_steps, _goal_steps):
+        for done in step(sessions, work, clock):
+            if done is None or (time_slice_s is not None and time.monotonic() - began > time_slice_s):
+                return ChunkClosed(did + (done or Snapshotted()), is_done=False)
+            did += done
+    did += _finish(sessions, work, did, now, clock)
+    log.info(
+        "closed",
+        tenant=work.tenant.name,
+        through=work.through.isoformat(),
+        chunk=work.chunk,
+        seconds=round(time.monotonic() - began, 3),
+        **asdict(did),
+    )
+    return ChunkClosed(did, is_done=True)
+
+
+def _account_steps(sessions: Sessions, work: ChunkDays, clock: Clock) -> Iterator[Snapshotted | None]:
+    """Close what facts touched, a transaction a step; None if another worker is at this chunk."""
+    return _steps(sessions, work, clock, touched_accounts, close_touched_accounts)
+
+
+def _goal_steps(sessions: Sessions, work: ChunkDays, clock: Clock) -> Iterator[Snapshotted | None]:
+    """Close what requests touched, a transaction a step; None if another worker is at this chunk."""
+    return _steps(sessions, work, clock, touched_goals, close_touched_goals)
+
+
+def _steps(
+    sessions: Sessions, work: ChunkDays, clock: Clock, touched: Touched, close: Close
+) -> Iterator[Snapshotted | None]:
+    """One transaction after the other, each with so many ids that others wait for its locks a moment only.
+
+    How much work an account is cannot be told beforehand: a few take a second where each has years to be closed for
+    dozens of goals. So the steps begin small, grow while they are quick, and shrink when they are slow or fail.
+    """
+    after, size, listed = "", FIRST_STEP, list[str]()
+    while True:
+        began, now = time.monotonic(), clock()
+        try:
+            with sessions.begin() as session:
+                is_ours = lock_chunk(session, work.tenant.name, work.chunk)
+                if is_ours and not listed:
+                    listed = touched(session, work.tenant.name, work.through, work.chunk, LIST_AT_ONCE, after)
+                ids = listed[:size]
+                done = close(session, work.tenant, ids, work.through, now) if is_ours and ids else None
+        except SQLAlchemyError as error:
+            if size == 1 or not is_database_trouble(error):
+                raise
+            log.warning("closing failed, trying fewer at once", size=size, error=type(error).__name__)
+            size = max(1, size // 4)
+            continue
+        if not is_ours:
+            yield None
+        if done is None:
+            return
+        after, listed = ids[-1], listed[len(ids) :]
+        took_s = time.monotonic() - began
+        size = min(AT_ONCE, size * 2) if took_s < QUICK_S else max(1, size // 2) if took_s > SLOW_S else size
+        yield done
+
+
+def _finish(sessions: Sessions, work: ChunkDays, did: Snapshotted, began: datetime, clock: Clock) -> Snapshotted:
+    """Claim the chunk's day. Whoever claims the last chunk closes the tenant's day.
+
+    A goal that a chunk's accounts led to its completion may belong to a chunk that was done before: such goals are
+    looked for once more.
+    """
+    period = work.through.isoformat()
+    with sessions.begin() as session:
+        # Of two workers that claim the last two chunks at once, the second must see the first one's claim.
+        lock_tenant(session, work.tenant.name)
+        ended = clock()
+        result = json.dumps(asdict(did) | {"seconds": round((ended - began).total_seconds(), 3)})
+        claim_run(session, JobRun(work.tenant.name, JOB, period, work.chunk, began, ended, result))
+        if count_runs(session, work.tenant.name, JOB, period) < CHUNKS:
+            return Snapshotted()
+    done = Snapshotted()
+    for ids in _batches(lambda after: _left(sessions, work, after)):
+        now = clock()
+        with sessions.begin() as session:
+            done += close_touched_goals(session, work.tenant, ids, work.through, now)
+    now = clock()
+    with sessions.begin() as session:
+        note_closed_through(session, work.tenant.name, work.through, now)
+    return done
+
+
+def _going_on_from(now: datetime) -> Clock:
+    """The clock that stood at `now` when this was called."""
+    began = time.monotonic()
+    return lambda: now + timedelta(seconds=time.monotonic() - began)
+
+
+def _left(sessions: Sessions, work: ChunkDays, after: str) -> list[str]:
+    with sessions() as session:
+        return touched_goals(session, work.tenant.name, work.through, None, AT_ONCE, after)
+
+
+def _batches(next_after: Callable[[str], list[str]]) -> Iterator[list[str]]:
+    after = ""
+    while ids := next_after(after):
+        yield ids
+        after = ids[-1]
+
+
+def check_day(through: date) -> None:
+    """Refuse a day before all that can have happened; raises InvalidField."""
+    if through < EARLIEST.date():
+        raise InvalidField("date", f"{through} is before 1900")
+
+
+def _last_day(days: TenantDays, now: datetime, through: date | None) -> date:
+    last = last_closed_day(now, days.tenant.zone)
+    if through is None:
+        return last
+    check_day(through)
+    if through > last:
+        raise InvalidField(
+            "date", f"{through} is not over yet for the tenant {days.tenant.name}: its last closed day is {last}"
+        )
+    return through if days.closed_through is None else max(through, days.closed_through)
+
+
+def tenants_behind(sessions: Sessions, now: datetime) -> Sequence[TenantDays]:
+    """The tenants whose last local day is over and not closed yet."""
+    with sessions() as session:
+        return [
+            days
+            for days in all_tenant_days(session)
+            if days.closed_through is None or days.closed_through < last_closed_day(now, days.tenant.zone)
+        ]

@@ -1,0 +1,117 @@
+"""The stage verify: holds what every tenant has stored against its facts once a day, and keeps what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.store.days import JobRun, all_tenant_days, claim_run, count_runs
+from core.verify.checks import Verified
+from core.verify.verify import Progress, verify
+
+log = structlog.get_logger(__name__)
+
+JOB = "verify"
+Sessions = sessionmaker[Session]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyDone:
+    """What a run found. `rows` names the first of the rows that are wrong; it holds no amounts."""
+
+    tenants: int = 0
+    checked: int = 0
+    violations: int = 0
+    rows: tuple[str, ...] = ()
+
+    def __add__(self, other: VerifyDone) -> VerifyDone:
+        return VerifyDone(
+            self.tenants + other.tenants,
+            self.checked + other.checked,
+            self.violations + other.violations,
+            self.rows + other.rows,
+        )
+
+
+def run_verify(sessions: Sessions, now: datetime, *, on_progress: Say | None = None) -> VerifyDone:
+    """Verify every tenant, whether it was verified today or not."""
+    with sessions() as session:
+        tenants = [days.tenant.name for days in all_tenant_days(session)]
+    done = VerifyDone()
+    for tenant in tenants:
+        done += verify_tenant(sessions, tenant, now, on_progress=on_progress)
+    return done
+
+
+def due_verifications(sessions: Sessions, now: datetime) -> list[str]:
+    """The tenants that have no result of this UTC day yet."""
+    with sessions() as session:
+        tenants = [days.tenant.name for days in all_tenant_days(session)]
+        return [tenant for tenant in tenants if not count_runs(session, tenant, JOB, _period(now))]
+
+
+def is_due(sessions: Sessions, tenant: str, now: datetime) -> bool:
+    """Whether a tenant has no result of this UTC day yet."""
+    with sessions() as session:
+        return not count_runs(session, tenant, JOB, _period(now))
+
+
+def verify_tenant(sessions: Sessions, tenant: str, now: datetime, *, on_progress: Say | None = None) -> VerifyDone:
+    """Verify one tenant in a transaction that writes nothing, and note the result for this UTC day.
+
+    A later run of the day is noted beside the earlier ones. Raises NoSuchTenant.
+    """
+    found = verify(sessions, now, tenant=tenant, progress=None if on_progress is None else _teller(on_progress))
+    with sessions.begin() as session:
+        # A run of its own each: nothing was written that could be done twice.
+        finished_at = now + timedelta(seconds=found.seconds)
+        run = JobRun(
+            tenant, JOB, _period(now), count_runs(session, tenant, JOB, _period(now)), now, finished_at, _result(found)
+        )
+        while not claim_run(session, run):
+            # Another run of this tenant took the number at the same time.
+            run = replace(run, chunk=run.chunk + 1)
+    _say(tenant, found)
+    return VerifyDone(1, sum(found.checked.values()), found.violations, tuple(_rows(found)))
+
+
+def _period(now: datetime) -> str:
+    return now.astimezone(UTC).date().isoformat()
+
+
+def _say(tenant: str, found: Verified) -> None:
+    say = log.info if found.is_ok else log.error
+    say(
+        "verified" if found.is_ok else "what is stored is not what the facts say: run `milepost verify`",
+        tenant=tenant,
+        checked=sum(found.checked.values()),
+        violations=found.violations,
+        first=_rows(found),
+        seconds=round(found.seconds, 3),
+    )
+
+
+def _result(found: Verified) -> str:
+    return json.dumps(
+        {
+            "ok": found.is_ok,
+            "checked": found.checked,
+            "violations": found.violations,
+            "first": _rows(found),
+            "seconds": round(found.seconds, 3),
+        }
+    )
+
+
+def _rows(found: Verified) -> list[str]:
+    return [violation.row for violation in found.first]
+
+
+def _teller(say: Say) -> Callable[[Progress], None]:
+    return lambda progress: say(f"{progress.tenant}: {progress.done:,} of {progress.total:,} {progress.table}")

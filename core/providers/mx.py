@@ -1,0 +1,288 @@
+"""MX Platform: its bodies as they are pulled, its webhooks, and the credentials that sign these."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, time
+from typing import Any
+
+from core.errors import EventRejected, InvalidField, ProviderBodyRefused
+from core.providers.contracts import Adapted, AdaptedEvent, Context
+from core.providers.fields import (
+    Posted,
+    Row,
+    Untold,
+    an_instant,
+    exact,
+    names_of,
+    note,
+    posted_at,
+    required_id,
+    rows_in,
+    valuation,
+    whole,
+    written,
+)
+from core.providers.rows import Part, Reading, Statement, connection, introduce, read_row, read_rows, rows_of, stated
+from core.providers.webhooks import (
+    Delivery,
+    SignatureRefused,
+    code_of,
+    connection_state,
+    refresh,
+    share_one,
+    webhook_object,
+)
+
+# MX writes a date as a time of that date, which shows midnight (UTC's or its own, in Utah) or noon.
+MARKERS = frozenset({time(0), time(6), time(7), time(12)})
+# Pulled bodies spell types in capitals; webhooks also by number.
+_TYPE_NUMBERS = {1: "CHECKING", 2: "SAVINGS", 3: "LOAN", 4: "CREDIT_CARD", 5: "INVESTMENT", 6: "LINE_OF_CREDIT"} | {
+    7: "MORTGAGE",
+    8: "PROPERTY",
+    9: "CASH",
+    10: "INSURANCE",
+    11: "PREPAID",
+    12: "CHECKING_LINE_OF_CREDIT",
+}
+_LIABILITIES = frozenset({"LOAN", "CREDIT_CARD", "LINE_OF_CREDIT", "MORTGAGE", "CHECKING_LINE_OF_CREDIT"})
+_ASSETS = frozenset({"CHECKING", "SAVINGS", "INVESTMENT", "PROPERTY", "CASH", "INSURANCE", "PREPAID"})
+_SIGNS = {"CREDIT": 1, "DEBIT": -1, 1: 1, 2: -1}
+_PENDING = {"POSTED": False, "PENDING": True, 1: False, 2: True}
+# A member in these states gives data; every other state waits for its user.
+_HEALTHY = frozenset({"CONNECTED", "RECONNECTED", "CREATED", "UPDATED", "DELAYED", "RESUMED", "DEGRADED"})
+
+
+def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
+    """A list (accounts, members, transactions) or one of them in its single form."""
+    if not isinstance(body, dict):
+        raise ProviderBodyRefused("not_this_form", "the body must be an object")
+    found = [name for part in PARTS for name in (part, f"{part}s") if name in body]
+    if not found:
+        raise ProviderBodyRefused("not_this_form", "the body has no accounts, members or transactions")
+    # Of two pulls that saw one state of an object the later stands, and any pull over a webhook of that second.
+    order = "" if context.pulled_at is None else f"p{context.pulled_at:%Y%m%d%H%M%S%f}"
+    if found[-1].startswith("transaction"):
+        yield from introduce(names_of(accounts_in_mx(body)), context)
+    for name in found:
+        part = PARTS[name.removesuffix("s")]
+        if name.endswith("s"):
+            yield from read_rows(part, rows_of(body[name], name), context, name, order)
+        else:
+            yield from read_row(part, body[name], Reading(context, order), name)
+
+
+def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
+    """The amount is positive; CREDIT is what raises the holder's worth, on accounts of every type."""
+    account, transaction_id = reading.account(row, "account_guid"), required_id(row, "guid")
+    known_at = _known_at(row, reading)
+    if row.get("action") == "deleted" or row.get("is_deleted") is True:
+        yield stated("transaction.removed", account.account_id, known_at, transaction_id=transaction_id)
+        return
+    sign = _choice(row, ("type", "transaction_type"), _SIGNS)
+    is_pending = bool(_choice(row, ("status",), _PENDING))
+    currency = reading.currency_of(account, row.get("currency_code"))
+    amount = exact(row, "amount", currency)
+    if amount < 0:
+        raise EventRejected("bad_amount", "amount must not be negative: type says in or out")
+    posted = _posted(row)
+    if account.is_former(posted.day):
+        return
+    yield stated(
+        "transaction.recorded",
+        account.account_id,
+        known_at,
+        transaction_id=transaction_id,
+        amount=written(sign * amount, currency),
+        currency=currency,
+        posted_at=posted.text,
+        pending=is_pending,
+        category=note(row.get("category"), row.get("category_name")),
+        description=note(row.get("description"), row.get("original_description")),
+    )
+
+
+def _account(row: Row, reading: Reading) -> Iterator[Statement]:
+    """What the account is, and its balance: of a debt what is owed. It was true when MX last changed the account."""
+    required_id(row, "guid")
+    account, known_at = reading.account(row, "guid"), _known_at(row, reading)
+    if row.get("action") == "deleted" or row.get("is_deleted") is True:
+        yield from connection([account.account_id], known_at, "broken", "deleted")
+        return
+    whose = {"user_id": reading.user_of(account), "kind": reading.kind_of(account, _kind(row))}
+    is_closed = row.get("is_closed")
+    told = {
+        "name": note(row.get("nickname"), row.get("name")),
+        "closed": is_closed if isinstance(is_closed, bool) else None,
+    }
+    if any(value is not None for value in (whose | told).values()):
+        yield stated("account.changed", account.account_id, known_at, **whose, **told)
+    if row.get("balance") is None:
+        return
+    currency = reading.currency_of(account, row.get("currency_code"))
+    available = None if row.get("available_balance") is None else valuation(row, "available_balance", currency)
+    yield stated(
+        "balance.reported",
+        account.account_id,
+        known_at,
+        current=written(valuation(row, "balance", currency), currency),
+        available=None if available is None else written(available, currency),
+        currency=currency,
+        as_of=known_at.isoformat(),
+        **whose,
+    )
+
+
+def _member(row: Row, reading: Reading) -> Iterator[Statement]:
+    """The state of a member's connection, for the accounts that are known to hang on it."""
+    guid, known_at = required_id(row, "guid"), reading.time()
+    hanging = [known.account_id for known in reading.context.accounts.values() if known.connection == guid]
+    if row.get("action") == "deleted" or row.get("is_deleted") is True:
+        yield from connection(hanging, known_at, "broken", "deleted")
+        return
+    status = row.get("connection_status")
+    if isinstance(status, str) and status:
+        yield from connection(hanging, known_at, connection_of(status), note(status))
+
+
+def connection_of(status: str) -> str:
+    """What a member's status says of its connection."""
+    return "healthy" if status.upper() in _HEALTHY else "broken"
+
+
+def _posted(row: Row) -> Posted:
+    """When it was posted; what is pending has only the date on which it took place."""
+    field = next((name for name in ("posted_at", "date", "transacted_at") if row.get(name)), "posted_at")
+    value = row.get(field)
+    is_day = isinstance(value, str) and "T" not in value.upper()
+    return posted_at(row, (field,) if is_day else (), () if is_day else (field,), MARKERS)
+
+
+def _known_at(row: Row, reading: Reading) -> datetime:
+    """When MX last changed the object; of a deletion the moment it was deleted at."""
+    times = [an_instant(row, name) for name in ("updated_at", "deleted_at")]
+    return reading.time(max((moment for moment in times if moment is not None), default=None))
+
+
+def _kind(row: Row) -> str | None:
+    value = next((value for name in ("account_type", "type") if (value := row.get(name)) is not None), None)
+    number = whole(value)
+    name = value.upper() if isinstance(value, str) else "" if number is None else _TYPE_NUMBERS.get(number, "")
+    return "liability" if name in _LIABILITIES else "asset" if name in _ASSETS else None
+
+
+def _choice(row: Row, fields: tuple[str, ...], choices: dict[Any, Any]) -> Any:
+    """One of a few words or numbers, that must be there: money hangs on it."""
+    value = next((value for name in fields if (value := row.get(name)) is not None), None)
+    key = value.upper() if isinstance(value, str) else whole(value)
+    if key not in choices:
+        known = ", ".join(str(choice) for choice in choices if isinstance(choice, str))
+        raise EventRejected("bad_value", f"{fields[0]} must be one of {known}")
+    return choices[key]
+
+
+PARTS = {
+    "account": Part("mx/account", _account),
+    "member": Part("mx/member", _member),
+    "transaction": Part("mx/transaction", _transaction),
+}
+
+
+# Webhooks that only say that a member has new data, by their `type`.
+_POINTERS = {
+    "AGGREGATION": "transactions",
+    "HISTORY": "transactions",
+    "BALANCE": "balances",
+    "STATEMENT": "statements",
+    "VERIFICATION": "accounts",
+    "IDENTIFICATION": "accounts",
+}
+_REVISION_DIGITS = 20
+
+
+def adapt_webhook(body: object, context: Context) -> Adapted:
+    """One webhook: an object of ours (created, updated, deleted), a connection's state, or a pointer."""
+    hook = webhook_object(body)
+    action, type = code_of(hook, "action"), hook.get("type")
+    subjects = [hook.get(name) for name in ("member_guid", "guid", "user_guid")]
+    if type == "CONNECTION_STATUS":
+        status = code_of(hook, "connection_status")
+        return connection_state(subjects[0], [], connection_of(status), status, None, context)
+    if isinstance(type, str) and type in _POINTERS:
+        return refresh(subjects, _POINTERS[type], action)
+    part = _part_of(hook)
+    if part is None:
+        return refresh(subjects, type.lower() if isinstance(type, str) and type else "other", action)
+    if part is PARTS["member"]:
+        return _member_in_webhook(hook, action, context)
+    is_transaction = part is PARTS["transaction"]
+    try:
+        events = tuple(read_row(part, hook, Reading(context, _order(hook)), ""))
+    except Untold:
+        return refresh([hook.get("account_guid"), *subjects], "transactions" if is_transaction else "accounts", action)
+    names = names_of(accounts_in_mx(hook)) if is_transaction else ()
+    return Adapted(events=(*introduce(names, context), *events))
+
+
+def _part_of(hook: Mapping[str, Any]) -> Part | None:
+    if "guid" not in hook:
+        return None
+    if "account_guid" in hook:
+        return PARTS["transaction"]
+    if "connection_status" in hook:
+        return PARTS["member"]
+    return PARTS["account"] if "member_guid" in hook else None
+
+
+def _member_in_webhook(hook: Mapping[str, Any], action: str, context: Context) -> Adapted:
+    """A member's accounts, where they are known; else a pointer to it."""
+    events = tuple(read_row(PARTS["member"], hook, Reading(context), ""))
+    return Adapted(events=events) if events else refresh([hook.get("guid")], "connection", action)
+
+
+def _order(hook: Mapping[str, Any]) -> str:
+    """The revision orders the changes of an object within one second, which is as fine as MX's times are."""
+    revision = whole(hook.get("revision", 0))
+    if revision is None or not 0 <= revision < 10**_REVISION_DIGITS:
+        raise ProviderBodyRefused("not_this_form", "revision must be a whole number", "revision")
+    return f"h{revision:0{_REVISION_DIGITS}}"
+
+
+PASSWORD_SHORTEST = 16
+
+
+def check_secret(text: str) -> str:
+    """`user:password`, trimmed of the line break; raises InvalidField."""
+    secret = text.strip("\r\n")
+    user, colon, password = secret.partition(":")
+    if not (secret.isprintable() and user and colon and len(password) >= PASSWORD_SHORTEST and len(secret) <= 500):
+        raise InvalidField("secret", f"must be USER:PASSWORD on one line, the password {PASSWORD_SHORTEST} or longer")
+    return secret
+
+
+def verify(delivery: Delivery, secrets: Sequence[str]) -> None:
+    """Raise SignatureRefused unless the credentials are among `secrets`."""
+    scheme, _, given = delivery.header("authorization").partition(" ")
+    try:
+        credentials = base64.b64decode(given.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise SignatureRefused("authorization holds no Basic credentials") from None
+    if scheme.lower() != "basic" or not share_one([credentials], [each.encode() for each in secrets]):
+        raise SignatureRefused("the credentials are not those of this address")
+
+
+_MX_LISTS = ("accounts", "transactions", "account", "transaction")
+
+
+def accounts_in_mx(body: object) -> Iterator[object]:
+    if isinstance(body, dict):
+        rows = [body, *(row for name in _MX_LISTS for row in rows_in(body.get(name)))]
+        yield from (row.get("account_guid", row.get("guid")) for row in rows)
+
+
+def members_in_mx(body: dict[str, Any]) -> Iterator[object]:
+    yield body.get("member_guid")
+    members = [body, *rows_in(body.get("members")), *rows_in(body.get("member"))]
+    yield from (member.get("guid") for member in members if "connection_status" in member)

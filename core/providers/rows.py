@@ -1,0 +1,239 @@
+"""From one row of a provider to our events; a row that cannot be understood becomes an event that keeps it whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+import simplejson
+
+from core.errors import EventRejected, InvalidField, ProviderBodyRefused
+from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, identifier
+from core.events.facts import ACCOUNTS_MOST
+from core.providers.contracts import ROWS_MOST, AdaptedEvent, Context, KnownAccount, context_as_json
+from core.providers.fields import Row, Untold, as_row, currency_code, optional_id
+
+Data = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One event to be, of one account (a connection's: its first). `time` is when the provider knew it."""
+
+    type: str
+    account_id: str
+    time: datetime
+    data: Data
+
+
+def stated(type: str, account_id: str, time: datetime, **data: object) -> Statement:
+    """A statement about one account; what is None is left out."""
+    told = {name: value for name, value in data.items() if value is not None}
+    return Statement(f"milepost.{type}", account_id, time, {"account_id": account_id} | told)
+
+
+def connection(account_ids: Sequence[str], time: datetime, state: str, reason: str | None) -> Iterator[Statement]:
+    """The state of the connection of some accounts, as many at once as an event takes."""
+    names = sorted(set(account_ids))
+    for start in range(0, len(names), ACCOUNTS_MOST):
+        some = names[start : start + ACCOUNTS_MOST]
+        data = {"account_ids": some, "state": state} | ({} if reason is None else {"reason": reason})
+        yield Statement("milepost.connection.changed", some[0], time, data)
+
+
+def envelope_of(statement: Statement, source: str, order: str) -> Envelope:
+    """The statement with its id: equal statements have equal ids, and of several at one time the greater order stands.
+
+    The order is the provider's own (a page's sections, an object's revision) or, where it has none, empty; then the
+    digest of what is stated decides, so that nothing hangs on which came first.
+    """
+    content = [statement.type, statement.time.isoformat(), statement.data]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    digest = blake2b(text.encode(), digest_size=12).hexdigest()
+    return Envelope(
+        event_id=f"{order}-{digest}" if order else digest,
+        source=source,
+        type=statement.type,
+        time=statement.time,
+        subject=None,
+        data=dict(statement.data),
+    )
+
+
+def event_of(statement: Statement, source: str, order: str) -> AdaptedEvent:
+    """The statement as POST /events takes it. ASCII, since half a surrogate pair has no UTF-8."""
+    envelope = envelope_of(statement, source, order)
+    text = json.dumps(
+        {
+            "specversion": "1.0",
+            "id": envelope.event_id,
+            "source": source,
+            "type": envelope.type,
+            "time": envelope.time.isoformat(),
+            "data": envelope.data,
+        },
+        separators=(",", ":"),
+    )
+    return AdaptedEvent(statement.account_id, text.encode())
+
+
+def introduce(names: Iterable[str], context: Context, kind: str | None = None) -> Iterator[AdaptedEvent]:
+    """Whose the accounts of transactions are and of what kind, as far as the integrator said so; so it was at the pull.
+
+    Transactions do not say it: a body of them alone would leave its accounts nobody's. `kind` is the word on the whole
+    body, for providers whose bodies tell no kind themselves.
+    """
+    if context.pulled_at is None:
+        return
+    for name in sorted({*names, *([] if context.account_id is None else [context.account_id])}):
+        account = context.accounts.get(name, KnownAccount(name))
+        told = {"user_id": account.user_id or context.user_id, "kind": account.kind or kind}
+        if any(told.values()):
+            statement = stated("account.changed", account.account_id, context.pulled_at, **told)
+            yield event_of(statement, context.source, "")
+
+
+ROW_TYPE = "milepost.provider.row"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One row's surroundings: what the caller says, and where among statements of one time its own stand."""
+
+    context: Context
+    order: str = ""
+
+    def time(self, known_at: datetime | None = None) -> datetime:
+        """When the provider knew of the row, else when it was pulled; raises Untold where neither is said."""
+        if known_at is not None:
+            return known_at
+        if self.context.pulled_at is None:
+            raise Untold("pulled_at", "the provider gives no time here: say when the body was pulled (pulled_at)")
+        return self.context.pulled_at
+
+    def account(self, row: Row, field: str) -> KnownAccount:
+        """The account that a row names in `field`; where it names none, that of the whole body."""
+        name = optional_id(row, field) or self.context.account_id
+        if name is None:
+            raise EventRejected("missing_field", f"{field} is missing or blank")
+        return self._known(name)
+
+    def only_account(self) -> KnownAccount:
+        """The account of a body that never names one; raises Untold."""
+        if self.context.account_id is None:
+            raise Untold("account_id", "the body does not say whose it is: give the provider's account_id")
+        return self._known(self.context.account_id)
+
+    def _known(self, name: str) -> KnownAccount:
+        known = self.context.accounts.get(name)
+        return KnownAccount(identifier(name, "account_id")) if known is None else known
+
+    def user_of(self, account: KnownAccount) -> str | None:
+        """Whose account it is, as far as that was told."""
+        return account.user_id or self.context.user_id
+
+    def kind_of(self, account: KnownAccount, by_provider: str | None = None) -> str | None:
+        """Asset or liability: the integrator's word on the account, else the provider's, else that on the body."""
+        return account.kind or by_provider or self.context.kind
+
+    def currency_of(self, account: KnownAccount, by_row: object) -> str:
+        """The row's own currency, else what the caller told; raises Untold."""
+        return currency_code(by_row, account.currency, self.context.currency)
+
+
+Reader = Callable[[Row, Reading], Iterable[Statement]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A place in a format's bodies where rows lie. Its name is kept with a row that was not understood."""
+
+    name: str
+    reader: Reader
+
+
+def statements_of(part: Part, row: object, reading: Reading) -> tuple[Statement, ...]:
+    """What a row states; raises EventRejected (Untold, where the caller could help)."""
+    try:
+        return tuple(part.reader(as_row(row), reading))
+    except InvalidField as error:
+        code = "bad_currency" if error.field == "currency" else "bad_amount"
+        raise EventRejected(code, str(error)) from None
+
+
+def read_rows(
+    part: Part, rows: Iterable[object], context: Context, where: str, order: str = ""
+) -> Iterator[AdaptedEvent]:
+    """The events of an array of rows, one row's trouble being no other's. `order` may hold {index}."""
+    for index, row in enumerate(rows):
+        reading = Reading(context, order.format(index=f"{index:06}"))
+        yield from read_row(part, row, reading, f"{where}[{index}]")
+
+
+def read_row(part: Part, row: object, reading: Reading, where: str) -> Iterator[AdaptedEvent]:
+    """The events of one row; raises Untold, with the place, for what the caller must tell first."""
+    try:
+        statements = statements_of(part, row, reading)
+    except Untold as untold:
+        raise untold.at(where) from None
+    except EventRejected:
+        yield _kept_whole(part, row, reading, where)
+    else:
+        for statement in statements:
+            yield event_of(statement, reading.context.source, reading.order)
+
+
+def rows_of(value: object, where: str) -> list[Any]:
+    """An array that must be one, and of a size that a provider gives."""
+    if not isinstance(value, list):
+        raise ProviderBodyRefused("not_this_form", "must be an array", where)
+    if len(value) > ROWS_MOST:
+        raise ProviderBodyRefused("too_large", f"has more than {ROWS_MOST:,} rows: send them in several bodies", where)
+    return value
+
+
+def _kept_whole(part: Part, row: object, reading: Reading, where: str) -> AdaptedEvent:
+    """The row as an event, so that it is not lost and can be read again once it is understood."""
+    context = reading.context
+    data = {
+        "part": part.name,
+        "order": reading.order,
+        "row": row,
+        "context": context_as_json(context, row),
+    }
+    try:
+        time = reading.time().isoformat()
+    except Untold as untold:
+        raise untold.at(where) from None
+    content = exact_json(data, where)
+    head = {"specversion": "1.0", "id": "row-" + blake2b(content, digest_size=12).hexdigest()}
+    about = {"source": context.source, "type": ROW_TYPE, "time": time}
+    event = exact_json(head | about | {"data": data}, where)
+    if len(event) > EVENT_LONGEST_BYTES:
+        raise ProviderBodyRefused(
+            "too_large", f"cannot be understood, and is too large to be kept ({EVENT_LONGEST_BYTES:,} bytes)", where
+        )
+    return AdaptedEvent(_spread_by(row, context), event)
+
+
+def exact_json(value: object, where: str) -> bytes:
+    """JSON with every digit; UTF-8 where the text has one (half a surrogate pair does not)."""
+    try:
+        text = simplejson.dumps(value, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+    except UnicodeEncodeError:
+        return simplejson.dumps(value, use_decimal=True, allow_nan=False, separators=(",", ":")).encode()
+    except RecursionError:
+        raise ProviderBodyRefused("not_this_form", "nested too deeply", where) from None
+
+
+def _spread_by(row: object, context: Context) -> str:
+    named = context.account_id
+    if isinstance(row, dict):
+        named = next((n for key in ("account_id", "account_guid") if isinstance(n := row.get(key), str)), named)
+    known = context.accounts.get(named) if named else None
+    return known.account_id if known else named or context.source

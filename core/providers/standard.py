@@ -1,0 +1,115 @@
+"""Standard Webhooks from anyone: the payload is our own events, signed over `id.timestamp.body`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Sequence
+from datetime import timedelta
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from core.errors import InvalidField, MalformedEvent, ProviderBodyRefused
+from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope
+from core.providers.contracts import Adapted, AdaptedEvent, Context
+from core.providers.rows import exact_json, rows_of
+from core.providers.webhooks import SIGNATURES_MOST, Delivery, SignatureRefused, share_one
+
+
+def adapt_webhook(body: object, context: Context) -> Adapted:  # noqa: ARG001
+    """One event or an array of them; refused as a whole, naming the index, if one has a malformed envelope."""
+    events = rows_of(body, "") if isinstance(body, list) else [body]
+    return Adapted(events=tuple(_checked(event, f"[{index}]") for index, event in enumerate(events)))
+
+
+def _checked(event: object, where: str) -> AdaptedEvent:
+    try:
+        envelope = check_envelope(event)
+    except MalformedEvent as error:
+        raise ProviderBodyRefused(error.code, error.message, where) from None
+    text = exact_json(event, where)
+    if len(text) > EVENT_LONGEST_BYTES:
+        raise ProviderBodyRefused("too_large", f"an event has at most {EVENT_LONGEST_BYTES:,} bytes", where)
+    return AdaptedEvent(spread_by(envelope), text)
+
+
+def spread_by(envelope: Envelope) -> str:
+    """The account, so that one account's events lie on one shard; what has none is spread by its id."""
+    accounts = envelope.data.get("account_ids")
+    first = accounts[0] if isinstance(accounts, list) and accounts else None
+    named = (name for name in (envelope.data.get("account_id"), first) if isinstance(name, str) and name)
+    return next(named, envelope.event_id)
+
+
+TOLERANCE = timedelta(minutes=5)
+SECRET, PUBLIC = "whsec_", "whpk_"
+SECRET_BYTES = (24, 64)
+PUBLIC_BYTES = 32
+_ID_LONGEST = 256
+
+
+def check_secret(text: str) -> str:
+    """A `whsec_` secret or a `whpk_` public key, trimmed; raises InvalidField."""
+    secret = text.strip()
+    decoded = _decoded(secret.removeprefix(SECRET).removeprefix(PUBLIC)) or b""
+    if secret.startswith(SECRET) and SECRET_BYTES[0] <= len(decoded) <= SECRET_BYTES[1]:
+        return secret
+    if secret.startswith(PUBLIC) and len(decoded) == PUBLIC_BYTES:
+        return secret
+    raise InvalidField(
+        "secret",
+        f"must be {SECRET} and {SECRET_BYTES[0]} to {SECRET_BYTES[1]} bytes in base64, or {PUBLIC} and the "
+        f"{PUBLIC_BYTES} bytes of an Ed25519 key",
+    )
+
+
+def verify(delivery: Delivery, secrets: Sequence[str]) -> None:
+    """Raise SignatureRefused unless one of the signatures fits one of the secrets or public keys, made lately."""
+    name, moment = delivery.header("webhook-id"), delivery.header("webhook-timestamp")
+    parts = [part.partition(",") for part in delivery.header("webhook-signature").split()]
+    if not name or len(name) > _ID_LONGEST or not 1 <= len(parts) <= SIGNATURES_MOST:
+        raise SignatureRefused("webhook-id or webhook-signature is not of the standard's form")
+    delivery.check_age(moment, TOLERANCE)
+    head = f"{name}.{moment}.".encode("latin-1", "replace")
+    symmetric = [each for each in secrets if each.startswith(SECRET)]
+    public = [each for each in secrets if each.startswith(PUBLIC)]
+    # The whole is put together only for who has a public key: it is as long as the body.
+    if not _is_mac(parts, symmetric, head, delivery.body) and not (
+        public and _is_signed(parts, public, head + delivery.body)
+    ):
+        raise SignatureRefused("no signature was made with a secret of this address")
+
+
+def _is_mac(parts: Sequence[tuple[str, str, str]], secrets: Sequence[str], head: bytes, body: bytes) -> bool:
+    given = [code for version, _, text in parts if version == "v1" and (code := _decoded(text)) is not None]
+    return share_one(given, [_code(secret, head, body) for secret in secrets])
+
+
+def _code(secret: str, head: bytes, body: bytes) -> bytes:
+    code = hmac.new(_decoded(secret.removeprefix(SECRET)) or b"", head, hashlib.sha256)
+    code.update(body)
+    return code.digest()
+
+
+def _is_signed(parts: Sequence[tuple[str, str, str]], keys: Sequence[str], content: bytes) -> bool:
+    given = [code for version, _, text in parts if version == "v1a" and (code := _decoded(text)) is not None]
+    return any(_fits(key, signature, content) for key in keys for signature in given)
+
+
+def _fits(key: str, signature: bytes, content: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(_decoded(key.removeprefix(PUBLIC)) or b"").verify(signature, content)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _decoded(text: str) -> bytes | None:
+    """Base64, with or without the padding; None for what is none."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None

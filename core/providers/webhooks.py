@@ -1,0 +1,123 @@
+"""What webhooks of all providers have in common: a delivery and its refusals, objects, pointers, broken connections."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.errors import EventRejected, MilepostError, ProviderBodyRefused
+from core.events.envelope import ID_LONGEST, identifier
+from core.providers.contracts import Adapted, Context, Refresh
+from core.providers.fields import note
+from core.providers.rows import Reading, connection, event_of
+
+HEADER_LONGEST = 8_192
+SIGNATURES_MOST = 10
+_SECONDS = re.compile(r"\d{1,11}", re.ASCII)
+
+
+class SignatureRefused(MilepostError):
+    """The delivery is not signed as it should be; the text says why, for our own log: its sender is told less."""
+
+
+class UnknownVerificationKey(SignatureRefused):
+    """A delivery names a key that we have not been given."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"no verification key {key_id!r} is known")
+        self.key_id = key_id
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What was posted: the very bytes, the headers by their names in small letters, and when it came."""
+
+    body: bytes = field(repr=False)
+    headers: Sequence[tuple[str, str]] = field(repr=False)
+    arrived_at: datetime
+
+    def header(self, name: str) -> str:
+        """The one header of this name; raises SignatureRefused if it is missing, there twice, or absurdly long."""
+        found = [value for key, value in self.headers if key == name]
+        if len(found) != 1:
+            raise SignatureRefused(f"{name} is {'there more than once' if found else 'missing'}")
+        if len(found[0]) > HEADER_LONGEST:
+            raise SignatureRefused(f"{name} is longer than {HEADER_LONGEST} characters")
+        return found[0].strip()
+
+    def check_age(self, seconds: str, tolerance: timedelta) -> None:
+        """Raise SignatureRefused unless a moment in Unix seconds is within `tolerance` of the arrival, both ways."""
+        if not _SECONDS.fullmatch(seconds):
+            raise SignatureRefused("the moment of signing is no number of seconds")
+        age = self.arrived_at.astimezone(UTC).timestamp() - int(seconds)
+        if abs(age) > tolerance.total_seconds():
+            raise SignatureRefused(
+                f"signed {abs(age):.0f} s {'ago' if age > 0 else 'ahead'}, outside the replay window"
+            )
+
+
+def share_one(given: Iterable[bytes], expected: Sequence[bytes]) -> bool:
+    """Whether any of `given` is among `expected`, in a time that tells neither which it is nor how near one comes."""
+    found = False
+    for each in given:
+        for other in expected:
+            found |= hmac.compare_digest(each, other)
+    return found
+
+
+def as_bytes(header: str) -> bytes:
+    """The bytes of a header's value as they came: comparing text that is not ASCII in constant time is not possible."""
+    return header.encode("latin-1", "replace")
+
+
+CODE_LONGEST = 100
+
+
+def webhook_object(body: object) -> Mapping[str, Any]:
+    """The body as the object that every webhook is."""
+    if not isinstance(body, dict):
+        raise ProviderBodyRefused("not_this_form", "a webhook is an object")
+    return body
+
+
+def code_of(body: Mapping[str, Any], field: str) -> str:
+    """A provider's word for what happened, that must be there."""
+    try:
+        return identifier(body.get(field), field, CODE_LONGEST)
+    except EventRejected as error:
+        raise ProviderBodyRefused("not_this_form", error.message, field) from None
+
+
+def refresh(candidates: Iterable[object], kind: str, reason: str) -> Adapted:
+    """A pointer: what is to be pulled for the first of the candidates that can name a thing."""
+    for subject in candidates:
+        try:
+            return Adapted(refreshes=(Refresh(identifier(subject, "subject", ID_LONGEST), _word(kind), _word(reason)),))
+        except EventRejected:
+            continue
+    raise ProviderBodyRefused("not_this_form", "the webhook names nothing that it is about")
+
+
+def connection_state(
+    subject: object, named: Iterable[object], state: str, reason: str, known_at: datetime | None, context: Context
+) -> Adapted:
+    """The state of the accounts that hang on `subject` or are `named`; a pointer where none of them is known."""
+    told = {name for name in named if isinstance(name, str)}
+    hanging = [
+        known.account_id
+        for name, known in context.accounts.items()
+        if name in told or (known.connection is not None and known.connection == subject)
+    ]
+    if not hanging:
+        return refresh([subject, *sorted(told)], "connection", reason)
+    statements = connection(hanging, Reading(context).time(known_at), state, note(reason))
+    return Adapted(events=tuple(event_of(statement, context.source, "") for statement in statements))
+
+
+def _word(said: str) -> str:
+    """A provider's word as a database takes it."""
+    return "".join(letter for letter in said if letter.isprintable())[:CODE_LONGEST] or "unsaid"

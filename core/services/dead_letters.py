@@ -1,0 +1,215 @@
+"""The acts on dead letters: list_letters, show_letter, replay_letter, replay_oldest, replay_letters, discard_letter.
+
+A replay, with what a crash after each step leaves behind:
+
+1. BEGIN, lock the letter; replayed already: refuse    nothing
+2. XADD the event, byte for byte as it came            the event on the stream, the letter unmarked: replaying it once
+                                                       more is harmless, since facts have keys
+3. mark the letter, note the act, COMMIT               nothing
+
+The other order could lose a letter: marked as replayed, and on no stream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import Conflict, NotFound
+from core.goals.goal import check_text
+from core.services.inputs import is_id
+from core.services.pages import Page, cut, moment_and_id_after, no_position
+from core.services.tenants import require_tenant
+from core.store import dead_letters as store
+from core.store.dead_letters import LetterKey, LetterPlace, LetterSummary, Replayable
+from core.store.tenants import note_act
+from core.stream.stream import EventStream
+
+LOST = "lost"
+REASON_LONGEST = 500
+AT_ONCE = 100
+PAGE = 1_000
+BYTES_AT_ONCE = 8 * 2**20
+# The shard is free to choose, and a tenant's letters all go onto one: repairs are few and need no spreading.
+_ANY_ACCOUNT = ""
+
+
+def list_letters(
+    session: Session, tenant: str, *, code: str | None, state: str | None, limit: int, cursor: str | None
+) -> Page[LetterSummary]:
+    """A page of a tenant's letters without their events, the latest kept first; raises InvalidField."""
+    after = _place_after(cursor)
+    if code is not None and not is_id(code):
+        return Page((), None)
+    rows = store.page_of_letters(session, tenant, code=code, state=state, after=after, limit=limit + 1)
+    return cut(rows, limit, lambda each: f"{each.recorded_at.isoformat()} {each.shard} {each.entry_id}")
+
+
+def read_letter(session: Session, key: LetterKey) -> LetterSummary:
+    """A letter without its event; raises NotFound."""
+    letter = store.read_letter(session, key) if is_id(key.entry_id) else None
+    if letter is None:
+        raise NotFound("Dead letter", key.entry_id)
+    return letter
+
+
+def show_letter(session: Session, key: LetterKey) -> tuple[LetterSummary, bytes]:
+    """A letter and its event, byte for byte as it came; raises NotFound."""
+    return read_letter(session, key), store.read_event(session, key)
+
+
+def find_replayable(
+    session: Session, tenant: str, code: str, *, again: bool = False, until: datetime | None = None
+) -> Replayable:
+    """The letters of a code that a replay would take, counted; if `until` is given only those kept up to then.
+
+    Those that wait; with `again` also those that were replayed, never those that were discarded. Raises Conflict for
+    a code whose events are gone, NotFound for a tenant that does not exist.
+    """
+    _require_content(code)
+    require_tenant(session, tenant)
+    return store.find_replayable(session, tenant, code, again=again, until=until)
+
+
+def replay_letter(
+    session: Session, stream: EventStream, key: LetterKey, now: datetime, *, actor: str, again: bool = False
+) -> None:
+    """Put one letter's event onto the stream again, where it arrives now, and mark the letter.
+
+    Raises NotFound; Conflict if it was replayed or discarded, unless `again`, or if its content is gone;
+    StreamUnavailable, in which case the letter is unmarked.
+    """
+    letter = _lock(session, key)
+    if not again:
+        _require_waiting(letter, "say `again` to replay it all the same")
+    _require_content(letter.code)
+    require_tenant(session, letter.tenant)
+    _put_back(session, stream, [letter], now, actor)
+
+
+def replay_oldest(
+    session: Session, stream: EventStream, found: Replayable, now: datetime, *, actor: str, most: int
+) -> tuple[int, int]:
+    """Replay the oldest letters that `find_replayable` counted, in this transaction: how many, and how many are left.
+
+    At most `most`, and not many more bytes than a short transaction takes. Raises StreamUnavailable, in which case all
+    of them are unmarked.
+    """
+    page = store.page_of_replayable(session, found, after=None, most=most) if found.until is not None else []
+    batch = next(_batches(page, most), [])
+    ready = [locked for letter in batch if (locked := _lock_unchanged(session, letter)) is not None]
+    _put_back(session, stream, ready, now, actor)
+    return len(ready), max(found.count - len(batch), 0)
+
+
+def replay_letters(
+    sessions: sessionmaker[Session],
+    stream: EventStream,
+    found: Replayable,
+    now: datetime,
+    *,
+    actor: str,
+    on_replayed: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Replay the letters that `find_replayable` counted, the oldest first and some at a time; how many.
+
+    Each batch is a transaction, and `on_replayed` is told its size. Letters that somebody else replayed, discarded or
+    dropped meanwhile are passed over, and so are those kept since the count: what is replayed may fail again.
+    """
+    total = 0
+    for batch in _batches(_pages(sessions, found), AT_ONCE):
+        with sessions.begin() as session:
+            ready = [locked for letter in batch if (locked := _lock_unchanged(session, letter)) is not None]
+            _put_back(session, stream, ready, now, actor)
+        total += len(ready)
+        on_replayed(len(batch))
+    return total
+
+
+def discard_letter(session: Session, key: LetterKey, reason: str, now: datetime, *, actor: str) -> None:
+    """Give a letter up, saying why; it is kept for a while. Raises NotFound, InvalidField, and Conflict."""
+    why = check_text("reason", reason, longest=REASON_LONGEST)
+    letter = _lock(session, key)
+    _require_waiting(letter, "there is nothing left to discard")
+    store.mark_discarded(session, key, now)
+    _note(session, letter, "discarded", now, actor, why)
+
+
+def _place_after(cursor: str | None) -> LetterPlace | None:
+    """The letter that a list goes on after; raises InvalidField."""
+    position = moment_and_id_after(cursor)
+    if position is None:
+        return None
+    at, place = position
+    shard, _, entry_id = place.partition(" ")
+    if not re.fullmatch(r"\d{1,4}", shard, re.ASCII) or not is_id(entry_id):
+        raise no_position()
+    return LetterPlace(at, int(shard), entry_id)
+
+
+def _lock(session: Session, key: LetterKey) -> LetterSummary:
+    letter = store.lock_letter(session, key) if is_id(key.entry_id) else None
+    if letter is None:
+        raise NotFound("Dead letter", key.entry_id)
+    return letter
+
+
+def _lock_unchanged(session: Session, seen: LetterSummary) -> LetterSummary | None:
+    letter = store.lock_letter(session, seen.key)
+    return letter if letter == seen else None
+
+
+def _require_waiting(letter: LetterSummary, otherwise: str) -> None:
+    done_at = letter.discarded_at or letter.replayed_at
+    if done_at is not None:
+        raise Conflict(f"the letter was {letter.state} on {done_at:%Y-%m-%d at %H:%M} UTC; {otherwise}")
+
+
+def _require_content(code: str) -> None:
+    if code == LOST:
+        raise Conflict("the stream dropped this event before it was applied: its content is gone, send it anew")
+
+
+def _put_back(
+    session: Session, stream: EventStream, letters: Sequence[LetterSummary], now: datetime, actor: str
+) -> None:
+    """Append the events of locked letters of one tenant, then mark the letters."""
+    if not letters:
+        return
+    events = [(_ANY_ACCOUNT, store.read_event(session, letter.key)) for letter in letters]
+    stream.append(letters[0].tenant, events)
+    for letter in letters:
+        store.mark_replayed(session, letter.key, now)
+        _note(session, letter, "replayed", now, actor, letter.code)
+
+
+def _note(session: Session, letter: LetterSummary, act: str, now: datetime, actor: str, detail: str) -> None:
+    subject = f"{letter.shard} {letter.entry_id}"
+    note_act(session, letter.tenant, action=f"dead_letter.{act}", subject=subject, at=now, actor=actor, detail=detail)
+
+
+def _pages(sessions: sessionmaker[Session], found: Replayable) -> Iterator[LetterSummary]:
+    """The letters one by one; never more than a page of them is held."""
+    last: LetterSummary | None = None
+    while True:
+        with sessions() as session:
+            page = store.page_of_replayable(session, found, after=last, most=PAGE)
+        yield from page
+        if len(page) < PAGE:
+            return
+        last = page[-1]
+
+
+def _batches(letters: Iterable[LetterSummary], most: int) -> Iterator[list[LetterSummary]]:
+    """`most` at a time, and not many more bytes than fit a short transaction."""
+    batch: list[LetterSummary] = []
+    for letter in letters:
+        batch.append(letter)
+        if len(batch) == most or sum(each.event_bytes for each in batch) > BYTES_AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,192 @@
+"""What providers send: deliveries admitted and taken, bodies read, and requests to pull."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from core.errors import InvalidField, NotFound
+from core.providers.contracts import Adapted, Context, Format, Provider, Refresh
+from core.providers.registry import SCHEMES, accounts_named, adapt, adapt_webhook, connections_named
+from core.providers.sealing import Sealer
+from core.providers.webhooks import Delivery, SignatureRefused, UnknownVerificationKey
+from core.services.inputs import is_id
+from core.services.pages import Page, cut, moment_and_id_after
+from core.services.provider_accounts import AccountProvider, know_accounts
+from core.services.webhooks import NoSecretsKey, secrets_of
+from core.store import webhooks as store
+from core.store.tenants import Tenant
+from core.store.webhooks import Endpoint, OpenPlace, RefreshRow
+
+_PROVIDERS = {
+    Format.PLAID_SYNC: AccountProvider.PLAID,
+    Format.PLAID_BALANCES: AccountProvider.PLAID,
+    Format.TELLER: AccountProvider.TELLER,
+    Format.GOCARDLESS: AccountProvider.GOCARDLESS,
+    Format.MX: AccountProvider.MX,
+}
+Candidates = Sequence[tuple[Endpoint, Tenant]]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A delivery that is signed as the address asks: whose it is."""
+
+    tenant: Tenant
+    endpoint_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotAdmitted:
+    """A delivery that is refused; why is for our log alone, since a sender who is nobody must learn nothing."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the caller tells of a body that was pulled."""
+
+    pulled_at: datetime | None = None
+    account_id: str | None = None
+    user_id: str | None = None
+    currency: str | None = None
+    kind: str | None = None
+
+
+def find_addresses(
+    session: Session, provider: Provider, *, endpoint_id: str | None, tenant: Tenant | None
+) -> Candidates:
+    """The addresses that a delivery may be for: the one it names, those of the tenant it names, or the only one."""
+    if endpoint_id is not None:
+        return store.find_endpoint(session, provider, endpoint_id) if is_id(endpoint_id) else []
+    if tenant is not None:
+        return store.endpoints_of(session, provider, tenant.name)
+    return store.sole_endpoint(session, provider)
+
+
+def admit_delivery(
+    session: Session, sealer: Sealer | None, provider: Provider, candidates: Candidates, delivery: Delivery
+) -> Admitted | NotAdmitted:
+    """Whose a delivery is, by the first of the addresses whose secrets it is signed with.
+
+    Where there is none, or an address has no secret yet, it is checked all the same, in vain. A key that it names and
+    that is not known is asked for; that is to be committed though the delivery is refused. Raises NoSecretsKey and
+    CannotUnseal.
+    """
+    if sealer is None:
+        raise NoSecretsKey
+    refusals: list[tuple[Tenant, SignatureRefused]] = []
+    for endpoint, tenant in candidates:
+        held = [each.text for each in secrets_of(sealer, endpoint) if each.is_good(delivery.arrived_at)]
+        refusal = _refusal(provider, delivery, held)
+        if refusal is None:
+            return Admitted(tenant, endpoint.endpoint_id)
+        refusals.append((tenant, refusal))
+    if not refusals:
+        return NotAdmitted(f"{provider}: there is no such address ({_refusal(provider, delivery, [])})")
+    tenant, refusal = refusals[0]
+    if isinstance(refusal, UnknownVerificationKey):
+        ask_for_key(session, tenant.name, provider, refusal.key_id, delivery.arrived_at)
+    return NotAdmitted(f"{provider} of {tenant.name}: {refusal}")
+
+
+def take_delivery(
+    session: Session, admitted: Admitted, provider: Provider, body: object, now: datetime
+) -> tuple[Adapted, int]:
+    """What a delivery's body becomes; what it points to is recorded, and counted. Raises ProviderBodyRefused."""
+    tenant = admitted.tenant.name
+    names, connections = accounts_named(provider, body), connections_named(provider, body)
+    known = {} if provider is Provider.STANDARD else know_accounts(session, tenant, provider, names, connections)
+    adapted = adapt_webhook(provider, body, Context(pulled_at=now, source=provider.value, accounts=known))
+    return adapted, record_refreshes(session, tenant, provider, adapted.refreshes, now)
+
+
+def read_pulled(session: Session, tenant: Tenant, format: Format, body: object, told: Told) -> Adapted:
+    """What a body that was pulled becomes; raises ProviderBodyRefused."""
+    provider = _PROVIDERS[format]
+    names = set(accounts_named(format, body)) | ({told.account_id} if told.account_id is not None else set())
+    context = Context(
+        pulled_at=told.pulled_at,
+        source=provider.value,
+        accounts=know_accounts(session, tenant.name, provider, names, connections_named(format, body)),
+        account_id=told.account_id,
+        user_id=told.user_id,
+        currency=told.currency,
+        kind=told.kind,
+    )
+    return adapt(format, body, context)
+
+
+def _refusal(provider: Provider, delivery: Delivery, held: Sequence[str]) -> SignatureRefused | None:
+    """Why a delivery is not taken, None if it is.
+
+    Where there is no secret it is checked all the same, so that it takes as long, but in vain: anyone can read in the
+    code what it is checked against, so that what fits is not taken either.
+    """
+    scheme = SCHEMES[provider]
+    try:
+        scheme.verify(delivery, held or scheme.decoys)
+    except SignatureRefused as refused:
+        return refused
+    return None if held else SignatureRefused("it is signed with what is checked in vain where there is no secret")
+
+
+VERIFICATION_KEY = "verification_key"
+# Anyone who knows an address can name keys that do not exist.
+KEYS_ASKED_MOST = 20
+
+
+def record_refreshes(session: Session, tenant: str, provider: str, refreshes: Iterable[Refresh], now: datetime) -> int:
+    """Record what a delivery points to, how many things that are; one that is open already is asked for once more."""
+    rows = {row.request_id: row for each in refreshes for row in [_row(tenant, provider, each, now)]}
+    # In one order, so that two deliveries with the same pointers wait for each other and never for good.
+    for request_id in sorted(rows):
+        store.ask_refresh(session, rows[request_id])
+    return len(rows)
+
+
+def ask_for_key(session: Session, tenant: str, provider: str, key_id: str, now: datetime) -> None:
+    """Ask the integrator for a verification key that a delivery named and that is not known; once for each key."""
+    asked = Refresh(key_id, VERIFICATION_KEY, "unknown_key")
+    store.ask_refresh_once(session, _row(tenant, provider, asked, now), most=KEYS_ASKED_MOST)
+
+
+def list_open(
+    session: Session, tenant: str, *, provider: str | None, kind: str | None, limit: int, cursor: str | None
+) -> Page[RefreshRow]:
+    """A page of a tenant's open requests, those that wait longest first; raises InvalidField."""
+    position = moment_and_id_after(cursor)
+    if not all(is_id(each) for each in (provider, kind) if each is not None):
+        return Page((), None)
+    after = None if position is None else OpenPlace(*position)
+    rows = store.list_open(session, tenant, provider=provider, kind=kind, after=after, limit=limit + 1)
+    return cut(rows, limit, lambda row: f"{row.opened_at.isoformat()} {row.request_id}")
+
+
+def mark_done(session: Session, tenant: str, request_id: str, count: int, now: datetime) -> RefreshRow:
+    """Note that a request was seen to, as it was when its `count` was read; the request as it is then.
+
+    It stays open if it was asked for since. Saying it twice changes nothing. Raises NotFound and InvalidField.
+    """
+    row = store.lock_refresh(session, tenant, request_id) if is_id(request_id) else None
+    if row is None:
+        raise NotFound("Refresh request", request_id)
+    if not 1 <= count <= row.count:
+        raise InvalidField("count", f"must be 1 to {row.count}, the count that was read before the pull")
+    store.mark_refreshed(session, row, count, now)
+    found = store.lock_refresh(session, tenant, request_id)
+    assert found is not None, "it is locked"
+    return found
+
+
+def _row(tenant: str, provider: str, refresh: Refresh, now: datetime) -> RefreshRow:
+    named = "\x00".join((provider, refresh.kind, refresh.subject))
+    request_id = f"refresh_{hashlib.sha256(named.encode()).hexdigest()[:32]}"
+    return RefreshRow(
+        tenant, request_id, provider, refresh.subject, refresh.kind, refresh.reason, now, now, count=1, done_count=0
+    )

@@ -1,0 +1,208 @@
+"""Funding: accounts linked to a goal, their shares changed, and links ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from sqlalchemy.orm import Session
+
+from core.errors import InvalidField, NotFound
+from core.events.calendar import EARLIEST, INSTANT, day_start, local_day
+from core.events.facts import AccountKind
+from core.goals.goal import NAME_LONGEST, GoalType, Tracking, check_text, follows_balances
+from core.goals.links import Link, allocate
+from core.goals.money import WHOLE_PPM, to_ppm
+from core.ingestion.recompute import end_open_link, settle_goal
+from core.services.goal_access import (
+    Versions,
+    find_goal,
+    hold_goal_and_accounts,
+    moment_for,
+    refuse_final,
+    refuse_links,
+)
+from core.services.inputs import LinkDraft, Stated, check_id
+from core.services.pages import PAGE_LARGEST, Page, cut, moment_and_id_after
+from core.services.views import (
+    FundingView,
+    funding_views,
+)
+from core.store.accounts import AccountRow
+from core.store.goals import GoalRow
+from core.store.links import FundingRow, LinkRow, funding_of_goals, insert_link, measures_before
+from core.store.tenants import Tenant
+
+
+def link_account(
+    session: Session, tenant: Tenant, goal_id: str, draft: LinkDraft, now: datetime, *, seen: Versions | None = None
+) -> FundingView:
+    """Begin a link, or replace the allocation of an account that is linked already from this moment on.
+
+    An account that has not been seen yet may be linked. Raises NotFound, GoalMoved, GoalIsFinal,
+    AllocationExceeded and InvalidField.
+    """
+    account_id = check_id("account_id", draft.account_id)
+    ppm = to_ppm(draft.allocation_percent, "allocation_percent")
+    if draft.whole and ppm != WHOLE_PPM:
+        raise InvalidField("allocation_percent", "is 100 for an account that counts whole: leave it out")
+    name = None if draft.account_name is None else check_text("account_name", draft.account_name, longest=NAME_LONGEST)
+    goal, sources, accounts = hold_goal_and_accounts(session, tenant, goal_id, [account_id], seen=seen)
+    account = accounts[tenant.name, account_id]
+    refuse_final(goal)
+    refuse_links(goal)
+    if draft.whole and goal.tracking is not Tracking.BALANCE:
+        raise InvalidField("whole", "only a goal that follows balances can count an account whole")
+    _check_account(goal, account)
+    at = moment_for(goal, now)
+    if not draft.whole:
+        allocate(shared_out(sources), account_id, ppm)
+    from_at = _from(draft, tenant, at)
+    own = sorted((s.row for s in sources if s.row.link.account_id == account_id), key=lambda row: row.link.from_at)
+    previous = end_open_link(session, goal, sources, account_id, at)
+    name = name or (previous.account_name if previous else None)
+    gaps = _uncovered(from_at, at, [(row.link.from_at, row.link.until_at or at) for row in own])
+    for number, (begin, end) in enumerate(gaps):
+        # Days that an earlier link counted do not count again; those that none did count for the new share.
+        linked_at = at + (number + 1) * INSTANT
+        until_at = end if end < at else None
+        begin_link(session, goal, account, ppm, begin, linked_at, name, until_at=until_at, whole=draft.whole)
+    if not gaps or gaps[-1][1] < at:
+        begin_link(session, goal, account, ppm, at, at, name, whole=draft.whole)
+    goal.mark_from(local_day(gaps[0][0] if gaps else at, tenant.zone))
+    # The moments of all rows are used up, so that the next request has one of its own.
+    settle_goal(session, goal, at + len(gaps) * INSTANT, cause="linked")
+    return view_of(session, goal, account_id)
+
+
+def begin_link(
+    session: Session,
+    goal: GoalRow,
+    account: AccountRow,
+    ppm: int,
+    from_at: datetime,
+    linked_at: datetime,
+    account_name: str | None,
+    *,
+    until_at: datetime | None = None,
+    whole: bool = False,
+) -> None:
+    """Write a link of a locked account to a locked goal. It counts from the later of `from_at` and the typed amount."""
+    measure = "inflow" if goal.tracking is Tracking.INFLOW else "worth"
+    begin_at, base = None, 0
+    if not follows_balances(goal.tracking):
+        begin_at = from_at if goal.typed_at is None else max(from_at, goal.typed_at)
+        base = measures_before(session, goal.tenant, [account.account_id], begin_at)[account.account_id].of(measure)
+    end = None
+    if until_at is not None:
+        end = measures_before(session, goal.tenant, [account.account_id], until_at)[account.account_id].of(measure)
+    link = Link(account.account_id, ppm, from_at, until_at, begin_at, base, end)
+    insert_link(session, LinkRow(goal.tenant, goal.goal_id, linked_at, measure, whole, account_name, link))
+
+
+def shared_out(sources: Iterable[FundingRow]) -> list[tuple[str, int]]:
+    """(account_id, ppm) of the open links that share out an account; those that count it whole are no part of it."""
+    return [(s.row.link.account_id, s.row.link.ppm) for s in sources if s.row.link.is_open and not s.row.whole]
+
+
+def view_of(session: Session, goal: GoalRow, account_id: str) -> FundingView:
+    """The open link of an account to a goal, as callers see it."""
+    views = funding_views(goal, funding_of_goals(session, [goal.key])[goal.key])
+    return next(view for view in views if view.account_id == account_id)
+
+
+def _check_account(goal: GoalRow, account: AccountRow) -> None:
+    if account.is_closed:
+        raise InvalidField("account_id", "the account is closed and takes no new links")
+    if account.currency is not None and account.currency != goal.currency:
+        raise InvalidField("account_id", f"the account is in {account.currency}, but the goal is in {goal.currency}")
+    is_known_asset = account.is_kind_known and account.kind is AccountKind.ASSET
+    if goal.type is GoalType.DEBT and goal.tracking is Tracking.BALANCE and is_known_asset:
+        raise InvalidField("account_id", "a debt goal that follows balances takes liabilities only")
+
+
+def _from(draft: LinkDraft, tenant: Tenant, now: datetime) -> datetime:
+    if draft.from_ is None:
+        return now
+    try:
+        stated = draft.from_
+        from_at = stated.astimezone(UTC) if isinstance(stated, datetime) else day_start(stated, tenant.zone)
+    except OverflowError:
+        raise InvalidField("from", "is out of range") from None
+    if not EARLIEST <= from_at <= now:
+        raise InvalidField("from", "may be dated back, but not forward and not before 1900")
+    return from_at
+
+
+def _uncovered(
+    from_at: datetime, until_at: datetime, periods: list[tuple[datetime, datetime]]
+) -> list[tuple[datetime, datetime]]:
+    """The parts of [from_at, until_at) that no period covers; periods are half-open and in order of their start."""
+    gaps = []
+    for begin, end in periods:
+        if from_at < min(begin, until_at):
+            gaps.append((from_at, min(begin, until_at)))
+        from_at = max(from_at, end)
+    if from_at < until_at:
+        gaps.append((from_at, until_at))
+    return gaps
+
+
+def change_allocation(
+    session: Session,
+    tenant: Tenant,
+    goal_id: str,
+    account_id: str,
+    allocation_percent: Stated,
+    now: datetime,
+    *,
+    seen: Versions | None = None,
+) -> FundingView:
+    """End an account's link and begin the next one with another share, at one moment.
+
+    Raises NotFound for the goal or the link, GoalMoved, GoalIsFinal, AllocationExceeded and InvalidField.
+    """
+    ppm = to_ppm(allocation_percent, "allocation_percent")
+    goal, sources, accounts = hold_goal_and_accounts(session, tenant, goal_id, seen=seen)
+    refuse_final(goal)
+    refuse_links(goal)
+    account = accounts.get((tenant.name, account_id))
+    if account is None:
+        raise NotFound("Account", account_id)
+    allocate(shared_out(sources), account_id, ppm)
+    at = moment_for(goal, now)
+    previous = end_open_link(session, goal, sources, account_id, at)
+    if previous is None:
+        raise NotFound("Account", account_id)
+    begin_link(session, goal, account, ppm, at, at, previous.account_name)
+    goal.mark_from(local_day(at, tenant.zone))
+    settle_goal(session, goal, at, cause="allocation")
+    return view_of(session, goal, account_id)
+
+
+def unlink_account(
+    session: Session, tenant: Tenant, goal_id: str, account_id: str, now: datetime, *, seen: Versions | None = None
+) -> None:
+    """End an account's link; what it counted stays.
+
+    Raises NotFound for the goal or the link, GoalMoved and GoalIsFinal.
+    """
+    goal, sources, _ = hold_goal_and_accounts(session, tenant, goal_id, seen=seen)
+    at = moment_for(goal, now)
+    refuse_final(goal)
+    refuse_links(goal)
+    if end_open_link(session, goal, sources, account_id, at) is None:
+        raise NotFound("Account", account_id)
+    goal.mark_from(local_day(at, tenant.zone))
+    settle_goal(session, goal, at, cause="unlinked")
+
+
+def list_funding(
+    session: Session, tenant: Tenant, goal_id: str, *, limit: int = PAGE_LARGEST, cursor: str | None = None
+) -> Page[FundingView]:
+    """A page of a goal's linked accounts, in the order of linking; raises NotFound and InvalidField."""
+    row = find_goal(session, tenant, goal_id)
+    after = moment_and_id_after(cursor)
+    views = funding_views(row, funding_of_goals(session, [row.key])[row.key])
+    coming = [view for view in views if after is None or (view.linked_at, view.account_id) > after]
+    return cut(coming, limit, lambda view: f"{view.linked_at.isoformat()} {view.account_id}")

@@ -1,0 +1,280 @@
+"""Goals: created, read, listed, changed and deleted."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime
+
+from sqlalchemy.orm import Session
+
+from core.errors import AmountFollowsAccounts, InvalidField
+from core.events.calendar import EARLIEST, local_day
+from core.goals.amounts import follows_accounts
+from core.goals.goal import (
+    DESCRIPTION_LONGEST,
+    NAME_LONGEST,
+    GoalStatus,
+    GoalType,
+    Tracking,
+    can_start_as,
+    check_current,
+    check_target,
+    check_text,
+    default_tracking,
+    follows_balances,
+    is_final,
+    move,
+    retarget,
+    span_of,
+)
+from core.goals.money import digits, to_minor
+from core.goals.progress import is_goal_reached, nearest
+from core.ingestion.recompute import end_links, settle_goal
+from core.services.goal_access import Versions, find_goal, hold_goal_and_accounts, moment_for, refuse_final
+from core.services.inputs import UNSET, GoalChanges, GoalDraft, Stated, check_id, is_id
+from core.services.pages import Page, cut, id_after, shown_as
+from core.services.views import (
+    GoalView,
+    MilestoneView,
+    goal_view,
+    milestone_view,
+)
+from core.store import goals as store
+from core.store.accounts import lock_accounts
+from core.store.goals import GoalRow, add_typed_amount, insert_goal
+from core.store.ledger import Entry, write_entries
+from core.store.links import FundingRow, measures_before, rebase_link
+from core.store.milestones import MilestoneRow, milestones_of_goals
+from core.store.net_worths import accounts_of_user, join_net_worth, lock_user_alone
+from core.store.tenants import Tenant, note_act
+
+
+def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetime) -> GoalView:
+    """Create a goal; raises InvalidField. A debt without a current amount owes its target."""
+    digits(draft.currency)
+    target = _amount(draft, draft.target_amount, "target_amount")
+    check_target(draft.type, target)
+    current = _current(draft, target)
+    check_current(draft.type, current)
+    if not can_start_as(draft.status):
+        raise InvalidField("status", "a goal is created active or paused")
+    span = span_of(draft.type, target, current)
+    start_date = _start_date(draft.start_date, tenant, now)
+    row = GoalRow(
+        tenant=tenant.name,
+        goal_id=new_goal_id(now),
+        user_id=check_id("user_id", draft.user_id),
+        name=check_text("name", draft.name, longest=NAME_LONGEST),
+        description=_description(draft.description),
+        type=draft.type,
+        tracking=_tracking(draft),
+        currency=draft.currency,
+        debt_form=span.form,
+        target_minor=target,
+        start_minor=span.start_minor,
+        finish_minor=span.finish_minor,
+        typed_minor=current,
+        typed_at=None,
+        amount_minor=current,
+        waiting_for=[],
+        next_milestone_minor=None,
+        reached_at=None,
+        deadline=draft.deadline,
+        start_date=start_date,
+        dirty_from=start_date,
+        judged_from=None,
+        auto_complete=draft.auto_complete,
+        status=draft.status,
+        final_at=None,
+        acted_at=now,
+        entries=1,
+        version=0,
+        created_at=now,
+        updated_at=now,
+    )
+    members = _hold_accounts_of_user(session, row) if row.tracking is Tracking.NET_WORTH else []
+    insert_goal(session, row)
+    join_net_worth(session, row.key, members, None)
+    write_entries(session, [Entry(row.tenant, row.goal_id, 1, now, None, current, "created", [])])
+    settle_goal(session, row, now, cause="created")
+    return goal_view(row, [])
+
+
+def new_goal_id(now: datetime) -> str:
+    """An id that no one can guess and that sorts by the moment of creation."""
+    return f"goal_{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+
+
+def _amount(draft: GoalDraft, stated: Stated, field: str) -> int:
+    return to_minor(stated, draft.currency, field)
+
+
+def _current(draft: GoalDraft, target: int) -> int:
+    if draft.current_amount is not None:
+        return _amount(draft, draft.current_amount, "current_amount")
+    return target if draft.type is GoalType.DEBT else 0
+
+
+def _description(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return check_text("description", text, longest=DESCRIPTION_LONGEST, blank_allowed=True, lines_allowed=True)
+
+
+def _tracking(draft: GoalDraft) -> Tracking:
+    tracking = draft.tracking or default_tracking(draft.type)
+    if tracking is Tracking.NET_WORTH and draft.type is GoalType.DEBT:
+        raise InvalidField("tracking", "a debt cannot follow a net worth; use balance or change")
+    return tracking
+
+
+def _hold_accounts_of_user(session: Session, row: GoalRow) -> list[str]:
+    """The user's accounts in the goal's currency, all locked, with none able to join before the transaction ends.
+
+    Which accounts these are is known for sure only once the user is locked, which comes after the accounts. So they
+    are looked up before and checked after, and if one has joined between, the locks are given back and taken anew.
+    """
+    while True:
+        attempt = session.begin_nested()
+        found = accounts_of_user(session, row.tenant, row.user_id, row.currency)
+        lock_accounts(session, ((row.tenant, account_id) for account_id in found))
+        lock_user_alone(session, row.tenant, row.user_id)
+        settled = accounts_of_user(session, row.tenant, row.user_id, row.currency)
+        if set(settled) <= set(found):
+            attempt.commit()
+            return settled
+        attempt.rollback()
+
+
+def _start_date(start_date: date | None, tenant: Tenant, now: datetime) -> date:
+    today = local_day(now, tenant.zone)
+    if start_date is None:
+        return today
+    if not EARLIEST.date() <= start_date <= today:
+        raise InvalidField("start_date", "must not be after today or before 1900")
+    return start_date
+
+
+def update_goal(
+    session: Session, tenant: Tenant, goal_id: str, changes: GoalChanges, now: datetime, *, seen: Versions | None = None
+) -> GoalView:
+    """Change a goal, all of it at one moment: texts and target, then the amount, then the status.
+
+    Raises NotFound, GoalMoved, InvalidField, GoalIsFinal, AmountFollowsAccounts and StatusMoveRefused.
+    """
+    goal, sources, _ = hold_goal_and_accounts(session, tenant, goal_id, seen=seen)
+    at = moment_for(goal, now)
+    today = local_day(at, tenant.zone)
+    before = replace(goal)
+    _change_texts(goal, changes)
+    if changes.target_amount is not UNSET:
+        refuse_final(goal)
+        if _change_target(goal, changes.target_amount):
+            goal.judged_from = at
+    if changes.current_amount is not UNSET:
+        refuse_final(goal)
+        _type_amount(session, goal, sources, changes.current_amount, at)
+    # The amount is settled under the status it was typed in: a milestone that it reaches counts even if the same
+    # request completes the goal.
+    if goal != before:
+        goal.mark_from(today)
+        settle_goal(session, goal, at, cause="typed")
+    if changes.status is not UNSET and move(goal.status, changes.status):
+        goal.status = changes.status
+        goal.mark_from(today)
+        if is_final(goal.status):
+            goal.final_at = at
+            end_links(session, goal, (s.row for s in sources if s.row.link.is_open), at)
+        if goal.status is GoalStatus.ACTIVE:
+            # Now the milestones are marked that the closes of the pause stood past.
+            goal.judged_from = at
+            goal.mark_from(goal.start_date)
+        settle_goal(session, goal, at, cause="status")
+    return goal_view(goal, milestones_of_goals(session, [goal.key])[goal.key])
+
+
+def _change_texts(goal: GoalRow, changes: GoalChanges) -> None:
+    if changes.name is not UNSET:
+        goal.name = check_text("name", changes.name, longest=NAME_LONGEST)
+    if changes.description is not UNSET:
+        goal.description = changes.description and check_text(
+            "description", changes.description, longest=DESCRIPTION_LONGEST, blank_allowed=True, lines_allowed=True
+        )
+    if changes.deadline is not UNSET:
+        goal.deadline = changes.deadline
+
+
+def _change_target(goal: GoalRow, stated: Stated) -> bool:
+    """Move the target; whether it is another. A goal that no longer stands at it can be reached once more."""
+    target = to_minor(stated, goal.currency, "target_amount")
+    check_target(goal.type, target)
+    span = retarget(goal.type, goal.span, target)
+    has_moved = target != goal.target_minor
+    goal.target_minor, goal.start_minor, goal.finish_minor = target, span.start_minor, span.finish_minor
+    if not is_goal_reached(goal.type, goal.span, target, goal.amount_minor):
+        goal.reached_at = None
+    return has_moved
+
+
+def _type_amount(session: Session, goal: GoalRow, sources: list[FundingRow], stated: Stated, at: datetime) -> None:
+    """Set the amount by hand: what is dated before this moment is in it, so links count from here on."""
+    if follows_accounts(goal.tracking, [source.funded(goal) for source in sources]):
+        raise AmountFollowsAccounts
+    amount = to_minor(stated, goal.currency, "current_amount")
+    check_current(goal.type, amount)
+    goal.typed_minor, goal.typed_at, goal.judged_from = amount, at, at
+    add_typed_amount(session, goal.key, at, amount)
+    if follows_balances(goal.tracking):
+        return
+    # Ended links are left as they are: what was typed after their end holds all they counted, and their rows belong
+    # to batches that hold their accounts.
+    rows = [source.row for source in sources if source.row.link.is_open]
+    measures = measures_before(session, goal.tenant, (row.link.account_id for row in rows), at)
+    for row in rows:
+        rebase_link(session, row, at, measures[row.link.account_id].of(row.measure))
+
+
+def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime, *, seen: Versions | None = None) -> None:
+    """Delete a goal with its milestones, links and ledger, which frees what the links held.
+
+    Raises NotFound and GoalMoved.
+    """
+    goal, _, _ = hold_goal_and_accounts(session, tenant, goal_id, with_ended=True, seen=seen)
+    store.delete_goal(session, goal.key)
+    note_act(session, tenant.name, action="goal.deleted", subject=goal.goal_id, at=now)
+
+
+def get_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalView:
+    """One goal with its milestones; raises NotFound."""
+    row = find_goal(session, tenant, goal_id)
+    return goal_view(row, milestones_of_goals(session, [row.key])[row.key])
+
+
+def list_goals(
+    session: Session,
+    tenant: Tenant,
+    *,
+    user_id: str | None,
+    type: GoalType | None,
+    status: GoalStatus | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[GoalView]:
+    """A page of at most `limit` goals in order of creation; raises InvalidField for a cursor that is none of ours."""
+    after = id_after(cursor)
+    if user_id is not None and not is_id(user_id):
+        return Page((), None)
+    rows = store.list_goals(
+        session, tenant.name, user_id=user_id, type=type, status=status, limit=limit + 1, after=after
+    )
+    page = cut(rows, limit, lambda row: row.goal_id)
+    milestones = milestones_of_goals(session, (row.key for row in page.items))
+    return shown_as(page, lambda row: goal_view(row, milestones[row.key]))
+
+
+def _first(goal: GoalRow, unreached: Sequence[MilestoneRow]) -> MilestoneView | None:
+    by_amount = {milestone.amount_minor: milestone for milestone in unreached}
+    upcoming = nearest(goal.direction, by_amount)
+    return None if upcoming is None else milestone_view(goal, by_amount[upcoming])

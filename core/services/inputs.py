@@ -1,0 +1,108 @@
+"""What callers hand in: drafts and changes, ids and moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Final, Literal
+
+from core.errors import InvalidField, MalformedEvent
+from core.events.envelope import identifier
+from core.goals.goal import GoalStatus, GoalType, Tracking
+from core.store.tenants import Tenant
+
+Stated = Decimal | int | str
+
+
+class Unset(Enum):
+    """The type of UNSET, which tells "not given" from "given as null"."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+MaybeUnset = Literal[Unset.UNSET]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the tenant and the scopes that an API key stands for."""
+
+    tenant: Tenant
+    key_id: str
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GoalDraft:
+    """A goal to be created; amounts are in units of the currency, as stated."""
+
+    user_id: str
+    name: str
+    type: GoalType
+    target_amount: Stated
+    current_amount: Stated | None = None
+    currency: str = "USD"
+    deadline: datetime | None = None
+    description: str | None = None
+    status: GoalStatus = GoalStatus.ACTIVE
+    tracking: Tracking | None = None
+    start_date: date | None = None
+    auto_complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GoalChanges:
+    """What is to change of a goal; UNSET leaves a field as it is, None clears it."""
+
+    name: str | MaybeUnset = UNSET
+    description: str | MaybeUnset | None = UNSET
+    target_amount: Stated | MaybeUnset = UNSET
+    current_amount: Stated | MaybeUnset = UNSET
+    deadline: datetime | MaybeUnset | None = UNSET
+    status: GoalStatus | MaybeUnset = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneDraft:
+    """A milestone to be added."""
+
+    amount: Stated
+    description: str | None = None
+    target_date: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDraft:
+    """An account to be linked; `from_` defaults to now, and a date counts from the first instant of that local day."""
+
+    account_id: str
+    account_name: str | None
+    allocation_percent: Stated
+    from_: datetime | date | None = None
+    whole: bool = False
+
+
+def check_id(field: str, value: str) -> str:
+    """The id as it is; raises InvalidField."""
+    try:
+        return identifier(value, field)
+    except MalformedEvent as error:
+        raise InvalidField(field, error.message.removeprefix(f"{field} ")) from None
+
+
+def is_id(value: str) -> bool:
+    """Whether `check_id` takes it; what it refuses names nothing, and Postgres may not take it as text."""
+    try:
+        identifier(value, "id")
+    except MalformedEvent:
+        return False
+    return True
+
+
+def check_past(field: str, at: datetime | None, now: datetime) -> None:
+    """Raises InvalidField for a moment that is to come: what will be known then is not known yet."""
+    if at is not None and at > now:
+        raise InvalidField(field, "must not be after now")

@@ -1,0 +1,130 @@
+"""API keys: created, listed, revoked, looked up, and the first one."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy.orm import Session
+
+from core.errors import Conflict, InvalidField, NotFound
+from core.goals.goal import NAME_LONGEST, check_text
+from core.services.inputs import Caller
+from core.services.tenants import require_tenant
+from core.store import tenants as store
+from core.store.tenants import DEFAULT, ApiKey, Tenant, add_tenant, find_any_key, find_key, lock_tenant, note_act
+
+# The first key's: whoever gives another first key revokes every key of this label.
+BOOTSTRAP_LABEL = "bootstrap"
+
+
+class Scope(StrEnum):
+    """What a key may do; `admin` includes the others."""
+
+    GOALS_READ = "goals:read"
+    GOALS_WRITE = "goals:write"
+    EVENTS_READ = "events:read"
+    EVENTS_WRITE = "events:write"
+    ADMIN = "admin"
+
+
+def create_key(
+    session: Session,
+    tenant: str,
+    scopes: Iterable[str],
+    label: str,
+    now: datetime,
+    *,
+    secret: str | None = None,
+    actor: str = "",
+) -> tuple[ApiKey, str]:
+    """Make a key and return it with its secret, which cannot be read again.
+
+    Only a key whose secret is given can be the first one, and have its label. Raises NotFound and InvalidField.
+    """
+    wanted = tuple(sorted(set(scopes)))
+    unknown = set(wanted).difference(Scope)
+    if unknown or not wanted:
+        raise InvalidField("scopes", f"must be some of {', '.join(Scope)}")
+    named = check_text("label", label, longest=NAME_LONGEST)
+    if named == BOOTSTRAP_LABEL and secret is None:
+        raise InvalidField("label", f"{BOOTSTRAP_LABEL} is the first key's, which MILEPOST_BOOTSTRAP_KEY sets")
+    require_tenant(session, tenant)
+    key = ApiKey(tenant, secrets.token_hex(6), named, wanted, now, None)
+    secret = secret or f"mp_{key.key_id}_{secrets.token_urlsafe(32)}"
+    if not store.add_key(session, key, key_hash(secret)):
+        raise Conflict("there is such a key already")
+    scoped = " ".join(wanted)
+    note_act(session, tenant, action="key.created", subject=key.key_id, at=now, actor=actor, detail=scoped)
+    return key, secret
+
+
+def list_keys(session: Session, tenant: str) -> list[ApiKey]:
+    """A tenant's keys, oldest first, revoked ones too; raises NotFound if there is no such tenant."""
+    require_tenant(session, tenant)
+    return store.list_keys(session, tenant)
+
+
+def revoke_key(session: Session, tenant: str, key_id: str, now: datetime, *, actor: str = "") -> None:
+    """Revoke a key from this moment on; raises NotFound if there is no live one of this id."""
+    require_tenant(session, tenant)
+    if not store.revoke_key(session, tenant, key_id, now):
+        raise NotFound("Key", key_id)
+    note_act(session, tenant, action="key.revoked", subject=key_id, at=now, actor=actor)
+
+
+def authenticate(session: Session, secret: str) -> Caller | None:
+    """Who a key stands for; None if no live key is this one."""
+    found = find_key(session, key_hash(secret))
+    if found is None:
+        return None
+    key, time_zone = found
+    return Caller(Tenant(key.tenant, time_zone), key.key_id, frozenset(key.scopes))
+
+
+def key_hash(secret: str) -> bytes:
+    """What is kept of a key. Keys are long and random, so one round of SHA-256 is enough and a look-up stays cheap."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+_SCOPES = ("admin",)
+
+
+def bootstrap(session: Session, *, key: str | None, now: datetime, replaces_others: bool = True) -> None:
+    """Make the tenant `default`, in UTC, and give it its first key. Running it again changes nothing.
+
+    With `replaces_others` the first keys of before are revoked, so that giving another one rotates it. Raises
+    Conflict for a key that is revoked, another tenant's, or may not do everything: it would not work as the first.
+    """
+    add_tenant(session, Tenant(DEFAULT, "UTC"), now)
+    if key is None:
+        return
+    # Two starts at once with one new key: the second must see the key that the first made, and not revoke it.
+    lock_tenant(session, DEFAULT)
+    present = find_any_key(session, key_hash(key))
+    if present is None:
+        present, _ = create_key(session, DEFAULT, _SCOPES, BOOTSTRAP_LABEL, now, secret=key)
+    _require_usable(present)
+    if replaces_others:
+        _revoke_others(session, present, now)
+
+
+def _require_usable(key: ApiKey) -> None:
+    if key.tenant != DEFAULT:
+        trouble = f"it is a key of the tenant {key.tenant}"
+    elif key.revoked_at is not None:
+        trouble = f"it was revoked on {key.revoked_at:%Y-%m-%d}"
+    elif not set(_SCOPES) <= set(key.scopes):
+        trouble = f"it is the key {key.key_id}, which may only do {' '.join(key.scopes)}"
+    else:
+        return
+    raise Conflict(f"the bootstrap key cannot be used: {trouble}; set MILEPOST_BOOTSTRAP_KEY to a new one")
+
+
+def _revoke_others(session: Session, kept: ApiKey, now: datetime) -> None:
+    for other in list_keys(session, DEFAULT):
+        if other.label == BOOTSTRAP_LABEL and other.revoked_at is None and other.key_id != kept.key_id:
+            revoke_key(session, DEFAULT, other.key_id, now)

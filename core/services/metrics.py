@@ -1,0 +1,133 @@
+"""The act read_metrics: what the system shows of itself to those who run it, all tenants together and none named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import redis
+from sqlalchemy.orm import Session
+
+from core.errors import StreamUnavailable
+from core.events.calendar import last_closed_day, local_day
+from core.jobs import project, retain, snapshot, verify
+from core.store import monitoring
+from core.stream.server import StreamServer, ask_stream_server
+from core.stream.stats import DrainFigures, read_drain_figures
+from core.stream.stream import EventStream, ShardStatus
+
+OF_EACH_TENANT = (snapshot.JOB, project.JOB, verify.JOB)
+OF_ALL_TENANTS = (retain.JOB,)
+QUIET_S = 30.0
+# A day, one in which clocks go back, and the hours of the beat until all jobs had their turn.
+JOB_QUIET = timedelta(hours=30)
+STATEMENT_LONGEST_S = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The last runs of a job, taken over its tenants.
+
+    `newest_at`: when it last finished for any of them, None if it never did. `furthest_at`: when it did for the tenant
+    for which that is longest ago. `violations`: how many values the audits found to break a promise, None for jobs
+    that look for none. A job that fails writes no result, so that it shows by `furthest_at` alone.
+    """
+
+    job: str
+    newest_at: datetime | None
+    furthest_at: datetime
+    violations: int | None
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it found nothing wrong."""
+        return not self.violations
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether it does not come to some tenant."""
+        return now - self.furthest_at > JOB_QUIET
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFigures:
+    """What the database shows. `days_behind` has one number a tenant, the greatest first, of the furthest behind.
+
+    `runs` leave out `tenants_unseen` tenants, where there are very many; violations of these count all the same.
+    """
+
+    dead_letters: dict[str, int]
+    outbox: monitoring.OutboxBacklog
+    refreshes: monitoring.OpenRefreshes
+    days_behind: tuple[int, ...]
+    runs: tuple[LastRun, ...]
+    tenants_unseen: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFigures:
+    """One shard: how it stands, what its drains did, and whether they are alive."""
+
+    status: ShardStatus
+    drains: DrainFigures
+    is_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFigures:
+    """What the stream server shows."""
+
+    server: StreamServer
+    shards: tuple[ShardFigures, ...]
+
+
+def read_database_figures(session: Session, now: datetime) -> DatabaseFigures:
+    """Read what the database shows; nothing that it asks grows with the tables."""
+    monitoring.limit_statements(session, STATEMENT_LONGEST_S)
+    behind = (days_behind(each, now) for each in monitoring.closed_days(session))
+    found, violations = (
+        monitoring.last_runs_of_all(session, OF_EACH_TENANT, OF_ALL_TENANTS),
+        monitoring.count_violations(session),
+    )
+    return DatabaseFigures(
+        dead_letters=monitoring.waiting_dead_letters(session),
+        outbox=monitoring.outbox_backlog(session),
+        refreshes=monitoring.open_refreshes(session),
+        days_behind=tuple(sorted(behind, reverse=True)),
+        runs=tuple(_last_run(job, violations) for job in found.jobs),
+        tenants_unseen=found.tenants_unseen,
+    )
+
+
+def read_stream_figures(client: redis.Redis, stream: EventStream, now: datetime) -> StreamFigures | None:
+    """Read what the stream server shows; None if it does not answer."""
+    try:
+        statuses = stream.status()
+        drains = read_drain_figures(client, (status.shard for status in statuses))
+        server = ask_stream_server(client)
+    except StreamUnavailable:
+        return None
+    shards = (
+        ShardFigures(status, drains[status.shard], is_drain_alive(status, drains[status.shard], now))
+        for status in statuses
+    )
+    return StreamFigures(server, tuple(shards))
+
+
+def is_drain_alive(status: ShardStatus, drains: DrainFigures, now: datetime) -> bool:
+    """Not: an event has waited for 30 seconds, and nothing was committed in them."""
+    quiet_since = now - timedelta(seconds=QUIET_S)
+    is_waiting = status.oldest_at is not None and status.oldest_at < quiet_since
+    return not is_waiting or (drains.last_commit_at is not None and drains.last_commit_at >= quiet_since)
+
+
+def days_behind(tenant: monitoring.ClosedDays, now: datetime) -> int:
+    """How many local days of a tenant are over and not closed; a new tenant's first is that of its creation."""
+    zone = ZoneInfo(tenant.time_zone)
+    closed: date = tenant.closed_through or local_day(tenant.created_at, zone) - timedelta(days=1)
+    return max(0, (last_closed_day(now, zone) - closed).days)
+
+
+def _last_run(times: monitoring.JobTimes, violations: int) -> LastRun:
+    is_audit = times.job == verify.JOB and times.newest_at is not None
+    return LastRun(times.job, times.newest_at, times.furthest_at, violations if is_audit else None)

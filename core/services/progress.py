@@ -1,0 +1,127 @@
+"""Progress: how far a goal is, its trend, and what its deadline asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.events.calendar import last_closed_day, local_day
+from core.goals.amounts import made_of
+from core.goals.goal import Tracking, follows_balances, is_final
+from core.goals.progress import left_minor, percent_complete
+from core.goals.projection import is_on_track, monthly_target, months_until
+from core.services.goal_access import find_goal
+from core.services.history import is_marked, read_dense_closes
+from core.services.views import (
+    ProgressView,
+)
+from core.snapshots.trend import completion_date, projection_of, window
+from core.store.accounts import FactPeriod, newest_fact
+from core.store.forecasts import read_forecast
+from core.store.goals import GoalRow
+from core.store.links import funding_of_goals
+from core.store.tenants import Tenant
+
+# Deadlines may be later than days can be counted to, from there on in the last time zone.
+_LATEST_DEADLINE = datetime(9999, 11, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When the finish is reached, or why that is not known, and what a month brings in minor units, if known."""
+
+    projected_at: datetime | None
+    note: str | None
+    monthly_minor: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A goal's pace beside what its deadline asks for each month, in minor units."""
+
+    pace: Pace
+    monthly_target_minor: int | None
+    is_on_track: bool | None
+
+
+def outlook_of(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Outlook:
+    """The outlook of a goal, not locked."""
+    pace = _pace(session, tenant, goal, now)
+    left = left_minor(goal.type, goal.span, goal.target_minor, goal.amount_minor)
+    return Outlook(
+        pace,
+        _monthly_target(tenant, goal, left, now),
+        is_on_track(left, pace.monthly_minor, goal.deadline, pace.projected_at, now),
+    )
+
+
+def amount_as_of(session: Session, goal: GoalRow) -> datetime:
+    """The moment of the newest fact that a goal's amount holds: up to a day ahead, but not after its final moment.
+
+    It does not depend on the order in which facts came. What was typed is such a fact unless the amount is that of
+    the accounts alone; what was given at creation is of then.
+    """
+    links = [source.funded(goal) for source in funding_of_goals(session, [goal.key])[goal.key]]
+    measure = "inflow" if goal.tracking is Tracking.INFLOW else "worth"
+    periods = [
+        FactPeriod(funded.link.account_id, measure, funded.link.begin_at, funded.link.until_at)
+        for funded in made_of(goal.tracking, links, final_at=goal.final_at)
+    ]
+    typed_at = goal.typed_at or goal.created_at
+    newest = newest_fact(session, goal.tenant, periods) or typed_at
+    as_of = newest if follows_balances(goal.tracking) else max(newest, typed_at)
+    return as_of if goal.final_at is None else min(as_of, goal.final_at)
+
+
+def _pace(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Pace:
+    """What the nightly job stored, or the same computed afresh where the goal or its closes have moved since."""
+    through = last_closed_day(now, tenant.zone)
+    stored = read_forecast(session, goal.key)
+    is_current = stored is not None and (stored.goal_version, stored.through_day) == (goal.version, through)
+    if stored is not None and is_current and not is_marked(session, goal, through):
+        return Pace(stored.projected_completion_at, stored.projection_note, stored.monthly_minor)
+    days = window(through, goal.start_date)
+    closes = [close.amount_minor for close in read_dense_closes(session, tenant, goal, days.first, through)]
+    projection = projection_of(goal, closes)
+    return Pace(completion_date(projection, through), projection.note, projection.monthly_minor)
+
+
+def _monthly_target(tenant: Tenant, goal: GoalRow, left: int, now: datetime) -> int | None:
+    if goal.deadline is None or is_final(goal.status):
+        return None
+    if goal.deadline <= now:
+        return monthly_target(left, Fraction(1))
+    due = min(goal.deadline, _LATEST_DEADLINE)
+    return monthly_target(left, months_until(local_day(now, tenant.zone), local_day(due, tenant.zone)))
+
+
+def check_ready(session: Session) -> None:
+    """Raises the database's own error if it does not answer."""
+    session.execute(text("SELECT 1"))
+
+
+def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:
+    """How far a goal is, and when it will be reached at the pace of its last thirty closes; raises NotFound."""
+    row = find_goal(session, tenant, goal_id)
+    outlook = outlook_of(session, tenant, row, now)
+    return ProgressView(
+        goal_id=row.goal_id,
+        currency=row.currency,
+        amount_minor=row.amount_minor,
+        target_minor=row.target_minor,
+        percent_complete=percent_complete(row.type, row.span, row.target_minor, row.amount_minor),
+        status=row.status,
+        deadline=row.deadline,
+        projected_completion_date=outlook.pace.projected_at,
+        projection_note=outlook.pace.note,
+        waiting_for=tuple(row.waiting_for),
+        monthly_actual_minor=outlook.pace.monthly_minor,
+        monthly_target_minor=outlook.monthly_target_minor,
+        is_on_track=outlook.is_on_track,
+        calculated_at=now,
+        as_of=amount_as_of(session, row),
+    )

@@ -1,0 +1,153 @@
+"""The acts on provider accounts: put, read, list and remove them, and know_accounts for the adapters.
+
+By them the integrator names its own account ids, tells what a provider leaves out, and says from which day on an
+account counts that has a new id at the provider. What nothing was told of goes by the provider's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from sqlalchemy.orm import Session
+
+from core.errors import InvalidField, NotFound
+from core.events.facts import AccountKind
+from core.goals.money import digits
+from core.providers.contracts import KnownAccount
+from core.services.inputs import check_id, is_id
+from core.services.pages import Page, cut, no_position
+from core.store import provider_accounts as store
+from core.store.provider_accounts import ProviderAccount
+from core.store.tenants import note_act
+
+
+class AccountProvider(StrEnum):
+    """Whose accounts have ids of the provider's own."""
+
+    PLAID = "plaid"
+    TELLER = "teller"
+    GOCARDLESS = "gocardless"
+    MX = "mx"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDraft:
+    """What is told of a provider's account; without `account_id` it goes by the provider's id."""
+
+    account_id: str | None = None
+    user_id: str | None = None
+    kind: str | None = None
+    currency: str | None = None
+    since: date | None = None
+    connection: str | None = None
+
+
+def put_account(
+    session: Session, tenant: str, provider: str, name: str, draft: AccountDraft, now: datetime, *, actor: str
+) -> ProviderAccount:
+    """Tell of an account, in the place of all that was told before; raises NotFound for a provider, InvalidField."""
+    account = ProviderAccount(
+        tenant=tenant,
+        provider=provider_named(provider),
+        provider_account_id=check_id("provider_account_id", name),
+        account_id=check_id("account_id", name if draft.account_id is None else draft.account_id),
+        user_id=_checked("user_id", draft.user_id),
+        kind=check_kind(draft.kind),
+        currency=check_currency(draft.currency),
+        since=draft.since,
+        connection=_checked("connection", draft.connection),
+        updated_at=now,
+    )
+    store.put_provider_account(session, account)
+    _note(session, account, "told", now, actor, account.account_id)
+    return account
+
+
+def read_account(session: Session, tenant: str, provider: str, name: str) -> ProviderAccount:
+    """What was told of an account; raises NotFound."""
+    known = is_id(name) and provider in set(AccountProvider)
+    found = store.read_provider_account(session, tenant, provider, name) if known else None
+    if found is None:
+        raise NotFound("Provider account", name)
+    return found
+
+
+def remove_account(session: Session, tenant: str, provider: str, name: str, now: datetime, *, actor: str) -> None:
+    """Forget what was told of an account; raises NotFound. The facts that were told under its name stay."""
+    account = read_account(session, tenant, provider, name)
+    if not store.remove_provider_account(session, tenant, provider, name):
+        raise NotFound("Provider account", name)
+    _note(session, account, "forgotten", now, actor, account.account_id)
+
+
+def list_accounts(
+    session: Session, tenant: str, *, provider: str | None, limit: int, cursor: str | None
+) -> Page[ProviderAccount]:
+    """A page of what was told, by provider and its id; raises InvalidField."""
+    after: tuple[str, str] | None = None
+    if cursor is not None:
+        of, _, name = cursor.partition(" ")
+        if not (is_id(of) and is_id(name)):
+            raise no_position()
+        after = of, name
+    if provider is not None and not is_id(provider):
+        return Page((), None)
+    rows = store.list_provider_accounts(session, tenant, provider=provider, after=after, limit=limit + 1)
+    return cut(rows, limit, lambda row: f"{row.provider} {row.provider_account_id}")
+
+
+def know_accounts(
+    session: Session, tenant: str, provider: str, names: Iterable[str], connections: Iterable[str] = ()
+) -> dict[str, KnownAccount]:
+    """What is known of the accounts that a body names, by the provider's ids, and of all that hang on connections."""
+    usable = {name for name in names if is_id(name)}
+    hanging = {name for name in connections if is_id(name)}
+    told = {
+        row.provider_account_id: row for row in store.find_provider_accounts(session, tenant, provider, usable, hanging)
+    }
+    own_ids = {name: told[name].account_id if name in told else name for name in usable | told.keys()}
+    kinds = store.stated_kinds(session, tenant, own_ids.values())
+    return {name: _known(told.get(name), own_id, kinds.get(own_id)) for name, own_id in own_ids.items()}
+
+
+def provider_named(name: str) -> AccountProvider:
+    """The provider of this name; raises NotFound."""
+    try:
+        return AccountProvider(name)
+    except ValueError:
+        raise NotFound("Provider", name) from None
+
+
+def check_kind(kind: str | None) -> str | None:
+    """Raises InvalidField for what is no kind."""
+    if kind is not None and kind not in set(AccountKind):
+        raise InvalidField("kind", "must be asset or liability")
+    return kind
+
+
+def check_currency(currency: str | None) -> str | None:
+    """Raises InvalidField for what is no currency."""
+    if currency is not None:
+        digits(currency)
+    return currency
+
+
+def _checked(field: str, value: str | None) -> str | None:
+    return None if value is None else check_id(field, value)
+
+
+def _known(told: ProviderAccount | None, own_id: str, recorded_kind: str | None) -> KnownAccount:
+    if told is None:
+        return KnownAccount(own_id, recorded_kind=recorded_kind)
+    return KnownAccount(
+        own_id, told.user_id, told.kind, told.currency, told.since, told.connection, recorded_kind=recorded_kind
+    )
+
+
+def _note(session: Session, account: ProviderAccount, act: str, now: datetime, actor: str, detail: str) -> None:
+    subject = f"{account.provider} {account.provider_account_id}"
+    action = f"provider_account.{act}"
+    note_act(session, account.tenant, action=action, subject=subject, at=now, actor=actor, detail=detail)

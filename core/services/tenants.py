@@ -1,0 +1,52 @@
+"""The acts on tenants: create_tenant, require_tenant."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from zoneinfo import available_timezones
+
+from sqlalchemy.orm import Session
+
+from core.errors import Conflict, InvalidField, NotFound
+from core.store.monitoring import knows_time_zone
+from core.store.tenants import Tenant, add_tenant, note_act, read_tenants
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
+
+
+class NoSuchTenant(NotFound):
+    """A tenant was named that does not exist."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("Tenant", name)
+        self.args = (f"there is no tenant {name}; `milepost tenants list` shows those that there are",)
+
+
+def create_tenant(session: Session, name: str, time_zone: str, now: datetime, *, actor: str = "") -> Tenant:
+    """Make a tenant; raises InvalidField, and Conflict if there is one of this name."""
+    if not _NAME.fullmatch(name):
+        raise InvalidField("name", "must be 1 to 63 of a-z, 0-9, '_', '.', '-', the first a letter or digit")
+    tenant = Tenant(name, check_time_zone(time_zone))
+    if not knows_time_zone(session, time_zone):
+        # The second way of telling days is the database's.
+        raise InvalidField("time_zone", f"the database does not know {time_zone!r}: update its time zone data")
+    if not add_tenant(session, tenant, now):
+        raise Conflict(f"there is a tenant {name} already")
+    note_act(session, name, action="tenant.created", subject=name, at=now, actor=actor, detail=time_zone)
+    return tenant
+
+
+def require_tenant(session: Session, name: str) -> Tenant:
+    """The tenant of this name; raises NoSuchTenant."""
+    found = read_tenants(session, [name]).get(name)
+    if found is None:
+        raise NoSuchTenant(name)
+    return found
+
+
+def check_time_zone(time_zone: str) -> str:
+    """An IANA time zone by its name; raises InvalidField for what is none, and for files that only lie beside them."""
+    if time_zone not in available_timezones() - {"localtime", "Factory"}:
+        raise InvalidField("time_zone", f"{time_zone!r} is not an IANA time zone such as Europe/Prague")
+    return time_zone

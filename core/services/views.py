@@ -1,0 +1,190 @@
+"""What callers get back. Amounts are minor units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from core.goals.goal import GoalStatus, GoalType, Tracking, follows_balances
+from core.goals.progress import celebration
+from core.store.goals import GoalRow
+from core.store.links import FundingRow
+from core.store.milestones import MilestoneRow
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneView:
+    """A milestone as callers see it; `celebration` tells of it once it is reached."""
+
+    amount_minor: int
+    description: str | None
+    target_date: datetime | None
+    reached_at: datetime | None
+    celebration: str | None
+
+    @property
+    def reached(self) -> bool:
+        """Whether it was ever reached: a mark stays."""
+        return self.reached_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class GoalView:
+    """A goal as callers see it."""
+
+    goal_id: str
+    user_id: str
+    name: str
+    type: GoalType
+    tracking: Tracking
+    currency: str
+    target_minor: int
+    amount_minor: int
+    start_minor: int
+    start_date: date
+    deadline: datetime | None
+    description: str | None
+    status: GoalStatus
+    auto_complete: bool
+    created_at: datetime
+    updated_at: datetime
+    version: int
+    waiting_for: tuple[str, ...]
+    milestones: tuple[MilestoneView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressView:
+    """How far a goal is, and whether its pace makes the deadline.
+
+    `monthly_actual_minor` is what a month of the last closes' pace brings towards the finish, `monthly_target_minor`
+    what each month until the deadline has to. `as_of` is the moment of the newest fact in the amount.
+    """
+
+    goal_id: str
+    currency: str
+    amount_minor: int
+    target_minor: int
+    percent_complete: Decimal
+    status: GoalStatus
+    deadline: datetime | None
+    projected_completion_date: datetime | None
+    projection_note: str | None
+    waiting_for: tuple[str, ...]
+    monthly_actual_minor: int | None
+    monthly_target_minor: int | None
+    is_on_track: bool | None
+    calculated_at: datetime
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneProgressView:
+    """How many of a goal's milestones are reached, and which comes next."""
+
+    goal_id: str
+    currency: str
+    total_milestones: int
+    reached_count: int
+    remaining_count: int
+    percent_complete: Decimal
+    next_milestone: MilestoneView | None
+
+
+@dataclass(frozen=True, slots=True)
+class FundingView:
+    """A linked account as callers see it; `counted_minor` is what it adds to the goal's amount, in its currency.
+
+    `linked_at` is when it was linked; since then it has been without a break. It places the account in lists.
+    """
+
+    account_id: str
+    account_name: str | None
+    ppm: int
+    from_at: datetime
+    whole: bool
+    counted_minor: int | None
+    currency: str
+    note: str | None
+    linked_at: datetime
+
+
+def milestone_view(goal: GoalRow, row: MilestoneRow) -> MilestoneView:
+    """The view of a milestone's row and its goal's."""
+    told = None
+    if row.reached_at is not None:
+        told = celebration(goal.direction, row.amount_minor, goal.currency, row.description)
+    return MilestoneView(row.amount_minor, row.description, row.target_date, row.reached_at, told)
+
+
+def goal_view(row: GoalRow, milestones: list[MilestoneRow]) -> GoalView:
+    """The view of a goal's row and its milestones."""
+    return GoalView(
+        goal_id=row.goal_id,
+        user_id=row.user_id,
+        name=row.name,
+        type=row.type,
+        tracking=row.tracking,
+        currency=row.currency,
+        target_minor=row.target_minor,
+        amount_minor=row.amount_minor,
+        start_minor=row.start_minor,
+        start_date=row.start_date,
+        deadline=row.deadline,
+        description=row.description,
+        status=row.status,
+        auto_complete=row.auto_complete,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        version=row.version,
+        waiting_for=tuple(row.waiting_for),
+        milestones=tuple(milestone_view(row, milestone) for milestone in milestones),
+    )
+
+
+def funding_views(goal: GoalRow, sources: Iterable[FundingRow]) -> tuple[FundingView, ...]:
+    """A goal's funding, an account each, in the order in which they were linked.
+
+    An account's periods that follow each other without a break (a change of allocation, days added by linking it
+    again from an earlier date) are one source: `from_at` is where they begin, `counted_minor` all that they added.
+    """
+    by_account: dict[str, list[FundingRow]] = {}
+    for source in sorted(sources, key=lambda each: (each.row.link.from_at, each.row.linked_at)):
+        by_account.setdefault(source.row.link.account_id, []).append(source)
+    views = []
+    for periods in by_account.values():
+        present = periods[-1]
+        if not present.row.link.is_open:
+            continue
+        unbroken = [present]
+        for earlier in reversed(periods[:-1]):
+            if earlier.row.link.until_at != unbroken[-1].row.link.from_at:
+                break
+            unbroken.append(earlier)
+        views.append(_funding_view(goal, unbroken))
+    return tuple(sorted(views, key=lambda view: (view.linked_at, view.account_id)))
+
+
+def _funding_view(goal: GoalRow, unbroken: list[FundingRow]) -> FundingView:
+    """The view of periods without a break, the present one first."""
+    present = unbroken[0]
+    is_following = follows_balances(goal.tracking)
+    return FundingView(
+        account_id=present.row.link.account_id,
+        account_name=present.row.account_name or present.known_name,
+        ppm=present.row.link.ppm,
+        from_at=unbroken[-1].row.link.from_at,
+        whole=present.row.whole,
+        counted_minor=sum(source.counted(goal) for source in (unbroken[:1] if is_following else unbroken)),
+        currency=goal.currency,
+        note=present.why_not(goal) or _wait_of(goal, present),
+        linked_at=min(source.row.linked_at for source in unbroken),
+    )
+
+
+def _wait_of(goal: GoalRow, present: FundingRow) -> str | None:
+    """What a goal that follows balances still needs of an account."""
+    is_waiting = follows_balances(goal.tracking) and not present.ever_funded(goal).has_report
+    return "waits for a balance report of the account" if is_waiting else None

@@ -1,0 +1,200 @@
+"""The acts on webhook endpoints: add_endpoint, list_endpoints, rotate_secrets, remove_endpoint, reseal_endpoints.
+
+An endpoint's secrets are never shown again after they were set, and never in a log: they are kept sealed, and the
+values that hold them in clear do not show them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets as randomness
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from core.errors import Conflict, InvalidField, MilepostError, NotFound
+from core.goals.goal import NAME_LONGEST, check_text
+from core.providers import plaid, standard
+from core.providers.contracts import Provider
+from core.providers.registry import SCHEMES
+from core.providers.sealing import Sealer
+from core.services.inputs import is_id
+from core.services.tenants import require_tenant
+from core.settings import SECRETS_KEY_SHORTEST, Settings
+from core.store import webhooks as store
+from core.store.tenants import list_tenants, lock_tenant, note_act
+from core.store.webhooks import Endpoint
+
+ENDPOINTS_MOST = 10
+SECRETS_MOST = 5
+OVERLAP = timedelta(hours=24)
+OVERLAP_LONGEST = timedelta(days=30)
+
+
+class NoSecretsKey(MilepostError):
+    """There is nothing to seal secrets with."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"MILEPOST_SECRETS_KEY is not set: give every process the same {SECRETS_KEY_SHORTEST} characters or more, "
+            "such as `openssl rand -hex 32` makes"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One secret in clear, good until `until`; None: until it is rotated."""
+
+    text: str = field(repr=False)
+    until: datetime | None = None
+
+    def is_good(self, now: datetime) -> bool:
+        """Whether what was signed with it is still taken."""
+        return self.until is None or now < self.until
+
+
+def sealer_of(settings: Settings) -> Sealer | None:
+    """What seals and opens secrets; None if no key is set."""
+    return Sealer(settings.secrets_keys) if settings.secrets_keys else None
+
+
+def add_endpoint(
+    session: Session,
+    sealer: Sealer | None,
+    tenant: str,
+    provider: Provider,
+    label: str,
+    given: str | None,
+    now: datetime,
+    *,
+    actor: str,
+) -> tuple[Endpoint, str | None]:
+    """Make an address for a provider: it, and the secret if one was made for it, which cannot be read again.
+
+    Where the provider chooses the secret (Plaid, Teller) there may be none yet; nothing is taken until there is. Raises
+    NoSecretsKey, NoSuchTenant, InvalidField, and Conflict for one address too many.
+    """
+    named = check_text("label", label, longest=NAME_LONGEST)
+    require_tenant(session, tenant)
+    lock_tenant(session, tenant)
+    if len(store.endpoints_of(session, provider, tenant)) >= ENDPOINTS_MOST:
+        raise Conflict(f"tenant {tenant} has {ENDPOINTS_MOST} endpoints for {provider} already; remove one first")
+    made = _made_secret(provider) if given is None else None
+    texts = _read(provider, given if made is None else made)
+    endpoint = Endpoint(tenant, f"whe_{randomness.token_urlsafe(24)}", provider, named, b"", 0, now, now)
+    endpoint = _sealed(sealer, endpoint, [Secret(each) for each in texts], now)
+    store.add_endpoint(session, endpoint)
+    _note(session, endpoint, "added", now, actor)
+    return endpoint, made
+
+
+def list_endpoints(session: Session, tenant: str) -> list[Endpoint]:
+    """A tenant's addresses, the oldest first, without their secrets; raises NoSuchTenant."""
+    require_tenant(session, tenant)
+    return store.list_endpoints(session, tenant)
+
+
+def rotate_secrets(
+    session: Session,
+    sealer: Sealer | None,
+    tenant: str,
+    endpoint_id: str,
+    given: str | None,
+    now: datetime,
+    *,
+    overlap: timedelta = OVERLAP,
+    actor: str,
+) -> tuple[Endpoint, str | None]:
+    """Give an address a new secret; the old ones stay good for `overlap`. As add_endpoint returns.
+
+    Plaid has several keys at a time and says itself when one expires: there a new one takes the place of that with its
+    name, and the others stay as they are. Raises NoSecretsKey, CannotUnseal, NotFound and InvalidField.
+    """
+    if not timedelta() <= overlap <= OVERLAP_LONGEST:
+        raise InvalidField("overlap", f"must be 0 to {OVERLAP_LONGEST // timedelta(hours=1)} hours")
+    endpoint = store.lock_endpoint(session, tenant, endpoint_id) if is_id(endpoint_id) else None
+    if endpoint is None:
+        raise NotFound("Webhook endpoint", endpoint_id)
+    provider = Provider(endpoint.provider)
+    made = _made_secret(provider) if given is None else None
+    texts = _read(provider, given if made is None else made)
+    if not texts:
+        raise InvalidField("secret", f"is needed: {provider} chooses it, and it can't be made up here")
+    old = [each for each in secrets_of(sealer, endpoint) if each.is_good(now)]
+    endpoint = _sealed(sealer, endpoint, _renewed(provider, old, texts, now + overlap), now)
+    store.change_secrets(session, endpoint)
+    _note(session, endpoint, "rotated", now, actor)
+    return endpoint, made
+
+
+def remove_endpoint(session: Session, tenant: str, endpoint_id: str, now: datetime, *, actor: str) -> None:
+    """Drop an address at once, with its secrets; raises NotFound."""
+    provider = store.remove_endpoint(session, tenant, endpoint_id) if is_id(endpoint_id) else None
+    if provider is None:
+        raise NotFound("Webhook endpoint", endpoint_id)
+    note_act(session, tenant, action="webhook.removed", subject=endpoint_id, at=now, actor=actor, detail=provider)
+
+
+def reseal_endpoints(session: Session, sealer: Sealer | None, now: datetime, *, actor: str) -> int:
+    """Seal the secrets of all tenants anew, with the first of the keys, so that the others can go; how many addresses.
+
+    Raises NoSecretsKey, and CannotUnseal if what sealed one of them is not among the keys: then none is changed.
+    """
+    found = [each for tenant in list_tenants(session) for each in store.list_endpoints(session, tenant.name)]
+    for seen in found:
+        endpoint = store.lock_endpoint(session, seen.tenant, seen.endpoint_id)
+        if endpoint is None:
+            continue
+        store.change_secrets(session, _sealed(sealer, endpoint, secrets_of(sealer, endpoint), endpoint.changed_at))
+        _note(session, endpoint, "resealed", now, actor)
+    return len(found)
+
+
+def secrets_of(sealer: Sealer | None, endpoint: Endpoint) -> list[Secret]:
+    """The secrets of an address in clear; raises NoSecretsKey and CannotUnseal."""
+    if sealer is None:
+        raise NoSecretsKey
+    rows = json.loads(sealer.open(endpoint.sealed_secrets, endpoint.row))
+    return [Secret(text, None if until is None else datetime.fromisoformat(until)) for text, until in rows]
+
+
+def _sealed(sealer: Sealer | None, endpoint: Endpoint, held: Sequence[Secret], now: datetime) -> Endpoint:
+    if sealer is None:
+        raise NoSecretsKey
+    rows = [(each.text, None if each.until is None else each.until.isoformat()) for each in held]
+    sealed = sealer.seal(json.dumps(rows).encode(), endpoint.row)
+    return replace(endpoint, sealed_secrets=sealed, secrets=len(held), changed_at=now)
+
+
+def _renewed(provider: Provider, old: Sequence[Secret], texts: Sequence[str], until: datetime) -> list[Secret]:
+    """The secrets after a rotation, the newest last; not more than are worth checking each delivery against."""
+    if provider is Provider.PLAID:
+        fresh = {plaid.key_id(text) for text in texts}
+        kept = [each for each in old if plaid.key_id(each.text) not in fresh]
+        return [*kept, *(Secret(text) for text in texts)][-plaid.KEYS_MOST :]
+    kept = [Secret(each.text, min(each.until or until, until)) for each in old if each.text not in texts]
+    return [*kept, *(Secret(text) for text in texts)][-SECRETS_MOST:]
+
+
+def _read(provider: Provider, text: str | None) -> tuple[str, ...]:
+    return () if text is None else SCHEMES[provider].read_secrets(text)
+
+
+def _made_secret(provider: Provider) -> str | None:
+    """A new secret where it is for us to choose one."""
+    match provider:
+        case Provider.STANDARD:
+            return standard.SECRET + base64.b64encode(randomness.token_bytes(32)).decode()
+        case Provider.MX:
+            return f"milepost:{randomness.token_urlsafe(32)}"
+        case _:
+            return None
+
+
+def _note(session: Session, endpoint: Endpoint, act: str, now: datetime, actor: str) -> None:
+    detail = f"{endpoint.provider}: {endpoint.secrets} secrets"
+    subject = endpoint.endpoint_id
+    note_act(session, endpoint.tenant, action=f"webhook.{act}", subject=subject, at=now, actor=actor, detail=detail)

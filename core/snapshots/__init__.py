@@ -1,0 +1,1 @@
+"""Closing days: the amounts of goals at the end of each day, and what was believed when."""

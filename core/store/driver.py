@@ -1,0 +1,280 @@
+"""Straight to the driver: statements of the drain, COPY BINARY by the thousand rows, and arrays as parameters."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from itertools import chain, repeat
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+_NULL = "\x1e"
+
+
+def split_or_null(name: str) -> str:
+    """SQL for the text array in a parameter that `joined_or_null` gave."""
+    return f"string_to_array(:{name}, chr({ord(BETWEEN)}), chr({ord(_NULL)}))"
+
+
+def joined_or_null(values: Iterable[str | None]) -> str:
+    """Texts without control characters, or None, as one parameter, as `bulk.joined` has them."""
+    return BETWEEN.join([_NULL if value is None else value for value in values])
+
+
+class Packed:
+    """An array in Postgres' binary form, ready to be sent: packed at once, in a twentieth of the driver's time."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class Int8s(Packed):
+    """bigint[]"""
+
+
+class Moments(Packed):
+    """timestamptz[]"""
+
+
+class Dates(Packed):
+    """date[]"""
+
+
+class Bools(Packed):
+    """boolean[]"""
+
+
+class _PackedDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: Packed) -> bytes:
+        return obj.data
+
+
+# Of each kind of array: its own oid in Postgres' catalogue, for the driver.
+for _kind, _array_oid in ((Int8s, 1016), (Moments, 1185), (Dates, 1182), (Bools, 1000)):
+    psycopg.adapters.register_dumper(_kind, type(f"{_kind.__name__}Dumper", (_PackedDumper,), {"oid": _array_oid}))
+
+_INT8_OID, _MOMENT_OID, _DATE_OID, _BOOL_OID = 20, 1184, 1082, 16
+_NO_VALUE = struct.pack(">i", -1)
+_FIRST_MOMENT, _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC), date(2000, 1, 1).toordinal()
+_DAY_S, _SECOND_US = 86_400, 1_000_000
+
+
+def int8s(values: Sequence[int | None]) -> Int8s:
+    """Integers as one parameter; raises OverflowError for one that is no BIGINT."""
+    return Int8s(_packed(_INT8_OID, "q", 8, values))
+
+
+def moments(values: Sequence[datetime | None]) -> Moments:
+    """Aware times as one parameter."""
+    return Moments(_packed(_MOMENT_OID, "q", 8, [None if value is None else _microseconds(value) for value in values]))
+
+
+def dates(values: Sequence[date | None]) -> Dates:
+    """Days as one parameter."""
+    days = [None if value is None else value.toordinal() - _FIRST_DAY for value in values]
+    return Dates(_packed(_DATE_OID, "i", 4, days))
+
+
+def bools(values: Sequence[bool]) -> Bools:
+    """Claims as one parameter."""
+    return Bools(_packed(_BOOL_OID, "?", 1, values))
+
+
+def _packed(oid: int, code: str, size: int, values: Sequence[int | None]) -> bytes:
+    has_null = None in values
+    head = struct.pack(">iiiii", 1, has_null, oid, len(values), 1) if values else struct.pack(">iii", 0, 0, oid)
+    try:
+        if not has_null:
+            fields = chain.from_iterable(zip(repeat(size), values, strict=False))
+            return head + struct.pack(f">{f'i{code}' * len(values)}", *fields)
+        one = struct.Struct(f">i{code}")
+        return head + b"".join([_NO_VALUE if value is None else one.pack(size, value) for value in values])
+    except struct.error:
+        raise OverflowError("a number is out of the range of its column") from None
+
+
+def _microseconds(moment: datetime) -> int:
+    since = moment - _FIRST_MOMENT
+    return (since.days * _DAY_S + since.seconds) * _SECOND_US + since.microseconds
+
+
+Row = tuple[Any, ...]
+
+# Parameters that are named make the driver take a statement of more than 4,096 characters apart at every call; those
+# that are numbered it leaves to the server.
+_NUMBERED = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+
+
+def driver(session: Session) -> psycopg.Connection[Row]:
+    """The driver's connection on which the session's transaction is."""
+    connection = session.connection().connection.driver_connection
+    if not isinstance(connection, psycopg.Connection):
+        raise TypeError("this statement needs a psycopg connection")
+    return connection
+
+
+@contextmanager
+def errors_translated(session: Session, statement: str) -> Iterator[None]:
+    """Raise errors of the driver as those of SQLAlchemy, which also gives up a connection that is lost.
+
+    Parameters are left out, for amounts must not reach a log.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        is_lost = driver(session).closed
+        if is_lost:
+            session.connection().invalidate(error)
+        raise DBAPIError.instance(
+            statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=is_lost
+        ) from error
+
+
+class Direct:
+    """A statement with parameters written as `:name`; its rows come in Postgres' binary form."""
+
+    __slots__ = ("_names", "_sql")
+
+    def __init__(self, sql: str) -> None:
+        compiled = text(sql).compile(dialect=_NUMBERED)
+        self._sql = compiled.string
+        self._names: list[str] = compiled.positiontup or []
+
+    def rows(self, session: Session, parameters: Mapping[str, object]) -> list[Row]:
+        """The rows of a statement that gives rows."""
+        with errors_translated(session, self._sql), self._executed(session, parameters) as cursor:
+            return cursor.fetchall()
+
+    def run(self, session: Session, parameters: Mapping[str, object]) -> None:
+        """Run a statement that gives nothing, or of which nothing is wanted."""
+        with errors_translated(session, self._sql), self._executed(session, parameters):
+            pass
+
+    def _executed(self, session: Session, parameters: Mapping[str, object]) -> psycopg.RawCursor[Row]:
+        cursor: psycopg.RawCursor[Row] = psycopg.RawCursor(driver(session))
+        return cursor.execute(self._sql, [parameters[name] for name in self._names], binary=True)
+
+
+class Savepoint:
+    """A place in the session's transaction to which it can go back, in one round trip where all goes well.
+
+    What is kept is not released, as `Session.begin_nested` does: the end of the transaction keeps it.
+    """
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._do("SAVEPOINT before")
+
+    def undo(self) -> None:
+        """Undo what was done since, and give back the locks that were taken."""
+        self._do("ROLLBACK TO SAVEPOINT before; RELEASE SAVEPOINT before")
+
+    def _do(self, commands: str) -> None:
+        with errors_translated(self._session, commands):
+            driver(self._session).execute(commands, prepare=False)
+
+
+# Column name to the type name that COPY's binary form needs.
+Columns = dict[str, str]
+
+TEXT, INT8, INT4, BOOL, TIMESTAMPTZ, DATE, BYTEA, TEXTS = (
+    "text",
+    "int8",
+    "int4",
+    "bool",
+    "timestamptz",
+    "date",
+    "bytea",
+    "text[]",
+)
+
+
+_TEXT_OID = 25
+BETWEEN = "\x1f"
+_NO_TEXTS = struct.pack(">iii", 0, 0, _TEXT_OID)
+
+BY_KEY = ", ".join(f"set_config('enable_{way}', 'off', true)" for way in ("hashjoin", "mergejoin", "seqscan"))
+"""SQL for what `plan_by_key` does, to be selected along with something else."""
+
+_PLAN_BY_KEY = Direct(f"SELECT {BY_KEY}")
+
+
+def plan_by_key(session: Session) -> None:
+    """Let this transaction's statements find rows by their keys, and never read a table whole.
+
+    Staging tables have no statistics, so the planner has only guesses, and a guess must not decide that a batch of
+    some thousand keys reads a table of millions.
+    """
+    _PLAN_BY_KEY.run(session, {})
+
+
+def copy_rows(session: Session, table: str, columns: Columns, rows: Iterable[Sequence[object]]) -> None:
+    """COPY rows into `table`; values of TEXTS columns come from `texts`."""
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table), names)
+    with errors_translated(session, "COPY"), driver(session).cursor() as cursor, cursor.copy(command) as copy:
+        copy.set_types([BYTEA if kind == TEXTS else kind for kind in columns.values()])
+        for row in rows:
+            copy.write_row(row)
+
+
+def keys(*names: str) -> str:
+    """SQL for rows of text keys, one column for each parameter, as `joined` gives them."""
+    return f"unnest({', '.join(split(name) for name in names)})"
+
+
+def split(name: str) -> str:
+    """SQL for the text array in a parameter that `joined` gave."""
+    return f"string_to_array(:{name}, chr({ord(BETWEEN)}))"
+
+
+def joined(values: Iterable[str]) -> str:
+    """Text keys as one parameter: the driver looks at every element of a list, which costs more than the look-up.
+
+    Ids and tenants' names hold no control characters, so one of them can stand between two.
+    """
+    return BETWEEN.join(values)
+
+
+def key_columns(name: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """(tenant, id) pairs as the two parameters `tenants` and `name`."""
+    return {"tenants": joined([pair[0] for pair in pairs]), name: joined([pair[1] for pair in pairs])}
+
+
+def texts(values: Sequence[str]) -> bytes:
+    """A text array as Postgres takes it in binary. The driver's own way costs more than the rest of a row."""
+    if not values:
+        return _NO_TEXTS
+    encoded = [value.encode() for value in values]
+    items = b"".join(struct.pack(">i", len(value)) + value for value in encoded)
+    return struct.pack(">iiiii", 1, 0, _TEXT_OID, len(encoded), 1) + items
+
+
+def stage(session: Session, name: str, columns: Columns, rows: Iterable[Sequence[object]]) -> None:
+    """Put rows into the staging table `name`, which is this connection's own and empties itself at commit."""
+    fields = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind)) for column, kind in columns.items()
+    )
+    create = sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS")
+    empty = sql.SQL("DELETE FROM {}")
+    with errors_translated(session, "CREATE TEMPORARY TABLE"), driver(session).cursor() as cursor:
+        cursor.execute("SET LOCAL client_min_messages = warning")
+        cursor.execute(create.format(sql.Identifier(name), fields))
+        cursor.execute(empty.format(sql.Identifier(name)))
+    copy_rows(session, name, columns, rows)

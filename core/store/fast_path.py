@@ -1,0 +1,309 @@
+"""Goals that a batch moved past something where they lie, with all that their marks follow from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+from sqlalchemy.orm import Session
+
+from core.goals.goal import DebtForm, GoalType, Span, Tracking, direction
+from core.goals.links import Link
+from core.store import driver
+from core.store.accounts import AccountKey
+from core.store.driver import Direct, Row, bools, dates, int8s, joined_or_null, moments, split_or_null
+from core.store.goals import GoalKey
+
+_LINK_AT = -len(Link._fields)
+_TYPES = {each.value: each for each in GoalType}
+_TRACKINGS = {each.value: each for each in Tracking}
+_DEBT_FORMS = {None: None} | {each.value: each for each in DebtForm}
+
+
+class PassedGoal(Struct):
+    """An active goal of one link, which counts, beside the present measure of its account in minor units."""
+
+    tenant: str
+    goal_id: str
+    user_id: str
+    name: str
+    currency: str
+    type: GoalType
+    tracking: Tracking
+    debt_form: DebtForm | None
+    target_minor: int
+    start_minor: int
+    finish_minor: int
+    amount_minor: int
+    next_milestone_minor: int | None
+    reached_at: datetime | None
+    measure: str
+    measure_minor: int
+    first_report_at: datetime | None
+    link: Link
+
+    @property
+    def key(self) -> GoalKey:
+        """(tenant, goal_id)."""
+        return self.tenant, self.goal_id
+
+    @property
+    def account_key(self) -> AccountKey:
+        """(tenant, account_id)."""
+        return self.tenant, self.link.account_id
+
+    @property
+    def span(self) -> Span:
+        """Where the goal starts and where it should end."""
+        return Span(self.start_minor, self.finish_minor, self.debt_form)
+
+    @property
+    def direction(self) -> int:
+        """-1 for debt, +1 for all others."""
+        return direction(self.type)
+
+
+_MEASURED = ("measure", "measure_minor", "first_report_at")
+OF_GOAL = tuple(name for name in PassedGoal.__struct_fields__ if name not in (*_MEASURED, "link"))
+OF_LINK = (*_MEASURED, *Link._fields)
+_WRITE_PASSED = Direct(
+    f"""UPDATE goals g SET next_milestone_minor = s.next_milestone_minor, reached_at = s.reached_at
+    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :upcoming, :reached)
+        AS s(tenant, goal_id, next_milestone_minor, reached_at)
+    WHERE (g.tenant, g.goal_id) = (s.tenant, s.goal_id)"""
+)
+
+
+def passed_goal(row: Row) -> PassedGoal:
+    """A goal from the columns of OF_GOAL and then OF_LINK."""
+    columns = [*row[:_LINK_AT], Link(*row[_LINK_AT:])]
+    goal = PassedGoal(*columns)
+    goal.type, goal.tracking = _TYPES[goal.type], _TRACKINGS[goal.tracking]
+    goal.debt_form = _DEBT_FORMS[goal.debt_form]
+    return goal
+
+
+def write_passed(session: Session, goals: Sequence[PassedGoal]) -> None:
+    """Write back what marking changed of goals; their versions were raised when they were moved."""
+    columns: dict[str, object] = {
+        "upcoming": int8s([goal.next_milestone_minor for goal in goals]),
+        "reached": moments([goal.reached_at for goal in goals]),
+    }
+    _WRITE_PASSED.run(session, driver.key_columns("goals", [goal.key for goal in goals]) | columns)
+
+
+BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
+"""The earliest moment of a batch that moved an account's opening, and so all that follows."""
+
+
+class PlainWrite(NamedTuple):
+    """What new transactions bring to an account, if it is in their currency and no report is as late as they are.
+
+    An account without a currency here is only locked. `first_day` is the local day of the first transaction.
+    """
+
+    tenant: str
+    account_id: str
+    currency: str | None
+    worth_minor: int
+    inflow_minor: int
+    last_transaction_at: datetime | None
+    first_day: date | None
+    earliest_at: datetime | None
+
+
+class AccountWrite(NamedTuple):
+    """What a batch brought to one locked account: amounts to be added, and times and days to be taken in.
+
+    `moves`: whether its goals are concerned; `earliest_at`: from when on its worth or inflow moved, if they did.
+    """
+
+    tenant: str
+    account_id: str
+    currency: str | None
+    opening_minor: int
+    worth_minor: int
+    inflow_minor: int
+    first_report_at: datetime | None
+    last_report_at: datetime | None
+    last_transaction_at: datetime | None
+    dirty_from: date | None
+    late_from: date | None
+    late_through: date | None
+    moves: bool
+    earliest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a statement did. `left`: the goals that are still to be settled; `moved`: how many others it moved.
+
+    `passed`: those of the moved that came to a milestone or the target, which is still to be marked. `late`: the
+    accounts whose links look back beyond what the batch moved. `held`: the accounts that are locked, and took nothing.
+    """
+
+    moved: int = 0
+    passed: Sequence[PassedGoal] = ()
+    left: frozenset[GoalKey] = frozenset()
+    late: frozenset[AccountKey] = frozenset()
+    held: frozenset[AccountKey] = frozenset()
+
+
+_PACKS: dict[str, Callable[[Any], object]] = {
+    "currency": joined_or_null,
+    "opening_minor": int8s,
+    "worth_minor": int8s,
+    "inflow_minor": int8s,
+    "first_report_at": moments,
+    "last_report_at": moments,
+    "last_transaction_at": moments,
+    "first_day": dates,
+    "dirty_from": dates,
+    "late_from": dates,
+    "late_through": dates,
+    "moves": bools,
+    "earliest_at": moments,
+}
+
+# Cut towards zero as core.goals.money.share does, in two parts that cannot overflow: for a measure of q millions and r,
+# q * ppm is whole, and r * ppm / 1,000,000 has the sign of the whole and is cut by the division.
+SHARE = "measured / 1000000 * l.ppm + measured % 1000000 * l.ppm / 1000000"
+_AMOUNT = """CASE g.tracking WHEN 'balance' THEN 0 ELSE g.typed_minor END
+                + CASE g.type WHEN 'debt' THEN -1 ELSE 1 END * c.share_minor"""
+# The statement sees links as they were when it began. Where it waited for an account, another may have changed them
+# meanwhile; then the account is only held, and the next statement, which sees what the other did, is told.
+_IS_PLAIN = """a.currency = s.currency AND (a.last_report_at < s.earliest_at) IS NOT FALSE
+                AND (a.linked_xid < (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)))
+                    IS NOT FALSE"""
+
+_NO_MORE = ", ".join(["NULL"] * (len(OF_GOAL + OF_LINK) - 2))
+
+
+def _given(columns: Sequence[str]) -> str:
+    """SQL for the rows to be written, in the order in which `lock_accounts` locks: the database's, not Python's."""
+    further = ", ".join(f":{column}" for column in columns[3:])
+    return f"""(SELECT * FROM unnest(
+            {driver.split("tenant")}, {driver.split("account_id")}, {split_or_null("currency")}, {further}
+        ) AS given({", ".join(columns)}) ORDER BY tenant, account_id) s"""
+
+
+def _statement(assignments: str, columns: Sequence[str], moves: str) -> Direct:
+    """The statement that gives accounts what rows of `columns` bring; `moves` is SQL for whether their goals move."""
+    return Direct(
+        f"""WITH written AS (
+        UPDATE accounts a SET {assignments}
+        FROM {_given(columns)}
+        WHERE a.tenant = s.tenant AND a.account_id = s.account_id
+        RETURNING a.tenant, a.account_id, a.currency, a.worth_minor, a.inflow_minor, a.first_report_at,
+            a.kind <> 'liability' AND (a.kind_rank IS NOT NULL OR a.first_report_at IS NOT NULL) AS is_known_asset,
+            s.earliest_at, ({moves}) IS TRUE AS moves
+    ), linked AS (
+        SELECT w.tenant, w.account_id, l.goal_id, w.currency, w.first_report_at, w.is_known_asset,
+            l.measure, now_at.measure_minor, l.ppm, l.from_at, l.until_at, l.begin_at, l.base_minor, l.end_minor,
+            (w.earliest_at < greatest(l.begin_at, l.until_at)) IS TRUE AS is_late, {SHARE} AS share_minor
+        FROM written w
+        JOIN links l ON l.tenant = w.tenant AND l.account_id = w.account_id
+        CROSS JOIN LATERAL (
+            SELECT CASE l.measure WHEN 'inflow' THEN w.inflow_minor ELSE w.worth_minor END AS measure_minor) AS now_at
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN l.until_at < l.begin_at THEN 0
+                ELSE coalesce(l.end_minor, now_at.measure_minor) - l.base_minor END AS measured) AS of_link
+        WHERE w.moves AND (SELECT count(*) FROM written) = :accounts
+    ), changed AS (
+        UPDATE goals g SET before_minor = g.amount_minor, amount_minor = {_AMOUNT},
+            entries = g.entries + 1, version = g.version + 1, updated_at = greatest(:now, g.updated_at)
+        FROM linked c
+        WHERE g.tenant = c.tenant AND g.goal_id = c.goal_id
+            AND g.sources = 1 AND NOT c.is_late AND g.currency = c.currency
+            AND g.status IN ('active', 'paused') AND g.waiting_for = '{{}}' AND CASE g.tracking
+                WHEN 'net_worth' THEN false
+                WHEN 'balance' THEN c.until_at IS NULL AND c.first_report_at IS NOT NULL
+                    AND NOT (g.type = 'debt' AND c.is_known_asset)
+                ELSE (c.until_at >= g.typed_at) IS NOT FALSE END
+            AND g.amount_minor <> {_AMOUNT}
+        RETURNING {", ".join(f"g.{column}" for column in OF_GOAL)}, {", ".join(f"c.{column}" for column in OF_LINK)},
+            g.entries, g.before_minor, g.status = 'active' AND CASE g.type
+                WHEN 'debt' THEN g.amount_minor <= g.next_milestone_minor
+                    OR (g.reached_at IS NULL AND g.amount_minor <= g.finish_minor)
+                ELSE g.amount_minor >= g.next_milestone_minor
+                    OR (g.reached_at IS NULL AND g.amount_minor >= g.target_minor) END AS has_passed
+    ), noted AS (
+        INSERT INTO goal_entries (tenant, goal_id, entry, recorded_at, before_minor, after_minor, cause, account_ids)
+        SELECT tenant, goal_id, entries, :now, before_minor, amount_minor, 'events', ARRAY[account_id] FROM changed
+    )
+    SELECT 'passed' AS what, CAST(NULL AS bigint) AS number, {", ".join(OF_GOAL + OF_LINK)}
+        FROM changed WHERE has_passed
+    UNION ALL SELECT 'written', count(*), NULL, NULL, {_NO_MORE} FROM written
+    UNION ALL SELECT 'held', NULL, tenant, account_id, {_NO_MORE} FROM written WHERE NOT moves
+    UNION ALL SELECT 'moved', count(*), NULL, NULL, {_NO_MORE} FROM changed
+    UNION ALL SELECT 'late', NULL, tenant, account_id, {_NO_MORE} FROM linked WHERE is_late
+    UNION ALL SELECT 'left', NULL, tenant, goal_id, {_NO_MORE} FROM linked
+        WHERE (SELECT count(*) FROM linked) <> (SELECT count(*) FROM changed)
+            AND (tenant, goal_id) NOT IN (SELECT tenant, goal_id FROM changed)"""
+    )
+
+
+_WRITE_PLAIN = _statement(
+    f"""worth_minor = a.worth_minor + CASE WHEN {_IS_PLAIN} THEN s.worth_minor ELSE 0 END,
+            inflow_minor = a.inflow_minor + CASE WHEN {_IS_PLAIN} THEN s.inflow_minor ELSE 0 END,
+            last_transaction_at = greatest(a.last_transaction_at,
+                CASE WHEN {_IS_PLAIN} THEN s.last_transaction_at END),
+            dirty_from = least(a.dirty_from, CASE WHEN {_IS_PLAIN} THEN s.first_day END)""",
+    PlainWrite._fields,
+    _IS_PLAIN,
+)
+_WRITE = _statement(
+    """currency = coalesce(a.currency, s.currency),
+            opening_minor = a.opening_minor + s.opening_minor,
+            worth_minor = a.worth_minor + s.worth_minor,
+            inflow_minor = a.inflow_minor + s.inflow_minor,
+            first_report_at = least(a.first_report_at, s.first_report_at),
+            last_report_at = greatest(a.last_report_at, s.last_report_at),
+            last_transaction_at = greatest(a.last_transaction_at, s.last_transaction_at),
+            dirty_from = least(a.dirty_from, s.dirty_from),
+            late_from = least(a.late_from, s.late_from),
+            late_through = greatest(a.late_through, s.late_through)""",
+    AccountWrite._fields,
+    "s.moves",
+)
+
+
+def write_plain_accounts(session: Session, writes: Sequence[PlainWrite], now: datetime) -> Written | None:
+    """Lock accounts in id order, give those that are plain what is theirs, and move the plain goals of these.
+
+    At most one write an account. None if any of the accounts is not there yet: no goal is touched then.
+    """
+    if not writes:
+        return Written()
+    accounts, written = _run(session, _WRITE_PLAIN, writes, now)
+    return written if accounts == len(writes) else None
+
+
+def write_accounts(session: Session, writes: Sequence[AccountWrite], now: datetime) -> Written:
+    """Write locked accounts, at most one write each, and move the plain goals of those that move."""
+    return _run(session, _WRITE, writes, now)[1] if writes else Written()
+
+
+def _run(
+    session: Session, statement: Direct, writes: Sequence[PlainWrite] | Sequence[AccountWrite], now: datetime
+) -> tuple[int, Written]:
+    """How many accounts there are, and what the statement did; with an account missing, no goal is moved."""
+    fields = writes[0]._fields
+    columns = dict(zip(fields, zip(*writes, strict=True), strict=True))
+    packed = {name: _PACKS.get(name, driver.joined)(column) for name, column in columns.items()}
+    passed: list[PassedGoal] = []
+    told: dict[str, list[tuple[str, str]]] = {"left": [], "late": [], "held": []}
+    counts = {}
+    for row in statement.rows(session, packed | {"now": now, "accounts": len(writes)}):
+        what, number = row[:2]
+        if what == "passed":
+            passed.append(passed_goal(row[2:]))
+        elif number is None:
+            told[what].append((row[2], row[3]))
+        else:
+            counts[what] = number
+    keys = {what: frozenset(some) for what, some in told.items()}
+    return counts["written"], Written(counts["moved"], passed, **keys)

@@ -1,0 +1,269 @@
+"""What an operator watches in the database, of all tenants together, at a cost that does not grow with the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.goals.goal import DebtForm, GoalStatus, GoalType, Span, Tracking
+from core.store.tenants import DEFAULT
+
+# No count goes further: a figure of COUNTED_MOST means that many or more.
+COUNTED_MOST = 10_000
+TENANTS_MOST = 1_000
+# Of so many tenants the last runs are looked at; JobRuns.tenants_unseen says how many more there are.
+RUN_TENANTS_MOST = 50_000
+# Up to so many goals are sorted for a look at the latest; of more, only what the end of the ledger names.
+GOALS_SORTED_MOST = 50_000
+LEDGER_PAGES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxBacklog:
+    """Messages that are not delivered: how many, at most COUNTED_MOST, and since when the oldest waits."""
+
+    messages: int
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRefreshes:
+    """Refresh requests that wait: how many of each provider, at most COUNTED_MOST in all, and since when the oldest."""
+
+    by_provider: dict[str, int]
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedDays:
+    """A tenant and the last local day that is closed for it, None if none is."""
+
+    tenant: str
+    time_zone: str
+    created_at: datetime
+    closed_through: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobTimes:
+    """When a job last finished: for any of its tenants (None: never), and for the one for which that is longest ago.
+
+    A tenant for which it never did counts from its creation.
+    """
+
+    job: str
+    newest_at: datetime | None
+    furthest_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobRuns:
+    """A line a job, and how many tenants there are beyond those that were looked at."""
+
+    jobs: tuple[JobTimes, ...]
+    tenants_unseen: int
+
+
+@dataclass(frozen=True, slots=True)
+class MovedGoal:
+    """A goal as an operator sees it at a glance; `projected_at` as last stored."""
+
+    tenant: str
+    goal_id: str
+    user_id: str
+    name: str
+    type: GoalType
+    tracking: Tracking
+    status: GoalStatus
+    currency: str
+    amount_minor: int
+    target_minor: int
+    span: Span
+    updated_at: datetime
+    projected_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseServer:
+    """What the database says of itself: `version` is 180004 for 18.4; whether commits outlive a crash."""
+
+    version: int
+    version_text: str
+    now: datetime
+    is_durable: bool
+
+
+_WAITING_LETTERS = text(
+    """SELECT code, count(*) FROM (
+        SELECT code FROM dead_letters WHERE replayed_at IS NULL AND discarded_at IS NULL LIMIT :most) waiting
+    GROUP BY code ORDER BY code"""
+)
+_WAITING_MESSAGES = text(
+    "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE delivered_at IS NULL LIMIT :most) AS waiting"
+)
+_OLDEST_MESSAGE = text(
+    """SELECT min(o.created_at) FROM tenants t CROSS JOIN LATERAL (
+        SELECT created_at FROM outbox WHERE tenant = t.tenant AND delivered_at IS NULL ORDER BY created_at LIMIT 1) o"""
+)
+_OPEN_REFRESHES = text(
+    """SELECT provider, count(*) FROM (
+        SELECT provider FROM refresh_requests WHERE done_count < count LIMIT :most) AS open
+    GROUP BY provider ORDER BY provider"""
+)
+_OLDEST_REFRESH = text(
+    """SELECT min(o.opened_at) FROM tenants t CROSS JOIN LATERAL (
+        SELECT opened_at FROM refresh_requests WHERE tenant = t.tenant AND done_count < count
+        ORDER BY opened_at LIMIT 1) o"""
+)
+_CLOSED_DAYS = text(
+    """SELECT tenant, time_zone, created_at, closed_through FROM tenants
+    ORDER BY coalesce(closed_through, (created_at AT TIME ZONE 'UTC')::date), tenant LIMIT :most"""
+)
+# A step along the primary key of job_runs for each tenant and job, and one row back for each job.
+_LAST_RUNS = text(
+    """WITH seen AS (
+        SELECT tenant, created_at FROM tenants
+        ORDER BY tenant <> :all_tenants, coalesce(closed_through, (created_at AT TIME ZONE 'UTC')::date), tenant
+        LIMIT :most)
+    SELECT j.job, max(r.finished_at), min(coalesce(r.finished_at, t.created_at))
+    FROM unnest(CAST(:of_each AS text[]) || CAST(:of_all AS text[])) AS j (job)
+    JOIN seen t ON j.job = ANY(CAST(:of_each AS text[])) OR t.tenant = :all_tenants
+    LEFT JOIN LATERAL (
+        SELECT finished_at FROM job_runs
+        WHERE tenant = t.tenant AND job = j.job AND finished_at IS NOT NULL
+        ORDER BY period DESC, chunk DESC LIMIT 1) r ON true
+    GROUP BY j.job ORDER BY j.job"""
+)
+# By an index that holds only results with violations: whichever tenant has one that no later run has made good.
+_VIOLATIONS = text(
+    """SELECT coalesce(sum(CASE jsonb_typeof(told)
+        WHEN 'number' THEN told::numeric::bigint
+        WHEN 'array' THEN jsonb_array_length(told)
+        ELSE 1 END), 0)::bigint
+    FROM (
+        SELECT CASE WHEN w.result IS JSON OBJECT THEN w.result::jsonb -> 'violations' END AS told FROM job_runs w
+        WHERE w.job = 'verify' AND w.result NOT LIKE '%"violations": 0%' AND NOT EXISTS (
+            SELECT 1 FROM job_runs n
+            WHERE n.tenant = w.tenant AND n.job = 'verify' AND (n.period, n.chunk) > (w.period, w.chunk)
+                AND n.finished_at IS NOT NULL)
+          AND EXISTS (SELECT 1 FROM tenants t WHERE t.tenant = w.tenant)
+        LIMIT :most) wrong"""
+)
+_COUNT_TENANTS = text("SELECT count(*) FROM tenants")
+_GOAL_COLUMNS = """g.tenant, g.goal_id, g.user_id, g.name, g.type, g.tracking, g.status, g.currency, g.amount_minor,
+    g.target_minor, g.start_minor, g.finish_minor, g.debt_form, g.updated_at, f.projected_completion_at"""
+_OF_GOALS = "FROM goals g LEFT JOIN forecasts f ON f.tenant = g.tenant AND f.goal_id = g.goal_id"
+_MOVED_LAST = text(f"SELECT {_GOAL_COLUMNS} {_OF_GOALS} ORDER BY g.updated_at DESC, g.goal_id LIMIT :most")
+_MOVED_LATELY = text(
+    f"""SELECT {_GOAL_COLUMNS} {_OF_GOALS}
+    WHERE (g.tenant, g.goal_id) IN (SELECT tenant, goal_id FROM goal_entries WHERE ctid >= CAST(:from_page AS tid))
+    ORDER BY g.updated_at DESC, g.goal_id LIMIT :most"""
+)
+_LEDGER_PAGES = text("SELECT pg_relation_size('goal_entries') / current_setting('block_size')::bigint")
+_COUNT_GOALS = "SELECT count(*) FROM (SELECT 1 FROM goals LIMIT :most) AS counted"
+_COUNT_ACCOUNTS = "SELECT count(*) FROM (SELECT 1 FROM accounts LIMIT :most) AS counted"
+_SERVER = text(
+    """SELECT current_setting('server_version_num')::int, current_setting('server_version'), clock_timestamp(),
+    current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
+        AND current_setting('synchronous_commit') <> 'off'"""
+)
+_LIMIT_TIME = text("SELECT set_config('statement_timeout', :limit, true)")
+_KNOWS_ZONE = text("SELECT 1 FROM pg_timezone_names WHERE name = :zone LIMIT 1")
+
+
+def limit_statements(session: Session, seconds: int) -> None:
+    """Let no further statement of this transaction take longer: who watches must not wait for what is watched."""
+    session.execute(_LIMIT_TIME, {"limit": f"{seconds}s"})
+
+
+def waiting_dead_letters(session: Session) -> dict[str, int]:
+    """Dead letters that were neither replayed nor discarded, by code of their reason; COUNTED_MOST at most."""
+    return {row[0]: row[1] for row in session.execute(_WAITING_LETTERS, {"most": COUNTED_MOST})}
+
+
+def outbox_backlog(session: Session) -> OutboxBacklog:
+    """What waits to be delivered."""
+    messages = session.execute(_WAITING_MESSAGES, {"most": COUNTED_MOST}).scalar_one()
+    return OutboxBacklog(messages, session.execute(_OLDEST_MESSAGE).scalar_one() if messages else None)
+
+
+def open_refreshes(session: Session) -> OpenRefreshes:
+    """What webhooks pointed to and nobody has pulled since."""
+    by_provider = {row[0]: row[1] for row in session.execute(_OPEN_REFRESHES, {"most": COUNTED_MOST})}
+    return OpenRefreshes(by_provider, session.execute(_OLDEST_REFRESH).scalar_one() if by_provider else None)
+
+
+def closed_days(session: Session) -> list[ClosedDays]:
+    """The tenants, the furthest behind first; TENANTS_MOST at most."""
+    return [ClosedDays(*row) for row in session.execute(_CLOSED_DAYS, {"most": TENANTS_MOST})]
+
+
+def last_runs_of_all(session: Session, of_each: Sequence[str], of_all: Sequence[str]) -> JobRuns:
+    """When each job last ran: those that run for each tenant, and those of all, noted under the tenant `default`.
+
+    Of more than RUN_TENANTS_MOST tenants those whose days are the furthest behind are looked at.
+    """
+    parameters = {"of_each": list(of_each), "of_all": list(of_all), "all_tenants": DEFAULT, "most": RUN_TENANTS_MOST}
+    jobs = tuple(JobTimes(*row) for row in session.execute(_LAST_RUNS, parameters))
+    return JobRuns(jobs, max(0, session.execute(_COUNT_TENANTS).scalar_one() - RUN_TENANTS_MOST))
+
+
+def count_violations(session: Session) -> int:
+    """How many values the last audits found to break a promise; of COUNTED_MOST tenants, where there are more."""
+    return int(session.execute(_VIOLATIONS, {"most": COUNTED_MOST}).scalar_one())
+
+
+def goals_moved_last(session: Session, most: int) -> list[MovedGoal]:
+    """Goals, those that moved last first.
+
+    Where there are many, of those only that the newest pages of the ledger name: it grows at its end.
+    """
+    if count_goals(session, GOALS_SORTED_MOST) < GOALS_SORTED_MOST:
+        rows = session.execute(_MOVED_LAST, {"most": most})
+    else:
+        first = max(0, session.execute(_LEDGER_PAGES).scalar_one() - LEDGER_PAGES)
+        rows = session.execute(_MOVED_LATELY, {"from_page": f"({first},0)", "most": most})
+    return [_goal(row) for row in rows]
+
+
+def count_goals(session: Session, most: int = COUNTED_MOST) -> int:
+    """How many goals there are, `most` at most."""
+    return int(session.execute(text(_COUNT_GOALS), {"most": most}).scalar_one())
+
+
+def count_accounts(session: Session, most: int = COUNTED_MOST) -> int:
+    """How many accounts there are, `most` at most."""
+    return int(session.execute(text(_COUNT_ACCOUNTS), {"most": most}).scalar_one())
+
+
+def ask_database(session: Session) -> DatabaseServer:
+    """Ask the database about itself."""
+    return DatabaseServer(*session.execute(_SERVER).one())
+
+
+def knows_time_zone(session: Session, zone: str) -> bool:
+    """Whether the database has the data of an IANA time zone."""
+    return session.execute(_KNOWS_ZONE, {"zone": zone}).first() is not None
+
+
+def _goal(row: Any) -> MovedGoal:
+    return MovedGoal(
+        tenant=row[0],
+        goal_id=row[1],
+        user_id=row[2],
+        name=row[3],
+        type=GoalType(row[4]),
+        tracking=Tracking(row[5]),
+        status=GoalStatus(row[6]),
+        currency=row[7],
+        amount_minor=row[8],
+        target_minor=row[9],
+        span=Span(row[10], row[11], None if row[12] is None else DebtForm(row[12])),
+        updated_at=row[13],
+        projected_at=row[14],
+    )

@@ -1,0 +1,232 @@
+"""Rows of webhook endpoints and of refresh requests: where providers post, and what they ask to be pulled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.store.tenants import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address; its id cannot be guessed, since a provider sends nothing else that names the tenant."""
+
+    tenant: str
+    endpoint_id: str
+    provider: str
+    label: str
+    sealed_secrets: bytes = field(repr=False)
+    secrets: int
+    created_at: datetime
+    changed_at: datetime
+
+    @property
+    def row(self) -> str:
+        """What its secrets are sealed for."""
+        return f"{self.tenant}/{self.endpoint_id}"
+
+
+_COLUMNS = "tenant, endpoint_id, provider, label, sealed_secrets, secrets, created_at, changed_at"
+_ALL = ", ".join(f"e.{column}" for column in _COLUMNS.split(", "))
+_ADD = text(
+    f"""INSERT INTO webhook_endpoints ({_COLUMNS})
+    VALUES (:tenant, :endpoint_id, :provider, :label, :sealed_secrets, :secrets, :created_at, :changed_at)"""
+)
+_LIST = text(f"SELECT {_COLUMNS} FROM webhook_endpoints WHERE tenant = :tenant ORDER BY created_at, endpoint_id")
+_LOCK = text(
+    f"SELECT {_COLUMNS} FROM webhook_endpoints WHERE tenant = :tenant AND endpoint_id = :endpoint_id FOR UPDATE"
+)
+_CHANGE = text(
+    """UPDATE webhook_endpoints SET sealed_secrets = :sealed_secrets, secrets = :secrets, changed_at = :changed_at
+    WHERE tenant = :tenant AND endpoint_id = :endpoint_id"""
+)
+_REMOVE = text(
+    """DELETE FROM webhook_endpoints WHERE tenant = :tenant AND endpoint_id = :endpoint_id RETURNING provider"""
+)
+_FIND = text(
+    f"""SELECT {_ALL}, t.time_zone FROM webhook_endpoints e JOIN tenants t USING (tenant)
+    WHERE e.endpoint_id = :endpoint_id AND e.provider = :provider"""
+)
+_FIND_OF_TENANT = text(
+    f"""SELECT {_ALL}, t.time_zone FROM webhook_endpoints e JOIN tenants t USING (tenant)
+    WHERE e.tenant = :tenant AND e.provider = :provider ORDER BY e.created_at, e.endpoint_id"""
+)
+_FIND_SOLE = text(
+    f"""SELECT {_ALL}, t.time_zone FROM webhook_endpoints e JOIN tenants t USING (tenant)
+    WHERE e.provider = :provider LIMIT 2"""
+)
+
+
+def add_endpoint(session: Session, endpoint: Endpoint) -> None:
+    """Add an address."""
+    session.execute(_ADD, _values(endpoint))
+
+
+def list_endpoints(session: Session, tenant: str) -> list[Endpoint]:
+    """A tenant's addresses, the oldest first."""
+    return [Endpoint(*row) for row in session.execute(_LIST, {"tenant": tenant})]
+
+
+def lock_endpoint(session: Session, tenant: str, endpoint_id: str) -> Endpoint | None:
+    """One address, locked so that two changes of its secrets come one after the other."""
+    row = session.execute(_LOCK, {"tenant": tenant, "endpoint_id": endpoint_id}).first()
+    return None if row is None else Endpoint(*row)
+
+
+def change_secrets(session: Session, endpoint: Endpoint) -> None:
+    """Write the secrets of a locked address."""
+    session.execute(_CHANGE, _values(endpoint))
+
+
+def remove_endpoint(session: Session, tenant: str, endpoint_id: str) -> str | None:
+    """Drop an address; its provider, None if there is none of this id."""
+    found: str | None = session.execute(_REMOVE, {"tenant": tenant, "endpoint_id": endpoint_id}).scalar()
+    return found
+
+
+def find_endpoint(session: Session, provider: str, endpoint_id: str) -> list[tuple[Endpoint, Tenant]]:
+    """The address of this id with its tenant, if it is there and this provider's."""
+    return _found(session.execute(_FIND, {"provider": provider, "endpoint_id": endpoint_id}))
+
+
+def endpoints_of(session: Session, provider: str, tenant: str) -> list[tuple[Endpoint, Tenant]]:
+    """A tenant's addresses for a provider."""
+    return _found(session.execute(_FIND_OF_TENANT, {"provider": provider, "tenant": tenant}))
+
+
+def sole_endpoint(session: Session, provider: str) -> list[tuple[Endpoint, Tenant]]:
+    """The address of a provider if there is exactly one in the whole system."""
+    found = _found(session.execute(_FIND_SOLE, {"provider": provider}))
+    return found if len(found) == 1 else []
+
+
+def _found(rows: Any) -> list[tuple[Endpoint, Tenant]]:
+    return [(Endpoint(*row[:8]), Tenant(row[0], row[8])) for row in rows]
+
+
+def _values(endpoint: Endpoint) -> dict[str, object]:
+    return {column: getattr(endpoint, column) for column in _COLUMNS.split(", ")}
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshRow:
+    """A request; `count`: how often it was asked for, `done_count`: up to which of these it was seen to."""
+
+    tenant: str
+    request_id: str
+    provider: str
+    subject: str
+    kind: str
+    reason: str
+    opened_at: datetime
+    requested_at: datetime
+    count: int
+    done_count: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was asked for since it was seen to."""
+        return self.done_count < self.count
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPlace:
+    """Where a request stands in the list of open ones, which begins with the one that waits longest."""
+
+    opened_at: datetime
+    request_id: str
+
+
+_REFRESH_COLUMNS = "tenant, request_id, provider, subject, kind, reason, opened_at, requested_at, count, done_count"
+_NEW = f"""INSERT INTO refresh_requests AS r ({_REFRESH_COLUMNS})
+    SELECT :tenant, :request_id, :provider, :subject, :kind, :reason, CAST(:now AS timestamptz), :now, 1, 0"""
+_ASK = text(
+    f"""{_NEW}
+    ON CONFLICT (tenant, request_id) DO UPDATE SET
+        reason = excluded.reason,
+        requested_at = greatest(r.requested_at, excluded.requested_at),
+        opened_at = CASE WHEN r.done_count < r.count THEN r.opened_at ELSE excluded.opened_at END,
+        count = r.count + 1"""
+)
+_ASK_ONCE = text(
+    f"""{_NEW}
+    WHERE (SELECT count(*) FROM refresh_requests o
+           WHERE o.tenant = :tenant AND o.kind = :kind AND o.done_count < o.count) < :most
+    ON CONFLICT (tenant, request_id) DO UPDATE SET
+        requested_at = excluded.requested_at, opened_at = excluded.opened_at, count = r.count + 1
+        WHERE r.done_count = r.count"""
+)
+_LOCK_REFRESH = text(
+    f"SELECT {_REFRESH_COLUMNS} FROM refresh_requests WHERE tenant = :tenant AND request_id = :request_id FOR UPDATE"
+)
+_DONE = text(
+    """UPDATE refresh_requests SET done_count = :count, done_at = :now
+    WHERE tenant = :tenant AND request_id = :request_id AND done_count < :count"""
+)
+_FORGET = text(
+    """DELETE FROM refresh_requests WHERE (tenant, request_id) IN (
+        SELECT tenant, request_id FROM refresh_requests
+        WHERE done_count = count AND done_at < :before LIMIT :most FOR UPDATE SKIP LOCKED)"""
+)
+
+
+def ask_refresh(session: Session, row: RefreshRow) -> None:
+    """Open a request, or count one more for it. Call it in order of request_id, so that two wait for each other."""
+    session.execute(_ASK, _named(row))
+
+
+def ask_refresh_once(session: Session, row: RefreshRow, *, most: int) -> None:
+    """Open a request, unless it is open, or about `most` of its kind are; then nothing is written."""
+    session.execute(_ASK_ONCE, _named(row) | {"most": most})
+
+
+def list_open(
+    session: Session, tenant: str, *, provider: str | None, kind: str | None, after: OpenPlace | None, limit: int
+) -> list[RefreshRow]:
+    """Open requests of a provider and of a kind (None: of any), those that wait longest first, from behind `after`."""
+    conditions = ["tenant = :tenant", "done_count < count"]
+    conditions += [f"{name} = :{name}" for name, value in (("provider", provider), ("kind", kind)) if value is not None]
+    if after is not None:
+        conditions.append("(opened_at, request_id) > (:opened_at, :request_id)")
+    statement = text(
+        f"""SELECT {_REFRESH_COLUMNS} FROM refresh_requests WHERE {" AND ".join(conditions)}
+        ORDER BY opened_at, request_id LIMIT :limit"""
+    )
+    given: dict[str, object] = {"tenant": tenant, "provider": provider, "kind": kind, "limit": limit}
+    if after is not None:
+        given |= {"opened_at": after.opened_at, "request_id": after.request_id}
+    wanted = {name: given[name] for name in statement.compile().params}
+    return [RefreshRow(*row) for row in session.execute(statement, wanted)]
+
+
+def lock_refresh(session: Session, tenant: str, request_id: str) -> RefreshRow | None:
+    """One request, open or not, locked until the transaction ends."""
+    row = session.execute(_LOCK_REFRESH, {"tenant": tenant, "request_id": request_id}).first()
+    return None if row is None else RefreshRow(*row)
+
+
+def mark_refreshed(session: Session, row: RefreshRow, count: int, now: datetime) -> None:
+    """Note up to which asking a locked request was seen to; what was seen to already stays so."""
+    session.execute(_DONE, {"tenant": row.tenant, "request_id": row.request_id, "count": count, "now": now})
+
+
+def forget_refreshed(session: Session, before: datetime, most: int = 10_000) -> int:
+    """Drop at most `most` requests that were seen to before a moment; how many. Open ones stay."""
+    return session.execute(_FORGET, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def _named(row: RefreshRow) -> dict[str, object]:
+    return {
+        "tenant": row.tenant,
+        "request_id": row.request_id,
+        "provider": row.provider,
+        "subject": row.subject,
+        "kind": row.kind,
+        "reason": row.reason,
+        "now": row.requested_at,
+    }

@@ -1,0 +1,1 @@
+"""The Redis-protocol stream: append, read, trim, durability."""

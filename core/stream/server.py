@@ -1,0 +1,145 @@
+"""The stream server: what it is, how much room it has, what its errors mean, and whether its disk has what it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+
+from core.errors import StreamUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class StreamServer:
+    """What a server says of itself. None: it does not show it, as managed servers often do not.
+
+    `max_bytes` 0: no limit. `now` is its clock. `runs_scripts`: whether this user may have it run one.
+    """
+
+    product: str
+    version: str
+    used_bytes: int
+    max_bytes: int
+    is_last_write_ok: bool | None
+    appendonly: str | None
+    appendfsync: str | None
+    maxmemory_policy: str | None
+    now: datetime
+    runs_scripts: bool
+
+
+def ask_stream_server(client: redis.Redis) -> StreamServer:
+    """Ask the server about itself; raises StreamUnavailable."""
+    with refusing_calmly():
+        info: dict[str, Any] = client.info()
+        seconds, microseconds = client.time()
+        config, runs_scripts = _config(client), _runs_scripts(client)
+    product = "Valkey" if "valkey_version" in info else "Redis"
+    written = info.get("aof_last_write_status") if info.get("aof_enabled") else None
+    return StreamServer(
+        product=product,
+        version=str(info.get(f"{product.lower()}_version", "")),
+        used_bytes=int(info.get("used_memory", 0)),
+        max_bytes=int(info.get("maxmemory", 0)),
+        is_last_write_ok=None if written is None else written == "ok",
+        appendonly=config.get("appendonly"),
+        appendfsync=config.get("appendfsync"),
+        maxmemory_policy=config.get("maxmemory-policy") or info.get("maxmemory_policy"),
+        now=datetime.fromtimestamp(seconds + microseconds / 1_000_000, tz=UTC),
+        runs_scripts=runs_scripts,
+    )
+
+
+def _config(client: redis.Redis) -> dict[str, str]:
+    try:
+        found = client.config_get("appendonly", "appendfsync", "maxmemory-policy")
+    except ResponseError:
+        return {}
+    return cast(dict[str, str], found)
+
+
+def _runs_scripts(client: redis.Redis) -> bool:
+    try:
+        client.eval("return 1", 0)
+    except ResponseError:
+        return False
+    return True
+
+
+@contextmanager
+def refusing_calmly() -> Iterator[None]:
+    """Turn every error of the server within the block into StreamUnavailable, which says what is wrong."""
+    try:
+        yield
+    except RedisConnectionError as error:
+        raise StreamUnavailable("the stream server does not answer") from error
+    except OutOfMemoryError as error:
+        raise StreamUnavailable("the stream is full") from error
+    except ResponseError as error:
+        raise StreamUnavailable(f"the stream server refused: {error}") from error
+    except RedisError as error:
+        raise StreamUnavailable("the stream server did not answer in time") from error
+
+
+_TRUTHFUL_REDIS = 8
+# A second, and what a server needs to look: it does so ten times a second, and at each of our questions.
+_BEGUN_WITHIN_S = 1.2
+_LOOK_EVERY_S = 0.1
+_PATIENCE_S = 6.0
+
+
+def waits_for_disk(server: Mapping[str, Any]) -> bool:
+    """Whether WAITAOF waits for the disk, by what INFO says of the server: on Redis 8 or newer."""
+    if "valkey_version" in server:
+        return False
+    major = str(server.get("redis_version", "0")).partition(".")[0]
+    return major.isdecimal() and int(major) >= _TRUTHFUL_REDIS
+
+
+def await_sync(client: redis.Redis, run_id: str) -> None:
+    """Return when all that the server of a run has written by now is on disk: after about a second and a half.
+
+    At once where it syncs each write. Raises StreamUnavailable if it takes too long, or began anew meanwhile.
+    """
+    if not _syncs_always(client):
+        _await_next_sync(client, run_id)
+
+
+def _syncs_always(client: redis.Redis) -> bool:
+    try:
+        config: Mapping[str, str] = client.config_get("appendfsync")  # type: ignore[assignment]  # not a coroutine here
+    except ResponseError:
+        return False  # a managed server that does not show its settings
+    return config.get("appendfsync") == "always"
+
+
+def _await_next_sync(client: redis.Redis, run_id: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    quiet_since: float | None = None
+    quiet_looks = 0
+    # Two looks in a row at the end: between them the server has come to where it begins a sync that is due.
+    while quiet_since is None or time.monotonic() - quiet_since < _BEGUN_WITHIN_S or quiet_looks < 2:
+        if time.monotonic() > deadline:
+            raise StreamUnavailable("the stream server did not sync its append-only file in time")
+        time.sleep(_LOOK_EVERY_S)
+        if _is_syncing(client, run_id):
+            quiet_looks = 0
+        else:
+            quiet_since = time.monotonic() if quiet_since is None else quiet_since
+            quiet_looks += 1
+
+
+def _is_syncing(client: redis.Redis, run_id: str) -> bool:
+    found: Mapping[str, Any] = client.info("server", "persistence")
+    if found.get("run_id") != run_id:
+        raise StreamUnavailable("the stream server began anew before the events were on disk")
+    if found.get("aof_last_write_status") != "ok":
+        raise StreamUnavailable("the stream server cannot write its append-only file")
+    return int(found["aof_pending_bio_fsync"]) > 0

@@ -1,0 +1,155 @@
+"""The drains' figures: one hash a shard on the stream server, where every process can read what all drains did.
+
+They are for people and alerts alone. Nothing is decided by them, so that losing them (a flush, another server) costs
+a gap in a chart; they start at nothing again, as any counter does.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import redis
+from redis.client import Pipeline
+
+from core.stream.server import refusing_calmly
+
+# Upper bounds, both included. What is beyond the last is in the count alone.
+SIZE_BOUNDS = (1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
+MICROSECOND_BOUNDS = (
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    15_000_000,
+)
+_SUMS = ("batches", "events", "duplicates", "dead_letters", "microseconds")
+_LAST_COMMIT = "last_commit_at"
+_FIELDS = (
+    *_SUMS,
+    *(f"size:{bound}" for bound in SIZE_BOUNDS),
+    *(f"us:{bound}" for bound in MICROSECOND_BOUNDS),
+    _LAST_COMMIT,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFigures:
+    """One batch that was committed."""
+
+    events: int
+    duplicates: int
+    dead_letters: int
+    seconds: float
+    committed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DrainFigures:
+    """What all drains of one shard did since the figures began.
+
+    `sizes` and `durations` say how many batches are at or below each of SIZE_BOUNDS and MICROSECOND_BOUNDS.
+    """
+
+    batches: int
+    events: int
+    duplicates: int
+    dead_letters: int
+    microseconds: int
+    sizes: tuple[int, ...]
+    durations: tuple[int, ...]
+    last_commit_at: datetime | None
+
+
+def figures_key(shard: int) -> str:
+    """The hash that holds a shard's figures."""
+    return f"milepost:drains:{shard}"
+
+
+def waiting_key(shard: int) -> str:
+    """The key that the drain which waits on a shard holds for the time of its wait."""
+    return f"milepost:waiting:{shard}"
+
+
+def add_to_figures(pipeline: Pipeline, shard: int, batch: BatchFigures) -> None:
+    """Put onto a pipeline what adds a batch to its shard's figures."""
+    key, microseconds = figures_key(shard), round(batch.seconds * 1_000_000)
+    for name, by in zip(_SUMS, (1, batch.events, batch.duplicates, batch.dead_letters, microseconds), strict=True):
+        if by:
+            pipeline.hincrby(key, name, by)
+    for name, value, bounds in (("size", batch.events, SIZE_BOUNDS), ("us", microseconds, MICROSECOND_BOUNDS)):
+        place = bisect_left(bounds, value)
+        if place < len(bounds):
+            pipeline.hincrby(key, f"{name}:{bounds[place]}", 1)
+    pipeline.hset(key, _LAST_COMMIT, str(int(batch.committed_at.timestamp() * 1000)))
+
+
+def read_drain_figures(client: redis.Redis, shards: Iterable[int]) -> dict[int, DrainFigures]:
+    """The figures of each shard, zeros where there are none; raises StreamUnavailable."""
+    wanted = list(shards)
+    pipeline = client.pipeline(transaction=False)
+    for shard in wanted:
+        pipeline.hmget(figures_key(shard), _FIELDS)
+    with refusing_calmly():
+        # A key that is somebody else's and no hash is refused alone; nothing is decided by figures.
+        replies = cast(list[list[bytes | None] | Exception], pipeline.execute(raise_on_error=False))
+        for reply in replies:
+            if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+                raise reply
+    return {
+        shard: _figures([] if isinstance(reply, Exception) else reply)
+        for shard, reply in zip(wanted, replies, strict=True)
+    }
+
+
+def shards_waited_on(client: redis.Redis, shards: Iterable[int]) -> set[int]:
+    """The shards on which a drain waits at this moment; raises StreamUnavailable.
+
+    Where workers are well one does nearly always, but for the time of a batch and between two waits.
+    """
+    with refusing_calmly():
+        return {shard for shard in shards if client.exists(waiting_key(shard))}
+
+
+def _figures(values: Sequence[bytes | None]) -> DrainFigures:
+    """The figures of the values of _FIELDS, or of none; what is no number that a drain could have written is 0."""
+    found = {name: _number(value) for name, value in zip(_FIELDS, values, strict=False)}
+    sums: dict[str, Any] = {name: found.get(name, 0) for name in _SUMS}
+    return DrainFigures(
+        sizes=_running(found, "size", SIZE_BOUNDS),
+        durations=_running(found, "us", MICROSECOND_BOUNDS),
+        last_commit_at=_moment(found.get(_LAST_COMMIT, 0)),
+        **sums,
+    )
+
+
+def _number(value: bytes | None) -> int:
+    try:
+        number = int(value or 0)
+    except ValueError:
+        return 0
+    return number if 0 <= number < 2**63 else 0
+
+
+def _moment(milliseconds: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, tz=UTC) if milliseconds else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _running(found: Mapping[str, int], name: str, bounds: Iterable[int]) -> tuple[int, ...]:
+    total, sums = 0, []
+    for bound in bounds:
+        total += found.get(f"{name}:{bound}", 0)
+        sums.append(total)
+    return tuple(sums)

@@ -1,0 +1,227 @@
+"""The checks of snapshots: every row of the closed days, and that what was rewritten can be undone step by step."""
+
+from __future__ import annotations
+
+from core.verify.checks import (
+    ODD,
+    Check,
+    counts,
+    direction,
+    follows,
+    has_report,
+    local_day,
+    share,
+    sign,
+    timeline,
+    within,
+)
+
+_SEGMENTS = """
+    SELECT goal_id, typed_at, amount_minor, lead(typed_at) OVER w AS typed_next,
+        amount_minor - coalesce(lag(amount_minor) OVER w, 0) AS step
+    FROM (
+        SELECT g.goal_id, timestamptz '-infinity' AS typed_at, e.after_minor AS amount_minor
+        FROM g CROSS JOIN LATERAL (SELECT after_minor FROM goal_entries
+            WHERE tenant = :tenant AND goal_id = g.goal_id AND entry = 1 OFFSET 0) AS e
+        UNION ALL
+        SELECT g.goal_id, y.typed_at, y.amount_minor
+        FROM g CROSS JOIN LATERAL (SELECT typed_at, amount_minor FROM typed_amounts
+            WHERE tenant = :tenant AND goal_id = g.goal_id OFFSET 0) AS y
+        WHERE y.typed_at <= coalesce(g.final_at, 'infinity')) AS typed
+    WINDOW w AS (PARTITION BY goal_id ORDER BY typed_at)"""
+
+# Late days that put all later closes in doubt too: nothing takes inflow back, and a measure on one of these days may
+# be what the goal counts from or to.
+_LATE_FOR_GOOD = f"""CASE WHEN a.late_from IS NULL THEN NULL
+    WHEN g.tracking = 'inflow'
+        OR EXISTS (SELECT FROM (VALUES (l.from_at), (l.until_at), (g.final_at)) AS turns(at)
+            WHERE {local_day("turns.at")} BETWEEN a.late_from AND a.late_through + 1)
+        OR EXISTS (SELECT FROM typed_amounts y WHERE y.tenant = :tenant AND y.goal_id = g.goal_id
+            AND {local_day("y.typed_at")} BETWEEN a.late_from AND a.late_through + 1)
+    THEN a.late_from END"""
+
+_FUNDING = f"""
+    SELECT g.goal_id, g.is_following, g.final_at, l.from_at, l.until_at, l.ppm, l.measure,
+        l.account_id, {sign("a")} AS sign, {has_report("g", "a")} AS has_report, {counts("g", "a")} AS counts,
+        least(a.dirty_from, {_LATE_FOR_GOOD}) AS dirty_from,
+        a.late_from, a.late_through
+    FROM g
+    CROSS JOIN LATERAL (SELECT * FROM links WHERE tenant = :tenant AND goal_id = g.goal_id OFFSET 0) AS l
+    CROSS JOIN LATERAL (
+        SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a"""
+
+# begin_at and cap_at: which facts count. first_day and end_day: at which closes the piece has a value.
+_PIECES = f"""
+    SELECT row_number() OVER () AS piece, pieces.*, {local_day("begin_at")} AS first_day,
+        CASE WHEN gone_at IS NOT NULL THEN {local_day("gone_at")} END AS end_day
+    FROM (
+        SELECT f.goal_id, f.account_id, f.ppm, f.measure, false AS is_following, false AS has_report,
+            greatest(f.from_at, s.typed_at) AS begin_at,
+            least(f.until_at, f.final_at, s.typed_next, 'infinity') AS cap_at, s.typed_next AS gone_at
+        FROM funding f JOIN segments s USING (goal_id) WHERE f.counts AND NOT f.is_following
+        UNION ALL
+        SELECT goal_id, account_id, ppm, measure, true, has_report, from_at, least(until_at, final_at, 'infinity'),
+            CASE WHEN until_at >= final_at THEN NULL ELSE until_at END
+        FROM funding WHERE counts AND is_following) AS pieces
+    WHERE begin_at < cap_at"""
+
+_VALUES = f"""
+    SELECT piece, goal_id, day, at, turn, {share("measured - base", "ppm")} AS value,
+        CAST(has_report AS integer) AS told
+    FROM (
+        SELECT p.piece, p.goal_id, p.ppm, p.has_report, t.at, t.turn, m.measured,
+            CASE WHEN p.is_following THEN 0 ELSE first_value(m.measured)
+                OVER (PARTITION BY p.piece ORDER BY t.at, t.turn) END AS base,
+            p.end_day, {local_day("t.at")} AS day
+        FROM pieces p JOIN timeline t USING (account_id)
+        CROSS JOIN LATERAL (SELECT CASE p.measure WHEN 'inflow' THEN t.inflow ELSE t.worth END AS measured) AS m
+        WHERE t.at >= p.begin_at AND t.at < p.cap_at) AS measures
+    WHERE day < coalesce(end_day, 'infinity')
+    UNION ALL
+    SELECT piece, goal_id, end_day, gone_at, 9, 0, 0 FROM pieces WHERE end_day > first_day"""
+
+# The last value of each day, as a change from the day before.
+_STEPS = f"""
+    SELECT goal_id, day, value - lag(value, 1, CAST(0 AS numeric)) OVER w AS step, told - lag(told, 1, 0) OVER w AS told
+    FROM (SELECT *, lead(day) OVER (PARTITION BY piece ORDER BY day, at, turn) AS next_day
+          FROM ({_VALUES}) AS every_value) AS followed
+    WHERE next_day IS DISTINCT FROM day
+    WINDOW w AS (PARTITION BY piece ORDER BY day)"""
+
+_EXPECTED = f"""
+    SELECT goal_id, day, amount FROM (
+        SELECT goal_id, day, amount, lag(amount) OVER (PARTITION BY goal_id ORDER BY day) AS amount_before
+        FROM (
+            SELECT goal_id, day, CASE WHEN is_following AND told > 0 THEN funded WHEN is_following THEN typed
+                ELSE typed + funded END AS amount
+            FROM (
+                SELECT g.goal_id, g.is_following, c.day, sum(c.typed) OVER w AS typed,
+                    g.direction * sum(c.step) OVER w AS funded, sum(c.told) OVER w AS told
+                FROM g JOIN (
+                    SELECT goal_id, greatest(day, start_date) AS day, sum(typed) AS typed, sum(step) AS step,
+                        sum(told) AS told
+                    FROM (
+                        SELECT goal_id, CASE WHEN typed_at = '-infinity' THEN date '-infinity'
+                            ELSE {local_day("typed_at")} END AS day, step AS typed, 0 AS step, 0 AS told
+                        FROM segments
+                        UNION ALL SELECT goal_id, day, 0, step, told FROM ({_STEPS}) AS steps) AS changes
+                    JOIN g USING (goal_id) GROUP BY 1, 2) AS c USING (goal_id)
+                WINDOW w AS (PARTITION BY g.goal_id ORDER BY c.day)) AS sums) AS amounts) AS closes
+    WHERE amount IS DISTINCT FROM amount_before AND day <= :closed_through"""
+
+# Both sides day by day, and for the days after a late range, which may have no row, what stands there.
+_DAYS = """
+    SELECT goal_id, day, max(expected) AS expected, max(stored) AS stored
+    FROM (
+        SELECT goal_id, day, amount AS expected, CAST(NULL AS bigint) AS stored FROM expected
+        UNION ALL
+        SELECT goal_id, s.day, NULL, s.amount_minor FROM g CROSS JOIN LATERAL (
+            SELECT day, amount_minor FROM goal_snapshots
+            WHERE tenant = :tenant AND goal_id = g.goal_id AND day <= :closed_through OFFSET 0) AS s
+        UNION ALL
+        SELECT goal_id, late_through + 1, NULL, NULL FROM late JOIN g USING (goal_id)
+        WHERE late_through < :closed_through AND late_through >= start_date) AS sides
+    GROUP BY goal_id, day"""
+
+_IS_MARKED = "({day} >= marks.dirty_from OR coalesce(marks.late_days @> {day}, false))"
+
+_SNAPSHOTS = f"""
+    WITH {ODD},
+    g AS MATERIALIZED (
+        SELECT goal_id, type, tracking, currency, start_date, final_at, dirty_from,
+            {direction("goals")} AS direction, {follows("goals")} AS is_following
+        FROM goals
+        WHERE tenant = :tenant AND {within("goal_id")} AND start_date <= :closed_through),
+    segments AS MATERIALIZED ({_SEGMENTS}),
+    funding AS MATERIALIZED ({_FUNDING}),
+    pieces AS MATERIALIZED ({_PIECES}),
+    scope AS (SELECT DISTINCT account_id, sign FROM funding WHERE counts),
+    {timeline("scope", "SELECT DISTINCT account_id, begin_at AS at FROM pieces")},
+    expected AS MATERIALIZED ({_EXPECTED}),
+    late AS MATERIALIZED (
+        SELECT DISTINCT goal_id, late_from, late_through FROM funding WHERE late_from IS NOT NULL),
+    marks AS MATERIALIZED (
+        SELECT g.goal_id, coalesce(least(g.dirty_from, min(f.dirty_from)), 'infinity') AS dirty_from,
+            range_agg(daterange(f.late_from, f.late_through, '[]')) FILTER (WHERE f.late_from IS NOT NULL) AS late_days
+        FROM g LEFT JOIN funding f USING (goal_id) GROUP BY g.goal_id, g.dirty_from),
+    days AS (
+        SELECT d.goal_id, d.day, d.stored, d.expected,
+            d.day <= g.start_date OR NOT {_IS_MARKED.format(day="(d.day - 1)")} AS is_known_before,
+            {_IS_MARKED.format(day="d.day")} AS is_marked,
+            count(d.stored) OVER w AS stored_rows, count(d.expected) OVER w AS expected_rows
+        FROM ({_DAYS}) AS d JOIN g ON g.goal_id = d.goal_id JOIN marks ON marks.goal_id = d.goal_id
+        WINDOW w AS (PARTITION BY d.goal_id ORDER BY d.day)),
+    standing AS (
+        SELECT *, max(stored) OVER (PARTITION BY goal_id, stored_rows) AS stored_close,
+            max(expected) OVER (PARTITION BY goal_id, expected_rows) AS expected_close
+        FROM days)
+    SELECT goal_id, day, 'amount_minor' AS what,
+        CAST(CASE WHEN is_known_before THEN stored ELSE stored_close END AS text) AS stored,
+        CAST(CASE WHEN is_known_before THEN expected ELSE expected_close END AS text) AS expected
+    FROM standing WHERE NOT is_marked"""
+
+CLOSE_CHECKS = (
+    Check(
+        "goal_snapshots",
+        "the rows of the closed days are those of the definition: no close wrong, none missing, none too many",
+        ("goal_id", "day"),
+        _SNAPSHOTS,
+    ),
+)
+
+
+_FOLLOWED = """
+    SELECT r.goal_id, r.day, r.rewritten_at, r.before_minor, r.start_date, r.is_oldest,
+        CASE WHEN r.is_newest THEN s.amount_minor ELSE r.before_of_next END AS after_minor
+    FROM (
+        SELECT rewrites.*, g.start_date, rewritten_at = min(rewritten_at) OVER (PARTITION BY goal_id) AS is_oldest,
+            lead(before_minor) OVER w AS before_of_next, lead(rewritten_at) OVER w IS NULL AS is_newest
+        FROM rewrites LEFT JOIN g USING (goal_id)
+        WINDOW w AS (PARTITION BY goal_id, day ORDER BY rewritten_at)) AS r
+    LEFT JOIN LATERAL (SELECT amount_minor FROM goal_snapshots
+        WHERE tenant = :tenant AND goal_id = r.goal_id AND day = r.day OFFSET 0) AS s ON r.is_newest"""
+
+# Up to the last day that the newest rewriting changed: which later ones were closed then is not asked.
+_FOUND = """
+    SELECT goal_id, day, rewritten_at, amount_minor, lag(amount_minor) OVER (PARTITION BY goal_id ORDER BY day)
+        AS amount_before
+    FROM (
+        SELECT goal_id, day, rewritten_at, before_minor AS amount_minor FROM newest WHERE before_minor IS NOT NULL
+        UNION ALL
+        SELECT n.goal_id, s.day, n.rewritten_at, s.amount_minor
+        FROM (SELECT goal_id, rewritten_at, max(day) AS last FROM newest GROUP BY goal_id, rewritten_at) AS n
+        CROSS JOIN LATERAL (SELECT day, amount_minor FROM goal_snapshots
+            WHERE tenant = :tenant AND goal_id = n.goal_id AND day <= n.last OFFSET 0) AS s
+        LEFT JOIN newest ON newest.goal_id = n.goal_id AND newest.day = s.day
+        WHERE newest.day IS NULL) AS found"""
+
+_REWRITES = f"""
+    WITH rewrites AS MATERIALIZED (
+        SELECT goal_id, day, rewritten_at, before_minor FROM close_rewrites
+        WHERE tenant = :tenant AND {within("goal_id")}),
+    g AS MATERIALIZED (SELECT goal_id, start_date FROM goals WHERE tenant = :tenant AND {within("goal_id")}),
+    newest AS MATERIALIZED (
+        SELECT goal_id, day, rewritten_at, before_minor
+        FROM (SELECT *, max(rewritten_at) OVER (PARTITION BY goal_id) AS last_at FROM rewrites) AS dated
+        WHERE rewritten_at = last_at)
+    SELECT goal_id, day, rewritten_at, v.what, v.stored, v.expected
+    FROM ({_FOLLOWED}) AS followed CROSS JOIN LATERAL (VALUES
+        ('day', CAST(day AS text), CASE WHEN day BETWEEN start_date AND :closed_through THEN CAST(day AS text)
+            ELSE 'a closed day of a goal' END),
+        ('close after it', CASE WHEN after_minor IS DISTINCT FROM before_minor THEN 'another' ELSE 'the same' END,
+            'another'),
+        ('what came before it', CASE WHEN day = start_date AND before_minor IS NULL AND NOT is_oldest
+            THEN 'rewritten closes' ELSE 'closes' END, 'closes')) AS v(what, stored, expected)
+    UNION ALL
+    SELECT goal_id, day, rewritten_at, 'row before it', CAST(amount_minor AS text),
+        CASE WHEN amount_minor = amount_before THEN NULL ELSE CAST(amount_minor AS text) END
+    FROM ({_FOUND}) AS found"""
+
+REWRITE_CHECKS = (
+    Check(
+        "close_rewrites",
+        "what is kept of rewritten closes leads back, from what stands there now, to closes as they can have been",
+        ("goal_id", "day", "rewritten_at"),
+        _REWRITES,
+    ),
+)

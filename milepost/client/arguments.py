@@ -1,0 +1,171 @@
+"""What callers of the Python face may pass, made into what the REST interface takes; refused by the name they used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from numbers import Integral
+from typing import Any, TypeAlias, TypedDict, TypeVar
+
+from milepost.client.errors import InvalidField, NotFound
+from milepost.client.models import GoalStatus
+from milepost.client.records import read_float
+
+Amount: TypeAlias = Decimal | float | int | str
+"""An amount or a percentage; a string is a plain decimal, and a float what it shows within a millionth."""
+Moment: TypeAlias = datetime | date | str
+"""A moment; one without a time zone is UTC. A date, or an ISO 8601 text, as over REST."""
+
+Choice = TypeVar("Choice", bound=StrEnum)
+Given = TypeVar("Given")
+
+_DECIMALS = 6
+_GOAL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_KEY = re.compile(r"[\x20-\x7e]{1,200}")
+
+
+class GoalChanges(TypedDict, total=False):
+    """What update_goal takes: only what is given changes; None clears the description and the deadline.
+
+    With `version` nothing changes, and GoalMoved is raised, unless the goal is at that version.
+    """
+
+    name: str
+    description: str | None
+    target_amount: Amount
+    current_amount: Amount
+    deadline: Moment | None
+    status: GoalStatus | str
+    version: int
+
+
+def number(field: str, value: Any) -> Decimal | str:
+    """An amount or a percentage, exact; raises InvalidField for NaN, infinities, and what is no number."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, Decimal | float | Integral):
+        raise InvalidField.of(field, "must be a number or a decimal string")
+    exact = value if isinstance(value, Decimal) else _decimal(value)
+    if not exact.is_finite():
+        raise InvalidField.of(field, "must be a finite number")
+    return Decimal(exact)
+
+
+def text(field: str, value: Any) -> str:
+    """Text as it is; raises InvalidField for other kinds, bytes among them."""
+    if not isinstance(value, str):
+        raise InvalidField.of(field, "must be text")
+    return value
+
+
+def optional_text(field: str, value: Any) -> str | None:
+    """Text as it is, or None; raises InvalidField for other kinds."""
+    return None if value is None else text(field, value)
+
+
+def flag(field: str, value: Any) -> bool:
+    """True or False; raises InvalidField for other kinds."""
+    if not isinstance(value, bool):
+        raise InvalidField.of(field, "must be True or False")
+    return value
+
+
+def moment(field: str, value: Any) -> str | None:
+    """A moment as text: in UTC, or as it was given; raises InvalidField for other kinds."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, datetime):
+        try:
+            aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        except OverflowError:
+            raise InvalidField.of(field, "is out of range") from None
+        return aware.isoformat().removesuffix("+00:00") + "Z"
+    if isinstance(value, date):
+        return value.isoformat()
+    raise InvalidField.of(field, "must be a datetime, a date or text such as 2026-01-31T12:00:00Z")
+
+
+def choice(field: str, kind: type[Choice], value: Any) -> str:
+    """The value of an enumeration, given as its member or as text; raises InvalidField."""
+    try:
+        return kind(value).value
+    except ValueError:
+        raise InvalidField.of(field, f"must be one of {', '.join(kind)}") from None
+
+
+def one_of(name: str, value: Given | None, other_name: str, other: Given | None) -> Given | None:
+    """What was given under either of two names; raises InvalidField if both were, and differ."""
+    if value is None or other is None:
+        return other if value is None else value
+    if value != other:
+        raise InvalidField.of(other_name, f"is another spelling of {name}, which says something else")
+    return value
+
+
+def needed(name: str, value: Given | None) -> Given:
+    """The argument; raises InvalidField where it is missing."""
+    if value is None:
+        raise InvalidField.of(name, "is missing")
+    return value
+
+
+def goal_path(goal_id: Any, *below: str) -> tuple[str, ...]:
+    """The path of a goal or of what is below it; raises NotFound for what can be no goal's id."""
+    if not isinstance(goal_id, str) or _GOAL_ID.fullmatch(goal_id) is None:
+        raise NotFound("Goal not found")
+    return goal_id, *below
+
+
+def account_path(goal_id: Any, account_id: Any) -> tuple[str, ...]:
+    """The path of an account of a goal; raises NotFound for what no URL can name.
+
+    An empty id, or one with . or .. between slashes, would lead to another address: to that of the goal itself.
+    """
+    if not isinstance(account_id, str) or not account_id or not {".", ".."}.isdisjoint(account_id.split("/")):
+        raise NotFound("Account not found")
+    return goal_path(goal_id, "funding", account_id)
+
+
+def changes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a change; raises InvalidField for what cannot change."""
+    body = dict(given)
+    for name in body:
+        if name not in GoalChanges.__annotations__:
+            known = ", ".join(GoalChanges.__annotations__)
+            raise InvalidField.of(name, f"is not something that can change; there are: {known}")
+    for name in ("target_amount", "current_amount"):
+        if name in body:
+            body[name] = number(name, body[name])
+    if "deadline" in body:
+        body["deadline"] = moment("deadline", body["deadline"])
+    if "status" in body:
+        body["status"] = choice("status", GoalStatus, body["status"])
+    if "name" in body:
+        body["name"] = text("name", body["name"])
+    if "description" in body:
+        body["description"] = optional_text("description", body["description"])
+    if "version" in body and (isinstance(body["version"], bool) or not isinstance(body["version"], int)):
+        raise InvalidField.of("version", "must be a whole number")
+    return body
+
+
+def idempotency_key(key: Any) -> str | None:
+    """A key of the caller's choice; raises InvalidField."""
+    if key is None or (isinstance(key, str) and _KEY.fullmatch(key)):
+        return key
+    raise InvalidField.of("idempotency_key", "must be 1 to 200 printable ASCII characters")
+
+
+def _decimal(value: Any) -> Decimal:
+    if not isinstance(value, float):
+        return Decimal(int(value))
+    # Nothing that can be taken has more than four decimals: what lies behind the sixth is what a sum of floats is off.
+    return _rounded(read_float(value))
+
+
+def _rounded(number: Decimal) -> Decimal:
+    exponent = number.as_tuple().exponent
+    return round(number, _DECIMALS) if isinstance(exponent, int) and exponent < -_DECIMALS else number

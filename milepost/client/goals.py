@@ -1,0 +1,236 @@
+"""The documented interface: every act on goals as a method, whoever answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, Unpack
+
+from milepost.client import arguments, models
+from milepost.client.arguments import (
+    Amount,
+    GoalChanges,
+    Moment,
+    account_path,
+    goal_path,
+    moment,
+    needed,
+    number,
+    one_of,
+)
+from milepost.client.models import (
+    FundingSource,
+    Goal,
+    GoalProgress,
+    GoalStatus,
+    GoalType,
+    Milestone,
+    MilestoneProgress,
+    Tracking,
+)
+from milepost.client.records import listed
+from milepost.client.transport import AsyncDoor, Call
+
+
+class Goals:
+    """The goals of one tenant.
+
+    Every method raises ValueError for what cannot be (InvalidField, AllocationExceeded, Conflict), KeyError for what
+    is not there (NotFound), and Unavailable when Milepost is away; a refused call changes nothing. With an
+    `idempotency_key`, the same call made again within 24 hours gets its first answer and does nothing.
+    """
+
+    def __init__(self, door: AsyncDoor) -> None:
+        self._door = door
+
+    async def create_goal(
+        self,
+        user_id: str,
+        name: str,
+        type: GoalType | str | None = None,
+        target_amount: Amount | None = None,
+        *,
+        goal_type: GoalType | str | None = None,
+        current_amount: Amount | None = None,
+        deadline: Moment | None = None,
+        description: str | None = None,
+        status: GoalStatus | str = GoalStatus.ACTIVE,
+        currency: str = "USD",
+        tracking: Tracking | str | None = None,
+        start_date: date | str | None = None,
+        auto_complete: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Goal:
+        """Create a goal, active or paused; `goal_type` is another spelling of `type`.
+
+        Without `current_amount` it starts at 0, a debt at its target. `start_date`, of the first daily close, may be
+        dated back.
+        """
+        chosen = needed("type", one_of("type", type, "goal_type", goal_type))
+        body = {
+            "user_id": arguments.text("user_id", user_id),
+            "name": arguments.text("name", name),
+            "type": arguments.choice("type", GoalType, chosen),
+            "target_amount": number("target_amount", needed("target_amount", target_amount)),
+            "current_amount": None if current_amount is None else number("current_amount", current_amount),
+            "deadline": moment("deadline", deadline),
+            "description": arguments.optional_text("description", description),
+            "status": arguments.choice("status", GoalStatus, status),
+            "currency": arguments.text("currency", currency),
+            "tracking": None if tracking is None else arguments.choice("tracking", Tracking, tracking),
+            "start_date": moment("start_date", start_date),
+            "auto_complete": arguments.flag("auto_complete", auto_complete),
+        }
+        return Goal.of(await self._act("create_goal", "POST", (), body, idempotency_key))
+
+    async def get_goal(self, goal_id: str) -> Goal:
+        """One goal with its milestones."""
+        return Goal.of(await self._read("get_goal", goal_path(goal_id)))
+
+    async def list_goals(
+        self,
+        user_id: str | None = None,
+        type: GoalType | str | None = None,
+        status: GoalStatus | str | None = None,
+        *,
+        goal_type: GoalType | str | None = None,
+    ) -> list[Goal]:
+        """All goals, or those of a user, a type, a status, in order of creation."""
+        query = {} if user_id is None else {"user_id": arguments.text("user_id", user_id)}
+        chosen = one_of("type", type, "goal_type", goal_type)
+        if chosen is not None:
+            query["type"] = arguments.choice("type", GoalType, chosen)
+        if status is not None:
+            query["status"] = arguments.choice("status", GoalStatus, status)
+        return Goal.all_of(await self._list("list_goals", (), query))
+
+    async def update_goal(
+        self, goal_id: str, *, idempotency_key: str | None = None, **changes: Unpack[GoalChanges]
+    ) -> Goal:
+        """Change what is given, all of it or nothing; the goal as it is then."""
+        path, body = goal_path(goal_id), arguments.changes(changes)
+        return Goal.of(await self._act("update_goal", "PATCH", path, body, idempotency_key))
+
+    async def delete_goal(self, goal_id: str, *, idempotency_key: str | None = None) -> None:
+        """Delete a goal with its milestones, links and ledger; what the links held is free again."""
+        await self._act("delete_goal", "DELETE", goal_path(goal_id), None, idempotency_key)
+
+    async def get_goal_progress(self, goal_id: str) -> GoalProgress:
+        """How far a goal is, at which pace, and when it will be reached at that pace."""
+        return GoalProgress.of(await self._read("get_goal_progress", goal_path(goal_id, "progress")))
+
+    async def add_milestone(
+        self,
+        goal_id: str,
+        amount: Amount,
+        description: str | None = None,
+        target_date: Moment | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Milestone:
+        """Add an amount on the way; one that the goal has passed already is reached at once."""
+        body = {
+            "amount": number("amount", amount),
+            "description": arguments.optional_text("description", description),
+            "target_date": moment("target_date", target_date),
+        }
+        path = goal_path(goal_id, "milestones")
+        return Milestone.of(await self._act("add_milestone", "POST", path, body, idempotency_key))
+
+    async def list_milestones(self, goal_id: str) -> list[Milestone]:
+        """All milestones of a goal, by amount."""
+        return Milestone.all_of(await self._list("list_milestones", goal_path(goal_id, "milestones")))
+
+    async def check_milestones(self, goal_id: str, *, idempotency_key: str | None = None) -> list[Milestone]:
+        """The milestones reached since the last check, in the order in which they are passed; each comes once.
+
+        Milestones are marked as soon as the amount passes them, checked or not; this tells which are news.
+        """
+        path = goal_path(goal_id, "milestones", "check")
+        return Milestone.all_of(await self._act("check_milestones", "POST", path, None, idempotency_key))
+
+    async def get_milestone_progress(self, goal_id: str) -> MilestoneProgress:
+        """How many milestones are reached, and the next one."""
+        path = goal_path(goal_id, "milestones", "progress")
+        return MilestoneProgress.of(await self._read("get_milestone_progress", path))
+
+    async def get_next_milestone(self, goal_id: str) -> Milestone | None:
+        """The milestone that comes next; None when all are reached, or there is none."""
+        body = await self._read("get_next_milestone", goal_path(goal_id, "milestones", "next"))
+        return None if body is None else Milestone.of(body)
+
+    def get_celebration_message(self, milestone: Mapping[str, Any]) -> str:
+        """The sentence about a reached milestone; raises ValueError for one that is not reached."""
+        return models.get_celebration_message(milestone)
+
+    async def link_account_to_goal(
+        self,
+        goal_id: str,
+        account_id: str,
+        account_name: str | None = None,
+        allocation_percent: Amount | None = None,
+        *,
+        from_: Moment | None = None,
+        whole: bool = False,
+        idempotency_key: str | None = None,
+    ) -> FundingSource:
+        """Let a share of an account count for a goal, since now or since `from_`, which may be dated back.
+
+        An account that is linked already gets the new share. `whole`, instead of a share: all of it, for a goal that
+        follows balances.
+        """
+        percent = allocation_percent
+        body = {
+            "account_id": arguments.text("account_id", account_id),
+            "account_name": arguments.optional_text("account_name", account_name),
+            "allocation_percent": None if percent is None else number("allocation_percent", percent),
+            "from": moment("from", from_),
+            "whole": arguments.flag("whole", whole),
+        }
+        path = goal_path(goal_id, "funding")
+        return FundingSource.of(await self._act("link_account_to_goal", "POST", path, body, idempotency_key))
+
+    async def get_goal_funding(self, goal_id: str) -> list[FundingSource]:
+        """The accounts that count for a goal now, in the order of linking."""
+        return FundingSource.all_of(await self._list("get_goal_funding", goal_path(goal_id, "funding")))
+
+    async def update_account_allocation(
+        self,
+        goal_id: str,
+        account_id: str,
+        allocation_percent: Amount | None = None,
+        *,
+        new_allocation_percent: Amount | None = None,
+        idempotency_key: str | None = None,
+    ) -> FundingSource:
+        """Change the share from now on; what was counted stays. The two spellings mean the same."""
+        names = "allocation_percent", "new_allocation_percent"
+        percent = one_of(names[0], allocation_percent, names[1], new_allocation_percent)
+        body = {"allocation_percent": number("allocation_percent", needed("allocation_percent", percent))}
+        path = account_path(goal_id, account_id)
+        return FundingSource.of(await self._act("update_account_allocation", "PATCH", path, body, idempotency_key))
+
+    async def remove_account_from_goal(
+        self, goal_id: str, account_id: str, *, idempotency_key: str | None = None
+    ) -> None:
+        """End the link of an account; what it counted stays."""
+        path = account_path(goal_id, account_id)
+        await self._act("remove_account_from_goal", "DELETE", path, None, idempotency_key)
+
+    async def _act(
+        self, act: str, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None, key: str | None
+    ) -> Any:
+        call = Call(act, method, path, body=body, idempotency_key=arguments.idempotency_key(key))
+        return (await self._door.call(call)).body
+
+    async def _read(self, act: str, path: tuple[str, ...]) -> Any:
+        return (await self._door.call(Call(act, "GET", path))).body
+
+    async def _list(self, act: str, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> list[Any]:
+        call: Call | None = Call(act, "GET", path, query or {})
+        found: list[Any] = []
+        while call is not None:
+            answer = await self._door.call(call)
+            found += listed(answer.body)
+            call = None if answer.following is None else call.on_page(answer.following)
+        return found

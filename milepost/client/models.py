@@ -1,0 +1,276 @@
+"""The values that the Python face takes and gives: enumerations and records, with the types of their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from milepost.client.errors import InvalidField
+from milepost.client.records import Exact, Record
+
+
+class GoalType(StrEnum):
+    """What the money is for; only DEBT goes down."""
+
+    SAVINGS = "savings"
+    DEBT = "debt"
+    INVESTMENT = "investment"
+    NET_WORTH = "net_worth"
+    INCOME = "income"
+    CUSTOM = "custom"
+
+
+class GoalStatus(StrEnum):
+    """Where a goal stands; COMPLETED and ABANDONED are final."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    ABANDONED = "abandoned"
+
+
+class Tracking(StrEnum):
+    """How linked accounts make a goal's amount: see docs/rest.md."""
+
+    CHANGE = "change"
+    INFLOW = "inflow"
+    BALANCE = "balance"
+    NET_WORTH = "net_worth"
+
+
+class Milestone(Record):
+    """An amount on the way. `celebration` is a sentence about having reached it, None before."""
+
+    amount: Exact
+    description: str | None
+    target_date: datetime | None
+    reached: bool
+    reached_date: datetime | None
+    celebration: str | None
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, name: Literal["amount"], /) -> Exact: ...
+        @overload
+        def __getitem__(self, name: Literal["description", "celebration"], /) -> str | None: ...
+        @overload
+        def __getitem__(self, name: Literal["target_date", "reached_date"], /) -> datetime | None: ...
+        @overload
+        def __getitem__(self, name: Literal["reached"], /) -> bool: ...
+        @overload
+        def __getitem__(self, name: str, /) -> Any: ...
+        def __getitem__(self, name: str, /) -> Any: ...
+
+
+class Goal(Record):
+    """A goal with its milestones, as it was when it was read, at `version`."""
+
+    id: str
+    user_id: str
+    name: str
+    type: GoalType
+    tracking: Tracking
+    currency: str
+    target_amount: Exact
+    current_amount: Exact
+    start_date: date
+    deadline: datetime | None
+    description: str | None
+    status: GoalStatus
+    auto_complete: bool
+    created_at: datetime
+    updated_at: datetime
+    version: int
+    waiting_for: list[str]
+    milestones: list[Milestone]
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, name: Literal["id", "user_id", "name", "currency"], /) -> str: ...
+        @overload
+        def __getitem__(self, name: Literal["type"], /) -> GoalType: ...
+        @overload
+        def __getitem__(self, name: Literal["tracking"], /) -> Tracking: ...
+        @overload
+        def __getitem__(self, name: Literal["status"], /) -> GoalStatus: ...
+        @overload
+        def __getitem__(self, name: Literal["target_amount", "current_amount"], /) -> Exact: ...
+        @overload
+        def __getitem__(self, name: Literal["start_date"], /) -> date: ...
+        @overload
+        def __getitem__(self, name: Literal["deadline"], /) -> datetime | None: ...
+        @overload
+        def __getitem__(self, name: Literal["description"], /) -> str | None: ...
+        @overload
+        def __getitem__(self, name: Literal["created_at", "updated_at"], /) -> datetime: ...
+        @overload
+        def __getitem__(self, name: Literal["auto_complete"], /) -> bool: ...
+        @overload
+        def __getitem__(self, name: Literal["version"], /) -> int: ...
+        @overload
+        def __getitem__(self, name: Literal["waiting_for"], /) -> list[str]: ...
+        @overload
+        def __getitem__(self, name: Literal["milestones"], /) -> list[Milestone]: ...
+        @overload
+        def __getitem__(self, name: str, /) -> Any: ...
+        def __getitem__(self, name: str, /) -> Any: ...
+
+
+class GoalProgress(Record):
+    """How far a goal is at `calculated_at`, by facts up to `as_of`; monthly amounts are positive towards the goal."""
+
+    goal_id: str
+    current_amount: Exact
+    target_amount: Exact
+    percent_complete: Exact
+    status: GoalStatus
+    deadline: datetime | None
+    projected_completion_date: datetime | None
+    projection_note: str | None
+    on_track: bool | None
+    monthly_contribution_actual: Exact | None
+    monthly_contribution_target: Exact | None
+    calculated_at: datetime
+    as_of: datetime
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, name: Literal["goal_id"], /) -> str: ...
+        @overload
+        def __getitem__(self, name: Literal["current_amount", "target_amount", "percent_complete"], /) -> Exact: ...
+        @overload
+        def __getitem__(self, name: Literal["status"], /) -> GoalStatus: ...
+        @overload
+        def __getitem__(self, name: Literal["deadline", "projected_completion_date"], /) -> datetime | None: ...
+        @overload
+        def __getitem__(self, name: Literal["projection_note"], /) -> str | None: ...
+        @overload
+        def __getitem__(self, name: Literal["on_track"], /) -> bool | None: ...
+        @overload
+        def __getitem__(
+            self, name: Literal["monthly_contribution_actual", "monthly_contribution_target"], /
+        ) -> Exact | None: ...
+        @overload
+        def __getitem__(self, name: Literal["calculated_at", "as_of"], /) -> datetime: ...
+        @overload
+        def __getitem__(self, name: str, /) -> Any: ...
+        def __getitem__(self, name: str, /) -> Any: ...
+
+
+class MilestoneProgress(Record):
+    """How many of a goal's milestones are reached, and which comes next."""
+
+    goal_id: str
+    total_milestones: int
+    reached_count: int
+    remaining_count: int
+    percent_complete: Exact
+    next_milestone: Milestone | None
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, name: Literal["goal_id"], /) -> str: ...
+        @overload
+        def __getitem__(self, name: Literal["total_milestones", "reached_count", "remaining_count"], /) -> int: ...
+        @overload
+        def __getitem__(self, name: Literal["percent_complete"], /) -> Exact: ...
+        @overload
+        def __getitem__(self, name: Literal["next_milestone"], /) -> Milestone | None: ...
+        @overload
+        def __getitem__(self, name: str, /) -> Any: ...
+        def __getitem__(self, name: str, /) -> Any: ...
+
+
+class FundingSource(Record):
+    """A linked account and what it has `counted` for the goal; the attribute of the key "from" is `from_`."""
+
+    account_id: str
+    account_name: str | None
+    allocation_percent: Exact
+    whole: bool
+    counted: Exact | None
+    note: str | None
+
+    @property
+    def from_(self) -> datetime:
+        """Since when the account counts."""
+        return self["from"]
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, name: Literal["account_id"], /) -> str: ...
+        @overload
+        def __getitem__(self, name: Literal["account_name", "note"], /) -> str | None: ...
+        @overload
+        def __getitem__(self, name: Literal["allocation_percent"], /) -> Exact: ...
+        @overload
+        def __getitem__(self, name: Literal["from"], /) -> datetime: ...
+        @overload
+        def __getitem__(self, name: Literal["whole"], /) -> bool: ...
+        @overload
+        def __getitem__(self, name: Literal["counted"], /) -> Exact | None: ...
+        @overload
+        def __getitem__(self, name: str, /) -> Any: ...
+        def __getitem__(self, name: str, /) -> Any: ...
+
+
+def get_celebration_message(milestone: Mapping[str, Any]) -> str:
+    """The sentence about a reached milestone, as check_milestones and list_milestones give it.
+
+    Raises ValueError for one that is not reached yet.
+    """
+    message = milestone.get("celebration")
+    if message is None:
+        raise InvalidField.of("milestone", "is not reached yet, so there is nothing to celebrate")
+    return str(message)
+
+
+def _exact(value: Decimal | int) -> Exact:
+    return Exact(value)
+
+
+def _moment(value: str) -> datetime:
+    return datetime.fromisoformat(value)
+
+
+Milestone._NEEDED = "amount"
+Milestone._READERS = {"amount": _exact, "target_date": _moment, "reached_date": _moment}
+Goal._NEEDED = "id"
+Goal._READERS = {
+    "type": GoalType,
+    "tracking": Tracking,
+    "status": GoalStatus,
+    "target_amount": _exact,
+    "current_amount": _exact,
+    "start_date": date.fromisoformat,
+    "deadline": _moment,
+    "created_at": _moment,
+    "updated_at": _moment,
+    "waiting_for": list,
+    "milestones": Milestone.all_of,
+}
+GoalProgress._NEEDED = "goal_id"
+GoalProgress._READERS = {
+    "current_amount": _exact,
+    "target_amount": _exact,
+    "percent_complete": _exact,
+    "status": GoalStatus,
+    "deadline": _moment,
+    "projected_completion_date": _moment,
+    "monthly_contribution_actual": _exact,
+    "monthly_contribution_target": _exact,
+    "calculated_at": _moment,
+    "as_of": _moment,
+}
+MilestoneProgress._NEEDED = "goal_id"
+MilestoneProgress._READERS = {"percent_complete": _exact, "next_milestone": Milestone.of}
+FundingSource._NEEDED = "account_id"
+FundingSource._READERS = {"allocation_percent": _exact, "from": _moment, "counted": _exact}

@@ -1,0 +1,153 @@
+"""Every act of the Python face in process: the parsing, the core act and the rendering that its REST route has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from api.bodies import parse_body
+from api.context import Visit
+from api.schemas.goals import funding_body, goal_body, milestone_body, milestone_progress_body, progress_body
+from api.schemas.requests import Allocation, GoalPatch, NewGoal, NewLink, NewMilestone
+from core.goals.goal import GoalStatus, GoalType
+from core.services.funding import change_allocation, link_account, list_funding, unlink_account
+from core.services.goals import create_goal, delete_goal, get_goal, list_goals, update_goal
+from core.services.milestones import (
+    add_milestone,
+    check_milestones,
+    list_milestones,
+    milestone_progress,
+    next_milestone,
+)
+from core.services.pages import PAGE_LARGEST, Page
+from core.services.progress import goal_progress
+from milepost.client.transport import Call
+
+Item = TypeVar("Item")
+Act = Callable[[Visit, Call], Any]
+
+
+def _create_goal(visit: Visit, call: Call) -> Any:
+    draft = parse_body(NewGoal, call.raw_body).draft()
+    return goal_body(create_goal(visit.session, visit.tenant, draft, visit.now))
+
+
+def _get_goal(visit: Visit, call: Call) -> Any:
+    return goal_body(get_goal(visit.session, visit.tenant, call.path[0]))
+
+
+def _list_goals(visit: Visit, call: Call) -> Any:
+    type, status = call.query.get("type"), call.query.get("status")
+
+    def page(cursor: str | None) -> Page[Any]:
+        return list_goals(
+            visit.session,
+            visit.tenant,
+            user_id=call.query.get("user_id"),
+            type=None if type is None else GoalType(type),
+            status=None if status is None else GoalStatus(status),
+            limit=PAGE_LARGEST,
+            cursor=cursor,
+        )
+
+    return [goal_body(goal) for goal in _all(page)]
+
+
+def _update_goal(visit: Visit, call: Call) -> Any:
+    patch = parse_body(GoalPatch, call.raw_body)
+    seen = None if patch.stated_version is None else frozenset({patch.stated_version})
+    return goal_body(update_goal(visit.session, visit.tenant, call.path[0], patch.changes(), visit.now, seen=seen))
+
+
+def _delete_goal(visit: Visit, call: Call) -> Any:
+    delete_goal(visit.session, visit.tenant, call.path[0], visit.now)
+
+
+def _get_goal_progress(visit: Visit, call: Call) -> Any:
+    return progress_body(goal_progress(visit.session, visit.tenant, call.path[0], visit.now))
+
+
+def _add_milestone(visit: Visit, call: Call) -> Any:
+    draft = parse_body(NewMilestone, call.raw_body).draft()
+    milestone = add_milestone(visit.session, visit.tenant, call.path[0], draft, visit.now)
+    return milestone_body(milestone, get_goal(visit.session, visit.tenant, call.path[0]).currency)
+
+
+def _list_milestones(visit: Visit, call: Call) -> Any:
+    currencies = set()
+
+    def page(cursor: str | None) -> Page[Any]:
+        currency, found = list_milestones(visit.session, visit.tenant, call.path[0], limit=PAGE_LARGEST, cursor=cursor)
+        currencies.add(currency)
+        return found
+
+    milestones = _all(page)
+    (currency,) = currencies
+    return [milestone_body(milestone, currency) for milestone in milestones]
+
+
+def _check_milestones(visit: Visit, call: Call) -> Any:
+    currency, milestones = check_milestones(visit.session, visit.tenant, call.path[0], visit.now)
+    return [milestone_body(milestone, currency) for milestone in milestones]
+
+
+def _get_milestone_progress(visit: Visit, call: Call) -> Any:
+    return milestone_progress_body(milestone_progress(visit.session, visit.tenant, call.path[0]))
+
+
+def _get_next_milestone(visit: Visit, call: Call) -> Any:
+    currency, milestone = next_milestone(visit.session, visit.tenant, call.path[0])
+    return None if milestone is None else milestone_body(milestone, currency)
+
+
+def _link_account_to_goal(visit: Visit, call: Call) -> Any:
+    draft = parse_body(NewLink, call.raw_body).draft()
+    return funding_body(link_account(visit.session, visit.tenant, call.path[0], draft, visit.now))
+
+
+def _get_goal_funding(visit: Visit, call: Call) -> Any:
+    def page(cursor: str | None) -> Page[Any]:
+        return list_funding(visit.session, visit.tenant, call.path[0], limit=PAGE_LARGEST, cursor=cursor)
+
+    return [funding_body(source) for source in _all(page)]
+
+
+def _update_account_allocation(visit: Visit, call: Call) -> Any:
+    goal_id, _, account_id = call.path
+    percent = parse_body(Allocation, call.raw_body).allocation_percent
+    return funding_body(change_allocation(visit.session, visit.tenant, goal_id, account_id, percent, visit.now))
+
+
+def _remove_account_from_goal(visit: Visit, call: Call) -> Any:
+    goal_id, _, account_id = call.path
+    unlink_account(visit.session, visit.tenant, goal_id, account_id, visit.now)
+
+
+def _all(page: Callable[[str | None], Page[Item]]) -> list[Item]:
+    """The items of all pages, read in one transaction."""
+    found = page(None)
+    items = list(found.items)
+    while found.next_cursor is not None:
+        found = page(found.next_cursor)
+        items += found.items
+    return items
+
+
+# The act, and the status of its good answer over REST.
+ACTS: Mapping[str, tuple[Act, int]] = {
+    "create_goal": (_create_goal, 201),
+    "get_goal": (_get_goal, 200),
+    "list_goals": (_list_goals, 200),
+    "update_goal": (_update_goal, 200),
+    "delete_goal": (_delete_goal, 204),
+    "get_goal_progress": (_get_goal_progress, 200),
+    "add_milestone": (_add_milestone, 201),
+    "list_milestones": (_list_milestones, 200),
+    "check_milestones": (_check_milestones, 200),
+    "get_milestone_progress": (_get_milestone_progress, 200),
+    "get_next_milestone": (_get_next_milestone, 200),
+    "link_account_to_goal": (_link_account_to_goal, 201),
+    "get_goal_funding": (_get_goal_funding, 200),
+    "update_account_allocation": (_update_account_allocation, 200),
+    "remove_account_from_goal": (_remove_account_from_goal, 204),
+}

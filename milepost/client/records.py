@@ -1,0 +1,198 @@
+"""What all records share: dictionaries with attributes, and the exact decimals in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from numbers import Rational
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, overload
+
+from milepost.client.errors import ServerFault
+
+Real = Decimal | float | int
+
+
+def read_float(number: float) -> Decimal:
+    """The decimal that a float stands for: its 15 significant digits; 0.1 + 0.2 is 0.3.
+
+    Every amount that Milepost takes has at most 15, and comes back from a float digit for digit; what a float shows
+    beyond them is the noise of its arithmetic. A whole number keeps all its digits. NaN and the infinities stay so.
+    """
+    if not math.isfinite(number):
+        return Decimal(number)
+    return Decimal(int(number)) if number.is_integer() else Decimal(f"{number:.15g}")
+
+
+class Exact(Decimal):
+    """A decimal that also takes floats, in arithmetic and in comparisons, each as `read_float` reads it.
+
+    Exact("1234.56") == 1234.56, and Exact("0.10") + 0.2 == Exact("0.30"), where Decimal says no or raises. What
+    comes of it is an Exact again. It hashes as the Decimal that it is.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Exact('{self}')"
+
+    def __add__(self, other: Real) -> Exact:
+        return _result(Decimal.__add__(self, _read(other)))
+
+    def __radd__(self, other: Real) -> Exact:
+        return _result(Decimal.__radd__(self, _read(other)))
+
+    def __sub__(self, other: Real) -> Exact:
+        return _result(Decimal.__sub__(self, _read(other)))
+
+    def __rsub__(self, other: Real) -> Exact:
+        return _result(Decimal.__rsub__(self, _read(other)))
+
+    def __mul__(self, other: Real) -> Exact:
+        return _result(Decimal.__mul__(self, _read(other)))
+
+    def __rmul__(self, other: Real) -> Exact:
+        return _result(Decimal.__rmul__(self, _read(other)))
+
+    def __truediv__(self, other: Real) -> Exact:
+        return _result(Decimal.__truediv__(self, _read(other)))
+
+    def __rtruediv__(self, other: Real) -> Exact:
+        return _result(Decimal.__rtruediv__(self, _read(other)))
+
+    def __floordiv__(self, other: Real) -> Exact:
+        return _result(Decimal.__floordiv__(self, _read(other)))
+
+    def __rfloordiv__(self, other: Real) -> Exact:
+        return _result(Decimal.__rfloordiv__(self, _read(other)))
+
+    def __mod__(self, other: Real) -> Exact:
+        return _result(Decimal.__mod__(self, _read(other)))
+
+    def __rmod__(self, other: Real) -> Exact:
+        return _result(Decimal.__rmod__(self, _read(other)))
+
+    def __neg__(self) -> Exact:
+        return _result(Decimal.__neg__(self))
+
+    def __pos__(self) -> Exact:
+        return _result(Decimal.__pos__(self))
+
+    def __abs__(self) -> Exact:
+        return _result(Decimal.__abs__(self))
+
+    @overload
+    def __round__(self) -> int: ...
+    @overload
+    def __round__(self, ndigits: int) -> Exact: ...
+    def __round__(self, ndigits: int | None = None) -> int | Exact:
+        return Decimal.__round__(self) if ndigits is None else _result(Decimal.__round__(self, ndigits))
+
+    def __eq__(self, other: object) -> bool:
+        return Decimal.__eq__(self, _read(other))
+
+    def __ne__(self, other: object) -> bool:
+        return Decimal.__ne__(self, _read(other))
+
+    def __lt__(self, other: Real | Rational) -> bool:
+        return Decimal.__lt__(self, _read(other))
+
+    def __le__(self, other: Real | Rational) -> bool:
+        return Decimal.__le__(self, _read(other))
+
+    def __gt__(self, other: Real | Rational) -> bool:
+        return Decimal.__gt__(self, _read(other))
+
+    def __ge__(self, other: Real | Rational) -> bool:
+        return Decimal.__ge__(self, _read(other))
+
+    def __hash__(self) -> int:
+        return Decimal.__hash__(self)
+
+
+def _read(other: Any) -> Any:
+    return read_float(other) if isinstance(other, float) else other
+
+
+def _result(value: Decimal) -> Exact:
+    # Decimal answers NotImplemented for what is no number, and Python must see that.
+    return value if value is NotImplemented else Exact(value)
+
+
+class Record(dict[str, Any]):
+    """What was answered, at one moment: a dictionary whose keys are attributes too.
+
+    It is the caller's own: changing it changes nothing that is stored.
+    """
+
+    _READERS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    # What every body of the kind has; one without it comes from something that is no Milepost.
+    _NEEDED: ClassVar[str] = ""
+
+    @classmethod
+    def of(cls, body: object) -> Self:
+        """The record of an answered body; fields that this version does not know are kept as they are.
+
+        Raises ServerFault for what is no such body.
+        """
+        readers = cls._READERS
+        if not isinstance(body, Mapping) or cls._NEEDED not in body:
+            raise ServerFault(f"Milepost answered with what is no {cls.__name__}: is base_url its own address?")
+        try:
+            return cls(
+                {
+                    name: readers[name](value) if value is not None and name in readers else value
+                    for name, value in body.items()
+                }
+            )
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise ServerFault(f"Milepost answered with a {cls.__name__} that cannot be read: {error}") from error
+
+    @classmethod
+    def all_of(cls, bodies: object) -> list[Self]:
+        """The records of a list of bodies; raises ServerFault."""
+        return [cls.of(body) for body in listed(bodies)]
+
+    if not TYPE_CHECKING:  # a type checker knows the fields from their declarations, and no others
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return self[name]
+            except KeyError:
+                raise AttributeError(f"{type(self).__name__} has no {name}") from None
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name not in self:
+                raise AttributeError(f"{type(self).__name__} has no {name}")
+            self[name] = value
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{name}: a field of a {type(self).__name__} cannot be deleted")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """Lets an application's FastAPI routes and pydantic models name the record as a type."""
+        from pydantic_core import core_schema
+
+        serialization = core_schema.plain_serializer_function_ser_schema(_for_json, when_used="json")
+        return core_schema.is_instance_schema(cls, serialization=serialization)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
+        return {"type": "object", "title": cls.__name__}
+
+
+def listed(body: object) -> list[Any]:
+    """An answered list; raises ServerFault for what is none."""
+    if not isinstance(body, list):
+        raise ServerFault("Milepost answered with what is no list: is base_url its own address?")
+    return body
+
+
+def _for_json(value: Any) -> Any:
+    """Amounts as numbers, as the documentation has them: one that Milepost takes loses no digit as a float."""
+    if isinstance(value, Exact):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {name: _for_json(each) for name, each in value.items()}
+    return [_for_json(each) for each in value] if isinstance(value, list) else value

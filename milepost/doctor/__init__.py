@@ -1,1 +1,0 @@
-"""What `milepost doctor` examines of a set-up, part by part, and what it advises."""

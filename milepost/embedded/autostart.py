@@ -1,0 +1,253 @@
+"""Servers for an application: those that run in its data directory, else new ones, for as long as anyone uses them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+from typing import IO
+
+from pydantic import SecretStr
+from sqlalchemy.exc import OperationalError
+
+from core.settings import PREFIX, Settings
+from core.store.engine import make_engine, session_factory
+from core.store.migrate import is_current
+from core.store.tenants import DEFAULT, read_tenants
+from milepost.embedded.child import MARKER, WHILE_USED, describe_status
+from milepost.embedded.datadir import DataDir, RunningServers, ServerFailed, is_held, try_lock
+from milepost.embedded.process import open_log
+
+# Programs that run one after the other should not start the servers anew each time.
+LINGER_S = 10.0
+
+
+@dataclass(slots=True)
+class UsersLock:
+    """A share in the lock. A fork has it, too: it is given back when the last of them has ended or let go."""
+
+    _descriptor: int | None
+
+    @classmethod
+    def try_share(cls, directory: Path) -> UsersLock | None:
+        """Take a share; None while a supervisor has the lock, which is for an instant, or until it has ended."""
+        descriptor = _open(directory)
+        if try_lock(descriptor, fcntl.LOCK_SH):
+            return cls(descriptor)
+        os.close(descriptor)
+        return None
+
+    def release(self) -> None:
+        """Give the share back; releasing twice is harmless."""
+        if self._descriptor is not None:
+            # Closed and not unlocked: that would take the share from our forks as well.
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Disuse:
+    """Tells the supervisor of `directory` when nobody has used it for `linger_s`; None: that never comes."""
+
+    def __init__(self, directory: Path, linger_s: float | None) -> None:
+        self._linger_s = linger_s
+        self._descriptor = None if linger_s is None else _open(directory)
+        self._since: float | None = None
+
+    def has_come(self) -> bool:
+        """Whether it is so now; once it is, newcomers wait until `close`."""
+        if self._descriptor is None or self._linger_s is None:
+            return False
+        if not try_lock(self._descriptor, fcntl.LOCK_EX):
+            self._since = None
+            return False
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if now - self._since >= self._linger_s:
+            return True
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        return False
+
+    def close(self) -> None:
+        """Let newcomers in."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _open(directory: Path) -> int:
+    return os.open(directory / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+_POLL_S = 0.05
+# Shorter waits are not worth a word.
+_SILENT_S = 0.5
+# Where the servers are is told in other ways.
+_OUR_OWN = {"port", "data_dir"}
+
+
+@dataclass(slots=True)
+class Use:
+    """Servers that go on until `close`, unless a person stops them; the addresses hold passwords."""
+
+    running: RunningServers
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    _lock: UsersLock = field(repr=False)
+
+    def close(self) -> None:
+        """Use them no more; closing twice is harmless."""
+        self._lock.release()
+
+
+def use_servers(
+    settings: Settings, *, say: Callable[[str], None], timeout_s: float = 120, linger_s: float = LINGER_S
+) -> Use:
+    """The prepared servers of the data directory that `settings` names, started if none run there.
+
+    A server that the settings name themselves is used and not started. `say` hears what is waited for. `linger_s`: how
+    long servers that are started here go on after their last user. Raises ServerFailed, DirectoryUnusable.
+    """
+    beginning = _Beginning(DataDir(settings.data_dir).open(), settings, say, time.monotonic() + timeout_s, linger_s)
+    lock = beginning.await_share()
+    try:
+        running = beginning.await_servers()
+    except BaseException:
+        lock.release()
+        raise
+    return Use(running, running.database_url, running.redis_url, lock)
+
+
+@dataclass(slots=True)
+class _Beginning:
+    """One wait for servers."""
+
+    data: DataDir
+    settings: Settings
+    say: Callable[[str], None]
+    deadline: float
+    linger_s: float
+    _child: subprocess.Popen[bytes] | None = None
+    _log_start: int = 0
+    _begun_at: float = field(default_factory=time.monotonic)
+    _said: set[str] = field(default_factory=set)
+
+    def await_share(self) -> UsersLock:
+        while (lock := UsersLock.try_share(self.data.path)) is None:
+            self._wait("waiting for the servers that are stopping")
+        return lock
+
+    def await_servers(self) -> RunningServers:
+        while (running := self._usable()) is None:
+            self._note_end()
+            if self._child is None and not is_held(self.data.path):
+                self._start()
+            self._wait("waiting for the servers")
+        return running
+
+    def _usable(self) -> RunningServers | None:
+        running = self.data.servers()
+        if running is None or not running.is_prepared:
+            return None
+        _require_same("DATABASE_URL", self.settings.database_url, running.database_url, self.data.path)
+        _require_same("REDIS_URL", self.settings.redis_url, running.redis_url, self.data.path)
+        return running if _has_our_tables(running) else None
+
+    def _start(self) -> None:
+        self._say_once(f"starting the servers in {self.data.path}; their log is {self.data.background_log}")
+        command = [sys.executable, *MARKER, "up", WHILE_USED, "--linger-s", str(self.linger_s)]
+        command += ["--port", "0", "--data-dir", str(self.data.path)]
+        output, self._log_start = open_log(self.data.background_log)
+        with output:
+            try:
+                self._child = _spawn_apart(command, self.data.path, output, _environment(self.settings))
+            except OSError as error:
+                raise ServerFailed(f"cannot start the servers with {sys.executable!r}: {error.strerror}") from None
+        # Whenever it ends, it leaves no zombie.
+        Thread(target=self._child.wait, name="milepost-up", daemon=True).start()
+
+    def _note_end(self) -> None:
+        """Forget a supervisor that ended well, as it does where another one runs; raise what a failed one said."""
+        if self._child is None or (status := self._child.poll()) is None:
+            return
+        self._child = None
+        if status != 0:
+            # One that was killed had no time for words.
+            words = (status > 0 and self._last_words()) or f"`milepost up` ended ({describe_status(status)})"
+            raise ServerFailed(f"the servers did not start: {words} (more in {self.data.background_log})")
+
+    def _last_words(self) -> str:
+        """What the log's newest lines say; an error of the command line rather than what came after it."""
+        log = self.data.background_log
+        with log.open("rb") as file:
+            file.seek(self._log_start if self._log_start <= log.stat().st_size else 0)
+            lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        errors = [line.removeprefix("milepost: ") for line in lines if line.startswith("milepost: ")]
+        return (errors or lines or [""])[-1]
+
+    def _wait(self, reason: str) -> None:
+        now = time.monotonic()
+        if now > self.deadline:
+            waited_s, log = now - self._begun_at, self.data.background_log
+            raise ServerFailed(f"still no servers in {self.data.path} after {waited_s:.0f} s (more in {log})")
+        if now - self._begun_at > _SILENT_S:
+            self._say_once(reason)
+        time.sleep(_POLL_S)
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self.say(line)
+
+
+def _spawn_apart(
+    command: list[str], folder: Path, output: IO[bytes], environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start `command` in a session of its own; not by spawn(), which would end it with us: others may use it then."""
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _require_same(name: str, wanted: SecretStr | None, found: str, directory: Path) -> None:
+    """Events that wait on one server are not applied by workers of another."""
+    if wanted is not None and wanted.get_secret_value() != found:
+        raise ServerFailed(f"what runs in {directory} uses another server than {PREFIX}{name} names; stop it first")
+
+
+def _has_our_tables(running: RunningServers) -> bool:
+    """Whether the database answers and is as this code needs it; raises ServerFailed if it is an older version's."""
+    engine = make_engine(running.database_url, application_name="milepost")
+    try:
+        if not is_current(engine):
+            pid = running.supervisor_pid
+            raise ServerFailed(f"process {pid} runs servers of an older version; stop it, and new ones will be started")
+        with session_factory(engine)() as session:
+            return DEFAULT in read_tenants(session, [DEFAULT])
+    except OperationalError:
+        # It is being started again, or is stopping.
+        return False
+    finally:
+        engine.dispose()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Ours, with `settings` in the place of its settings: what the caller gave in another way counts as well."""
+    others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
+    given = {name: getattr(settings, name) for name in settings.model_fields_set - _OUR_OWN}
+    return {**others, **{PREFIX + name.upper(): _text(value) for name, value in given.items() if value is not None}}
+
+
+def _text(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

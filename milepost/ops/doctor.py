@@ -1,0 +1,188 @@
+"""The whole examination: part after part, each with what it found and what to do about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+import redis
+from sqlalchemy import Engine
+
+from core.errors import SettingsError
+from core.services.metrics import JOB_QUIET, LastRun, is_drain_alive, read_database_figures
+from core.settings import Settings, load_settings
+from core.store.engine import make_engine, session_factory
+from core.store.migrate import is_current
+from core.store.monitoring import COUNTED_MOST
+from core.stream.stats import read_drain_figures, shards_waited_on
+from core.stream.stream import EventStream, connect
+from milepost.cli.connection import NoServers, connected_settings, running_servers
+from milepost.cli.output import explain
+from milepost.ops.doctor_machine import examine_machine, examine_place
+from milepost.ops.doctor_servers import examine_database, examine_stream
+from milepost.ops.finding import Finding, ok, problem, warning
+from milepost.ops.status import MEND
+
+# Longer than a drain is between two waits, shorter than a person's patience.
+WATCH_S = 3.0
+_LOOK_EVERY_S = 0.1
+_BEAT = "run `milepost up`, or `milepost beat` and `milepost worker --queues=jobs`"
+
+
+def examine_drains(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
+    """Check each shard: what waits on it, whether it is applied, and whether a drain is there for the next event."""
+    statuses = EventStream(client, settings.shards).status()
+    drains = read_drain_figures(client, (status.shard for status in statuses))
+    now = datetime.now(UTC)
+    stuck = [status.shard for status in statuses if not is_drain_alive(status, drains[status.shard], now)]
+    waiting = [status.oldest_at for status in statuses if status.oldest_at is not None]
+    if stuck:
+        yield problem(
+            "backlog",
+            f"events wait on shard {_listed(stuck)}, and none was applied for 30 s",
+            "run `milepost worker --queues=drains` and `milepost beat`; their logs say what is in the way",
+        )
+    elif waiting:
+        yield ok("backlog", f"the oldest event waits for {max(0.0, (now - min(waiting)).total_seconds()):.1f} s")
+    else:
+        yield ok("backlog", "every event is applied")
+    yield _followed(client, range(settings.shards))
+
+
+def examine_rows(engine: Engine) -> Iterator[Finding]:
+    """Check what the database shows: jobs, days, dead letters, the audit."""
+    now = datetime.now(UTC)
+    with session_factory(engine)() as session:
+        figures = read_database_figures(session, now)
+    yield _jobs(figures.runs, now)
+    yield _days(figures.days_behind)
+    yield _letters(figures.dead_letters)
+    yield _audit(figures.runs)
+
+
+def _followed(client: redis.Redis, shards: Sequence[int]) -> Finding:
+    """Whether a drain waits on each shard, or commits, within a few seconds."""
+    missing, stop_at = set(shards), time.monotonic() + WATCH_S
+    began = datetime.now(UTC)
+    while missing:
+        missing -= shards_waited_on(client, missing)
+        committed = read_drain_figures(client, missing)
+        missing -= {
+            n for n, each in committed.items() if each.last_commit_at is not None and each.last_commit_at > began
+        }
+        if time.monotonic() > stop_at:
+            break
+        time.sleep(_LOOK_EVERY_S if missing else 0)
+    if missing:
+        return warning(
+            "drains",
+            f"no drain looked at shard {_listed(sorted(missing))} within {WATCH_S:g} s",
+            "run `milepost up`, or `milepost worker --queues=drains` and `milepost beat`",
+        )
+    return ok("drains", "one waits on every shard")
+
+
+def _jobs(runs: Sequence[LastRun], now: datetime) -> Finding:
+    latest = max((run.newest_at for run in runs if run.newest_at is not None), default=None)
+    if latest is None:
+        return warning("jobs", "no scheduled job has run yet", _BEAT)
+    found = f"the last one ended at {latest:%Y-%m-%d %H:%M} UTC"
+    if now - latest > JOB_QUIET:
+        return warning("jobs", found, _BEAT)
+    late = [f"{run.job} since {run.furthest_at:%Y-%m-%d %H:%M} UTC" for run in runs if run.is_late(now)]
+    if late:
+        return warning(
+            "jobs", f"did not end for some tenant: {', '.join(late)}", "run `milepost run JOB` and see what it says"
+        )
+    return ok("jobs", found)
+
+
+def _days(days_behind: Sequence[int]) -> Finding:
+    most = max(days_behind, default=0)
+    late = sum(days > 1 for days in days_behind)
+    if late:
+        return warning(
+            "closed days", f"{late} tenants are up to {most} days behind", f"run `milepost run snapshot`, and {_BEAT}"
+        )
+    return ok("closed days", "up to date" if most == 0 else "yesterday is still to be closed")
+
+
+def _letters(by_code: dict[str, int]) -> Finding:
+    total = sum(by_code.values())
+    if not total:
+        return ok("dead letters", "none waits")
+    more = " or more" if total >= COUNTED_MOST else ""
+    codes = ", ".join(f"{code} {number:,}" for code, number in by_code.items())
+    return warning(
+        "dead letters",
+        f"{total:,}{more} wait: {codes}",
+        "run `milepost dead-letters list`, then replay or discard them",
+    )
+
+
+def _audit(runs: Sequence[LastRun]) -> Finding:
+    found = [run for run in runs if run.violations is not None]
+    if not found:
+        return ok("audit", "not run yet; `milepost run verify` does it now")
+    violations = sum(run.violations or 0 for run in found)
+    if violations:
+        return problem("audit", f"the last one found {violations:,} values that break a promise", MEND)
+    return ok("audit", f"the last one, at {found[0].newest_at:%Y-%m-%d %H:%M} UTC, found nothing")
+
+
+def _listed(shards: Sequence[int]) -> str:
+    return ", ".join(str(shard) for shard in shards)
+
+
+def examine(data_dir: Path | None) -> Iterator[Finding]:
+    """Yield every finding as soon as it is known."""
+    try:
+        settings = load_settings(data_dir=data_dir)
+    except SettingsError as error:
+        yield problem("settings", str(error), "mend or unset it; nothing starts with it")
+        return
+    yield from examine_machine(settings)
+    yield from examine_place(settings, running_servers(settings))
+    try:
+        connected = connected_settings(data_dir)
+    except NoServers:
+        yield warning(
+            "servers",
+            "none is running, so nothing more can be checked",
+            "start `milepost up`, or set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL",
+        )
+        return
+    yield from _examine_servers(connected)
+
+
+def _examine_servers(settings: Settings) -> Iterator[Finding]:
+    engine = make_engine(settings, application_name="milepost doctor")
+    try:
+        yield from _unless_away("database", _examine_database(engine))
+    finally:
+        engine.dispose()
+    assert settings.redis_url is not None, "connected_settings names both servers"
+    with connect(settings.redis_url.get_secret_value()) as client:
+        yield from _unless_away(
+            "stream server", chain(examine_stream(client, settings), examine_drains(client, settings))
+        )
+
+
+def _examine_database(engine: Engine) -> Iterator[Finding]:
+    yield from examine_database(engine)
+    if is_current(engine):
+        yield from examine_rows(engine)
+
+
+def _unless_away(server: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings about a server; where it does not answer that is the last."""
+    try:
+        yield from findings
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        yield problem(server, line, "see that it runs and that its address, user and password are right")

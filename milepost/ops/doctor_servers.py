@@ -1,0 +1,174 @@
+"""The servers: reachable, new enough, keeping what they are given, with room left."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import redis
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from core.settings import Settings
+from core.store import monitoring
+from core.store.engine import session_factory
+from core.store.migrate import is_current
+from core.stream.server import StreamServer, ask_stream_server
+from core.stream.stream import FULL_AT
+from milepost.ops.finding import Finding, compare_clocks, ok, problem, warning
+
+POSTGRES_VERSION_LEAST = 160_000
+# Beside the zones of the tenants: one that has been told by every release of the data.
+_ANY_ZONE = "Europe/Prague"
+
+
+def examine_database(engine: Engine) -> Iterator[Finding]:
+    """Check the server, then what lies in it; raises the database's own error if it is away."""
+    with session_factory(engine)() as session:
+        before = datetime.now(UTC)
+        server = monitoring.ask_database(session)
+        yield _postgres_version(server)
+        yield _durability(server)
+        yield compare_clocks("clock of the database", before, server.now, datetime.now(UTC))
+        is_ours = is_current(engine)
+        yield _schema(is_ours)
+        yield _time_zones(session, is_ours)
+
+
+def _postgres_version(server: monitoring.DatabaseServer) -> Finding:
+    if server.version < POSTGRES_VERSION_LEAST:
+        return problem("database", f"PostgreSQL {server.version_text} is too old", "use PostgreSQL 16 or newer")
+    return ok("database", f"PostgreSQL {server.version_text}")
+
+
+def _durability(server: monitoring.DatabaseServer) -> Finding:
+    if not server.is_durable:
+        return problem(
+            "durability of the database",
+            "fsync, full_page_writes or synchronous_commit is off: a crash loses what was applied",
+            "set all three to on",
+        )
+    return ok("durability of the database", "a commit outlives a crash")
+
+
+def _schema(is_ours: bool) -> Finding:
+    if not is_ours:
+        return problem("schema", "not that of this version", "run `milepost migrate`")
+    return ok("schema", "current")
+
+
+def _time_zones(session: Session, has_tenants: bool) -> Finding:
+    wanted = {_ANY_ZONE} | ({each.time_zone for each in monitoring.closed_days(session)} if has_tenants else set())
+    missing = sorted(zone for zone in wanted if not monitoring.knows_time_zone(session, zone))
+    if missing:
+        return problem(
+            "time zones",
+            f"the database does not know {', '.join(missing)}",
+            "install the time zone data (tzdata) where PostgreSQL runs, and restart it",
+        )
+    return ok("time zones", "the database knows those of all tenants")
+
+
+STREAM_VERSION_LEAST = {"Valkey": (8,), "Redis": (7,)}
+# The first Redis that can say when an event is on disk.
+_WAITAOF = (7, 2)
+_TIGHT_AT = 0.7
+_HIDDEN = "the server does not show this setting"
+
+
+def examine_stream(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
+    """Check the server; raises StreamUnavailable if it is away."""
+    before = datetime.now(UTC)
+    server = ask_stream_server(client)
+    yield compare_clocks("clock of the stream server", before, server.now, datetime.now(UTC))
+    yield from judge(server, settings)
+
+
+def judge(server: StreamServer, settings: Settings) -> Iterator[Finding]:
+    """Check what a server says of itself."""
+    yield _stream_version(server)
+    yield _file(server)
+    yield _sync(server, settings)
+    yield _policy(server)
+    yield _memory(server)
+    yield _scripts(server)
+
+
+def _stream_version(server: StreamServer) -> Finding:
+    found, least = f"{server.product} {server.version}", STREAM_VERSION_LEAST[server.product]
+    if _number(server) < least:
+        return problem("stream server", f"{found} is too old", "use Valkey 8 or Redis 7, or newer")
+    return ok("stream server", found)
+
+
+def _number(server: StreamServer) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", server.version)[:3])
+
+
+def _file(server: StreamServer) -> Finding:
+    check = "append-only file"
+    if server.appendonly is None:
+        return warning(check, _HIDDEN, "make sure that appendonly is yes")
+    if server.appendonly != "yes":
+        return problem(check, "appendonly is off: a restart loses every event on the stream", "set appendonly yes")
+    if server.is_last_write_ok is False:
+        return problem(check, "its last write failed", "see the stream server's log and its disk")
+    return ok(check, "on, and its last write worked")
+
+
+def _sync(server: StreamServer, settings: Settings) -> Finding:
+    check, value = "appendfsync", server.appendfsync
+    if value == "always":
+        return ok(check, "always: an event is on disk before it is accepted")
+    if value == "no":
+        return problem(check, "no: accepted events may be lost", "set appendfsync to always or everysec")
+    if settings.stream_durability in {"always", "none"}:
+        return problem(
+            check,
+            f"{value or 'unknown'}, and MILEPOST_STREAM_DURABILITY={settings.stream_durability} does not wait for it",
+            "unset MILEPOST_STREAM_DURABILITY, or set appendfsync always",
+        )
+    if server.product == "Redis" and _number(server) < _WAITAOF:
+        return problem(
+            check,
+            f"{value or 'unknown'}, and Redis {server.version} cannot say when an event is on disk",
+            "set appendfsync always, or use Redis 7.2, Valkey 8 or newer",
+        )
+    if value is None:
+        return ok(check, "not shown; each append waits until the server says that it is on disk")
+    return warning(check, f"{value}: each append waits a second or two for the disk", "set appendfsync always")
+
+
+def _policy(server: StreamServer) -> Finding:
+    check, value = "maxmemory-policy", server.maxmemory_policy
+    if value is None:
+        return warning(check, _HIDDEN, "make sure that maxmemory-policy is noeviction")
+    if value != "noeviction":
+        return problem(check, f"{value}: a full server throws events away", "set maxmemory-policy noeviction")
+    return ok(check, "noeviction: a full server refuses, and loses nothing")
+
+
+def _memory(server: StreamServer) -> Finding:
+    check = "memory of the stream server"
+    used = f"{server.used_bytes / 2**20:.0f} MiB used"
+    if not server.max_bytes:
+        return warning(
+            check, f"{used}, no limit", "set maxmemory, so that it refuses before the machine is out of memory"
+        )
+    found = f"{used} of {server.max_bytes / 2**20:.0f}"
+    remedy = "see that drains run (`milepost status`), or raise maxmemory"
+    if server.used_bytes > server.max_bytes * FULL_AT:
+        return problem(check, f"{found}: no event is accepted any more", remedy)
+    if server.used_bytes > server.max_bytes * _TIGHT_AT:
+        return warning(check, found, remedy)
+    return ok(check, found)
+
+
+def _scripts(server: StreamServer) -> Finding:
+    check = "scripts of the stream server"
+    if server.runs_scripts:
+        return ok(check, "EVAL works")
+    return problem(
+        check, "EVAL is refused: no drain can say how far it is", "let the user of MILEPOST_REDIS_URL use EVAL"
+    )

@@ -1,0 +1,248 @@
+"""One look at an installation: every part is asked, and one that does not answer is a trouble, not an end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from core.errors import MilepostError
+from core.goals.money import to_decimal
+from core.goals.progress import percent_complete
+from core.services.metrics import (
+    STATEMENT_LONGEST_S,
+    DatabaseFigures,
+    LastRun,
+    days_behind,
+    is_drain_alive,
+    read_database_figures,
+)
+from core.settings import Settings
+from core.store import monitoring
+from core.store.engine import database_url, make_engine, session_factory
+from core.store.migrate import is_current
+from core.stream.server import StreamServer, ask_stream_server
+from core.stream.stats import DrainFigures, read_drain_figures
+from core.stream.stream import EventStream, ShardStatus, connect
+from milepost.cli.connection import running_servers
+from milepost.cli.output import explain
+from milepost.embedded.orphans import is_alive
+from milepost.embedded.supervisor import answers
+
+GOALS_MOST = 20
+MEND = "`milepost verify` names the rows; once mended, `milepost run verify` notes that"
+TENANTS_SHOWN = 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDays:
+    """How far the days of a tenant are closed."""
+
+    tenant: str
+    time_zone: str
+    closed_through: date | None
+    days_behind: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLook:
+    """What is in the database. `counts` stop at COUNTED_MOST; tenants are those furthest behind."""
+
+    counts: dict[str, int]
+    goals: tuple[monitoring.MovedGoal, ...]
+    tenants: tuple[TenantDays, ...]
+    figures: DatabaseFigures
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLook:
+    """What is on the stream, and what the drains did."""
+
+    server: StreamServer
+    shards: tuple[ShardStatus, ...]
+    drains: dict[int, DrainFigures]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One look. What could not be learned is None, and `troubles` says why, beside what is wrong in what was."""
+
+    at: datetime
+    database: str | None
+    schema_is_current: bool | None
+    inside: DatabaseLook | None
+    stream: StreamLook | None
+    processes: dict[str, str] | None
+    troubles: tuple[str, ...]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the servers answer, the schema fits, events get applied and the last audit found nothing.
+
+        Processes may be stopped on purpose.
+        """
+        return not self.troubles and self.schema_is_current is True
+
+
+def look(settings: Settings) -> Status:
+    """Ask every part."""
+    troubles: list[str] = []
+    now = datetime.now(UTC)
+    engine = make_engine(settings, application_name="milepost status")
+    try:
+        database = _ask(troubles, lambda: _database_version(engine))
+        current = _ask(troubles, lambda: is_current(engine)) if database else None
+        inside = _ask(troubles, lambda: _look_inside(engine, now)) if current else None
+    finally:
+        engine.dispose()
+    stream = _ask(troubles, lambda: _look_at_stream(settings))
+    troubles += _wrong_in_database(inside) + _wrong_on_stream(stream, now)
+    return Status(now, database, current, inside, stream, _processes(settings), tuple(troubles))
+
+
+def as_plain(found: Status) -> dict[str, Any]:
+    """The whole as JSON has it: amounts and percentages as decimal strings."""
+    inside, stream = found.inside, found.stream
+    figures = None if inside is None else inside.figures
+    return {
+        "at": found.at,
+        "is_well": found.is_well,
+        "database": found.database,
+        "schema_is_current": found.schema_is_current,
+        "counts": None if inside is None else inside.counts,
+        "stream": None if stream is None else f"{stream.server.product} {stream.server.version}",
+        "shards": None if stream is None else _plain_shards(stream, found.at),
+        "goals": None if inside is None else [_plain_goal(goal) for goal in inside.goals],
+        "tenants": None if inside is None else [asdict(tenant) for tenant in inside.tenants],
+        "jobs": None if figures is None else [asdict(run) | {"is_ok": run.is_ok} for run in figures.runs],
+        "job_tenants_unseen": None if figures is None else figures.tenants_unseen,
+        "outbox": None if figures is None else asdict(figures.outbox),
+        "dead_letters": None if figures is None else figures.dead_letters,
+        "processes": found.processes,
+        "troubles": list(found.troubles),
+    }
+
+
+def percent_of(goal: monitoring.MovedGoal) -> str:
+    """How far a goal is, as its progress over REST says."""
+    return str(percent_complete(goal.type, goal.span, goal.target_minor, goal.amount_minor))
+
+
+def violations_of(runs: Sequence[LastRun]) -> int:
+    """How many rows the last audit found to break a promise."""
+    return sum(run.violations or 0 for run in runs)
+
+
+def _ask(troubles: list[str], question: Callable[[], T]) -> T | None:
+    try:
+        return question()
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        troubles.append(line)
+        return None
+
+
+def _database_version(engine: Engine) -> str:
+    with session_factory(engine)() as session:
+        return f"PostgreSQL {monitoring.ask_database(session).version_text}"
+
+
+def _look_inside(engine: Engine, now: datetime) -> DatabaseLook:
+    reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    with session_factory(reading).begin() as session:
+        monitoring.limit_statements(session, STATEMENT_LONGEST_S)
+        figures = read_database_figures(session, now)
+        return DatabaseLook(
+            counts=_counts(session, figures),
+            goals=tuple(monitoring.goals_moved_last(session, GOALS_MOST)),
+            tenants=tuple(
+                TenantDays(each.tenant, each.time_zone, each.closed_through, days_behind(each, now))
+                for each in monitoring.closed_days(session)[:TENANTS_SHOWN]
+            ),
+            figures=figures,
+        )
+
+
+def _counts(session: Session, figures: DatabaseFigures) -> dict[str, int]:
+    return {
+        "accounts": monitoring.count_accounts(session),
+        "goals": monitoring.count_goals(session),
+        "dead_letters": sum(figures.dead_letters.values()),
+    }
+
+
+def _look_at_stream(settings: Settings) -> StreamLook:
+    if settings.redis_url is None:
+        raise MilepostError("the settings name no stream server")
+    with connect(settings.redis_url.get_secret_value()) as client:
+        shards = tuple(EventStream(client, settings.shards).status())
+        drains = read_drain_figures(client, (each.shard for each in shards))
+        return StreamLook(ask_stream_server(client), shards, drains)
+
+
+def _wrong_in_database(inside: DatabaseLook | None) -> list[str]:
+    violations = 0 if inside is None else violations_of(inside.figures.runs)
+    return [f"the last audit found {violations:,} values that break a promise: {MEND}"] if violations else []
+
+
+def _wrong_on_stream(stream: StreamLook | None, now: datetime) -> list[str]:
+    if stream is None:
+        return []
+    wrong = [
+        f"shard {each.shard}: events wait, and none was applied for 30 s: is a worker for drains running?"
+        for each in stream.shards
+        if not is_drain_alive(each, stream.drains[each.shard], now)
+    ]
+    if stream.server.is_last_write_ok is False:
+        wrong.append("the stream server cannot write its append-only file: see its log and the disk")
+    return wrong
+
+
+def _processes(settings: Settings) -> dict[str, str] | None:
+    """The state of each process of this data directory's supervisor; None where none runs."""
+    running = running_servers(settings)
+    if running is None or running.database_url != database_url(settings):
+        return None
+    states = {name: f"pid {pid}" if is_alive(pid) else "starting again" for name, pid in running.child_pids.items()}
+    states["api"] = f"answers at {running.api_url}" if answers(running.api_url) else "does not answer"
+    return states
+
+
+def _plain_shards(stream: StreamLook, now: datetime) -> list[dict[str, Any]]:
+    return [
+        asdict(each)
+        | {
+            "is_drain_alive": is_drain_alive(each, stream.drains[each.shard], now),
+            "last_commit_at": stream.drains[each.shard].last_commit_at,
+            "batches": stream.drains[each.shard].batches,
+            "events": stream.drains[each.shard].events,
+            "duplicates": stream.drains[each.shard].duplicates,
+        }
+        for each in stream.shards
+    ]
+
+
+def _plain_goal(goal: monitoring.MovedGoal) -> dict[str, Any]:
+    return {
+        "tenant": goal.tenant,
+        "goal_id": goal.goal_id,
+        "user_id": goal.user_id,
+        "name": goal.name,
+        "type": goal.type.value,
+        "tracking": goal.tracking.value,
+        "status": goal.status.value,
+        "currency": goal.currency,
+        "current_amount": str(to_decimal(goal.amount_minor, goal.currency)),
+        "target_amount": str(to_decimal(goal.target_minor, goal.currency)),
+        "percent_complete": percent_of(goal),
+        "updated_at": goal.updated_at,
+        "projected_completion_date": goal.projected_at,
+    }

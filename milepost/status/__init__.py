@@ -1,1 +1,0 @@
-"""What `milepost status` learns of an installation, and how it shows it."""

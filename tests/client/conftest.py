@@ -1,0 +1,87 @@
+"""Managers on a fresh database, and a client of a real server in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from api.app import make_app
+from core.services.keys import create_key
+from core.services.tenants import create_tenant
+from core.settings import Settings
+from milepost import Client, GoalManager, easy_goals, sync
+from milepost.client import in_process
+from tests.conftest import KEY, NOW
+from tests.serving import serving
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Asynchronous tests run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """Every manager that a test makes is closed by its end, so that none stands in the way of the next."""
+    yield
+    assert not in_process.places()
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str) -> Settings:
+    """What the server reads instead of its environment."""
+    return Settings(database_url=database_url, redis_url=redis_url, log_level="ERROR")
+
+
+@pytest.fixture
+async def manager(database_url: str) -> AsyncIterator[GoalManager]:
+    """A manager of the tenant `default`."""
+    async with easy_goals(database_url=database_url) as manager:
+        yield manager
+
+
+@pytest.fixture
+def sync_manager(database_url: str) -> Iterator[sync.GoalManager]:
+    """Its blocking twin."""
+    with sync.easy_goals(database_url=database_url) as manager:
+        yield manager
+
+
+@pytest.fixture
+def server(settings: Settings) -> Iterator[str]:
+    """The address of a real server on the same database."""
+    with serving(make_app(settings)) as url:
+        yield url
+
+
+@pytest.fixture
+async def client(server: str) -> AsyncIterator[Client]:
+    """A client of that server, whose key may do everything in the tenant `default`."""
+    async with Client(server, KEY) as client:
+        yield client
+
+
+@pytest.fixture
+def new_tenant(session_factory: sessionmaker[Session]) -> Callable[..., str]:
+    """Makes a tenant and gives its name."""
+
+    def make(name: str, time_zone: str = "UTC") -> str:
+        with session_factory.begin() as session:
+            create_tenant(session, name, time_zone, NOW)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def new_key(session_factory: sessionmaker[Session]) -> Callable[..., str]:
+    """Makes a key of a tenant, `default` unless named, with some scopes, and gives its secret."""
+
+    def make(*scopes: str, tenant: str = "default") -> str:
+        with session_factory.begin() as session:
+            return create_key(session, tenant, scopes, "test", NOW)[1]
+
+    return make

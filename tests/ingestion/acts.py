@@ -1,0 +1,55 @@
+"""Short ways to act on goals and to state facts, for tests."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.goals.goal import GoalType
+from core.services.funding import link_account
+from core.services.goals import create_goal, get_goal
+from core.services.inputs import GoalDraft, LinkDraft
+from core.store.tenants import Tenant
+from tests.ingestion.conftest import event, money
+
+DEFAULT = Tenant("default", "UTC")
+Sessions = sessionmaker[Session]
+
+
+def goal(sessions: Sessions, now: datetime, type: GoalType = GoalType.SAVINGS, **changes: object) -> str:
+    """A new goal's id."""
+    draft = {"user_id": "u", "name": "g", "type": type, "target_amount": "10000", "current_amount": None} | changes
+    with sessions.begin() as session:
+        return create_goal(session, DEFAULT, GoalDraft(**draft), now).goal_id  # type: ignore[arg-type]
+
+
+def link(sessions: Sessions, now: datetime, goal_id: str, account: str, percent: str, from_: object = None) -> None:
+    """Link an account."""
+    with sessions.begin() as session:
+        draft = LinkDraft(account, None, percent, from_)  # type: ignore[arg-type]
+        link_account(session, DEFAULT, goal_id, draft, now)
+
+
+def amount(sessions: Sessions, goal_id: str) -> int:
+    """A goal's amount in cents."""
+    with sessions() as session:
+        return get_goal(session, DEFAULT, goal_id).amount_minor
+
+
+def paid(name: str, minor: int, at: datetime, account: str = "a") -> bytes:
+    """A posted transaction."""
+    data = {
+        "account_id": account,
+        "transaction_id": name,
+        "amount": money(minor),
+        "currency": "USD",
+        "posted_at": at.isoformat(),
+    }
+    return event("transaction.recorded", at, name, data)
+
+
+def balance(minor: int, at: datetime, account: str = "a", **more: object) -> bytes:
+    """A report."""
+    data = {"account_id": account, "current": money(minor), "currency": "USD", "as_of": at.isoformat()} | more
+    return event("balance.reported", at, f"b-{account}-{at}", data)

@@ -1,0 +1,130 @@
+"""What the bench measures on a whole Milepost: latency counts from when an event was due, and answers are checked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from io import StringIO
+from itertools import pairwise
+from urllib.parse import urlsplit
+
+import pytest
+from rich.console import Console
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session, sessionmaker
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from core.stream.stream import EventStream, connect
+from milepost.bench import beside
+from milepost.bench.beside import BesidePlan, run_beside
+from milepost.bench.check import WrongResult
+from milepost.bench.http_load import Ask, WrongAnswer, prepare_load, request
+from milepost.bench.latency import Rest
+from milepost.bench.place import Place
+from milepost.bench.rest import RestPlan, Target, check_typed, last_typed
+from milepost.bench.run import Plan
+from milepost.bench.seed import seed
+from milepost.bench.under_load import PROBERS, Load, Prober, due_times
+from milepost.bench.watch import Watch
+from milepost.embedded.postgres import EmbeddedPostgres
+from tests.serving import serving
+
+
+def test_a_whole_milepost_is_measured(
+    postgres: EmbeddedPostgres, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Probes among a load are seen over REST, three endpoints answer, and all that was written is checked."""
+    monkeypatch.setattr(beside, "has_usual_way", lambda: False)
+    plan = Plan(events=100, accounts=60, workers=1, batch_events=50, workloads=[])
+    small = BesidePlan(1, probe_seconds=1.0, warm_up_seconds=0.2, rest=RestPlan(3, seconds=0.5, warm_up_seconds=0.1))
+    with Watch.on(Console(file=StringIO())) as watch:
+        found = run_beside(plan, small, 300, Place(postgres.url, redis_url), watch)
+    latency = found.latency
+    assert (latency.events_per_s, latency.probes) == (30, 20)
+    assert 0 < latency.p50_ms <= latency.p99_ms <= latency.max_ms
+    assert [each.endpoint.split()[0] for each in found.rest] == ["GET", "GET", "PATCH"]
+    assert all(each.requests > 3 and each.requests_per_s > 0 and each.p50_ms <= each.p99_ms for each in found.rest)
+
+
+def test_probes_are_due_in_order_and_at_no_rhythm() -> None:
+    """Each prober has one event due in each stretch of time, and no two of them at the same point of it."""
+    load = Load(events_per_s=100, seconds=8.0, warm_up_seconds=1.0)
+    plans = [due_times(load, 100.0, prober) for prober in range(PROBERS)]
+    assert all(len(times) == load.probes == 20 for times in plans)
+    assert all(int((at - 100.0) / 0.4) == number for times in plans for number, at in enumerate(times))
+    points = {round((at - 100.0) % 0.4, 6) for times in plans for at in times}
+    assert len(points) > 0.9 * PROBERS * 20
+
+
+def test_a_late_probe_counts_from_when_it_was_due(redis_url: str) -> None:
+    """Two events that were due half a second ago took half a second, though each is seen as soon as it is sent."""
+    with connect(redis_url) as client:
+        client.flushall()
+        stream = EventStream(client, shards=1)
+
+        async def show(_request: Request) -> Response:
+            return JSONResponse({"current_amount": client.xlen("milepost:events:0")})
+
+        with serving(Starlette(routes=[Route("/goals/g", show)])) as url:
+            rest = Rest(url, "key")
+            due_s = time.monotonic() - 0.5
+            times_s = Prober(rest, stream, "account", "/goals/g").run([due_s, due_s])
+            rest.close()
+    assert all(0.5 < seconds < 5 for seconds in times_s)
+    assert times_s == sorted(times_s)
+
+
+def _app() -> Starlette:
+    async def known(_request: Request) -> Response:
+        return JSONResponse({"a": 1})
+
+    async def typed(request: Request) -> Response:
+        return Response((await request.body()) + request.headers["authorization"].encode())
+
+    return Starlette(routes=[Route("/known", known), Route("/typed", typed, methods=["PATCH"])])
+
+
+def _asks(url: str, connection: int) -> Iterator[Ask]:
+    while True:
+        yield Ask(request("GET", f"{url}/known", None), 200)
+        yield Ask(request("PATCH", f"{url}/typed", "k", b"%d" % connection), 200)
+
+
+def test_a_load_asks_until_its_time_is_up() -> None:
+    """Every connection asks anew when it is answered, and every answer has a time."""
+    with serving(_app()) as url:
+        asked = prepare_load("127.0.0.1", urlsplit(url).port or 0, 3, 0.3, partial(_asks, url))()
+    assert [len(answers) > 2 for answers in asked.answers] == [True] * 3
+    for answers in asked.answers:
+        assert all(before[0] + before[1] <= after[0] for before, after in pairwise(answers))
+    assert 0 < asked.core_share <= 1.5
+
+
+def test_an_unexpected_status_ends_a_load() -> None:
+    """A server that refuses is fast, and no measurement."""
+
+    def refused(url: str, _connection: int) -> Iterator[Ask]:
+        yield Ask(request("GET", f"{url}/unknown", None), 200)
+
+    with serving(_app()) as url, pytest.raises(ExceptionGroup) as caught:
+        prepare_load("127.0.0.1", urlsplit(url).port or 0, 2, 5.0, partial(refused, url))()
+    assert caught.group_contains(WrongAnswer, match="GET /unknown HTTP/1.1 was answered with 404, not 200: Not Found")
+
+
+def test_typed_amounts_are_checked(engine: Engine, session_factory: sessionmaker[Session], now: datetime) -> None:
+    """The goals must stand at what each connection typed last for them; one that does not is named."""
+    target = Target("http://x", "key", [["a", "b"], ["c"]])
+    assert last_typed(target, [[(0.0, 0.1)] * 5, [(0.0, 0.1)] * 2]) == {"a": 5, "b": 4, "c": 2}
+    seed(engine, 1, now)
+    with session_factory.begin() as session:
+        (goal,) = session.scalars(
+            text("UPDATE goals SET amount_minor = 700 WHERE tracking = 'change' RETURNING goal_id")
+        )
+    check_typed(engine, {goal: 7})
+    with pytest.raises(WrongResult, match=f"goal {goal} stands at 700, not 800"):
+        check_typed(engine, {goal: 8})

@@ -1,0 +1,52 @@
+"""A connection to Postgres whose other end has vanished is given up, and not waited for."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from core.store.engine import make_engine
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the names of these options are Linux's")
+def test_the_kernel_gives_up_a_server_that_says_nothing_for_half_a_minute(database_url: str) -> None:
+    """It asks after ten seconds of silence, three times, and does not wait longer for what was sent to arrive."""
+    engine = make_engine(database_url, application_name="tests")
+    try:
+        with engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            with socket.socket(fileno=driver.fileno()) as link:
+                found = [
+                    link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                    link.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                    link.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+                    link.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+                    link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+                ]
+                # It is the driver's to close.
+                link.detach()
+            assert found == [1, 10, 5, 3, 25_000]
+    finally:
+        engine.dispose()
+
+
+FIRST_AN_ENGINE = """
+import sys
+from core.store.engine import make_engine
+engine = make_engine(sys.argv[1], application_name="tests")
+with engine.connect() as connection:
+    from sqlalchemy import text
+    from core.store.driver import int8s
+    print(connection.execute(text("SELECT sum(n) FROM unnest(:n) AS n"), {"n": int8s([2, 3])}).scalar_one())
+"""
+
+
+def test_an_engine_takes_arrays_whatever_is_imported_after_it(database_url: str) -> None:
+    """Commands import what they run once they are connected; the arrays of its statements are known all the same."""
+    command = [sys.executable, "-c", FIRST_AN_ENGINE, database_url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("5\n", "")

@@ -1,0 +1,314 @@
+"""The drain: what it does when all is well, and what each kind of crash leaves behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.ingestion import apply as apply_module
+from core.ingestion import drain as drain_module
+from core.ingestion.apply import Applied, apply_understood
+from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
+from core.jobs.sweep import sweep
+from core.store.engine import is_database_trouble, make_engine
+from core.store.engine import session_factory as make_sessions
+from core.stream.position import RawEntry
+from core.stream.stats import BatchFigures
+from core.stream.stream import EventStream, stream_key
+from tests.ingestion.conftest import dump, event, money
+
+POSTED = datetime(2026, 3, 9, tzinfo=UTC)
+FACTS = ("accounts", "transactions", "reports", "account_days")
+
+
+def clock() -> datetime:
+    """The time of day."""
+    return datetime.now(UTC)
+
+
+def spent(number: int, minor: int = 100, account: str = "a1") -> bytes:
+    """A posted transaction with a number for an id."""
+    data = {
+        "account_id": account,
+        "transaction_id": f"t{number}",
+        "amount": money(minor),
+        "currency": "USD",
+        "posted_at": POSTED.isoformat(),
+        "pending": False,
+    }
+    return event("transaction.recorded", POSTED, f"e{number}", data)
+
+
+@pytest.fixture
+def one_shard(redis_client: redis.Redis) -> EventStream:
+    """A stream of one shard, so that everything lies on it."""
+    return EventStream(redis_client, 1)
+
+
+@pytest.fixture
+def drain(session_factory: sessionmaker[Session], one_shard: EventStream) -> ShardDrain:
+    """Drains that shard, ten events a batch."""
+    return ShardDrain(session_factory, one_shard, 0, 10, clock)
+
+
+def append(stream: EventStream, events: Sequence[bytes]) -> None:
+    """Put events on the stream."""
+    stream.append("default", [("a1", body) for body in events])
+
+
+def worths(session_factory: sessionmaker[Session]) -> dict[str, int]:
+    """Worth by account."""
+    with session_factory() as session:
+        return {row[0]: row[1] for row in session.execute(text("SELECT account_id, worth_minor FROM accounts"))}
+
+
+def dead_letters(session_factory: sessionmaker[Session]) -> list[tuple[str, bytes]]:
+    """(code, event) of every dead letter."""
+    with session_factory() as session:
+        return [
+            (row[0], bytes(row[1]))
+            for row in session.execute(text("SELECT code, event FROM dead_letters ORDER BY entry_id"))
+        ]
+
+
+def test_a_drain_applies_and_acknowledges_everything(
+    drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
+) -> None:
+    """After a drain every event is applied, none is pending, and a sweep may drop them all."""
+    append(one_shard, [spent(number) for number in range(25)])
+    assert drain.drain().events == 25
+    assert worths(session_factory) == {"a1": 2500}
+    assert one_shard.status()[0].pending == 0
+    assert sweep(one_shard).trimmed == 25
+    assert one_shard.status()[0].length == 0
+
+
+class DyingStream(EventStream):
+    """A stream whose process dies at a named step, once."""
+
+    dies_at: Sequence[str] = ()
+
+    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+        entries = super().read_behind(shard, behind, count)
+        if entries:
+            self._maybe_die("after read")
+        return entries
+
+    def note_begun(self, shard: int, entry_id: bytes) -> bool:
+        is_noted = super().note_begun(shard, entry_id)
+        self._maybe_die("after beginning")
+        return is_noted
+
+    def advance(self, *arguments: Any, **named: Any) -> bool:
+        self._maybe_die("before advancing")
+        is_there = super().advance(*arguments, **named)
+        self._maybe_die("after advancing")
+        return is_there
+
+    def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
+        entries = super().read(shard, count, pending=pending)
+        if entries:
+            self._maybe_die("after handing out")
+        return entries
+
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
+        self._maybe_die("before acknowledging")
+        super().acknowledge(shard, entry_ids, batch)
+        self._maybe_die("after acknowledging")
+
+    def _maybe_die(self, step: str) -> None:
+        if self.dies_at[:1] == [step]:
+            self.dies_at = self.dies_at[1:]
+            raise RedisConnectionError("died")
+
+
+NEW = ["after beginning", "after read", "before advancing", "after advancing"]
+AGAIN = ["after handing out", "before acknowledging", "after acknowledging"]
+
+
+@pytest.mark.parametrize(
+    "steps", [*([step] for step in NEW), *(["after beginning", step] for step in AGAIN), ["after beginning", *AGAIN]]
+)
+def test_a_crash_at_any_step_loses_and_doubles_nothing(
+    redis_client: redis.Redis, session_factory: sessionmaker[Session], steps: list[str]
+) -> None:
+    """Whatever steps drains die at, the last one leaves every event applied once and none pending."""
+    stream = DyingStream(redis_client, 1)
+    append(stream, [spent(number, 100 + number) for number in range(17)])
+    drain = ShardDrain(session_factory, stream, 0, 10, clock)
+    stream.dies_at = steps
+    for _ in steps:
+        with pytest.raises(RedisConnectionError):
+            drain.drain()
+    assert stream.dies_at == []
+    drain.drain()
+    assert worths(session_factory) == {"a1": sum(100 + number for number in range(17))}
+    assert (stream.status()[0].pending, stream.status()[0].unapplied) == (0, 0)
+    assert sweep(stream).trimmed == 17
+
+
+def test_applying_again_after_a_crash_changes_no_row(
+    redis_client: redis.Redis, session_factory: sessionmaker[Session]
+) -> None:
+    """A batch that was committed, and not told to the stream, is read again and leaves every table as it was."""
+    stream = DyingStream(redis_client, 1)
+    append(stream, [spent(number) for number in range(5)])
+    stream.dies_at = ["before advancing"]
+    drain = ShardDrain(session_factory, stream, 0, 10, clock)
+    with pytest.raises(RedisConnectionError):
+        drain.drain()
+    with session_factory() as session:
+        before = dump(session)
+    assert drain.drain().events == 5
+    with session_factory() as session:
+        assert dump(session) == before
+
+
+def test_a_shard_is_drained_by_one_at_a_time(
+    drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
+) -> None:
+    """While one connection holds the shard, another drain finds it busy and takes nothing."""
+    append(one_shard, [spent(1)])
+    with session_factory.begin() as other:
+        assert drain._lock(other)
+        assert drain.drain().is_busy
+        assert one_shard.status()[0].pending == 0
+    assert drain.drain().events == 1
+
+
+class StalledStream(EventStream):
+    """A stream whose reader stops until the server has ended its transaction."""
+
+    def __init__(self, client: redis.Redis, shards: int) -> None:
+        super().__init__(client, shards)
+        self.has_read, self.may_go_on = threading.Event(), threading.Event()
+
+    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+        entries = super().read_behind(shard, behind, count)
+        if entries and not self.has_read.is_set():
+            self.has_read.set()
+            assert self.may_go_on.wait(30)
+        return entries
+
+
+def test_a_stopped_drain_cannot_commit_behind_its_successor(
+    redis_client: redis.Redis, database_url: str, session_factory: sessionmaker[Session], drain: ShardDrain
+) -> None:
+    """A drain that stands still in its transaction loses its connection and its lock; its successor does the work."""
+    stalled = StalledStream(redis_client, 1)
+    append(stalled, [spent(1)])
+    engine = make_engine(
+        database_url, application_name="stalled", limits={"idle_in_transaction_session_timeout": "200ms"}
+    )
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            ShardDrain(make_sessions(engine), stalled, 0, 10, clock).drain()
+        except DBAPIError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert stalled.has_read.wait(30)
+    deadline = clock() + timedelta(seconds=30)
+    while drain.drain().is_busy or worths(session_factory) != {"a1": 100}:
+        assert clock() < deadline
+    stalled.may_go_on.set()
+    thread.join(30)
+    engine.dispose()
+    assert [is_database_trouble(error) for error in failures] == [True]
+    assert worths(session_factory) == {"a1": 100}
+
+
+def test_an_event_that_cannot_be_applied_is_quarantined_and_the_rest_goes_on(
+    drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
+) -> None:
+    """One event that makes the batch fail (its account would overflow) ends as a dead letter, whole and alone."""
+    with session_factory.begin() as session:
+        session.execute(
+            text("INSERT INTO accounts (tenant, account_id, currency, worth_minor) VALUES ('default','full','USD',:w)"),
+            {"w": 2**63 - 10},
+        )
+    poison = spent(99, 1000, account="full")
+    append(one_shard, [spent(1), spent(2), poison, spent(3)])
+    drain.drain()
+    assert worths(session_factory)["a1"] == 300
+    assert dead_letters(session_factory) == [("poison", poison)]
+    assert one_shard.status()[0].pending == 0
+
+
+def test_an_event_that_kills_its_worker_each_time_is_quarantined(
+    drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
+) -> None:
+    """Handed out more than five times, entries are tried alone; one whose attempts never came back is set aside."""
+    append(one_shard, [spent(1), spent(2), spent(3)])
+    taken = one_shard.read(0, 10, pending=False)
+    for _ in range(DELIVERIES_MOST):
+        one_shard.read(0, 10, pending=True)
+    killer = taken[1][0]
+    one_shard.note_attempt(0, killer)
+    one_shard.note_attempt(0, killer)
+    drain.drain()
+    assert worths(session_factory) == {"a1": 200}
+    assert dead_letters(session_factory) == [("poison", spent(2))]
+    assert one_shard.status()[0].pending == 0
+
+
+def test_an_entry_that_the_stream_dropped_is_not_lost_in_silence(
+    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: sessionmaker[Session]
+) -> None:
+    """A pending entry that was trimmed away by someone else is kept as a dead letter that says so."""
+    append(one_shard, [spent(1), spent(2)])
+    entries = one_shard.read(0, 10, pending=False)
+    redis_client.xdel(stream_key(0), entries[0][0])
+    drain.drain()
+    assert worths(session_factory) == {"a1": 100}
+    assert [code for code, _ in dead_letters(session_factory)] == ["lost"]
+
+
+def test_a_sweep_keeps_what_is_not_applied(drain: ShardDrain, one_shard: EventStream) -> None:
+    """Trimming stops below the oldest pending entry and below what no one has read."""
+    append(one_shard, [spent(number) for number in range(4)])
+    drain.drain()
+    append(one_shard, [spent(number) for number in range(4, 9)])
+    one_shard.read(0, 2, pending=False)
+    swept = sweep(one_shard)
+    assert swept.trimmed == 4
+    assert swept.unapplied_shards == (0,)
+    assert one_shard.status()[0].length == 5
+
+
+def test_a_shard_left_over_from_a_larger_setting_is_swept(redis_client: redis.Redis) -> None:
+    """Entries on a shard beyond the present number are still named as unapplied."""
+    EventStream(redis_client, 4).append("default", [(f"a{n}", spent(n)) for n in range(40)])
+    assert sweep(EventStream(redis_client, 1)).unapplied_shards == (0, 1, 2, 3)
+
+
+def test_a_batch_finds_its_rows_by_key(
+    drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever applies it: no statement of the transaction may read a table of millions whole."""
+    seen: list[list[str]] = []
+
+    def noting(session: Session, *more: Any) -> Applied:
+        ways = ("seqscan", "hashjoin", "mergejoin")
+        seen.append([str(session.scalar(text(f"SHOW enable_{way}"))) for way in ways])
+        return apply_understood(session, *more)
+
+    append(one_shard, [spent(1)])
+    monkeypatch.setattr(apply_module, "apply_understood", noting)
+    monkeypatch.setattr(drain_module, "apply_understood", noting)
+    drain.drain()
+    with session_factory.begin() as session:
+        apply_module.apply_events(session, [], clock())
+    assert seen == [["off"] * 3] * 2

@@ -1,0 +1,170 @@
+"""The drains' figures: what a batch adds to them, what counts as a duplicate, and that losing them harms nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from redis.exceptions import ResponseError
+from sqlalchemy.orm import Session, sessionmaker
+from structlog.testing import capture_logs
+
+from core.ingestion.apply import Applied
+from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
+from core.stream.stats import BatchFigures, DrainFigures, figures_key, read_drain_figures
+from core.stream.stream import EventStream, stream_key
+from tests.ingestion.acts import balance, paid
+from tests.ingestion.conftest import Apply, event
+from tests.ingestion.test_drain import append, clock, spent, worths
+
+AT = datetime(2026, 3, 9, 12, tzinfo=UTC)
+Sessions = sessionmaker[Session]
+
+
+@pytest.fixture
+def one_shard(redis_client: redis.Redis) -> EventStream:
+    """A stream of one shard, so that everything lies on it."""
+    return EventStream(redis_client, 1)
+
+
+@pytest.fixture
+def drain(session_factory: Sessions, one_shard: EventStream) -> ShardDrain:
+    """Drains that shard, ten events a batch."""
+    return ShardDrain(session_factory, one_shard, 0, 10, clock)
+
+
+def figures(client: redis.Redis) -> DrainFigures:
+    """The figures of shard 0."""
+    return read_drain_figures(client, [0])[0]
+
+
+def described(id: str, at: datetime, **data: object) -> bytes:
+    """An account that is told of."""
+    return event("account.changed", at, id, {"account_id": "a"} | data)
+
+
+def duplicates(applied: Applied) -> tuple[int, int]:
+    """(events, duplicates)."""
+    return applied.events, applied.duplicates
+
+
+def test_what_is_known_or_older_is_a_duplicate(apply: Apply) -> None:
+    """An event counts as a duplicate if what it states was known or is older, whichever kind of fact it states."""
+    news = [paid("t", 100, AT), balance(500, AT), described("e", AT, kind="liability")]
+    assert duplicates(apply(news)) == (3, 0)
+    assert duplicates(apply(news)) == (3, 3)
+    earlier = AT - timedelta(hours=1)
+    older = [paid("t", 900, earlier), described("o", earlier, kind="asset")]
+    assert duplicates(apply(older)) == (2, 2)
+    removed = event("transaction.removed", AT, "r", {"account_id": "a", "transaction_id": "t"})
+    assert duplicates(apply([removed, paid("t", 100, AT)])) == (2, 1)
+
+
+def test_within_a_batch_only_what_stands_is_news(apply: Apply) -> None:
+    """Of an event that comes twice in one batch, and of two statements of one key, one counts and one does not."""
+    later = AT + timedelta(minutes=1)
+    assert duplicates(apply([paid("t", 100, AT), paid("t", 100, AT)])) == (2, 1)
+    assert duplicates(apply([balance(100, AT), balance(100, AT), balance(100, later)])) == (3, 1)
+    assert duplicates(apply([described("x", AT, name="x"), described("y", later, name="y")])) == (2, 1)
+
+
+def test_an_event_with_any_news_is_none(apply: Apply) -> None:
+    """An event whose transaction is known but which tells an account's user for the first time is no duplicate."""
+    assert duplicates(apply([paid("t", 100, AT)])) == (1, 0)
+    data = {"account_id": "a", "transaction_id": "t", "amount": 1, "currency": "USD", "posted_at": AT.isoformat()}
+    older = event("transaction.recorded", AT - timedelta(days=1), "o", data | {"user_id": "u"})
+    assert duplicates(apply([older])) == (1, 0)
+    assert duplicates(apply([older])) == (1, 1)
+
+
+def test_a_dead_letter_is_no_duplicate(apply: Apply) -> None:
+    """What is set aside counts as a dead letter alone."""
+    applied = apply([b"{", b"{"])
+    assert (applied.events, applied.dead_letters, applied.duplicates) == (2, 2, 0)
+
+
+def test_every_batch_adds_to_the_figures(drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis) -> None:
+    """Sums, the histogram of sizes and the last commit are those of the batches that were committed."""
+    began = clock()
+    append(one_shard, [spent(number) for number in range(12)])
+    drain.drain()
+    found = figures(redis_client)
+    assert (found.batches, found.events, found.duplicates, found.dead_letters) == (2, 12, 0, 0)
+    assert found.sizes[:3] == (0, 2, 2)
+    assert found.durations[-1] == 2
+    assert 0 < found.microseconds < 60_000_000
+    assert found.last_commit_at is not None
+    assert began - timedelta(seconds=1) < found.last_commit_at <= clock()
+
+
+def test_quarantined_events_are_in_the_figures(
+    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis
+) -> None:
+    """An event that is set aside because its worker always died counts as a batch of one dead letter."""
+    append(one_shard, [spent(1)])
+    (entry_id,) = (row[0] for row in one_shard.read(0, 1, pending=False))
+    for _ in range(DELIVERIES_MOST):
+        one_shard.read(0, 1, pending=True)
+    for _ in range(2):
+        one_shard.note_attempt(0, entry_id)
+    drain.drain()
+    found = figures(redis_client)
+    assert (found.batches, found.events, found.dead_letters) == (1, 1, 1)
+
+
+def test_a_batch_leaves_one_line_with_its_figures(
+    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis
+) -> None:
+    """The line "applied" tells events, duplicates, dead letters and how long the oldest event of the batch waited."""
+    accepted = clock() - timedelta(seconds=90)
+    redis_client.xadd(stream_key(0), {"event": spent(1)}, id=f"{int(accepted.timestamp() * 1000)}-0")
+    append(one_shard, [spent(1), spent(2), b"{"])
+    with capture_logs() as lines:
+        drain.drain()
+    (line,) = (line for line in lines if line["event"] == "applied")
+    assert (line["events"], line["duplicates"], line["dead_letters"]) == (4, 1, 1)
+    assert 90 <= line["lag_s"] < 120
+
+
+def test_a_flush_loses_figures_and_nothing_else(
+    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
+) -> None:
+    """After the figures are dropped the next batch begins them anew, and every event is applied once."""
+    append(one_shard, [spent(1)])
+    drain.drain()
+    redis_client.delete(figures_key(0))
+    assert figures(redis_client).last_commit_at is None
+    append(one_shard, [spent(2)])
+    drain.drain()
+    assert figures(redis_client).events == 1
+    assert worths(session_factory) == {"a1": 200}
+
+
+def test_figures_that_cannot_be_written_fail_no_drain(
+    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
+) -> None:
+    """Where the server refuses the figures, events are applied and acknowledged all the same."""
+    redis_client.set(figures_key(0), "not a hash")
+    append(one_shard, [spent(1)])
+    assert drain.drain().events == 1
+    assert one_shard.status()[0].pending == 0
+    assert worths(session_factory) == {"a1": 100}
+
+
+def test_an_acknowledgement_that_is_refused_is_told(one_shard: EventStream, redis_client: redis.Redis) -> None:
+    """The pipeline of figures does not hide that the server refused the acknowledgement itself."""
+    redis_client.set(stream_key(0), "not a stream")
+    with pytest.raises(ResponseError):
+        one_shard.acknowledge(0, [b"1-0"], BatchFigures(1, 0, 0, 0.1, clock()))
+
+
+def test_the_oldest_pending_entry_tells_its_idle_time(one_shard: EventStream) -> None:
+    """A shard with nothing pending has no idle time; after a read it is what passed since then."""
+    append(one_shard, [spent(1)])
+    assert one_shard.status()[0].idle_s is None
+    read_at = clock()
+    one_shard.read(0, 1, pending=False)
+    idle_s = one_shard.status()[0].idle_s
+    assert idle_s is not None
+    assert 0 <= idle_s <= (clock() - read_at).total_seconds() + 0.01

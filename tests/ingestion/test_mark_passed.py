@@ -1,0 +1,184 @@
+"""A goal that passes something where it lies is marked as one that is settled in Python is."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.goals.goal import GoalType, Tracking
+from core.ingestion import reached, update_goals
+from core.services.inputs import MilestoneDraft
+from core.services.milestones import add_milestone
+from core.store import ledger
+from core.store.fast_path import PassedGoal, write_passed
+from core.store.goals import GoalKey
+from tests.budget import examples
+from tests.ingestion import acts
+from tests.ingestion.acts import DEFAULT
+from tests.ingestion.conftest import Apply, event
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+_names = itertools.count(1)
+# By what may fund them: an asset, or a liability.
+KINDS: dict[str, list[tuple[GoalType, dict[str, Any]]]] = {
+    "asset": [
+        (GoalType.SAVINGS, {"tracking": Tracking.CHANGE, "current_amount": "100"}),
+        (GoalType.SAVINGS, {"tracking": Tracking.BALANCE}),
+        (GoalType.INCOME, {"tracking": Tracking.INFLOW}),
+    ],
+    "liability": [
+        (GoalType.DEBT, {"tracking": Tracking.CHANGE, "current_amount": "10000", "target_amount": "0"}),
+        (GoalType.DEBT, {"tracking": Tracking.BALANCE, "current_amount": "10000", "target_amount": "0"}),
+    ],
+}
+# Close to each other, so that most movements pass some.
+MILESTONES = [str(amount) for amount in range(250, 10_000, 750)]
+
+hours = st.integers(-100, 100).map(lambda hour: START + timedelta(hours=hour))
+facts = st.tuples(st.sampled_from(["paid", "paid", "paid", "told"]), st.integers(-4_000_00, 9_000_00), hours)
+batches = st.lists(st.lists(facts, min_size=1, max_size=6), min_size=1, max_size=5)
+
+
+def _standing(sessions: sessionmaker[Session], goal_id: str) -> dict[str, Any]:
+    """All that marking leaves of a goal, but for its own id."""
+    with sessions() as session:
+        goal = session.execute(
+            text("SELECT amount_minor, next_milestone_minor, reached_at FROM goals WHERE goal_id = :g"), {"g": goal_id}
+        ).one()
+        milestones = session.execute(
+            text("SELECT amount_minor, reached_at, marked_at FROM milestones WHERE goal_id = :g ORDER BY 1"),
+            {"g": goal_id},
+        ).all()
+        sent = session.execute(
+            text("SELECT type, payload, created_at FROM outbox WHERE goal_id = :g ORDER BY message_id"), {"g": goal_id}
+        ).all()
+    told = [(type, json.loads(payload) | {"goal_id": None}, at) for type, payload, at in sent]
+    return {"goal": tuple(goal), "milestones": [tuple(row) for row in milestones], "sent": told}
+
+
+@settings(max_examples=examples(15))
+@given(st.sampled_from(sorted(KINDS)), st.sampled_from(["99", "60", "33.3333"]), st.sampled_from([1, 90]), batches)
+def test_a_goal_of_one_link_is_marked_as_one_beside_a_quiet_account(
+    session_factory: sessionmaker[Session],
+    apply: Apply,
+    kind: str,
+    percent: str,
+    since_hours: int,
+    told: list[list[Any]],
+) -> None:
+    """The second goal has another link, of which nothing is told, and so goes the long way to the same marks."""
+    account, quiet = f"a{next(_names)}", f"q{next(_names)}"
+    first_at = START - timedelta(days=20)
+    apply([acts.balance(0, first_at, quiet, kind=kind), acts.balance(100_00, first_at, account, kind=kind)], at=START)
+    # Each act has a moment of its own, or those of the goal that has one act more would come later.
+    began = START - timedelta(hours=2)
+    short, long = (
+        [acts.goal(session_factory, began, type, currency="USD", **more) for type, more in KINDS[kind]]
+        for _ in range(2)
+    )
+    goals = [*short, *long]
+    from_ = START - timedelta(hours=since_hours)
+    for goal_id in goals:
+        acts.link(session_factory, START - timedelta(hours=1), goal_id, account, percent, from_)
+    # From the same moment on: a goal that follows balances stands nowhere before all its links have begun.
+    for goal_id in long:
+        acts.link(session_factory, START, goal_id, quiet, "0.0001", from_)
+    with session_factory.begin() as session:
+        for goal_id, (minute, amount) in itertools.product(goals, enumerate(MILESTONES, 1)):
+            add_milestone(session, DEFAULT, goal_id, MilestoneDraft(amount), START + timedelta(minutes=minute))
+    now = START + timedelta(days=5)
+    for batch in told:
+        now += timedelta(seconds=1)
+        events = [
+            acts.paid(f"t{next(_names)}", value, at, account)
+            if what == "paid"
+            else acts.balance(value, at, account, kind=kind)
+            for what, value, at in batch
+        ]
+        apply(events, at=now)
+        for one, other in zip(short, long, strict=True):
+            assert _standing(session_factory, one) == _standing(session_factory, other)
+
+
+def test_the_short_way_is_taken(
+    session_factory: sessionmaker[Session], apply: Apply, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A goal of one link that passes two milestones and the target in one batch: each at its own moment, said once."""
+    monkeypatch.setattr(ledger, "_SENT_AT_ONCE", 2)
+    short: list[GoalKey] = []
+
+    def noting(session: Session, goals: Sequence[PassedGoal]) -> None:
+        short.extend([goal.key for goal in goals])
+        write_passed(session, goals)
+
+    monkeypatch.setattr(update_goals, "write_passed", noting)
+    goal_id = acts.goal(session_factory, now, currency="USD", target_amount="300")
+    acts.link(session_factory, now, goal_id, "a", "50")
+    with session_factory.begin() as session:
+        for amount in ("100", "200"):
+            add_milestone(session, DEFAULT, goal_id, MilestoneDraft(amount), now)
+    at = [now + timedelta(hours=hour) for hour in range(1, 5)]
+    later = now + timedelta(hours=6)
+    applied = apply([acts.paid(f"p{n}", 200_00, at[n]) for n in (2, 0, 3, 1)], at=later)
+    assert (applied.goals_moved, applied.milestones_reached) == (1, 2)
+    standing = _standing(session_factory, goal_id)
+    assert standing["goal"] == (400_00, None, at[2])
+    assert standing["milestones"] == [(100_00, at[0], later), (200_00, at[1], later)]
+    assert [(type, told["reached_at"]) for type, told, _ in standing["sent"]] == [
+        ("goal.reached", f"{at[2]:%Y-%m-%dT%H:%M:%SZ}"),
+        ("milestone.reached", f"{at[0]:%Y-%m-%dT%H:%M:%SZ}"),
+        ("milestone.reached", f"{at[1]:%Y-%m-%dT%H:%M:%SZ}"),
+    ]
+    assert short == [("default", goal_id)]
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "current"),
+    [("JPY", "150", "200"), ("KWD", "150.125", "200.000"), ("USD", "150.10", "200.00")],
+)
+def test_a_message_is_json_with_exact_amounts(
+    session_factory: sessionmaker[Session], apply: Apply, now: datetime, currency: str, amount: str, current: str
+) -> None:
+    """Amounts have the currency's decimals, texts are as they were given, and nothing in the text splits parameters."""
+    name, described = 'Größe "東京" \\ 🏠', "zwölf\u2028Monate"
+    goal_id = acts.goal(session_factory, now, name=name, currency=currency, target_amount=amount)
+    acts.link(session_factory, now, goal_id, "a", "100")
+    with session_factory.begin() as session:
+        add_milestone(session, DEFAULT, goal_id, MilestoneDraft(amount, described), now)
+    at = now + timedelta(hours=1)
+    data = {"account_id": "a", "transaction_id": "p", "amount": Decimal(current), "currency": currency}
+    apply([event("transaction.recorded", at, "p", data | {"posted_at": at.isoformat()})], at=at)
+    with session_factory() as session:
+        sent = {row[0]: row[1] for row in session.execute(text("SELECT type, payload FROM outbox"))}
+    told = {
+        "goal_id": goal_id,
+        "user_id": "u",
+        "name": name,
+        "current_amount": Decimal(current),
+        "target_amount": Decimal(amount),
+        "currency": currency,
+        "reached_at": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    of_milestone = told | {"milestone_amount": Decimal(amount), "description": described}
+    for type, whole in (("goal.reached", told), ("milestone.reached", of_milestone)):
+        found = json.loads(sent[type], parse_float=Decimal, parse_int=Decimal)
+        # As text too: equal decimals may differ in their digits.
+        assert (found, str(found)) == (whole, str(whole))
+
+
+def test_the_encoder_of_messages_escapes_every_control_character() -> None:
+    """One of them stands between the values of a parameter."""
+    controls = "".join(map(chr, range(0x20)))
+    encoded = reached._encode({"name": controls})
+    assert json.loads(encoded) == {"name": controls}
+    assert min(encoded) >= 0x20

@@ -1,0 +1,85 @@
+"""Not asking first what is known changes no figure; it is left out only where it is likely to be nothing."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.ingestion.apply import apply_understood, zones_of
+from core.ingestion.decode import StreamEntry, understand
+from core.ingestion.fast_path import News
+from tests.budget import examples
+from tests.ingestion import acts
+from tests.ingestion.acts import Sessions
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+_names = itertools.count(1)
+
+# (which transaction, its amount, when it was stated): the same one again and again, changed or not.
+statements = st.tuples(st.integers(0, 5), st.integers(-500_00, 500_00), st.integers(0, 3))
+batches = st.lists(st.lists(statements, min_size=1, max_size=4, unique_by=lambda one: one[0]), min_size=1, max_size=6)
+
+
+def apply_with(sessions: Sessions, bodies: list[bytes], now: datetime, news: News) -> None:
+    """Apply one batch as a drain does that has come to expect something."""
+    entries = [StreamEntry(0, f"{n}-0", now, "default", body) for n, body in enumerate(bodies)]
+    with sessions.begin() as session:
+        apply_understood(session, understand(entries, zones_of(session, entries)), now, news)
+
+
+def figures(sessions: Sessions, account: str, goal_id: str) -> list[tuple[object, ...]]:
+    """The account, its transactions and its goal, without their names."""
+    with sessions() as session:
+        rows = session.execute(
+            text(
+                """SELECT 'account', '', worth_minor, inflow_minor, last_transaction_at FROM accounts
+                WHERE account_id = :a
+                UNION ALL SELECT 'transaction', split_part(transaction_id, '/', 2), amount_minor, 0, event_time
+                FROM transactions WHERE account_id = :a
+                UNION ALL SELECT 'goal', '', amount_minor, entries, reached_at FROM goals WHERE goal_id = :g
+                ORDER BY 1, 2"""
+            ),
+            {"a": account, "g": goal_id},
+        )
+        return [tuple(row) for row in rows]
+
+
+@settings(max_examples=examples(30))
+@given(batches)
+def test_a_drain_that_expects_news_comes_to_the_same(
+    session_factory: sessionmaker[Session], told: list[list[tuple[int, int, int]]]
+) -> None:
+    """Whether a batch asks first or finds out while it adds, the same facts stand."""
+    ways = []
+    for expect in (News, News.expected):
+        account = f"n{next(_names)}"
+        goal_id = acts.goal(session_factory, START, currency="USD", target_amount="300")
+        acts.link(session_factory, START, goal_id, account, "100")
+        now = START + timedelta(days=2)
+        for batch in told:
+            now += timedelta(seconds=1)
+            bodies = [
+                acts.paid(f"{account}/{which}", minor, START + timedelta(hours=1 + stated), account)
+                for which, minor, stated in batch
+            ]
+            apply_with(session_factory, bodies, now, expect())
+        ways.append(figures(session_factory, account, goal_id))
+    assert ways[0] == ways[1]
+
+
+def test_news_are_expected_after_batches_of_news_alone(session_factory: Sessions, now: datetime) -> None:
+    """A batch that knows a transaction makes the next ones ask again."""
+    news = News()
+    for number in range(8):
+        assert not news.is_likely
+        apply_with(session_factory, [acts.paid(f"p{number}", 100, now)], now, news)
+    assert news.is_likely
+    apply_with(session_factory, [acts.paid("p8", 100, now), acts.paid("p3", 100, now)], now, news)
+    assert not news.is_likely
+    with session_factory() as session:
+        assert session.scalar(text("SELECT worth_minor FROM accounts WHERE account_id = 'a'")) == 900

@@ -1,0 +1,172 @@
+"""Goals moved where they lie come to what settling them in Python comes to."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import MilepostError
+from core.goals.goal import GoalStatus, GoalType, Tracking
+from core.goals.money import WHOLE_PPM, share
+from core.ingestion.recompute import settle_goals
+from core.services.goals import update_goal
+from core.services.inputs import GoalChanges
+from core.store.driver import bools, dates, int8s, joined_or_null, moments, split_or_null
+from core.store.fast_path import SHARE
+from core.store.goals import lock_goals
+from tests.budget import examples
+from tests.ingestion import acts
+from tests.ingestion.acts import DEFAULT
+from tests.ingestion.conftest import Apply
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+_names = itertools.count(1)
+
+hours = st.integers(0, 200).map(lambda hour: START + timedelta(hours=hour))
+steps = st.one_of(
+    st.tuples(st.just("paid"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
+    st.tuples(st.just("paid"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
+    st.tuples(st.just("told"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
+    st.tuples(st.just("kind"), st.integers(0, 2), st.sampled_from(["asset", "liability"]), hours),
+    st.tuples(st.just("link"), st.integers(0, 2), st.integers(1, 33), st.integers(0, 3)),
+    st.tuples(st.just("type"), st.just(0), st.integers(0, 500), st.integers(0, 3)),
+    st.tuples(st.just("pause"), st.just(0), st.just(0), st.integers(0, 3)),
+)
+
+
+def goals_of(sessions: sessionmaker[Session], user: str) -> list[str]:
+    """Four goals of a user, one of each kind that a batch tells apart."""
+    kinds: list[tuple[GoalType, dict[str, Any]]] = [
+        (GoalType.SAVINGS, {"tracking": Tracking.CHANGE, "current_amount": "100"}),
+        (GoalType.SAVINGS, {"tracking": Tracking.BALANCE}),
+        (GoalType.DEBT, {"tracking": Tracking.BALANCE, "target_amount": "8500"}),
+        (GoalType.INCOME, {"tracking": Tracking.INFLOW}),
+    ]
+    return [acts.goal(sessions, START, kind, user_id=user, currency="USD", **more) for kind, more in kinds]
+
+
+@settings(max_examples=examples(30))
+@given(st.lists(st.lists(steps, min_size=1, max_size=5), min_size=1, max_size=8))
+def test_settling_anew_changes_nothing(
+    session_factory: sessionmaker[Session], apply: Apply, batches: list[list[Any]]
+) -> None:
+    """After every batch, every goal already stands where core.goals.amounts puts it, with the same ledger."""
+    user = f"u{next(_names)}"
+    accounts = [f"{user}-{n}" for n in range(3)]
+    goals = goals_of(session_factory, user)
+    now = START + timedelta(days=9)
+    for batch in batches:
+        events = []
+        for what, account, value, at in batch:
+            now += timedelta(seconds=1)
+            name = f"{what}-{next(_names)}"
+            if what == "paid":
+                events.append(acts.paid(name, value, at, accounts[account]))
+            elif what == "told":
+                events.append(acts.balance(value, at, accounts[account], user_id=user))
+            elif what == "kind":
+                events.append(acts.event("account.changed", at, name, {"account_id": accounts[account], "kind": value}))
+            else:
+                _act(session_factory, what, accounts[account], value, goals[at], now)
+        if events:
+            apply(events, at=now)
+        with session_factory.begin() as session:
+            rows = lock_goals(session, [("default", goal_id) for goal_id in goals])
+            before = {row.goal_id: row.amount_minor for row in rows}
+            settled = settle_goals(session, rows, now, cause="events")
+            assert {key[1]: row.amount_minor for key, row in settled.goals.items()} == {
+                key[1]: before[key[1]] for key in settled.goals
+            }
+            session.rollback()
+
+
+def _act(sessions: sessionmaker[Session], what: str, account: str, value: Any, goal_id: str, now: datetime) -> None:
+    """An act of a caller, as far as the goal takes it."""
+    try:
+        if what == "link":
+            acts.link(sessions, now, goal_id, account, str(value))
+            return
+        changes = GoalChanges(current_amount=value) if what == "type" else GoalChanges(status=GoalStatus.PAUSED)
+        with sessions.begin() as session:
+            update_goal(session, DEFAULT, goal_id, changes, now)
+    except MilepostError:
+        return
+
+
+def test_a_goal_on_accounts_of_the_batch_alone_is_moved_where_it_lies(
+    session_factory: sessionmaker[Session], apply: Apply, now: datetime
+) -> None:
+    """The short way is taken, and its line in the ledger joins the one before."""
+    goal_id = acts.goal(session_factory, now, current_amount="100", currency="USD")
+    acts.link(session_factory, now, goal_id, "a", "60")
+    apply([acts.paid("first", 10_00, now + timedelta(hours=1))])
+    apply([acts.paid("second", 5_00, now + timedelta(hours=2))], at=now + timedelta(hours=3))
+    with session_factory() as session:
+        row = session.execute(
+            text("SELECT amount_minor, before_minor, entries, sources FROM goals WHERE goal_id = :g"), {"g": goal_id}
+        ).one()
+        lines = session.execute(
+            text("SELECT entry, before_minor, after_minor FROM goal_entries WHERE goal_id = :g ORDER BY 1"),
+            {"g": goal_id},
+        ).all()
+    assert tuple(row) == (109_00, 106_00, 3, 1)
+    assert [tuple(line) for line in lines] == [(1, None, 100_00), (2, 100_00, 106_00), (3, 106_00, 109_00)]
+
+
+@pytest.mark.parametrize("measured", [0, 1, -1, 999_999, -999_999, 10**6, 25, -26, 4 * 10**15 + 7, -(4 * 10**15) - 7])
+@pytest.mark.parametrize("ppm", [1, 333_333, 600_000, WHOLE_PPM])
+def test_shares_are_cut_as_in_python(session_factory: sessionmaker[Session], measured: int, ppm: int) -> None:
+    """The two parts of a share come to the whole, cut towards zero."""
+    with session_factory() as session:
+        found = session.execute(
+            text(f"SELECT {SHARE} FROM (SELECT CAST(:m AS bigint) AS measured, CAST(:p AS int) AS ppm) AS l"),
+            {"m": measured, "p": ppm},
+        ).scalar_one()
+    assert found == share(measured, ppm)
+
+
+@settings(max_examples=examples(25))
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
+            st.one_of(
+                st.none(), st.integers(-(6 * 10**16), 2 * 10**17).map(lambda us: START + timedelta(microseconds=us))
+            ),
+            st.one_of(st.none(), st.dates(date(1, 1, 1), date(9999, 12, 31))),
+            st.booleans(),
+            st.one_of(st.none(), st.text("ab ü{}\\\",'", min_size=1, max_size=5)),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_packed_arrays_arrive_as_they_were(session_factory: sessionmaker[Session], rows: list[tuple[Any, ...]]) -> None:
+    """Every value, and every missing one, comes out of Postgres as it went in."""
+    numbers, times, days, claims, names = zip(*rows, strict=True)
+    with session_factory() as session:
+        found = session.execute(
+            text(f"SELECT * FROM unnest(:numbers, :times, :days, :claims, {split_or_null('names')})"),
+            {
+                "numbers": int8s(numbers),
+                "times": moments(times),
+                "days": dates(days),
+                "claims": bools(claims),
+                "names": joined_or_null(names),
+            },
+        ).all()
+    assert [tuple(row) for row in found] == rows
+
+
+def test_a_number_beyond_its_column_is_said_so() -> None:
+    """A number that no BIGINT holds is refused before it is sent, whatever else is missing."""
+    for values in ([2**63], [None, -(2**63) - 1]):
+        with pytest.raises(OverflowError, match="out of the range"):
+            int8s(values)

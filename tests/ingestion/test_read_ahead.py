@@ -1,0 +1,203 @@
+"""Reading ahead: the next batch is read while Postgres works on the one before, and none is lost or counted twice."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+import redis
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.ingestion import drain as drain_module
+from core.ingestion.apply import Applied, apply_understood
+from core.ingestion.decode import StreamEntry, Understood, understand
+from core.ingestion.drain import Drained, ShardDrain
+from core.ingestion.fast_path import News
+from core.store.tenants import Tenant, add_tenant
+from core.stream.position import Position, RawEntry
+from core.stream.stream import EventStream
+from tests.ingestion.test_drain import POSTED, append, clock, dead_letters, spent, worths
+
+Sessions = sessionmaker[Session]
+BATCH = 10
+
+
+class Interrupted(Exception):
+    """What no event can cause."""
+
+
+@pytest.fixture
+def one_shard(redis_client: redis.Redis) -> EventStream:
+    """A stream of one shard, so that everything lies on it."""
+    return EventStream(redis_client, 1)
+
+
+@pytest.fixture
+def drain(session_factory: Sessions, one_shard: EventStream) -> ShardDrain:
+    """Drains that shard, ten events a batch."""
+    return ShardDrain(session_factory, one_shard, 0, BATCH, clock)
+
+
+class Noting(EventStream):
+    """A stream that notes how far each read came, and what was applied then."""
+
+    def __init__(self, client: redis.Redis, sessions: Sessions) -> None:
+        super().__init__(client, 1)
+        self.sessions = sessions
+        self.reads: list[tuple[int, int]] = []
+        self.in_work = threading.Event()
+
+    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+        if self.reads:
+            assert self.in_work.wait(30)
+        entries = super().read_behind(shard, behind, count)
+        self.reads.append((len(entries), worths(self.sessions).get("a1", 0) // 100))
+        return entries
+
+
+@pytest.fixture
+def noting(redis_client: redis.Redis, session_factory: Sessions) -> Noting:
+    """That stream."""
+    return Noting(redis_client, session_factory)
+
+
+def let_batches_wait(stream: Noting, monkeypatch: pytest.MonkeyPatch, *, fails_at: int | None = None) -> None:
+    """At the end of its work each full batch waits until the next one is read; one of them fails, if told so."""
+    numbers = itertools.count(1)
+
+    def waiting(session: Session, batch: Understood, now: datetime, news: News | None = None) -> Applied:
+        applied = apply_understood(session, batch, now, news)
+        reads = len(stream.reads)
+        stream.in_work.set()
+        deadline = clock().timestamp() + 30
+        while len(batch.entries) == BATCH and len(stream.reads) == reads:
+            assert clock().timestamp() < deadline
+        if len(batch.entries) == BATCH:
+            stream.in_work.clear()
+        number = next(numbers)
+        assert number == 1 or stream.position(0).is_begun, "what was read ahead is noted when its turn comes"
+        if number == fails_at:
+            raise Interrupted
+        return applied
+
+    monkeypatch.setattr(drain_module, "apply_understood", waiting)
+
+
+def test_the_next_batch_is_read_while_this_one_is_applied(
+    noting: Noting, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a full batch is at Postgres the next one is read, and nothing is taken by that."""
+    append(noting, [spent(number) for number in range(25)])
+    let_batches_wait(noting, monkeypatch)
+    assert ShardDrain(session_factory, noting, 0, BATCH, clock).drain() == Drained(25)
+    assert noting.reads[:3] == [(10, 0), (10, 0), (5, 10)]
+    assert (noting.status()[0].pending, noting.status()[0].unapplied) == (0, 0)
+    assert worths(session_factory) == {"a1": 2_500}
+
+
+def test_what_was_read_ahead_of_a_failure_is_applied_by_the_next_drain(
+    noting: Noting, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody took it: it lies behind the batch that failed, which comes first, in small parts."""
+    append(noting, [spent(number) for number in range(25)])
+    with monkeypatch.context() as patched:
+        let_batches_wait(noting, patched, fails_at=1)
+        with pytest.raises(Interrupted):
+            ShardDrain(session_factory, noting, 0, BATCH, clock).drain()
+    assert noting.status()[0].unapplied == 25
+    assert worths(session_factory) == {}
+    sizes: list[int] = []
+
+    def sizing(session: Session, batch: Understood, now: datetime, news: News | None = None) -> Applied:
+        sizes.append(len(batch.entries))
+        return apply_understood(session, batch, now, news)
+
+    monkeypatch.setattr(drain_module, "apply_understood", sizing)
+    noting.in_work.set()
+    assert ShardDrain(session_factory, noting, 0, BATCH, clock).drain() == Drained(25)
+    assert sizes == [2, 2, 2, 2, 2, 10, 5]
+    assert worths(session_factory) == {"a1": 2_500}
+    assert (noting.status()[0].pending, noting.status()[0].unapplied) == (0, 0)
+
+
+def test_another_drain_between_two_batches_applies_what_was_read_ahead(
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the first drain applies it again nothing changes, and it goes on where the other one stopped."""
+    append(one_shard, [spent(number) for number in range(25)])
+    other = ShardDrain(session_factory, one_shard, 0, BATCH, clock)
+    drained: list[int] = []
+    finish = ShardDrain._finish
+
+    def giving_way(self: ShardDrain, *arguments: object) -> None:
+        finish(self, *arguments)  # type: ignore[arg-type]
+        if self is drain and not drained:
+            drained.append(0)
+            drained[0] = other.drain().events
+            append(one_shard, [spent(number) for number in range(25, 28)])
+
+    monkeypatch.setattr(ShardDrain, "_finish", giving_way)
+    assert drain.drain() == Drained(23)
+    assert drained == [15]
+    assert worths(session_factory) == {"a1": 2_800}
+    assert dead_letters(session_factory) == []
+    assert (one_shard.status()[0].pending, one_shard.status()[0].unapplied) == (0, 0)
+
+
+def test_a_drain_that_is_slow_to_tell_moves_no_position_back(
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its commit and its telling another drain goes on; what that one applied stays applied."""
+    append(one_shard, [spent(number) for number in range(BATCH)])
+    other = ShardDrain(session_factory, one_shard, 0, BATCH, clock)
+    finish = ShardDrain._finish
+    positions: list[Position] = []
+
+    def slow(self: ShardDrain, *arguments: object) -> None:
+        if self is drain and not positions:
+            append(one_shard, [spent(number) for number in range(BATCH, 35)])
+            positions.append(one_shard.position(0))
+            assert other.drain().events == 35
+            positions.append(one_shard.position(0))
+            finish(self, *arguments)  # type: ignore[arg-type]
+            positions.append(one_shard.position(0))
+        else:
+            finish(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ShardDrain, "_finish", slow)
+    assert drain.drain() == Drained(BATCH)
+    assert positions[0].needs_care
+    assert not positions[1].needs_care
+    assert positions[1] == positions[2]
+    assert worths(session_factory) == {"a1": 3_500}
+    assert (one_shard.status()[0].pending, one_shard.status()[0].unapplied) == (0, 0)
+
+
+def test_a_tenant_that_comes_first_in_the_batch_ahead_is_known(
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions
+) -> None:
+    """Its time zone was not known when the batch was read ahead, and its events are applied all the same."""
+    with session_factory.begin() as session:
+        add_tenant(session, Tenant("other", "Pacific/Auckland"), clock())
+    append(one_shard, [spent(number) for number in range(BATCH)])
+    late = spent(99).replace(POSTED.isoformat().encode(), b"2026-03-08T23:30:00+00:00")
+    one_shard.append("other", [("a1", late)])
+    assert drain.drain() == Drained(11)
+    with session_factory() as session:
+        days = session.execute(text("SELECT tenant, day FROM account_days ORDER BY 1")).all()
+    assert [(tenant, str(day)) for tenant, day in days] == [("default", "2026-03-09"), ("other", "2026-03-09")]
+    assert dead_letters(session_factory) == []
+
+
+def test_what_was_understood_holds_in_the_same_zones_alone() -> None:
+    """A tenant whose zone is another one now, or who is gone, makes a batch be understood anew."""
+    utc, prague = ZoneInfo("UTC"), ZoneInfo("Europe/Prague")
+    batch = understand([StreamEntry(0, "1-1", clock(), "default", spent(1))], {"default": utc, "unasked": prague})
+    assert batch.holds_in({"default": utc})
+    assert not batch.holds_in({"default": prague})
+    assert not batch.holds_in({})
+    assert not understand(batch.entries, {}).holds_in({"default": utc})

@@ -1,0 +1,173 @@
+"""The database's shape: migrations make the tables of the code, on both Postgres versions of the wheel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from core.goals.goal import GoalType, Tracking
+from core.ingestion.apply import apply_events
+from core.ingestion.decode import StreamEntry
+from core.services.funding import link_account
+from core.services.goals import create_goal, get_goal
+from core.services.inputs import GoalDraft, LinkDraft
+from core.services.keys import bootstrap
+from core.store.engine import make_engine
+from core.store.engine import session_factory as make_sessions
+from core.store.migrate import is_current, migrate
+from core.store.tables import metadata
+from core.store.tenants import Tenant
+from milepost.embedded.postgres import EmbeddedPostgres
+from tests.ingestion.conftest import event
+
+
+def test_migrations_make_the_tables_of_the_code(engine: Engine) -> None:
+    """Upgrading from empty leaves no difference from the tables in core.store.tables."""
+    assert is_current(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_tables_are_stored_as_the_code_says(engine: Engine) -> None:
+    """Those that are updated most leave room in their pages, and no other table has options of its own."""
+    stored = text("SELECT relname, reloptions FROM pg_class WHERE relkind = 'r' AND reloptions IS NOT NULL")
+    with engine.connect() as connection:
+        found = {name: tuple(options) for name, options in connection.execute(stored)}
+    told = {table.name: table.info["storage"] for table in metadata.tables.values() if "storage" in table.info}
+    assert found == told == dict.fromkeys(("accounts", "goals", "milestones"), ("fillfactor=80",))
+
+
+def test_a_database_that_is_behind_is_told_from_one_that_is_ahead(engine: Engine) -> None:
+    """An empty database is behind; one at a revision that this code does not know was migrated by newer code."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'from_the_future'"))
+    assert is_current(engine)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+    assert not is_current(engine)
+
+
+def test_every_primary_key_begins_with_the_tenant() -> None:
+    """The schema can be distributed by tenant as it is."""
+    for table in metadata.tables.values():
+        assert next(column.name for column in table.primary_key) == "tenant", table.name
+
+
+@pytest.fixture(scope="module")
+def postgres_16(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """The older of the two versions in the wheel."""
+    server = EmbeddedPostgres.start(
+        tmp_path_factory.mktemp("sixteen") / "postgres", version=16, settings={"fsync": "off"}
+    )
+    yield server
+    server.stop()
+
+
+def test_postgres_16_runs_migrations_batches_and_requests(postgres_16: EmbeddedPostgres, now: datetime) -> None:
+    """Two processes that migrate at once both end well, and a batch moves a goal there as on the newest version."""
+    engines = [make_engine(postgres_16.url, application_name=f"tests {n}") for n in range(2)]
+    threads = [threading.Thread(target=migrate, args=(engine,)) for engine in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    engine = engines[0]
+    assert is_current(engine)
+    with engine.connect() as connection:
+        assert "16." in str(connection.scalar(text("SHOW server_version")))
+    sessions = make_sessions(engine)
+    tenant = Tenant("default", "UTC")
+    with sessions.begin() as session:
+        bootstrap(session, key=None, now=now)
+        draft = GoalDraft("u", "g", GoalType.SAVINGS, "100", tracking=Tracking.BALANCE)
+        goal_id = create_goal(session, tenant, draft, now).goal_id
+        link_account(session, tenant, goal_id, LinkDraft("a", None, "60"), now)
+    told = {"account_id": "a", "current": "50.00", "currency": "USD", "as_of": now.isoformat()}
+    spent = {"account_id": "a", "transaction_id": "t", "amount": -10, "currency": "USD"}
+    spent["posted_at"] = (now - timedelta(days=3)).isoformat()
+    bodies = [event("balance.reported", now, "1", told), event("transaction.recorded", now, "2", spent)]
+    with sessions.begin() as session:
+        apply_events(session, [StreamEntry(0, f"1-{n}", now, "default", b) for n, b in enumerate(bodies)], now)
+    with sessions() as session:
+        assert get_goal(session, tenant, goal_id).amount_minor == 3000
+    for each in engines:
+        each.dispose()
+
+
+def test_a_batch_reads_no_history(database_url: str, now: datetime) -> None:
+    """The rows of facts that a batch fetches do not grow with the history of its accounts, late facts included."""
+    engine = make_engine(database_url, application_name="tests")
+    sessions = make_sessions(engine)
+    fetched: dict[str, int] = {}
+    for account, days in (("short", 30), ("long", 3000)):
+        with sessions.begin() as session:
+            bodies = [
+                event(
+                    "transaction.recorded",
+                    now - timedelta(days=n),
+                    f"{account}{n}",
+                    {
+                        "account_id": account,
+                        "transaction_id": f"t{n}",
+                        "amount": 1,
+                        "currency": "USD",
+                        "posted_at": (now - timedelta(days=n, hours=1)).isoformat(),
+                    },
+                )
+                for n in range(days)
+            ] + [
+                event(
+                    "balance.reported",
+                    now - timedelta(days=n),
+                    f"{account}r{n}",
+                    {
+                        "account_id": account,
+                        "current": n,
+                        "currency": "USD",
+                        "as_of": (now - timedelta(days=n)).isoformat(),
+                    },
+                )
+                for n in range(0, days, 5)
+            ]
+            apply_events(session, [StreamEntry(0, f"1-{n}", now, "default", b) for n, b in enumerate(bodies)], now)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    for account, days in (("short", 30), ("long", 3000)):
+        late = {
+            "account_id": account,
+            "transaction_id": "late",
+            "amount": 7,
+            "currency": "USD",
+            "posted_at": (now - timedelta(days=days - 3, hours=2)).isoformat(),
+        }
+        told = {
+            "account_id": account,
+            "current": 3,
+            "currency": "USD",
+            "as_of": (now - timedelta(days=days - 13, hours=2)).isoformat(),
+        }
+        bodies = [event("transaction.recorded", now, "late", late), event("balance.reported", now, "told", told)]
+        with sessions.begin() as session:
+            before = _rows_fetched(session)
+            entries = [StreamEntry(0, f"2-{n}", now, "default", body) for n, body in enumerate(bodies)]
+            apply_events(session, entries, now)
+            fetched[account] = _rows_fetched(session) - before
+    engine.dispose()
+    assert fetched["long"] <= fetched["short"] + 5
+
+
+def _rows_fetched(session: Session) -> int:
+    """How many rows of facts this connection has fetched, by index or by scan."""
+    count = text(
+        "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) "
+        "FROM pg_stat_xact_user_tables WHERE relname IN ('transactions', 'reports')"
+    )
+    return int(session.scalar(count) or 0)

@@ -1,0 +1,225 @@
+"""Whose fault a failure is: only an event that cannot be applied is set aside; the world's troubles are waited out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.ingestion import apply as apply_module
+from core.ingestion import drain as drain_module
+from core.ingestion.apply import Applied
+from core.ingestion.decode import Understood
+from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
+from core.ingestion.fast_path import News
+from core.store.engine import is_database_trouble, make_engine
+from core.store.engine import session_factory as make_sessions
+from core.stream.stats import BatchFigures
+from core.stream.stream import EventStream, stream_key
+from tests.ingestion.test_drain import append, clock, dead_letters, spent, worths
+
+Sessions = sessionmaker[Session]
+
+
+@pytest.fixture
+def one_shard(redis_client: redis.Redis) -> EventStream:
+    """A stream of one shard, so that everything lies on it."""
+    return EventStream(redis_client, 1)
+
+
+@pytest.fixture
+def drain(session_factory: Sessions, one_shard: EventStream) -> ShardDrain:
+    """Drains that shard, ten events a batch."""
+    return ShardDrain(session_factory, one_shard, 0, 10, clock)
+
+
+def test_a_schema_that_is_not_migrated_yet_loses_no_event(
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions
+) -> None:
+    """New workers on an old schema fail and fail again; once it is migrated everything is applied."""
+    append(one_shard, [spent(number) for number in range(5)])
+    with session_factory.begin() as session:
+        session.execute(text("ALTER TABLE transactions RENAME COLUMN category TO kategorie"))
+    with pytest.raises(ProgrammingError) as failed:
+        drain.drain()
+    assert is_database_trouble(failed.value)
+    for _ in range(DELIVERIES_MOST + 3):
+        with suppress(ProgrammingError):
+            drain.drain()
+    assert one_shard.status()[0].pending == 5
+    assert dead_letters(session_factory) == []
+    with session_factory.begin() as session:
+        session.execute(text("ALTER TABLE transactions RENAME COLUMN kategorie TO category"))
+    drain.drain()
+    assert worths(session_factory) == {"a1": 500}
+    assert one_shard.status()[0].pending == 0
+
+
+def test_a_worker_of_the_version_before_loses_no_event(
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that still adds to the days of accounts, now a view, fails and fails again; a new one applies all."""
+    adding = text(
+        "INSERT INTO account_days (tenant, account_id, day, moved_minor) VALUES ('default', 'a1', now(), 100)"
+    )
+    append(one_shard, [spent(number) for number in range(5)])
+    with monkeypatch.context() as before:
+        before.setattr(apply_module, "write_transactions", lambda session, _: session.execute(adding))
+        with pytest.raises(OperationalError) as failed:
+            drain.drain()
+        for _ in range(DELIVERIES_MOST + 3):
+            with suppress(OperationalError):
+                drain.drain()
+    assert getattr(failed.value.orig, "sqlstate", None) == "55000"
+    assert is_database_trouble(failed.value)
+    assert one_shard.status()[0].pending == 5
+    assert dead_letters(session_factory) == []
+    drain.drain()
+    assert worths(session_factory) == {"a1": 500}
+    assert one_shard.status()[0].pending == 0
+
+
+class StallingStream(EventStream):
+    """A stream server that times out when it is told of a commit, as often as told."""
+
+    stalls = 0
+
+    def advance(self, *arguments: Any, **named: Any) -> bool:
+        self._maybe_stall()
+        return super().advance(*arguments, **named)
+
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
+        self._maybe_stall()
+        super().acknowledge(shard, entry_ids, batch)
+
+    def _maybe_stall(self) -> None:
+        if self.stalls:
+            self.stalls -= 1
+            raise RedisTimeoutError("stalled")
+
+
+def test_a_stalling_stream_server_makes_no_dead_letters(redis_client: redis.Redis, session_factory: Sessions) -> None:
+    """However often acknowledging fails, each event is applied and none is set aside."""
+    stream = StallingStream(redis_client, 1)
+    drain = ShardDrain(session_factory, stream, 0, 10, clock)
+    append(stream, [spent(number) for number in range(4)])
+    stream.stalls = DELIVERIES_MOST + 6
+    deadline = clock() + timedelta(seconds=30)
+    while stream.stalls or stream.status()[0].unapplied:
+        assert clock() < deadline
+        try:
+            drain.drain()
+        except RedisError:
+            continue
+    assert worths(session_factory) == {"a1": 400}
+    assert dead_letters(session_factory) == []
+
+
+class TimeIsUp(Exception):
+    """Stands for a task's soft time limit, which Celery raises anywhere in the task."""
+
+
+def test_a_time_limit_is_not_the_events_fault(
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that no event can cause leaves the entries pending, even if it comes again and again."""
+    append(one_shard, [spent(1)])
+    applies = apply_module.apply_understood
+
+    def interrupted(*_: object) -> None:
+        raise TimeIsUp
+
+    monkeypatch.setattr(drain_module, "apply_understood", interrupted)
+    for _ in range(DELIVERIES_MOST + 3):
+        with pytest.raises(TimeIsUp):
+            drain.drain()
+    monkeypatch.setattr(drain_module, "apply_understood", applies)
+    drain.drain()
+    assert worths(session_factory) == {"a1": 100}
+    assert dead_letters(session_factory) == []
+
+
+def test_an_id_from_the_far_future_stops_nothing(
+    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
+) -> None:
+    """A producer's own entry id, however large, is no time: events apply, and dates are judged by the clock."""
+    far = {"tenant": "default", "event": spent(1)}
+    redis_client.xadd(stream_key(0), far, id="999999999999999999-1")  # type: ignore[arg-type]
+    append(one_shard, [spent(2), spent(3).replace(b"2026-03-09", b"2031-03-09")])
+    drain.drain()
+    assert worths(session_factory) == {"a1": 200}
+    assert [code for code, _ in dead_letters(session_factory)] == ["far_future"]
+
+
+def test_a_batch_that_comes_back_is_taken_in_smaller_parts(
+    one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was too much for one transaction is tried in ever smaller ones, until it is not."""
+    drain = ShardDrain(session_factory, one_shard, 0, 64, clock)
+    append(one_shard, [spent(number) for number in range(64)])
+    applies, sizes = apply_module.apply_understood, []
+
+    def limited(session: Session, batch: Understood, now: datetime, news: News | None = None) -> Applied:
+        sizes.append(len(batch.entries))
+        if len(batch.entries) > 4:
+            raise TimeIsUp
+        return applies(session, batch, now, news)
+
+    monkeypatch.setattr(drain_module, "apply_understood", limited)
+    deadline = clock() + timedelta(seconds=30)
+    while one_shard.status()[0].unapplied:
+        assert clock() < deadline
+        try:
+            drain.drain()
+        except TimeIsUp:
+            continue
+    assert worths(session_factory) == {"a1": 6400}
+    assert sizes[:3] == [64, 16, 4]
+
+
+def test_two_entries_in_trouble_do_not_hold_up_new_events(
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, database_url: str
+) -> None:
+    """While an account's row is held by someone, its pending events wait, and those of other accounts are applied."""
+    append(one_shard, [spent(1), spent(2)])
+    with session_factory.begin() as session:
+        session.execute(text("INSERT INTO accounts (tenant, account_id) VALUES ('default', 'a1')"))
+    one_shard.read(0, 10, pending=False)
+    for _ in range(DELIVERIES_MOST):
+        one_shard.read(0, 10, pending=True)
+    append(one_shard, [spent(3, account="b")])
+    engine = make_engine(database_url, application_name="hasty", limits={"lock_timeout": "100ms"})
+    hasty = ShardDrain(make_sessions(engine), one_shard, 0, 10, clock)
+    with session_factory.begin() as holder:
+        holder.execute(text("SELECT 1 FROM accounts WHERE account_id = 'a1' FOR UPDATE"))
+        hasty.drain()
+    engine.dispose()
+    assert worths(session_factory) == {"a1": 0, "b": 100}
+    drain.drain()
+    assert worths(session_factory) == {"a1": 200, "b": 100}
+    assert dead_letters(session_factory) == []
+
+
+def test_an_entry_that_another_drain_applied_is_not_set_aside(
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions
+) -> None:
+    """Attempts are counted under the shard's lock, and an entry that is no longer pending is left alone."""
+    append(one_shard, [spent(1)])
+    (entry,) = one_shard.read(0, 10, pending=False)
+    for _ in range(DELIVERIES_MOST + 1):
+        one_shard.read(0, 10, pending=True)
+    one_shard.note_attempt(0, entry[0])
+    drain.drain()
+    assert drain._attempt(entry[0])
+    assert drain._attempt(entry[0])
+    assert worths(session_factory) == {"a1": 100}
+    assert dead_letters(session_factory) == []

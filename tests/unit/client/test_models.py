@@ -1,0 +1,168 @@
+"""Records: dictionaries with attributes, read from bodies; and enumerations that agree with core's."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, get_type_hints
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+import core.goals.goal
+from api.schemas.goals import FundingBody, GoalBody, MilestoneBody, MilestoneProgressBody, ProgressBody
+from milepost.client.models import (
+    FundingSource,
+    Goal,
+    GoalProgress,
+    GoalStatus,
+    GoalType,
+    Milestone,
+    MilestoneProgress,
+    Tracking,
+    get_celebration_message,
+)
+from milepost.client.records import Exact, Record
+
+MILESTONE = {
+    "amount": Decimal("5000.00"),
+    "description": "Halfway",
+    "target_date": "2026-12-31T00:00:00Z",
+    "reached": True,
+    "reached_date": "2026-03-01T10:00:00.5Z",
+    "celebration": "You are there",
+}
+GOAL: dict[str, Any] = {
+    "id": "goal_1",
+    "user_id": "user_123",
+    "name": "Emergency Fund",
+    "type": "savings",
+    "tracking": "change",
+    "currency": "USD",
+    "target_amount": Decimal("10000.00"),
+    "current_amount": Decimal("2500.00"),
+    "start_date": "2026-03-01",
+    "deadline": None,
+    "description": None,
+    "status": "active",
+    "auto_complete": False,
+    "created_at": "2026-03-01T00:00:00Z",
+    "updated_at": "2026-03-02T00:00:00Z",
+    "version": 3,
+    "waiting_for": [],
+    "milestones": [MILESTONE],
+}
+
+
+@pytest.mark.parametrize(
+    ("ours", "cores"),
+    [
+        (GoalType, core.goals.goal.GoalType),
+        (Tracking, core.goals.goal.Tracking),
+        (GoalStatus, core.goals.lifecycle.GoalStatus),
+    ],
+)
+def test_the_enumerations_are_those_of_core(ours: type[StrEnum], cores: type[StrEnum]) -> None:
+    """The face cannot import core's enumerations, so it has its own: the same names and values."""
+    assert {member.name: member.value for member in ours} == {member.name: member.value for member in cores}
+
+
+@pytest.mark.parametrize(
+    ("record", "body"),
+    [
+        (Goal, GoalBody),
+        (GoalProgress, ProgressBody),
+        (Milestone, MilestoneBody),
+        (MilestoneProgress, MilestoneProgressBody),
+        (FundingSource, FundingBody),
+    ],
+)
+def test_a_record_declares_the_fields_of_its_body(record: type[Record], body: type) -> None:
+    """Every field that REST answers with is declared, and typed, as an attribute."""
+    declared = set(get_type_hints(record)) - set(get_type_hints(Record))
+    declared |= {"from"} if hasattr(record, "from_") else set()
+    assert declared == set(get_type_hints(body))
+
+
+def test_a_record_is_read_with_its_types() -> None:
+    """Amounts are exact, times aware, enumerations members, milestones records."""
+    goal = Goal.of(GOAL)
+    assert goal["type"] is GoalType.SAVINGS
+    assert (goal.status, goal.tracking) == (GoalStatus.ACTIVE, Tracking.CHANGE)
+    assert type(goal.current_amount) is Exact
+    assert goal.start_date == date(2026, 3, 1)
+    assert goal.created_at == datetime(2026, 3, 1, tzinfo=UTC)
+    assert goal.deadline is None
+    assert goal.milestones[0].reached_date == datetime(2026, 3, 1, 10, 0, 0, 500_000, tzinfo=UTC)
+    assert isinstance(goal["milestones"][0], Milestone)
+
+
+def test_a_record_is_a_dictionary_with_attributes() -> None:
+    """Keys and attributes show and change the same; what is no field is refused as an attribute."""
+    goal = Goal.of(GOAL)
+    assert isinstance(goal, dict)
+    assert set(goal) == set(GOAL)
+    goal["name"] = "Rainy days"
+    assert goal.name == "Rainy days"
+    goal.name = "Sunny days"
+    assert {**goal}["name"] == "Sunny days"
+    assert not hasattr(goal, "colour")
+    with pytest.raises(AttributeError, match="Goal has no colour"):
+        goal.colour = "red"  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError):
+        del goal.name
+
+
+def test_a_record_can_be_kept_and_copied() -> None:
+    """It pickles and copies with its kind, and a copy is another value."""
+    goal = Goal.of(GOAL)
+    other = copy.deepcopy(goal)
+    assert (type(other), other) == (Goal, goal)
+    other.milestones.clear()
+    assert len(goal.milestones) == 1
+    assert pickle.loads(pickle.dumps(goal)) == goal
+
+
+def test_fields_of_a_newer_version_are_kept() -> None:
+    """What this version does not know is in the dictionary as it was answered."""
+    goal = Goal.of({**GOAL, "colour": "red"})
+    assert goal["colour"] == "red"
+
+
+def test_from_is_an_attribute_with_an_underscore() -> None:
+    """`from` is a keyword of Python, so the attribute is `from_`."""
+    body = {"account_id": "a", "allocation_percent": Decimal("60.0"), "from": "2026-03-01T00:00:00Z", "counted": None}
+    source = FundingSource.of(body)
+    assert source.from_ == source["from"] == datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_the_celebration_of_a_milestone() -> None:
+    """A reached milestone has its sentence; one that is not reached is refused by name."""
+    assert get_celebration_message(Milestone.of(MILESTONE)) == "You are there"
+    with pytest.raises(ValueError, match="milestone: is not reached yet"):
+        get_celebration_message({"amount": 1, "celebration": None})
+
+
+def test_a_route_may_name_a_record_as_its_type() -> None:
+    """FastAPI takes records as return types, alone and in lists, and answers with the documented numbers."""
+    app = FastAPI()
+
+    @app.get("/mine")
+    def mine() -> list[Goal]:
+        return [Goal.of(GOAL)]
+
+    @app.get("/any")
+    def untyped():  # type: ignore[no-untyped-def]
+        return Goal.of(GOAL)
+
+    client = TestClient(app)
+    (goal,) = client.get("/mine").json()
+    assert (goal["target_amount"], goal["type"], goal["deadline"]) == (10000.0, "savings", None)
+    assert goal["milestones"][0]["amount"] == 5000.0
+    assert goal["created_at"] == "2026-03-01T00:00:00Z"
+    assert client.get("/any").json()["current_amount"] == 2500.0
+    assert app.openapi()["paths"]["/mine"]["get"]["responses"]["200"] is not None

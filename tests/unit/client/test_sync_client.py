@@ -1,0 +1,70 @@
+"""The blocking face is made from the asynchronous one, and both show the same names."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import milepost
+import milepost.sync
+from milepost.client.goals import Goals
+from milepost.sync.goals import Goals as SyncGoals
+from tests.sync_client.generate import SYNC, generate
+
+# What each side has of its own.
+TWINS = {"Client", "GoalManager", "Goals", "easy_goals"}
+
+
+def test_the_twins_are_up_to_date(tmp_path: Path) -> None:
+    """milepost/sync holds what `make sync-client` makes, to the byte."""
+    generate(tmp_path)
+    made = {file.name: file.read_text("utf-8") for file in tmp_path.glob("*.py")}
+    kept = {file.name: file.read_text("utf-8") for file in SYNC.glob("*.py")}
+    assert kept == made
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import milepost.sync",
+        "from milepost import sync",
+        "from milepost.sync import easy_goals",
+        "from milepost import Client",
+        "from milepost import *; Client",
+        "import milepost.client.hosting",
+        "import milepost.client.models",
+        "from milepost.client import arguments, errors, import_check, transport",
+        "import milepost.sync.http_client, milepost.client",
+    ],
+)
+def test_any_import_may_come_first(first: str) -> None:
+    """No order of imports meets a module that is half imported."""
+    program = f"{first}\nimport milepost, milepost.sync\nassert milepost.easy_goals is not milepost.sync.easy_goals"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_both_faces_have_the_same_names() -> None:
+    """`milepost` and `milepost.sync` export the same; what is not a twin or a function is the same object."""
+    assert milepost.__all__ == milepost.sync.__all__
+    for name in milepost.__all__:
+        ours, twin = getattr(milepost, name), getattr(milepost.sync, name)
+        is_act = callable(getattr(Goals, name, None)) and name != "get_celebration_message"
+        assert (ours is not twin) == (name in TWINS or is_act), name
+    assert set(milepost.__all__) <= set(dir(milepost))
+
+
+def test_a_method_and_its_twin_and_its_function_have_one_signature() -> None:
+    """Only the waiting differs: each method is a coroutine function, its twin is not, and the function is as both."""
+    acts = [name for name, _ in inspect.getmembers(Goals, inspect.iscoroutinefunction) if not name.startswith("_")]
+    assert len(acts) == 15
+    for name in acts:
+        ours, twin = getattr(Goals, name), getattr(SyncGoals, name)
+        assert not inspect.iscoroutinefunction(twin)
+        assert inspect.signature(ours) == inspect.signature(twin)
+        assert inspect.signature(getattr(milepost, name)) == inspect.signature(ours)
+        assert ours.__doc__ == twin.__doc__
