@@ -20,6 +20,8 @@ DataDirOption = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
+        # Whether it may be read is said, with what to do about it, by what reads it.
+        readable=False,
         help="Where `milepost up` keeps its servers.",
         show_default="MILEPOST_DATA_DIR, else the user's data folder",
     ),
@@ -35,7 +37,7 @@ class NoServers(MilepostError):
 
 
 def connected_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
-    """The settings with both servers named; raises NoServers, SettingsError."""
+    """The settings with both servers named; raises NoServers, SettingsError, Untrusted."""
     settings = load_settings(data_dir=data_dir, **overrides)
     running = running_servers(settings)
     are_given = settings.database_url is not None and settings.redis_url is not None

@@ -33,6 +33,7 @@ from milepost.client.errors import MilepostError as FaceError
 from milepost.client.operations import ACTS
 from milepost.client.server_config import Opening, Place
 from milepost.client.transport import Answer, Call, decode, encode
+from milepost.embedded.trust import Untrusted, require_trusted_links
 
 _TRIES = 3
 # Servers that were killed are back within a few seconds.
@@ -244,13 +245,21 @@ class Loan:
 
 def place_of(database_url: str | None, redis_url: str | None, tenant: str | None, data_dir: str | Path | None) -> Place:
     """The place that these name; what is not given comes from the environment. Raises InvalidField."""
-    # One folder is one place, however its path is written.
-    folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
+    folder = None if data_dir is None else _resolved(Path(data_dir).expanduser())
     try:
         settings = load_settings(database_url=database_url, redis_url=redis_url, data_dir=folder)
     except SettingsError as error:
         raise InvalidField(str(error)) from None
     return Place(settings, DEFAULT if tenant is None else tenant)
+
+
+def _resolved(folder: Path) -> Path:
+    """One folder is one place, however its path is written; with a link of another user in it, it is refused later."""
+    try:
+        require_trusted_links(folder)
+    except (Untrusted, OSError):
+        return folder.absolute()
+    return folder.resolve()
 
 
 def lease(place: Place) -> Lease:

@@ -20,6 +20,7 @@ from core.store.migrate import is_current
 from core.store.tenants import Tenant
 from milepost.embedded.autostart import Use, use_servers
 from milepost.embedded.datadir import DataDir
+from milepost.embedded.trust import Untrusted
 
 CONNECTIONS = 10
 """The most that one process holds for one tenant: ten such processes fit beside what the embedded Postgres serves."""
@@ -110,7 +111,11 @@ class Opening:
         """Whether the servers that were used have ended, or others run in their place."""
         if opened.use is None:
             return False
-        running = DataDir(self.place.settings.data_dir).servers()
+        try:
+            running = DataDir(self.place.settings.data_dir).servers()
+        except Untrusted:
+            # Opening it anew refuses it with the reason.
+            return True
         return running is None or running.supervisor_pid != opened.use.running.supervisor_pid
 
     def _close(self, opened: Opened) -> None:

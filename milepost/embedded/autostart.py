@@ -23,6 +23,7 @@ from core.store.tenants import DEFAULT, read_tenants
 from milepost.embedded.child import MARKER, WHILE_USED, describe_status
 from milepost.embedded.datadir import DataDir, RunningServers, ServerFailed, is_held, try_lock
 from milepost.embedded.process import open_log
+from milepost.embedded.trust import open_trusted
 
 # Programs that run one after the other should not start the servers anew each time.
 LINGER_S = 10.0
@@ -81,7 +82,7 @@ class Disuse:
 
 
 def _open(directory: Path) -> int:
-    return os.open(directory / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return open_trusted(directory / "users", os.O_RDWR | os.O_CREAT)
 
 
 _POLL_S = 0.05

@@ -6,11 +6,21 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from core.errors import MilepostError
+from milepost.embedded.trust import (
+    open_trusted,
+    read_trusted,
+    require_our_tree,
+    require_trusted,
+    require_trusted_links,
+    trusted_folder,
+)
 
 
 class ServerFailed(MilepostError):
@@ -45,40 +55,46 @@ _OPEN_TO_OTHERS = 0o067
 def private_folder(path: Path) -> Path:
     """Make `path` if it is not there, with mode 700; returns it absolute. Raises DirectoryUnusable."""
     try:
+        require_trusted_links(path)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            raise DirectoryUnusable(f"{path} is not yours to write")
-        if path.stat().st_uid == os.geteuid() and path.stat().st_mode & _OPEN_TO_OTHERS:
-            _close(path)
+        with trusted_folder(path) as folder:
+            if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+                raise DirectoryUnusable(f"{path} is not yours to write")
+            if stat.S_IMODE(os.fstat(folder).st_mode) & _OPEN_TO_OTHERS:
+                _close(path, folder)
     except OSError as error:
         raise DirectoryUnusable(f"cannot use {path}: {error.strerror or error}") from None
     return path.resolve()
 
 
-def _close(path: Path) -> None:
+def _close(path: Path, folder: int) -> None:
     """Shut a folder to others, but not one that somebody keeps other things in."""
     if not (path / "lock").exists() and any(path.iterdir()):
         raise DirectoryUnusable(f"{path} holds other things and is open to others; choose a folder of its own")
-    path.chmod(0o700)
+    os.fchmod(folder, 0o700)
 
 
 def write_private(path: Path, text: str) -> None:
     """Replace the whole file at once, synced, with mode 600."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    fresh = f"{path.name}.new"
+    with trusted_folder(path.parent) as folder:
+        with suppress(FileNotFoundError):
+            os.unlink(fresh, dir_fd=folder)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path.name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def keep_secret(path: Path, *, prefix: str = "") -> str:
     """The secret in the file; a new one, safe in a URL, if there is none yet."""
-    if not path.exists() or not path.read_text("utf-8").strip():
-        write_private(path, prefix + secrets.token_urlsafe(32) + "\n")
-    return path.read_text("utf-8").strip()
+    with suppress(FileNotFoundError):
+        if kept := read_trusted(path).strip():
+            return kept
+    write_private(path, prefix + secrets.token_urlsafe(32) + "\n")
+    return read_trusted(path).strip()
 
 
 # Someone who only asks `is_held` has the lock for an instant; that must not refuse a start.
@@ -95,9 +111,12 @@ class DirectoryLock:
 
     @classmethod
     def acquire(cls, directory: Path, *, note: str = "") -> DirectoryLock:
-        """Take the lock of `directory` and leave our pid and a note; raises DirectoryInUse telling its holder's."""
+        """Take the lock of `directory` and leave our pid and a note.
+
+        Raises DirectoryInUse telling its holder's, and Untrusted.
+        """
         path = directory / "lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_trusted(path, os.O_RDWR | os.O_CREAT)
         deadline = time.monotonic() + _PATIENCE_S
         while not try_lock(descriptor, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
@@ -122,9 +141,9 @@ class DirectoryLock:
 
 
 def is_held(directory: Path) -> bool:
-    """Whether some process holds the lock of `directory` now."""
+    """Whether some process holds the lock of `directory` now; raises Untrusted."""
     try:
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+        descriptor = open_trusted(directory / "lock", os.O_RDWR)
     except (FileNotFoundError, PermissionError):
         return False
     try:
@@ -144,6 +163,8 @@ def try_lock(descriptor: int, kind: int) -> bool:
 
 
 KEY_PREFIX = "mp_"
+_LOCKS = ("lock", "users", "postgres/lock", "valkey/lock")
+_SECRETS = ("postgres/password", "valkey/password")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +219,24 @@ class DataDir:
         return self.path / "secrets_key"
 
     def open(self) -> DataDir:
-        """Make the directory if need be, with mode 700; returns it with its absolute path."""
+        """Make the directory if need be, with mode 700; returns it with its absolute path. Raises DirectoryUnusable."""
+        self.require_trusted()
         path = private_folder(self.path)
         private_folder(path / "logs")
         return DataDir(path)
+
+    def require_trusted(self) -> None:
+        """Raise Untrusted if another user owns or may write the directory or a file in it that Milepost acts on.
+
+        All are looked at, whichever the caller needs: what is refused is then refused before anything starts.
+        """
+        files = [self._key, self._servers, self._secrets_key, self.background_log]
+        for path in (*files, *(self.path / name for name in (*_LOCKS, *_SECRETS))):
+            require_trusted(path)
+        require_our_tree(self.valkey)
+        # What is in it belongs to whom the server runs as, and is looked at before the server is started.
+        with suppress(OSError):
+            require_trusted_links(self.postgres / "data")
 
     def lock(self, *, note: str = "") -> DirectoryLock:
         """Be the only one who runs servers here; raises DirectoryInUse naming who does, with the `note` it left."""
@@ -225,7 +260,7 @@ class DataDir:
 
     def secrets_key(self) -> str | None:
         """What `keep_secrets_key` keeps here, if it does."""
-        return self.keep_secrets_key() if self._secrets_key.exists() else None
+        return self.keep_secrets_key() if os.path.lexists(self._secrets_key) else None
 
     def publish(self, servers: RunningServers) -> None:
         """Tell other commands of the same user where the servers are."""
@@ -236,9 +271,13 @@ class DataDir:
         self._servers.unlink(missing_ok=True)
 
     def servers(self) -> RunningServers | None:
-        """Where the servers are, if a supervisor runs here now; what a killed one left does not count."""
+        """Where the servers are, if a supervisor runs here now; what a killed one left does not count.
+
+        Raises Untrusted.
+        """
+        self.require_trusted()
         try:
-            text = self._servers.read_text("utf-8")
+            text = read_trusted(self._servers)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
         return RunningServers(**json.loads(text)) if is_held(self.path) else None

@@ -21,6 +21,8 @@ from core.stream.stats import read_drain_figures, shards_waited_on
 from core.stream.stream import EventStream, connect
 from milepost.cli.connection import NoServers, connected_settings, running_servers
 from milepost.cli.output import explain
+from milepost.embedded.datadir import RunningServers
+from milepost.embedded.trust import Untrusted
 from milepost.ops.doctor_machine import examine_machine, examine_place
 from milepost.ops.doctor_servers import examine_database, examine_stream
 from milepost.ops.finding import Finding, ok, problem, warning
@@ -145,9 +147,12 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         yield problem("settings", str(error), "mend or unset it; nothing starts with it")
         return
     yield from examine_machine(settings)
-    yield from examine_place(settings, running_servers(settings))
+    yield from examine_place(settings, _running(settings))
     try:
         connected = connected_settings(data_dir)
+    except Untrusted:
+        # examine_place() has reported it; every other command refuses the directory, whatever servers are named.
+        return
     except NoServers:
         yield warning(
             "servers",
@@ -156,6 +161,13 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         )
         return
     yield from _examine_servers(connected)
+
+
+def _running(settings: Settings) -> RunningServers | None:
+    try:
+        return running_servers(settings)
+    except Untrusted:
+        return None
 
 
 def _examine_servers(settings: Settings) -> Iterator[Finding]:

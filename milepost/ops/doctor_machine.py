@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import pwd
 import shutil
 import stat
 import subprocess
@@ -16,10 +15,11 @@ from pathlib import Path
 
 from core.errors import MilepostError
 from core.settings import Settings
-from milepost.embedded.datadir import RunningServers, ServerFailed, is_held
+from milepost.embedded.datadir import DataDir, RunningServers, ServerFailed, is_held
 from milepost.embedded.launch import NAMESPACE, OTHER_USER
 from milepost.embedded.programs import claim_port, memory_bytes, postgres_program, valkey_server
 from milepost.embedded.run_as import choose_way
+from milepost.embedded.trust import Untrusted, read_trusted
 from milepost.ops.finding import Finding, ok, problem, warning
 
 _PROC = Path("/proc")
@@ -83,7 +83,9 @@ def examine_place(settings: Settings, running: RunningServers | None) -> Iterato
     """Check the data directory and the port."""
     yield from _directory(settings.data_dir)
     yield _room(settings.data_dir)
-    yield _runs_here(settings.data_dir)
+    # The lock of a directory that is refused is not looked at.
+    with suppress(Untrusted):
+        yield _runs_here(settings.data_dir)
     yield _port(settings, running)
 
 
@@ -99,11 +101,13 @@ def _directory(path: Path) -> Iterator[Finding]:
     if not path.is_dir():
         yield problem(check, f"{path} is no directory", _ANOTHER)
         return
-    status = path.stat()
-    if status.st_uid != os.geteuid():
-        yield problem(check, f"{path} belongs to {_name(status.st_uid)}", f"run as that user, or {_ANOTHER}")
-    elif status.st_mode & _OPEN_TO_OTHERS:
-        mode = stat.S_IMODE(status.st_mode)
+    try:
+        DataDir(path).require_trusted()
+    except Untrusted as refused:
+        yield problem(check, refused.found, refused.remedy)
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & _OPEN_TO_OTHERS:
         yield warning(check, f"{path} is open to others (mode {mode:o})", f"run: chmod 700 {path}")
     else:
         yield ok(check, f"{path} is yours alone")
@@ -130,7 +134,7 @@ def _runs_here(path: Path) -> Finding:
 
 def _holder(path: Path) -> str:
     try:
-        return (path / "lock").read_text("ascii", "replace").strip() or "unknown"
+        return read_trusted(path / "lock").strip() or "unknown"
     except OSError:
         return "unknown"
 
@@ -154,13 +158,6 @@ def _port(settings: Settings, running: RunningServers | None) -> Finding:
 
 def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.exists())
-
-
-def _name(user_id: int) -> str:
-    try:
-        return f"user {pwd.getpwuid(user_id).pw_name}"
-    except KeyError:
-        return f"user {user_id}"
 
 
 PYTHON_LEAST = (3, 11)

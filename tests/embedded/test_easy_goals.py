@@ -94,6 +94,21 @@ def test_a_manager_needs_nothing_installed_or_started(
         assert later.get_goal(goal.id).current_amount == 3100.5
 
 
+def test_a_directory_that_others_may_write_by_now_is_refused(
+    place: Path, manager: sync.GoalManager, eventually: Eventually, processes_in: Processes
+) -> None:
+    """When the servers have gone, the next call does not take others from a directory that is open by then."""
+    manager.list_goals(user_id="u1")
+    os.kill(running(place).supervisor_pid, signal.SIGTERM)
+    assert eventually(lambda: not processes_in(place), ENDS_WITHIN_S)
+    place.chmod(0o777)
+    with pytest.raises(Unavailable, match=rf"{place} can be written by every user \(mode 777\); "):
+        manager.list_goals(user_id="u1")
+    assert processes_in(place) == []
+    place.chmod(0o700)
+    assert manager.list_goals(user_id="u1") == []
+
+
 def test_servers_that_a_person_stopped_are_started_again(
     place: Path, manager: sync.GoalManager, eventually: Eventually, processes_in: Processes
 ) -> None:
