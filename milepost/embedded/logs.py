@@ -27,6 +27,8 @@ def begin_log(path: Path) -> None:
 def bound_log(path: Path) -> None:
     """Empty a log that has grown too long, keeping its text as NAME.1; its writers append, so go on at 0."""
     if path.exists() and path.stat().st_size > KEEP_BYTES:
+        # A link of that name would have the log written to wherever it leads.
+        _previous(path).unlink(missing_ok=True)
         shutil.copyfile(path, _previous(path))
         _previous(path).chmod(0o600)
         with path.open("r+b") as file:

@@ -16,6 +16,7 @@ from typing import IO
 from milepost.embedded import launch
 from milepost.embedded.datadir import ServerFailed
 from milepost.embedded.programs import free_port
+from milepost.embedded.trust import open_trusted
 
 _LAUNCHER = str(Path(launch.__file__))
 # Servers get none of our environment: it may hold passwords, and PG* variables would change what they do.
@@ -144,5 +145,5 @@ def start_listening(
 
 def open_log(path: Path) -> tuple[IO[bytes], int]:
     """Open a log for appending, readable by its owner alone; also returns its present size."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    descriptor = open_trusted(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     return os.fdopen(descriptor, "ab", buffering=0), os.fstat(descriptor).st_size

@@ -19,6 +19,8 @@ from milepost.cli.program import COMMANDS, program
 from milepost.embedded import trust
 from milepost.embedded.datadir import DataDir, DirectoryUnusable, is_held
 from milepost.embedded.launch import OTHER_ID
+from milepost.embedded.logs import bound_log
+from milepost.embedded.process import open_log
 from milepost.embedded.trust import Untrusted, read_trusted
 
 STRANGER = 65533
@@ -349,6 +351,22 @@ def test_a_folder_in_it_that_others_may_write_is_refused(tmp_path: Path, name: s
     (data.path / name).chmod(0o770)
     with pytest.raises(Untrusted, match=f"^{data.path / name} can be written by its group "):
         data.open()
+
+
+def test_no_log_is_written_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a log nor the one kept before it goes to where a link leads."""
+    precious, log = tmp_path / "precious", tmp_path / "logs" / "api.log"
+    precious.write_text("dear")
+    log.parent.mkdir(mode=0o700)
+    log.symlink_to(precious)
+    with pytest.raises(Untrusted, match="is a symbolic link"):
+        open_log(log)
+    log.unlink()
+    log.write_text("a long line")
+    log.with_name("api.log.1").symlink_to(precious)
+    monkeypatch.setattr("milepost.embedded.logs.KEEP_BYTES", 5)
+    bound_log(log)
+    assert (precious.read_text(), log.with_name("api.log.1").read_text()) == ("dear", "a long line")
 
 
 @needs_root
