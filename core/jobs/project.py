@@ -110,7 +110,7 @@ def project_chunk(
             ids = active_goals(
                 session, work.tenant.name, work.chunk, work.through, again=again, after=after, limit=AT_ONCE
             )
-            did += _project_some(session, work, ids, now)
+            did += _project_some(session, work, ids)
             if len(ids) < AT_ONCE:
                 result = json.dumps(asdict(did))
                 run = JobRun(work.tenant.name, JOB, work.through.isoformat(), work.chunk, now, now, result)
@@ -120,7 +120,7 @@ def project_chunk(
     return ChunkProjected(did, is_done=False, after=after)
 
 
-def _project_some(session: Session, work: ChunkDays, ids: Sequence[str], now: datetime) -> Projected:
+def _project_some(session: Session, work: ChunkDays, ids: Sequence[str]) -> Projected:
     goals = read_goals(session, [(work.tenant.name, goal_id) for goal_id in ids])
     wanted = [(goal.key, window(work.through, goal.start_date)) for goal in goals]
     rows = []
@@ -130,10 +130,8 @@ def _project_some(session: Session, work: ChunkDays, ids: Sequence[str], now: da
             ForecastRow(
                 tenant=goal.tenant,
                 goal_id=goal.goal_id,
-                computed_at=now,
                 through_day=work.through,
                 goal_version=goal.version,
-                amount_minor=goal.amount_minor,
                 projected_completion_at=completion_date(projection, work.through),
                 projection_note=projection.note,
                 monthly_minor=projection.monthly_minor,

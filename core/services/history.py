@@ -13,7 +13,7 @@ from core.services.goal_access import find_goal
 from core.services.inputs import check_past
 from core.services.pages import Page, cut, number_after
 from core.snapshots.amounts import CloseJob, close_goals
-from core.store.closes import Closes, DayRange, known_through, read_closes, read_closes_as_known, recorded_from
+from core.store.closes import Closes, DayRange, known_through, read_closes, read_closes_as_known
 from core.store.days import touched_from
 from core.store.goals import GoalRow
 from core.store.ledger import Entry, entries_of_goal
@@ -115,12 +115,6 @@ def _last_known(session: Session, goal: GoalRow, at: datetime, now: datetime) ->
     check_past("as_known_at", at, now)
     if at < goal.created_at:
         return None
-    since = recorded_from(session, goal.tenant)
-    if since is not None and at < since:
-        raise InvalidField(
-            "as_known_at",
-            f"is before {since:%Y-%m-%dT%H:%M:%S.%fZ}, since when it is recorded how closes were written anew",
-        )
     return known_through(session, goal.tenant, at)
 
 

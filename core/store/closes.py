@@ -259,7 +259,6 @@ _AS_KNOWN = text(
     ORDER BY day"""
 )
 _KNOWN_THROUGH = text("SELECT max(day) FROM closed_days WHERE tenant = :tenant AND closed_at <= :at")
-_RECORDED_FROM = text("SELECT closes_recorded_from FROM tenants WHERE tenant = :tenant")
 
 
 def note_rewrites(session: Session, before: ClosesBefore, now: datetime) -> None:
@@ -272,12 +271,6 @@ def note_rewrites(session: Session, before: ClosesBefore, now: datetime) -> None
         at = session.execute(_MOMENT, driver.key_columns("goals", goals) | {"now": now}).scalar_one()
         rows = ((tenant, goal_id, at, day, before[tenant, goal_id, day]) for tenant, goal_id, day in sorted(before))
         driver.copy_rows(session, "close_rewrites", _ROW, rows)
-
-
-def recorded_from(session: Session, tenant: str) -> datetime | None:
-    """Since when all rewritings of a tenant's closes are noted; None: since its first close."""
-    found: datetime | None = session.execute(_RECORDED_FROM, {"tenant": tenant}).scalar_one()
-    return found
 
 
 def known_through(session: Session, tenant: str, at: datetime) -> date | None:

@@ -20,10 +20,8 @@ class ForecastRow:
 
     tenant: str
     goal_id: str
-    computed_at: datetime
     through_day: date | None
     goal_version: int | None
-    amount_minor: int
     projected_completion_at: datetime | None
     projection_note: str | None
     monthly_minor: int | None
@@ -32,10 +30,8 @@ class ForecastRow:
 _COLUMNS = {
     "tenant": driver.TEXT,
     "goal_id": driver.TEXT,
-    "computed_at": driver.TIMESTAMPTZ,
     "through_day": driver.DATE,
     "goal_version": driver.INT8,
-    "amount_minor": driver.INT8,
     "projected_completion_at": driver.TIMESTAMPTZ,
     "projection_note": driver.TEXT,
     "monthly_minor": driver.INT8,

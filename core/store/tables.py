@@ -86,8 +86,6 @@ tenants = Table(
     moment_column("created_at", required=True),
     # The last local day that is closed for all of the tenant's goals, but for those that are marked as touched.
     Column("closed_through", Date),
-    # What its closes were before they were written anew is recorded since then; null: since its first close.
-    moment_column("closes_recorded_from"),
 )
 
 api_keys = Table(
@@ -137,8 +135,6 @@ accounts = Table(
     Column("dirty_from", Date),
     Column("late_from", Date),
     Column("late_through", Date),
-    # Written by the version before this one alone; to be dropped by the next.
-    Column("link_version", BigInteger, nullable=False, server_default=text("0")),
     # The transaction that changed a link of the account last, noted by a trigger: who waited for the account's lock
     # learns from it whether the links that its statement sees are still the links.
     Column("linked_xid", BigInteger),
@@ -370,20 +366,13 @@ forecasts = Table(
     metadata,
     tenant_column(),
     key_column("goal_id"),
-    moment_column("computed_at", required=True),
     # What it was computed from: the last close, and the goal as it was at this version.
     Column("through_day", Date),
     Column("goal_version", BigInteger),
-    amount_column("amount_minor"),
     moment_column("projected_completion_at"),
     text_column("projection_note"),
     # What the projection's line brings in a month.
     amount_column("monthly_minor", required=False),
-    Column("p10_day", Date),
-    Column("p50_day", Date),
-    Column("p90_day", Date),
-    Column("deadline_chance_ppm", Integer),
-    text_column("forecast_note"),
 )
 
 outbox = Table(

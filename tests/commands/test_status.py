@@ -76,8 +76,8 @@ def test_goals_are_shown_as_a_person_reads_them(status: Run, session_factory: Se
     with session_factory.begin() as session:
         session.execute(
             text(
-                """INSERT INTO forecasts (tenant, goal_id, computed_at, amount_minor, projected_completion_at)
-                VALUES ('default', :goal_id, now(), 650000, '2027-04-01T00:00Z')"""
+                """INSERT INTO forecasts (tenant, goal_id, projected_completion_at)
+                VALUES ('default', :goal_id, '2027-04-01T00:00Z')"""
             ),
             {"goal_id": goal_id},
         )

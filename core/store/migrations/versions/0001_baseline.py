@@ -38,8 +38,7 @@ def _tenants() -> None:
             tenant text PRIMARY KEY,
             time_zone text NOT NULL,
             created_at timestamptz NOT NULL,
-            closed_through date,
-            closes_recorded_from timestamptz
+            closed_through date
         )"""
     )
     op.execute(
@@ -90,7 +89,6 @@ def _accounts() -> None:
             dirty_from date,
             late_from date,
             late_through date,
-            link_version bigint NOT NULL DEFAULT 0,
             linked_xid bigint,
             PRIMARY KEY (tenant, account_id),
             CONSTRAINT accounts_kind_check CHECK (kind in ('asset', 'liability')),
@@ -368,18 +366,11 @@ def _forecasts() -> None:
         """CREATE TABLE forecasts (
             tenant text NOT NULL,
             goal_id text NOT NULL,
-            computed_at timestamptz NOT NULL,
             through_day date,
             goal_version bigint,
-            amount_minor bigint NOT NULL DEFAULT 0,
             projected_completion_at timestamptz,
             projection_note text,
             monthly_minor bigint,
-            p10_day date,
-            p50_day date,
-            p90_day date,
-            deadline_chance_ppm integer,
-            forecast_note text,
             PRIMARY KEY (tenant, goal_id)
         )"""
     )
