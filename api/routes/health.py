@@ -16,7 +16,7 @@ from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse
 from core.errors import MilepostError
 from core.services.progress import check_ready
-from core.store.migrate import is_current
+from core.store.migrate import is_behind
 
 OK = "ok"
 
@@ -52,7 +52,7 @@ def ready(request: Request, door: Door) -> Response:
         database = _state(lambda: check_ready(visit.session))
     if database == OK:
         with database_trouble_told():
-            database = OK if is_current(backends_of(request).engine) else "not migrated: run `milepost migrate`"
+            database = "not migrated: run `milepost migrate`" if is_behind(backends_of(request).engine) else OK
     stream = _state(lambda: backends_of(request).stream.ping())
     if database == stream == OK:
         return ExactResponse({"status": "ready", "database": database, "stream": stream})

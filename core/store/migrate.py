@@ -1,4 +1,8 @@
-"""Migrations: bringing a database up to the tables of this version, one at a time and never for long."""
+"""Migrations: bringing a database up to the tables of this version, one at a time and never for long.
+
+A database is refused if it is at a revision that is none of ours: one from before the first release, which made a
+baseline of the revisions until then, or one of a newer version.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,33 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from core.errors import MilepostError
+
 # Any two migrations of one database, from any machine, wait for each other.
 LOCK_KEY = 0x4D494C45
+CANNOT = "which this version of Milepost cannot bring forward (no earlier release had it)"
+
+
+class UnknownRevision(MilepostError):
+    """The database is at a revision from before the first release, or of a newer version."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            f"the database is at revision {revision}, {CANNOT}: "
+            "keep it for the Milepost that made it, and set MILEPOST_DATABASE_URL to a new, empty database"
+        )
+        self.revision = revision
+
+
+class NotMigrated(MilepostError):
+    """The database has no tables yet, or those of an earlier release."""
+
+    def __init__(self) -> None:
+        super().__init__("the database does not have the tables of this version: run `milepost migrate` first")
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the database to the newest revision, each step in a transaction of its own.
+    """Bring the database to the newest revision, each step in a transaction of its own. Raises UnknownRevision.
 
     Waits for another migration, but not long for a table's lock: a step that cannot have it is rolled back, and the
     next call goes on there.
@@ -26,19 +51,40 @@ def migrate(engine: Engine) -> None:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
         connection.execute(text("SET lock_timeout = '5s'"))
         connection.execute(text("SET statement_timeout = '60s'"))
+        _known_revision(connection)
         connection.commit()
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def is_current(engine: Engine) -> bool:
-    """Whether the database is not behind this code. One that newer code has migrated further already is not."""
-    scripts = ScriptDirectory.from_config(_config())
-    known = {script.revision for script in scripts.walk_revisions()}
+def require_current(engine: Engine) -> None:
+    """Raise UnknownRevision or NotMigrated unless the database is at the newest revision."""
     with engine.connect() as connection:
-        found = revision(connection)
-    return found == scripts.get_current_head() or (found is not None and found not in known)
+        if _known_revision(connection) != _scripts().get_current_head():
+            raise NotMigrated
+
+
+def is_behind(engine: Engine) -> bool:
+    """Whether the database has still to be migrated.
+
+    One at an unknown revision has not: a process that began before newer code migrated the database goes on.
+    """
+    try:
+        require_current(engine)
+    except NotMigrated:
+        return True
+    except UnknownRevision:
+        pass
+    return False
+
+
+def _known_revision(connection: Connection) -> str | None:
+    """The database's revision if it is one of ours, None before the first; raises UnknownRevision."""
+    found = revision(connection)
+    if found is not None and found not in {script.revision for script in _scripts().walk_revisions()}:
+        raise UnknownRevision(found)
+    return found
 
 
 def revision(connection: Connection) -> str | None:
@@ -48,6 +94,10 @@ def revision(connection: Connection) -> str | None:
         return None
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return found
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
 
 
 def _config() -> Config:

@@ -84,31 +84,25 @@ def beat(data_dir: DataDirOption = None) -> None:
     """Send the triggers of the schedule; two beats do no harm."""
     from worker.run import run_beat
 
-    run_beat(connected_settings(data_dir))
+    settings = connected_settings(data_dir)
+    require_current_schema(settings)
+    run_beat(settings)
 
 
 def require_current_schema(settings: Settings) -> None:
-    """Raise SchemaNotCurrent unless the database has our tables; one that is away is waited for later, as ever."""
+    """Raise UnknownRevision or NotMigrated unless the database has our tables; one that is away is waited for later."""
     from sqlalchemy.exc import OperationalError
 
     from core.store.engine import make_engine
-    from core.store.migrate import is_current
+    from core.store.migrate import require_current
 
     engine = make_engine(settings, application_name="milepost")
     try:
-        if not is_current(engine):
-            raise SchemaNotCurrent
+        require_current(engine)
     except OperationalError:
         return
     finally:
         engine.dispose()
-
-
-class SchemaNotCurrent(MilepostError):
-    """The database has the tables of another version, or none."""
-
-    def __init__(self) -> None:
-        super().__init__("the database does not have the tables of this version: run `milepost migrate` first")
 
 
 class _EndWithWorker:

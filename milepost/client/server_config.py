@@ -16,7 +16,7 @@ from core.errors import MilepostError
 from core.services.tenants import require_tenant
 from core.settings import Settings
 from core.store.engine import make_engine, session_factory
-from core.store.migrate import is_current
+from core.store.migrate import require_current
 from core.store.tenants import Tenant
 from milepost.embedded.autostart import Use, use_servers
 from milepost.embedded.datadir import DataDir
@@ -163,7 +163,9 @@ def _open(place: Place) -> Opened:
 
 
 def _find_tenant(engine: Engine, name: str) -> Tenant:
-    if not is_current(engine):
-        raise NotOpened("The database does not have the tables of this version: run `milepost migrate`")
+    try:
+        require_current(engine)
+    except MilepostError as refusal:
+        raise NotOpened(str(refusal)) from refusal
     with session_factory(engine)() as session:
         return require_tenant(session, name)

@@ -18,10 +18,17 @@ from sqlalchemy.exc import OperationalError
 
 from core.settings import PREFIX, Settings
 from core.store.engine import make_engine, session_factory
-from core.store.migrate import is_current
+from core.store.migrate import NotMigrated, UnknownRevision, require_current
 from core.store.tenants import DEFAULT, read_tenants
 from milepost.embedded.child import MARKER, WHILE_USED, describe_status
-from milepost.embedded.datadir import DataDir, RunningServers, ServerFailed, is_held, try_lock
+from milepost.embedded.datadir import (
+    DataDir,
+    DirectoryOfAnotherVersion,
+    RunningServers,
+    ServerFailed,
+    is_held,
+    try_lock,
+)
 from milepost.embedded.process import open_log
 from milepost.embedded.trust import open_trusted
 
@@ -157,7 +164,10 @@ class _Beginning:
             return None
         _require_same("DATABASE_URL", self.settings.database_url, running.database_url, self.data.path)
         _require_same("REDIS_URL", self.settings.redis_url, running.redis_url, self.data.path)
-        return running if _has_our_tables(running) else None
+        try:
+            return running if _has_our_tables(running) else None
+        except UnknownRevision as error:
+            raise DirectoryOfAnotherVersion(self.data.path, error.revision) from error
 
     def _start(self) -> None:
         self._say_once(f"starting the servers in {self.data.path}; their log is {self.data.background_log}")
@@ -228,14 +238,20 @@ def _require_same(name: str, wanted: SecretStr | None, found: str, directory: Pa
 
 
 def _has_our_tables(running: RunningServers) -> bool:
-    """Whether the database answers and is as this code needs it; raises ServerFailed if it is an older version's."""
+    """Whether the database answers and is as this code needs it.
+
+    Raises ServerFailed if it is that of an earlier release, UnknownRevision if it is of none.
+    """
     engine = make_engine(running.database_url, application_name="milepost")
     try:
-        if not is_current(engine):
-            pid = running.supervisor_pid
-            raise ServerFailed(f"process {pid} runs servers of an older version; stop it, and new ones will be started")
+        require_current(engine)
         with session_factory(engine)() as session:
             return DEFAULT in read_tenants(session, [DEFAULT])
+    except NotMigrated:
+        pid = running.supervisor_pid
+        raise ServerFailed(
+            f"process {pid} runs servers of an older version; stop it, and new ones will be started"
+        ) from None
     except OperationalError:
         # It is being started again, or is stopping.
         return False

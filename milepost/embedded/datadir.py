@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from core.errors import MilepostError
+from core.store.migrate import CANNOT
 from milepost.embedded.trust import (
     open_trusted,
     read_trusted,
@@ -38,6 +39,16 @@ class DirectoryInUse(MilepostError):
 
 class DirectoryUnusable(MilepostError):
     """A directory cannot be made, entered or owned as a server needs it."""
+
+
+class DirectoryOfAnotherVersion(MilepostError):
+    """The database in a data directory is at a revision from before the first release, or of a newer version."""
+
+    def __init__(self, directory: Path, revision: str) -> None:
+        super().__init__(
+            f"{directory} holds a database at revision {revision}, {CANNOT}: keep that directory for the Milepost that "
+            "made it, and choose a new one with --data-dir or MILEPOST_DATA_DIR"
+        )
 
 
 class PortTaken(MilepostError):

@@ -25,12 +25,12 @@ from core.errors import Conflict
 from core.services.keys import bootstrap
 from core.settings import PREFIX, Settings
 from core.store.engine import make_engine, session_factory
-from core.store.migrate import migrate
+from core.store.migrate import UnknownRevision, migrate
 from core.stream.stream import EventStream, connect
 from milepost.demo.run import DemoHost
 from milepost.embedded.autostart import Disuse
 from milepost.embedded.child import MARKER, WHILE_USED, Child, StopAsked, StopRequests, stop_requests
-from milepost.embedded.datadir import DataDir, DirectoryInUse, RunningServers
+from milepost.embedded.datadir import DataDir, DirectoryInUse, DirectoryOfAnotherVersion, RunningServers
 from milepost.embedded.logs import bound_log
 from milepost.embedded.orphans import end_processes, end_strays, find_commands
 from milepost.embedded.programs import claim_port
@@ -106,7 +106,12 @@ class Supervisor:
         self._servers.start()
         self._publish(port)
         self.say("bringing the schema up to date")
-        self._prepare_database(self._servers.database_url)
+        try:
+            self._prepare_database(self._servers.database_url)
+        except UnknownRevision as error:
+            if self.settings.database_url is not None:
+                raise
+            raise DirectoryOfAnotherVersion(self.data.path, error.revision) from error
         if self.demo is not None:
             self.say("preparing the demo")
             self.demo.plant(self._servers.database_url)

@@ -15,7 +15,7 @@ from core.errors import SettingsError
 from core.services.metrics import JOB_QUIET, LastRun, is_drain_alive, read_database_figures
 from core.settings import Settings, load_settings
 from core.store.engine import make_engine, session_factory
-from core.store.migrate import is_current
+from core.store.migrate import NotMigrated, UnknownRevision, require_current
 from core.store.monitoring import COUNTED_MOST
 from core.stream.stats import read_drain_figures, shards_waited_on
 from core.stream.stream import EventStream, connect
@@ -185,8 +185,11 @@ def _examine_servers(settings: Settings) -> Iterator[Finding]:
 
 def _examine_database(engine: Engine) -> Iterator[Finding]:
     yield from examine_database(engine)
-    if is_current(engine):
-        yield from examine_rows(engine)
+    try:
+        require_current(engine)
+    except (NotMigrated, UnknownRevision):
+        return
+    yield from examine_rows(engine)
 
 
 def _unless_away(server: str, findings: Iterator[Finding]) -> Iterator[Finding]:

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from core.settings import Settings
 from core.store import monitoring
 from core.store.engine import session_factory
-from core.store.migrate import is_current
+from core.store.migrate import CANNOT, NotMigrated, UnknownRevision, require_current
 from core.stream.server import StreamServer, ask_stream_server
 from core.stream.stream import FULL_AT
-from milepost.ops.finding import Finding, compare_clocks, ok, problem, warning
+from milepost.ops.finding import Finding, State, compare_clocks, ok, problem, warning
 
 POSTGRES_VERSION_LEAST = 160_000
 # Beside the zones of the tenants: one that has been told by every release of the data.
@@ -31,9 +31,9 @@ def examine_database(engine: Engine) -> Iterator[Finding]:
         yield _postgres_version(server)
         yield _durability(server)
         yield compare_clocks("clock of the database", before, server.now, datetime.now(UTC))
-        is_ours = is_current(engine)
-        yield _schema(is_ours)
-        yield _time_zones(session, is_ours)
+        schema = _schema(engine)
+        yield schema
+        yield _time_zones(session, has_tenants=schema.state is State.OK)
 
 
 def _postgres_version(server: monitoring.DatabaseServer) -> Finding:
@@ -52,13 +52,18 @@ def _durability(server: monitoring.DatabaseServer) -> Finding:
     return ok("durability of the database", "a commit outlives a crash")
 
 
-def _schema(is_ours: bool) -> Finding:
-    if not is_ours:
+def _schema(engine: Engine) -> Finding:
+    try:
+        require_current(engine)
+    except NotMigrated:
         return problem("schema", "not that of this version", "run `milepost migrate`")
+    except UnknownRevision as error:
+        remedy = "keep it for the Milepost that made it, and use a new, empty database or data directory"
+        return problem("schema", f"at revision {error.revision}, {CANNOT}", remedy)
     return ok("schema", "current")
 
 
-def _time_zones(session: Session, has_tenants: bool) -> Finding:
+def _time_zones(session: Session, *, has_tenants: bool) -> Finding:
     wanted = {_ANY_ZONE} | ({each.time_zone for each in monitoring.closed_days(session)} if has_tenants else set())
     missing = sorted(zone for zone in wanted if not monitoring.knows_time_zone(session, zone))
     if missing:

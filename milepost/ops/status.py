@@ -24,7 +24,7 @@ from core.services.metrics import (
 from core.settings import Settings
 from core.store import monitoring
 from core.store.engine import database_url, make_engine, session_factory
-from core.store.migrate import is_current
+from core.store.migrate import NotMigrated, require_current
 from core.stream.server import StreamServer, ask_stream_server
 from core.stream.stats import DrainFigures, read_drain_figures
 from core.stream.stream import EventStream, ShardStatus, connect
@@ -97,7 +97,7 @@ def look(settings: Settings) -> Status:
     engine = make_engine(settings, application_name="milepost status")
     try:
         database = _ask(troubles, lambda: _database_version(engine))
-        current = _ask(troubles, lambda: is_current(engine)) if database else None
+        current = _ask(troubles, lambda: _is_current(engine)) if database else None
         inside = _ask(troubles, lambda: _look_inside(engine, now)) if current else None
     finally:
         engine.dispose()
@@ -169,6 +169,15 @@ def _look_inside(engine: Engine, now: datetime) -> DatabaseLook:
             ),
             figures=figures,
         )
+
+
+def _is_current(engine: Engine) -> bool:
+    """Raises UnknownRevision."""
+    try:
+        require_current(engine)
+    except NotMigrated:
+        return False
+    return True
 
 
 def _counts(session: Session, figures: DatabaseFigures) -> dict[str, int]:

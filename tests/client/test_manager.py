@@ -243,6 +243,11 @@ async def test_what_cannot_be_opened_is_told(database_url: str, engine: Engine) 
     async with easy_goals(database_url=database_url) as empty:
         with pytest.raises(Unavailable, match="milepost migrate"):
             await empty.list_goals()
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO alembic_version VALUES ('0029')"))
+    async with easy_goals(database_url=database_url) as older:
+        with pytest.raises(Unavailable, match=r"^the database is at revision 0029, which .*: keep it for the Milepost"):
+            await older.list_goals()
 
 
 async def test_a_database_that_comes_back_is_used_again(manager: GoalManager, engine: Engine) -> None:

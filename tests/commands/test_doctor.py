@@ -127,6 +127,12 @@ def test_a_database_that_may_lose_commits_or_has_no_tables_is_told(
     assert found["durability of the database"]["state"] == "problem"
     assert found["schema"]["remedy"] == "run `milepost migrate`"
     assert "closed days" not in found
+    with session_factory.begin() as session:
+        session.execute(text("INSERT INTO alembic_version VALUES ('0029')"))
+    _, found = examine(database_url=database_url, redis_url=redis_url)
+    assert found["schema"]["found"].startswith("at revision 0029, which this version of Milepost cannot bring forward")
+    assert found["schema"]["remedy"].startswith("keep it for the Milepost that made it")
+    assert "closed days" not in found
 
 
 def test_work_that_does_not_get_done_is_told(

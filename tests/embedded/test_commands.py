@@ -69,18 +69,52 @@ def test_migrate_may_run_again(run: Run) -> None:
     assert listed_keys(run) == before
 
 
-@pytest.mark.parametrize("arguments", [("worker", "--queues=jobs"), ("api", "--port", "0")], ids=" ".join)
+def started(*arguments: str) -> tuple[int, str, str]:
+    """A command as a process of its own, which must end by itself: status, output, errors."""
+    command = [sys.executable, "-P", "-m", "milepost", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("worker", "--queues=jobs"), ("api", "--port", "0"), ("beat",)], ids=" ".join)
 def test_without_the_tables_nothing_starts(
     run: Run, session_factory: sessionmaker[Session], arguments: tuple[str, ...]
 ) -> None:
-    """On a database of another revision a worker or API says in a line what to run, and ends with 1."""
+    """On a database without tables a worker, API or beat says in a line what to run, and ends with 1."""
     assert run("migrate")[0] == 0
     with session_factory.begin() as session:
         session.execute(text("DELETE FROM alembic_version"))
-    command = [sys.executable, "-P", "-m", "milepost", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     said = "milepost: the database does not have the tables of this version: run `milepost migrate` first\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+    assert started(*arguments) == (1, "", said)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("migrate",), ("api", "--port", "0"), ("worker", "--queues=drains"), ("beat",)], ids=" ".join
+)
+@pytest.mark.parametrize("revision", ["0029", "of_tomorrow"])
+def test_a_database_of_an_unknown_revision_is_refused(
+    run: Run, session_factory: sessionmaker[Session], arguments: tuple[str, ...], revision: str
+) -> None:
+    """One from before the first release, or of a newer version: each command says so in a line, and ends with 1."""
+    assert run("migrate")[0] == 0
+    with session_factory.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+    said = (
+        f"milepost: the database is at revision {revision}, which this version of Milepost cannot bring forward (no "
+        "earlier release had it): keep it for the Milepost that made it, and set MILEPOST_DATABASE_URL to a new, "
+        "empty database\n"
+    )
+    assert started(*arguments) == (1, "", said)
+
+
+def test_status_tells_of_an_unknown_revision(run: Run, session_factory: sessionmaker[Session]) -> None:
+    """It does not advise to migrate, and does not read tables that may be others."""
+    with session_factory.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0029'"))
+    status, out, _ = run("status", "--json")
+    found = json.loads(out)
+    assert (status, found["schema_is_current"], found["counts"]) == (1, None, None)
+    assert [line.startswith("the database is at revision 0029, which") for line in found["troubles"]] == [True]
 
 
 def test_a_database_that_is_away_does_not_stop_a_start(redis_url: str) -> None:

@@ -21,7 +21,7 @@ from core.services.inputs import GoalDraft, LinkDraft
 from core.services.keys import bootstrap
 from core.store.engine import make_engine
 from core.store.engine import session_factory as make_sessions
-from core.store.migrate import is_current, migrate
+from core.store.migrate import NotMigrated, UnknownRevision, is_behind, migrate, require_current
 from core.store.tables import metadata
 from core.store.tenants import Tenant
 from milepost.embedded.postgres import EmbeddedPostgres
@@ -30,7 +30,7 @@ from tests.ingestion.conftest import event
 
 def test_migrations_make_the_tables_of_the_code(engine: Engine) -> None:
     """Upgrading from empty leaves no difference from the tables in core.store.tables."""
-    assert is_current(engine)
+    require_current(engine)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
@@ -45,14 +45,31 @@ def test_tables_are_stored_as_the_code_says(engine: Engine) -> None:
     assert found == told == dict.fromkeys(("accounts", "goals", "milestones"), ("fillfactor=80",))
 
 
-def test_a_database_that_is_behind_is_told_from_one_that_is_ahead(engine: Engine) -> None:
-    """An empty database is behind; one at a revision that this code does not know was migrated by newer code."""
+def test_a_database_at_an_unknown_revision_is_left_as_it_is(engine: Engine) -> None:
+    """It is refused and not migrated; it is not behind, so that a process which runs meanwhile goes on."""
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'from_the_future'"))
-    assert is_current(engine)
+        connection.execute(text("DROP TABLE forecasts"))
+    for refusing in (migrate, require_current):
+        with pytest.raises(UnknownRevision, match=r"^the database is at revision from_the_future, which"):
+            refusing(engine)
+    assert not is_behind(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT to_regclass('forecasts')")) is None
+
+
+def test_a_database_whose_first_migration_was_cut_short_is_migrated(engine: Engine) -> None:
+    """The table of revisions is there and empty, and nothing else: the next migration makes all of it."""
     with engine.begin() as connection:
-        connection.execute(text("DELETE FROM alembic_version"))
-    assert not is_current(engine)
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+        connection.execute(text("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"))
+    assert is_behind(engine)
+    with pytest.raises(NotMigrated, match="run `milepost migrate`"):
+        require_current(engine)
+    migrate(engine)
+    require_current(engine)
+    assert not is_behind(engine)
 
 
 def test_every_primary_key_begins_with_the_tenant() -> None:
@@ -80,7 +97,7 @@ def test_postgres_16_runs_migrations_batches_and_requests(postgres_16: EmbeddedP
     for thread in threads:
         thread.join(60)
     engine = engines[0]
-    assert is_current(engine)
+    require_current(engine)
     with engine.connect() as connection:
         assert "16." in str(connection.scalar(text("SHOW server_version")))
     sessions = make_sessions(engine)
