@@ -6,11 +6,16 @@ from collections.abc import Callable
 
 import psycopg
 import psycopg.errors
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.errors import MilepostError
 from core.settings import Settings
+
+# As the server tells it in `server_version_num`. 15 does not know the JSON functions that statements use.
+VERSION_LEAST = 160_000
+VERSION_NEEDED = "PostgreSQL 16 or newer"
 
 # A process that stops in the middle of a batch must lose its locks before others wait for long.
 LIMITS = {
@@ -29,6 +34,15 @@ KEEPALIVES = {
 }
 
 SessionFactory = Callable[[], Session]
+
+
+class DatabaseTooOld(MilepostError):
+    """The database answers, but is of a version that does not know all that statements use."""
+
+    def __init__(self, version_text: str) -> None:
+        super().__init__(
+            f"the database is PostgreSQL {version_text}, which is too old: Milepost needs {VERSION_NEEDED}"
+        )
 
 
 def make_engine(
@@ -65,6 +79,19 @@ def database_url(settings: Settings) -> str:
     if settings.database_url is None:
         raise ValueError("the settings name no database")
     return settings.database_url.get_secret_value()
+
+
+def require_version(connection: Connection) -> None:
+    """Raise DatabaseTooOld if the server is older than what Milepost needs."""
+    asked = text("SELECT CAST(current_setting('server_version_num') AS int), current_setting('server_version')")
+    refuse_old(*connection.execute(asked).one())
+
+
+def refuse_old(version: int, version_text: str) -> None:
+    """Raise DatabaseTooOld for a version, 150014 for 15.14, that is older than what Milepost needs."""
+    if version < VERSION_LEAST:
+        # Without what a distribution adds in brackets.
+        raise DatabaseTooOld(version_text.partition(" ")[0])
 
 
 def session_factory(engine: Engine) -> sessionmaker[Session]:

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from core.errors import MilepostError
+from core.store.engine import require_version
 
 # Any two migrations of one database, from any machine, wait for each other.
 LOCK_KEY = 0x4D494C45
@@ -37,14 +38,15 @@ class NotMigrated(MilepostError):
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the database to the newest revision, each step in a transaction of its own. Raises UnknownRevision.
+    """Bring the database to the newest revision, each step in a transaction of its own.
 
     Waits for another migration, but not long for a table's lock: a step that cannot have it is rolled back, and the
-    next call goes on there.
+    next call goes on there. Raises DatabaseTooOld and UnknownRevision, with nothing changed.
     """
     with engine.connect() as connection:
         # Closed at the end, not given back: with the connection go its lock and its limits.
         connection.detach()
+        require_version(connection)
         # The engine's own limit of a statement is shorter than another migration may take.
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("SET lock_timeout = '60s'"))
@@ -59,8 +61,9 @@ def migrate(engine: Engine) -> None:
 
 
 def require_current(engine: Engine) -> None:
-    """Raise UnknownRevision or NotMigrated unless the database is at the newest revision."""
+    """Raise DatabaseTooOld, UnknownRevision or NotMigrated unless the database can be used as it is."""
     with engine.connect() as connection:
+        require_version(connection)
         if _known_revision(connection) != _scripts().get_current_head():
             raise NotMigrated
 
@@ -70,13 +73,11 @@ def is_behind(engine: Engine) -> bool:
 
     One at an unknown revision has not: a process that began before newer code migrated the database goes on.
     """
-    try:
-        require_current(engine)
-    except NotMigrated:
-        return True
-    except UnknownRevision:
-        pass
-    return False
+    with engine.connect() as connection:
+        try:
+            return _known_revision(connection) != _scripts().get_current_head()
+        except UnknownRevision:
+            return False
 
 
 def _known_revision(connection: Connection) -> str | None:

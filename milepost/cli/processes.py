@@ -90,7 +90,10 @@ def beat(data_dir: DataDirOption = None) -> None:
 
 
 def require_current_schema(settings: Settings) -> None:
-    """Raise UnknownRevision or NotMigrated unless the database has our tables; one that is away is waited for later."""
+    """Raise DatabaseTooOld, UnknownRevision or NotMigrated if the database answers and cannot be used as it is.
+
+    One that is away is waited for later.
+    """
     from sqlalchemy.exc import OperationalError
 
     from core.store.engine import make_engine

@@ -11,11 +11,11 @@ from pathlib import Path
 import redis
 from sqlalchemy import Engine
 
-from core.errors import SettingsError
+from core.errors import MilepostError, SettingsError
 from core.services.metrics import JOB_QUIET, LastRun, is_drain_alive, read_database_figures
 from core.settings import Settings, load_settings
 from core.store.engine import make_engine, session_factory
-from core.store.migrate import NotMigrated, UnknownRevision, require_current
+from core.store.migrate import require_current
 from core.store.monitoring import COUNTED_MOST
 from core.stream.stats import read_drain_figures, shards_waited_on
 from core.stream.stream import EventStream, connect
@@ -187,8 +187,8 @@ def _examine_database(engine: Engine) -> Iterator[Finding]:
     yield from examine_database(engine)
     try:
         require_current(engine)
-    except (NotMigrated, UnknownRevision):
-        return
+    except MilepostError:
+        return  # told already
     yield from examine_rows(engine)
 
 

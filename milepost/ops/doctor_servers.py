@@ -12,13 +12,12 @@ from sqlalchemy.orm import Session
 
 from core.settings import Settings
 from core.store import monitoring
-from core.store.engine import session_factory
+from core.store.engine import VERSION_NEEDED, DatabaseTooOld, refuse_old, session_factory
 from core.store.migrate import CANNOT, NotMigrated, UnknownRevision, require_current
 from core.stream.server import StreamServer, ask_stream_server
 from core.stream.stream import FULL_AT
 from milepost.ops.finding import Finding, State, compare_clocks, ok, problem, warning
 
-POSTGRES_VERSION_LEAST = 160_000
 # Beside the zones of the tenants: one that has been told by every release of the data.
 _ANY_ZONE = "Europe/Prague"
 
@@ -28,7 +27,10 @@ def examine_database(engine: Engine) -> Iterator[Finding]:
     with session_factory(engine)() as session:
         before = datetime.now(UTC)
         server = monitoring.ask_database(session)
-        yield _postgres_version(server)
+        version = _postgres_version(server)
+        yield version
+        if version.state is State.PROBLEM:
+            return  # one that is too old does not understand the other questions
         yield _durability(server)
         yield compare_clocks("clock of the database", before, server.now, datetime.now(UTC))
         schema = _schema(engine)
@@ -37,8 +39,10 @@ def examine_database(engine: Engine) -> Iterator[Finding]:
 
 
 def _postgres_version(server: monitoring.DatabaseServer) -> Finding:
-    if server.version < POSTGRES_VERSION_LEAST:
-        return problem("database", f"PostgreSQL {server.version_text} is too old", "use PostgreSQL 16 or newer")
+    try:
+        refuse_old(server.version, server.version_text)
+    except DatabaseTooOld:
+        return problem("database", f"PostgreSQL {server.version_text} is too old", f"use {VERSION_NEEDED}")
     return ok("database", f"PostgreSQL {server.version_text}")
 
 

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.services.keys import key_hash
 from core.settings import load_settings
+from milepost import Unavailable, sync
 from milepost.cli.processes import require_current_schema
 from tests.conftest import Run
 
@@ -105,6 +107,44 @@ def test_a_database_of_an_unknown_revision_is_refused(
         "empty database\n"
     )
     assert started(*arguments) == (1, "", said)
+
+
+OLDER = """
+CREATE SCHEMA older;
+CREATE FUNCTION older.current_setting(name text) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE name WHEN 'server_version_num' THEN '150014' WHEN 'server_version' THEN '15.14 (Debian 15.14-0+deb12u1)'
+        ELSE pg_catalog.current_setting(name) END $$;
+DO $$ BEGIN
+    EXECUTE 'ALTER DATABASE ' || current_database() || ' SET search_path = older, pg_catalog, public';
+END $$
+"""
+
+
+@pytest.fixture
+def older_database(database_url: str) -> None:
+    """From now on the database says that it is PostgreSQL 15, as far as anybody asks."""
+    with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
+        connection.execute(OLDER)
+
+
+@pytest.mark.usefixtures("older_database")
+@pytest.mark.parametrize("arguments", [("migrate",), ("api", "--port", "0"), ("worker", "--queues=jobs")], ids=" ".join)
+def test_an_older_postgres_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
+    """Each command says in a line what is there and what is needed, and ends with 1."""
+    run("keys", "list")  # for the addresses that it sets
+    said = "milepost: the database is PostgreSQL 15.14, which is too old: Milepost needs PostgreSQL 16 or newer\n"
+    assert started(*arguments) == (1, "", said)
+
+
+@pytest.mark.usefixtures("older_database")
+def test_an_older_postgres_is_told_by_doctor_and_easy_goals(run: Run, database_url: str) -> None:
+    """`doctor` has one problem with the database, and easy_goals() refuses it as the commands do."""
+    status, out, _ = run("doctor", "--json")
+    problems = [found for found in json.loads(out) if found["state"] == "problem"]
+    assert (status, problems[0]["check"], problems[0]["remedy"]) == (1, "database", "use PostgreSQL 16 or newer")
+    assert [found["check"] for found in problems].count("database") == 1
+    with sync.easy_goals(database_url=database_url) as manager, pytest.raises(Unavailable, match=r"PostgreSQL 15\.14,"):
+        manager.list_goals()
 
 
 def test_status_tells_of_an_unknown_revision(run: Run, session_factory: sessionmaker[Session]) -> None:
