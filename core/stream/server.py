@@ -13,7 +13,7 @@ import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from core.errors import StreamUnavailable
+from core.errors import MilepostError, StreamUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class StreamServer:
     maxmemory_policy: str | None
     now: datetime
     runs_scripts: bool
+    knows_waitaof: bool
 
 
 def ask_stream_server(client: redis.Redis) -> StreamServer:
@@ -40,7 +41,7 @@ def ask_stream_server(client: redis.Redis) -> StreamServer:
     with refusing_calmly():
         info: dict[str, Any] = client.info()
         seconds, microseconds = client.time()
-        config, runs_scripts = _config(client), _runs_scripts(client)
+        config, runs_scripts, has_waitaof = _config(client), _runs_scripts(client), knows_waitaof(client)
     product = "Valkey" if "valkey_version" in info else "Redis"
     written = info.get("aof_last_write_status") if info.get("aof_enabled") else None
     return StreamServer(
@@ -54,6 +55,7 @@ def ask_stream_server(client: redis.Redis) -> StreamServer:
         maxmemory_policy=config.get("maxmemory-policy") or info.get("maxmemory_policy"),
         now=datetime.fromtimestamp(seconds + microseconds / 1_000_000, tz=UTC),
         runs_scripts=runs_scripts,
+        knows_waitaof=has_waitaof,
     )
 
 
@@ -93,6 +95,29 @@ _TRUTHFUL_REDIS = 8
 _BEGUN_WITHIN_S = 1.2
 _LOOK_EVERY_S = 0.1
 _PATIENCE_S = 6.0
+
+
+SERVERS_NEEDED = "Redis 7.2, Valkey 8 or newer"
+
+
+class StreamTooOld(MilepostError):
+    """The stream server answers, but can't say when an event is on disk, as it would have to."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the stream server has no WAITAOF, so it cannot say when an event is on disk: Milepost needs "
+            f"{SERVERS_NEEDED}, or `appendfsync always`"
+        )
+
+
+def knows_waitaof(client: redis.Redis) -> bool:
+    """Whether the server has WAITAOF, whoever may use it."""
+    try:
+        # Waits for nobody.
+        client.waitaof(0, 0, 1)
+    except ResponseError as error:
+        return "unknown command" not in str(error)
+    return True
 
 
 def waits_for_disk(server: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -31,7 +32,7 @@ from core.stream.position import (
     settle_position,
     up_to,
 )
-from core.stream.server import await_sync, refusing_calmly, waits_for_disk
+from core.stream.server import StreamTooOld, await_sync, knows_waitaof, refusing_calmly, waits_for_disk
 from core.stream.stats import BatchFigures, add_to_figures, waiting_key
 
 GROUP = "milepost"
@@ -186,6 +187,15 @@ class EventStream:
                 "the stream server never syncs its append-only file: set appendfsync to always or everysec"
             )
         return "always" if config.get("appendfsync") == "always" else "waitaof"
+
+    def require_waitaof(self) -> None:
+        """Raise StreamTooOld if the server answers, appends must be confirmed, and it cannot confirm them.
+
+        Whatever else is wrong with it is told by an append.
+        """
+        with suppress(StreamUnavailable), refusing_calmly():
+            if self._must_wait_for_disk() and not knows_waitaof(self._client):
+                raise StreamTooOld
 
     def ping(self) -> None:
         """Raises StreamUnavailable if the server does not answer."""

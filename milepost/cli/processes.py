@@ -25,6 +25,7 @@ def migrate(data_dir: DataDirOption = None) -> None:
     if settings.database_url is None:
         raise MilepostError("the settings name no database")
     key = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key is not None else None
+    require_stream(settings)
     prepare_database(settings.database_url.get_secret_value(), key)
     print("the schema is up to date")
 
@@ -49,6 +50,7 @@ def api(
 
     settings = connected_settings(data_dir, port=port, host=host)
     require_current_schema(settings)
+    require_stream(settings)
     _log_to_stderr(settings)
     chosen = claim_port(settings.host, settings.port)
     uvicorn.run(
@@ -76,6 +78,7 @@ def worker(
 
     settings = connected_settings(data_dir)
     require_current_schema(settings)
+    require_stream(settings)
     worker_process_init.connect(_EndWithWorker(os.getpid()), weak=False)
     run_worker(settings, queues)
 
@@ -106,6 +109,15 @@ def require_current_schema(settings: Settings) -> None:
         return
     finally:
         engine.dispose()
+
+
+def require_stream(settings: Settings) -> None:
+    """Raise StreamTooOld if the stream server answers and cannot say when an event is on disk, as it has to."""
+    from core.stream.stream import EventStream, connect
+
+    if settings.redis_url is not None:
+        with connect(settings.redis_url.get_secret_value()) as client:
+            EventStream(client, settings.shards, settings.stream_durability).require_waitaof()
 
 
 class _EndWithWorker:

@@ -117,7 +117,9 @@ class Supervisor:
             self.demo.plant(self._servers.database_url)
         # A server of one's own that is away should stop the start here, as the database does, not fail in every child.
         with connect(self._servers.redis_url) as client:
-            EventStream(client, self.settings.shards).ping()
+            stream = EventStream(client, self.settings.shards, self.settings.stream_durability)
+            stream.ping()
+            stream.require_waitaof()
         self.say("starting api, workers and beat")
         environment = self._environment(port)
         self._front = [self._child(name, arguments, environment) for name, arguments in FRONT.items()]

@@ -14,7 +14,7 @@ from core.settings import Settings
 from core.store import monitoring
 from core.store.engine import VERSION_NEEDED, DatabaseTooOld, refuse_old, session_factory
 from core.store.migrate import CANNOT, NotMigrated, UnknownRevision, require_current
-from core.stream.server import StreamServer, ask_stream_server
+from core.stream.server import SERVERS_NEEDED, StreamServer, ask_stream_server
 from core.stream.stream import FULL_AT
 from milepost.ops.finding import Finding, State, compare_clocks, ok, problem, warning
 
@@ -79,9 +79,8 @@ def _time_zones(session: Session, *, has_tenants: bool) -> Finding:
     return ok("time zones", "the database knows those of all tenants")
 
 
+# Redis 7.0 and 7.1 do where they sync each write, which is looked at apart.
 STREAM_VERSION_LEAST = {"Valkey": (8,), "Redis": (7,)}
-# The first Redis that can say when an event is on disk.
-_WAITAOF = (7, 2)
 _TIGHT_AT = 0.7
 _HIDDEN = "the server does not show this setting"
 
@@ -107,7 +106,7 @@ def judge(server: StreamServer, settings: Settings) -> Iterator[Finding]:
 def _stream_version(server: StreamServer) -> Finding:
     found, least = f"{server.product} {server.version}", STREAM_VERSION_LEAST[server.product]
     if _number(server) < least:
-        return problem("stream server", f"{found} is too old", "use Valkey 8 or Redis 7, or newer")
+        return problem("stream server", f"{found} is too old", f"use {SERVERS_NEEDED}")
     return ok("stream server", found)
 
 
@@ -138,11 +137,11 @@ def _sync(server: StreamServer, settings: Settings) -> Finding:
             f"{value or 'unknown'}, and MILEPOST_STREAM_DURABILITY={settings.stream_durability} does not wait for it",
             "unset MILEPOST_STREAM_DURABILITY, or set appendfsync always",
         )
-    if server.product == "Redis" and _number(server) < _WAITAOF:
+    if not server.knows_waitaof:
         return problem(
             check,
-            f"{value or 'unknown'}, and Redis {server.version} cannot say when an event is on disk",
-            "set appendfsync always, or use Redis 7.2, Valkey 8 or newer",
+            f"{value or 'unknown'}, and {server.product} {server.version} cannot say when an event is on disk",
+            f"set appendfsync always, or use {SERVERS_NEEDED}",
         )
     if value is None:
         return ok(check, "not shown; each append waits until the server says that it is on disk")

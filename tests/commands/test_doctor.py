@@ -206,6 +206,7 @@ def stream_server(**changes: Any) -> StreamServer:
         "maxmemory_policy": "noeviction",
         "now": NOW,
         "runs_scripts": True,
+        "knows_waitaof": True,
     }
     return StreamServer(**(told | changes))
 
@@ -215,9 +216,9 @@ def stream_server(**changes: Any) -> StreamServer:
     [
         ({}, "auto", None, None),
         ({"version": "7.2.4"}, "auto", "stream server", "problem"),
-        ({"product": "Redis", "version": "7.0.15"}, "auto", None, None),
+        ({"product": "Redis", "version": "7.0.15", "knows_waitaof": False}, "auto", None, None),
         ({"product": "Redis", "version": "6.2.0"}, "auto", "stream server", "problem"),
-        ({"product": "Redis", "version": "7.0.15", "appendfsync": "everysec"}, "auto", "appendfsync", "problem"),
+        ({"appendfsync": "everysec", "knows_waitaof": False}, "auto", "appendfsync", "problem"),
         ({"product": "Redis", "version": "7.2.0", "appendfsync": "everysec"}, "auto", "appendfsync", "warning"),
         ({"appendfsync": "everysec"}, "always", "appendfsync", "problem"),
         ({"appendfsync": "no"}, "auto", "appendfsync", "problem"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -15,7 +16,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.services.keys import key_hash
 from core.settings import load_settings
 from milepost import Unavailable, sync
-from milepost.cli.processes import require_current_schema
+from milepost.cli.processes import require_current_schema, require_stream
+from milepost.embedded.valkey import EmbeddedValkey
 from tests.conftest import Run
 
 
@@ -109,6 +111,17 @@ def test_a_database_of_an_unknown_revision_is_refused(
     assert started(*arguments) == (1, "", said)
 
 
+@pytest.fixture(scope="module")
+def without_waitaof(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A stream server that does not sync each write and does not know WAITAOF, as Redis 7.0."""
+    settings = {"rename-command": 'WAITAOF ""'}
+    server = EmbeddedValkey.start(
+        tmp_path_factory.mktemp("older") / "valkey", appendfsync="everysec", settings=settings
+    )
+    yield server.url
+    server.stop()
+
+
 OLDER = """
 CREATE SCHEMA older;
 CREATE FUNCTION older.current_setting(name text) RETURNS text LANGUAGE sql AS $$
@@ -147,6 +160,20 @@ def test_an_older_postgres_is_told_by_doctor_and_easy_goals(run: Run, database_u
         manager.list_goals()
 
 
+@pytest.mark.parametrize("arguments", [("migrate",), ("api", "--port", "0"), ("worker", "--queues=jobs")], ids=" ".join)
+def test_a_stream_server_that_cannot_confirm_is_refused(
+    run: Run, without_waitaof: str, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Each command says in a line what is needed, and ends with 1."""
+    assert run("migrate")[0] == 0
+    monkeypatch.setenv("MILEPOST_REDIS_URL", without_waitaof)
+    said = (
+        "milepost: the stream server has no WAITAOF, so it cannot say when an event is on disk: "
+        "Milepost needs Redis 7.2, Valkey 8 or newer, or `appendfsync always`\n"
+    )
+    assert started(*arguments) == (1, "", said)
+
+
 def test_status_tells_of_an_unknown_revision(run: Run, session_factory: sessionmaker[Session]) -> None:
     """It does not advise to migrate, and does not read tables that may be others."""
     with session_factory.begin() as session:
@@ -161,6 +188,7 @@ def test_a_database_that_is_away_does_not_stop_a_start(redis_url: str) -> None:
     """A worker or API that comes back before its database does waits for it, as one that was there before."""
     away = load_settings(database_url="postgresql://someone@127.0.0.1:1/db", redis_url=redis_url)
     require_current_schema(away)
+    require_stream(load_settings(database_url="postgresql://someone@127.0.0.1:1/db", redis_url="redis://127.0.0.1:1/0"))
 
 
 def test_status_counts_and_tells_the_backlog(run: Run, stream: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import StreamUnavailable
-from core.stream.server import await_sync, waits_for_disk
+from core.stream.server import StreamTooOld, await_sync, waits_for_disk
 from core.stream.stream import EventStream, connect
 from milepost.embedded.valkey import EmbeddedValkey
 
@@ -63,6 +63,40 @@ def test_a_server_that_keeps_nothing_is_refused(start: Start, how: dict[str, obj
             EventStream(client, 1).append("default", [("a", b"{}")])
         assert client.dbsize() == 0
         assert EventStream(client, 1, durability="none").append("default", [("a", b"{}")]) == 1
+
+
+WITHOUT_WAITAOF = {"settings": {"rename-command": 'WAITAOF ""'}}
+
+
+@pytest.mark.parametrize("durability", ["auto", "waitaof"])
+def test_a_server_without_waitaof_is_refused_where_it_is_needed(start: Start, durability: str) -> None:
+    """One that syncs now and then could not say when an event is on disk, as Redis before 7.2."""
+    needed = r"needs Redis 7\.2, Valkey 8 or newer, or `appendfsync always`"
+    with connect(start(appendfsync="everysec", **WITHOUT_WAITAOF).url) as client:
+        stream = EventStream(client, 1, durability)
+        with pytest.raises(StreamTooOld, match=needed):
+            stream.require_waitaof()
+
+
+def test_a_server_without_waitaof_is_taken_where_it_is_not_needed(start: Start) -> None:
+    """One that syncs each write, or whose loss of events is meant, has nothing to be asked."""
+    with connect(start(appendfsync="always", **WITHOUT_WAITAOF).url) as client:
+        stream = EventStream(client, 1)
+        stream.require_waitaof()
+        assert stream.append("default", [("a", b"{}")]) == 1
+    with connect(start(appendfsync="everysec", **WITHOUT_WAITAOF).url) as client:
+        EventStream(client, 1, "none").require_waitaof()
+
+
+def test_a_server_with_waitaof_or_away_or_set_up_otherwise_stops_no_start(start: Start) -> None:
+    """What has WAITAOF is taken; what is away is waited for, and what keeps nothing is told of by each append."""
+    for url in (
+        start(appendfsync="everysec").url,
+        start(settings={"appendonly": "no"}).url,
+        "redis://127.0.0.1:1/0",
+    ):
+        with connect(url) as client:
+            EventStream(client, 1).require_waitaof()
 
 
 def test_a_stream_that_is_nearly_full_leaves_room_for_tasks(start: Start) -> None:
