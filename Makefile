@@ -6,7 +6,7 @@ ARGS ?=
 
 # Read here and written to .venv/.installed: set up again only when what is to be installed has changed.
 INSTALLED := .venv/.installed
-# There while .venv is being made: one whose making was interrupted is made anew.
+# There until .venv has all it needs: one whose making was interrupted is made anew.
 UNFINISHED := .venv/.unfinished
 # svc-infra and fin-infra live here: they want other versions of some packages than those that we are tested with.
 BESIDE := .venv-integrations/bin/python -m
@@ -27,11 +27,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "make: Python 3.11 or newer is needed; name one with PYTHON=..."; exit 1; }
 	@if test -e $(UNFINISHED) || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
 		echo "making .venv"; \
-		rm -rf .venv && mkdir .venv && touch $(UNFINISHED) && $(PYTHON) -m venv .venv && rm $(UNFINISHED); \
+		rm -rf .venv && mkdir .venv && touch $(UNFINISHED) && $(PYTHON) -m venv .venv; \
 	fi
-	@echo "installing Milepost and what it needs (about a minute)"
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
-	@touch $(INSTALLED)
+	@.venv/bin/python scripts/install.py -e '.[dev]' -c constraints.txt
+	@rm -f $(UNFINISHED) && touch $(INSTALLED)
 
 run: setup ## start everything with a demo to look at; Ctrl-C ends it (ARGS="--port 0 --data-dir DIR")
 	@exec .venv/bin/milepost up --demo $(ARGS)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Beside the Makefile: makes a .venv whose python notes its arguments. With the file `fails` there, making it fails.
+# Beside the Makefile: makes a .venv whose python notes its arguments. With the file `fails` there, making it fails;
+# with `installing-fails`, installing in it does.
 INTERPRETER = """#!/bin/sh
 [ "$1" = -c ] && exit 0
 echo "$*" >> made
 mkdir -p .venv/bin
-printf '#!/bin/sh\\necho "$*" >> asked\\n' > .venv/bin/python
+printf '#!/bin/sh\\necho "$*" >> asked\\ntest "$1" = -m || test ! -e installing-fails\\n' > .venv/bin/python
 chmod +x .venv/bin/python
 test ! -e fails
 """
@@ -39,7 +40,7 @@ def setup(project: Path) -> subprocess.CompletedProcess[str]:
 
 def is_set_up(project: Path) -> bool:
     asked = (project / "asked").read_text() if (project / "asked").exists() else ""
-    return "-m pip install" in asked and (project / ".venv" / ".installed").exists()
+    return "scripts/install.py -e .[dev] -c constraints.txt" in asked and (project / ".venv" / ".installed").exists()
 
 
 def test_a_venv_without_pip_is_made_anew(project: Path) -> None:
@@ -56,6 +57,17 @@ def test_a_venv_that_was_never_finished_is_made_anew(project: Path) -> None:
     assert setup(project).returncode != 0
     assert not is_set_up(project)
     (project / "fails").unlink()
+    assert setup(project).returncode == 0
+    assert is_set_up(project)
+    assert (project / "made").read_text() == "-m venv .venv\n" * 2
+
+
+def test_a_venv_whose_first_install_failed_is_made_anew(project: Path) -> None:
+    """What an interrupted install leaves in a new .venv is not built upon."""
+    (project / "installing-fails").touch()
+    assert setup(project).returncode != 0
+    assert not is_set_up(project)
+    (project / "installing-fails").unlink()
     assert setup(project).returncode == 0
     assert is_set_up(project)
     assert (project / "made").read_text() == "-m venv .venv\n" * 2
