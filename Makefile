@@ -41,15 +41,21 @@ test: setup ## run the tests (ARGS="tests/unit -k money")
 properties: setup ## run the property tests with twenty times as many examples
 	@EXAMPLES_TIMES=20 exec .venv/bin/python -m pytest -m hypothesis $(ARGS)
 
-# The two are looked up first and then asked for by number, or older ones would be taken without a word. All that the
-# two want takes pip a quarter of an hour to fit together, and uv two seconds.
-test-integrations: ## run the tests beside the newest svc-infra and fin-infra, in .venv-integrations
-	@$(BESIDE) pip --version >/dev/null 2>&1 || { rm -rf .venv-integrations; $(PYTHON) -m venv .venv-integrations; }
-	@echo "installing Milepost, svc-infra, fin-infra and what they need (about a minute)"
-	@$(BESIDE) pip install --quiet --disable-pip-version-check --upgrade uv
+# With PINNED=1 the versions are those that these tests last passed with. Else the two are looked up first and then asked
+# for by number, or older ones would be taken without a word. All that they want takes pip a quarter of an hour to fit
+# together, and uv two seconds.
+test-integrations: ## run the tests beside the newest svc-infra and fin-infra (PINNED=1: those of .ci/run)
+	@$(BESIDE) pip --version >/dev/null 2>&1 || \
+		{ echo "making .venv-integrations"; rm -rf .venv-integrations; $(PYTHON) -m venv .venv-integrations; }
+ifdef PINNED
+	@.venv-integrations/bin/python scripts/install.py -e . hypothesis pytest svc-infra fin-infra \
+		-c constraints-integrations.txt
+else
+	@echo "looking up svc-infra and fin-infra"
 	@$(BESIDE) pip install --quiet --disable-pip-version-check --upgrade --no-deps svc-infra fin-infra
-	@$(BESIDE) uv pip install --quiet --python .venv-integrations -e . hypothesis pytest \
+	@.venv-integrations/bin/python scripts/install.py -e . hypothesis pytest \
 		$$($(BESIDE) pip list --format=freeze | grep -E '^(svc|fin)-infra==')
+endif
 	@exec $(BESIDE) pytest -o addopts= -q --strict-markers --import-mode=importlib tests/integrations $(ARGS)
 
 check: setup ## lint, types and import contracts

@@ -60,6 +60,7 @@ _managing: dict[int, psycopg.Connection] = {}
 Run = Callable[..., tuple[int, str, str]]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than there are cores: many tests wait for processes of their own."""
     return (os.cpu_count() or 1) + 1
