@@ -18,9 +18,14 @@ from core.store.tenants import DEFAULT
 from milepost.ops.status import GOALS_MOST, DatabaseLook, Status, StreamLook, percent_of
 
 _NAME_WIDTH = 32
-# From so many columns on: the room for the user, the goal's name and its bar.
-_WIDTHS = ((120, 16, 28, 16), (100, 10, 18, 8), (0, 8, 12, 0))
-_DAY_WIDTH = 10
+_USER_WIDTH = 16
+_GOAL_WIDTH = 40
+_GOAL_LEAST_WIDTH = 8
+_BAR_WIDTH = 16
+_BAR = ""
+# The columns that a narrow terminal does without, the least important first.
+_LEFT_OUT = (_BAR, "tracking", "type", "user", "of")
+_TO_THE_RIGHT = ("amount", "of", "%")
 _LATE_DAYS = 1
 
 
@@ -97,28 +102,52 @@ def _shards(stream: StreamLook, now: datetime) -> Table:
 
 
 def _goals(goals: tuple[MovedGoal, ...], width: int) -> Table:
-    """A line a goal; names and the bar give way on a narrow terminal, figures do not."""
-    user_width, name_width, bar = next(widths for least, *widths in _WIDTHS if width >= least)
-    table = _table("user", "goal", "type", "tracking", "amount", "of", "%", *([""] if bar else []), "projected")
+    """A line a goal. Columns that have no room are left out; of those that stay, only names are cut."""
+    cells = _goal_cells(goals)
+    widths = _fitting({name: max(map(_width, (Text(name), *column))) for name, column in cells.items()}, width)
+    table = _table(*widths)
     table.padding = (0, 1, 0, 0)
-    for goal in goals:
-        percent = percent_of(goal)
-        figures = [
-            goal.type.value,
-            goal.tracking.value,
-            f"{_money(goal.amount_minor, goal.currency)} {goal.currency}",
-            _money(_target(goal), goal.currency),
-            f"{float(percent):.1f}",
-        ]
-        bars = [ProgressBar(total=100, completed=min(100.0, float(percent)), width=bar)] if bar else []
-        user = goal.user_id if goal.tenant == DEFAULT else f"{goal.tenant}/{goal.user_id}"
-        table.add_row(_short(user, user_width), _short(goal.name, name_width), *figures, *bars, _end(goal))
-        for column, figure in zip(table.columns[2:7], figures, strict=True):
-            column.min_width = max(column.min_width or 0, len(figure), len(str(column.header)))
-    for column in table.columns[4:7]:
-        column.justify = "right"
-    table.columns[-1].min_width = _DAY_WIDTH
+    for column, (name, column_width) in zip(table.columns, widths.items(), strict=True):
+        column.width = column_width
+        column.justify = "right" if name in _TO_THE_RIGHT else "left"
+    for row in zip(*(cells[name] for name in widths), strict=True):
+        table.add_row(*row)
     return table
+
+
+def _goal_cells(goals: tuple[MovedGoal, ...]) -> dict[str, list[Text | ProgressBar]]:
+    """All columns, in the order in which they are shown."""
+    percents = [float(percent_of(goal)) for goal in goals]
+    users = [goal.user_id if goal.tenant == DEFAULT else f"{goal.tenant}/{goal.user_id}" for goal in goals]
+    return {
+        "user": [_short(user, _USER_WIDTH) for user in users],
+        "goal": [_short(goal.name, _GOAL_WIDTH) for goal in goals],
+        "type": [Text(goal.type.value) for goal in goals],
+        "tracking": [Text(goal.tracking.value) for goal in goals],
+        "amount": [Text(f"{_money(goal.amount_minor, goal.currency)} {goal.currency}") for goal in goals],
+        "of": [Text(_money(_target(goal), goal.currency)) for goal in goals],
+        "%": [Text(f"{percent:.1f}") for percent in percents],
+        _BAR: [ProgressBar(total=100, completed=min(100.0, percent), width=_BAR_WIDTH) for percent in percents],
+        "projected": [Text(_end(goal)) for goal in goals],
+    }
+
+
+def _fitting(widths: dict[str, int], width: int) -> dict[str, int]:
+    """The columns that there is room for, one space between two; the goal's takes what the others leave."""
+    fitting = dict(widths)
+    for name in _LEFT_OUT:
+        if _line_width(fitting) > width:
+            del fitting[name]
+    missing = max(0, _line_width(fitting) - width)
+    return fitting | {"goal": max(min(_GOAL_LEAST_WIDTH, fitting["goal"]), fitting["goal"] - missing)}
+
+
+def _line_width(widths: dict[str, int]) -> int:
+    return sum(widths.values()) + len(widths) - 1
+
+
+def _width(cell: Text | ProgressBar) -> int:
+    return _BAR_WIDTH if isinstance(cell, ProgressBar) else cell.cell_len
 
 
 def _target(goal: MovedGoal) -> int:

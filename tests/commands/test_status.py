@@ -73,14 +73,7 @@ def test_goals_are_shown_as_a_person_reads_them(status: Run, session_factory: Se
     """Each goal shows its user, name, type, tracking, amount, target, percent and stored projection."""
     goal_id = goal(session_factory, now, name="House", user_id="ann", current_amount="6500")
     goal(session_factory, now, GoalType.DEBT, name="Car loan", target_amount="0", current_amount="8500")
-    with session_factory.begin() as session:
-        session.execute(
-            text(
-                """INSERT INTO forecasts (tenant, goal_id, projected_completion_at)
-                VALUES ('default', :goal_id, '2027-04-01T00:00Z')"""
-            ),
-            {"goal_id": goal_id},
-        )
+    _project(session_factory, goal_id)
     code, out, _ = status()
     assert code == 0
     (line,) = (line for line in out.splitlines() if "House" in line)
@@ -90,16 +83,62 @@ def test_goals_are_shown_as_a_person_reads_them(status: Run, session_factory: Se
     assert debt.split()[-5:] == ["8,500.00", "USD", "0.00", "0.0", "-"]
 
 
-@pytest.mark.parametrize("width", [80, 100, 160])
-def test_a_narrow_terminal_cuts_names_and_no_figures(session_factory: Sessions, now: datetime, width: int) -> None:
-    """Whatever the width of the terminal, a goal is one line that has its amount, its target and its percent whole."""
-    goal(session_factory, now, name="A long name " * 10, user_id="user" * 10, current_amount="6500")
+def goal_lines(width: int) -> tuple[list[str], list[str]]:
+    """The names of the columns and the lines of the goals, as a terminal of that width shows them."""
     console = Console(width=width, file=StringIO())
     console.print(frame(look(load_settings()), console.width))
-    (line,) = (line for line in console.file.getvalue().splitlines() if "A long" in line)  # type: ignore[attr-defined]
-    for part in ("6,500.00 USD", " 10,000.00 ", " 65.0 ", "savings", "change"):
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    (header,) = (number for number, line in enumerate(lines) if "projected" in line)
+    goals = lines[header + 1 : lines.index("", header)]
+    assert all(len(line) <= width for line in goals)
+    return lines[header].split(), goals
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (60, ["goal", "amount", "%", "projected"]),
+        (80, ["goal", "amount", "of", "%", "projected"]),
+        (85, ["user", "goal", "amount", "of", "%", "projected"]),
+        (95, ["user", "goal", "type", "amount", "of", "%", "projected"]),
+        (200, ["user", "goal", "type", "tracking", "amount", "of", "%", "projected"]),
+    ],
+)
+def test_a_narrow_terminal_leaves_out_what_matters_least(
+    session_factory: Sessions, now: datetime, width: int, columns: list[str]
+) -> None:
+    """At every width a goal is one line that has its name, amount, percent and projected date whole."""
+    goal_id = goal(session_factory, now, name="A holiday home in Lisbon", user_id="demo-clara-2", current_amount="6500")
+    _project(session_factory, goal_id)
+    goal(session_factory, now, name="Freelance income of 160,000", target_amount="160000", current_amount="136541.40")
+    shown, lines = goal_lines(width)
+    assert shown == columns
+    (line,) = (line for line in lines if "A holiday home in Lisbon " in line)
+    for part in (" 6,500.00 USD ", " 65.0 ", "2027-04-01", *([" 10,000.00 "] if "of" in columns else [])):
         assert part in line
-    assert len(line) <= width
+    (other,) = (line for line in lines if "Freelance income of 160,000 " in line)
+    assert " 136,541.40 USD " in other
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_long_name_is_cut_before_any_figure(session_factory: Sessions, now: datetime, width: int) -> None:
+    """Whatever a goal is called, its amount, percent and projected date are whole, on one line."""
+    goal_id = goal(session_factory, now, name="A long name " * 10, user_id="user" * 10, current_amount="6500")
+    _project(session_factory, goal_id)
+    _, (line,) = goal_lines(width)
+    for part in ("A long name A long", "\N{HORIZONTAL ELLIPSIS}", " 6,500.00 USD ", " 65.0 ", "2027-04-01"):
+        assert part in line
+
+
+def _project(session_factory: Sessions, goal_id: str) -> None:
+    with session_factory.begin() as session:
+        session.execute(
+            text(
+                """INSERT INTO forecasts (tenant, goal_id, projected_completion_at)
+                VALUES ('default', :goal_id, '2027-04-01T00:00Z')"""
+            ),
+            {"goal_id": goal_id},
+        )
 
 
 def test_goals_that_moved_last_come_first_and_not_all_come(
