@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from milepost.embedded.programs import postgres_program
 from worker.app import make_worker_app
 
 ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docker-compose.yml").read_text("utf-8")
 SECRETS = {
     "POSTGRES_PASSWORD": "not-a-secret-1",
     "VALKEY_PASSWORD": "not-a-secret-2",
@@ -25,20 +27,20 @@ SECRETS = {
     "MILEPOST_SECRETS_KEY": "not-a-secret-but-more-than-long-enough",
 }
 OUR_SERVICES = ("migrate", "api", "drains", "jobs", "beat")
+# The commands that the head of the file gives: the service, and the words for `milepost` there.
+GIVEN = re.findall(r"^#   docker compose exec (?:-T )?(\w+) milepost (.*?)(?: < secret)?$", TEXT, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
-    text = (ROOT / "docker-compose.yml").read_text("utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)["services"]
+    found: dict[str, Any] = yaml.safe_load(TEXT)["services"]
     return found
 
 
 def test_every_secret_comes_from_outside() -> None:
     """Each variable is required, has no default in the file, and no password is written down."""
-    text = (ROOT / "docker-compose.yml").read_text("utf-8")
-    assert set(re.findall(r"\$\{(.*?)\}", text)) == {f"{name}:?" for name in SECRETS}
-    values = re.findall(r"^ +\w*(?:PASSWORD|AUTH|KEY): +(\S+)", text, re.MULTILINE)
+    assert set(re.findall(r"\$\{(.*?)\}", TEXT)) == {f"{name}:?" for name in SECRETS}
+    values = re.findall(r"^ +\w*(?:PASSWORD|AUTH|KEY): +(\S+)", TEXT, re.MULTILINE)
     assert len(values) == 4
     assert all(re.fullmatch(r"\$\{\w+:\?\}", value) for value in values)
 
@@ -73,6 +75,25 @@ def test_settings_exist_and_parse(services: dict[str, Any], name: str, monkeypat
     assert settings.database_url.get_secret_value() == (
         "postgresql+psycopg://milepost:not-a-secret-1@postgres:5432/milepost"
     )
+
+
+def test_a_first_key_and_a_first_webhook_are_made_as_the_file_says(services: dict[str, Any]) -> None:
+    """The commands that the file gives take these arguments, and run where secrets can be sealed."""
+    assert [words.split()[:2] for _, words in GIVEN] == [["keys", "create"], ["webhooks", "add"], ["webhooks", "add"]]
+    for service, words in GIVEN:
+        command: Any = typer.main.get_command(program)
+        arguments = shlex.split(words)
+        while hasattr(command, "get_command"):
+            name = arguments.pop(0)
+            command = command.get_command(command.make_context("milepost", [], resilient_parsing=True), name)
+        command.make_context(name, arguments)
+        assert "MILEPOST_SECRETS_KEY" in services[service]["environment"]
+
+
+def test_only_what_opens_secrets_has_the_key_for_them(services: dict[str, Any]) -> None:
+    """Workers, beat and the migration are not given it."""
+    having = [name for name in OUR_SERVICES if "MILEPOST_SECRETS_KEY" in services[name]["environment"]]
+    assert having == ["api"]
 
 
 def test_the_stream_server_is_as_durable_as_the_embedded_one(services: dict[str, Any]) -> None:
