@@ -14,7 +14,7 @@ PACKAGES := api benchmarks core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test properties test-integrations check sync-client bench bench-days berka chaos clean
+.PHONY: help setup run test properties test-integrations check sync-client bench bench-days bench-manager berka chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -67,17 +67,20 @@ check: setup ## lint, types and import contracts
 sync-client: setup ## generate milepost/sync from milepost/client
 	@.venv/bin/python -m tests.sync_client
 
-bench: setup ## measure how fast events are applied
-	@exec .venv/bin/milepost bench $(ARGS)
+bench: setup ## measure how fast events are applied (ARGS="--quick")
+	@exec .venv/bin/python -m benchmarks $(ARGS)
 
-bench-days: setup ## measure what closing days and late facts cost
-	@exec .venv/bin/milepost bench-days $(ARGS)
+bench-days: setup ## measure what closing days and late facts cost (ARGS="--goals 100000 --late 2000")
+	@exec .venv/bin/python -m benchmarks.days $(ARGS)
+
+bench-manager: setup ## measure how fast the Python interface sets amounts (ARGS="--rounds 1000")
+	@exec .venv/bin/python -m benchmarks.manager $(ARGS)
 
 berka: setup ## replay real bank data in five ways and check every figure (ARGS="FOLDER --accounts 25")
 	@exec .venv/bin/python -m tests.berka $(ARGS)
 
 chaos: setup ## kill everything in turn under load and check every amount (ARGS="--seed 1 --minutes 10")
-	@exec .venv/bin/milepost chaos $(ARGS)
+	@exec .venv/bin/python -m tests.chaos $(ARGS)
 
 clean: ## remove .venv, caches and build products (not the data)
 	@rm -rf .venv .venv-integrations .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

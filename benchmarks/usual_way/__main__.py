@@ -14,17 +14,17 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
+from benchmarks.check import check_result
+from benchmarks.seed import seed
+from benchmarks.servers import bench_servers, database
 from benchmarks.usual_way.measure import run_all, send_all
 from benchmarks.usual_way.tasks import PROCESSES, make_app
+from benchmarks.workload import SPAN, Workload, make_events, sums
 from core.errors import MilepostError
 from core.settings import Settings, load_settings
 from core.store.engine import database_url, make_engine
-from milepost.bench.check import check_result
-from milepost.bench.place import bench_servers, database
-from milepost.bench.seed import seed
-from milepost.bench.watch import Watch
-from milepost.bench.workload import SPAN, Workload, make_events, sums
 from milepost.embedded.child import StopAsked, stop_requests
+from milepost.ops.progress import Watch
 
 
 def main(given: Sequence[str] | None = None) -> int:

@@ -18,12 +18,12 @@ from typing import IO
 
 import psycopg
 
+from benchmarks.pipeline.baseline_rows import driver_url
 from benchmarks.usual_way.tasks import TASK, make_app
 from core.errors import MilepostError
 from core.settings import PREFIX, Settings
 from core.store.engine import database_url
 from core.store.tenants import DEFAULT
-from milepost.bench.bare_rows import driver_url
 from milepost.embedded.process import end, spawn
 
 _LOOK_S = 0.05

@@ -12,11 +12,11 @@ from core.errors import MilepostError
 from core.settings import Settings
 from core.store.tenants import DEFAULT
 from core.stream.stream import EventStream, connect
-from milepost.bench.latency import Latency, Rest, measure_latency
-from milepost.bench.watch import Watch
 from milepost.cli.connection import DataDirOption, JsonOption, connected_settings, running_servers
 from milepost.cli.output import print_json
 from milepost.embedded.datadir import DataDir
+from milepost.ops.latency import Latency, Rest, measure_latency
+from milepost.ops.progress import Watch
 
 
 def latency(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 
@@ -25,6 +25,24 @@ def _plain(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+TROUBLE = 1
+INTERRUPTED = 130
+
+
+def run_program(program: Callable[[], object]) -> None:
+    """Run a command line; expected trouble is one line on standard error and exit status 1, Ctrl-C is 130."""
+    try:
+        program()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # the edge: what nobody expected is raised again
+        line = explain(error)
+        if line is None:
+            raise
+        print(f"milepost: {line}", file=sys.stderr)
+        sys.exit(TROUBLE)
 
 
 def explain(error: Exception) -> str | None:

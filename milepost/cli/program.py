@@ -26,16 +26,11 @@ COMMANDS: Mapping[str, str] = {
     "keys": "milepost.cli.keys:keys",
     "tenants": "milepost.cli.tenants:tenants",
     "webhooks": "milepost.cli.webhooks:webhooks",
-    "bench": "milepost.cli.bench:bench",
-    "bench-days": "milepost.cli.bench_days:bench_days",
-    "bench-manager": "milepost.cli.bench_manager:bench_manager",
     "latency": "milepost.cli.latency:latency",
-    "chaos": "milepost.cli.chaos:chaos",
 }
 # What our own processes call, and --help does not show.
 INTERNAL: Mapping[str, str] = {
     "demo": "milepost.cli.demo:demo",
-    "chaos-worker": "milepost.cli.chaos_worker:chaos_worker",
 }
 
 

@@ -48,6 +48,12 @@ class Child:
         self._reader = LogReader(self.log)
 
     @property
+    def command(self) -> list[str]:
+        """What is run."""
+        # -P: a folder or file named like one of our packages in the data directory must not be imported.
+        return [sys.executable, *MARKER, *self.arguments]
+
+    @property
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 
@@ -85,11 +91,9 @@ class Child:
 
     def _start(self) -> None:
         output, _ = open_log(self.log)
-        # -P: a folder or file named like one of our packages in the data directory must not be imported.
-        command = [sys.executable, *MARKER, *self.arguments]
         with output:
             self._process = spawn(
-                command,
+                self.command,
                 death_signal=signal.SIGKILL,
                 cwd=self.folder,
                 output=output,

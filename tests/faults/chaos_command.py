@@ -1,4 +1,4 @@
-"""`milepost chaos` as a person runs it, in a temporary folder of its own."""
+"""`python -m tests.chaos` as a person runs it, in a temporary folder of its own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 400
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -41,7 +42,8 @@ def begin(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Start it; its temporary folder is `folder`, and no setting of ours reaches it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MILEPOST_")}
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "milepost", "chaos", "--json", *arguments],
+        [sys.executable, "-m", "tests.chaos", "--json", *arguments],
+        cwd=ROOT,
         env=environment | {"TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

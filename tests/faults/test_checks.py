@@ -10,10 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from milepost.chaos.acts.deeds import Acted, Deed
-from milepost.chaos.checks.evidence import Evidence
-from milepost.chaos.checks.of_events import check_dead, check_facts, check_sent, fold, heard
-from milepost.chaos.checks.of_goals import (
+from tests.chaos.checks.events import check_dead, check_facts, check_sent, fold, heard
+from tests.chaos.checks.evidence import Evidence
+from tests.chaos.checks.goals import (
     check_accounts,
     check_amounts,
     check_closes,
@@ -22,13 +21,14 @@ from milepost.chaos.checks.of_goals import (
     filled,
     judge,
 )
-from milepost.chaos.checks.of_requests import check_requests
-from milepost.chaos.checks.over_rest import check_rest
-from milepost.chaos.load.book import Answer, Book
-from milepost.chaos.load.events import Event, Maker, spoil
-from milepost.chaos.load.world import AccountPlan, GoalPlan
-from milepost.chaos.oracle.goals import Oracle
-from milepost.chaos.verdict import Verdict
+from tests.chaos.checks.requests import check_requests
+from tests.chaos.checks.rest import check_rest
+from tests.chaos.load.events import Event, Maker, spoil
+from tests.chaos.load.sent_log import Answer, Book
+from tests.chaos.load.world import AccountPlan, GoalPlan
+from tests.chaos.operations.log import Acted, Deed
+from tests.chaos.oracle.goals import Oracle
+from tests.chaos.verdict import Verdict
 
 BEGAN = datetime(2026, 3, 5, 12, tzinfo=UTC)
 CLOSED = date(2026, 3, 7)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.cli import main
+from tests.chaos.__main__ import main
 from tests.faults.chaos_command import begin, interrupt_once_up, require_gone
 
 
@@ -29,7 +29,7 @@ def test_wrong_usage_is_status_two(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     """What there is not is refused before anything is started, and a fault that is unknown is told those there are."""
-    monkeypatch.setattr(sys, "argv", ["milepost", "chaos", *arguments])
+    monkeypatch.setattr(sys, "argv", ["tests.chaos", *arguments])
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2

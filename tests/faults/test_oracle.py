@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from milepost.chaos.oracle.facts import Books, first_instant, minor, moment
-from milepost.chaos.oracle.goals import Goal, Link, Oracle, cut
-from milepost.chaos.oracle.worth import FOR_EVER, Measures
+from tests.chaos.oracle.facts import Books, first_instant, minor, moment
+from tests.chaos.oracle.goals import Goal, Link, Oracle, cut
+from tests.chaos.oracle.worth import FOR_EVER, Measures
 
 _numbers = itertools.count(1)
 

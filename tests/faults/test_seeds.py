@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milepost.chaos.faults.schedule import FAULTS, steps
-from milepost.chaos.load.events import FACT, NOTHING, WAYS_TO_SPOIL, Event, Maker, money, spoil
-from milepost.chaos.load.teller import Teller
-from milepost.chaos.load.world import World
-from milepost.chaos.oracle.facts import Books, minor
 from tests.budget import examples
+from tests.chaos.faults.schedule import FAULTS, steps
+from tests.chaos.load.events import FACT, NOTHING, WAYS_TO_SPOIL, Event, Maker, money, spoil
+from tests.chaos.load.producer import Teller
+from tests.chaos.load.world import World
+from tests.chaos.oracle.facts import Books, minor
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SEEDS = st.integers(0, 2**32)

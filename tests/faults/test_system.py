@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from milepost.chaos.system.proxy import Proxy, Way
 from milepost.embedded.child import children_of
+from tests.chaos.system.proxy import Proxy, Way
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 10
@@ -149,7 +149,7 @@ def on_a_disk(script: str, folder: Path) -> list[str]:
 ON_A_DISK = """
 import os, sys
 from pathlib import Path
-from milepost.chaos.system.disks import NoDisks, enter_namespace, make_disk
+from tests.chaos.system.disks import NoDisks, enter_namespace, make_disk
 
 folder = Path(sys.argv[1])
 try:
@@ -192,7 +192,7 @@ ON_A_DISK_THAT_LOSES_POWER = """
 import sys
 from pathlib import Path
 from core.stream.stream import EventStream, connect
-from milepost.chaos.system.disks import NoDisks, enter_namespace, make_disk
+from tests.chaos.system.disks import NoDisks, enter_namespace, make_disk
 from milepost.embedded.valkey import EmbeddedValkey
 
 folder = Path(sys.argv[1])

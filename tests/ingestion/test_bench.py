@@ -18,16 +18,17 @@ from rich.console import Console
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from benchmarks.check import WrongResult, check_result
+from benchmarks.pipeline.output import workload_as_plain
+from benchmarks.pipeline.run import Plan, run_plan
+from benchmarks.seed import HAS_BEGUN, make_account, seed
+from benchmarks.servers import Place
+from benchmarks.workload import PAGE, SPAN, Workload, account_id, make_events, mark
 from core.jobs.snapshot import run_snapshot
-from milepost.bench.check import WrongResult, check_result
-from milepost.bench.place import Place
-from milepost.bench.run import Plan, run_plan
-from milepost.bench.seed import HAS_BEGUN, make_account, seed
-from milepost.bench.watch import Watch
-from milepost.bench.workload import PAGE, SPAN, Workload, account_id, make_events, mark
-from milepost.cli.bench_output import workload_as_plain
 from milepost.embedded.postgres import EmbeddedPostgres
+from milepost.ops.progress import Watch
 
+ROOT = Path(__file__).parents[2]
 OF_ACCOUNT = ("accounts", "reports", "links")
 OF_GOAL = ("goals", "milestones", "goal_entries")
 # The number of the transaction that made the links.
@@ -147,7 +148,8 @@ def test_pages_hold_one_account_each(now: datetime) -> None:
 def test_an_interrupted_bench_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C ends a bench's servers and removes its folder."""
     bench = subprocess.Popen(
-        [sys.executable, "-m", "milepost", "bench", "--accounts", "200000", "--json"],
+        [sys.executable, "-m", "benchmarks", "--accounts", "200000", "--json"],
+        cwd=ROOT,
         env=os.environ | {"TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

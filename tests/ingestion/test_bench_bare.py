@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from benchmarks.check import WrongResult, check_bare, count_entries
+from benchmarks.pipeline.baseline_rows import ACCOUNT, ENTRY, GOAL, TRANSACTION, Shard, read_batches
+from benchmarks.pipeline.baseline_writes import prepare_bare_copy, prepare_bare_writes
+from benchmarks.seed import seed
+from benchmarks.servers import database, world
+from benchmarks.workload import BenchEvent, Workload, make_events, sums
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
 from core.store.engine import make_engine, session_factory
 from core.store.tenants import DEFAULT
-from milepost.bench.bare_rows import ACCOUNT, ENTRY, GOAL, TRANSACTION, Shard, read_batches
-from milepost.bench.bare_writes import prepare_bare_copy, prepare_bare_writes
-from milepost.bench.check import WrongResult, check_bare, count_entries
-from milepost.bench.place import database, world
-from milepost.bench.seed import seed
-from milepost.bench.workload import BenchEvent, Workload, make_events, sums
 from milepost.embedded.postgres import EmbeddedPostgres
 
 EVENTS, ACCOUNTS, BATCH = 90, 20, 40

@@ -19,19 +19,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from benchmarks.check import WrongResult
+from benchmarks.pipeline import comparison
+from benchmarks.pipeline.comparison import BesidePlan, run_beside
+from benchmarks.pipeline.http_load import Ask, WrongAnswer, prepare_load, request
+from benchmarks.pipeline.rest import RestPlan, Target, check_typed, last_typed
+from benchmarks.pipeline.run import Plan
+from benchmarks.pipeline.under_load import PROBERS, Load, Prober, due_times
+from benchmarks.seed import seed
+from benchmarks.servers import Place
+from benchmarks.usual_way.run import UsualWay
 from core.stream.stream import EventStream, connect
-from milepost.bench import beside
-from milepost.bench.beside import BesidePlan, run_beside
-from milepost.bench.check import WrongResult
-from milepost.bench.http_load import Ask, WrongAnswer, prepare_load, request
-from milepost.bench.latency import Rest
-from milepost.bench.place import Place
-from milepost.bench.rest import RestPlan, Target, check_typed, last_typed
-from milepost.bench.run import Plan
-from milepost.bench.seed import seed
-from milepost.bench.under_load import PROBERS, Load, Prober, due_times
-from milepost.bench.watch import Watch
 from milepost.embedded.postgres import EmbeddedPostgres
+from milepost.ops.latency import Rest
+from milepost.ops.progress import Watch
 from tests.serving import serving
 
 
@@ -39,7 +40,7 @@ def test_a_whole_milepost_is_measured(
     postgres: EmbeddedPostgres, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Probes among a load are seen over REST, three endpoints answer, and all that was written is checked."""
-    monkeypatch.setattr(beside, "has_usual_way", lambda: False)
+    monkeypatch.setattr(comparison, "measure_usual_way", lambda *_: UsualWay(1, 2, 0.5))
     plan = Plan(events=100, accounts=60, workers=1, batch_events=50, workloads=[])
     small = BesidePlan(1, probe_seconds=1.0, warm_up_seconds=0.2, rest=RestPlan(3, seconds=0.5, warm_up_seconds=0.1))
     with Watch.on(Console(file=StringIO())) as watch:

@@ -12,17 +12,17 @@ from rich.console import Console
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from benchmarks.check import WrongResult
+from benchmarks.days.__main__ import as_plain, as_tables
+from benchmarks.days.cases import Case, DaysPlan, Measured, TakeStep, TooFewGoals, cases, measure_case
+from benchmarks.days.check import check_closes
+from benchmarks.days.measure import measure, take_step
+from benchmarks.days.seed import seed_days
+from benchmarks.servers import database
 from core.store.engine import make_engine
 from core.store.engine import session_factory as make_sessions
-from milepost.bench.check import WrongResult
-from milepost.bench.days import Case, DaysPlan, Measured, TakeStep, TooFewGoals, cases, measure_case
-from milepost.bench.days_check import check_closes
-from milepost.bench.days_measure import measure, take_step
-from milepost.bench.days_seed import seed_days
-from milepost.bench.place import database
-from milepost.bench.watch import Watch
-from milepost.cli.bench_days import as_plain, as_tables
 from milepost.embedded.postgres import EmbeddedPostgres
+from milepost.ops.progress import Watch
 
 LATE = 50
 SEEDED = "seeded_days"

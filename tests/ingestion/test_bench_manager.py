@@ -7,12 +7,12 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from milepost.bench.check import WrongResult
-from milepost.bench.faces import FaceFigures, FacePlan, _require, run_faces
-from milepost.bench.place import database
-from milepost.bench.watch import Watch
-from milepost.cli.bench_manager import as_plain, as_table
+from benchmarks.check import WrongResult
+from benchmarks.manager.__main__ import as_plain, as_table
+from benchmarks.manager.modes import FaceFigures, FacePlan, _require, run_faces
+from benchmarks.servers import database
 from milepost.embedded.postgres import EmbeddedPostgres
+from milepost.ops.progress import Watch
 
 PLAN = FacePlan(rounds=32, callers=2)
 

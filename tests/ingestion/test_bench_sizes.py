@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from milepost.bench.memory import rss_bytes_of
-from milepost.bench.place import Place
-from milepost.bench.run import Plan
-from milepost.bench.scale import run_scale
-from milepost.bench.soak import INTERVALS, DiskTooSmall, SoakFigures, SoakPoint, require_disk
-from milepost.bench.watch import Watch
+from benchmarks.memory import rss_bytes_of
+from benchmarks.pipeline.run import Plan
+from benchmarks.pipeline.scale import run_scale
+from benchmarks.pipeline.soak import INTERVALS, DiskTooSmall, SoakFigures, SoakPoint, require_disk
+from benchmarks.servers import Place
 from milepost.embedded.postgres import EmbeddedPostgres
+from milepost.ops.progress import Watch
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -76,7 +78,8 @@ def test_memory_is_read_of_processes_that_run() -> None:
 def bench(*options: str, folder: Path) -> list[dict[str, Any]]:
     """What the command prints as JSON; its temporary folder is empty afterwards."""
     found = subprocess.run(
-        [sys.executable, "-m", "milepost", "bench", *options, "--accounts", "100", "--workers", "1", "--json"],
+        [sys.executable, "-m", "benchmarks", *options, "--accounts", "100", "--workers", "1", "--json"],
+        cwd=ROOT,
         env=os.environ | {"TMPDIR": str(folder)},
         capture_output=True,
         check=False,
@@ -90,7 +93,7 @@ def bench(*options: str, folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_command_prints_an_object_for_each_workload(tmp_path: Path) -> None:
-    """`milepost bench --json` gives the pipeline beside both bars, a workload each, and leaves nothing behind."""
+    """`python -m benchmarks --json` gives the pipeline beside both bars, a workload each, and leaves nothing behind."""
     scattered, pages = bench("--events", "400", "--quick", folder=tmp_path)
     assert (scattered["workload"], pages["workload"]) == ("scattered", "pages")
     for each in (scattered, pages):
@@ -113,7 +116,7 @@ def test_a_soak_watches_the_drains_over_all_events(tmp_path: Path) -> None:
 
 def test_a_bench_of_nothing_is_refused() -> None:
     """Without any workload, size or soak the command says what to add, and starts nothing."""
-    command = [sys.executable, "-m", "milepost", "bench", "--workload", "none"]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-m", "benchmarks", "--workload", "none"]
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert refused.returncode == 1
     assert "leaves nothing to measure: add --scale, --soak or both" in refused.stderr

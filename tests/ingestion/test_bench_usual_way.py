@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from benchmarks.check import check_result
+from benchmarks.pipeline.run import unlimited
+from benchmarks.seed import seed
+from benchmarks.servers import database
+from benchmarks.usual_way.run import UsualWayFailed, measure_usual_way
 from benchmarks.usual_way.tasks import apply
+from benchmarks.workload import Workload, make_events, sums
 from core.store.tenants import DEFAULT
-from milepost.bench.check import check_result
-from milepost.bench.place import database
-from milepost.bench.run import unlimited
-from milepost.bench.seed import seed
-from milepost.bench.usual_way import UsualWayFailed, measure_usual_way
-from milepost.bench.workload import Workload, make_events, sums
 from milepost.embedded.postgres import EmbeddedPostgres
 
 ACCOUNTS = 4

@@ -1,0 +1,31 @@
+"""What the command lines of all benchmarks share: how they start, what they run on, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from benchmarks.servers import Place, bench_servers
+from milepost.cli.output import INTERRUPTED, run_program
+from milepost.embedded.child import StopAsked, stop_requests
+from milepost.ops.progress import Watch
+
+
+def run(command: Callable[..., None]) -> None:
+    """Run one command; expected trouble is one line on standard error and exit status 1, wrong usage 2."""
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    program.command()(command)
+    run_program(program)
+
+
+@contextmanager
+def measuring() -> Iterator[tuple[Place, Watch]]:
+    """Servers to measure on and a progress display; the servers are gone when the block ends. Ctrl-C is status 130."""
+    try:
+        with stop_requests(), Watch.on(Console(stderr=True)) as watch, bench_servers() as place:
+            yield place, watch
+    except StopAsked:
+        raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,1 @@
+"""What closing days and late facts cost."""

@@ -1,0 +1,166 @@
+"""One bench of days: a world whose days are closed, and in a fresh copy of it each case that is to be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from benchmarks.days.baseline import time_copy_again
+from benchmarks.days.check import check_closes
+from benchmarks.days.facts import apply_facts
+from benchmarks.days.measure import Step, Work, measure
+from benchmarks.days.seed import DAY, World, seed_days
+from benchmarks.servers import database
+from core.errors import MilepostError
+from core.jobs.project import run_project
+from core.jobs.snapshot import AT_ONCE, run_snapshot
+from core.store import tables
+from core.store.engine import make_engine, session_factory
+from milepost.ops.progress import Watch
+
+_SEEDED = "bench_days"
+_CHECKED = 500
+TakeStep = Callable[[str, Work], Step]
+
+
+class TooFewGoals(MilepostError):
+    """There are not enough accounts for the late facts."""
+
+    def __init__(self, goals: int, late: int) -> None:
+        super().__init__(
+            f"{late:,} late facts of each kind need more than {4 * late:,} goals, not {goals:,}: two goals an account"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DaysPlan:
+    """What to measure: so many goals, two an account, of which a share moved yesterday; so many late facts a case."""
+
+    goals: int
+    moved_percent: float
+    late: int
+    batch_events: int
+    today: date
+
+    @classmethod
+    def of(cls, goals: int, moved_percent: float, late: int, batch_events: int) -> DaysPlan:
+        """A plan for today; raises TooFewGoals."""
+        if goals // 2 <= 2 * late:
+            raise TooFewGoals(goals, late)
+        return cls(goals, moved_percent, late, batch_events, datetime.now(UTC).date())
+
+    @property
+    def world(self) -> World:
+        """Accounts for both kinds of late facts, and others."""
+        return World(self.late, self.late, self.goals // 2 - 2 * self.late, self.today)
+
+    @property
+    def moved(self) -> Sequence[int]:
+        """The accounts that move yesterday, spread over all."""
+        accounts = self.world.accounts
+        count = round(accounts * self.moved_percent / 100)
+        return [number * accounts // count for number in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Facts of a day so long ago, one for each of some accounts."""
+
+    name: str
+    age: int
+    numbers: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One case: its facts applied, its days closed, closed again and, where asked for, all goals projected."""
+
+    case: Case
+    applied: Step
+    closed: Step
+    again: Step
+    projected: Step | None
+    copy_seconds: float
+
+    @property
+    def closes(self) -> int:
+        """How many rows of closes were written, altered or dropped."""
+        return self.closed.of("goal_snapshots").written
+
+
+def cases(plan: DaysPlan) -> Iterator[Case]:
+    """The cases in the order in which they run."""
+    followed, unreported = range(plan.late), range(plan.late, 2 * plan.late)
+    yield Case("nightly", 1, plan.moved)
+    yield Case("a report follows", 300, followed)
+    yield Case("none follows", 300, unreported)
+    yield Case("a report follows", 30, followed)
+    yield Case("a report follows", 3_000, followed)
+
+
+def run_days(plan: DaysPlan, server_url: str, watch: Watch) -> Iterator[Measured]:
+    """Measure each case; raises WrongResult if the closes are not what the facts say, StepFailed."""
+    with database(server_url, _SEEDED) as seeded_url:
+        with watch.step("seed"):
+            measure(seeded_url, partial(_seed, plan), is_limited=False)
+        for number, case in enumerate(cases(plan)):
+            with database(server_url, f"{_SEEDED}_{number}", template=_SEEDED) as url:
+                yield measure_case(plan, case, url, watch, is_projected=number == 0)
+
+
+def measure_case(
+    plan: DaysPlan, case: Case, url: str, watch: Watch, *, is_projected: bool = False, take: TakeStep = measure
+) -> Measured:
+    """Measure one case on a fresh copy of the seeded world; `take` does one step."""
+    name = case.name if case.age == 1 else f"{case.age:,} days late, {case.name}"
+    with watch.step(f"{name}: apply"):
+        applied = take(url, partial(_apply, plan, case))
+    with watch.step(f"{name}: close"):
+        closed = take(url, partial(_close, plan))
+        again = take(url, partial(_close, plan))
+    projected = None
+    if is_projected:
+        with watch.step("project all goals"):
+            projected = take(url, partial(_project, plan))
+    engine = make_engine(url, application_name="milepost bench-days", limits={})
+    try:
+        with watch.step(f"{name}: check"):
+            check_closes(session_factory(engine), _sample(plan, case), plan.today - DAY)
+        with watch.step(f"{name}: bare COPY"):
+            closes = closed.of("goal_snapshots").written
+            steps = -(-len(case.numbers) // AT_ONCE)
+            selected = select(tables.goal_snapshots).order_by(*tables.goal_snapshots.primary_key).limit(closes)
+            copy_s = time_copy_again(engine, tables.goal_snapshots, selected, max(1, -(-closes // steps)))
+    finally:
+        engine.dispose()
+    return Measured(case, applied, closed, again, projected, copy_s)
+
+
+def _sample(plan: DaysPlan, case: Case) -> list[int]:
+    """Accounts to be checked: of those concerned, and of all."""
+    concerned = case.numbers[:: max(1, len(case.numbers) // _CHECKED)]
+    others = range(0, plan.world.accounts, max(1, plan.world.accounts // _CHECKED))
+    return sorted({*concerned, *others})
+
+
+def _seed(plan: DaysPlan, sessions: sessionmaker[Session]) -> None:
+    with sessions() as session:
+        engine = session.get_bind().engine
+    seed_days(engine, plan.world)
+
+
+def _apply(plan: DaysPlan, case: Case, sessions: sessionmaker[Session]) -> None:
+    apply_facts(sessions, plan.world, case.numbers, case.age, plan.batch_events)
+
+
+def _close(plan: DaysPlan, sessions: sessionmaker[Session]) -> object:
+    return run_snapshot(sessions, plan.world.now)
+
+
+def _project(plan: DaysPlan, sessions: sessionmaker[Session]) -> object:
+    return run_project(sessions, plan.world.now)

@@ -1,0 +1,1 @@
+"""How fast the Python interface is, compared with a dictionary."""

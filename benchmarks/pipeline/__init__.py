@@ -1,0 +1,1 @@
+"""How fast events are applied, and what that is compared with."""

@@ -1,0 +1,108 @@
+"""A load on an HTTP server from one process: so many connections, each asking anew when it is answered.
+
+Written on the event loop's own sockets: a client library spends more on a request than the server does on answering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from benchmarks.workers import Work
+from core.errors import MilepostError
+
+_HEAD_END = b"\r\n\r\n"
+_LENGTH = b"content-length: "
+
+
+class WrongAnswer(MilepostError):
+    """The server answered with another status than was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, ready to be sent, and the status that its answer must have."""
+
+    wire: bytes
+    status: int
+
+
+# When a request was sent, by the monotonic clock, and how many seconds its answer took.
+Answer = tuple[float, float]
+# The requests of one connection, without end, by the number of the connection.
+Asks = Callable[[int], Iterator[Ask]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a load met: each connection's answers in order, and the share of a core that the asking itself took."""
+
+    answers: list[list[Answer]]
+    core_share: float
+
+
+def request(method: str, url: str, key: str | None, body: bytes = b"") -> bytes:
+    """A request as it goes over the wire."""
+    parts = urlsplit(url)
+    lines = [f"{method} {parts.path} HTTP/1.1", f"Host: {parts.netloc}"]
+    if key is not None:
+        lines.append(f"Authorization: Bearer {key}")
+    if body:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join(lines).encode() + _HEAD_END + body
+
+
+def prepare_load(host: str, port: int, connections: int, seconds: float, asks: Asks) -> Work[Asked]:
+    """To ask for so many seconds over so many connections is timed."""
+
+    def work() -> Asked:
+        began_s, worked_s = time.monotonic(), time.process_time()
+        answers = asyncio.run(_all_connections(host, port, connections, began_s + seconds, asks))
+        return Asked(answers, (time.process_time() - worked_s) / (time.monotonic() - began_s))
+
+    return work
+
+
+async def _all_connections(host: str, port: int, connections: int, until_s: float, asks: Asks) -> list[list[Answer]]:
+    opened = [await asyncio.open_connection(host, port) for _ in range(connections)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(_one_connection(reader, writer, until_s, asks(number)))
+                for number, (reader, writer) in enumerate(opened)
+            ]
+        return [task.result() for task in tasks]
+    finally:
+        for _, writer in opened:
+            writer.close()
+
+
+async def _one_connection(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, until_s: float, asks: Iterator[Ask]
+) -> list[Answer]:
+    answers: list[Answer] = []
+    while (began_s := time.monotonic()) < until_s:
+        ask = next(asks)
+        writer.write(ask.wire)
+        head = await reader.readuntil(_HEAD_END)
+        body = await reader.readexactly(_length(head))
+        answers.append((began_s, time.monotonic() - began_s))
+        _require(ask, head, body)
+    return answers
+
+
+def _length(head: bytes) -> int:
+    _, found, rest = head.lower().partition(_LENGTH)
+    return int(rest.partition(b"\r\n")[0]) if found else 0
+
+
+def _require(ask: Ask, head: bytes, body: bytes) -> None:
+    status = int(head[9:12])
+    if status != ask.status:
+        first = ask.wire.partition(b"\r\n")[0].decode()
+        raise WrongAnswer(
+            f"{first} was answered with {status}, not {ask.status}: {body.decode(errors='replace')[:200]}"
+        )

@@ -1,0 +1,161 @@
+"""How the figures of `milepost bench` are shown: as JSON, and as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from rich.table import Table
+
+from benchmarks.pipeline.comparison import Beside
+from benchmarks.pipeline.rest import RestFigures
+from benchmarks.pipeline.run import Figures
+from benchmarks.pipeline.scale import ScaleFigures
+from benchmarks.pipeline.soak import SoakFigures
+from benchmarks.pipeline.under_load import LoadedLatency
+
+_DERIVED = (
+    "pipeline_events_per_s",
+    "end_to_end_events_per_s",
+    "copy_events_per_s",
+    "bare_writes_events_per_s",
+    "pipeline_to_copy",
+    "pipeline_to_bare_writes",
+)
+_MB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that one run measured: a workload each, what stands beside the scattered one, and what was asked for."""
+
+    workloads: Sequence[Figures]
+    beside: Beside | None
+    scale: Sequence[ScaleFigures]
+    soak: SoakFigures | None
+
+
+def as_plain(report: Report) -> list[dict[str, object]]:
+    """An object for each workload; what was measured beside them is in the first, which is the scattered one."""
+    first, *others = [workload_as_plain(each) for each in report.workloads] or [{}]
+    return [first | _beside_as_plain(report) | _scale_as_plain(report) | _soak_as_plain(report), *others]
+
+
+def workload_as_plain(figures: Figures) -> dict[str, object]:
+    """Every figure of a workload by name, rates and ratios included."""
+    plain = asdict(figures) | {name: getattr(figures, name) for name in _DERIVED}
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in plain.items()}
+
+
+def _beside_as_plain(report: Report) -> dict[str, object]:
+    beside = report.beside
+    if beside is None:
+        return {}
+    usual_way = {
+        "usual_way_events": beside.usual_way.events,
+        "usual_way_events_per_s": beside.usual_way.events_per_s,
+        "pipeline_to_usual_way": _to_usual_way(report),
+    }
+    return usual_way | {"latency": asdict(beside.latency), "rest": [asdict(each) for each in beside.rest]}
+
+
+def _to_usual_way(report: Report) -> float:
+    """How many times as fast as the usual way the drain of the scattered workload is."""
+    assert report.beside is not None, "the caller has looked"
+    return round(report.workloads[0].pipeline_events_per_s / report.beside.usual_way.events_per_s, 1)
+
+
+def _scale_as_plain(report: Report) -> dict[str, object]:
+    if not report.scale:
+        return {}
+    sizes = [asdict(each) | {"pipeline_events_per_s": each.pipeline_events_per_s} for each in report.scale]
+    return {"scale": sizes, "scale_last_to_previous": _last_to_previous(report.scale)}
+
+
+def _last_to_previous(scale: Sequence[ScaleFigures]) -> float:
+    """The rate with the most accounts, as a share of that of the size before."""
+    *_, previous, last = scale
+    return round(last.pipeline_events_per_s / previous.pipeline_events_per_s, 3)
+
+
+def _soak_as_plain(report: Report) -> dict[str, object]:
+    soak = report.soak
+    if soak is None:
+        return {}
+    return {"soak": asdict(soak) | {"growth_after_first_tenth": soak.growth, "is_flat": soak.is_flat}}
+
+
+def tables(report: Report) -> Iterator[Table]:
+    """A table for each thing that was measured."""
+    if report.workloads:
+        yield _workloads(report.workloads)
+    if report.beside is not None:
+        yield _usual_way(report, report.beside)
+        yield _latency(report.beside.latency)
+        yield _rest(report.beside.rest)
+    if report.scale:
+        yield _scale(report.scale)
+    if report.soak is not None:
+        yield _soak(report.soak)
+
+
+def _workloads(figures: Sequence[Figures]) -> Table:
+    plain = [workload_as_plain(each) for each in figures]
+    shown = _table("", *(each.workload for each in figures))
+    for name in plain[0]:
+        if name != "workload":
+            shown.add_row(name.replace("_", " "), *(f"{each[name]:,}" for each in plain))
+    return shown
+
+
+def _usual_way(report: Report, beside: Beside) -> Table:
+    shown = _table("the scattered work", "events", "events/s", "the pipeline to it")
+    usual_way = beside.usual_way
+    rates = f"{usual_way.events:,}", f"{usual_way.events_per_s:,}", f"{_to_usual_way(report):,}"
+    shown.add_row(f"the usual way, {usual_way.processes} processes", *rates)
+    return shown
+
+
+def _latency(latency: LoadedLatency) -> Table:
+    shown = _table("XADD to REST", "events/s", "probes", "median", "99% within", "max")
+    milliseconds = (f"{each:,} ms" for each in (latency.p50_ms, latency.p99_ms, latency.max_ms))
+    shown.add_row("at a tenth of full load", f"{latency.events_per_s:,}", f"{latency.probes:,}", *milliseconds)
+    return shown
+
+
+def _rest(figures: Sequence[RestFigures]) -> Table:
+    shown = _table(
+        f"REST, {figures[0].connections} connections", "requests/s", "median", "99% within", "core of the asking"
+    )
+    for each in figures:
+        times = f"{each.p50_ms:,} ms", f"{each.p99_ms:,} ms"
+        shown.add_row(each.endpoint, f"{each.requests_per_s:,}", *times, f"{each.generator_core_share:.0%}")
+    return shown
+
+
+def _scale(figures: Sequence[ScaleFigures]) -> Table:
+    shown = _table("scattered, accounts", "events", "events/s", "database before")
+    for each in figures:
+        size = f"{each.database_bytes // _MB:,} MB"
+        shown.add_row(f"{each.accounts:,}", f"{each.events:,}", f"{each.pipeline_events_per_s:,}", size)
+    shown.add_row("the last to the one before", "", f"{_last_to_previous(figures):,}", "")
+    return shown
+
+
+def _soak(soak: SoakFigures) -> Table:
+    shown = _table(f"soak, {soak.workload}: events", "seconds", "largest drain", "stream server", "database")
+    for point in soak.points:
+        sizes = (point.drain_rss_bytes, point.stream_bytes, point.database_bytes)
+        shown.add_row(f"{point.events:,}", f"{point.seconds:,}", *(f"{size / _MB:,.0f} MB" for size in sizes))
+    verdict = "flat" if soak.is_flat else "not flat"
+    shown.add_row(f"growth after the first tenth: {verdict}", "", f"{soak.growth:.1%}", "", "")
+    return shown
+
+
+def _table(first: str, *columns: str) -> Table:
+    """A table whose columns but the first hold figures."""
+    shown = Table(first, *columns, box=None, header_style="bold", pad_edge=False)
+    shown.columns[0].no_wrap = True
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    return shown

@@ -1,0 +1,53 @@
+"""How the rate changes with the number of accounts: the scattered workload in worlds of several sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from benchmarks.check import check_result
+from benchmarks.pipeline.run import MARGIN, Bench, Plan, append_and_drain, unlimited
+from benchmarks.seed import seed
+from benchmarks.servers import Place, database, database_bytes
+from benchmarks.workers import seconds
+from benchmarks.workload import SPAN, Workload, make_events, sums
+from milepost.ops.progress import Watch
+
+SIZES = (10_000, 100_000, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleFigures:
+    """What the drains took for so many events into so many accounts."""
+
+    accounts: int
+    events: int
+    drain_seconds: float
+    database_bytes: int
+    """Before the first event."""
+
+    @property
+    def pipeline_events_per_s(self) -> int:
+        """The drain: first read to last commit."""
+        return round(self.events / self.drain_seconds)
+
+
+def run_scale(plan: Plan, sizes: Sequence[int], place: Place, watch: Watch) -> Iterator[ScaleFigures]:
+    """Measure each size in a fresh database; raises WrongResult."""
+    for accounts in sizes:
+        yield _measure(replace(plan, accounts=accounts), place, watch)
+
+
+def _measure(plan: Plan, place: Place, watch: Watch) -> ScaleFigures:
+    since = datetime.now(UTC) - SPAN - MARGIN
+    name = f"{plan.accounts:,} accounts"
+    with database(place.postgres_url, "bench_scale") as url:
+        with watch.step(f"{name}: seed"), unlimited(url) as engine:
+            seed(engine, plan.accounts, since - MARGIN)
+            size = database_bytes(engine)
+        events = make_events(Workload.SCATTERED, plan.events, plan.accounts, since)
+        _, drained = append_and_drain(Bench(plan, place, Workload.SCATTERED, events, watch, name), url)
+        with watch.step(f"{name}: check"), unlimited(url) as engine:
+            check_result(engine, name, sums(events), plan.events, plan.accounts)
+    return ScaleFigures(plan.accounts, plan.events, seconds(drained), size)

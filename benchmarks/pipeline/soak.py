@@ -1,0 +1,191 @@
+"""A soak: many events through a whole Milepost, with an eye on the memory of its drains.
+
+Events are made as they are appended, and the stream is trimmed behind the drains, so that only Postgres grows.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
+
+from redis import Redis
+from sqlalchemy import Engine
+
+from benchmarks.check import check_live
+from benchmarks.memory import rss_bytes_of
+from benchmarks.pipeline.live import Live, milepost_up
+from benchmarks.pipeline.run import Plan, await_applied, drain_settings, unlimited
+from benchmarks.seed import HAS_BEGUN, seed
+from benchmarks.servers import Place, database, database_bytes, empty
+from benchmarks.workers import Work, work_side_by_side
+from benchmarks.workload import Workload, account_id, each_event
+from core.errors import MilepostError, StreamUnavailable
+from core.settings import Settings
+from core.store.tenants import DEFAULT
+from core.stream.stats import read_drain_figures
+from core.stream.stream import EventStream, connect
+from milepost.embedded.child import children_of
+from milepost.ops.progress import Reached, Watch
+
+INTERVALS = 20
+_APPEND_AT_ONCE = 1_000
+_TRIM_EVERY = 50_000
+# Enough for every drain to find full batches.
+_AHEAD_MOST = 20_000
+_LOOK_S = 0.02
+# Measured: rows, their indexes, and what checkpoints and the log of changes need beside them.
+_DISK_BYTES_AN_EVENT, _DISK_BYTES_AT_LEAST = 1_500, 4 * 2**30
+_FLAT_WITHIN = 0.10
+
+
+class DiskTooSmall(MilepostError):
+    """The rows of the events would fill the disk."""
+
+    def __init__(self, folder: str, needed: int, free: int) -> None:
+        super().__init__(
+            f"so many events need some {needed / 2**30:,.0f} GB in {folder}, which has {free / 2**30:,.0f} GB: "
+            "soak with fewer, or set TMPDIR to a folder on a larger disk"
+        )
+
+
+class NoProcesses(MilepostError):
+    """The drains' processes cannot be seen here."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoakPoint:
+    """One stretch of the events: at its end, but for the memory of the largest drain, which is the most within it."""
+
+    events: int
+    seconds: float
+    drain_rss_bytes: int
+    stream_bytes: int
+    database_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SoakFigures:
+    """All stretches in order, equally long."""
+
+    workload: str
+    points: list[SoakPoint]
+
+    @property
+    def growth(self) -> float:
+        """By which share of what they had in the first tenth the drains' memory grew after it."""
+        first = len(self.points) // 10 or 1
+        early = max(point.drain_rss_bytes for point in self.points[:first])
+        late = max(point.drain_rss_bytes for point in self.points[first:] or self.points)
+        return round(late / early - 1, 3)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it grew by no more than a tenth."""
+        return self.growth <= _FLAT_WITHIN
+
+
+def require_disk(events: int) -> None:
+    """Raise DiskTooSmall unless the temporary folder has room for the rows of so many events."""
+    folder = tempfile.gettempdir()
+    needed, free = events * _DISK_BYTES_AN_EVENT + _DISK_BYTES_AT_LEAST, shutil.disk_usage(folder).free
+    if free < needed:
+        raise DiskTooSmall(folder, needed, free)
+
+
+def run_soak(plan: Plan, workload: Workload, place: Place, watch: Watch) -> SoakFigures:
+    """Send the plan's events through a Milepost of their own; raises WrongResult if it lost or changed any."""
+    with database(place.postgres_url, "bench_soak") as url, unlimited(url) as engine:
+        since, settings = datetime.now(UTC), drain_settings(plan, place, url)
+        with watch.step("soak: seed"):
+            seed(engine, plan.accounts, since, is_closed=True)
+        empty(place)
+        with connect(place.redis_url) as client, milepost_up(settings) as live:
+            with watch.step("soak", plan.events) as reached:
+                watcher = Watcher(plan.events, settings.shards, live, client, engine, reached)
+                feed = partial(prepare_feed, settings, plan, workload, since + HAS_BEGUN)
+                (fed,) = work_side_by_side([feed], watcher.look)
+                watcher.look()
+            with watch.step("soak: check"):
+                check_live(engine, "the soak", fed.result, plan.events)
+    return SoakFigures(workload, watcher.points)
+
+
+def prepare_feed(settings: Settings, plan: Plan, workload: Workload, since: datetime) -> Work[dict[str, int]]:
+    """To append all events, never far ahead of the drains, and to see them applied is timed; their sums by account."""
+    assert settings.redis_url is not None, "the bench names both servers"
+    stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards)
+
+    def work() -> dict[str, int]:
+        totals: dict[str, int] = {}
+        events = each_event(workload, plan.events, plan.accounts, since, timedelta(seconds=1))
+        for number, some in enumerate(iter(lambda: list(islice(events, _APPEND_AT_ONCE)), [])):
+            for event in some:
+                name = account_id(event.account)
+                totals[name] = totals.get(name, 0) + event.amount_minor
+            await_applied(stream, but=_AHEAD_MOST)
+            _append(stream, [(account_id(event.account), event.to_json()) for event in some])
+            if number % (_TRIM_EVERY // _APPEND_AT_ONCE) == 0:
+                _trim(stream)
+        await_applied(stream)
+        _trim(stream)
+        return totals
+
+    return work
+
+
+def _append(stream: EventStream, bodies: list[tuple[str, bytes]]) -> None:
+    """Again and again while the stream is full: an event that is there twice changes nothing."""
+    while True:
+        try:
+            stream.append(DEFAULT, bodies)
+        except StreamUnavailable:
+            _trim(stream)
+            time.sleep(_LOOK_S)
+        else:
+            return
+
+
+def _trim(stream: EventStream) -> None:
+    for shard in range(stream.shards):
+        stream.trim(shard)
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Looks at a soak now and then, and keeps a point of every stretch."""
+
+    events: int
+    shards: int
+    live: Live
+    client: Redis
+    engine: Engine
+    reached: Reached
+    points: list[SoakPoint] = field(default_factory=list)
+    _began_s: float = field(default_factory=time.monotonic)
+    _most: int = 0
+
+    def look(self) -> None:
+        """Note the drains' memory; at the end of a stretch, all else."""
+        self._most = max(self._most, self._largest_drain())
+        applied = sum(figures.events for figures in read_drain_figures(self.client, range(self.shards)).values())
+        self.reached(min(applied, self.events))
+        while len(self.points) < INTERVALS and applied >= self.events * (len(self.points) + 1) // INTERVALS:
+            self._end_stretch(applied)
+
+    def _end_stretch(self, applied: int) -> None:
+        stream_bytes = int(self.client.info("memory")["used_memory"])
+        seconds = round(time.monotonic() - self._began_s, 1)
+        self.points.append(SoakPoint(applied, seconds, self._most, stream_bytes, database_bytes(self.engine)))
+        self._most = self._largest_drain()
+
+    def _largest_drain(self) -> int:
+        pids = children_of(self.live.pids["worker drains"])
+        sizes = [size for pid in pids if (size := rss_bytes_of(pid)) is not None]
+        if not sizes:
+            raise NoProcesses("the memory of the drains cannot be read: a soak needs Linux's /proc, and running drains")
+        return max(sizes)

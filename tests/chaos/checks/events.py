@@ -1,0 +1,123 @@
+"""Checks of events: none lost, none that nobody sent or that was refused, the dead where they belong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from random import Random
+
+from tests.chaos.checks.evidence import Evidence, Row, event_of
+from tests.chaos.load.events import FACT, NOTHING, Event
+from tests.chaos.load.sent_log import Answer, Book, Told
+from tests.chaos.load.world import ZONES
+from tests.chaos.oracle.facts import ATTRIBUTES, Account, Books, Statement
+from tests.chaos.verdict import Verdict
+
+_ATTRIBUTES = (*ATTRIBUTES, "connection", "connection_reason")
+
+
+def heard(book: Book, standing: set[str]) -> list[Event]:
+    """The events that have taken effect: all that were acknowledged, and of the others those that the tables name.
+
+    What stands in no table and was not acknowledged either never arrived, or is superseded: both look the same.
+    """
+    return [
+        told.event
+        for told in book.told.values()
+        if told.event.outcome == FACT and (told.is_acknowledged or told.event.event_id in standing)
+    ]
+
+
+def fold(events: Sequence[Event], seed: int) -> dict[str, Books]:
+    """What the oracle makes of the events, told to it in an order that has nothing to do with how they came."""
+    books = {tenant: Books(zone) for tenant, zone in ZONES.items()}
+    for event in Random(f"{seed}:oracle").sample(events, len(events)):
+        books[event.tenant].hear(event.body)
+    return books
+
+
+def check_sent(verdict: Verdict, book: Book, evidence: Evidence) -> None:
+    """Everything that stands was sent, and was not refused."""
+    standing = evidence.standing()
+    unknown = [f"{event_id} stands, and nobody sent it" for event_id in standing if event_id not in book.told]
+    told = [book.told[event_id] for event_id in standing if event_id in book.told]
+    refused = [f"{each.event.event_id} stands, and was refused" for each in told if each.is_refused]
+    unfit = [
+        f"{each.event.event_id} stands, and is {each.event.outcome}" for each in told if each.event.outcome != FACT
+    ]
+    verdict.hold("applied was attempted", len(standing), [*unknown, *refused, *unfit])
+
+
+def check_facts(verdict: Verdict, books: Mapping[str, Books], evidence: Evidence) -> None:
+    """For every key the statement stands that the oracle says, from the very event: nothing acknowledged is lost."""
+    expected = {
+        key: value
+        for tenant, of in books.items()
+        for name, a in of.accounts.items()
+        for key, value in _told(tenant, name, a)
+    }
+    verdict.compare("acknowledged is applied", dict(expected), dict(_stored(evidence)))
+
+
+def check_dead(verdict: Verdict, book: Book, evidence: Evidence) -> None:
+    """Each bad event that was acknowledged is a dead letter, with its reason, as often as it was accepted; no other."""
+    by_body = {(each.event.tenant, each.event.body): each for each in book.told.values()}
+    counts: Counter[str] = Counter()
+    rows = []
+    for letter in evidence["dead_letters"]:
+        sent = by_body.get((letter["tenant"], bytes(letter["event"])))
+        place = f"{letter['tenant']} {letter['shard']} {letter['entry_id']}"
+        if sent is None:
+            rows.append(f"{place}: {letter['code']}, and nobody sent it")
+        else:
+            counts[sent.event.event_id] += 1
+            if sent.event.outcome != letter["code"]:
+                rows.append(f"{place}: {sent.event.event_id} is {letter['code']}, not {sent.event.outcome}")
+    rows += list(_miscounted(book.told.values(), counts))
+    verdict.hold("dead letters", len(evidence["dead_letters"]) + len(book.told), rows)
+
+
+def _miscounted(told: Iterable[Told], counts: Counter[str]) -> Iterable[str]:
+    for each in told:
+        if each.event.outcome in (FACT, NOTHING):
+            continue
+        found, least = counts[each.event.event_id], each.answers.get(Answer.ACKNOWLEDGED, 0)
+        if not least <= found <= each.most:
+            yield f"{each.event.event_id} ({each.event.outcome}): {found} letters, not {least} to {each.most}"
+
+
+def _told(tenant: str, name: str, account: Account) -> Iterable[tuple[str, str]]:
+    for transaction_id, stated in account.transactions.items():
+        value = stated.value
+        said = (
+            f"amount {value.amount_minor}, at {value.posted_at}, pending {value.is_pending}, replaces {value.replaces}"
+        )
+        yield f"{tenant} {name} transaction {transaction_id}", _line(stated, "removed" if value.is_removal else said)
+    for as_of, stated in account.reports.items():
+        yield f"{tenant} {name} report {as_of}", _line(stated, str(stated.value))
+    for attribute, stated in account.attributes.items():
+        yield f"{tenant} {name} {attribute}", _line(stated, str(stated.value))
+
+
+def _line(stated: Statement, said: str) -> str:
+    return f"{stated.event_id}: {said}"
+
+
+def _stored(evidence: Evidence) -> Iterable[tuple[str, str]]:
+    for row in evidence["transactions"]:
+        said = (
+            f"amount {row['amount_minor']}, at {row['posted_at']}, pending {row['pending']}, replaces {row['replaces']}"
+        )
+        key = f"{row['tenant']} {row['account_id']} transaction {row['transaction_id']}"
+        yield key, f"{row['event_id']}: {'removed' if row['removed'] else said}"
+    for row in evidence["reports"]:
+        key = f"{row['tenant']} {row['account_id']} report {row['as_of']}"
+        yield key, f"{row['event_id']}: {row['current_minor']}"
+    for row in evidence["accounts"]:
+        yield from _attributes(row)
+
+
+def _attributes(row: Row) -> Iterable[tuple[str, str]]:
+    for attribute in _ATTRIBUTES:
+        if (rank := row[f"{attribute}_rank"]) is not None:
+            yield f"{row['tenant']} {row['account_id']} {attribute}", f"{event_of(rank)}: {row[attribute]}"

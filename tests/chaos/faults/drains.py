@@ -1,0 +1,70 @@
+"""Faults in the middle of a drain: a death at each of its steps, and an event that kills whoever reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+
+from sqlalchemy import text
+
+from core.pipeline.crash_points import ON_EVENT, POINTS
+from tests.chaos.faults.backlog import backlog
+from tests.chaos.faults.scene import Fault, Inject, Missed, Scene
+from tests.chaos.load.events import Event, killer
+from tests.chaos.load.world import ZONES
+
+_DIES_WITHIN_S = 15.0
+_ACCEPTED_WITHIN_S = 60.0
+_SET_ASIDE_WITHIN_S = 60.0
+_SET_ASIDE = text("SELECT count(*) FROM dead_letters WHERE code = 'poison' AND event = :body")
+
+
+def _die_at(point: str) -> Inject:
+    @contextmanager
+    def died(scene: Scene, _chance: Random) -> Iterator[None]:
+        fuse = scene.system.fuses / point
+        with backlog(scene):
+            fuse.touch()
+        has_died = scene.await_(lambda: not fuse.exists(), _DIES_WITHIN_S)
+        fuse.unlink(missing_ok=True)
+        if not has_died:
+            raise Missed("no drain came by")
+        scene.say("a drain died")
+        yield
+
+    return died
+
+
+@contextmanager
+def _killer_event(scene: Scene, chance: Random) -> Iterator[None]:
+    """One event that kills every drain that reads it, until it is set aside."""
+    tenant = chance.choice(sorted(ZONES))
+    event = killer(scene.teller.single(tenant))
+    fuse = scene.system.fuses / ON_EVENT
+    fuse.write_text(f'"id": "{event.event_id}"', "ascii")
+    try:
+        is_set_aside = scene.await_(lambda: _is_accepted(scene, event), _ACCEPTED_WITHIN_S) and scene.await_(
+            lambda: _is_set_aside(scene, event.body), _SET_ASIDE_WITHIN_S
+        )
+        rows = [] if is_set_aside else [f"the killer {event.event_id} was not set aside in {_SET_ASIDE_WITHIN_S:g} s"]
+        scene.verdict.hold("poison is set aside", 1, rows)
+        yield
+    finally:
+        fuse.unlink(missing_ok=True)
+
+
+def _is_accepted(scene: Scene, event: Event) -> bool:
+    scene.stream.send([event], scene.book)
+    return scene.book.told[event.event_id].is_acknowledged
+
+
+def _is_set_aside(scene: Scene, body: bytes) -> bool:
+    with scene.engine.connect() as connection:
+        return bool(connection.execute(_SET_ASIDE, {"body": body}).scalar_one())
+
+
+DRAIN_FAULTS = (
+    *(Fault(f"die {point.replace('_', ' ')}", _die_at(point)) for point in POINTS),
+    Fault("an event that kills", _killer_event, (0.2, 0.5)),
+)

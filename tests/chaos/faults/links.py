@@ -1,0 +1,50 @@
+"""Faults of the links to the servers: bytes swallowed, connections cut and reset, everything late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+
+from tests.chaos.faults.scene import Fault, Inject, Scene
+from tests.chaos.system.proxy import Way
+
+
+def _turned(link: str, way: Way) -> Inject:
+    @contextmanager
+    def turned(scene: Scene, _chance: Random) -> Iterator[None]:
+        proxy = scene.system.links[link]
+        proxy.turn(way)
+        try:
+            yield
+        finally:
+            proxy.turn(Way.OPEN)
+            if link == "postgres":
+                # Its clients wait for an answer for as long as there is a connection.
+                proxy.end_lost()
+
+    return turned
+
+
+def _reset(link: str) -> Inject:
+    @contextmanager
+    def reset(scene: Scene, _chance: Random) -> Iterator[None]:
+        scene.system.links[link].reset()
+        yield
+
+    return reset
+
+
+LINK_FAULTS = tuple(
+    fault
+    for link in ("postgres", "stream")
+    for fault in (
+        Fault(f"swallow the bytes to {link}", _turned(link, Way.SWALLOW), (4.0, 4.0)),
+        Fault(f"cut the link to {link}", _turned(link, Way.CUT), (4.0, 10.0)),
+        Fault(f"reset the link to {link}", _reset(link)),
+        Fault(f"delay the link to {link}", _turned(link, Way.DELAY), (5.0, 8.0)),
+    )
+)
+LONG_LINK_FAULTS = tuple(
+    Fault(f"cut the link to {link} for long", _turned(link, Way.CUT), (60.0, 60.0)) for link in ("postgres", "stream")
+)

@@ -1,0 +1,47 @@
+"""The schedule: every kind of fault in an order of the seed, over and over, each order another one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from tests.chaos.faults.drains import DRAIN_FAULTS
+from tests.chaos.faults.links import LINK_FAULTS, LONG_LINK_FAULTS
+from tests.chaos.faults.processes import PROCESS_FAULTS
+from tests.chaos.faults.scene import Fault
+from tests.chaos.faults.servers import SERVER_FAULTS
+
+FAULTS: Sequence[Fault] = (*PROCESS_FAULTS, *SERVER_FAULTS, *LINK_FAULTS, *DRAIN_FAULTS)
+_LONG_FROM_MINUTES = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One fault of a run. `waits`: the next one comes only when the system has recovered, else soon after."""
+
+    number: int
+    fault: Fault
+    hold_s: float
+    waits: bool
+    seed: str
+
+    @property
+    def chance(self) -> Random:
+        """What the fault chooses from, the same at each run of the seed."""
+        return Random(self.seed)
+
+    def __str__(self) -> str:
+        return f"{self.fault.name} ({self.hold_s:.1f} s{'' if self.waits else ', does not wait'})"
+
+
+def steps(seed: int, minutes: float, only: Collection[str] = ()) -> Iterator[Step]:
+    """The faults of a run, without end; `only` those whose names are given, if any are."""
+    chance, number = Random(f"{seed}:faults"), 0
+    kinds = [*FAULTS, *(LONG_LINK_FAULTS if minutes >= _LONG_FROM_MINUTES else ())]
+    kinds = [fault for fault in kinds if not only or fault.name in only]
+    while True:
+        for fault in chance.sample(kinds, len(kinds)):
+            number += 1
+            waits = chance.random() < 0.6
+            yield Step(number, fault, chance.uniform(*fault.hold_s), waits, f"{seed}:fault:{number}")

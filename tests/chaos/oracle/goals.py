@@ -1,0 +1,139 @@
+"""Goals: their amounts now and at the close of each local day, from what was typed, their links and their accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from fractions import Fraction
+
+from tests.chaos.oracle.facts import Account, Books, first_instant
+from tests.chaos.oracle.worth import FOR_EVER, Measures
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A period in which a share of an account counts; without an end it still does."""
+
+    account_id: str
+    ppm: int
+    from_at: datetime
+    until_at: datetime | None
+
+
+@dataclass(slots=True)
+class Goal:
+    """What a goal's amounts follow from. `typed` is in order of time; what was given at creation has no moment."""
+
+    goal_id: str
+    type: str
+    tracking: str
+    currency: str
+    user_id: str
+    target_minor: int
+    start_date: date
+    typed: list[tuple[datetime | None, int]]
+    links: list[Link] = field(default_factory=list)
+    milestones: list[int] = field(default_factory=list)
+    final_at: datetime | None = None
+
+    @property
+    def direction(self) -> int:
+        """-1 where paying in makes the amount fall."""
+        return -1 if self.type == "debt" else 1
+
+
+class Oracle:
+    """Says what the goals of one tenant come to, once all events have been heard."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+        self.measures: dict[str, Measures] = {name: Measures(account) for name, account in books.accounts.items()}
+
+    def amount(self, goal: Goal) -> int:
+        """The amount at the latest moment of all."""
+        return self.amount_before(goal, FOR_EVER)
+
+    def closes(self, goal: Goal, last: date) -> dict[date, int]:
+        """The amount at the end of every local day from the goal's start to `last`."""
+        days = range((last - goal.start_date).days + 1)
+        return {day: self.close(goal, day) for day in (goal.start_date + timedelta(days=n) for n in days)}
+
+    def close(self, goal: Goal, day: date) -> int:
+        """The amount at the end of one local day."""
+        return self.amount_before(goal, first_instant(day + timedelta(days=1), self.books.zone))
+
+    def amount_before(self, goal: Goal, at: datetime) -> int:
+        """The amount from what is dated before `at`, and not after the goal's final moment."""
+        end = at if goal.final_at is None else min(at, goal.final_at)
+        typed_at, typed = next(t for t in reversed(goal.typed) if t[0] is None or t[0] < at)
+        if goal.tracking in {"balance", "net_worth"}:
+            present = self._present(goal, end)
+            if not any(measures.has_report for measures, _ in present):
+                return typed
+            return goal.direction * sum(cut(measures.worth_before(end), ppm) for measures, ppm in present)
+        return typed + goal.direction * sum(self._since(goal, link, typed_at, end) for link in goal.links)
+
+    def waits_for(self, goal: Goal) -> list[str]:
+        """The accounts that a goal which follows balances has no report of yet."""
+        if goal.tracking == "net_worth":
+            names = set(self._members(goal))
+        elif goal.tracking == "balance":
+            names = {link.account_id for link in goal.links if link.until_at is None and self._counts(goal, link)}
+        else:
+            names = set()
+        return sorted(name for name in names if not self._measures(name).has_report)
+
+    def must_be_reached(self, goal: Goal, closes: Mapping[date, int]) -> Iterator[int]:
+        """The milestones that the goal stands at or past, now or at some close."""
+        for milestone in goal.milestones:
+            amounts = [self.amount(goal), *closes.values()]
+            if any(goal.direction * amount >= goal.direction * milestone for amount in amounts):
+                yield milestone
+
+    def _present(self, goal: Goal, end: datetime) -> list[tuple[Measures, int]]:
+        """What a goal that follows balances is made of at a moment: its accounts' measures and shares."""
+        if goal.tracking == "net_worth":
+            return [(self._measures(name), 1_000_000) for name in self._members(goal)]
+        return [
+            (self._measures(link.account_id), link.ppm)
+            for link in goal.links
+            if self._counts(goal, link) and link.from_at < end and (link.until_at is None or end <= link.until_at)
+        ]
+
+    def _since(self, goal: Goal, link: Link, typed_at: datetime | None, end: datetime) -> int:
+        """The share of what an account's measure moved by within a link, since what was typed last."""
+        begin = link.from_at if typed_at is None else max(link.from_at, typed_at)
+        until = end if link.until_at is None else min(link.until_at, end)
+        if not self._counts(goal, link) or until <= begin:
+            return 0
+        measures = self._measures(link.account_id)
+        measure = measures.inflow_before if goal.tracking == "inflow" else measures.worth_before
+        return cut(measure(until) - measure(begin), link.ppm)
+
+    def _counts(self, goal: Goal, link: Link) -> bool:
+        """Not of another currency; and a debt that follows balances takes no account that is known to be an asset."""
+        account = self._account(link.account_id)
+        if account.currency not in (None, goal.currency):
+            return False
+        is_known_asset = "kind" in account.attributes and not account.is_liability
+        return not (goal.type == "debt" and goal.tracking == "balance" and is_known_asset)
+
+    def _members(self, goal: Goal) -> list[str]:
+        """All of the user's accounts in the goal's currency."""
+        return [
+            name
+            for name, account in self.books.accounts.items()
+            if account.user_id == goal.user_id and account.currency == goal.currency
+        ]
+
+    def _account(self, name: str) -> Account:
+        return self.books.accounts.get(name, Account())
+
+    def _measures(self, name: str) -> Measures:
+        return self.measures.setdefault(name, Measures(self._account(name)))
+
+
+def cut(amount_minor: int, ppm: int) -> int:
+    """A share, cut towards zero: 60% of -25 is -15, of -26 it is -15 too."""
+    return int(Fraction(amount_minor * ppm, 1_000_000))

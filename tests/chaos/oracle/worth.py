@@ -1,0 +1,63 @@
+"""Worth: what an account adds to its holder just before a moment, and the money that came into it by then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from tests.chaos.oracle.facts import Account
+
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Measures:
+    """The measures of one account, whose facts have stopped coming."""
+
+    account: Account
+    _counted: list[tuple[datetime, int]] = field(init=False)
+    _told: dict[datetime, int] = field(init=False)
+    _known: dict[tuple[bool, datetime], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._counted = counted(self.account)
+        sign = -1 if self.account.is_liability else 1
+        self._told = {as_of: sign * stated.value for as_of, stated in self.account.reports.items()}
+
+    @property
+    def has_report(self) -> bool:
+        """Whether its balance was ever told."""
+        return bool(self._told)
+
+    def worth_before(self, at: datetime) -> int:
+        """The last report before `at` and what was posted after it; before all reports, back from the first."""
+        if (True, at) not in self._known:
+            self._known[True, at] = self._worth_before(at)
+        return self._known[True, at]
+
+    def inflow_before(self, at: datetime) -> int:
+        """All money that came in before `at`; reports do not count."""
+        if (False, at) not in self._known:
+            self._known[False, at] = sum(amount for when, amount in self._counted if amount > 0 and when < at)
+        return self._known[False, at]
+
+    def _worth_before(self, at: datetime) -> int:
+        earlier = [as_of for as_of in self._told if as_of < at]
+        if earlier:
+            last = max(earlier)
+            return self._told[last] + sum(amount for when, amount in self._counted if last < when < at)
+        if self._told:
+            first = min(self._told)
+            return self._told[first] - sum(amount for when, amount in self._counted if at <= when <= first)
+        return sum(amount for when, amount in self._counted if when < at)
+
+
+def counted(account: Account) -> list[tuple[datetime, int]]:
+    """(time, amount) of each transaction that is posted and that no posted one replaces."""
+    standing = {name: stated.value for name, stated in account.transactions.items()}
+    replaced = {each.replaces for each in standing.values() if each.is_posted and each.replaces is not None}
+    return [
+        (each.posted_at, each.amount_minor)
+        for name, each in standing.items()
+        if each.is_posted and name not in replaced
+    ]

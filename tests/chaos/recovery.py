@@ -1,0 +1,137 @@
+"""Settling: waiting, with deadlines, until a healed system has recovered, drained its stream and closed its days."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.errors import StreamUnavailable
+from core.jobs.snapshot import due_chunks
+from core.settings import load_settings
+from core.store.engine import session_factory
+from core.stream.stream import EventStream, ShardStatus, connect
+from milepost.embedded.supervisor import answers
+from tests.chaos.load.load import Crowd
+from tests.chaos.load.world import SHARDS
+from tests.chaos.plan import HEALED_WITHIN_S, Outcome
+from tests.chaos.system.system import System
+
+_TICK_S = 0.1
+_ALL_ANSWERED_WITHIN_S = 120.0
+_TRIGGER_EVERY_S = 3.0
+
+
+@dataclass(slots=True)
+class Settling:
+    """Waits for one system. `crowd` is needed where it is to be sent home."""
+
+    system: System
+    crowd: Crowd | None
+    outcome: Outcome
+    engine: Engine
+    say: Callable[[str], None]
+
+    def await_recovery(self, fault: str) -> None:
+        """Wait until all that was accepted by now is applied and the API answers; a minute is too long."""
+        ends: dict[int, str] = {}
+
+        def has_recovered() -> bool:
+            with connect(self.system.servers.redis_url) as client:
+                stream = EventStream(client, SHARDS)
+                # Asked for once: the load goes on, so that there is always something that is not applied yet.
+                ends.update(ends or stream.ends())
+                return all(stream.is_applied(*end) for end in ends.items()) and answers(self.system.api_url)
+
+        took_s = self._await(has_recovered, HEALED_WITHIN_S)
+        self.outcome.verdict.hold("recovered within 60 s", 1, [] if took_s is not None else [self._behind(fault)])
+        if took_s is not None:
+            self.outcome.recovered_s[fault] = max(took_s, self.outcome.recovered_s.get(fault, 0.0))
+            self.say(f"recovered in {took_s:.1f} s")
+
+    def trigger_closing(self) -> None:
+        """Ask the workers to close days, as beat does each hour; the schedule would see to it if this gets lost."""
+        from worker.app import make_worker_app
+
+        urls = {"database_url": self.system.servers.database_url, "redis_url": self.system.servers.redis_url}
+        with suppress(OperationalError, RedisError), make_worker_app(load_settings(**urls)) as app:
+            app.send_task("milepost.snapshot", expires=60.0, retry=False)
+
+    def settle(self) -> None:
+        """Heal everything, let everybody have the last answer, and wait until all is applied and every day closed."""
+        assert self.crowd is not None, "a crowd is sent home"
+        self.say("healed: waiting until everything is applied")
+        healed_at = time.monotonic()
+        self.system.heal()
+        for link in self.system.links.values():
+            link.end_lost()
+        self.crowd.end()
+        if self._await(self.crowd.is_done, _ALL_ANSWERED_WITHIN_S) is None:
+            self.outcome.verdict.hold(
+                "answers", 1, [f"some had no answer {_ALL_ANSWERED_WITHIN_S:.0f} s after healing"]
+            )
+        self._send_again()
+        left_s = HEALED_WITHIN_S - (time.monotonic() - healed_at)
+        took_s = self._await(self._is_drained, max(left_s, _TICK_S))
+        self.outcome.drained_s = None if took_s is None else time.monotonic() - healed_at
+        late = [] if took_s is not None else [self._behind("the end")]
+        self.outcome.verdict.hold("drained within 60 s", 1, late)
+        if late:
+            # What comes even later is still judged: late is one thing, lost another.
+            self._await(self._is_drained, HEALED_WITHIN_S)
+        self._close_days()
+
+    def _send_again(self) -> None:
+        """What a producer does who does not know: send it again, until it is accepted."""
+        assert self.crowd is not None, "a crowd is sent home"
+        events, door = self.crowd.unknown_again(), self.crowd.stream_door()
+        deadline = time.monotonic() + HEALED_WITHIN_S
+        while events and time.monotonic() < deadline:
+            door.send(events[:500], self.crowd.book)
+            events = [event for event in events if not self.crowd.book.told[event.event_id].is_acknowledged]
+            self.system.watch(_TICK_S)
+        door.close()
+
+    def _close_days(self) -> None:
+        self.say("closing days")
+        sessions, next_at = session_factory(self.engine), 0.0
+
+        def is_closed() -> bool:
+            nonlocal next_at
+            if time.monotonic() >= next_at:
+                self.trigger_closing()
+                next_at = time.monotonic() + _TRIGGER_EVERY_S
+            return not due_chunks(sessions, datetime.now(UTC))
+
+        is_late = self._await(is_closed, HEALED_WITHIN_S) is None
+        self.outcome.verdict.hold("days closed within 60 s", 1, ["some days are not closed"] if is_late else [])
+
+    def _await(self, question: Callable[[], bool], within_s: float) -> float | None:
+        """The seconds that it took until the answer was true; None if it never was."""
+        began = time.monotonic()
+        while True:
+            with suppress(StreamUnavailable, RedisError, SQLAlchemyError):
+                if question():
+                    return time.monotonic() - began
+            if time.monotonic() - began > within_s:
+                return None
+            self.system.watch(_TICK_S)
+
+    def _status(self) -> list[ShardStatus]:
+        with connect(self.system.servers.redis_url) as client:
+            return EventStream(client, SHARDS).status()
+
+    def _is_drained(self) -> bool:
+        return all(shard.pending == 0 and shard.oldest_at is None for shard in self._status())
+
+    def _behind(self, what: str) -> str:
+        with suppress(StreamUnavailable, RedisError):
+            return f"{HEALED_WITHIN_S:.0f} s after {what}: {self._status()}"
+        return f"{HEALED_WITHIN_S:.0f} s after {what}: the stream server does not answer"

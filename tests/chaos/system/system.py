@@ -1,0 +1,234 @@
+"""The whole system of a run: servers, the links to them, and the processes of Milepost, watched as the supervisor does.
+
+All of it is started and watched by one thread: the kernel ends a child when the thread that started it does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from core.errors import MilepostError
+from core.settings import PREFIX, Settings, load_settings
+from core.store.engine import make_engine
+from milepost.embedded.child import MARKER, Child, children_of, send
+from milepost.embedded.datadir import DataDir
+from milepost.embedded.orphans import end_processes, end_strays, find_commands
+from milepost.embedded.programs import free_port
+from milepost.embedded.supervisor import FRONT, WORKERS, answers, prepare_database
+from tests.chaos.load.world import SHARDS
+from tests.chaos.system.disks import Disk
+from tests.chaos.system.proxy import Proxy
+from tests.chaos.system.servers import ChaosServers, Fsync
+
+_TICK_S = 0.05
+_READY_WITHIN_S = 90.0
+_HOST = "127.0.0.1"
+_ROOT = Path(__file__).parents[3]
+DRAINS_WORKER = "worker drains"
+# What marks the drains' worker among all processes that work in the folder.
+CHAOS_MARKER = ("-P", "-m", "tests.chaos.worker")
+
+Say = Callable[[str], None]
+
+
+class NotReady(MilepostError):
+    """The system did not get ready: there is nothing to judge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """How a system is made. `broken` names the wrong drain that its worker has, None: the product's own.
+
+    `fsyncs`: how the stream server may sync; it begins with the first, and each restart chooses among them.
+    """
+
+    fsyncs: Sequence[Fsync]
+    broken: str | None
+    disks: Mapping[str, Disk]
+    key: str
+
+    @property
+    def durability(self) -> str:
+        """How the door makes sure of the disk: by itself where the server stays as it is, else by asking each time."""
+        if Fsync.NONE in self.fsyncs:
+            return "none"
+        return "auto" if len(self.fsyncs) == 1 else "waitaof"
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether a producer has to ask whether its events are on disk."""
+        return Fsync.EVERYSEC in self.fsyncs
+
+
+class DrainsWorker(Child):
+    """`python -P -m tests.chaos.worker ARGUMENTS` instead of the product's worker."""
+
+    __slots__ = ()
+
+    @property
+    def command(self) -> list[str]:
+        """What is run."""
+        return [sys.executable, *CHAOS_MARKER, *self.arguments]
+
+
+@dataclass(slots=True)
+class System:
+    """A running system in a folder. `links` are by server; `fuses` is the folder of crash points."""
+
+    data: DataDir
+    make: Make
+    servers: ChaosServers
+    say: Say
+    links: dict[str, Proxy] = field(default_factory=dict)
+    children: dict[str, Child] = field(default_factory=dict)
+    api_port: int = field(default_factory=free_port)
+
+    @property
+    def fuses(self) -> Path:
+        """Where crash points are named."""
+        return self.data.path / "crash-points"
+
+    @property
+    def _scratch(self) -> Path:
+        """Where processes that are killed leave their temporary files."""
+        return self.data.path / "scratch"
+
+    @property
+    def api_url(self) -> str:
+        """The address of the API, which no link is in front of."""
+        return f"http://{_HOST}:{self.api_port}"
+
+    @property
+    def linked_redis_url(self) -> str:
+        """The stream server by way of its link."""
+        return _by_way_of(self.links["stream"], self.servers.redis_url)
+
+    def start(self) -> None:
+        """Start all of it; returns when the API answers. Raises NotReady, ServerFailed."""
+        self.fuses.mkdir()
+        self._scratch.mkdir()
+        self.servers.start()
+        prepare_database(self.servers.database_url, self.make.key)
+        self.links = {"postgres": Proxy(self.servers.postgres.port), "stream": Proxy(self.servers.valkey.port)}
+        for link in self.links.values():
+            link.start()
+        for name, arguments in self._commands().items():
+            self.begin(name, arguments)
+        self.await_api()
+
+    def begin(self, name: str, arguments: Sequence[str]) -> None:
+        """Start a process of Milepost and watch it from now on."""
+        log = self.data.logs / f"{name.replace(' ', '-')}.log"
+        kind = DrainsWorker if name == DRAINS_WORKER else Child
+        self.children[name] = kind(name, arguments, self.data.path, log, self._environment())
+        self.children[name].begin()
+
+    def end(self, name: str) -> None:
+        """End a process for good."""
+        self.children.pop(name).kill_group()
+
+    def await_api(self) -> None:
+        """Watch until the API answers; raises NotReady."""
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while not answers(self.api_url):
+            if time.monotonic() > deadline:
+                raise NotReady(f"the API did not answer within {_READY_WITHIN_S:.0f} s: {self._last_words('api')}")
+            self.watch(_TICK_S)
+
+    def watch(self, seconds: float) -> None:
+        """Start again whatever ends, for so long."""
+        until = time.monotonic() + seconds
+        while True:
+            self.look()
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                return
+            time.sleep(min(_TICK_S, left_s))
+
+    def look(self) -> None:
+        """Start again what has ended."""
+        self.servers.look()
+        for child in list(self.children.values()):
+            child.look(self.say)
+
+    def pids(self, name: str) -> tuple[int, list[int]]:
+        """A process of Milepost and those that it has started."""
+        pid = self.children[name].pid
+        return pid, children_of(pid) if pid else []
+
+    def heal(self) -> None:
+        """Let everything go on that a fault may have stopped."""
+        for name in self.children:
+            pid, helpers = self.pids(name)
+            for each in (pid, *helpers):
+                if each:
+                    send(each, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End every process; the data is not needed any more."""
+        for child in self.children.values():
+            child.kill_group()
+        for link in self.links.values():
+            link.stop()
+        for marker in (MARKER, CHAOS_MARKER):
+            end_processes(list(find_commands(self.data.path, marker)), grace_s=0)
+        end_strays(self.data.path)
+
+    def engine(self) -> Engine:
+        """The database, not by way of its link; no statement of ours has a limit."""
+        return make_engine(self.servers.database_url, application_name="milepost chaos", pool_size=3, limits={})
+
+    def _commands(self) -> dict[str, Sequence[str]]:
+        drains = [] if self.make.broken is None else [f"--broken={self.make.broken}"]
+        return {**FRONT, **WORKERS, DRAINS_WORKER: drains}
+
+    def _environment(self) -> dict[str, str]:
+        settings = {
+            "DATABASE_URL": _by_way_of(self.links["postgres"], self.servers.database_url),
+            "REDIS_URL": self.linked_redis_url,
+            "DATA_DIR": str(self.data.path),
+            "PORT": str(self.api_port),
+            "SHARDS": str(SHARDS),
+            "STREAM_DURABILITY": self.make.durability,
+            "CRASH_POINTS": str(self.fuses),
+        }
+        # None of the caller's settings: they could name somebody's real servers.
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        plain = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(self._scratch), "PYTHONPATH": str(_ROOT)}
+        return {**ours, **{PREFIX + name: value for name, value in settings.items()}, **plain}
+
+    def _last_words(self, name: str) -> str:
+        log = self.children[name].log
+        lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
+        return lines[-1] if lines else "its log is empty"
+
+
+@contextmanager
+def running(folder: Path, make: Make, say: Say) -> Iterator[System]:
+    """A running system in `folder`; all of its processes have ended when the block has."""
+    data = DataDir(folder).open()
+    servers = ChaosServers(data, _bare_settings(data), say, fsync=make.fsyncs[0], disks=make.disks)
+    system = System(data, make, servers, say)
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
+def _bare_settings(data: DataDir) -> Settings:
+    """Settings that name no servers, so that they are started, whatever the environment says."""
+    return load_settings().model_copy(update={"database_url": None, "redis_url": None, "data_dir": data.path})
+
+
+def _by_way_of(link: Proxy, url: str) -> str:
+    return url.replace(f":{link.target}/", f":{link.port}/")
