@@ -44,9 +44,6 @@ class Settings(BaseSettings):
         0, ge=0, le=86_400, description="how long the API keeps answers about goals for the next reader; 0: not at all"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    crash_points: Path | None = Field(
-        None, description="for tests alone: a folder whose files say where a drain is to die; see docs/chaos.md"
-    )
 
     @field_validator("database_url")
     @classmethod

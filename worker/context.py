@@ -12,7 +12,6 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.drain import ShardDrain
-from core.pipeline.crash_points import CrashPoints
 from core.settings import Settings
 from core.store.days import database_now
 from core.store.engine import make_engine, session_factory
@@ -63,9 +62,7 @@ class WorkerContext:
 
     def shard_drain(self, shard: int) -> ShardDrain:
         """All that draining one shard needs."""
-        settings = self.settings
-        crash_points = CrashPoints(settings.crash_points)
-        return ShardDrain(self.sessions, self.stream, shard, settings.batch_events, utc_now, crash_points)
+        return ShardDrain(self.sessions, self.stream, shard, self.settings.batch_events, utc_now)
 
 
 def spare_the_collector() -> None:

@@ -35,7 +35,6 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.ingestion.apply import Applied, apply_understood, keep_lost_entry, quarantine, zones_of
 from core.ingestion.decode import Batch, ReadAhead, StreamEntry, Understood, Zones, stream_entries, understand
 from core.ingestion.fast_path import News
-from core.pipeline.crash_points import AFTER_ACK, AFTER_COMMIT, BEFORE_COMMIT, NO_CRASHES, CrashPoints
 from core.store.driver import BY_KEY, Direct
 from core.store.engine import is_refused_value
 from core.stream.position import Position, RawEntry, successor
@@ -75,14 +74,13 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class ShardDrain:
-    """All that draining one shard needs. `clock` gives aware UTC; `crash_points` are for tests."""
+    """All that draining one shard needs. `clock` gives aware UTC."""
 
     sessions: sessionmaker[Session]
     stream: EventStream
     shard: int
     batch_events: int
     clock: Callable[[], datetime]
-    crash_points: CrashPoints = NO_CRASHES
 
     def drain(self, time_slice_s: float = TIME_SLICE_S) -> Drained:
         """Apply batch after batch until the shard is empty, another drain has it, or the time slice is used up."""
@@ -171,14 +169,12 @@ class ShardDrain:
                 batch = take()
                 if not batch.raw:
                     return 0
-                self.crash_points.reach_read(batch.raw)
                 understood = self._understood(session, batch.raw, batch.understood)
                 is_full = len(batch.raw) == self.batch_events
                 # Behind entries that were handed out no position moves, and so nothing would be noted.
                 if ahead is not None and batch.behind is not None and is_full and time.monotonic() < stop_at:
                     ahead.begin(batch.raw[-1][0], understood.zones)
-                applied = apply_understood(session, understood, self.clock(), news)
-                self.crash_points.reach(BEFORE_COMMIT)
+                applied = self._apply_understood(session, understood, news)
         except EVENTS_FAULT as error:
             if not batch.raw or not is_events_fault(error):
                 raise
@@ -198,12 +194,10 @@ class ShardDrain:
         """
         committed_at, seconds = self.clock(), time.monotonic() - began
         figures = BatchFigures(applied.events, applied.duplicates, applied.dead_letters, seconds, committed_at)
-        self.crash_points.reach(AFTER_COMMIT)
         if batch.behind is None:
             self.stream.acknowledge(self.shard, batch.entry_ids, figures)
         else:
             self._advance(batch.behind, batch.raw, figures, ahead)
-        self.crash_points.reach(AFTER_ACK)
         oldest_at = arrival(batch.raw[0][0].decode())  # entries are read in the order of their ids
         log.info(
             "applied",
@@ -257,8 +251,7 @@ class ShardDrain:
                 if self.stream.note_attempt(self.shard, entry_id) > ATTEMPTS_MOST:
                     applied = self._set_aside(session, entry, "the worker died each time it was applied")
                 else:
-                    self.crash_points.reach_read([entry])
-                    applied = apply_understood(session, self._understood(session, [entry]), self.clock())
+                    applied = self._apply_understood(session, self._understood(session, [entry]))
         except EVENTS_FAULT as error:
             if is_events_fault(error):
                 return self._quarantine(entry_id, f"it cannot be applied: {type(error).__name__}")
@@ -303,6 +296,10 @@ class ShardDrain:
         zones = zones_of(session, entries)
         return known if known is not None and known.holds_in(zones) else understand(entries, zones)
 
+    def _apply_understood(self, session: Session, understood: Understood, news: News | None = None) -> Applied:
+        """Apply what entries tell in the open transaction, which the caller commits."""
+        return apply_understood(session, understood, self.clock(), news)
+
     def _note_lost(self, session: Session, raw: Sequence[RawEntry]) -> None:
         """Note the entries whose content the stream no longer has."""
         for entry_id in [entry_id for entry_id, _, event in raw if event is None]:
@@ -340,8 +337,7 @@ class ShardDrain:
         with self.sessions.begin() as session:
             if not self._lock(session):
                 return None
-            self.crash_points.reach_read(raw)
-            return apply_understood(session, self._understood(session, raw), self.clock())
+            return self._apply_understood(session, self._understood(session, raw))
 
     def _quarantine(self, entry_id: bytes, reason: str) -> bool | None:
         """Set an entry aside that is still pending; None if the shard is another's."""

@@ -9,20 +9,15 @@ from datetime import UTC, datetime
 from core.events.facts import Transaction
 from core.events.worth import StoredTransaction, TransactionChange, fold_transactions
 from core.ingestion import fold
-from core.ingestion.apply import apply_understood
 from core.ingestion.decode import Batch, ReadAhead
-from core.ingestion.drain import ShardDrain
 from core.ingestion.fast_path import News
-from core.pipeline.crash_points import BEFORE_COMMIT
-from worker import context
+from tests.chaos.crash_points import CrashingDrain, use_drain
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
-class AckBeforeCommit(ShardDrain):
+class AckBeforeCommit(CrashingDrain):
     """Acknowledges a batch before its transaction has committed: a crash in between loses it."""
-
-    __slots__ = ()
 
     def _drain_batch(
         self,
@@ -39,8 +34,7 @@ class AckBeforeCommit(ShardDrain):
             if not batch.raw:
                 return 0
             self._tell_too_early(batch)
-            applied = apply_understood(session, self._understood(session, batch.raw), self.clock())
-            self.crash_points.reach(BEFORE_COMMIT)
+            applied = self._apply_understood(session, self._understood(session, batch.raw))
         self._finish(batch, applied, began)
         return len(batch.raw)
 
@@ -69,7 +63,7 @@ def _fold_as_they_come(
 
 def ack_before_commit() -> None:
     """Let this process's drains acknowledge too early."""
-    context.ShardDrain = AckBeforeCommit  # type: ignore[attr-defined]  # where the worker finds the class of its drains
+    use_drain(AckBeforeCommit)
 
 
 def last_arrival() -> None:

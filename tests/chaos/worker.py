@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.worker`: the drains' worker of a run, with a drain of the tests' own in it."""
+"""`python -m tests.chaos.worker`: the drains' worker of a run, with crash points and perhaps a wrong drain."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import typer
 from milepost.cli.output import run_program
 from milepost.cli.processes import worker
 from tests.chaos.broken import BROKEN
+from tests.chaos.crash_points import CrashingDrain, use_drain
 
 
 def chaos_worker(
     broken: Annotated[str | None, typer.Option(help=f"Use a wrong drain: {', '.join(BROKEN)}.")] = None,
 ) -> None:
-    """Run the drains as `milepost worker --queues=drains` does."""
+    """Run `milepost worker --queues=drains` with a drain of the tests in it."""
+    use_drain(CrashingDrain)
     if broken is not None:
         BROKEN[broken]()
     worker("drains")

@@ -10,7 +10,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LABORATORY = ("bench", "chaos", "oracle")
+LABORATORY = ("bench", "chaos", "crash", "oracle")
 
 
 @pytest.fixture(scope="module")

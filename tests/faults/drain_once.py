@@ -1,11 +1,13 @@
-"""`python -m tests.faults.drain_once`: one drain of shard 0 in a process of its own, which may die on the way."""
+"""`python -m tests.faults.drain_once`: one drain of shard 0 in a process of its own, which has crash points."""
 
 from __future__ import annotations
 
 from core.settings import load_settings
+from tests.chaos.crash_points import CrashingDrain, use_drain
 from worker.context import WorkerContext
 from worker.run import log_as_json
 
 if __name__ == "__main__":
     log_as_json("ERROR")
+    use_drain(CrashingDrain)
     WorkerContext(load_settings()).shard_drain(0).drain()

@@ -16,8 +16,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
-from core.pipeline.crash_points import AFTER_ACK, AFTER_READ, BEFORE_COMMIT, ON_EVENT, POINTS, CrashPoints
 from core.stream.stream import EventStream
+from tests.chaos.crash_points import AFTER_ACK, AFTER_READ, BEFORE_COMMIT, ON_EVENT, POINTS, VARIABLE
 from tests.ingestion.acts import amount, goal, link, paid
 
 POSTED = datetime.now(UTC) - timedelta(hours=1)
@@ -39,7 +39,7 @@ def drain(database_url: str, redis_url: str, fuses: Path) -> Drain:
     settings = {
         "MILEPOST_DATABASE_URL": database_url,
         "MILEPOST_REDIS_URL": redis_url,
-        "MILEPOST_CRASH_POINTS": str(fuses),
+        VARIABLE: str(fuses),
         "MILEPOST_SHARDS": "1",
     }
 
@@ -104,11 +104,3 @@ def test_an_event_that_kills_its_worker_is_set_aside_and_holds_up_no_other(
     assert amount(session_factory, goal_id) == 200
     assert rows(session_factory, "SELECT code FROM dead_letters") == [("poison",)]
     assert one_shard.status()[0].pending == 0
-
-
-def test_without_a_folder_no_point_is_a_crash() -> None:
-    """Outside of tests a drain passes every point."""
-    points = CrashPoints()
-    points.reach_read([(b"1-0", None, b"{}")])
-    for point in POINTS:
-        points.reach(point)

@@ -8,7 +8,7 @@ from random import Random
 
 from sqlalchemy import text
 
-from core.pipeline.crash_points import ON_EVENT, POINTS
+from tests.chaos.crash_points import ON_EVENT, POINTS
 from tests.chaos.faults.backlog import backlog
 from tests.chaos.faults.scene import Fault, Inject, Missed, Scene
 from tests.chaos.load.events import Event, killer

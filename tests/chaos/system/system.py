@@ -24,6 +24,7 @@ from milepost.embedded.datadir import DataDir
 from milepost.embedded.orphans import end_processes, end_strays, find_commands
 from milepost.embedded.programs import free_port
 from milepost.embedded.supervisor import FRONT, WORKERS, answers, prepare_database
+from tests.chaos.crash_points import VARIABLE
 from tests.chaos.load.world import SHARDS
 from tests.chaos.system.disks import Disk
 from tests.chaos.system.proxy import Proxy
@@ -199,11 +200,15 @@ class System:
             "PORT": str(self.api_port),
             "SHARDS": str(SHARDS),
             "STREAM_DURABILITY": self.make.durability,
-            "CRASH_POINTS": str(self.fuses),
         }
         # None of the caller's settings: they could name somebody's real servers.
         ours = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        plain = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(self._scratch), "PYTHONPATH": str(_ROOT)}
+        plain = {
+            "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(self._scratch),
+            "PYTHONPATH": str(_ROOT),
+            VARIABLE: str(self.fuses),
+        }
         return {**ours, **{PREFIX + name: value for name, value in settings.items()}, **plain}
 
     def _last_words(self, name: str) -> str:

@@ -1,0 +1,106 @@
+"""Crash points: the steps of a drain at which a test has the process kill itself, as `kill -9` there would.
+
+A test names a folder in CHAOS_CRASH_POINTS and puts a file into it that is named like a step. The first process that
+comes to this step removes the file and kills itself, so one file is one death. The file `on_event` is not removed: it
+holds a text, and every process that reads an event with this text kills itself.
+
+The product knows nothing of this. A process of the tests puts CrashingDrain in the place of the worker's drain.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from core.ingestion.apply import Applied
+from core.ingestion.decode import Batch, ReadAhead, Understood
+from core.ingestion.drain import ShardDrain
+from core.ingestion.fast_path import News
+from core.stream.position import RawEntry
+from worker import context
+
+VARIABLE = "CHAOS_CRASH_POINTS"
+AFTER_READ = "after_read"
+BEFORE_COMMIT = "before_commit"
+AFTER_COMMIT = "after_commit"
+AFTER_ACK = "after_ack"
+POINTS = (AFTER_READ, BEFORE_COMMIT, AFTER_COMMIT, AFTER_ACK)
+ON_EVENT = "on_event"
+
+
+@dataclass(frozen=True, slots=True)
+class CrashPoints:
+    """The folder in which crash points are named."""
+
+    folder: Path
+
+    @classmethod
+    def of_environment(cls) -> CrashPoints:
+        """The folder that the test has named for this process."""
+        return cls(Path(os.environ[VARIABLE]))
+
+    def reach(self, point: str) -> None:
+        """Kill this process if a file of this name is there."""
+        if _remove(self.folder / point):
+            _die()
+
+    def reach_read(self, entries: Sequence[RawEntry]) -> None:
+        """The step after a read; kill this process too if one of the entries holds the text of `on_event`."""
+        self.reach(AFTER_READ)
+        if _holds(entries, self.folder / ON_EVENT):
+            _die()
+
+
+@dataclass(frozen=True)
+class CrashingDrain(ShardDrain):
+    """The product's drain with a crash point at each of its steps."""
+
+    crash_points: CrashPoints = field(default_factory=CrashPoints.of_environment)
+
+    def _understood(self, session: Session, raw: Sequence[RawEntry], known: Understood | None = None) -> Understood:
+        """What follows the read."""
+        self.crash_points.reach_read(raw)
+        return super()._understood(session, raw, known)
+
+    def _apply_understood(self, session: Session, understood: Understood, news: News | None = None) -> Applied:
+        """What comes before the commit."""
+        applied = super()._apply_understood(session, understood, news)
+        self.crash_points.reach(BEFORE_COMMIT)
+        return applied
+
+    def _finish(self, batch: Batch, applied: Applied, began: float, ahead: ReadAhead | None = None) -> None:
+        """What follows the commit, and acknowledges."""
+        self.crash_points.reach(AFTER_COMMIT)
+        super()._finish(batch, applied, began, ahead)
+        self.crash_points.reach(AFTER_ACK)
+
+
+def use_drain(drain: type[ShardDrain]) -> None:
+    """Have the worker of this process drain with another class."""
+    context.ShardDrain = drain  # type: ignore[attr-defined]  # where the worker finds the class of its drains
+
+
+def _remove(file: Path) -> bool:
+    """Whether the file was there; of several processes only one removes it."""
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _holds(entries: Sequence[RawEntry], file: Path) -> bool:
+    try:
+        wanted = file.read_bytes()
+    except FileNotFoundError:
+        return False
+    return any(event is not None and wanted in event for _, _, event in entries)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
