@@ -1,1 +1,1 @@
-"""Comparisons with other ways to do what Milepost does: none of it is installed, and nothing that is imports it."""
+"""All that measures Milepost, and what it is compared with. Not installed, and imported by nothing that is."""

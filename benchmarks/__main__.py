@@ -10,19 +10,19 @@ import typer
 from rich.console import Console
 
 from benchmarks.command import measuring, run
-from benchmarks.pipeline.comparison import Beside, BesidePlan, run_beside
+from benchmarks.pipeline.comparison import Comparison, ComparisonPlan, run_comparison
 from benchmarks.pipeline.output import Report, as_plain, tables
 from benchmarks.pipeline.rest import RestPlan
 from benchmarks.pipeline.run import Figures, Plan, run_plan
 from benchmarks.pipeline.scale import SIZES, run_scale
 from benchmarks.pipeline.soak import require_disk, run_soak
-from benchmarks.servers import Place
+from benchmarks.servers import ServerUrls
 from benchmarks.workload import Workload
 from core.errors import MilepostError
 from core.settings import load_settings
 from milepost.cli.connection import JsonOption
 from milepost.cli.output import print_json
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
 # The usual way is slow, and its rate does not change with the number.
 _USUAL_EVENTS = 5_000
@@ -63,7 +63,7 @@ def bench(
         ),
     ] = Choice.BOTH,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Leave out what is measured beside the scattered workload.")
+        bool, typer.Option("--quick", help="Leave out what the scattered workload is compared with.")
     ] = False,
     scale: Annotated[
         bool, typer.Option("--scale", help="Also the scattered rate at 10,000, 100,000 and 1,000,000 accounts.")
@@ -74,23 +74,23 @@ def bench(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how fast events are applied, beside bare writes of the same rows.
+    """Measure how fast events are applied, compared with bare writes of the same rows.
 
-    Beside the scattered workload also: the same by one task an event, latency at a tenth of the rate, requests over
-    REST. Starts a durable Postgres and Valkey of its own in the temporary folder (TMPDIR) and removes them afterwards.
+    With the scattered workload also: one task for each event, latency at a tenth of the rate, and requests over REST.
+    Starts a durable Postgres and Valkey of its own in the temporary folder (TMPDIR) and removes them afterwards.
     Exit status 1 if a result is not what the events say, or the memory of a soak did not stay within a tenth.
     """
     from worker.run import log_as_json
 
-    # What the stages say goes to standard output unless told otherwise, and would stand between the figures.
+    # Logs go to standard output unless configured, and would be printed between the figures.
     log_as_json("WARNING")
     plan = Plan(events, accounts, workers, load_settings().batch_events, workload.workloads)
     if not (plan.workloads or scale or soak):
         raise NothingToMeasure
     if soak is not None:
         require_disk(soak)
-    with measuring() as (place, watch):
-        report = _run(plan, place, watch, is_quick=quick, is_scaled=scale, soaked=soak)
+    with measuring() as (servers, progress):
+        report = _run(plan, servers, progress, is_quick=quick, is_scaled=scale, soaked=soak)
     if as_json:
         print_json(as_plain(report))
     else:
@@ -101,20 +101,22 @@ def bench(
         raise typer.Exit(1)
 
 
-def _run(plan: Plan, place: Place, watch: Watch, *, is_quick: bool, is_scaled: bool, soaked: int | None) -> Report:
-    figures = list(run_plan(plan, place, watch)) if plan.workloads else []
-    beside = None if is_quick else _beside(plan, figures, place, watch)
-    scale = list(run_scale(plan, SIZES, place, watch)) if is_scaled else []
-    soak = None if soaked is None else run_soak(replace(plan, events=soaked), _soaked(plan), place, watch)
-    return Report(figures, beside, scale, soak)
+def _run(
+    plan: Plan, servers: ServerUrls, progress: StepProgress, *, is_quick: bool, is_scaled: bool, soaked: int | None
+) -> Report:
+    figures = list(run_plan(plan, servers, progress)) if plan.workloads else []
+    comparison = None if is_quick else _compare(plan, figures, servers, progress)
+    scale = list(run_scale(plan, SIZES, servers, progress)) if is_scaled else []
+    soak = None if soaked is None else run_soak(replace(plan, events=soaked), _soaked(plan), servers, progress)
+    return Report(figures, comparison, scale, soak)
 
 
-def _beside(plan: Plan, figures: list[Figures], place: Place, watch: Watch) -> Beside | None:
+def _compare(plan: Plan, figures: list[Figures], servers: ServerUrls, progress: StepProgress) -> Comparison | None:
     scattered = [each for each in figures if each.workload == Workload.SCATTERED]
     if not scattered:
         return None
-    beside = BesidePlan(min(plan.events, _USUAL_EVENTS), _PROBE_SECONDS, _WARM_UP_SECONDS, _REST)
-    return run_beside(plan, beside, scattered[0].pipeline_events_per_s, place, watch)
+    comparison = ComparisonPlan(min(plan.events, _USUAL_EVENTS), _PROBE_SECONDS, _WARM_UP_SECONDS, _REST)
+    return run_comparison(plan, comparison, scattered[0].pipeline_events_per_s, servers, progress)
 
 
 def _soaked(plan: Plan) -> Workload:

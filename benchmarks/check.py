@@ -1,6 +1,6 @@
-"""Whether a bench left what its events say: worths, amounts, marks and nothing in the dead letters.
+"""Checks of what a benchmark has left: worths, amounts, reached milestones, and no dead letters.
 
-Shares no code with core: the shares are cut here anew.
+Shares no code with core: shares are computed here again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _COUNTS = {
 
 
 class WrongResult(MilepostError):
-    """The drain was fast and wrong."""
+    """The result does not fit the events."""
 
     def __init__(self, workload: str, faults: list[str]) -> None:
         shown = "; ".join(faults[:_SHOWN])
@@ -43,23 +43,26 @@ class WrongResult(MilepostError):
 
 
 def check_result(engine: Engine, workload: str, sums: Mapping[str, int], events: int, accounts: int) -> None:
-    """Hold every account and goal against the sums of the events; raises WrongResult.
+    """Compare every account and goal with the sums of the events; raises WrongResult.
 
-    An account opened at 0.00 is worth the sum of its transactions, and a goal of it stands at its share of that.
+    An account opened at 0.00 is worth the sum of its transactions, and the amount of its goal is a share of that.
     """
     with engine.connect() as connection:
         faults = [
             *_wrong_counts(connection, events, accounts),
             *_wrong_worths(connection, sums),
             *_wrong_goals(connection, sums),
-            *(f"goal {row[0]} is past {row[1]}, unmarked" for row in connection.execute(_UNMARKED)),
+            *(
+                f"goal {row[0]} is past {row[1]}, which is not marked as reached"
+                for row in connection.execute(_UNMARKED)
+            ),
         ]
     if faults:
         raise WrongResult(workload, faults)
 
 
-def check_bare(engine: Engine, workload: str, sums: Mapping[str, int], events: int, entries: int | None) -> None:
-    """Hold what bare writes left against the same sums, and its ledger against the pipeline's number of lines.
+def check_baseline(engine: Engine, workload: str, sums: Mapping[str, int], events: int, entries: int | None) -> None:
+    """Compare what the baseline wrote with the same sums, and its ledger with the pipeline's number of lines.
 
     `entries` is None where only the transactions were written. Raises WrongResult.
     """
@@ -74,7 +77,7 @@ def check_bare(engine: Engine, workload: str, sums: Mapping[str, int], events: i
 
 
 def check_live(engine: Engine, workload: str, sums: Mapping[str, int], events: int) -> None:
-    """Hold what a whole Milepost made of events against their sums, whatever else it did; raises WrongResult."""
+    """Compare what a whole Milepost made of events with their sums, whatever else it did; raises WrongResult."""
     with engine.connect() as connection:
         faults = [
             *_wrong_number(connection, "transactions", events),
@@ -118,7 +121,7 @@ def _wrong_goals(connection: Connection, sums: Mapping[str, int]) -> Iterator[st
     for goal_id, tracking, amount, waiting_for, account_id in connection.execute(_GOALS):
         wanted = cut_share(sums.get(account_id, 0), PPM[tracking])
         if amount != wanted or waiting_for:
-            yield f"goal {goal_id} of {account_id} stands at {amount}, not {wanted}"
+            yield f"goal {goal_id} of {account_id} has {amount}, not {wanted}"
 
 
 def cut_share(minor: int, ppm: int) -> int:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
-from benchmarks.servers import Place, bench_servers
+from benchmarks.servers import ServerUrls, bench_servers
 from milepost.cli.output import INTERRUPTED, run_program
 from milepost.embedded.child import StopAsked, stop_requests
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
 
 def run(command: Callable[..., None]) -> None:
@@ -22,10 +22,10 @@ def run(command: Callable[..., None]) -> None:
 
 
 @contextmanager
-def measuring() -> Iterator[tuple[Place, Watch]]:
+def measuring() -> Iterator[tuple[ServerUrls, StepProgress]]:
     """Servers to measure on and a progress display; the servers are gone when the block ends. Ctrl-C is status 130."""
     try:
-        with stop_requests(), Watch.on(Console(stderr=True)) as watch, bench_servers() as place:
-            yield place, watch
+        with stop_requests(), StepProgress.on(Console(stderr=True)) as progress, bench_servers() as servers:
+            yield servers, progress
     except StopAsked:
         raise typer.Exit(INTERRUPTED) from None

@@ -14,16 +14,16 @@ def peak_rss_bytes() -> int:
 
 
 def peak_rss_bytes_of(process: int | str) -> int | None:
-    """The most memory that a running process ever had, what it shares with others included; None where none tells."""
-    return _told(process, "VmHWM:")
+    """The most memory that a running process ever had, shared memory included; None where /proc does not say."""
+    return _read_status(process, "VmHWM:")
 
 
 def rss_bytes_of(process: int) -> int | None:
-    """The memory that a running process has now; None if it is gone, or where none tells."""
-    return _told(process, "VmRSS:")
+    """The memory that a running process has now; None if it is gone, or where /proc does not say."""
+    return _read_status(process, "VmRSS:")
 
 
-def _told(process: int | str, name: str) -> int | None:
+def _read_status(process: int | str, name: str) -> int | None:
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:

@@ -1,6 +1,6 @@
-"""The world of a bench before its events: accounts with an opening report, and two goals on each.
+"""Seeds a database before the events: accounts with an opening report, and two goals on each.
 
-One account is made as the product makes it; the others are its rows again, with other ids.
+One account is made by the product; the others are copies of its rows with other ids.
 """
 
 from __future__ import annotations
@@ -66,18 +66,18 @@ def seed(engine: Engine, accounts: int, seeded_at: datetime, *, is_closed: bool 
     with sessions.begin() as session:
         for table in (*_OF_ACCOUNTS, *_OF_GOALS):
             multiply(session.connection(), table, Copies(_MODEL, 1, accounts - 1, seeded_at))
-    settle(engine)
+    vacuum(engine)
 
 
-def settle(engine: Engine) -> None:
-    """What autovacuum and the checkpointer would have come to before the first event."""
+def vacuum(engine: Engine) -> None:
+    """Do before the first event what autovacuum and the checkpointer would have done by then."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM (ANALYZE)"))
         connection.execute(text("CHECKPOINT"))
 
 
 def make_account(session: Session, number: int, now: datetime) -> None:
-    """Make one account with its goals by the acts that producers and callers use."""
+    """Make one account with its goals by the operations that producers and callers use."""
     tenant = Tenant(DEFAULT, "UTC")
     apply_events(session, [_opening(number, now)], now)
     for tracking, percent in PERCENTS.items():

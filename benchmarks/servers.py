@@ -1,4 +1,4 @@
-"""Where a bench runs: servers of its own in a folder that is gone afterwards, and databases that are gone sooner."""
+"""The servers that a benchmark starts for itself, and the databases that it makes and drops on them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from milepost.embedded.valkey import EmbeddedValkey
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Two running servers."""
+class ServerUrls:
+    """The addresses of two running servers."""
 
     postgres_url: str
     redis_url: str
 
 
 @contextmanager
-def bench_servers() -> Iterator[Place]:
+def bench_servers() -> Iterator[ServerUrls]:
     """A durable Postgres and Valkey in a temporary folder, both gone when the block ends."""
     folder = Path(tempfile.mkdtemp(prefix="milepost-bench-"))
     try:
@@ -33,7 +33,7 @@ def bench_servers() -> Iterator[Place]:
         try:
             valkey = EmbeddedValkey.start(folder / "valkey", appendfsync="always")
             try:
-                yield Place(postgres.url, valkey.url)
+                yield ServerUrls(postgres.url, valkey.url)
             finally:
                 valkey.stop()
         finally:
@@ -59,7 +59,7 @@ def database(server_url: str, name: str, *, template: str = "template1") -> Iter
     try:
         with server.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
-            # The copy is on its way to the disk: what is measured should not pay for it.
+            # Write the copy to disk now, or what is measured would wait for it.
             connection.execute(text("CHECKPOINT"))
             yield server_url.rpartition("/")[0] + f"/{name}"
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
@@ -69,7 +69,7 @@ def database(server_url: str, name: str, *, template: str = "template1") -> Iter
 
 @contextmanager
 def world(server_url: str, name: str, *, template: str) -> Iterator[str]:
-    """A copy of a seeded database that Postgres has in memory, as it has one that has been at work."""
+    """A copy of a seeded database that Postgres has read into memory, as it has a database in use."""
     with database(server_url, name, template=template) as url:
         _read_all(url)
         yield url
@@ -88,9 +88,9 @@ def _read_all(url: str) -> None:
         engine.dispose()
 
 
-def empty(place: Place) -> None:
-    """Drop the stream and whatever else lies beside it."""
-    with connect(place.redis_url) as client:
+def empty(servers: ServerUrls) -> None:
+    """Remove everything from the stream server."""
+    with connect(servers.redis_url) as client:
         client.flushall()
 
 

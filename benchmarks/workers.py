@@ -1,4 +1,4 @@
-"""Processes that do one kind of work side by side, as workers do: started together, timed from within."""
+"""Processes that do one kind of work side by side, as workers do: started together, each timing itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from benchmarks.memory import peak_rss_bytes
 from core.errors import MilepostError
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 _END_S = 5.0
 
 Result = TypeVar("Result")
@@ -25,15 +25,15 @@ Work = Callable[[], Result]
 Prepare = Callable[[], Work[Result]]
 
 
-class MemberFailed(MilepostError):
-    """A process of a bench ended before its work was done."""
+class WorkerFailed(MilepostError):
+    """A process of a benchmark ended before its work was done."""
 
-    def __init__(self, member: int) -> None:
-        super().__init__(f"process {member} of the bench ended before its time; what it said is above")
+    def __init__(self, worker: int) -> None:
+        super().__init__(f"process {worker} of the benchmark ended before its work was done; its output is above")
 
 
 @dataclass(frozen=True, slots=True)
-class Stint(Generic[Result]):
+class Run(Generic[Result]):
     """What one process did. `began_s` and `ended_s` are of the machine's monotonic clock, which processes share."""
 
     result: Result
@@ -42,40 +42,40 @@ class Stint(Generic[Result]):
     peak_rss_bytes: int
 
 
-def seconds(stints: Sequence[Stint[Result]]) -> float:
-    """From the first's begin to the last's end."""
-    return max(stint.ended_s for stint in stints) - min(stint.began_s for stint in stints)
+def seconds(runs: Sequence[Run[Result]]) -> float:
+    """From the start of the first to the end of the last."""
+    return max(run.ended_s for run in runs) - min(run.began_s for run in runs)
 
 
-def work_side_by_side(members: Sequence[Prepare[Result]], on_look: Callable[[], object]) -> list[Stint[Result]]:
-    """Let each member work in a process of its own, all beginning when the last one is ready; their stints in order.
+def work_side_by_side(workers: Sequence[Prepare[Result]], on_tick: Callable[[], object]) -> list[Run[Result]]:
+    """Let each worker work in a process of its own; all start when the last one is ready. Their runs, in order.
 
-    `on_look` is called now and then while they work. Raises MemberFailed.
+    `on_tick` is called twice a second while they work. Raises WorkerFailed.
     """
-    with _processes(members) as pipes:
-        for member, pipe in enumerate(pipes):
-            _receive(pipe, member)
+    with _processes(workers) as pipes:
+        for worker, pipe in enumerate(pipes):
+            _receive(pipe, worker)
         for pipe in pipes:
             pipe.send("go")
         working = dict(zip(pipes, range(len(pipes)), strict=True))
-        stints: dict[int, Stint[Result]] = {}
+        runs: dict[int, Run[Result]] = {}
         while working:
-            told = wait(list(working), timeout=_LOOK_S)
-            for pipe in [pipe for pipe in working if pipe in told]:
-                member = working.pop(pipe)
-                stints[member] = _receive(pipe, member)
-            on_look()
-        return [stints[member] for member in range(len(members))]
+            ready = wait(list(working), timeout=_POLL_S)
+            for pipe in [pipe for pipe in working if pipe in ready]:
+                worker = working.pop(pipe)
+                runs[worker] = _receive(pipe, worker)
+            on_tick()
+        return [runs[worker] for worker in range(len(workers))]
 
 
 @contextmanager
-def _processes(members: Sequence[Prepare[Result]]) -> Iterator[list[Connection]]:
-    """One process a member; the ends of their pipes. Whatever still runs at the end is ended."""
+def _processes(workers: Sequence[Prepare[Result]]) -> Iterator[list[Connection]]:
+    """A process for each worker; our ends of their pipes. Processes that still run when the block ends are ended."""
     spawning = get_context("spawn")
     processes: list[SpawnProcess] = []
     pipes: list[Connection] = []
     try:
-        for prepare in members:
+        for prepare in workers:
             ours, theirs = spawning.Pipe()
             process = spawning.Process(target=_serve, args=(theirs, prepare), daemon=True)
             process.start()
@@ -96,22 +96,22 @@ def _end(processes: Sequence[SpawnProcess]) -> None:
         process.kill()
 
 
-def _receive(pipe: Connection, member: int) -> Any:
+def _receive(pipe: Connection, worker: int) -> Any:
     try:
         message = pipe.recv()
     except EOFError:
-        raise MemberFailed(member) from None
+        raise WorkerFailed(worker) from None
     return message
 
 
 def _serve(pipe: Connection, prepare: Prepare[Result]) -> None:
-    """The life of one process: get ready, say so, wait for the word, work, tell."""
-    # Ctrl-C goes to the whole group of the terminal; the bench itself ends its processes.
+    """What one process does: get ready, say so, wait for "go", work, and send its run."""
+    # Ctrl-C goes to the whole group of the terminal; the benchmark itself ends its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     work = prepare()
     pipe.send("ready")
-    with suppress(EOFError):  # the bench is gone
+    with suppress(EOFError):  # the benchmark has ended
         pipe.recv()
         began_s = time.monotonic()
         result = work()
-        pipe.send(Stint(result, began_s, time.monotonic(), peak_rss_bytes()))
+        pipe.send(Run(result, began_s, time.monotonic(), peak_rss_bytes()))

@@ -1,4 +1,4 @@
-"""The events of a bench: the same for the same numbers, in two orders that load the drain differently."""
+"""The events of a benchmark: the same for the same numbers, in two orders that load the drain differently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import simplejson
 CURRENCY = "USD"
 SOURCE = "bench"
 PAGE = 20
-# How long the events took to happen; they all lie between the seed and the bench itself.
+# How long the events took to happen; all after the seed and before the measurement.
 SPAN = timedelta(days=30)
 _LEAST_MINOR, _MOST_MINOR = -100_00, 200_00
 _GOLDEN = 0.618

@@ -24,14 +24,14 @@ def bench_days(
     late: Annotated[int, typer.Option(help="Late facts in each case, one an account.", min=1)] = 10_000,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what closing a day costs, and what late facts cost, beside a bare COPY of as many closes.
+    """Measure what closing a day costs, and what late facts cost, compared with a bare COPY of as many closes.
 
     Starts a durable Postgres of its own in the temporary folder (TMPDIR) and removes it afterwards. Exit status 1 if
     the closes are not those of the formula.
     """
     plan = DaysPlan.of(goals, moved_percent, late, load_settings().batch_events)
-    with measuring() as (place, watch):
-        measured = list(run_days(plan, place.postgres_url, watch))
+    with measuring() as (servers, progress):
+        measured = list(run_days(plan, servers.postgres_url, progress))
     if as_json:
         print_json([as_plain(plan, each) for each in measured])
     else:
@@ -60,7 +60,7 @@ def as_plain(plan: DaysPlan, measured: Measured) -> dict[str, object]:
 
 
 def as_tables(plan: DaysPlan, measured: Sequence[Measured]) -> list[Table]:
-    """What a person sees: how long it took with how much memory, and the rows that the closing met."""
+    """What a person sees: how long it took with how much memory, and the rows that the closing touched."""
     return [_seconds(plan, measured), _rows(measured)]
 
 

@@ -1,4 +1,4 @@
-"""One bench of days: a world whose days are closed, and in a fresh copy of it each case that is to be measured."""
+"""The cases of `python -m benchmarks.days`, each measured in a fresh copy of a database whose days are closed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from functools import partial
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from benchmarks.days.baseline import time_copy_again
 from benchmarks.days.check import check_closes
-from benchmarks.days.facts import apply_facts
-from benchmarks.days.measure import Step, Work, measure
-from benchmarks.days.seed import DAY, World, seed_days
+from benchmarks.days.measure import Step, Work, measure, time_copy_again
+from benchmarks.days.seed import DAY, World, entries, seed_days
 from benchmarks.servers import database
+from benchmarks.workload import BenchEvent
 from core.errors import MilepostError
+from core.ingestion.apply import apply_events
 from core.jobs.project import run_project
 from core.jobs.snapshot import AT_ONCE, run_snapshot
 from core.store import tables
 from core.store.engine import make_engine, session_factory
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
 _SEEDED = "bench_days"
 _CHECKED = 500
+_MINOR = 700
 TakeStep = Callable[[str, Work], Step]
 
 
@@ -69,7 +70,7 @@ class DaysPlan:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Facts of a day so long ago, one for each of some accounts."""
+    """One fact for each of some accounts, all of the day `age` days ago."""
 
     name: str
     age: int
@@ -103,35 +104,41 @@ def cases(plan: DaysPlan) -> Iterator[Case]:
     yield Case("a report follows", 3_000, followed)
 
 
-def run_days(plan: DaysPlan, server_url: str, watch: Watch) -> Iterator[Measured]:
+def run_days(plan: DaysPlan, server_url: str, progress: StepProgress) -> Iterator[Measured]:
     """Measure each case; raises WrongResult if the closes are not what the facts say, StepFailed."""
     with database(server_url, _SEEDED) as seeded_url:
-        with watch.step("seed"):
+        with progress.step("seed"):
             measure(seeded_url, partial(_seed, plan), is_limited=False)
         for number, case in enumerate(cases(plan)):
             with database(server_url, f"{_SEEDED}_{number}", template=_SEEDED) as url:
-                yield measure_case(plan, case, url, watch, is_projected=number == 0)
+                yield measure_case(plan, case, url, progress, is_projected=number == 0)
 
 
 def measure_case(
-    plan: DaysPlan, case: Case, url: str, watch: Watch, *, is_projected: bool = False, take: TakeStep = measure
+    plan: DaysPlan,
+    case: Case,
+    url: str,
+    progress: StepProgress,
+    *,
+    is_projected: bool = False,
+    take: TakeStep = measure,
 ) -> Measured:
     """Measure one case on a fresh copy of the seeded world; `take` does one step."""
     name = case.name if case.age == 1 else f"{case.age:,} days late, {case.name}"
-    with watch.step(f"{name}: apply"):
+    with progress.step(f"{name}: apply"):
         applied = take(url, partial(_apply, plan, case))
-    with watch.step(f"{name}: close"):
+    with progress.step(f"{name}: close"):
         closed = take(url, partial(_close, plan))
         again = take(url, partial(_close, plan))
     projected = None
     if is_projected:
-        with watch.step("project all goals"):
+        with progress.step("project all goals"):
             projected = take(url, partial(_project, plan))
     engine = make_engine(url, application_name="milepost bench-days", limits={})
     try:
-        with watch.step(f"{name}: check"):
+        with progress.step(f"{name}: check"):
             check_closes(session_factory(engine), _sample(plan, case), plan.today - DAY)
-        with watch.step(f"{name}: bare COPY"):
+        with progress.step(f"{name}: bare COPY"):
             closes = closed.of("goal_snapshots").written
             steps = -(-len(case.numbers) // AT_ONCE)
             selected = select(tables.goal_snapshots).order_by(*tables.goal_snapshots.primary_key).limit(closes)
@@ -155,7 +162,13 @@ def _seed(plan: DaysPlan, sessions: sessionmaker[Session]) -> None:
 
 
 def _apply(plan: DaysPlan, case: Case, sessions: sessionmaker[Session]) -> None:
-    apply_facts(sessions, plan.world, case.numbers, case.age, plan.batch_events)
+    """Apply one transaction of the day for each of the accounts, in batches as a drain would."""
+    world, size = plan.world, plan.batch_events
+    for start in range(0, len(case.numbers), size):
+        some = case.numbers[start : start + size]
+        bodies = (BenchEvent(n, f"of-day-{case.age}", _MINOR, world.at(case.age)).to_json() for n in some)
+        with sessions.begin() as session:
+            apply_events(session, list(entries(world, bodies, start)), world.now)
 
 
 def _close(plan: DaysPlan, sessions: sessionmaker[Session]) -> object:

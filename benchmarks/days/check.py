@@ -1,6 +1,6 @@
-"""Whether the closes that a bench of days leaves are those of the formula, and nothing is left to be closed.
+"""Checks that the closes are those of the formula, and that nothing is left to be closed.
 
-Shares no code with core: worths and shares are computed here anew, from transactions and reports.
+Shares no code with core: worths and shares are computed here again, from transactions and reports.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.check import WrongResult
 from benchmarks.workload import account_id
 from core.store.tenants import DEFAULT
 
-# In this world nothing is typed, every link lasts from its account's opening at 0.00 on, and days are those of UTC.
+# Here no amount is set by hand, every link lasts from its account's opening at 0.00 on, and days are those of UTC.
 _WRONG = text(
     """WITH
     days AS (
@@ -53,7 +53,7 @@ _CLOSED = text("SELECT closed_through FROM tenants WHERE tenant = :tenant")
 
 
 def check_closes(sessions: sessionmaker[Session], numbers: Sequence[int], through: date) -> int:
-    """Hold the closes of the goals of some accounts against the formula; how many accounts. Raises WrongResult."""
+    """Compare the closes of the goals of some accounts with the formula; how many accounts. Raises WrongResult."""
     with sessions() as session:
         faults = list(_faults(session.connection(), numbers, through))
     if faults:

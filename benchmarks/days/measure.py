@@ -1,4 +1,4 @@
-"""One step of a bench of days: a process and a connection of its own, timed, with its memory and the rows it met."""
+"""Measures one step in a process and on a connection of its own: its time, its memory and the rows that it touched."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Select, Table, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.memory import peak_rss_bytes, peak_rss_bytes_of
 from core.errors import MilepostError
+from core.store.driver import copy_rows
 from core.store.engine import LIMITS, make_engine, session_factory
 
 _END_S = 5.0
@@ -28,10 +29,10 @@ Work = Callable[[sessionmaker[Session]], object]
 
 
 class StepFailed(MilepostError):
-    """A step's process ended before it was done."""
+    """A step's process ended before the step was done."""
 
     def __init__(self) -> None:
-        super().__init__("a step of the bench ended before its time; what it said is above")
+        super().__init__("a step of the benchmark ended before it was done; its output is above")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Rows:
 
     @property
     def written(self) -> int:
-        """All that were not only read."""
+        """Inserted, updated and deleted."""
         return self.inserted + self.updated + self.deleted
 
 
@@ -111,12 +112,32 @@ def take_step(url: str, work: Work, *, is_limited: bool = True) -> Step:
         engine.dispose()
 
 
+def time_copy_again(engine: Engine, table: Table, selected: Select[tuple[object, ...]], rows_at_once: int) -> float:
+    """Seconds to COPY selected rows of a table into a new one with the same indexes.
+
+    One COPY BINARY and one commit for every `rows_at_once` rows; reading and preparing them is not counted.
+    """
+    columns = {column.name: column.type.compile(engine.dialect).lower() for column in table.columns}
+    copy = f"copy_of_{table.name}"
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE TABLE {copy} (LIKE {table.name} INCLUDING ALL)"))
+        rows = [tuple(row) for row in connection.execute(selected)]
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("CHECKPOINT"))
+    sessions = session_factory(engine)
+    began_s = time.monotonic()
+    for start in range(0, len(rows), rows_at_once):
+        with sessions.begin() as session:
+            copy_rows(session, copy, columns, rows[start : start + rows_at_once])
+    return time.monotonic() - began_s
+
+
 def _step(pipe: Connection, url: str, work: Work, is_limited: bool) -> None:
     """The work of the process."""
     from worker.context import spare_the_collector
     from worker.run import log_as_json
 
-    # Ctrl-C goes to the whole group of the terminal; the bench itself ends its processes.
+    # Ctrl-C goes to the whole group of the terminal; the benchmark itself ends its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log_as_json("WARNING")
     spare_the_collector()

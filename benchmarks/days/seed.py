@@ -1,7 +1,7 @@
-"""The world of a bench of days: accounts with a past whose days are closed, in three kinds, each funding two goals.
+"""Seeds accounts with a past whose days are closed: three kinds of them, each account funding two goals.
 
-One account of each kind is made, told its past and closed as the product does it; the others are its rows again,
-in the order in which days would have written them.
+One account of each kind is made and its past applied and closed by the product. The others are copies of its rows, in
+the order in which nightly runs would have written them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from benchmarks.seed import Copies, make_account, multiply, settle
+from benchmarks.seed import Copies, make_account, multiply, vacuum
 from benchmarks.workload import CURRENCY, BenchEvent, account_id, envelope
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
@@ -29,7 +29,7 @@ from core.store.tenants import DEFAULT
 DAY: Final = timedelta(days=1)
 NOON: Final = timedelta(hours=12)
 _STEP_MINOR, _SLOPE = 300, 15
-# Of every table the column that tells when its rows would have been written.
+# For every table the column that says when its rows would have been written.
 _WRITTEN: Final = {
     tables.accounts: None,
     tables.transactions: "posted_at",
@@ -96,7 +96,7 @@ class World:
 
 
 def seed_days(engine: Engine, world: World) -> None:
-    """Bring an empty database to the schema and the world into it, closed through the day before yesterday."""
+    """Migrate an empty database and seed it, with its days closed through the day before yesterday."""
     migrate(engine)
     sessions = session_factory(engine)
     with sessions.begin() as session:
@@ -109,7 +109,7 @@ def seed_days(engine: Engine, world: World) -> None:
     for kind, numbers in world.kinds:
         with sessions.begin() as session:
             _multiply_all(session, Copies(numbers[0], numbers[0] + 1, numbers[-1], world.at(kind.age)))
-    settle(engine)
+    vacuum(engine)
 
 
 def entries(world: World, bodies: Iterable[bytes], start: int = 0) -> Iterator[StreamEntry]:
@@ -136,5 +136,5 @@ def _past(kind: Kind, number: int, world: World) -> Iterator[StreamEntry]:
 
 def _multiply_all(session: Session, copies: Copies) -> None:
     for table, written in _WRITTEN.items():
-        # Of one day all accounts, not of one account all days: so they lie on disk after a past of nightly runs.
+        # All accounts of one day together, not all days of one account: nightly runs leave them so on disk.
         multiply(session.connection(), table, copies, order="n" if written is None else f"m.{written}, n")

@@ -1,4 +1,4 @@
-"""What goal modules of today do: floats in a dictionary, forgotten at the end. The bench compares with it."""
+"""What the interface is compared with: goals as floats in a dictionary, lost at the end of the process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DictionaryGoals:
         return self._goals[goal_id]
 
     def add_milestone(self, goal_id: str, amount: float) -> None:
-        """Add an amount on the way."""
+        """Add a milestone at an amount."""
         milestone = {"amount": amount, "reached": False, "reached_date": None}
         self._goals[goal_id]["milestones"].append(milestone)
 

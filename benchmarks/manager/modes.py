@@ -1,4 +1,4 @@
-"""One bench of the Python face: amounts typed and milestones checked, by a manager, by a client, by a dictionary."""
+"""Measures the Python interface: amounts set and milestones checked by a manager, a client and a dictionary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from core.settings import PREFIX
 from milepost import Client, GoalManager, Goals, easy_goals, sync
 from milepost.embedded.programs import free_port
 from milepost.embedded.supervisor import answers, prepare_database
-from milepost.ops.progress import Reached, Watch
+from milepost.ops.progress import Reached, StepProgress
 
 _PATIENCE_S = 30.0
 _QUARTERS = (1, 2, 3)
@@ -29,26 +29,26 @@ _KEY = "mp_key_of_the_bench_only_0"
 
 
 class ApiDidNotStart(MilepostError):
-    """The API of the bench ended, or did not answer in time."""
+    """The API of the benchmark ended, or did not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
-class FacePlan:
-    """So many rounds a way, one round being an amount typed and a check; `callers` at once where several call."""
+class ManagerPlan:
+    """So many rounds in each mode; a round sets an amount and checks. Where several call at once, `callers` do."""
 
     rounds: int
     callers: int
 
     def rounds_of(self, callers: int) -> int:
-        """Of each caller, who has a goal of its own: a multiple of four, so that its milestones lie on rounds."""
+        """Rounds of each caller, who has its own goal: a multiple of four, as milestones are at each quarter."""
         return max(4, self.rounds // callers // 4 * 4)
 
 
 @dataclass(frozen=True, slots=True)
-class FaceFigures:
-    """What one way took; the milliseconds are those of one round."""
+class ModeFigures:
+    """What one mode took; the milliseconds are those of one round."""
 
-    way: str
+    mode: str
     callers: int
     rounds: int
     seconds: float
@@ -57,35 +57,35 @@ class FaceFigures:
 
     @property
     def rounds_per_s(self) -> float:
-        """Amounts typed and checked, a second."""
+        """Amounts set and checked, a second."""
         return self.rounds / self.seconds
 
 
-def run_faces(plan: FacePlan, database_url: str, redis_url: str, watch: Watch) -> Iterator[FaceFigures]:
-    """Measure each way on a migrated database; raises WrongResult if a goal or its checks are not what was typed."""
+def run_modes(plan: ManagerPlan, database_url: str, redis_url: str, progress: StepProgress) -> Iterator[ModeFigures]:
+    """Measure each mode on a migrated database; raises WrongResult if a goal or its checks are not what was set."""
     prepare_database(database_url, _KEY)
-    yield _measure(plan, "dictionary", watch, _by_dictionary)
-    yield _measure(plan, "milepost.sync manager", watch, lambda rounds, note: _by_sync(rounds, note, database_url))
+    yield _measure(plan, "dictionary", progress, _by_dictionary)
+    yield _measure(plan, "milepost.sync manager", progress, lambda rounds, note: _by_sync(rounds, note, database_url))
     for callers in (1, plan.callers):
         with_manager = _by_async(lambda: easy_goals(database_url=database_url), callers)
-        yield _measure(plan, "milepost manager", watch, with_manager, callers)
+        yield _measure(plan, "milepost manager", progress, with_manager, callers)
     with _api(database_url, redis_url) as url:
         for callers in (1, plan.callers):
-            yield _measure(plan, "Client over REST", watch, _by_async(lambda: Client(url, _KEY), callers), callers)
+            yield _measure(plan, "Client over REST", progress, _by_async(lambda: Client(url, _KEY), callers), callers)
 
 
 Note = Callable[[float], None]
 Run = Callable[[int, Note], None]
 
 
-def _measure(plan: FacePlan, way: str, watch: Watch, run: Run, callers: int = 1) -> FaceFigures:
+def _measure(plan: ManagerPlan, mode: str, progress: StepProgress, run: Run, callers: int = 1) -> ModeFigures:
     rounds, took_s = plan.rounds_of(callers), list[float]()
-    with watch.step(f"{way}, {callers} at once", rounds * callers) as reached:
+    with progress.step(f"{mode}, {callers} at once", rounds * callers) as reached:
         began_s = time.perf_counter()
         run(rounds, _noting(took_s, reached))
         seconds = time.perf_counter() - began_s
     percentiles = statistics.quantiles(took_s, n=100)
-    return FaceFigures(way, callers, len(took_s), seconds, 1_000 * statistics.median(took_s), 1_000 * percentiles[98])
+    return ModeFigures(mode, callers, len(took_s), seconds, 1_000 * statistics.median(took_s), 1_000 * percentiles[98])
 
 
 def _noting(took_s: list[float], reached: Reached) -> Note:
@@ -150,12 +150,12 @@ async def _one_caller(goals: Goals, rounds: int, note: Note) -> None:
 def _require(amount: object, checked: int, rounds: int) -> None:
     if amount != rounds or checked != len(_QUARTERS):
         wanted = f"{rounds} with {len(_QUARTERS)} milestones checked"
-        raise WrongResult("typing amounts", [f"a goal stands at {amount} with {checked}, not at {wanted}"])
+        raise WrongResult("setting amounts", [f"a goal has {amount} with {checked}, not {wanted}"])
 
 
 @contextmanager
 def _api(database_url: str, redis_url: str) -> Iterator[str]:
-    """An API process of the bench's own."""
+    """An API process of the benchmark."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {
@@ -170,7 +170,7 @@ def _api(database_url: str, redis_url: str) -> Iterator[str]:
         deadline = time.monotonic() + _PATIENCE_S
         while not answers(url):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise ApiDidNotStart("the API of the bench did not start")
+                raise ApiDidNotStart("the API of the benchmark did not start")
             time.sleep(0.05)
         yield url
     finally:

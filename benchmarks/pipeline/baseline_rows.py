@@ -1,6 +1,6 @@
-"""The rows that a drain left of a shard, in the batches in which it wrote them, for a writer that knows them before.
+"""The rows that a drain has written for a shard, in its batches, read back so that the baseline can write them again.
 
-Shares no code with core's folding: amounts are summed and cut here anew.
+Shares no code with core's folding: amounts are summed and shares computed here again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ENTRY = {
     "before_minor": "int8",
     "after_minor": "int8",
     "cause": "text",
-    # Ready-made, as `bulk.texts` gives them.
+    # As `bulk.texts` encodes them.
     "account_ids": "bytea",
 }
 ACCOUNT = {
@@ -71,10 +71,10 @@ GOAL = {
 }
 
 _GOALS = """SELECT g.tenant, g.goal_id, g.tracking, g.next_milestone_minor, g.reached_at, l.account_id,
-        g.entries - told.lines AS entries, g.version - told.lines AS version
+        g.entries - written.lines AS entries, g.version - written.lines AS version
     FROM goals g JOIN links l USING (tenant, goal_id) JOIN (
         SELECT tenant, goal_id, count(*) FILTER (WHERE cause = 'events') AS lines FROM goal_entries GROUP BY 1, 2
-    ) AS told USING (tenant, goal_id)"""
+    ) AS written USING (tenant, goal_id)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class BareBatch:
+class BaselineBatch:
     """All rows of one batch, each kind in the order of its key."""
 
     transactions: list[Row]
@@ -107,7 +107,7 @@ class _Goal:
     reached_at: datetime | None
 
 
-def read_batches(drained_url: str, shard: Shard) -> list[BareBatch]:
+def read_batches(drained_url: str, shard: Shard) -> list[BaselineBatch]:
     """The batches of one shard, from a database into which a drain has applied all events."""
     with psycopg.connect(driver_url(drained_url), options="-c timezone=UTC", row_factory=dict_row) as connection:
         world = _World(
@@ -130,7 +130,7 @@ def _select(table: str, columns: Iterable[str], order: str) -> sql.Composed:
 
 
 def _goals_at_the_start(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, list[_Goal]]:
-    """The goals of each account as they were before the first event, but for what they arrived at since."""
+    """The goals of each account as they were before the first event, except which milestones they have reached."""
     goals: dict[str, list[_Goal]] = {}
     for row in connection.execute(_GOALS):
         goal = _Goal(
@@ -154,7 +154,7 @@ def _by_number(rows: Iterable[dict[str, Any]], number: int) -> Iterator[list[dic
 
 
 class _World:
-    """The accounts and goals of a bench, on which batch after batch is told."""
+    """The accounts and goals, to which batch after batch is applied."""
 
     def __init__(self, accounts: Mapping[str, dict[str, Any]], goals: Mapping[str, list[_Goal]]) -> None:
         self._accounts, self._goals = accounts, goals
@@ -163,14 +163,14 @@ class _World:
         self._lasts: dict[str, datetime] = {}
         self._now = datetime.now(UTC)
 
-    def batch(self, rows: Sequence[dict[str, Any]]) -> BareBatch:
+    def batch(self, rows: Sequence[dict[str, Any]]) -> BaselineBatch:
         """What these transactions leave, in the order of the keys."""
         for row in rows:
             self._add(row["account_id"], row["amount_minor"], row["posted_at"])
         touched = sorted({row["account_id"] for row in rows})
         moved = [(goal, account_id, before) for account_id in touched for goal, before in self._move(account_id)]
         moved.sort(key=lambda each: each[0].key)
-        return BareBatch(
+        return BaselineBatch(
             sorted((tuple(row.values()) for row in rows), key=lambda row: row[:3]),
             [self._entry(goal, account_id, before) for goal, account_id, before in moved],
             [self._account(account_id) for account_id in touched],
@@ -191,17 +191,17 @@ class _World:
                 yield goal, before
 
     def _account(self, account_id: str) -> Row:
-        told = {
+        counted = {
             "worth_minor": self._worths[account_id],
             "inflow_minor": self._inflows[account_id],
             "last_transaction_at": self._lasts[account_id],
         }
-        return tuple((self._accounts[account_id] | told)[column] for column in ACCOUNT)
+        return tuple((self._accounts[account_id] | counted)[column] for column in ACCOUNT)
 
     def _goal(self, goal: _Goal) -> Row:
-        arrived = goal.next_milestone_minor, goal.reached_at
-        return *goal.key, goal.amount_minor, *arrived, goal.entries, goal.version, self._now
+        reached = goal.next_milestone_minor, goal.reached_at
+        return *goal.key, goal.amount_minor, *reached, goal.entries, goal.version, self._now
 
     def _entry(self, goal: _Goal, account_id: str, before: int) -> Row:
-        behind = driver.texts([account_id])
-        return *goal.key, goal.entries, self._now, before, goal.amount_minor, "events", behind
+        accounts = driver.texts([account_id])
+        return *goal.key, goal.entries, self._now, before, goal.amount_minor, "events", accounts

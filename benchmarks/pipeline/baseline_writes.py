@@ -1,4 +1,4 @@
-"""The bars to compare with: the rows of the same batches, written by one who knows them before.
+"""The baselines: the rows of the same batches, written by a process that knows them beforehand.
 
 Each process has one connection and gives each batch one transaction, as a drain does; nothing is read, nothing decided.
 """
@@ -15,7 +15,7 @@ from benchmarks.pipeline.baseline_rows import (
     ENTRY,
     GOAL,
     TRANSACTION,
-    BareBatch,
+    BaselineBatch,
     Row,
     Shard,
     driver_url,
@@ -30,22 +30,22 @@ _STAGED = {"accounts": ACCOUNT, "goals": GOAL}
 _KEY_COLUMNS = 2
 
 
-def prepare_bare_copy(drained_url: str, bare_url: str, shard: Shard) -> Work[int]:
+def prepare_baseline_copy(drained_url: str, baseline_url: str, shard: Shard) -> Work[int]:
     """Read a shard's batches; to COPY their transactions, a commit each, is timed."""
-    return _prepare(drained_url, bare_url, shard, copy_batch)
+    return _prepare(drained_url, baseline_url, shard, copy_batch)
 
 
-def prepare_bare_writes(drained_url: str, bare_url: str, shard: Shard) -> Work[int]:
+def prepare_baseline_writes(drained_url: str, baseline_url: str, shard: Shard) -> Work[int]:
     """Read a shard's batches; to write all that the pipeline's definition of a batch names is timed."""
-    return _prepare(drained_url, bare_url, shard, write_batch)
+    return _prepare(drained_url, baseline_url, shard, write_batch)
 
 
-def copy_batch(cursor: _Cursor, batch: BareBatch) -> None:
+def copy_batch(cursor: _Cursor, batch: BaselineBatch) -> None:
     """The transactions alone."""
     _copy(cursor, "transactions", TRANSACTION, batch.transactions)
 
 
-def write_batch(cursor: _Cursor, batch: BareBatch) -> None:
+def write_batch(cursor: _Cursor, batch: BaselineBatch) -> None:
     """Transactions and ledger lines by COPY, accounts and goals by one UPDATE each, in the order of their keys."""
     copy_batch(cursor, batch)
     _copy(cursor, "goal_entries", ENTRY, batch.entries)
@@ -54,11 +54,13 @@ def write_batch(cursor: _Cursor, batch: BareBatch) -> None:
         cursor.execute(_UPDATES[table])
 
 
-def _prepare(drained_url: str, bare_url: str, shard: Shard, write: Callable[[_Cursor, BareBatch], None]) -> Work[int]:
+def _prepare(
+    drained_url: str, baseline_url: str, shard: Shard, write: Callable[[_Cursor, BaselineBatch], None]
+) -> Work[int]:
     from worker.context import spare_the_collector
 
     batches = read_batches(drained_url, shard)
-    connection = psycopg.connect(driver_url(bare_url), options=_BY_KEY, autocommit=True)
+    connection = psycopg.connect(driver_url(baseline_url), options=_BY_KEY, autocommit=True)
     with connection.transaction():
         for table, columns in _STAGED.items():
             connection.execute(_staging(table, columns))

@@ -1,4 +1,4 @@
-"""What stands beside the rate of the drains: the usual way, latency under a tenth of that rate, and REST."""
+"""What the rate of the drains is compared with: the usual way, latency under a tenth of that rate, and REST."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from benchmarks.pipeline.rest import RestFigures, RestPlan, measure_rest
 from benchmarks.pipeline.run import MARGIN, Plan, await_applied, drain_settings, unlimited
 from benchmarks.pipeline.under_load import Load, LoadedLatency, measure_under_load
 from benchmarks.seed import HAS_BEGUN, seed
-from benchmarks.servers import Place, database, empty
+from benchmarks.servers import ServerUrls, database, empty
 from benchmarks.usual_way.run import UsualWay, measure_usual_way
 from benchmarks.workload import SPAN, Workload, make_events, sums
 from core.stream.stream import EventStream, connect
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
-# Latency is that of a system with room to breathe.
+# Latency is measured on a system that is not at its limit.
 _SHARE_OF_FULL_LOAD = 10
 
 
 @dataclass(frozen=True, slots=True)
-class BesidePlan:
-    """How many events go the usual way, for how long probes are sent, and what is asked over REST."""
+class ComparisonPlan:
+    """How many events are applied the usual way, how long probes are sent, and what is requested over REST."""
 
     usual_events: int
     probe_seconds: float
@@ -32,7 +32,7 @@ class BesidePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Comparison:
     """What was measured to compare the drains with."""
 
     usual_way: UsualWay
@@ -40,36 +40,38 @@ class Beside:
     rest: list[RestFigures]
 
 
-def run_beside(plan: Plan, beside: BesidePlan, full_events_per_s: int, place: Place, watch: Watch) -> Beside:
-    """Measure all of it, in worlds of the plan's size; raises WrongResult if one is not what its events say."""
-    usual_way = _run_usual_way(plan, beside, place, watch)
-    load = Load(max(1, full_events_per_s // _SHARE_OF_FULL_LOAD), beside.probe_seconds, beside.warm_up_seconds)
-    with database(place.postgres_url, "bench_live") as url, unlimited(url) as engine:
-        seeded_at, settings = datetime.now(UTC), drain_settings(plan, place, url)
-        with watch.step("live: seed"):
+def run_comparison(
+    plan: Plan, comparison: ComparisonPlan, full_events_per_s: int, servers: ServerUrls, progress: StepProgress
+) -> Comparison:
+    """Measure all of it with the plan's number of accounts; raises WrongResult if a result does not fit its events."""
+    usual_way = _run_usual_way(plan, comparison, servers, progress)
+    load = Load(max(1, full_events_per_s // _SHARE_OF_FULL_LOAD), comparison.probe_seconds, comparison.warm_up_seconds)
+    with database(servers.postgres_url, "bench_live") as url, unlimited(url) as engine:
+        seeded_at, settings = datetime.now(UTC), drain_settings(plan, servers, url)
+        with progress.step("live: seed"):
             seed(engine, plan.accounts, seeded_at, is_closed=True)
-        empty(place)
+        empty(servers)
         with milepost_up(settings) as live:
             # As if they happened now: no day that is closed is touched.
             since, span = seeded_at + HAS_BEGUN, timedelta(seconds=1)
             events = make_events(Workload.SCATTERED, load.events, plan.accounts, since, span)
-            with watch.step("live: latency under load"):
+            with progress.step("live: latency under load"):
                 probed = measure_under_load(load, live, settings, events)
-            with watch.step("live: check"):
+            with progress.step("live: check"):
                 assert settings.redis_url is not None, "the bench names both servers"
                 with connect(settings.redis_url.get_secret_value()) as client:
                     await_applied(EventStream(client, settings.shards))
                 number = len(events) + probed.latency.probes
                 check_live(engine, "the load", sums(events) | probed.sums, number)
-            rest = measure_rest(beside.rest, live, engine, watch)
-    return Beside(usual_way, probed.latency, rest)
+            rest = measure_rest(comparison.rest, live, engine, progress)
+    return Comparison(usual_way, probed.latency, rest)
 
 
-def _run_usual_way(plan: Plan, beside: BesidePlan, place: Place, watch: Watch) -> UsualWay:
+def _run_usual_way(plan: Plan, comparison: ComparisonPlan, servers: ServerUrls, progress: StepProgress) -> UsualWay:
     since = datetime.now(UTC) - SPAN - MARGIN
-    with database(place.postgres_url, "bench_usual_way") as url:
-        with watch.step("usual way: seed"), unlimited(url) as engine:
+    with database(servers.postgres_url, "bench_usual_way") as url:
+        with progress.step("usual way: seed"), unlimited(url) as engine:
             seed(engine, plan.accounts, since - MARGIN)
-        empty(place)
-        with watch.step("usual way"):
-            return measure_usual_way(url, place.redis_url, beside.usual_events, plan.accounts, since)
+        empty(servers)
+        with progress.step("usual way"):
+            return measure_usual_way(url, servers.redis_url, comparison.usual_events, plan.accounts, since)

@@ -1,6 +1,6 @@
-"""A load on an HTTP server from one process: so many connections, each asking anew when it is answered.
+"""A load on an HTTP server from one process: so many connections, each sending its next request when it is answered.
 
-Written on the event loop's own sockets: a client library spends more on a request than the server does on answering.
+It uses asyncio's streams: a client library takes more time for a request than the server does for the answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class WrongAnswer(MilepostError):
 class Ask:
     """One request, ready to be sent, and the status that its answer must have."""
 
-    wire: bytes
+    encoded: bytes
     status: int
 
 
@@ -38,7 +38,7 @@ Asks = Callable[[int], Iterator[Ask]]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a load met: each connection's answers in order, and the share of a core that the asking itself took."""
+    """What a load measured: each connection's answers in order, and the share of a core that sending itself took."""
 
     answers: list[list[Answer]]
     core_share: float
@@ -56,7 +56,7 @@ def request(method: str, url: str, key: str | None, body: bytes = b"") -> bytes:
 
 
 def prepare_load(host: str, port: int, connections: int, seconds: float, asks: Asks) -> Work[Asked]:
-    """To ask for so many seconds over so many connections is timed."""
+    """Requests for so many seconds over so many connections; that is what is timed."""
 
     def work() -> Asked:
         began_s, worked_s = time.monotonic(), time.process_time()
@@ -86,7 +86,7 @@ async def _one_connection(
     answers: list[Answer] = []
     while (began_s := time.monotonic()) < until_s:
         ask = next(asks)
-        writer.write(ask.wire)
+        writer.write(ask.encoded)
         head = await reader.readuntil(_HEAD_END)
         body = await reader.readexactly(_length(head))
         answers.append((began_s, time.monotonic() - began_s))
@@ -102,7 +102,7 @@ def _length(head: bytes) -> int:
 def _require(ask: Ask, head: bytes, body: bytes) -> None:
     status = int(head[9:12])
     if status != ask.status:
-        first = ask.wire.partition(b"\r\n")[0].decode()
+        first = ask.encoded.partition(b"\r\n")[0].decode()
         raise WrongAnswer(
             f"{first} was answered with {status}, not {ask.status}: {body.decode(errors='replace')[:200]}"
         )

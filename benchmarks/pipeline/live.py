@@ -1,4 +1,4 @@
-"""A whole Milepost for a bench: API, workers and beat as `milepost up` runs them, on the servers of the bench."""
+"""A whole Milepost on the servers of a benchmark: API, workers and beat, as `milepost up` runs them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from milepost.embedded.supervisor import answers
 _KEY = "mp_key_of_the_bench_only_0"
 _PATIENCE_S = 60.0
 _END_S = 20.0
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 class DidNotStart(MilepostError):
-    """The Milepost of a bench ended, or did not answer in time."""
+    """The Milepost of a benchmark ended, or did not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Where it answers, to whom, and the processes by their names."""
+    """The address of its API, a key, and the ids of its processes by their names."""
 
     url: str
     key: str = field(repr=False)
@@ -69,7 +69,7 @@ def milepost_up(settings: Settings) -> Iterator[Live]:
 
 
 def _await(process: subprocess.Popen[bytes], data: DataDir, url: str, log: Path) -> Live:
-    """What runs, once the API answers and every process was started."""
+    """Wait until the API answers and every process was started."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         servers = data.servers()
@@ -77,5 +77,7 @@ def _await(process: subprocess.Popen[bytes], data: DataDir, url: str, log: Path)
             return Live(url, _KEY, servers.child_pids)
         if process.poll() is not None or time.monotonic() > deadline:
             words = log.read_text(errors="replace").strip().splitlines()
-            raise DidNotStart(f"the Milepost of the bench did not start: {words[-1] if words else 'it said nothing'}")
-        time.sleep(_LOOK_S)
+            raise DidNotStart(
+                f"the Milepost of the benchmark did not start: {words[-1] if words else 'it said nothing'}"
+            )
+        time.sleep(_POLL_S)

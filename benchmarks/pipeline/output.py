@@ -1,4 +1,4 @@
-"""How the figures of `milepost bench` are shown: as JSON, and as tables."""
+"""How the figures of `python -m benchmarks` are shown: as JSON, and as tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
-from benchmarks.pipeline.comparison import Beside
+from benchmarks.pipeline.comparison import Comparison
 from benchmarks.pipeline.rest import RestFigures
 from benchmarks.pipeline.run import Figures
 from benchmarks.pipeline.scale import ScaleFigures
@@ -27,18 +27,18 @@ _MB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that one run measured: a workload each, what stands beside the scattered one, and what was asked for."""
+    """All that one run measured: a workload each, the comparison with the scattered one, and what was asked for."""
 
     workloads: Sequence[Figures]
-    beside: Beside | None
+    comparison: Comparison | None
     scale: Sequence[ScaleFigures]
     soak: SoakFigures | None
 
 
 def as_plain(report: Report) -> list[dict[str, object]]:
-    """An object for each workload; what was measured beside them is in the first, which is the scattered one."""
+    """An object for each workload; the comparison is in the first, which is the scattered one."""
     first, *others = [workload_as_plain(each) for each in report.workloads] or [{}]
-    return [first | _beside_as_plain(report) | _scale_as_plain(report) | _soak_as_plain(report), *others]
+    return [first | _comparison_as_plain(report) | _scale_as_plain(report) | _soak_as_plain(report), *others]
 
 
 def workload_as_plain(figures: Figures) -> dict[str, object]:
@@ -47,22 +47,22 @@ def workload_as_plain(figures: Figures) -> dict[str, object]:
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in plain.items()}
 
 
-def _beside_as_plain(report: Report) -> dict[str, object]:
-    beside = report.beside
-    if beside is None:
+def _comparison_as_plain(report: Report) -> dict[str, object]:
+    comparison = report.comparison
+    if comparison is None:
         return {}
     usual_way = {
-        "usual_way_events": beside.usual_way.events,
-        "usual_way_events_per_s": beside.usual_way.events_per_s,
+        "usual_way_events": comparison.usual_way.events,
+        "usual_way_events_per_s": comparison.usual_way.events_per_s,
         "pipeline_to_usual_way": _to_usual_way(report),
     }
-    return usual_way | {"latency": asdict(beside.latency), "rest": [asdict(each) for each in beside.rest]}
+    return usual_way | {"latency": asdict(comparison.latency), "rest": [asdict(each) for each in comparison.rest]}
 
 
 def _to_usual_way(report: Report) -> float:
     """How many times as fast as the usual way the drain of the scattered workload is."""
-    assert report.beside is not None, "the caller has looked"
-    return round(report.workloads[0].pipeline_events_per_s / report.beside.usual_way.events_per_s, 1)
+    assert report.comparison is not None, "the caller has looked"
+    return round(report.workloads[0].pipeline_events_per_s / report.comparison.usual_way.events_per_s, 1)
 
 
 def _scale_as_plain(report: Report) -> dict[str, object]:
@@ -89,10 +89,10 @@ def tables(report: Report) -> Iterator[Table]:
     """A table for each thing that was measured."""
     if report.workloads:
         yield _workloads(report.workloads)
-    if report.beside is not None:
-        yield _usual_way(report, report.beside)
-        yield _latency(report.beside.latency)
-        yield _rest(report.beside.rest)
+    if report.comparison is not None:
+        yield _usual_way(report, report.comparison)
+        yield _latency(report.comparison.latency)
+        yield _rest(report.comparison.rest)
     if report.scale:
         yield _scale(report.scale)
     if report.soak is not None:
@@ -108,9 +108,9 @@ def _workloads(figures: Sequence[Figures]) -> Table:
     return shown
 
 
-def _usual_way(report: Report, beside: Beside) -> Table:
+def _usual_way(report: Report, comparison: Comparison) -> Table:
     shown = _table("the scattered work", "events", "events/s", "the pipeline to it")
-    usual_way = beside.usual_way
+    usual_way = comparison.usual_way
     rates = f"{usual_way.events:,}", f"{usual_way.events_per_s:,}", f"{_to_usual_way(report):,}"
     shown.add_row(f"the usual way, {usual_way.processes} processes", *rates)
     return shown

@@ -1,4 +1,4 @@
-"""Requests a second over many connections: progress read and amounts typed, beside an endpoint that does nothing."""
+"""Requests a second over many connections: progress read, amounts set, and an endpoint that does nothing."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from benchmarks.pipeline.http_load import Answer, Ask, Asked, prepare_load, requ
 from benchmarks.pipeline.live import Live
 from benchmarks.workers import Work, work_side_by_side
 from milepost.ops.latency import nearest_rank
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
 _GOALS_A_CONNECTION = 40
 
-# Goals whose amounts may be typed: those that follow balances refuse it.
+# Goals whose amounts may be set: those that follow balances refuse it.
 _GOALS = text("SELECT goal_id FROM goals WHERE tracking = 'change' ORDER BY md5(goal_id) LIMIT :limit")
 _AMOUNTS = text("SELECT goal_id, amount_minor FROM goals WHERE goal_id = ANY(:goals)")
 
 
 @dataclass(frozen=True, slots=True)
 class RestPlan:
-    """So many connections at once, for so many seconds an endpoint; what the warm-up met is not counted."""
+    """So many connections at once, for so many seconds an endpoint; answers in the warm-up are not counted."""
 
     connections: int
     seconds: float
@@ -35,7 +35,7 @@ class RestPlan:
 
 @dataclass(frozen=True, slots=True)
 class RestFigures:
-    """What one endpoint answered; `generator_core_share` near 1 would mean that the asking was the limit."""
+    """What one endpoint answered; `generator_core_share` near 1 would mean that sending was the limit."""
 
     endpoint: str
     connections: int
@@ -48,7 +48,7 @@ class RestFigures:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom to ask, and for which goals: a slice of them for each connection, so that no two type one's amount."""
+    """The API, and its goals: a slice of them for each connection, so that no two connections set the same amount."""
 
     url: str
     key: str
@@ -64,21 +64,21 @@ class Target:
         return f"{self.url}/goals/{quote(goal_id)}{rest}"
 
 
-def measure_rest(plan: RestPlan, live: Live, engine: Engine, watch: Watch) -> list[RestFigures]:
-    """Measure each endpoint; raises WrongAnswer, and WrongResult if an amount is not the one typed last."""
+def measure_rest(plan: RestPlan, live: Live, engine: Engine, progress: StepProgress) -> list[RestFigures]:
+    """Measure each endpoint; raises WrongAnswer, and WrongResult if an amount is not the one set last."""
     target = Target(live.url, live.key, _slices(engine, plan.connections))
     endpoints = {
         "GET /health/live: nothing": ask_nothing,
         "GET /goals/{id}/progress": ask_progress,
-        "PATCH /goals/{id}: an amount": type_amounts,
+        "PATCH /goals/{id}: an amount": set_amounts,
     }
     figures = []
     for endpoint, asks in endpoints.items():
-        with watch.step(f"REST: {asks.__name__.replace('_', ' ')}"):
-            (stint,) = work_side_by_side([partial(_prepare, plan, target, asks)], lambda: None)
-        figures.append(_figures(plan, endpoint, stint.result))
-        if asks is type_amounts:
-            check_typed(engine, last_typed(target, stint.result.answers))
+        with progress.step(f"REST: {asks.__name__.replace('_', ' ')}"):
+            (run,) = work_side_by_side([partial(_prepare, plan, target, asks)], lambda: None)
+        figures.append(_figures(plan, endpoint, run.result))
+        if asks is set_amounts:
+            check_amounts(engine, last_amounts(target, run.result.answers))
     return figures
 
 
@@ -90,7 +90,7 @@ def _slices(engine: Engine, connections: int) -> list[list[str]]:
 
 
 def ask_nothing(target: Target, _connection: int) -> Iterator[Ask]:
-    """What the server, the framework and the middleware take for any request."""
+    """Requests that cost only what the server, the framework and the middleware take for any request."""
     while True:
         yield Ask(request("GET", f"{target.url}/health/live", None), 200)
 
@@ -101,14 +101,14 @@ def ask_progress(target: Target, connection: int) -> Iterator[Ask]:
         yield Ask(request("GET", target.address(target.goal(connection, number), "/progress"), target.key), 200)
 
 
-def type_amounts(target: Target, connection: int) -> Iterator[Ask]:
+def set_amounts(target: Target, connection: int) -> Iterator[Ask]:
     """Another amount for one goal after the other."""
     for number in count():
-        body = b'{"current_amount": %d}' % _typed(number)
+        body = b'{"current_amount": %d}' % _amount(number)
         yield Ask(request("PATCH", target.address(target.goal(connection, number)), target.key, body), 200)
 
 
-def _typed(number: int) -> int:
+def _amount(number: int) -> int:
     return number + 1
 
 
@@ -140,23 +140,23 @@ def _figures(plan: RestPlan, endpoint: str, asked: Asked) -> RestFigures:
     )
 
 
-def last_typed(target: Target, answers: Sequence[Sequence[Answer]]) -> dict[str, int]:
-    """The amount, in whole units, that was typed last for each goal, as every request was answered."""
+def last_amounts(target: Target, answers: Sequence[Sequence[Answer]]) -> dict[str, int]:
+    """The amount, in whole units, that was set last for each goal; every request was answered."""
     return {
-        target.goal(connection, number): _typed(number)
+        target.goal(connection, number): _amount(number)
         for connection, of_connection in enumerate(answers)
         for number in range(len(of_connection))
     }
 
 
-def check_typed(engine: Engine, typed: Mapping[str, int]) -> None:
-    """Hold the goals against what was typed last; raises WrongResult."""
+def check_amounts(engine: Engine, expected: Mapping[str, int]) -> None:
+    """Compare the goals with what was set last; raises WrongResult."""
     with engine.connect() as connection:
-        found = {row[0]: row[1] for row in connection.execute(_AMOUNTS, {"goals": list(typed)})}
+        found = {row[0]: row[1] for row in connection.execute(_AMOUNTS, {"goals": list(expected)})}
     faults = [
-        f"goal {goal_id} stands at {found.get(goal_id)}, not {100 * amount}"
-        for goal_id, amount in typed.items()
+        f"goal {goal_id} has {found.get(goal_id)}, not {100 * amount}"
+        for goal_id, amount in expected.items()
         if found.get(goal_id) != 100 * amount
     ]
     if faults:
-        raise WrongResult("typing amounts over REST", faults)
+        raise WrongResult("setting amounts over REST", faults)

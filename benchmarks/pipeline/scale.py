@@ -1,4 +1,4 @@
-"""How the rate changes with the number of accounts: the scattered workload in worlds of several sizes."""
+"""How the rate changes with the number of accounts: the scattered workload in databases of several sizes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from benchmarks.check import check_result
 from benchmarks.pipeline.run import MARGIN, Bench, Plan, append_and_drain, unlimited
 from benchmarks.seed import seed
-from benchmarks.servers import Place, database, database_bytes
+from benchmarks.servers import ServerUrls, database, database_bytes
 from benchmarks.workers import seconds
 from benchmarks.workload import SPAN, Workload, make_events, sums
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
 SIZES = (10_000, 100_000, 1_000_000)
 
@@ -33,21 +33,21 @@ class ScaleFigures:
         return round(self.events / self.drain_seconds)
 
 
-def run_scale(plan: Plan, sizes: Sequence[int], place: Place, watch: Watch) -> Iterator[ScaleFigures]:
+def run_scale(plan: Plan, sizes: Sequence[int], servers: ServerUrls, progress: StepProgress) -> Iterator[ScaleFigures]:
     """Measure each size in a fresh database; raises WrongResult."""
     for accounts in sizes:
-        yield _measure(replace(plan, accounts=accounts), place, watch)
+        yield _measure(replace(plan, accounts=accounts), servers, progress)
 
 
-def _measure(plan: Plan, place: Place, watch: Watch) -> ScaleFigures:
+def _measure(plan: Plan, servers: ServerUrls, progress: StepProgress) -> ScaleFigures:
     since = datetime.now(UTC) - SPAN - MARGIN
     name = f"{plan.accounts:,} accounts"
-    with database(place.postgres_url, "bench_scale") as url:
-        with watch.step(f"{name}: seed"), unlimited(url) as engine:
+    with database(servers.postgres_url, "bench_scale") as url:
+        with progress.step(f"{name}: seed"), unlimited(url) as engine:
             seed(engine, plan.accounts, since - MARGIN)
             size = database_bytes(engine)
         events = make_events(Workload.SCATTERED, plan.events, plan.accounts, since)
-        _, drained = append_and_drain(Bench(plan, place, Workload.SCATTERED, events, watch, name), url)
-        with watch.step(f"{name}: check"), unlimited(url) as engine:
+        _, drained = append_and_drain(Bench(plan, servers, Workload.SCATTERED, events, progress, name), url)
+        with progress.step(f"{name}: check"), unlimited(url) as engine:
             check_result(engine, name, sums(events), plan.events, plan.accounts)
     return ScaleFigures(plan.accounts, plan.events, seconds(drained), size)

@@ -1,6 +1,6 @@
-"""A soak: many events through a whole Milepost, with an eye on the memory of its drains.
+"""A soak: sends many events through a whole Milepost and records the memory of its drains.
 
-Events are made as they are appended, and the stream is trimmed behind the drains, so that only Postgres grows.
+Events are made as they are appended, and the stream is trimmed after they are applied, so that only Postgres grows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.memory import rss_bytes_of
 from benchmarks.pipeline.live import Live, milepost_up
 from benchmarks.pipeline.run import Plan, await_applied, drain_settings, unlimited
 from benchmarks.seed import HAS_BEGUN, seed
-from benchmarks.servers import Place, database, database_bytes, empty
+from benchmarks.servers import ServerUrls, database, database_bytes, empty
 from benchmarks.workers import Work, work_side_by_side
 from benchmarks.workload import Workload, account_id, each_event
 from core.errors import MilepostError, StreamUnavailable
@@ -30,15 +30,15 @@ from core.store.tenants import DEFAULT
 from core.stream.stats import read_drain_figures
 from core.stream.stream import EventStream, connect
 from milepost.embedded.child import children_of
-from milepost.ops.progress import Reached, Watch
+from milepost.ops.progress import Reached, StepProgress
 
 INTERVALS = 20
 _APPEND_AT_ONCE = 1_000
 _TRIM_EVERY = 50_000
 # Enough for every drain to find full batches.
-_AHEAD_MOST = 20_000
-_LOOK_S = 0.02
-# Measured: rows, their indexes, and what checkpoints and the log of changes need beside them.
+_UNAPPLIED_MOST = 20_000
+_POLL_S = 0.02
+# Measured: rows, their indexes, and what checkpoints and the write-ahead log need in addition.
 _DISK_BYTES_AN_EVENT, _DISK_BYTES_AT_LEAST = 1_500, 4 * 2**30
 _FLAT_WITHIN = 0.10
 
@@ -97,26 +97,26 @@ def require_disk(events: int) -> None:
         raise DiskTooSmall(folder, needed, free)
 
 
-def run_soak(plan: Plan, workload: Workload, place: Place, watch: Watch) -> SoakFigures:
+def run_soak(plan: Plan, workload: Workload, servers: ServerUrls, progress: StepProgress) -> SoakFigures:
     """Send the plan's events through a Milepost of their own; raises WrongResult if it lost or changed any."""
-    with database(place.postgres_url, "bench_soak") as url, unlimited(url) as engine:
-        since, settings = datetime.now(UTC), drain_settings(plan, place, url)
-        with watch.step("soak: seed"):
+    with database(servers.postgres_url, "bench_soak") as url, unlimited(url) as engine:
+        since, settings = datetime.now(UTC), drain_settings(plan, servers, url)
+        with progress.step("soak: seed"):
             seed(engine, plan.accounts, since, is_closed=True)
-        empty(place)
-        with connect(place.redis_url) as client, milepost_up(settings) as live:
-            with watch.step("soak", plan.events) as reached:
-                watcher = Watcher(plan.events, settings.shards, live, client, engine, reached)
+        empty(servers)
+        with connect(servers.redis_url) as client, milepost_up(settings) as live:
+            with progress.step("soak", plan.events) as reached:
+                monitor = Monitor(plan.events, settings.shards, live, client, engine, reached)
                 feed = partial(prepare_feed, settings, plan, workload, since + HAS_BEGUN)
-                (fed,) = work_side_by_side([feed], watcher.look)
-                watcher.look()
-            with watch.step("soak: check"):
+                (fed,) = work_side_by_side([feed], monitor.collect)
+                monitor.collect()
+            with progress.step("soak: check"):
                 check_live(engine, "the soak", fed.result, plan.events)
-    return SoakFigures(workload, watcher.points)
+    return SoakFigures(workload, monitor.points)
 
 
 def prepare_feed(settings: Settings, plan: Plan, workload: Workload, since: datetime) -> Work[dict[str, int]]:
-    """To append all events, never far ahead of the drains, and to see them applied is timed; their sums by account."""
+    """Append all events, never far ahead of the drains, and wait until they are applied; their sums by account."""
     assert settings.redis_url is not None, "the bench names both servers"
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards)
 
@@ -127,7 +127,7 @@ def prepare_feed(settings: Settings, plan: Plan, workload: Workload, since: date
             for event in some:
                 name = account_id(event.account)
                 totals[name] = totals.get(name, 0) + event.amount_minor
-            await_applied(stream, but=_AHEAD_MOST)
+            await_applied(stream, but=_UNAPPLIED_MOST)
             _append(stream, [(account_id(event.account), event.to_json()) for event in some])
             if number % (_TRIM_EVERY // _APPEND_AT_ONCE) == 0:
                 _trim(stream)
@@ -145,7 +145,7 @@ def _append(stream: EventStream, bodies: list[tuple[str, bytes]]) -> None:
             stream.append(DEFAULT, bodies)
         except StreamUnavailable:
             _trim(stream)
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         else:
             return
 
@@ -156,8 +156,8 @@ def _trim(stream: EventStream) -> None:
 
 
 @dataclass(slots=True)
-class Watcher:
-    """Looks at a soak now and then, and keeps a point of every stretch."""
+class Monitor:
+    """Collects figures twice a second, and keeps a point of every stretch."""
 
     events: int
     shards: int
@@ -169,7 +169,7 @@ class Watcher:
     _began_s: float = field(default_factory=time.monotonic)
     _most: int = 0
 
-    def look(self) -> None:
+    def collect(self) -> None:
         """Note the drains' memory; at the end of a stretch, all else."""
         self._most = max(self._most, self._largest_drain())
         applied = sum(figures.events for figures in read_drain_figures(self.client, range(self.shards)).values())

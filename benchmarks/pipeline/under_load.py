@@ -1,7 +1,7 @@
 """From XADD to REST under load: events come at a steady rate, and probes among them are timed until REST shows them.
 
-The load is open: when an event is due does not depend on how those before it fared, and its time counts from when it
-was due. So a stall delays all that were due in it, and all of that is measured.
+The load is open: when an event is due does not depend on the events before it, and its time counts from when it was
+due. So a stall delays all that were due in it, and all of these delays are measured.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from core.stream.stream import EventStream, connect
 from milepost.ops.latency import Rest, await_amount, goal_of, nearest_rank, transaction
 
 _TICK_S = 0.01
-# Each has a goal and a connection of its own and looks after one event at a time.
+# Each has a goal and a connection of its own and waits for one event at a time.
 PROBERS = 10
 _PROBES_PER_S = 25.0
-# Looking as often as can be would itself be a load: this much is in the figures.
-_LOOK_S = 0.005
+# Polling as fast as possible would itself be a load: up to this much is in the figures.
+_POLL_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class LoadedLatency:
     p99_ms: float
     max_ms: float
     load_p99_late_ms: float
-    """How late the load was sent, a tick included: a bench that cannot keep its pace measures another load."""
+    """How late the load was sent, a tick included: a benchmark that sends too late measures another load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ class Probed:
 
 
 def measure_under_load(load: Load, live: Live, settings: Settings, events: Sequence[BenchEvent]) -> Probed:
-    """Send the events at their pace and time the probes; raises LatencyTrouble if one never showed.
+    """Send the events at their pace and time the probes; raises LatencyTrouble if one was never visible.
 
     Load and probes come from two processes, so that neither holds up the other.
     """
     mark = secrets.token_hex(6)
-    members = [partial(_prepare_load, settings, load, events), partial(_prepare_probes, settings, load, live, mark)]
-    sent, probed = work_side_by_side(members, lambda: None)
+    workers = [partial(_prepare_load, settings, load, events), partial(_prepare_probes, settings, load, live, mark)]
+    sent, probed = work_side_by_side(workers, lambda: None)
     times_ms = sorted(1000 * seconds for seconds in probed.result)
     late_ms = sorted(1000 * seconds for seconds in sent.result)
     latency = LoadedLatency(
@@ -103,7 +103,7 @@ def _probe_account(mark: str, number: int) -> str:
 
 
 def _prepare_load(settings: Settings, load: Load, events: Sequence[BenchEvent]) -> Work[list[float]]:
-    """To append the events in the ticks in which they are due is timed; how late the first of each tick was sent."""
+    """Append the events in the ticks in which they are due; how late the first of each tick was sent."""
     assert settings.redis_url is not None, "the bench names both servers"
     bodies = [(account_id(event.account), event.to_json()) for event in events]
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards)
@@ -114,7 +114,7 @@ def _prepare_load(settings: Settings, load: Load, events: Sequence[BenchEvent]) 
         while sent < len(bodies):
             time.sleep(_TICK_S - (time.monotonic() - began_s) % _TICK_S)
             passed_s = time.monotonic() - began_s
-            # All that is due by now, also what a slow answer of the stream's held up.
+            # All that are due by now, also those delayed by a slow answer of the stream server.
             due = min(len(bodies), int(passed_s * load.events_per_s))
             if due > sent:
                 late_s.append(passed_s - (sent + 1) / load.events_per_s)
@@ -126,7 +126,7 @@ def _prepare_load(settings: Settings, load: Load, events: Sequence[BenchEvent]) 
 
 
 def _prepare_probes(settings: Settings, load: Load, live: Live, mark: str) -> Work[list[float]]:
-    """To send the probes and wait for each is timed; the seconds that each took."""
+    """Send the probes and wait for each; the seconds that each took."""
     assert settings.redis_url is not None, "the bench names both servers"
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards)
     goals = ExitStack()
@@ -145,14 +145,14 @@ def _prepare_probes(settings: Settings, load: Load, live: Live, mark: str) -> Wo
 
 
 def due_times(load: Load, began_s: float, prober: int) -> list[float]:
-    """When one prober's events are due: one in each stretch of time, anywhere in it, so that no rhythm is met."""
+    """When one prober's events are due: one in each stretch of time, at a random point of it."""
     chance, stretch_s = random.Random(prober), PROBERS / _PROBES_PER_S
     return [began_s + (number + chance.random()) * stretch_s for number in range(load.probes)]
 
 
 @dataclass(frozen=True, slots=True)
 class Prober:
-    """One goal that follows one account, and who looks at it."""
+    """One goal that follows one account, and how to read it."""
 
     rest: Rest
     stream: EventStream
@@ -165,6 +165,6 @@ class Prober:
         for number, due_s in enumerate(due_times, 1):
             time.sleep(max(0.0, due_s - time.monotonic()))
             self.stream.append(DEFAULT, [(self.account, transaction(self.account, number))])
-            await_amount(self.rest, self.path, number, look_s=_LOOK_S)
+            await_amount(self.rest, self.path, number, poll_s=_POLL_S)
             times_s.append(time.monotonic() - due_s)
         return times_s

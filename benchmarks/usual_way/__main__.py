@@ -1,6 +1,6 @@
-"""`python -m benchmarks.usual_way`: measure the usual way, alone or for `milepost bench`, which asks for JSON.
+"""`python -m benchmarks.usual_way`: measure the usual way, alone or for `python -m benchmarks`, which asks for JSON.
 
-With MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL it works on a world that is seeded there; else on one of its own.
+With MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL it uses the seeded database there, else servers of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.errors import MilepostError
 from core.settings import Settings, load_settings
 from core.store.engine import database_url, make_engine
 from milepost.embedded.child import StopAsked, stop_requests
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -34,8 +34,12 @@ def main(given: Sequence[str] | None = None) -> int:
         _work(load_settings())
         return 0
     try:
-        with stop_requests(), Watch.on(Console(stderr=True)) as watch, _world(arguments, watch) as settings:
-            seconds = measure(settings, arguments, watch)
+        with (
+            stop_requests(),
+            StepProgress.on(Console(stderr=True)) as progress,
+            _world(arguments, progress) as settings,
+        ):
+            seconds = measure(settings, arguments, progress)
     except StopAsked:
         return 130
     except MilepostError as error:
@@ -52,16 +56,16 @@ def main(given: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(settings: Settings, arguments: argparse.Namespace, watch: Watch) -> float:
+def measure(settings: Settings, arguments: argparse.Namespace, progress: StepProgress) -> float:
     """Seconds of the tasks; raises WrongResult if they did not leave what the events say."""
     events = make_events(Workload.SCATTERED, arguments.events, arguments.accounts, arguments.since)
-    with watch.step("usual way: send", len(events)):
+    with progress.step("usual way: send", len(events)):
         send_all(settings, [event.to_json() for event in events])
-    with watch.step("usual way: run", len(events)) as reached:
+    with progress.step("usual way: run", len(events)) as reached:
         seconds = run_all(settings, len(events), reached)
     engine = make_engine(settings, application_name="milepost bench", limits={})
     try:
-        with watch.step("usual way: check"):
+        with progress.step("usual way: check"):
             check_result(engine, "the usual way", sums(events), arguments.events, arguments.accounts)
     finally:
         engine.dispose()
@@ -69,16 +73,16 @@ def measure(settings: Settings, arguments: argparse.Namespace, watch: Watch) -> 
 
 
 @contextmanager
-def _world(arguments: argparse.Namespace, watch: Watch) -> Iterator[Settings]:
+def _world(arguments: argparse.Namespace, progress: StepProgress) -> Iterator[Settings]:
     """The servers that are named, seeded; else our own."""
     settings = load_settings()
     if settings.database_url is not None:
         yield settings
         return
-    with bench_servers() as place, database(place.postgres_url, "usual_way") as url:
-        own = load_settings(database_url=url, redis_url=place.redis_url)
+    with bench_servers() as servers, database(servers.postgres_url, "usual_way") as url:
+        own = load_settings(database_url=url, redis_url=servers.redis_url)
         engine = make_engine(own, application_name="milepost bench", limits={})
-        with watch.step("seed"):
+        with progress.step("seed"):
             seed(engine, arguments.accounts, arguments.since - timedelta(hours=1))
         engine.dispose()
         yield own

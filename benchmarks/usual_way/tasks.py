@@ -52,7 +52,7 @@ def make_app(database_url: str, redis_url: str) -> Celery:
 
 
 def apply(session: Session, tenant: str, event: Mapping[str, Any], now: datetime) -> None:
-    """Add a transaction that is not known, and move what hangs on its account."""
+    """Add a transaction that is not known, and move what depends on its account."""
     data = event["data"]
     account = session.get_one(Account, (tenant, data["account_id"]), with_for_update=True)
     if session.get(Transaction, (tenant, account.account_id, data["transaction_id"])) is not None:

@@ -16,7 +16,7 @@ from milepost.cli.connection import DataDirOption, JsonOption, connected_setting
 from milepost.cli.output import print_json
 from milepost.embedded.datadir import DataDir
 from milepost.ops.latency import Latency, Rest, measure_latency
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
 
 def latency(
@@ -41,9 +41,12 @@ def latency(
     rest = Rest(api or _api_url(settings), key or _key(settings))
     assert settings.redis_url is not None, "connected_settings names both servers"
     try:
-        with connect(settings.redis_url.get_secret_value()) as client, Watch.on(Console(stderr=True)) as watch:
+        with (
+            connect(settings.redis_url.get_secret_value()) as client,
+            StepProgress.on(Console(stderr=True)) as progress,
+        ):
             stream = EventStream(client, settings.shards, settings.stream_durability)
-            with watch.step("latency", events) as reached:
+            with progress.step("latency", events) as reached:
                 found = measure_latency(rest, stream, tenant, events, reached)
     finally:
         rest.close()

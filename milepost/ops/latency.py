@@ -18,10 +18,10 @@ from urllib.parse import quote, urlsplit
 from core.errors import MilepostError
 from core.stream.stream import EventStream
 
-_LOOK_S = 0.002
+_POLL_S = 0.002
 _PATIENCE_S = 15.0
 _TIMEOUT_S = 10.0
-# Random pauses up to this: a drain that finds nothing waits in turns, and events should meet it at every point of one.
+# Random pauses up to this: an idle drain waits in turns, and events should come at every point of a turn.
 _LONGEST_PAUSE_S = 0.5
 
 
@@ -102,7 +102,7 @@ def goal_of(rest: Rest, account_id: str) -> Iterator[str]:
         rest.ask("POST", f"{path}/funding", {"account_id": account_id, "allocation_percent": 100})
         yield path
     finally:
-        # Anew: an interrupt may have come between a question and its answer.
+        # On a new connection: an interrupt may have come between a request and its answer.
         rest.close()
         rest.ask("DELETE", path)
 
@@ -128,15 +128,15 @@ def transaction(account_id: str, number: int) -> bytes:
     return json.dumps(event).encode()
 
 
-def await_amount(rest: Rest, path: str, amount: int, *, look_s: float = _LOOK_S) -> None:
-    """Look every `look_s` until a goal shows an amount; raises LatencyTrouble."""
+def await_amount(rest: Rest, path: str, amount: int, *, poll_s: float = _POLL_S) -> None:
+    """Poll every `poll_s` until a goal shows an amount; raises LatencyTrouble."""
     deadline = time.monotonic() + _PATIENCE_S
     while rest.ask("GET", path)["current_amount"] != amount:
         if time.monotonic() > deadline:
             raise LatencyTrouble(
                 f"an event was not visible within {_PATIENCE_S:g} s: does a worker run, and is the tenant the key's?"
             )
-        time.sleep(look_s)
+        time.sleep(poll_s)
 
 
 def nearest_rank(ordered: Sequence[float], percent: int) -> float:

@@ -1,4 +1,4 @@
-"""What a person sees while a bench runs: one line a step, on standard error."""
+"""The progress of what is being measured: one line for each step, on standard error."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Reached = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class StepProgress:
     """Steps on a console."""
 
     progress: Progress
 
     @classmethod
     @contextmanager
-    def on(cls, console: Console) -> Iterator[Watch]:
+    def on(cls, console: Console) -> Iterator[StepProgress]:
         """Show steps on `console` while the block runs."""
         columns = (
             SpinnerColumn(finished_text=" "),
@@ -34,7 +34,7 @@ class Watch:
 
     @contextmanager
     def step(self, name: str, total: int = 1) -> Iterator[Reached]:
-        """Show a step; gives the function that tells how far it is. A block that ends well is all of it."""
+        """Show a step while the block runs; gives the function to call with how much of `total` is done."""
         task = self.progress.add_task(name, total=total)
 
         def reached(number: int) -> None:

@@ -22,11 +22,11 @@ from benchmarks.check import WrongResult, check_result
 from benchmarks.pipeline.output import workload_as_plain
 from benchmarks.pipeline.run import Plan, run_plan
 from benchmarks.seed import HAS_BEGUN, make_account, seed
-from benchmarks.servers import Place
+from benchmarks.servers import ServerUrls
 from benchmarks.workload import PAGE, SPAN, Workload, account_id, make_events, mark
 from core.jobs.snapshot import run_snapshot
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
 ROOT = Path(__file__).parents[2]
 OF_ACCOUNT = ("accounts", "reports", "links")
@@ -101,15 +101,15 @@ def test_a_closed_world_has_nothing_to_close(
 def test_a_bench_applies_every_event_and_gives_its_figures(postgres: EmbeddedPostgres, redis_url: str) -> None:
     """A tiny bench ends with a checked result, with all figures above zero, and without its database."""
     plan = Plan(events=400, accounts=200, workers=2, batch_events=60, workloads=[Workload.PAGES])
-    with Watch.on(Console(file=StringIO())) as watch:
-        (figures,) = run_plan(plan, Place(postgres.url, redis_url), watch)
+    with StepProgress.on(Console(file=StringIO())) as progress:
+        (figures,) = run_plan(plan, ServerUrls(postgres.url, redis_url), progress)
     plain = workload_as_plain(figures)
     assert plain["workload"] == "pages"
     assert [name for name, value in plain.items() if name != "workload" and not value] == []
     assert figures.pipeline_events_per_s > figures.end_to_end_events_per_s
 
 
-def test_a_wrong_result_is_told(engine: Engine, session_factory: sessionmaker[Session], now: datetime) -> None:
+def test_a_wrong_result_is_reported(engine: Engine, session_factory: sessionmaker[Session], now: datetime) -> None:
     """A worth, a goal or a transaction that is not what the events say ends a bench, and each is named."""
     seed(engine, 2, now)
     check_result(engine, "scattered", {}, events=0, accounts=2)
@@ -119,8 +119,8 @@ def test_a_wrong_result_is_told(engine: Engine, session_factory: sessionmaker[Se
         check_result(engine, "scattered", {account_id(1): 100}, events=1, accounts=2)
     faults = caught.value.faults
     assert faults[:2] == ["there are 0 transactions, not 1", "account-n0000001 is worth 0, not 100"]
-    assert sum("stands at 20000, not" in fault for fault in faults) == 2
-    assert sum("is past 15000, unmarked" in fault for fault in faults) == 2
+    assert sum("has 20000, not" in fault for fault in faults) == 2
+    assert sum("is past 15000, which is not marked as reached" in fault for fault in faults) == 2
 
 
 def test_scattered_events_come_to_every_account_in_turn(now: datetime) -> None:

@@ -22,7 +22,7 @@ from benchmarks.servers import database
 from core.store.engine import make_engine
 from core.store.engine import session_factory as make_sessions
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
 LATE = 50
 SEEDED = "seeded_days"
@@ -53,9 +53,9 @@ def measured(plan: DaysPlan, postgres: EmbeddedPostgres, case: Case, take: TakeS
     """A case, measured on a fresh copy; all its closes are held against the formula."""
     with (
         database(postgres.url, "measured_days", template=SEEDED) as url,
-        Watch.on(Console(file=StringIO())) as watch,
+        StepProgress.on(Console(file=StringIO())) as progress,
     ):
-        return measure_case(plan, case, url, watch, is_projected=case.age == 1, take=take)
+        return measure_case(plan, case, url, progress, is_projected=case.age == 1, take=take)
 
 
 def found(plan: DaysPlan, name: str, age: int) -> Case:
@@ -118,7 +118,7 @@ def test_the_seeded_past_is_closed_by_the_formula(plan: DaysPlan, copied: sessio
         "UPDATE tenants SET closed_through = closed_through + 1",
     ],
 )
-def test_one_wrong_row_is_told(plan: DaysPlan, copied: sessionmaker[Session], fault: str) -> None:
+def test_one_wrong_row_is_reported(plan: DaysPlan, copied: sessionmaker[Session], fault: str) -> None:
     """A close that is altered, missing or needless, a mark that is left and a day that is not closed end a bench."""
     with copied.begin() as session:
         session.execute(text(fault))

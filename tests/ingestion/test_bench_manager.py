@@ -1,4 +1,4 @@
-"""The bench of the Python face: every way is measured, and its goals are what was typed."""
+"""The benchmark of the Python interface: every mode is measured, and its goals are what was set."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from rich.console import Console
 
 from benchmarks.check import WrongResult
 from benchmarks.manager.__main__ import as_plain, as_table
-from benchmarks.manager.modes import FaceFigures, FacePlan, _require, run_faces
+from benchmarks.manager.modes import ManagerPlan, ModeFigures, _require, run_modes
 from benchmarks.servers import database
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
-PLAN = FacePlan(rounds=32, callers=2)
+PLAN = ManagerPlan(rounds=32, callers=2)
 
 
 @pytest.fixture
-def measured(postgres: EmbeddedPostgres, redis_url: str) -> list[FaceFigures]:
+def measured(postgres: EmbeddedPostgres, redis_url: str) -> list[ModeFigures]:
     """A small run on a database of its own."""
     with (
         database(postgres.url, "bench_manager") as url,
-        Watch.on(Console(file=StringIO())) as watch,
+        StepProgress.on(Console(file=StringIO())) as progress,
     ):
-        return list(run_faces(PLAN, url, redis_url, watch))
+        return list(run_modes(PLAN, url, redis_url, progress))
 
 
-def test_every_way_is_measured(measured: list[FaceFigures]) -> None:
+def test_every_mode_is_measured(measured: list[ModeFigures]) -> None:
     """A dictionary, both kinds of manager and a client: each did all its rounds, and has its figures."""
-    ways = [(figures.way, figures.callers) for figures in measured]
-    assert ways == [
+    modes = [(figures.mode, figures.callers) for figures in measured]
+    assert modes == [
         ("dictionary", 1),
         ("milepost.sync manager", 1),
         ("milepost manager", 1),
@@ -49,8 +49,8 @@ def test_every_way_is_measured(measured: list[FaceFigures]) -> None:
 
 
 @pytest.mark.parametrize(("amount", "checked"), [(31, 3), (32, 2), (32, 4)])
-def test_a_wrong_result_is_told(amount: int, checked: int) -> None:
-    """An amount that is not the last one typed, or a milestone lost or told twice, ends the run."""
-    with pytest.raises(WrongResult, match="a goal stands at"):
+def test_a_wrong_result_is_reported(amount: int, checked: int) -> None:
+    """An amount that is not the last one set, or a milestone lost or found twice, ends the run."""
+    with pytest.raises(WrongResult, match="a goal has"):
         _require(amount, checked, 32)
     _require(32, 3, 32)

@@ -19,23 +19,23 @@ from benchmarks.memory import rss_bytes_of
 from benchmarks.pipeline.run import Plan
 from benchmarks.pipeline.scale import run_scale
 from benchmarks.pipeline.soak import INTERVALS, DiskTooSmall, SoakFigures, SoakPoint, require_disk
-from benchmarks.servers import Place
+from benchmarks.servers import ServerUrls
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def place(postgres: EmbeddedPostgres, redis_url: str) -> Place:
-    return Place(postgres.url, redis_url)
+def servers(postgres: EmbeddedPostgres, redis_url: str) -> ServerUrls:
+    return ServerUrls(postgres.url, redis_url)
 
 
-def test_each_size_is_measured_in_a_world_of_its_own(place: Place) -> None:
+def test_each_size_is_measured_in_a_world_of_its_own(servers: ServerUrls) -> None:
     """The same events go into fewer and more accounts; the database is larger where there are more."""
     plan = Plan(events=100, accounts=1, workers=1, batch_events=50, workloads=[])
-    with Watch.on(Console(file=StringIO())) as watch:
-        small, large = run_scale(plan, [20, 2_000], place, watch)
+    with StepProgress.on(Console(file=StringIO())) as progress:
+        small, large = run_scale(plan, [20, 2_000], servers, progress)
     assert [(each.accounts, each.events) for each in (small, large)] == [(20, 100), (2_000, 100)]
     assert 0 < small.database_bytes < large.database_bytes
     assert small.pipeline_events_per_s > 0
@@ -93,7 +93,7 @@ def bench(*options: str, folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_command_prints_an_object_for_each_workload(tmp_path: Path) -> None:
-    """`python -m benchmarks --json` gives the pipeline beside both bars, a workload each, and leaves nothing behind."""
+    """`python -m benchmarks --json` has both baselines in each workload, and leaves nothing behind."""
     scattered, pages = bench("--events", "400", "--quick", folder=tmp_path)
     assert (scattered["workload"], pages["workload"]) == ("scattered", "pages")
     for each in (scattered, pages):

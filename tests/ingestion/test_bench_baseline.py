@@ -1,4 +1,4 @@
-"""The bars of the bench: they write the rows that the pipeline wrote, and a bar that does not is refused."""
+"""The baselines of the benchmark: they write the rows that the pipeline wrote; one that does not is refused."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from benchmarks.check import WrongResult, check_bare, count_entries
+from benchmarks.check import WrongResult, check_baseline, count_entries
 from benchmarks.pipeline.baseline_rows import ACCOUNT, ENTRY, GOAL, TRANSACTION, Shard, read_batches
-from benchmarks.pipeline.baseline_writes import prepare_bare_copy, prepare_bare_writes
+from benchmarks.pipeline.baseline_writes import prepare_baseline_copy, prepare_baseline_writes
 from benchmarks.seed import seed
 from benchmarks.servers import database, world
 from benchmarks.workload import BenchEvent, Workload, make_events, sums
@@ -41,10 +41,10 @@ def drained(postgres: EmbeddedPostgres, now: datetime, events: list[BenchEvent])
             yield seeded_url, drained_url
 
 
-def with_engine(url: str, act: Any) -> Any:
+def with_engine(url: str, use: Any) -> Any:
     engine = make_engine(url, application_name="test", limits={})
     try:
-        return act(engine)
+        return use(engine)
     finally:
         engine.dispose()
 
@@ -75,9 +75,9 @@ def test_bare_writes_leave_the_rows_that_the_pipeline_left(
 ) -> None:
     """Transactions, ledgers, accounts and goals are as the drain left them, row for row."""
     _, drained_url = drained
-    with database(postgres.url, "bench_test_bare", template="bench_test_seeded") as bare_url:
-        assert prepare_bare_writes(drained_url, bare_url, Shard(0, 1, BATCH))() == EVENTS
-        assert with_engine(bare_url, rows_of) == with_engine(drained_url, rows_of)
+    with database(postgres.url, "bench_test_bare", template="bench_test_seeded") as baseline_url:
+        assert prepare_baseline_writes(drained_url, baseline_url, Shard(0, 1, BATCH))() == EVENTS
+        assert with_engine(baseline_url, rows_of) == with_engine(drained_url, rows_of)
 
 
 def test_shards_share_the_events_between_them(drained: tuple[str, str]) -> None:
@@ -96,20 +96,20 @@ def test_the_bare_copy_writes_transactions_alone(
 ) -> None:
     """After a bare COPY the transactions are there, and no account, goal or ledger has changed."""
     seeded_url, drained_url = drained
-    with database(postgres.url, "bench_test_bare", template="bench_test_seeded") as bare_url:
-        prepare_bare_copy(drained_url, bare_url, Shard(0, 1, BATCH))()
+    with database(postgres.url, "bench_test_bare", template="bench_test_seeded") as baseline_url:
+        prepare_baseline_copy(drained_url, baseline_url, Shard(0, 1, BATCH))()
         wanted = with_engine(seeded_url, rows_of) | {"transactions": with_engine(drained_url, rows_of)["transactions"]}
-        assert with_engine(bare_url, rows_of) == wanted
-        with_engine(bare_url, lambda engine: check_bare(engine, "bare COPY", sums(events), EVENTS, None))
+        assert with_engine(baseline_url, rows_of) == wanted
+        with_engine(baseline_url, lambda engine: check_baseline(engine, "bare COPY", sums(events), EVENTS, None))
 
 
 def test_bare_writes_that_wrote_less_are_refused(drained: tuple[str, str], events: list[BenchEvent]) -> None:
-    """A bar whose transactions, ledger or amounts are not the pipeline's is no bar."""
+    """A baseline whose transactions, ledger or amounts are not the pipeline's is refused."""
     seeded_url, drained_url = drained
     entries = with_engine(drained_url, count_entries)
-    with_engine(drained_url, lambda engine: check_bare(engine, "bare writes", sums(events), EVENTS, entries))
+    with_engine(drained_url, lambda engine: check_baseline(engine, "bare writes", sums(events), EVENTS, entries))
     with pytest.raises(WrongResult) as caught:
-        with_engine(seeded_url, lambda engine: check_bare(engine, "bare writes", sums(events), EVENTS, entries))
+        with_engine(seeded_url, lambda engine: check_baseline(engine, "bare writes", sums(events), EVENTS, entries))
     faults = caught.value.faults
     assert faults[:2] == [
         f"there are 0 transactions, not {EVENTS}",

@@ -21,18 +21,18 @@ from starlette.routing import Route
 
 from benchmarks.check import WrongResult
 from benchmarks.pipeline import comparison
-from benchmarks.pipeline.comparison import BesidePlan, run_beside
+from benchmarks.pipeline.comparison import ComparisonPlan, run_comparison
 from benchmarks.pipeline.http_load import Ask, WrongAnswer, prepare_load, request
-from benchmarks.pipeline.rest import RestPlan, Target, check_typed, last_typed
+from benchmarks.pipeline.rest import RestPlan, Target, check_amounts, last_amounts
 from benchmarks.pipeline.run import Plan
 from benchmarks.pipeline.under_load import PROBERS, Load, Prober, due_times
 from benchmarks.seed import seed
-from benchmarks.servers import Place
+from benchmarks.servers import ServerUrls
 from benchmarks.usual_way.run import UsualWay
 from core.stream.stream import EventStream, connect
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.ops.latency import Rest
-from milepost.ops.progress import Watch
+from milepost.ops.progress import StepProgress
 from tests.serving import serving
 
 
@@ -42,9 +42,11 @@ def test_a_whole_milepost_is_measured(
     """Probes among a load are seen over REST, three endpoints answer, and all that was written is checked."""
     monkeypatch.setattr(comparison, "measure_usual_way", lambda *_: UsualWay(1, 2, 0.5))
     plan = Plan(events=100, accounts=60, workers=1, batch_events=50, workloads=[])
-    small = BesidePlan(1, probe_seconds=1.0, warm_up_seconds=0.2, rest=RestPlan(3, seconds=0.5, warm_up_seconds=0.1))
-    with Watch.on(Console(file=StringIO())) as watch:
-        found = run_beside(plan, small, 300, Place(postgres.url, redis_url), watch)
+    small = ComparisonPlan(
+        1, probe_seconds=1.0, warm_up_seconds=0.2, rest=RestPlan(3, seconds=0.5, warm_up_seconds=0.1)
+    )
+    with StepProgress.on(Console(file=StringIO())) as progress:
+        found = run_comparison(plan, small, 300, ServerUrls(postgres.url, redis_url), progress)
     latency = found.latency
     assert (latency.events_per_s, latency.probes) == (30, 20)
     assert 0 < latency.p50_ms <= latency.p99_ms <= latency.max_ms
@@ -117,15 +119,15 @@ def test_an_unexpected_status_ends_a_load() -> None:
     assert caught.group_contains(WrongAnswer, match="GET /unknown HTTP/1.1 was answered with 404, not 200: Not Found")
 
 
-def test_typed_amounts_are_checked(engine: Engine, session_factory: sessionmaker[Session], now: datetime) -> None:
-    """The goals must stand at what each connection typed last for them; one that does not is named."""
+def test_amounts_set_last_are_checked(engine: Engine, session_factory: sessionmaker[Session], now: datetime) -> None:
+    """The goals must have the amount that each connection set last for them; one that does not is named."""
     target = Target("http://x", "key", [["a", "b"], ["c"]])
-    assert last_typed(target, [[(0.0, 0.1)] * 5, [(0.0, 0.1)] * 2]) == {"a": 5, "b": 4, "c": 2}
+    assert last_amounts(target, [[(0.0, 0.1)] * 5, [(0.0, 0.1)] * 2]) == {"a": 5, "b": 4, "c": 2}
     seed(engine, 1, now)
     with session_factory.begin() as session:
         (goal,) = session.scalars(
             text("UPDATE goals SET amount_minor = 700 WHERE tracking = 'change' RETURNING goal_id")
         )
-    check_typed(engine, {goal: 7})
-    with pytest.raises(WrongResult, match=f"goal {goal} stands at 700, not 800"):
-        check_typed(engine, {goal: 8})
+    check_amounts(engine, {goal: 7})
+    with pytest.raises(WrongResult, match=f"goal {goal} has 700, not 800"):
+        check_amounts(engine, {goal: 8})
