@@ -1,1 +1,1 @@
-"""Chaos: a system of its own under seeded load and seeded faults, and an oracle that says what must come of it."""
+"""Chaos: a system of its own under seeded load and seeded faults, and an oracle that computes the right result."""

@@ -67,7 +67,7 @@ def chaos(
     """Put load on a system, kill, stop, cut and fill up its parts in turn, heal it, and check every amount.
 
     Starts servers and processes of its own in the temporary folder (TMPDIR); all of it is gone at the end. Exit status
-    0 if everything holds, 1 with the rows that are wrong if not, 3 if there was nothing to judge. Linux only.
+    0 if everything holds, 1 with the rows that are wrong if not, 3 if there was nothing to check. Linux only.
 
     Example: make chaos ARGS="--seed 1 --minutes 10"
     """

@@ -1,4 +1,4 @@
-"""Work in a thread of its own: done again and again until it is over; what goes wrong is kept for who waits."""
+"""Work that a thread repeats until it is over; an exception is kept for whoever waits for the thread."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from threading import Thread
 
 @dataclass(slots=True)
 class Background:
-    """One thread. `act` is one round of its work; it ends with the round in which `is_over` is set."""
+    """One thread. `step` is one round of its work; it ends with the round in which `is_over` is set."""
 
     name: str
-    act: Callable[[], None]
+    step: Callable[[], None]
     is_over: Flag
     error: BaseException | None = None
     _thread: Thread = field(init=False)
@@ -32,6 +32,6 @@ class Background:
     def _run(self) -> None:
         try:
             while not self.is_over.is_set():
-                self.act()
+                self.step()
         except BaseException as error:  # noqa: BLE001  # of a thread: whoever waits for it raises it
             self.error = error

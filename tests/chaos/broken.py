@@ -1,4 +1,4 @@
-"""Two drains that are wrong on purpose, to see that a run notices: they exist in the worker of such a run alone."""
+"""Two drains that are wrong on purpose, to prove that a run finds it. Only the worker of such a run uses them."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ class AckBeforeCommit(CrashingDrain):
             batch = take()
             if not batch.raw:
                 return 0
-            self._tell_too_early(batch)
+            self._acknowledge(batch)
             applied = self._apply_understood(session, self._understood(session, batch.raw))
         self._finish(batch, applied, began)
         return len(batch.raw)
 
-    def _tell_too_early(self, batch: Batch) -> None:
+    def _acknowledge(self, batch: Batch) -> None:
         if batch.behind is None:
             self.stream.acknowledge(self.shard, batch.entry_ids)
         else:
             self.stream.advance(self.shard, batch.behind, batch.raw[-1][0], len(batch.raw))
 
 
-def _last_standing(statements: Iterable[Transaction]) -> dict[str, Transaction]:
+def _last_arrivals(statements: Iterable[Transaction]) -> dict[str, Transaction]:
     return {statement.transaction_id: statement for statement in statements}
 
 
 def _fold_as_they_come(
     stated: Mapping[str, Transaction], stored: Mapping[str, StoredTransaction]
 ) -> list[TransactionChange]:
-    """What is stored counts as told long ago, so that whatever comes after it stands."""
+    """What is stored gets a time long ago, so that whatever comes after it wins."""
     aged = {
         name: kept._replace(transaction=kept.transaction._replace(rank=kept.transaction.rank._replace(time=_LONG_AGO)))
         for name, kept in stored.items()
@@ -67,8 +67,8 @@ def ack_before_commit() -> None:
 
 
 def last_arrival() -> None:
-    """Let this process's drains take the last arrival of a transaction for the truth, whatever its time."""
-    fold.standing = _last_standing  # type: ignore[attr-defined]
+    """Let this process's drains apply the last arrival of a transaction, whatever its time."""
+    fold.standing = _last_arrivals  # type: ignore[attr-defined]
     fold.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a run, and what came of it."""
+"""The options of a run, and its outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEALED_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run: all of it follows from the seed but for how far it comes in its minutes.
+    """One run. All of it follows from the seed, except how far it comes in its minutes.
 
     `fsyncs`: how the stream server may sync. `broken`: a drain that is wrong on purpose. `only`: the names of the
     faults to choose from, all of them if none is named.
@@ -30,7 +30,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a run. `counts` are of events; `recovered_s` is the longest wait after a fault, by its name.
+    """The outcome of a run. `counts` are of events; `recovered_s` is the longest wait after a fault, by its name.
 
     `faults` came about, `missed` did not, for want of anything to break just then.
     """

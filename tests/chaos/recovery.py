@@ -1,4 +1,4 @@
-"""Settling: waiting, with deadlines, until a healed system has recovered, drained its stream and closed its days."""
+"""Recovery: waiting, with deadlines, until a healed system has recovered, drained its stream and closed its days."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.settings import load_settings
 from core.store.engine import session_factory
 from core.stream.stream import EventStream, ShardStatus, connect
 from milepost.embedded.supervisor import answers
-from tests.chaos.load.load import Crowd
+from tests.chaos.load.load import Load
 from tests.chaos.load.world import SHARDS
 from tests.chaos.plan import HEALED_WITHIN_S, Outcome
 from tests.chaos.system.system import System
@@ -30,11 +30,11 @@ _TRIGGER_EVERY_S = 3.0
 
 
 @dataclass(slots=True)
-class Settling:
-    """Waits for one system. `crowd` is needed where it is to be sent home."""
+class Recovery:
+    """Waits for one system. `load` is needed to finish the run."""
 
     system: System
-    crowd: Crowd | None
+    load: Load | None
     outcome: Outcome
     engine: Engine
     say: Callable[[str], None]
@@ -46,58 +46,58 @@ class Settling:
         def has_recovered() -> bool:
             with connect(self.system.servers.redis_url) as client:
                 stream = EventStream(client, SHARDS)
-                # Asked for once: the load goes on, so that there is always something that is not applied yet.
+                # Read once: the load goes on, so that there is always something that is not applied yet.
                 ends.update(ends or stream.ends())
                 return all(stream.is_applied(*end) for end in ends.items()) and answers(self.system.api_url)
 
         took_s = self._await(has_recovered, HEALED_WITHIN_S)
-        self.outcome.verdict.hold("recovered within 60 s", 1, [] if took_s is not None else [self._behind(fault)])
+        self.outcome.verdict.record("recovered within 60 s", 1, [] if took_s is not None else [self._unapplied(fault)])
         if took_s is not None:
             self.outcome.recovered_s[fault] = max(took_s, self.outcome.recovered_s.get(fault, 0.0))
             self.say(f"recovered in {took_s:.1f} s")
 
     def trigger_closing(self) -> None:
-        """Ask the workers to close days, as beat does each hour; the schedule would see to it if this gets lost."""
+        """Ask the workers to close days, as beat does each hour; the schedule does it if this message is lost."""
         from worker.app import make_worker_app
 
         urls = {"database_url": self.system.servers.database_url, "redis_url": self.system.servers.redis_url}
         with suppress(OperationalError, RedisError), make_worker_app(load_settings(**urls)) as app:
             app.send_task("milepost.snapshot", expires=60.0, retry=False)
 
-    def settle(self) -> None:
-        """Heal everything, let everybody have the last answer, and wait until all is applied and every day closed."""
-        assert self.crowd is not None, "a crowd is sent home"
+    def finish(self) -> None:
+        """Heal everything, wait for the last answers, and then until all is applied and every day is closed."""
+        assert self.load is not None, "finish() needs the load"
         self.say("healed: waiting until everything is applied")
         healed_at = time.monotonic()
         self.system.heal()
         for link in self.system.links.values():
             link.end_lost()
-        self.crowd.end()
-        if self._await(self.crowd.is_done, _ALL_ANSWERED_WITHIN_S) is None:
-            self.outcome.verdict.hold(
+        self.load.end()
+        if self._await(self.load.is_done, _ALL_ANSWERED_WITHIN_S) is None:
+            self.outcome.verdict.record(
                 "answers", 1, [f"some had no answer {_ALL_ANSWERED_WITHIN_S:.0f} s after healing"]
             )
         self._send_again()
         left_s = HEALED_WITHIN_S - (time.monotonic() - healed_at)
         took_s = self._await(self._is_drained, max(left_s, _TICK_S))
         self.outcome.drained_s = None if took_s is None else time.monotonic() - healed_at
-        late = [] if took_s is not None else [self._behind("the end")]
-        self.outcome.verdict.hold("drained within 60 s", 1, late)
+        late = [] if took_s is not None else [self._unapplied("the end")]
+        self.outcome.verdict.record("drained within 60 s", 1, late)
         if late:
-            # What comes even later is still judged: late is one thing, lost another.
+            # What is applied even later is still checked: late is not lost.
             self._await(self._is_drained, HEALED_WITHIN_S)
         self._close_days()
 
     def _send_again(self) -> None:
-        """What a producer does who does not know: send it again, until it is accepted."""
-        assert self.crowd is not None, "a crowd is sent home"
-        events, door = self.crowd.unknown_again(), self.crowd.stream_door()
+        """Send events with unknown answers again until they are accepted, as a producer should."""
+        assert self.load is not None, "finish() needs the load"
+        events, transport = self.load.unknown_again(), self.load.stream_transport()
         deadline = time.monotonic() + HEALED_WITHIN_S
         while events and time.monotonic() < deadline:
-            door.send(events[:500], self.crowd.book)
-            events = [event for event in events if not self.crowd.book.told[event.event_id].is_acknowledged]
-            self.system.watch(_TICK_S)
-        door.close()
+            transport.send(events[:500], self.load.sent_log)
+            events = [event for event in events if not self.load.sent_log.events[event.event_id].is_acknowledged]
+            self.system.supervise(_TICK_S)
+        transport.close()
 
     def _close_days(self) -> None:
         self.say("closing days")
@@ -111,7 +111,7 @@ class Settling:
             return not due_chunks(sessions, datetime.now(UTC))
 
         is_late = self._await(is_closed, HEALED_WITHIN_S) is None
-        self.outcome.verdict.hold("days closed within 60 s", 1, ["some days are not closed"] if is_late else [])
+        self.outcome.verdict.record("days closed within 60 s", 1, ["some days are not closed"] if is_late else [])
 
     def _await(self, question: Callable[[], bool], within_s: float) -> float | None:
         """The seconds that it took until the answer was true; None if it never was."""
@@ -122,7 +122,7 @@ class Settling:
                     return time.monotonic() - began
             if time.monotonic() - began > within_s:
                 return None
-            self.system.watch(_TICK_S)
+            self.system.supervise(_TICK_S)
 
     def _status(self) -> list[ShardStatus]:
         with connect(self.system.servers.redis_url) as client:
@@ -131,7 +131,7 @@ class Settling:
     def _is_drained(self) -> bool:
         return all(shard.pending == 0 and shard.oldest_at is None for shard in self._status())
 
-    def _behind(self, what: str) -> str:
+    def _unapplied(self, what: str) -> str:
         with suppress(StreamUnavailable, RedisError):
             return f"{HEALED_WITHIN_S:.0f} s after {what}: {self._status()}"
         return f"{HEALED_WITHIN_S:.0f} s after {what}: the stream server does not answer"

@@ -1,4 +1,4 @@
-"""One run: a system under load, fault after fault, then healed, drained, closed and judged."""
+"""One run: a system under load, fault after fault, then healed, drained, closed and checked."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from milepost.embedded.datadir import private_folder
 from tests.chaos.checks.check import Run, check_all
 from tests.chaos.faults.scene import Missed, Scene
 from tests.chaos.faults.schedule import Step, steps
-from tests.chaos.load.load import Crowd
-from tests.chaos.load.transports import HttpDoor
+from tests.chaos.load.load import Load
+from tests.chaos.load.transports import HttpTransport
 from tests.chaos.load.world import ZONES
 from tests.chaos.plan import Outcome, Plan
-from tests.chaos.recovery import Settling
+from tests.chaos.recovery import Recovery
 from tests.chaos.system.disks import Disk, NoDisks, enter_namespace, make_disk
 from tests.chaos.system.system import Make, System, running
 
 _DISK_MEGABYTES = {"postgres": 3_072, "valkey": 768}
 _WARM_UP_S = 1.0
 _APART_S = (0.3, 1.5)
-_SCENE_TELLER = 99
+_SCENE_PRODUCER = 99
 
 Say = Callable[[str], None]
 
@@ -39,23 +39,23 @@ Say = Callable[[str], None]
 def run_chaos(plan: Plan, say: Say, *, keep: Path | None = None) -> Outcome:
     """Run a plan; everything that was started and made is gone at the end, but for the logs, which `keep` may keep.
 
-    Call it from the main thread, before any other is started. Raises MilepostError if there was nothing to judge.
+    Call it from the main thread, before any other is started. Raises MilepostError if there was nothing to check.
     """
     if sys.platform != "linux":
         raise MilepostError("a chaos run finds and stops processes by what Linux shows of them; it needs Linux")
     outcome = Outcome(plan.seed)
-    with _place(say, keep) as (folder, disks, reason):
+    with _folder(say, keep) as (folder, disks, reason):
         make = Make(plan.fsyncs, plan.broken, disks, f"mp_chaos_{secrets.token_urlsafe(24)}")
         log = (folder / "said.log").open("a", buffering=1)
         with log, running(folder, make, lambda line: print(_stamp(), line, file=log)) as system:
             say("the system is up")
-            _Director(plan, system, outcome, say, reason).direct()
+            _Runner(plan, system, outcome, say, reason).run()
     return outcome
 
 
 @dataclass(slots=True)
-class _Director:
-    """Lets the faults of a plan happen to a system. `no_disks` is the reason why there are none, empty if there are."""
+class _Runner:
+    """Injects the faults of a plan. `no_disks` is the reason why there are no disks, if there are none."""
 
     plan: Plan
     system: System
@@ -63,35 +63,42 @@ class _Director:
     say: Say
     no_disks: str
 
-    def direct(self) -> None:
+    def run(self) -> None:
         """The whole run."""
         engine = self.system.engine()
-        crowd = Crowd.at(self.plan, self.system)
+        load = Load.at(self.plan, self.system)
         try:
-            self._prepare(crowd)
-            scene = self._scene(crowd, engine)
-            self._torment(crowd, scene)
-            Settling(self.system, crowd, self.outcome, engine, self.say).settle()
-            self._judge(crowd, engine)
+            self._prepare(load)
+            scene = self._scene(load, engine)
+            self._inject_faults(load, scene)
+            Recovery(self.system, load, self.outcome, engine, self.say).finish()
+            self._check(load, engine)
         finally:
-            crowd.end()
-            crowd.close()
+            load.end()
+            load.close()
             engine.dispose()
 
-    def _prepare(self, crowd: Crowd) -> None:
+    def _prepare(self, load: Load) -> None:
         self.say("opening accounts and making goals")
-        crowd.open()
-        crowd.start()
-        self.system.watch(_WARM_UP_S)
+        load.open()
+        load.start()
+        self.system.supervise(_WARM_UP_S)
 
-    def _scene(self, crowd: Crowd, engine: Engine) -> Scene:
-        door = HttpDoor(crowd.client(sorted(ZONES)[0]))
-        teller = crowd.teller(_SCENE_TELLER)
+    def _scene(self, load: Load, engine: Engine) -> Scene:
+        transport = HttpTransport(load.client(sorted(ZONES)[0]))
+        producer = load.producer(_SCENE_PRODUCER)
         return Scene(
-            self.system, engine, crowd.book, teller, crowd.stream_door(), door, self.outcome.verdict, self._tell
+            self.system,
+            engine,
+            load.sent_log,
+            producer,
+            load.stream_transport(),
+            transport,
+            self.outcome.verdict,
+            self._report,
         )
 
-    def _torment(self, crowd: Crowd, scene: Scene) -> None:
+    def _inject_faults(self, load: Load, scene: Scene) -> None:
         """Fault after fault until the time is up; at least one."""
         until = time.monotonic() + 60 * self.plan.minutes
         for step in steps(self.plan.seed, self.plan.minutes, self.plan.only):
@@ -101,48 +108,48 @@ class _Director:
                 self.outcome.skipped[step.fault.name] = self.no_disks
                 continue
             self._step(step, scene)
-            crowd.is_done()
-        self.system.watch(max(0.0, until - time.monotonic()))
+            load.is_done()
+        self.system.supervise(max(0.0, until - time.monotonic()))
 
     def _step(self, step: Step, scene: Scene) -> None:
-        self._tell(f"{step.number}. {step}")
+        self._report(f"{step.number}. {step}")
         chance = step.chance
         try:
             with step.fault.inject(scene, chance):
                 self.outcome.faults[step.fault.name] += 1
-                self.system.watch(step.hold_s)
+                self.system.supervise(step.hold_s)
         except Missed as reason:
             self.outcome.missed[step.fault.name] += 1
-            self._tell(f"it did not come about: {reason}")
+            self._report(f"it did not come about: {reason}")
         self.system.heal()
-        settling = Settling(self.system, None, self.outcome, scene.engine, self._tell)
+        recovery = Recovery(self.system, None, self.outcome, scene.engine, self._report)
         if step.waits:
-            settling.await_recovery(step.fault.name)
-            settling.trigger_closing()
-        self.system.watch(chance.uniform(*_APART_S))
+            recovery.await_recovery(step.fault.name)
+            recovery.trigger_closing()
+        self.system.supervise(chance.uniform(*_APART_S))
 
-    def _judge(self, crowd: Crowd, engine: Engine) -> None:
-        clients = {tenant: crowd.client(tenant) for tenant in ZONES}
-        goals = [goal for actor in crowd.actors for goal in actor.goals]
+    def _check(self, load: Load, engine: Engine) -> None:
+        clients = {tenant: load.client(tenant) for tenant in ZONES}
+        goals = [goal for actor in load.actors for goal in actor.goals]
         try:
-            run = Run(self.plan.seed, engine, crowd.book, goals, clients)
+            run = Run(self.plan.seed, engine, load.sent_log, goals, clients)
             applied = check_all(run, self.outcome.verdict, self.say)
         finally:
             for client in clients.values():
                 client.close()
-        crowd.note_wrong(self.outcome.verdict)
-        self.outcome.counts = crowd.book.counts() | {"standing": applied.standing, "dead": applied.dead}
-        self.outcome.requests = sum(actor.requests.count for actor in crowd.actors)
-        self.outcome.retries = sum(actor.requests.retries for actor in crowd.actors)
+        load.note_wrong(self.outcome.verdict)
+        self.outcome.counts = load.sent_log.counts() | {"standing": applied.standing, "dead": applied.dead}
+        self.outcome.requests = sum(actor.requests.count for actor in load.actors)
+        self.outcome.retries = sum(actor.requests.retries for actor in load.actors)
 
-    def _tell(self, line: str) -> None:
+    def _report(self, line: str) -> None:
         """Say it, and keep it for the history of the run."""
         self.outcome.history.append(f"{_stamp()} {line}")
         self.say(line)
 
 
 @contextmanager
-def _place(say: Say, keep: Path | None) -> Iterator[tuple[Path, Mapping[str, Disk], str]]:
+def _folder(say: Say, keep: Path | None) -> Iterator[tuple[Path, Mapping[str, Disk], str]]:
     """A folder with disks for the servers, or with the reason why there are none; gone when the block ends."""
     folder = private_folder(Path(tempfile.mkdtemp(prefix="milepost-chaos-")))
     disks: dict[str, Disk] = {}

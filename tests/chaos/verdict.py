@@ -1,4 +1,4 @@
-"""What is wrong: rows that should be otherwise, by the check that found them."""
+"""The findings of all checks: wrong rows, by the check that found them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ class Wrong:
 
 @dataclass(slots=True)
 class Verdict:
-    """All that was found wrong. Checks are noted too when they find nothing: one that did not run promises nothing."""
+    """All that was found wrong. Checks that found nothing are recorded too, to show that they ran."""
 
     checks: dict[str, int] = field(default_factory=dict)
     wrong: list[Wrong] = field(default_factory=list)
 
-    def hold(self, check: str, looked_at: int, rows: Iterable[str]) -> None:
-        """Note what a check has found among so many things."""
+    def record(self, check: str, looked_at: int, rows: Iterable[str]) -> None:
+        """Record the wrong rows that a check has found among so many that it looked at."""
         self.checks[check] = self.checks.get(check, 0) + looked_at
         self.wrong += [Wrong(check, row) for row in rows]
 
     def compare(self, check: str, expected: dict[str, object], stored: dict[str, object]) -> None:
-        """Note each key at which what is stored is not what was expected."""
+        """Record each key whose stored value is not the expected one."""
         rows = [
-            f"{key}: stored {_told(stored, key)}, expected {_told(expected, key)}"
+            f"{key}: stored {_shown(stored, key)}, expected {_shown(expected, key)}"
             for key in sorted(expected.keys() | stored.keys())
-            if _told(stored, key) != _told(expected, key)
+            if _shown(stored, key) != _shown(expected, key)
         ]
-        self.hold(check, len(expected.keys() | stored.keys()), rows)
+        self.record(check, len(expected.keys() | stored.keys()), rows)
 
     @property
     def is_good(self) -> bool:
-        """Whether everything holds."""
+        """Whether no check has found anything."""
         return not self.wrong
 
     def has_wrong(self, check: str) -> bool:
@@ -55,5 +55,5 @@ class Verdict:
         return first
 
 
-def _told(values: dict[str, object], key: str) -> str:
+def _shown(values: dict[str, object], key: str) -> str:
     return str(values[key]) if key in values else "nothing"

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.faults.chaos_command import chaos
 
 SHORT = ("--seed", "1", "--minutes", "0.05")
-# Several deaths: the batch that one of them loses may be small, and hold nothing but what was told twice.
+# Several deaths: the batch that one of them loses may be small, and hold only events that were sent twice.
 LONGER = ("--seed", "1", "--minutes", "0.15")
 
 
@@ -31,4 +31,4 @@ def test_a_drain_that_believes_the_last_arrival_is_caught(tmp_path: Path) -> Non
     assert ran.status == 1
     assert ran.wrong("worths")
     assert ran.wrong("amounts")
-    assert ran.wrong("told again from zero")
+    assert ran.wrong("applied again from zero")

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.chaos.checks.events import check_dead, check_facts, check_sent, fold, heard
+from tests.chaos.checks.events import applied_events, check_dead, check_facts, check_sent, fold
 from tests.chaos.checks.evidence import Evidence
 from tests.chaos.checks.goals import (
     check_accounts,
@@ -18,15 +18,15 @@ from tests.chaos.checks.goals import (
     check_closes,
     check_ledger,
     check_milestones,
+    expect_goals,
     filled,
-    judge,
 )
 from tests.chaos.checks.requests import check_requests
 from tests.chaos.checks.rest import check_rest
 from tests.chaos.load.events import Event, Maker, spoil
-from tests.chaos.load.sent_log import Answer, Book
+from tests.chaos.load.sent_log import Answer, SentLog
 from tests.chaos.load.world import AccountPlan, GoalPlan
-from tests.chaos.operations.log import Acted, Deed
+from tests.chaos.operations.log import GoalLog, Operation
 from tests.chaos.oracle.goals import Oracle
 from tests.chaos.verdict import Verdict
 
@@ -43,7 +43,7 @@ def hours(number: float) -> datetime:
 
 
 def paid(name: str, minor: int, at: datetime) -> Event:
-    """A transaction, told when it was posted."""
+    """A transaction, recorded when it was posted."""
     return MAKER.transaction(name, at, ACCOUNT, name, minor, at.isoformat())
 
 
@@ -51,24 +51,24 @@ GOOD, LATER, REFUSED = paid("e1", 700, hours(4)), paid("e2", 50, hours(30)), pai
 BAD = spoil(paid("e4", 1, hours(6)), "no such type", BEGAN)
 
 
-def a_book() -> Book:
-    """Two good events, one of them twice; one that was refused; a bad one; one of which nobody knows."""
-    book = Book()
-    book.note([GOOD, LATER, LATER, BAD], Answer.ACKNOWLEDGED)
-    book.note([REFUSED], Answer.REFUSED)
-    book.note([paid("e5", 77, hours(7))], Answer.UNKNOWN)
-    return book
+def a_sent_log() -> SentLog:
+    """Two good events, one of them twice; one that was refused; a bad one; one whose answer is unknown."""
+    sent_log = SentLog()
+    sent_log.note([GOOD, LATER, LATER, BAD], Answer.ACKNOWLEDGED)
+    sent_log.note([REFUSED], Answer.REFUSED)
+    sent_log.note([paid("e5", 77, hours(7))], Answer.UNKNOWN)
+    return sent_log
 
 
-def a_goal() -> Acted:
+def a_goal() -> GoalLog:
     """Made, linked, typed and unlinked again."""
-    deeds = [
-        Deed("create", hours(0), hours(0.1), since=date(2026, 3, 4)),
-        Deed("link", hours(1), hours(1.1), "a", 1_000_000),
-        Deed("type", hours(2), hours(2.1), amount_minor=600),
-        Deed("unlink", hours(26), hours(26.1), "a"),
+    operations = [
+        Operation("create", hours(0), hours(0.1), since=date(2026, 3, 4)),
+        Operation("link", hours(1), hours(1.1), "a", 1_000_000),
+        Operation("type", hours(2), hours(2.1), amount_minor=600),
+        Operation("unlink", hours(26), hours(26.1), "a"),
     ]
-    return Acted("default", PLAN, "g", deeds)
+    return GoalLog("default", PLAN, "g", operations)
 
 
 def transaction(event: Event, minor: int, at: datetime) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def transaction(event: Event, minor: int, at: datetime) -> dict[str, Any]:
 
 
 def rows() -> dict[str, list[dict[str, Any]]]:
-    """What a run with that book and that goal leaves: 6.00 typed and 7.00 since make 13.00, past a milestone."""
+    """What a run with that sent log and that goal leaves: 6.00 typed and 7.00 since make 13.00, past a milestone."""
     own = {"tenant": "default", "goal_id": "g"}
     ranks = ("user_id", "kind", "name", "closed", "replaced_by", "connection", "connection_reason")
     account = {"tenant": "default", "account_id": "a", "worth_minor": 750, "inflow_minor": 750}
@@ -111,27 +111,27 @@ def rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def check(evidence: Evidence, book: Book, goal: Acted) -> Verdict:
+def check(evidence: Evidence, sent_log: SentLog, goal: GoalLog) -> Verdict:
     """All checks that need no servers."""
     verdict = Verdict()
-    books = fold(heard(book, evidence.standing()), seed=1)
-    oracles = {tenant: Oracle(of) for tenant, of in books.items()}
-    check_sent(verdict, book, evidence)
-    check_facts(verdict, books, evidence)
-    check_dead(verdict, book, evidence)
+    facts = fold(applied_events(sent_log, evidence.standing()), seed=1)
+    oracles = {tenant: Oracle(of) for tenant, of in facts.items()}
+    check_sent(verdict, sent_log, evidence)
+    check_facts(verdict, facts, evidence)
+    check_dead(verdict, sent_log, evidence)
     check_requests(verdict, [goal], evidence)
     check_accounts(verdict, oracles, evidence)
-    judged = judge([goal], evidence, oracles, {"default": CLOSED})
-    check_amounts(verdict, judged, oracles)
-    check_closes(verdict, judged, evidence)
-    check_ledger(verdict, judged, evidence)
-    check_milestones(verdict, judged, oracles, evidence)
+    goals = expect_goals([goal], evidence, oracles, {"default": CLOSED})
+    check_amounts(verdict, goals, oracles)
+    check_closes(verdict, goals, evidence)
+    check_ledger(verdict, goals, evidence)
+    check_milestones(verdict, goals, oracles, evidence)
     return verdict
 
 
 def test_a_run_in_which_all_is_well_is_good() -> None:
     """Nothing is wrong, and every check has looked at something."""
-    verdict = check(Evidence(rows()), a_book(), a_goal())
+    verdict = check(Evidence(rows()), a_sent_log(), a_goal())
     assert verdict.wrong == []
     assert all(verdict.checks.values())
 
@@ -166,9 +166,9 @@ ALTERED: dict[str, tuple[str, Callable[[Rows], object]]] = {
         lambda r: r["milestones"][1].update(reached_at=hours(5)),
     ),
     "a goal is reached and never was": ("milestones", lambda r: r["goals"][0].update(reached_at=hours(5))),
-    "a mark has no message": ("one message a mark", lambda r: r["outbox"].pop()),
+    "a mark has no message": ("one message when reached", lambda r: r["outbox"].pop()),
     "a message has no mark": (
-        "one message a mark",
+        "one message when reached",
         lambda r: r["outbox"].append(r["outbox"][0] | {"message_id": "milestone.reached:g:9000"}),
     ),
     "a link is there twice": ("requests", lambda r: r["links"].append(r["links"][0])),
@@ -190,7 +190,7 @@ def test_a_row_that_is_wrong_is_found(what: str) -> None:
     check_name, alter = ALTERED[what]
     altered = rows()
     alter(altered)
-    verdict = check(Evidence(altered), a_book(), a_goal())
+    verdict = check(Evidence(altered), a_sent_log(), a_goal())
     assert not verdict.is_good
     assert check_name in {wrong.check for wrong in verdict.wrong}
 
@@ -201,7 +201,7 @@ def test_a_mark_by_a_close_that_was_corrected_stays() -> None:
     corrected["milestones"][1].update(reached_at=hours(12))
     corrected["outbox"].append(corrected["outbox"][0] | {"message_id": "milestone.reached:g:9000"})
     corrected["close_rewrites"].append({"tenant": "default", "goal_id": "g", "before_minor": 9_500})
-    assert check(Evidence(corrected), a_book(), a_goal()).wrong == []
+    assert check(Evidence(corrected), a_sent_log(), a_goal()).wrong == []
 
 
 SHOWN = [{"day": f"2026-03-0{day}", "amount": amount} for day, amount in ((4, 5), (5, 13), (6, 13), (7, 13))]
@@ -218,7 +218,7 @@ SHOWN = [{"day": f"2026-03-0{day}", "amount": amount} for day, amount in ((4, 5)
     ],
     ids=["as it is", "a cent more", "a day less", "a cent less on a day", "no answer"],
 )
-def test_what_callers_are_shown_is_held_against_the_oracle(amount: float | None, days: object, said: list[str]) -> None:
+def test_what_callers_see_is_compared_with_the_oracle(amount: float | None, days: object, said: list[str]) -> None:
     """The amount and each day's close, and an answer that is none is wrong too."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -227,10 +227,11 @@ def test_what_callers_are_shown_is_held_against_the_oracle(amount: float | None,
         return httpx2.Response(500 if amount is None else 200, json={"current_amount": amount})
 
     evidence = Evidence(rows())
-    oracles = {tenant: Oracle(of) for tenant, of in fold(heard(a_book(), evidence.standing()), seed=1).items()}
+    facts = fold(applied_events(a_sent_log(), evidence.standing()), seed=1)
+    oracles = {tenant: Oracle(of) for tenant, of in facts.items()}
     verdict = Verdict()
     with httpx2.Client(base_url="http://api", transport=httpx2.MockTransport(answer)) as client:
-        check_rest(verdict, judge([a_goal()], evidence, oracles, {"default": CLOSED}), {"default": client})
+        check_rest(verdict, expect_goals([a_goal()], evidence, oracles, {"default": CLOSED}), {"default": client})
     assert len(verdict.wrong) == len(said)
     assert all(text in wrong.row for text, wrong in zip(said, verdict.wrong, strict=True))
 
@@ -239,7 +240,7 @@ def test_an_event_of_which_nobody_knows_may_be_applied_or_not() -> None:
     """Where the rows say that it was, worths have to have it in them."""
     applied = rows()
     applied["transactions"].append(transaction(paid("e5", 77, hours(7)), 77, hours(7)))
-    verdict = check(Evidence(applied), a_book(), a_goal())
+    verdict = check(Evidence(applied), a_sent_log(), a_goal())
     assert {wrong.check for wrong in verdict.wrong} == {"worths", "amounts", "closes"}
 
 
@@ -252,7 +253,7 @@ def test_a_day_without_a_row_has_the_close_of_the_day_before() -> None:
 def test_of_many_wrong_rows_the_first_of_each_check_are_shown() -> None:
     """A check with many does not hide another."""
     verdict = Verdict()
-    verdict.hold("one", 9, [f"row {n}" for n in range(9)])
+    verdict.record("one", 9, [f"row {n}" for n in range(9)])
     verdict.compare("other", {"a": 1, "b": 2}, {"a": 1, "b": 3})
     assert [(each.check, each.row) for each in verdict.first(2)] == [
         ("one", "row 0"),
@@ -264,8 +265,8 @@ def test_of_many_wrong_rows_the_first_of_each_check_are_shown() -> None:
 def test_a_request_that_ended_a_share_begins_the_next_one() -> None:
     """An allocation ends one period and begins another; giving the goal up ends all."""
     goal = a_goal()
-    goal.deeds[-1] = replace(goal.deeds[-1], verb="allocate", ppm=300_000)
+    goal.operations[-1] = replace(goal.operations[-1], verb="allocate", ppm=300_000)
     assert goal.shares == {"a": 300_000}
-    goal.deeds.append(Deed("abandon", hours(40), hours(41)))
+    goal.operations.append(Operation("abandon", hours(40), hours(41)))
     assert goal.shares == {}
     assert goal.is_over

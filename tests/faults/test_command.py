@@ -28,7 +28,7 @@ def test_a_run_that_is_stopped_takes_everything_with_it(tmp_path: Path, what: si
 def test_wrong_usage_is_status_two(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
-    """What there is not is refused before anything is started, and a fault that is unknown is told those there are."""
+    """Unknown values are refused before anything is started, and for an unknown fault the known ones are listed."""
     monkeypatch.setattr(sys, "argv", ["tests.chaos", *arguments])
     with pytest.raises(SystemExit) as end:
         main()

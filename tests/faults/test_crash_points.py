@@ -26,20 +26,20 @@ Drain = Callable[[], int]
 
 
 @pytest.fixture
-def fuses(tmp_path: Path) -> Path:
-    """The folder in which points are named."""
-    folder = tmp_path / "fuses"
+def crash_points(tmp_path: Path) -> Path:
+    """The folder in which crash points are named."""
+    folder = tmp_path / "crash_points"
     folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def drain(database_url: str, redis_url: str, fuses: Path) -> Drain:
+def drain(database_url: str, redis_url: str, crash_points: Path) -> Drain:
     """Drains shard 0 in a process of its own; returns how it ended."""
     settings = {
         "MILEPOST_DATABASE_URL": database_url,
         "MILEPOST_REDIS_URL": redis_url,
-        VARIABLE: str(fuses),
+        VARIABLE: str(crash_points),
         "MILEPOST_SHARDS": "1",
     }
 
@@ -71,14 +71,14 @@ def rows(sessions: sessionmaker[Session], query: str) -> list[tuple[object, ...]
 
 @pytest.mark.parametrize("point", POINTS)
 def test_an_event_is_applied_once_wherever_the_drain_dies(
-    drain: Drain, fuses: Path, one_shard: EventStream, session_factory: sessionmaker[Session], point: str
+    drain: Drain, crash_points: Path, one_shard: EventStream, session_factory: sessionmaker[Session], point: str
 ) -> None:
     """Killed at a point, the next drain leaves the event applied once, one ledger entry for it, and none pending."""
     goal_id = funded(session_factory)
     one_shard.append("default", [("a", paid("t1", 1_250, POSTED))])
-    (fuses / point).touch()
+    (crash_points / point).touch()
     assert drain() == -signal.SIGKILL
-    assert not (fuses / point).exists()
+    assert not (crash_points / point).exists()
     is_committed = point not in (AFTER_READ, BEFORE_COMMIT)
     assert amount(session_factory, goal_id) == (1_250 if is_committed else 0)
     assert one_shard.status()[0].unapplied == (0 if point == AFTER_ACK else 1)
@@ -90,12 +90,12 @@ def test_an_event_is_applied_once_wherever_the_drain_dies(
 
 
 def test_an_event_that_kills_its_worker_is_set_aside_and_holds_up_no_other(
-    drain: Drain, fuses: Path, one_shard: EventStream, session_factory: sessionmaker[Session]
+    drain: Drain, crash_points: Path, one_shard: EventStream, session_factory: sessionmaker[Session]
 ) -> None:
     """However often the process dies of it, the event ends in the dead letters and the events around it are applied."""
     goal_id = funded(session_factory)
     one_shard.append("default", [("a", paid(name, 100, POSTED)) for name in ("t1", "killer", "t3")])
-    (fuses / ON_EVENT).write_text('"id": "killer"')
+    (crash_points / ON_EVENT).write_text('"id": "killer"')
     deaths = 0
     while drain() == -signal.SIGKILL:
         deaths += 1

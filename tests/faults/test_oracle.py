@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.oracle.facts import Books, first_instant, minor, moment
+from tests.chaos.oracle.facts import TenantFacts, first_instant, minor, moment
 from tests.chaos.oracle.goals import Goal, Link, Oracle, cut
 from tests.chaos.oracle.worth import FOR_EVER, Measures
 
@@ -22,42 +22,42 @@ def at(day: int, hour: int = 0) -> datetime:
     return datetime(2026, 3, day, hour, tzinfo=UTC)
 
 
-def event(type: str, told: datetime, *, source: str = "bank", id: str = "", **data: Any) -> bytes:
-    """An event told at a moment."""
+def event(type: str, event_time: datetime, *, source: str = "bank", id: str = "", **data: Any) -> bytes:
+    """An event of a moment."""
     envelope = {"id": id or f"e{next(_numbers)}", "source": source, "type": f"milepost.{type}"}
     data = {"account_id": "a"} | data
-    return json.dumps(envelope | {"specversion": "1.0", "time": told.isoformat(), "data": data}).encode()
+    return json.dumps(envelope | {"specversion": "1.0", "time": event_time.isoformat(), "data": data}).encode()
 
 
-def paid(name: str, amount: str, posted: datetime | str, told: datetime, **more: Any) -> bytes:
+def paid(name: str, amount: str, posted: datetime | str, event_time: datetime, **more: Any) -> bytes:
     """A transaction in dollars."""
     posted_at = posted if isinstance(posted, str) else posted.isoformat()
     fields: dict[str, Any] = {"transaction_id": name, "amount": amount, "currency": "USD", "posted_at": posted_at}
-    return event("transaction.recorded", told, **(fields | more))
+    return event("transaction.recorded", event_time, **(fields | more))
 
 
-def told(current: str, as_of: datetime, told: datetime, **more: Any) -> bytes:
+def reported(current: str, as_of: datetime, event_time: datetime, **more: Any) -> bytes:
     """A report in dollars."""
     fields: dict[str, Any] = {"current": current, "currency": "USD", "as_of": as_of.isoformat()}
-    return event("balance.reported", told, **(fields | more))
+    return event("balance.reported", event_time, **(fields | more))
 
 
-def removed(name: str, told: datetime, **more: Any) -> bytes:
+def removed(name: str, event_time: datetime, **more: Any) -> bytes:
     """A removal."""
-    return event("transaction.removed", told, transaction_id=name, **more)
+    return event("transaction.removed", event_time, transaction_id=name, **more)
 
 
-def books(events: Iterable[bytes], zone: str = "UTC") -> Books:
+def facts(events: Iterable[bytes], zone: str = "UTC") -> TenantFacts:
     """What the events leave standing."""
-    heard = Books(zone)
+    found = TenantFacts(zone)
     for body in events:
-        heard.hear(body)
-    return heard
+        found.apply(body)
+    return found
 
 
 def worth(events: Iterable[bytes], before: datetime = FOR_EVER) -> int:
     """The worth of account `a` just before a moment, in cents."""
-    return Measures(books(events).accounts["a"]).worth_before(before)
+    return Measures(facts(events).accounts["a"]).worth_before(before)
 
 
 def goal(**changes: Any) -> Goal:
@@ -68,10 +68,10 @@ def goal(**changes: Any) -> Goal:
 
 
 def test_worth_is_the_last_report_and_what_was_posted_after_it() -> None:
-    """100.00 told on the 5th; 10.00 on the 3rd are in it, 20.00 on the 7th are not; before it, it counts back."""
+    """100.00 reported on the 5th; 10.00 on the 3rd are in it, 20.00 on the 7th are not; before it, it counts back."""
     events = [
         paid("t1", "10.00", at(3), at(3)),
-        told("100.00", at(5), at(5)),
+        reported("100.00", at(5), at(5)),
         paid("t2", "20.00", at(7), at(7)),
         paid("t3", "-5.00", at(9), at(9)),
     ]
@@ -83,14 +83,14 @@ def test_worth_is_the_last_report_and_what_was_posted_after_it() -> None:
 
 
 def test_a_report_stands_behind_the_transactions_of_its_moment() -> None:
-    """50.00 told at the very moment of a transaction of 7.00 has it in it."""
-    assert worth([paid("t1", "7.00", at(5), at(5)), told("50.00", at(5), at(5))]) == 5_000
+    """50.00 reported at the very moment of a transaction of 7.00 has it in it."""
+    assert worth([paid("t1", "7.00", at(5), at(5)), reported("50.00", at(5), at(5))]) == 5_000
 
 
 def test_of_a_liability_what_is_owed_is_taken_off() -> None:
     """300.00 owed and 40.00 paid in make -260.00, whenever it is said that the account is a liability."""
     events = [
-        told("300.00", at(5), at(5)),
+        reported("300.00", at(5), at(5)),
         paid("t1", "40.00", at(6), at(6)),
         event("account.changed", at(1), kind="liability"),
     ]
@@ -151,12 +151,12 @@ def test_amounts_are_counted_in_the_smallest_unit(text: str, currency: str, expe
 def test_a_change_is_the_share_of_what_came_since_the_link() -> None:
     """2,500.00 typed, 60% of +1,000.00 of one account and 40% of -250.00 of another make 3,000.00."""
     events = [
-        told("400.00", at(2), at(2)),
-        told("1400.00", at(9), at(9)),
-        told("600.00", at(2), at(2), account_id="b"),
-        told("350.00", at(9), at(9), account_id="b"),
+        reported("400.00", at(2), at(2)),
+        reported("1400.00", at(9), at(9)),
+        reported("600.00", at(2), at(2), account_id="b"),
+        reported("350.00", at(9), at(9), account_id="b"),
     ]
-    oracle = Oracle(books(events))
+    oracle = Oracle(facts(events))
     funded = goal(links=[Link("a", 600_000, at(5), None), Link("b", 400_000, at(5), None)])
     assert oracle.amount(funded) == 300_000
     assert oracle.close(funded, date(2026, 3, 4)) == 250_000
@@ -166,7 +166,7 @@ def test_a_change_is_the_share_of_what_came_since_the_link() -> None:
 def test_an_ended_link_keeps_what_it_counted_and_a_typed_amount_starts_anew() -> None:
     """10.00 in the link stay, 20.00 after it do not come; what is typed on the 8th holds all before it."""
     events = [paid("t1", "10.00", at(5), at(5)), paid("t2", "20.00", at(7), at(7)), paid("t3", "40.00", at(9), at(9))]
-    oracle = Oracle(books(events))
+    oracle = Oracle(facts(events))
     ended = [Link("a", 1_000_000, at(4), at(6))]
     assert oracle.amount(goal(links=ended)) == 251_000
     again = [*ended, Link("a", 1_000_000, at(6, 1), None)]
@@ -177,23 +177,23 @@ def test_an_ended_link_keeps_what_it_counted_and_a_typed_amount_starts_anew() ->
 
 def test_inflow_counts_what_comes_in_and_no_report() -> None:
     """Of +30.00, -10.00 and a report, half of the 30.00 counts."""
-    events = [paid("t1", "30.00", at(5), at(5)), paid("t2", "-10.00", at(6), at(6)), told("99.00", at(7), at(7))]
+    events = [paid("t1", "30.00", at(5), at(5)), paid("t2", "-10.00", at(6), at(6)), reported("99.00", at(7), at(7))]
     counted = goal(tracking="inflow", links=[Link("a", 500_000, at(4), None)])
-    assert Oracle(books(events)).amount(counted) == 251_500
+    assert Oracle(facts(events)).amount(counted) == 251_500
 
 
 def test_a_debt_falls_as_money_is_paid_in() -> None:
     """8,500.00 owed; the card goes from -8,500.00 to -7,750.00 since the link: 7,750.00 are left."""
     events = [
         event("account.changed", at(1), kind="liability"),
-        told("8500.00", at(2), at(2)),
-        told("7750.00", at(8), at(8)),
+        reported("8500.00", at(2), at(2)),
+        reported("7750.00", at(8), at(8)),
     ]
     owed = goal(type="debt", typed=[(None, 850_000)], links=[Link("a", 1_000_000, at(3), None)])
-    assert Oracle(books(events)).amount(owed) == 775_000
+    assert Oracle(facts(events)).amount(owed) == 775_000
     followed = goal(type="debt", tracking="balance", links=[Link("a", 1_000_000, at(3), None)])
-    assert Oracle(books(events)).amount(followed) == 775_000
-    assert Oracle(books(events[1:])).amount(followed) == -775_000
+    assert Oracle(facts(events)).amount(followed) == 775_000
+    assert Oracle(facts(events[1:])).amount(followed) == -775_000
 
 
 def test_a_balance_shows_what_was_typed_until_one_account_has_a_report() -> None:
@@ -201,20 +201,20 @@ def test_a_balance_shows_what_was_typed_until_one_account_has_a_report() -> None
     links = [Link("a", 500_000, at(3), None), Link("b", 500_000, at(3), None)]
     followed = goal(tracking="balance", links=links)
     events = [paid("t1", "10.00", at(5), at(5))]
-    assert (Oracle(books(events)).amount(followed), Oracle(books(events)).waits_for(followed)) == (250_000, ["a", "b"])
-    events.append(told("100.00", at(6), at(6)))
-    assert (Oracle(books(events)).amount(followed), Oracle(books(events)).waits_for(followed)) == (5_000, ["b"])
+    assert (Oracle(facts(events)).amount(followed), Oracle(facts(events)).waits_for(followed)) == (250_000, ["a", "b"])
+    events.append(reported("100.00", at(6), at(6)))
+    assert (Oracle(facts(events)).amount(followed), Oracle(facts(events)).waits_for(followed)) == (5_000, ["b"])
 
 
 def test_net_worth_sums_what_the_user_has_in_one_currency() -> None:
     """100.00 less 30.00 owed make 70.00; another user's account and one in yen are not in it."""
     events = [
-        told("100.00", at(5), at(5), user_id="u"),
-        told("30.00", at(5), at(5), account_id="b", user_id="u", kind="liability"),
-        told("500.00", at(5), at(5), account_id="c", user_id="v"),
-        told("500", at(5), at(5), account_id="d", user_id="u", currency="JPY"),
+        reported("100.00", at(5), at(5), user_id="u"),
+        reported("30.00", at(5), at(5), account_id="b", user_id="u", kind="liability"),
+        reported("500.00", at(5), at(5), account_id="c", user_id="v"),
+        reported("500", at(5), at(5), account_id="d", user_id="u", currency="JPY"),
     ]
-    oracle = Oracle(books(events))
+    oracle = Oracle(facts(events))
     assert oracle.amount(goal(tracking="net_worth")) == 7_000
     assert oracle.closes(goal(tracking="net_worth"), date(2026, 3, 6))[date(2026, 3, 4)] == 7_000
 
@@ -222,20 +222,20 @@ def test_net_worth_sums_what_the_user_has_in_one_currency() -> None:
 def test_another_currency_counts_nothing_and_a_final_goal_hears_of_nothing_later() -> None:
     """A link to an account in yen counts nothing; after its final moment a goal's amount stays."""
     assert (
-        Oracle(books([paid("t1", "5", at(5), at(5), currency="JPY")])).amount(
+        Oracle(facts([paid("t1", "5", at(5), at(5), currency="JPY")])).amount(
             goal(links=[Link("a", 1_000_000, at(4), None)])
         )
         == 250_000
     )
     events = [paid("t1", "10.00", at(5), at(5)), paid("t2", "20.00", at(7), at(7))]
     final = goal(links=[Link("a", 1_000_000, at(4), at(6))], final_at=at(6))
-    assert Oracle(books(events)).amount(final) == 251_000
+    assert Oracle(facts(events)).amount(final) == 251_000
 
 
 def test_a_milestone_must_be_reached_if_any_close_stood_past_it() -> None:
     """Up to 60.00 at one close and down to 10.00 now: 50.00 must be marked, 70.00 need not be."""
     events = [paid("t1", "60.00", at(5), at(5)), paid("t2", "-50.00", at(7), at(7))]
-    oracle = Oracle(books(events))
+    oracle = Oracle(facts(events))
     saved = goal(typed=[(None, 0)], links=[Link("a", 1_000_000, at(4), None)], milestones=[5_000, 7_000])
     assert list(oracle.must_be_reached(saved, oracle.closes(saved, date(2026, 3, 9)))) == [5_000]
     assert list(oracle.must_be_reached(saved, {})) == []

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from milepost.embedded.child import children_of
-from tests.chaos.system.proxy import Proxy, Way
+from tests.chaos.system.proxy import Mode, Proxy
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 10
@@ -78,12 +78,12 @@ def test_a_connection_that_lost_bytes_stays_silent_until_it_is_ended(link: Proxy
     """What was swallowed is gone, and what comes after it does not get through either; new connections do."""
     with closing(connected(link)) as client, closing(connected(link)) as unharmed:
         assert said_back(client, b"before")
-        link.turn(Way.SWALLOW)
+        link.switch(Mode.SWALLOW)
         client.sendall(b"lost")
         client.settimeout(0.3)
         with pytest.raises(TimeoutError):
             client.recv(1_024)
-        link.turn(Way.OPEN)
+        link.switch(Mode.OPEN)
         client.sendall(b"after")
         with pytest.raises(TimeoutError):
             client.recv(1_024)
@@ -97,11 +97,11 @@ def test_a_cut_link_ends_what_there_is_and_lets_nobody_in(link: Proxy) -> None:
     """Until it is open again."""
     with closing(connected(link)) as client:
         assert said_back(client, b"before")
-        link.turn(Way.CUT)
+        link.switch(Mode.CUT)
         assert is_reset(client)
         with closing(connected(link)) as refused:
             assert is_reset(refused)
-        link.turn(Way.OPEN)
+        link.switch(Mode.OPEN)
         with closing(connected(link)) as again:
             assert said_back(again, b"again")
 
@@ -119,7 +119,7 @@ def test_a_reset_ends_connections_and_lets_new_ones_in(link: Proxy) -> None:
 def test_a_delayed_link_takes_its_time(link: Proxy) -> None:
     """A fifth of a second each way."""
     with closing(connected(link)) as client:
-        link.turn(Way.DELAY)
+        link.switch(Mode.DELAY)
         began = time.monotonic()
         assert said_back(client, b"slow")
         assert time.monotonic() - began >= 0.4

@@ -1,1 +1,1 @@
-"""The checks after a run: what is stored and served, against what was sent, asked for, and what the oracle says."""
+"""The checks after a run: what is stored and served, compared with what was sent and requested, and with the oracle."""

@@ -1,4 +1,4 @@
-"""All checks of a run, once nothing moves any more."""
+"""All checks of a run, after the load has ended."""
 
 from __future__ import annotations
 
@@ -11,71 +11,78 @@ from sqlalchemy import Engine
 
 from core.store.engine import session_factory
 from core.verify.verify import verify
-from tests.chaos.checks.events import check_dead, check_facts, check_sent, fold, heard
+from tests.chaos.checks.events import applied_events, check_dead, check_facts, check_sent, fold
 from tests.chaos.checks.evidence import Evidence
-from tests.chaos.checks.goals import check_accounts, check_amounts, check_closes, check_ledger, check_milestones, judge
+from tests.chaos.checks.goals import (
+    check_accounts,
+    check_amounts,
+    check_closes,
+    check_ledger,
+    check_milestones,
+    expect_goals,
+)
 from tests.chaos.checks.rebuild import check_rebuild
 from tests.chaos.checks.requests import check_requests
 from tests.chaos.checks.rest import check_rest
-from tests.chaos.load.sent_log import Book
-from tests.chaos.operations.log import Acted
+from tests.chaos.load.sent_log import SentLog
+from tests.chaos.operations.log import GoalLog
 from tests.chaos.oracle.goals import Oracle
 from tests.chaos.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run has left to be judged."""
+    """What a run has left to be checked."""
 
     seed: int
     engine: Engine
-    book: Book
-    goals: Sequence[Acted]
+    sent_log: SentLog
+    goals: Sequence[GoalLog]
     clients: Mapping[str, httpx2.Client]
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How many events have a statement that stands, and how many letters there are."""
+    """How many events are the source of a stored fact, and how many dead letters there are."""
 
     standing: int
     dead: int
 
 
 def check_all(run: Run, verdict: Verdict, say: Callable[[str], None]) -> Applied:
-    """Hold everything against everything; days must be closed."""
+    """Run all checks; days must be closed."""
     evidence = Evidence.of(run.engine)
     standing = evidence.standing()
-    events = heard(run.book, standing)
-    say(f"holding {len(events):,} events against the oracle")
-    books = fold(events, run.seed)
-    check_sent(verdict, run.book, evidence)
-    check_facts(verdict, books, evidence)
-    check_dead(verdict, run.book, evidence)
+    events = applied_events(run.sent_log, standing)
+    say(f"comparing {len(events):,} events with the oracle")
+    facts = fold(events, run.seed)
+    check_sent(verdict, run.sent_log, evidence)
+    check_facts(verdict, facts, evidence)
+    check_dead(verdict, run.sent_log, evidence)
     check_requests(verdict, run.goals, evidence)
-    oracles = {tenant: Oracle(of) for tenant, of in books.items()}
+    oracles = {tenant: Oracle(of) for tenant, of in facts.items()}
     check_accounts(verdict, oracles, evidence)
-    # A tenant none of whose days was closed in time is told of already; what else there is can still be judged.
+    # That no day of a tenant was closed in time is recorded already; the rest can still be checked.
     closed = {row["tenant"]: row["closed_through"] or date.min for row in evidence["tenants"]}
-    judged = judge(run.goals, evidence, oracles, closed)
-    check_amounts(verdict, judged, oracles)
-    check_closes(verdict, judged, evidence)
-    check_ledger(verdict, judged, evidence)
-    check_milestones(verdict, judged, oracles, evidence)
+    goals = expect_goals(run.goals, evidence, oracles, closed)
+    check_amounts(verdict, goals, oracles)
+    check_closes(verdict, goals, evidence)
+    check_ledger(verdict, goals, evidence)
+    check_milestones(verdict, goals, oracles, evidence)
     say("asking for every goal over REST")
-    check_rest(verdict, judged, run.clients)
+    check_rest(verdict, goals, run.clients)
     say("milepost verify")
     check_by_verify(verdict, run.engine)
     if verdict.has_wrong("requests"):
-        say("the requests are not those that were made, so they cannot be made once more")
+        say("the requests are not those that were made, so they cannot be repeated")
     else:
-        say("telling a fresh database all of it once more")
+        say("applying all of it once more to a fresh database")
         check_rebuild(verdict, run.engine, run.goals, events, evidence, closed, run.seed)
     return Applied(len(standing), len(evidence["dead_letters"]))
 
 
 def check_by_verify(verdict: Verdict, engine: Engine) -> None:
-    """The second way, in SQL, which promises the same of any database."""
+    """`milepost verify`, which computes the same in SQL."""
     found = verify(session_factory(engine), datetime.now(UTC))
     rows = [f"{wrong.row}: {wrong.what}: stored {wrong.stored}, expected {wrong.expected}" for wrong in found.first]
-    verdict.hold("milepost verify", sum(found.checked.values()), rows)
+    verdict.record("milepost verify", sum(found.checked.values()), rows)

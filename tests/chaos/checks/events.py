@@ -1,4 +1,4 @@
-"""Checks of events: none lost, none that nobody sent or that was refused, the dead where they belong."""
+"""Checks of events: none is lost, none applied that was not sent or was refused, and bad ones are dead letters."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ from random import Random
 
 from tests.chaos.checks.evidence import Evidence, Row, event_of
 from tests.chaos.load.events import FACT, NOTHING, Event
-from tests.chaos.load.sent_log import Answer, Book, Told
+from tests.chaos.load.sent_log import Answer, SentEvent, SentLog
 from tests.chaos.load.world import ZONES
-from tests.chaos.oracle.facts import ATTRIBUTES, Account, Books, Statement
+from tests.chaos.oracle.facts import ATTRIBUTES, Account, Statement, TenantFacts
 from tests.chaos.verdict import Verdict
 
 _ATTRIBUTES = (*ATTRIBUTES, "connection", "connection_reason")
 
 
-def heard(book: Book, standing: set[str]) -> list[Event]:
-    """The events that have taken effect: all that were acknowledged, and of the others those that the tables name.
+def applied_events(sent_log: SentLog, standing: set[str]) -> list[Event]:
+    """The events that were applied: all that were acknowledged, and of the others those that the tables name.
 
-    What stands in no table and was not acknowledged either never arrived, or is superseded: both look the same.
+    One that no table names and that was not acknowledged never arrived, or was superseded: both look the same.
     """
     return [
-        told.event
-        for told in book.told.values()
-        if told.event.outcome == FACT and (told.is_acknowledged or told.event.event_id in standing)
+        sent.event
+        for sent in sent_log.events.values()
+        if sent.event.outcome == FACT and (sent.is_acknowledged or sent.event.event_id in standing)
     ]
 
 
-def fold(events: Sequence[Event], seed: int) -> dict[str, Books]:
-    """What the oracle makes of the events, told to it in an order that has nothing to do with how they came."""
-    books = {tenant: Books(zone) for tenant, zone in ZONES.items()}
+def fold(events: Sequence[Event], seed: int) -> dict[str, TenantFacts]:
+    """The oracle's facts of the events, which it gets in an order of its own."""
+    facts = {tenant: TenantFacts(zone) for tenant, zone in ZONES.items()}
     for event in Random(f"{seed}:oracle").sample(events, len(events)):
-        books[event.tenant].hear(event.body)
-    return books
+        facts[event.tenant].apply(event.body)
+    return facts
 
 
-def check_sent(verdict: Verdict, book: Book, evidence: Evidence) -> None:
-    """Everything that stands was sent, and was not refused."""
+def check_sent(verdict: Verdict, sent_log: SentLog, evidence: Evidence) -> None:
+    """Every event that the tables name was sent, and was not refused."""
     standing = evidence.standing()
-    unknown = [f"{event_id} stands, and nobody sent it" for event_id in standing if event_id not in book.told]
-    told = [book.told[event_id] for event_id in standing if event_id in book.told]
-    refused = [f"{each.event.event_id} stands, and was refused" for each in told if each.is_refused]
+    unknown = [f"{event_id} is applied, and nobody sent it" for event_id in standing if event_id not in sent_log.events]
+    sent = [sent_log.events[event_id] for event_id in standing if event_id in sent_log.events]
+    refused = [f"{each.event.event_id} is applied, and was refused" for each in sent if each.is_refused]
     unfit = [
-        f"{each.event.event_id} stands, and is {each.event.outcome}" for each in told if each.event.outcome != FACT
+        f"{each.event.event_id} is applied, and is {each.event.outcome}" for each in sent if each.event.outcome != FACT
     ]
-    verdict.hold("applied was attempted", len(standing), [*unknown, *refused, *unfit])
+    verdict.record("applied was attempted", len(standing), [*unknown, *refused, *unfit])
 
 
-def check_facts(verdict: Verdict, books: Mapping[str, Books], evidence: Evidence) -> None:
-    """For every key the statement stands that the oracle says, from the very event: nothing acknowledged is lost."""
+def check_facts(verdict: Verdict, facts: Mapping[str, TenantFacts], evidence: Evidence) -> None:
+    """For every key the stored fact is the oracle's, from the same event: nothing acknowledged is lost."""
     expected = {
         key: value
-        for tenant, of in books.items()
+        for tenant, of in facts.items()
         for name, a in of.accounts.items()
-        for key, value in _told(tenant, name, a)
+        for key, value in _expected(tenant, name, a)
     }
     verdict.compare("acknowledged is applied", dict(expected), dict(_stored(evidence)))
 
 
-def check_dead(verdict: Verdict, book: Book, evidence: Evidence) -> None:
+def check_dead(verdict: Verdict, sent_log: SentLog, evidence: Evidence) -> None:
     """Each bad event that was acknowledged is a dead letter, with its reason, as often as it was accepted; no other."""
-    by_body = {(each.event.tenant, each.event.body): each for each in book.told.values()}
+    by_body = {(each.event.tenant, each.event.body): each for each in sent_log.events.values()}
     counts: Counter[str] = Counter()
     rows = []
     for letter in evidence["dead_letters"]:
@@ -73,12 +73,12 @@ def check_dead(verdict: Verdict, book: Book, evidence: Evidence) -> None:
             counts[sent.event.event_id] += 1
             if sent.event.outcome != letter["code"]:
                 rows.append(f"{place}: {sent.event.event_id} is {letter['code']}, not {sent.event.outcome}")
-    rows += list(_miscounted(book.told.values(), counts))
-    verdict.hold("dead letters", len(evidence["dead_letters"]) + len(book.told), rows)
+    rows += list(_miscounted(sent_log.events.values(), counts))
+    verdict.record("dead letters", len(evidence["dead_letters"]) + len(sent_log.events), rows)
 
 
-def _miscounted(told: Iterable[Told], counts: Counter[str]) -> Iterable[str]:
-    for each in told:
+def _miscounted(sent: Iterable[SentEvent], counts: Counter[str]) -> Iterable[str]:
+    for each in sent:
         if each.event.outcome in (FACT, NOTHING):
             continue
         found, least = counts[each.event.event_id], each.answers.get(Answer.ACKNOWLEDGED, 0)
@@ -86,7 +86,7 @@ def _miscounted(told: Iterable[Told], counts: Counter[str]) -> Iterable[str]:
             yield f"{each.event.event_id} ({each.event.outcome}): {found} letters, not {least} to {each.most}"
 
 
-def _told(tenant: str, name: str, account: Account) -> Iterable[tuple[str, str]]:
+def _expected(tenant: str, name: str, account: Account) -> Iterable[tuple[str, str]]:
     for transaction_id, stated in account.transactions.items():
         value = stated.value
         said = (

@@ -1,4 +1,4 @@
-"""The evidence: what a run has left in the database, read once, when nothing moves any more."""
+"""The evidence: what a run has left in the database, read once, after the load has ended."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _IN_RANK = "\x1f"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The rows of every table that is judged, by table."""
+    """The rows of every table that is checked, by table."""
 
     rows: Mapping[str, Sequence[Row]]
     _by_goal: dict[tuple[str, str, str], list[Row]] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Evidence:
         return self._by_goal.get((table, tenant, goal_id), [])
 
     def standing(self) -> set[str]:
-        """The ids of all events whose statements stand somewhere."""
+        """The ids of all events that a stored fact names as its source."""
         found = {row["event_id"] for table in ("transactions", "reports") for row in self.rows[table]}
         ranks = (value for row in self.rows["accounts"] for name, value in row.items() if name.endswith("_rank"))
         return found | {event_of(rank) for rank in ranks if rank is not None}

@@ -1,4 +1,4 @@
-"""Checks of accounts and goals against the oracle: worths, amounts, closes, marks and messages, and the ledger."""
+"""Checks of accounts and goals against the oracle: worths, amounts, closes, milestones and messages, and the ledger."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from tests.chaos.checks.evidence import Evidence, Row
-from tests.chaos.operations.log import Acted
+from tests.chaos.operations.log import GoalLog
 from tests.chaos.oracle.goals import Goal, Link, Oracle
 from tests.chaos.oracle.worth import FOR_EVER
 from tests.chaos.verdict import Verdict
@@ -17,8 +17,8 @@ _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One goal: its row, what the oracle was told of it, and what it says of now and of each closed day.
+class ExpectedGoal:
+    """One goal: its row, the oracle's input, and the oracle's amounts of now and of each closed day.
 
     `finish_minor` is where it is reached.
     """
@@ -35,25 +35,25 @@ class Judged:
         return f"{self.row['tenant']} {self.row['name']} ({self.goal.tracking})"
 
 
-def judge(
-    goals: Sequence[Acted], evidence: Evidence, oracles: Mapping[str, Oracle], closed: Mapping[str, date]
-) -> list[Judged]:
-    """Judge every goal that is there (one that is not is told of as a request); `closed` by tenant."""
+def expect_goals(
+    goals: Sequence[GoalLog], evidence: Evidence, oracles: Mapping[str, Oracle], closed: Mapping[str, date]
+) -> list[ExpectedGoal]:
+    """The oracle's amounts of every goal that is stored (check_requests finds others); `closed` by tenant."""
     rows = {(row["tenant"], row["goal_id"]): row for row in evidence["goals"]}
     return [
-        _judge(goal, row, evidence, oracles[goal.tenant], closed[goal.tenant])
+        _expect_goal(goal, row, evidence, oracles[goal.tenant], closed[goal.tenant])
         for goal in goals
         if (row := rows.get((goal.tenant, goal.goal_id))) is not None
     ]
 
 
-def _judge(acted: Acted, row: Row, evidence: Evidence, oracle: Oracle, closed_through: date) -> Judged:
-    """Tell the oracle of a goal: its periods and the moments of what was typed are those that the server chose."""
-    plan, own = acted.plan, (acted.tenant, acted.goal_id)
+def _expect_goal(log: GoalLog, row: Row, evidence: Evidence, oracle: Oracle, closed_through: date) -> ExpectedGoal:
+    """Ask the oracle about a goal: its links and manual amounts have the times that the server chose."""
+    plan, own = log.plan, (log.tenant, log.goal_id)
     links = evidence.of_goal("links", *own) if plan.tracking != "net_worth" else []
     given = plan.target_minor if plan.type == "debt" else 0
     goal = Goal(
-        goal_id=acted.goal_id,
+        goal_id=log.goal_id,
         type=plan.type,
         tracking=plan.tracking,
         currency=plan.currency,
@@ -68,7 +68,7 @@ def _judge(acted: Acted, row: Row, evidence: Evidence, oracle: Oracle, closed_th
         milestones=list(plan.milestones),
         final_at=row["final_at"],
     )
-    return Judged(row, goal, plan.finish_minor, oracle.amount(goal), oracle.closes(goal, closed_through))
+    return ExpectedGoal(row, goal, plan.finish_minor, oracle.amount(goal), oracle.closes(goal, closed_through))
 
 
 def check_accounts(verdict: Verdict, oracles: Mapping[str, Oracle], evidence: Evidence) -> None:
@@ -77,7 +77,7 @@ def check_accounts(verdict: Verdict, oracles: Mapping[str, Oracle], evidence: Ev
         f"{tenant} {name}": f"worth {measures.worth_before(FOR_EVER)}, inflow {measures.inflow_before(FOR_EVER)}"
         for tenant, oracle in oracles.items()
         for name, measures in oracle.measures.items()
-        if name in oracle.books.accounts
+        if name in oracle.facts.accounts
     }
     stored = {
         f"{row['tenant']} {row['account_id']}": f"worth {row['worth_minor']}, inflow {row['inflow_minor']}"
@@ -86,17 +86,17 @@ def check_accounts(verdict: Verdict, oracles: Mapping[str, Oracle], evidence: Ev
     verdict.compare("worths", dict(expected), dict(stored))
 
 
-def check_amounts(verdict: Verdict, judged: Sequence[Judged], oracles: Mapping[str, Oracle]) -> None:
-    """Each goal stands where the oracle says, and waits for the accounts that it says."""
-    expected = {each.key: f"{each.amount}, waits for {_waits(each, oracles)}" for each in judged}
-    stored = {each.key: f"{each.row['amount_minor']}, waits for {sorted(each.row['waiting_for'])}" for each in judged}
+def check_amounts(verdict: Verdict, goals: Sequence[ExpectedGoal], oracles: Mapping[str, Oracle]) -> None:
+    """Each goal has the amount of the oracle, and waits for the same accounts."""
+    expected = {each.key: f"{each.amount}, waits for {_waits(each, oracles)}" for each in goals}
+    stored = {each.key: f"{each.row['amount_minor']}, waits for {sorted(each.row['waiting_for'])}" for each in goals}
     verdict.compare("amounts", dict(expected), dict(stored))
 
 
-def check_closes(verdict: Verdict, judged: Sequence[Judged], evidence: Evidence) -> None:
+def check_closes(verdict: Verdict, goals: Sequence[ExpectedGoal], evidence: Evidence) -> None:
     """Each local day from the start on has its close, without a gap, and each is the oracle's."""
     rows = []
-    for each in judged:
+    for each in goals:
         own = evidence.of_goal("goal_snapshots", each.row["tenant"], each.row["goal_id"])
         stored = filled({row["day"]: row["amount_minor"] for row in own}, each.closes)
         wrong = [day for day in each.closes if stored.get(day) != each.closes[day]]
@@ -106,26 +106,26 @@ def check_closes(verdict: Verdict, judged: Sequence[Judged], evidence: Evidence)
                 f"{each.key}: {len(wrong)} of {len(each.closes)} days, the first {first}: "
                 f"stored {stored.get(first, 'nothing')}, expected {each.closes[first]}"
             )
-    verdict.hold("closes", sum(len(each.closes) for each in judged), rows)
+    verdict.record("closes", sum(len(each.closes) for each in goals), rows)
 
 
-def check_ledger(verdict: Verdict, judged: Sequence[Judged], evidence: Evidence) -> None:
+def check_ledger(verdict: Verdict, goals: Sequence[ExpectedGoal], evidence: Evidence) -> None:
     """Each ledger is numbered without a hole, each line begins where the last ended, the last one is the amount."""
     rows, looked_at = [], 0
-    for each in judged:
+    for each in goals:
         entries = evidence.of_goal("goal_entries", each.row["tenant"], each.row["goal_id"])
         looked_at += len(entries)
         rows += [f"{each.key}: {trouble}" for trouble in _gaps(entries, each.row)]
-    verdict.hold("ledger", looked_at, rows)
+    verdict.record("ledger", looked_at, rows)
 
 
 def check_milestones(
-    verdict: Verdict, judged: Sequence[Judged], oracles: Mapping[str, Oracle], evidence: Evidence
+    verdict: Verdict, goals: Sequence[ExpectedGoal], oracles: Mapping[str, Oracle], evidence: Evidence
 ) -> None:
-    """What a goal stands at or past is marked, what it never came to is not, and each mark has its one message."""
+    """A milestone is marked as reached if the goal is at or past it, not if it never was; each has one message."""
     rows, looked_at = [], 0
     expected: dict[str, object] = {}
-    for each in judged:
+    for each in goals:
         own = evidence.of_goal("milestones", each.row["tenant"], each.row["goal_id"])
         looked_at += len(own)
         marked = {row["amount_minor"] for row in own if row["reached_at"] is not None}
@@ -134,25 +134,25 @@ def check_milestones(
         if each.row["status"] == "active" and not each.row["waiting_for"]:
             due = set(oracles[each.row["tenant"]].must_be_reached(each.goal, each.closes))
             rows += [f"{each.key}: {amount} is reached and not marked" for amount in sorted(due - marked)]
-        told = marked | ({each.finish_minor} if each.row["reached_at"] is not None else set())
-        never = _never_reached(told, each, evidence)
+        reached = marked | ({each.finish_minor} if each.row["reached_at"] is not None else set())
+        never = _never_reached(reached, each, evidence)
         rows += [f"{each.key}: {amount} is marked and was never reached" for amount in never]
         name = f"{each.row['tenant']} {{}}.reached:{each.row['goal_id']}:{{}}"
         expected |= {name.format("milestone", amount): 1 for amount in marked}
         if each.row["reached_at"] is not None:
             expected[name.format("goal", each.row["target_minor"])] = 1
-    verdict.hold("milestones", looked_at, rows)
+    verdict.record("milestones", looked_at, rows)
     stored: dict[str, object] = {f"{row['tenant']} {row['message_id']}": 1 for row in evidence["outbox"]}
-    verdict.compare("one message a mark", expected, stored)
+    verdict.compare("one message when reached", expected, stored)
 
 
-def _never_reached(marked: Iterable[int], each: Judged, evidence: Evidence) -> list[int]:
-    """Of what is marked that which no line of the ledger came to, and no close, neither as it is nor as it was."""
+def _never_reached(marked: Iterable[int], each: ExpectedGoal, evidence: Evidence) -> list[int]:
+    """The marked amounts that no ledger line has reached, and no close, neither as it is nor as it was before."""
     own = each.row["tenant"], each.row["goal_id"]
-    stood = [entry["after_minor"] for entry in evidence.of_goal("goal_entries", *own)]
-    stood += [close["amount_minor"] for close in evidence.of_goal("goal_snapshots", *own)]
-    stood += [close["before_minor"] for close in evidence.of_goal("close_rewrites", *own)]
-    best = max((each.goal.direction * amount for amount in stood), default=None)
+    amounts = [entry["after_minor"] for entry in evidence.of_goal("goal_entries", *own)]
+    amounts += [close["amount_minor"] for close in evidence.of_goal("goal_snapshots", *own)]
+    amounts += [close["before_minor"] for close in evidence.of_goal("close_rewrites", *own)]
+    best = max((each.goal.direction * amount for amount in amounts), default=None)
     return sorted(amount for amount in marked if best is None or best < each.goal.direction * amount)
 
 
@@ -165,7 +165,7 @@ def filled(rows: Mapping[date, int], days: Iterable[date]) -> dict[date, int]:
     return found
 
 
-def _waits(each: Judged, oracles: Mapping[str, Oracle]) -> list[str]:
+def _waits(each: ExpectedGoal, oracles: Mapping[str, Oracle]) -> list[str]:
     return oracles[each.row["tenant"]].waits_for(each.goal)
 
 
@@ -178,5 +178,5 @@ def _gaps(entries: Sequence[Row], goal: Row) -> Iterable[str]:
             yield f"entry {number} begins at {entry['before_minor']}, not at {before}"
         before = entry["after_minor"]
     if before != goal["amount_minor"] or len(entries) != goal["entries"]:
-        stands = f"the goal has {goal['entries']} and stands at {goal['amount_minor']}"
-        yield f"{len(entries)} entries end at {before}; {stands}"
+        stored = f"the goal has {goal['entries']} and the amount {goal['amount_minor']}"
+        yield f"{len(entries)} entries end at {before}; {stored}"

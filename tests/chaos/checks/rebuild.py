@@ -1,4 +1,4 @@
-"""The rebuild: a fresh database is told all of it once, in another order, and must end with the same rows.
+"""The rebuild: all of it is applied once to a fresh database, in another order, and the rows must be the same.
 
 The requests come first, each at the moment at which the running system did it, then the events, shuffled, each once.
 """
@@ -28,7 +28,7 @@ from milepost.embedded.supervisor import prepare_database
 from tests.chaos.checks.evidence import Evidence, Row
 from tests.chaos.load.events import Event, money
 from tests.chaos.load.world import ZONES
-from tests.chaos.operations.log import Acted, Deed
+from tests.chaos.operations.log import GoalLog, Operation
 from tests.chaos.verdict import Verdict
 
 _DATABASE = "chaos_again"
@@ -57,13 +57,13 @@ _SAME = {
 def check_rebuild(
     verdict: Verdict,
     engine: Engine,
-    goals: Sequence[Acted],
+    goals: Sequence[GoalLog],
     events: Sequence[Event],
     evidence: Evidence,
     closed: Mapping[str, date],
     seed: int,
 ) -> None:
-    """Tell a fresh database everything once more and hold it against `engine`'s; `closed` by tenant."""
+    """Apply everything to a fresh database and compare it with that of `engine`; `closed` by tenant."""
     with _fresh_database(engine) as again:
         sessions = session_factory(again)
         with sessions.begin() as session:
@@ -71,8 +71,8 @@ def check_rebuild(
                 if tenant != DEFAULT:
                     create_tenant(session, tenant, zone, datetime.now(UTC))
         for goal in goals:
-            _Again(sessions, goal, evidence).act()
-        _tell(sessions, Random(f"{seed}:rebuild").sample(events, len(events)))
+            _Repeated(sessions, goal, evidence).run()
+        _apply(sessions, Random(f"{seed}:rebuild").sample(events, len(events)))
         for tenant, through in closed.items():
             if through > date.min:
                 run_snapshot(sessions, datetime.now(UTC), tenant=tenant, through=through)
@@ -80,8 +80,8 @@ def check_rebuild(
         for table, query in _SAME.items():
             stored, expected = _rows(engine, query, through), _rows(again, query, through)
             rows = [f"{table}: only in the run: {row}" for row in sorted(stored - expected)]
-            rows += [f"{table}: only when told again: {row}" for row in sorted(expected - stored)]
-            verdict.hold("told again from zero", len(stored | expected), rows)
+            rows += [f"{table}: only when applied again: {row}" for row in sorted(expected - stored)]
+            verdict.record("applied again from zero", len(stored | expected), rows)
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def _rows(engine: Engine, query: str, through: date) -> set[str]:
         return {" ".join(str(value) for value in row) for row in found}
 
 
-def _tell(sessions: sessionmaker[Session], events: Sequence[Event]) -> None:
+def _apply(sessions: sessionmaker[Session], events: Sequence[Event]) -> None:
     for start in range(0, len(events), _BATCH):
         now = datetime.now(UTC)
         some = enumerate(events[start : start + _BATCH], start)
@@ -118,10 +118,10 @@ def _tell(sessions: sessionmaker[Session], events: Sequence[Event]) -> None:
             apply_events(session, entries, now)
 
 
-class _Again:
+class _Repeated:
     """One goal's requests, each at the moment that the running system gave it."""
 
-    def __init__(self, sessions: sessionmaker[Session], goal: Acted, evidence: Evidence) -> None:
+    def __init__(self, sessions: sessionmaker[Session], goal: GoalLog, evidence: Evidence) -> None:
         own = goal.tenant, goal.goal_id
         self._sessions = sessions
         self._goal = goal
@@ -133,28 +133,28 @@ class _Again:
         self._open: dict[str, Row] = {}
         self._goal_id = ""
 
-    def act(self) -> None:
+    def run(self) -> None:
         """All of them, in their order."""
-        for deed in self._goal.deeds:
+        for operation in self._goal.operations:
             with self._sessions.begin() as session:
-                self._do(session, deed)
+                self._do(session, operation)
 
-    def _do(self, session: Session, deed: Deed) -> None:
-        match deed.verb:
+    def _do(self, session: Session, operation: Operation) -> None:
+        match operation.verb:
             case "create":
                 self._create(session)
             case "link":
                 row = self._begin()
-                at = row["linked_at"] if deed.since is None else row["linked_at"] - _MICROSECOND
-                draft = LinkDraft(deed.account_id, None, _percent(deed.ppm), deed.since)
+                at = row["linked_at"] if operation.since is None else row["linked_at"] - _MICROSECOND
+                draft = LinkDraft(operation.account_id, None, _percent(operation.ppm), operation.since)
                 link_account(session, self._tenant, self._goal_id, draft, at)
             case "allocate":
                 row = self._begin()
-                percent = _percent(deed.ppm)
-                change_allocation(session, self._tenant, self._goal_id, deed.account_id, percent, row["linked_at"])
+                percent = _percent(operation.ppm)
+                change_allocation(session, self._tenant, self._goal_id, operation.account_id, percent, row["linked_at"])
             case "unlink":
-                ended = self._open.pop(deed.account_id)["until_at"]
-                unlink_account(session, self._tenant, self._goal_id, deed.account_id, ended)
+                ended = self._open.pop(operation.account_id)["until_at"]
+                unlink_account(session, self._tenant, self._goal_id, operation.account_id, ended)
             case "type":
                 row, currency = next(self._typed), self._goal.plan.currency
                 changes = GoalChanges(current_amount=money(row["amount_minor"], currency))

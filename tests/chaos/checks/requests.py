@@ -7,55 +7,56 @@ from datetime import datetime
 
 from tests.chaos.checks.evidence import Evidence, Row
 from tests.chaos.load.world import ZONES
-from tests.chaos.operations.log import Acted, Deed, Period, periods
+from tests.chaos.operations.log import GoalLog, Operation, Period, periods
 from tests.chaos.oracle.facts import first_instant
 from tests.chaos.verdict import Verdict
 
 
-def check_requests(verdict: Verdict, goals: Sequence[Acted], evidence: Evidence) -> None:
+def check_requests(verdict: Verdict, goals: Sequence[GoalLog], evidence: Evidence) -> None:
     """Goals, their status, links and typed amounts are those that were asked for."""
     rows = list(_goals(goals, evidence))
     for goal in goals:
         rows += [f"{goal.tenant} {goal.plan.name}: {trouble}" for trouble in _of_goal(goal, evidence)]
-    verdict.hold("requests", sum(len(goal.deeds) for goal in goals), rows)
+    verdict.record("requests", sum(len(goal.operations) for goal in goals), rows)
 
 
-def _goals(goals: Sequence[Acted], evidence: Evidence) -> Iterable[str]:
+def _goals(goals: Sequence[GoalLog], evidence: Evidence) -> Iterable[str]:
     asked = {(goal.tenant, goal.goal_id) for goal in goals}
     made = {(row["tenant"], row["goal_id"]) for row in evidence["goals"]}
     yield from (f"{tenant} {goal_id} was made and is not there" for tenant, goal_id in sorted(asked - made))
     yield from (f"{tenant} {goal_id} is there and nobody asked for it" for tenant, goal_id in sorted(made - asked))
 
 
-def _of_goal(goal: Acted, evidence: Evidence) -> Iterable[str]:
+def _of_goal(goal: GoalLog, evidence: Evidence) -> Iterable[str]:
     own = (goal.tenant, goal.goal_id)
     for row in evidence["goals"]:
         if (row["tenant"], row["goal_id"]) == own:
             yield from _of_row(goal, row)
     if goal.plan.tracking != "net_worth":
         links = evidence.of_goal("links", *own)
-        wanted = periods(goal.deeds)
+        wanted = periods(goal.operations)
         if len(links) != len(wanted):
             yield f"{len(links)} links, and {len(wanted)} were asked for"
         for link, period in zip(links, wanted, strict=False):
             yield from _of_link(link, period, ZONES[goal.tenant])
     typed = evidence.of_goal("typed_amounts", *own)
-    asked = [deed for deed in goal.deeds if deed.verb == "type"]
-    if [row["amount_minor"] for row in typed] != [deed.amount_minor for deed in asked]:
-        yield f"typed {[row['amount_minor'] for row in typed]}, asked for {[deed.amount_minor for deed in asked]}"
+    asked = [operation for operation in goal.operations if operation.verb == "type"]
+    if [row["amount_minor"] for row in typed] != [operation.amount_minor for operation in asked]:
+        amounts = [operation.amount_minor for operation in asked]
+        yield f"typed {[row['amount_minor'] for row in typed]}, asked for {amounts}"
     yield from (
-        f"typed at {row['typed_at']}, asked for {_between(deed)}"
-        for row, deed in zip(typed, asked, strict=False)
-        if not _is_within(row["typed_at"], deed)
+        f"typed at {row['typed_at']}, asked for {_between(operation)}"
+        for row, operation in zip(typed, asked, strict=False)
+        if not _is_within(row["typed_at"], operation)
     )
 
 
-def _of_row(goal: Acted, row: Row) -> Iterable[str]:
+def _of_row(goal: GoalLog, row: Row) -> Iterable[str]:
     if row["status"] != goal.status:
         yield f"is {row['status']}, and was asked to be {goal.status}"
-    if row["start_date"] != goal.deeds[0].since:
-        yield f"starts on {row['start_date']}, asked for {goal.deeds[0].since}"
-    ends = [deed for deed in goal.deeds if deed.verb == "abandon"]
+    if row["start_date"] != goal.operations[0].since:
+        yield f"starts on {row['start_date']}, asked for {goal.operations[0].since}"
+    ends = [operation for operation in goal.operations if operation.verb == "abandon"]
     if ends and (row["final_at"] is None or not _is_within(row["final_at"], ends[0])):
         yield f"ended at {row['final_at']}, asked for {_between(ends[0])}"
     if not ends and row["final_at"] is not None:
@@ -77,9 +78,9 @@ def _of_link(link: Row, period: Period, zone: str) -> Iterable[str]:
         yield f"{said} ended at {link['until_at']}, asked for {_between(period.ended)}"
 
 
-def _is_within(moment: datetime, deed: Deed) -> bool:
-    return deed.began_at <= moment <= deed.ended_at
+def _is_within(moment: datetime, operation: Operation) -> bool:
+    return operation.began_at <= moment <= operation.ended_at
 
 
-def _between(deed: Deed) -> str:
-    return f"between {deed.began_at} and {deed.ended_at}"
+def _between(operation: Operation) -> str:
+    return f"between {operation.began_at} and {operation.ended_at}"

@@ -1,4 +1,4 @@
-"""The check over REST: what callers are shown of each goal is what the oracle says."""
+"""The check over REST: the API shows of each goal what the oracle says."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 import httpx2
 
-from tests.chaos.checks.goals import Judged
+from tests.chaos.checks.goals import ExpectedGoal
 from tests.chaos.oracle.facts import minor
 from tests.chaos.verdict import Verdict
 
 
-def check_rest(verdict: Verdict, judged: Sequence[Judged], clients: Mapping[str, httpx2.Client]) -> None:
+def check_rest(verdict: Verdict, goals: Sequence[ExpectedGoal], clients: Mapping[str, httpx2.Client]) -> None:
     """GET /goals/{id} has the amount, and /snapshots every day from the start on, each with its close."""
-    rows = [f"{each.key}: {trouble}" for each in judged for trouble in _wrong(each, clients[each.row["tenant"]])]
-    verdict.hold("as shown over REST", len(judged), rows)
+    rows = [f"{each.key}: {trouble}" for each in goals for trouble in _wrong(each, clients[each.row["tenant"]])]
+    verdict.record("as shown over REST", len(goals), rows)
 
 
-def _wrong(each: Judged, client: httpx2.Client) -> Iterable[str]:
+def _wrong(each: ExpectedGoal, client: httpx2.Client) -> Iterable[str]:
     path, currency = f"/goals/{each.row['goal_id']}", each.goal.currency
     try:
         goal, days = _get(client, path), _get(client, f"{path}/snapshots")

@@ -1,1 +1,1 @@
-"""The faults: each begins, is held for a while, and heals; which of them come when is all in the seed."""
+"""The faults: each begins, is held for a while, and heals; the seed says which come when."""

@@ -14,11 +14,11 @@ _BACKLOG_S = 1.5
 
 @contextmanager
 def backlog(scene: Scene) -> Iterator[None]:
-    """Stop the drains for a moment, so that what is accepted lies on the stream alone; they go on at the end."""
+    """Stop the drains for a moment, so that what is accepted is only on the stream; they go on when the block ends."""
     pid, helpers = scene.system.pids("worker drains")
     stopped = [each for each in (pid, *helpers) if each and send(each, signal.SIGSTOP)]
     try:
-        scene.system.watch(_BACKLOG_S)
+        scene.system.supervise(_BACKLOG_S)
         yield
     finally:
         for each in stopped:

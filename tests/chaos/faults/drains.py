@@ -1,4 +1,4 @@
-"""Faults in the middle of a drain: a death at each of its steps, and an event that kills whoever reads it."""
+"""Faults in the middle of a drain: a death at each of its steps, and an event that kills its reader."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SET_ASIDE = text("SELECT count(*) FROM dead_letters WHERE code = 'poison' AND e
 def _die_at(point: str) -> Inject:
     @contextmanager
     def died(scene: Scene, _chance: Random) -> Iterator[None]:
-        fuse = scene.system.fuses / point
+        file = scene.system.crash_points / point
         with backlog(scene):
-            fuse.touch()
-        has_died = scene.await_(lambda: not fuse.exists(), _DIES_WITHIN_S)
-        fuse.unlink(missing_ok=True)
+            file.touch()
+        has_died = scene.await_(lambda: not file.exists(), _DIES_WITHIN_S)
+        file.unlink(missing_ok=True)
         if not has_died:
             raise Missed("no drain came by")
         scene.say("a drain died")
@@ -40,23 +40,23 @@ def _die_at(point: str) -> Inject:
 def _killer_event(scene: Scene, chance: Random) -> Iterator[None]:
     """One event that kills every drain that reads it, until it is set aside."""
     tenant = chance.choice(sorted(ZONES))
-    event = killer(scene.teller.single(tenant))
-    fuse = scene.system.fuses / ON_EVENT
-    fuse.write_text(f'"id": "{event.event_id}"', "ascii")
+    event = killer(scene.producer.single(tenant))
+    file = scene.system.crash_points / ON_EVENT
+    file.write_text(f'"id": "{event.event_id}"', "ascii")
     try:
         is_set_aside = scene.await_(lambda: _is_accepted(scene, event), _ACCEPTED_WITHIN_S) and scene.await_(
             lambda: _is_set_aside(scene, event.body), _SET_ASIDE_WITHIN_S
         )
         rows = [] if is_set_aside else [f"the killer {event.event_id} was not set aside in {_SET_ASIDE_WITHIN_S:g} s"]
-        scene.verdict.hold("poison is set aside", 1, rows)
+        scene.verdict.record("poison is set aside", 1, rows)
         yield
     finally:
-        fuse.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def _is_accepted(scene: Scene, event: Event) -> bool:
-    scene.stream.send([event], scene.book)
-    return scene.book.told[event.event_id].is_acknowledged
+    scene.stream.send([event], scene.sent_log)
+    return scene.sent_log.events[event.event_id].is_acknowledged
 
 
 def _is_set_aside(scene: Scene, body: bytes) -> bool:

@@ -7,23 +7,23 @@ from contextlib import contextmanager
 from random import Random
 
 from tests.chaos.faults.scene import Fault, Inject, Scene
-from tests.chaos.system.proxy import Way
+from tests.chaos.system.proxy import Mode
 
 
-def _turned(link: str, way: Way) -> Inject:
+def _switched(link: str, mode: Mode) -> Inject:
     @contextmanager
-    def turned(scene: Scene, _chance: Random) -> Iterator[None]:
+    def switched(scene: Scene, _chance: Random) -> Iterator[None]:
         proxy = scene.system.links[link]
-        proxy.turn(way)
+        proxy.switch(mode)
         try:
             yield
         finally:
-            proxy.turn(Way.OPEN)
+            proxy.switch(Mode.OPEN)
             if link == "postgres":
                 # Its clients wait for an answer for as long as there is a connection.
                 proxy.end_lost()
 
-    return turned
+    return switched
 
 
 def _reset(link: str) -> Inject:
@@ -39,12 +39,13 @@ LINK_FAULTS = tuple(
     fault
     for link in ("postgres", "stream")
     for fault in (
-        Fault(f"swallow the bytes to {link}", _turned(link, Way.SWALLOW), (4.0, 4.0)),
-        Fault(f"cut the link to {link}", _turned(link, Way.CUT), (4.0, 10.0)),
+        Fault(f"swallow the bytes to {link}", _switched(link, Mode.SWALLOW), (4.0, 4.0)),
+        Fault(f"cut the link to {link}", _switched(link, Mode.CUT), (4.0, 10.0)),
         Fault(f"reset the link to {link}", _reset(link)),
-        Fault(f"delay the link to {link}", _turned(link, Way.DELAY), (5.0, 8.0)),
+        Fault(f"delay the link to {link}", _switched(link, Mode.DELAY), (5.0, 8.0)),
     )
 )
 LONG_LINK_FAULTS = tuple(
-    Fault(f"cut the link to {link} for long", _turned(link, Way.CUT), (60.0, 60.0)) for link in ("postgres", "stream")
+    Fault(f"cut the link to {link} for long", _switched(link, Mode.CUT), (60.0, 60.0))
+    for link in ("postgres", "stream")
 )

@@ -12,7 +12,7 @@ from tests.chaos.faults.scene import Fault, Inject, Missed, Scene
 
 _HELPER_WITHIN_S = 20.0
 _RESTARTED_WITHIN_S = 40.0
-# Longer than a lock is waited for (5 s) and than a transaction may stand idle (10 s).
+# Longer than a lock is waited for (5 s) and than a transaction may be idle (10 s).
 _STOPPED_S = (11.5, 13.0)
 
 Pick = Callable[[Scene, str, Random], Sequence[int]]
@@ -23,7 +23,7 @@ def _main(scene: Scene, name: str, _chance: Random) -> Sequence[int]:
 
 
 def _helper(scene: Scene, name: str, chance: Random) -> Sequence[int]:
-    """One of the processes that do the work; one that is just being started is waited for."""
+    """One of the processes that do the work; one that is just being started is awaited."""
     scene.await_(lambda: scene.system.pids(name)[1], _HELPER_WITHIN_S)
     helpers = scene.system.pids(name)[1]
     return [chance.choice(helpers)] if helpers else []

@@ -1,4 +1,4 @@
-"""What a fault acts upon, and what it is: begun and healed by one context manager."""
+"""A fault, begun and healed by one context manager, and the scene that it needs for it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from random import Random
 from sqlalchemy import Engine
 
 from core.errors import MilepostError
-from tests.chaos.load.producer import Teller
-from tests.chaos.load.sent_log import Book
-from tests.chaos.load.transports import HttpDoor, StreamDoor
+from tests.chaos.load.producer import Producer
+from tests.chaos.load.sent_log import SentLog
+from tests.chaos.load.transports import HttpTransport, StreamTransport
 from tests.chaos.system.system import System
 from tests.chaos.verdict import Verdict
 
@@ -26,24 +26,24 @@ class Missed(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The system, and what a fault needs to look at it and to send events of its own: those of `teller`."""
+    """The system, and what a fault needs to observe it and to send events of its own, those of `producer`."""
 
     system: System
     engine: Engine
-    book: Book
-    teller: Teller
-    stream: StreamDoor
-    http: HttpDoor
+    sent_log: SentLog
+    producer: Producer
+    stream: StreamTransport
+    http: HttpTransport
     verdict: Verdict
     say: Callable[[str], None]
 
     def await_(self, question: Callable[[], object], within_s: float) -> bool:
-        """Watch the system until the answer is true; False if it never was."""
+        """Supervise the system until the answer is true; False if it never was."""
         deadline = time.monotonic() + within_s
         while not question():
             if time.monotonic() > deadline:
                 return False
-            self.system.watch(_TICK_S)
+            self.system.supervise(_TICK_S)
         return True
 
 

@@ -1,4 +1,4 @@
-"""The schedule: every kind of fault in an order of the seed, over and over, each order another one."""
+"""The schedule: rounds of all kinds of faults, each round in an order of its own that follows from the seed."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tests.chaos.system.servers import Fsync
 from tests.chaos.system.system import System
 
 _REWRITTEN_WITHIN_S = 30.0
-_DOOR = sorted(ZONES)[0]
+_TENANT = sorted(ZONES)[0]
 
 
 @contextmanager
@@ -60,10 +60,10 @@ def _stop_stream(scene: Scene, _chance: Random) -> Iterator[None]:
         send(pid, signal.SIGCONT)
 
 
-def _at(act: Callable[[System], None]) -> Inject:
+def _by(break_it: Callable[[System], None]) -> Inject:
     @contextmanager
     def done(scene: Scene, _chance: Random) -> Iterator[None]:
-        act(scene.system)
+        break_it(scene.system)
         yield
 
     return done
@@ -81,7 +81,7 @@ def _full_disk_of_postgres(scene: Scene, _chance: Random) -> Iterator[None]:
 
 @contextmanager
 def _full_disk_of_stream(scene: Scene, _chance: Random) -> Iterator[None]:
-    """Healed as docs/operations.md says: a server that went on has its file written anew."""
+    """Healed as docs/operations.md says: a server that went on must rewrite its file."""
     disk = scene.system.servers.disks["valkey"]
     disk.fill()
     try:
@@ -89,10 +89,10 @@ def _full_disk_of_stream(scene: Scene, _chance: Random) -> Iterator[None]:
     finally:
         disk.make_room()
         if scene.system.servers.fsync is Fsync.EVERYSEC:
-            scene.say("its file is written anew" if _write_file_anew(scene) else "its file was not written anew")
+            scene.say("its file is rewritten" if _rewrite_file(scene) else "its file was not rewritten")
 
 
-def _write_file_anew(scene: Scene) -> bool:
+def _rewrite_file(scene: Scene) -> bool:
     """Have the append-only file rewritten, once the server can write again; False if that took too long."""
     asked: list[object] = []
 
@@ -112,7 +112,7 @@ def _write_file_anew(scene: Scene) -> bool:
 
 @contextmanager
 def _full_memory(scene: Scene, _chance: Random) -> Iterator[None]:
-    """No room for a single event: XADD has to fail, and the door to say 503."""
+    """No room for a single event: XADD has to fail, and POST /events to answer 503."""
     servers = scene.system.servers
     with connect(servers.redis_url) as client:
         before = client.config_get("maxmemory")["maxmemory"]
@@ -121,21 +121,21 @@ def _full_memory(scene: Scene, _chance: Random) -> Iterator[None]:
             _expect_full(scene)
             yield
         finally:
-            # A server that was started anew has its room back.
+            # A server that was restarted has its room back.
             with suppress(RedisError):
                 client.config_set("maxmemory", before)
 
 
 def _expect_full(scene: Scene) -> None:
-    by_stream, by_http = scene.teller.single(_DOOR), scene.teller.single(_DOOR)
-    scene.stream.send([by_stream], scene.book)
-    answer = scene.http.send([by_http], scene.book, as_lines=False)
-    told = scene.book.told[by_stream.event_id].answers
-    rows = [f"XADD to a full server was answered {told}"] if set(told) != {Answer.REFUSED} else []
+    by_stream, by_http = scene.producer.single(_TENANT), scene.producer.single(_TENANT)
+    scene.stream.send([by_stream], scene.sent_log)
+    answer = scene.http.send([by_http], scene.sent_log, as_lines=False)
+    answers = scene.sent_log.events[by_stream.event_id].answers
+    rows = [f"XADD to a full server was answered {answers}"] if set(answers) != {Answer.REFUSED} else []
     status = scene.http.last_status
     if answer is not Answer.UNKNOWN or status != 503:
         rows.append(f"POST /events before a full server was answered {status}, not 503")
-    scene.verdict.hold("full stream is refused", 2, rows)
+    scene.verdict.record("full stream is refused", 2, rows)
 
 
 SERVER_FAULTS = (
@@ -144,8 +144,8 @@ SERVER_FAULTS = (
     Fault("stop the stream server", _stop_stream, (2.0, 6.0)),
     Fault("fill the disk of the stream server", _full_disk_of_stream, (3.0, 5.0), needs_disk=True),
     Fault("fill the memory of the stream server", _full_memory, (3.0, 5.0)),
-    Fault("stop Postgres immediately", _at(lambda system: system.servers.stop_postgres_at_once()), (1.0, 3.0)),
-    Fault("kill the postmaster", _at(lambda system: system.servers.kill_postmaster()), (1.0, 3.0)),
+    Fault("stop Postgres immediately", _by(lambda system: system.servers.stop_postgres_at_once()), (1.0, 3.0)),
+    Fault("kill the postmaster", _by(lambda system: system.servers.kill_postmaster()), (1.0, 3.0)),
     Fault("cut the power of Postgres", _cut_power_of_postgres, (1.0, 3.0), needs_disk=True),
     Fault("fill the disk of Postgres", _full_disk_of_postgres, (3.0, 6.0), needs_disk=True),
 )

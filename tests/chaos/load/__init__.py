@@ -1,1 +1,1 @@
-"""The seeded load: who there is, what is told of them, by which door it comes in, and what was answered."""
+"""The seeded load: accounts and goals, events about them, how they are sent, and what was answered."""

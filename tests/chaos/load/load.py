@@ -1,4 +1,4 @@
-"""The crowd of a run: the senders and actors that put load on a system, started and ended together."""
+"""The load of a run: the senders and actors that put load on a system, started and ended together."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from core.store.engine import session_factory
 from core.store.tenants import DEFAULT
 from tests.chaos.background import Background
 from tests.chaos.load.events import Event, Maker
-from tests.chaos.load.producer import Teller
+from tests.chaos.load.producer import Producer
 from tests.chaos.load.sender import Sender
-from tests.chaos.load.sent_log import Book, Told
-from tests.chaos.load.transports import HttpDoor, StreamDoor, http_client
+from tests.chaos.load.sent_log import SentEvent, SentLog
+from tests.chaos.load.transports import HttpTransport, StreamTransport, http_client
 from tests.chaos.load.world import ZONES, World
 from tests.chaos.operations.actor import Actor
 from tests.chaos.operations.requests import NoAnswer, Requests
@@ -35,83 +35,85 @@ _RESENT = 0.5
 
 
 class LoadFailed(MilepostError):
-    """The load itself broke off: the run says nothing."""
+    """The load itself failed, so the run proves nothing."""
 
 
 @dataclass(slots=True)
-class Crowd:
-    """Everybody who sends and asks. `keys` are by tenant."""
+class Load:
+    """All senders and actors, each in a thread of its own. `keys` are by tenant."""
 
     plan: Plan
     system: System
     keys: dict[str, str]
     world: World
-    book: Book = field(default_factory=Book)
+    sent_log: SentLog = field(default_factory=SentLog)
     is_over: Flag = field(default_factory=Flag)
     senders: list[Sender] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
     _threads: list[Background] = field(default_factory=list)
 
     @classmethod
-    def at(cls, plan: Plan, system: System) -> Crowd:
-        """Everybody at the doors of a system, with keys of their own; nobody begins yet."""
-        crowd = cls(plan, system, _make_tenants(system), World.of(plan.seed))
+    def at(cls, plan: Plan, system: System) -> Load:
+        """The load of a system, with keys for its tenants; nothing is started yet."""
+        load = cls(plan, system, _make_tenants(system), World.of(plan.seed))
         for number, clock_off in enumerate(_CLOCKS_OFF):
-            crowd.senders.append(crowd._sender(number, clock_off))
+            load.senders.append(load._sender(number, clock_off))
         for tenant in ZONES:
-            requests = Requests(crowd.client(tenant), f"chaos-{tenant}", crowd.is_over)
-            crowd.actors.append(Actor(tenant, plan.seed, crowd.world, requests, crowd.is_over))
-        return crowd
+            requests = Requests(load.client(tenant), f"chaos-{tenant}", load.is_over)
+            load.actors.append(Actor(tenant, plan.seed, load.world, requests, load.is_over))
+        return load
 
     def client(self, tenant: str) -> httpx2.Client:
         """A client of the API with a tenant's key."""
         return http_client(self.system.api_url, self.keys[tenant])
 
-    def stream_door(self) -> StreamDoor:
-        """A producer's way to the stream, by way of the link."""
-        return StreamDoor(self.system.linked_redis_url, self.system.make.waits_for_disk)
+    def stream_transport(self) -> StreamTransport:
+        """A transport to the stream, through the link."""
+        return StreamTransport(self.system.linked_redis_url, self.system.make.waits_for_disk)
 
-    def teller(self, number: int, clock_off: timedelta = timedelta()) -> Teller:
-        """One who tells, with events of its own."""
-        return Teller(number, self.plan.seed, self.world, lambda: datetime.now(UTC), clock_off)
+    def producer(self, number: int, clock_off: timedelta = timedelta()) -> Producer:
+        """A producer with events of its own."""
+        return Producer(number, self.plan.seed, self.world, lambda: datetime.now(UTC), clock_off)
 
     def open(self) -> None:
-        """What comes before all faults: every account's first balance, and the goals."""
-        self.stream_door().send(self._openings(), self.book)
-        if not all(told.is_acknowledged for told in self.book.told.values()):
+        """Send the first balance of every account and create the goals, before any fault."""
+        self.stream_transport().send(self._openings(), self.sent_log)
+        if not all(sent.is_acknowledged for sent in self.sent_log.events.values()):
             raise LoadFailed("the first events were not accepted")
         for actor in self.actors:
             actor.plant()
 
     def start(self) -> None:
-        """Let everybody begin."""
-        self._threads += [Background(f"sender {each.teller.number}", each.act, self.is_over) for each in self.senders]
-        self._threads += [Background(f"actor {each.tenant}", each.act, self.is_over) for each in self.actors]
+        """Start all threads."""
+        self._threads += [
+            Background(f"sender {each.producer.number}", each.step, self.is_over) for each in self.senders
+        ]
+        self._threads += [Background(f"actor {each.tenant}", each.step, self.is_over) for each in self.actors]
         for thread in self._threads:
             thread.start()
 
     def end(self) -> None:
-        """Tell everybody that it is over."""
+        """Ask all threads to end."""
         self.is_over.set()
 
     def is_done(self) -> bool:
-        """Whether everybody has had the last answer; raises LoadFailed for what went wrong with the load itself."""
+        """Whether all threads have ended, each with its last answer; raises LoadFailed if the load itself failed."""
         for thread in self._threads:
             if thread.error is not None and not isinstance(thread.error, NoAnswer):
                 raise LoadFailed(f"{thread.name}: {type(thread.error).__name__}: {thread.error}") from thread.error
         return all(thread.has_ended() for thread in self._threads)
 
     def note_wrong(self, verdict: Verdict) -> None:
-        """Note answers that should have been others, and those that never came."""
+        """Record answers that were wrong, and requests that were never answered."""
         for actor in self.actors:
-            verdict.hold("answers", actor.requests.count, actor.wrong)
-        verdict.hold("answers", 0, [str(thread.error) for thread in self._threads if thread.error is not None])
+            verdict.record("answers", actor.requests.count, actor.wrong)
+        verdict.record("answers", 0, [str(thread.error) for thread in self._threads if thread.error is not None])
 
     def unknown_again(self) -> list[Event]:
-        """Half of the events of which nobody knows what became: a producer sends these again, the others it forgets."""
-        unknown = [told for told in self.book.told.values() if told.is_unknown and not told.event.is_malformed]
+        """Half of the events whose answer is unknown: producers send these again and forget the others."""
+        unknown = [sent for sent in self.sent_log.events.values() if sent.is_unknown and not sent.event.is_malformed]
         chance = Random(f"{self.plan.seed}:again")
-        return [told.event for told in sorted(unknown, key=_by_id) if chance.random() < _RESENT]
+        return [sent.event for sent in sorted(unknown, key=_by_id) if chance.random() < _RESENT]
 
     def close(self) -> None:
         """Close every connection."""
@@ -121,13 +123,13 @@ class Crowd:
             actor.requests.client.close()
 
     def _sender(self, number: int, clock_off: timedelta) -> Sender:
-        http = {tenant: HttpDoor(self.client(tenant)) for tenant in ZONES}
+        http = {tenant: HttpTransport(self.client(tenant)) for tenant in ZONES}
         rate = self.plan.events_per_s / len(_CLOCKS_OFF)
-        teller = self.teller(number, clock_off)
-        return Sender(teller, self.plan.seed, self.stream_door(), http, self.book, rate, self.is_over)
+        producer = self.producer(number, clock_off)
+        return Sender(producer, self.plan.seed, self.stream_transport(), http, self.sent_log, rate, self.is_over)
 
     def _openings(self) -> Sequence[Event]:
-        """One old report of each account but a few, which settles its currency and, for some, its kind and user."""
+        """One old report of each account but a few, which sets its currency, kind and user."""
         chance, opened_at = Random(f"{self.plan.seed}:openings"), datetime.now(UTC) - _OPENING
         events = []
         for tenant in ZONES:
@@ -141,7 +143,7 @@ class Crowd:
 
 
 def _make_tenants(system: System) -> dict[str, str]:
-    """The tenants beside the first one, and a key for each."""
+    """Create the tenants in addition to the default one; a key for each."""
     keys, now, engine = {DEFAULT: system.make.key}, datetime.now(UTC), system.engine()
     try:
         with session_factory(engine).begin() as session:
@@ -154,5 +156,5 @@ def _make_tenants(system: System) -> dict[str, str]:
     return keys
 
 
-def _by_id(told: Told) -> str:
-    return told.event.event_id
+def _by_id(sent: SentEvent) -> str:
+    return sent.event.event_id

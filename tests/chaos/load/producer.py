@@ -1,4 +1,4 @@
-"""A teller: one producer's events in the order in which it sends them, from the seed and the time of day."""
+"""A producer: makes events in the order in which they are sent, from the seed and the time of day."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from tests.chaos.load.events import WAYS_TO_SPOIL, Event, Maker, spoil
+from tests.chaos.load.events import SPOILINGS, Event, Maker, spoil
 from tests.chaos.load.world import DAYS_BACK, USERS, ZONES, AccountPlan, World
 
-# What a teller makes at once, and then shuffles: facts of one key come in any order, removals before records.
+# What a producer makes at once, and then shuffles: facts of one key come in any order, removals before records.
 _CHUNK = 60
 _AGAIN = 0.1
 _REMEMBERED = 400
@@ -21,16 +21,16 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A transaction that was told, to be told again, replaced or removed."""
+    """A transaction that was sent, to be changed, replaced or removed later."""
 
     account: AccountPlan
     name: str
-    told: datetime
+    event_time: datetime
     is_pending: bool
 
 
 @dataclass(slots=True)
-class Teller:
+class Producer:
     """One producer. `clock_off` is how far its clock is off; `clock` gives the true time, aware UTC."""
 
     number: int
@@ -41,11 +41,12 @@ class Teller:
     _chance: Random = field(init=False)
     _count: int = 0
     _huge_at: int = _HUGE_FIRST
-    _told: dict[str, list[_Known]] = field(default_factory=lambda: {tenant: [] for tenant in ZONES})
+    _known: dict[str, list[_Known]] = field(default_factory=lambda: {tenant: [] for tenant in ZONES})
     _sent: dict[str, list[Event]] = field(default_factory=lambda: {tenant: [] for tenant in ZONES})
     _waiting: dict[str, list[Event]] = field(default_factory=lambda: {tenant: [] for tenant in ZONES})
 
     def __post_init__(self) -> None:
+        # The word is part of every seed: with another one all runs would be other runs.
         self._chance = Random(f"{self.seed}:teller:{self.number}")
 
     def batch(self, tenant: str, size: int) -> list[Event]:
@@ -65,7 +66,7 @@ class Teller:
     def _or_again(self, event: Event) -> Event:
         sent = self._sent[event.tenant]
         if sent and self._chance.random() < _AGAIN:
-            # The one whose turn it is comes next time.
+            # The event itself comes next time.
             self._waiting[event.tenant].append(event)
             return self._chance.choice(sent)
         if len(event.body) < 100_000:
@@ -75,7 +76,7 @@ class Teller:
 
     def _next(self, tenant: str) -> Iterator[Event]:
         maker, account, kind = self._maker(tenant), self._account(), self._chance.random()
-        known = self._told[tenant]
+        known = self._known[tenant]
         if kind < 0.52 or not known:
             yield self._transaction(maker, account)
         elif kind < 0.60:
@@ -85,7 +86,7 @@ class Teller:
         elif kind < 0.78:
             yield self._restating(maker, self._chance.choice(known))
         elif kind < 0.83:
-            yield self._of_everyone(maker, account)
+            yield self._shared(maker, account)
         elif kind < 0.94:
             yield self._report(maker, account)
         elif kind < 0.96:
@@ -96,41 +97,41 @@ class Teller:
             yield self._spoilt(maker, account)
 
     def _transaction(self, maker: Maker, account: AccountPlan) -> Event:
-        chance, told = self._chance, self._now()
+        chance, event_time = self._chance, self._now()
         name = f"{self.number}-{self._count}"
         is_pending = chance.random() < 0.12
-        self._remember(maker.tenant, _Known(account, name, told, is_pending))
+        self._remember(maker.tenant, _Known(account, name, event_time, is_pending))
         more = {"user_id": account.user_id} if chance.random() < 0.2 else {}
         return maker.transaction(
-            self._id(), told, account, name, self._minor(), self._posted_at(), pending=is_pending, **more
+            self._id(), event_time, account, name, self._minor(), self._posted_at(), pending=is_pending, **more
         )
 
     def _replacing(self, maker: Maker, known: _Known) -> Event:
-        """A posted one in the place of another, most often of a pending one."""
-        told, name = self._now(), f"{self.number}-{self._count}"
-        self._remember(maker.tenant, _Known(known.account, name, told, False))
+        """A posted transaction that replaces another one, most often a pending one."""
+        event_time, name = self._now(), f"{self.number}-{self._count}"
+        self._remember(maker.tenant, _Known(known.account, name, event_time, False))
         return maker.transaction(
-            self._id(), told, known.account, name, self._minor(), self._posted_at(), replaces=known.name
+            self._id(), event_time, known.account, name, self._minor(), self._posted_at(), replaces=known.name
         )
 
     def _removing(self, maker: Maker, known: _Known) -> Event:
-        """A removal: later than the record, of the same time, or earlier, and then it says nothing."""
-        told = known.told + self._chance.choice([_SECOND, _SECOND, timedelta(), -_SECOND])
-        return maker.removal(self._id(), told, known.account, known.name)
+        """A removal: later than the record, of the same time, or earlier, and then it has no effect."""
+        event_time = known.event_time + self._chance.choice([_SECOND, _SECOND, timedelta(), -_SECOND])
+        return maker.removal(self._id(), event_time, known.account, known.name)
 
     def _restating(self, maker: Maker, known: _Known) -> Event:
         """The same transaction with another amount, corrected later, earlier, or at one time."""
-        told = known.told + self._chance.choice([2 * _SECOND, _SECOND, timedelta(), -2 * _SECOND])
-        return maker.transaction(self._id(), told, known.account, known.name, self._minor(), self._posted_at())
+        event_time = known.event_time + self._chance.choice([2 * _SECOND, _SECOND, timedelta(), -2 * _SECOND])
+        return maker.transaction(self._id(), event_time, known.account, known.name, self._minor(), self._posted_at())
 
-    def _of_everyone(self, maker: Maker, account: AccountPlan) -> Event:
-        """A transaction that other producers tell of too, each with a time of its own."""
+    def _shared(self, maker: Maker, account: AccountPlan) -> Event:
+        """A transaction that other producers report too, each with a time of its own."""
         name = f"shared-{self._chance.randrange(_SHARED_NAMES)}"
-        told = self._now() - self._chance.randrange(600) * _SECOND
-        return maker.transaction(self._id(), told, account, name, self._minor(), self._posted_at())
+        event_time = self._now() - self._chance.randrange(600) * _SECOND
+        return maker.transaction(self._id(), event_time, account, name, self._minor(), self._posted_at())
 
     def _report(self, maker: Maker, account: AccountPlan) -> Event:
-        """A balance as of a full hour, of which other producers tell too, or as of a day; now and then without one."""
+        """A balance as of a full hour, which other producers report too, or as of a day; a few without an amount."""
         chance = self._chance
         hours = chance.choice([0, 0, 1, chance.randrange(24 * DAYS_BACK)])
         as_of = self._now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours)
@@ -140,31 +141,35 @@ class Teller:
         return maker.report(self._id(), self._now(), account, minor, text, **more)
 
     def _never_there(self, maker: Maker, account: AccountPlan) -> Iterator[Event]:
-        """A transaction and its removal, which may well come first."""
+        """A transaction and its removal, which may be sent first."""
         event = self._transaction(maker, account)
         yield event
-        known = self._told[maker.tenant][-1]
-        yield maker.removal(self._id(), known.told + _SECOND, account, known.name)
+        known = self._known[maker.tenant][-1]
+        yield maker.removal(self._id(), known.event_time + _SECOND, account, known.name)
 
     def _describing(self, maker: Maker, account: AccountPlan) -> Event:
-        chance, told = self._chance, self._now()
+        chance, event_time = self._chance, self._now()
         match chance.randrange(6):
             case 0:
-                return maker.attributes(self._id(), told, account, name=f"Account {chance.randrange(100)}")
+                return maker.attributes(self._id(), event_time, account, name=f"Account {chance.randrange(100)}")
             case 1:
                 successor = chance.choice([None, f"account-{chance.randrange(90):02}x"])
-                return maker.attributes(self._id(), told, account, replaced_by=successor)
+                return maker.attributes(self._id(), event_time, account, replaced_by=successor)
             case 2:
-                return maker.connection(self._id(), told, account, chance.choice(["healthy", "broken"]), "said so")
+                return maker.connection(
+                    self._id(), event_time, account, chance.choice(["healthy", "broken"]), "said so"
+                )
             case 3:
-                return maker.attributes(self._id(), told, account, kind=chance.choice(["asset", _kind(account)]))
+                return maker.attributes(self._id(), event_time, account, kind=chance.choice(["asset", _kind(account)]))
             case 4:
-                return maker.attributes(self._id(), told, account, user_id=chance.choice([account.user_id, *USERS[:2]]))
+                return maker.attributes(
+                    self._id(), event_time, account, user_id=chance.choice([account.user_id, *USERS[:2]])
+                )
             case _:
-                return maker.attributes(self._id(), told, account, kind=_kind(account), user_id=account.user_id)
+                return maker.attributes(self._id(), event_time, account, kind=_kind(account), user_id=account.user_id)
 
     def _spoilt(self, maker: Maker, account: AccountPlan) -> Event:
-        how = self._chance.choice(WAYS_TO_SPOIL)
+        how = self._chance.choice(SPOILINGS)
         if self._count >= self._huge_at:
             how, self._huge_at = "huge", self._huge_at + _HUGE_EVERY
         now, name = self._now(), f"{self.number}-{self._count}"
@@ -196,8 +201,8 @@ class Teller:
         return (self.clock() + self.clock_off).astimezone(UTC)
 
     def _remember(self, tenant: str, known: _Known) -> None:
-        self._told[tenant].append(known)
-        del self._told[tenant][:-_REMEMBERED]
+        self._known[tenant].append(known)
+        del self._known[tenant][:-_REMEMBERED]
 
 
 def _kind(account: AccountPlan) -> str:

@@ -1,4 +1,4 @@
-"""The book of a run: which events were sent, how often, and what was answered."""
+"""The sent log of a run: which events were sent, how often, and what was answered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.chaos.load.events import Event
 
 
 class Answer(StrEnum):
-    """What a send came to. UNKNOWN: nobody can tell whether the event lies on the stream."""
+    """What a send came to. UNKNOWN: it is not known whether the event is on the stream."""
 
     ACKNOWLEDGED = "acknowledged"
     UNKNOWN = "unknown"
@@ -19,7 +19,7 @@ class Answer(StrEnum):
 
 
 @dataclass(slots=True)
-class Told:
+class SentEvent:
     """One event with how often it was sent and how often each answer came."""
 
     event: Event
@@ -32,46 +32,46 @@ class Told:
 
     @property
     def is_acknowledged(self) -> bool:
-        """Whether it was promised at least once that it takes effect."""
+        """Whether at least one send was acknowledged, so that it must be applied."""
         return Answer.ACKNOWLEDGED in self.answers
 
     @property
     def is_unknown(self) -> bool:
-        """Whether it may lie on the stream, and nothing was promised."""
+        """Whether it may be on the stream, though no send was acknowledged."""
         return Answer.UNKNOWN in self.answers and not self.is_acknowledged
 
     @property
     def is_refused(self) -> bool:
-        """Whether it must not have had an effect: each time it was sent it was refused."""
+        """Whether every send was refused, so that it must not be applied."""
         return set(self.answers) == {Answer.REFUSED}
 
     @property
     def most(self) -> int:
-        """How often it can lie on the stream at most."""
+        """How often it can be on the stream at most."""
         return self.answers.get(Answer.ACKNOWLEDGED, 0) + self.answers.get(Answer.UNKNOWN, 0)
 
 
 @dataclass(slots=True)
-class Book:
-    """All that was sent. Tellers write into it side by side."""
+class SentLog:
+    """All that was sent. Senders write to it from several threads."""
 
-    told: dict[str, Told] = field(default_factory=dict)
+    events: dict[str, SentEvent] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def note(self, events: Iterable[Event], answer: Answer) -> None:
         """Note one send of each event and its answer."""
         with self._lock:
             for event in events:
-                answers = self.told.setdefault(event.event_id, Told(event)).answers
+                answers = self.events.setdefault(event.event_id, SentEvent(event)).answers
                 answers[answer] = answers.get(answer, 0) + 1
 
     def counts(self) -> dict[str, int]:
         """Events by what is known of them, and how many sends were repetitions."""
-        told = self.told.values()
+        sent = self.events.values()
         return {
-            "attempted": len(self.told),
-            "acknowledged": sum(each.is_acknowledged for each in told),
-            "unknown": sum(each.is_unknown for each in told),
-            "refused": sum(each.is_refused for each in told),
-            "duplicates_sent": sum(each.attempts - 1 for each in told),
+            "attempted": len(self.events),
+            "acknowledged": sum(each.is_acknowledged for each in sent),
+            "unknown": sum(each.is_unknown for each in sent),
+            "refused": sum(each.is_refused for each in sent),
+            "duplicates_sent": sum(each.attempts - 1 for each in sent),
         }

@@ -1,4 +1,4 @@
-"""The doors by which events come in, and what each answer means: acknowledged, refused, or unknown."""
+"""The transports of events, and what each answer means: acknowledged, refused, or unknown."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from redis.retry import Retry
 from core.errors import StreamUnavailable
 from core.stream.server import await_sync, waits_for_disk
 from tests.chaos.load.events import Event
-from tests.chaos.load.sent_log import Answer, Book
+from tests.chaos.load.sent_log import Answer, SentLog
 from tests.chaos.load.world import SHARDS
 
 PATIENCE_S = 6.0
 _WAIT_FOR_DISK_MS = 4_000
-# Said by a server that took nothing: it is full, or still reads in what it kept.
+# Errors of a server that has stored nothing: it is full, or still loading its file.
 _TOOK_NOTHING = ("OOM", "LOADING", "MISCONF", "READONLY")
 
 
 @dataclass(slots=True)
-class StreamDoor:
+class StreamTransport:
     """XADD, as a producer in any language would; `waits_for_disk` where the server does not sync by itself."""
 
     redis_url: str
     waits_for_disk: bool
     _client: redis.Redis | None = None
 
-    def send(self, events: Sequence[Event], book: Book) -> None:
-        """Append events in one pipeline and note what came of each."""
+    def send(self, events: Sequence[Event], sent_log: SentLog) -> None:
+        """Append events in one pipeline and record the answer of each."""
         if not events:
             return
         try:
             replies = self._append(events)
         except (RedisError, StreamUnavailable):
-            book.note(events, Answer.UNKNOWN)
+            sent_log.note(events, Answer.UNKNOWN)
             return
         is_on_disk = not self.waits_for_disk or _is_on_disk(replies[-1])
         for event, reply in zip(events, replies, strict=False):
-            book.note([event], _meaning(reply, is_on_disk))
+            sent_log.note([event], _meaning(reply, is_on_disk))
 
     def close(self) -> None:
         """Close the connection."""
@@ -53,7 +53,7 @@ class StreamDoor:
 
     def _append(self, events: Sequence[Event]) -> list[Any]:
         if self._client is None:
-            # Never again by itself: what was tried once and what twice must not look alike.
+            # No retries by the client itself: the sent log counts every send.
             once = Retry(NoBackoff(), 0)
             self._client = redis.Redis.from_url(
                 self.redis_url, retry=once, socket_timeout=PATIENCE_S, socket_connect_timeout=2
@@ -71,20 +71,20 @@ class StreamDoor:
 
 
 @dataclass(slots=True)
-class HttpDoor:
+class HttpTransport:
     """POST /events with a key of one tenant."""
 
     client: httpx2.Client
     last_status: int | None = None
 
-    def send(self, events: Sequence[Event], book: Book, *, as_lines: bool, key: str | None = None) -> Answer:
-        """Post a batch, as an array or as NDJSON, and note what came of it; `key` is its Idempotency-Key."""
+    def send(self, events: Sequence[Event], sent_log: SentLog, *, as_lines: bool, key: str | None = None) -> Answer:
+        """Post a batch, as an array or as NDJSON, and record the answer; `key` is its Idempotency-Key."""
         headers = {"Content-Type": "application/x-ndjson" if as_lines else "application/json"}
         if key is not None:
             headers["Idempotency-Key"] = key
         body = _lines(events) if as_lines else _array(events)
         answer = self._post(body, headers)
-        book.note(events, answer)
+        sent_log.note(events, answer)
         return answer
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ _GOALS = (
 
 @dataclass(frozen=True, slots=True)
 class AccountPlan:
-    """An account: its id, what it is in, and whether it is owed on when the run begins."""
+    """An account: its id, what it is in, and whether it is a liability when the run begins."""
 
     account_id: str
     user_id: str
@@ -52,13 +52,13 @@ class GoalPlan:
 
     @property
     def finish_minor(self) -> int:
-        """Where the goal is reached: a debt of which only the total was told is paid down to nothing."""
+        """Where the goal is reached: a debt created with its total alone is paid down to zero."""
         return 0 if self.type == "debt" and self.current_minor is None else self.target_minor
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What one seed makes of every tenant."""
+    """The accounts and goals that each tenant has with one seed."""
 
     accounts: Sequence[AccountPlan]
     goals: Sequence[GoalPlan]
@@ -73,7 +73,7 @@ class World:
 
 
 def _account(chance: Random, number: int) -> AccountPlan:
-    # One in yen and one in dinars, which have no and three decimals; every third is owed on.
+    # One in yen and one in dinars, which have no and three decimals; every third is a liability.
     currency = {7: "JPY", 11: "KWD"}.get(number, "USD")
     return AccountPlan(f"account-{number:02}", USERS[number % len(USERS)], currency, chance.random() < 0.3)
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from tests.chaos.load.events import money
 from tests.chaos.load.world import GoalPlan, World, goal_plan
-from tests.chaos.operations.log import WHOLE_PPM, Acted, Deed
+from tests.chaos.operations.log import WHOLE_PPM, GoalLog, Operation
 from tests.chaos.operations.requests import Requests
 
 _PAUSE_S = (0.3, 1.5)
@@ -21,14 +21,14 @@ _NEW_KINDS = (("savings", "change", 2), ("income", "inflow", 1), ("investment", 
 
 @dataclass(slots=True)
 class Actor:
-    """Acts for one tenant, one request after the other; `wrong` are answers that should have been others."""
+    """Sends the requests of one tenant, one after the other; `wrong` lists answers that were not expected."""
 
     tenant: str
     seed: int
     world: World
     requests: Requests
     is_over: Flag
-    goals: list[Acted] = field(default_factory=list)
+    goals: list[GoalLog] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     _chance: Random = field(init=False)
 
@@ -40,12 +40,12 @@ class Actor:
         for plan in self.world.goals:
             self._create(plan)
 
-    def act(self) -> None:
+    def step(self) -> None:
         """One request after a pause."""
         if not self.is_over.wait(self._chance.uniform(*_PAUSE_S)):
-            self._act()
+            self._request()
 
-    def _act(self) -> None:
+    def _request(self) -> None:
         chance, kind = self._chance, self._chance.random()
         if kind < 0.08:
             number = len(self.goals)
@@ -80,7 +80,7 @@ class Actor:
             body["current_amount"] = money(plan.current_minor, plan.currency)
         status, made, began, ended = self.requests.send("POST", "/goals", body)
         self._expect(status, [201], f"creating {plan.name}", made)
-        goal = Acted(self.tenant, plan, made["id"], [Deed("create", began, ended, since=started)])
+        goal = GoalLog(self.tenant, plan, made["id"], [Operation("create", began, ended, since=started)])
         self.goals.append(goal)
         for milestone in plan.milestones:
             asked = {"amount": money(milestone, plan.currency)}
@@ -89,29 +89,29 @@ class Actor:
         for account_id, ppm, days_ago in plan.shares:
             self._ask_link(goal, account_id, ppm, days_ago)
 
-    def _link(self, goal: Acted) -> None:
+    def _link(self, goal: GoalLog) -> None:
         """An account that is not linked now; one that never was may be dated back."""
         fit = self._fit(goal)
         left = WHOLE_PPM - sum(goal.shares.values())
         if not fit or left < 1_000:
             return
         account_id = self._chance.choice(fit)
-        is_new = all(deed.account_id != account_id for deed in goal.deeds)
+        is_new = all(operation.account_id != account_id for operation in goal.operations)
         days_ago = self._chance.randrange(1, 15) if is_new and self._chance.random() < 0.6 else None
         self._ask_link(goal, account_id, self._chance.randrange(1, left + 1), days_ago)
 
-    def _ask_link(self, goal: Acted, account_id: str, ppm: int, days_ago: int | None) -> None:
+    def _ask_link(self, goal: GoalLog, account_id: str, ppm: int, days_ago: int | None) -> None:
         since = None if days_ago is None else datetime.now(UTC).date() - timedelta(days=days_ago)
         body: dict[str, Any] = {"account_id": account_id, "allocation_percent": _percent(ppm)}
         if since is not None:
             body["from"] = since.isoformat()
         status, answer, began, ended = self.requests.send("POST", f"/goals/{goal.goal_id}/funding", body)
-        # 422: what is known of the account by now does not go with the goal.
+        # 422: what is known of the account by now does not fit the goal.
         self._expect(status, [201, 422], f"linking {account_id} to {goal.plan.name}", answer)
         if status == 201:
-            goal.deeds.append(Deed("link", began, ended, account_id, ppm, since))
+            goal.operations.append(Operation("link", began, ended, account_id, ppm, since))
 
-    def _allocate(self, goal: Acted, account_id: str) -> None:
+    def _allocate(self, goal: GoalLog, account_id: str) -> None:
         """Another share; now and then one that is more than there is, which is refused."""
         left = WHOLE_PPM - sum(ppm for name, ppm in goal.shares.items() if name != account_id)
         is_too_much = left < WHOLE_PPM and self._chance.random() < 0.2
@@ -120,38 +120,38 @@ class Actor:
         status, answer, began, ended = self.requests.send("PATCH", path, {"allocation_percent": _percent(ppm)})
         self._expect(status, [400] if is_too_much else [200], f"a share of {account_id} in {goal.plan.name}", answer)
         if status == 200:
-            goal.deeds.append(Deed("allocate", began, ended, account_id, ppm))
+            goal.operations.append(Operation("allocate", began, ended, account_id, ppm))
 
-    def _unlink(self, goal: Acted, account_id: str) -> None:
+    def _unlink(self, goal: GoalLog, account_id: str) -> None:
         path = f"/goals/{goal.goal_id}/funding/{quote(account_id)}"
         status, answer, began, ended = self.requests.send("DELETE", path)
         self._expect(status, [204], f"unlinking {account_id} from {goal.plan.name}", answer)
-        goal.deeds.append(Deed("unlink", began, ended, account_id))
+        goal.operations.append(Operation("unlink", began, ended, account_id))
 
-    def _type(self, goal: Acted) -> None:
-        """An amount by hand; 409 where it follows accounts that have told it."""
+    def _type(self, goal: GoalLog) -> None:
+        """An amount by hand; 409 where it follows accounts that have reported a balance."""
         amount = self._chance.randrange(1, 800_000)
         body = {"current_amount": money(amount, goal.plan.currency)}
         status, answer, began, ended = self.requests.send("PATCH", f"/goals/{goal.goal_id}", body)
         fit = [200, 409] if goal.plan.tracking == "balance" else [200]
         self._expect(status, fit, f"an amount of {goal.plan.name}", answer)
         if status == 200:
-            goal.deeds.append(Deed("type", began, ended, amount_minor=amount))
+            goal.operations.append(Operation("type", began, ended, amount_minor=amount))
 
-    def _move(self, goal: Acted) -> None:
+    def _move(self, goal: GoalLog) -> None:
         """Pause, or take up again."""
         verb, wanted = ("resume", "active") if goal.is_paused else ("pause", "paused")
         self._change_status(goal, verb, wanted)
 
-    def _end(self, goal: Acted) -> None:
+    def _end(self, goal: GoalLog) -> None:
         self._change_status(goal, "abandon", "abandoned")
 
-    def _change_status(self, goal: Acted, verb: str, wanted: str) -> None:
+    def _change_status(self, goal: GoalLog, verb: str, wanted: str) -> None:
         status, answer, began, ended = self.requests.send("PATCH", f"/goals/{goal.goal_id}", {"status": wanted})
         self._expect(status, [200], f"{verb} {goal.plan.name}", answer)
-        goal.deeds.append(Deed(verb, began, ended))
+        goal.operations.append(Operation(verb, began, ended))
 
-    def _fit(self, goal: Acted) -> list[str]:
+    def _fit(self, goal: GoalLog) -> list[str]:
         """The accounts in the goal's currency that are not linked; of a followed debt only what was owed on."""
         is_followed_debt = goal.plan.type == "debt" and goal.plan.tracking == "balance"
         return [

@@ -1,4 +1,4 @@
-"""Deeds: what was asked for over REST and done, in order, and the periods and amounts that must have come of it."""
+"""The operation log: what was requested over REST and done, in order, and the links that must result from it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ WHOLE_PPM = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class Operation:
     """One request that was answered with success, some time between the two moments.
 
-    `since` is the date that was asked for: of a creation the goal's start, of a link its `from`, if it has one.
+    `since` is the date that was requested: of a creation the goal's start, of a link its `from`, if it has one.
     """
 
     verb: str
@@ -28,57 +28,57 @@ class Deed:
 
 
 @dataclass(slots=True)
-class Acted:
+class GoalLog:
     """One goal with all that was done to it. Its requests come one after the other."""
 
     tenant: str
     plan: GoalPlan
     goal_id: str
-    deeds: list[Deed] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
 
     @property
     def shares(self) -> dict[str, int]:
         """The share of each account that is linked now."""
-        return {period.account_id: period.ppm for period in periods(self.deeds) if period.ended is None}
+        return {period.account_id: period.ppm for period in periods(self.operations) if period.ended is None}
 
     @property
     def status(self) -> str:
-        """What was asked for last."""
+        """The status that was requested last."""
         return "abandoned" if self.is_over else "paused" if self.is_paused else "active"
 
     @property
     def is_over(self) -> bool:
         """Whether it was given up."""
-        return any(deed.verb == "abandon" for deed in self.deeds)
+        return any(operation.verb == "abandon" for operation in self.operations)
 
     @property
     def is_paused(self) -> bool:
         """Whether it was paused and not taken up again."""
-        moves = [deed.verb for deed in self.deeds if deed.verb in {"pause", "resume"}]
+        moves = [operation.verb for operation in self.operations if operation.verb in {"pause", "resume"}]
         return bool(moves) and moves[-1] == "pause"
 
 
 @dataclass(slots=True)
 class Period:
-    """A link that must be there: begun by one deed, ended by another or by none."""
+    """A link that must be there: begun by one operation, ended by another or by none."""
 
     account_id: str
     ppm: int
-    begun: Deed
-    ended: Deed | None = None
+    begun: Operation
+    ended: Operation | None = None
 
 
-def periods(deeds: Sequence[Deed]) -> list[Period]:
-    """The links that deeds have made, in order of their beginning."""
+def periods(operations: Sequence[Operation]) -> list[Period]:
+    """The links that operations have made, in order of their beginning."""
     made: list[Period] = []
-    for deed in deeds:
-        if deed.verb in {"link", "allocate", "unlink"}:
+    for operation in operations:
+        if operation.verb in {"link", "allocate", "unlink"}:
             for period in made:
-                if period.account_id == deed.account_id and period.ended is None:
-                    period.ended = deed
-        if deed.verb in {"link", "allocate"}:
-            made.append(Period(deed.account_id, deed.ppm, deed))
-        if deed.verb == "abandon":
+                if period.account_id == operation.account_id and period.ended is None:
+                    period.ended = operation
+        if operation.verb in {"link", "allocate"}:
+            made.append(Period(operation.account_id, operation.ppm, operation))
+        if operation.verb == "abandon":
             for period in made:
-                period.ended = period.ended or deed
+                period.ended = period.ended or operation
     return made

@@ -1,4 +1,4 @@
-"""One tenant's requests: each is sent with a key of its own, again and again, until the answer tells what it did."""
+"""One tenant's requests: each is sent with a key of its own, repeated until the answer says what it did."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Requests:
     ) -> tuple[int, Any, datetime, datetime]:
         """The status and the body of the answer, with the moments between which it was done; raises NoAnswer.
 
-        A 5xx, a cut connection and "still being worked on" tell nothing, so the same request is sent again.
+        A 5xx, a cut connection and "still being worked on" say nothing, so the same request is sent again.
         """
         self.count += 1
         headers = {"Idempotency-Key": f"{self.prefix}-{self.count}"}
@@ -63,7 +63,7 @@ class Requests:
 
 
 def _later(is_over: Flag, patience_s: float) -> Callable[[], bool]:
-    """Whether so long has passed since the end, which may come while one waits."""
+    """Whether so much time has passed since the end, which may come during the wait."""
     ended_s: list[float] = []
 
     def has_passed() -> bool:

@@ -1,1 +1,1 @@
-"""What events, links and typed amounts come to: a plain, slow fold, written from the definitions. No code of core."""
+"""Computes goals from events, links and manual amounts: simple, slow, written from the definitions. No code of core."""

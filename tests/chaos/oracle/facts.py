@@ -1,4 +1,4 @@
-"""Facts: what the events of one tenant leave standing, account by account."""
+"""Facts: what the events of one tenant say in the end, account by account."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _QUARTER = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What one event says of one key. Of two about the same key the one of the greater rank stands."""
+    """What one event says of one key. Of two about the same key the one of the greater rank wins."""
 
     rank: tuple[datetime, bool, str, str]
     value: Any
@@ -32,7 +32,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A transaction as an event states it; `is_removal` says nothing but that it is gone."""
+    """A transaction as an event states it; a removal has no other values."""
 
     amount_minor: int
     posted_at: datetime | None
@@ -48,7 +48,7 @@ class Transaction:
 
 @dataclass(slots=True)
 class Account:
-    """All that stands about one account."""
+    """All facts of one account."""
 
     currency: str | None = None
     transactions: dict[str, Statement] = field(default_factory=dict)
@@ -69,14 +69,14 @@ class Account:
 
 
 @dataclass(slots=True)
-class Books:
+class TenantFacts:
     """The accounts of one tenant, whose days are those of `zone`."""
 
     zone: str
     accounts: dict[str, Account] = field(default_factory=dict)
 
-    def hear(self, body: bytes) -> None:
-        """Let one event state its facts; hearing it again, or another time, changes nothing."""
+    def apply(self, body: bytes) -> None:
+        """Apply one event; applying it again changes nothing."""
         event = json.loads(body, parse_float=Decimal, parse_int=Decimal)
         kind, data = event["type"].removeprefix("milepost."), event["data"]
         is_removal = kind == "transaction.removed"
@@ -96,7 +96,7 @@ class Books:
             self._state(account.reports, as_of, rank, minor(data["current"], data["currency"]))
         account.currency = data.get("currency") or account.currency
         for name in ATTRIBUTES if kind == "account.changed" else () if is_removal else ("user_id", "kind"):
-            # A null says nothing, but for what can be taken back.
+            # A null has no effect, except on attributes that can be cleared.
             if data.get(name) is not None or (name in data and name in {"name", "replaced_by"}):
                 self._state(account.attributes, name, rank, data[name])
 
@@ -141,7 +141,7 @@ _FOUND: dict[tuple[date, str], datetime] = {}
 
 
 def first_instant(day: date, zone: str) -> datetime:
-    """The first instant whose local date is not before `day`, found by looking at each quarter of an hour."""
+    """The first instant whose local date is not before `day`, found by trying each quarter of an hour."""
     if (day, zone) not in _FOUND:
         at = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=16)
         while at.astimezone(ZoneInfo(zone)).date() < day:

@@ -1,4 +1,4 @@
-"""Goals: their amounts now and at the close of each local day, from what was typed, their links and their accounts."""
+"""Goals: their amounts now and at the end of each local day, from manual amounts, links and accounts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 
-from tests.chaos.oracle.facts import Account, Books, first_instant
+from tests.chaos.oracle.facts import Account, TenantFacts, first_instant
 from tests.chaos.oracle.worth import FOR_EVER, Measures
 
 
@@ -44,11 +44,11 @@ class Goal:
 
 
 class Oracle:
-    """Says what the goals of one tenant come to, once all events have been heard."""
+    """Computes the goals of one tenant, after all events were applied."""
 
-    def __init__(self, books: Books) -> None:
-        self.books = books
-        self.measures: dict[str, Measures] = {name: Measures(account) for name, account in books.accounts.items()}
+    def __init__(self, facts: TenantFacts) -> None:
+        self.facts = facts
+        self.measures: dict[str, Measures] = {name: Measures(account) for name, account in facts.accounts.items()}
 
     def amount(self, goal: Goal) -> int:
         """The amount at the latest moment of all."""
@@ -61,7 +61,7 @@ class Oracle:
 
     def close(self, goal: Goal, day: date) -> int:
         """The amount at the end of one local day."""
-        return self.amount_before(goal, first_instant(day + timedelta(days=1), self.books.zone))
+        return self.amount_before(goal, first_instant(day + timedelta(days=1), self.facts.zone))
 
     def amount_before(self, goal: Goal, at: datetime) -> int:
         """The amount from what is dated before `at`, and not after the goal's final moment."""
@@ -85,7 +85,7 @@ class Oracle:
         return sorted(name for name in names if not self._measures(name).has_report)
 
     def must_be_reached(self, goal: Goal, closes: Mapping[date, int]) -> Iterator[int]:
-        """The milestones that the goal stands at or past, now or at some close."""
+        """The milestones that the goal is at or past, now or at some close."""
         for milestone in goal.milestones:
             amounts = [self.amount(goal), *closes.values()]
             if any(goal.direction * amount >= goal.direction * milestone for amount in amounts):
@@ -102,7 +102,7 @@ class Oracle:
         ]
 
     def _since(self, goal: Goal, link: Link, typed_at: datetime | None, end: datetime) -> int:
-        """The share of what an account's measure moved by within a link, since what was typed last."""
+        """The share of what an account's measure moved by within a link, since the last manual amount."""
         begin = link.from_at if typed_at is None else max(link.from_at, typed_at)
         until = end if link.until_at is None else min(link.until_at, end)
         if not self._counts(goal, link) or until <= begin:
@@ -123,12 +123,12 @@ class Oracle:
         """All of the user's accounts in the goal's currency."""
         return [
             name
-            for name, account in self.books.accounts.items()
+            for name, account in self.facts.accounts.items()
             if account.user_id == goal.user_id and account.currency == goal.currency
         ]
 
     def _account(self, name: str) -> Account:
-        return self.books.accounts.get(name, Account())
+        return self.facts.accounts.get(name, Account())
 
     def _measures(self, name: str) -> Measures:
         return self.measures.setdefault(name, Measures(self._account(name)))

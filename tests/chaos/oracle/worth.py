@@ -12,22 +12,22 @@ FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(slots=True)
 class Measures:
-    """The measures of one account, whose facts have stopped coming."""
+    """The measures of one account, after all events were applied."""
 
     account: Account
     _counted: list[tuple[datetime, int]] = field(init=False)
-    _told: dict[datetime, int] = field(init=False)
+    _reported: dict[datetime, int] = field(init=False)
     _known: dict[tuple[bool, datetime], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._counted = counted(self.account)
         sign = -1 if self.account.is_liability else 1
-        self._told = {as_of: sign * stated.value for as_of, stated in self.account.reports.items()}
+        self._reported = {as_of: sign * stated.value for as_of, stated in self.account.reports.items()}
 
     @property
     def has_report(self) -> bool:
-        """Whether its balance was ever told."""
-        return bool(self._told)
+        """Whether its balance was ever reported."""
+        return bool(self._reported)
 
     def worth_before(self, at: datetime) -> int:
         """The last report before `at` and what was posted after it; before all reports, back from the first."""
@@ -42,22 +42,22 @@ class Measures:
         return self._known[False, at]
 
     def _worth_before(self, at: datetime) -> int:
-        earlier = [as_of for as_of in self._told if as_of < at]
+        earlier = [as_of for as_of in self._reported if as_of < at]
         if earlier:
             last = max(earlier)
-            return self._told[last] + sum(amount for when, amount in self._counted if last < when < at)
-        if self._told:
-            first = min(self._told)
-            return self._told[first] - sum(amount for when, amount in self._counted if at <= when <= first)
+            return self._reported[last] + sum(amount for when, amount in self._counted if last < when < at)
+        if self._reported:
+            first = min(self._reported)
+            return self._reported[first] - sum(amount for when, amount in self._counted if at <= when <= first)
         return sum(amount for when, amount in self._counted if when < at)
 
 
 def counted(account: Account) -> list[tuple[datetime, int]]:
     """(time, amount) of each transaction that is posted and that no posted one replaces."""
-    standing = {name: stated.value for name, stated in account.transactions.items()}
-    replaced = {each.replaces for each in standing.values() if each.is_posted and each.replaces is not None}
+    transactions = {name: stated.value for name, stated in account.transactions.items()}
+    replaced = {each.replaces for each in transactions.values() if each.is_posted and each.replaces is not None}
     return [
         (each.posted_at, each.amount_minor)
-        for name, each in standing.items()
+        for name, each in transactions.items()
         if each.is_posted and name not in replaced
     ]

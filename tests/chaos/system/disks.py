@@ -50,9 +50,9 @@ class Disk:
         self._ballast.unlink(missing_ok=True)
 
     def lose_power(self) -> None:
-        """Take the disk back to what had reached it; whoever had files open there must be gone, or is never heard of.
+        """Take the disk back to what had reached it; every process with files open there must have ended.
 
-        What lies in the file is what was written back by now: a synced file is whole, another may lack its end.
+        The image holds what was written back by now: a synced file is whole, another may lack its end.
         """
         kept = self.image.with_suffix(".kept")
         _copy_at_one_moment(self.image, kept)

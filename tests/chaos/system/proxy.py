@@ -19,7 +19,7 @@ _HOST = "127.0.0.1"
 _ABRUPTLY = struct.pack("ii", 1, 0)
 
 
-class Way(StrEnum):
+class Mode(StrEnum):
     """What the link does with what comes."""
 
     OPEN = "open"
@@ -51,7 +51,7 @@ class Proxy:
 
     target: int
     port: int = field(default_factory=free_port)
-    way: Way = Way.OPEN
+    mode: Mode = Mode.OPEN
     _connections: set[_Connection] = field(default_factory=set)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _thread: Thread | None = None
@@ -69,10 +69,10 @@ class Proxy:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(5)
 
-    def turn(self, way: Way) -> None:
-        """Do this with what comes from now on; a cut ends what there is."""
-        self.way = way
-        if way is Way.CUT:
+    def switch(self, mode: Mode) -> None:
+        """Change the mode; a cut also resets all connections."""
+        self.mode = mode
+        if mode is Mode.CUT:
             self.reset()
 
     def reset(self) -> None:
@@ -80,7 +80,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._abort, False)
 
     def end_lost(self) -> None:
-        """Reset the connections that bytes were swallowed of: they are of no use to anybody."""
+        """Reset the connections of which bytes were swallowed: nothing gets through them any more."""
         self._loop.call_soon_threadsafe(self._abort, True)
 
     def _abort(self, only_lost: bool) -> None:
@@ -104,7 +104,7 @@ class Proxy:
             await asyncio.sleep(0.01)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.way is Way.CUT:
+        if self.mode is Mode.CUT:
             writer.transport.abort()
             return
         try:
@@ -123,13 +123,13 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection) -> None:
         with suppress(OSError):
             while data := await reader.read(_CHUNK_BYTES):
-                if self.way is Way.SWALLOW:
+                if self.mode is Mode.SWALLOW:
                     connection.is_lost = True
                 if connection.is_lost:
                     continue
-                if self.way is Way.DELAY:
+                if self.mode is Mode.DELAY:
                     await asyncio.sleep(_DELAY_S)
                 writer.write(data)
                 await writer.drain()
-        # The other direction ends with this one; nobody here uses half of a connection.
+        # The other direction ends with this one; half-closed connections are not needed here.
         writer.transport.close()

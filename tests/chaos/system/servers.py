@@ -47,7 +47,7 @@ class ChaosServers(Servers):
         return self._valkey
 
     def stop_postgres_at_once(self) -> None:
-        """Its immediate stop: no checkpoint, no farewell."""
+        """Its immediate stop, without a checkpoint."""
         send(self.postgres.pid, signal.SIGQUIT)
 
     def kill_postmaster(self) -> None:
@@ -55,7 +55,7 @@ class ChaosServers(Servers):
         send(self.postgres.pid, signal.SIGKILL)
 
     def kill_stream(self, fsync: Fsync) -> None:
-        """kill -9 of the stream server; the next one syncs as told."""
+        """kill -9 of the stream server; the next one syncs as `fsync` says."""
         self.fsync = fsync
         send(self.valkey.pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""The whole system of a run: servers, the links to them, and the processes of Milepost, watched as the supervisor does.
+"""The whole system of a run: servers, the links to them, and the processes of Milepost, supervised as in the product.
 
 All of it is started and watched by one thread: the kernel ends a child when the thread that started it does.
 """
@@ -35,14 +35,14 @@ _READY_WITHIN_S = 90.0
 _HOST = "127.0.0.1"
 _ROOT = Path(__file__).parents[3]
 DRAINS_WORKER = "worker drains"
-# What marks the drains' worker among all processes that work in the folder.
+# The arguments by which the drains' worker is found among all processes.
 CHAOS_MARKER = ("-P", "-m", "tests.chaos.worker")
 
 Say = Callable[[str], None]
 
 
 class NotReady(MilepostError):
-    """The system did not get ready: there is nothing to judge."""
+    """The system did not get ready: there is nothing to check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Make:
 
     @property
     def durability(self) -> str:
-        """How the door makes sure of the disk: by itself where the server stays as it is, else by asking each time."""
+        """The stream_durability of the API: `auto` needs a server whose mode of syncing does not change."""
         if Fsync.NONE in self.fsyncs:
             return "none"
         return "auto" if len(self.fsyncs) == 1 else "waitaof"
@@ -83,7 +83,7 @@ class DrainsWorker(Child):
 
 @dataclass(slots=True)
 class System:
-    """A running system in a folder. `links` are by server; `fuses` is the folder of crash points."""
+    """A running system in a folder. `links` are by server; `crash_points` is the folder of crash points."""
 
     data: DataDir
     make: Make
@@ -94,7 +94,7 @@ class System:
     api_port: int = field(default_factory=free_port)
 
     @property
-    def fuses(self) -> Path:
+    def crash_points(self) -> Path:
         """Where crash points are named."""
         return self.data.path / "crash-points"
 
@@ -105,17 +105,17 @@ class System:
 
     @property
     def api_url(self) -> str:
-        """The address of the API, which no link is in front of."""
+        """The address of the API, which has no link."""
         return f"http://{_HOST}:{self.api_port}"
 
     @property
     def linked_redis_url(self) -> str:
-        """The stream server by way of its link."""
-        return _by_way_of(self.links["stream"], self.servers.redis_url)
+        """The stream server through its link."""
+        return _through(self.links["stream"], self.servers.redis_url)
 
     def start(self) -> None:
         """Start all of it; returns when the API answers. Raises NotReady, ServerFailed."""
-        self.fuses.mkdir()
+        self.crash_points.mkdir()
         self._scratch.mkdir()
         self.servers.start()
         prepare_database(self.servers.database_url, self.make.key)
@@ -127,7 +127,7 @@ class System:
         self.await_api()
 
     def begin(self, name: str, arguments: Sequence[str]) -> None:
-        """Start a process of Milepost and watch it from now on."""
+        """Start a process of Milepost and supervise it from now on."""
         log = self.data.logs / f"{name.replace(' ', '-')}.log"
         kind = DrainsWorker if name == DRAINS_WORKER else Child
         self.children[name] = kind(name, arguments, self.data.path, log, self._environment())
@@ -138,24 +138,24 @@ class System:
         self.children.pop(name).kill_group()
 
     def await_api(self) -> None:
-        """Watch until the API answers; raises NotReady."""
+        """Supervise until the API answers; raises NotReady."""
         deadline = time.monotonic() + _READY_WITHIN_S
         while not answers(self.api_url):
             if time.monotonic() > deadline:
                 raise NotReady(f"the API did not answer within {_READY_WITHIN_S:.0f} s: {self._last_words('api')}")
-            self.watch(_TICK_S)
+            self.supervise(_TICK_S)
 
-    def watch(self, seconds: float) -> None:
+    def supervise(self, seconds: float) -> None:
         """Start again whatever ends, for so long."""
         until = time.monotonic() + seconds
         while True:
-            self.look()
+            self.restart_ended()
             left_s = until - time.monotonic()
             if left_s <= 0:
                 return
             time.sleep(min(_TICK_S, left_s))
 
-    def look(self) -> None:
+    def restart_ended(self) -> None:
         """Start again what has ended."""
         self.servers.look()
         for child in list(self.children.values()):
@@ -167,7 +167,7 @@ class System:
         return pid, children_of(pid) if pid else []
 
     def heal(self) -> None:
-        """Let everything go on that a fault may have stopped."""
+        """Continue every process that a fault may have stopped."""
         for name in self.children:
             pid, helpers = self.pids(name)
             for each in (pid, *helpers):
@@ -185,7 +185,7 @@ class System:
         end_strays(self.data.path)
 
     def engine(self) -> Engine:
-        """The database, not by way of its link; no statement of ours has a limit."""
+        """The database without its link; our statements have no time limit."""
         return make_engine(self.servers.database_url, application_name="milepost chaos", pool_size=3, limits={})
 
     def _commands(self) -> dict[str, Sequence[str]]:
@@ -194,7 +194,7 @@ class System:
 
     def _environment(self) -> dict[str, str]:
         settings = {
-            "DATABASE_URL": _by_way_of(self.links["postgres"], self.servers.database_url),
+            "DATABASE_URL": _through(self.links["postgres"], self.servers.database_url),
             "REDIS_URL": self.linked_redis_url,
             "DATA_DIR": str(self.data.path),
             "PORT": str(self.api_port),
@@ -207,7 +207,7 @@ class System:
             "PYTHONUNBUFFERED": "1",
             "TMPDIR": str(self._scratch),
             "PYTHONPATH": str(_ROOT),
-            VARIABLE: str(self.fuses),
+            VARIABLE: str(self.crash_points),
         }
         return {**ours, **{PREFIX + name: value for name, value in settings.items()}, **plain}
 
@@ -221,7 +221,7 @@ class System:
 def running(folder: Path, make: Make, say: Say) -> Iterator[System]:
     """A running system in `folder`; all of its processes have ended when the block has."""
     data = DataDir(folder).open()
-    servers = ChaosServers(data, _bare_settings(data), say, fsync=make.fsyncs[0], disks=make.disks)
+    servers = ChaosServers(data, _own_settings(data), say, fsync=make.fsyncs[0], disks=make.disks)
     system = System(data, make, servers, say)
     try:
         system.start()
@@ -230,10 +230,10 @@ def running(folder: Path, make: Make, say: Say) -> Iterator[System]:
         system.stop()
 
 
-def _bare_settings(data: DataDir) -> Settings:
+def _own_settings(data: DataDir) -> Settings:
     """Settings that name no servers, so that they are started, whatever the environment says."""
     return load_settings().model_copy(update={"database_url": None, "redis_url": None, "data_dir": data.path})
 
 
-def _by_way_of(link: Proxy, url: str) -> str:
+def _through(link: Proxy, url: str) -> str:
     return url.replace(f":{link.target}/", f":{link.port}/")
