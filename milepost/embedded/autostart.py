@@ -21,14 +21,8 @@ from core.store.engine import make_engine, session_factory
 from core.store.migrate import NotMigrated, UnknownRevision, require_current
 from core.store.tenants import DEFAULT, read_tenants
 from milepost.embedded.child import MARKER, WHILE_USED, describe_status
-from milepost.embedded.datadir import (
-    DataDir,
-    DirectoryOfAnotherVersion,
-    RunningServers,
-    ServerFailed,
-    is_held,
-    try_lock,
-)
+from milepost.embedded.datadir import DataDir, RunningServers, is_held, try_lock
+from milepost.embedded.errors import DirectoryOfAnotherVersion, ServerFailed
 from milepost.embedded.process import open_log
 from milepost.embedded.trust import open_trusted
 

@@ -12,8 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from core.errors import MilepostError
-from core.store.migrate import CANNOT
+from milepost.embedded.errors import DirectoryInUse, DirectoryUnusable
 from milepost.embedded.trust import (
     open_trusted,
     read_trusted,
@@ -22,42 +21,6 @@ from milepost.embedded.trust import (
     require_trusted_links,
     trusted_folder,
 )
-
-
-class ServerFailed(MilepostError):
-    """A server did not start, or ended when it should not have; the text says why and where its log is."""
-
-
-class DirectoryInUse(MilepostError):
-    """Another process holds the lock of this directory."""
-
-    def __init__(self, directory: Path, holder: str) -> None:
-        super().__init__(f"{directory} is in use by process {holder}")
-        self.directory = directory
-        self.holder = holder
-
-
-class DirectoryUnusable(MilepostError):
-    """A directory cannot be made, entered or owned as a server needs it."""
-
-
-class DirectoryOfAnotherVersion(MilepostError):
-    """The database in a data directory is at a revision from before the first release, or of a newer version."""
-
-    def __init__(self, directory: Path, revision: str) -> None:
-        super().__init__(
-            f"{directory} holds a database at revision {revision}, {CANNOT}: keep that directory for the Milepost that "
-            "made it, and choose a new one with --data-dir or MILEPOST_DATA_DIR"
-        )
-
-
-class PortTaken(MilepostError):
-    """Somebody else listens on the port."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(f"port {port} on {host} is taken; choose another with --port, or 0 for any free one")
-        self.port = port
-
 
 # All but passing through for the group, which the server's other user may have been given.
 _OPEN_TO_OTHERS = 0o067

@@ -14,7 +14,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from milepost.embedded.datadir import DirectoryLock, ServerFailed, keep_secret, private_folder
+from milepost.embedded.datadir import DirectoryLock, keep_secret, private_folder
+from milepost.embedded.errors import ServerFailed
 from milepost.embedded.launch import OTHER_ID, OTHER_USER
 from milepost.embedded.orphans import can_see_processes, end_strays, kill_servers
 from milepost.embedded.process import ServerProcess, open_log, spawn, start_listening

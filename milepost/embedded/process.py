@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from milepost.embedded import launch
-from milepost.embedded.datadir import ServerFailed
+from milepost.embedded.errors import ServerFailed
 from milepost.embedded.programs import free_port
 from milepost.embedded.trust import open_trusted
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from core.errors import InvalidField
-from milepost.embedded.datadir import PortTaken, ServerFailed
+from milepost.embedded.errors import PortTaken, ServerFailed
 
 # The wheel keeps two versions side by side.
 _POSTGRES_FOLDERS = {16: "pginstall", 18: "pginstall18"}

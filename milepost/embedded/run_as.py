@@ -18,7 +18,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from milepost.embedded.datadir import DirectoryUnusable
+from milepost.embedded.errors import DirectoryUnusable
 from milepost.embedded.launch import AS_IS, NAMESPACE, OTHER_ID, OTHER_USER
 from milepost.embedded.process import spawn
 

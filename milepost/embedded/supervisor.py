@@ -30,7 +30,8 @@ from core.stream.stream import EventStream, connect
 from milepost.demo.run import DemoHost
 from milepost.embedded.autostart import Disuse
 from milepost.embedded.child import MARKER, WHILE_USED, Child, StopAsked, StopRequests, stop_requests
-from milepost.embedded.datadir import DataDir, DirectoryInUse, DirectoryOfAnotherVersion, RunningServers
+from milepost.embedded.datadir import DataDir, RunningServers
+from milepost.embedded.errors import DirectoryInUse, DirectoryOfAnotherVersion
 from milepost.embedded.logs import bound_log
 from milepost.embedded.orphans import end_processes, end_strays, find_commands
 from milepost.embedded.programs import claim_port

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from milepost.embedded.datadir import DirectoryUnusable
+from milepost.embedded.errors import DirectoryUnusable
 
 _WRITABLE_BY_GROUP, _WRITABLE_BY_ALL = stat.S_IWGRP, stat.S_IWOTH
 _ROOT = 0

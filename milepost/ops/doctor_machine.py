@@ -15,7 +15,8 @@ from pathlib import Path
 
 from core.errors import MilepostError
 from core.settings import Settings
-from milepost.embedded.datadir import DataDir, RunningServers, ServerFailed, is_held
+from milepost.embedded.datadir import DataDir, RunningServers, is_held
+from milepost.embedded.errors import ServerFailed
 from milepost.embedded.launch import NAMESPACE, OTHER_USER
 from milepost.embedded.programs import claim_port, memory_bytes, postgres_program, valkey_server
 from milepost.embedded.run_as import choose_way

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from milepost.embedded.datadir import DirectoryInUse, ServerFailed
+from milepost.embedded.errors import DirectoryInUse, ServerFailed
 from milepost.embedded.postgres import EmbeddedPostgres
 
 QUICK = {"fsync": "off"}

@@ -15,7 +15,8 @@ import pytest
 
 from core.errors import MilepostError
 from core.settings import load_settings
-from milepost.embedded.datadir import DataDir, ServerFailed
+from milepost.embedded.datadir import DataDir
+from milepost.embedded.errors import ServerFailed
 from milepost.embedded.servers import Servers
 from milepost.embedded.valkey import EmbeddedValkey
 

@@ -17,7 +17,8 @@ import typer
 
 from milepost.cli.program import COMMANDS, program
 from milepost.embedded import trust
-from milepost.embedded.datadir import DataDir, DirectoryUnusable, is_held
+from milepost.embedded.datadir import DataDir, is_held
+from milepost.embedded.errors import DirectoryUnusable
 from milepost.embedded.launch import OTHER_ID
 from milepost.embedded.logs import bound_log
 from milepost.embedded.process import open_log

@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from milepost.embedded.datadir import DirectoryInUse, ServerFailed
+from milepost.embedded.errors import DirectoryInUse, ServerFailed
 from milepost.embedded.programs import stream_bytes
 from milepost.embedded.valkey import EmbeddedValkey
 

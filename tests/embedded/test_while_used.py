@@ -21,7 +21,8 @@ import redis
 
 from core.settings import Settings, load_settings
 from milepost.embedded.autostart import Use, use_servers
-from milepost.embedded.datadir import DataDir, DirectoryUnusable, ServerFailed, is_held
+from milepost.embedded.datadir import DataDir, is_held
+from milepost.embedded.errors import DirectoryUnusable, ServerFailed
 from tests.embedded.test_up import Up, milepost
 
 Eventually = Callable[[Callable[[], object], float], bool]

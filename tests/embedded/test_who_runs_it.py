@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from milepost.embedded import run_as
-from milepost.embedded.datadir import DirectoryUnusable
+from milepost.embedded.errors import DirectoryUnusable
 from milepost.embedded.launch import NAMESPACE, OTHER_ID, OTHER_USER
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.run_as import choose_way

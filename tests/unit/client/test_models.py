@@ -63,7 +63,7 @@ GOAL: dict[str, Any] = {
     [
         (GoalType, core.goals.goal.GoalType),
         (Tracking, core.goals.goal.Tracking),
-        (GoalStatus, core.goals.lifecycle.GoalStatus),
+        (GoalStatus, core.goals.goal.GoalStatus),
     ],
 )
 def test_the_enumerations_are_those_of_core(ours: type[StrEnum], cores: type[StrEnum]) -> None:
