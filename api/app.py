@@ -43,7 +43,7 @@ their currency; decimal strings are taken too. Times are UTC; one without an off
 
 _BY_KEY = (Depends(bind_key),)
 # In the order of /docs; all but two need a key, and of these one asks for a signature.
-_BOOKS = (
+_ROUTERS = (
     ("/goals", Routes.of(goals.router, milestones.router, funding.router, history.router, snapshots.router), _BY_KEY),
     ("/accounts", accounts.router, _BY_KEY),
     ("/events", Routes.of(events.router, unapplied.router), _BY_KEY),
@@ -81,7 +81,7 @@ def make_app(settings: Settings) -> FastAPI:
 @cache
 def _routes() -> tuple[BaseRoute, ...]:
     """The routes of every book, made once for all applications of a process: their models take a third of a second."""
-    routers = [book.router(prefix, dependencies=dependencies) for prefix, book, dependencies in _BOOKS]
+    routers = [router.router(prefix, dependencies=dependencies) for prefix, router, dependencies in _ROUTERS]
     return tuple(route for router in routers for route in router.routes)
 
 

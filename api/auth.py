@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from api.context import Door, Visit, backends_of, bind_door, database_trouble_told
+from api.context import Contexts, RequestContext, as_database_away, backends_of, bind_contexts
 from core.errors import MilepostError
 from core.services.inputs import Caller
 from core.services.keys import Scope, authenticate
@@ -42,7 +42,7 @@ class DeliveryRefused(MilepostError):
 
 
 @dataclass(frozen=True, slots=True)
-class KeyDoor:
+class KeyContexts:
     """Admits a request by its key, in the transaction in which the request then works."""
 
     request: Request
@@ -50,18 +50,18 @@ class KeyDoor:
     max_body_bytes: int
 
     @contextmanager
-    def open(self, scope: Scope | None) -> Iterator[Visit]:
+    def open(self, scope: Scope | None) -> Iterator[RequestContext]:
         """As any door's; the key is checked in the transaction. Raises Unauthenticated and ScopeMissing too."""
         backends = backends_of(self.request)
         sessions = backends.reading if self.request.method == "GET" else backends.sessions
-        with database_trouble_told(), sessions.begin() as session:
+        with as_database_away(), sessions.begin() as session:
             caller = authenticate(session, self.secret)
             if caller is None:
                 raise Unauthenticated
             self.request.state.caller = caller  # for the log line
             if scope is not None and not _may(caller, scope):
                 raise ScopeMissing(scope)
-            yield Visit(session, caller.tenant, datetime.now(UTC), backends.read_cache)
+            yield RequestContext(session, caller.tenant, datetime.now(UTC), backends.read_cache)
 
 
 def actor_of(request: Request) -> str:
@@ -90,13 +90,13 @@ async def bind_key(
     secret = bearer.credentials if bearer else header
     if not secret:
         raise Unauthenticated
-    bind_door(request, KeyDoor(request, secret, request.app.state.settings.max_body_bytes))
+    bind_contexts(request, KeyContexts(request, secret, request.app.state.settings.max_body_bytes))
 
 
-async def _bound_by_key(door: Door) -> KeyDoor:
-    if not isinstance(door, KeyDoor):
+async def _bound_by_key(contexts: Contexts) -> KeyContexts:
+    if not isinstance(contexts, KeyContexts):
         raise RuntimeError("the router of this route was made without bind_key")
-    return door
+    return contexts
 
 
-DoorByKey = Annotated[KeyDoor, Depends(_bound_by_key)]
+ContextsByKey = Annotated[KeyContexts, Depends(_bound_by_key)]

@@ -17,7 +17,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import TypedDict
 
-from api.context import Door, ShutDoor
+from api.context import Contexts, NoContexts
 from core.errors import MalformedEvent, MilepostError
 from core.events.envelope import DuplicateKey, one_of_each, parse_json
 
@@ -88,7 +88,7 @@ class RequestRefused(MilepostError):
     """A request that does not parse or does not fit; `problems` names every place."""
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
-        super().__init__("; ".join(_told(problem) for problem in problems))
+        super().__init__("; ".join(_described(problem) for problem in problems))
         self.problems = problems
 
 
@@ -147,15 +147,15 @@ class Body(BaseModel):
     second_names: ClassVar[Mapping[str, str]] = {}
 
 
-async def _read(request: Request, door: Door) -> AsyncIterator[bytes]:
+async def _read(request: Request, contexts: Contexts) -> AsyncIterator[bytes]:
     """Read the body; stops at the door's limit, whether the size was declared or the body comes in chunks.
 
     Nothing is read at a door that is shut: FastAPI goes on to here when the app's own auth does not validate.
     """
-    if isinstance(door, ShutDoor):
+    if isinstance(contexts, NoContexts):
         yield b""
         return
-    async with read_body(request, door.max_body_bytes) as body:
+    async with read_body(request, contexts.max_body_bytes) as body:
         yield body
 
 
@@ -244,7 +244,7 @@ def _by_first_names(model: type[Body], value: dict[str, object]) -> dict[str, ob
     return value
 
 
-def _told(problem: FieldProblem) -> str:
+def _described(problem: FieldProblem) -> str:
     """The problem in words: `target_amount: must be ...`, `event 2: ...`, or what is wrong with the whole."""
     _, *place = problem["loc"]
     names = [f"event {part}" if isinstance(part, int) else part for part in place]

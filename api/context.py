@@ -143,7 +143,7 @@ class DatabaseAway(MilepostError):
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class RequestContext:
     """One admitted request: its transaction, its tenant, and its moment."""
 
     session: Session
@@ -152,7 +152,7 @@ class Visit:
     read_cache: ReadCache
 
 
-class RequestDoor(Protocol):
+class ContextSource(Protocol):
     """Lets one request in. Routes know no more of who asks, so that they serve in any app."""
 
     @property
@@ -160,7 +160,7 @@ class RequestDoor(Protocol):
         """The longest body that is read."""
         ...
 
-    def open(self, scope: Scope | None) -> AbstractContextManager[Visit]:
+    def open(self, scope: Scope | None) -> AbstractContextManager[RequestContext]:
         """Begin the transaction, if the caller has the scope; commits at the end, rolls back on any error.
 
         The transaction of a GET cannot write, and all that it reads is of one moment. `None` takes any caller. Raises
@@ -170,39 +170,39 @@ class RequestDoor(Protocol):
         ...
 
 
-class ShutDoor:
+class NoContexts:
     """Bound until the app that hosts the routes has let the request in: till then nothing is read or done for it."""
 
     max_body_bytes = 0
 
-    def open(self, _scope: Scope | None) -> AbstractContextManager[Visit]:
+    def open(self, _scope: Scope | None) -> AbstractContextManager[RequestContext]:
         """A route that comes this far is a fault of ours, never a way in."""
         raise RuntimeError("the app that hosts this route has not let the request in")
 
 
-def bind_door(request: Request, door: RequestDoor) -> None:
+def bind_contexts(request: Request, contexts: ContextSource) -> None:
     """Have the route of this request open `door`; for a dependency of its router."""
-    request.state.milepost_door = door
+    request.state.milepost_contexts = contexts
 
 
-async def bound_door(request: Request) -> RequestDoor:
+async def bound_contexts(request: Request) -> ContextSource:
     """The door that was bound; a router that binds none is a fault of ours, never a way in."""
-    door: RequestDoor | None = getattr(request.state, "milepost_door", None)
-    if door is None:
+    contexts: ContextSource | None = getattr(request.state, "milepost_contexts", None)
+    if contexts is None:
         raise RuntimeError("the router of this route was made without a dependency that binds its door")
-    return door
+    return contexts
 
 
-def is_shut(request: Request) -> bool:
+def is_not_admitted(request: Request) -> bool:
     """Whether the app that hosts the route has still to let the request in, so that what is raised is the app's."""
-    return isinstance(getattr(request.state, "milepost_door", None), ShutDoor)
+    return isinstance(getattr(request.state, "milepost_contexts", None), NoContexts)
 
 
-Door = Annotated[RequestDoor, Depends(bound_door)]
+Contexts = Annotated[ContextSource, Depends(bound_contexts)]
 
 
 @contextmanager
-def database_trouble_told() -> Iterator[None]:
+def as_database_away() -> Iterator[None]:
     """Raise what the database does wrong in here as DatabaseAway: an error of ours, told from those of other databases.
 
     What it refuses of the data stays as it is: that is a fault of ours.

@@ -68,19 +68,19 @@ def refusal_of(error: Exception, *, method: str) -> Refusal | None:
     """
     match error:
         case Unauthenticated():
-            return _told(401, str(error), {"WWW-Authenticate": "Bearer"})
+            return _described(401, str(error), {"WWW-Authenticate": "Bearer"})
         case ScopeMissing():
-            return _told(403, str(error))
+            return _described(403, str(error))
         case BodyTooLarge():
-            return _told(413, str(error), {"Connection": "close"})
+            return _described(413, str(error), {"Connection": "close"})
         case DeliveryRefused():
             return Refusal(401, {"detail": str(error)}, {"WWW-Authenticate": error.challenge}, error.reason)
         case BodyTooSlow():
-            return _told(408, str(error), {"Connection": "close"})
+            return _described(408, str(error), {"Connection": "close"})
         case TooManyBodies():
             return Refusal(503, {"detail": f"{error}; try again"}, {"Retry-After": str(RETRY_AFTER_S)})
         case EncodingRefused():
-            return _told(415, str(error), {"Accept-Encoding": "identity", "Connection": "close"})
+            return _described(415, str(error), {"Accept-Encoding": "identity", "Connection": "close"})
         case RequestRefused():
             return _unfit(error)
         case RequestValidationError():
@@ -98,15 +98,15 @@ def _refused_by_core(error: Exception, method: str) -> Refusal | None:
         case KeyReused():
             return _unfit_at(["header", "Idempotency-Key"], str(error))
         case AllocationExceeded():
-            return _told(400, str(error))
+            return _described(400, str(error))
         case NotFound():
-            return _told(404, str(error))
+            return _described(404, str(error))
         case KeyBusy():
-            return _told(409, str(error), {"Retry-After": str(RETRY_AFTER_S)})
+            return _described(409, str(error), {"Retry-After": str(RETRY_AFTER_S)})
         case Conflict():
-            return _told(409, str(error))
+            return _described(409, str(error))
         case GoalMoved():
-            return _told(412, str(error), {"ETag": etag(error.goal_id, error.version)})
+            return _described(412, str(error), {"ETag": etag(error.goal_id, error.version)})
         case ProviderBodyRefused():
             return _unfit_at(["body", *filter(None, [error.where])], error.message, error.code)
         case NoSecretsKey() | CannotUnseal():
@@ -134,7 +134,7 @@ def answer_errors(app: FastAPI) -> None:
 
 async def _answer(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return _answered(request, _told(error.status_code, str(error.detail), error.headers))
+        return _answered(request, _described(error.status_code, str(error.detail), error.headers))
     return _answered(request, _away("The event stream is not available", error))
 
 
@@ -157,5 +157,5 @@ def _unfit(error: RequestRefused) -> Refusal:
     return Refusal(422, {"detail": str(error), "errors": list(error.problems)})
 
 
-def _told(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Refusal:
+def _described(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Refusal:
     return Refusal(status, {"detail": detail}, headers or {})

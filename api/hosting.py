@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from fastapi import APIRouter, Depends, Request, params
 
-from api.context import DatabaseAway, ShutDoor, Visit, bind_door, database_trouble_told
+from api.context import DatabaseAway, NoContexts, RequestContext, as_database_away, bind_contexts
 from api.routes import funding, goals, milestones
 from api.routing import Routes
 from core.services.keys import Scope
@@ -32,7 +32,7 @@ class Host(Protocol):
         """The longest body that is read."""
         ...
 
-    def visit(self, *, reading: bool) -> AbstractContextManager[Visit]:
+    def context(self, *, reading: bool) -> AbstractContextManager[RequestContext]:
         """Begin a transaction; commits at the end, rolls back on any error. Called from worker threads, many at once.
 
         If `reading`, it must be read only and of one moment, as those of api.context.reading_sessions are. What the
@@ -43,7 +43,7 @@ class Host(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _HostDoor:
+class _HostContexts:
     """Lets in whoever has come past the app's own auth: all scopes are theirs."""
 
     host: Host
@@ -54,14 +54,14 @@ class _HostDoor:
         return self.host.max_body_bytes
 
     @contextmanager
-    def open(self, _scope: Scope | None) -> Iterator[Visit]:
-        with database_trouble_told(), ExitStack() as visiting:
-            yield self._enter(visiting)
+    def open(self, _scope: Scope | None) -> Iterator[RequestContext]:
+        with as_database_away(), ExitStack() as stack:
+            yield self._enter(stack)
 
-    def _enter(self, visiting: ExitStack) -> Visit:
+    def _enter(self, stack: ExitStack) -> RequestContext:
         """Begin the visit. What keeps the app from its goals, with paths and names, is not for whoever asks it."""
         try:
-            return visiting.enter_context(self.host.visit(reading=self.is_reading))
+            return stack.enter_context(self.host.context(reading=self.is_reading))
         except DatabaseAway as trouble:
             raise DatabaseAway from trouble.__cause__ or trouble
         except NoSuchTenant as missing:
@@ -89,19 +89,19 @@ def goal_router(
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise ValueError(f"prefix: must begin with / and not end with one, as /goals does; got {prefix!r}")
 
-    book = Routes.of(goals.router, milestones.router, funding.router)
-    return book.router(
+    router = Routes.of(goals.router, milestones.router, funding.router)
+    return router.router(
         prefix,
         known_as=_GOALS,
-        dependencies=[Depends(_shut), Depends(_bound_after(dependencies, host))],
+        dependencies=[Depends(_no_contexts), Depends(_bound_after(dependencies, host))],
         tags=tags,
         undocumented=_OF_THE_APP,
         include_in_schema=include_in_schema,
     )
 
 
-async def _shut(request: Request) -> None:
-    bind_door(request, ShutDoor())
+async def _no_contexts(request: Request) -> None:
+    bind_contexts(request, NoContexts())
 
 
 def _bound_after(dependencies: Sequence[params.Depends], host: Host) -> Callable[..., Any]:
@@ -112,7 +112,7 @@ def _bound_after(dependencies: Sequence[params.Depends], host: Host) -> Callable
     """
 
     async def bind_host(request: Request, **_passed: Any) -> None:
-        bind_door(request, _HostDoor(host, request.method == "GET"))
+        bind_contexts(request, _HostContexts(host, request.method == "GET"))
 
     passed = [
         Parameter(f"passed_{number}", Parameter.KEYWORD_ONLY, default=each) for number, each in enumerate(dependencies)

@@ -13,7 +13,7 @@ from fastapi import Depends, Header, Request
 from starlette.responses import Response
 
 from api.bodies import HeaderRefused
-from api.context import Visit
+from api.context import RequestContext
 from api.paths import own_address_of
 from core.services.idempotency import KeyedRequest, find_answer, keep_answer
 from core.store.idempotency import KeyedAnswer
@@ -44,7 +44,7 @@ class IdempotencyHeader:
         """Whether the request came with a key, good or not."""
         return bool(self.keys)
 
-    def answer(self, visit: Visit, raw: bytes, act: Callable[[], Response]) -> Response:
+    def answer(self, context: RequestContext, raw: bytes, act: Callable[[], Response]) -> Response:
         """What `act` answers, or what it answered when the request came first.
 
         The key, the act and the answer share the transaction of the visit, so a refusal leaves the key free, and of
@@ -53,13 +53,13 @@ class IdempotencyHeader:
         if not self.has_key:
             return act()
         request = KeyedRequest(self._key(), self.route, hashlib.sha256(raw).digest())
-        found = find_answer(visit.session, visit.tenant, request, visit.now)
+        found = find_answer(context.session, context.tenant, request, context.now)
         if found is not None:
             return _again(found)
         answer = act()
         location = answer.headers.get("Location")
         body = bytes(answer.body)
-        keep_answer(visit.session, visit.tenant, request, status=answer.status_code, location=location, body=body)
+        keep_answer(context.session, context.tenant, request, status=answer.status_code, location=location, body=body)
         return answer
 
     def _key(self) -> str:

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from api.context import is_shut
+from api.context import is_not_admitted
 from api.errors import answer_to
 from api.paths import own_address
 from core.errors import MilepostError
@@ -34,7 +34,7 @@ class AnsweringRoute(APIRoute):
             try:
                 return await handle(request)
             except (MilepostError, RequestValidationError) as error:
-                refused = answer_to(request, error) if _is_ours(error, ours) and not is_shut(request) else None
+                refused = answer_to(request, error) if _is_ours(error, ours) and not is_not_admitted(request) else None
                 if refused is None:
                     raise
                 return refused
@@ -71,10 +71,10 @@ class Routes:
         self._entries: list[_Entry] = []
 
     @classmethod
-    def of(cls, *books: Routes) -> Routes:
+    def of(cls, *routers: Routes) -> Routes:
         """One book with the routes of several, each with its own tags."""
         whole = cls(tags=())
-        whole._entries = [entry for book in books for entry in book._entries]
+        whole._entries = [entry for router in routers for entry in router._entries]
         return whole
 
     def get(self, path: str, **options: Any) -> Callable[[Function], Function]:

@@ -104,15 +104,15 @@ def bench(
 def _run(
     plan: Plan, servers: ServerUrls, progress: StepProgress, *, is_quick: bool, is_scaled: bool, soaked: int | None
 ) -> Report:
-    figures = list(run_plan(plan, servers, progress)) if plan.workloads else []
-    comparison = None if is_quick else _compare(plan, figures, servers, progress)
+    stats = list(run_plan(plan, servers, progress)) if plan.workloads else []
+    comparison = None if is_quick else _compare(plan, stats, servers, progress)
     scale = list(run_scale(plan, SIZES, servers, progress)) if is_scaled else []
     soak = None if soaked is None else run_soak(replace(plan, events=soaked), _soaked(plan), servers, progress)
-    return Report(figures, comparison, scale, soak)
+    return Report(stats, comparison, scale, soak)
 
 
-def _compare(plan: Plan, figures: list[Figures], servers: ServerUrls, progress: StepProgress) -> Comparison | None:
-    scattered = [each for each in figures if each.workload == Workload.SCATTERED]
+def _compare(plan: Plan, stats: list[Figures], servers: ServerUrls, progress: StepProgress) -> Comparison | None:
+    scattered = [each for each in stats if each.workload == Workload.SCATTERED]
     if not scattered:
         return None
     comparison = ComparisonPlan(min(plan.events, _USUAL_EVENTS), _PROBE_SECONDS, _WARM_UP_SECONDS, _REST)

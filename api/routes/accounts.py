@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 from starlette.responses import Response
 
-from api.context import Door
+from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.paths import path_of
 from api.routing import Routes
@@ -33,13 +33,13 @@ router = Routes(tags=["accounts"])
     ),
 )
 def allocations(
-    request: Request, account_id: str, door: Door, limit: Limit = PAGE_LARGEST, cursor: Cursor = None
+    request: Request, account_id: str, contexts: Contexts, limit: Limit = PAGE_LARGEST, cursor: Cursor = None
 ) -> Response:
     """Get how an account is shared out between goals, and what of it is left."""
-    with door.open(Scope.GOALS_READ) as visit:
-        listing = Listing(visit.tenant.name, ("accounts", account_id, "allocations"))
+    with contexts.open(Scope.GOALS_READ) as context:
+        listing = Listing(context.tenant.name, ("accounts", account_id, "allocations"))
         position = listing.position(cursor)
-        view = read_allocations(visit.session, visit.tenant, account_id, limit=limit, cursor=position)
+        view = read_allocations(context.session, context.tenant, account_id, limit=limit, cursor=position)
         body = allocations_body(view)
     path = path_of(request, account_id, "allocations")
     return ExactResponse(body, headers=listing.link(path, limit, view.page.next_cursor))

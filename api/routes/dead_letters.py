@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from api.auth import actor_of
 from api.bodies import RawBody, parse_body, takes
-from api.context import Door, Visit, backends_of
+from api.context import Contexts, RequestContext, backends_of
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Once
 from api.paths import path_of
@@ -24,7 +24,7 @@ from core.errors import NotFound
 from core.services import dead_letters as acts
 from core.services.keys import Scope
 from core.services.pages import PAGE
-from core.store.dead_letters import LetterKey
+from core.store.dead_letters import DeadLetterKey
 from core.stream.stream import SHARDS_MOST
 
 router = Routes(tags=["dead letters"])
@@ -65,17 +65,17 @@ class ReplayedBody(TypedDict):
 )
 def list_page(
     request: Request,
-    door: Door,
+    contexts: Contexts,
     code: Annotated[str | None, Query(description="Only letters of this code")] = None,
     state: State = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> Response:
     """List what could not take effect and why, without the events themselves."""
-    with door.open(Scope.EVENTS_READ) as visit:
-        listing = Listing(visit.tenant.name, ("dead-letters",), {"code": code, "state": state})
-        page = acts.list_letters(
-            visit.session, visit.tenant.name, code=code, state=state, limit=limit, cursor=listing.position(cursor)
+    with contexts.open(Scope.EVENTS_READ) as context:
+        listing = Listing(context.tenant.name, ("dead-letters",), {"code": code, "state": state})
+        page = acts.list_dead_letters(
+            context.session, context.tenant.name, code=code, state=state, limit=limit, cursor=listing.position(cursor)
         )
         letters = [letter_body(letter) for letter in page.items]
     return ExactResponse(letters, headers=listing.link(path_of(request), limit, page.next_cursor))
@@ -86,10 +86,10 @@ def list_page(
     summary="Get a dead letter",
     responses=answers(200, WholeLetterBody, "The letter with its event", 404),
 )
-def show(shard: str, entry_id: str, door: Door) -> Response:
+def show(shard: str, entry_id: str, contexts: Contexts) -> Response:
     """Get one letter whole, with the event as it came."""
-    with door.open(Scope.EVENTS_READ) as visit:
-        return ExactResponse(whole_letter_body(*acts.show_letter(visit.session, _key(visit, shard, entry_id))))
+    with contexts.open(Scope.EVENTS_READ) as context:
+        return ExactResponse(whole_letter_body(*acts.show_dead_letter(context.session, _key(context, shard, entry_id))))
 
 
 @router.post(
@@ -98,20 +98,20 @@ def show(shard: str, entry_id: str, door: Door) -> Response:
     responses=answers(200, ReplayedBody, "They are on the stream again", 409, 422, headers=(REPLAYED,)),
 )
 def replay_all(
-    request: Request, door: Door, once: Once, code: Code, until: Until = None, most: Most = PAGE
+    request: Request, contexts: Contexts, once: Once, code: Code, until: Until = None, most: Most = PAGE
 ) -> Response:
     """Put the oldest waiting letters of a code onto the stream again; one that fails again is a new letter."""
-    with door.open(Scope.EVENTS_WRITE) as visit:
+    with contexts.open(Scope.EVENTS_WRITE) as context:
 
         def act() -> Response:
-            found = acts.find_replayable(visit.session, visit.tenant.name, code, until=until)
+            found = acts.find_replayable(context.session, context.tenant.name, code, until=until)
             replayed, left = acts.replay_oldest(
-                visit.session, backends_of(request).stream, found, visit.now, actor=actor_of(request), most=most
+                context.session, backends_of(request).stream, found, context.now, actor=actor_of(request), most=most
             )
             body: ReplayedBody = {"replayed": replayed, "left": left, "until": moment(found.until)}
             return ExactResponse(body)
 
-        return once.answer(visit, _asked(request), act)
+        return once.answer(context, _asked(request), act)
 
 
 @router.post(
@@ -119,16 +119,18 @@ def replay_all(
     summary="Replay a dead letter",
     responses=answers(200, LetterBody, "It is on the stream again", 404, 409, 422, headers=(REPLAYED,)),
 )
-def replay(request: Request, shard: str, entry_id: str, door: Door, once: Once, again: Again = False) -> Response:
+def replay(
+    request: Request, shard: str, entry_id: str, contexts: Contexts, once: Once, again: Again = False
+) -> Response:
     """Put one letter's event onto the stream again, as it came; it arrives now."""
-    with door.open(Scope.EVENTS_WRITE) as visit:
+    with contexts.open(Scope.EVENTS_WRITE) as context:
 
         def act() -> Response:
-            key, stream = _key(visit, shard, entry_id), backends_of(request).stream
-            acts.replay_letter(visit.session, stream, key, visit.now, actor=actor_of(request), again=again)
-            return _shown(visit, key)
+            key, stream = _key(context, shard, entry_id), backends_of(request).stream
+            acts.replay_dead_letter(context.session, stream, key, context.now, actor=actor_of(request), again=again)
+            return _shown(context, key)
 
-        return once.answer(visit, _asked(request), act)
+        return once.answer(context, _asked(request), act)
 
 
 @router.post(
@@ -137,28 +139,28 @@ def replay(request: Request, shard: str, entry_id: str, door: Door, once: Once, 
     openapi_extra=takes(DiscardReason),
     responses=answers(200, LetterBody, "It is given up, and kept for 90 days", 404, 409, 413, 422, headers=(REPLAYED,)),
 )
-def discard(request: Request, shard: str, entry_id: str, door: Door, raw: RawBody, once: Once) -> Response:
+def discard(request: Request, shard: str, entry_id: str, contexts: Contexts, raw: RawBody, once: Once) -> Response:
     """Give a letter up, saying why."""
-    with door.open(Scope.EVENTS_WRITE) as visit:
+    with contexts.open(Scope.EVENTS_WRITE) as context:
 
         def act() -> Response:
-            key, reason = _key(visit, shard, entry_id), parse_body(DiscardReason, raw).reason
-            acts.discard_letter(visit.session, key, reason, visit.now, actor=actor_of(request))
-            return _shown(visit, key)
+            key, reason = _key(context, shard, entry_id), parse_body(DiscardReason, raw).reason
+            acts.discard_dead_letter(context.session, key, reason, context.now, actor=actor_of(request))
+            return _shown(context, key)
 
-        return once.answer(visit, raw, act)
+        return once.answer(context, raw, act)
 
 
-def _key(visit: Visit, shard: str, entry_id: str) -> LetterKey:
+def _key(context: RequestContext, shard: str, entry_id: str) -> DeadLetterKey:
     """The place that a path names, in the caller's own tenant; raises NotFound for what can be none."""
     number = int(shard) if _SHARD.fullmatch(shard) else SHARDS_MOST
     if number >= SHARDS_MOST:
         raise NotFound("Dead letter", entry_id)
-    return LetterKey(visit.tenant.name, number, entry_id)
+    return DeadLetterKey(context.tenant.name, number, entry_id)
 
 
-def _shown(visit: Visit, key: LetterKey) -> Response:
-    return ExactResponse(letter_body(acts.read_letter(visit.session, key)))
+def _shown(context: RequestContext, key: DeadLetterKey) -> Response:
+    return ExactResponse(letter_body(acts.read_dead_letter(context.session, key)))
 
 
 def _asked(request: Request) -> bytes:

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from api.batches import MAX_EVENTS, read_events
 from api.bodies import BodyRefused, QueryRefused, RawBody, parse_provider_body
-from api.context import Door, Visit, backends_of
+from api.context import Contexts, RequestContext, backends_of
 from api.idempotency import REPLAYED, Once
 from api.routing import Routes
 from api.schemas.documented import answers
@@ -25,7 +25,7 @@ from core.errors import InvalidField
 from core.events.envelope import EVENT_LONGEST_BYTES, parse_moment
 from core.ingestion.parse import FUTURE_ALLOWANCE
 from core.providers.contracts import Format
-from core.services.deliveries import Told, read_pulled
+from core.services.deliveries import PullDetails, read_pulled
 from core.services.inputs import check_id
 from core.services.keys import Scope
 from core.services.provider_accounts import check_currency, check_kind
@@ -53,16 +53,16 @@ class Pulled:
     """What the query says of a body."""
 
     format: Format
-    told: Told
+    details: PullDetails
 
     def whole(self, request: Request, raw: bytes) -> bytes:
         """What stands for the request under its Idempotency-Key: with another query it is another request."""
         query: bytes = request.scope["query_string"]
         return query + b"\n" + raw
 
-    def events(self, visit: Visit, raw: bytes) -> Sequence[tuple[str, bytes]]:
+    def events(self, context: RequestContext, raw: bytes) -> Sequence[tuple[str, bytes]]:
         """What to spread each event by, and its text. Raises BodyRefused and ProviderBodyRefused."""
-        adapted = read_pulled(visit.session, visit.tenant, self.format, parse_provider_body(raw), self.told)
+        adapted = read_pulled(context.session, context.tenant, self.format, parse_provider_body(raw), self.details)
         if len(adapted.events) > MAX_EVENTS:
             message = f"The body becomes {len(adapted.events)} events; at most {MAX_EVENTS} are taken at once"
             raise BodyRefused.at([], message, "too_many_events")
@@ -92,14 +92,14 @@ def asked_of(
             raise QueryRefused.at("format", f"is needed with {alone}: our own events say it themselves", "missing")
         return None
     with _of_query():
-        told = Told(
+        details = PullDetails(
             pulled_at=_moment(pulled_at, now),
             account_id=None if account_id is None else check_id("account_id", account_id),
             user_id=None if user_id is None else check_id("user_id", user_id),
             currency=check_currency(currency),
             kind=check_kind(kind),
         )
-    return Pulled(format, told)
+    return Pulled(format, details)
 
 
 @contextmanager
@@ -191,7 +191,7 @@ _TAKES: dict[str, Any] = {
 )
 def send(
     request: Request,
-    door: Door,
+    contexts: Contexts,
     raw: RawBody,
     once: Once,
     format: PulledFormat = None,
@@ -205,22 +205,22 @@ def send(
 
     All is accepted or nothing is.
     """
-    with door.open(Scope.EVENTS_WRITE) as visit:
-        tenant = visit.tenant.name
-        asked = asked_of(format, pulled_at, account_id, user_id, currency, kind, visit.now)
+    with contexts.open(Scope.EVENTS_WRITE) as context:
+        tenant = context.tenant.name
+        asked = asked_of(format, pulled_at, account_id, user_id, currency, kind, context.now)
         if once.has_key:
             # The transaction holds the key while the stream makes sure of its disk. Should it then fail to commit,
             # the events come again with the next try, which changes nothing.
             whole = raw if asked is None else asked.whole(request, raw)
-            return once.answer(visit, whole, lambda: _accept(request, tenant, _events(request, raw, asked, visit)))
+            return once.answer(context, whole, lambda: _accept(request, tenant, _events(request, raw, asked, context)))
         # What is known of a provider's accounts is read in the transaction; our own events need none of it.
-        pulled = None if asked is None else asked.events(visit, raw)
+        pulled = None if asked is None else asked.events(context, raw)
     # The transaction has ended: without a key none is held while the stream makes sure of its disk.
     return _accept(request, tenant, _own_events(request, raw) if pulled is None else pulled)
 
 
-def _events(request: Request, raw: bytes, asked: Pulled | None, visit: Visit) -> Sequence[tuple[str, bytes]]:
-    return _own_events(request, raw) if asked is None else asked.events(visit, raw)
+def _events(request: Request, raw: bytes, asked: Pulled | None, context: RequestContext) -> Sequence[tuple[str, bytes]]:
+    return _own_events(request, raw) if asked is None else asked.events(context, raw)
 
 
 def _own_events(request: Request, raw: bytes) -> Sequence[tuple[str, bytes]]:

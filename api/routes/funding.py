@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.bodies import RawBody, parse_body, takes
 from api.conditional import IfMatch
-from api.context import Door
+from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Once
 from api.paths import path_of
@@ -32,17 +32,17 @@ ACCOUNT = "/{account_id:path}"
     openapi_extra=takes(NewLink),
     responses=answers(201, FundingBody, "The funding source", 400, 404, 409, 412, 413, 422, headers=(REPLAYED,)),
 )
-def link(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
+def link(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
     """Let a share of an account count for the goal; an account that is linked already gets the new share."""
-    with door.open(Scope.GOALS_WRITE) as visit:
+    with contexts.open(Scope.GOALS_WRITE) as context:
 
         def act() -> Response:
             draft = parse_body(NewLink, raw).draft()
             seen = if_match.versions(goal_id)
-            source = link_account(visit.session, visit.tenant, goal_id, draft, visit.now, seen=seen)
+            source = link_account(context.session, context.tenant, goal_id, draft, context.now, seen=seen)
             return ExactResponse(funding_body(source), status_code=201)
 
-        return once.answer(visit, raw, act)
+        return once.answer(context, raw, act)
 
 
 @router.get(
@@ -57,12 +57,14 @@ def link(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) 
         headers=("Link",),
     ),
 )
-def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
+def list_page(
+    request: Request, goal_id: str, contexts: Contexts, limit: Limit = PAGE, cursor: Cursor = None
+) -> Response:
     """List the accounts that are linked to the goal, in the order of linking, page by page."""
-    with door.open(Scope.GOALS_READ) as visit:
-        listing = Listing(visit.tenant.name, ("goals", goal_id, "funding"))
+    with contexts.open(Scope.GOALS_READ) as context:
+        listing = Listing(context.tenant.name, ("goals", goal_id, "funding"))
         position = listing.position(cursor)
-        page = list_funding(visit.session, visit.tenant, goal_id, limit=limit, cursor=position)
+        page = list_funding(context.session, context.tenant, goal_id, limit=limit, cursor=position)
         body = [funding_body(source) for source in page.items]
     return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))
 
@@ -75,17 +77,19 @@ def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, c
         200, FundingBody, "The funding source as it is now", 400, 404, 409, 412, 413, 422, headers=(REPLAYED,)
     ),
 )
-def change(goal_id: str, account_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
+def change(goal_id: str, account_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
     """Change the share from now on; what was counted stays."""
-    with door.open(Scope.GOALS_WRITE) as visit:
+    with contexts.open(Scope.GOALS_WRITE) as context:
 
         def act() -> Response:
             percent = parse_body(Allocation, raw).allocation_percent
             seen = if_match.versions(goal_id)
-            source = change_allocation(visit.session, visit.tenant, goal_id, account_id, percent, visit.now, seen=seen)
+            source = change_allocation(
+                context.session, context.tenant, goal_id, account_id, percent, context.now, seen=seen
+            )
             return ExactResponse(funding_body(source))
 
-        return once.answer(visit, raw, act)
+        return once.answer(context, raw, act)
 
 
 @router.delete(
@@ -96,13 +100,13 @@ def change(goal_id: str, account_id: str, door: Door, raw: RawBody, if_match: If
         204, None, "The account counts no more; what was counted stays", 404, 409, 412, 422, headers=(REPLAYED,)
     ),
 )
-def unlink(goal_id: str, account_id: str, door: Door, if_match: IfMatch, once: Once) -> Response:
+def unlink(goal_id: str, account_id: str, contexts: Contexts, if_match: IfMatch, once: Once) -> Response:
     """End the link of an account to the goal."""
-    with door.open(Scope.GOALS_WRITE) as visit:
+    with contexts.open(Scope.GOALS_WRITE) as context:
 
         def act() -> Response:
             seen = if_match.versions(goal_id)
-            unlink_account(visit.session, visit.tenant, goal_id, account_id, visit.now, seen=seen)
+            unlink_account(context.session, context.tenant, goal_id, account_id, context.now, seen=seen)
             return Response(status_code=204)
 
-        return once.answer(visit, b"", act)
+        return once.answer(context, b"", act)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.bodies import RawBody, parse_body, takes
 from api.conditional import IfMatch, IfNoneMatch, etag
-from api.context import Door
+from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Once
 from api.paths import path_of
@@ -38,16 +38,16 @@ router = Routes(tags=["goals"])
     openapi_extra=takes(NewGoal),
     responses=answers(201, GoalBody, "The goal", 409, 413, 422, headers=("Location", "ETag", REPLAYED)),
 )
-def create(request: Request, door: Door, raw: RawBody, once: Once) -> Response:
+def create(request: Request, contexts: Contexts, raw: RawBody, once: Once) -> Response:
     """Create a goal, active or paused."""
-    with door.open(Scope.GOALS_WRITE) as visit:
+    with contexts.open(Scope.GOALS_WRITE) as context:
 
         def act() -> Response:
             draft = parse_body(NewGoal, raw).draft()
-            goal = create_goal(visit.session, visit.tenant, draft, visit.now)
+            goal = create_goal(context.session, context.tenant, draft, context.now)
             return _shown(goal, status=201, headers={"Location": f"{path_of(request)}/{goal.goal_id}"})
 
-        return _tagged(once.answer(visit, raw, act), path_of(request))
+        return _tagged(once.answer(context, raw, act), path_of(request))
 
 
 @router.get(
@@ -57,7 +57,7 @@ def create(request: Request, door: Door, raw: RawBody, once: Once) -> Response:
 )
 def list_page(
     request: Request,
-    door: Door,
+    contexts: Contexts,
     type: Annotated[GoalType | None, Query(description="Only goals of this type")] = None,
     goal_type: Annotated[GoalType | None, Query(description="The same as `type`")] = None,
     user_id: Annotated[str | None, Query(description="Only this user's goals")] = None,
@@ -66,12 +66,12 @@ def list_page(
     cursor: Cursor = None,
 ) -> Response:
     """List goals, filtered, page by page."""
-    with door.open(Scope.GOALS_READ) as visit:
+    with contexts.open(Scope.GOALS_READ) as context:
         type = _one_of(type, goal_type)
-        listing = Listing(visit.tenant.name, ("goals",), {"user_id": user_id, "type": type, "status": status})
+        listing = Listing(context.tenant.name, ("goals",), {"user_id": user_id, "type": type, "status": status})
         page = list_goals(
-            visit.session,
-            visit.tenant,
+            context.session,
+            context.tenant,
             user_id=user_id,
             type=type,
             status=status,
@@ -87,19 +87,19 @@ def list_page(
     summary="Get goal details",
     responses=answers(200, GoalBody, "The goal", 304, 404, headers=("ETag",)),
 )
-def get_one(goal_id: str, door: Door, if_none_match: IfNoneMatch) -> Response:
+def get_one(goal_id: str, contexts: Contexts, if_none_match: IfNoneMatch) -> Response:
     """Get a goal with its milestones; nothing but 304 if you have it already."""
-    with door.open(Scope.GOALS_READ) as visit:
+    with contexts.open(Scope.GOALS_READ) as context:
         if if_none_match.value is not None:
-            tag = etag(goal_id, find_version(visit.session, visit.tenant, goal_id))
+            tag = etag(goal_id, find_version(context.session, context.tenant, goal_id))
             if if_none_match.covers(tag):
                 return Response(status_code=304, headers={"ETag": tag})
-        return visit.read_cache.answer(
-            visit.session,
-            visit.tenant,
+        return context.read_cache.answer(
+            context.session,
+            context.tenant,
             goal_id,
             ("goal",),
-            lambda: _shown(get_goal(visit.session, visit.tenant, goal_id)),
+            lambda: _shown(get_goal(context.session, context.tenant, goal_id)),
         )
 
 
@@ -109,17 +109,17 @@ def get_one(goal_id: str, door: Door, if_none_match: IfNoneMatch) -> Response:
     openapi_extra=takes(GoalPatch),
     responses=answers(200, GoalBody, "The goal as it is now", 404, 409, 412, 413, 422, headers=("ETag", REPLAYED)),
 )
-def update(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
+def update(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
     """Change the fields that are given; `null` clears the description and the deadline."""
-    with door.open(Scope.GOALS_WRITE) as visit:
+    with contexts.open(Scope.GOALS_WRITE) as context:
 
         def act() -> Response:
             patch = parse_body(GoalPatch, raw)
             seen = if_match.versions(goal_id, patch.stated_version)
-            goal = update_goal(visit.session, visit.tenant, goal_id, patch.changes(), visit.now, seen=seen)
+            goal = update_goal(context.session, context.tenant, goal_id, patch.changes(), context.now, seen=seen)
             return _shown(goal)
 
-        return _tagged(once.answer(visit, raw, act))
+        return _tagged(once.answer(context, raw, act))
 
 
 @router.delete(
@@ -128,15 +128,15 @@ def update(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once
     status_code=204,
     responses=answers(204, None, "It is gone, with its milestones and links", 404, 409, 412, 422, headers=(REPLAYED,)),
 )
-def delete(goal_id: str, door: Door, if_match: IfMatch, once: Once) -> Response:
+def delete(goal_id: str, contexts: Contexts, if_match: IfMatch, once: Once) -> Response:
     """Delete a goal."""
-    with door.open(Scope.GOALS_WRITE) as visit:
+    with contexts.open(Scope.GOALS_WRITE) as context:
 
         def act() -> Response:
-            delete_goal(visit.session, visit.tenant, goal_id, visit.now, seen=if_match.versions(goal_id))
+            delete_goal(context.session, context.tenant, goal_id, context.now, seen=if_match.versions(goal_id))
             return Response(status_code=204)
 
-        return once.answer(visit, b"", act)
+        return once.answer(context, b"", act)
 
 
 @router.get(
@@ -144,10 +144,10 @@ def delete(goal_id: str, door: Door, if_match: IfMatch, once: Once) -> Response:
     summary="Get progress",
     responses=answers(200, ProgressBody, "How far the goal is", 404),
 )
-def progress(goal_id: str, door: Door) -> Response:
+def progress(goal_id: str, contexts: Contexts) -> Response:
     """Get how far the goal is, in percent, and when it will be reached."""
-    with door.open(Scope.GOALS_READ) as visit:
-        body = progress_body(goal_progress(visit.session, visit.tenant, goal_id, visit.now))
+    with contexts.open(Scope.GOALS_READ) as context:
+        body = progress_body(goal_progress(context.session, context.tenant, goal_id, context.now))
     return ExactResponse(body)
 
 

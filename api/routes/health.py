@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.context import Door, backends_of, database_trouble_told
+from api.context import Contexts, as_database_away, backends_of
 from api.routing import Routes
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse
@@ -46,12 +46,12 @@ async def live() -> Response:
 
 
 @router.get("/ready", summary="Can requests be served", responses=answers(200, ReadyBody, "Yes"))
-def ready(request: Request, door: Door) -> Response:
+def ready(request: Request, contexts: Contexts) -> Response:
     """Check the database, its migrations and the stream; takes any key."""
-    with door.open(None) as visit:
-        database = _state(lambda: check_ready(visit.session))
+    with contexts.open(None) as context:
+        database = _state(lambda: check_ready(context.session))
     if database == OK:
-        with database_trouble_told():
+        with as_database_away():
             database = "not migrated: run `milepost migrate`" if is_behind(backends_of(request).engine) else OK
     stream = _state(lambda: backends_of(request).stream.ping())
     if database == stream == OK:

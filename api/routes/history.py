@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from api.context import Door
+from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.paths import path_of
 from api.routing import Routes
@@ -33,21 +33,21 @@ router = Routes(below="/{goal_id}/history", tags=["goals"])
 def list_page(
     request: Request,
     goal_id: str,
-    door: Door,
+    contexts: Contexts,
     as_known_at: AsKnownAt = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> Response:
     """Get when the amount changed, by how much and why, page by page."""
-    with door.open(Scope.GOALS_READ) as visit:
-        listing = Listing(visit.tenant.name, ("goals", goal_id, "history"), {"as_known_at": as_known_at})
+    with contexts.open(Scope.GOALS_READ) as context:
+        listing = Listing(context.tenant.name, ("goals", goal_id, "history"), {"as_known_at": as_known_at})
         currency, page = read_history(
-            visit.session,
-            visit.tenant,
+            context.session,
+            context.tenant,
             goal_id,
             limit=limit,
             cursor=listing.position(cursor),
-            now=visit.now,
+            now=context.now,
             as_known_at=as_known_at,
         )
         body = [entry_body(entry, currency) for entry in page.items]

@@ -13,19 +13,19 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
-from api.auth import DoorByKey, KeyDoor, Unauthenticated
+from api.auth import ContextsByKey, KeyContexts, Unauthenticated
 from api.context import DatabaseAway, backends_of
 from api.routing import Routes
 from api.schemas.documented import answers
 from core.services.metrics import (
-    DatabaseFigures,
-    ShardFigures,
-    StreamFigures,
-    read_database_figures,
-    read_stream_figures,
+    DatabaseStats,
+    ShardStats,
+    StreamStats,
+    read_database_stats,
+    read_stream_stats,
 )
 from core.stream.server import StreamServer
-from core.stream.stats import MICROSECOND_BOUNDS, SIZE_BOUNDS, DrainFigures
+from core.stream.stats import MICROSECOND_BOUNDS, SIZE_BOUNDS, DrainStats
 
 router = Routes(tags=["health"])
 
@@ -74,15 +74,15 @@ class _Page(Collector):
 
 
 @router.get("", summary="Prometheus metrics", responses=answers(200, None, "The figures") | {200: _TEXT})
-def metrics(request: Request, door: DoorByKey) -> Response:
+def metrics(request: Request, contexts: ContextsByKey) -> Response:
     """Everything to watch, for all tenants together and naming none; takes any key.
 
     A server that is away is told by `milepost_up`, with the figures of the other one beside it.
     """
     now = datetime.now(UTC)
     backends = backends_of(request)
-    database = _database_figures(request.app.state.scrapers, door, now)
-    stream = read_stream_figures(backends.redis, backends.stream, now)
+    database = _database_stats(request.app.state.scrapers, contexts, now)
+    stream = read_stream_stats(backends.redis, backends.stream, now)
     families = [up_family({"database": database is not None, "stream": stream is not None})]
     families += [] if database is None else database_families(database, now)
     families += [] if stream is None else stream_families(stream, now)
@@ -90,17 +90,17 @@ def metrics(request: Request, door: DoorByKey) -> Response:
     return Response(generate_latest(_Page(families)), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-def _database_figures(scrapers: KnownScrapers, door: KeyDoor, now: datetime) -> DatabaseFigures | None:
+def _database_stats(scrapers: KnownScrapers, contexts: KeyContexts, now: datetime) -> DatabaseStats | None:
     """What the database shows; None while it is away. Raises as the door does, also then for a key not known here."""
     try:
-        with door.open(None) as visit:
-            scrapers.note(door.secret)
-            return read_database_figures(visit.session, now)
+        with contexts.open(None) as context:
+            scrapers.note(contexts.secret)
+            return read_database_stats(context.session, now)
     except Unauthenticated:
-        scrapers.forget(door.secret)
+        scrapers.forget(contexts.secret)
         raise
     except DatabaseAway:
-        if scrapers.knows(door.secret):
+        if scrapers.knows(contexts.secret):
             return None
         raise
 
@@ -118,15 +118,15 @@ def up_family(parts: Mapping[str, bool]) -> Metric:
     return _gauge("up", "1 if the server answered this scrape.", "part", parts.items())
 
 
-def database_families(figures: DatabaseFigures, now: datetime) -> Iterator[Metric]:
+def database_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
     """What the database shows."""
     yield _gauge(
-        "dead_letters_waiting", "Dead letters neither replayed nor discarded.", "code", figures.dead_letters.items()
+        "dead_letters_waiting", "Dead letters neither replayed nor discarded.", "code", stats.dead_letters.items()
     )
-    outbox = figures.outbox
+    outbox = stats.outbox
     yield _single("outbox_undelivered", "Messages not delivered.", outbox.messages)
     yield _single("outbox_oldest_age_seconds", "Age of the oldest of them.", _age(outbox.oldest_at, now) or 0)
-    refreshes = figures.refreshes
+    refreshes = stats.refreshes
     yield _gauge(
         "refresh_requests_open",
         "Things that webhooks pointed to and nobody pulled since.",
@@ -136,39 +136,39 @@ def database_families(figures: DatabaseFigures, now: datetime) -> Iterator[Metri
     yield _single(
         "refresh_requests_oldest_age_seconds", "Age of the oldest of them.", _age(refreshes.oldest_at, now) or 0
     )
-    behind = figures.days_behind
+    behind = stats.days_behind
     yield _single(
         "snapshot_lag_days", "Local days over and not closed, of the tenant furthest behind.", max(behind, default=0)
     )
     yield _single("snapshot_tenants_behind", "Tenants with such days.", sum(days > 0 for days in behind))
-    yield from _job_families(figures, now)
+    yield from _job_families(stats, now)
 
 
-def _job_families(figures: DatabaseFigures, now: datetime) -> Iterator[Metric]:
+def _job_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
     yield _gauge(
         "job_furthest_run_age_seconds",
         "Time since a job last finished for the tenant for which that is longest ago.",
         "job",
-        ((run.job, _age(run.furthest_at, now)) for run in figures.runs),
+        ((run.job, _age(run.furthest_at, now)) for run in stats.runs),
     )
     yield _gauge(
         "job_last_run_age_seconds",
         "Time since a job last finished for any tenant.",
         "job",
-        ((run.job, _age(run.newest_at, now)) for run in figures.runs),
+        ((run.job, _age(run.newest_at, now)) for run in stats.runs),
     )
-    yield _single("job_tenants_unseen", "Tenants that the figures of jobs leave out.", figures.tenants_unseen)
-    for run in figures.runs:
+    yield _single("job_tenants_unseen", "Tenants that the figures of jobs leave out.", stats.tenants_unseen)
+    for run in stats.runs:
         if run.violations is not None:
             yield _gauge("job_last_run_ok", "1 if its last runs found nothing.", "job", [(run.job, run.is_ok)])
             yield _single("verify_violations", "Values that the last audit found to break a promise.", run.violations)
 
 
-def stream_families(figures: StreamFigures, now: datetime) -> Iterator[Metric]:
+def stream_families(stats: StreamStats, now: datetime) -> Iterator[Metric]:
     """What the stream server and the drains show."""
-    yield from _server_families(figures.server)
-    yield from _shard_families(figures.shards, now)
-    yield from _drain_families({str(each.status.shard): each.drains for each in figures.shards})
+    yield from _server_families(stats.server)
+    yield from _shard_families(stats.shards, now)
+    yield from _drain_families({str(each.status.shard): each.drains for each in stats.shards})
 
 
 def _server_families(server: StreamServer) -> Iterator[Metric]:
@@ -180,7 +180,7 @@ def _server_families(server: StreamServer) -> Iterator[Metric]:
         )
 
 
-def _shard_families(shards: Sequence[ShardFigures], now: datetime) -> Iterator[Metric]:
+def _shard_families(shards: Sequence[ShardStats], now: datetime) -> Iterator[Metric]:
     names = [str(each.status.shard) for each in shards]
     statuses = [each.status for each in shards]
 
@@ -209,24 +209,24 @@ def _shard_families(shards: Sequence[ShardFigures], now: datetime) -> Iterator[M
     )
 
 
-def _drain_families(drains: Mapping[str, DrainFigures]) -> Iterator[Metric]:
+def _drain_families(drains: Mapping[str, DrainStats]) -> Iterator[Metric]:
     for name, text in (
         ("events", "Events in committed batches, duplicates and dead letters included."),
         ("duplicates", "Events that changed nothing, since what they state was known or older."),
         ("dead_letters", "Events set aside as dead letters, again when delivered again."),
     ):
         counter = CounterMetricFamily(f"milepost_drain_{name}", text, labels=["shard"])
-        for shard, figures in drains.items():
-            counter.add_metric([shard], getattr(figures, name))
+        for shard, stats in drains.items():
+            counter.add_metric([shard], getattr(stats, name))
         yield counter
     sizes = HistogramMetricFamily("milepost_drain_batch_events", "Events in a batch.", labels=["shard"])
     seconds = HistogramMetricFamily(
         "milepost_drain_batch_seconds", "Time from a batch's begin to its commit.", labels=["shard"]
     )
-    for shard, figures in drains.items():
-        sizes.add_metric([shard], _buckets(SIZE_BOUNDS, 1, figures.sizes, figures.batches), figures.events)
-        buckets = _buckets(MICROSECOND_BOUNDS, _MICROSECONDS, figures.durations, figures.batches)
-        seconds.add_metric([shard], buckets, figures.microseconds / _MICROSECONDS)
+    for shard, stats in drains.items():
+        sizes.add_metric([shard], _buckets(SIZE_BOUNDS, 1, stats.sizes, stats.batches), stats.events)
+        buckets = _buckets(MICROSECOND_BOUNDS, _MICROSECONDS, stats.durations, stats.batches)
+        seconds.add_metric([shard], buckets, stats.microseconds / _MICROSECONDS)
     yield from (sizes, seconds)
 
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.bodies import RawBody, parse_body, takes
 from api.conditional import IfMatch
-from api.context import Door
+from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Once
 from api.paths import path_of
@@ -44,18 +44,18 @@ router = Routes(below="/{goal_id}/milestones", tags=["milestones"])
         201, MilestoneBody, "The milestone, reached or not", 404, 409, 412, 413, 422, headers=(REPLAYED,)
     ),
 )
-def add(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
+def add(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
     """Add a milestone; one that the amount has passed already is reached at once."""
-    with door.open(Scope.GOALS_WRITE) as visit:
+    with contexts.open(Scope.GOALS_WRITE) as context:
 
         def act() -> Response:
             draft = parse_body(NewMilestone, raw).draft()
             seen = if_match.versions(goal_id)
-            milestone = add_milestone(visit.session, visit.tenant, goal_id, draft, visit.now, seen=seen)
-            currency = get_goal(visit.session, visit.tenant, goal_id).currency
+            milestone = add_milestone(context.session, context.tenant, goal_id, draft, context.now, seen=seen)
+            currency = get_goal(context.session, context.tenant, goal_id).currency
             return ExactResponse(milestone_body(milestone, currency), status_code=201)
 
-        return once.answer(visit, raw, act)
+        return once.answer(context, raw, act)
 
 
 @router.get(
@@ -65,21 +65,23 @@ def add(goal_id: str, door: Door, raw: RawBody, if_match: IfMatch, once: Once) -
         200, list[MilestoneBody], "One page, by amount; the next is in the `Link` header", 404, 422, headers=("Link",)
     ),
 )
-def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, cursor: Cursor = None) -> Response:
+def list_page(
+    request: Request, goal_id: str, contexts: Contexts, limit: Limit = PAGE, cursor: Cursor = None
+) -> Response:
     """List the milestones of a goal, page by page."""
-    with door.open(Scope.GOALS_READ) as visit:
-        listing = Listing(visit.tenant.name, ("goals", goal_id, "milestones"))
+    with contexts.open(Scope.GOALS_READ) as context:
+        listing = Listing(context.tenant.name, ("goals", goal_id, "milestones"))
         position = listing.position(cursor)
         path = path_of(request)
 
         def make() -> Response:
-            currency, page = list_milestones(visit.session, visit.tenant, goal_id, limit=limit, cursor=position)
+            currency, page = list_milestones(context.session, context.tenant, goal_id, limit=limit, cursor=position)
             body = [milestone_body(milestone, currency) for milestone in page.items]
             return ExactResponse(body, headers=listing.link(path, limit, page.next_cursor))
 
         # With the path, since it is in the answer: one tenant's goals may be mounted at several.
         asked = ("milestones", path, limit, position)
-        return visit.read_cache.answer(visit.session, visit.tenant, goal_id, asked, make)
+        return context.read_cache.answer(context.session, context.tenant, goal_id, asked, make)
 
 
 @router.get(
@@ -87,15 +89,15 @@ def list_page(request: Request, goal_id: str, door: Door, limit: Limit = PAGE, c
     summary="Milestone progress",
     responses=answers(200, MilestoneProgressBody, "The milestones in numbers", 404),
 )
-def progress(goal_id: str, door: Door) -> Response:
+def progress(goal_id: str, contexts: Contexts) -> Response:
     """Get how many milestones are reached, and the next one."""
-    with door.open(Scope.GOALS_READ) as visit:
+    with contexts.open(Scope.GOALS_READ) as context:
 
         def make() -> Response:
-            found = milestone_progress(visit.session, visit.tenant, goal_id)
+            found = milestone_progress(context.session, context.tenant, goal_id)
             return ExactResponse(milestone_progress_body(found))
 
-        return visit.read_cache.answer(visit.session, visit.tenant, goal_id, ("milestones/progress",), make)
+        return context.read_cache.answer(context.session, context.tenant, goal_id, ("milestones/progress",), make)
 
 
 @router.get(
@@ -103,15 +105,15 @@ def progress(goal_id: str, door: Door) -> Response:
     summary="Next milestone",
     responses=answers(200, MilestoneBody | None, "The nearest one that is not reached; `null` if none is left", 404),
 )
-def following(goal_id: str, door: Door) -> Response:
+def following(goal_id: str, contexts: Contexts) -> Response:
     """Get the milestone that comes next on the way."""
-    with door.open(Scope.GOALS_READ) as visit:
+    with contexts.open(Scope.GOALS_READ) as context:
 
         def make() -> Response:
-            currency, upcoming = next_milestone(visit.session, visit.tenant, goal_id)
+            currency, upcoming = next_milestone(context.session, context.tenant, goal_id)
             return ExactResponse(None if upcoming is None else milestone_body(upcoming, currency))
 
-        return visit.read_cache.answer(visit.session, visit.tenant, goal_id, ("milestones/next",), make)
+        return context.read_cache.answer(context.session, context.tenant, goal_id, ("milestones/next",), make)
 
 
 @router.post(
@@ -128,13 +130,13 @@ def following(goal_id: str, door: Door) -> Response:
         headers=(REPLAYED,),
     ),
 )
-def check(goal_id: str, door: Door, if_match: IfMatch, once: Once) -> Response:
+def check(goal_id: str, contexts: Contexts, if_match: IfMatch, once: Once) -> Response:
     """Get the milestones that were reached since the last check; each is given once."""
-    with door.open(Scope.GOALS_WRITE) as visit:
+    with contexts.open(Scope.GOALS_WRITE) as context:
 
         def act() -> Response:
             seen = if_match.versions(goal_id)
-            currency, reached = check_milestones(visit.session, visit.tenant, goal_id, visit.now, seen=seen)
+            currency, reached = check_milestones(context.session, context.tenant, goal_id, context.now, seen=seen)
             return ExactResponse([milestone_body(milestone, currency) for milestone in reached])
 
-        return once.answer(visit, b"", act)
+        return once.answer(context, b"", act)

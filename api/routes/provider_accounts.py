@@ -10,14 +10,14 @@ from typing_extensions import TypedDict
 
 from api.auth import actor_of
 from api.bodies import RawBody, parse_body, takes
-from api.context import Door
+from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Once
 from api.paths import path_of
 from api.routing import Routes
 from api.schemas.documented import answers
 from api.schemas.goals import Day, ExactResponse, Moment, day, moment
-from api.schemas.requests import ToldAccount
+from api.schemas.requests import NewProviderAccount
 from core.services import provider_accounts as acts
 from core.services.keys import Scope
 from core.services.pages import PAGE
@@ -49,16 +49,16 @@ class ProviderAccountBody(TypedDict):
 )
 def list_page(
     request: Request,
-    door: Door,
+    contexts: Contexts,
     provider: Annotated[str | None, Query(description="Only this provider's")] = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> Response:
     """List what was told of providers' accounts, by provider and its id."""
-    with door.open(Scope.EVENTS_READ) as visit:
-        listing = Listing(visit.tenant.name, ("provider-accounts",), {"provider": provider})
+    with contexts.open(Scope.EVENTS_READ) as context:
+        listing = Listing(context.tenant.name, ("provider-accounts",), {"provider": provider})
         page = acts.list_accounts(
-            visit.session, visit.tenant.name, provider=provider, limit=limit, cursor=listing.position(cursor)
+            context.session, context.tenant.name, provider=provider, limit=limit, cursor=listing.position(cursor)
         )
         body = [_body(account) for account in page.items]
     return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))
@@ -68,20 +68,20 @@ def list_page(
 @router.put(
     "/{provider}/{provider_account_id:path}",
     summary="Tell of a provider account",
-    openapi_extra=takes(ToldAccount),
+    openapi_extra=takes(NewProviderAccount),
     responses=answers(200, ProviderAccountBody, "What is told of it now", 404, 413, 422),
 )
-def put(request: Request, provider: str, provider_account_id: str, door: Door, raw: RawBody) -> Response:
+def put(request: Request, provider: str, provider_account_id: str, contexts: Contexts, raw: RawBody) -> Response:
     """Tell your own id for an account and what the provider leaves out, in the place of what was told before."""
-    with door.open(Scope.EVENTS_WRITE) as visit:
-        draft = parse_body(ToldAccount, raw).draft()
+    with contexts.open(Scope.EVENTS_WRITE) as context:
+        draft = parse_body(NewProviderAccount, raw).draft()
         account = acts.put_account(
-            visit.session,
-            visit.tenant.name,
+            context.session,
+            context.tenant.name,
             provider,
             provider_account_id,
             draft,
-            visit.now,
+            context.now,
             actor=actor_of(request),
         )
         return ExactResponse(_body(account))
@@ -92,10 +92,12 @@ def put(request: Request, provider: str, provider_account_id: str, door: Door, r
     summary="Get a provider account",
     responses=answers(200, ProviderAccountBody, "What was told of it", 404),
 )
-def get_one(provider: str, provider_account_id: str, door: Door) -> Response:
+def get_one(provider: str, provider_account_id: str, contexts: Contexts) -> Response:
     """Get what was told of an account."""
-    with door.open(Scope.EVENTS_READ) as visit:
-        return ExactResponse(_body(acts.read_account(visit.session, visit.tenant.name, provider, provider_account_id)))
+    with contexts.open(Scope.EVENTS_READ) as context:
+        return ExactResponse(
+            _body(acts.read_account(context.session, context.tenant.name, provider, provider_account_id))
+        )
 
 
 @router.delete(
@@ -104,22 +106,22 @@ def get_one(provider: str, provider_account_id: str, door: Door) -> Response:
     status_code=204,
     responses=answers(204, None, "It goes by the provider's id again", 404, 409, 422, headers=(REPLAYED,)),
 )
-def remove(request: Request, provider: str, provider_account_id: str, door: Door, once: Once) -> Response:
+def remove(request: Request, provider: str, provider_account_id: str, contexts: Contexts, once: Once) -> Response:
     """Forget what was told of an account; what came in under its name stays."""
-    with door.open(Scope.EVENTS_WRITE) as visit:
+    with contexts.open(Scope.EVENTS_WRITE) as context:
 
         def act() -> Response:
             acts.remove_account(
-                visit.session,
-                visit.tenant.name,
+                context.session,
+                context.tenant.name,
                 provider,
                 provider_account_id,
-                visit.now,
+                context.now,
                 actor=actor_of(request),
             )
             return Response(status_code=204)
 
-        return once.answer(visit, b"", act)
+        return once.answer(context, b"", act)
 
 
 def _body(account: ProviderAccount) -> ProviderAccountBody:

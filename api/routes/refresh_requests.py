@@ -10,7 +10,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.bodies import RawBody, parse_body, takes
-from api.context import Door
+from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Once
 from api.paths import path_of
@@ -53,18 +53,18 @@ class RefreshBody(TypedDict):
 )
 def list_page(
     request: Request,
-    door: Door,
+    contexts: Contexts,
     provider: Annotated[str | None, Query(description="Only this provider's")] = None,
     kind: Annotated[str | None, Query(description="Only of this kind")] = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> Response:
     """List what webhooks pointed to and nobody has pulled since."""
-    with door.open(Scope.EVENTS_READ) as visit:
-        listing = Listing(visit.tenant.name, ("refresh-requests",), {"provider": provider, "kind": kind})
+    with contexts.open(Scope.EVENTS_READ) as context:
+        listing = Listing(context.tenant.name, ("refresh-requests",), {"provider": provider, "kind": kind})
         page = acts.list_open(
-            visit.session,
-            visit.tenant.name,
+            context.session,
+            context.tenant.name,
             provider=provider,
             kind=kind,
             limit=limit,
@@ -82,15 +82,17 @@ def list_page(
         200, RefreshBody, "Closed, unless it was asked for again since", 404, 409, 413, 422, headers=(REPLAYED,)
     ),
 )
-def done(request_id: str, door: Door, raw: RawBody, once: Once) -> Response:
+def done(request_id: str, contexts: Contexts, raw: RawBody, once: Once) -> Response:
     """Say that you have pulled what was asked for, with the `count` that you read before."""
-    with door.open(Scope.EVENTS_WRITE) as visit:
+    with contexts.open(Scope.EVENTS_WRITE) as context:
 
         def act() -> Response:
             count = parse_body(DoneRefresh, raw).count
-            return ExactResponse(_body(acts.mark_done(visit.session, visit.tenant.name, request_id, count, visit.now)))
+            return ExactResponse(
+                _body(acts.mark_done(context.session, context.tenant.name, request_id, count, context.now))
+            )
 
-        return once.answer(visit, raw, act)
+        return once.answer(context, raw, act)
 
 
 def _body(row: RefreshRow) -> RefreshBody:

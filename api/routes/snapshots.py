@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from api.context import Door
+from api.context import Contexts
 from api.cursors import Cursor, Listing
 from api.paths import path_of
 from api.routing import Routes
@@ -44,7 +44,7 @@ router = Routes(below="/{goal_id}/snapshots", tags=["goals"])
 def list_page(
     request: Request,
     goal_id: str,
-    door: Door,
+    contexts: Contexts,
     first: From = None,
     last: To = None,
     as_known_at: AsKnownAt = None,
@@ -53,16 +53,16 @@ def list_page(
 ) -> Response:
     """Get the amount at the end of every local day in a range of at most ten years."""
     asked = {"from": first, "to": last, "as_known_at": as_known_at}
-    with door.open(Scope.GOALS_READ) as visit:
-        listing = Listing(visit.tenant.name, ("goals", goal_id, "snapshots"), asked)
+    with contexts.open(Scope.GOALS_READ) as context:
+        listing = Listing(context.tenant.name, ("goals", goal_id, "snapshots"), asked)
         begin = day_after(listing.position(cursor)) or first
         view = read_snapshots(
-            visit.session,
-            visit.tenant,
+            context.session,
+            context.tenant,
             goal_id,
             from_day=begin,
             to_day=last,
-            now=visit.now,
+            now=context.now,
             as_known_at=as_known_at,
         )
         page = cut(view.closes, limit, lambda close: close.day)

@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.context import Door, backends_of
+from api.context import Contexts, backends_of
 from api.cursors import Cursor, Limit, Listing
 from api.paths import path_of
 from api.routing import Routes
@@ -58,21 +58,21 @@ class UnappliedBody(TypedDict):
     ),
 )
 def list_page(
-    request: Request, door: Door, since: Since = None, limit: Limit = PAGE, cursor: Cursor = None
+    request: Request, contexts: Contexts, since: Since = None, limit: Limit = PAGE, cursor: Cursor = None
 ) -> Response:
     """List what was accepted and has not taken effect, and why; once all pages are read, all else has."""
-    with door.open(Scope.EVENTS_READ) as visit:
-        tenant = visit.tenant.name
+    with contexts.open(Scope.EVENTS_READ) as context:
+        tenant = context.tenant.name
         listing = Listing(tenant, ("events", "unapplied"), {"since": since})
-        place = begin_unapplied(listing.position(cursor), since, visit.now)
+        place = begin_unapplied(listing.position(cursor), since, context.now)
     page = UnappliedPage((), place)
     if not place.is_past_stream:
         backends = backends_of(request)
         page = read_stream(backends.redis, backends.stream, tenant, place, since=since, limit=limit)
     if page.next is not None and page.next.is_past_stream and len(page.events) < limit:
         # Begun now, so that it sees what has left the stream while that was looked at.
-        with door.open(Scope.EVENTS_READ) as visit:
-            page = read_letters(visit.session, tenant, page, page.next, since=since, limit=limit)
+        with contexts.open(Scope.EVENTS_READ) as context:
+            page = read_letters(context.session, tenant, page, page.next, since=since, limit=limit)
     body = [_body(event) for event in page.events]
     position = None if page.next is None else str(page.next)
     return ExactResponse(body, headers=listing.link(path_of(request), limit, position))

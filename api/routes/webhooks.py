@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from api.auth import DeliveryRefused
 from api.bodies import parse_provider_body, read_body
-from api.context import Backends, backends_of, database_trouble_told
+from api.context import Backends, as_database_away, backends_of
 from api.errors import Problem
 from api.routing import Routes
 from api.schemas.documented import answers
@@ -97,7 +97,7 @@ def receive_at_only(request: Request, provider: str, delivery: RawDelivery) -> R
 
 def _receive(request: Request, name: str, endpoint_id: str | None, delivery: Delivery) -> Response:
     provider, backends = _provider(name), backends_of(request)
-    with database_trouble_told(), backends.sessions.begin() as session:
+    with as_database_away(), backends.sessions.begin() as session:
         tenant, may_send = _tenant_of_key(request, session) if endpoint_id is None else (None, True)
         candidates = find_addresses(session, provider, endpoint_id=endpoint_id, tenant=tenant) if may_send else []
         verdict = admit_delivery(session, backends.sealer, provider, candidates, delivery)

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from api.schemas.goals import Moment, moment
 from core.errors import MalformedEvent
 from core.events.envelope import parse_json
-from core.store.dead_letters import LetterSummary
+from core.store.dead_letters import DeadLetterSummary
 
 
 class LetterBody(TypedDict):
@@ -37,7 +37,7 @@ class WholeLetterBody(LetterBody):
     event_base64: NotRequired[str]
 
 
-def letter_body(letter: LetterSummary) -> LetterBody:
+def letter_body(letter: DeadLetterSummary) -> LetterBody:
     """A letter without its event."""
     return {
         "shard": letter.shard,
@@ -53,7 +53,7 @@ def letter_body(letter: LetterSummary) -> LetterBody:
     }
 
 
-def whole_letter_body(letter: LetterSummary, event: bytes) -> dict[str, Any]:
+def whole_letter_body(letter: DeadLetterSummary, event: bytes) -> dict[str, Any]:
     """A letter with its event, as WholeLetterBody describes it."""
     body: dict[str, Any] = {**letter_body(letter)}
     try:

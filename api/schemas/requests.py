@@ -213,7 +213,7 @@ class DiscardReason(Body):
     reason: Annotated[str, Field(description="why it is given up, for the audit")]
 
 
-class ToldAccount(Body):
+class NewProviderAccount(Body):
     """PUT /provider-accounts/{provider}/{provider_account_id}."""
 
     model_config = ConfigDict(

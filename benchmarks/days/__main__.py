@@ -98,7 +98,7 @@ def _rows(measured: Sequence[Measured]) -> Table:
     for each in measured:
         closed, closes = each.closed, each.closed.of("goal_snapshots")
         read = sum(rows.read for rows in closed.rows.values())
-        figures = (
+        stats = (
             closes.inserted,
             closes.updated,
             closes.deleted,
@@ -106,7 +106,7 @@ def _rows(measured: Sequence[Measured]) -> Table:
             closed.of("goals").written,
             read,
         )
-        table.add_row(_name(each), *(f"{figure:,}" for figure in figures), f"{read / len(each.case.numbers):,.1f}")
+        table.add_row(_name(each), *(f"{figure:,}" for figure in stats), f"{read / len(each.case.numbers):,.1f}")
     return table
 
 

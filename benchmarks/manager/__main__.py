@@ -29,25 +29,25 @@ def bench_manager(
     """
     plan = ManagerPlan(rounds, callers)
     with measuring() as (servers, progress), database(servers.postgres_url, "bench_manager") as url:
-        figures = list(run_modes(plan, url, servers.redis_url, progress))
+        stats = list(run_modes(plan, url, servers.redis_url, progress))
     if as_json:
-        print_json([as_plain(each) for each in figures])
+        print_json([as_plain(each) for each in stats])
     else:
-        Console(highlight=False).print(as_table(figures))
+        Console(highlight=False).print(as_table(stats))
 
 
-def as_plain(figures: ModeFigures) -> dict[str, object]:
+def as_plain(stats: ModeFigures) -> dict[str, object]:
     """Every figure of one mode by name."""
-    plain = {"way" if name == "mode" else name: value for name, value in asdict(figures).items()}
-    return plain | {"rounds_per_s": round(figures.rounds_per_s, 1)}
+    plain = {"way" if name == "mode" else name: value for name, value in asdict(stats).items()}
+    return plain | {"rounds_per_s": round(stats.rounds_per_s, 1)}
 
 
-def as_table(figures: Sequence[ModeFigures]) -> Table:
+def as_table(stats: Sequence[ModeFigures]) -> Table:
     """What a person sees."""
     table = Table("update + check", "at once", "a second", "median", "99% within", box=None, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
-    for each in figures:
+    for each in stats:
         milliseconds = f"{each.p50_ms:,.3f} ms", f"{each.p99_ms:,.3f} ms"
         table.add_row(each.mode, str(each.callers), f"{each.rounds_per_s:,.0f}", *milliseconds)
     return table

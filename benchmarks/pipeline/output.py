@@ -41,9 +41,9 @@ def as_plain(report: Report) -> list[dict[str, object]]:
     return [first | _comparison_as_plain(report) | _scale_as_plain(report) | _soak_as_plain(report), *others]
 
 
-def workload_as_plain(figures: Figures) -> dict[str, object]:
+def workload_as_plain(stats: Figures) -> dict[str, object]:
     """Every figure of a workload by name, rates and ratios included."""
-    plain = asdict(figures) | {name: getattr(figures, name) for name in _DERIVED}
+    plain = asdict(stats) | {name: getattr(stats, name) for name in _DERIVED}
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in plain.items()}
 
 
@@ -99,9 +99,9 @@ def tables(report: Report) -> Iterator[Table]:
         yield _soak(report.soak)
 
 
-def _workloads(figures: Sequence[Figures]) -> Table:
-    plain = [workload_as_plain(each) for each in figures]
-    shown = _table("", *(each.workload for each in figures))
+def _workloads(stats: Sequence[Figures]) -> Table:
+    plain = [workload_as_plain(each) for each in stats]
+    shown = _table("", *(each.workload for each in stats))
     for name in plain[0]:
         if name != "workload":
             shown.add_row(name.replace("_", " "), *(f"{each[name]:,}" for each in plain))
@@ -123,22 +123,22 @@ def _latency(latency: LoadedLatency) -> Table:
     return shown
 
 
-def _rest(figures: Sequence[RestFigures]) -> Table:
+def _rest(stats: Sequence[RestFigures]) -> Table:
     shown = _table(
-        f"REST, {figures[0].connections} connections", "requests/s", "median", "99% within", "core of the asking"
+        f"REST, {stats[0].connections} connections", "requests/s", "median", "99% within", "core of the asking"
     )
-    for each in figures:
+    for each in stats:
         times = f"{each.p50_ms:,} ms", f"{each.p99_ms:,} ms"
         shown.add_row(each.endpoint, f"{each.requests_per_s:,}", *times, f"{each.generator_core_share:.0%}")
     return shown
 
 
-def _scale(figures: Sequence[ScaleFigures]) -> Table:
+def _scale(stats: Sequence[ScaleFigures]) -> Table:
     shown = _table("scattered, accounts", "events", "events/s", "database before")
-    for each in figures:
+    for each in stats:
         size = f"{each.database_bytes // _MB:,} MB"
         shown.add_row(f"{each.accounts:,}", f"{each.events:,}", f"{each.pipeline_events_per_s:,}", size)
-    shown.add_row("the last to the one before", "", f"{_last_to_previous(figures):,}", "")
+    shown.add_row("the last to the one before", "", f"{_last_to_previous(stats):,}", "")
     return shown
 
 

@@ -72,14 +72,14 @@ def measure_rest(plan: RestPlan, live: Live, engine: Engine, progress: StepProgr
         "GET /goals/{id}/progress": ask_progress,
         "PATCH /goals/{id}: an amount": set_amounts,
     }
-    figures = []
+    stats = []
     for endpoint, asks in endpoints.items():
         with progress.step(f"REST: {asks.__name__.replace('_', ' ')}"):
             (run,) = work_side_by_side([partial(_prepare, plan, target, asks)], lambda: None)
-        figures.append(_figures(plan, endpoint, run.result))
+        stats.append(_stats(plan, endpoint, run.result))
         if asks is set_amounts:
             check_amounts(engine, last_amounts(target, run.result.answers))
-    return figures
+    return stats
 
 
 def _slices(engine: Engine, connections: int) -> list[list[str]]:
@@ -123,7 +123,7 @@ def _prepare(plan: RestPlan, target: Target, asks: _Asks) -> Work[Asked]:
     return prepare_load(parts.hostname, parts.port, plan.connections, seconds, partial(asks, target))
 
 
-def _figures(plan: RestPlan, endpoint: str, asked: Asked) -> RestFigures:
+def _stats(plan: RestPlan, endpoint: str, asked: Asked) -> RestFigures:
     """The figures of the answers to what was asked after the warm-up."""
     from_s = min(began_s for answers in asked.answers for began_s, _ in answers) + plan.warm_up_seconds
     counted = [answer for answers in asked.answers for answer in answers if answer[0] >= from_s]

@@ -27,7 +27,7 @@ from benchmarks.workload import Workload, account_id, each_event
 from core.errors import MilepostError, StreamUnavailable
 from core.settings import Settings
 from core.store.tenants import DEFAULT
-from core.stream.stats import read_drain_figures
+from core.stream.stats import read_drain_stats
 from core.stream.stream import EventStream, connect
 from milepost.embedded.child import children_of
 from milepost.ops.progress import Reached, StepProgress
@@ -172,7 +172,7 @@ class Monitor:
     def collect(self) -> None:
         """Note the drains' memory; at the end of a stretch, all else."""
         self._most = max(self._most, self._largest_drain())
-        applied = sum(figures.events for figures in read_drain_figures(self.client, range(self.shards)).values())
+        applied = sum(stats.events for stats in read_drain_stats(self.client, range(self.shards)).values())
         self.reached(min(applied, self.events))
         while len(self.points) < INTERVALS and applied >= self.events * (len(self.points) + 1) // INTERVALS:
             self._end_stretch(applied)

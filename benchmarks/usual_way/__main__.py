@@ -45,14 +45,14 @@ def main(given: Sequence[str] | None = None) -> int:
     except MilepostError as error:
         print(error, file=sys.stderr)
         return 1
-    figures = {
+    stats = {
         "events": arguments.events,
         "accounts": arguments.accounts,
         "processes": PROCESSES,
         "seconds": round(seconds, 3),
         "usual_way_events_per_s": round(arguments.events / seconds, 1),
     }
-    print(json.dumps(figures) if arguments.json else f"the usual way: {figures['usual_way_events_per_s']:,} events/s")
+    print(json.dumps(stats) if arguments.json else f"the usual way: {stats['usual_way_events_per_s']:,} events/s")
     return 0
 
 

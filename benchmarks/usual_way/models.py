@@ -91,7 +91,7 @@ class Goal(Base):
     tenant: Mapped[str] = mapped_column(primary_key=True)
     goal_id: Mapped[str] = mapped_column(primary_key=True)
     tracking: Mapped[str]
-    typed_minor: Mapped[int]
+    manual_minor: Mapped[int]
     amount_minor: Mapped[int]
     next_milestone_minor: Mapped[int | None]
     entries: Mapped[int]
@@ -105,7 +105,7 @@ class Goal(Base):
         (link,) = (link for link in self.links if link.until_at is None)
         moved = account.worth_minor - (link.base_minor if self.tracking == "change" else 0)
         share = abs(moved) * link.ppm // PPM * (1 if moved >= 0 else -1)
-        return share + (self.typed_minor if self.tracking == "change" else 0)
+        return share + (self.manual_minor if self.tracking == "change" else 0)
 
 
 class History(OfGoal):

@@ -57,5 +57,5 @@ def measure_usual_way(seeded_url: str, redis_url: str, events: int, accounts: in
     last = (said.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     if process.returncode != 0:
         raise UsualWayFailed(f"the usual way failed: {last}")
-    figures = json.loads(last)
-    return UsualWay(figures["events"], figures["processes"], figures["seconds"])
+    stats = json.loads(last)
+    return UsualWay(stats["events"], stats["processes"], stats["seconds"])

@@ -109,7 +109,7 @@ class AccountFacts(NamedTuple):
     report: Report | None = None
 
 
-class PlainTransaction(Struct, frozen=True, gc=False):
+class SimpleTransaction(Struct, frozen=True, gc=False):
     """A posted transaction of some amount that replaces none and tells nothing else of its account.
 
     A Struct is made in a third of the time of a named tuple, and what holds only texts, numbers and moments need not be
@@ -134,7 +134,7 @@ class PlainTransaction(Struct, frozen=True, gc=False):
 
 
 def _account_facts(
-    plain: PlainTransaction, rank: Rank, is_pending: bool, replaces: str | None, attributes: tuple[Attribute, ...]
+    plain: SimpleTransaction, rank: Rank, is_pending: bool, replaces: str | None, attributes: tuple[Attribute, ...]
 ) -> AccountFacts:
     transaction = Transaction(
         plain.transaction_id,

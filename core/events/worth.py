@@ -224,16 +224,16 @@ def fold_worth(
             shift += heappop(ahead)[1]
         before, after = reports[as_of]
         follower = answers.get(as_of + INSTANT)
-        told_more = after.current_minor * new_sign - _known_at(standing, before, follower) - shift
+        reported_more = after.current_minor * new_sign - _known_at(standing, before, follower) - shift
         if first_at is None or as_of <= first_at:
-            fold.opening_minor += told_more
+            fold.opening_minor += reported_more
             first_at = as_of
         else:
-            fold.residual(as_of, told_more)
-        shift += told_more
+            fold.residual(as_of, reported_more)
+        shift += reported_more
         if follower is not None and follower.as_of is not None:
-            fold.residual(follower.as_of, -told_more)
-            heappush(ahead, (follower.as_of, -told_more))
+            fold.residual(follower.as_of, -reported_more)
+            heappush(ahead, (follower.as_of, -reported_more))
     return fold
 
 
@@ -246,5 +246,5 @@ def _known_at(standing: Standing, before: StoredReport | None, follower: NextRep
     if follower.as_of is None:
         return standing.worth_minor - follower.between_minor
     is_first = follower.as_of == standing.first_report_at
-    told = follower.current_minor * standing.sign
-    return told - (0 if is_first else follower.residual_minor) - follower.between_minor
+    reported = follower.current_minor * standing.sign
+    return reported - (0 if is_first else follower.residual_minor) - follower.between_minor

@@ -27,7 +27,7 @@ class FundedLink(NamedTuple):
 def amount(
     tracking: Tracking,
     direction: int,
-    typed_minor: int,
+    manual_minor: int,
     links: Sequence[FundedLink],
     *,
     final_at: datetime | None,
@@ -41,7 +41,7 @@ def amount(
     parts = made_of(tracking, links, final_at=final_at)
     if parts and follows_balances(tracking):
         return direction * _shares(parts)
-    return typed_minor + direction * _shares(parts)
+    return manual_minor + direction * _shares(parts)
 
 
 def made_of(tracking: Tracking, links: Sequence[FundedLink], *, final_at: datetime | None) -> list[FundedLink]:
@@ -84,10 +84,10 @@ def _shares(links: Iterable[FundedLink]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class ManualAmount:
     """An amount set by hand and its moment; None for the amount given at creation, which has none."""
 
-    typed_at: datetime | None
+    manual_at: datetime | None
     amount_minor: int
 
 
@@ -97,7 +97,7 @@ class GoalHistory:
 
     tracking: Tracking
     direction: int
-    typed: Sequence[Typed]
+    manual: Sequence[ManualAmount]
     links: Sequence[FundedLink]
     final_at: datetime | None
 
@@ -112,26 +112,26 @@ def amount_before(history: GoalHistory, moment: datetime, measure_before: Measur
     Example (change): 2,500.00 typed, then 60% of an account that stood at 400.00 when it was linked and stands at
     1,400.00 just before `moment`: 3,100.00.
     """
-    typed = typed_before(history, moment)
+    manual = manual_before(history, moment)
     end = moment if history.final_at is None else min(moment, history.final_at)
     if follows_balances(history.tracking):
         present = [(n, funded) for n, funded in enumerate(history.links) if _is_present(funded, end)]
         if not any(funded.has_report for _, funded in present):
-            return typed.amount_minor
+            return manual.amount_minor
         return history.direction * sum(share(measure_before(n, end), funded.link.ppm) for n, funded in present)
     total = 0
-    for n, begin, until in _counted(history, typed, end):
+    for n, begin, until in _counted(history, manual, end):
         total += share(measure_before(n, until) - measure_before(n, begin), history.links[n].link.ppm)
-    return typed.amount_minor + history.direction * total
+    return manual.amount_minor + history.direction * total
 
 
-def typed_before(history: GoalHistory, moment: datetime) -> Typed:
+def manual_before(history: GoalHistory, moment: datetime) -> ManualAmount:
     """What was typed last before a moment, and not after the final one."""
     return next(
-        typed
-        for typed in reversed(history.typed)
-        if typed.typed_at is None
-        or (typed.typed_at < moment and (history.final_at is None or typed.typed_at <= history.final_at))
+        manual
+        for manual in reversed(history.manual)
+        if manual.manual_at is None
+        or (manual.manual_at < moment and (history.final_at is None or manual.manual_at <= history.final_at))
     )
 
 
@@ -140,15 +140,15 @@ def begins_before(history: GoalHistory, moment: datetime) -> Iterator[tuple[int,
     if follows_balances(history.tracking):
         return
     end = moment if history.final_at is None else min(moment, history.final_at)
-    for n, begin, _ in _counted(history, typed_before(history, moment), end):
+    for n, begin, _ in _counted(history, manual_before(history, moment), end):
         yield n, begin
 
 
-def _counted(history: GoalHistory, typed: Typed, end: datetime) -> Iterator[tuple[int, datetime, datetime]]:
+def _counted(history: GoalHistory, manual: ManualAmount, end: datetime) -> Iterator[tuple[int, datetime, datetime]]:
     """(link, begin, until) of the links that measured something by `end`."""
     for n, funded in enumerate(history.links):
         link = funded.link
-        begin = link.from_at if typed.typed_at is None else max(link.from_at, typed.typed_at)
+        begin = link.from_at if manual.manual_at is None else max(link.from_at, manual.manual_at)
         until = end if link.until_at is None else min(link.until_at, end)
         if funded.counts and begin < until:
             yield n, begin, until

@@ -23,9 +23,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.errors import EventRejected
-from core.events.facts import AccountFacts, PlainTransaction
-from core.ingestion.decode import StreamEntry, Understood, understand
-from core.ingestion.fast_path import Moves, News, take_plain
+from core.events.facts import AccountFacts, SimpleTransaction
+from core.ingestion.decode import Decoded, StreamEntry, decode_batch
+from core.ingestion.fast_path import DuplicateCheck, Moves, take_fast_path
 from core.ingestion.fold import fold_accounts
 from core.ingestion.update_goals import move_goals
 from core.store.accounts import AccountKey, AccountRow, read_accounts
@@ -54,12 +54,12 @@ class Stated(NamedTuple):
     tenant: str
     facts: tuple[AccountFacts, ...]
 
-    def is_duplicate(self, news: Set[int]) -> bool:
-        """Whether no statement of the entry is among the news."""
+    def is_duplicate(self, new_statements: Set[int]) -> bool:
+        """Whether no statement of the entry is among the new_statements."""
         for facts in self.facts:
-            if id(facts.transaction) in news or id(facts.report) in news:
+            if id(facts.transaction) in new_statements or id(facts.report) in new_statements:
                 return False
-            if facts.attributes and any(id(attribute) in news for attribute in facts.attributes):
+            if facts.attributes and any(id(attribute) in new_statements for attribute in facts.attributes):
                 return False
         return True
 
@@ -67,7 +67,7 @@ class Stated(NamedTuple):
 def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime) -> Applied:
     """Apply a batch. Applying an entry again, or in any other batch or order, changes nothing more."""
     plan_by_key(session)
-    return apply_understood(session, understand(entries, zones_of(session, entries)), now)
+    return apply_decoded(session, decode_batch(entries, zones_of(session, entries)), now)
 
 
 def zones_of(session: Session, entries: Iterable[StreamEntry]) -> dict[str, ZoneInfo]:
@@ -76,38 +76,40 @@ def zones_of(session: Session, entries: Iterable[StreamEntry]) -> dict[str, Zone
     return {name: tenant.zone for name, tenant in tenants.items()}
 
 
-def apply_understood(session: Session, batch: Understood, now: datetime, news: News | None = None) -> Applied:
-    """Apply a batch that was understood in the time zones that its tenants have; `news` if others came before it.
+def apply_decoded(
+    session: Session, batch: Decoded, now: datetime, duplicate_check: DuplicateCheck | None = None
+) -> Applied:
+    """Apply a batch that was decoded in the time zones of its tenants; `duplicate_check` if others came before it.
 
     The transaction finds rows by their keys (`plan_by_key`).
     """
     refused = [_dead_letter(entry, rejection, now) for entry, rejection in batch.refused]
-    plain, written = take_plain(session, batch.sums, batch.others, now, news or News())
+    plain, written = take_fast_path(session, batch.sums, batch.others, now, duplicate_check or DuplicateCheck())
     rows = read_accounts(session, written.held)
     admitted, facts = _admit(_stated(batch, written.held), rows, refused, now)
     folded = fold_accounts(session, rows, facts, batch.zones, read_transactions(session, _keys_met(facts)))
     write_transactions(session, folded.changes)
     moves = Moves(folded.moves, plain)
-    settled = move_goals(session, written, folded.writes, moves, now)
+    recomputed = move_goals(session, written, folded.writes, moves, now)
     keep_dead_letters(session, refused)
     return Applied(
         events=len(batch.entries),
-        duplicates=sum([each.is_duplicate(folded.news) for each in admitted]),
+        duplicates=sum([each.is_duplicate(folded.new_statements) for each in admitted]),
         dead_letters=len(refused),
         accounts_moved=len(moves),
-        goals_moved=settled.goals,
-        milestones_reached=settled.milestones_reached,
+        goals_moved=recomputed.goals,
+        milestones_reached=recomputed.milestones_reached,
     )
 
 
-def _stated(batch: Understood, keys: Collection[AccountKey]) -> list[Stated]:
+def _stated(batch: Decoded, keys: Collection[AccountKey]) -> list[Stated]:
     """What is told of these accounts, in the order of arrival."""
     stated = []
-    for entry, told in batch.read if keys else ():
-        if not isinstance(told, PlainTransaction):
-            stated.append(Stated(entry, entry.tenant, told))
-        elif (entry.tenant, told.account_id) in keys:
-            stated.append(Stated(entry, entry.tenant, (told.facts(),)))
+    for entry, parsed in batch.read if keys else ():
+        if not isinstance(parsed, SimpleTransaction):
+            stated.append(Stated(entry, entry.tenant, parsed))
+        elif (entry.tenant, parsed.account_id) in keys:
+            stated.append(Stated(entry, entry.tenant, (parsed.facts(),)))
     return stated
 
 
@@ -125,7 +127,7 @@ def _admit(
         tenant = each.tenant
         try:
             for facts in each.facts:
-                _settle_currency((tenant, facts.account_id), facts.currency, currencies)
+                _note_currency((tenant, facts.account_id), facts.currency, currencies)
         except EventRejected as rejection:
             refused.append(_dead_letter(each.entry, rejection, now))
             continue
@@ -138,7 +140,7 @@ def _admit(
     return admitted, by_account
 
 
-def _settle_currency(key: AccountKey, stated: str | None, currencies: dict[AccountKey, str | None]) -> None:
+def _note_currency(key: AccountKey, stated: str | None, currencies: dict[AccountKey, str | None]) -> None:
     known = currencies[key]
     if stated is None or stated == known:
         return

@@ -16,11 +16,11 @@ from msgspec import Struct
 from core.errors import EventRejected
 from core.events.calendar import EARLIEST, local_day
 from core.events.envelope import EVENT_LONGEST_BYTES, check_envelope, parse_json
-from core.events.facts import AccountFacts, PlainTransaction
+from core.events.facts import AccountFacts, SimpleTransaction
 from core.ingestion.fast_parse import read_transaction
 from core.ingestion.parse import parse_event
 from core.store.accounts import AccountKey
-from core.store.fast_path import PlainWrite
+from core.store.fast_path import SimpleWrite
 from core.stream.position import RawEntry, tenant_of
 from core.stream.stream import arrival
 
@@ -38,18 +38,18 @@ class StreamEntry(Struct, frozen=True, gc=False):
 
 
 # What one entry tells: a plain transaction, or facts, an account each.
-Told = PlainTransaction | tuple[AccountFacts, ...]
+Parsed = SimpleTransaction | tuple[AccountFacts, ...]
 
 
 class AccountSum(NamedTuple):
     """What the plain transactions of one account come to."""
 
-    told: Sequence[PlainTransaction]
-    write: PlainWrite
+    parsed: Sequence[SimpleTransaction]
+    write: SimpleWrite
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
+class Decoded:
     """What a batch tells, as seen in `zones`, the time zones of its tenants.
 
     `sums`: the accounts of which it tells plain transactions alone, in one currency and each once. `others`: all other
@@ -58,7 +58,7 @@ class Understood:
 
     entries: Sequence[StreamEntry]
     zones: Zones
-    read: Sequence[tuple[StreamEntry, Told]]
+    read: Sequence[tuple[StreamEntry, Parsed]]
     refused: Sequence[tuple[StreamEntry, EventRejected]]
     sums: Mapping[AccountKey, AccountSum]
     others: frozenset[AccountKey]
@@ -83,66 +83,66 @@ def stream_entries(shard: int, raw: Iterable[RawEntry]) -> list[StreamEntry]:
     return entries
 
 
-def understand(entries: Sequence[StreamEntry], zones: Zones) -> Understood:
+def decode_batch(entries: Sequence[StreamEntry], zones: Zones) -> Decoded:
     """Read every entry; what is wrong, or of a tenant without a zone here, is refused."""
-    read: list[tuple[StreamEntry, Told]] = []
+    read: list[tuple[StreamEntry, Parsed]] = []
     refused: list[tuple[StreamEntry, EventRejected]] = []
-    plain: dict[AccountKey, list[PlainTransaction]] = {}
+    plain: dict[AccountKey, list[SimpleTransaction]] = {}
     others: set[AccountKey] = set()
     for entry in entries:
         try:
-            told = _read_one(entry, zones.get(entry.tenant))
+            parsed = _read_one(entry, zones.get(entry.tenant))
         except EventRejected as rejection:
             refused.append((entry, rejection))
             continue
-        read.append((entry, told))
-        if isinstance(told, PlainTransaction):
-            key = entry.tenant, told.account_id
+        read.append((entry, parsed))
+        if isinstance(parsed, SimpleTransaction):
+            key = entry.tenant, parsed.account_id
             of_account = plain.get(key)
             if of_account is None:
-                plain[key] = [told]
+                plain[key] = [parsed]
             else:
-                of_account.append(told)
+                of_account.append(parsed)
         else:
-            others.update([(entry.tenant, facts.account_id) for facts in told])
+            others.update([(entry.tenant, facts.account_id) for facts in parsed])
     sums = {}
     for key, of_account in plain.items():
         if key not in others and _is_a_sum(of_account):
             sums[key] = _sum(key, of_account, zones[key[0]])
         else:
             others.add(key)
-    return Understood(entries, zones, read, refused, sums, frozenset(others))
+    return Decoded(entries, zones, read, refused, sums, frozenset(others))
 
 
-def _read_one(entry: StreamEntry, zone: ZoneInfo | None) -> Told:
+def _read_one(entry: StreamEntry, zone: ZoneInfo | None) -> Parsed:
     event = entry.event
     if zone is None:
         raise EventRejected("unknown_tenant", "the tenant does not exist")
     if len(event) > EVENT_LONGEST_BYTES:
         raise EventRejected("too_large", f"an event has at most {EVENT_LONGEST_BYTES:,} bytes")
-    told = read_transaction(event, zone, entry.arrived_at)
-    if told is None:
+    parsed = read_transaction(event, zone, entry.arrived_at)
+    if parsed is None:
         return parse_event(check_envelope(parse_json(event)), zone, entry.arrived_at)
-    return (told,) if isinstance(told, AccountFacts) else told
+    return (parsed,) if isinstance(parsed, AccountFacts) else parsed
 
 
-def _is_a_sum(told: Sequence[PlainTransaction]) -> bool:
+def _is_a_sum(parsed: Sequence[SimpleTransaction]) -> bool:
     """Whether no transaction is told twice, and all are in one currency."""
-    if len(told) == 1:
+    if len(parsed) == 1:
         return True
-    currency = told[0].currency
-    return len({each.transaction_id for each in told if each.currency == currency}) == len(told)
+    currency = parsed[0].currency
+    return len({each.transaction_id for each in parsed if each.currency == currency}) == len(parsed)
 
 
-def _sum(key: AccountKey, told: Sequence[PlainTransaction], zone: ZoneInfo) -> AccountSum:
-    if len(told) == 1:
-        (only,) = told
+def _sum(key: AccountKey, parsed: Sequence[SimpleTransaction], zone: ZoneInfo) -> AccountSum:
+    if len(parsed) == 1:
+        (only,) = parsed
         amount, posted_at = only.amount_minor, only.posted_at
         inflow, day = amount if amount > 0 else 0, local_day(posted_at, zone)
-        return AccountSum(told, PlainWrite(*key, only.currency, amount, inflow, posted_at, day, posted_at))
+        return AccountSum(parsed, SimpleWrite(*key, only.currency, amount, inflow, posted_at, day, posted_at))
     worth = inflow = 0
-    earliest_at = latest_at = told[0].posted_at
-    for transaction in told:
+    earliest_at = latest_at = parsed[0].posted_at
+    for transaction in parsed:
         amount, posted_at = transaction.amount_minor, transaction.posted_at
         worth += amount
         inflow += amount if amount > 0 else 0
@@ -151,7 +151,7 @@ def _sum(key: AccountKey, told: Sequence[PlainTransaction], zone: ZoneInfo) -> A
         elif posted_at > latest_at:
             latest_at = posted_at
     first_day = local_day(earliest_at, zone)
-    return AccountSum(told, PlainWrite(*key, told[0].currency, worth, inflow, latest_at, first_day, earliest_at))
+    return AccountSum(parsed, SimpleWrite(*key, parsed[0].currency, worth, inflow, latest_at, first_day, earliest_at))
 
 
 class Batch(NamedTuple):
@@ -161,8 +161,8 @@ class Batch(NamedTuple):
     """
 
     raw: list[RawEntry]
-    behind: bytes | None
-    understood: Understood | None = None
+    after: bytes | None
+    decoded: Decoded | None = None
 
     @property
     def entry_ids(self) -> list[bytes]:
@@ -170,21 +170,21 @@ class Batch(NamedTuple):
         return [entry[0] for entry in self.raw]
 
 
-class ReadAhead:
+class Prefetch:
     """At most one batch ahead. `read` gives what follows an entry, and `understand` says what it tells."""
 
     def __init__(
-        self, read: Callable[[bytes], list[RawEntry]], understand: Callable[[list[RawEntry], Zones], Understood]
+        self, read: Callable[[bytes], list[RawEntry]], decode_batch: Callable[[list[RawEntry], Zones], Decoded]
     ) -> None:
         self._read = read
-        self._understand = understand
+        self._decode = decode_batch
         self._zones: Zones = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._coming: Future[Batch] | None = None
         self._is_read = Event()
         self._last: bytes | None = None
 
-    def __enter__(self) -> ReadAhead:
+    def __enter__(self) -> Prefetch:
         return self
 
     def __exit__(
@@ -197,12 +197,12 @@ class ReadAhead:
         """Whether a batch is ahead that nobody took yet."""
         return self._coming is not None
 
-    def begin(self, behind: bytes, zones: Zones) -> None:
+    def begin(self, after: bytes, zones: Zones) -> None:
         """Begin with the batch behind an entry; its tenants are likely to be among those of the batches so far."""
         self._zones = {**self._zones, **zones}
         self._is_read.clear()
         self._last = None
-        self._coming = self._thread.submit(self._work, behind, self._zones)
+        self._coming = self._thread.submit(self._work, after, self._zones)
 
     def last(self) -> bytes | None:
         """The last entry of the batch ahead; None if there is none. Waits until it is read."""
@@ -220,10 +220,10 @@ class ReadAhead:
         """Forget the batch ahead: it does not follow what is applied."""
         self._coming = None
 
-    def _work(self, behind: bytes, zones: Zones) -> Batch:
+    def _work(self, after: bytes, zones: Zones) -> Batch:
         try:
-            raw = self._read(behind)
+            raw = self._read(after)
             self._last = raw[-1][0] if raw else None
         finally:
             self._is_read.set()
-        return Batch(raw, behind, self._understand(raw, zones))
+        return Batch(raw, after, self._decode(raw, zones))

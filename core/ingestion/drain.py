@@ -32,13 +32,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.ingestion.apply import Applied, apply_understood, keep_lost_entry, quarantine, zones_of
-from core.ingestion.decode import Batch, ReadAhead, StreamEntry, Understood, Zones, stream_entries, understand
-from core.ingestion.fast_path import News
+from core.ingestion.apply import Applied, apply_decoded, keep_lost_entry, quarantine, zones_of
+from core.ingestion.decode import Batch, Decoded, Prefetch, StreamEntry, Zones, decode_batch, stream_entries
+from core.ingestion.fast_path import DuplicateCheck
 from core.store.driver import BY_KEY, Direct
 from core.store.engine import is_refused_value
 from core.stream.position import Position, RawEntry, successor
-from core.stream.stats import BatchFigures
+from core.stream.stats import BatchStats
 from core.stream.stream import EventStream, arrival
 
 log = structlog.get_logger(__name__)
@@ -87,10 +87,12 @@ class ShardDrain:
         stop_at = time.monotonic() + time_slice_s
         events = 0
         # What a crash left comes first; a batch that is not acknowledged raises, so none is left on the way.
-        is_pending, news = True, News()
-        with ReadAhead(self._read_behind, self._understand) as ahead:
+        is_pending, duplicate_check = True, DuplicateCheck()
+        with Prefetch(self._read_after, self._decode) as prefetch:
             while True:
-                batch = self._drain_pending(stop_at) if is_pending else self._drain_next(stop_at, ahead, news)
+                batch = (
+                    self._drain_pending(stop_at) if is_pending else self._drain_next(stop_at, prefetch, duplicate_check)
+                )
                 if batch is None:
                     return Drained(events, is_busy=True)
                 events += batch
@@ -98,7 +100,7 @@ class ShardDrain:
                     if not is_pending:
                         return Drained(events)
                     is_pending = False
-                elif time.monotonic() > stop_at and not ahead.has_begun:
+                elif time.monotonic() > stop_at and not prefetch.has_begun:
                     return Drained(events, is_cut_short=True)
 
     def _drain_pending(self, stop_at: float) -> int | None:
@@ -116,38 +118,38 @@ class ShardDrain:
         size = self._part(deliveries + 1)
         return self._drain_batch(lambda: Batch(self.stream.read(self.shard, size, pending=True), None), stop_at)
 
-    def _drain_next(self, stop_at: float, ahead: ReadAhead, news: News) -> int | None:
+    def _drain_next(self, stop_at: float, prefetch: Prefetch, duplicate_check: DuplicateCheck) -> int | None:
         """One batch of what is new: the one that was read ahead, if any."""
 
         def take() -> Batch:
-            batch = ahead.take()
+            batch = prefetch.take()
             return batch if batch is not None and batch.raw else self._next_batch()
 
-        return self._drain_batch(take, stop_at, ahead, news)
+        return self._drain_batch(take, stop_at, prefetch, duplicate_check)
 
     def _next_batch(self) -> Batch:
         position = self.stream.position(self.shard)
         if position.needs_care:
-            batch = self._hand_out(self._part(1) if position.is_begun else self.batch_events)
+            batch = self._deliver(self._part(1) if position.is_in_progress else self.batch_events)
         else:
             batch = self._begin(position)
         if not batch.raw and (position.needs_care or position.lag != 0):
-            unread = self.stream.settle(self.shard, position.entry_id)
+            unread = self.stream.reconcile(self.shard, position.entry_id)
             if unread:
                 log.error("entries went before they were read", shard=self.shard, entries=unread)
         return batch
 
     def _begin(self, position: Position) -> Batch:
         """The batch behind a position. It is noted before it is read, so that a death of reading it is seen, too."""
-        if position.lag != 0 and not self.stream.note_begun(self.shard, successor(position.entry_id)):
+        if position.lag != 0 and not self.stream.note_in_progress(self.shard, successor(position.entry_id)):
             # A full server takes no note, but it hands out.
-            return self._hand_out(self.batch_events)
-        raw = self._read_behind(position.entry_id)
+            return self._deliver(self.batch_events)
+        raw = self._read_after(position.entry_id)
         if raw:
-            self.stream.note_begun(self.shard, raw[-1][0])
+            self.stream.note_in_progress(self.shard, raw[-1][0])
         return Batch(raw, position.entry_id)
 
-    def _hand_out(self, size: int) -> Batch:
+    def _deliver(self, size: int) -> Batch:
         return Batch(self.stream.read(self.shard, size, pending=False), None)
 
     def _part(self, times: int) -> int:
@@ -155,7 +157,11 @@ class ShardDrain:
         return max(1, self.batch_events >> 2 * times)
 
     def _drain_batch(
-        self, take: Callable[[], Batch], stop_at: float, ahead: ReadAhead | None = None, news: News | None = None
+        self,
+        take: Callable[[], Batch],
+        stop_at: float,
+        prefetch: Prefetch | None = None,
+        duplicate_check: DuplicateCheck | None = None,
     ) -> int | None:
         """Take and apply one batch; how many entries there were, None if the shard is another's.
 
@@ -169,35 +175,35 @@ class ShardDrain:
                 batch = take()
                 if not batch.raw:
                     return 0
-                understood = self._understood(session, batch.raw, batch.understood)
+                decoded = self._decoded(session, batch.raw, batch.decoded)
                 is_full = len(batch.raw) == self.batch_events
                 # Behind entries that were handed out no position moves, and so nothing would be noted.
-                if ahead is not None and batch.behind is not None and is_full and time.monotonic() < stop_at:
-                    ahead.begin(batch.raw[-1][0], understood.zones)
-                applied = self._apply_understood(session, understood, news)
+                if prefetch is not None and batch.after is not None and is_full and time.monotonic() < stop_at:
+                    prefetch.begin(batch.raw[-1][0], decoded.zones)
+                applied = self._apply_decoded(session, decoded, duplicate_check)
         except EVENTS_FAULT as error:
             if not batch.raw or not is_events_fault(error):
                 raise
             events = len(batch.raw)
             log.warning("batch failed, trying its parts", shard=self.shard, events=events, error=type(error).__name__)
-            if batch.behind is not None:
+            if batch.after is not None:
                 # What is tried in parts is pending, so that whatever is left of it comes again.
-                return self._drain_batch(lambda: self._hand_out(events), stop_at)
+                return self._drain_batch(lambda: self._deliver(events), stop_at)
             return events if self._apply_parts(batch.raw, stop_at) else None
-        self._finish(batch, applied, began, ahead)
+        self._finish(batch, applied, began, prefetch)
         return len(batch.raw)
 
-    def _finish(self, batch: Batch, applied: Applied, began: float, ahead: ReadAhead | None = None) -> None:
+    def _finish(self, batch: Batch, applied: Applied, began: float, prefetch: Prefetch | None = None) -> None:
         """Tell the stream that a batch is committed; its figures, and one line in the log.
 
         `lag_s` is how long the oldest event of the batch had waited since it was accepted.
         """
         committed_at, seconds = self.clock(), time.monotonic() - began
-        figures = BatchFigures(applied.events, applied.duplicates, applied.dead_letters, seconds, committed_at)
-        if batch.behind is None:
-            self.stream.acknowledge(self.shard, batch.entry_ids, figures)
+        stats = BatchStats(applied.events, applied.duplicates, applied.dead_letters, seconds, committed_at)
+        if batch.after is None:
+            self.stream.acknowledge(self.shard, batch.entry_ids, stats)
         else:
-            self._advance(batch.behind, batch.raw, figures, ahead)
+            self._advance(batch.after, batch.raw, stats, prefetch)
         oldest_at = arrival(batch.raw[0][0].decode())  # entries are read in the order of their ids
         log.info(
             "applied",
@@ -212,11 +218,11 @@ class ShardDrain:
             lag_s=round((committed_at - oldest_at).total_seconds(), 3),
         )
 
-    def _advance(self, behind: bytes, raw: Sequence[RawEntry], figures: BatchFigures, ahead: ReadAhead | None) -> None:
-        next_last = None if ahead is None else ahead.last()
-        is_there = self.stream.advance(self.shard, behind, raw[-1][0], len(raw), next_last=next_last, batch=figures)
-        if not is_there and ahead is not None:
-            ahead.drop()
+    def _advance(self, after: bytes, raw: Sequence[RawEntry], stats: BatchStats, prefetch: Prefetch | None) -> None:
+        next_last = None if prefetch is None else prefetch.last()
+        is_there = self.stream.advance(self.shard, after, raw[-1][0], len(raw), next_last=next_last, batch=stats)
+        if not is_there and prefetch is not None:
+            prefetch.drop()
 
     def _drain_alone(self, stop_at: float) -> int | None:
         """Apply the oldest pending entries one by one; how many, None if the shard is another's.
@@ -251,7 +257,7 @@ class ShardDrain:
                 if self.stream.note_attempt(self.shard, entry_id) > ATTEMPTS_MOST:
                     applied = self._set_aside(session, entry, "the worker died each time it was applied")
                 else:
-                    applied = self._apply_understood(session, self._understood(session, [entry]))
+                    applied = self._apply_decoded(session, self._decoded(session, [entry]))
         except EVENTS_FAULT as error:
             if is_events_fault(error):
                 return self._quarantine(entry_id, f"it cannot be applied: {type(error).__name__}")
@@ -273,17 +279,17 @@ class ShardDrain:
             return False
 
     def _lock(self, session: Session) -> bool:
-        """Lock the shard for a transaction that `apply_understood` will write in; False if it is another's."""
+        """Lock the shard for a transaction that `apply_decoded` will write in; False if it is another's."""
         ((is_ours, *_),) = _BEGIN.rows(session, {"namespace": LOCK_NAMESPACE, "shard": self.shard})
         return bool(is_ours)
 
-    def _read_behind(self, behind: bytes) -> list[RawEntry]:
-        return self.stream.read_behind(self.shard, behind, self.batch_events)
+    def _read_after(self, after: bytes) -> list[RawEntry]:
+        return self.stream.read_after(self.shard, after, self.batch_events)
 
-    def _understand(self, raw: Sequence[RawEntry], zones: Zones) -> Understood:
-        return understand(stream_entries(self.shard, raw), zones)
+    def _decode(self, raw: Sequence[RawEntry], zones: Zones) -> Decoded:
+        return decode_batch(stream_entries(self.shard, raw), zones)
 
-    def _understood(self, session: Session, raw: Sequence[RawEntry], known: Understood | None = None) -> Understood:
+    def _decoded(self, session: Session, raw: Sequence[RawEntry], known: Decoded | None = None) -> Decoded:
         """What the entries tell, in the zones that their tenants have; one without content is noted as lost.
 
         `known` is what was understood of them before, perhaps in other zones.
@@ -294,11 +300,13 @@ class ShardDrain:
         else:
             entries = known.entries
         zones = zones_of(session, entries)
-        return known if known is not None and known.holds_in(zones) else understand(entries, zones)
+        return known if known is not None and known.holds_in(zones) else decode_batch(entries, zones)
 
-    def _apply_understood(self, session: Session, understood: Understood, news: News | None = None) -> Applied:
+    def _apply_decoded(
+        self, session: Session, decoded: Decoded, duplicate_check: DuplicateCheck | None = None
+    ) -> Applied:
         """Apply what entries tell in the open transaction, which the caller commits."""
-        return apply_understood(session, understood, self.clock(), news)
+        return apply_decoded(session, decoded, self.clock(), duplicate_check)
 
     def _note_lost(self, session: Session, raw: Sequence[RawEntry]) -> None:
         """Note the entries whose content the stream no longer has."""
@@ -337,7 +345,7 @@ class ShardDrain:
         with self.sessions.begin() as session:
             if not self._lock(session):
                 return None
-            return self._apply_understood(session, self._understood(session, raw))
+            return self._apply_decoded(session, self._decoded(session, raw))
 
     def _quarantine(self, entry_id: bytes, reason: str) -> bool | None:
         """Set an entry aside that is still pending; None if the shard is another's."""

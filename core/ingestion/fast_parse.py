@@ -15,8 +15,8 @@ from core.events.envelope import ID_LONGEST, SOURCE_LONGEST, read_moment
 from core.events.facts import (
     AccountFacts,
     Attribute,
-    PlainTransaction,
     Rank,
+    SimpleTransaction,
     _account_facts,
     attribute_rank,
 )
@@ -79,7 +79,7 @@ _MARKED: Final = slice(4, 20, 3)
 _MARKS: Final = {len(each): (each[_MARKED], "+00:00" if "+" in each else "Z") for each in _INSTANTS}
 
 
-def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> PlainTransaction | AccountFacts | None:
+def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> SimpleTransaction | AccountFacts | None:
     """What a transaction states, where it is missing, odd or wrong in nothing; None for what needs a closer look.
 
     One function and few calls: a drain spends more time here than anywhere else in Python.
@@ -114,7 +114,7 @@ def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> PlainT
             return None
     except (msgspec.MsgspecError, InvalidField, ValueError, OverflowError, RecursionError):
         return None
-    plain = PlainTransaction(
+    plain = SimpleTransaction(
         data.account_id,
         data.transaction_id,
         amount_minor,

@@ -27,7 +27,7 @@ from core.events.worth import (
 )
 from core.ingestion.timeline import AccountMove, Membership
 from core.store import facts as store
-from core.store.accounts import AccountKey, AccountRow, Told, read_attributes, write_attributes
+from core.store.accounts import AccountKey, AccountRow, StoredAttribute, read_attributes, write_attributes
 from core.store.fast_path import AccountWrite
 
 FIRST_DAY = EARLIEST.date()
@@ -42,7 +42,7 @@ class DayMove:
     inflow_minor: int
 
 
-def mark_days(row: AccountRow, opening_minor: int, moves: Mapping[date, DayMove]) -> None:
+def mark_dirty_days(row: AccountRow, opening_minor: int, moves: Mapping[date, DayMove]) -> None:
     """Note on a locked account which closes are to be written anew, or for the first time.
 
     What moves the worth for good is marked from its day on (`dirty_from`). What a later report takes back again is
@@ -128,7 +128,7 @@ class Folded:
     moves: dict[AccountKey, AccountMove] = field(default_factory=dict)
     writes: list[AccountWrite] = field(default_factory=list)
     changes: dict[AccountKey, Sequence[TransactionChange]] = field(default_factory=dict)
-    news: set[int] = field(default_factory=set)
+    new_statements: set[int] = field(default_factory=set)
 
 
 def fold_accounts(
@@ -144,32 +144,36 @@ def fold_accounts(
     and, for facts that come behind others, the next report. So its cost does not grow with an account's history.
     """
     folded = Folded()
-    news = folded.news
+    new_statements = folded.new_statements
     accounts = {key: _Account(row) for key, row in rows.items()}
-    _fold_attributes(session, rows, facts, news)
+    _fold_attributes(session, rows, facts, new_statements)
     _fold_transactions(accounts, facts, stored)
     _fold_reports(session, accounts, facts)
     for account in accounts.values():
-        news.update([id(change.after.transaction) for change in account.changes])
+        new_statements.update([id(change.after.transaction) for change in account.changes])
         if account.reports:
-            news.update(id(report) for _, report in account.reports.values())
+            new_statements.update(id(report) for _, report in account.reports.values())
     _fold_worths(session, accounts)
     folded.moves = {key: move for key, account in accounts.items() if (move := _finish(account)) is not None}
     _write(session, accounts, zones, folded)
     return folded
 
 
-def _fold_attributes(session: Session, rows: Mapping[AccountKey, AccountRow], facts: Facts, news: set[int]) -> None:
-    told = {key: attributes for key in rows if (attributes := [a for stated in facts[key] for a in stated.attributes])}
-    read_attributes(session, {key: rows[key] for key in told})
-    for key, attributes in told.items():
+def _fold_attributes(
+    session: Session, rows: Mapping[AccountKey, AccountRow], facts: Facts, new_statements: set[int]
+) -> None:
+    reported = {
+        key: attributes for key in rows if (attributes := [a for stated in facts[key] for a in stated.attributes])
+    }
+    read_attributes(session, {key: rows[key] for key in reported})
+    for key, attributes in reported.items():
         row, new = rows[key], {}
         for attribute in attributes:
             kept = row.attributes[attribute.name]
             if (attribute.rank, str(attribute.value)) > (kept.rank or "", str(kept.value)):
-                row.tell(attribute.name, Told(attribute.value, attribute.rank))
+                row.set_attribute(attribute.name, StoredAttribute(attribute.value, attribute.rank))
                 new[attribute.name] = id(attribute)
-        news.update(new.values())
+        new_statements.update(new.values())
 
 
 def _fold_transactions(
@@ -312,6 +316,6 @@ def _mark_days(account: _Account, zone: ZoneInfo) -> None:
     for as_of, minor in fold.residuals.items():
         if minor:
             worths[local_day(as_of, zone)] += minor
-    mark_days(row, fold.opening_minor, {day: DayMove(worth, inflows[day]) for day, worth in worths.items()})
+    mark_dirty_days(row, fold.opening_minor, {day: DayMove(worth, inflows[day]) for day, worth in worths.items()})
     if account.is_seen_anew:
         mark_from(row, FIRST_DAY)

@@ -20,7 +20,7 @@ from core.store.milestones import Reached, mark_milestones, unreached_of_goals
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-class Arriving(Protocol):
+class CrossingGoal(Protocol):
     """What marking needs of a goal, and what it changes of it: the next milestone and when the target was reached."""
 
     tenant: str
@@ -47,10 +47,10 @@ class Arriving(Protocol):
         """-1 for debt, +1 for all others."""
 
 
-class Arrival(NamedTuple):
+class Crossing(NamedTuple):
     """What a locked goal has come to: for a milestone, and for the target, the effective moment; None if it has not."""
 
-    goal: Arriving
+    goal: CrossingGoal
     milestone_at: Callable[[int], datetime | None]
     target_at: datetime | None
 
@@ -60,21 +60,21 @@ def marks(goal: GoalRow) -> bool:
     return goal.status is GoalStatus.ACTIVE and not goal.waiting_for
 
 
-def stands_at_target(goal: Arriving, amount_minor: int) -> bool:
+def is_at_target(goal: CrossingGoal, amount_minor: int) -> bool:
     """Whether an amount is the goal's target or past it."""
     return is_goal_reached(goal.type, goal.span, goal.target_minor, amount_minor)
 
 
-def mark_arrivals(session: Session, arrivals: Sequence[Arrival], now: datetime) -> int:
+def mark_crossings(session: Session, crossings: Sequence[Crossing], now: datetime) -> int:
     """Mark what is not marked yet and note the messages; how many milestones. Goals' rows are left to the caller.
 
     The goals are locked. Their milestones are read only now: another may have added one while a goal was waited for.
     """
-    goals = {arrival.goal.key: arrival.goal for arrival in arrivals}
+    goals = {arrival.goal.key: arrival.goal for arrival in crossings}
     unreached = unreached_of_goals(session, goals)
     reached: list[tuple[GoalKey, int, datetime]] = []
-    at_target: list[tuple[Arriving, datetime]] = []
-    for goal, milestone_at, target_at in arrivals:
+    at_target: list[tuple[CrossingGoal, datetime]] = []
+    for goal, milestone_at, target_at in crossings:
         key = goal.key
         left: list[int] = []
         for amount_minor in unreached[key]:
@@ -94,18 +94,18 @@ def mark_arrivals(session: Session, arrivals: Sequence[Arrival], now: datetime) 
     return len(marked)
 
 
-def _milestone_message(goal: Arriving, reached: Reached, now: datetime) -> ledger.Message:
+def _milestone_message(goal: CrossingGoal, reached: Reached, now: datetime) -> ledger.Message:
     amount_reached = to_decimal(reached.amount_minor, goal.currency)
     about: dict[str, object] = {"milestone_amount": amount_reached, "description": reached.description}
     return _message(goal, "milestone", reached.amount_minor, about, reached.reached_at, now)
 
 
-def _goal_message(goal: Arriving, reached_at: datetime, now: datetime) -> ledger.Message:
+def _goal_message(goal: CrossingGoal, reached_at: datetime, now: datetime) -> ledger.Message:
     return _message(goal, "goal", goal.target_minor, {}, reached_at, now)
 
 
 def _message(
-    goal: Arriving,
+    goal: CrossingGoal,
     what: str,
     threshold_minor: int,
     about: dict[str, object],

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from core.goals.amounts import amount, waiting_for
 from core.goals.progress import is_reached
-from core.ingestion.reached import mark_arrivals, marks, stands_at_target
-from core.ingestion.timeline import AccountMove, arrival_by_way, way_of
+from core.ingestion.reached import is_at_target, mark_crossings, marks
+from core.ingestion.timeline import AccountMove, crossing_by_timeline, timeline_of
 from core.store import ledger
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey, GoalRow, write_goal
@@ -21,16 +21,16 @@ Moves = Mapping[AccountKey, AccountMove]
 
 
 @dataclass(slots=True)
-class Settled:
+class Recomputed:
     """What settling changed: `goals` are the rows that differ now, which the caller writes back."""
 
     goals: dict[GoalKey, GoalRow] = field(default_factory=dict)
     milestones_reached: int = 0
 
 
-def settle_goals(
+def recompute_goals(
     session: Session, goals: Sequence[GoalRow], now: datetime, *, cause: str, moves: Moves | None = None
-) -> Settled:
+) -> Recomputed:
     """Recompute locked goals from their links' accounts; writes entries, marks and messages, not the goals' rows.
 
     `moves` is what a batch did to accounts, from which the effective time of a reached milestone is told; without
@@ -38,32 +38,32 @@ def settle_goals(
     """
     moves = moves or {}
     funding = funding_of_goals(session, (goal.key for goal in goals))
-    settled = Settled()
+    recomputed = Recomputed()
     entries: list[ledger.Entry] = []
     passing: list[GoalRow] = []
     for goal in goals:
         before = goal.amount_minor
-        if _resettle(goal, funding[goal.key]):
-            settled.goals[goal.key] = goal
+        if _recompute(goal, funding[goal.key]):
+            recomputed.goals[goal.key] = goal
             goal.version += 1
             goal.updated_at = max(now, goal.updated_at)
         if goal.amount_minor != before:
             entries.append(_entry(goal, before, funding[goal.key], moves, now, cause))
-        if _has_passed_something(goal):
+        if _has_crossed_something(goal):
             passing.append(goal)
-            goal.version += goal.key not in settled.goals
-            settled.goals[goal.key] = goal
+            goal.version += goal.key not in recomputed.goals
+            recomputed.goals[goal.key] = goal
             goal.updated_at = max(now, goal.updated_at)
     ledger.write_entries(session, entries)
-    arrivals = [arrival_by_way(goal, way_of(goal, funding[goal.key], moves, now)) for goal in passing]
-    settled.milestones_reached = mark_arrivals(session, arrivals, now)
-    return settled
+    crossings = [crossing_by_timeline(goal, timeline_of(goal, funding[goal.key], moves, now)) for goal in passing]
+    recomputed.milestones_reached = mark_crossings(session, crossings, now)
+    return recomputed
 
 
-def _resettle(goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
+def _recompute(goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
     """Bring the row's amount and what it waits for up to date; whether either changed."""
     links = [source.funded(goal) for source in sources]
-    new_amount = amount(goal.tracking, goal.direction, goal.typed_minor, links, final_at=goal.final_at)
+    new_amount = amount(goal.tracking, goal.direction, goal.manual_minor, links, final_at=goal.final_at)
     waiting = list(waiting_for(goal.tracking, links, final_at=goal.final_at))
     if new_amount == goal.amount_minor and waiting == goal.waiting_for:
         return False
@@ -77,18 +77,18 @@ def _resettle(goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
 def _entry(
     goal: GoalRow, before: int, sources: Sequence[FundingRow], moves: Moves, now: datetime, cause: str
 ) -> ledger.Entry:
-    behind = sorted({s.row.link.account_id for s in sources if s.row.account_key in moves})
+    after = sorted({s.row.link.account_id for s in sources if s.row.account_key in moves})
     goal.entries += 1
-    return ledger.Entry(goal.tenant, goal.goal_id, goal.entries, now, before, goal.amount_minor, cause, behind)
+    return ledger.Entry(goal.tenant, goal.goal_id, goal.entries, now, before, goal.amount_minor, cause, after)
 
 
-def _has_passed_something(goal: GoalRow) -> bool:
+def _has_crossed_something(goal: GoalRow) -> bool:
     if not marks(goal):
         return False
     upcoming = goal.next_milestone_minor
     if upcoming is not None and is_reached(goal.direction, goal.amount_minor, upcoming):
         return True
-    return goal.reached_at is None and stands_at_target(goal, goal.amount_minor)
+    return goal.reached_at is None and is_at_target(goal, goal.amount_minor)
 
 
 def end_open_link(
@@ -114,10 +114,10 @@ def end_links(session: Session, goal: GoalRow, rows: Iterable[LinkRow], at: date
             end_link(session, row, until_at, measures[row.link.account_id].of(row.measure))
 
 
-def settle_goal(session: Session, goal: GoalRow, now: datetime, *, cause: str) -> None:
+def recompute_goal(session: Session, goal: GoalRow, now: datetime, *, cause: str) -> None:
     """Recompute a locked goal that a request changed, and write it. `now` is the moment of the request."""
     version = goal.version
-    settle_goals(session, [goal], now, cause=cause)
+    recompute_goals(session, [goal], now, cause=cause)
     goal.version = version + 1
     goal.acted_at = now
     goal.updated_at = max(now, goal.updated_at)

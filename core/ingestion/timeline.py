@@ -15,9 +15,9 @@ from core.goals.goal import GoalType, follows_balances
 from core.goals.links import Link, measured
 from core.goals.money import WHOLE_PPM, share
 from core.goals.progress import is_reached
-from core.ingestion.reached import Arrival, Arriving, stands_at_target
+from core.ingestion.reached import Crossing, CrossingGoal, is_at_target
 from core.store.accounts import AccountKey
-from core.store.fast_path import BEFORE_ALL, PassedGoal
+from core.store.fast_path import BEFORE_ALL, CrossedGoal
 from core.store.goals import GoalRow
 from core.store.links import FundingRow, LinkPeriod
 
@@ -92,7 +92,7 @@ _Step = tuple[datetime, int, int]
 _Part = tuple[int, int, bool]
 
 
-class Way(NamedTuple):
+class Timeline(NamedTuple):
     """A goal's amounts, and the effective time from which each held, in order of time.
 
     `arrived_at` is when the batch as a whole brought the goal where it is.
@@ -110,26 +110,28 @@ class Way(NamedTuple):
         return self.arrived_at
 
 
-def arrival_by_way(goal: Arriving, way: Way) -> Arrival:
+def crossing_by_timeline(goal: CrossingGoal, timeline: Timeline) -> Crossing:
     """What a goal's amount stands past now, each with the moment at which its way first led there."""
     direction, here = goal.direction, goal.amount_minor
 
     def milestone_at(milestone_minor: int) -> datetime | None:
-        return way.first(direction, milestone_minor) if is_reached(direction, here, milestone_minor) else None
+        return timeline.first(direction, milestone_minor) if is_reached(direction, here, milestone_minor) else None
 
     target_at = None
-    if goal.reached_at is None and stands_at_target(goal, here):
-        target_at = way.first(direction, goal.span.finish_minor if goal.type is GoalType.DEBT else goal.target_minor)
-    return Arrival(goal, milestone_at, target_at)
+    if goal.reached_at is None and is_at_target(goal, here):
+        target_at = timeline.first(
+            direction, goal.span.finish_minor if goal.type is GoalType.DEBT else goal.target_minor
+        )
+    return Crossing(goal, milestone_at, target_at)
 
 
-def way_of_link(goal: PassedGoal, track: Track, now: datetime) -> Way:
+def timeline_of_link(goal: CrossedGoal, track: Track, now: datetime) -> Timeline:
     """The way of a goal that hangs on one account alone, whose measure moved; as `_steps` has it, but directly."""
     link, direction = goal.link, goal.direction
     moments, sums, latest_at = track
     arrived_at = now if latest_at is None else latest_at
     if not link.is_open:
-        return Way((), (), arrived_at)
+        return Timeline((), (), arrived_at)
     first = 0 if link.begin_at is None else bisect_left(moments, link.begin_at)
     # What the link measured just before the movements that count, less what those before them came to.
     end, ppm = measured(link, goal.measure_minor), link.ppm
@@ -142,21 +144,23 @@ def way_of_link(goal: PassedGoal, track: Track, now: datetime) -> Way:
         for minor in sums[first:]
     ]
     if not follows_balances(goal.tracking):
-        return Way(moments[first:], amounts, arrived_at)
+        return Timeline(moments[first:], amounts, arrived_at)
     # It stands nowhere before that moment: whatever came earlier counts from then on.
     began_at = _later(link.from_at, goal.first_report_at)
     later = bisect_right(moments, began_at, first)
     if later > first:
-        return Way([began_at, *moments[later:]], amounts[later - first - 1 :], arrived_at)
+        return Timeline([began_at, *moments[later:]], amounts[later - first - 1 :], arrived_at)
     before = offset + (sums[first - 1] if first else 0)
-    return Way([began_at, *moments[first:]], [fixed + direction * share(before, ppm), *amounts], arrived_at)
+    return Timeline([began_at, *moments[first:]], [fixed + direction * share(before, ppm), *amounts], arrived_at)
 
 
-def way_of(goal: GoalRow, sources: Sequence[FundingRow], moves: Mapping[AccountKey, AccountMove], now: datetime) -> Way:
+def timeline_of(
+    goal: GoalRow, sources: Sequence[FundingRow], moves: Mapping[AccountKey, AccountMove], now: datetime
+) -> Timeline:
     """The way of a settled goal. Only movements inside a link's period count; without any the goal arrives `now`."""
     own = [moves[source.row.account_key] for source in sources if source.row.account_key in moves]
     if not own:
-        return Way((), (), now)
+        return Timeline((), (), now)
     funded = [source.funded(goal) for source in sources]
     counted = [
         step
@@ -171,11 +175,11 @@ def way_of(goal: GoalRow, sources: Sequence[FundingRow], moves: Mapping[AccountK
     ]
     latest = [move.latest_at for move in own if move.latest_at is not None]
     steps = _steps(goal, parts, counted, _began_at(goal, sources, funded))
-    return Way(list(steps), list(steps.values()), max(latest, default=now))
+    return Timeline(list(steps), list(steps.values()), max(latest, default=now))
 
 
 def _steps(
-    goal: Arriving, parts: Sequence[_Part], counted: Sequence[_Step], began_at: datetime | None
+    goal: CrossingGoal, parts: Sequence[_Part], counted: Sequence[_Step], began_at: datetime | None
 ) -> dict[datetime, int]:
     """The settled goal's amount after each step, by moment. It moves with one link at a time: a share a step."""
     direction = goal.direction

@@ -9,12 +9,12 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from core.ingestion.fast_path import Moves
-from core.ingestion.reached import mark_arrivals
-from core.ingestion.recompute import settle_goals
-from core.ingestion.timeline import AccountMove, arrival_by_way, way_of_link
+from core.ingestion.reached import mark_crossings
+from core.ingestion.recompute import recompute_goals
+from core.ingestion.timeline import AccountMove, crossing_by_timeline, timeline_of_link
 from core.store import net_worths as store
 from core.store.accounts import AccountKey
-from core.store.fast_path import AccountWrite, PassedGoal, Written, write_accounts, write_passed
+from core.store.fast_path import AccountWrite, CrossedGoal, Written, write_accounts, write_crossed
 from core.store.goals import GoalKey, GoalRow, lock_goals, write_moved_goals
 from core.store.links import LinkPeriod, links_of_accounts, move_links
 from core.store.net_worths import Belonging
@@ -91,11 +91,11 @@ def move_goals(
         _move_links(session, links_of_accounts(session, late), moves)
     goals = lock_goals(session, written.left | further.left | joining.goal_keys)
     joined = carry_out(session, joining, goals)
-    settled = settle_goals(session, goals, now, cause="events", moves=moves)
-    settled.goals.update((goal.key, goal) for goal in joined)
-    write_moved_goals(session, list(settled.goals.values()))
-    milestones = settled.milestones_reached + mark_passed(session, [*written.passed, *further.passed], moves, now)
-    return GoalsMoved(written.moved + further.moved + len(settled.goals), milestones)
+    recomputed = recompute_goals(session, goals, now, cause="events", moves=moves)
+    recomputed.goals.update((goal.key, goal) for goal in joined)
+    write_moved_goals(session, list(recomputed.goals.values()))
+    milestones = recomputed.milestones_reached + mark_crossed(session, [*written.crossed, *further.crossed], moves, now)
+    return GoalsMoved(written.moved + further.moved + len(recomputed.goals), milestones)
 
 
 def _move_links(session: Session, periods: Sequence[LinkPeriod], moves: Mapping[AccountKey, AccountMove]) -> None:
@@ -103,13 +103,14 @@ def _move_links(session: Session, periods: Sequence[LinkPeriod], moves: Mapping[
     move_links(session, [delta for delta in deltas if delta[1] or delta[2]])
 
 
-def mark_passed(session: Session, goals: Sequence[PassedGoal], moves: Moves, now: datetime) -> int:
-    """Mark what these goals came to, as settle_goals does for all others; how many milestones."""
+def mark_crossed(session: Session, goals: Sequence[CrossedGoal], moves: Moves, now: datetime) -> int:
+    """Mark what these goals came to, as recompute_goals does for all others; how many milestones."""
     if not goals:
         return 0
-    arrivals = [
-        arrival_by_way(goal, way_of_link(goal, moves.track(goal.account_key, goal.measure), now)) for goal in goals
+    crossings = [
+        crossing_by_timeline(goal, timeline_of_link(goal, moves.track(goal.account_key, goal.measure), now))
+        for goal in goals
     ]
-    marked = mark_arrivals(session, arrivals, now)
-    write_passed(session, goals)
+    marked = mark_crossings(session, crossings, now)
+    write_crossed(session, goals)
     return marked

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.store.days import JobRun, claim_run, count_runs, forget_runs, note_run
-from core.store.dead_letters import forget_letters
+from core.store.dead_letters import forget_dead_letters
 from core.store.idempotency import KEPT, forget_idempotency_keys
 from core.store.ledger import forget_delivered
 from core.store.tenants import DEFAULT
@@ -70,7 +70,7 @@ def run_retain(
     done = Retained(
         idempotency_keys=drop("idempotency keys", forget_idempotency_keys, KEPT),
         job_runs=drop("job runs", forget_runs, TRACES_KEPT),
-        dead_letters=drop("dead letters", forget_letters, TRACES_KEPT),
+        dead_letters=drop("dead letters", forget_dead_letters, TRACES_KEPT),
         messages=drop("messages", forget_delivered, TRACES_KEPT),
         refresh_requests=drop("refresh requests", forget_refreshed, TRACES_KEPT),
     )

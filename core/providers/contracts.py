@@ -129,23 +129,23 @@ def context_as_json(context: Context, row: object) -> dict[str, Any]:
 
 def context_from_json(kept: object, source: str) -> Context:
     """The context again; anyone may have written it, so raises EventRejected for what it cannot be."""
-    told = _object(kept, "context")
-    accounts = _object(told.get("accounts", {}), "context.accounts")
+    registered = _object(kept, "context")
+    accounts = _object(registered.get("accounts", {}), "context.accounts")
     return Context(
-        pulled_at=_instant(told.get("pulled_at")),
+        pulled_at=_instant(registered.get("pulled_at")),
         source=source,
         accounts={name: _known(account) for name, account in accounts.items()},
-        **{name: _text(told, name) for name in _TEXTS},
+        **{name: _text(registered, name) for name in _TEXTS},
     )
 
 
 def _known(kept: object) -> KnownAccount:
-    told = _object(kept, "account")
-    account_id = _text(told, "account_id")
+    registered = _object(kept, "account")
+    account_id = _text(registered, "account_id")
     if account_id is None:
         raise EventRejected("bad_value", "an account of the context has no account_id")
-    texts = {name: _text(told, name) for name in _KNOWN_TEXTS if name != "account_id"}
-    return KnownAccount(account_id, since=_day(told.get("since")), **texts)
+    texts = {name: _text(registered, name) for name in _KNOWN_TEXTS if name != "account_id"}
+    return KnownAccount(account_id, since=_day(registered.get("since")), **texts)
 
 
 def _texts(holder: Context | KnownAccount, names: tuple[str, ...]) -> dict[str, Any]:
@@ -158,8 +158,8 @@ def _object(value: object, name: str) -> Mapping[str, object]:
     return value
 
 
-def _text(told: Mapping[str, object], name: str) -> str | None:
-    value = told.get(name)
+def _text(registered: Mapping[str, object], name: str) -> str | None:
+    value = registered.get(name)
     if value is None:
         return None
     try:

@@ -22,16 +22,16 @@ _VALUATION = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _BEYOND = Decimal(10) ** 20
 
 
-class Untold(EventRejected):
+class MissingValue(EventRejected):
     """Something that the provider leaves out, and that the caller has not told either; `where` names it."""
 
     def __init__(self, where: str, message: str) -> None:
         super().__init__("untold", message)
         self.where = where
 
-    def at(self, place: str) -> Untold:
+    def at(self, place: str) -> MissingValue:
         """The same, seen from the body."""
-        return Untold(f"{place}.{self.where}" if place else self.where, self.message)
+        return MissingValue(f"{place}.{self.where}" if place else self.where, self.message)
 
 
 def as_row(value: object) -> dict[str, Any]:
@@ -107,12 +107,14 @@ def written(minor: int, currency: str) -> str:
 
 
 def currency_code(value: object, *fallbacks: str | None) -> str:
-    """What the row says, else what the caller told; raises Untold when nobody has said it."""
+    """What the row says, else what the caller told; raises MissingValue when nobody has said it."""
     if value is not None and not isinstance(value, str):
         raise EventRejected("bad_currency", "currency must be a code such as USD")
     code = next((code for code in (value, *fallbacks) if code), None)
     if code is None:
-        raise Untold("currency", "the currency is not told: give currency, or register the account with its currency")
+        raise MissingValue(
+            "currency", "the currency is not told: give currency, or register the account with its currency"
+        )
     digits(code)
     return code
 

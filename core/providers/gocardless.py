@@ -24,7 +24,7 @@ from core.providers.fields import (
     valuation,
     written,
 )
-from core.providers.rows import Part, Reading, Statement, connection, introduce, read_row, rows_of, stated
+from core.providers.rows import Part, Reading, Statement, account_facts_of, connection, read_row, rows_of, stated
 
 
 def day_of(row: Row) -> Posted:
@@ -199,7 +199,7 @@ def _fetched_at(body: Mapping[str, Any]) -> datetime | None:
 def _transactions(value: object, context: Context) -> Iterator[AdaptedEvent]:
     if not isinstance(value, dict):
         raise ProviderBodyRefused("not_this_form", "must be an object with booked and pending", "transactions")
-    yield from introduce([], context, context.kind)
+    yield from account_facts_of([], context, context.kind)
     for section, part in (("booked", BOOKED), ("pending", PENDING)):
         where = f"transactions.{section}"
         rows = rows_of(value.get(section, []), where)
@@ -291,14 +291,14 @@ def _details(row: Row, reading: Reading) -> Iterator[Statement]:
     """What the account is. Of its status only `deleted` says that the bank has closed it."""
     account, status = reading.only_account(), row.get("status")
     type = row.get("cashAccountType")
-    told = {
+    registered = {
         "user_id": reading.user_of(account),
         "kind": reading.kind_of(account, _KINDS.get(type) if isinstance(type, str) else None),
         "name": note(row.get("displayName"), row.get("name"), row.get("product"), row.get("details")),
         "closed": status == "deleted" if status in ("enabled", "deleted", "blocked") else None,
     }
-    if any(value is not None for value in told.values()):
-        yield stated("account.changed", account.account_id, reading.time(), **told)
+    if any(value is not None for value in registered.values()):
+        yield stated("account.changed", account.account_id, reading.time(), **registered)
 
 
 def _metadata(row: Row, reading: Reading) -> Iterator[Statement]:

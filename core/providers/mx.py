@@ -11,9 +11,9 @@ from typing import Any
 from core.errors import EventRejected, InvalidField, ProviderBodyRefused
 from core.providers.contracts import Adapted, AdaptedEvent, Context
 from core.providers.fields import (
+    MissingValue,
     Posted,
     Row,
-    Untold,
     an_instant,
     exact,
     names_of,
@@ -25,7 +25,17 @@ from core.providers.fields import (
     whole,
     written,
 )
-from core.providers.rows import Part, Reading, Statement, connection, introduce, read_row, read_rows, rows_of, stated
+from core.providers.rows import (
+    Part,
+    Reading,
+    Statement,
+    account_facts_of,
+    connection,
+    read_row,
+    read_rows,
+    rows_of,
+    stated,
+)
 from core.providers.webhooks import (
     Delivery,
     SignatureRefused,
@@ -65,7 +75,7 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
     # Of two pulls that saw one state of an object the later stands, and any pull over a webhook of that second.
     order = "" if context.pulled_at is None else f"p{context.pulled_at:%Y%m%d%H%M%S%f}"
     if found[-1].startswith("transaction"):
-        yield from introduce(names_of(accounts_in_mx(body)), context)
+        yield from account_facts_of(names_of(accounts_in_mx(body)), context)
     for name in found:
         part = PARTS[name.removesuffix("s")]
         if name.endswith("s"):
@@ -113,12 +123,12 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
         return
     whose = {"user_id": reading.user_of(account), "kind": reading.kind_of(account, _kind(row))}
     is_closed = row.get("is_closed")
-    told = {
+    registered = {
         "name": note(row.get("nickname"), row.get("name")),
         "closed": is_closed if isinstance(is_closed, bool) else None,
     }
-    if any(value is not None for value in (whose | told).values()):
-        yield stated("account.changed", account.account_id, known_at, **whose, **told)
+    if any(value is not None for value in (whose | registered).values()):
+        yield stated("account.changed", account.account_id, known_at, **whose, **registered)
     if row.get("balance") is None:
         return
     currency = reading.currency_of(account, row.get("currency_code"))
@@ -220,10 +230,10 @@ def adapt_webhook(body: object, context: Context) -> Adapted:
     is_transaction = part is PARTS["transaction"]
     try:
         events = tuple(read_row(part, hook, Reading(context, _order(hook)), ""))
-    except Untold:
+    except MissingValue:
         return refresh([hook.get("account_guid"), *subjects], "transactions" if is_transaction else "accounts", action)
     names = names_of(accounts_in_mx(hook)) if is_transaction else ()
-    return Adapted(events=(*introduce(names, context), *events))
+    return Adapted(events=(*account_facts_of(names, context), *events))
 
 
 def _part_of(hook: Mapping[str, Any]) -> Part | None:

@@ -29,7 +29,7 @@ from core.providers.fields import (
     valuation,
     written,
 )
-from core.providers.rows import Part, Reading, Statement, introduce, read_row, read_rows, rows_of, stated
+from core.providers.rows import Part, Reading, Statement, account_facts_of, read_row, read_rows, rows_of, stated
 from core.providers.webhooks import (
     Delivery,
     SignatureRefused,
@@ -61,7 +61,7 @@ def adapt_sync(body: object, context: Context) -> Iterator[AdaptedEvent]:
     if not page.keys() & {"added", "modified", "removed", "transactions"}:
         raise ProviderBodyRefused("not_this_form", "a page has added, modified and removed; this body has none of them")
     yield from _accounts(page, context)
-    yield from introduce(names_of(accounts_in_plaid(page)), context)
+    yield from account_facts_of(names_of(accounts_in_plaid(page)), context)
     for section, order in (("transactions", "0"), ("added", "1"), ("modified", "2")):
         rows = rows_of(page.get(section, []), section)
         yield from read_rows(TRANSACTION, rows, context, section, order + "-{index}")
@@ -197,9 +197,9 @@ def _of_item(hook: Mapping[str, Any], code: str, context: Context) -> Adapted:
     subject = hook.get("item_id")
     if code in _BROKEN:
         reason = nested(hook, "error").get("error_code")
-        told = reason if isinstance(reason, str) and reason else code
+        registered = reason if isinstance(reason, str) and reason else code
         named = hook.get("account_id") if code == "USER_ACCOUNT_REVOKED" else None
-        return connection_state(None if named else subject, [named], "broken", told, None, context)
+        return connection_state(None if named else subject, [named], "broken", registered, None, context)
     if code in _REPAIRED:
         return connection_state(subject, [], "healthy", code, None, context)
     if code in _SAYS_NOTHING:

@@ -22,7 +22,7 @@ from core.providers.contracts import (
     Provider,
     context_from_json,
 )
-from core.providers.fields import Untold, names_of
+from core.providers.fields import MissingValue, names_of
 from core.providers.gocardless import account_in_gocardless
 from core.providers.mx import accounts_in_mx, members_in_mx
 from core.providers.plaid import accounts_in_plaid
@@ -63,16 +63,16 @@ def adapt(format: Format, body: object, context: Context) -> Adapted:
     """
     try:
         return Adapted(events=tuple(_PULLED[format](body, _checked(context))))
-    except Untold as untold:
-        raise ProviderBodyRefused(untold.code, untold.message, untold.where) from None
+    except MissingValue as missing:
+        raise ProviderBodyRefused(missing.code, missing.message, missing.where) from None
 
 
 def adapt_webhook(provider: Provider, body: object, context: Context) -> Adapted:
     """What a webhook becomes: events, pointers to what is to be pulled, or nothing. Raises as `adapt` does."""
     try:
         return _WEBHOOKS[provider](body, _checked(context))
-    except Untold as untold:
-        raise ProviderBodyRefused(untold.code, untold.message, untold.where) from None
+    except MissingValue as missing:
+        raise ProviderBodyRefused(missing.code, missing.message, missing.where) from None
 
 
 def envelopes_of_row(kept: Envelope) -> tuple[Envelope, ...]:

@@ -15,7 +15,7 @@ from core.errors import EventRejected, InvalidField, ProviderBodyRefused
 from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, identifier
 from core.events.facts import ACCOUNTS_MOST
 from core.providers.contracts import ROWS_MOST, AdaptedEvent, Context, KnownAccount, context_as_json
-from core.providers.fields import Row, Untold, as_row, currency_code, optional_id
+from core.providers.fields import MissingValue, Row, as_row, currency_code, optional_id
 
 Data = Mapping[str, object]
 
@@ -32,8 +32,8 @@ class Statement:
 
 def stated(type: str, account_id: str, time: datetime, **data: object) -> Statement:
     """A statement about one account; what is None is left out."""
-    told = {name: value for name, value in data.items() if value is not None}
-    return Statement(f"milepost.{type}", account_id, time, {"account_id": account_id} | told)
+    registered = {name: value for name, value in data.items() if value is not None}
+    return Statement(f"milepost.{type}", account_id, time, {"account_id": account_id} | registered)
 
 
 def connection(account_ids: Sequence[str], time: datetime, state: str, reason: str | None) -> Iterator[Statement]:
@@ -81,7 +81,7 @@ def event_of(statement: Statement, source: str, order: str) -> AdaptedEvent:
     return AdaptedEvent(statement.account_id, text.encode())
 
 
-def introduce(names: Iterable[str], context: Context, kind: str | None = None) -> Iterator[AdaptedEvent]:
+def account_facts_of(names: Iterable[str], context: Context, kind: str | None = None) -> Iterator[AdaptedEvent]:
     """Whose the accounts of transactions are and of what kind, as far as the integrator said so; so it was at the pull.
 
     Transactions do not say it: a body of them alone would leave its accounts nobody's. `kind` is the word on the whole
@@ -91,9 +91,9 @@ def introduce(names: Iterable[str], context: Context, kind: str | None = None) -
         return
     for name in sorted({*names, *([] if context.account_id is None else [context.account_id])}):
         account = context.accounts.get(name, KnownAccount(name))
-        told = {"user_id": account.user_id or context.user_id, "kind": account.kind or kind}
-        if any(told.values()):
-            statement = stated("account.changed", account.account_id, context.pulled_at, **told)
+        registered = {"user_id": account.user_id or context.user_id, "kind": account.kind or kind}
+        if any(registered.values()):
+            statement = stated("account.changed", account.account_id, context.pulled_at, **registered)
             yield event_of(statement, context.source, "")
 
 
@@ -108,11 +108,11 @@ class Reading:
     order: str = ""
 
     def time(self, known_at: datetime | None = None) -> datetime:
-        """When the provider knew of the row, else when it was pulled; raises Untold where neither is said."""
+        """When the provider knew of the row, else when it was pulled; raises MissingValue where neither is said."""
         if known_at is not None:
             return known_at
         if self.context.pulled_at is None:
-            raise Untold("pulled_at", "the provider gives no time here: say when the body was pulled (pulled_at)")
+            raise MissingValue("pulled_at", "the provider gives no time here: say when the body was pulled (pulled_at)")
         return self.context.pulled_at
 
     def account(self, row: Row, field: str) -> KnownAccount:
@@ -123,9 +123,9 @@ class Reading:
         return self._known(name)
 
     def only_account(self) -> KnownAccount:
-        """The account of a body that never names one; raises Untold."""
+        """The account of a body that never names one; raises MissingValue."""
         if self.context.account_id is None:
-            raise Untold("account_id", "the body does not say whose it is: give the provider's account_id")
+            raise MissingValue("account_id", "the body does not say whose it is: give the provider's account_id")
         return self._known(self.context.account_id)
 
     def _known(self, name: str) -> KnownAccount:
@@ -141,7 +141,7 @@ class Reading:
         return account.kind or by_provider or self.context.kind
 
     def currency_of(self, account: KnownAccount, by_row: object) -> str:
-        """The row's own currency, else what the caller told; raises Untold."""
+        """The row's own currency, else what the caller told; raises MissingValue."""
         return currency_code(by_row, account.currency, self.context.currency)
 
 
@@ -157,7 +157,7 @@ class Part:
 
 
 def statements_of(part: Part, row: object, reading: Reading) -> tuple[Statement, ...]:
-    """What a row states; raises EventRejected (Untold, where the caller could help)."""
+    """What a row states; raises EventRejected (MissingValue, where the caller could help)."""
     try:
         return tuple(part.reader(as_row(row), reading))
     except InvalidField as error:
@@ -175,11 +175,11 @@ def read_rows(
 
 
 def read_row(part: Part, row: object, reading: Reading, where: str) -> Iterator[AdaptedEvent]:
-    """The events of one row; raises Untold, with the place, for what the caller must tell first."""
+    """The events of one row; raises MissingValue, with the place, for what the caller must tell first."""
     try:
         statements = statements_of(part, row, reading)
-    except Untold as untold:
-        raise untold.at(where) from None
+    except MissingValue as missing:
+        raise missing.at(where) from None
     except EventRejected:
         yield _kept_whole(part, row, reading, where)
     else:
@@ -207,8 +207,8 @@ def _kept_whole(part: Part, row: object, reading: Reading, where: str) -> Adapte
     }
     try:
         time = reading.time().isoformat()
-    except Untold as untold:
-        raise untold.at(where) from None
+    except MissingValue as missing:
+        raise missing.at(where) from None
     content = exact_json(data, where)
     head = {"specversion": "1.0", "id": "row-" + blake2b(content, digest_size=12).hexdigest()}
     about = {"source": context.source, "type": ROW_TYPE, "time": time}

@@ -12,8 +12,8 @@ from typing import Any
 from core.errors import EventRejected, InvalidField, ProviderBodyRefused
 from core.providers.contracts import Adapted, AdaptedEvent, Context, KnownAccount
 from core.providers.fields import (
+    MissingValue,
     Row,
-    Untold,
     an_instant,
     exact,
     names_of,
@@ -25,7 +25,17 @@ from core.providers.fields import (
     valuation,
     written,
 )
-from core.providers.rows import Part, Reading, Statement, connection, introduce, read_row, read_rows, rows_of, stated
+from core.providers.rows import (
+    Part,
+    Reading,
+    Statement,
+    account_facts_of,
+    connection,
+    read_row,
+    read_rows,
+    rows_of,
+    stated,
+)
 from core.providers.webhooks import (
     SIGNATURES_MOST,
     Delivery,
@@ -48,7 +58,7 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
     if part is None and rows:
         raise ProviderBodyRefused("not_this_form", "there is no Teller account, transaction or balance in the body")
     if part is TRANSACTION:
-        yield from introduce(names_of(accounts_in_teller(rows)), context, context.kind)
+        yield from account_facts_of(names_of(accounts_in_teller(rows)), context, context.kind)
     for index, row in enumerate(rows):
         where = f"[{index}]" if isinstance(body, list) else ""
         yield from read_row(_part_of(row) or part or TRANSACTION, row, Reading(context), where)
@@ -74,9 +84,9 @@ def _processed(payload: Mapping[str, Any], context: Context) -> Adapted:
     rows = rows_of(payload.get("transactions"), "payload.transactions")
     try:
         events = tuple(read_rows(TRANSACTION, rows, context, "payload.transactions"))
-    except Untold as untold:
-        return refresh([payload.get("enrollment_id")], "transactions", f"untold {untold.where.rpartition('.')[2]}")
-    return Adapted(events=(*introduce(names_of(accounts_in_teller(rows)), context), *events))
+    except MissingValue as missing:
+        return refresh([payload.get("enrollment_id")], "transactions", f"untold {missing.where.rpartition('.')[2]}")
+    return Adapted(events=(*account_facts_of(names_of(accounts_in_teller(rows)), context), *events))
 
 
 def _known_at(hook: Mapping[str, Any]) -> datetime | None:
@@ -102,9 +112,9 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
     account, time = reading.account(row, "id"), reading.time()
     type = row.get("type")
     kind = reading.kind_of(account, _KINDS.get(type) if isinstance(type, str) else None)
-    told = {"user_id": reading.user_of(account), "kind": kind, "name": note(row.get("name"))}
-    if any(told.values()):
-        yield stated("account.changed", account.account_id, time, **told)
+    registered = {"user_id": reading.user_of(account), "kind": kind, "name": note(row.get("name"))}
+    if any(registered.values()):
+        yield stated("account.changed", account.account_id, time, **registered)
     if row.get("status") == "open":
         yield from connection([account.account_id], time, "healthy", None)
     elif row.get("status") == "closed":
@@ -161,7 +171,9 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
 def _kind(account: KnownAccount, reading: Reading) -> str:
     kind = reading.kind_of(account) or account.recorded_kind
     if kind is None:
-        raise Untold("kind", "asset or liability? Teller's sign hangs on it: give kind, or post the accounts first")
+        raise MissingValue(
+            "kind", "asset or liability? Teller's sign hangs on it: give kind, or post the accounts first"
+        )
     return kind
 
 

@@ -106,14 +106,14 @@ def connection_state(
     subject: object, named: Iterable[object], state: str, reason: str, known_at: datetime | None, context: Context
 ) -> Adapted:
     """The state of the accounts that hang on `subject` or are `named`; a pointer where none of them is known."""
-    told = {name for name in named if isinstance(name, str)}
+    registered = {name for name in named if isinstance(name, str)}
     hanging = [
         known.account_id
         for name, known in context.accounts.items()
-        if name in told or (known.connection is not None and known.connection == subject)
+        if name in registered or (known.connection is not None and known.connection == subject)
     ]
     if not hanging:
-        return refresh([subject, *sorted(told)], "connection", reason)
+        return refresh([subject, *sorted(registered)], "connection", reason)
     statements = connection(hanging, Reading(context).time(known_at), state, note(reason))
     return Adapted(events=tuple(event_of(statement, context.source, "") for statement in statements))
 

@@ -21,7 +21,7 @@ from core.events.calendar import EARLIEST
 from core.events.envelope import EVENT_LONGEST_BYTES, EventHead, head_of
 from core.services.inputs import check_past, is_id
 from core.services.pages import no_position
-from core.store.dead_letters import LetterPlace, LetterState, UnappliedLetter, unapplied_letters
+from core.store.dead_letters import DeadLetterPosition, DeadLetterState, UnappliedDeadLetter, unapplied_dead_letters
 from core.stream.backlog import BacklogEntry, read_backlog
 from core.stream.position import tenant_of
 from core.stream.server import refusing_calmly
@@ -40,7 +40,7 @@ _CURSOR = re.compile(
 )
 
 
-State = Literal["waiting", "pending"] | LetterState
+State = Literal["waiting", "pending"] | DeadLetterState
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class UnappliedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BacklogPosition:
     """How far a reading has come. `began`: when its first page was asked for.
 
     First the shards, `entry_id` being the last entry of `shard` that was looked at; then, once `is_past_stream`, the
@@ -73,7 +73,7 @@ class Place:
     shard: int = 0
     entry_id: str | None = None
     is_past_stream: bool = False
-    letter: LetterPlace | None = None
+    letter: DeadLetterPosition | None = None
 
     def __str__(self) -> str:
         began = self.began.isoformat()
@@ -89,14 +89,14 @@ class UnappliedPage:
     """What was found, and where to go on; None: all was looked at."""
 
     events: tuple[UnappliedEvent, ...]
-    next: Place | None
+    next: BacklogPosition | None
 
 
-def begin_unapplied(cursor: str | None, since: datetime | None, now: datetime) -> Place:
+def begin_unapplied(cursor: str | None, since: datetime | None, now: datetime) -> BacklogPosition:
     """Where a page begins; raises InvalidField for a moment to come and for a cursor that no page gave."""
     check_past("since", since, now)
     if cursor is None:
-        return Place(now)
+        return BacklogPosition(now)
     try:
         return _place(cursor)
     except ValueError:
@@ -104,7 +104,7 @@ def begin_unapplied(cursor: str | None, since: datetime | None, now: datetime) -
 
 
 def read_stream(
-    client: redis.Redis, stream: EventStream, tenant: str, place: Place, *, since: datetime | None, limit: int
+    client: redis.Redis, stream: EventStream, tenant: str, place: BacklogPosition, *, since: datetime | None, limit: int
 ) -> UnappliedPage:
     """What lies on the stream for a tenant, from a place on; `next` is past the stream once all of it was looked at.
 
@@ -114,7 +114,7 @@ def read_stream(
     give_up_at = time.monotonic() + LOOK_S
     found: list[UnappliedEvent] = []
     with refusing_calmly():
-        for entries, reached in _look(client, stream, place, since):
+        for entries, reached in _collect(client, stream, place, since):
             for entry in entries:
                 if entry.fields is None or tenant_of(entry.fields.get(b"tenant")) != tenant:
                     continue
@@ -123,18 +123,18 @@ def read_stream(
                     return UnappliedPage(tuple(found), replace(reached, entry_id=entry.entry_id))
             if time.monotonic() > give_up_at:
                 return UnappliedPage(tuple(found), reached)
-    return UnappliedPage(tuple(found), Place(place.began, is_past_stream=True))
+    return UnappliedPage(tuple(found), BacklogPosition(place.began, is_past_stream=True))
 
 
 def read_letters(
-    session: Session, tenant: str, page: UnappliedPage, place: Place, *, since: datetime | None, limit: int
+    session: Session, tenant: str, page: UnappliedPage, place: BacklogPosition, *, since: datetime | None, limit: int
 ) -> UnappliedPage:
     """The page, filled up with a tenant's letters from a place on.
 
     The transaction must have begun after the look at the stream.
     """
     room = limit - len(page.events)
-    letters = unapplied_letters(
+    letters = unapplied_dead_letters(
         session,
         tenant,
         since=since,
@@ -148,9 +148,9 @@ def read_letters(
     return UnappliedPage(page.events + shown, further)
 
 
-def _look(
-    client: redis.Redis, stream: EventStream, place: Place, since: datetime | None
-) -> Iterator[tuple[list[BacklogEntry], Place]]:
+def _collect(
+    client: redis.Redis, stream: EventStream, place: BacklogPosition, since: datetime | None
+) -> Iterator[tuple[list[BacklogEntry], BacklogPosition]]:
     """Some entries of a shard at a time, each with the place behind them."""
     since_ms = 0 if since is None else int(since.timestamp() * 1000)
     for shard in stream.existing_shards():
@@ -158,7 +158,7 @@ def _look(
             continue
         after = place.entry_id if shard == place.shard else None
         for entries in read_backlog(client, shard, since_ms=since_ms, after=after):
-            yield entries, Place(place.began, shard, entries[-1].entry_id)
+            yield entries, BacklogPosition(place.began, shard, entries[-1].entry_id)
 
 
 def _on_stream(shard: int, entry: BacklogEntry, fields: dict[bytes, bytes]) -> UnappliedEvent:
@@ -172,7 +172,7 @@ def _on_stream(shard: int, entry: BacklogEntry, fields: dict[bytes, bytes]) -> U
     )
 
 
-def _refused(letter: UnappliedLetter) -> UnappliedEvent:
+def _refused(letter: UnappliedDeadLetter) -> UnappliedEvent:
     return UnappliedEvent(
         state=letter.state,
         shard=letter.shard,
@@ -184,7 +184,7 @@ def _refused(letter: UnappliedLetter) -> UnappliedEvent:
     )
 
 
-def _place(cursor: str) -> Place:
+def _place(cursor: str) -> BacklogPosition:
     """The place that `Place.__str__` told; raises ValueError."""
     found = _CURSOR.fullmatch(cursor)
     if found is None:
@@ -193,11 +193,11 @@ def _place(cursor: str) -> Place:
     if found["at"] is not None:
         if not is_id(found["letter"]):
             raise ValueError(cursor)
-        last_shown = LetterPlace(_moment(found["at"]), int(found["letter_shard"]), found["letter"])
-        return Place(began, is_past_stream=True, letter=last_shown)
+        last_shown = DeadLetterPosition(_moment(found["at"]), int(found["letter_shard"]), found["letter"])
+        return BacklogPosition(began, is_past_stream=True, letter=last_shown)
     if found["shard"] is None:
-        return Place(began, is_past_stream=True)
-    return Place(began, int(found["shard"]), found["entry"])
+        return BacklogPosition(began, is_past_stream=True)
+    return BacklogPosition(began, int(found["shard"]), found["entry"])
 
 
 def _moment(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""The acts on dead letters: list_letters, show_letter, replay_letter, replay_oldest, replay_letters, discard_letter.
+"""Dead letters: listed, shown, put back on the stream, and discarded.
 
 A replay, with what a crash after each step leaves behind:
 
@@ -24,8 +24,8 @@ from core.services.inputs import is_id
 from core.services.pages import Page, cut, moment_and_id_after, no_position
 from core.services.tenants import require_tenant
 from core.store import dead_letters as store
-from core.store.dead_letters import LetterKey, LetterPlace, LetterSummary, Replayable
-from core.store.tenants import note_act
+from core.store.dead_letters import DeadLetterKey, DeadLetterPosition, DeadLetterSummary, Replayable
+from core.store.tenants import note_operation
 from core.stream.stream import EventStream
 
 LOST = "lost"
@@ -37,28 +37,28 @@ BYTES_AT_ONCE = 8 * 2**20
 _ANY_ACCOUNT = ""
 
 
-def list_letters(
+def list_dead_letters(
     session: Session, tenant: str, *, code: str | None, state: str | None, limit: int, cursor: str | None
-) -> Page[LetterSummary]:
+) -> Page[DeadLetterSummary]:
     """A page of a tenant's letters without their events, the latest kept first; raises InvalidField."""
     after = _place_after(cursor)
     if code is not None and not is_id(code):
         return Page((), None)
-    rows = store.page_of_letters(session, tenant, code=code, state=state, after=after, limit=limit + 1)
+    rows = store.page_of_dead_letters(session, tenant, code=code, state=state, after=after, limit=limit + 1)
     return cut(rows, limit, lambda each: f"{each.recorded_at.isoformat()} {each.shard} {each.entry_id}")
 
 
-def read_letter(session: Session, key: LetterKey) -> LetterSummary:
+def read_dead_letter(session: Session, key: DeadLetterKey) -> DeadLetterSummary:
     """A letter without its event; raises NotFound."""
-    letter = store.read_letter(session, key) if is_id(key.entry_id) else None
+    letter = store.read_dead_letter(session, key) if is_id(key.entry_id) else None
     if letter is None:
         raise NotFound("Dead letter", key.entry_id)
     return letter
 
 
-def show_letter(session: Session, key: LetterKey) -> tuple[LetterSummary, bytes]:
+def show_dead_letter(session: Session, key: DeadLetterKey) -> tuple[DeadLetterSummary, bytes]:
     """A letter and its event, byte for byte as it came; raises NotFound."""
-    return read_letter(session, key), store.read_event(session, key)
+    return read_dead_letter(session, key), store.read_event(session, key)
 
 
 def find_replayable(
@@ -74,8 +74,8 @@ def find_replayable(
     return store.find_replayable(session, tenant, code, again=again, until=until)
 
 
-def replay_letter(
-    session: Session, stream: EventStream, key: LetterKey, now: datetime, *, actor: str, again: bool = False
+def replay_dead_letter(
+    session: Session, stream: EventStream, key: DeadLetterKey, now: datetime, *, actor: str, again: bool = False
 ) -> None:
     """Put one letter's event onto the stream again, where it arrives now, and mark the letter.
 
@@ -105,7 +105,7 @@ def replay_oldest(
     return len(ready), max(found.count - len(batch), 0)
 
 
-def replay_letters(
+def replay_dead_letters(
     sessions: sessionmaker[Session],
     stream: EventStream,
     found: Replayable,
@@ -129,7 +129,7 @@ def replay_letters(
     return total
 
 
-def discard_letter(session: Session, key: LetterKey, reason: str, now: datetime, *, actor: str) -> None:
+def discard_dead_letter(session: Session, key: DeadLetterKey, reason: str, now: datetime, *, actor: str) -> None:
     """Give a letter up, saying why; it is kept for a while. Raises NotFound, InvalidField, and Conflict."""
     why = check_text("reason", reason, longest=REASON_LONGEST)
     letter = _lock(session, key)
@@ -138,7 +138,7 @@ def discard_letter(session: Session, key: LetterKey, reason: str, now: datetime,
     _note(session, letter, "discarded", now, actor, why)
 
 
-def _place_after(cursor: str | None) -> LetterPlace | None:
+def _place_after(cursor: str | None) -> DeadLetterPosition | None:
     """The letter that a list goes on after; raises InvalidField."""
     position = moment_and_id_after(cursor)
     if position is None:
@@ -147,22 +147,22 @@ def _place_after(cursor: str | None) -> LetterPlace | None:
     shard, _, entry_id = place.partition(" ")
     if not re.fullmatch(r"\d{1,4}", shard, re.ASCII) or not is_id(entry_id):
         raise no_position()
-    return LetterPlace(at, int(shard), entry_id)
+    return DeadLetterPosition(at, int(shard), entry_id)
 
 
-def _lock(session: Session, key: LetterKey) -> LetterSummary:
-    letter = store.lock_letter(session, key) if is_id(key.entry_id) else None
+def _lock(session: Session, key: DeadLetterKey) -> DeadLetterSummary:
+    letter = store.lock_dead_letter(session, key) if is_id(key.entry_id) else None
     if letter is None:
         raise NotFound("Dead letter", key.entry_id)
     return letter
 
 
-def _lock_unchanged(session: Session, seen: LetterSummary) -> LetterSummary | None:
-    letter = store.lock_letter(session, seen.key)
+def _lock_unchanged(session: Session, seen: DeadLetterSummary) -> DeadLetterSummary | None:
+    letter = store.lock_dead_letter(session, seen.key)
     return letter if letter == seen else None
 
 
-def _require_waiting(letter: LetterSummary, otherwise: str) -> None:
+def _require_waiting(letter: DeadLetterSummary, otherwise: str) -> None:
     done_at = letter.discarded_at or letter.replayed_at
     if done_at is not None:
         raise Conflict(f"the letter was {letter.state} on {done_at:%Y-%m-%d at %H:%M} UTC; {otherwise}")
@@ -174,7 +174,7 @@ def _require_content(code: str) -> None:
 
 
 def _put_back(
-    session: Session, stream: EventStream, letters: Sequence[LetterSummary], now: datetime, actor: str
+    session: Session, stream: EventStream, letters: Sequence[DeadLetterSummary], now: datetime, actor: str
 ) -> None:
     """Append the events of locked letters of one tenant, then mark the letters."""
     if not letters:
@@ -186,14 +186,16 @@ def _put_back(
         _note(session, letter, "replayed", now, actor, letter.code)
 
 
-def _note(session: Session, letter: LetterSummary, act: str, now: datetime, actor: str, detail: str) -> None:
+def _note(session: Session, letter: DeadLetterSummary, act: str, now: datetime, actor: str, detail: str) -> None:
     subject = f"{letter.shard} {letter.entry_id}"
-    note_act(session, letter.tenant, action=f"dead_letter.{act}", subject=subject, at=now, actor=actor, detail=detail)
+    note_operation(
+        session, letter.tenant, action=f"dead_letter.{act}", subject=subject, at=now, actor=actor, detail=detail
+    )
 
 
-def _pages(sessions: sessionmaker[Session], found: Replayable) -> Iterator[LetterSummary]:
+def _pages(sessions: sessionmaker[Session], found: Replayable) -> Iterator[DeadLetterSummary]:
     """The letters one by one; never more than a page of them is held."""
-    last: LetterSummary | None = None
+    last: DeadLetterSummary | None = None
     while True:
         with sessions() as session:
             page = store.page_of_replayable(session, found, after=last, most=PAGE)
@@ -203,9 +205,9 @@ def _pages(sessions: sessionmaker[Session], found: Replayable) -> Iterator[Lette
         last = page[-1]
 
 
-def _batches(letters: Iterable[LetterSummary], most: int) -> Iterator[list[LetterSummary]]:
+def _batches(letters: Iterable[DeadLetterSummary], most: int) -> Iterator[list[DeadLetterSummary]]:
     """`most` at a time, and not many more bytes than fit a short transaction."""
-    batch: list[LetterSummary] = []
+    batch: list[DeadLetterSummary] = []
     for letter in letters:
         batch.append(letter)
         if len(batch) == most or sum(each.event_bytes for each in batch) > BYTES_AT_ONCE:

@@ -20,7 +20,7 @@ from core.services.provider_accounts import AccountProvider, know_accounts
 from core.services.webhooks import NoSecretsKey, secrets_of
 from core.store import webhooks as store
 from core.store.tenants import Tenant
-from core.store.webhooks import Endpoint, OpenPlace, RefreshRow
+from core.store.webhooks import Endpoint, OpenPosition, RefreshRow
 
 _PROVIDERS = {
     Format.PLAID_SYNC: AccountProvider.PLAID,
@@ -48,7 +48,7 @@ class NotAdmitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PullDetails:
     """What the caller tells of a body that was pulled."""
 
     pulled_at: datetime | None = None
@@ -106,18 +106,18 @@ def take_delivery(
     return adapted, record_refreshes(session, tenant, provider, adapted.refreshes, now)
 
 
-def read_pulled(session: Session, tenant: Tenant, format: Format, body: object, told: Told) -> Adapted:
+def read_pulled(session: Session, tenant: Tenant, format: Format, body: object, details: PullDetails) -> Adapted:
     """What a body that was pulled becomes; raises ProviderBodyRefused."""
     provider = _PROVIDERS[format]
-    names = set(accounts_named(format, body)) | ({told.account_id} if told.account_id is not None else set())
+    names = set(accounts_named(format, body)) | ({details.account_id} if details.account_id is not None else set())
     context = Context(
-        pulled_at=told.pulled_at,
+        pulled_at=details.pulled_at,
         source=provider.value,
         accounts=know_accounts(session, tenant.name, provider, names, connections_named(format, body)),
-        account_id=told.account_id,
-        user_id=told.user_id,
-        currency=told.currency,
-        kind=told.kind,
+        account_id=details.account_id,
+        user_id=details.user_id,
+        currency=details.currency,
+        kind=details.kind,
     )
     return adapt(format, body, context)
 
@@ -163,7 +163,7 @@ def list_open(
     position = moment_and_id_after(cursor)
     if not all(is_id(each) for each in (provider, kind) if each is not None):
         return Page((), None)
-    after = None if position is None else OpenPlace(*position)
+    after = None if position is None else OpenPosition(*position)
     rows = store.list_open(session, tenant, provider=provider, kind=kind, after=after, limit=limit + 1)
     return cut(rows, limit, lambda row: f"{row.opened_at.isoformat()} {row.request_id}")
 

@@ -13,11 +13,11 @@ from core.events.facts import AccountKind
 from core.goals.goal import NAME_LONGEST, GoalType, Tracking, check_text, follows_balances
 from core.goals.links import Link, allocate
 from core.goals.money import WHOLE_PPM, to_ppm
-from core.ingestion.recompute import end_open_link, settle_goal
+from core.ingestion.recompute import end_open_link, recompute_goal
 from core.services.goal_access import (
     Versions,
     find_goal,
-    hold_goal_and_accounts,
+    locked_goal_and_accounts,
     moment_for,
     refuse_final,
     refuse_links,
@@ -47,7 +47,7 @@ def link_account(
     if draft.whole and ppm != WHOLE_PPM:
         raise InvalidField("allocation_percent", "is 100 for an account that counts whole: leave it out")
     name = None if draft.account_name is None else check_text("account_name", draft.account_name, longest=NAME_LONGEST)
-    goal, sources, accounts = hold_goal_and_accounts(session, tenant, goal_id, [account_id], seen=seen)
+    goal, sources, accounts = locked_goal_and_accounts(session, tenant, goal_id, [account_id], seen=seen)
     account = accounts[tenant.name, account_id]
     refuse_final(goal)
     refuse_links(goal)
@@ -71,7 +71,7 @@ def link_account(
         begin_link(session, goal, account, ppm, at, at, name, whole=draft.whole)
     goal.mark_from(local_day(gaps[0][0] if gaps else at, tenant.zone))
     # The moments of all rows are used up, so that the next request has one of its own.
-    settle_goal(session, goal, at + len(gaps) * INSTANT, cause="linked")
+    recompute_goal(session, goal, at + len(gaps) * INSTANT, cause="linked")
     return view_of(session, goal, account_id)
 
 
@@ -91,7 +91,7 @@ def begin_link(
     measure = "inflow" if goal.tracking is Tracking.INFLOW else "worth"
     begin_at, base = None, 0
     if not follows_balances(goal.tracking):
-        begin_at = from_at if goal.typed_at is None else max(from_at, goal.typed_at)
+        begin_at = from_at if goal.manual_at is None else max(from_at, goal.manual_at)
         base = measures_before(session, goal.tenant, [account.account_id], begin_at)[account.account_id].of(measure)
     end = None
     if until_at is not None:
@@ -163,7 +163,7 @@ def change_allocation(
     Raises NotFound for the goal or the link, GoalMoved, GoalIsFinal, AllocationExceeded and InvalidField.
     """
     ppm = to_ppm(allocation_percent, "allocation_percent")
-    goal, sources, accounts = hold_goal_and_accounts(session, tenant, goal_id, seen=seen)
+    goal, sources, accounts = locked_goal_and_accounts(session, tenant, goal_id, seen=seen)
     refuse_final(goal)
     refuse_links(goal)
     account = accounts.get((tenant.name, account_id))
@@ -176,7 +176,7 @@ def change_allocation(
         raise NotFound("Account", account_id)
     begin_link(session, goal, account, ppm, at, at, previous.account_name)
     goal.mark_from(local_day(at, tenant.zone))
-    settle_goal(session, goal, at, cause="allocation")
+    recompute_goal(session, goal, at, cause="allocation")
     return view_of(session, goal, account_id)
 
 
@@ -187,14 +187,14 @@ def unlink_account(
 
     Raises NotFound for the goal or the link, GoalMoved and GoalIsFinal.
     """
-    goal, sources, _ = hold_goal_and_accounts(session, tenant, goal_id, seen=seen)
+    goal, sources, _ = locked_goal_and_accounts(session, tenant, goal_id, seen=seen)
     at = moment_for(goal, now)
     refuse_final(goal)
     refuse_links(goal)
     if end_open_link(session, goal, sources, account_id, at) is None:
         raise NotFound("Account", account_id)
     goal.mark_from(local_day(at, tenant.zone))
-    settle_goal(session, goal, at, cause="unlinked")
+    recompute_goal(session, goal, at, cause="unlinked")
 
 
 def list_funding(

@@ -35,7 +35,7 @@ def find_version(session: Session, tenant: Tenant, goal_id: str) -> int:
     return version
 
 
-def hold_goal(session: Session, tenant: Tenant, goal_id: str, seen: Versions | None = None) -> GoalRow:
+def locked_goal(session: Session, tenant: Tenant, goal_id: str, seen: Versions | None = None) -> GoalRow:
     """The goal, locked. For acts that touch no account. Raises NotFound, and GoalMoved if it is at none of `seen`.
 
     Only under the lock is the version sure to stay: of two callers who have seen the same, one gets through.
@@ -48,7 +48,7 @@ def hold_goal(session: Session, tenant: Tenant, goal_id: str, seen: Versions | N
     return row
 
 
-def hold_goal_and_accounts(
+def locked_goal_and_accounts(
     session: Session,
     tenant: Tenant,
     goal_id: str,
@@ -60,7 +60,7 @@ def hold_goal_and_accounts(
     """The goal with the accounts of its open links and `more_accounts`, all locked, accounts first in id order.
 
     `with_ended`: the accounts of its ended links too, for an act that touches those, as batches do under these locks.
-    `seen`: as for `hold_goal`.
+    `seen`: as for `locked_goal`.
 
     Which accounts these are is known for sure only once the goal is locked. So they are looked up before and checked
     after, and if a link came between, the locks are given back and taken anew: locking its account now would break
@@ -73,7 +73,7 @@ def hold_goal_and_accounts(
         expected = more | _accounts(funding_of_goals(session, [key])[key], with_ended)
         attempt = session.begin_nested()
         accounts = lock_accounts(session, expected)
-        goal = hold_goal(session, tenant, goal_id, seen)
+        goal = locked_goal(session, tenant, goal_id, seen)
         sources = funding_of_goals(session, [key])[key]
         if _accounts(sources, with_ended) <= expected:
             attempt.commit()

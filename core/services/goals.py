@@ -31,8 +31,8 @@ from core.goals.goal import (
 )
 from core.goals.money import digits, to_minor
 from core.goals.progress import is_goal_reached, nearest
-from core.ingestion.recompute import end_links, settle_goal
-from core.services.goal_access import Versions, find_goal, hold_goal_and_accounts, moment_for, refuse_final
+from core.ingestion.recompute import end_links, recompute_goal
+from core.services.goal_access import Versions, find_goal, locked_goal_and_accounts, moment_for, refuse_final
 from core.services.inputs import UNSET, GoalChanges, GoalDraft, Stated, check_id, is_id
 from core.services.pages import Page, cut, id_after, shown_as
 from core.services.views import (
@@ -43,12 +43,12 @@ from core.services.views import (
 )
 from core.store import goals as store
 from core.store.accounts import lock_accounts
-from core.store.goals import GoalRow, add_typed_amount, insert_goal
+from core.store.goals import GoalRow, add_manual_amount, insert_goal
 from core.store.ledger import Entry, write_entries
 from core.store.links import FundingRow, measures_before, rebase_link
 from core.store.milestones import MilestoneRow, milestones_of_goals
 from core.store.net_worths import accounts_of_user, join_net_worth, lock_user_alone
-from core.store.tenants import Tenant, note_act
+from core.store.tenants import Tenant, note_operation
 
 
 def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetime) -> GoalView:
@@ -75,8 +75,8 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         target_minor=target,
         start_minor=span.start_minor,
         finish_minor=span.finish_minor,
-        typed_minor=current,
-        typed_at=None,
+        manual_minor=current,
+        manual_at=None,
         amount_minor=current,
         waiting_for=[],
         next_milestone_minor=None,
@@ -84,7 +84,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         deadline=draft.deadline,
         start_date=start_date,
         dirty_from=start_date,
-        judged_from=None,
+        evaluated_from=None,
         auto_complete=draft.auto_complete,
         status=draft.status,
         final_at=None,
@@ -94,11 +94,11 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         created_at=now,
         updated_at=now,
     )
-    members = _hold_accounts_of_user(session, row) if row.tracking is Tracking.NET_WORTH else []
+    members = _lock_accounts_of_user(session, row) if row.tracking is Tracking.NET_WORTH else []
     insert_goal(session, row)
     join_net_worth(session, row.key, members, None)
     write_entries(session, [Entry(row.tenant, row.goal_id, 1, now, None, current, "created", [])])
-    settle_goal(session, row, now, cause="created")
+    recompute_goal(session, row, now, cause="created")
     return goal_view(row, [])
 
 
@@ -130,7 +130,7 @@ def _tracking(draft: GoalDraft) -> Tracking:
     return tracking
 
 
-def _hold_accounts_of_user(session: Session, row: GoalRow) -> list[str]:
+def _lock_accounts_of_user(session: Session, row: GoalRow) -> list[str]:
     """The user's accounts in the goal's currency, all locked, with none able to join before the transaction ends.
 
     Which accounts these are is known for sure only once the user is locked, which comes after the accounts. So they
@@ -141,10 +141,10 @@ def _hold_accounts_of_user(session: Session, row: GoalRow) -> list[str]:
         found = accounts_of_user(session, row.tenant, row.user_id, row.currency)
         lock_accounts(session, ((row.tenant, account_id) for account_id in found))
         lock_user_alone(session, row.tenant, row.user_id)
-        settled = accounts_of_user(session, row.tenant, row.user_id, row.currency)
-        if set(settled) <= set(found):
+        recomputed = accounts_of_user(session, row.tenant, row.user_id, row.currency)
+        if set(recomputed) <= set(found):
             attempt.commit()
-            return settled
+            return recomputed
         attempt.rollback()
 
 
@@ -164,7 +164,7 @@ def update_goal(
 
     Raises NotFound, GoalMoved, InvalidField, GoalIsFinal, AmountFollowsAccounts and StatusMoveRefused.
     """
-    goal, sources, _ = hold_goal_and_accounts(session, tenant, goal_id, seen=seen)
+    goal, sources, _ = locked_goal_and_accounts(session, tenant, goal_id, seen=seen)
     at = moment_for(goal, now)
     today = local_day(at, tenant.zone)
     before = replace(goal)
@@ -172,15 +172,15 @@ def update_goal(
     if changes.target_amount is not UNSET:
         refuse_final(goal)
         if _change_target(goal, changes.target_amount):
-            goal.judged_from = at
+            goal.evaluated_from = at
     if changes.current_amount is not UNSET:
         refuse_final(goal)
-        _type_amount(session, goal, sources, changes.current_amount, at)
+        _set_amount(session, goal, sources, changes.current_amount, at)
     # The amount is settled under the status it was typed in: a milestone that it reaches counts even if the same
     # request completes the goal.
     if goal != before:
         goal.mark_from(today)
-        settle_goal(session, goal, at, cause="typed")
+        recompute_goal(session, goal, at, cause="typed")
     if changes.status is not UNSET and move(goal.status, changes.status):
         goal.status = changes.status
         goal.mark_from(today)
@@ -189,9 +189,9 @@ def update_goal(
             end_links(session, goal, (s.row for s in sources if s.row.link.is_open), at)
         if goal.status is GoalStatus.ACTIVE:
             # Now the milestones are marked that the closes of the pause stood past.
-            goal.judged_from = at
+            goal.evaluated_from = at
             goal.mark_from(goal.start_date)
-        settle_goal(session, goal, at, cause="status")
+        recompute_goal(session, goal, at, cause="status")
     return goal_view(goal, milestones_of_goals(session, [goal.key])[goal.key])
 
 
@@ -218,14 +218,14 @@ def _change_target(goal: GoalRow, stated: Stated) -> bool:
     return has_moved
 
 
-def _type_amount(session: Session, goal: GoalRow, sources: list[FundingRow], stated: Stated, at: datetime) -> None:
+def _set_amount(session: Session, goal: GoalRow, sources: list[FundingRow], stated: Stated, at: datetime) -> None:
     """Set the amount by hand: what is dated before this moment is in it, so links count from here on."""
     if follows_accounts(goal.tracking, [source.funded(goal) for source in sources]):
         raise AmountFollowsAccounts
     amount = to_minor(stated, goal.currency, "current_amount")
     check_current(goal.type, amount)
-    goal.typed_minor, goal.typed_at, goal.judged_from = amount, at, at
-    add_typed_amount(session, goal.key, at, amount)
+    goal.manual_minor, goal.manual_at, goal.evaluated_from = amount, at, at
+    add_manual_amount(session, goal.key, at, amount)
     if follows_balances(goal.tracking):
         return
     # Ended links are left as they are: what was typed after their end holds all they counted, and their rows belong
@@ -241,9 +241,9 @@ def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime, *
 
     Raises NotFound and GoalMoved.
     """
-    goal, _, _ = hold_goal_and_accounts(session, tenant, goal_id, with_ended=True, seen=seen)
+    goal, _, _ = locked_goal_and_accounts(session, tenant, goal_id, with_ended=True, seen=seen)
     store.delete_goal(session, goal.key)
-    note_act(session, tenant.name, action="goal.deleted", subject=goal.goal_id, at=now)
+    note_operation(session, tenant.name, action="goal.deleted", subject=goal.goal_id, at=now)
 
 
 def get_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalView:

@@ -15,7 +15,7 @@ from core.goals.goal import NAME_LONGEST, check_text
 from core.services.inputs import Caller
 from core.services.tenants import require_tenant
 from core.store import tenants as store
-from core.store.tenants import DEFAULT, ApiKey, Tenant, add_tenant, find_any_key, find_key, lock_tenant, note_act
+from core.store.tenants import DEFAULT, ApiKey, Tenant, add_tenant, find_any_key, find_key, lock_tenant, note_operation
 
 # The first key's: whoever gives another first key revokes every key of this label.
 BOOTSTRAP_LABEL = "bootstrap"
@@ -58,7 +58,7 @@ def create_key(
     if not store.add_key(session, key, key_hash(secret)):
         raise Conflict("there is such a key already")
     scoped = " ".join(wanted)
-    note_act(session, tenant, action="key.created", subject=key.key_id, at=now, actor=actor, detail=scoped)
+    note_operation(session, tenant, action="key.created", subject=key.key_id, at=now, actor=actor, detail=scoped)
     return key, secret
 
 
@@ -73,7 +73,7 @@ def revoke_key(session: Session, tenant: str, key_id: str, now: datetime, *, act
     require_tenant(session, tenant)
     if not store.revoke_key(session, tenant, key_id, now):
         raise NotFound("Key", key_id)
-    note_act(session, tenant, action="key.revoked", subject=key_id, at=now, actor=actor)
+    note_operation(session, tenant, action="key.revoked", subject=key_id, at=now, actor=actor)
 
 
 def authenticate(session: Session, secret: str) -> Caller | None:

@@ -14,7 +14,7 @@ from core.events.calendar import last_closed_day, local_day
 from core.jobs import project, retain, snapshot, verify
 from core.store import monitoring
 from core.stream.server import StreamServer, ask_stream_server
-from core.stream.stats import DrainFigures, read_drain_figures
+from core.stream.stats import DrainStats, read_drain_stats
 from core.stream.stream import EventStream, ShardStatus
 
 OF_EACH_TENANT = (snapshot.JOB, project.JOB, verify.JOB)
@@ -50,7 +50,7 @@ class LastRun:
 
 
 @dataclass(frozen=True, slots=True)
-class DatabaseFigures:
+class DatabaseStats:
     """What the database shows. `days_behind` has one number a tenant, the greatest first, of the furthest behind.
 
     `runs` leave out `tenants_unseen` tenants, where there are very many; violations of these count all the same.
@@ -65,23 +65,23 @@ class DatabaseFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardFigures:
+class ShardStats:
     """One shard: how it stands, what its drains did, and whether they are alive."""
 
     status: ShardStatus
-    drains: DrainFigures
+    drains: DrainStats
     is_alive: bool
 
 
 @dataclass(frozen=True, slots=True)
-class StreamFigures:
+class StreamStats:
     """What the stream server shows."""
 
     server: StreamServer
-    shards: tuple[ShardFigures, ...]
+    shards: tuple[ShardStats, ...]
 
 
-def read_database_figures(session: Session, now: datetime) -> DatabaseFigures:
+def read_database_stats(session: Session, now: datetime) -> DatabaseStats:
     """Read what the database shows; nothing that it asks grows with the tables."""
     monitoring.limit_statements(session, STATEMENT_LONGEST_S)
     behind = (days_behind(each, now) for each in monitoring.closed_days(session))
@@ -89,7 +89,7 @@ def read_database_figures(session: Session, now: datetime) -> DatabaseFigures:
         monitoring.last_runs_of_all(session, OF_EACH_TENANT, OF_ALL_TENANTS),
         monitoring.count_violations(session),
     )
-    return DatabaseFigures(
+    return DatabaseStats(
         dead_letters=monitoring.waiting_dead_letters(session),
         outbox=monitoring.outbox_backlog(session),
         refreshes=monitoring.open_refreshes(session),
@@ -99,22 +99,22 @@ def read_database_figures(session: Session, now: datetime) -> DatabaseFigures:
     )
 
 
-def read_stream_figures(client: redis.Redis, stream: EventStream, now: datetime) -> StreamFigures | None:
+def read_stream_stats(client: redis.Redis, stream: EventStream, now: datetime) -> StreamStats | None:
     """Read what the stream server shows; None if it does not answer."""
     try:
         statuses = stream.status()
-        drains = read_drain_figures(client, (status.shard for status in statuses))
+        drains = read_drain_stats(client, (status.shard for status in statuses))
         server = ask_stream_server(client)
     except StreamUnavailable:
         return None
     shards = (
-        ShardFigures(status, drains[status.shard], is_drain_alive(status, drains[status.shard], now))
+        ShardStats(status, drains[status.shard], is_drain_alive(status, drains[status.shard], now))
         for status in statuses
     )
-    return StreamFigures(server, tuple(shards))
+    return StreamStats(server, tuple(shards))
 
 
-def is_drain_alive(status: ShardStatus, drains: DrainFigures, now: datetime) -> bool:
+def is_drain_alive(status: ShardStatus, drains: DrainStats, now: datetime) -> bool:
     """Not: an event has waited for 30 seconds, and nothing was committed in them."""
     quiet_since = now - timedelta(seconds=QUIET_S)
     is_waiting = status.oldest_at is not None and status.oldest_at < quiet_since

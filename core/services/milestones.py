@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from core.goals.goal import DESCRIPTION_LONGEST, check_text
 from core.goals.money import to_minor
 from core.goals.progress import check_milestone, in_order, milestones_percent, nearest
-from core.ingestion.recompute import settle_goal
-from core.services.goal_access import Versions, find_goal, hold_goal, moment_for, refuse_final
+from core.ingestion.recompute import recompute_goal
+from core.services.goal_access import Versions, find_goal, locked_goal, moment_for, refuse_final
 from core.services.goals import _first
 from core.services.inputs import MilestoneDraft
 from core.services.pages import Page, cut, number_after, shown_as
@@ -37,7 +37,7 @@ def add_milestone(
 
     Raises NotFound, GoalMoved, GoalIsFinal, and InvalidField for an amount beyond the goal's span or one that is there.
     """
-    goal = hold_goal(session, tenant, goal_id, seen)
+    goal = locked_goal(session, tenant, goal_id, seen)
     refuse_final(goal)
     amount = to_minor(draft.amount, goal.currency, "amount")
     check_milestone(goal.type, goal.span, goal.target_minor, amount)
@@ -53,7 +53,7 @@ def add_milestone(
     goal.next_milestone_minor = nearest(goal.direction, upcoming)
     # An earlier close may have stood past it.
     goal.mark_from(goal.start_date)
-    settle_goal(session, goal, at, cause="events")
+    recompute_goal(session, goal, at, cause="events")
     milestones = milestones_of_goals(session, [goal.key])[goal.key]
     return next(milestone_view(goal, m) for m in milestones if m.amount_minor == amount)
 
@@ -66,7 +66,7 @@ def check_milestones(
     Each is given once, also to callers that ask at the same time, and whatever the goal's status. Milestones are
     marked when they are reached, not here: neither the goal nor its ledger changes. Raises NotFound and GoalMoved.
     """
-    goal = hold_goal(session, tenant, goal_id, seen)
+    goal = locked_goal(session, tenant, goal_id, seen)
     reached = {milestone.amount_minor: milestone for milestone in check_reached(session, goal.key, now)}
     passed = in_order(goal.direction, reached)
     return goal.currency, tuple(milestone_view(goal, reached[amount]) for amount in passed)

@@ -31,7 +31,7 @@ _LATEST_DEADLINE = datetime(9999, 11, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Trend:
     """When the finish is reached, or why that is not known, and what a month brings in minor units, if known."""
 
     projected_at: datetime | None
@@ -40,22 +40,22 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class GoalProjection:
     """A goal's pace beside what its deadline asks for each month, in minor units."""
 
-    pace: Pace
+    trend: Trend
     monthly_target_minor: int | None
     is_on_track: bool | None
 
 
-def outlook_of(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Outlook:
+def projection_for(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> GoalProjection:
     """The outlook of a goal, not locked."""
-    pace = _pace(session, tenant, goal, now)
+    trend = _trend(session, tenant, goal, now)
     left = left_minor(goal.type, goal.span, goal.target_minor, goal.amount_minor)
-    return Outlook(
-        pace,
+    return GoalProjection(
+        trend,
         _monthly_target(tenant, goal, left, now),
-        is_on_track(left, pace.monthly_minor, goal.deadline, pace.projected_at, now),
+        is_on_track(left, trend.monthly_minor, goal.deadline, trend.projected_at, now),
     )
 
 
@@ -71,23 +71,23 @@ def amount_as_of(session: Session, goal: GoalRow) -> datetime:
         FactPeriod(funded.link.account_id, measure, funded.link.begin_at, funded.link.until_at)
         for funded in made_of(goal.tracking, links, final_at=goal.final_at)
     ]
-    typed_at = goal.typed_at or goal.created_at
-    newest = newest_fact(session, goal.tenant, periods) or typed_at
-    as_of = newest if follows_balances(goal.tracking) else max(newest, typed_at)
+    manual_at = goal.manual_at or goal.created_at
+    newest = newest_fact(session, goal.tenant, periods) or manual_at
+    as_of = newest if follows_balances(goal.tracking) else max(newest, manual_at)
     return as_of if goal.final_at is None else min(as_of, goal.final_at)
 
 
-def _pace(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Pace:
+def _trend(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Trend:
     """What the nightly job stored, or the same computed afresh where the goal or its closes have moved since."""
     through = last_closed_day(now, tenant.zone)
     stored = read_forecast(session, goal.key)
     is_current = stored is not None and (stored.goal_version, stored.through_day) == (goal.version, through)
     if stored is not None and is_current and not is_marked(session, goal, through):
-        return Pace(stored.projected_completion_at, stored.projection_note, stored.monthly_minor)
+        return Trend(stored.projected_completion_at, stored.projection_note, stored.monthly_minor)
     days = window(through, goal.start_date)
     closes = [close.amount_minor for close in read_dense_closes(session, tenant, goal, days.first, through)]
     projection = projection_of(goal, closes)
-    return Pace(completion_date(projection, through), projection.note, projection.monthly_minor)
+    return Trend(completion_date(projection, through), projection.note, projection.monthly_minor)
 
 
 def _monthly_target(tenant: Tenant, goal: GoalRow, left: int, now: datetime) -> int | None:
@@ -107,7 +107,7 @@ def check_ready(session: Session) -> None:
 def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:
     """How far a goal is, and when it will be reached at the pace of its last thirty closes; raises NotFound."""
     row = find_goal(session, tenant, goal_id)
-    outlook = outlook_of(session, tenant, row, now)
+    projected = projection_for(session, tenant, row, now)
     return ProgressView(
         goal_id=row.goal_id,
         currency=row.currency,
@@ -116,12 +116,12 @@ def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime)
         percent_complete=percent_complete(row.type, row.span, row.target_minor, row.amount_minor),
         status=row.status,
         deadline=row.deadline,
-        projected_completion_date=outlook.pace.projected_at,
-        projection_note=outlook.pace.note,
+        projected_completion_date=projected.trend.projected_at,
+        projection_note=projected.trend.note,
         waiting_for=tuple(row.waiting_for),
-        monthly_actual_minor=outlook.pace.monthly_minor,
-        monthly_target_minor=outlook.monthly_target_minor,
-        is_on_track=outlook.is_on_track,
+        monthly_actual_minor=projected.trend.monthly_minor,
+        monthly_target_minor=projected.monthly_target_minor,
+        is_on_track=projected.is_on_track,
         calculated_at=now,
         as_of=amount_as_of(session, row),
     )

@@ -21,7 +21,7 @@ from core.services.inputs import check_id, is_id
 from core.services.pages import Page, cut, no_position
 from core.store import provider_accounts as store
 from core.store.provider_accounts import ProviderAccount
-from core.store.tenants import note_act
+from core.store.tenants import note_operation
 
 
 class AccountProvider(StrEnum):
@@ -105,12 +105,12 @@ def know_accounts(
     """What is known of the accounts that a body names, by the provider's ids, and of all that hang on connections."""
     usable = {name for name in names if is_id(name)}
     hanging = {name for name in connections if is_id(name)}
-    told = {
+    registered = {
         row.provider_account_id: row for row in store.find_provider_accounts(session, tenant, provider, usable, hanging)
     }
-    own_ids = {name: told[name].account_id if name in told else name for name in usable | told.keys()}
+    own_ids = {name: registered[name].account_id if name in registered else name for name in usable | registered.keys()}
     kinds = store.stated_kinds(session, tenant, own_ids.values())
-    return {name: _known(told.get(name), own_id, kinds.get(own_id)) for name, own_id in own_ids.items()}
+    return {name: _known(registered.get(name), own_id, kinds.get(own_id)) for name, own_id in own_ids.items()}
 
 
 def provider_named(name: str) -> AccountProvider:
@@ -139,15 +139,21 @@ def _checked(field: str, value: str | None) -> str | None:
     return None if value is None else check_id(field, value)
 
 
-def _known(told: ProviderAccount | None, own_id: str, recorded_kind: str | None) -> KnownAccount:
-    if told is None:
+def _known(registered: ProviderAccount | None, own_id: str, recorded_kind: str | None) -> KnownAccount:
+    if registered is None:
         return KnownAccount(own_id, recorded_kind=recorded_kind)
     return KnownAccount(
-        own_id, told.user_id, told.kind, told.currency, told.since, told.connection, recorded_kind=recorded_kind
+        own_id,
+        registered.user_id,
+        registered.kind,
+        registered.currency,
+        registered.since,
+        registered.connection,
+        recorded_kind=recorded_kind,
     )
 
 
 def _note(session: Session, account: ProviderAccount, act: str, now: datetime, actor: str, detail: str) -> None:
     subject = f"{account.provider} {account.provider_account_id}"
     action = f"provider_account.{act}"
-    note_act(session, account.tenant, action=action, subject=subject, at=now, actor=actor, detail=detail)
+    note_operation(session, account.tenant, action=action, subject=subject, at=now, actor=actor, detail=detail)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import Conflict, InvalidField, NotFound
 from core.store.monitoring import knows_time_zone
-from core.store.tenants import Tenant, add_tenant, note_act, read_tenants
+from core.store.tenants import Tenant, add_tenant, note_operation, read_tenants
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
 
@@ -33,7 +33,7 @@ def create_tenant(session: Session, name: str, time_zone: str, now: datetime, *,
         raise InvalidField("time_zone", f"the database does not know {time_zone!r}: update its time zone data")
     if not add_tenant(session, tenant, now):
         raise Conflict(f"there is a tenant {name} already")
-    note_act(session, name, action="tenant.created", subject=name, at=now, actor=actor, detail=time_zone)
+    note_operation(session, name, action="tenant.created", subject=name, at=now, actor=actor, detail=time_zone)
     return tenant
 
 

@@ -25,7 +25,7 @@ from core.services.inputs import is_id
 from core.services.tenants import require_tenant
 from core.settings import SECRETS_KEY_SHORTEST, Settings
 from core.store import webhooks as store
-from core.store.tenants import list_tenants, lock_tenant, note_act
+from core.store.tenants import list_tenants, lock_tenant, note_operation
 from core.store.webhooks import Endpoint
 
 ENDPOINTS_MOST = 10
@@ -135,7 +135,7 @@ def remove_endpoint(session: Session, tenant: str, endpoint_id: str, now: dateti
     provider = store.remove_endpoint(session, tenant, endpoint_id) if is_id(endpoint_id) else None
     if provider is None:
         raise NotFound("Webhook endpoint", endpoint_id)
-    note_act(session, tenant, action="webhook.removed", subject=endpoint_id, at=now, actor=actor, detail=provider)
+    note_operation(session, tenant, action="webhook.removed", subject=endpoint_id, at=now, actor=actor, detail=provider)
 
 
 def reseal_endpoints(session: Session, sealer: Sealer | None, now: datetime, *, actor: str) -> int:
@@ -197,4 +197,6 @@ def _made_secret(provider: Provider) -> str | None:
 def _note(session: Session, endpoint: Endpoint, act: str, now: datetime, actor: str) -> None:
     detail = f"{endpoint.provider}: {endpoint.secrets} secrets"
     subject = endpoint.endpoint_id
-    note_act(session, endpoint.tenant, action=f"webhook.{act}", subject=subject, at=now, actor=actor, detail=detail)
+    note_operation(
+        session, endpoint.tenant, action=f"webhook.{act}", subject=subject, at=now, actor=actor, detail=detail
+    )

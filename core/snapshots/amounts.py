@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.events.calendar import day_start, local_day
-from core.goals.amounts import FundedLink, GoalHistory, Typed, amount_before, begins_before
+from core.goals.amounts import FundedLink, GoalHistory, ManualAmount, amount_before, begins_before
 from core.goals.goal import follows_balances
 from core.store import closes as store
 from core.store.accounts import AccountKey, AccountRow
@@ -79,14 +79,16 @@ def close_goals(
 
 
 def _histories(session: Session, rows: Mapping[GoalKey, GoalRow], funding: Funding) -> dict[GoalKey, _Goal]:
-    typed = store.read_typed(session, (key for key, row in rows.items() if row.typed_at is not None))
-    return {key: _Goal(_history(row, funding[key], typed.get(key)), funding[key]) for key, row in rows.items()}
+    manual = store.read_manual_amounts(session, (key for key, row in rows.items() if row.manual_at is not None))
+    return {key: _Goal(_history(row, funding[key], manual.get(key)), funding[key]) for key, row in rows.items()}
 
 
-def _history(row: GoalRow, sources: Sequence[FundingRow], typed: Sequence[Typed] | None) -> GoalHistory:
+def _history(row: GoalRow, sources: Sequence[FundingRow], manual: Sequence[ManualAmount] | None) -> GoalHistory:
     # Whether a link ended before the last typing says nothing about the closes before that.
     links = [source.ever_funded(row) for source in sources]
-    return GoalHistory(row.tracking, row.direction, typed or [Typed(None, row.typed_minor)], links, row.final_at)
+    return GoalHistory(
+        row.tracking, row.direction, manual or [ManualAmount(None, row.manual_minor)], links, row.final_at
+    )
 
 
 def _lines(
@@ -134,7 +136,7 @@ def _unknown_moments(jobs: Iterable[CloseJob], goals: Mapping[GoalKey, _Goal], z
     asked: set[AccountMoment] = set()
     for job in jobs:
         goal = goals[job.goal.key]
-        if len(goal.history.typed) == 1:
+        if len(goal.history.manual) == 1:
             continue
         for day in _days_of_goal(job, goal, zone):
             for n, begin in begins_before(goal.history, day_start(day + _DAY, zone)):
@@ -174,7 +176,7 @@ def _amount_at_close(day: date, goal: _Goal, lines: Lines, moments: Moments, zon
 
 def _days_of_goal(job: CloseJob, goal: _Goal, zone: ZoneInfo) -> Iterable[date]:
     """The days of a job's range on which the goal itself changed, and the first."""
-    changed = [typed.typed_at for typed in goal.history.typed]
+    changed = [manual.manual_at for manual in goal.history.manual]
     changed += [moment for funded in goal.history.links for moment in _ends(funded)]
     changed.append(goal.history.final_at)
     days = {local_day(moment, zone) for moment in changed if moment is not None}
@@ -208,7 +210,7 @@ def close_jobs(
     zone: ZoneInfo,
     through: date,
     closed_through: date | None,
-    typed: Sequence[Typed] = (),
+    manual: Sequence[ManualAmount] = (),
 ) -> list[CloseJob]:
     """The days of a goal to be closed, in order: at most some late ones and all from a day on, up to `through`.
 
@@ -222,7 +224,7 @@ def close_jobs(
     for source in sources:
         account = accounts.get(source.row.account_key)
         if account is not None:
-            _add_marks(marked, goal, source, account, zone, typed)
+            _add_marks(marked, goal, source, account, zone, manual)
     return _jobs(goal, marked, through, date.min if closed_through is None else min(closed_through, through))
 
 
@@ -232,7 +234,7 @@ def _add_marks(
     source: FundingRow,
     account: AccountRow,
     zone: ZoneInfo,
-    typed: Sequence[Typed],
+    manual: Sequence[ManualAmount],
 ) -> None:
     """What an account's marks mean for a goal: nothing outside the days of the link."""
     link = source.row.link
@@ -244,7 +246,7 @@ def _add_marks(
         return
     if source.row.measure != "inflow" and account.late_through + _DAY < first:
         return
-    if _passes_on(goal, source, account.late_from, account.late_through, zone, typed):
+    if _passes_on(goal, source, account.late_from, account.late_through, zone, manual):
         marked.add_open(max(account.late_from, first))
     else:
         marked.add_late(max(account.late_from, first), account.late_through)
@@ -256,7 +258,7 @@ def _passes_on(
     late_from: date,
     late_through: date,
     zone: ZoneInfo,
-    typed: Sequence[Typed],
+    manual: Sequence[ManualAmount],
 ) -> bool:
     """Whether late days change later closes too: inflow does, and a moment among them that is counted from or to."""
     link = source.row.link
@@ -264,7 +266,7 @@ def _passes_on(
         return True
     turns = [link.until_at]
     if not follows_balances(goal.tracking):
-        turns += [link.from_at, *(each.typed_at for each in typed)]
+        turns += [link.from_at, *(each.manual_at for each in manual)]
     days = [local_day(moment, zone) for moment in turns if moment is not None]
     return any(late_from <= day <= late_through + _DAY for day in days)
 

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from core.events.calendar import day_end, day_start, local_day
 from core.goals.goal import GoalStatus
 from core.goals.progress import is_reached
-from core.ingestion.reached import Arrival, mark_arrivals, marks, stands_at_target
-from core.ingestion.recompute import end_links, settle_goals
+from core.ingestion.reached import Crossing, is_at_target, mark_crossings, marks
+from core.ingestion.recompute import end_links, recompute_goals
 from core.snapshots.amounts import CloseJob, Funding, close_goals, close_jobs
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
 from core.store.closes import (
@@ -23,7 +23,7 @@ from core.store.closes import (
     drop_forecasts,
     note_rewrites,
     read_closes,
-    read_typed,
+    read_manual_amounts,
     write_closes,
 )
 from core.store.days import allow_long_work, clear_account_marks, closed_through, lock_closes
@@ -36,7 +36,7 @@ from core.store.tenants import Tenant
 Stretches = Sequence[tuple[date, date, int]]
 
 
-def has_arrived(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> bool:
+def has_crossed(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> bool:
     """Whether its closes lead a goal past anything that is not marked yet."""
     if not marks(goal):
         return False
@@ -46,7 +46,7 @@ def has_arrived(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> bool:
     return goal.reached_at is None and _target_day(goal, stretches, zone) is not None
 
 
-def arrival_by_closes(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> Arrival:
+def crossing_by_snapshots(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> Crossing:
     """What the closes came to; the moment of each is the last instant of the day whose close it was."""
 
     def milestone_at(milestone_minor: int) -> datetime | None:
@@ -56,7 +56,7 @@ def arrival_by_closes(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> Ar
         return None
 
     day = _target_day(goal, stretches, zone)
-    return Arrival(goal, milestone_at, None if day is None else day_end(day, zone))
+    return Crossing(goal, milestone_at, None if day is None else day_end(day, zone))
 
 
 def completing_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | None:
@@ -66,9 +66,9 @@ def completing_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date 
 
 def _target_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | None:
     """The first day whose close stands at the target, among those that the goal is judged by."""
-    since = date.min if goal.judged_from is None else local_day(goal.judged_from, zone)
+    since = date.min if goal.evaluated_from is None else local_day(goal.evaluated_from, zone)
     for first, last, amount in stretches:
-        if last >= since and stands_at_target(goal, amount):
+        if last >= since and is_at_target(goal, amount):
             return max(first, since)
     return None
 
@@ -185,17 +185,17 @@ def _close(
     funding = funding_of_goals(session, (goal.key for goal in goals))
     closed = closed_through(session, tenant.name)
     rewritten = RewrittenCloses(closed)
-    typed = read_typed(session, (goal.key for goal in goals if goal.typed_at is not None))
+    manual = read_manual_amounts(session, (goal.key for goal in goals if goal.manual_at is not None))
     jobs = [
         job
         for goal in goals
-        for job in close_jobs(goal, funding[goal.key], accounts, tenant.zone, through, closed, typed.get(goal.key, ()))
+        for job in close_jobs(goal, funding[goal.key], accounts, tenant.zone, through, closed, manual.get(goal.key, ()))
     ]
     jobs, closes, written = _close_and_write(session, tenant, jobs, rewritten, funding)
-    judged = _by_goal(jobs, closes)
-    arrived = [goal for goal in goals if goal.key in judged and has_arrived(goal, judged[goal.key], tenant.zone)]
-    arrivals = [arrival_by_closes(goal, judged[goal.key], tenant.zone) for goal in arrived]
-    marked = mark_arrivals(session, arrivals, now)
+    evaluated = _by_goal(jobs, closes)
+    arrived = [goal for goal in goals if goal.key in evaluated and has_crossed(goal, evaluated[goal.key], tenant.zone)]
+    crossings = [crossing_by_snapshots(goal, evaluated[goal.key], tenant.zone) for goal in arrived]
+    marked = mark_crossings(session, crossings, now)
     changed = {goal.key: goal for goal in arrived}
     for goal in arrived:
         goal.version += 1
@@ -205,7 +205,7 @@ def _close(
         if goal.dirty_from is not None and goal.dirty_from <= through:
             goal.dirty_from = through + _DAY if local_day(goal.acted_at, tenant.zone) > through else None
             changed[goal.key] = goal
-        day = completing_day(goal, judged.get(goal.key, ()), tenant.zone)
+        day = completing_day(goal, evaluated.get(goal.key, ()), tenant.zone)
         if day is None:
             continue
         if held is not None and {s.row.account_key for s in funding[goal.key]} <= held.keys():
@@ -304,7 +304,7 @@ def _complete(
     running = [s.row for s in sources if s.row.link.until_at is None or s.row.link.until_at > final_at]
     end_links(session, goal, running, final_at)
     goal.status, goal.final_at = GoalStatus.COMPLETED, final_at
-    settle_goals(session, [goal], now, cause="status")
+    recompute_goals(session, [goal], now, cause="status")
     goal.version += 1
     goal.updated_at = max(now, goal.updated_at)
     write_goal(session, goal)

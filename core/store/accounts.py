@@ -21,7 +21,7 @@ AccountKey = tuple[str, str]
 KINDS = {kind.value: kind for kind in AccountKind}
 
 
-class Told(NamedTuple):
+class StoredAttribute(NamedTuple):
     """What an attribute is, and the rank of the statement that said so; None if none did."""
 
     value: str | bool | None
@@ -53,7 +53,7 @@ class AccountRow:
     late_through: date | None
     is_changed: bool = False
     is_described_anew: bool = False
-    attributes: dict[str, Told] = field(default_factory=dict)
+    attributes: dict[str, StoredAttribute] = field(default_factory=dict)
 
     @property
     def key(self) -> AccountKey:
@@ -73,16 +73,16 @@ class AccountRow:
             self.last_transaction_at,
         )
 
-    def tell(self, name: str, told: Told) -> None:
+    def set_attribute(self, name: str, stored: StoredAttribute) -> None:
         """Take an attribute in; `attributes` must have been read."""
-        self.attributes[name] = told
+        self.attributes[name] = stored
         self.is_changed = self.is_described_anew = True
         if name == "kind":
-            self.kind, self.is_kind_known = KINDS[str(told.value)], True
+            self.kind, self.is_kind_known = KINDS[str(stored.value)], True
         elif name == "user_id":
-            self.user_id = None if told.value is None else str(told.value)
+            self.user_id = None if stored.value is None else str(stored.value)
         elif name == "closed":
-            self.is_closed = bool(told.value)
+            self.is_closed = bool(stored.value)
 
 
 FIGURES = (
@@ -164,8 +164,8 @@ def read_attributes(session: Session, rows: Mapping[AccountKey, AccountRow]) -> 
     if not rows:
         return
     for row in session.execute(_READ_ATTRIBUTES, driver.key_columns("accounts", list(rows))).all():
-        told = (Told(*pair) for pair in zip(row[2::2], row[3::2], strict=True))
-        rows[row[0], row[1]].attributes = dict(zip(ATTRIBUTES, told, strict=True))
+        stored = (StoredAttribute(*pair) for pair in zip(row[2::2], row[3::2], strict=True))
+        rows[row[0], row[1]].attributes = dict(zip(ATTRIBUTES, stored, strict=True))
 
 
 def write_attributes(session: Session, rows: Iterable[AccountRow]) -> None:

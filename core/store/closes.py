@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.calendar import day_start
-from core.goals.amounts import Typed
+from core.goals.amounts import ManualAmount
 from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.driver import moments
@@ -100,14 +100,14 @@ _READ_ANCHORS = text(
         WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND before.as_of IS NULL
         ORDER BY r.as_of LIMIT 1) first ON true"""
 )
-_READ_TYPED = text(
-    f"""SELECT k.tenant, k.goal_id, CAST(NULL AS timestamptz) AS typed_at, e.after_minor
+_READ_MANUAL = text(
+    f"""SELECT k.tenant, k.goal_id, CAST(NULL AS timestamptz) AS manual_at, e.after_minor
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN goal_entries e ON e.tenant = k.tenant AND e.goal_id = k.goal_id AND e.entry = 1
     UNION ALL
-    SELECT k.tenant, k.goal_id, t.typed_at, t.amount_minor
+    SELECT k.tenant, k.goal_id, t.manual_at, t.amount_minor
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
-    JOIN typed_amounts t ON t.tenant = k.tenant AND t.goal_id = k.goal_id
+    JOIN manual_amounts t ON t.tenant = k.tenant AND t.goal_id = k.goal_id
     ORDER BY 1, 2, 3 NULLS FIRST"""
 )
 _READ_BEFORE = text(
@@ -169,14 +169,14 @@ def read_account_days(
     return {key: AccountDays(days[n], anchors.get(key)) for n, key in enumerate(keys)}
 
 
-def read_typed(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[Typed]]:
+def read_manual_amounts(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[ManualAmount]]:
     """All that was typed for goals, in order of time, after the amount given at creation, which opens the ledger."""
     wanted = sorted(keys)
-    typed: dict[GoalKey, list[Typed]] = {}
+    manual: dict[GoalKey, list[ManualAmount]] = {}
     if wanted:
-        for row in session.execute(_READ_TYPED, driver.key_columns("goals", wanted)).all():
-            typed.setdefault((row[0], row[1]), []).append(Typed(row[2], row[3]))
-    return typed
+        for row in session.execute(_READ_MANUAL, driver.key_columns("goals", wanted)).all():
+            manual.setdefault((row[0], row[1]), []).append(ManualAmount(row[2], row[3]))
+    return manual
 
 
 def read_closes(session: Session, wanted: Sequence[tuple[GoalKey, DayRange]]) -> list[StoredCloses]:

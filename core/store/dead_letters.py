@@ -55,7 +55,7 @@ def keep_dead_letters(session: Session, letters: Sequence[DeadLetter]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterKey:
+class DeadLetterKey:
     """Which letter: the tenant it named, and its place on the stream."""
 
     tenant: str
@@ -64,7 +64,7 @@ class LetterKey:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterSummary:
+class DeadLetterSummary:
     """A letter without its event, of which only the size is told."""
 
     tenant: str
@@ -79,9 +79,9 @@ class LetterSummary:
     discarded_at: datetime | None
 
     @property
-    def key(self) -> LetterKey:
+    def key(self) -> DeadLetterKey:
         """Which letter it is."""
-        return LetterKey(self.tenant, self.shard, self.entry_id)
+        return DeadLetterKey(self.tenant, self.shard, self.entry_id)
 
     @property
     def state(self) -> str:
@@ -92,7 +92,7 @@ class LetterSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterQuery:
+class DeadLetterQuery:
     """Which letters to list. None: of any tenant, of any code, of any age."""
 
     tenant: str | None = None
@@ -103,7 +103,7 @@ class LetterQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterPlace:
+class DeadLetterPosition:
     """Where a letter stands among those of its tenant, in order of when they were kept."""
 
     recorded_at: datetime
@@ -128,7 +128,7 @@ STATES = {
     "replayed": "replayed_at IS NOT NULL AND discarded_at IS NULL",
     "discarded": "discarded_at IS NOT NULL",
 }
-"""What a letter's state is made of, as `LetterSummary.state` tells it."""
+"""What a letter's state is made of, as `DeadLetterSummary.state` tells it."""
 _LOCK = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY} FOR UPDATE")
 _READ = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY}")
 _READ_EVENT = text(f"SELECT event FROM dead_letters {_OF_KEY}")
@@ -152,14 +152,14 @@ _FORGET = text(
 )
 
 
-def list_letters(session: Session, query: LetterQuery) -> list[LetterSummary]:
+def list_dead_letters(session: Session, query: DeadLetterQuery) -> list[DeadLetterSummary]:
     """Letters without their events, the latest kept first."""
-    return [LetterSummary(*row) for row in session.execute(_LIST, asdict(query))]
+    return [DeadLetterSummary(*row) for row in session.execute(_LIST, asdict(query))]
 
 
-def page_of_letters(
-    session: Session, tenant: str, *, code: str | None, state: str | None, after: LetterPlace | None, limit: int
-) -> list[LetterSummary]:
+def page_of_dead_letters(
+    session: Session, tenant: str, *, code: str | None, state: str | None, after: DeadLetterPosition | None, limit: int
+) -> list[DeadLetterSummary]:
     """A tenant's letters of a code and in a state (None: of any), the latest kept first, from behind `after` on.
 
     Only the conditions that are asked for are in the statement, so that the planner can choose an index by them.
@@ -177,22 +177,22 @@ def page_of_letters(
     )
     given = {"tenant": tenant, "code": code, "limit": limit} | ({} if after is None else asdict(after))
     wanted = {name: given[name] for name in statement.compile().params}
-    return [LetterSummary(*row) for row in session.execute(statement, wanted)]
+    return [DeadLetterSummary(*row) for row in session.execute(statement, wanted)]
 
 
-def read_letter(session: Session, key: LetterKey) -> LetterSummary | None:
+def read_dead_letter(session: Session, key: DeadLetterKey) -> DeadLetterSummary | None:
     """One letter without its event."""
     row = session.execute(_READ, asdict(key)).first()
-    return None if row is None else LetterSummary(*row)
+    return None if row is None else DeadLetterSummary(*row)
 
 
-def lock_letter(session: Session, key: LetterKey) -> LetterSummary | None:
+def lock_dead_letter(session: Session, key: DeadLetterKey) -> DeadLetterSummary | None:
     """One letter, locked until the transaction ends, so that two replays of it come one after the other."""
     row = session.execute(_LOCK, asdict(key)).first()
-    return None if row is None else LetterSummary(*row)
+    return None if row is None else DeadLetterSummary(*row)
 
 
-def read_event(session: Session, key: LetterKey) -> bytes:
+def read_event(session: Session, key: DeadLetterKey) -> bytes:
     """The event of a letter that is there, byte for byte as it came."""
     return bytes(session.execute(_READ_EVENT, asdict(key)).scalar_one())
 
@@ -218,8 +218,8 @@ def find_replayable(
 
 
 def page_of_replayable(
-    session: Session, found: Replayable, *, after: LetterSummary | None, most: int
-) -> list[LetterSummary]:
+    session: Session, found: Replayable, *, after: DeadLetterSummary | None, most: int
+) -> list[DeadLetterSummary]:
     """At most `most` of the letters that were counted, the oldest first, behind `after`; what came since is not in."""
     parameters = {
         "tenant": found.tenant,
@@ -231,20 +231,20 @@ def page_of_replayable(
         "after_entry_id": "" if after is None else after.entry_id,
         "most": most,
     }
-    return [LetterSummary(*row) for row in session.execute(_REPLAYABLE, parameters)]
+    return [DeadLetterSummary(*row) for row in session.execute(_REPLAYABLE, parameters)]
 
 
-def mark_replayed(session: Session, key: LetterKey, now: datetime) -> None:
+def mark_replayed(session: Session, key: DeadLetterKey, now: datetime) -> None:
     """Note when a locked letter went onto the stream again; one that was given up is so no more."""
     session.execute(_MARK_REPLAYED, asdict(key) | {"now": now})
 
 
-def mark_discarded(session: Session, key: LetterKey, now: datetime) -> None:
+def mark_discarded(session: Session, key: DeadLetterKey, now: datetime) -> None:
     """Note when a locked letter was given up."""
     session.execute(_MARK_DISCARDED, asdict(key) | {"now": now})
 
 
-def forget_letters(session: Session, before: datetime, most: int = 10_000) -> int:
+def forget_dead_letters(session: Session, before: datetime, most: int = 10_000) -> int:
     """Drop at most `most` letters that were replayed or discarded before a moment; how many. Waiting ones stay."""
     return session.execute(_FORGET, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
 
@@ -253,11 +253,11 @@ def forget_letters(session: Session, before: datetime, most: int = 10_000) -> in
 # apart, so the index on when letters were recorded leads to those that arrived since a moment.
 _CLOCKS_APART = timedelta(days=1)
 
-LetterState = Literal["dead_letter", "discarded", "replayed"]
+DeadLetterState = Literal["dead_letter", "discarded", "replayed"]
 
 
 @dataclass(frozen=True, slots=True)
-class UnappliedLetter:
+class UnappliedDeadLetter:
     """A letter; `event` is None where it is longer than was asked for."""
 
     shard: int
@@ -271,12 +271,12 @@ class UnappliedLetter:
     event: bytes | None
 
     @property
-    def place(self) -> LetterPlace:
+    def place(self) -> DeadLetterPosition:
         """Where it stands."""
-        return LetterPlace(self.recorded_at, self.shard, self.entry_id)
+        return DeadLetterPosition(self.recorded_at, self.shard, self.entry_id)
 
     @property
-    def state(self) -> LetterState:
+    def state(self) -> DeadLetterState:
         """What was done about it: `dead_letter` where nothing was."""
         if self.replayed_at is not None:
             return "replayed"
@@ -292,16 +292,16 @@ _SINCE = "AND arrived_at >= :since AND recorded_at >= :recorded_since"
 _AFTER = "AND (recorded_at, shard, entry_id) > (:recorded_at, :shard, :entry_id)"
 
 
-def unapplied_letters(
+def unapplied_dead_letters(
     session: Session,
     tenant: str,
     *,
     since: datetime | None,
     replayed_since: datetime,
-    after: LetterPlace | None,
+    after: DeadLetterPosition | None,
     longest: int,
     limit: int,
-) -> list[UnappliedLetter]:
+) -> list[UnappliedDeadLetter]:
     """A tenant's letters that have no other entry on the stream, and those whose event was put there again lately."""
     asked: dict[str, object] = {"tenant": tenant, "replayed_since": replayed_since, "longest": longest, "limit": limit}
     conditions = []
@@ -313,4 +313,4 @@ def unapplied_letters(
         conditions.append(_AFTER)
         asked |= asdict(after)
     rows = session.execute(text(_READ_UNAPPLIED.format(" ".join(conditions))), asked)
-    return [UnappliedLetter(*row) for row in rows]
+    return [UnappliedDeadLetter(*row) for row in rows]

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.events.facts import PlainTransaction, Rank, Report, Transaction
+from core.events.facts import Rank, Report, SimpleTransaction, Transaction
 from core.events.worth import NextReport, StoredReport, StoredTransaction, TransactionChange
 from core.store import driver
 from core.store.accounts import AccountKey
@@ -18,7 +18,7 @@ from core.store.driver import Direct, Row
 TransactionKey = tuple[str, str, str]
 ReportKey = tuple[str, str, datetime]
 # The plain transactions of each account.
-Plain = Mapping[AccountKey, Sequence[PlainTransaction]]
+Plain = Mapping[AccountKey, Sequence[SimpleTransaction]]
 
 _TRANSACTION = {
     "tenant": driver.TEXT,
@@ -204,10 +204,10 @@ def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[T
         session.execute(_UPDATE_TRANSACTIONS)
 
 
-def add_plain_transactions(session: Session, plain: Plain) -> None:
+def add_simple_transactions(session: Session, plain: Plain) -> None:
     """Write new transactions; raises IntegrityError, from a UniqueViolation, if one is known after all."""
     if plain:
-        new = [_plain_values(key, transaction) for key, told in plain.items() for transaction in told]
+        new = [_simple_values(key, transaction) for key, told in plain.items() for transaction in told]
         driver.copy_rows(session, "transactions", _TRANSACTION, new)
 
 
@@ -273,7 +273,7 @@ def _transaction_values(key: AccountKey, kept: StoredTransaction) -> tuple[objec
     )
 
 
-def _plain_values(key: AccountKey, new: PlainTransaction) -> tuple[object, ...]:
+def _simple_values(key: AccountKey, new: SimpleTransaction) -> tuple[object, ...]:
     """The values of a new plain transaction, as `_transaction_values` has them, without a detour."""
     return (
         key[0],

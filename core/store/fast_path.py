@@ -23,7 +23,7 @@ _TRACKINGS = {each.value: each for each in Tracking}
 _DEBT_FORMS = {None: None} | {each.value: each for each in DebtForm}
 
 
-class PassedGoal(Struct):
+class CrossedGoal(Struct):
     """An active goal of one link, which counts, beside the present measure of its account in minor units."""
 
     tenant: str
@@ -67,9 +67,9 @@ class PassedGoal(Struct):
 
 
 _MEASURED = ("measure", "measure_minor", "first_report_at")
-OF_GOAL = tuple(name for name in PassedGoal.__struct_fields__ if name not in (*_MEASURED, "link"))
+OF_GOAL = tuple(name for name in CrossedGoal.__struct_fields__ if name not in (*_MEASURED, "link"))
 OF_LINK = (*_MEASURED, *Link._fields)
-_WRITE_PASSED = Direct(
+_WRITE_CROSSED = Direct(
     f"""UPDATE goals g SET next_milestone_minor = s.next_milestone_minor, reached_at = s.reached_at
     FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :upcoming, :reached)
         AS s(tenant, goal_id, next_milestone_minor, reached_at)
@@ -77,29 +77,29 @@ _WRITE_PASSED = Direct(
 )
 
 
-def passed_goal(row: Row) -> PassedGoal:
+def crossed_goal(row: Row) -> CrossedGoal:
     """A goal from the columns of OF_GOAL and then OF_LINK."""
     columns = [*row[:_LINK_AT], Link(*row[_LINK_AT:])]
-    goal = PassedGoal(*columns)
+    goal = CrossedGoal(*columns)
     goal.type, goal.tracking = _TYPES[goal.type], _TRACKINGS[goal.tracking]
     goal.debt_form = _DEBT_FORMS[goal.debt_form]
     return goal
 
 
-def write_passed(session: Session, goals: Sequence[PassedGoal]) -> None:
+def write_crossed(session: Session, goals: Sequence[CrossedGoal]) -> None:
     """Write back what marking changed of goals; their versions were raised when they were moved."""
     columns: dict[str, object] = {
         "upcoming": int8s([goal.next_milestone_minor for goal in goals]),
         "reached": moments([goal.reached_at for goal in goals]),
     }
-    _WRITE_PASSED.run(session, driver.key_columns("goals", [goal.key for goal in goals]) | columns)
+    _WRITE_CROSSED.run(session, driver.key_columns("goals", [goal.key for goal in goals]) | columns)
 
 
 BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
 """The earliest moment of a batch that moved an account's opening, and so all that follows."""
 
 
-class PlainWrite(NamedTuple):
+class SimpleWrite(NamedTuple):
     """What new transactions bring to an account, if it is in their currency and no report is as late as they are.
 
     An account without a currency here is only locked. `first_day` is the local day of the first transaction.
@@ -146,7 +146,7 @@ class Written:
     """
 
     moved: int = 0
-    passed: Sequence[PassedGoal] = ()
+    crossed: Sequence[CrossedGoal] = ()
     left: frozenset[GoalKey] = frozenset()
     late: frozenset[AccountKey] = frozenset()
     held: frozenset[AccountKey] = frozenset()
@@ -171,11 +171,11 @@ _PACKS: dict[str, Callable[[Any], object]] = {
 # Cut towards zero as core.goals.money.share does, in two parts that cannot overflow: for a measure of q millions and r,
 # q * ppm is whole, and r * ppm / 1,000,000 has the sign of the whole and is cut by the division.
 SHARE = "measured / 1000000 * l.ppm + measured % 1000000 * l.ppm / 1000000"
-_AMOUNT = """CASE g.tracking WHEN 'balance' THEN 0 ELSE g.typed_minor END
+_AMOUNT = """CASE g.tracking WHEN 'balance' THEN 0 ELSE g.manual_minor END
                 + CASE g.type WHEN 'debt' THEN -1 ELSE 1 END * c.share_minor"""
 # The statement sees links as they were when it began. Where it waited for an account, another may have changed them
 # meanwhile; then the account is only held, and the next statement, which sees what the other did, is told.
-_IS_PLAIN = """a.currency = s.currency AND (a.last_report_at < s.earliest_at) IS NOT FALSE
+_IS_SIMPLE = """a.currency = s.currency AND (a.last_report_at < s.earliest_at) IS NOT FALSE
                 AND (a.linked_xid < (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)))
                     IS NOT FALSE"""
 
@@ -222,7 +222,7 @@ def _statement(assignments: str, columns: Sequence[str], moves: str) -> Direct:
                 WHEN 'net_worth' THEN false
                 WHEN 'balance' THEN c.until_at IS NULL AND c.first_report_at IS NOT NULL
                     AND NOT (g.type = 'debt' AND c.is_known_asset)
-                ELSE (c.until_at >= g.typed_at) IS NOT FALSE END
+                ELSE (c.until_at >= g.manual_at) IS NOT FALSE END
             AND g.amount_minor <> {_AMOUNT}
         RETURNING {", ".join(f"g.{column}" for column in OF_GOAL)}, {", ".join(f"c.{column}" for column in OF_LINK)},
             g.entries, g.before_minor, g.status = 'active' AND CASE g.type
@@ -246,14 +246,14 @@ def _statement(assignments: str, columns: Sequence[str], moves: str) -> Direct:
     )
 
 
-_WRITE_PLAIN = _statement(
-    f"""worth_minor = a.worth_minor + CASE WHEN {_IS_PLAIN} THEN s.worth_minor ELSE 0 END,
-            inflow_minor = a.inflow_minor + CASE WHEN {_IS_PLAIN} THEN s.inflow_minor ELSE 0 END,
+_WRITE_SIMPLE = _statement(
+    f"""worth_minor = a.worth_minor + CASE WHEN {_IS_SIMPLE} THEN s.worth_minor ELSE 0 END,
+            inflow_minor = a.inflow_minor + CASE WHEN {_IS_SIMPLE} THEN s.inflow_minor ELSE 0 END,
             last_transaction_at = greatest(a.last_transaction_at,
-                CASE WHEN {_IS_PLAIN} THEN s.last_transaction_at END),
-            dirty_from = least(a.dirty_from, CASE WHEN {_IS_PLAIN} THEN s.first_day END)""",
-    PlainWrite._fields,
-    _IS_PLAIN,
+                CASE WHEN {_IS_SIMPLE} THEN s.last_transaction_at END),
+            dirty_from = least(a.dirty_from, CASE WHEN {_IS_SIMPLE} THEN s.first_day END)""",
+    SimpleWrite._fields,
+    _IS_SIMPLE,
 )
 _WRITE = _statement(
     """currency = coalesce(a.currency, s.currency),
@@ -271,14 +271,14 @@ _WRITE = _statement(
 )
 
 
-def write_plain_accounts(session: Session, writes: Sequence[PlainWrite], now: datetime) -> Written | None:
+def write_simple_accounts(session: Session, writes: Sequence[SimpleWrite], now: datetime) -> Written | None:
     """Lock accounts in id order, give those that are plain what is theirs, and move the plain goals of these.
 
     At most one write an account. None if any of the accounts is not there yet: no goal is touched then.
     """
     if not writes:
         return Written()
-    accounts, written = _run(session, _WRITE_PLAIN, writes, now)
+    accounts, written = _run(session, _WRITE_SIMPLE, writes, now)
     return written if accounts == len(writes) else None
 
 
@@ -288,22 +288,22 @@ def write_accounts(session: Session, writes: Sequence[AccountWrite], now: dateti
 
 
 def _run(
-    session: Session, statement: Direct, writes: Sequence[PlainWrite] | Sequence[AccountWrite], now: datetime
+    session: Session, statement: Direct, writes: Sequence[SimpleWrite] | Sequence[AccountWrite], now: datetime
 ) -> tuple[int, Written]:
     """How many accounts there are, and what the statement did; with an account missing, no goal is moved."""
     fields = writes[0]._fields
     columns = dict(zip(fields, zip(*writes, strict=True), strict=True))
     packed = {name: _PACKS.get(name, driver.joined)(column) for name, column in columns.items()}
-    passed: list[PassedGoal] = []
+    crossed: list[CrossedGoal] = []
     told: dict[str, list[tuple[str, str]]] = {"left": [], "late": [], "held": []}
     counts = {}
     for row in statement.rows(session, packed | {"now": now, "accounts": len(writes)}):
         what, number = row[:2]
         if what == "passed":
-            passed.append(passed_goal(row[2:]))
+            crossed.append(crossed_goal(row[2:]))
         elif number is None:
             told[what].append((row[2], row[3]))
         else:
             counts[what] = number
     keys = {what: frozenset(some) for what, some in told.items()}
-    return counts["written"], Written(counts["moved"], passed, **keys)
+    return counts["written"], Written(counts["moved"], crossed, **keys)

@@ -33,8 +33,8 @@ class GoalRow:
     target_minor: int
     start_minor: int
     finish_minor: int
-    typed_minor: int
-    typed_at: datetime | None
+    manual_minor: int
+    manual_at: datetime | None
     amount_minor: int
     waiting_for: list[str]
     next_milestone_minor: int | None
@@ -42,7 +42,7 @@ class GoalRow:
     deadline: datetime | None
     start_date: date
     dirty_from: date | None
-    judged_from: datetime | None
+    evaluated_from: datetime | None
     auto_complete: bool
     status: GoalStatus
     final_at: datetime | None
@@ -247,11 +247,11 @@ def _goal(row: Any) -> GoalRow:
 
 
 _ADD = text(
-    """INSERT INTO typed_amounts (tenant, goal_id, typed_at, amount_minor)
-    VALUES (:tenant, :goal_id, :typed_at, :amount_minor)"""
+    """INSERT INTO manual_amounts (tenant, goal_id, manual_at, amount_minor)
+    VALUES (:tenant, :goal_id, :manual_at, :amount_minor)"""
 )
 
 
-def add_typed_amount(session: Session, key: GoalKey, typed_at: datetime, amount_minor: int) -> None:
+def add_manual_amount(session: Session, key: GoalKey, manual_at: datetime, amount_minor: int) -> None:
     """Keep an amount typed for a locked goal."""
-    session.execute(_ADD, {"tenant": key[0], "goal_id": key[1], "typed_at": typed_at, "amount_minor": amount_minor})
+    session.execute(_ADD, {"tenant": key[0], "goal_id": key[1], "manual_at": manual_at, "amount_minor": amount_minor})

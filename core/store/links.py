@@ -89,7 +89,7 @@ class FundingRow(NamedTuple):
     def _ended_before_typing(self, goal: GoalRow) -> bool:
         """Whether an amount was typed after the link had ended, and so holds all that the link ever counted."""
         until_at = self.row.link.until_at
-        return until_at is not None and goal.typed_at is not None and until_at < goal.typed_at
+        return until_at is not None and goal.manual_at is not None and until_at < goal.manual_at
 
     def counted(self, goal: GoalRow) -> int:
         """What the link adds to its goal's amount, in minor units."""

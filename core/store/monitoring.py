@@ -98,7 +98,7 @@ class DatabaseServer:
     is_durable: bool
 
 
-_WAITING_LETTERS = text(
+_WAITING_DEAD_LETTERS = text(
     """SELECT code, count(*) FROM (
         SELECT code FROM dead_letters WHERE replayed_at IS NULL AND discarded_at IS NULL LIMIT :most) waiting
     GROUP BY code ORDER BY code"""
@@ -183,7 +183,7 @@ def limit_statements(session: Session, seconds: int) -> None:
 
 def waiting_dead_letters(session: Session) -> dict[str, int]:
     """Dead letters that were neither replayed nor discarded, by code of their reason; COUNTED_MOST at most."""
-    return {row[0]: row[1] for row in session.execute(_WAITING_LETTERS, {"most": COUNTED_MOST})}
+    return {row[0]: row[1] for row in session.execute(_WAITING_DEAD_LETTERS, {"most": COUNTED_MOST})}
 
 
 def outbox_backlog(session: Session) -> OutboxBacklog:

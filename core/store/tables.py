@@ -216,8 +216,8 @@ goals = Table(
     amount_column("target_minor"),
     amount_column("start_minor"),
     amount_column("finish_minor"),
-    amount_column("typed_minor"),
-    moment_column("typed_at"),
+    amount_column("manual_minor"),
+    moment_column("manual_at"),
     amount_column("amount_minor"),
     # The amount before the last line that a batch wrote where the goal lies.
     amount_column("before_minor", required=False),
@@ -231,7 +231,7 @@ goals = Table(
     # The closes from this day on are to be written or written anew, because of a request.
     Column("dirty_from", Date),
     # Closes before this moment say nothing about the target: it was changed then, the amount typed, or a pause ended.
-    moment_column("judged_from"),
+    moment_column("evaluated_from"),
     flag_column("auto_complete"),
     text_column("status", required=True),
     moment_column("final_at"),
@@ -307,12 +307,12 @@ links = Table(
     ),
 )
 
-typed_amounts = Table(
-    "typed_amounts",
+manual_amounts = Table(
+    "manual_amounts",
     metadata,
     tenant_column(),
     key_column("goal_id"),
-    Column("typed_at", DateTime(timezone=True), primary_key=True),
+    Column("manual_at", DateTime(timezone=True), primary_key=True),
     amount_column("amount_minor"),
     _of_goal(),
 )
@@ -541,7 +541,7 @@ BUSINESS_TABLES = (
     goals,
     milestones,
     links,
-    typed_amounts,
+    manual_amounts,
     goal_entries,
     goal_snapshots,
     closed_days,

@@ -91,7 +91,7 @@ _NOTE = text(
 )
 
 
-def note_act(
+def note_operation(
     session: Session,
     tenant: str,
     *,

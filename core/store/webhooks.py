@@ -135,7 +135,7 @@ class RefreshRow:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenPlace:
+class OpenPosition:
     """Where a request stands in the list of open ones, which begins with the one that waits longest."""
 
     opened_at: datetime
@@ -186,7 +186,7 @@ def ask_refresh_once(session: Session, row: RefreshRow, *, most: int) -> None:
 
 
 def list_open(
-    session: Session, tenant: str, *, provider: str | None, kind: str | None, after: OpenPlace | None, limit: int
+    session: Session, tenant: str, *, provider: str | None, kind: str | None, after: OpenPosition | None, limit: int
 ) -> list[RefreshRow]:
     """Open requests of a provider and of a kind (None: of any), those that wait longest first, from behind `after`."""
     conditions = ["tenant = :tenant", "done_count < count"]

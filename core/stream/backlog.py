@@ -9,13 +9,13 @@ from typing import Any, cast
 import redis
 from redis.exceptions import ResponseError
 
-from core.stream.position import Entry, begun_key, place
+from core.stream.position import Entry, in_progress_key, place
 from core.stream.stream import GROUP, stream_key
 
 AT_ONCE_FIRST, AT_ONCE_MOST = 16, 512
 FEW_BYTES, MANY_BYTES = 2**20, 4 * 2**20
 
-Place = tuple[int, int]
+BacklogPosition = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ def read_backlog(client: redis.Redis, shard: int, *, since_ms: int, after: str |
     """
     key, size = stream_key(shard), AT_ONCE_FIRST
     position = _position(client, key)
-    begun = client.get(begun_key(shard))
-    begun_to = None if begun is None else place(cast(bytes, begun))
+    begun = client.get(in_progress_key(shard))
+    in_progress_to = None if begun is None else place(cast(bytes, begun))
     start = f"({after}" if after is not None else _start(client, key, position, since_ms)
     while True:
         rows = cast(list[Entry], client.xrange(key, min=start, count=size))
@@ -51,13 +51,13 @@ def read_backlog(client: redis.Redis, shard: int, *, since_ms: int, after: str |
             return
         first, last = rows[0][0].decode(), rows[-1][0].decode()
         deliveries = {} if position is None else _deliveries(client, key, first, last)
-        yield [_entry(entry_id.decode(), fields, deliveries, position, begun_to) for entry_id, fields in rows]
+        yield [_entry(entry_id.decode(), fields, deliveries, position, in_progress_to) for entry_id, fields in rows]
         if len(rows) < size:
             return
         start, size = f"({last}", _next_size(size, rows)
 
 
-def _start(client: redis.Redis, key: str, position: Place | None, since_ms: int) -> str:
+def _start(client: redis.Redis, key: str, position: BacklogPosition | None, since_ms: int) -> str:
     """The least id that may not be applied; all before it are, or came before the moment."""
     first = (0, 0)
     if position is not None:
@@ -72,8 +72,8 @@ def _entry(
     entry_id: str,
     fields: dict[bytes, bytes] | None,
     deliveries: dict[str, int],
-    position: Place | None,
-    begun_to: Place | None,
+    position: BacklogPosition | None,
+    in_progress_to: BacklogPosition | None,
 ) -> BacklogEntry:
     times, at = deliveries.get(entry_id), place(entry_id)
     if times is not None:
@@ -81,7 +81,7 @@ def _entry(
         return BacklogEntry(entry_id, fields, times + 1)
     if position is not None and at <= position:
         return BacklogEntry(entry_id, None, None)
-    return BacklogEntry(entry_id, fields, 1 if begun_to is not None and at <= begun_to else None)
+    return BacklogEntry(entry_id, fields, 1 if in_progress_to is not None and at <= in_progress_to else None)
 
 
 def _deliveries(client: redis.Redis, key: str, first: str, last: str) -> dict[str, int]:
@@ -103,7 +103,7 @@ def _next_size(size: int, rows: list[Entry]) -> int:
     return min(AT_ONCE_MOST, size * 2) if read_bytes < FEW_BYTES else size
 
 
-def _position(client: redis.Redis, key: str) -> Place | None:
+def _position(client: redis.Redis, key: str) -> BacklogPosition | None:
     """The last entry that is applied or was handed out; None before a drain has looked at the shard."""
     try:
         groups = client.xinfo_groups(key)

@@ -121,7 +121,7 @@ return 1
 """
 )
 # Where nothing lies behind the position, no batch can be begun, and whatever was added is applied or gone.
-_SETTLE = (
+_RECONCILE = (
     _STANDS
     + """
 if #redis.call('XRANGE', KEYS[1], '(' .. ARGV[2], '+', 'COUNT', 1) > 0 then
@@ -140,22 +140,22 @@ _SEQUENCE_MOST = 2**64 - 1
 class Position(NamedTuple):
     """The last entry that was taken, and what is known of those behind it.
 
-    `is_begun`: a batch of them was begun, and is in work or came to no end. `lag`: how many there are by the server's
+    `is_in_progress`: a batch of them was begun and not finished. `lag`: how many there are by the server's
     count; None where it does not know, which it finds out by handing them out (`is_counted`).
     """
 
     entry_id: bytes
-    is_begun: bool
+    is_in_progress: bool
     lag: int | None
     is_counted: bool
 
     @property
     def needs_care(self) -> bool:
         """Whether what lies behind is to be handed out."""
-        return self.is_begun or not self.is_counted
+        return self.is_in_progress or not self.is_counted
 
 
-def begun_key(shard: int) -> str:
+def in_progress_key(shard: int) -> str:
     """The key that holds the note of the batch that was begun last."""
     return f"milepost:begun:{shard}"
 
@@ -164,14 +164,14 @@ def read_position(client: redis.Redis, key: str, group: str, shard: int) -> Posi
     """Where a shard's group stands; None if there is no such group. Raises ResponseError if there is no such key."""
     pipeline = client.pipeline(transaction=False)
     pipeline.xinfo_groups(key)
-    pipeline.get(begun_key(shard))
+    pipeline.get(in_progress_key(shard))
     groups, begun = pipeline.execute()
-    told: dict[str, Any] | None = next((each for each in groups if each["name"] == group.encode()), None)
-    if told is None:
+    reported: dict[str, Any] | None = next((each for each in groups if each["name"] == group.encode()), None)
+    if reported is None:
         return None
-    last = cast(bytes, told["last-delivered-id"])
-    is_begun = begun is not None and place(begun) > place(last)
-    return Position(last, is_begun, told.get("lag"), told.get("entries-read") is not None)
+    last = cast(bytes, reported["last-delivered-id"])
+    is_in_progress = begun is not None and place(begun) > place(last)
+    return Position(last, is_in_progress, reported.get("lag"), reported.get("entries-read") is not None)
 
 
 def move_position(
@@ -188,12 +188,12 @@ def move_position(
 
     If it moves, `next_last` is noted as begun.
     """
-    pipeline.eval(_MOVE, 2, key, begun_key(shard), group, behind, to, entries, next_last or b"")
+    pipeline.eval(_MOVE, 2, key, in_progress_key(shard), group, behind, to, entries, next_last or b"")
 
 
-def settle_position(client: redis.Redis, key: str, group: str, shard: int, at: bytes) -> int:
+def reconcile_position(client: redis.Redis, key: str, group: str, shard: int, at: bytes) -> int:
     """Take note that nothing lies behind the position, if that is so; how many entries went from there unread."""
-    return int(cast(int, client.eval(_SETTLE, 2, key, begun_key(shard), group, at)))
+    return int(cast(int, client.eval(_RECONCILE, 2, key, in_progress_key(shard), group, at)))
 
 
 def place(entry_id: bytes | str) -> tuple[int, int]:

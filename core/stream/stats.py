@@ -43,7 +43,7 @@ _FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class BatchFigures:
+class BatchStats:
     """One batch that was committed."""
 
     events: int
@@ -54,7 +54,7 @@ class BatchFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class DrainFigures:
+class DrainStats:
     """What all drains of one shard did since the figures began.
 
     `sizes` and `durations` say how many batches are at or below each of SIZE_BOUNDS and MICROSECOND_BOUNDS.
@@ -70,7 +70,7 @@ class DrainFigures:
     last_commit_at: datetime | None
 
 
-def figures_key(shard: int) -> str:
+def stats_key(shard: int) -> str:
     """The hash that holds a shard's figures."""
     return f"milepost:drains:{shard}"
 
@@ -80,9 +80,9 @@ def waiting_key(shard: int) -> str:
     return f"milepost:waiting:{shard}"
 
 
-def add_to_figures(pipeline: Pipeline, shard: int, batch: BatchFigures) -> None:
+def add_to_stats(pipeline: Pipeline, shard: int, batch: BatchStats) -> None:
     """Put onto a pipeline what adds a batch to its shard's figures."""
-    key, microseconds = figures_key(shard), round(batch.seconds * 1_000_000)
+    key, microseconds = stats_key(shard), round(batch.seconds * 1_000_000)
     for name, by in zip(_SUMS, (1, batch.events, batch.duplicates, batch.dead_letters, microseconds), strict=True):
         if by:
             pipeline.hincrby(key, name, by)
@@ -93,12 +93,12 @@ def add_to_figures(pipeline: Pipeline, shard: int, batch: BatchFigures) -> None:
     pipeline.hset(key, _LAST_COMMIT, str(int(batch.committed_at.timestamp() * 1000)))
 
 
-def read_drain_figures(client: redis.Redis, shards: Iterable[int]) -> dict[int, DrainFigures]:
+def read_drain_stats(client: redis.Redis, shards: Iterable[int]) -> dict[int, DrainStats]:
     """The figures of each shard, zeros where there are none; raises StreamUnavailable."""
     wanted = list(shards)
     pipeline = client.pipeline(transaction=False)
     for shard in wanted:
-        pipeline.hmget(figures_key(shard), _FIELDS)
+        pipeline.hmget(stats_key(shard), _FIELDS)
     with refusing_calmly():
         # A key that is somebody else's and no hash is refused alone; nothing is decided by figures.
         replies = cast(list[list[bytes | None] | Exception], pipeline.execute(raise_on_error=False))
@@ -106,7 +106,7 @@ def read_drain_figures(client: redis.Redis, shards: Iterable[int]) -> dict[int, 
             if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
                 raise reply
     return {
-        shard: _figures([] if isinstance(reply, Exception) else reply)
+        shard: _stats([] if isinstance(reply, Exception) else reply)
         for shard, reply in zip(wanted, replies, strict=True)
     }
 
@@ -120,11 +120,11 @@ def shards_waited_on(client: redis.Redis, shards: Iterable[int]) -> set[int]:
         return {shard for shard in shards if client.exists(waiting_key(shard))}
 
 
-def _figures(values: Sequence[bytes | None]) -> DrainFigures:
+def _stats(values: Sequence[bytes | None]) -> DrainStats:
     """The figures of the values of _FIELDS, or of none; what is no number that a drain could have written is 0."""
     found = {name: _number(value) for name, value in zip(_FIELDS, values, strict=False)}
     sums: dict[str, Any] = {name: found.get(name, 0) for name in _SUMS}
-    return DrainFigures(
+    return DrainStats(
         sizes=_running(found, "size", SIZE_BOUNDS),
         durations=_running(found, "us", MICROSECOND_BOUNDS),
         last_commit_at=_moment(found.get(_LAST_COMMIT, 0)),

@@ -22,18 +22,18 @@ from core.stream.position import (
     Entry,
     Position,
     RawEntry,
-    begun_key,
     entries_of,
+    in_progress_key,
     move_position,
     place,
     raw_entries,
     raw_entry,
     read_position,
-    settle_position,
+    reconcile_position,
     up_to,
 )
 from core.stream.server import StreamTooOld, await_sync, knows_waitaof, refusing_calmly, waits_for_disk
-from core.stream.stats import BatchFigures, add_to_figures, waiting_key
+from core.stream.stats import BatchStats, add_to_stats, waiting_key
 
 GROUP = "milepost"
 SHARDS_MOST = 64
@@ -210,8 +210,8 @@ class EventStream:
         key = stream_key(shard)
         gone = 0
         if self._client.exists(key):
-            told: dict[str, Any] = self._client.xinfo_stream(key)
-            gone = max(0, int(told.get("entries-added", 0)) - int(told["length"]))
+            reported: dict[str, Any] = self._client.xinfo_stream(key)
+            gone = max(0, int(reported.get("entries-added", 0)) - int(reported["length"]))
         try:
             self._client.xgroup_create(key, GROUP, id="0", mkstream=True, entries_read=gone)
         except ResponseError as error:
@@ -231,7 +231,7 @@ class EventStream:
             return self.position(shard)
         return found
 
-    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+    def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
         """The entries behind one, in order, as many as `read` would give. Takes nothing."""
 
         def read_some(wanted: int, last: bytes | None) -> list[RawEntry]:
@@ -240,17 +240,17 @@ class EventStream:
 
         return up_to(count, read_some)
 
-    def note_begun(self, shard: int, entry_id: bytes) -> bool:
+    def note_in_progress(self, shard: int, entry_id: bytes) -> bool:
         """Note that a batch up to this id is begun, see core.stream.position; False if the server is full."""
         try:
-            self._client.set(begun_key(shard), entry_id)
+            self._client.set(in_progress_key(shard), entry_id)
         except OutOfMemoryError:
             return False
         return True
 
-    def settle(self, shard: int, at: bytes) -> int:
+    def reconcile(self, shard: int, at: bytes) -> int:
         """Take note that nothing lies behind `at`, if the position is there; how many entries went unread."""
-        return settle_position(self._client, stream_key(shard), GROUP, shard, at)
+        return reconcile_position(self._client, stream_key(shard), GROUP, shard, at)
 
     def advance(
         self,
@@ -260,7 +260,7 @@ class EventStream:
         entries: int,
         *,
         next_last: bytes | None = None,
-        batch: BatchFigures | None = None,
+        batch: BatchStats | None = None,
     ) -> bool:
         """Move the position from `behind` to the last of so many applied entries; False if it is elsewhere now.
 
@@ -269,7 +269,7 @@ class EventStream:
         """
         pipeline = self._client.pipeline(transaction=False)
         move_position(pipeline, stream_key(shard), GROUP, shard, behind, last, entries, next_last)
-        return bool(self._told(pipeline, shard, batch))
+        return bool(self._reported(pipeline, shard, batch))
 
     def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
         """Take entries for the shard's one consumer: those a crash left (`pending`), or the next new ones.
@@ -294,19 +294,19 @@ class EventStream:
             return self._take_some(shard, count, start)
         return [raw_entry(entry_id, fields) for entry_id, fields in entries_of(reply)]
 
-    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchStats | None = None) -> None:
         """Tell the server that entries are applied and committed, and add the batch to the shard's figures.
 
         Figures that the server refuses (it is full, say) are let go: they must not hold up the events.
         """
         pipeline = self._client.pipeline(transaction=False)
         pipeline.xack(stream_key(shard), GROUP, *entry_ids)
-        self._told(pipeline, shard, batch)
+        self._reported(pipeline, shard, batch)
 
-    def _told(self, pipeline: Pipeline, shard: int, batch: BatchFigures | None) -> object:
+    def _reported(self, pipeline: Pipeline, shard: int, batch: BatchStats | None) -> object:
         """Send what is on the pipeline, and a batch's figures; the reply to the first command, which must not fail."""
         if batch is not None:
-            add_to_figures(pipeline, shard, batch)
+            add_to_stats(pipeline, shard, batch)
         reply = pipeline.execute(raise_on_error=False)[0]
         if isinstance(reply, Exception):
             raise reply

@@ -140,15 +140,15 @@ ACCOUNT_CHECKS = (
 
 
 # The typed amount that stands, and its moment; null for the one given at creation, which has none.
-_TYPED = """
-    SELECT typed_at, amount_minor FROM (
-        (SELECT y.typed_at, y.amount_minor FROM typed_amounts y
-         WHERE y.tenant = :tenant AND y.goal_id = g.goal_id AND y.typed_at <= coalesce(g.final_at, 'infinity')
-         ORDER BY y.typed_at DESC LIMIT 1)
+_MANUAL = """
+    SELECT manual_at, amount_minor FROM (
+        (SELECT y.manual_at, y.amount_minor FROM manual_amounts y
+         WHERE y.tenant = :tenant AND y.goal_id = g.goal_id AND y.manual_at <= coalesce(g.final_at, 'infinity')
+         ORDER BY y.manual_at DESC LIMIT 1)
         UNION ALL
         SELECT NULL, e.after_minor FROM goal_entries e
         WHERE e.tenant = :tenant AND e.goal_id = g.goal_id AND e.entry = 1) AS choices
-    ORDER BY typed_at DESC NULLS LAST LIMIT 1"""
+    ORDER BY manual_at DESC NULLS LAST LIMIT 1"""
 
 # A link's row keeps its begin and base once it has ended; what is typed after that does not touch it.
 _LINKS = f"""
@@ -157,7 +157,7 @@ _LINKS = f"""
     CROSS JOIN LATERAL (SELECT * FROM links WHERE tenant = :tenant AND goal_id = g.goal_id OFFSET 0) AS l
     CROSS JOIN LATERAL (
         SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a
-    CROSS JOIN LATERAL (SELECT max(typed_at) AS at FROM typed_amounts
+    CROSS JOIN LATERAL (SELECT max(manual_at) AS at FROM manual_amounts
         WHERE tenant = :tenant AND goal_id = g.goal_id) AS typed
     CROSS JOIN LATERAL (VALUES
         ('begin_at', CAST(l.begin_at AS text), CAST(CASE
@@ -187,8 +187,8 @@ _PARTS = f"""
     CROSS JOIN LATERAL (SELECT * FROM links WHERE tenant = :tenant AND goal_id = g.goal_id OFFSET 0) AS l
     CROSS JOIN LATERAL (
         SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a
-    CROSS JOIN LATERAL ({_TYPED}) AS typed
-    CROSS JOIN LATERAL (SELECT coalesce(g.final_at, 'infinity') AS final_at, greatest(l.from_at, typed.typed_at)
+    CROSS JOIN LATERAL ({_MANUAL}) AS typed
+    CROSS JOIN LATERAL (SELECT coalesce(g.final_at, 'infinity') AS final_at, greatest(l.from_at, typed.manual_at)
             AS begin_at, least(l.until_at, g.final_at, 'infinity') AS until_at) AS p
     WHERE g.tenant = :tenant AND {within("g.goal_id")} AND {counts("g", "a")}
       AND (NOT {follows("g")}
@@ -196,17 +196,17 @@ _PARTS = f"""
 
 _GOALS = f"""
     WITH sums AS (
-        SELECT goal_id, sum(part) AS parts, bool_or(has_report) AS is_told,
+        SELECT goal_id, sum(part) AS parts, bool_or(has_report) AS is_reported,
             array_agg(DISTINCT account_id COLLATE "C" ORDER BY account_id COLLATE "C")
                 FILTER (WHERE is_following AND NOT has_report) AS waiting_for
         FROM ({_PARTS}) AS parts GROUP BY goal_id)
     SELECT g.goal_id, v.what, v.stored, v.expected
     FROM goals g LEFT JOIN sums USING (goal_id)
-    LEFT JOIN LATERAL ({_TYPED}) AS typed ON true
+    LEFT JOIN LATERAL ({_MANUAL}) AS typed ON true
     CROSS JOIN LATERAL (VALUES
         ('amount_minor', CAST(g.amount_minor AS text), CAST(CASE
             WHEN NOT {follows("g")} THEN typed.amount_minor + {direction("g")} * coalesce(sums.parts, 0)
-            WHEN sums.is_told THEN {direction("g")} * sums.parts
+            WHEN sums.is_reported THEN {direction("g")} * sums.parts
             ELSE typed.amount_minor END AS text)),
         ('waiting_for', CAST(g.waiting_for AS text), CAST(coalesce(sums.waiting_for, '{{}}') AS text)))
         AS v(what, stored, expected)

@@ -17,18 +17,18 @@ from core.verify.checks import (
 )
 
 _SEGMENTS = """
-    SELECT goal_id, typed_at, amount_minor, lead(typed_at) OVER w AS typed_next,
+    SELECT goal_id, manual_at, amount_minor, lead(manual_at) OVER w AS typed_next,
         amount_minor - coalesce(lag(amount_minor) OVER w, 0) AS step
     FROM (
-        SELECT g.goal_id, timestamptz '-infinity' AS typed_at, e.after_minor AS amount_minor
+        SELECT g.goal_id, timestamptz '-infinity' AS manual_at, e.after_minor AS amount_minor
         FROM g CROSS JOIN LATERAL (SELECT after_minor FROM goal_entries
             WHERE tenant = :tenant AND goal_id = g.goal_id AND entry = 1 OFFSET 0) AS e
         UNION ALL
-        SELECT g.goal_id, y.typed_at, y.amount_minor
-        FROM g CROSS JOIN LATERAL (SELECT typed_at, amount_minor FROM typed_amounts
+        SELECT g.goal_id, y.manual_at, y.amount_minor
+        FROM g CROSS JOIN LATERAL (SELECT manual_at, amount_minor FROM manual_amounts
             WHERE tenant = :tenant AND goal_id = g.goal_id OFFSET 0) AS y
-        WHERE y.typed_at <= coalesce(g.final_at, 'infinity')) AS typed
-    WINDOW w AS (PARTITION BY goal_id ORDER BY typed_at)"""
+        WHERE y.manual_at <= coalesce(g.final_at, 'infinity')) AS typed
+    WINDOW w AS (PARTITION BY goal_id ORDER BY manual_at)"""
 
 # Late days that put all later closes in doubt too: nothing takes inflow back, and a measure on one of these days may
 # be what the goal counts from or to.
@@ -36,8 +36,8 @@ _LATE_FOR_GOOD = f"""CASE WHEN a.late_from IS NULL THEN NULL
     WHEN g.tracking = 'inflow'
         OR EXISTS (SELECT FROM (VALUES (l.from_at), (l.until_at), (g.final_at)) AS turns(at)
             WHERE {local_day("turns.at")} BETWEEN a.late_from AND a.late_through + 1)
-        OR EXISTS (SELECT FROM typed_amounts y WHERE y.tenant = :tenant AND y.goal_id = g.goal_id
-            AND {local_day("y.typed_at")} BETWEEN a.late_from AND a.late_through + 1)
+        OR EXISTS (SELECT FROM manual_amounts y WHERE y.tenant = :tenant AND y.goal_id = g.goal_id
+            AND {local_day("y.manual_at")} BETWEEN a.late_from AND a.late_through + 1)
     THEN a.late_from END"""
 
 _FUNDING = f"""
@@ -56,7 +56,7 @@ _PIECES = f"""
         CASE WHEN gone_at IS NOT NULL THEN {local_day("gone_at")} END AS end_day
     FROM (
         SELECT f.goal_id, f.account_id, f.ppm, f.measure, false AS is_following, false AS has_report,
-            greatest(f.from_at, s.typed_at) AS begin_at,
+            greatest(f.from_at, s.manual_at) AS begin_at,
             least(f.until_at, f.final_at, s.typed_next, 'infinity') AS cap_at, s.typed_next AS gone_at
         FROM funding f JOIN segments s USING (goal_id) WHERE f.counts AND NOT f.is_following
         UNION ALL
@@ -101,8 +101,8 @@ _EXPECTED = f"""
                     SELECT goal_id, greatest(day, start_date) AS day, sum(typed) AS typed, sum(step) AS step,
                         sum(told) AS told
                     FROM (
-                        SELECT goal_id, CASE WHEN typed_at = '-infinity' THEN date '-infinity'
-                            ELSE {local_day("typed_at")} END AS day, step AS typed, 0 AS step, 0 AS told
+                        SELECT goal_id, CASE WHEN manual_at = '-infinity' THEN date '-infinity'
+                            ELSE {local_day("manual_at")} END AS day, step AS typed, 0 AS step, 0 AS told
                         FROM segments
                         UNION ALL SELECT goal_id, day, 0, step, told FROM ({_STEPS}) AS steps) AS changes
                     JOIN g USING (goal_id) GROUP BY 1, 2) AS c USING (goal_id)

@@ -17,9 +17,15 @@ from rich.table import Table
 
 from core.errors import MilepostError, NotFound
 from core.events.envelope import parse_moment
-from core.services.dead_letters import discard_letter, find_replayable, replay_letter, replay_letters, show_letter
+from core.services.dead_letters import (
+    discard_dead_letter,
+    find_replayable,
+    replay_dead_letter,
+    replay_dead_letters,
+    show_dead_letter,
+)
 from core.services.tenants import NoSuchTenant
-from core.store.dead_letters import LetterKey, LetterQuery, LetterSummary, list_letters
+from core.store.dead_letters import DeadLetterKey, DeadLetterQuery, DeadLetterSummary, list_dead_letters
 from core.store.tenants import DEFAULT
 from core.stream.stream import SHARDS_MOST, EventStream, connect
 from milepost.cli.connection import (
@@ -35,7 +41,7 @@ from milepost.cli.output import print_json
 _WIDTH_OF_A_PIPE = 200
 
 
-def print_letters(letters: Sequence[LetterSummary], *, as_json: bool) -> None:
+def print_dead_letters(letters: Sequence[DeadLetterSummary], *, as_json: bool) -> None:
     """Print a list, without the events."""
     if as_json:
         print_json([_row(letter) for letter in letters])
@@ -45,7 +51,7 @@ def print_letters(letters: Sequence[LetterSummary], *, as_json: bool) -> None:
         _print_table(letters)
 
 
-def print_letter(letter: LetterSummary, event: bytes, *, as_json: bool) -> None:
+def print_dead_letter(letter: DeadLetterSummary, event: bytes, *, as_json: bool) -> None:
     r"""Print one letter and its event, the bytes that are not UTF-8 as \xff."""
     if as_json:
         print_json(_row(letter) | _event(event))
@@ -60,7 +66,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _print_table(letters: Sequence[LetterSummary]) -> None:
+def _print_table(letters: Sequence[DeadLetterSummary]) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _WIDTH_OF_A_PIPE
@@ -76,7 +82,7 @@ def _print_table(letters: Sequence[LetterSummary]) -> None:
     console.print(table)
 
 
-def _row(letter: LetterSummary) -> dict[str, object]:
+def _row(letter: DeadLetterSummary) -> dict[str, object]:
     return {
         "tenant": letter.tenant,
         "shard": letter.shard,
@@ -148,10 +154,10 @@ def list_all(
 
     Example: milepost dead-letters list --tenant acme --code currency_mismatch --since 2026-03-01
     """
-    query = LetterQuery(tenant=tenant, code=code, since=since, waiting_only=waiting, limit=limit)
+    query = DeadLetterQuery(tenant=tenant, code=code, since=since, waiting_only=waiting, limit=limit)
     with command_session(data_dir) as session:
-        found = list_letters(session, query)
-    print_letters(found, as_json=as_json)
+        found = list_dead_letters(session, query)
+    print_dead_letters(found, as_json=as_json)
 
 
 @dead_letters.command("show")
@@ -166,10 +172,10 @@ def show(
 
     Example: milepost dead-letters show 0 1773144000000-1
     """
-    key = LetterKey(tenant, shard, entry_id)
+    key = DeadLetterKey(tenant, shard, entry_id)
     with _naming(key), command_session(data_dir) as session:
-        letter, event = show_letter(session, key)
-    print_letter(letter, event, as_json=as_json)
+        letter, event = show_dead_letter(session, key)
+    print_dead_letter(letter, event, as_json=as_json)
 
 
 @dead_letters.command("replay")
@@ -203,7 +209,7 @@ def replay(
     if code is not None and shard is None:
         count = _replay_code(data_dir, tenant, code, again=again, must_ask=not yes)
     elif code is None and shard is not None and entry_id is not None:
-        _replay_one(data_dir, LetterKey(tenant, shard, entry_id), again=again)
+        _replay_one(data_dir, DeadLetterKey(tenant, shard, entry_id), again=again)
         count = 1
     else:
         raise typer.BadParameter("name one letter by SHARD ENTRY_ID, or all of one code by --code CODE")
@@ -226,19 +232,19 @@ def discard(
 
     Example: milepost dead-letters discard 0 1773144000000-1 --reason "a test of the bank's"
     """
-    key = LetterKey(tenant, shard, entry_id)
+    key = DeadLetterKey(tenant, shard, entry_id)
     now = datetime.now(UTC)
     with _naming(key), command_session(data_dir) as session:
-        discard_letter(session, key, reason, now, actor=COMMAND_LINE)
+        discard_dead_letter(session, key, reason, now, actor=COMMAND_LINE)
     if as_json:
         print_json(asdict(key) | {"discarded_at": now})
     else:
         print(f"discarded {shard} {entry_id}")
 
 
-def _replay_one(data_dir: Path | None, key: LetterKey, *, again: bool) -> None:
+def _replay_one(data_dir: Path | None, key: DeadLetterKey, *, again: bool) -> None:
     with _stream(data_dir) as stream, _naming(key), command_session(data_dir) as session:
-        replay_letter(session, stream, key, datetime.now(UTC), actor=COMMAND_LINE, again=again)
+        replay_dead_letter(session, stream, key, datetime.now(UTC), actor=COMMAND_LINE, again=again)
 
 
 def _replay_code(data_dir: Path | None, tenant: str, code: str, *, again: bool, must_ask: bool) -> int:
@@ -249,7 +255,7 @@ def _replay_code(data_dir: Path | None, tenant: str, code: str, *, again: bool, 
         _confirm(f"Replay {count} of tenant {tenant} with the code {code}?")
     with _stream(data_dir) as stream, command_sessions(data_dir) as sessions, _progress(found.count) as advance:
         now = datetime.now(UTC)
-        return replay_letters(sessions, stream, found, now, actor=COMMAND_LINE, on_replayed=advance)
+        return replay_dead_letters(sessions, stream, found, now, actor=COMMAND_LINE, on_replayed=advance)
 
 
 @contextmanager
@@ -269,7 +275,7 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def _naming(key: LetterKey) -> Iterator[None]:
+def _naming(key: DeadLetterKey) -> Iterator[None]:
     """Say which letter is not there: another tenant may have one of this place."""
     try:
         yield

@@ -61,18 +61,18 @@ def replay(
         if wait:
             _wait_until_applied(stream, total, progress)
         applied_s = time.monotonic() - began
-    figures = {"events": total, "appended_s": round(appended_s, 3)}
+    stats = {"events": total, "appended_s": round(appended_s, 3)}
     if wait:
-        figures["applied_s"] = round(applied_s, 3)
+        stats["applied_s"] = round(applied_s, 3)
     if as_json:
-        print_json(figures)
+        print_json(stats)
     else:
-        print(_sentence(figures))
+        print(_sentence(stats))
 
 
-def _sentence(figures: dict[str, int | float]) -> str:
-    text = f"{figures['events']:,} events on the stream after {figures['appended_s']:.1f} s"
-    return text + (f", applied after {figures['applied_s']:.1f} s" if "applied_s" in figures else "")
+def _sentence(stats: dict[str, int | float]) -> str:
+    text = f"{stats['events']:,} events on the stream after {stats['appended_s']:.1f} s"
+    return text + (f", applied after {stats['applied_s']:.1f} s" if "applied_s" in stats else "")
 
 
 def _check(lines: IO[bytes], progress: Progress) -> int:

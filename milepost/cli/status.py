@@ -79,7 +79,7 @@ def _print_frames(found: Status, data_dir: Path | None, every_s: float, as_json:
             print()
         sys.stdout.flush()
         time.sleep(every_s)
-        found = _look_again(data_dir)
+        found = _collect_again(data_dir)
 
 
 def _show_frames(found: Status, data_dir: Path | None, every_s: float) -> None:
@@ -89,10 +89,10 @@ def _show_frames(found: Status, data_dir: Path | None, every_s: float) -> None:
             room = min(GOALS_MOST, max(_GOALS_LEAST, console.height - _OTHER_LINES))
             live.update(frame(found, console.width, room), refresh=True)
             time.sleep(every_s)
-            found = _look_again(data_dir)
+            found = _collect_again(data_dir)
 
 
-def _look_again(data_dir: Path | None) -> Status:
+def _collect_again(data_dir: Path | None) -> Status:
     """A look with the servers found anew: `milepost up` may have ended since, and may come back elsewhere."""
     try:
         return look(connected_settings(data_dir))

@@ -102,7 +102,7 @@ def refusal(status: int, problem: object, retry_after: str | None = None) -> Mil
     return error
 
 
-def told_of_key(error: MilepostError, key: str | None) -> MilepostError:
+def with_key(error: MilepostError, key: str | None) -> MilepostError:
     """The error with the key of its call; one whose outcome is not known says so."""
     error.idempotency_key = key
     if key is not None and isinstance(error, Unavailable | ServerFault):
@@ -117,7 +117,7 @@ def _detail(problem: object) -> str | None:
 
 def _first_field(problem: Any) -> str | None:
     try:
-        _, *place = problem["errors"][0]["loc"]
+        _, *server_config = problem["errors"][0]["loc"]
     except (KeyError, IndexError, TypeError, ValueError):
         return None
-    return ".".join(str(part) for part in place) or None
+    return ".".join(str(part) for part in server_config) or None

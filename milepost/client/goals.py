@@ -29,7 +29,7 @@ from milepost.client.models import (
     Tracking,
 )
 from milepost.client.records import listed
-from milepost.client.transport import AsyncDoor, Call
+from milepost.client.transport import ApiRequest, AsyncTransport
 
 
 class Goals:
@@ -40,8 +40,8 @@ class Goals:
     `idempotency_key`, the same call made again within 24 hours gets its first answer and does nothing.
     """
 
-    def __init__(self, door: AsyncDoor) -> None:
-        self._door = door
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
 
     async def create_goal(
         self,
@@ -81,7 +81,7 @@ class Goals:
             "start_date": moment("start_date", start_date),
             "auto_complete": arguments.flag("auto_complete", auto_complete),
         }
-        return Goal.of(await self._act("create_goal", "POST", (), body, idempotency_key))
+        return Goal.of(await self._operation("create_goal", "POST", (), body, idempotency_key))
 
     async def get_goal(self, goal_id: str) -> Goal:
         """One goal with its milestones."""
@@ -109,11 +109,11 @@ class Goals:
     ) -> Goal:
         """Change what is given, all of it or nothing; the goal as it is then."""
         path, body = goal_path(goal_id), arguments.changes(changes)
-        return Goal.of(await self._act("update_goal", "PATCH", path, body, idempotency_key))
+        return Goal.of(await self._operation("update_goal", "PATCH", path, body, idempotency_key))
 
     async def delete_goal(self, goal_id: str, *, idempotency_key: str | None = None) -> None:
         """Delete a goal with its milestones, links and ledger; what the links held is free again."""
-        await self._act("delete_goal", "DELETE", goal_path(goal_id), None, idempotency_key)
+        await self._operation("delete_goal", "DELETE", goal_path(goal_id), None, idempotency_key)
 
     async def get_goal_progress(self, goal_id: str) -> GoalProgress:
         """How far a goal is, at which pace, and when it will be reached at that pace."""
@@ -135,7 +135,7 @@ class Goals:
             "target_date": moment("target_date", target_date),
         }
         path = goal_path(goal_id, "milestones")
-        return Milestone.of(await self._act("add_milestone", "POST", path, body, idempotency_key))
+        return Milestone.of(await self._operation("add_milestone", "POST", path, body, idempotency_key))
 
     async def list_milestones(self, goal_id: str) -> list[Milestone]:
         """All milestones of a goal, by amount."""
@@ -147,7 +147,7 @@ class Goals:
         Milestones are marked as soon as the amount passes them, checked or not; this tells which are news.
         """
         path = goal_path(goal_id, "milestones", "check")
-        return Milestone.all_of(await self._act("check_milestones", "POST", path, None, idempotency_key))
+        return Milestone.all_of(await self._operation("check_milestones", "POST", path, None, idempotency_key))
 
     async def get_milestone_progress(self, goal_id: str) -> MilestoneProgress:
         """How many milestones are reached, and the next one."""
@@ -188,7 +188,7 @@ class Goals:
             "whole": arguments.flag("whole", whole),
         }
         path = goal_path(goal_id, "funding")
-        return FundingSource.of(await self._act("link_account_to_goal", "POST", path, body, idempotency_key))
+        return FundingSource.of(await self._operation("link_account_to_goal", "POST", path, body, idempotency_key))
 
     async def get_goal_funding(self, goal_id: str) -> list[FundingSource]:
         """The accounts that count for a goal now, in the order of linking."""
@@ -208,29 +208,31 @@ class Goals:
         percent = one_of(names[0], allocation_percent, names[1], new_allocation_percent)
         body = {"allocation_percent": number("allocation_percent", needed("allocation_percent", percent))}
         path = account_path(goal_id, account_id)
-        return FundingSource.of(await self._act("update_account_allocation", "PATCH", path, body, idempotency_key))
+        return FundingSource.of(
+            await self._operation("update_account_allocation", "PATCH", path, body, idempotency_key)
+        )
 
     async def remove_account_from_goal(
         self, goal_id: str, account_id: str, *, idempotency_key: str | None = None
     ) -> None:
         """End the link of an account; what it counted stays."""
         path = account_path(goal_id, account_id)
-        await self._act("remove_account_from_goal", "DELETE", path, None, idempotency_key)
+        await self._operation("remove_account_from_goal", "DELETE", path, None, idempotency_key)
 
-    async def _act(
-        self, act: str, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None, key: str | None
+    async def _operation(
+        self, operation: str, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None, key: str | None
     ) -> Any:
-        call = Call(act, method, path, body=body, idempotency_key=arguments.idempotency_key(key))
-        return (await self._door.call(call)).body
+        call = ApiRequest(operation, method, path, body=body, idempotency_key=arguments.idempotency_key(key))
+        return (await self._transport.call(call)).body
 
-    async def _read(self, act: str, path: tuple[str, ...]) -> Any:
-        return (await self._door.call(Call(act, "GET", path))).body
+    async def _read(self, operation: str, path: tuple[str, ...]) -> Any:
+        return (await self._transport.call(ApiRequest(operation, "GET", path))).body
 
-    async def _list(self, act: str, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> list[Any]:
-        call: Call | None = Call(act, "GET", path, query or {})
+    async def _list(self, operation: str, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> list[Any]:
+        call: ApiRequest | None = ApiRequest(operation, "GET", path, query or {})
         found: list[Any] = []
         while call is not None:
-            answer = await self._door.call(call)
+            answer = await self._transport.call(call)
             found += listed(answer.body)
             call = None if answer.following is None else call.on_page(answer.following)
         return found

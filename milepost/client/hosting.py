@@ -58,11 +58,11 @@ def add_goals(
     dependencies = _dependencies(auth)
     hosting = import_check.load("api.hosting")
     chosen = easy_goals() if manager is None else manager
-    lease = getattr(chosen, "local", None)
-    if lease is None:
+    open_handle = getattr(chosen, "local", None)
+    if open_handle is None:
         raise InvalidField.of("manager", "must be one that easy_goals() made")
     app.include_router(
-        hosting.goal_router(lease, prefix=prefix, dependencies=dependencies, include_in_schema=include_in_schema)
+        hosting.goal_router(open_handle, prefix=prefix, dependencies=dependencies, include_in_schema=include_in_schema)
     )
     return chosen
 

@@ -10,12 +10,12 @@ from uuid import uuid4
 import httpx2
 from tenacity import AsyncRetrying, retry_if_exception
 
-from milepost.client.errors import MilepostError, told_of_key
+from milepost.client.errors import MilepostError, with_key
 from milepost.client.goals import Goals
 from milepost.client.transport import (
-    Answer,
+    ApiRequest,
+    ApiResponse,
     AsyncHttp,
-    Call,
     Message,
     Patience,
     Server,
@@ -27,7 +27,7 @@ from milepost.client.transport import (
 )
 
 
-class HttpDoor:
+class HttpTransport:
     """Answers calls from a Milepost over HTTP.
 
     What changes something bears an Idempotency-Key, so that a request whose answer was lost can be sent again.
@@ -38,7 +38,7 @@ class HttpDoor:
         self._server = server
         self._patience = patience
 
-    async def call(self, call: Call) -> Answer:
+    async def call(self, call: ApiRequest) -> ApiResponse:
         """The answer; raises the errors of milepost.client.errors."""
         key = None if call.method == "GET" else call.idempotency_key or str(uuid4())
         message = Message(
@@ -50,16 +50,16 @@ class HttpDoor:
         try:
             return await self._send(message)
         except httpx2.RequestError as error:
-            raise told_of_key(unreachable(error, self._server), key) from error
+            raise with_key(unreachable(error, self._server), key) from error
         except MilepostError as error:
-            told_of_key(error, key)
+            with_key(error, key)
             raise
 
     async def close(self) -> None:
         """Close the connections; the next call opens new ones."""
         await self._http.close()
 
-    async def _send(self, message: Message) -> Answer:
+    async def _send(self, message: Message) -> ApiResponse:
         again = retry_if_exception(may_try_again)
         tries = AsyncRetrying(retry=again, wait=self._patience.pause_s, stop=self._patience.stop, reraise=True)
         async for attempt in tries:
@@ -90,14 +90,14 @@ class Client(Goals):
         `first_pause_s`. Raises ValueError for an address or a key that can be none.
         """
         self._server = server_at(base_url, prefix, api_key, headers or {}, timeout_s)
-        super().__init__(HttpDoor(self._server, Patience(attempts, patience_s, first_pause_s)))
+        super().__init__(HttpTransport(self._server, Patience(attempts, patience_s, first_pause_s)))
 
     def __repr__(self) -> str:
         return f"Client({self._server.url!r})"
 
     async def close(self) -> None:
         """Close the connections; the next call opens new ones."""
-        await self._door.close()
+        await self._transport.close()
 
     async def __aenter__(self) -> Self:
         return self

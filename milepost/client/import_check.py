@@ -12,7 +12,7 @@ PACKAGES = ("api", "core")
 _HOME = Path(__file__).resolve().parents[2]
 
 
-class Shadowed(ImportError):
+class ImportConflict(ImportError):
     """Another package of the name of one of ours comes first on the import path."""
 
     def __init__(self, name: str, found: str) -> None:
@@ -25,18 +25,18 @@ class Shadowed(ImportError):
 
 
 def load(module: str) -> ModuleType:
-    """Import a module that needs these packages; raises Shadowed, naming the folder that stands before ours."""
+    """Import a module that needs these packages; raises ImportConflict, naming the folder that stands before ours."""
     for name in PACKAGES:
-        found = _place(name)
+        found = _server_config(name)
         if found is not None and found.parent != _HOME:
-            raise Shadowed(name, str(found))
+            raise ImportConflict(name, str(found))
     return import_module(module)
 
 
-def _place(name: str) -> Path | None:
+def _server_config(name: str) -> Path | None:
     """The folder or file that `import name` finds, or has found; None if there is none."""
     spec = find_spec(name)
     if spec is None:
         return None
-    places = list(spec.submodule_search_locations or ()) or [spec.origin or ""]
-    return Path(places[0]).resolve()
+    server_configs = list(spec.submodule_search_locations or ()) or [spec.origin or ""]
+    return Path(server_configs[0]).resolve()

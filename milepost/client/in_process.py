@@ -20,7 +20,7 @@ from weakref import finalize
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from api.context import DatabaseAway, Visit, database_trouble_told
+from api.context import DatabaseAway, RequestContext, as_database_away
 from api.errors import refusal_of
 from api.idempotency import route_of
 from core.errors import MilepostError, SettingsError
@@ -28,11 +28,11 @@ from core.services.idempotency import KeyedRequest, find_answer, keep_answer, ke
 from core.settings import load_settings
 from core.store.engine import is_database_trouble, is_undone
 from core.store.tenants import DEFAULT
-from milepost.client.errors import InvalidField, Unavailable, refusal, told_of_key
+from milepost.client.errors import InvalidField, Unavailable, refusal, with_key
 from milepost.client.errors import MilepostError as FaceError
-from milepost.client.operations import ACTS
-from milepost.client.server_config import Opening, Place
-from milepost.client.transport import Answer, Call, decode, encode
+from milepost.client.operations import OPERATIONS
+from milepost.client.server_config import Opening, ServerConfig
+from milepost.client.transport import ApiRequest, ApiResponse, decode, encode
 from milepost.embedded.trust import Untrusted, require_trusted_links
 
 _TRIES = 3
@@ -51,12 +51,12 @@ class CommitInDoubt(DatabaseAway):
 class _Keyed:
     """A call under its key; one of its own, that was not sent yet, cannot have an answer."""
 
-    call: Call
+    call: ApiRequest
     request: KeyedRequest | None
     is_new: bool
 
     @classmethod
-    def of(cls, call: Call) -> _Keyed:
+    def of(cls, call: ApiRequest) -> _Keyed:
         if call.method == "GET":
             return cls(call, None, is_new=False)
         key = call.idempotency_key or str(uuid4())
@@ -69,34 +69,34 @@ class _Keyed:
         return None if self.request is None else self.request.key
 
 
-class LocalDoor:
+class InProcessTransport:
     """Answers calls from Postgres; opens at the first one, and anew in a fork or when its servers have gone."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.max_body_bytes = place.settings.max_body_bytes
-        self._opening = Opening(place)
+    def __init__(self, server_config: ServerConfig) -> None:
+        self.server_config = server_config
+        self.max_body_bytes = server_config.settings.max_body_bytes
+        self._opening = Opening(server_config)
 
-    def call(self, call: Call) -> Answer:
+    def call(self, call: ApiRequest) -> ApiResponse:
         """The answer, in one transaction. Raises the errors of milepost.client.errors, made as a client makes them."""
         keyed = _Keyed.of(call)
         try:
-            return Answer(self._tried(keyed))
+            return ApiResponse(self._tried(keyed))
         except MilepostError as error:
             raise _refused(error, keyed) from None
 
     @contextmanager
-    def visit(self, *, reading: bool) -> Iterator[Visit]:
+    def context(self, *, reading: bool) -> Iterator[RequestContext]:
         """One transaction of the tenant, committed when the block ends well; `reading` cannot write.
 
         Raises DatabaseAway for trouble with the database, CommitInDoubt for such that came with the commit, NotOpened
         where there is no database to work with, and NoSuchTenant.
         """
         try:
-            with database_trouble_told():
+            with as_database_away():
                 opened, session = self._opening.begin(reading)
                 with session:  # rolls back what was not committed
-                    yield Visit(session, opened.tenant, datetime.now(UTC), opened.read_cache)
+                    yield RequestContext(session, opened.tenant, datetime.now(UTC), opened.read_cache)
                     _commit(session)
         except DatabaseAway as trouble:
             # The callers of an application's routes are told that it is away, and only the log why.
@@ -130,23 +130,23 @@ class LocalDoor:
 
     def _answer(self, keyed: _Keyed) -> Any:
         call, request = keyed.call, keyed.request
-        with self.visit(reading=request is None) as visit:
-            act, status = ACTS[call.act]
+        with self.context(reading=request is None) as context:
+            operation, status = OPERATIONS[call.operation]
             if request is None:
-                return act(visit, call)
+                return operation(context, call)
             if not keyed.is_new:
-                found = find_answer(visit.session, visit.tenant, request, visit.now)
+                found = find_answer(context.session, context.tenant, request, context.now)
                 if found is not None:
                     return decode(found.body) if found.body else None
-            body = act(visit, call)
+            body = operation(context, call)
             raw = b"" if body is None else encode(body)
-            location = f"{_GOALS}/{body['id']}" if call.act == "create_goal" else None
+            location = f"{_GOALS}/{body['id']}" if call.operation == "create_goal" else None
             if keyed.is_new:
                 keep_first_answer(
-                    visit.session, visit.tenant, request, visit.now, status=status, location=location, body=raw
+                    context.session, context.tenant, request, context.now, status=status, location=location, body=raw
                 )
             else:
-                keep_answer(visit.session, visit.tenant, request, status=status, location=location, body=raw)
+                keep_answer(context.session, context.tenant, request, status=status, location=location, body=raw)
             return body
 
 
@@ -166,14 +166,14 @@ def _refused(error: MilepostError, keyed: _Keyed) -> Exception:
     if refused is None:
         return error
     found: FaceError = refusal(refused.status, refused.problem, refused.headers.get("Retry-After"))
-    return told_of_key(found, keyed.key)
+    return with_key(found, keyed.key)
 
 
 def _unavailable(trouble: DatabaseAway, keyed: _Keyed) -> FaceError:
     """What an application is told in its own process: why, and after a commit in doubt that nobody knows."""
     found = Unavailable(_with_reason(trouble))
     if isinstance(trouble, CommitInDoubt):
-        return told_of_key(found, keyed.key)
+        return with_key(found, keyed.key)
     found.idempotency_key = keyed.key
     return found
 
@@ -186,71 +186,73 @@ def _with_reason(trouble: DatabaseAway) -> str:
 
 
 _CLOSED = "this manager is closed"
-_doors: dict[Place, LocalDoor] = {}
-_leases: Counter[Place] = Counter()
+_transports: dict[ServerConfig, InProcessTransport] = {}
+_handles: Counter[ServerConfig] = Counter()
 _lock = RLock()  # a lease may be given back by the garbage collector, at any line
 
 
-class Lease:
+class ConnectionHandle:
     """One manager's share of a door; given back by `close`, at the latest when nobody has the manager any more."""
 
-    def __init__(self, door: LocalDoor) -> None:
-        self.door = door
-        self._give_back = finalize(self, _release, door.place)
+    def __init__(self, transport: InProcessTransport) -> None:
+        self.transport = transport
+        self._give_back = finalize(self, _release, transport.server_config)
 
-    def call(self, call: Call) -> Answer:
+    def call(self, call: ApiRequest) -> ApiResponse:
         """The answer; raises the errors of milepost.client.errors, and RuntimeError after `close`."""
-        return self._open_door().call(call)
+        return self._open_transport().call(call)
 
-    def visit(self, *, reading: bool) -> AbstractContextManager[Visit]:
-        """A transaction for a route of an application that serves the manager's goals; as LocalDoor.visit."""
-        return self._open_door().visit(reading=reading)
+    def context(self, *, reading: bool) -> AbstractContextManager[RequestContext]:
+        """A transaction for a route of an application that serves the manager's goals; as InProcessTransport.visit."""
+        return self._open_transport().context(reading=reading)
 
     @property
     def max_body_bytes(self) -> int:
         """The longest body that such a route takes."""
-        return self.door.max_body_bytes
+        return self.transport.max_body_bytes
 
     def close(self) -> None:
         """Give the share back; closing twice is harmless."""
         self._give_back()
 
-    def _open_door(self) -> LocalDoor:
+    def _open_transport(self) -> InProcessTransport:
         if not self._give_back.alive:
             raise RuntimeError(_CLOSED)
-        return self.door
+        return self.transport
 
 
-class Loan:
+class BorrowedHandle:
     """The door of a place that a manager keeps open; it keeps it open too, but only while it is called."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, server_config: ServerConfig) -> None:
+        self._server_config = server_config
 
-    def call(self, call: Call) -> Answer:
+    def call(self, call: ApiRequest) -> ApiResponse:
         """The answer; raises the errors of milepost.client.errors, and RuntimeError once the place was closed."""
         with _lock:
-            door = _doors.get(self._place)
-            if door is None:
+            transport = _transports.get(self._server_config)
+            if transport is None:
                 raise RuntimeError(_CLOSED)
-            _leases[self._place] += 1
+            _handles[self._server_config] += 1
         try:
-            return door.call(call)
+            return transport.call(call)
         finally:
-            _release(self._place)
+            _release(self._server_config)
 
     def close(self) -> None:
         """There is nothing to give back."""
 
 
-def place_of(database_url: str | None, redis_url: str | None, tenant: str | None, data_dir: str | Path | None) -> Place:
+def server_config_of(
+    database_url: str | None, redis_url: str | None, tenant: str | None, data_dir: str | Path | None
+) -> ServerConfig:
     """The place that these name; what is not given comes from the environment. Raises InvalidField."""
     folder = None if data_dir is None else _resolved(Path(data_dir).expanduser())
     try:
         settings = load_settings(database_url=database_url, redis_url=redis_url, data_dir=folder)
     except SettingsError as error:
         raise InvalidField(str(error)) from None
-    return Place(settings, DEFAULT if tenant is None else tenant)
+    return ServerConfig(settings, DEFAULT if tenant is None else tenant)
 
 
 def _resolved(folder: Path) -> Path:
@@ -262,43 +264,43 @@ def _resolved(folder: Path) -> Path:
     return folder.resolve()
 
 
-def lease(place: Place) -> Lease:
+def open_handle(server_config: ServerConfig) -> ConnectionHandle:
     """A share of the door of a place; nothing is opened before the first call."""
     with _lock:
-        door = _doors.setdefault(place, LocalDoor(place))
-        _leases[place] += 1
-        return Lease(door)
+        transport = _transports.setdefault(server_config, InProcessTransport(server_config))
+        _handles[server_config] += 1
+        return ConnectionHandle(transport)
 
 
-def places() -> list[Place]:
+def server_configs() -> list[ServerConfig]:
     """The places that are in use in this process."""
     with _lock:
-        return list(_doors)
+        return list(_transports)
 
 
-def loan() -> Loan | None:
+def borrow_handle() -> BorrowedHandle | None:
     """The door of the only place that is in use; None if none is. Raises InvalidField if several are."""
-    found = places()
+    found = server_configs()
     if len(found) > 1:
         raise InvalidField.of("manager", "several are open, so call a method of one of them, not the function")
-    return Loan(found[0]) if found else None
+    return BorrowedHandle(found[0]) if found else None
 
 
-def _release(place: Place) -> None:
+def _release(server_config: ServerConfig) -> None:
     with _lock:
-        _leases[place] -= 1
-        if _leases[place] > 0:
+        _handles[server_config] -= 1
+        if _handles[server_config] > 0:
             return
-        del _leases[place]
-        door = _doors.pop(place)
-    door.close()
+        del _handles[server_config]
+        transport = _transports.pop(server_config)
+    transport.close()
 
 
 def _renew_locks() -> None:
     global _lock
     _lock = RLock()
-    for door in _doors.values():
-        door.renew_lock()
+    for transport in _transports.values():
+        transport.renew_lock()
 
 
 if hasattr(os, "register_at_fork"):

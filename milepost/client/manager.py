@@ -10,19 +10,19 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from milepost.client import import_check
 from milepost.client.goals import Goals
-from milepost.client.transport import AsyncLocal, SyncDoor
+from milepost.client.transport import AsyncLocal, SyncTransport
 
 
 class GoalManager(Goals):
     """The goals of one tenant, kept in Postgres; connects at its first call; many may use it at once."""
 
-    def __init__(self, local: SyncDoor) -> None:
+    def __init__(self, local: SyncTransport) -> None:
         super().__init__(AsyncLocal(local))
         self.local = local
 
     async def close(self) -> None:
         """Give back the connections, and the embedded servers if nobody else uses them."""
-        await self._door.close()
+        await self._transport.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -46,9 +46,9 @@ def easy_goals(
     them at its first call if they don't run, and lets them stop once no process uses them. Raises ValueError for an
     address that makes no sense, and ImportError where a package of the application hides one of Milepost's.
     """
-    leases = import_check.load("milepost.client.in_process")
-    place = leases.place_of(database_url, redis_url, tenant, data_dir)
-    return GoalManager(leases.lease(place))
+    handles = import_check.load("milepost.client.in_process")
+    server_config = handles.server_config_of(database_url, redis_url, tenant, data_dir)
+    return GoalManager(handles.open_handle(server_config))
 
 
 Parameters = ParamSpec("Parameters")
@@ -59,19 +59,19 @@ _kept: list[GoalManager] = []
 
 
 def _manager() -> GoalManager:
-    loan = import_check.load("milepost.client.in_process").loan()
-    if loan is not None:
-        return GoalManager(loan)
+    borrow_handle = import_check.load("milepost.client.in_process").borrow_handle()
+    if borrow_handle is not None:
+        return GoalManager(borrow_handle)
     _kept[:] = [easy_goals()]
     return _kept[0]
 
 
 def _function(method: Callable[Concatenate[Goals, Parameters], Result]) -> Callable[Parameters, Result]:
     @wraps(method)
-    def act(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+    def operation(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         return method(_manager(), *args, **kwargs)
 
-    return act
+    return operation
 
 
 create_goal = _function(Goals.create_goal)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from api.bodies import parse_body
-from api.context import Visit
+from api.context import RequestContext
 from api.schemas.goals import funding_body, goal_body, milestone_body, milestone_progress_body, progress_body
 from api.schemas.requests import Allocation, GoalPatch, NewGoal, NewLink, NewMilestone
 from core.goals.goal import GoalStatus, GoalType
@@ -21,28 +21,28 @@ from core.services.milestones import (
 )
 from core.services.pages import PAGE_LARGEST, Page
 from core.services.progress import goal_progress
-from milepost.client.transport import Call
+from milepost.client.transport import ApiRequest
 
 Item = TypeVar("Item")
-Act = Callable[[Visit, Call], Any]
+Operation = Callable[[RequestContext, ApiRequest], Any]
 
 
-def _create_goal(visit: Visit, call: Call) -> Any:
+def _create_goal(context: RequestContext, call: ApiRequest) -> Any:
     draft = parse_body(NewGoal, call.raw_body).draft()
-    return goal_body(create_goal(visit.session, visit.tenant, draft, visit.now))
+    return goal_body(create_goal(context.session, context.tenant, draft, context.now))
 
 
-def _get_goal(visit: Visit, call: Call) -> Any:
-    return goal_body(get_goal(visit.session, visit.tenant, call.path[0]))
+def _get_goal(context: RequestContext, call: ApiRequest) -> Any:
+    return goal_body(get_goal(context.session, context.tenant, call.path[0]))
 
 
-def _list_goals(visit: Visit, call: Call) -> Any:
+def _list_goals(context: RequestContext, call: ApiRequest) -> Any:
     type, status = call.query.get("type"), call.query.get("status")
 
     def page(cursor: str | None) -> Page[Any]:
         return list_goals(
-            visit.session,
-            visit.tenant,
+            context.session,
+            context.tenant,
             user_id=call.query.get("user_id"),
             type=None if type is None else GoalType(type),
             status=None if status is None else GoalStatus(status),
@@ -53,31 +53,35 @@ def _list_goals(visit: Visit, call: Call) -> Any:
     return [goal_body(goal) for goal in _all(page)]
 
 
-def _update_goal(visit: Visit, call: Call) -> Any:
+def _update_goal(context: RequestContext, call: ApiRequest) -> Any:
     patch = parse_body(GoalPatch, call.raw_body)
     seen = None if patch.stated_version is None else frozenset({patch.stated_version})
-    return goal_body(update_goal(visit.session, visit.tenant, call.path[0], patch.changes(), visit.now, seen=seen))
+    return goal_body(
+        update_goal(context.session, context.tenant, call.path[0], patch.changes(), context.now, seen=seen)
+    )
 
 
-def _delete_goal(visit: Visit, call: Call) -> Any:
-    delete_goal(visit.session, visit.tenant, call.path[0], visit.now)
+def _delete_goal(context: RequestContext, call: ApiRequest) -> Any:
+    delete_goal(context.session, context.tenant, call.path[0], context.now)
 
 
-def _get_goal_progress(visit: Visit, call: Call) -> Any:
-    return progress_body(goal_progress(visit.session, visit.tenant, call.path[0], visit.now))
+def _get_goal_progress(context: RequestContext, call: ApiRequest) -> Any:
+    return progress_body(goal_progress(context.session, context.tenant, call.path[0], context.now))
 
 
-def _add_milestone(visit: Visit, call: Call) -> Any:
+def _add_milestone(context: RequestContext, call: ApiRequest) -> Any:
     draft = parse_body(NewMilestone, call.raw_body).draft()
-    milestone = add_milestone(visit.session, visit.tenant, call.path[0], draft, visit.now)
-    return milestone_body(milestone, get_goal(visit.session, visit.tenant, call.path[0]).currency)
+    milestone = add_milestone(context.session, context.tenant, call.path[0], draft, context.now)
+    return milestone_body(milestone, get_goal(context.session, context.tenant, call.path[0]).currency)
 
 
-def _list_milestones(visit: Visit, call: Call) -> Any:
+def _list_milestones(context: RequestContext, call: ApiRequest) -> Any:
     currencies = set()
 
     def page(cursor: str | None) -> Page[Any]:
-        currency, found = list_milestones(visit.session, visit.tenant, call.path[0], limit=PAGE_LARGEST, cursor=cursor)
+        currency, found = list_milestones(
+            context.session, context.tenant, call.path[0], limit=PAGE_LARGEST, cursor=cursor
+        )
         currencies.add(currency)
         return found
 
@@ -86,41 +90,41 @@ def _list_milestones(visit: Visit, call: Call) -> Any:
     return [milestone_body(milestone, currency) for milestone in milestones]
 
 
-def _check_milestones(visit: Visit, call: Call) -> Any:
-    currency, milestones = check_milestones(visit.session, visit.tenant, call.path[0], visit.now)
+def _check_milestones(context: RequestContext, call: ApiRequest) -> Any:
+    currency, milestones = check_milestones(context.session, context.tenant, call.path[0], context.now)
     return [milestone_body(milestone, currency) for milestone in milestones]
 
 
-def _get_milestone_progress(visit: Visit, call: Call) -> Any:
-    return milestone_progress_body(milestone_progress(visit.session, visit.tenant, call.path[0]))
+def _get_milestone_progress(context: RequestContext, call: ApiRequest) -> Any:
+    return milestone_progress_body(milestone_progress(context.session, context.tenant, call.path[0]))
 
 
-def _get_next_milestone(visit: Visit, call: Call) -> Any:
-    currency, milestone = next_milestone(visit.session, visit.tenant, call.path[0])
+def _get_next_milestone(context: RequestContext, call: ApiRequest) -> Any:
+    currency, milestone = next_milestone(context.session, context.tenant, call.path[0])
     return None if milestone is None else milestone_body(milestone, currency)
 
 
-def _link_account_to_goal(visit: Visit, call: Call) -> Any:
+def _link_account_to_goal(context: RequestContext, call: ApiRequest) -> Any:
     draft = parse_body(NewLink, call.raw_body).draft()
-    return funding_body(link_account(visit.session, visit.tenant, call.path[0], draft, visit.now))
+    return funding_body(link_account(context.session, context.tenant, call.path[0], draft, context.now))
 
 
-def _get_goal_funding(visit: Visit, call: Call) -> Any:
+def _get_goal_funding(context: RequestContext, call: ApiRequest) -> Any:
     def page(cursor: str | None) -> Page[Any]:
-        return list_funding(visit.session, visit.tenant, call.path[0], limit=PAGE_LARGEST, cursor=cursor)
+        return list_funding(context.session, context.tenant, call.path[0], limit=PAGE_LARGEST, cursor=cursor)
 
     return [funding_body(source) for source in _all(page)]
 
 
-def _update_account_allocation(visit: Visit, call: Call) -> Any:
+def _update_account_allocation(context: RequestContext, call: ApiRequest) -> Any:
     goal_id, _, account_id = call.path
     percent = parse_body(Allocation, call.raw_body).allocation_percent
-    return funding_body(change_allocation(visit.session, visit.tenant, goal_id, account_id, percent, visit.now))
+    return funding_body(change_allocation(context.session, context.tenant, goal_id, account_id, percent, context.now))
 
 
-def _remove_account_from_goal(visit: Visit, call: Call) -> Any:
+def _remove_account_from_goal(context: RequestContext, call: ApiRequest) -> Any:
     goal_id, _, account_id = call.path
-    unlink_account(visit.session, visit.tenant, goal_id, account_id, visit.now)
+    unlink_account(context.session, context.tenant, goal_id, account_id, context.now)
 
 
 def _all(page: Callable[[str | None], Page[Item]]) -> list[Item]:
@@ -134,7 +138,7 @@ def _all(page: Callable[[str | None], Page[Item]]) -> list[Item]:
 
 
 # The act, and the status of its good answer over REST.
-ACTS: Mapping[str, tuple[Act, int]] = {
+OPERATIONS: Mapping[str, tuple[Operation, int]] = {
     "create_goal": (_create_goal, 201),
     "get_goal": (_get_goal, 200),
     "list_goals": (_list_goals, 200),

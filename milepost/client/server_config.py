@@ -36,7 +36,7 @@ class NotOpened(DatabaseAway):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerConfig:
     """Where goals are kept, and whose they are."""
 
     settings: Settings
@@ -75,8 +75,8 @@ class Opened:
 class Opening:
     """A place as one process has it open, or not yet; any number of threads may begin sessions."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, server_config: ServerConfig) -> None:
+        self.server_config = server_config
         self._opened: Opened | None = None
         # The garbage collector may close a place at any line, also of the thread that has the lock.
         self._lock = RLock()
@@ -112,7 +112,7 @@ class Opening:
         if opened.use is None:
             return False
         try:
-            running = DataDir(self.place.settings.data_dir).servers()
+            running = DataDir(self.server_config.settings.data_dir).servers()
         except Untrusted:
             # Opening it anew refuses it with the reason.
             return True
@@ -133,32 +133,32 @@ class Opening:
                 opened.engine.dispose(close=False)
                 opened = None
             if opened is None:
-                opened = self._opened = _open(self.place)
+                opened = self._opened = _open(self.server_config)
             return opened
 
 
-def _open(place: Place) -> Opened:
+def _open(server_config: ServerConfig) -> Opened:
     """Find or start the servers, and look up the tenant; raises OperationalError, NotOpened and NoSuchTenant."""
     use = None
-    if place.settings.database_url is None:
+    if server_config.settings.database_url is None:
         try:
-            use = use_servers(place.settings, say=_log.info)
+            use = use_servers(server_config.settings, say=_log.info)
         except MilepostError as failure:
             raise NotOpened(str(failure)) from failure
     engine = make_engine(
-        use.database_url if use is not None else place.settings,
+        use.database_url if use is not None else server_config.settings,
         application_name="milepost-python",
         pool_size=CONNECTIONS // 2,
         max_overflow=CONNECTIONS - CONNECTIONS // 2,
     )
     try:
-        tenant = _find_tenant(engine, place.tenant)
+        tenant = _find_tenant(engine, server_config.tenant)
     except BaseException:
         engine.dispose()
         if use is not None:
             use.close()
         raise
-    cache = ReadCache(place.settings.read_cache_seconds)
+    cache = ReadCache(server_config.settings.read_cache_seconds)
     return Opened(os.getpid(), engine, session_factory(engine), reading_sessions(engine), tenant, cache, use)
 
 

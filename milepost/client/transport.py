@@ -25,10 +25,10 @@ from milepost.client.errors import InvalidField, MilepostError, ServerFault, Una
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiRequest:
     """One act: its name, and the request that asks for it. `path` are the segments below the goals' own address."""
 
-    act: str
+    operation: str
     method: str
     path: tuple[str, ...] = ()
     query: Mapping[str, str] = field(default_factory=dict)
@@ -45,23 +45,23 @@ class Call:
         """The body as JSON in which a Decimal is a number with all its digits; empty if there is none."""
         return b"" if self.body is None else encode(self.body)
 
-    def on_page(self, query: Mapping[str, str]) -> Call:
+    def on_page(self, query: Mapping[str, str]) -> ApiRequest:
         """The same call for another page of its answer."""
         return replace(self, query=query)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """The body of a good answer, and the query of the page that follows, if one does."""
 
     body: Any
     following: Mapping[str, str] | None = None
 
 
-class AsyncDoor(Protocol):
+class AsyncTransport(Protocol):
     """What answers calls."""
 
-    async def call(self, call: Call) -> Answer:
+    async def call(self, call: ApiRequest) -> ApiResponse:
         """The answer; raises the errors of milepost.client.errors."""
         ...
 
@@ -70,10 +70,10 @@ class AsyncDoor(Protocol):
         ...
 
 
-class SyncDoor(Protocol):
+class SyncTransport(Protocol):
     """What answers calls, and blocks meanwhile."""
 
-    def call(self, call: Call) -> Answer:
+    def call(self, call: ApiRequest) -> ApiResponse:
         """The answer; raises the errors of milepost.client.errors."""
         ...
 
@@ -230,13 +230,13 @@ def server_at(base_url: str, prefix: str, api_key: str | None, headers: Mapping[
     return Server(_checked(base_url).rstrip("/") + prefix.rstrip("/"), all_headers, timeout_s)
 
 
-def answer_of(response: httpx2.Response) -> Answer:
+def answer_of(response: httpx2.Response) -> ApiResponse:
     """The good answer that a response is; raises the error that it stands for."""
     body = _body(response)
     if response.is_success:
         following = response.links.get("next", {}).get("url")
         query = None if following is None else dict(parse_qsl(urlsplit(following).query, keep_blank_values=True))
-        return Answer(body, query)
+        return ApiResponse(body, query)
     if response.status_code < 400:
         raise ServerFault(f"Milepost answered {response.status_code}: is base_url its own address?")
     raise refusal(response.status_code, body, response.headers.get("Retry-After"))
@@ -290,31 +290,31 @@ class AsyncLocal:
     after the cancellation it is either done or refused, and never still in work.
     """
 
-    def __init__(self, door: SyncDoor) -> None:
-        self.door = door
+    def __init__(self, transport: SyncTransport) -> None:
+        self.transport = transport
 
-    async def call(self, call: Call) -> Answer:
+    async def call(self, call: ApiRequest) -> ApiResponse:
         """The answer; raises what the door raises."""
-        return await _in_thread(self.door.call, call)
+        return await _in_thread(self.transport.call, call)
 
     async def close(self) -> None:
         """Give the door back."""
-        await _in_thread(self.door.close)
+        await _in_thread(self.transport.close)
 
 
 class SyncLocal:
     """A door in this process, for callers that block."""
 
-    def __init__(self, door: SyncDoor) -> None:
-        self.door = door
+    def __init__(self, transport: SyncTransport) -> None:
+        self.transport = transport
 
-    def call(self, call: Call) -> Answer:
+    def call(self, call: ApiRequest) -> ApiResponse:
         """The answer; raises what the door raises."""
-        return self.door.call(call)
+        return self.transport.call(call)
 
     def close(self) -> None:
         """Give the door back."""
-        self.door.close()
+        self.transport.close()
 
 
 class _Threads:

@@ -14,7 +14,7 @@ from random import Random
 
 from core.events.facts import AccountKind
 from milepost.demo import events
-from milepost.demo.rules import AccountPlan, How, Morning, Move, Person, Told
+from milepost.demo.rules import AccountPlan, How, Morning, Move, Person, ReportCycle
 
 _SEED = "milepost demo"
 # Of a hundred: how many are told twice, how many card moves are told late, how many come to nothing.
@@ -23,7 +23,7 @@ _CLEARS_AFTER_DAYS = (1, 3)
 _LATE_BY_DAYS = (2, 9)
 _TWICE_WITHIN_MINUTES = (1, 3_000)
 _OFFICE_HOURS = (8 * 60, 18 * 60)
-_TOLD_AT_MINUTE = 5 * 60 + 30
+_REPORTED_AT_MINUTE = 5 * 60 + 30
 _DAY = timedelta(days=1)
 _SUNDAY = 6
 
@@ -63,10 +63,10 @@ class Life:
         while self._next_day <= moment.date():
             self._live(self._next_day)
             self._next_day += _DAY
-        told = []
+        reports = []
         while self._to_tell and self._to_tell[0].at <= moment:
-            told.append(heapq.heappop(self._to_tell))
-        return told
+            reports.append(heapq.heappop(self._to_tell))
+        return reports
 
     def _open(self, person: Person, account: AccountPlan) -> None:
         at = _at(self.begin, 0)
@@ -85,8 +85,8 @@ class Life:
                 for move in rule.moves(morning):
                     self._make(move, f"{move.account_id}-{day:%Y%m%d}-{number}", day)
         for account in self._accounts.values():
-            if _is_told(account.told, day):
-                self._report(account, day, _at(day + _DAY, _TOLD_AT_MINUTE))
+            if _is_reported(account.reports, day):
+                self._report(account, day, _at(day + _DAY, _REPORTED_AT_MINUTE))
 
     def _make(self, move: Move, transaction_id: str, day: date) -> None:
         at = _at(day, self._chances.randint(*_OFFICE_HOURS))
@@ -101,7 +101,7 @@ class Life:
 
     def _clear(self, move: Move, pending_id: str, day: date) -> None:
         """Replace a pending move by a posted one, late at times; or take it back."""
-        at = _at(day, _TOLD_AT_MINUTE)
+        at = _at(day, _REPORTED_AT_MINUTE)
         if self._happens(_NOTHING):
             self._tell(move.account_id, at, events.removed(move.account_id, pending_id, at))
             return
@@ -121,8 +121,8 @@ class Life:
         replaces: str | None = None,
     ) -> None:
         currency = self._accounts[move.account_id].currency
-        told = events.recorded(move, currency, transaction_id, posted_at, at, pending=pending, replaces=replaces)
-        self._tell(move.account_id, at, told)
+        reports = events.recorded(move, currency, transaction_id, posted_at, at, pending=pending, replaces=replaces)
+        self._tell(move.account_id, at, reports)
 
     def _report(self, account: AccountPlan, day: date, at: datetime) -> None:
         """Tell what the account held, or owed, at the end of the day."""
@@ -154,7 +154,7 @@ def _at(day: date, minute: int) -> datetime:
     return datetime.combine(day, time(tzinfo=UTC)) + timedelta(minutes=minute)
 
 
-def _is_told(told: Told, day: date) -> bool:
-    if told is Told.DAILY:
+def _is_reported(reports: ReportCycle, day: date) -> bool:
+    if reports is ReportCycle.DAILY:
         return True
-    return day.weekday() == _SUNDAY if told is Told.WEEKLY else (day + _DAY).day == 1
+    return day.weekday() == _SUNDAY if reports is ReportCycle.WEEKLY else (day + _DAY).day == 1

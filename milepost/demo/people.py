@@ -14,8 +14,8 @@ from milepost.demo.rules import (
     Monthly,
     PaidOff,
     Person,
+    ReportCycle,
     Sometimes,
-    Told,
     Valued,
 )
 
@@ -26,10 +26,10 @@ ANA = Person(
     "demo-ana",
     accounts=(
         AccountPlan("demo-ana-checking", "Everyday checking", "USD", 3_900_00),
-        AccountPlan("demo-ana-savings", "High-yield savings", "USD", 1_800_00, Told.WEEKLY),
-        AccountPlan("demo-ana-card", "Credit card", "USD", -4_200_00, Told.DAILY, Kind.LIABILITY),
+        AccountPlan("demo-ana-savings", "High-yield savings", "USD", 1_800_00, ReportCycle.WEEKLY),
+        AccountPlan("demo-ana-card", "Credit card", "USD", -4_200_00, ReportCycle.DAILY, Kind.LIABILITY),
         AccountPlan("demo-ana-brokerage", "Brokerage", "USD", 6_000_00),
-        AccountPlan("demo-ana-student-loan", "Student loan", "USD", -18_400_00, Told.MONTHLY, Kind.LIABILITY),
+        AccountPlan("demo-ana-student-loan", "Student loan", "USD", -18_400_00, ReportCycle.MONTHLY, Kind.LIABILITY),
     ),
     goals=(
         GoalPlan(
@@ -103,11 +103,11 @@ BEN = Person(
     "demo-ben",
     accounts=(
         AccountPlan("demo-ben-checking", "Family checking", "USD", 8_900_00),
-        AccountPlan("demo-ben-savings", "Savings", "USD", 9_000_00, Told.WEEKLY),
-        AccountPlan("demo-ben-card", "Family card", "USD", -640_00, Told.DAILY, Kind.LIABILITY),
+        AccountPlan("demo-ben-savings", "Savings", "USD", 9_000_00, ReportCycle.WEEKLY),
+        AccountPlan("demo-ben-card", "Family card", "USD", -640_00, ReportCycle.DAILY, Kind.LIABILITY),
         AccountPlan("demo-ben-college", "College plan", "USD", 14_000_00),
-        AccountPlan("demo-ben-house", "House, 12 Elm Street", "USD", 415_000_00, Told.MONTHLY),
-        AccountPlan("demo-ben-mortgage", "Mortgage", "USD", -312_000_00, Told.MONTHLY, Kind.LIABILITY),
+        AccountPlan("demo-ben-house", "House, 12 Elm Street", "USD", 415_000_00, ReportCycle.MONTHLY),
+        AccountPlan("demo-ben-mortgage", "Mortgage", "USD", -312_000_00, ReportCycle.MONTHLY, Kind.LIABILITY),
     ),
     goals=(
         GoalPlan(
@@ -177,7 +177,7 @@ CLARA = Person(
     "demo-clara",
     accounts=(
         AccountPlan("demo-clara-giro", "Girokonto", "EUR", 5_600_00),
-        AccountPlan("demo-clara-tagesgeld", "Tagesgeld", "EUR", 5_000_00, Told.WEEKLY),
+        AccountPlan("demo-clara-tagesgeld", "Tagesgeld", "EUR", 5_000_00, ReportCycle.WEEKLY),
         AccountPlan("demo-clara-depot", "Depot", "EUR", 12_000_00),
     ),
     goals=(
@@ -241,8 +241,8 @@ KENJI = Person(
     "demo-kenji",
     accounts=(
         AccountPlan("demo-kenji-futsu", "普通預金", "JPY", 640_000),
-        AccountPlan("demo-kenji-teiki", "定期預金", "JPY", 600_000, Told.WEEKLY),
-        AccountPlan("demo-kenji-scholarship", "奨学金", "JPY", -2_400_000, Told.MONTHLY, Kind.LIABILITY),
+        AccountPlan("demo-kenji-teiki", "定期預金", "JPY", 600_000, ReportCycle.WEEKLY),
+        AccountPlan("demo-kenji-scholarship", "奨学金", "JPY", -2_400_000, ReportCycle.MONTHLY, Kind.LIABILITY),
     ),
     goals=(
         GoalPlan(
@@ -294,8 +294,8 @@ ELI = Person(
     "demo-eli",
     accounts=(
         AccountPlan("demo-eli-business", "Studio account", "USD", 11_000_00),
-        AccountPlan("demo-eli-tax", "Tax reserve", "USD", 3_400_00, Told.WEEKLY),
-        AccountPlan("demo-eli-pocket", "Camera pocket", "USD", 300_00, Told.WEEKLY),
+        AccountPlan("demo-eli-tax", "Tax reserve", "USD", 3_400_00, ReportCycle.WEEKLY),
+        AccountPlan("demo-eli-pocket", "Camera pocket", "USD", 300_00, ReportCycle.WEEKLY),
     ),
     goals=(
         GoalPlan(

@@ -13,7 +13,7 @@ from core.events.facts import AccountKind
 from core.goals.goal import GoalStatus, GoalType, Tracking
 
 
-class Told(Enum):
+class ReportCycle(Enum):
     """How often the balance of an account is reported."""
 
     DAILY = "daily"
@@ -29,7 +29,7 @@ class AccountPlan:
     name: str
     currency: str
     worth_minor: int
-    told: Told = Told.DAILY
+    reports: ReportCycle = ReportCycle.DAILY
     kind: AccountKind = AccountKind.ASSET
 
 

@@ -62,15 +62,15 @@ class Screen:
         """Show what was told since the last look."""
         for line in self._new_lines():
             try:
-                told = json.loads(line)
+                reports = json.loads(line)
             except ValueError:
                 continue  # no telling: a warning, a traceback
-            if not isinstance(told, dict):
+            if not isinstance(reports, dict):
                 continue
-            if "say" in told:
-                self.say(told["say"])
-            elif "what" in told:
-                self._show(told["what"], told["done"], told["of"])
+            if "say" in reports:
+                self.say(reports["say"])
+            elif "what" in reports:
+                self._show(reports["what"], reports["done"], reports["of"])
 
     def close(self) -> None:
         """Leave the terminal as it was found."""

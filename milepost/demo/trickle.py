@@ -120,12 +120,12 @@ class Trickle:
 
     def tick(self, now: datetime) -> list[Telling]:
         """The events of one or two ripples at `now`."""
-        told: list[Telling] = []
+        reports: list[Telling] = []
         for _ in range(2 if self.chances.randrange(100) < _TWO_AT_ONCE_PERCENT else 1):
             ripple = self.ripples[self._turn % len(self.ripples)]
             self._turn += 1
-            told += [self._telling(ripple.currency, each, now) for each in ripple.next(self.chances)]
-        return told
+            reports += [self._telling(ripple.currency, each, now) for each in ripple.next(self.chances)]
+        return reports
 
     def _telling(self, currency: str, what: Move | Report, now: datetime) -> Telling:
         self._number += 1

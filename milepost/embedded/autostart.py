@@ -21,7 +21,7 @@ from core.store.engine import make_engine, session_factory
 from core.store.migrate import NotMigrated, UnknownRevision, require_current
 from core.store.tenants import DEFAULT, read_tenants
 from milepost.embedded.child import MARKER, WHILE_USED, describe_status
-from milepost.embedded.datadir import DataDir, RunningServers, is_held, try_lock
+from milepost.embedded.datadir import DataDir, RunningServers, is_locked, try_lock
 from milepost.embedded.errors import DirectoryOfAnotherVersion, ServerFailed
 from milepost.embedded.process import open_log
 from milepost.embedded.trust import open_trusted
@@ -147,7 +147,7 @@ class _Beginning:
     def await_servers(self) -> RunningServers:
         while (running := self._usable()) is None:
             self._note_end()
-            if self._child is None and not is_held(self.data.path):
+            if self._child is None and not is_locked(self.data.path):
                 self._start()
             self._wait("waiting for the servers")
         return running

@@ -22,7 +22,7 @@ MARKER = ("-P", "-m", "milepost")
 WHILE_USED = "--while-used"
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
-_SETTLED_S = 30.0
+_STABLE_S = 30.0
 # One that ran well and was killed has nothing wrong with it: what it does must not stop for long.
 _RAN_WELL_S = 5.0
 _LONGEST_WAIT_AFTER_RUN_S = 2.0
@@ -106,7 +106,7 @@ class Child:
         self._process = None
         now = time.monotonic()
         lived_s = now - self._started_at
-        self._failures = 1 if lived_s > _SETTLED_S else self._failures + 1
+        self._failures = 1 if lived_s > _STABLE_S else self._failures + 1
         longest_s = _LONGEST_WAIT_AFTER_RUN_S if lived_s >= _RAN_WELL_S else _LONGEST_WAIT_S
         wait_s = min(_FIRST_WAIT_S * 2 ** (self._failures - 1), longest_s)
         self._start_again_at = now + wait_s

@@ -71,7 +71,7 @@ def keep_secret(path: Path, *, prefix: str = "") -> str:
     return read_trusted(path).strip()
 
 
-# Someone who only asks `is_held` has the lock for an instant; that must not refuse a start.
+# Someone who only asks `is_locked` has the lock for an instant; that must not refuse a start.
 _PATIENCE_S = 0.5
 _NOTE_BYTES = 512
 
@@ -114,7 +114,7 @@ class DirectoryLock:
             self._descriptor = None
 
 
-def is_held(directory: Path) -> bool:
+def is_locked(directory: Path) -> bool:
     """Whether some process holds the lock of `directory` now; raises Untrusted."""
     try:
         descriptor = open_trusted(directory / "lock", os.O_RDWR)
@@ -254,4 +254,4 @@ class DataDir:
             text = read_trusted(self._servers)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
-        return RunningServers(**json.loads(text)) if is_held(self.path) else None
+        return RunningServers(**json.loads(text)) if is_locked(self.path) else None

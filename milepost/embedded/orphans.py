@@ -18,7 +18,7 @@ _GRACE_S = 2.0
 _KILL_S = 5.0
 
 
-def end_strays(directory: Path) -> int:
+def end_orphans(directory: Path) -> int:
     """End all servers that work in `directory` or below; returns how many there were. Hold the lock first."""
     found = sorted(find_servers(directory))
     for pid, program in found:

@@ -17,10 +17,10 @@ from psycopg import sql
 from milepost.embedded.datadir import DirectoryLock, keep_secret, private_folder
 from milepost.embedded.errors import ServerFailed
 from milepost.embedded.launch import OTHER_ID, OTHER_USER
-from milepost.embedded.orphans import can_see_processes, end_strays, kill_servers
+from milepost.embedded.orphans import can_see_processes, end_orphans, kill_servers
 from milepost.embedded.process import ServerProcess, open_log, spawn, start_listening
 from milepost.embedded.programs import buffer_bytes, postgres_program
-from milepost.embedded.run_as import choose_way, prepare_folder, require_passable
+from milepost.embedded.run_as import choose_run_as, prepare_folder, require_passable
 
 NAME = "PostgreSQL"
 USER = DATABASE = "milepost"
@@ -102,7 +102,7 @@ class EmbeddedPostgres:
     def stop(self, *, timeout_s: float = 10) -> None:
         """End sessions and write everything out; after `timeout_s` without (the next start repairs it)."""
         self.server.end(steps=[(signal.SIGINT, timeout_s), (signal.SIGQUIT, 1.0)])
-        end_strays(self.directory)
+        end_orphans(self.directory)
         self._lock.release()
 
     def kill(self) -> None:
@@ -125,10 +125,10 @@ class _Cluster:
     @classmethod
     def prepare(cls, directory: Path, version: int, settings: Mapping[str, str], home: Path) -> _Cluster:
         program = postgres_program("postgres", version)
-        way = choose_way(program)
+        way = choose_run_as(program)
         if way == OTHER_USER:
             require_passable(program)
-        end_strays(directory)
+        end_orphans(directory)
         password = keep_secret(directory / "password")
         data = directory / "data"
         if not data.exists():

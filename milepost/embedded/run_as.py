@@ -26,7 +26,7 @@ _PROBE_TIMEOUT_S = 20
 _ROOT = 0
 
 
-def choose_way(program: Path) -> str:
+def choose_run_as(program: Path) -> str:
     """One of AS_IS, NAMESPACE, OTHER_USER, the first that can run `program` without being root."""
     is_root = os.geteuid() == _ROOT
     if not is_root and _has_name():

@@ -33,7 +33,7 @@ from milepost.embedded.child import MARKER, WHILE_USED, Child, StopAsked, StopRe
 from milepost.embedded.datadir import DataDir, RunningServers
 from milepost.embedded.errors import DirectoryInUse, DirectoryOfAnotherVersion
 from milepost.embedded.logs import bound_log
-from milepost.embedded.orphans import end_processes, end_strays, find_commands
+from milepost.embedded.orphans import end_orphans, end_processes, find_commands
 from milepost.embedded.programs import claim_port
 from milepost.embedded.servers import Say, Servers
 
@@ -155,10 +155,10 @@ class Supervisor:
             if not is_ready and time.monotonic() > complain_at:
                 complain_at = float("inf")
                 self.say(f"the API does not answer yet; its log is {self.data.logs / 'api.log'}")
-            self._look(port)
+            self._collect(port)
             time.sleep(_TICK_S)
 
-    def _look(self, port: int) -> None:
+    def _collect(self, port: int) -> None:
         assert self._servers is not None, "_start() comes first"
         self._servers.look()
         bound_log(self.data.background_log)
@@ -191,7 +191,7 @@ class Supervisor:
     def _end_leftovers(self) -> None:
         # One that waits for its turn is none of our leftovers.
         end_processes(list(find_commands(self.data.path, MARKER, without=WHILE_USED)), grace_s=0)
-        end_strays(self.data.path)
+        end_orphans(self.data.path)
 
     def _child(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
         log = self.data.logs / f"{name.replace(' ', '-')}.log"

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from milepost.embedded.datadir import DirectoryLock, keep_secret, private_folder, write_private
-from milepost.embedded.orphans import end_strays
+from milepost.embedded.orphans import end_orphans
 from milepost.embedded.process import ServerProcess, open_log, spawn, start_listening
 from milepost.embedded.programs import stream_bytes, valkey_server
 
@@ -64,7 +64,7 @@ class EmbeddedValkey:
         directory = private_folder(directory)
         lock = DirectoryLock.acquire(directory)
         try:
-            end_strays(directory)
+            end_orphans(directory)
             password = keep_secret(directory / "password")
             lines = {**SETTINGS, "maxmemory": str(stream_bytes()), "appendfsync": appendfsync, **(settings or {})}
             server, chosen = start_listening(
@@ -74,7 +74,7 @@ class EmbeddedValkey:
                 timeout_s=timeout_s,
             )
         except BaseException:
-            end_strays(directory)
+            end_orphans(directory)
             lock.release()
             raise
         return cls(directory, chosen, f"redis://:{password}@{HOST}:{chosen}/0", server, lock)
@@ -95,7 +95,7 @@ class EmbeddedValkey:
     def kill(self) -> None:
         """kill -9 of the server."""
         self.server.end(steps=[])
-        end_strays(self.directory)
+        end_orphans(self.directory)
         self._lock.release()
 
 

@@ -12,12 +12,12 @@ import redis
 from sqlalchemy import Engine
 
 from core.errors import MilepostError, SettingsError
-from core.services.metrics import JOB_QUIET, LastRun, is_drain_alive, read_database_figures
+from core.services.metrics import JOB_QUIET, LastRun, is_drain_alive, read_database_stats
 from core.settings import Settings, load_settings
 from core.store.engine import make_engine, session_factory
 from core.store.migrate import require_current
 from core.store.monitoring import COUNTED_MOST
-from core.stream.stats import read_drain_figures, shards_waited_on
+from core.stream.stats import read_drain_stats, shards_waited_on
 from core.stream.stream import EventStream, connect
 from milepost.cli.connection import NoServers, connected_settings, running_servers
 from milepost.cli.output import explain
@@ -37,7 +37,7 @@ _BEAT = "run `milepost up`, or `milepost beat` and `milepost worker --queues=job
 def examine_drains(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
     """Check each shard: what waits on it, whether it is applied, and whether a drain is there for the next event."""
     statuses = EventStream(client, settings.shards).status()
-    drains = read_drain_figures(client, (status.shard for status in statuses))
+    drains = read_drain_stats(client, (status.shard for status in statuses))
     now = datetime.now(UTC)
     stuck = [status.shard for status in statuses if not is_drain_alive(status, drains[status.shard], now)]
     waiting = [status.oldest_at for status in statuses if status.oldest_at is not None]
@@ -58,11 +58,11 @@ def examine_rows(engine: Engine) -> Iterator[Finding]:
     """Check what the database shows: jobs, days, dead letters, the audit."""
     now = datetime.now(UTC)
     with session_factory(engine)() as session:
-        figures = read_database_figures(session, now)
-    yield _jobs(figures.runs, now)
-    yield _days(figures.days_behind)
-    yield _letters(figures.dead_letters)
-    yield _audit(figures.runs)
+        stats = read_database_stats(session, now)
+    yield _jobs(stats.runs, now)
+    yield _days(stats.days_behind)
+    yield _letters(stats.dead_letters)
+    yield _audit(stats.runs)
 
 
 def _followed(client: redis.Redis, shards: Sequence[int]) -> Finding:
@@ -71,7 +71,7 @@ def _followed(client: redis.Redis, shards: Sequence[int]) -> Finding:
     began = datetime.now(UTC)
     while missing:
         missing -= shards_waited_on(client, missing)
-        committed = read_drain_figures(client, missing)
+        committed = read_drain_stats(client, missing)
         missing -= {
             n for n, each in committed.items() if each.last_commit_at is not None and each.last_commit_at > began
         }

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from core.errors import MilepostError
 from core.settings import Settings
-from milepost.embedded.datadir import DataDir, RunningServers, is_held
+from milepost.embedded.datadir import DataDir, RunningServers, is_locked
 from milepost.embedded.errors import ServerFailed
 from milepost.embedded.launch import NAMESPACE, OTHER_USER
 from milepost.embedded.programs import claim_port, memory_bytes, postgres_program, valkey_server
-from milepost.embedded.run_as import choose_way
+from milepost.embedded.run_as import choose_run_as
 from milepost.embedded.trust import Untrusted, read_trusted
 from milepost.ops.finding import Finding, ok, problem, warning
 
@@ -128,7 +128,7 @@ def _room(path: Path) -> Finding:
 
 
 def _runs_here(path: Path) -> Finding:
-    if path.is_dir() and is_held(path):
+    if path.is_dir() and is_locked(path):
         return ok("milepost up", f"runs here as process {_holder(path)}")
     return ok("milepost up", "does not run here")
 
@@ -165,7 +165,7 @@ PYTHON_LEAST = (3, 11)
 POSTGRES = 18
 MEMORY_LEAST_BYTES = 2**30
 _ANSWER_WITHIN_S = 20
-_WAYS = {NAMESPACE: ", in a user namespace since this is root", OTHER_USER: ", as user 65534 since this is root"}
+_RUN_AS_WAYS = {NAMESPACE: ", in a user namespace since this is root", OTHER_USER: ", as user 65534 since this is root"}
 _MEMORY = Path("/dev/shm")
 
 
@@ -204,7 +204,7 @@ def _program(check: str, find: Callable[[], Path], tell: Callable[[Path], str]) 
 
 def _way(program: Path) -> str:
     """Whom Postgres would run as."""
-    return _WAYS.get(choose_way(program), "")
+    return _RUN_AS_WAYS.get(choose_run_as(program), "")
 
 
 def _memory(settings: Settings) -> Iterator[Finding]:

@@ -90,10 +90,10 @@ def examine_stream(client: redis.Redis, settings: Settings) -> Iterator[Finding]
     before = datetime.now(UTC)
     server = ask_stream_server(client)
     yield compare_clocks("clock of the stream server", before, server.now, datetime.now(UTC))
-    yield from judge(server, settings)
+    yield from assess(server, settings)
 
 
-def judge(server: StreamServer, settings: Settings) -> Iterator[Finding]:
+def assess(server: StreamServer, settings: Settings) -> Iterator[Finding]:
     """Check what a server says of itself."""
     yield _stream_version(server)
     yield _file(server)

@@ -15,18 +15,18 @@ from core.goals.money import to_decimal
 from core.goals.progress import percent_complete
 from core.services.metrics import (
     STATEMENT_LONGEST_S,
-    DatabaseFigures,
+    DatabaseStats,
     LastRun,
     days_behind,
     is_drain_alive,
-    read_database_figures,
+    read_database_stats,
 )
 from core.settings import Settings
 from core.store import monitoring
 from core.store.engine import database_url, make_engine, session_factory
 from core.store.migrate import NotMigrated, require_current
 from core.stream.server import StreamServer, ask_stream_server
-from core.stream.stats import DrainFigures, read_drain_figures
+from core.stream.stats import DrainStats, read_drain_stats
 from core.stream.stream import EventStream, ShardStatus, connect
 from milepost.cli.connection import running_servers
 from milepost.cli.output import explain
@@ -51,22 +51,22 @@ class TenantDays:
 
 
 @dataclass(frozen=True, slots=True)
-class DatabaseLook:
+class DatabaseStatus:
     """What is in the database. `counts` stop at COUNTED_MOST; tenants are those furthest behind."""
 
     counts: dict[str, int]
     goals: tuple[monitoring.MovedGoal, ...]
     tenants: tuple[TenantDays, ...]
-    figures: DatabaseFigures
+    stats: DatabaseStats
 
 
 @dataclass(frozen=True, slots=True)
-class StreamLook:
+class StreamStatus:
     """What is on the stream, and what the drains did."""
 
     server: StreamServer
     shards: tuple[ShardStatus, ...]
-    drains: dict[int, DrainFigures]
+    drains: dict[int, DrainStats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ class Status:
     at: datetime
     database: str | None
     schema_is_current: bool | None
-    inside: DatabaseLook | None
-    stream: StreamLook | None
+    inside: DatabaseStatus | None
+    stream: StreamStatus | None
     processes: dict[str, str] | None
     troubles: tuple[str, ...]
 
@@ -98,10 +98,10 @@ def look(settings: Settings) -> Status:
     try:
         database = _ask(troubles, lambda: _database_version(engine))
         current = _ask(troubles, lambda: _is_current(engine)) if database else None
-        inside = _ask(troubles, lambda: _look_inside(engine, now)) if current else None
+        inside = _ask(troubles, lambda: _collect_inside(engine, now)) if current else None
     finally:
         engine.dispose()
-    stream = _ask(troubles, lambda: _look_at_stream(settings))
+    stream = _ask(troubles, lambda: _collect_from_stream(settings))
     troubles += _wrong_in_database(inside) + _wrong_on_stream(stream, now)
     return Status(now, database, current, inside, stream, _processes(settings), tuple(troubles))
 
@@ -109,7 +109,7 @@ def look(settings: Settings) -> Status:
 def as_plain(found: Status) -> dict[str, Any]:
     """The whole as JSON has it: amounts and percentages as decimal strings."""
     inside, stream = found.inside, found.stream
-    figures = None if inside is None else inside.figures
+    stats = None if inside is None else inside.stats
     return {
         "at": found.at,
         "is_well": found.is_well,
@@ -120,10 +120,10 @@ def as_plain(found: Status) -> dict[str, Any]:
         "shards": None if stream is None else _plain_shards(stream, found.at),
         "goals": None if inside is None else [_plain_goal(goal) for goal in inside.goals],
         "tenants": None if inside is None else [asdict(tenant) for tenant in inside.tenants],
-        "jobs": None if figures is None else [asdict(run) | {"is_ok": run.is_ok} for run in figures.runs],
-        "job_tenants_unseen": None if figures is None else figures.tenants_unseen,
-        "outbox": None if figures is None else asdict(figures.outbox),
-        "dead_letters": None if figures is None else figures.dead_letters,
+        "jobs": None if stats is None else [asdict(run) | {"is_ok": run.is_ok} for run in stats.runs],
+        "job_tenants_unseen": None if stats is None else stats.tenants_unseen,
+        "outbox": None if stats is None else asdict(stats.outbox),
+        "dead_letters": None if stats is None else stats.dead_letters,
         "processes": found.processes,
         "troubles": list(found.troubles),
     }
@@ -155,19 +155,19 @@ def _database_version(engine: Engine) -> str:
         return f"PostgreSQL {monitoring.ask_database(session).version_text}"
 
 
-def _look_inside(engine: Engine, now: datetime) -> DatabaseLook:
+def _collect_inside(engine: Engine, now: datetime) -> DatabaseStatus:
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     with session_factory(reading).begin() as session:
         monitoring.limit_statements(session, STATEMENT_LONGEST_S)
-        figures = read_database_figures(session, now)
-        return DatabaseLook(
-            counts=_counts(session, figures),
+        stats = read_database_stats(session, now)
+        return DatabaseStatus(
+            counts=_counts(session, stats),
             goals=tuple(monitoring.goals_moved_last(session, GOALS_MOST)),
             tenants=tuple(
                 TenantDays(each.tenant, each.time_zone, each.closed_through, days_behind(each, now))
                 for each in monitoring.closed_days(session)[:TENANTS_SHOWN]
             ),
-            figures=figures,
+            stats=stats,
         )
 
 
@@ -180,29 +180,29 @@ def _is_current(engine: Engine) -> bool:
     return True
 
 
-def _counts(session: Session, figures: DatabaseFigures) -> dict[str, int]:
+def _counts(session: Session, stats: DatabaseStats) -> dict[str, int]:
     return {
         "accounts": monitoring.count_accounts(session),
         "goals": monitoring.count_goals(session),
-        "dead_letters": sum(figures.dead_letters.values()),
+        "dead_letters": sum(stats.dead_letters.values()),
     }
 
 
-def _look_at_stream(settings: Settings) -> StreamLook:
+def _collect_from_stream(settings: Settings) -> StreamStatus:
     if settings.redis_url is None:
         raise MilepostError("the settings name no stream server")
     with connect(settings.redis_url.get_secret_value()) as client:
         shards = tuple(EventStream(client, settings.shards).status())
-        drains = read_drain_figures(client, (each.shard for each in shards))
-        return StreamLook(ask_stream_server(client), shards, drains)
+        drains = read_drain_stats(client, (each.shard for each in shards))
+        return StreamStatus(ask_stream_server(client), shards, drains)
 
 
-def _wrong_in_database(inside: DatabaseLook | None) -> list[str]:
-    violations = 0 if inside is None else violations_of(inside.figures.runs)
+def _wrong_in_database(inside: DatabaseStatus | None) -> list[str]:
+    violations = 0 if inside is None else violations_of(inside.stats.runs)
     return [f"the last audit found {violations:,} values that break a promise: {MEND}"] if violations else []
 
 
-def _wrong_on_stream(stream: StreamLook | None, now: datetime) -> list[str]:
+def _wrong_on_stream(stream: StreamStatus | None, now: datetime) -> list[str]:
     if stream is None:
         return []
     wrong = [
@@ -225,7 +225,7 @@ def _processes(settings: Settings) -> dict[str, str] | None:
     return states
 
 
-def _plain_shards(stream: StreamLook, now: datetime) -> list[dict[str, Any]]:
+def _plain_shards(stream: StreamStatus, now: datetime) -> list[dict[str, Any]]:
     return [
         asdict(each)
         | {

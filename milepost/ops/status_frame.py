@@ -15,7 +15,7 @@ from core.goals.money import to_decimal
 from core.services.metrics import LastRun, is_drain_alive
 from core.store.monitoring import COUNTED_MOST, MovedGoal
 from core.store.tenants import DEFAULT
-from milepost.ops.status import GOALS_MOST, DatabaseLook, Status, StreamLook, percent_of
+from milepost.ops.status import GOALS_MOST, DatabaseStatus, Status, StreamStatus, percent_of
 
 _NAME_WIDTH = 32
 _USER_WIDTH = 16
@@ -48,7 +48,7 @@ def _parts(found: Status, width: int, goals_most: int) -> Iterator[RenderableTyp
         yield Text(f"trouble: {line}", style="red")
 
 
-def _inside(inside: DatabaseLook, now: datetime, width: int, goals_most: int) -> Iterator[RenderableType]:
+def _inside(inside: DatabaseStatus, now: datetime, width: int, goals_most: int) -> Iterator[RenderableType]:
     yield Text()
     if inside.goals:
         yield _goals(inside.goals[:goals_most], width)
@@ -70,8 +70,8 @@ def _rows(found: Status) -> list[tuple[str, str]]:
     inside = found.inside
     if inside is None:
         return rows
-    letters = ", ".join(f"{code} {number:,}" for code, number in inside.figures.dead_letters.items())
-    outbox = inside.figures.outbox
+    letters = ", ".join(f"{code} {number:,}" for code, number in inside.stats.dead_letters.items())
+    outbox = inside.stats.outbox
     oldest = "" if outbox.oldest_at is None else f", the oldest {_ago(outbox.oldest_at, found.at)}"
     return [
         *rows,
@@ -82,7 +82,7 @@ def _rows(found: Status) -> list[tuple[str, str]]:
     ]
 
 
-def _shards(stream: StreamLook, now: datetime) -> Table:
+def _shards(stream: StreamStatus, now: datetime) -> Table:
     table = _table("shard", "length", "pending", "lag", "oldest", "applied", "duplicates", "last commit", "drain")
     for shard in stream.shards:
         drains = stream.drains[shard.shard]
@@ -161,7 +161,7 @@ def _end(goal: MovedGoal) -> str:
     return "-" if goal.projected_at is None else f"{goal.projected_at:%Y-%m-%d}"
 
 
-def _days_and_jobs(inside: DatabaseLook, now: datetime) -> Table:
+def _days_and_jobs(inside: DatabaseStatus, now: datetime) -> Table:
     table = _table("days and jobs", "last", "result")
     for tenant in inside.tenants:
         late = tenant.days_behind > _LATE_DAYS
@@ -170,11 +170,11 @@ def _days_and_jobs(inside: DatabaseLook, now: datetime) -> Table:
         table.add_row(
             _short(f"closed, {tenant.tenant} ({tenant.time_zone})"), closed, Text(days, style="red" if late else "")
         )
-    for run in inside.figures.runs:
+    for run in inside.stats.runs:
         last = "never" if run.newest_at is None else _ago(run.newest_at, now)
         table.add_row(_short(run.job), last, _result(run, now))
-    if inside.figures.tenants_unseen:
-        table.add_row("jobs of other tenants", "", f"{inside.figures.tenants_unseen:,} tenants not looked at")
+    if inside.stats.tenants_unseen:
+        table.add_row("jobs of other tenants", "", f"{inside.stats.tenants_unseen:,} tenants not looked at")
     return table
 
 

@@ -30,7 +30,7 @@ from milepost.client.models import (
     Tracking,
 )
 from milepost.client.records import listed
-from milepost.client.transport import Call, SyncDoor
+from milepost.client.transport import ApiRequest, SyncTransport
 
 
 class Goals:
@@ -41,8 +41,8 @@ class Goals:
     `idempotency_key`, the same call made again within 24 hours gets its first answer and does nothing.
     """
 
-    def __init__(self, door: SyncDoor) -> None:
-        self._door = door
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
 
     def create_goal(
         self,
@@ -82,7 +82,7 @@ class Goals:
             "start_date": moment("start_date", start_date),
             "auto_complete": arguments.flag("auto_complete", auto_complete),
         }
-        return Goal.of(self._act("create_goal", "POST", (), body, idempotency_key))
+        return Goal.of(self._operation("create_goal", "POST", (), body, idempotency_key))
 
     def get_goal(self, goal_id: str) -> Goal:
         """One goal with its milestones."""
@@ -108,11 +108,11 @@ class Goals:
     def update_goal(self, goal_id: str, *, idempotency_key: str | None = None, **changes: Unpack[GoalChanges]) -> Goal:
         """Change what is given, all of it or nothing; the goal as it is then."""
         path, body = goal_path(goal_id), arguments.changes(changes)
-        return Goal.of(self._act("update_goal", "PATCH", path, body, idempotency_key))
+        return Goal.of(self._operation("update_goal", "PATCH", path, body, idempotency_key))
 
     def delete_goal(self, goal_id: str, *, idempotency_key: str | None = None) -> None:
         """Delete a goal with its milestones, links and ledger; what the links held is free again."""
-        self._act("delete_goal", "DELETE", goal_path(goal_id), None, idempotency_key)
+        self._operation("delete_goal", "DELETE", goal_path(goal_id), None, idempotency_key)
 
     def get_goal_progress(self, goal_id: str) -> GoalProgress:
         """How far a goal is, at which pace, and when it will be reached at that pace."""
@@ -134,7 +134,7 @@ class Goals:
             "target_date": moment("target_date", target_date),
         }
         path = goal_path(goal_id, "milestones")
-        return Milestone.of(self._act("add_milestone", "POST", path, body, idempotency_key))
+        return Milestone.of(self._operation("add_milestone", "POST", path, body, idempotency_key))
 
     def list_milestones(self, goal_id: str) -> list[Milestone]:
         """All milestones of a goal, by amount."""
@@ -146,7 +146,7 @@ class Goals:
         Milestones are marked as soon as the amount passes them, checked or not; this tells which are news.
         """
         path = goal_path(goal_id, "milestones", "check")
-        return Milestone.all_of(self._act("check_milestones", "POST", path, None, idempotency_key))
+        return Milestone.all_of(self._operation("check_milestones", "POST", path, None, idempotency_key))
 
     def get_milestone_progress(self, goal_id: str) -> MilestoneProgress:
         """How many milestones are reached, and the next one."""
@@ -187,7 +187,7 @@ class Goals:
             "whole": arguments.flag("whole", whole),
         }
         path = goal_path(goal_id, "funding")
-        return FundingSource.of(self._act("link_account_to_goal", "POST", path, body, idempotency_key))
+        return FundingSource.of(self._operation("link_account_to_goal", "POST", path, body, idempotency_key))
 
     def get_goal_funding(self, goal_id: str) -> list[FundingSource]:
         """The accounts that count for a goal now, in the order of linking."""
@@ -207,27 +207,27 @@ class Goals:
         percent = one_of(names[0], allocation_percent, names[1], new_allocation_percent)
         body = {"allocation_percent": number("allocation_percent", needed("allocation_percent", percent))}
         path = account_path(goal_id, account_id)
-        return FundingSource.of(self._act("update_account_allocation", "PATCH", path, body, idempotency_key))
+        return FundingSource.of(self._operation("update_account_allocation", "PATCH", path, body, idempotency_key))
 
     def remove_account_from_goal(self, goal_id: str, account_id: str, *, idempotency_key: str | None = None) -> None:
         """End the link of an account; what it counted stays."""
         path = account_path(goal_id, account_id)
-        self._act("remove_account_from_goal", "DELETE", path, None, idempotency_key)
+        self._operation("remove_account_from_goal", "DELETE", path, None, idempotency_key)
 
-    def _act(
-        self, act: str, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None, key: str | None
+    def _operation(
+        self, operation: str, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None, key: str | None
     ) -> Any:
-        call = Call(act, method, path, body=body, idempotency_key=arguments.idempotency_key(key))
-        return (self._door.call(call)).body
+        call = ApiRequest(operation, method, path, body=body, idempotency_key=arguments.idempotency_key(key))
+        return (self._transport.call(call)).body
 
-    def _read(self, act: str, path: tuple[str, ...]) -> Any:
-        return (self._door.call(Call(act, "GET", path))).body
+    def _read(self, operation: str, path: tuple[str, ...]) -> Any:
+        return (self._transport.call(ApiRequest(operation, "GET", path))).body
 
-    def _list(self, act: str, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> list[Any]:
-        call: Call | None = Call(act, "GET", path, query or {})
+    def _list(self, operation: str, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> list[Any]:
+        call: ApiRequest | None = ApiRequest(operation, "GET", path, query or {})
         found: list[Any] = []
         while call is not None:
-            answer = self._door.call(call)
+            answer = self._transport.call(call)
             found += listed(answer.body)
             call = None if answer.following is None else call.on_page(answer.following)
         return found

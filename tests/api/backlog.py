@@ -14,8 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.drain import ShardDrain
-from core.store.dead_letters import LetterKey
-from core.stream.stats import BatchFigures
+from core.store.dead_letters import DeadLetterKey
+from core.stream.stats import BatchStats
 from core.stream.stream import EventStream, stream_key
 from tests.api.paging import walk
 
@@ -35,15 +35,15 @@ class StoppingStream(EventStream):
     stops_at: str | None = None
     has_read = False
 
-    def read_behind(self, shard: int, behind: bytes, count: int) -> list[Any]:
+    def read_after(self, shard: int, behind: bytes, count: int) -> list[Any]:
         self.has_read = True
-        return self._stopping(super().read_behind(shard, behind, count))
+        return self._stopping(super().read_after(shard, behind, count))
 
     def read(self, shard: int, count: int, *, pending: bool) -> list[Any]:
         return self._stopping(super().read(shard, count, pending=pending))
 
-    def note_begun(self, shard: int, entry_id: bytes) -> bool:
-        is_noted = super().note_begun(shard, entry_id)
+    def note_in_progress(self, shard: int, entry_id: bytes) -> bool:
+        is_noted = super().note_in_progress(shard, entry_id)
         if self.stops_at == "begin" and self.has_read:
             raise RedisConnectionError("stopped")
         return is_noted
@@ -58,7 +58,7 @@ class StoppingStream(EventStream):
             raise RedisConnectionError("stopped")
         return super().advance(*arguments, **named)
 
-    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchStats | None = None) -> None:
         if self.stops_at == "commit":
             raise RedisConnectionError("stopped")
         super().acknowledge(shard, entry_ids, batch)
@@ -100,10 +100,10 @@ class Place:
         """(event id, state) of each, by id."""
         return sorted(((each["id"], each["state"]) for each in self.told(api=api)), key=str)
 
-    def letter(self, event_id: str) -> LetterKey:
+    def letter(self, event_id: str) -> DeadLetterKey:
         """The letter of an event."""
         (found,) = [each for each in self.told() if each["id"] == event_id]
-        return LetterKey("default", found["shard"], found["entry_id"])
+        return DeadLetterKey("default", found["shard"], found["entry_id"])
 
     def worths(self) -> dict[tuple[str, str], int]:
         """What took effect: (tenant, account) -> worth."""

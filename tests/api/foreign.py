@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 
-from api.context import ReadCache, Visit, reading_sessions
+from api.context import ReadCache, RequestContext, reading_sessions
 from core.store.engine import session_factory
 from core.store.tenants import Tenant
 
@@ -32,11 +32,11 @@ class TenantHost:
     read_cache: ReadCache = field(default_factory=lambda: ReadCache(0))
 
     @contextmanager
-    def visit(self, *, reading: bool) -> Iterator[Visit]:
+    def context(self, *, reading: bool) -> Iterator[RequestContext]:
         """A transaction of the tenant."""
         sessions = reading_sessions(self.engine) if reading else session_factory(self.engine)
         with sessions.begin() as session:
-            yield Visit(session, Tenant(self.tenant, "UTC"), datetime.now(UTC), self.read_cache)
+            yield RequestContext(session, Tenant(self.tenant, "UTC"), datetime.now(UTC), self.read_cache)
 
 
 class SignedOut(Exception):

@@ -23,7 +23,7 @@ def _reached(api: TestClient, goal_id: str) -> list[float]:
     return [milestone["amount"] for milestone in milestones if milestone["reached"]]
 
 
-def _type_amount(api: TestClient, goal_id: str, amount: str) -> dict[str, Any]:
+def _set_amount(api: TestClient, goal_id: str, amount: str) -> dict[str, Any]:
     response = api.patch(f"/goals/{goal_id}", json={"current_amount": amount})
     assert response.status_code == 200, response.text
     goal: dict[str, Any] = response.json()
@@ -52,7 +52,7 @@ def test_emergency_fund_with_milestones(api: TestClient, new_goal: Callable[...,
     for month in range(1, 13):
         before = _reached(api, goal_id)
         current = exact(api.get(f"/goals/{goal_id}"))["current_amount"]
-        _type_amount(api, goal_id, str(current + 500))
+        _set_amount(api, goal_id, str(current + 500))
         progress = exact(api.get(f"/goals/{goal_id}/progress"))
         amounts.append(progress["current_amount"])
         percents.append(str(progress["percent_complete"]))
@@ -144,7 +144,7 @@ def test_debt_payoff_with_descending_milestones(
     for month in range(1, 13):
         before = _reached(api, goal_id)
         current = exact(api.get(f"/goals/{goal_id}"))["current_amount"]
-        _type_amount(api, goal_id, str(max(Decimal(0), current - 750)))
+        _set_amount(api, goal_id, str(max(Decimal(0), current - 750)))
         progress = exact(api.get(f"/goals/{goal_id}/progress"))
         owed.append(int(progress["current_amount"]))
         percents.append(str(progress["percent_complete"]))

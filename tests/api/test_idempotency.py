@@ -125,16 +125,16 @@ def test_a_retried_amount_does_not_swallow_an_event(
     api: TestClient, apply_stream: Callable[[], Any], goal: str
 ) -> None:
     """Typed 70, then 5% of 100 came in: the PATCH sent again with its key leaves 75, without one it types 70 again."""
-    url, typed = f"/goals/{goal}", {"current_amount": 70}
-    first = api.patch(url, json=typed, headers=KEY)
+    url, manual = f"/goals/{goal}", {"current_amount": 70}
+    first = api.patch(url, json=manual, headers=KEY)
     paid = {**EVENT["data"], "account_id": "a/b", "amount": 100}
     paid["posted_at"] = datetime.now(UTC).isoformat()
     assert api.post("/events", json={**EVENT, "data": paid}).status_code == 202
     apply_stream()
     assert api.get(url).json()["current_amount"] == 75
-    _same_but_replayed(first, api.patch(url, json=typed, headers=KEY))
+    _same_but_replayed(first, api.patch(url, json=manual, headers=KEY))
     assert api.get(url).json()["current_amount"] == 75
-    assert api.patch(url, json=typed).json()["current_amount"] == 70
+    assert api.patch(url, json=manual).json()["current_amount"] == 70
 
 
 def test_a_retried_delete_is_done_once(api: TestClient, goal: str) -> None:

@@ -17,9 +17,9 @@ from core.services.deliveries import list_open, mark_done, record_refreshes
 from core.services.tenants import create_tenant
 from core.settings import Settings
 from core.store.days import JobRun, claim_run
-from core.stream.stats import BatchFigures
+from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
-from tests.api.figures import elsewhere, names, one, scrape
+from tests.api.stats import elsewhere, names, one, scrape
 from tests.ingestion.test_drain import clock, spent
 
 Sessions = sessionmaker[Session]
@@ -45,14 +45,14 @@ def test_any_key_will_do_and_none_will_not(client: Any, app: Any) -> None:
 
 def test_before_anything_happens_all_is_well(api: TestClient) -> None:
     """On an empty system both servers are up, the drains count as alive and nothing waits."""
-    figures = scrape(api)
-    assert (one(figures, "up", part="database"), one(figures, "up", part="stream")) == (1, 1)
+    stats = scrape(api)
+    assert (one(stats, "up", part="database"), one(stats, "up", part="stream")) == (1, 1)
     for shard in "01":
-        assert one(figures, "drain_alive", shard=shard) == 1
-        assert one(figures, "stream_oldest_age_seconds", shard=shard) == 0
-        assert one(figures, "drain_events_total", shard=shard) == 0
-    assert (one(figures, "outbox_undelivered"), one(figures, "stream_aof_last_write_ok")) == (0, 1)
-    assert "drain_last_commit_age_seconds" not in names(figures)
+        assert one(stats, "drain_alive", shard=shard) == 1
+        assert one(stats, "stream_oldest_age_seconds", shard=shard) == 0
+        assert one(stats, "drain_events_total", shard=shard) == 0
+    assert (one(stats, "outbox_undelivered"), one(stats, "stream_aof_last_write_ok")) == (0, 1)
+    assert "drain_last_commit_age_seconds" not in names(stats)
 
 
 def test_what_drains_do_is_counted(api: TestClient, stream: EventStream, drains: Callable[[], int]) -> None:
@@ -61,18 +61,18 @@ def test_what_drains_do_is_counted(api: TestClient, stream: EventStream, drains:
     assert drains() == 7
     stream.append("default", [("a1", spent(3)), ("a1", b"{"), ("a1", spent(8))])
     assert drains() == 3
-    figures = scrape(api)
-    shard = next(s for s in "01" if one(figures, "drain_events_total", shard=s))
-    assert one(figures, "drain_events_total", shard=shard) == 10
-    assert one(figures, "drain_duplicates_total", shard=shard) == 1
-    assert one(figures, "drain_dead_letters_total", shard=shard) == 1
-    assert one(figures, "drain_batch_events_sum", shard=shard) == 10
-    assert one(figures, "drain_batch_events_bucket", shard=shard, le="10.0") == 2
-    assert one(figures, "drain_batch_events_bucket", shard=shard, le="1.0") == 0
-    assert one(figures, "drain_batch_seconds_bucket", shard=shard, le="+Inf") == 2
-    assert one(figures, "drain_batch_seconds_sum", shard=shard) > 0
-    assert one(figures, "drain_last_commit_age_seconds", shard=shard) < 60
-    assert one(figures, "dead_letters_waiting", code="unparseable") == 1
+    stats = scrape(api)
+    shard = next(s for s in "01" if one(stats, "drain_events_total", shard=s))
+    assert one(stats, "drain_events_total", shard=shard) == 10
+    assert one(stats, "drain_duplicates_total", shard=shard) == 1
+    assert one(stats, "drain_dead_letters_total", shard=shard) == 1
+    assert one(stats, "drain_batch_events_sum", shard=shard) == 10
+    assert one(stats, "drain_batch_events_bucket", shard=shard, le="10.0") == 2
+    assert one(stats, "drain_batch_events_bucket", shard=shard, le="1.0") == 0
+    assert one(stats, "drain_batch_seconds_bucket", shard=shard, le="+Inf") == 2
+    assert one(stats, "drain_batch_seconds_sum", shard=shard) > 0
+    assert one(stats, "drain_last_commit_age_seconds", shard=shard) < 60
+    assert one(stats, "dead_letters_waiting", code="unparseable") == 1
 
 
 def test_an_entry_that_waits_shows_its_age(api: TestClient, stream: EventStream, redis_client: Any) -> None:
@@ -80,11 +80,11 @@ def test_an_entry_that_waits_shows_its_age(api: TestClient, stream: EventStream,
     arrived = datetime.now(UTC) - timedelta(minutes=2)
     redis_client.xadd("milepost:events:0", {"event": b"{}"}, id=f"{int(arrived.timestamp() * 1000)}-0")
     stream.read(0, 10, pending=False)
-    figures = scrape(api)
-    assert 120 <= one(figures, "stream_oldest_age_seconds", shard="0") < 180
-    assert (one(figures, "stream_entries", shard="0"), one(figures, "stream_pending", shard="0")) == (1, 1)
-    assert 0 <= one(figures, "stream_pending_idle_seconds", shard="0") < 60
-    assert (one(figures, "drain_alive", shard="0"), one(figures, "drain_alive", shard="1")) == (0, 1)
+    stats = scrape(api)
+    assert 120 <= one(stats, "stream_oldest_age_seconds", shard="0") < 180
+    assert (one(stats, "stream_entries", shard="0"), one(stats, "stream_pending", shard="0")) == (1, 1)
+    assert 0 <= one(stats, "stream_pending_idle_seconds", shard="0") < 60
+    assert (one(stats, "drain_alive", shard="0"), one(stats, "drain_alive", shard="1")) == (0, 1)
 
 
 def test_drains_that_commit_are_alive_with_any_backlog(api: TestClient, stream: EventStream, redis_client: Any) -> None:
@@ -92,7 +92,7 @@ def test_drains_that_commit_are_alive_with_any_backlog(api: TestClient, stream: 
     redis_client.xadd("milepost:events:0", {"event": b"{}"}, id="1000-0")
     for seconds, alive in ((31, 0), (1, 1)):
         at = datetime.now(UTC) - timedelta(seconds=seconds)
-        stream.acknowledge(0, [b"1-0"], BatchFigures(1, 0, 0, 0.1, at))
+        stream.acknowledge(0, [b"1-0"], BatchStats(1, 0, 0, 0.1, at))
         assert one(scrape(api), "drain_alive", shard="0") == alive
 
 
@@ -115,11 +115,11 @@ def test_undelivered_messages_and_waiting_letters_are_counted(api: TestClient, s
                     CASE WHEN n = 1 THEN now() END, CASE WHEN n = 2 THEN now() END FROM generate_series(1, 5) n"""
             )
         )
-    figures = scrape(api)
-    assert one(figures, "outbox_undelivered") == 2
-    assert 3600 <= one(figures, "outbox_oldest_age_seconds") < 3700
-    assert one(figures, "dead_letters_waiting", code="bad_value") == 1
-    assert one(figures, "dead_letters_waiting", code="poison") == 2
+    stats = scrape(api)
+    assert one(stats, "outbox_undelivered") == 2
+    assert 3600 <= one(stats, "outbox_oldest_age_seconds") < 3700
+    assert one(stats, "dead_letters_waiting", code="bad_value") == 1
+    assert one(stats, "dead_letters_waiting", code="poison") == 2
 
 
 def test_what_waits_to_be_pulled_is_counted(api: TestClient, session_factory: Sessions) -> None:
@@ -133,10 +133,10 @@ def test_what_waits_to_be_pulled_is_counted(api: TestClient, session_factory: Se
             record_refreshes(session, tenant, provider, [asked], now - timedelta(hours=hours))
         for row in list_open(session, "acme", provider="mx", kind=None, limit=1, cursor=None).items:
             mark_done(session, "acme", row.request_id, row.count, now)
-    figures = scrape(api)
-    assert one(figures, "refresh_requests_open", provider="plaid") == 2
-    assert ("milepost_refresh_requests_open", (("provider", "mx"),)) not in figures
-    assert 7200 <= one(figures, "refresh_requests_oldest_age_seconds") < 7300
+    stats = scrape(api)
+    assert one(stats, "refresh_requests_open", provider="plaid") == 2
+    assert ("milepost_refresh_requests_open", (("provider", "mx"),)) not in stats
+    assert 7200 <= one(stats, "refresh_requests_oldest_age_seconds") < 7300
 
 
 def test_days_behind_are_told_in_each_tenants_zone(api: TestClient, session_factory: Sessions) -> None:
@@ -149,8 +149,8 @@ def test_days_behind_are_told_in_each_tenants_zone(api: TestClient, session_fact
         closed = "UPDATE tenants SET closed_through = (now() AT TIME ZONE time_zone)::date - :days WHERE tenant = :name"
         for name, days in (("kept", 1), ("late", 4), ("default", 1)):
             session.execute(text(closed), {"name": name, "days": days})
-    figures = scrape(api)
-    assert (one(figures, "snapshot_lag_days"), one(figures, "snapshot_tenants_behind")) == (3, 1)
+    stats = scrape(api)
+    assert (one(stats, "snapshot_lag_days"), one(stats, "snapshot_tenants_behind")) == (3, 1)
 
 
 def test_the_last_run_of_each_job_is_shown(api: TestClient, session_factory: Sessions) -> None:
@@ -167,12 +167,12 @@ def test_the_last_run_of_each_job_is_shown(api: TestClient, session_factory: Ses
         for tenant, job, period, hours, result in runs:
             at = now - timedelta(hours=hours)
             claim_run(session, JobRun(tenant, job, period, 0, at, at, result))
-    figures = scrape(api)
-    assert one(figures, "verify_violations") == 2
-    assert one(figures, "job_last_run_ok", job="verify") == 0
-    assert 7200 <= one(figures, "job_last_run_age_seconds", job="verify") < 7300
-    assert 10_800 <= one(figures, "job_furthest_run_age_seconds", job="verify") < 10_900
-    assert [name for name, labels in figures if ("job", "retain") in labels] == [
+    stats = scrape(api)
+    assert one(stats, "verify_violations") == 2
+    assert one(stats, "job_last_run_ok", job="verify") == 0
+    assert 7200 <= one(stats, "job_last_run_age_seconds", job="verify") < 7300
+    assert 10_800 <= one(stats, "job_furthest_run_age_seconds", job="verify") < 10_900
+    assert [name for name, labels in stats if ("job", "retain") in labels] == [
         "milepost_job_furthest_run_age_seconds",
         "milepost_job_last_run_age_seconds",
     ]
@@ -188,11 +188,11 @@ def test_a_tenant_that_a_job_never_comes_to_shows(api: TestClient, session_facto
             claim_run(session, JobRun("default", job, "2026-03-09", 0, now, now, "{}"))
         claim_run(session, JobRun("deleted long ago", "project", "2026-01-01", 0, now, now - timedelta(days=60), "{}"))
         claim_run(session, JobRun("failing", "snapshot", "2026-03-08", 0, now, now - timedelta(days=2), "{}"))
-    figures = scrape(api)
-    days = {job: one(figures, "job_furthest_run_age_seconds", job=job) // 86_400 for job in ("snapshot", "project")}
+    stats = scrape(api)
+    days = {job: one(stats, "job_furthest_run_age_seconds", job=job) // 86_400 for job in ("snapshot", "project")}
     assert days == {"snapshot": 2, "project": 5}
-    assert one(figures, "job_furthest_run_age_seconds", job="retain") < 100
-    assert one(figures, "job_last_run_age_seconds", job="project") < 100
+    assert one(stats, "job_furthest_run_age_seconds", job="retain") < 100
+    assert one(stats, "job_last_run_age_seconds", job="project") < 100
 
 
 def test_violations_of_any_tenant_count_among_many(
@@ -217,9 +217,9 @@ def test_violations_of_any_tenant_count_among_many(
                 FROM tenants"""
             )
         )
-    figures = scrape(api)
-    assert (one(figures, "verify_violations"), one(figures, "job_last_run_ok", job="verify")) == (7, 0)
-    assert one(figures, "job_tenants_unseen") == 2001
+    stats = scrape(api)
+    assert (one(stats, "verify_violations"), one(stats, "job_last_run_ok", job="verify")) == (7, 0)
+    assert one(stats, "job_tenants_unseen") == 2001
     now = datetime.now(UTC)
     with session_factory.begin() as session:
         claim_run(session, JobRun("t012000", "verify", "2026-03-09", 1, now, now, '{"violations": 0}'))
@@ -231,16 +231,16 @@ def test_what_others_wrote_into_the_figures_breaks_no_scrape(
 ) -> None:
     """A field that is foreign or no number counts as 0, and so does a key that is no hash; the server stays up."""
     at = datetime.now(UTC)
-    stream.acknowledge(0, [b"1-0"], BatchFigures(3, 0, 0, 0.1, at))
+    stream.acknowledge(0, [b"1-0"], BatchStats(3, 0, 0, 0.1, at))
     odd = {"somebody": "else", b"\xff": "x", "duplicates": "many", "us:5000": "9" * 400, "dead_letters": "-4"}
     redis_client.hset("milepost:drains:0", mapping=odd)
     redis_client.set("milepost:drains:1", "not a hash")
-    figures = scrape(api)
-    assert one(figures, "up", part="stream") == 1
-    assert one(figures, "drain_events_total", shard="0") == 3
+    stats = scrape(api)
+    assert one(stats, "up", part="stream") == 1
+    assert one(stats, "drain_events_total", shard="0") == 3
     for name in ("duplicates", "dead_letters"):
-        assert one(figures, f"drain_{name}_total", shard="0") == 0
-    assert one(figures, "drain_events_total", shard="1") == 0
+        assert one(stats, f"drain_{name}_total", shard="0") == 0
+    assert one(stats, "drain_events_total", shard="1") == 0
     redis_client.hset("milepost:drains:0", "last_commit_at", str(2**62))
     assert ("milepost_drain_last_commit_age_seconds", (("shard", "0"),)) not in scrape(api)
 
@@ -252,14 +252,14 @@ def test_requests_are_counted_by_route_and_answer(api: TestClient, new_goal: Cal
     api.get("/goals/none")
     api.get("/made/up")
     api.request("BREW", "/made/up/too")
-    figures = scrape(api)
+    stats = scrape(api)
     route = "/goals/{goal_id}"
-    assert one(figures, "http_requests_total", route=route, method="GET", status="200") == 1
-    assert one(figures, "http_requests_total", route=route, method="GET", status="404") == 1
-    assert one(figures, "http_requests_total", route="none", method="GET", status="404") == 1
-    assert one(figures, "http_requests_total", route="none", method="other", status="404") == 1
-    assert one(figures, "http_request_seconds_count", route=route, method="GET") == 2
-    assert [name for name in names(figures) if name.endswith("_created")] == []
+    assert one(stats, "http_requests_total", route=route, method="GET", status="200") == 1
+    assert one(stats, "http_requests_total", route=route, method="GET", status="404") == 1
+    assert one(stats, "http_requests_total", route="none", method="GET", status="404") == 1
+    assert one(stats, "http_requests_total", route="none", method="other", status="404") == 1
+    assert one(stats, "http_request_seconds_count", route=route, method="GET") == 2
+    assert [name for name in names(stats) if name.endswith("_created")] == []
 
 
 def test_each_application_counts_for_itself(settings: Settings, new_key: Any) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.settings import Settings
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.programs import free_port
-from tests.api.figures import elsewhere, names, one, scrape
+from tests.api.stats import elsewhere, names, one, scrape
 
 Sessions = sessionmaker[Session]
 
@@ -21,10 +21,10 @@ Sessions = sessionmaker[Session]
 def test_without_the_stream_server_the_rest_is_shown(settings: Settings, new_key: Any) -> None:
     """While the stream server is away the scrape says so and has the database's figures."""
     with elsewhere(settings, new_key("admin"), redis_url=f"redis://127.0.0.1:{free_port()}/0") as client:
-        figures = scrape(client)
-    assert (one(figures, "up", part="stream"), one(figures, "up", part="database")) == (0, 1)
-    assert "outbox_undelivered" in names(figures)
-    assert "drain_alive" not in names(figures)
+        stats = scrape(client)
+    assert (one(stats, "up", part="stream"), one(stats, "up", part="database")) == (0, 1)
+    assert "outbox_undelivered" in names(stats)
+    assert "drain_alive" not in names(stats)
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def test_without_the_database_a_known_key_sees_the_rest(client: Any, admit: Call
     known, unknown = client("goals:read"), client("goals:read")
     scrape(known)
     admit(False)
-    figures = scrape(known)
-    assert (one(figures, "up", part="stream"), one(figures, "up", part="database")) == (1, 0)
-    assert one(figures, "drain_alive", shard="0") == 1
-    assert "outbox_undelivered" not in names(figures)
+    stats = scrape(known)
+    assert (one(stats, "up", part="stream"), one(stats, "up", part="database")) == (1, 0)
+    assert one(stats, "drain_alive", shard="0") == 1
+    assert "outbox_undelivered" not in names(stats)
     assert unknown.get("/metrics").status_code == 503
     admit(True)
     assert one(scrape(unknown), "up", part="database") == 1

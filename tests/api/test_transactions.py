@@ -14,7 +14,7 @@ from sqlalchemy.exc import InternalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.auth import bind_key
-from api.context import Door, Visit
+from api.context import Contexts, RequestContext
 from core.services.goals import get_goal
 from core.services.inputs import MilestoneDraft
 from core.services.milestones import add_milestone
@@ -26,12 +26,12 @@ Probe = Callable[..., Any]
 def probe(app: FastAPI, api: TestClient) -> Probe:
     """Runs a function in the transaction of a request of some method, and gives what it returned."""
 
-    def run(method: str, work: Callable[[Visit], Any]) -> Any:
+    def run(method: str, work: Callable[[RequestContext], Any]) -> Any:
         found = []
 
-        def route(door: Door) -> None:
-            with door.open(None) as visit:
-                found.append(work(visit))
+        def route(contexts: Contexts) -> None:
+            with contexts.open(None) as context:
+                found.append(work(context))
 
         path = f"/probe/{len(app.router.routes)}"
         app.add_api_route(path, route, methods=[method], dependencies=[Depends(bind_key)])
@@ -41,9 +41,9 @@ def probe(app: FastAPI, api: TestClient) -> Probe:
     return run
 
 
-def _kind(visit: Visit) -> tuple[str, str, int]:
+def _kind(context: RequestContext) -> tuple[str, str, int]:
     names = "current_setting('transaction_isolation'), current_setting('transaction_read_only'), pg_backend_pid()"
-    return tuple(visit.session.execute(text(f"SELECT {names}")).one())
+    return tuple(context.session.execute(text(f"SELECT {names}")).one())
 
 
 def test_only_reading_requests_have_a_snapshot(probe: Probe) -> None:
@@ -59,9 +59,9 @@ def test_a_reading_request_cannot_write(probe: Probe, dump: Callable[[], str], n
     new_goal()
     before = dump()
 
-    def write(visit: Visit) -> None:
-        with pytest.raises(InternalError, match="read-only transaction"), visit.session.begin_nested():
-            visit.session.execute(text("UPDATE goals SET name = 'changed'"))
+    def write(context: RequestContext) -> None:
+        with pytest.raises(InternalError, match="read-only transaction"), context.session.begin_nested():
+            context.session.execute(text("UPDATE goals SET name = 'changed'"))
 
     probe("GET", write)
     assert dump() == before
@@ -73,11 +73,11 @@ def test_a_reading_request_sees_one_moment(
     """What is committed while a GET reads does not show in the rest of what it reads, but in the next GET."""
     goal_id = new_goal()
 
-    def read(visit: Visit) -> int:
-        get_goal(visit.session, visit.tenant, goal_id)
+    def read(context: RequestContext) -> int:
+        get_goal(context.session, context.tenant, goal_id)
         with session_factory.begin() as other:
-            amount = 1 + len(get_goal(other, visit.tenant, goal_id).milestones)
-            add_milestone(other, visit.tenant, goal_id, MilestoneDraft(amount), datetime.now(UTC))
-        return len(get_goal(visit.session, visit.tenant, goal_id).milestones)
+            amount = 1 + len(get_goal(other, context.tenant, goal_id).milestones)
+            add_milestone(other, context.tenant, goal_id, MilestoneDraft(amount), datetime.now(UTC))
+        return len(get_goal(context.session, context.tenant, goal_id).milestones)
 
     assert [probe("GET", read) for _ in range(3)] == [0, 1, 2]

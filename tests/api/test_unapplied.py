@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from core.services.dead_letters import discard_letter, replay_letter
+from core.services.dead_letters import discard_dead_letter, replay_dead_letter
 from core.stream.stream import stream_key
 from tests.api.backlog import Place, paid
 from tests.api.conftest import MakeClient
@@ -74,8 +74,8 @@ def test_what_is_done_about_a_letter_is_told(place: Place) -> None:
     place.drain()
     now = datetime.now(UTC)
     with place.sessions.begin() as session:
-        discard_letter(session, place.letter("e1"), "a test", now, actor="tests")
-        replay_letter(session, place.stream, place.letter("e2"), now, actor="tests")
+        discard_dead_letter(session, place.letter("e1"), "a test", now, actor="tests")
+        replay_dead_letter(session, place.stream, place.letter("e2"), now, actor="tests")
     assert place.states() == [("e1", "discarded"), ("e2", "replayed"), ("e2", "waiting"), ("e3", "dead_letter")]
     with place.sessions.begin() as session:
         session.execute(text("UPDATE dead_letters SET replayed_at = replayed_at - interval '61 seconds'"))
@@ -90,8 +90,8 @@ def test_a_letter_that_was_given_up_and_replayed_then_is_told_no_more(place: Pla
     place.drain()
     letter, now = place.letter("e1"), datetime.now(UTC)
     with place.sessions.begin() as session:
-        discard_letter(session, letter, "a test", now - timedelta(minutes=5), actor="tests")
-        replay_letter(session, place.stream, letter, now - timedelta(minutes=2), actor="tests", again=True)
+        discard_dead_letter(session, letter, "a test", now - timedelta(minutes=5), actor="tests")
+        replay_dead_letter(session, place.stream, letter, now - timedelta(minutes=2), actor="tests", again=True)
     assert place.states() == [("e1", "waiting")]
 
 

@@ -20,7 +20,7 @@ import redis
 from core.settings import load_settings
 from core.stream.stream import EventStream
 from milepost.embedded.child import MARKER
-from milepost.embedded.orphans import end_processes, end_strays, find_commands, is_alive
+from milepost.embedded.orphans import end_orphans, end_processes, find_commands, is_alive
 from milepost.embedded.process import spawn
 from worker.app import make_worker_app
 
@@ -92,8 +92,8 @@ class System:
         if command.returncode != 0:
             said = (trouble + output).decode()[-2_000:]
             raise SystemTrouble(f"{command.args!r} ended with {command.returncode}: {said}")
-        figures: dict[str, Any] = json.loads(output)
-        return figures
+        stats: dict[str, Any] = json.loads(output)
+        return stats
 
     def command(self, *arguments: str) -> dict[str, Any]:
         """Run a command to its end."""
@@ -139,7 +139,7 @@ class System:
             self.process.kill()
             self.process.wait()
             end_processes(list(find_commands(self.data, MARKER)), grace_s=0)
-            end_strays(self.data)
+            end_orphans(self.data)
             raise SystemTrouble(f"it did not stop within {STOP_WITHIN_S} s") from None
 
     def _is_stopping(self) -> bool:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from core.events.facts import Transaction
 from core.events.worth import StoredTransaction, TransactionChange, fold_transactions
 from core.ingestion import fold
-from core.ingestion.decode import Batch, ReadAhead
-from core.ingestion.fast_path import News
+from core.ingestion.decode import Batch, Prefetch
+from core.ingestion.fast_path import DuplicateCheck
 from tests.chaos.crash_points import CrashingDrain, use_drain
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -23,8 +23,8 @@ class AckBeforeCommit(CrashingDrain):
         self,
         take: Callable[[], Batch],
         stop_at: float,  # noqa: ARG002
-        ahead: ReadAhead | None = None,  # noqa: ARG002
-        news: News | None = None,  # noqa: ARG002
+        prefetch: Prefetch | None = None,  # noqa: ARG002
+        duplicate_check: DuplicateCheck | None = None,  # noqa: ARG002
     ) -> int | None:
         began = time.monotonic()
         with self.sessions.begin() as session:
@@ -34,15 +34,15 @@ class AckBeforeCommit(CrashingDrain):
             if not batch.raw:
                 return 0
             self._acknowledge(batch)
-            applied = self._apply_understood(session, self._understood(session, batch.raw))
+            applied = self._apply_decoded(session, self._decoded(session, batch.raw))
         self._finish(batch, applied, began)
         return len(batch.raw)
 
     def _acknowledge(self, batch: Batch) -> None:
-        if batch.behind is None:
+        if batch.after is None:
             self.stream.acknowledge(self.shard, batch.entry_ids)
         else:
-            self.stream.advance(self.shard, batch.behind, batch.raw[-1][0], len(batch.raw))
+            self.stream.advance(self.shard, batch.after, batch.raw[-1][0], len(batch.raw))
 
 
 def _last_arrivals(statements: Iterable[Transaction]) -> dict[str, Transaction]:

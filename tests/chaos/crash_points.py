@@ -18,9 +18,9 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from core.ingestion.apply import Applied
-from core.ingestion.decode import Batch, ReadAhead, Understood
+from core.ingestion.decode import Batch, Decoded, Prefetch
 from core.ingestion.drain import ShardDrain
-from core.ingestion.fast_path import News
+from core.ingestion.fast_path import DuplicateCheck
 from core.stream.position import RawEntry
 from worker import context
 
@@ -62,18 +62,18 @@ class CrashingDrain(ShardDrain):
 
     crash_points: CrashPoints = field(default_factory=CrashPoints.of_environment)
 
-    def _understood(self, session: Session, raw: Sequence[RawEntry], known: Understood | None = None) -> Understood:
+    def _decoded(self, session: Session, raw: Sequence[RawEntry], known: Decoded | None = None) -> Decoded:
         """What follows the read."""
         self.crash_points.reach_read(raw)
-        return super()._understood(session, raw, known)
+        return super()._decoded(session, raw, known)
 
-    def _apply_understood(self, session: Session, understood: Understood, news: News | None = None) -> Applied:
+    def _apply_decoded(self, session: Session, decoded: Decoded, news: DuplicateCheck | None = None) -> Applied:
         """What comes before the commit."""
-        applied = super()._apply_understood(session, understood, news)
+        applied = super()._apply_decoded(session, decoded, news)
         self.crash_points.reach(BEFORE_COMMIT)
         return applied
 
-    def _finish(self, batch: Batch, applied: Applied, began: float, ahead: ReadAhead | None = None) -> None:
+    def _finish(self, batch: Batch, applied: Applied, began: float, ahead: Prefetch | None = None) -> None:
         """What follows the commit, and acknowledges."""
         self.crash_points.reach(AFTER_COMMIT)
         super()._finish(batch, applied, began, ahead)

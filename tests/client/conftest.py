@@ -27,7 +27,7 @@ def anyio_backend() -> str:
 def nothing_left_open() -> Iterator[None]:
     """Every manager that a test makes is closed by its end, so that none stands in the way of the next."""
     yield
-    assert not in_process.places()
+    assert not in_process.server_configs()
 
 
 @pytest.fixture

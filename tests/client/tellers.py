@@ -28,7 +28,7 @@ Heard = Any
 class Teller(Protocol):
     """Says one thing at a time, under a key of its own."""
 
-    async def say(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
+    async def say(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
         """What came back; raises ValueError or KeyError."""
         ...
 
@@ -39,9 +39,9 @@ class ByMethods:
     def __init__(self, goals: Goals) -> None:
         self.goals = goals
 
-    async def say(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
-        keyed = {} if act.startswith(("get_", "list_")) else {"idempotency_key": key}
-        return await getattr(self.goals, act)(**arguments, **keyed)
+    async def say(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
+        keyed = {} if operation.startswith(("get_", "list_")) else {"idempotency_key": key}
+        return await getattr(self.goals, operation)(**arguments, **keyed)
 
 
 class ByBlockingMethods:
@@ -50,17 +50,17 @@ class ByBlockingMethods:
     def __init__(self, goals: sync.Goals) -> None:
         self.goals = goals
 
-    async def say(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
-        keyed = {} if act.startswith(("get_", "list_")) else {"idempotency_key": key}
-        return getattr(self.goals, act)(**arguments, **keyed)
+    async def say(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
+        keyed = {} if operation.startswith(("get_", "list_")) else {"idempotency_key": key}
+        return getattr(self.goals, operation)(**arguments, **keyed)
 
 
 class ByFunctions:
     """The documented functions."""
 
-    async def say(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
-        keyed = {} if act.startswith(("get_", "list_")) else {"idempotency_key": key}
-        return await getattr(milepost, act)(**arguments, **keyed)
+    async def say(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
+        keyed = {} if operation.startswith(("get_", "list_")) else {"idempotency_key": key}
+        return await getattr(milepost, operation)(**arguments, **keyed)
 
 
 class ByHttp:
@@ -69,8 +69,8 @@ class ByHttp:
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self.http = http
 
-    async def say(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
-        method, path, body = _REQUESTS[act](dict(arguments))
+    async def say(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
+        method, path, body = _REQUESTS[operation](dict(arguments))
         headers = {} if method == "GET" else {"Idempotency-Key": key}
         content = None if body is None else json.dumps(body, default=float)
         response = await self.http.request(method, path, headers=headers, content=content)

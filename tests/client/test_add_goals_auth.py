@@ -61,7 +61,7 @@ def test_what_is_no_dependency_is_refused(auth: Any) -> None:
         add_goals(app, auth=auth)
     assert refused.value.field == "auth"
     assert app.openapi()["paths"] == {}
-    assert in_process.places() == []
+    assert in_process.server_configs() == []
 
 
 def test_no_auth_at_all_is_a_choice(database_url: str) -> None:

@@ -103,8 +103,8 @@ async def test_an_amount_is_not_typed_twice(
 
     with serving(LosesAnswers(make_app(settings), times=1, between=money_comes)) as url:
         async with Client(url, KEY, attempts=4, first_pause_s=0) as client:
-            typed = await client.update_goal(goal.id, current_amount=3500)
-    assert typed.current_amount == 3500
+            manual = await client.update_goal(goal.id, current_amount=3500)
+    assert manual.current_amount == 3500
     assert (await manager.get_goal(goal.id)).current_amount == 3600
 
 

@@ -39,7 +39,7 @@ which = st.integers(0, 2)
 amounts = st.sampled_from([0, 0.1, 10.55, 50, 100.0, 250.25, 1000, -5, 10.005])
 percents = st.sampled_from([10, 33.3333, 60.0, 100, 0, 100.5])
 accounts = st.sampled_from(["a", "b/1"])
-acts = st.one_of(
+operations = st.one_of(
     st.builds(
         lambda type, target, current, tracking: (
             "create_goal",
@@ -117,15 +117,15 @@ class Telling:
 
     async def say(self, number: int, said: Said, is_said_twice: bool) -> None:
         """Say one act; one that is said twice under its key is done once, and heard twice."""
-        act, arguments = said[0], self._named(said[1])
-        if act == "event":
+        operation, arguments = said[0], self._named(said[1])
+        if operation == "event":
             self._tell(number, arguments)
             return
-        once = await self._hear(act, arguments, f"key-{number}")
+        once = await self._hear(operation, arguments, f"key-{number}")
         if is_said_twice and not isinstance(once, Exception):
-            again = await self._hear(act, arguments, f"key-{number}")
+            again = await self._hear(operation, arguments, f"key-{number}")
             assert again == once
-        if act == "create_goal" and not isinstance(once, Exception):
+        if operation == "create_goal" and not isinstance(once, Exception):
             self.goals.append(once["id"])
         self.heard.append(heard(once))
 
@@ -137,9 +137,9 @@ class Telling:
         for filters in ({}, {"user_id": "user_123", "type": "savings"}, {"status": "paused"}):
             self.heard.append(heard(await self._hear("list_goals", filters, "")))
 
-    async def _hear(self, act: str, arguments: Mapping[str, Any], key: str) -> Any:
+    async def _hear(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
         try:
-            return await self.teller.say(act, arguments, key)
+            return await self.teller.say(operation, arguments, key)
         except (ValueError, KeyError) as refused:
             return refused
 
@@ -180,7 +180,7 @@ def has_gapless_ledgers(engine: Engine) -> bool:
 
 
 @settings(max_examples=examples(8))
-@given(st.lists(st.tuples(acts, st.booleans()), min_size=3, max_size=14))
+@given(st.lists(st.tuples(operations, st.booleans()), min_size=3, max_size=14))
 def test_every_way_comes_to_the_same(
     server: str,
     database_url: str,
@@ -214,8 +214,8 @@ def test_every_way_comes_to_the_same(
                 await open_ones.enter_async_context(manager)
                 teller = ByMethods(manager) if way == "manager" else ByFunctions()
             telling = Telling(teller, tenants[way], session_factory)
-            for step, (act, is_said_twice) in enumerate(story):
-                await telling.say(step, act, is_said_twice)
+            for step, (operation, is_said_twice) in enumerate(story):
+                await telling.say(step, operation, is_said_twice)
             await telling.read_all()
         return telling.heard
 

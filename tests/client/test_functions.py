@@ -71,10 +71,10 @@ def test_without_a_manager_a_function_makes_one(
     monkeypatch.setenv("MILEPOST_DATABASE_URL", database_url)
     monkeypatch.setenv("MILEPOST_DATA_DIR", str(tmp_path))
     goal = sync.create_goal(**FUND)
-    (place,) = in_process.places()
-    assert place.settings.database_url is not None
+    (server_config,) = in_process.server_configs()
+    assert server_config.settings.database_url is not None
     assert sync.get_goal(goal.id) == goal
-    assert in_process.places() == [place]
+    assert in_process.server_configs() == [server_config]
     for manager in sync_functions_kept():
         manager.close()
 

@@ -47,7 +47,7 @@ def test_a_commit_that_breaks_off_is_settled(
 ) -> None:
     """Whether the commit was done or not when the connection ended, each act is done once and gives its answer."""
     goal = behind.create_goal(**FUND)
-    acts: list[Callable[[], object]] = [
+    operations: list[Callable[[], object]] = [
         lambda: behind.create_goal(**FUND),
         lambda: behind.add_milestone(goal.id, 5000),
         lambda: behind.update_goal(goal.id, current_amount=6000),
@@ -55,9 +55,9 @@ def test_a_commit_that_breaks_off_is_settled(
         lambda: behind.link_account_to_goal(goal.id, "a/1", allocation_percent=60),
         lambda: behind.remove_account_from_goal(goal.id, "a/1"),
     ]
-    for act in acts:
+    for operation in operations:
         setattr(proxy, lost, 1)
-        act()
+        operation()
         assert getattr(proxy, lost) == 0
     assert len(sync_manager.list_goals()) == 2
     found = sync_manager.get_goal(goal.id)
@@ -187,7 +187,7 @@ def test_a_function_outlives_no_manager(database_url: str) -> None:
             await late
 
     asyncio.run(story())
-    assert in_process.places() == []
+    assert in_process.server_configs() == []
 
 
 def test_a_forgotten_manager_in_a_cycle_is_closed_by_the_collector(
@@ -216,7 +216,7 @@ def test_a_forgotten_manager_in_a_cycle_is_closed_by_the_collector(
     threading.Thread(target=call, daemon=True).start()
     assert answered.wait(PATIENCE_S), "it hangs"
     gc.collect()
-    assert in_process.places() == []
+    assert in_process.server_configs() == []
     left = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'milepost-python'")
     with engine.connect() as connection:
         assert connection.execute(left).scalar_one() == 0

@@ -126,9 +126,9 @@ async def test_the_same_key_does_the_work_once(manager: GoalManager) -> None:
     assert len(await manager.list_goals()) == 1
     milestone = await manager.add_milestone(goal.id, 5000, idempotency_key="milestone")
     assert await manager.add_milestone(goal.id, 5000, idempotency_key="milestone") == milestone
-    typed = await manager.update_goal(goal.id, current_amount=6000, idempotency_key="type")
+    manual = await manager.update_goal(goal.id, current_amount=6000, idempotency_key="type")
     await manager.update_goal(goal.id, current_amount=6100)
-    assert await manager.update_goal(goal.id, current_amount=6000, idempotency_key="type") == typed
+    assert await manager.update_goal(goal.id, current_amount=6000, idempotency_key="type") == manual
     assert (await manager.get_goal(goal.id)).current_amount == 6100
     news = await manager.check_milestones(goal.id, idempotency_key="check")
     assert len(news) == 1
@@ -204,11 +204,11 @@ async def test_managers_of_one_place_share_its_connections(
     await manager.list_goals()
     forgotten = easy_goals(database_url=database_url)
     await manager.close()
-    assert len(in_process.places()) == 1
+    assert len(in_process.server_configs()) == 1
     await forgotten.list_goals()
     del forgotten
     gc.collect()
-    assert in_process.places() == []
+    assert in_process.server_configs() == []
     assert connections(engine) == 0
 
 

@@ -31,7 +31,7 @@ class World:
     balance: str
 
 
-Act = Callable[[Goals, World], Awaitable[Any]]
+Operation = Callable[[Goals, World], Awaitable[Any]]
 
 
 async def build(goals: Goals) -> World:
@@ -46,18 +46,18 @@ async def build(goals: Goals) -> World:
     return World(open_goal.id, debt.id, completed.id, balance.id)
 
 
-def creating(**fields: Any) -> Act:
+def creating(**fields: Any) -> Operation:
     return lambda goals, _: goals.create_goal(**{**SAVINGS, **fields})
 
 
-def updating(**fields: Any) -> Act:
+def updating(**fields: Any) -> Operation:
     return lambda goals, world: goals.update_goal(world.open, **fields)
 
 
 LATER = datetime.now(UTC) + timedelta(days=2)
 EXCEEDED = "Total allocation would exceed 100%"
 
-REFUSED: dict[str, tuple[Act, type[Exception], str]] = {
+REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
     "NaN": (creating(target_amount=math.nan), ValueError, "target_amount: must be a finite number"),
     "infinity": (updating(current_amount=math.inf), ValueError, "current_amount: must be a finite number"),
     "decimal NaN": (updating(target_amount=Decimal("NaN")), ValueError, "target_amount: must be a finite number"),
@@ -239,7 +239,7 @@ REFUSED: dict[str, tuple[Act, type[Exception], str]] = {
         "idempotency_key: must be 1 to 200 printable ASCII characters",
     ),
 }
-GONE: dict[str, Act] = {
+GONE: dict[str, Operation] = {
     "get": lambda goals, _: goals.get_goal(NOWHERE),
     "update": lambda goals, _: goals.update_goal(NOWHERE, name="Other"),
     "delete": lambda goals, _: goals.delete_goal(NOWHERE),
@@ -257,7 +257,7 @@ GONE: dict[str, Act] = {
     "another address": lambda goals, world: goals.get_goal(f"{world.open}/progress"),
     "the list": lambda goals, _: goals.get_goal(""),
 }
-ALL = REFUSED | {f"gone: {name}": (act, KeyError, "Goal not found") for name, act in GONE.items()}
+ALL = REFUSED | {f"gone: {name}": (operation, KeyError, "Goal not found") for name, operation in GONE.items()}
 
 
 @pytest.fixture
@@ -275,14 +275,14 @@ async def world(manager: GoalManager, engine: Engine) -> World:
 
 @pytest.mark.parametrize("door", ["manager", "client"])
 async def test_what_is_refused_changes_nothing(
-    door: str, manager: GoalManager, client: Client, world: World, engine: Engine
+    transport: str, manager: GoalManager, client: Client, world: World, engine: Engine
 ) -> None:
     """Each has its builtin exception and its text, which names the argument, and leaves all tables as they were."""
-    goals: Goals = manager if door == "manager" else client
+    goals: Goals = manager if transport == "manager" else client
     before = dump(engine)
-    for name, (act, kind, message) in ALL.items():
+    for name, (operation, kind, message) in ALL.items():
         with pytest.raises(kind) as refused:
-            await act(goals, world)
+            await operation(goals, world)
         assert str(refused.value) == message, name
         assert dump(engine) == before, name
 
@@ -293,7 +293,7 @@ async def test_a_goal_of_another_tenant_is_not_there(
     """Whatever is asked of another tenant's goal, it is not found, and an account of its name is not that account."""
     async with easy_goals(database_url=database_url, tenant=new_tenant("other")) as others:
         before = dump(engine)
-        for act in (
+        for operation in (
             others.get_goal(world.open),
             others.update_goal(world.open, name="Mine"),
             others.delete_goal(world.open),
@@ -301,7 +301,7 @@ async def test_a_goal_of_another_tenant_is_not_there(
             others.check_milestones(world.open),
         ):
             with pytest.raises(KeyError, match="Goal not found"):
-                await act
+                await operation
         assert dump(engine) == before
         assert await others.list_goals() == []
         mine = await others.create_goal(**SAVINGS)

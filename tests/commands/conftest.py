@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.drain import ShardDrain
 from core.stream.stream import EventStream
-from tests.commands.letters import AT, in_euros
+from tests.commands.dead_letter_rows import AT, in_euros
 from tests.ingestion.acts import paid
 
 Drain = Callable[[], int]

@@ -9,7 +9,7 @@ import pytest
 
 from core.stream.stream import EventStream
 from tests.commands.conftest import Drain, Rows
-from tests.commands.letters import SECRET, in_euros, listed, place
+from tests.commands.dead_letter_rows import SECRET, in_euros, listed, place
 from tests.conftest import Run
 
 

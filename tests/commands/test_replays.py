@@ -12,11 +12,11 @@ import redis
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import Conflict
-from core.services.dead_letters import find_replayable, replay_letter, replay_letters
-from core.store.dead_letters import DeadLetter, LetterKey, LetterSummary, keep_dead_letters
+from core.services.dead_letters import find_replayable, replay_dead_letter, replay_dead_letters
+from core.store.dead_letters import DeadLetter, DeadLetterKey, DeadLetterSummary, keep_dead_letters
 from core.stream.stream import EventStream
 from tests.commands.conftest import Drain, Rows
-from tests.commands.letters import AT, in_euros, listed, place
+from tests.commands.dead_letter_rows import AT, in_euros, listed, place
 from tests.conftest import Run
 from tests.ingestion.acts import paid
 
@@ -60,9 +60,9 @@ def test_a_crash_between_stream_and_mark_loses_nothing(
     drain()
     assert run("tenants", "create", "acme", "--time-zone", "UTC")[0] == 0
     (letter,) = listed(run)
-    key = LetterKey("acme", letter["shard"], letter["entry_id"])
+    key = DeadLetterKey("acme", letter["shard"], letter["entry_id"])
     with session_factory() as session:
-        replay_letter(session, stream, key, now, actor="test")
+        replay_dead_letter(session, stream, key, now, actor="test")
         session.rollback()
     assert listed(run, "--waiting") == [letter]
     assert run("dead-letters", "replay", *place(letter), "--tenant", "acme")[0] == 0
@@ -77,12 +77,12 @@ def test_two_replays_at_once_are_one(
     stream.append("default", [("", b"{")])
     drain()
     (letter,) = listed(run)
-    key = LetterKey("default", letter["shard"], letter["entry_id"])
+    key = DeadLetterKey("default", letter["shard"], letter["entry_id"])
 
     def replay() -> bool:
         try:
             with session_factory.begin() as session:
-                replay_letter(session, stream, key, now, actor="test")
+                replay_dead_letter(session, stream, key, now, actor="test")
         except Conflict:
             return False
         return True
@@ -156,7 +156,7 @@ def test_many_letters_are_replayed_in_batches(
             assert run("dead-letters", "discard", *place(somebody), "--tenant", "acme", "--reason", "mine")[0] == 0
         told.append(count)
 
-    count = replay_letters(session_factory, stream, found, now, actor="test", on_replayed=discard_one)
+    count = replay_dead_letters(session_factory, stream, found, now, actor="test", on_replayed=discard_one)
     assert (count, told, drain()) == (249, [100, 100, 50], 249)
     assert listed(run, "--waiting") == []
 
@@ -179,10 +179,10 @@ def test_letters_are_read_page_by_page_and_those_that_fail_again_are_left(
     held: list[int] = []
 
     def look_and_drain(_: int) -> None:
-        held.append(sum(isinstance(each, LetterSummary) for each in gc.get_objects()))
+        held.append(sum(isinstance(each, DeadLetterSummary) for each in gc.get_objects()))
         drain()
 
-    assert replay_letters(session_factory, stream, found, now, actor="test", on_replayed=look_and_drain) == 100
+    assert replay_dead_letters(session_factory, stream, found, now, actor="test", on_replayed=look_and_drain) == 100
     assert max(held) < 30
     with session_factory() as session:
         assert find_replayable(session, "default", "unparseable").count == 100

@@ -37,13 +37,13 @@ def test_every_job_says_what_it_did(run: Run, moved: str, job: str) -> None:
     assert moved
     status, out, errors = run("run", job, "--json")
     assert status == 0, errors
-    figures = json.loads(out)
-    assert figures
+    stats = json.loads(out)
+    assert stats
     status, out, _ = run("run", job)
     assert status == 0
     assert out.startswith(f"{job}: done in ")
     named = [line.strip().partition(":")[0] for line in out.splitlines()[1:] if ":" in line]
-    assert [name.replace(" ", "_") for name in named] == list(figures)
+    assert [name.replace(" ", "_") for name in named] == list(stats)
 
 
 @pytest.mark.usefixtures("moved")

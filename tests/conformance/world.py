@@ -98,8 +98,8 @@ def build(sessions: Sessions, names: Collection[str] = tuple(GOALS)) -> World:
         tenant = create_tenant(session, f"household{next(_numbers)}", ZONE, MADE_AT - timedelta(days=30))
     world = World(sessions, tenant)
     for number, name in enumerate(names):
-        type, tracking, target, typed, links = GOALS[name]
-        draft = GoalDraft("u", name, type, target, str(typed), tracking=tracking, start_date=FIRST)
+        type, tracking, target, manual, links = GOALS[name]
+        draft = GoalDraft("u", name, type, target, str(manual), tracking=tracking, start_date=FIRST)
         with sessions.begin() as session:
             at = MADE_AT + timedelta(minutes=number)
             goal_id = create_goal(session, tenant, draft, at).goal_id
@@ -132,10 +132,10 @@ def expected() -> dict[str, Any]:
 
 
 def _oracle_goal(name: str, oracles: dict[str, OracleAccount]) -> OracleGoal:
-    type, tracking, _, typed, links = GOALS[name]
+    type, tracking, _, manual, links = GOALS[name]
     begin = first_instant(FIRST, ZONE).astimezone(UTC)
     periods = [OraclePeriod(oracles[account], round(float(percent) * 10_000), begin) for account, percent, _ in links]
-    return OracleGoal(tracking.value, DIRECTIONS.get(type, 1), [(None, typed * 100)], periods)
+    return OracleGoal(tracking.value, DIRECTIONS.get(type, 1), [(None, manual * 100)], periods)
 
 
 def _fact(kind: str, key: object, body: object) -> dict[str, Any]:

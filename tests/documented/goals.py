@@ -80,26 +80,28 @@ def _response(text: str) -> Response:
     return Response(int(match[1]), match[3] or "", literal(body) if body else None)
 
 
-def assert_as_documented(shown: Any, found: Any, *, free: Collection[str] = _FREE, place: str = "answer") -> None:
+def assert_as_documented(
+    shown: Any, found: Any, *, free: Collection[str] = _FREE, server_config: str = "answer"
+) -> None:
     """All that the documentation shows is found: the fields, the kinds of their values, and the values but for `free`.
 
     Times compare as instants, those without offset in UTC; amounts as numbers. What the documentation does not show may
     be there too.
     """
     if isinstance(shown, dict):
-        assert isinstance(found, Mapping), f"{place}: {found!r}"
+        assert isinstance(found, Mapping), f"{server_config}: {found!r}"
         for name, value in shown.items():
-            assert name in found, f"{place} has no {name}"
+            assert name in found, f"{server_config} has no {name}"
             if name in free:
-                assert _kind(value) == _kind(found[name]), f"{place}.{name}: {found[name]!r}"
+                assert _kind(value) == _kind(found[name]), f"{server_config}.{name}: {found[name]!r}"
             else:
-                assert_as_documented(value, found[name], free=free, place=f"{place}.{name}")
+                assert_as_documented(value, found[name], free=free, server_config=f"{server_config}.{name}")
     elif isinstance(shown, list):
-        assert len(shown) == len(found), f"{place}: {found!r}"
+        assert len(shown) == len(found), f"{server_config}: {found!r}"
         for number, (one, other) in enumerate(zip(shown, found, strict=True)):
-            assert_as_documented(one, other, free=free, place=f"{place}[{number}]")
+            assert_as_documented(one, other, free=free, server_config=f"{server_config}[{number}]")
     else:
-        assert (_kind(shown), _value(shown)) == (_kind(found), _value(found)), f"{place}: {found!r}"
+        assert (_kind(shown), _value(shown)) == (_kind(found), _value(found)), f"{server_config}: {found!r}"
 
 
 def _kind(value: Any) -> str:

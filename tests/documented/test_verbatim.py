@@ -21,16 +21,16 @@ CODE = re.compile(
 def test_every_block_is_there_and_nothing_else() -> None:
     """The blocks stand in the documentation in their order, white space aside, and leave no line of code behind."""
     text = SEED.read_text(encoding="utf-8")
-    places = [place for place, character in enumerate(text) if not character.isspace()]
-    dense = "".join(text[place] for place in places)
+    server_configs = [server_config for server_config, character in enumerate(text) if not character.isspace()]
+    dense = "".join(text[server_config] for server_config in server_configs)
     left, done, rest = 0, 0, ""
     for name, block in BLOCKS.items():
         wanted = "".join(block.text.split())
         found = dense.find(wanted, done)
         assert found >= 0, name
         done = found + len(wanted)
-        rest += text[left : places[found]] + "\n"
-        left = places[done - 1] + 1
+        rest += text[left : server_configs[found]] + "\n"
+        left = server_configs[done - 1] + 1
     rest += text[left:]
     assert [line for line in rest.splitlines() if CODE.search(line)] == []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.embedded.datadir import DirectoryLock, is_held
+from milepost.embedded.datadir import DirectoryLock, is_locked
 
 
 def test_two_that_ask_are_no_holder(tmp_path: Path) -> None:
@@ -17,9 +17,9 @@ def test_two_that_ask_are_no_holder(tmp_path: Path) -> None:
     DirectoryLock.acquire(tmp_path).release()
     with (tmp_path / "lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        assert not is_held(tmp_path)
+        assert not is_locked(tmp_path)
     lock = DirectoryLock.acquire(tmp_path)
-    assert is_held(tmp_path)
+    assert is_locked(tmp_path)
     lock.release()
 
 

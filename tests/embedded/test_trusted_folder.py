@@ -17,7 +17,7 @@ import typer
 
 from milepost.cli.program import COMMANDS, program
 from milepost.embedded import trust
-from milepost.embedded.datadir import DataDir, is_held
+from milepost.embedded.datadir import DataDir, is_locked
 from milepost.embedded.errors import DirectoryUnusable
 from milepost.embedded.launch import OTHER_ID
 from milepost.embedded.logs import bound_log
@@ -338,7 +338,7 @@ def test_a_link_in_the_place_of_another_file_is_not_followed(tmp_path: Path, nam
         with pytest.raises(Untrusted, match=f"^{data.path / name} is a symbolic link; "):
             use()
     if name == "lock":
-        for use in (data.lock, lambda: is_held(data.path)):
+        for use in (data.lock, lambda: is_locked(data.path)):
             with pytest.raises(Untrusted):
                 use()
     assert precious.read_text() == "dear"

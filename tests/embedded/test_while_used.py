@@ -21,7 +21,7 @@ import redis
 
 from core.settings import Settings, load_settings
 from milepost.embedded.autostart import Use, use_servers
-from milepost.embedded.datadir import DataDir, is_held
+from milepost.embedded.datadir import DataDir, is_locked
 from milepost.embedded.errors import DirectoryUnusable, ServerFailed
 from tests.embedded.test_up import Up, milepost
 
@@ -200,7 +200,7 @@ def test_who_comes_while_they_stop_gets_others(place: Path, eventually: Eventual
     newcomer = threading.Thread(target=lambda: found.append(use(place, said)))
     newcomer.start()
     assert eventually(lambda: said == ["waiting for the servers that are stopping"], 10), said
-    assert is_held(place / "data")
+    assert is_locked(place / "data")
     os.kill(supervisor, signal.SIGCONT)
     newcomer.join(READY_WITHIN_S)
     [after] = found

@@ -14,7 +14,7 @@ from milepost.embedded import run_as
 from milepost.embedded.errors import DirectoryUnusable
 from milepost.embedded.launch import NAMESPACE, OTHER_ID, OTHER_USER
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.embedded.run_as import choose_way
+from milepost.embedded.run_as import choose_run_as
 
 QUICK = {"fsync": "off"}
 NOBODY = ["setpriv", f"--reuid={OTHER_ID}", f"--regid={OTHER_ID}", "--clear-groups"]
@@ -73,7 +73,7 @@ def test_root_needs_no_open_folders(place: Path) -> None:
     """With namespaces, all files stay root's own, and a closed parent folder stays closed."""
     server = EmbeddedPostgres.start(place / "pg", settings=QUICK)
     server.stop()
-    if choose_way(Path("/bin/true")) != NAMESPACE:
+    if choose_run_as(Path("/bin/true")) != NAMESPACE:
         pytest.skip("user namespaces are not allowed here")
     owners = {path.stat().st_uid for path in (place / "pg").rglob("*")}
     assert owners == {0}
@@ -116,4 +116,4 @@ def require_reachable() -> None:
         run_as.require_passable(program)
     except DirectoryUnusable as error:
         pytest.skip(str(error))
-    assert choose_way(program) == OTHER_USER
+    assert choose_run_as(program) == OTHER_USER

@@ -96,7 +96,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
         ],
         "goals": [goal],
         "links": [link | {"ppm": 1_000_000}],
-        "typed_amounts": [own | {"typed_at": hours(2.05), "amount_minor": 600}],
+        "manual_amounts": [own | {"manual_at": hours(2.05), "amount_minor": 600}],
         "milestones": [
             own | {"amount_minor": 1_000, "reached_at": hours(4)},
             own | {"amount_minor": 9_000, "reached_at": None},
@@ -175,7 +175,7 @@ ALTERED: dict[str, tuple[str, Callable[[Rows], object]]] = {
     "a link is not there": ("requests", lambda r: r["links"].pop()),
     "a link began before it was asked for": ("requests", lambda r: r["links"][0].update(from_at=hours(0.9))),
     "a link has not ended": ("requests", lambda r: r["links"][0].update(until_at=None)),
-    "an amount was typed twice": ("requests", lambda r: r["typed_amounts"].append(r["typed_amounts"][0])),
+    "an amount was typed twice": ("requests", lambda r: r["manual_amounts"].append(r["manual_amounts"][0])),
     "a goal that was made is not there": ("requests", lambda r: r["goals"].pop()),
     "a goal is paused that nobody paused": ("requests", lambda r: r["goals"][0].update(status="paused")),
     "a goal starts on another day": ("requests", lambda r: r["goals"][0].update(start_date=date(2026, 3, 3))),

@@ -63,7 +63,7 @@ def worth(events: Iterable[bytes], before: datetime = FOR_EVER) -> int:
 def goal(**changes: Any) -> Goal:
     """A goal of 2,500.00 typed at creation, that counts changes."""
     fields: dict[str, Any] = {"goal_id": "g", "type": "savings", "tracking": "change", "currency": "USD"}
-    fields |= {"user_id": "u", "target_minor": 1_000_000, "start_date": date(2026, 3, 1), "typed": [(None, 250_000)]}
+    fields |= {"user_id": "u", "target_minor": 1_000_000, "start_date": date(2026, 3, 1), "manual": [(None, 250_000)]}
     return Goal(**(fields | changes))
 
 
@@ -171,8 +171,8 @@ def test_an_ended_link_keeps_what_it_counted_and_a_typed_amount_starts_anew() ->
     assert oracle.amount(goal(links=ended)) == 251_000
     again = [*ended, Link("a", 1_000_000, at(6, 1), None)]
     assert oracle.amount(goal(links=again)) == 257_000
-    assert oracle.amount(goal(links=again, typed=[(None, 250_000), (at(8), 100)])) == 4_100
-    assert oracle.close(goal(links=again, typed=[(None, 250_000), (at(8), 100)]), date(2026, 3, 7)) == 253_000
+    assert oracle.amount(goal(links=again, manual=[(None, 250_000), (at(8), 100)])) == 4_100
+    assert oracle.close(goal(links=again, manual=[(None, 250_000), (at(8), 100)]), date(2026, 3, 7)) == 253_000
 
 
 def test_inflow_counts_what_comes_in_and_no_report() -> None:
@@ -189,7 +189,7 @@ def test_a_debt_falls_as_money_is_paid_in() -> None:
         reported("8500.00", at(2), at(2)),
         reported("7750.00", at(8), at(8)),
     ]
-    owed = goal(type="debt", typed=[(None, 850_000)], links=[Link("a", 1_000_000, at(3), None)])
+    owed = goal(type="debt", manual=[(None, 850_000)], links=[Link("a", 1_000_000, at(3), None)])
     assert Oracle(facts(events)).amount(owed) == 775_000
     followed = goal(type="debt", tracking="balance", links=[Link("a", 1_000_000, at(3), None)])
     assert Oracle(facts(events)).amount(followed) == 775_000
@@ -236,7 +236,7 @@ def test_a_milestone_must_be_reached_if_any_close_stood_past_it() -> None:
     """Up to 60.00 at one close and down to 10.00 now: 50.00 must be marked, 70.00 need not be."""
     events = [paid("t1", "60.00", at(5), at(5)), paid("t2", "-50.00", at(7), at(7))]
     oracle = Oracle(facts(events))
-    saved = goal(typed=[(None, 0)], links=[Link("a", 1_000_000, at(4), None)], milestones=[5_000, 7_000])
+    saved = goal(manual=[(None, 0)], links=[Link("a", 1_000_000, at(4), None)], milestones=[5_000, 7_000])
     assert list(oracle.must_be_reached(saved, oracle.closes(saved, date(2026, 3, 9)))) == [5_000]
     assert list(oracle.must_be_reached(saved, {})) == []
 

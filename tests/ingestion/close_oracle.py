@@ -38,24 +38,24 @@ class OracleGoal:
 
     tracking: str
     direction: int
-    typed: list[tuple[datetime | None, int]]
+    manual: list[tuple[datetime | None, int]]
     periods: list[OraclePeriod] = field(default_factory=list)
     final_at: datetime | None = None
 
     def amount_before(self, moment: datetime, members: Sequence[OracleAccount] = ()) -> int:
         """The amount from what is dated before a moment; `members` are the accounts of a net worth."""
         end = moment if self.final_at is None else min(moment, self.final_at)
-        typed_at, typed = next(t for t in reversed(self.typed) if t[0] is None or t[0] < moment)
+        manual_at, manual = next(t for t in reversed(self.manual) if t[0] is None or t[0] < moment)
         if self.tracking == "net_worth":
-            return sum(each.worth(end, before=True) for each in members) if _told(members) else typed
+            return sum(each.worth(end, before=True) for each in members) if _told(members) else manual
         if self.tracking == "balance":
             present = [p for p in self.periods if p.begin < end and (p.until is None or p.until >= end)]
             if not _told([p.account for p in present]):
-                return typed
+                return manual
             return self.direction * sum(cut_share(p.account.worth(end, before=True), p.ppm) for p in present)
-        total = typed
+        total = manual
         for period in self.periods:
-            begin = period.begin if typed_at is None else max(period.begin, typed_at)
+            begin = period.begin if manual_at is None else max(period.begin, manual_at)
             until = end if period.until is None else min(period.until, end)
             if begin < until:
                 measure = period.account.inflow if self.tracking == "inflow" else period.account.worth

@@ -58,7 +58,7 @@ BUSINESS = (
     "goals",
     "milestones",
     "links",
-    "typed_amounts",
+    "manual_amounts",
     "goal_entries",
     "goal_snapshots",
     "outbox",

@@ -64,7 +64,7 @@ class Life:
         act: Callable[..., None] = getattr(self, f"_{name}")
         act(*details)
         # Later than all that the step noted, and before what the next one does.
-        self._look(self.now + timedelta(minutes=50))
+        self._collect(self.now + timedelta(minutes=50))
         self.now += timedelta(hours=1)
 
     def today(self) -> date:
@@ -150,7 +150,7 @@ class Life:
             final = text("SELECT final_at IS NOT NULL FROM goals WHERE tenant = :t AND goal_id = :g")
             return bool(session.scalar(final, {"t": self.tenant.name, "g": goal_id}))
 
-    def _look(self, at: datetime) -> None:
+    def _collect(self, at: datetime) -> None:
         question = text("SELECT closed_through FROM tenants WHERE tenant = :t")
         with self.sessions() as session:
             closed: date | None = session.scalar(question, {"t": self.tenant.name})

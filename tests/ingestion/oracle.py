@@ -78,12 +78,12 @@ class OracleLink:
 
 
 def change_amount(
-    typed: int, typed_at: datetime | None, links: Iterable[OracleLink], latest: datetime, direction: int = 1
+    manual: int, manual_at: datetime | None, links: Iterable[OracleLink], latest: datetime, direction: int = 1
 ) -> int:
     """typed + what the links' worths changed by since the later of their begin and the typing."""
-    total = typed
+    total = manual
     for link in links:
-        begin = link.begin if typed_at is None else max(link.begin, typed_at)
+        begin = link.begin if manual_at is None else max(link.begin, manual_at)
         if link.until is not None and link.until < begin:
             continue
         end = link.account.worth(latest) if link.until is None else link.account.worth(link.until, before=True)
@@ -91,9 +91,9 @@ def change_amount(
     return total
 
 
-def inflow_amount(typed: int, links: Iterable[OracleLink], latest: datetime) -> int:
+def inflow_amount(manual: int, links: Iterable[OracleLink], latest: datetime) -> int:
     """typed + what came in within the links."""
-    total = typed
+    total = manual
     for link in links:
         end = link.account.inflow(latest) if link.until is None else link.account.inflow(link.until, before=True)
         total += cut_share(end - link.account.inflow(link.begin, before=True), link.ppm)

@@ -178,7 +178,7 @@ def test_amounts_do_not_depend_on_when_facts_arrive_among_requests(
     due = list(order)
     while batches or due:
         if due and (not batches or chance.random() < 0.3):
-            _act(session_factory, change, accounts, due.pop(0), acts_at)
+            _operation(session_factory, change, accounts, due.pop(0), acts_at)
         else:
             apply(batches.pop(0))
     first, second = oracles
@@ -197,7 +197,7 @@ def test_amounts_do_not_depend_on_when_facts_arrive_among_requests(
         _assert_ledgers_have_no_gap(session)
 
 
-def _act(
+def _operation(
     session_factory: sessionmaker[Session],
     goal_id: str,
     accounts: list[str],

@@ -102,11 +102,11 @@ def test_a_bench_applies_every_event_and_gives_its_figures(postgres: EmbeddedPos
     """A tiny bench ends with a checked result, with all figures above zero, and without its database."""
     plan = Plan(events=400, accounts=200, workers=2, batch_events=60, workloads=[Workload.PAGES])
     with StepProgress.on(Console(file=StringIO())) as progress:
-        (figures,) = run_plan(plan, ServerUrls(postgres.url, redis_url), progress)
-    plain = workload_as_plain(figures)
+        (stats,) = run_plan(plan, ServerUrls(postgres.url, redis_url), progress)
+    plain = workload_as_plain(stats)
     assert plain["workload"] == "pages"
     assert [name for name, value in plain.items() if name != "workload" and not value] == []
-    assert figures.pipeline_events_per_s > figures.end_to_end_events_per_s
+    assert stats.pipeline_events_per_s > stats.end_to_end_events_per_s
 
 
 def test_a_wrong_result_is_reported(engine: Engine, session_factory: sessionmaker[Session], now: datetime) -> None:

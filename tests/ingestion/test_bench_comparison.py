@@ -86,10 +86,10 @@ def _app() -> Starlette:
     async def known(_request: Request) -> Response:
         return JSONResponse({"a": 1})
 
-    async def typed(request: Request) -> Response:
+    async def manual(request: Request) -> Response:
         return Response((await request.body()) + request.headers["authorization"].encode())
 
-    return Starlette(routes=[Route("/known", known), Route("/typed", typed, methods=["PATCH"])])
+    return Starlette(routes=[Route("/known", known), Route("/typed", manual, methods=["PATCH"])])
 
 
 def _asks(url: str, connection: int) -> Iterator[Ask]:

@@ -29,7 +29,7 @@ def measured(postgres: EmbeddedPostgres, redis_url: str) -> list[ModeFigures]:
 
 def test_every_mode_is_measured(measured: list[ModeFigures]) -> None:
     """A dictionary, both kinds of manager and a client: each did all its rounds, and has its figures."""
-    modes = [(figures.mode, figures.callers) for figures in measured]
+    modes = [(stats.mode, stats.callers) for stats in measured]
     assert modes == [
         ("dictionary", 1),
         ("milepost.sync manager", 1),
@@ -38,10 +38,10 @@ def test_every_mode_is_measured(measured: list[ModeFigures]) -> None:
         ("Client over REST", 1),
         ("Client over REST", 2),
     ]
-    for figures in measured:
-        assert figures.rounds == 32
-        assert 0 < figures.p50_ms <= figures.p99_ms
-        assert as_plain(figures)["rounds_per_s"] == round(figures.rounds / figures.seconds, 1)
+    for stats in measured:
+        assert stats.rounds == 32
+        assert 0 < stats.p50_ms <= stats.p99_ms
+        assert as_plain(stats)["rounds_per_s"] == round(stats.rounds / stats.seconds, 1)
     assert measured[0].rounds_per_s > measured[1].rounds_per_s
     output = StringIO()
     Console(file=output, width=120).print(as_table(measured))

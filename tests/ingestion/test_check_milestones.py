@@ -170,8 +170,8 @@ def test_the_next_milestone_is_the_nearest_on_the_way(session_factory: Sessions,
     milestones(session_factory, now, goal_id, [30, 10, 20])
     debt = goal(session_factory, now, type=GoalType.DEBT, target_amount="0", current_amount="100")
     milestones(session_factory, now, debt, [30, 10, 20])
-    for each, typed, expected in ((goal_id, 15, 2_000), (debt, 25, 2_000), (goal_id, 30, None)):
-        change(session_factory, now, each, current_amount=typed)
+    for each, manual, expected in ((goal_id, 15, 2_000), (debt, 25, 2_000), (goal_id, 30, None)):
+        change(session_factory, now, each, current_amount=manual)
         with session_factory() as session:
             upcoming = next_milestone(session, DEFAULT, each)[1]
         assert (upcoming and upcoming.amount_minor) == expected

@@ -69,14 +69,14 @@ class World:
         """A moment so long after the first day began."""
         return self.start + timedelta(**after)
 
-    def create(self, name: str, type: GoalType, tracking: Tracking, typed: int, at: datetime) -> None:
+    def create(self, name: str, type: GoalType, tracking: Tracking, manual: int, at: datetime) -> None:
         draft = GoalDraft(
-            "u", name, type, "100000", str(typed), tracking=tracking, start_date=self.first + timedelta(days=1)
+            "u", name, type, "100000", str(manual), tracking=tracking, start_date=self.first + timedelta(days=1)
         )
         with self.sessions.begin() as session:
             goal_id = create_goal(session, self.tenant, draft, at).goal_id
         direction = -1 if type is GoalType.DEBT else 1
-        self.goals[name] = goal_id, OracleGoal(tracking.value, direction, [(None, typed * 100)])
+        self.goals[name] = goal_id, OracleGoal(tracking.value, direction, [(None, manual * 100)])
 
     def link(self, name: str, account: int, percent: str, from_: object, at: datetime, *, whole: bool = False) -> None:
         goal_id, oracle = self.goals[name]
@@ -135,7 +135,7 @@ def _type(world: World, name: str, amount: int, at: datetime) -> None:
     goal_id, oracle = world.goals[name]
     with world.sessions.begin() as session:
         update_goal(session, world.tenant, goal_id, GoalChanges(current_amount=amount), at)
-    oracle.typed.append((at, amount * 100))
+    oracle.manual.append((at, amount * 100))
 
 
 def _allocate(world: World, name: str, account: int, percent: str, at: datetime) -> None:

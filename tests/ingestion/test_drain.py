@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion import apply as apply_module
 from core.ingestion import drain as drain_module
-from core.ingestion.apply import Applied, apply_understood
+from core.ingestion.apply import Applied, apply_decoded
 from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
 from core.jobs.sweep import sweep
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
 from core.stream.position import RawEntry
-from core.stream.stats import BatchFigures
+from core.stream.stats import BatchStats
 from core.stream.stream import EventStream, stream_key
 from tests.ingestion.conftest import dump, event, money
 
@@ -97,14 +97,14 @@ class DyingStream(EventStream):
 
     dies_at: Sequence[str] = ()
 
-    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
-        entries = super().read_behind(shard, behind, count)
+    def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+        entries = super().read_after(shard, behind, count)
         if entries:
             self._maybe_die("after read")
         return entries
 
-    def note_begun(self, shard: int, entry_id: bytes) -> bool:
-        is_noted = super().note_begun(shard, entry_id)
+    def note_in_progress(self, shard: int, entry_id: bytes) -> bool:
+        is_noted = super().note_in_progress(shard, entry_id)
         self._maybe_die("after beginning")
         return is_noted
 
@@ -120,7 +120,7 @@ class DyingStream(EventStream):
             self._maybe_die("after handing out")
         return entries
 
-    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchStats | None = None) -> None:
         self._maybe_die("before acknowledging")
         super().acknowledge(shard, entry_ids, batch)
         self._maybe_die("after acknowledging")
@@ -192,8 +192,8 @@ class StalledStream(EventStream):
         super().__init__(client, shards)
         self.has_read, self.may_go_on = threading.Event(), threading.Event()
 
-    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
-        entries = super().read_behind(shard, behind, count)
+    def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+        entries = super().read_after(shard, behind, count)
         if entries and not self.has_read.is_set():
             self.has_read.set()
             assert self.may_go_on.wait(30)
@@ -303,11 +303,11 @@ def test_a_batch_finds_its_rows_by_key(
     def noting(session: Session, *more: Any) -> Applied:
         ways = ("seqscan", "hashjoin", "mergejoin")
         seen.append([str(session.scalar(text(f"SHOW enable_{way}"))) for way in ways])
-        return apply_understood(session, *more)
+        return apply_decoded(session, *more)
 
     append(one_shard, [spent(1)])
-    monkeypatch.setattr(apply_module, "apply_understood", noting)
-    monkeypatch.setattr(drain_module, "apply_understood", noting)
+    monkeypatch.setattr(apply_module, "apply_decoded", noting)
+    monkeypatch.setattr(drain_module, "apply_decoded", noting)
     drain.drain()
     with session_factory.begin() as session:
         apply_module.apply_events(session, [], clock())

@@ -17,13 +17,13 @@ from core.ingestion.apply import Applied
 from core.ingestion.decode import Batch
 from core.ingestion.drain import Drained, ShardDrain
 from core.jobs.sweep import sweep
-from core.stream.position import RawEntry, begun_key, successor
-from core.stream.stats import BatchFigures
+from core.stream.position import RawEntry, in_progress_key, successor
+from core.stream.stats import BatchStats
 from core.stream.stream import GROUP, EventStream, stream_key
 from tests.ingestion.test_drain import append, clock, spent, worths
 
 Sessions = sessionmaker[Session]
-FIGURES = BatchFigures(2, 0, 0, 0.1, clock())
+FIGURES = BatchStats(2, 0, 0, 0.1, clock())
 
 
 @pytest.fixture
@@ -50,19 +50,19 @@ def test_the_position_moves_over_what_is_applied(one_shard: EventStream) -> None
     """Reading behind it takes nothing; advancing leaves what follows, and the server counts that."""
     position = one_shard.position(0)
     assert not position.needs_care
-    first = one_shard.read_behind(0, position.entry_id, 2)
-    assert first == one_shard.read_behind(0, position.entry_id, 2)
+    first = one_shard.read_after(0, position.entry_id, 2)
+    assert first == one_shard.read_after(0, position.entry_id, 2)
     ids = [entry[0] for entry in first]
     assert one_shard.advance(0, position.entry_id, ids[-1], 2)
     assert one_shard.position(0) == (ids[-1], False, 3, True)
     assert left(one_shard) == (3, 5)
-    assert len(one_shard.read_behind(0, ids[-1], 10)) == 3
+    assert len(one_shard.read_after(0, ids[-1], 10)) == 3
 
 
 def test_a_position_that_another_moved_stays(one_shard: EventStream) -> None:
     """Advancing from where it no longer stands moves it neither back nor on, and says so; figures are kept."""
     start = one_shard.position(0).entry_id
-    ids = [entry[0] for entry in one_shard.read_behind(0, start, 5)]
+    ids = [entry[0] for entry in one_shard.read_after(0, start, 5)]
     assert one_shard.advance(0, start, ids[3], 4)
     assert not one_shard.advance(0, start, ids[1], 2, batch=FIGURES, next_last=ids[4])
     assert not one_shard.advance(0, ids[1], ids[4], 3)
@@ -73,20 +73,20 @@ def test_a_position_that_another_moved_stays(one_shard: EventStream) -> None:
 def test_the_position_moves_to_no_entry_that_is_gone(one_shard: EventStream, redis_client: redis.Redis) -> None:
     """A server that lost its last second may give smaller ids from then on; none of them may be passed over."""
     start = one_shard.position(0).entry_id
-    ids = [entry[0] for entry in one_shard.read_behind(0, start, 5)]
+    ids = [entry[0] for entry in one_shard.read_after(0, start, 5)]
     redis_client.delete(stream_key(0))
     assert not one_shard.advance(0, start, ids[-1], 5, batch=FIGURES)
     redis_client.xadd(stream_key(0), {"event": spent(9)}, id="1-1")
     assert one_shard.position(0).entry_id == b"0-0"
     assert not one_shard.advance(0, b"0-0", ids[-1], 5)
-    assert [entry[0] for entry in one_shard.read_behind(0, b"0-0", 5)] == [b"1-1"]
+    assert [entry[0] for entry in one_shard.read_after(0, b"0-0", 5)] == [b"1-1"]
 
 
 def test_a_batch_that_was_begun_needs_care_until_the_position_is_past_it(one_shard: EventStream) -> None:
     """Whoever finds the note beyond the position has its entries handed out; that moves the position as well."""
     start = one_shard.position(0).entry_id
-    ids = [entry[0] for entry in one_shard.read_behind(0, start, 3)]
-    one_shard.note_begun(0, ids[-1])
+    ids = [entry[0] for entry in one_shard.read_after(0, start, 3)]
+    one_shard.note_in_progress(0, ids[-1])
     assert one_shard.position(0).needs_care
     taken = one_shard.read(0, 2, pending=False)
     assert [entry[0] for entry in taken] == ids[:2]
@@ -99,7 +99,7 @@ def test_a_batch_that_was_begun_needs_care_until_the_position_is_past_it(one_sha
 def test_the_next_batch_can_be_noted_with_the_advance(one_shard: EventStream) -> None:
     """One round trip ends a batch and begins the next."""
     start = one_shard.position(0).entry_id
-    ids = [entry[0] for entry in one_shard.read_behind(0, start, 5)]
+    ids = [entry[0] for entry in one_shard.read_after(0, start, 5)]
     assert one_shard.advance(0, start, ids[1], 2, next_last=ids[4])
     assert one_shard.position(0) == (ids[1], True, 3, True)
 
@@ -124,10 +124,10 @@ def test_a_group_whose_count_is_lost_is_counted_again(
 ) -> None:
     """Setting the group's place by hand makes the server forget how many were read; handing out mends it."""
     drain.drain()
-    redis_client.delete(begun_key(0))
+    redis_client.delete(in_progress_key(0))
     redis_client.xgroup_setid(stream_key(0), GROUP, "0")
     position = one_shard.position(0)
-    assert (position.is_begun, position.needs_care) == (False, True)
+    assert (position.is_in_progress, position.needs_care) == (False, True)
     assert drain.drain() == Drained(5)
     append(one_shard, [spent(number) for number in range(5, 8)])
     assert not one_shard.position(0).needs_care
@@ -157,7 +157,7 @@ def test_entries_that_went_unread_are_counted_and_passed_over(
 ) -> None:
     """What was taken off the stream before any drain read it is told in the log; all else is applied."""
     start = one_shard.position(0).entry_id
-    ids = [entry[0] for entry in one_shard.read_behind(0, start, 5)]
+    ids = [entry[0] for entry in one_shard.read_after(0, start, 5)]
     redis_client.xdel(stream_key(0), ids[1], ids[4])
     with capture_logs() as lines:
         assert drain.drain() == Drained(3)
@@ -209,7 +209,7 @@ def test_a_full_server_is_drained(
     append(one_shard, [spent(number) for number in range(5, 10)])
     redis_client.config_set("maxmemory", "1mb")
     try:
-        assert not one_shard.note_begun(0, b"1-1")
+        assert not one_shard.note_in_progress(0, b"1-1")
         assert drain.drain() == Drained(5)
         assert sweep(one_shard).trimmed == 10
     finally:
@@ -224,13 +224,13 @@ class TooMuch(BaseException):
 class Small(EventStream):
     """A stream whose process dies of more than two entries."""
 
-    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
-        return self._hold(super().read_behind(shard, behind, count))
+    def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+        return self._lock_only(super().read_after(shard, behind, count))
 
     def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
-        return self._hold(super().read(shard, count, pending=pending))
+        return self._lock_only(super().read(shard, count, pending=pending))
 
-    def _hold(self, entries: list[RawEntry]) -> list[RawEntry]:
+    def _lock_only(self, entries: list[RawEntry]) -> list[RawEntry]:
         if len(entries) > 2:
             raise TooMuch
         return entries
@@ -253,15 +253,15 @@ def test_a_batch_that_another_took_meanwhile_is_no_failure(
 ) -> None:
     """Between a batch's failure and the handing out of its entries another drain applies them all."""
     other = ShardDrain(session_factory, one_shard, 0, 10, clock)
-    applies, calls = apply_module.apply_understood, itertools.count()
+    applies, calls = apply_module.apply_decoded, itertools.count()
 
     def failing_once(*given: Any) -> Applied:
         if next(calls) == 0:
             raise ValueError("of an event")
         return applies(*given)
 
-    monkeypatch.setattr(drain_module, "apply_understood", failing_once)
-    hand_out = ShardDrain._hand_out
+    monkeypatch.setattr(drain_module, "apply_decoded", failing_once)
+    hand_out = ShardDrain._deliver
 
     def late(self: ShardDrain, size: int) -> Batch:
         if self is drain:
@@ -269,7 +269,7 @@ def test_a_batch_that_another_took_meanwhile_is_no_failure(
             one_shard.acknowledge(0, [entry[0] for entry in taken])
         return hand_out(self, size)
 
-    monkeypatch.setattr(ShardDrain, "_hand_out", late)
+    monkeypatch.setattr(ShardDrain, "_deliver", late)
     assert drain.drain() == Drained(0)
     assert left(one_shard) == (0, 5)
     append(one_shard, [spent(7)])

@@ -23,8 +23,8 @@ from core.ingestion.apply import Applied
 from core.ingestion.decode import Batch
 from core.ingestion.drain import ShardDrain
 from core.jobs.sweep import sweep
-from core.stream.position import Position, RawEntry, begun_key
-from core.stream.stats import BatchFigures
+from core.stream.position import Position, RawEntry, in_progress_key
+from core.stream.stats import BatchStats
 from core.stream.stream import EventStream, connect, stream_key
 from tests.ingestion.test_drain import append, clock, dead_letters, spent, worths
 
@@ -52,13 +52,13 @@ class Shaky(EventStream):
         self._step()
         return super().position(shard)
 
-    def note_begun(self, shard: int, entry_id: bytes) -> bool:
+    def note_in_progress(self, shard: int, entry_id: bytes) -> bool:
         self._step()
-        return super().note_begun(shard, entry_id)
+        return super().note_in_progress(shard, entry_id)
 
-    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+    def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
         self._step()
-        entries = super().read_behind(shard, behind, count)
+        entries = super().read_after(shard, behind, count)
         self._step()
         return entries
 
@@ -74,7 +74,7 @@ class Shaky(EventStream):
         self._step()
         return entries
 
-    def acknowledge(self, shard: int, entry_ids: Any, batch: BatchFigures | None = None) -> None:
+    def acknowledge(self, shard: int, entry_ids: Any, batch: BatchStats | None = None) -> None:
         self._step()
         super().acknowledge(shard, entry_ids, batch)
         self._step()
@@ -86,7 +86,7 @@ class BeforeDrain(ShardDrain):
     __slots__ = ()
 
     def _next_batch(self) -> Batch:
-        return self._hand_out(self.batch_events)
+        return self._deliver(self.batch_events)
 
 
 class Server:
@@ -101,7 +101,7 @@ class Server:
         """Keep what is on disk now."""
         pipeline = self.client.pipeline(transaction=True)
         pipeline.dump(stream_key(0))
-        pipeline.get(begun_key(0))
+        pipeline.get(in_progress_key(0))
         self._kept = (*pipeline.execute(), told)
 
     def lose(self) -> int | None:
@@ -112,9 +112,9 @@ class Server:
         pipeline = self.client.pipeline(transaction=True)
         pipeline.restore(stream_key(0), 0, kept[0], replace=True)
         if kept[1] is None:
-            pipeline.delete(begun_key(0))
+            pipeline.delete(in_progress_key(0))
         else:
-            pipeline.set(begun_key(0), kept[1])
+            pipeline.set(in_progress_key(0), kept[1])
         pipeline.execute()
         self.losses += 1
         return kept[2]
@@ -130,7 +130,7 @@ def test_nothing_is_lost_or_doubled_in_a_storm(
 ) -> None:
     """In the end each event is applied once or a dead letter, nothing is left, and the server counts right."""
     chance, stop = random.Random(seed), threading.Event()
-    applies = apply_module.apply_understood
+    applies = apply_module.apply_decoded
 
     def failing_at_times(*given: Any) -> Applied:
         dice = random.random()
@@ -138,7 +138,7 @@ def test_nothing_is_lost_or_doubled_in_a_storm(
             raise Interrupted if dice < 0.03 else ValueError("of an event")
         return applies(*given)
 
-    monkeypatch.setattr(drain_module, "apply_understood", failing_at_times)
+    monkeypatch.setattr(drain_module, "apply_decoded", failing_at_times)
 
     def work(number: int) -> None:
         kind = BeforeDrain if number == 0 and seed % 2 else ShardDrain

@@ -97,7 +97,9 @@ class Storm:
             self._create(chance)
             for _ in range(6):
                 with suppress(MilepostError), self.sessions.begin() as session:
-                    self._act(session, chance, chance.choice(self.goals), chance.choice(ACCOUNTS), datetime.now(UTC))
+                    self._operation(
+                        session, chance, chance.choice(self.goals), chance.choice(ACCOUNTS), datetime.now(UTC)
+                    )
 
     def _create(self, chance: random.Random) -> None:
         tracking = chance.choice(list(Tracking))
@@ -115,7 +117,7 @@ class Storm:
             )
         )
 
-    def _act(self, session: object, chance: random.Random, goal_id: str, account: str, now: datetime) -> None:
+    def _operation(self, session: object, chance: random.Random, goal_id: str, account: str, now: datetime) -> None:
         from_ = (self.began - timedelta(days=chance.randrange(DAYS))).date() if chance.random() < 0.7 else None
         percent, amount = str(chance.randrange(1, 60)), str(chance.randrange(1, 900))
         status = chance.choice([GoalStatus.PAUSED, GoalStatus.ACTIVE, GoalStatus.ACTIVE, GoalStatus.ABANDONED])

@@ -18,12 +18,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.ingestion import apply as apply_module
 from core.ingestion import drain as drain_module
 from core.ingestion.apply import Applied
-from core.ingestion.decode import Understood
+from core.ingestion.decode import Decoded
 from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
-from core.ingestion.fast_path import News
+from core.ingestion.fast_path import DuplicateCheck
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
-from core.stream.stats import BatchFigures
+from core.stream.stats import BatchStats
 from core.stream.stream import EventStream, stream_key
 from tests.ingestion.test_drain import append, clock, dead_letters, spent, worths
 
@@ -97,7 +97,7 @@ class StallingStream(EventStream):
         self._maybe_stall()
         return super().advance(*arguments, **named)
 
-    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchFigures | None = None) -> None:
+    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchStats | None = None) -> None:
         self._maybe_stall()
         super().acknowledge(shard, entry_ids, batch)
 
@@ -133,16 +133,16 @@ def test_a_time_limit_is_not_the_events_fault(
 ) -> None:
     """An exception that no event can cause leaves the entries pending, even if it comes again and again."""
     append(one_shard, [spent(1)])
-    applies = apply_module.apply_understood
+    applies = apply_module.apply_decoded
 
     def interrupted(*_: object) -> None:
         raise TimeIsUp
 
-    monkeypatch.setattr(drain_module, "apply_understood", interrupted)
+    monkeypatch.setattr(drain_module, "apply_decoded", interrupted)
     for _ in range(DELIVERIES_MOST + 3):
         with pytest.raises(TimeIsUp):
             drain.drain()
-    monkeypatch.setattr(drain_module, "apply_understood", applies)
+    monkeypatch.setattr(drain_module, "apply_decoded", applies)
     drain.drain()
     assert worths(session_factory) == {"a1": 100}
     assert dead_letters(session_factory) == []
@@ -166,15 +166,15 @@ def test_a_batch_that_comes_back_is_taken_in_smaller_parts(
     """What was too much for one transaction is tried in ever smaller ones, until it is not."""
     drain = ShardDrain(session_factory, one_shard, 0, 64, clock)
     append(one_shard, [spent(number) for number in range(64)])
-    applies, sizes = apply_module.apply_understood, []
+    applies, sizes = apply_module.apply_decoded, []
 
-    def limited(session: Session, batch: Understood, now: datetime, news: News | None = None) -> Applied:
+    def limited(session: Session, batch: Decoded, now: datetime, news: DuplicateCheck | None = None) -> Applied:
         sizes.append(len(batch.entries))
         if len(batch.entries) > 4:
             raise TimeIsUp
         return applies(session, batch, now, news)
 
-    monkeypatch.setattr(drain_module, "apply_understood", limited)
+    monkeypatch.setattr(drain_module, "apply_decoded", limited)
     deadline = clock() + timedelta(seconds=30)
     while one_shard.status()[0].unapplied:
         assert clock() < deadline

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from api.auth import ScopeMissing, Unauthenticated
 from api.bodies import BodyRefused, BodyTooLarge
-from api.context import DatabaseAway, database_trouble_told
+from api.context import DatabaseAway, as_database_away
 from api.errors import refusal_of
 from core.errors import (
     AllocationExceeded,
@@ -85,7 +85,7 @@ def test_other_errors_are_not_ours(error: Exception) -> None:
 
 def test_what_a_database_says_is_for_the_log_alone() -> None:
     """Trouble in a door is DatabaseAway: its first line is the cause, and none of it is in the answer."""
-    with pytest.raises(DatabaseAway) as caught, database_trouble_told():
+    with pytest.raises(DatabaseAway) as caught, as_database_away():
         raise OperationalError("SELECT secret", None, Exception("no route to db-7\nsecond line"))
     refusal = refusal_of(caught.value, method="GET")
     assert refusal is not None
@@ -95,5 +95,5 @@ def test_what_a_database_says_is_for_the_log_alone() -> None:
 
 def test_a_value_that_the_database_refuses_is_no_trouble_of_its_own() -> None:
     """It leaves the door as it is, to be a 500: a fault of ours."""
-    with pytest.raises(IntegrityError), database_trouble_told():
+    with pytest.raises(IntegrityError), as_database_away():
         raise IntegrityError("INSERT", None, psycopg.IntegrityError("not unique"))

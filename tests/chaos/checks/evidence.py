@@ -23,7 +23,7 @@ _QUERIES = {
         target_minor, start_date, dirty_from, created_at FROM goals ORDER BY tenant, created_at""",
     "links": """SELECT tenant, goal_id, account_id, linked_at, from_at, until_at, ppm FROM links
         ORDER BY tenant, goal_id, linked_at""",
-    "typed_amounts": "SELECT tenant, goal_id, typed_at, amount_minor FROM typed_amounts ORDER BY 1, 2, 3",
+    "manual_amounts": "SELECT tenant, goal_id, manual_at, amount_minor FROM manual_amounts ORDER BY 1, 2, 3",
     "milestones": "SELECT tenant, goal_id, amount_minor, reached_at, created_at FROM milestones ORDER BY 1, 2, 3",
     "goal_entries": """SELECT tenant, goal_id, entry, before_minor, after_minor FROM goal_entries
         ORDER BY tenant, goal_id, entry""",
@@ -31,7 +31,7 @@ _QUERIES = {
     "close_rewrites": "SELECT tenant, goal_id, before_minor FROM close_rewrites WHERE before_minor IS NOT NULL",
     "outbox": "SELECT tenant, message_id, type FROM outbox ORDER BY tenant, message_id",
 }
-_OF_GOALS = ("links", "typed_amounts", "milestones", "goal_entries", "goal_snapshots", "close_rewrites")
+_OF_GOALS = ("links", "manual_amounts", "milestones", "goal_entries", "goal_snapshots", "close_rewrites")
 # What a rank holds: the time, the source and the id of the event that stated the attribute.
 _IN_RANK = "\x1f"
 

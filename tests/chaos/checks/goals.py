@@ -60,9 +60,9 @@ def _expect_goal(log: GoalLog, row: Row, evidence: Evidence, oracle: Oracle, clo
         user_id=plan.user_id,
         target_minor=plan.target_minor,
         start_date=row["start_date"],
-        typed=[
+        manual=[
             (None, given if plan.current_minor is None else plan.current_minor),
-            *((typed["typed_at"], typed["amount_minor"]) for typed in evidence.of_goal("typed_amounts", *own)),
+            *((manual["manual_at"], manual["amount_minor"]) for manual in evidence.of_goal("manual_amounts", *own)),
         ],
         links=[Link(link["account_id"], link["ppm"], link["from_at"], link["until_at"]) for link in links],
         milestones=list(plan.milestones),

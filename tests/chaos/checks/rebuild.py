@@ -45,7 +45,7 @@ _SAME = {
     "reports": """SELECT tenant, account_id, as_of, current_minor, available_minor, currency, residual_minor,
         event_time, source, event_id FROM reports""",
     "account_days": "SELECT tenant, account_id, day, moved_minor, residual_minor, inflow_minor FROM account_days",
-    "goals": """SELECT tenant, name, amount_minor, waiting_for, start_minor, finish_minor, typed_minor, typed_at
+    "goals": """SELECT tenant, name, amount_minor, waiting_for, start_minor, finish_minor, manual_minor, manual_at
         FROM goals""",
     "links": """SELECT g.tenant, g.name, l.account_id, l.from_at, l.until_at, l.ppm, l.begin_at, l.base_minor,
         l.end_minor FROM goals g JOIN links l ON l.tenant = g.tenant AND l.goal_id = g.goal_id""",
@@ -128,7 +128,7 @@ class _Repeated:
         self._tenant = Tenant(goal.tenant, ZONES[goal.tenant])
         (self._row,) = [row for row in evidence["goals"] if row["goal_id"] == goal.goal_id]
         self._links = iter(evidence.of_goal("links", *own))
-        self._typed = iter(evidence.of_goal("typed_amounts", *own))
+        self._typed = iter(evidence.of_goal("manual_amounts", *own))
         self._milestones = evidence.of_goal("milestones", *own)
         self._open: dict[str, Row] = {}
         self._goal_id = ""
@@ -158,7 +158,7 @@ class _Repeated:
             case "type":
                 row, currency = next(self._typed), self._goal.plan.currency
                 changes = GoalChanges(current_amount=money(row["amount_minor"], currency))
-                update_goal(session, self._tenant, self._goal_id, changes, row["typed_at"])
+                update_goal(session, self._tenant, self._goal_id, changes, row["manual_at"])
             case "abandon":
                 changes = GoalChanges(status=GoalStatus.ABANDONED)
                 update_goal(session, self._tenant, self._goal_id, changes, self._row["final_at"])

@@ -39,15 +39,15 @@ def _of_goal(goal: GoalLog, evidence: Evidence) -> Iterable[str]:
             yield f"{len(links)} links, and {len(wanted)} were asked for"
         for link, period in zip(links, wanted, strict=False):
             yield from _of_link(link, period, ZONES[goal.tenant])
-    typed = evidence.of_goal("typed_amounts", *own)
+    manual = evidence.of_goal("manual_amounts", *own)
     asked = [operation for operation in goal.operations if operation.verb == "type"]
-    if [row["amount_minor"] for row in typed] != [operation.amount_minor for operation in asked]:
+    if [row["amount_minor"] for row in manual] != [operation.amount_minor for operation in asked]:
         amounts = [operation.amount_minor for operation in asked]
-        yield f"typed {[row['amount_minor'] for row in typed]}, asked for {amounts}"
+        yield f"typed {[row['amount_minor'] for row in manual]}, asked for {amounts}"
     yield from (
-        f"typed at {row['typed_at']}, asked for {_between(operation)}"
-        for row, operation in zip(typed, asked, strict=False)
-        if not _is_within(row["typed_at"], operation)
+        f"typed at {row['manual_at']}, asked for {_between(operation)}"
+        for row, operation in zip(manual, asked, strict=False)
+        if not _is_within(row["manual_at"], operation)
     )
 
 

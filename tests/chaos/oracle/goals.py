@@ -32,7 +32,7 @@ class Goal:
     user_id: str
     target_minor: int
     start_date: date
-    typed: list[tuple[datetime | None, int]]
+    manual: list[tuple[datetime | None, int]]
     links: list[Link] = field(default_factory=list)
     milestones: list[int] = field(default_factory=list)
     final_at: datetime | None = None
@@ -66,13 +66,13 @@ class Oracle:
     def amount_before(self, goal: Goal, at: datetime) -> int:
         """The amount from what is dated before `at`, and not after the goal's final moment."""
         end = at if goal.final_at is None else min(at, goal.final_at)
-        typed_at, typed = next(t for t in reversed(goal.typed) if t[0] is None or t[0] < at)
+        manual_at, manual = next(t for t in reversed(goal.manual) if t[0] is None or t[0] < at)
         if goal.tracking in {"balance", "net_worth"}:
             present = self._present(goal, end)
             if not any(measures.has_report for measures, _ in present):
-                return typed
+                return manual
             return goal.direction * sum(cut(measures.worth_before(end), ppm) for measures, ppm in present)
-        return typed + goal.direction * sum(self._since(goal, link, typed_at, end) for link in goal.links)
+        return manual + goal.direction * sum(self._since(goal, link, manual_at, end) for link in goal.links)
 
     def waits_for(self, goal: Goal) -> list[str]:
         """The accounts that a goal which follows balances has no report of yet."""
@@ -101,9 +101,9 @@ class Oracle:
             if self._counts(goal, link) and link.from_at < end and (link.until_at is None or end <= link.until_at)
         ]
 
-    def _since(self, goal: Goal, link: Link, typed_at: datetime | None, end: datetime) -> int:
+    def _since(self, goal: Goal, link: Link, manual_at: datetime | None, end: datetime) -> int:
         """The share of what an account's measure moved by within a link, since the last manual amount."""
-        begin = link.from_at if typed_at is None else max(link.from_at, typed_at)
+        begin = link.from_at if manual_at is None else max(link.from_at, manual_at)
         until = end if link.until_at is None else min(link.until_at, end)
         if not self._counts(goal, link) or until <= begin:
             return 0

@@ -21,7 +21,7 @@ from core.settings import PREFIX, Settings, load_settings
 from core.store.engine import make_engine
 from milepost.embedded.child import MARKER, Child, children_of, send
 from milepost.embedded.datadir import DataDir
-from milepost.embedded.orphans import end_processes, end_strays, find_commands
+from milepost.embedded.orphans import end_orphans, end_processes, find_commands
 from milepost.embedded.programs import free_port
 from milepost.embedded.supervisor import FRONT, WORKERS, answers, prepare_database
 from tests.chaos.crash_points import VARIABLE
@@ -182,7 +182,7 @@ class System:
             link.stop()
         for marker in (MARKER, CHAOS_MARKER):
             end_processes(list(find_commands(self.data.path, marker)), grace_s=0)
-        end_strays(self.data.path)
+        end_orphans(self.data.path)
 
     def engine(self) -> Engine:
         """The database without its link; our statements have no time limit."""

@@ -122,12 +122,12 @@ def after(error: Exception, attempt: int) -> tenacity.RetryCallState:
 def test_an_outcome_that_is_not_known_is_told() -> None:
     """The error has the key under which the call can be made again, and neither it nor the server tells the API key."""
     server = server_at("http://milepost.test/", "/goals", "mp_secret", {"X-Of-Mine": "hidden"}, 1.0)
-    error = errors.told_of_key(unreachable(httpx2.ReadTimeout("timed out"), server), "key-1")
+    error = errors.with_key(unreachable(httpx2.ReadTimeout("timed out"), server), "key-1")
     assert (type(error), error.idempotency_key) == (Unavailable, "key-1")
     assert "http://milepost.test/goals" in str(error)
     assert "may have been done" in str(error)
-    assert "may have" not in str(errors.told_of_key(unreachable(httpx2.ReadTimeout(""), server), None))
-    refused = errors.told_of_key(InvalidField.of("name", "must not be blank"), "key-1")
+    assert "may have" not in str(errors.with_key(unreachable(httpx2.ReadTimeout(""), server), None))
+    refused = errors.with_key(InvalidField.of("name", "must not be blank"), "key-1")
     assert (str(refused), refused.idempotency_key) == ("name: must not be blank", "key-1")
     assert not {"mp_secret", "hidden"} & set(repr(server).replace("'", " ").split())
 

@@ -60,9 +60,11 @@ def test_both_faces_have_the_same_names() -> None:
 
 def test_a_method_and_its_twin_and_its_function_have_one_signature() -> None:
     """Only the waiting differs: each method is a coroutine function, its twin is not, and the function is as both."""
-    acts = [name for name, _ in inspect.getmembers(Goals, inspect.iscoroutinefunction) if not name.startswith("_")]
-    assert len(acts) == 15
-    for name in acts:
+    operations = [
+        name for name, _ in inspect.getmembers(Goals, inspect.iscoroutinefunction) if not name.startswith("_")
+    ]
+    assert len(operations) == 15
+    for name in operations:
         ours, twin = getattr(Goals, name), getattr(SyncGoals, name)
         assert not inspect.iscoroutinefunction(twin)
         assert inspect.signature(ours) == inspect.signature(twin)

@@ -174,22 +174,22 @@ def funded_links(draw: st.DrawFn) -> FundedLink:
     minors,
 )
 def test_the_order_of_the_links_changes_nothing(
-    data: st.DataObject, links: list[FundedLink], tracking: Tracking, sign: int, typed: int
+    data: st.DataObject, links: list[FundedLink], tracking: Tracking, sign: int, manual: int
 ) -> None:
     """Amount, waiting and following are the same for any order of the same links."""
     shuffled = data.draw(st.permutations(links))
     for final_at in (None, FINAL):
-        assert amount(tracking, sign, typed, links, final_at=final_at) == amount(
-            tracking, sign, typed, shuffled, final_at=final_at
+        assert amount(tracking, sign, manual, links, final_at=final_at) == amount(
+            tracking, sign, manual, shuffled, final_at=final_at
         )
         assert waiting_for(tracking, links, final_at=final_at) == waiting_for(tracking, shuffled, final_at=final_at)
     assert follows_accounts(tracking, links) == follows_accounts(tracking, shuffled)
 
 
 @given(minors, minors, st.integers(1, 1_000_000), minors, minors)
-def test_a_debt_mirrors_a_saving(base: int, measure: int, ppm: int, typed: int, retyped: int) -> None:
+def test_a_debt_mirrors_a_saving(base: int, measure: int, ppm: int, manual: int, retyped: int) -> None:
     """The same movement takes from a debt what it adds to a saving, and a typed amount shifts it whole."""
     link = funded(ppm=ppm, measure=measure, base=base)
-    up = amount(CHANGE, 1, typed, [link], final_at=None) - typed
-    assert amount(CHANGE, -1, typed, [link], final_at=None) == typed - up
+    up = amount(CHANGE, 1, manual, [link], final_at=None) - manual
+    assert amount(CHANGE, -1, manual, [link], final_at=None) == manual - up
     assert amount(CHANGE, 1, retyped, [link], final_at=None) == retyped + up

@@ -19,7 +19,7 @@ from core.providers.rows import ROW_TYPE
 from tests.budget import examples
 from tests.unit.providers import test_gocardless, test_mx, test_plaid, test_plaid_webhooks, test_standard, test_teller
 from tests.unit.providers.mutations import anything, mutated
-from tests.unit.providers.told import PULLED, UTC_ZONE, context
+from tests.unit.providers.registered import PULLED, UTC_ZONE, context
 
 BODIES: dict[Format, list[Any]] = {
     Format.PLAID_SYNC: [
@@ -192,8 +192,8 @@ def test_no_row_of_a_page_is_lost(body: Any) -> None:
 @given(data=st.data())
 def test_any_kept_row_is_facts_or_rejected(data: st.DataObject) -> None:
     """Anyone may post such an event; the parser answers with facts or with a reason."""
-    told = adapt(Format.PLAID_SYNC, {"added": [test_plaid.row() | {"amount": "x"}]}, context(accounts=KNOWN))
-    kept = check_envelope(parse_json(told.events[-1].event))
+    registered = adapt(Format.PLAID_SYNC, {"added": [test_plaid.row() | {"amount": "x"}]}, context(accounts=KNOWN))
+    kept = check_envelope(parse_json(registered.events[-1].event))
     data_of_row = data.draw(mutated([kept.data, kept.data | {"row": test_plaid.row()}]))
     if not isinstance(data_of_row, dict):
         return

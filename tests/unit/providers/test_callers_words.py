@@ -11,12 +11,12 @@ from core.errors import ProviderBodyRefused
 from core.events.envelope import check_envelope, parse_json
 from core.providers.contracts import Context, Format, KnownAccount
 from core.providers.registry import adapt
+from tests.unit.providers.registered import PULLED, context, only, values
 from tests.unit.providers.test_plaid import account, row
-from tests.unit.providers.told import PULLED, context, only, values
 
 
 @pytest.mark.parametrize(
-    ("told", "where"),
+    ("registered", "where"),
     [
         ({"source": ""}, "source"),
         ({"account_id": "a\n"}, "account_id"),
@@ -25,10 +25,10 @@ from tests.unit.providers.told import PULLED, context, only, values
         ({"currency": "usd"}, "currency"),
     ],
 )
-def test_a_word_that_cannot_be_refuses_the_body(told: dict[str, Any], where: str) -> None:
+def test_a_word_that_cannot_be_refuses_the_body(registered: dict[str, Any], where: str) -> None:
     """It would make a dead letter of every row."""
     with pytest.raises(ProviderBodyRefused) as refused:
-        adapt(Format.PLAID_SYNC, {"added": [row()]}, context(**told))
+        adapt(Format.PLAID_SYNC, {"added": [row()]}, context(**registered))
     assert refused.value.where == where
 
 

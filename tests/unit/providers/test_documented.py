@@ -11,7 +11,7 @@ import pytest
 from core.events.envelope import parse_json
 from core.providers.contracts import Adapted, Format, Provider
 from core.providers.registry import adapt, adapt_webhook
-from tests.unit.providers.told import context, values
+from tests.unit.providers.registered import context, values
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "providers.md"
 EXAMPLE = re.compile(r"```json ([a-z]+=[^\n]*)\n(.*?)```\n+```json events\n(.*?)```", re.DOTALL)
@@ -40,7 +40,7 @@ def test_there_is_an_example_for_each_provider() -> None:
 def test_each_body_becomes_the_events_below_it(words: str, body: str, events: str) -> None:
     """With `pulled_at` at noon of 10 March 2026."""
     expected: Any = parse_json(events.encode())
-    told = [
+    registered = [
         {"type": f"milepost.{type}", "data": data} for type, data in values(adapted(words, parse_json(body.encode())))
     ]
-    assert told == expected
+    assert registered == expected

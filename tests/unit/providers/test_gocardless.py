@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.errors import ProviderBodyRefused
 from core.providers.contracts import Adapted, AdaptedEvent, Format, KnownAccount
 from core.providers.registry import adapt
-from tests.unit.providers.told import context, counted, later, only, values
+from tests.unit.providers.registered import context, counted, later, only, values
 
 
 def row(amount: str = "-5.50", internal: str | None = "i1", **more: Any) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def row(amount: str = "-5.50", internal: str | None = "i1", **more: Any) -> dict
     return plain | ({} if internal is None else {"internalTransactionId": internal}) | more
 
 
-def told(body: dict[str, Any], hours: float = 0, **more: Any) -> Adapted:
+def registered(body: dict[str, Any], hours: float = 0, **more: Any) -> Adapted:
     """What a body becomes that was pulled so many hours after noon."""
     return adapt(Format.GOCARDLESS, body, later(hours, account_id="g1", **more))
 
@@ -36,7 +36,7 @@ def pull(
     *booked: dict[str, Any], hours: float = 0, pending: list[dict[str, Any]] | None = None
 ) -> tuple[AdaptedEvent, ...]:
     """The events of a pull of transactions."""
-    return told({"transactions": {"booked": list(booked), "pending": pending or []}}, hours).events
+    return registered({"transactions": {"booked": list(booked), "pending": pending or []}}, hours).events
 
 
 def total(*pulls: tuple[AdaptedEvent, ...]) -> int:
@@ -49,7 +49,7 @@ def total(*pulls: tuple[AdaptedEvent, ...]) -> int:
 def test_an_amount_is_the_holders_whatever_the_account() -> None:
     """Money out is negative, on a card as on a current account."""
     known = {"g1": KnownAccount("card", kind="liability")}
-    adapted = told({"transactions": {"booked": [row("-5.50"), row("20", "i2")], "pending": []}}, accounts=known)
+    adapted = registered({"transactions": {"booked": [row("-5.50"), row("20", "i2")], "pending": []}}, accounts=known)
     assert counted(adapted.events) == {"i1": -550, "i2": 2000}
 
 
@@ -135,7 +135,7 @@ def test_rows_that_the_former_account_told_are_left_out() -> None:
     """After a renewed consent the account has a new id, and its history comes again."""
     known = {"g1": KnownAccount("main", since=date(2026, 3, 9))}
     body = {"transactions": {"booked": [row(bookingDate="2026-03-08"), row(internal="i2")], "pending": []}}
-    assert counted(told(body, accounts=known).events) == {"i2": -550}
+    assert counted(registered(body, accounts=known).events) == {"i2": -550}
 
 
 def entry(type: str, amount: Any = "100.00", **more: Any) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def entry(type: str, amount: Any = "100.00", **more: Any) -> dict[str, Any]:
 )
 def test_the_balance_taken_is_the_booked_one(entries: list[dict[str, Any]], current: str, as_of: str) -> None:
     """Booked before expected before available, never with a credit limit in it, at the moment when it was true."""
-    reported = only(told({"balances": entries}), "balance.reported")
+    reported = only(registered({"balances": entries}), "balance.reported")
     assert (reported["current"], reported["as_of"]) == (current, as_of)
 
 
@@ -184,14 +184,14 @@ def test_the_balance_taken_is_the_booked_one(entries: list[dict[str, Any]], curr
 )
 def test_balances_that_do_not_tell_the_holders_money_are_no_event(entries: list[dict[str, Any]]) -> None:
     """Null, with an unknown limit, or of a day to come."""
-    assert told({"balances": entries}).events == ()
+    assert registered({"balances": entries}).events == ()
 
 
 @pytest.mark.parametrize(("kind", "current"), [("asset", "-250.00"), ("liability", "250.00"), (None, "-250.00")])
 def test_a_balance_below_zero_is_owed(kind: str | None, current: str) -> None:
     """Banks sign it as the holder's money; of a liability we say what is owed."""
     known = {"g1": KnownAccount("card", kind=kind)}
-    reported = only(told({"balances": [entry("interimBooked", "-250.00")]}, accounts=known), "balance.reported")
+    reported = only(registered({"balances": [entry("interimBooked", "-250.00")]}, accounts=known), "balance.reported")
     assert reported["current"] == current
 
 
@@ -200,7 +200,7 @@ def test_of_an_account_in_several_currencies_the_known_one_is_taken() -> None:
     dollars = entry("interimBooked", "7") | {"balanceAmount": {"amount": "7", "currency": "USD"}}
     known = {"g1": KnownAccount("main", currency="USD")}
     assert (
-        only(told({"balances": [entry("interimBooked"), dollars]}, accounts=known), "balance.reported")["current"]
+        only(registered({"balances": [entry("interimBooked"), dollars]}, accounts=known), "balance.reported")["current"]
         == "7.00"
     )
 
@@ -208,7 +208,7 @@ def test_of_an_account_in_several_currencies_the_known_one_is_taken() -> None:
 def test_rows_out_of_gocardless_store_are_as_old_as_they_are() -> None:
     """`last_updated` says when the bank was asked; a pull of an hour later states the same."""
     body = {"transactions": {"booked": [row()], "pending": []}, "last_updated": "2026-03-10T06:00:00Z"}
-    assert told(body).events == told(body, hours=1).events
+    assert registered(body).events == registered(body, hours=1).events
 
 
 def test_details_and_metadata_tell_the_account_and_its_consent() -> None:
@@ -216,11 +216,11 @@ def test_details_and_metadata_tell_the_account_and_its_consent() -> None:
     details = {
         "account": {"iban": "DE1", "currency": "EUR", "name": "Visa", "cashAccountType": "CARD", "status": "enabled"}
     }
-    assert values(told(details)) == [
+    assert values(registered(details)) == [
         ("account.changed", {"account_id": "g1", "kind": "liability", "name": "Visa", "closed": False})
     ]
     metadata = {"id": "g2", "iban": "DE1", "status": "EXPIRED", "institution_id": "BANK"}
-    assert values(told(metadata)) == [
+    assert values(registered(metadata)) == [
         ("connection.changed", {"account_ids": ["g2"], "state": "broken", "reason": "EXPIRED"})
     ]
 
@@ -239,5 +239,5 @@ def test_a_body_that_names_no_account_needs_one() -> None:
 def test_a_body_of_another_form_is_refused(body: Any) -> None:
     """An error that GoCardless answered, or arrays that are none."""
     with pytest.raises(ProviderBodyRefused) as refused:
-        told(body)
+        registered(body)
     assert refused.value.code == "not_this_form"

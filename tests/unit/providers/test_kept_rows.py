@@ -13,7 +13,7 @@ from core.ingestion.parse import parse_event
 from core.providers.contracts import AdaptedEvent, Format, KnownAccount
 from core.providers.registry import adapt
 from core.providers.rows import ROW_TYPE
-from tests.unit.providers.told import PULLED, UTC_ZONE, context, facts
+from tests.unit.providers.registered import PULLED, UTC_ZONE, context, facts
 
 ROW: dict[str, Any] = {"account_id": "a", "transaction_id": "t1", "amount": "1.00", "iso_currency_code": "USD"}
 ROW |= {"date": "2026-03-09", "pending": False}

@@ -11,7 +11,7 @@ import pytest
 from core.errors import ProviderBodyRefused
 from core.providers.contracts import Adapted, Format, KnownAccount, Provider, Refresh
 from core.providers.registry import adapt, adapt_webhook, connections_named
-from tests.unit.providers.told import context, counted, later, only, values
+from tests.unit.providers.registered import context, counted, later, only, values
 
 NOON = int(datetime(2026, 3, 9, 12, tzinfo=UTC).timestamp())
 
@@ -110,12 +110,12 @@ def test_of_two_pulls_that_saw_one_state_the_later_stands() -> None:
 
 def test_a_deleted_transaction_is_gone_whatever_is_heard_later() -> None:
     """Deliveries are repeated and unordered."""
-    told = [
+    registered = [
         posted(hook()).events,
         posted(hook("updated", 2, amount=5)).events,
         posted(hook("deleted", 3, deleted_at=NOON + 9000)).events,
     ]
-    for order in itertools.permutations([*told, told[0]]):
+    for order in itertools.permutations([*registered, registered[0]]):
         assert counted(itertools.chain(*order)) == {}
 
 
@@ -147,8 +147,8 @@ def test_a_balance_is_owed_on_debts(type: str, kind: str) -> None:
 def test_webhooks_may_give_the_type_of_an_account_as_a_number(number: int, kind: str | None) -> None:
     """A number that nobody knows leaves the kind open."""
     body = {"guid": "ACT-1", "member_guid": "MBR-1", "account_type": number, "action": "updated", "revision": 4}
-    told = adapt_webhook(Provider.MX, body | {"name": "A", "balance": None, "updated_at": NOON}, context())
-    assert only(told, "account.changed").get("kind") == kind
+    registered = adapt_webhook(Provider.MX, body | {"name": "A", "balance": None, "updated_at": NOON}, context())
+    assert only(registered, "account.changed").get("kind") == kind
 
 
 def test_lists_need_no_pulled_at_as_long_as_their_rows_have_times() -> None:
@@ -176,8 +176,8 @@ def test_a_members_state_is_that_of_its_accounts(status: str, state: str) -> Non
     """For the accounts that are known to hang on it; without any it is a pointer."""
     known = {"ACT-1": KnownAccount("main", connection="MBR-1")}
     body = {"guid": "MBR-1", "connection_status": status, "action": "updated", "revision": 1}
-    told = adapt_webhook(Provider.MX, body, context(accounts=known))
-    assert only(told, "connection.changed") == {"account_ids": ["main"], "state": state, "reason": status}
+    registered = adapt_webhook(Provider.MX, body, context(accounts=known))
+    assert only(registered, "connection.changed") == {"account_ids": ["main"], "state": state, "reason": status}
     assert adapt_webhook(Provider.MX, body, context()).refreshes == (Refresh("MBR-1", "connection", "updated"),)
     assert connections_named(Provider.MX, body) == {"MBR-1"}
     listed = {"members": [{"guid": "MBR-1", "connection_status": status}]}

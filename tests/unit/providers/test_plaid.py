@@ -13,7 +13,7 @@ from core.errors import EventRejected, ProviderBodyRefused
 from core.events.envelope import check_envelope, parse_json
 from core.providers.contracts import Adapted, AdaptedEvent, Format, KnownAccount
 from core.providers.registry import adapt
-from tests.unit.providers.told import UTC_ZONE, context, counted, facts, later, only, values
+from tests.unit.providers.registered import UTC_ZONE, context, counted, facts, later, only, values
 
 
 def row(name: str = "t1", amount: Any = 12, **more: Any) -> dict[str, Any]:
@@ -117,8 +117,8 @@ def test_money_that_leaves_lowers_worth_on_every_type_of_account() -> None:
 
 def test_an_account_of_another_type_leaves_its_kind_open() -> None:
     """What Plaid calls `other` is neither owned nor owed until someone says so."""
-    told = only(adapt(Format.PLAID_BALANCES, {"accounts": [account("other", 1)]}, context()), "balance.reported")
-    assert "kind" not in told
+    registered = only(adapt(Format.PLAID_BALANCES, {"accounts": [account("other", 1)]}, context()), "balance.reported")
+    assert "kind" not in registered
 
 
 def test_a_null_balance_is_no_event() -> None:

@@ -12,7 +12,7 @@ from core.events.envelope import parse_json
 from core.providers.contracts import Format, Provider
 from core.providers.registry import adapt, adapt_webhook
 from core.providers.rows import ROW_TYPE
-from tests.unit.providers.told import context, facts, only, values
+from tests.unit.providers.registered import context, facts, only, values
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "shared" / "data" / "plaid" / "openapi_examples.json"
 pytestmark = pytest.mark.skipif(
@@ -73,8 +73,8 @@ def test_a_body_of_neither_form_is_refused() -> None:
 def test_a_value_of_shares_is_rounded_to_cents() -> None:
     """A 401k of 24,580.0605 USD is reported as 24,580.06, as its bank would show it."""
     adapted = adapt(Format.PLAID_BALANCES, example("responses", "/investments/holdings/get"), context())
-    told = {data["account_id"]: data["current"] for type, data in values(adapted) if type == "balance.reported"}
-    assert told["k67E4xKvMlhmleEa4pg9hlwGGNnnEeixPolGm"] == "24580.06"
+    registered = {data["account_id"]: data["current"] for type, data in values(adapted) if type == "balance.reported"}
+    assert registered["k67E4xKvMlhmleEa4pg9hlwGGNnnEeixPolGm"] == "24580.06"
 
 
 def test_every_webhook_is_a_pointer_or_a_removal() -> None:

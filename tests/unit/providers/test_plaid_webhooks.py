@@ -9,7 +9,7 @@ import pytest
 from core.errors import ProviderBodyRefused
 from core.providers.contracts import KnownAccount, Provider, Refresh
 from core.providers.registry import accounts_named, adapt_webhook, connections_named
-from tests.unit.providers.told import context, only, values
+from tests.unit.providers.registered import context, only, values
 
 KNOWN = {
     "p1": KnownAccount("checking", connection="item-1"),

@@ -10,7 +10,7 @@ from core.errors import ProviderBodyRefused
 from core.events.envelope import parse_json
 from core.providers.contracts import Provider
 from core.providers.registry import accounts_named, adapt_webhook
-from tests.unit.providers.told import context, counted
+from tests.unit.providers.registered import context, counted
 
 EVENT: dict[str, Any] = {
     "specversion": "1.0",

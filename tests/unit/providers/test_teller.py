@@ -10,7 +10,7 @@ import pytest
 from core.errors import ProviderBodyRefused
 from core.providers.contracts import Adapted, Format, KnownAccount, Provider, Refresh
 from core.providers.registry import accounts_named, adapt, adapt_webhook
-from tests.unit.providers.told import context, counted, later, only, values
+from tests.unit.providers.registered import context, counted, later, only, values
 
 CHECKING = {"acc": KnownAccount("checking", kind="asset", currency="USD", connection="enr")}
 CARD = {"acc": KnownAccount("card", kind="liability", currency="USD", connection="enr")}
@@ -23,27 +23,27 @@ def row(name: str = "txn_1", amount: str = "-42.50", **more: Any) -> dict[str, A
     return plain | {"details": details, "description": "SHOP 12", "running_balance": None} | more
 
 
-def told(body: Any, **more: Any) -> Adapted:
+def registered(body: Any, **more: Any) -> Adapted:
     """What a pulled body becomes."""
     return adapt(Format.TELLER, body, context(**({"accounts": CHECKING} | more)))
 
 
 def test_amounts_are_the_holders_on_a_checking_account() -> None:
     """Negative is money out."""
-    assert counted(told([row(), row("txn_2", "2500.00")]).events) == {"txn_1": -4250, "txn_2": 250000}
+    assert counted(registered([row(), row("txn_2", "2500.00")]).events) == {"txn_1": -4250, "txn_2": 250000}
 
 
 def test_amounts_are_inverted_on_a_card() -> None:
     """A purchase is positive there, and a payment negative: the first lowers worth, the second raises it."""
     rows = [row(amount="42.50"), row("txn_2", "-100.00")]
-    assert counted(told(rows, accounts=CARD).events) == {"txn_1": -4250, "txn_2": 10000}
+    assert counted(registered(rows, accounts=CARD).events) == {"txn_1": -4250, "txn_2": 10000}
 
 
 @pytest.mark.parametrize(("accounts", "current"), [(CHECKING, "28.57"), (CARD, "28.57")])
 def test_the_ledger_balance_is_owned_or_owed(accounts: dict[str, KnownAccount], current: str) -> None:
     """Of a card it says what is owed, which the kind beside it turns into worth."""
     body = {"account_id": "acc", "ledger": "28.57", "available": "20.00", "links": {}}
-    reported = only(told(body, accounts=accounts), "balance.reported")
+    reported = only(registered(body, accounts=accounts), "balance.reported")
     assert reported["current"] == current
     assert reported["kind"] == accounts["acc"].kind
     assert reported["as_of"] == "2026-03-10T12:00:00+00:00"
@@ -51,7 +51,7 @@ def test_the_ledger_balance_is_owned_or_owed(accounts: dict[str, KnownAccount], 
 
 def test_without_a_ledger_balance_there_is_no_report() -> None:
     """What is available has holds in it, and is not what the account is worth."""
-    assert told({"account_id": "acc", "ledger": None, "available": "20.00"}) == Adapted()
+    assert registered({"account_id": "acc", "ledger": None, "available": "20.00"}) == Adapted()
 
 
 @pytest.mark.parametrize(
@@ -65,27 +65,27 @@ def test_without_a_ledger_balance_there_is_no_report() -> None:
 def test_rows_whose_sign_or_currency_nobody_told_are_refused(accounts: dict[str, KnownAccount], field: str) -> None:
     """A guess would be another's money; the caller tells it and sends the body again."""
     with pytest.raises(ProviderBodyRefused) as refused:
-        told([row()], accounts=accounts)
+        registered([row()], accounts=accounts)
     assert (refused.value.code, refused.value.where) == ("untold", f"[0].{field}")
 
 
 def test_the_caller_may_tell_kind_and_currency_for_the_whole_body() -> None:
     """Without a registered account the body's own parameters will do."""
-    assert counted(told([row()], accounts={}, kind="liability", currency="USD").events) == {"txn_1": 4250}
+    assert counted(registered([row()], accounts={}, kind="liability", currency="USD").events) == {"txn_1": 4250}
 
 
 def test_one_transaction_says_as_much_as_a_list_of_it() -> None:
     """Whose the account is and of what kind, as the caller told it."""
     said: dict[str, Any] = {"accounts": {}, "kind": "liability", "currency": "USD", "user_id": "u1"}
-    alone = told(row(), **said)
-    assert alone == told([row()], **said)
+    alone = registered(row(), **said)
+    assert alone == registered([row()], **said)
     assert only(alone, "account.changed") == {"account_id": "acc", "kind": "liability", "user_id": "u1"}
 
 
 def test_a_recorded_kind_decides_signs_and_is_not_stated_again() -> None:
     """What Milepost knew when the body came must not stand over what was told since."""
     known = {"acc": KnownAccount("card", recorded_kind="liability", currency="USD")}
-    adapted = told([row()], accounts=known)
+    adapted = registered([row()], accounts=known)
     assert counted(adapted.events) == {"txn_1": 4250}
     assert [type for type, _ in values(adapted)] == ["transaction.recorded"]
 
@@ -103,7 +103,7 @@ def test_accounts_say_their_kind_and_whether_they_are_connected() -> None:
         },
         {"id": "b", "enrollment_id": "enr", "name": "Old", "type": "depository", "currency": "USD", "status": "closed"},
     ]
-    assert values(told(body, accounts={})) == [
+    assert values(registered(body, accounts={})) == [
         ("account.changed", {"account_id": "acc", "kind": "liability", "name": "Platinum"}),
         ("connection.changed", {"account_ids": ["acc"], "state": "healthy"}),
         ("account.changed", {"account_id": "b", "kind": "asset", "name": "Old"}),
@@ -115,7 +115,7 @@ def test_a_pending_row_counts_once_it_is_posted_whether_or_not_its_id_changes() 
     """Teller has no pointer and no removals: a pending row that is gone counts nothing."""
     for posted_id in ("txn_1", "txn_9"):
         pulls = [
-            told([row(status="pending")]).events,
+            registered([row(status="pending")]).events,
             adapt(Format.TELLER, [row(posted_id, "-45.00")], later(24, accounts=CHECKING)).events,
         ]
         for order in itertools.permutations(pulls):
@@ -179,10 +179,10 @@ def test_webhooks_on_which_nothing_hangs_are_taken_and_state_nothing(type: str) 
 def test_a_body_of_another_form_is_refused(body: object) -> None:
     """An error that Teller answered, or something else altogether."""
     with pytest.raises(ProviderBodyRefused) as refused:
-        told(body)
+        registered(body)
     assert refused.value.code == "not_this_form"
 
 
 def test_no_transactions_are_no_events() -> None:
     """An empty array is a good answer."""
-    assert told([]) == Adapted()
+    assert registered([]) == Adapted()

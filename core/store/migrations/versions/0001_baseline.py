@@ -189,8 +189,8 @@ def _goals() -> None:
             target_minor bigint NOT NULL DEFAULT 0,
             start_minor bigint NOT NULL DEFAULT 0,
             finish_minor bigint NOT NULL DEFAULT 0,
-            typed_minor bigint NOT NULL DEFAULT 0,
-            typed_at timestamptz,
+            manual_minor bigint NOT NULL DEFAULT 0,
+            manual_at timestamptz,
             amount_minor bigint NOT NULL DEFAULT 0,
             before_minor bigint,
             sources bigint NOT NULL DEFAULT 0,
@@ -200,7 +200,7 @@ def _goals() -> None:
             deadline timestamptz,
             start_date date NOT NULL,
             dirty_from date,
-            judged_from timestamptz,
+            evaluated_from timestamptz,
             auto_complete boolean NOT NULL DEFAULT false,
             status text NOT NULL,
             final_at timestamptz,
@@ -238,12 +238,12 @@ def _goals() -> None:
         ) WITH (fillfactor = 80)"""
     )
     op.execute(
-        """CREATE TABLE typed_amounts (
+        """CREATE TABLE manual_amounts (
             tenant text NOT NULL,
             goal_id text NOT NULL,
-            typed_at timestamptz NOT NULL,
+            manual_at timestamptz NOT NULL,
             amount_minor bigint NOT NULL DEFAULT 0,
-            PRIMARY KEY (tenant, goal_id, typed_at),
+            PRIMARY KEY (tenant, goal_id, manual_at),
             CONSTRAINT typed_amounts_goals_fkey
                 FOREIGN KEY (tenant, goal_id) REFERENCES goals (tenant, goal_id) ON DELETE CASCADE
         )"""

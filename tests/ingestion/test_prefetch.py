@@ -13,10 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion import drain as drain_module
-from core.ingestion.apply import Applied, apply_understood
-from core.ingestion.decode import StreamEntry, Understood, understand
+from core.ingestion.apply import Applied, apply_decoded
+from core.ingestion.decode import Decoded, StreamEntry, decode_batch
 from core.ingestion.drain import Drained, ShardDrain
-from core.ingestion.fast_path import News
+from core.ingestion.fast_path import DuplicateCheck
 from core.store.tenants import Tenant, add_tenant
 from core.stream.position import Position, RawEntry
 from core.stream.stream import EventStream
@@ -51,10 +51,10 @@ class Noting(EventStream):
         self.reads: list[tuple[int, int]] = []
         self.in_work = threading.Event()
 
-    def read_behind(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+    def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
         if self.reads:
             assert self.in_work.wait(30)
-        entries = super().read_behind(shard, behind, count)
+        entries = super().read_after(shard, behind, count)
         self.reads.append((len(entries), worths(self.sessions).get("a1", 0) // 100))
         return entries
 
@@ -69,8 +69,8 @@ def let_batches_wait(stream: Noting, monkeypatch: pytest.MonkeyPatch, *, fails_a
     """At the end of its work each full batch waits until the next one is read; one of them fails, if told so."""
     numbers = itertools.count(1)
 
-    def waiting(session: Session, batch: Understood, now: datetime, news: News | None = None) -> Applied:
-        applied = apply_understood(session, batch, now, news)
+    def waiting(session: Session, batch: Decoded, now: datetime, news: DuplicateCheck | None = None) -> Applied:
+        applied = apply_decoded(session, batch, now, news)
         reads = len(stream.reads)
         stream.in_work.set()
         deadline = clock().timestamp() + 30
@@ -79,12 +79,12 @@ def let_batches_wait(stream: Noting, monkeypatch: pytest.MonkeyPatch, *, fails_a
         if len(batch.entries) == BATCH:
             stream.in_work.clear()
         number = next(numbers)
-        assert number == 1 or stream.position(0).is_begun, "what was read ahead is noted when its turn comes"
+        assert number == 1 or stream.position(0).is_in_progress, "what was read ahead is noted when its turn comes"
         if number == fails_at:
             raise Interrupted
         return applied
 
-    monkeypatch.setattr(drain_module, "apply_understood", waiting)
+    monkeypatch.setattr(drain_module, "apply_decoded", waiting)
 
 
 def test_the_next_batch_is_read_while_this_one_is_applied(
@@ -112,11 +112,11 @@ def test_what_was_read_ahead_of_a_failure_is_applied_by_the_next_drain(
     assert worths(session_factory) == {}
     sizes: list[int] = []
 
-    def sizing(session: Session, batch: Understood, now: datetime, news: News | None = None) -> Applied:
+    def sizing(session: Session, batch: Decoded, now: datetime, news: DuplicateCheck | None = None) -> Applied:
         sizes.append(len(batch.entries))
-        return apply_understood(session, batch, now, news)
+        return apply_decoded(session, batch, now, news)
 
-    monkeypatch.setattr(drain_module, "apply_understood", sizing)
+    monkeypatch.setattr(drain_module, "apply_decoded", sizing)
     noting.in_work.set()
     assert ShardDrain(session_factory, noting, 0, BATCH, clock).drain() == Drained(25)
     assert sizes == [2, 2, 2, 2, 2, 10, 5]
@@ -196,8 +196,8 @@ def test_a_tenant_that_comes_first_in_the_batch_ahead_is_known(
 def test_what_was_understood_holds_in_the_same_zones_alone() -> None:
     """A tenant whose zone is another one now, or who is gone, makes a batch be understood anew."""
     utc, prague = ZoneInfo("UTC"), ZoneInfo("Europe/Prague")
-    batch = understand([StreamEntry(0, "1-1", clock(), "default", spent(1))], {"default": utc, "unasked": prague})
+    batch = decode_batch([StreamEntry(0, "1-1", clock(), "default", spent(1))], {"default": utc, "unasked": prague})
     assert batch.holds_in({"default": utc})
     assert not batch.holds_in({"default": prague})
     assert not batch.holds_in({})
-    assert not understand(batch.entries, {}).holds_in({"default": utc})
+    assert not decode_batch(batch.entries, {}).holds_in({"default": utc})

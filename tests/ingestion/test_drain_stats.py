@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from core.ingestion.apply import Applied
 from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
-from core.stream.stats import BatchFigures, DrainFigures, figures_key, read_drain_figures
+from core.stream.stats import BatchStats, DrainStats, read_drain_stats, stats_key
 from core.stream.stream import EventStream, stream_key
 from tests.ingestion.acts import balance, paid
 from tests.ingestion.conftest import Apply, event
@@ -34,9 +34,9 @@ def drain(session_factory: Sessions, one_shard: EventStream) -> ShardDrain:
     return ShardDrain(session_factory, one_shard, 0, 10, clock)
 
 
-def figures(client: redis.Redis) -> DrainFigures:
+def stats(client: redis.Redis) -> DrainStats:
     """The figures of shard 0."""
-    return read_drain_figures(client, [0])[0]
+    return read_drain_stats(client, [0])[0]
 
 
 def described(id: str, at: datetime, **data: object) -> bytes:
@@ -89,7 +89,7 @@ def test_every_batch_adds_to_the_figures(drain: ShardDrain, one_shard: EventStre
     began = clock()
     append(one_shard, [spent(number) for number in range(12)])
     drain.drain()
-    found = figures(redis_client)
+    found = stats(redis_client)
     assert (found.batches, found.events, found.duplicates, found.dead_letters) == (2, 12, 0, 0)
     assert found.sizes[:3] == (0, 2, 2)
     assert found.durations[-1] == 2
@@ -109,7 +109,7 @@ def test_quarantined_events_are_in_the_figures(
     for _ in range(2):
         one_shard.note_attempt(0, entry_id)
     drain.drain()
-    found = figures(redis_client)
+    found = stats(redis_client)
     assert (found.batches, found.events, found.dead_letters) == (1, 1, 1)
 
 
@@ -133,11 +133,11 @@ def test_a_flush_loses_figures_and_nothing_else(
     """After the figures are dropped the next batch begins them anew, and every event is applied once."""
     append(one_shard, [spent(1)])
     drain.drain()
-    redis_client.delete(figures_key(0))
-    assert figures(redis_client).last_commit_at is None
+    redis_client.delete(stats_key(0))
+    assert stats(redis_client).last_commit_at is None
     append(one_shard, [spent(2)])
     drain.drain()
-    assert figures(redis_client).events == 1
+    assert stats(redis_client).events == 1
     assert worths(session_factory) == {"a1": 200}
 
 
@@ -145,7 +145,7 @@ def test_figures_that_cannot_be_written_fail_no_drain(
     drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
     """Where the server refuses the figures, events are applied and acknowledged all the same."""
-    redis_client.set(figures_key(0), "not a hash")
+    redis_client.set(stats_key(0), "not a hash")
     append(one_shard, [spent(1)])
     assert drain.drain().events == 1
     assert one_shard.status()[0].pending == 0
@@ -156,7 +156,7 @@ def test_an_acknowledgement_that_is_refused_is_told(one_shard: EventStream, redi
     """The pipeline of figures does not hide that the server refused the acknowledgement itself."""
     redis_client.set(stream_key(0), "not a stream")
     with pytest.raises(ResponseError):
-        one_shard.acknowledge(0, [b"1-0"], BatchFigures(1, 0, 0, 0.1, clock()))
+        one_shard.acknowledge(0, [b"1-0"], BatchStats(1, 0, 0, 0.1, clock()))
 
 
 def test_the_oldest_pending_entry_tells_its_idle_time(one_shard: EventStream) -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.ingestion.apply import apply_understood, zones_of
-from core.ingestion.decode import StreamEntry, understand
-from core.ingestion.fast_path import News
+from core.ingestion.apply import apply_decoded, zones_of
+from core.ingestion.decode import StreamEntry, decode_batch
+from core.ingestion.fast_path import DuplicateCheck
 from tests.budget import examples
 from tests.ingestion import acts
 from tests.ingestion.acts import Sessions
@@ -25,14 +25,14 @@ statements = st.tuples(st.integers(0, 5), st.integers(-500_00, 500_00), st.integ
 batches = st.lists(st.lists(statements, min_size=1, max_size=4, unique_by=lambda one: one[0]), min_size=1, max_size=6)
 
 
-def apply_with(sessions: Sessions, bodies: list[bytes], now: datetime, news: News) -> None:
+def apply_with(sessions: Sessions, bodies: list[bytes], now: datetime, news: DuplicateCheck) -> None:
     """Apply one batch as a drain does that has come to expect something."""
     entries = [StreamEntry(0, f"{n}-0", now, "default", body) for n, body in enumerate(bodies)]
     with sessions.begin() as session:
-        apply_understood(session, understand(entries, zones_of(session, entries)), now, news)
+        apply_decoded(session, decode_batch(entries, zones_of(session, entries)), now, news)
 
 
-def figures(sessions: Sessions, account: str, goal_id: str) -> list[tuple[object, ...]]:
+def stats(sessions: Sessions, account: str, goal_id: str) -> list[tuple[object, ...]]:
     """The account, its transactions and its goal, without their names."""
     with sessions() as session:
         rows = session.execute(
@@ -56,7 +56,7 @@ def test_a_drain_that_expects_news_comes_to_the_same(
 ) -> None:
     """Whether a batch asks first or finds out while it adds, the same facts stand."""
     ways = []
-    for expect in (News, News.expected):
+    for expect in (DuplicateCheck, DuplicateCheck.expected):
         account = f"n{next(_names)}"
         goal_id = acts.goal(session_factory, START, currency="USD", target_amount="300")
         acts.link(session_factory, START, goal_id, account, "100")
@@ -68,13 +68,13 @@ def test_a_drain_that_expects_news_comes_to_the_same(
                 for which, minor, stated in batch
             ]
             apply_with(session_factory, bodies, now, expect())
-        ways.append(figures(session_factory, account, goal_id))
+        ways.append(stats(session_factory, account, goal_id))
     assert ways[0] == ways[1]
 
 
 def test_news_are_expected_after_batches_of_news_alone(session_factory: Sessions, now: datetime) -> None:
     """A batch that knows a transaction makes the next ones ask again."""
-    news = News()
+    news = DuplicateCheck()
     for number in range(8):
         assert not news.is_likely
         apply_with(session_factory, [acts.paid(f"p{number}", 100, now)], now, news)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.errors import EventRejected
 from core.events.envelope import check_envelope, parse_json
-from core.events.facts import AccountFacts, PlainTransaction
+from core.events.facts import AccountFacts, SimpleTransaction
 from core.ingestion.fast_parse import read_transaction
 from core.ingestion.parse import parse_event
 
@@ -130,7 +130,7 @@ def test_what_is_read_at_a_glance_is_what_is_read_closely(raw: bytes) -> None:
     """Whatever the short way takes, the long way makes the very same facts of it."""
     told = read_transaction(raw, PRAGUE, ARRIVED)
     if told is not None:
-        assert closely(raw) == (told.facts() if isinstance(told, PlainTransaction) else told,)
+        assert closely(raw) == (told.facts() if isinstance(told, SimpleTransaction) else told,)
 
 
 @given(nearly_instants(), nearly_instants())
@@ -142,7 +142,7 @@ def test_a_time_written_in_any_way_is_read_as_closely(time: str, posted_at: str)
     if told is None:
         assert closer is None
     else:
-        assert isinstance(told, PlainTransaction)
+        assert isinstance(told, SimpleTransaction)
         assert (told.facts(),) == closer
         assert told.time.tzinfo is told.posted_at.tzinfo is UTC
 
@@ -169,7 +169,7 @@ def test_a_time_is_read_at_a_glance_however_it_is_written(text: str, moment: dat
     """Every usual way to write an instant, and some that are not: what is beyond the microsecond is cut."""
     raw = written(USUAL | {"posted_at": f'"{text}"'}, time=f'"{text}"')
     told = read_transaction(raw, PRAGUE, ARRIVED)
-    assert isinstance(told, PlainTransaction)
+    assert isinstance(told, SimpleTransaction)
     assert told.time == told.posted_at == moment
     assert told.time.tzinfo is told.posted_at.tzinfo is UTC
     assert (told.facts(),) == closely(raw)

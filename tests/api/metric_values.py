@@ -27,14 +27,14 @@ def scrape(client: TestClient) -> Figures:
     }
 
 
-def one(figures: Figures, name: str, **labels: str) -> float:
+def one(stats: Figures, name: str, **labels: str) -> float:
     """One sample."""
-    return figures[f"milepost_{name}", tuple(sorted(labels.items()))]
+    return stats[f"milepost_{name}", tuple(sorted(labels.items()))]
 
 
-def names(figures: Figures) -> set[str]:
+def names(stats: Figures) -> set[str]:
     """The names of all samples without the project's own in front."""
-    return {name.removeprefix("milepost_") for name, _ in figures}
+    return {name.removeprefix("milepost_") for name, _ in stats}
 
 
 @contextmanager

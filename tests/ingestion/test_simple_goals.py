@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.errors import MilepostError
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.goals.money import WHOLE_PPM, share
-from core.ingestion.recompute import settle_goals
+from core.ingestion.recompute import recompute_goals
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
 from core.store.driver import bools, dates, int8s, joined_or_null, moments, split_or_null
@@ -74,20 +74,22 @@ def test_settling_anew_changes_nothing(
             elif what == "kind":
                 events.append(acts.event("account.changed", at, name, {"account_id": accounts[account], "kind": value}))
             else:
-                _act(session_factory, what, accounts[account], value, goals[at], now)
+                _operation(session_factory, what, accounts[account], value, goals[at], now)
         if events:
             apply(events, at=now)
         with session_factory.begin() as session:
             rows = lock_goals(session, [("default", goal_id) for goal_id in goals])
             before = {row.goal_id: row.amount_minor for row in rows}
-            settled = settle_goals(session, rows, now, cause="events")
+            settled = recompute_goals(session, rows, now, cause="events")
             assert {key[1]: row.amount_minor for key, row in settled.goals.items()} == {
                 key[1]: before[key[1]] for key in settled.goals
             }
             session.rollback()
 
 
-def _act(sessions: sessionmaker[Session], what: str, account: str, value: Any, goal_id: str, now: datetime) -> None:
+def _operation(
+    sessions: sessionmaker[Session], what: str, account: str, value: Any, goal_id: str, now: datetime
+) -> None:
     """An act of a caller, as far as the goal takes it."""
     try:
         if what == "link":

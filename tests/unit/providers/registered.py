@@ -17,15 +17,15 @@ PULLED = datetime(2026, 3, 10, 12, tzinfo=UTC)
 UTC_ZONE = ZoneInfo("UTC")
 
 
-def context(pulled_at: datetime | None = PULLED, source: str = "bank", **told: Any) -> Context:
+def context(pulled_at: datetime | None = PULLED, source: str = "bank", **registered: Any) -> Context:
     """What a caller says of a body."""
-    accounts: dict[str, KnownAccount] = told.pop("accounts", {})
-    return Context(pulled_at=pulled_at, source=source, accounts=accounts, **told)
+    accounts: dict[str, KnownAccount] = registered.pop("accounts", {})
+    return Context(pulled_at=pulled_at, source=source, accounts=accounts, **registered)
 
 
-def later(hours: float = 1, **told: Any) -> Context:
+def later(hours: float = 1, **registered: Any) -> Context:
     """The same, of a body pulled so much later."""
-    return context(PULLED + timedelta(hours=hours), **told)
+    return context(PULLED + timedelta(hours=hours), **registered)
 
 
 def values(adapted: Adapted) -> list[tuple[str, dict[str, Any]]]:

@@ -20,7 +20,7 @@ from core.ingestion import reached, update_goals
 from core.services.inputs import MilestoneDraft
 from core.services.milestones import add_milestone
 from core.store import ledger
-from core.store.fast_path import PassedGoal, write_passed
+from core.store.fast_path import CrossedGoal, write_crossed
 from core.store.goals import GoalKey
 from tests.budget import examples
 from tests.ingestion import acts
@@ -117,11 +117,11 @@ def test_the_short_way_is_taken(
     monkeypatch.setattr(ledger, "_SENT_AT_ONCE", 2)
     short: list[GoalKey] = []
 
-    def noting(session: Session, goals: Sequence[PassedGoal]) -> None:
+    def noting(session: Session, goals: Sequence[CrossedGoal]) -> None:
         short.extend([goal.key for goal in goals])
-        write_passed(session, goals)
+        write_crossed(session, goals)
 
-    monkeypatch.setattr(update_goals, "write_passed", noting)
+    monkeypatch.setattr(update_goals, "write_crossed", noting)
     goal_id = acts.goal(session_factory, now, currency="USD", target_amount="300")
     acts.link(session_factory, now, goal_id, "a", "50")
     with session_factory.begin() as session:

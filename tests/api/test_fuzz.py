@@ -150,7 +150,7 @@ def paths(session_factory: sessionmaker[Session], now: datetime) -> dict[Provide
     return made
 
 
-def _hold(answer: Any, before: int, after: int) -> None:
+def _lock_only(answer: Any, before: int, after: int) -> None:
     """An answer of ours, in our form, that tells what was written."""
     assert answer.status_code in ANSWERS, answer.text
     accepted = answer.json()["accepted"] if answer.status_code == 202 else 0
@@ -169,7 +169,7 @@ def test_signed_bodies_of_any_kind(
     before = on_stream()
     headers = SIGNERS[provider](body, datetime.now(UTC))
     answer = TestClient(app).post(paths[provider], content=body, headers=headers)
-    _hold(answer, before, on_stream())
+    _lock_only(answer, before, on_stream())
     assert answer.status_code in {202, 422}, answer.text
 
 
@@ -186,7 +186,7 @@ def test_pulled_bodies_of_any_kind(
     body = data.draw(bodies_like([FORMATS[format][0]]))
     before = on_stream()
     answer = api.post(f"/events?{urlencode({'format': format.value, **told})}", content=body)
-    _hold(answer, before, on_stream())
+    _lock_only(answer, before, on_stream())
 
 
 HEADER_NAMES = [
