@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import redis
-from redis.exceptions import ResponseError
 
-from core.stream.position import Entry, in_progress_key, place
-from core.stream.stream import GROUP, stream_key
+from core.stream.group import GROUP, delivery_counts, position_of
+from core.stream.position import BacklogPosition, Entry, in_progress_key, place, stream_key
 
 AT_ONCE_FIRST, AT_ONCE_MOST = 16, 512
 FEW_BYTES, MANY_BYTES = 2**20, 4 * 2**20
-
-BacklogPosition = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def read_backlog(client: redis.Redis, shard: int, *, since_ms: int, after: str |
     How many are read at once follows their size, so that a few large ones are not held together.
     """
     key, size = stream_key(shard), AT_ONCE_FIRST
-    position = _position(client, key)
+    position = position_of(client, key)
     begun = client.get(in_progress_key(shard))
     in_progress_to = None if begun is None else place(cast(bytes, begun))
     start = f"({after}" if after is not None else _start(client, key, position, since_ms)
@@ -50,7 +47,7 @@ def read_backlog(client: redis.Redis, shard: int, *, since_ms: int, after: str |
         if not rows:
             return
         first, last = rows[0][0].decode(), rows[-1][0].decode()
-        deliveries = {} if position is None else _deliveries(client, key, first, last)
+        deliveries = {} if position is None else delivery_counts(client, key, first, last)
         yield [_entry(entry_id.decode(), fields, deliveries, position, in_progress_to) for entry_id, fields in rows]
         if len(rows) < size:
             return
@@ -84,31 +81,8 @@ def _entry(
     return BacklogEntry(entry_id, fields, 1 if in_progress_to is not None and at <= in_progress_to else None)
 
 
-def _deliveries(client: redis.Redis, key: str, first: str, last: str) -> dict[str, int]:
-    """How often each entry of a range that is pending was handed out."""
-    found: dict[str, int] = {}
-    start = first
-    while True:
-        rows = cast(list[dict[str, Any]], client.xpending_range(key, GROUP, min=start, max=last, count=AT_ONCE_MOST))
-        found |= {row["message_id"].decode(): int(row["times_delivered"]) for row in rows}
-        if len(rows) < AT_ONCE_MOST:
-            return found
-        start = f"({rows[-1]['message_id'].decode()}"
-
-
 def _next_size(size: int, rows: list[Entry]) -> int:
     read_bytes = sum(len(value) for _, fields in rows for value in (fields or {}).values())
     if read_bytes > MANY_BYTES:
         return max(1, size // 4)
     return min(AT_ONCE_MOST, size * 2) if read_bytes < FEW_BYTES else size
-
-
-def _position(client: redis.Redis, key: str) -> BacklogPosition | None:
-    """The last entry that is applied or was handed out; None before a drain has looked at the shard."""
-    try:
-        groups = client.xinfo_groups(key)
-    except ResponseError as error:
-        if "no such key" not in str(error):
-            raise
-        return None
-    return next((place(group["last-delivered-id"]) for group in groups if group["name"] == GROUP.encode()), None)

@@ -15,6 +15,26 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from core.errors import MilepostError, StreamUnavailable
 
+# The queue of tasks lies on the same server: without room for its triggers nothing would drain or trim any more.
+FULL_AT = 0.9
+ASK_DURABILITY_EVERY_S = 60.0
+SERVERS_NEEDED = "Redis 7.2, Valkey 8 or newer"
+_TRUTHFUL_REDIS = 8
+# A second, and what a server needs to look: it does so ten times a second, and at each of our questions.
+_BEGUN_WITHIN_S = 1.2
+_LOOK_EVERY_S = 0.1
+_PATIENCE_S = 6.0
+
+
+class StreamTooOld(MilepostError):
+    """The stream server answers, but can't say when an event is on disk, as it would have to."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the stream server has no WAITAOF, so it cannot say when an event is on disk: Milepost needs "
+            f"{SERVERS_NEEDED}, or `appendfsync always`"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class StreamServer:
@@ -59,22 +79,6 @@ def ask_stream_server(client: redis.Redis) -> StreamServer:
     )
 
 
-def _config(client: redis.Redis) -> dict[str, str]:
-    try:
-        found = client.config_get("appendonly", "appendfsync", "maxmemory-policy")
-    except ResponseError:
-        return {}
-    return cast(dict[str, str], found)
-
-
-def _runs_scripts(client: redis.Redis) -> bool:
-    try:
-        client.eval("return 1", 0)
-    except ResponseError:
-        return False
-    return True
-
-
 @contextmanager
 def refusing_calmly() -> Iterator[None]:
     """Turn every error of the server within the block into StreamUnavailable, which says what is wrong."""
@@ -90,24 +94,44 @@ def refusing_calmly() -> Iterator[None]:
         raise StreamUnavailable("the stream server did not answer in time") from error
 
 
-_TRUTHFUL_REDIS = 8
-# A second, and what a server needs to look: it does so ten times a second, and at each of our questions.
-_BEGUN_WITHIN_S = 1.2
-_LOOK_EVERY_S = 0.1
-_PATIENCE_S = 6.0
+class DurabilityCheck:
+    """What an append asks the server: whether there is room, and whether it must wait for the server's disk.
 
+    `durability` says how an append knows that it is on disk: `always` (the server fsyncs before it answers),
+    `waitaof` (asked for after each append, and waited for where that answer comes too early), `none` (not at all), or
+    `auto`, which asks the server now and then.
+    """
 
-SERVERS_NEEDED = "Redis 7.2, Valkey 8 or newer"
+    def __init__(self, durability: str) -> None:
+        self._durability = durability
+        self._asked_at: float | None = None
+        self._run_id: object = None
+        self._answer = durability
 
+    def look_at_server(self, client: redis.Redis, coming_bytes: int) -> tuple[str | None, bool]:
+        """Refuse what would fill the server; its run, and whether it waits for its disk when it is asked to.
 
-class StreamTooOld(MilepostError):
-    """The stream server answers, but can't say when an event is on disk, as it would have to."""
+        A server that began anew may sync otherwise and is asked again.
+        """
+        try:
+            found: dict[str, Any] = client.info("server", "memory")
+        except ResponseError:
+            return None, True  # a managed server that does not show its memory says so itself when it is full
+        if found.get("run_id") != self._run_id:
+            self._run_id, self._asked_at = found.get("run_id"), None
+        limit = found.get("maxmemory", 0)
+        if limit and found["used_memory"] + coming_bytes > limit * FULL_AT:
+            raise StreamUnavailable("the stream is full")
+        return found.get("run_id"), waits_for_disk(found)
 
-    def __init__(self) -> None:
-        super().__init__(
-            "the stream server has no WAITAOF, so it cannot say when an event is on disk: Milepost needs "
-            f"{SERVERS_NEEDED}, or `appendfsync always`"
-        )
+    def must_wait_for_disk(self, client: redis.Redis) -> bool:
+        """Whether an append must be confirmed. A server may be set up anew, or another may take its place."""
+        now = time.monotonic()
+        is_due = self._asked_at is None or now - self._asked_at > ASK_DURABILITY_EVERY_S
+        if self._durability == "auto" and is_due:
+            self._answer = _ask_durability(client)
+            self._asked_at = now
+        return self._answer == "waitaof"
 
 
 def knows_waitaof(client: redis.Redis) -> bool:
@@ -135,6 +159,38 @@ def await_sync(client: redis.Redis, run_id: str) -> None:
     """
     if not _syncs_always(client):
         _await_next_sync(client, run_id)
+
+
+def _config(client: redis.Redis) -> dict[str, str]:
+    try:
+        found = client.config_get("appendonly", "appendfsync", "maxmemory-policy")
+    except ResponseError:
+        return {}
+    return cast(dict[str, str], found)
+
+
+def _runs_scripts(client: redis.Redis) -> bool:
+    try:
+        client.eval("return 1", 0)
+    except ResponseError:
+        return False
+    return True
+
+
+def _ask_durability(client: redis.Redis) -> str:
+    try:
+        config = cast(dict[str, str], client.config_get("append*"))
+    except ResponseError:
+        return "waitaof"  # a managed server that does not show its settings still answers WAITAOF
+    if config.get("appendonly") != "yes":
+        raise StreamUnavailable(
+            "the stream server keeps no append-only file: turn it on, or set MILEPOST_STREAM_DURABILITY=none"
+        )
+    if config.get("appendfsync") == "no":
+        raise StreamUnavailable(
+            "the stream server never syncs its append-only file: set appendfsync to always or everysec"
+        )
+    return "always" if config.get("appendfsync") == "always" else "waitaof"
 
 
 def _syncs_always(client: redis.Redis) -> bool:

@@ -14,8 +14,7 @@ from core.settings import Settings
 from core.store import monitoring
 from core.store.engine import VERSION_NEEDED, DatabaseTooOld, refuse_old, session_factory
 from core.store.migrate import CANNOT, NotMigrated, UnknownRevision, require_current
-from core.stream.server import SERVERS_NEEDED, StreamServer, ask_stream_server
-from core.stream.stream import FULL_AT
+from core.stream.server import FULL_AT, SERVERS_NEEDED, StreamServer, ask_stream_server
 from milepost.ops.finding import Finding, State, compare_clocks, ok, problem, warning
 
 # Beside the zones of the tenants: one that has been told by every release of the data.

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.drain import ShardDrain
 from core.store.dead_letters import DeadLetterKey
+from core.stream.position import stream_key
 from core.stream.stats import BatchStats
-from core.stream.stream import EventStream, stream_key
+from core.stream.stream import EventStream
 from tests.api.paging import walk
 
 ADDRESS = "/events/unapplied"

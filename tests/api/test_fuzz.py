@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.providers.contracts import Format, Provider
 from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
-from core.stream.stream import stream_key
+from core.stream.position import stream_key
 from tests.api.conftest import SECRETS_KEY
 from tests.api.provider_bodies import BODIES, FORMATS, SECRETS, SIGNERS
 from tests.budget import examples

@@ -14,7 +14,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from api.batches import MAX_EVENTS
-from core.stream.stream import stream_key
+from core.stream.position import stream_key
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields
 from tests.api.provider_bodies import FORMATS, GOCARDLESS, MX, SPENT, SYNC, TELLER

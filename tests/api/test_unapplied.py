@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from core.services.dead_letters import discard_dead_letter, replay_dead_letter
-from core.stream.stream import stream_key
+from core.stream.position import stream_key
 from tests.api.backlog import Place, paid
 from tests.api.conftest import MakeClient
 

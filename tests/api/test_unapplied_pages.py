@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from api.cursors import Listing
 from core.jobs.sweep import sweep
 from core.services import backlog
-from core.stream.stream import stream_key
+from core.stream.position import stream_key
 from tests.api.backlog import ADDRESS, Place, paid
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields, walk

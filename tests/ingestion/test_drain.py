@@ -21,9 +21,9 @@ from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
 from core.jobs.sweep import sweep
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
-from core.stream.position import RawEntry
+from core.stream.position import RawEntry, stream_key
 from core.stream.stats import BatchStats
-from core.stream.stream import EventStream, stream_key
+from core.stream.stream import EventStream
 from tests.ingestion.conftest import dump, event, money
 
 POSTED = datetime(2026, 3, 9, tzinfo=UTC)

@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 
 from core.ingestion.apply import Applied
 from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
+from core.stream.position import stream_key
 from core.stream.stats import BatchStats, DrainStats, read_drain_stats, stats_key
-from core.stream.stream import EventStream, stream_key
+from core.stream.stream import EventStream
 from tests.ingestion.acts import balance, paid
 from tests.ingestion.conftest import Apply, event
 from tests.ingestion.test_drain import append, clock, spent, worths

@@ -17,9 +17,10 @@ from core.ingestion.apply import Applied
 from core.ingestion.decode import Batch
 from core.ingestion.drain import Drained, ShardDrain
 from core.jobs.sweep import sweep
-from core.stream.position import RawEntry, in_progress_key, successor
+from core.stream.group import GROUP
+from core.stream.position import RawEntry, in_progress_key, stream_key, successor
 from core.stream.stats import BatchStats
-from core.stream.stream import GROUP, EventStream, stream_key
+from core.stream.stream import EventStream
 from tests.ingestion.test_drain import append, clock, spent, worths
 
 Sessions = sessionmaker[Session]

@@ -23,9 +23,9 @@ from core.ingestion.apply import Applied
 from core.ingestion.decode import Batch
 from core.ingestion.drain import ShardDrain
 from core.jobs.sweep import sweep
-from core.stream.position import Position, RawEntry, in_progress_key
+from core.stream.position import Position, RawEntry, in_progress_key, stream_key
 from core.stream.stats import BatchStats
-from core.stream.stream import EventStream, connect, stream_key
+from core.stream.stream import EventStream, connect
 from tests.ingestion.test_drain import append, clock, dead_letters, spent, worths
 
 DRAINS = 4

@@ -23,8 +23,9 @@ from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
 from core.ingestion.fast_path import DuplicateCheck
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
+from core.stream.position import stream_key
 from core.stream.stats import BatchStats
-from core.stream.stream import EventStream, stream_key
+from core.stream.stream import EventStream
 from tests.ingestion.test_drain import append, clock, dead_letters, spent, worths
 
 Sessions = sessionmaker[Session]

@@ -6,7 +6,8 @@ import fakeredis
 import pytest
 
 from core.errors import StreamUnavailable
-from core.stream.stream import EventStream, stream_key
+from core.stream.position import stream_key
+from core.stream.stream import EventStream
 
 
 def test_events_of_one_account_lie_on_one_shard_in_their_order() -> None:
