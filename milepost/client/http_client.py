@@ -12,19 +12,17 @@ from tenacity import AsyncRetrying, retry_if_exception
 
 from milepost.client.errors import MilepostError, with_key
 from milepost.client.goals import Goals
-from milepost.client.transport import (
-    ApiRequest,
-    ApiResponse,
+from milepost.client.http_connections import (
     AsyncHttp,
     Message,
     Patience,
     Server,
     answer_of,
     may_try_again,
-    query_text,
     server_at,
     unreachable,
 )
+from milepost.client.transport import ApiRequest, ApiResponse, query_text
 
 
 class HttpTransport:

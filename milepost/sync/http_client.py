@@ -12,19 +12,17 @@ import httpx2
 from tenacity import Retrying, retry_if_exception
 
 from milepost.client.errors import MilepostError, with_key
-from milepost.client.transport import (
-    ApiRequest,
-    ApiResponse,
+from milepost.client.http_connections import (
     Message,
     Patience,
     Server,
     SyncHttp,
     answer_of,
     may_try_again,
-    query_text,
     server_at,
     unreachable,
 )
+from milepost.client.transport import ApiRequest, ApiResponse, query_text
 from milepost.sync.goals import Goals
 
 

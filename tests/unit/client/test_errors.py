@@ -8,8 +8,8 @@ import tenacity
 
 from milepost.client import errors
 from milepost.client.errors import InvalidField, MilepostError, Unavailable, refusal
+from milepost.client.http_connections import Patience, answer_of, may_try_again, server_at, unreachable
 from milepost.client.models import Goal
-from milepost.client.transport import Patience, answer_of, may_try_again, server_at, unreachable
 
 REQUEST = httpx2.Request("GET", "http://milepost.test/goals")
 

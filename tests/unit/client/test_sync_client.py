@@ -37,7 +37,7 @@ def test_the_twins_are_up_to_date(tmp_path: Path) -> None:
         "from milepost import *; Client",
         "import milepost.client.hosting",
         "import milepost.client.models",
-        "from milepost.client import arguments, errors, import_check, transport",
+        "from milepost.client import arguments, errors, http_connections, import_check, transport",
         "import milepost.sync.http_client, milepost.client",
     ],
 )
