@@ -19,6 +19,18 @@ from core.store.tables import ATTRIBUTES
 AccountKey = tuple[str, str]
 
 KINDS = {kind.value: kind for kind in AccountKind}
+FIGURES = (
+    "currency",
+    "opening_minor",
+    "worth_minor",
+    "inflow_minor",
+    "first_report_at",
+    "last_report_at",
+    "last_transaction_at",
+    "dirty_from",
+    "late_from",
+    "late_through",
+)
 
 
 class StoredAttribute(NamedTuple):
@@ -85,18 +97,19 @@ class AccountRow:
             self.is_closed = bool(stored.value)
 
 
-FIGURES = (
-    "currency",
-    "opening_minor",
-    "worth_minor",
-    "inflow_minor",
-    "first_report_at",
-    "last_report_at",
-    "last_transaction_at",
-    "dirty_from",
-    "late_from",
-    "late_through",
-)
+@dataclass(frozen=True, slots=True)
+class FactPeriod:
+    """What a goal holds of an account: its facts from `begin_at` on, before `until_at`; None: without a limit.
+
+    Of `worth` transactions and reports are facts, of `inflow` the transactions that brought money in.
+    """
+
+    account_id: str
+    measure: str
+    begin_at: datetime | None
+    until_at: datetime | None
+
+
 _ATTRIBUTE_COLUMNS = {
     column: driver.BOOL if column == "closed" else driver.TEXT
     for name in ATTRIBUTES
@@ -126,6 +139,23 @@ _READ_ATTRIBUTES = text(
 _WRITE_ATTRIBUTES = text(
     f"""UPDATE accounts a SET {", ".join(f"{column} = s.{column}" for column in _ATTRIBUTE_COLUMNS)}
     FROM staged_attributes s WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
+)
+# Read from the end of the index of counted transactions, and of the primary key of reports.
+_NEWEST_FACT = text(
+    f"""SELECT max(greatest(t.at, r.at))
+    FROM unnest({driver.split("names")}, {driver.split("measures")}, CAST(:begins AS timestamptz[]),
+        CAST(:untils AS timestamptz[])) AS k(account_id, measure, begin_at, until_at)
+    LEFT JOIN LATERAL (
+        SELECT posted_at AS at FROM transactions
+        WHERE tenant = :tenant AND account_id = k.account_id AND counts
+          AND posted_at >= coalesce(k.begin_at, '-infinity') AND posted_at < coalesce(k.until_at, 'infinity')
+          AND (k.measure = 'worth' OR amount_minor > 0)
+        ORDER BY posted_at DESC LIMIT 1) AS t ON true
+    LEFT JOIN LATERAL (
+        SELECT as_of AS at FROM reports
+        WHERE tenant = :tenant AND account_id = k.account_id AND k.measure = 'worth'
+          AND as_of >= coalesce(k.begin_at, '-infinity') AND as_of < coalesce(k.until_at, 'infinity')
+        ORDER BY as_of DESC LIMIT 1) AS r ON true"""
 )
 
 
@@ -176,42 +206,6 @@ def write_attributes(session: Session, rows: Iterable[AccountRow]) -> None:
         session.execute(_WRITE_ATTRIBUTES)
 
 
-def _account(row: Any) -> AccountRow:
-    return AccountRow(row[0], row[1], row[2], KINDS[row[3]], *row[4:])
-
-
-@dataclass(frozen=True, slots=True)
-class FactPeriod:
-    """What a goal holds of an account: its facts from `begin_at` on, before `until_at`; None: without a limit.
-
-    Of `worth` transactions and reports are facts, of `inflow` the transactions that brought money in.
-    """
-
-    account_id: str
-    measure: str
-    begin_at: datetime | None
-    until_at: datetime | None
-
-
-# Read from the end of the index of counted transactions, and of the primary key of reports.
-_NEWEST = text(
-    f"""SELECT max(greatest(t.at, r.at))
-    FROM unnest({driver.split("names")}, {driver.split("measures")}, CAST(:begins AS timestamptz[]),
-        CAST(:untils AS timestamptz[])) AS k(account_id, measure, begin_at, until_at)
-    LEFT JOIN LATERAL (
-        SELECT posted_at AS at FROM transactions
-        WHERE tenant = :tenant AND account_id = k.account_id AND counts
-          AND posted_at >= coalesce(k.begin_at, '-infinity') AND posted_at < coalesce(k.until_at, 'infinity')
-          AND (k.measure = 'worth' OR amount_minor > 0)
-        ORDER BY posted_at DESC LIMIT 1) AS t ON true
-    LEFT JOIN LATERAL (
-        SELECT as_of AS at FROM reports
-        WHERE tenant = :tenant AND account_id = k.account_id AND k.measure = 'worth'
-          AND as_of >= coalesce(k.begin_at, '-infinity') AND as_of < coalesce(k.until_at, 'infinity')
-        ORDER BY as_of DESC LIMIT 1) AS r ON true"""
-)
-
-
 def newest_fact(session: Session, tenant: str, periods: Sequence[FactPeriod]) -> datetime | None:
     """The moment of the newest fact in any of the periods; None if they hold none."""
     if not periods:
@@ -223,5 +217,9 @@ def newest_fact(session: Session, tenant: str, periods: Sequence[FactPeriod]) ->
         "begins": [period.begin_at for period in periods],
         "untils": [period.until_at for period in periods],
     }
-    newest: datetime | None = session.execute(_NEWEST, parameters).scalar()
+    newest: datetime | None = session.execute(_NEWEST_FACT, parameters).scalar()
     return newest
+
+
+def _account(row: Any) -> AccountRow:
+    return AccountRow(row[0], row[1], row[2], KINDS[row[3]], *row[4:])

@@ -21,6 +21,8 @@ from core.store.goals import GoalKey, GoalRow
 Closes = list[tuple[date, int]]
 
 _DAY = timedelta(days=1)
+# (tenant, goal id, day), and the amount that stood there; None where the day had no row of its own.
+ClosesBefore = Mapping[tuple[str, str, date], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,41 @@ _DROP_FORECASTS = text(
     f"""DELETE FROM forecasts f USING {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     WHERE f.tenant = k.tenant AND f.goal_id = k.goal_id"""
 )
+_REWRITE = {
+    "tenant": driver.TEXT,
+    "goal_id": driver.TEXT,
+    "rewritten_at": driver.TIMESTAMPTZ,
+    "day": driver.DATE,
+    "before_minor": driver.INT8,
+}
+# As late as can be, since readers see the old closes until the commit, and behind every rewriting of these goals
+# before, whatever clocks say.
+_REWRITTEN_AT = text(
+    f"""SELECT greatest(CAST(:now AS timestamptz) + (clock_timestamp() - transaction_timestamp()),
+        (SELECT max(last.rewritten_at) + interval '1 microsecond'
+         FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id) CROSS JOIN LATERAL (
+            SELECT r.rewritten_at FROM close_rewrites r WHERE r.tenant = k.tenant AND r.goal_id = k.goal_id
+            ORDER BY r.rewritten_at DESC LIMIT 1) last))"""
+)
+# Undone: of each day the first rewriting after the moment, which tells what stood there then. A goal whose first day
+# had no row then was not closed at all.
+_AS_KNOWN = text(
+    """WITH undone AS MATERIALIZED (
+        SELECT DISTINCT ON (day) day, before_minor FROM close_rewrites
+        WHERE tenant = :tenant AND goal_id = :goal_id AND rewritten_at > :at AND day <= :last
+        ORDER BY day, rewritten_at),
+    known AS MATERIALIZED (
+        SELECT day, before_minor AS amount_minor FROM undone WHERE before_minor IS NOT NULL
+        UNION ALL
+        SELECT s.day, s.amount_minor FROM goal_snapshots s
+        WHERE s.tenant = :tenant AND s.goal_id = :goal_id AND s.day <= :last
+          AND NOT EXISTS (SELECT FROM undone WHERE undone.day = s.day))
+    SELECT day, amount_minor FROM known
+    WHERE day >= coalesce((SELECT max(day) FROM known WHERE day <= :first), :first)
+      AND NOT EXISTS (SELECT FROM undone WHERE day = :start_date AND before_minor IS NULL)
+    ORDER BY day"""
+)
+_KNOWN_THROUGH = text("SELECT max(day) FROM closed_days WHERE tenant = :tenant AND closed_at <= :at")
 
 
 def read_account_days(
@@ -212,55 +249,6 @@ def drop_forecasts(session: Session, keys: Iterable[GoalKey]) -> None:
         session.execute(_DROP_FORECASTS, driver.key_columns("goals", wanted))
 
 
-def _ranges(wanted: Sequence[tuple[tuple[str, str], DayRange]]) -> dict[str, object]:
-    return {
-        "tenants": driver.joined(key[0] for key, _ in wanted),
-        "names": driver.joined(key[1] for key, _ in wanted),
-        "firsts": [days.first for _, days in wanted],
-        "lasts": [days.last for _, days in wanted],
-    }
-
-
-# (tenant, goal id, day), and the amount that stood there; None where the day had no row of its own.
-ClosesBefore = Mapping[tuple[str, str, date], int | None]
-
-_ROW = {
-    "tenant": driver.TEXT,
-    "goal_id": driver.TEXT,
-    "rewritten_at": driver.TIMESTAMPTZ,
-    "day": driver.DATE,
-    "before_minor": driver.INT8,
-}
-# As late as can be, since readers see the old closes until the commit, and behind every rewriting of these goals
-# before, whatever clocks say.
-_MOMENT = text(
-    f"""SELECT greatest(CAST(:now AS timestamptz) + (clock_timestamp() - transaction_timestamp()),
-        (SELECT max(last.rewritten_at) + interval '1 microsecond'
-         FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id) CROSS JOIN LATERAL (
-            SELECT r.rewritten_at FROM close_rewrites r WHERE r.tenant = k.tenant AND r.goal_id = k.goal_id
-            ORDER BY r.rewritten_at DESC LIMIT 1) last))"""
-)
-# Undone: of each day the first rewriting after the moment, which tells what stood there then. A goal whose first day
-# had no row then was not closed at all.
-_AS_KNOWN = text(
-    """WITH undone AS MATERIALIZED (
-        SELECT DISTINCT ON (day) day, before_minor FROM close_rewrites
-        WHERE tenant = :tenant AND goal_id = :goal_id AND rewritten_at > :at AND day <= :last
-        ORDER BY day, rewritten_at),
-    known AS MATERIALIZED (
-        SELECT day, before_minor AS amount_minor FROM undone WHERE before_minor IS NOT NULL
-        UNION ALL
-        SELECT s.day, s.amount_minor FROM goal_snapshots s
-        WHERE s.tenant = :tenant AND s.goal_id = :goal_id AND s.day <= :last
-          AND NOT EXISTS (SELECT FROM undone WHERE undone.day = s.day))
-    SELECT day, amount_minor FROM known
-    WHERE day >= coalesce((SELECT max(day) FROM known WHERE day <= :first), :first)
-      AND NOT EXISTS (SELECT FROM undone WHERE day = :start_date AND before_minor IS NULL)
-    ORDER BY day"""
-)
-_KNOWN_THROUGH = text("SELECT max(day) FROM closed_days WHERE tenant = :tenant AND closed_at <= :at")
-
-
 def note_rewrites(session: Session, before: ClosesBefore, now: datetime) -> None:
     """Note what closes of locked goals were before this transaction wrote them anew.
 
@@ -268,9 +256,9 @@ def note_rewrites(session: Session, before: ClosesBefore, now: datetime) -> None
     """
     if before:
         goals = sorted({row[:2] for row in before})
-        at = session.execute(_MOMENT, driver.key_columns("goals", goals) | {"now": now}).scalar_one()
+        at = session.execute(_REWRITTEN_AT, driver.key_columns("goals", goals) | {"now": now}).scalar_one()
         rows = ((tenant, goal_id, at, day, before[tenant, goal_id, day]) for tenant, goal_id, day in sorted(before))
-        driver.copy_rows(session, "close_rewrites", _ROW, rows)
+        driver.copy_rows(session, "close_rewrites", _REWRITE, rows)
 
 
 def known_through(session: Session, tenant: str, at: datetime) -> date | None:
@@ -287,3 +275,12 @@ def read_closes_as_known(session: Session, goal: GoalRow, days: DayRange, at: da
     asked = {"first": days.first, "last": days.last, "start_date": goal.start_date, "at": at}
     rows = session.execute(_AS_KNOWN, asked | {"tenant": goal.tenant, "goal_id": goal.goal_id}).all()
     return [(max(day, days.first), amount) for day, amount in rows]
+
+
+def _ranges(wanted: Sequence[tuple[tuple[str, str], DayRange]]) -> dict[str, object]:
+    return {
+        "tenants": driver.joined(key[0] for key, _ in wanted),
+        "names": driver.joined(key[1] for key, _ in wanted),
+        "firsts": [days.first for _, days in wanted],
+        "lasts": [days.last for _, days in wanted],
+    }

@@ -14,6 +14,11 @@ from core.store import driver
 
 TENANT_LONGEST = 200
 _BEFORE_ALL = datetime(1900, 1, 1, tzinfo=UTC)
+# A letter is recorded after its event arrived, by another clock: those of machines that work together are not a day
+# apart, so the index on when letters were recorded leads to those that arrived since a moment.
+_CLOCKS_APART = timedelta(days=1)
+
+DeadLetterState = Literal["dead_letter", "discarded", "replayed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +33,6 @@ class DeadLetter:
     event: bytes
     arrived_at: datetime
     recorded_at: datetime
-
-
-_COLUMNS = {
-    "tenant": driver.TEXT,
-    "shard": driver.INT4,
-    "entry_id": driver.TEXT,
-    "code": driver.TEXT,
-    "reason": driver.TEXT,
-    "event": driver.BYTEA,
-    "arrived_at": driver.TIMESTAMPTZ,
-    "recorded_at": driver.TIMESTAMPTZ,
-}
-_KEEP = text(
-    f"""INSERT INTO dead_letters ({", ".join(_COLUMNS)}) SELECT {", ".join(_COLUMNS)} FROM staged_dead_letters
-    ON CONFLICT (tenant, shard, entry_id) DO NOTHING"""
-)
-
-
-def keep_dead_letters(session: Session, letters: Sequence[DeadLetter]) -> None:
-    """Keep refused events; one from the same place on the stream is kept already."""
-    if letters:
-        rows = (tuple(getattr(letter, column) for column in _COLUMNS) for letter in letters)
-        driver.stage(session, "staged_dead_letters", _COLUMNS, rows)
-        session.execute(_KEEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +92,58 @@ class DeadLetterPosition:
     entry_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Replayable:
+    """A tenant's letters of a code that wait, with `again` also those that were replayed; `until`: of the latest."""
+
+    tenant: str
+    code: str
+    again: bool
+    count: int
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnappliedDeadLetter:
+    """A letter; `event` is None where it is longer than was asked for."""
+
+    shard: int
+    entry_id: str
+    code: str
+    reason: str
+    arrived_at: datetime
+    recorded_at: datetime
+    replayed_at: datetime | None
+    discarded_at: datetime | None
+    event: bytes | None
+
+    @property
+    def place(self) -> DeadLetterPosition:
+        """Where it stands."""
+        return DeadLetterPosition(self.recorded_at, self.shard, self.entry_id)
+
+    @property
+    def state(self) -> DeadLetterState:
+        """What was done about it: `dead_letter` where nothing was."""
+        if self.replayed_at is not None:
+            return "replayed"
+        return "dead_letter" if self.discarded_at is None else "discarded"
+
+
+_COLUMNS = {
+    "tenant": driver.TEXT,
+    "shard": driver.INT4,
+    "entry_id": driver.TEXT,
+    "code": driver.TEXT,
+    "reason": driver.TEXT,
+    "event": driver.BYTEA,
+    "arrived_at": driver.TIMESTAMPTZ,
+    "recorded_at": driver.TIMESTAMPTZ,
+}
+_KEEP = text(
+    f"""INSERT INTO dead_letters ({", ".join(_COLUMNS)}) SELECT {", ".join(_COLUMNS)} FROM staged_dead_letters
+    ON CONFLICT (tenant, shard, entry_id) DO NOTHING"""
+)
 _SUMMARY = (
     "tenant, shard, entry_id, code, reason, octet_length(event), arrived_at, recorded_at, replayed_at, discarded_at"
 )
@@ -150,6 +183,21 @@ _FORGET = text(
         SELECT tenant, shard, entry_id FROM dead_letters
         WHERE greatest(replayed_at, discarded_at) < :before LIMIT :most FOR UPDATE SKIP LOCKED)"""
 )
+_READ_UNAPPLIED = """SELECT shard, entry_id, code, reason, arrived_at, recorded_at, replayed_at, discarded_at,
+        CASE WHEN octet_length(event) <= :longest THEN event END
+    FROM dead_letters
+    WHERE tenant = :tenant {} AND (replayed_at IS NULL OR replayed_at >= :replayed_since)
+    ORDER BY recorded_at, shard, entry_id LIMIT :limit"""
+_SINCE = "AND arrived_at >= :since AND recorded_at >= :recorded_since"
+_AFTER = "AND (recorded_at, shard, entry_id) > (:recorded_at, :shard, :entry_id)"
+
+
+def keep_dead_letters(session: Session, letters: Sequence[DeadLetter]) -> None:
+    """Keep refused events; one from the same place on the stream is kept already."""
+    if letters:
+        rows = (tuple(getattr(letter, column) for column in _COLUMNS) for letter in letters)
+        driver.stage(session, "staged_dead_letters", _COLUMNS, rows)
+        session.execute(_KEEP)
 
 
 def list_dead_letters(session: Session, query: DeadLetterQuery) -> list[DeadLetterSummary]:
@@ -197,17 +245,6 @@ def read_event(session: Session, key: DeadLetterKey) -> bytes:
     return bytes(session.execute(_READ_EVENT, asdict(key)).scalar_one())
 
 
-@dataclass(frozen=True, slots=True)
-class Replayable:
-    """A tenant's letters of a code that wait, with `again` also those that were replayed; `until`: of the latest."""
-
-    tenant: str
-    code: str
-    again: bool
-    count: int
-    until: datetime | None
-
-
 def find_replayable(
     session: Session, tenant: str, code: str, *, again: bool, until: datetime | None = None
 ) -> Replayable:
@@ -247,49 +284,6 @@ def mark_discarded(session: Session, key: DeadLetterKey, now: datetime) -> None:
 def forget_dead_letters(session: Session, before: datetime, most: int = 10_000) -> int:
     """Drop at most `most` letters that were replayed or discarded before a moment; how many. Waiting ones stay."""
     return session.execute(_FORGET, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
-
-
-# A letter is recorded after its event arrived, by another clock: those of machines that work together are not a day
-# apart, so the index on when letters were recorded leads to those that arrived since a moment.
-_CLOCKS_APART = timedelta(days=1)
-
-DeadLetterState = Literal["dead_letter", "discarded", "replayed"]
-
-
-@dataclass(frozen=True, slots=True)
-class UnappliedDeadLetter:
-    """A letter; `event` is None where it is longer than was asked for."""
-
-    shard: int
-    entry_id: str
-    code: str
-    reason: str
-    arrived_at: datetime
-    recorded_at: datetime
-    replayed_at: datetime | None
-    discarded_at: datetime | None
-    event: bytes | None
-
-    @property
-    def place(self) -> DeadLetterPosition:
-        """Where it stands."""
-        return DeadLetterPosition(self.recorded_at, self.shard, self.entry_id)
-
-    @property
-    def state(self) -> DeadLetterState:
-        """What was done about it: `dead_letter` where nothing was."""
-        if self.replayed_at is not None:
-            return "replayed"
-        return "dead_letter" if self.discarded_at is None else "discarded"
-
-
-_READ_UNAPPLIED = """SELECT shard, entry_id, code, reason, arrived_at, recorded_at, replayed_at, discarded_at,
-        CASE WHEN octet_length(event) <= :longest THEN event END
-    FROM dead_letters
-    WHERE tenant = :tenant {} AND (replayed_at IS NULL OR replayed_at >= :replayed_since)
-    ORDER BY recorded_at, shard, entry_id LIMIT :limit"""
-_SINCE = "AND arrived_at >= :since AND recorded_at >= :recorded_since"
-_AFTER = "AND (recorded_at, shard, entry_id) > (:recorded_at, :shard, :entry_id)"
 
 
 def unapplied_dead_letters(

@@ -19,16 +19,32 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 _NULL = "\x1e"
+_INT8_OID, _MOMENT_OID, _DATE_OID, _BOOL_OID = 20, 1184, 1082, 16
+_NO_VALUE = struct.pack(">i", -1)
+_FIRST_MOMENT, _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC), date(2000, 1, 1).toordinal()
+_DAY_S, _SECOND_US = 86_400, 1_000_000
+Row = tuple[Any, ...]
 
+# Parameters that are named make the driver take a statement of more than 4,096 characters apart at every call; those
+# that are numbered it leaves to the server.
+_NUMBERED = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+# Column name to the type name that COPY's binary form needs.
+Columns = dict[str, str]
 
-def split_or_null(name: str) -> str:
-    """SQL for the text array in a parameter that `joined_or_null` gave."""
-    return f"string_to_array(:{name}, chr({ord(BETWEEN)}), chr({ord(_NULL)}))"
+TEXT, INT8, INT4, BOOL, TIMESTAMPTZ, DATE, BYTEA, TEXTS = (
+    "text",
+    "int8",
+    "int4",
+    "bool",
+    "timestamptz",
+    "date",
+    "bytea",
+    "text[]",
+)
 
-
-def joined_or_null(values: Iterable[str | None]) -> str:
-    """Texts without control characters, or None, as one parameter, as `bulk.joined` has them."""
-    return BETWEEN.join([_NULL if value is None else value for value in values])
+_TEXT_OID = 25
+BETWEEN = "\x1f"
+_NO_TEXTS = struct.pack(">iii", 0, 0, _TEXT_OID)
 
 
 class Packed:
@@ -66,82 +82,6 @@ class _PackedDumper(Dumper):
 # Of each kind of array: its own oid in Postgres' catalogue, for the driver.
 for _kind, _array_oid in ((Int8s, 1016), (Moments, 1185), (Dates, 1182), (Bools, 1000)):
     psycopg.adapters.register_dumper(_kind, type(f"{_kind.__name__}Dumper", (_PackedDumper,), {"oid": _array_oid}))
-
-_INT8_OID, _MOMENT_OID, _DATE_OID, _BOOL_OID = 20, 1184, 1082, 16
-_NO_VALUE = struct.pack(">i", -1)
-_FIRST_MOMENT, _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC), date(2000, 1, 1).toordinal()
-_DAY_S, _SECOND_US = 86_400, 1_000_000
-
-
-def int8s(values: Sequence[int | None]) -> Int8s:
-    """Integers as one parameter; raises OverflowError for one that is no BIGINT."""
-    return Int8s(_packed(_INT8_OID, "q", 8, values))
-
-
-def moments(values: Sequence[datetime | None]) -> Moments:
-    """Aware times as one parameter."""
-    return Moments(_packed(_MOMENT_OID, "q", 8, [None if value is None else _microseconds(value) for value in values]))
-
-
-def dates(values: Sequence[date | None]) -> Dates:
-    """Days as one parameter."""
-    days = [None if value is None else value.toordinal() - _FIRST_DAY for value in values]
-    return Dates(_packed(_DATE_OID, "i", 4, days))
-
-
-def bools(values: Sequence[bool]) -> Bools:
-    """Claims as one parameter."""
-    return Bools(_packed(_BOOL_OID, "?", 1, values))
-
-
-def _packed(oid: int, code: str, size: int, values: Sequence[int | None]) -> bytes:
-    has_null = None in values
-    head = struct.pack(">iiiii", 1, has_null, oid, len(values), 1) if values else struct.pack(">iii", 0, 0, oid)
-    try:
-        if not has_null:
-            fields = chain.from_iterable(zip(repeat(size), values, strict=False))
-            return head + struct.pack(f">{f'i{code}' * len(values)}", *fields)
-        one = struct.Struct(f">i{code}")
-        return head + b"".join([_NO_VALUE if value is None else one.pack(size, value) for value in values])
-    except struct.error:
-        raise OverflowError("a number is out of the range of its column") from None
-
-
-def _microseconds(moment: datetime) -> int:
-    since = moment - _FIRST_MOMENT
-    return (since.days * _DAY_S + since.seconds) * _SECOND_US + since.microseconds
-
-
-Row = tuple[Any, ...]
-
-# Parameters that are named make the driver take a statement of more than 4,096 characters apart at every call; those
-# that are numbered it leaves to the server.
-_NUMBERED = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
-
-
-def driver(session: Session) -> psycopg.Connection[Row]:
-    """The driver's connection on which the session's transaction is."""
-    connection = session.connection().connection.driver_connection
-    if not isinstance(connection, psycopg.Connection):
-        raise TypeError("this statement needs a psycopg connection")
-    return connection
-
-
-@contextmanager
-def errors_translated(session: Session, statement: str) -> Iterator[None]:
-    """Raise errors of the driver as those of SQLAlchemy, which also gives up a connection that is lost.
-
-    Parameters are left out, for amounts must not reach a log.
-    """
-    try:
-        yield
-    except psycopg.Error as error:
-        is_lost = driver(session).closed
-        if is_lost:
-            session.connection().invalidate(error)
-        raise DBAPIError.instance(
-            statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=is_lost
-        ) from error
 
 
 class Direct:
@@ -190,29 +130,55 @@ class Savepoint:
             driver(self._session).execute(commands, prepare=False)
 
 
-# Column name to the type name that COPY's binary form needs.
-Columns = dict[str, str]
-
-TEXT, INT8, INT4, BOOL, TIMESTAMPTZ, DATE, BYTEA, TEXTS = (
-    "text",
-    "int8",
-    "int4",
-    "bool",
-    "timestamptz",
-    "date",
-    "bytea",
-    "text[]",
-)
-
-
-_TEXT_OID = 25
-BETWEEN = "\x1f"
-_NO_TEXTS = struct.pack(">iii", 0, 0, _TEXT_OID)
-
 BY_KEY = ", ".join(f"set_config('enable_{way}', 'off', true)" for way in ("hashjoin", "mergejoin", "seqscan"))
 """SQL for what `plan_by_key` does, to be selected along with something else."""
-
 _PLAN_BY_KEY = Direct(f"SELECT {BY_KEY}")
+
+
+def int8s(values: Sequence[int | None]) -> Int8s:
+    """Integers as one parameter; raises OverflowError for one that is no BIGINT."""
+    return Int8s(_packed(_INT8_OID, "q", 8, values))
+
+
+def moments(values: Sequence[datetime | None]) -> Moments:
+    """Aware times as one parameter."""
+    return Moments(_packed(_MOMENT_OID, "q", 8, [None if value is None else _microseconds(value) for value in values]))
+
+
+def dates(values: Sequence[date | None]) -> Dates:
+    """Days as one parameter."""
+    days = [None if value is None else value.toordinal() - _FIRST_DAY for value in values]
+    return Dates(_packed(_DATE_OID, "i", 4, days))
+
+
+def bools(values: Sequence[bool]) -> Bools:
+    """Claims as one parameter."""
+    return Bools(_packed(_BOOL_OID, "?", 1, values))
+
+
+def driver(session: Session) -> psycopg.Connection[Row]:
+    """The driver's connection on which the session's transaction is."""
+    connection = session.connection().connection.driver_connection
+    if not isinstance(connection, psycopg.Connection):
+        raise TypeError("this statement needs a psycopg connection")
+    return connection
+
+
+@contextmanager
+def errors_translated(session: Session, statement: str) -> Iterator[None]:
+    """Raise errors of the driver as those of SQLAlchemy, which also gives up a connection that is lost.
+
+    Parameters are left out, for amounts must not reach a log.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        is_lost = driver(session).closed
+        if is_lost:
+            session.connection().invalidate(error)
+        raise DBAPIError.instance(
+            statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=is_lost
+        ) from error
 
 
 def plan_by_key(session: Session) -> None:
@@ -252,6 +218,16 @@ def joined(values: Iterable[str]) -> str:
     return BETWEEN.join(values)
 
 
+def split_or_null(name: str) -> str:
+    """SQL for the text array in a parameter that `joined_or_null` gave."""
+    return f"string_to_array(:{name}, chr({ord(BETWEEN)}), chr({ord(_NULL)}))"
+
+
+def joined_or_null(values: Iterable[str | None]) -> str:
+    """Texts without control characters, or None, as one parameter, as `joined` has them."""
+    return BETWEEN.join([_NULL if value is None else value for value in values])
+
+
 def key_columns(name: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     """(tenant, id) pairs as the two parameters `tenants` and `name`."""
     return {"tenants": joined([pair[0] for pair in pairs]), name: joined([pair[1] for pair in pairs])}
@@ -278,3 +254,21 @@ def stage(session: Session, name: str, columns: Columns, rows: Iterable[Sequence
         cursor.execute(create.format(sql.Identifier(name), fields))
         cursor.execute(empty.format(sql.Identifier(name)))
     copy_rows(session, name, columns, rows)
+
+
+def _packed(oid: int, code: str, size: int, values: Sequence[int | None]) -> bytes:
+    has_null = None in values
+    head = struct.pack(">iiiii", 1, has_null, oid, len(values), 1) if values else struct.pack(">iii", 0, 0, oid)
+    try:
+        if not has_null:
+            fields = chain.from_iterable(zip(repeat(size), values, strict=False))
+            return head + struct.pack(f">{f'i{code}' * len(values)}", *fields)
+        one = struct.Struct(f">i{code}")
+        return head + b"".join([_NO_VALUE if value is None else one.pack(size, value) for value in values])
+    except struct.error:
+        raise OverflowError("a number is out of the range of its column") from None
+
+
+def _microseconds(moment: datetime) -> int:
+    since = moment - _FIRST_MOMENT
+    return (since.days * _DAY_S + since.seconds) * _SECOND_US + since.microseconds

@@ -50,20 +50,15 @@ _REPORT = {
     "event_id": driver.TEXT,
 }
 _RESIDUAL = {"tenant": driver.TEXT, "account_id": driver.TEXT, "as_of": driver.TIMESTAMPTZ, "minor": driver.INT8}
+_THREE_TEXTS = driver.keys("a", "b", "c")
+# Two columns of text and further ones, given as arrays.
+_REPORT_KEYS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]))"
+_QUESTIONS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]), CAST(:d AS boolean[]))"
 
 
 def _list(columns: Iterable[str], alias: str) -> str:
     return ", ".join(f"{alias}.{column}" for column in columns)
 
-
-def _assign(columns: Iterable[str]) -> str:
-    return ", ".join(f"{column} = s.{column}" for column in columns)
-
-
-_THREE_TEXTS = driver.keys("a", "b", "c")
-# Two columns of text and further ones, given as arrays.
-_REPORT_KEYS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]))"
-_QUESTIONS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]), CAST(:d AS boolean[]))"
 
 _READ_TRANSACTIONS = Direct(
     f"""SELECT {_list(_TRANSACTION, "t")}
@@ -112,6 +107,12 @@ _READ_NEXT_REPORTS = text(
         WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= k.moment
         ORDER BY r.as_of LIMIT 1) n ON true"""
 )
+
+
+def _assign(columns: Iterable[str]) -> str:
+    return ", ".join(f"{column} = s.{column}" for column in columns)
+
+
 _UPDATE_TRANSACTIONS = text(
     f"""UPDATE transactions t SET {_assign(list(_TRANSACTION)[3:])} FROM staged_transactions s
     WHERE (t.tenant, t.account_id, t.transaction_id) = (s.tenant, s.account_id, s.transaction_id)"""

@@ -21,6 +21,25 @@ _LINK_AT = -len(Link._fields)
 _TYPES = {each.value: each for each in GoalType}
 _TRACKINGS = {each.value: each for each in Tracking}
 _DEBT_FORMS = {None: None} | {each.value: each for each in DebtForm}
+_MEASURED = ("measure", "measure_minor", "first_report_at")
+OF_LINK = (*_MEASURED, *Link._fields)
+BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
+"""The earliest moment of a batch that moved an account's opening, and so all that follows."""
+_PACKS: dict[str, Callable[[Any], object]] = {
+    "currency": joined_or_null,
+    "opening_minor": int8s,
+    "worth_minor": int8s,
+    "inflow_minor": int8s,
+    "first_report_at": moments,
+    "last_report_at": moments,
+    "last_transaction_at": moments,
+    "first_day": dates,
+    "dirty_from": dates,
+    "late_from": dates,
+    "late_through": dates,
+    "moves": bools,
+    "earliest_at": moments,
+}
 
 
 class CrossedGoal(Struct):
@@ -64,39 +83,6 @@ class CrossedGoal(Struct):
     def direction(self) -> int:
         """-1 for debt, +1 for all others."""
         return direction(self.type)
-
-
-_MEASURED = ("measure", "measure_minor", "first_report_at")
-OF_GOAL = tuple(name for name in CrossedGoal.__struct_fields__ if name not in (*_MEASURED, "link"))
-OF_LINK = (*_MEASURED, *Link._fields)
-_WRITE_CROSSED = Direct(
-    f"""UPDATE goals g SET next_milestone_minor = s.next_milestone_minor, reached_at = s.reached_at
-    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :upcoming, :reached)
-        AS s(tenant, goal_id, next_milestone_minor, reached_at)
-    WHERE (g.tenant, g.goal_id) = (s.tenant, s.goal_id)"""
-)
-
-
-def crossed_goal(row: Row) -> CrossedGoal:
-    """A goal from the columns of OF_GOAL and then OF_LINK."""
-    columns = [*row[:_LINK_AT], Link(*row[_LINK_AT:])]
-    goal = CrossedGoal(*columns)
-    goal.type, goal.tracking = _TYPES[goal.type], _TRACKINGS[goal.tracking]
-    goal.debt_form = _DEBT_FORMS[goal.debt_form]
-    return goal
-
-
-def write_crossed(session: Session, goals: Sequence[CrossedGoal]) -> None:
-    """Write back what marking changed of goals; their versions were raised when they were moved."""
-    columns: dict[str, object] = {
-        "upcoming": int8s([goal.next_milestone_minor for goal in goals]),
-        "reached": moments([goal.reached_at for goal in goals]),
-    }
-    _WRITE_CROSSED.run(session, driver.key_columns("goals", [goal.key for goal in goals]) | columns)
-
-
-BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
-"""The earliest moment of a batch that moved an account's opening, and so all that follows."""
 
 
 class SimpleWrite(NamedTuple):
@@ -152,22 +138,13 @@ class Written:
     held: frozenset[AccountKey] = frozenset()
 
 
-_PACKS: dict[str, Callable[[Any], object]] = {
-    "currency": joined_or_null,
-    "opening_minor": int8s,
-    "worth_minor": int8s,
-    "inflow_minor": int8s,
-    "first_report_at": moments,
-    "last_report_at": moments,
-    "last_transaction_at": moments,
-    "first_day": dates,
-    "dirty_from": dates,
-    "late_from": dates,
-    "late_through": dates,
-    "moves": bools,
-    "earliest_at": moments,
-}
-
+OF_GOAL = tuple(name for name in CrossedGoal.__struct_fields__ if name not in (*_MEASURED, "link"))
+_WRITE_CROSSED = Direct(
+    f"""UPDATE goals g SET next_milestone_minor = s.next_milestone_minor, reached_at = s.reached_at
+    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :upcoming, :reached)
+        AS s(tenant, goal_id, next_milestone_minor, reached_at)
+    WHERE (g.tenant, g.goal_id) = (s.tenant, s.goal_id)"""
+)
 # Cut towards zero as core.goals.money.share does, in two parts that cannot overflow: for a measure of q millions and r,
 # q * ppm is whole, and r * ppm / 1,000,000 has the sign of the whole and is cut by the division.
 SHARE = "measured / 1000000 * l.ppm + measured % 1000000 * l.ppm / 1000000"
@@ -269,6 +246,24 @@ _WRITE = _statement(
     AccountWrite._fields,
     "s.moves",
 )
+
+
+def crossed_goal(row: Row) -> CrossedGoal:
+    """A goal from the columns of OF_GOAL and then OF_LINK."""
+    columns = [*row[:_LINK_AT], Link(*row[_LINK_AT:])]
+    goal = CrossedGoal(*columns)
+    goal.type, goal.tracking = _TYPES[goal.type], _TRACKINGS[goal.tracking]
+    goal.debt_form = _DEBT_FORMS[goal.debt_form]
+    return goal
+
+
+def write_crossed(session: Session, goals: Sequence[CrossedGoal]) -> None:
+    """Write back what marking changed of goals; their versions were raised when they were moved."""
+    columns: dict[str, object] = {
+        "upcoming": int8s([goal.next_milestone_minor for goal in goals]),
+        "reached": moments([goal.reached_at for goal in goals]),
+    }
+    _WRITE_CROSSED.run(session, driver.key_columns("goals", [goal.key for goal in goals]) | columns)
 
 
 def write_simple_accounts(session: Session, writes: Sequence[SimpleWrite], now: datetime) -> Written | None:

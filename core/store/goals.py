@@ -15,6 +15,21 @@ from core.store import driver
 
 # (tenant, goal_id)
 GoalKey = tuple[str, str]
+_FIXED = (
+    "tenant",
+    "goal_id",
+    "user_id",
+    "type",
+    "tracking",
+    "currency",
+    "start_date",
+    "debt_form",
+    "created_at",
+)
+_TYPES = {member.value: member for member in GoalType}
+_TRACKINGS = {member.value: member for member in Tracking}
+_STATUSES = {member.value: member for member in GoalStatus}
+_FORMS = {member.value: member for member in DebtForm}
 
 
 @dataclass(slots=True)
@@ -73,17 +88,6 @@ class GoalRow:
 
 
 _COLUMNS = tuple(f.name for f in fields(GoalRow))
-_FIXED = (
-    "tenant",
-    "goal_id",
-    "user_id",
-    "type",
-    "tracking",
-    "currency",
-    "start_date",
-    "debt_form",
-    "created_at",
-)
 _LIST = ", ".join(f"g.{column}" for column in _COLUMNS)
 _MOVED = {
     "amount_minor": driver.INT8,
@@ -125,6 +129,10 @@ _DELETE_TRACES = [
     text(f"DELETE FROM {table} WHERE tenant = :tenant AND goal_id = :goal_id")
     for table in ("goal_entries", "goal_snapshots", "close_rewrites", "forecasts")
 ]
+_ADD = text(
+    """INSERT INTO manual_amounts (tenant, goal_id, manual_at, amount_minor)
+    VALUES (:tenant, :goal_id, :manual_at, :amount_minor)"""
+)
 
 
 def insert_goal(session: Session, row: GoalRow) -> None:
@@ -225,15 +233,14 @@ def goals_funded_by(session: Session, account: tuple[str, str], *, after: str | 
     return [_goal(row) for row in session.execute(_FUNDED_BY, parameters).all()]
 
 
+def add_manual_amount(session: Session, key: GoalKey, manual_at: datetime, amount_minor: int) -> None:
+    """Keep an amount typed for a locked goal."""
+    session.execute(_ADD, {"tenant": key[0], "goal_id": key[1], "manual_at": manual_at, "amount_minor": amount_minor})
+
+
 def _one(session: Session, statement: Any, key: GoalKey) -> GoalRow | None:
     row = session.execute(statement, {"tenant": key[0], "goal_id": key[1]}).first()
     return None if row is None else _goal(row)
-
-
-_TYPES = {member.value: member for member in GoalType}
-_TRACKINGS = {member.value: member for member in Tracking}
-_STATUSES = {member.value: member for member in GoalStatus}
-_FORMS = {member.value: member for member in DebtForm}
 
 
 def _goal(row: Any) -> GoalRow:
@@ -244,14 +251,3 @@ def _goal(row: Any) -> GoalRow:
     if goal.debt_form is not None:
         goal.debt_form = _FORMS[goal.debt_form]
     return goal
-
-
-_ADD = text(
-    """INSERT INTO manual_amounts (tenant, goal_id, manual_at, amount_minor)
-    VALUES (:tenant, :goal_id, :manual_at, :amount_minor)"""
-)
-
-
-def add_manual_amount(session: Session, key: GoalKey, manual_at: datetime, amount_minor: int) -> None:
-    """Keep an amount typed for a locked goal."""
-    session.execute(_ADD, {"tenant": key[0], "goal_id": key[1], "manual_at": manual_at, "amount_minor": amount_minor})

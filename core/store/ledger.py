@@ -25,6 +25,8 @@ _ENTRY = {
     "cause": driver.TEXT,
     "account_ids": driver.TEXTS,
 }
+# The longest payloads have some 26 kB, and Postgres takes a parameter of a gigabyte.
+_SENT_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,16 @@ _READ_PAGE = text(
             WHERE tenant = :tenant AND goal_id = :goal_id AND recorded_at > :at ORDER BY entry LIMIT 1) END)
     ORDER BY entry DESC LIMIT :limit"""
 )
-# The longest payloads have some 26 kB, and Postgres takes a parameter of a gigabyte.
-_SENT_AT_ONCE = 5_000
 _SEND = Direct(
     f"""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at)
     SELECT * FROM unnest({driver.split("tenants")}, {driver.split("ids")}, {driver.split("types")},
         {driver.split("goals")}, {driver.split("payloads")}, :at)
     ON CONFLICT (tenant, message_id) DO NOTHING"""
+)
+_FORGET_DELIVERED = text(
+    """DELETE FROM outbox WHERE (tenant, message_id) IN (
+        SELECT tenant, message_id FROM outbox WHERE delivered_at < :before
+        LIMIT :most FOR UPDATE SKIP LOCKED)"""
 )
 
 
@@ -119,13 +124,6 @@ def write_messages(session: Session, messages: Sequence[Message]) -> None:
         _SEND.run(session, columns)
 
 
-_FORGET = text(
-    """DELETE FROM outbox WHERE (tenant, message_id) IN (
-        SELECT tenant, message_id FROM outbox WHERE delivered_at < :before
-        LIMIT :most FOR UPDATE SKIP LOCKED)"""
-)
-
-
 def forget_delivered(session: Session, before: datetime, most: int = 10_000) -> int:
     """Drop at most `most` messages that were delivered before a moment; how many. Others stay, however old."""
-    return session.execute(_FORGET, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
+    return session.execute(_FORGET_DELIVERED, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]

@@ -17,6 +17,18 @@ from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey, GoalRow
 
+_LINK = (
+    "tenant",
+    "goal_id",
+    "linked_at",
+    "measure",
+    "whole",
+    "account_name",
+    *Link._fields,
+)
+# (tenant, account_id, moment)
+AccountMoment = tuple[str, str, datetime]
+
 
 class LinkPeriod(NamedTuple):
     """When a link counts and what. A batch reads thousands of these and seldom needs more, hence a plain tuple."""
@@ -104,15 +116,18 @@ class FundingRow(NamedTuple):
         return why_not(self.currency, is_known_asset, goal.currency, goal.type, goal.tracking)
 
 
-_LINK = (
-    "tenant",
-    "goal_id",
-    "linked_at",
-    "measure",
-    "whole",
-    "account_name",
-    *Link._fields,
-)
+@dataclass(frozen=True, slots=True)
+class MeasuresBefore:
+    """An account's measures from all facts before a moment."""
+
+    worth_minor: int
+    inflow_minor: int
+
+    def of(self, measure: str) -> int:
+        """The one that a link measures."""
+        return self.inflow_minor if measure == "inflow" else self.worth_minor
+
+
 _LINK_LIST = ", ".join(f"l.{column}" for column in _LINK)
 _ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a.inflow_minor,
     a.first_report_at, a.name"""
@@ -144,6 +159,19 @@ _MOVE = text(
     """UPDATE links l SET base_minor = l.base_minor + s.base_delta, end_minor = l.end_minor + s.end_delta
     FROM staged_links s
     WHERE (l.tenant, l.goal_id, l.account_id, l.linked_at) = (s.tenant, s.goal_id, s.account_id, s.linked_at)"""
+)
+_READ_MEASURES = text(
+    """SELECT k.n,
+        a.worth_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
+            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= k.moment), 0)
+          - coalesce((SELECT sum(r.residual_minor) FROM reports r
+            WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= k.moment), 0),
+        a.inflow_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
+            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= k.moment
+              AND t.amount_minor > 0), 0)
+    FROM unnest(string_to_array(:tenants, chr(31)), string_to_array(:names, chr(31)), CAST(:moments AS timestamptz[]))
+        WITH ORDINALITY AS k(tenant, account_id, moment, n)
+    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = k.account_id"""
 )
 
 
@@ -209,6 +237,28 @@ def rebase_link(session: Session, row: LinkRow, begin_at: datetime, base_minor: 
     session.execute(_REBASE, _which(row) | {"begin_at": begin_at, "base_minor": base_minor})
 
 
+def read_measures(session: Session, wanted: Iterable[AccountMoment]) -> dict[AccountMoment, MeasuresBefore]:
+    """The measures of accounts just before moments. Reads all that came later: for moments not kept elsewhere."""
+    keys = sorted(set(wanted))
+    if not keys:
+        return {}
+    parameters = {
+        "tenants": driver.joined(key[0] for key in keys),
+        "names": driver.joined(key[1] for key in keys),
+        "moments": [key[2] for key in keys],
+    }
+    rows = session.execute(_READ_MEASURES, parameters).all()
+    return {keys[n - 1]: MeasuresBefore(int(worth), int(inflow)) for n, worth, inflow in rows}
+
+
+def measures_before(
+    session: Session, tenant: str, account_ids: Iterable[str], moment: datetime
+) -> dict[str, MeasuresBefore]:
+    """The measures of accounts, which must be locked, from the facts before one moment, by account."""
+    found = read_measures(session, ((tenant, account_id, moment) for account_id in account_ids))
+    return {account_id: measures for (_, account_id, _), measures in found.items()}
+
+
 def _funding(
     session: Session, statement: TextClause, keys: Iterable[GoalKey], **more: str
 ) -> dict[GoalKey, list[FundingRow]]:
@@ -231,56 +281,3 @@ def _which(row: LinkRow) -> dict[str, object]:
 
 def _link(row: Any) -> LinkRow:
     return LinkRow(row[0], row[1], row[2], row[3], row[4], row[5], Link(*row[6:13]))
-
-
-# (tenant, account_id, moment)
-AccountMoment = tuple[str, str, datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuresBefore:
-    """An account's measures from all facts before a moment."""
-
-    worth_minor: int
-    inflow_minor: int
-
-    def of(self, measure: str) -> int:
-        """The one that a link measures."""
-        return self.inflow_minor if measure == "inflow" else self.worth_minor
-
-
-_READ_MEASURES = text(
-    """SELECT k.n,
-        a.worth_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
-            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= k.moment), 0)
-          - coalesce((SELECT sum(r.residual_minor) FROM reports r
-            WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= k.moment), 0),
-        a.inflow_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
-            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= k.moment
-              AND t.amount_minor > 0), 0)
-    FROM unnest(string_to_array(:tenants, chr(31)), string_to_array(:names, chr(31)), CAST(:moments AS timestamptz[]))
-        WITH ORDINALITY AS k(tenant, account_id, moment, n)
-    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = k.account_id"""
-)
-
-
-def read_measures(session: Session, wanted: Iterable[AccountMoment]) -> dict[AccountMoment, MeasuresBefore]:
-    """The measures of accounts just before moments. Reads all that came later: for moments not kept elsewhere."""
-    keys = sorted(set(wanted))
-    if not keys:
-        return {}
-    parameters = {
-        "tenants": driver.joined(key[0] for key in keys),
-        "names": driver.joined(key[1] for key in keys),
-        "moments": [key[2] for key in keys],
-    }
-    rows = session.execute(_READ_MEASURES, parameters).all()
-    return {keys[n - 1]: MeasuresBefore(int(worth), int(inflow)) for n, worth, inflow in rows}
-
-
-def measures_before(
-    session: Session, tenant: str, account_ids: Iterable[str], moment: datetime
-) -> dict[str, MeasuresBefore]:
-    """The measures of accounts, which must be locked, from the facts before one moment, by account."""
-    found = read_measures(session, ((tenant, account_id, moment) for account_id in account_ids))
-    return {account_id: measures for (_, account_id, _), measures in found.items()}

@@ -41,6 +41,18 @@ class ListedTenant:
     keys: int
 
 
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as kept; the secret itself is shown once, when it is made."""
+
+    tenant: str
+    key_id: str
+    label: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
 _LIST = text(
     """SELECT t.tenant, t.time_zone, t.created_at, t.closed_through, count(k.key_id)
     FROM tenants t LEFT JOIN api_keys k ON k.tenant = t.tenant AND k.revoked_at IS NULL
@@ -51,6 +63,29 @@ _LOCK = text("SELECT 1 FROM tenants WHERE tenant = :name FOR UPDATE")
 _ADD = text(
     """INSERT INTO tenants (tenant, time_zone, created_at) VALUES (:name, :time_zone, :now)
     ON CONFLICT (tenant) DO NOTHING RETURNING tenant"""
+)
+# Of all tenants on purpose: what is to be filled must be nobody's.
+_ANY_ROWS = text("SELECT EXISTS (SELECT FROM goals) OR EXISTS (SELECT FROM accounts)")
+_NOTE_ACT = text(
+    """INSERT INTO audit (tenant, audit_id, at, actor, action, subject, detail)
+    VALUES (:tenant, :audit_id, :at, :actor, :action, :subject, :detail)"""
+)
+_KEY_COLUMNS = "tenant, key_id, label, scopes, created_at, revoked_at"
+_ADD_KEY = text(
+    """INSERT INTO api_keys (tenant, key_id, key_hash, label, scopes, created_at)
+    VALUES (:tenant, :key_id, :key_hash, :label, :scopes, :created_at)
+    ON CONFLICT DO NOTHING RETURNING key_id"""
+)
+_FIND_KEY = text(
+    f"""SELECT {", ".join(f"k.{c}" for c in _KEY_COLUMNS.split(", "))}, t.time_zone
+    FROM api_keys k JOIN tenants t USING (tenant)
+    WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL"""
+)
+_FIND_ANY_KEY = text(f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE key_hash = :key_hash")
+_LIST_KEYS = text(f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE tenant = :tenant ORDER BY created_at, key_id")
+_REVOKE_KEY = text(
+    """UPDATE api_keys SET revoked_at = :now
+    WHERE tenant = :tenant AND key_id = :key_id AND revoked_at IS NULL RETURNING key_id"""
 )
 
 
@@ -76,19 +111,9 @@ def add_tenant(session: Session, tenant: Tenant, now: datetime) -> bool:
     return session.execute(_ADD, parameters).first() is not None
 
 
-# Of all tenants on purpose: what is to be filled must be nobody's.
-_ANY = text("SELECT EXISTS (SELECT FROM goals) OR EXISTS (SELECT FROM accounts)")
-
-
 def is_empty(session: Session) -> bool:
     """Whether there is no goal and no account of any tenant."""
-    return not session.execute(_ANY).scalar_one()
-
-
-_NOTE = text(
-    """INSERT INTO audit (tenant, audit_id, at, actor, action, subject, detail)
-    VALUES (:tenant, :audit_id, :at, :actor, :action, :subject, :detail)"""
-)
+    return not session.execute(_ANY_ROWS).scalar_one()
 
 
 def note_operation(
@@ -103,7 +128,7 @@ def note_operation(
 ) -> None:
     """Note who did what to what, in the transaction of the act itself."""
     session.execute(
-        _NOTE,
+        _NOTE_ACT,
         {
             "tenant": tenant,
             "audit_id": uuid.uuid4().hex,
@@ -114,37 +139,6 @@ def note_operation(
             "detail": detail,
         },
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A key as kept; the secret itself is shown once, when it is made."""
-
-    tenant: str
-    key_id: str
-    label: str
-    scopes: tuple[str, ...]
-    created_at: datetime
-    revoked_at: datetime | None
-
-
-_COLUMNS = "tenant, key_id, label, scopes, created_at, revoked_at"
-_ADD_KEY = text(
-    """INSERT INTO api_keys (tenant, key_id, key_hash, label, scopes, created_at)
-    VALUES (:tenant, :key_id, :key_hash, :label, :scopes, :created_at)
-    ON CONFLICT DO NOTHING RETURNING key_id"""
-)
-_FIND = text(
-    f"""SELECT {", ".join(f"k.{c}" for c in _COLUMNS.split(", "))}, t.time_zone
-    FROM api_keys k JOIN tenants t USING (tenant)
-    WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL"""
-)
-_FIND_ANY = text(f"SELECT {_COLUMNS} FROM api_keys WHERE key_hash = :key_hash")
-_LIST_KEYS = text(f"SELECT {_COLUMNS} FROM api_keys WHERE tenant = :tenant ORDER BY created_at, key_id")
-_REVOKE = text(
-    """UPDATE api_keys SET revoked_at = :now
-    WHERE tenant = :tenant AND key_id = :key_id AND revoked_at IS NULL RETURNING key_id"""
-)
 
 
 def add_key(session: Session, key: ApiKey, key_hash: bytes) -> bool:
@@ -162,13 +156,13 @@ def add_key(session: Session, key: ApiKey, key_hash: bytes) -> bool:
 
 def find_key(session: Session, key_hash: bytes) -> tuple[ApiKey, str] | None:
     """The live key of this hash with its tenant's time zone."""
-    row = session.execute(_FIND, {"key_hash": key_hash}).first()
+    row = session.execute(_FIND_KEY, {"key_hash": key_hash}).first()
     return None if row is None else (_key(row), row[6])
 
 
 def find_any_key(session: Session, key_hash: bytes) -> ApiKey | None:
     """The key of this hash, whosever it is and revoked or not."""
-    row = session.execute(_FIND_ANY, {"key_hash": key_hash}).first()
+    row = session.execute(_FIND_ANY_KEY, {"key_hash": key_hash}).first()
     return None if row is None else _key(row)
 
 
@@ -179,7 +173,7 @@ def list_keys(session: Session, tenant: str) -> list[ApiKey]:
 
 def revoke_key(session: Session, tenant: str, key_id: str, now: datetime) -> bool:
     """Revoke a live key; False if there is none of this id."""
-    return session.execute(_REVOKE, {"tenant": tenant, "key_id": key_id, "now": now}).first() is not None
+    return session.execute(_REVOKE_KEY, {"tenant": tenant, "key_id": key_id, "now": now}).first() is not None
 
 
 def _key(row: Any) -> ApiKey:

@@ -31,15 +31,47 @@ class Endpoint:
         return f"{self.tenant}/{self.endpoint_id}"
 
 
-_COLUMNS = "tenant, endpoint_id, provider, label, sealed_secrets, secrets, created_at, changed_at"
-_ALL = ", ".join(f"e.{column}" for column in _COLUMNS.split(", "))
+@dataclass(frozen=True, slots=True)
+class RefreshRow:
+    """A request; `count`: how often it was asked for, `done_count`: up to which of these it was seen to."""
+
+    tenant: str
+    request_id: str
+    provider: str
+    subject: str
+    kind: str
+    reason: str
+    opened_at: datetime
+    requested_at: datetime
+    count: int
+    done_count: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was asked for since it was seen to."""
+        return self.done_count < self.count
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPosition:
+    """Where a request stands in the list of open ones, which begins with the one that waits longest."""
+
+    opened_at: datetime
+    request_id: str
+
+
+_ENDPOINT_COLUMNS = "tenant, endpoint_id, provider, label, sealed_secrets, secrets, created_at, changed_at"
+_ALL = ", ".join(f"e.{column}" for column in _ENDPOINT_COLUMNS.split(", "))
 _ADD = text(
-    f"""INSERT INTO webhook_endpoints ({_COLUMNS})
+    f"""INSERT INTO webhook_endpoints ({_ENDPOINT_COLUMNS})
     VALUES (:tenant, :endpoint_id, :provider, :label, :sealed_secrets, :secrets, :created_at, :changed_at)"""
 )
-_LIST = text(f"SELECT {_COLUMNS} FROM webhook_endpoints WHERE tenant = :tenant ORDER BY created_at, endpoint_id")
+_LIST = text(
+    f"SELECT {_ENDPOINT_COLUMNS} FROM webhook_endpoints WHERE tenant = :tenant ORDER BY created_at, endpoint_id"
+)
 _LOCK = text(
-    f"SELECT {_COLUMNS} FROM webhook_endpoints WHERE tenant = :tenant AND endpoint_id = :endpoint_id FOR UPDATE"
+    f"""SELECT {_ENDPOINT_COLUMNS} FROM webhook_endpoints
+    WHERE tenant = :tenant AND endpoint_id = :endpoint_id FOR UPDATE"""
 )
 _CHANGE = text(
     """UPDATE webhook_endpoints SET sealed_secrets = :sealed_secrets, secrets = :secrets, changed_at = :changed_at
@@ -59,6 +91,37 @@ _FIND_OF_TENANT = text(
 _FIND_SOLE = text(
     f"""SELECT {_ALL}, t.time_zone FROM webhook_endpoints e JOIN tenants t USING (tenant)
     WHERE e.provider = :provider LIMIT 2"""
+)
+_REFRESH_COLUMNS = "tenant, request_id, provider, subject, kind, reason, opened_at, requested_at, count, done_count"
+_NEW_REFRESH = f"""INSERT INTO refresh_requests AS r ({_REFRESH_COLUMNS})
+    SELECT :tenant, :request_id, :provider, :subject, :kind, :reason, CAST(:now AS timestamptz), :now, 1, 0"""
+_ASK_REFRESH = text(
+    f"""{_NEW_REFRESH}
+    ON CONFLICT (tenant, request_id) DO UPDATE SET
+        reason = excluded.reason,
+        requested_at = greatest(r.requested_at, excluded.requested_at),
+        opened_at = CASE WHEN r.done_count < r.count THEN r.opened_at ELSE excluded.opened_at END,
+        count = r.count + 1"""
+)
+_ASK_REFRESH_ONCE = text(
+    f"""{_NEW_REFRESH}
+    WHERE (SELECT count(*) FROM refresh_requests o
+           WHERE o.tenant = :tenant AND o.kind = :kind AND o.done_count < o.count) < :most
+    ON CONFLICT (tenant, request_id) DO UPDATE SET
+        requested_at = excluded.requested_at, opened_at = excluded.opened_at, count = r.count + 1
+        WHERE r.done_count = r.count"""
+)
+_LOCK_REFRESH = text(
+    f"SELECT {_REFRESH_COLUMNS} FROM refresh_requests WHERE tenant = :tenant AND request_id = :request_id FOR UPDATE"
+)
+_MARK_REFRESHED = text(
+    """UPDATE refresh_requests SET done_count = :count, done_at = :now
+    WHERE tenant = :tenant AND request_id = :request_id AND done_count < :count"""
+)
+_FORGET_REFRESHED = text(
+    """DELETE FROM refresh_requests WHERE (tenant, request_id) IN (
+        SELECT tenant, request_id FROM refresh_requests
+        WHERE done_count = count AND done_at < :before LIMIT :most FOR UPDATE SKIP LOCKED)"""
 )
 
 
@@ -105,84 +168,14 @@ def sole_endpoint(session: Session, provider: str) -> list[tuple[Endpoint, Tenan
     return found if len(found) == 1 else []
 
 
-def _found(rows: Any) -> list[tuple[Endpoint, Tenant]]:
-    return [(Endpoint(*row[:8]), Tenant(row[0], row[8])) for row in rows]
-
-
-def _values(endpoint: Endpoint) -> dict[str, object]:
-    return {column: getattr(endpoint, column) for column in _COLUMNS.split(", ")}
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshRow:
-    """A request; `count`: how often it was asked for, `done_count`: up to which of these it was seen to."""
-
-    tenant: str
-    request_id: str
-    provider: str
-    subject: str
-    kind: str
-    reason: str
-    opened_at: datetime
-    requested_at: datetime
-    count: int
-    done_count: int
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it was asked for since it was seen to."""
-        return self.done_count < self.count
-
-
-@dataclass(frozen=True, slots=True)
-class OpenPosition:
-    """Where a request stands in the list of open ones, which begins with the one that waits longest."""
-
-    opened_at: datetime
-    request_id: str
-
-
-_REFRESH_COLUMNS = "tenant, request_id, provider, subject, kind, reason, opened_at, requested_at, count, done_count"
-_NEW = f"""INSERT INTO refresh_requests AS r ({_REFRESH_COLUMNS})
-    SELECT :tenant, :request_id, :provider, :subject, :kind, :reason, CAST(:now AS timestamptz), :now, 1, 0"""
-_ASK = text(
-    f"""{_NEW}
-    ON CONFLICT (tenant, request_id) DO UPDATE SET
-        reason = excluded.reason,
-        requested_at = greatest(r.requested_at, excluded.requested_at),
-        opened_at = CASE WHEN r.done_count < r.count THEN r.opened_at ELSE excluded.opened_at END,
-        count = r.count + 1"""
-)
-_ASK_ONCE = text(
-    f"""{_NEW}
-    WHERE (SELECT count(*) FROM refresh_requests o
-           WHERE o.tenant = :tenant AND o.kind = :kind AND o.done_count < o.count) < :most
-    ON CONFLICT (tenant, request_id) DO UPDATE SET
-        requested_at = excluded.requested_at, opened_at = excluded.opened_at, count = r.count + 1
-        WHERE r.done_count = r.count"""
-)
-_LOCK_REFRESH = text(
-    f"SELECT {_REFRESH_COLUMNS} FROM refresh_requests WHERE tenant = :tenant AND request_id = :request_id FOR UPDATE"
-)
-_DONE = text(
-    """UPDATE refresh_requests SET done_count = :count, done_at = :now
-    WHERE tenant = :tenant AND request_id = :request_id AND done_count < :count"""
-)
-_FORGET = text(
-    """DELETE FROM refresh_requests WHERE (tenant, request_id) IN (
-        SELECT tenant, request_id FROM refresh_requests
-        WHERE done_count = count AND done_at < :before LIMIT :most FOR UPDATE SKIP LOCKED)"""
-)
-
-
 def ask_refresh(session: Session, row: RefreshRow) -> None:
     """Open a request, or count one more for it. Call it in order of request_id, so that two wait for each other."""
-    session.execute(_ASK, _named(row))
+    session.execute(_ASK_REFRESH, _named(row))
 
 
 def ask_refresh_once(session: Session, row: RefreshRow, *, most: int) -> None:
     """Open a request, unless it is open, or about `most` of its kind are; then nothing is written."""
-    session.execute(_ASK_ONCE, _named(row) | {"most": most})
+    session.execute(_ASK_REFRESH_ONCE, _named(row) | {"most": most})
 
 
 def list_open(
@@ -212,12 +205,20 @@ def lock_refresh(session: Session, tenant: str, request_id: str) -> RefreshRow |
 
 def mark_refreshed(session: Session, row: RefreshRow, count: int, now: datetime) -> None:
     """Note up to which asking a locked request was seen to; what was seen to already stays so."""
-    session.execute(_DONE, {"tenant": row.tenant, "request_id": row.request_id, "count": count, "now": now})
+    session.execute(_MARK_REFRESHED, {"tenant": row.tenant, "request_id": row.request_id, "count": count, "now": now})
 
 
 def forget_refreshed(session: Session, before: datetime, most: int = 10_000) -> int:
     """Drop at most `most` requests that were seen to before a moment; how many. Open ones stay."""
-    return session.execute(_FORGET, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
+    return session.execute(_FORGET_REFRESHED, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def _found(rows: Any) -> list[tuple[Endpoint, Tenant]]:
+    return [(Endpoint(*row[:8]), Tenant(row[0], row[8])) for row in rows]
+
+
+def _values(endpoint: Endpoint) -> dict[str, object]:
+    return {column: getattr(endpoint, column) for column in _ENDPOINT_COLUMNS.split(", ")}
 
 
 def _named(row: RefreshRow) -> dict[str, object]:
