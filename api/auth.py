@@ -16,6 +16,9 @@ from core.errors import MilepostError
 from core.services.inputs import Caller
 from core.services.keys import Scope, authenticate
 
+_BEARER = HTTPBearer(auto_error=False, scheme_name="BearerKey", description="The API key")
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="ApiKeyHeader")
+
 
 class Unauthenticated(MilepostError):
     """The request has no key, or one that is unknown or revoked: the answer does not tell which."""
@@ -64,18 +67,19 @@ class KeyContexts:
             yield RequestContext(session, caller.tenant, datetime.now(UTC), backends.read_cache)
 
 
+async def _bound_by_key(contexts: Contexts) -> KeyContexts:
+    if not isinstance(contexts, KeyContexts):
+        raise RuntimeError("the router of this route was made without bind_key")
+    return contexts
+
+
+ContextsByKey = Annotated[KeyContexts, Depends(_bound_by_key)]
+
+
 def actor_of(request: Request) -> str:
     """Who acts, in the audit; once the door of its key has been opened."""
     caller: Caller = request.state.caller
     return f"key {caller.key_id}"
-
-
-def _may(caller: Caller, scope: Scope) -> bool:
-    return scope.value in caller.scopes or Scope.ADMIN.value in caller.scopes
-
-
-_BEARER = HTTPBearer(auto_error=False, scheme_name="BearerKey", description="The API key")
-_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="ApiKeyHeader")
 
 
 async def bind_key(
@@ -93,10 +97,5 @@ async def bind_key(
     bind_contexts(request, KeyContexts(request, secret, request.app.state.settings.max_body_bytes))
 
 
-async def _bound_by_key(contexts: Contexts) -> KeyContexts:
-    if not isinstance(contexts, KeyContexts):
-        raise RuntimeError("the router of this route was made without bind_key")
-    return contexts
-
-
-ContextsByKey = Annotated[KeyContexts, Depends(_bound_by_key)]
+def _may(caller: Caller, scope: Scope) -> bool:
+    return scope.value in caller.scopes or Scope.ADMIN.value in caller.scopes

@@ -23,6 +23,11 @@ from core.events.envelope import DuplicateKey, one_of_each, parse_json
 
 SMALL_BYTES = 65_536
 LARGEST_AT_ONCE = 8
+# Some ten times what the longest pages of the providers have.
+OBJECTS_MOST, VALUES_MOST = 100_000, 500_000
+READ_LONGEST_S = 60
+_LONGEST_INTEGER = 40
+Model = TypeVar("Model", bound="Body")
 
 
 class TooManyBodies(MilepostError):
@@ -30,23 +35,6 @@ class TooManyBodies(MilepostError):
 
     def __init__(self) -> None:
         super().__init__("Too many large bodies at once")
-
-
-@dataclass(slots=True)
-class Held:
-    """What one request holds of the room; to be told how long its body has become."""
-
-    room: BodyRoom
-    most: int
-    counted: int = 0
-
-    def grow(self, body_bytes: int) -> None:
-        """Hold as much as the body has now; raises TooManyBodies, and then holds what it held."""
-        wanted = max(body_bytes - SMALL_BYTES, 0)
-        if self.room.taken - self.counted + wanted > self.most:
-            raise TooManyBodies
-        self.room.taken += wanted - self.counted
-        self.counted = wanted
 
 
 class BodyRoom:
@@ -65,15 +53,21 @@ class BodyRoom:
             self.taken -= held.counted
 
 
-ROOM = BodyRoom()
-"""The process's own, as its memory is."""
+@dataclass(slots=True)
+class Held:
+    """What one request holds of the room; to be told how long its body has become."""
 
+    room: BodyRoom
+    most: int
+    counted: int = 0
 
-# Some ten times what the longest pages of the providers have.
-OBJECTS_MOST, VALUES_MOST = 100_000, 500_000
-READ_LONGEST_S = 60
-_LONGEST_INTEGER = 40
-Model = TypeVar("Model", bound="Body")
+    def grow(self, body_bytes: int) -> None:
+        """Hold as much as the body has now; raises TooManyBodies, and then holds what it held."""
+        wanted = max(body_bytes - SMALL_BYTES, 0)
+        if self.room.taken - self.counted + wanted > self.most:
+            raise TooManyBodies
+        self.room.taken += wanted - self.counted
+        self.counted = wanted
 
 
 class FieldProblem(TypedDict):
@@ -147,6 +141,10 @@ class Body(BaseModel):
     second_names: ClassVar[Mapping[str, str]] = {}
 
 
+ROOM = BodyRoom()
+"""The process's own, as its memory is."""
+
+
 async def _read(request: Request, contexts: Contexts) -> AsyncIterator[bytes]:
     """Read the body; stops at the door's limit, whether the size was declared or the body comes in chunks.
 
@@ -157,6 +155,9 @@ async def _read(request: Request, contexts: Contexts) -> AsyncIterator[bytes]:
         return
     async with read_body(request, contexts.max_body_bytes) as body:
         yield body
+
+
+RawBody = Annotated[bytes, Depends(_read)]
 
 
 @asynccontextmanager
@@ -178,19 +179,6 @@ async def read_body(request: Request, limit: int) -> AsyncIterator[bytes]:
         except TimeoutError:
             raise BodyTooSlow from None
         yield body
-
-
-async def _read_chunks(request: Request, limit: int, held: Held) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        if len(body) + len(chunk) > limit:
-            raise BodyTooLarge(limit)
-        held.grow(len(body) + len(chunk))
-        body += chunk
-    return bytes(body)
-
-
-RawBody = Annotated[bytes, Depends(_read)]
 
 
 def parse_provider_body(raw: bytes) -> object:
@@ -232,6 +220,16 @@ def takes(model: type[Body]) -> dict[str, Any]:
     schema = model.model_json_schema(by_alias=True)
     content = {"example": schema.pop("example"), "schema": schema}
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+async def _read_chunks(request: Request, limit: int, held: Held) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        if len(body) + len(chunk) > limit:
+            raise BodyTooLarge(limit)
+        held.grow(len(body) + len(chunk))
+        body += chunk
+    return bytes(body)
 
 
 def _by_first_names(model: type[Body], value: dict[str, object]) -> dict[str, object]:

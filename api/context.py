@@ -30,13 +30,16 @@ from core.stream.stream import EventStream, connect
 
 MOST_BYTES = 32 * 2**20
 """What all kept answers together may take, about; the least recently used ones make room."""
-
 _OVERHEAD_BYTES = 500
 
 # (tenant, goal id, version, and what was asked about the goal)
 Key = tuple[object, ...]
 # (body, headers)
 Kept = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
+THREADS = 20
+"""How many requests are worked on at once; as many connections may be open, so that none waits for one."""
+# A goal, its milestones and its links are read one after the other, and must be of one moment.
+_READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 class ReadCache:
@@ -78,13 +81,6 @@ class ReadCache:
         return response
 
 
-THREADS = 20
-"""How many requests are worked on at once; as many connections may be open, so that none waits for one."""
-
-# A goal, its milestones and its links are read one after the other, and must be of one moment.
-_READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-
-
 @dataclass(frozen=True, slots=True)
 class Backends:
     """The servers behind the API; both connect at first use. `reading` makes sessions that see one moment only.
@@ -104,35 +100,6 @@ class Backends:
         """Give back every connection."""
         self.redis.close()
         self.engine.dispose()
-
-
-def open_backends(settings: Settings) -> Backends:
-    """Prepare the backends; raises SettingsError if an address is missing."""
-    if settings.database_url is None:
-        raise SettingsError("MILEPOST_DATABASE_URL is needed by the API")
-    if settings.redis_url is None:
-        raise SettingsError("MILEPOST_REDIS_URL is needed by the API")
-    engine = make_engine(
-        settings.database_url.get_secret_value(),
-        application_name="milepost-api",
-        pool_size=THREADS // 2,
-        max_overflow=THREADS - THREADS // 2,
-    )
-    redis = connect(settings.redis_url.get_secret_value())
-    stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
-    read_cache = ReadCache(settings.read_cache_seconds)
-    sealer = sealer_of(settings)
-    return Backends(engine, session_factory(engine), reading_sessions(engine), redis, stream, read_cache, sealer)
-
-
-def reading_sessions(engine: Engine) -> sessionmaker[Session]:
-    """Sessions whose transactions write nothing and see one moment only."""
-    return session_factory(engine.execution_options(**_READING))
-
-
-def backends_of(request: Request) -> Backends:
-    """The backends of the app that serves this request."""
-    return cast(Backends, request.app.state.backends)
 
 
 class DatabaseAway(MilepostError):
@@ -180,11 +147,6 @@ class NoContexts:
         raise RuntimeError("the app that hosts this route has not let the request in")
 
 
-def bind_contexts(request: Request, contexts: ContextSource) -> None:
-    """Have the route of this request open `door`; for a dependency of its router."""
-    request.state.milepost_contexts = contexts
-
-
 async def bound_contexts(request: Request) -> ContextSource:
     """The door that was bound; a router that binds none is a fault of ours, never a way in."""
     contexts: ContextSource | None = getattr(request.state, "milepost_contexts", None)
@@ -193,12 +155,46 @@ async def bound_contexts(request: Request) -> ContextSource:
     return contexts
 
 
+Contexts = Annotated[ContextSource, Depends(bound_contexts)]
+
+
+def open_backends(settings: Settings) -> Backends:
+    """Prepare the backends; raises SettingsError if an address is missing."""
+    if settings.database_url is None:
+        raise SettingsError("MILEPOST_DATABASE_URL is needed by the API")
+    if settings.redis_url is None:
+        raise SettingsError("MILEPOST_REDIS_URL is needed by the API")
+    engine = make_engine(
+        settings.database_url.get_secret_value(),
+        application_name="milepost-api",
+        pool_size=THREADS // 2,
+        max_overflow=THREADS - THREADS // 2,
+    )
+    redis = connect(settings.redis_url.get_secret_value())
+    stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
+    read_cache = ReadCache(settings.read_cache_seconds)
+    sealer = sealer_of(settings)
+    return Backends(engine, session_factory(engine), reading_sessions(engine), redis, stream, read_cache, sealer)
+
+
+def reading_sessions(engine: Engine) -> sessionmaker[Session]:
+    """Sessions whose transactions write nothing and see one moment only."""
+    return session_factory(engine.execution_options(**_READING))
+
+
+def backends_of(request: Request) -> Backends:
+    """The backends of the app that serves this request."""
+    return cast(Backends, request.app.state.backends)
+
+
+def bind_contexts(request: Request, contexts: ContextSource) -> None:
+    """Have the route of this request open `door`; for a dependency of its router."""
+    request.state.milepost_contexts = contexts
+
+
 def is_not_admitted(request: Request) -> bool:
     """Whether the app that hosts the route has still to let the request in, so that what is raised is the app's."""
     return isinstance(getattr(request.state, "milepost_contexts", None), NoContexts)
-
-
-Contexts = Annotated[ContextSource, Depends(bound_contexts)]
 
 
 @contextmanager

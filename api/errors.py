@@ -91,6 +91,21 @@ def refusal_of(error: Exception, *, method: str) -> Refusal | None:
             return _refused_by_core(error, method)
 
 
+def answer_to(request: Request, error: Exception) -> Response | None:
+    """The response to an error of ours; None for what is not ours to answer."""
+    refusal = refusal_of(error, method=request.method)
+    return None if refusal is None else _answered(request, refusal)
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Teach our own app what its routes leave to it: no such path or method, and a stream server that is away.
+
+    All other errors are 500s, made by the tracing.
+    """
+    for kind in (HTTPException, RedisError):
+        app.add_exception_handler(kind, _answer)
+
+
 def _refused_by_core(error: Exception, method: str) -> Refusal | None:
     match error:
         case InvalidField():
@@ -115,21 +130,6 @@ def _refused_by_core(error: Exception, method: str) -> Refusal | None:
             return _away(f"The event stream is not available: {error}", error)
         case _:
             return None
-
-
-def answer_to(request: Request, error: Exception) -> Response | None:
-    """The response to an error of ours; None for what is not ours to answer."""
-    refusal = refusal_of(error, method=request.method)
-    return None if refusal is None else _answered(request, refusal)
-
-
-def answer_errors(app: FastAPI) -> None:
-    """Teach our own app what its routes leave to it: no such path or method, and a stream server that is away.
-
-    All other errors are 500s, made by the tracing.
-    """
-    for kind in (HTTPException, RedisError):
-        app.add_exception_handler(kind, _answer)
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -25,6 +25,8 @@ SECONDS_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "other"
 NO_ROUTE = "none"
+CLIENT_WENT_AWAY = 499
+_FIT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestMetrics:
@@ -59,50 +61,6 @@ class RequestMetrics:
             yield family
 
 
-CLIENT_WENT_AWAY = 499
-_FIT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-class _Output:
-    """Standard error as it is when the line is written, since what runs us may redirect it."""
-
-    def info(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    error = info
-
-
-def request_log(level: str) -> structlog.typing.FilteringBoundLogger:
-    """JSON lines on standard error. Tracebacks come without local values, which could be keys or amounts."""
-    log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        _Output(),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-    )
-    return log
-
-
-@dataclass(slots=True)
-class _Trace:
-    """One request on its way through."""
-
-    request_id: str
-    send: Send
-    began: float = field(default_factory=perf_counter)
-    status: int | None = None
-
-    async def forward(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = self.request_id
-        await self.send(message)
-
-
 class Tracing:
     """The outermost middleware of ours."""
 
@@ -132,6 +90,46 @@ class Tracing:
             return  # the answer has begun; the server will see that it is cut short
         body = {"detail": "Internal error", "request_id": trace.request_id}
         await ExactResponse(body, status_code=500)(scope, receive, trace.forward)
+
+
+def request_log(level: str) -> structlog.typing.FilteringBoundLogger:
+    """JSON lines on standard error. Tracebacks come without local values, which could be keys or amounts."""
+    log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        _Output(),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+    )
+    return log
+
+
+class _Output:
+    """Standard error as it is when the line is written, since what runs us may redirect it."""
+
+    def info(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    error = info
+
+
+@dataclass(slots=True)
+class _Trace:
+    """One request on its way through."""
+
+    request_id: str
+    send: Send
+    began: float = field(default_factory=perf_counter)
+    status: int | None = None
+
+    async def forward(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["X-Request-Id"] = self.request_id
+        await self.send(message)
 
 
 def _request_id(scope: Scope) -> str:

@@ -46,94 +46,7 @@ PulledCurrency = Annotated[
 PulledKind = Annotated[
     str | None, Query(description="With `format`: asset or liability, where the body does not tell (Teller)")
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """What the query says of a body."""
-
-    format: Format
-    details: PullDetails
-
-    def whole(self, request: Request, raw: bytes) -> bytes:
-        """What stands for the request under its Idempotency-Key: with another query it is another request."""
-        query: bytes = request.scope["query_string"]
-        return query + b"\n" + raw
-
-    def events(self, context: RequestContext, raw: bytes) -> Sequence[tuple[str, bytes]]:
-        """What to spread each event by, and its text. Raises BodyRefused and ProviderBodyRefused."""
-        adapted = read_pulled(context.session, context.tenant, self.format, parse_provider_body(raw), self.details)
-        if len(adapted.events) > MAX_EVENTS:
-            message = f"The body becomes {len(adapted.events)} events; at most {MAX_EVENTS} are taken at once"
-            raise BodyRefused.at([], message, "too_many_events")
-        return [(each.account_id, each.event) for each in adapted.events]
-
-
-def asked_of(
-    format: Format | None,
-    pulled_at: str | None,
-    account_id: str | None,
-    user_id: str | None,
-    currency: str | None,
-    kind: str | None,
-    now: datetime,
-) -> Pulled | None:
-    """What the query says; None if the body holds our own events. Raises QueryRefused."""
-    given = {
-        "pulled_at": pulled_at,
-        "account_id": account_id,
-        "user_id": user_id,
-        "currency": currency,
-        "kind": kind,
-    }
-    if format is None:
-        alone = next((name for name, value in given.items() if value is not None), None)
-        if alone is not None:
-            raise QueryRefused.at("format", f"is needed with {alone}: our own events say it themselves", "missing")
-        return None
-    with _of_query():
-        details = PullDetails(
-            pulled_at=_moment(pulled_at, now),
-            account_id=None if account_id is None else check_id("account_id", account_id),
-            user_id=None if user_id is None else check_id("user_id", user_id),
-            currency=check_currency(currency),
-            kind=check_kind(kind),
-        )
-    return Pulled(format, details)
-
-
-@contextmanager
-def _of_query() -> Iterator[None]:
-    try:
-        yield
-    except InvalidField as error:
-        raise QueryRefused.at(error.field, error.message) from None
-
-
-def _moment(text: str | None, now: datetime) -> datetime | None:
-    """An instant: of a body that was pulled on some day or other nobody could say what came before what."""
-    if text is None:
-        return None
-    try:
-        moment = parse_moment(with_its_plus(text))
-    except (ValueError, OverflowError):
-        moment = None
-    if not isinstance(moment, datetime):
-        raise InvalidField("pulled_at", "must be a time (2026-01-31T12:00:00Z)")
-    if moment > now + FUTURE_ALLOWANCE:
-        raise InvalidField("pulled_at", "is more than a day ahead")
-    return moment
-
-
 router = Routes(tags=["events"])
-
-
-class AcceptedBody(TypedDict):
-    """How many events are on disk now."""
-
-    accepted: int
-
-
 _EXAMPLE = {
     "specversion": "1.0",
     "id": "bank-7-000123",
@@ -180,6 +93,66 @@ _TAKES: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What the query says of a body."""
+
+    format: Format
+    details: PullDetails
+
+    def whole(self, request: Request, raw: bytes) -> bytes:
+        """What stands for the request under its Idempotency-Key: with another query it is another request."""
+        query: bytes = request.scope["query_string"]
+        return query + b"\n" + raw
+
+    def events(self, context: RequestContext, raw: bytes) -> Sequence[tuple[str, bytes]]:
+        """What to spread each event by, and its text. Raises BodyRefused and ProviderBodyRefused."""
+        adapted = read_pulled(context.session, context.tenant, self.format, parse_provider_body(raw), self.details)
+        if len(adapted.events) > MAX_EVENTS:
+            message = f"The body becomes {len(adapted.events)} events; at most {MAX_EVENTS} are taken at once"
+            raise BodyRefused.at([], message, "too_many_events")
+        return [(each.account_id, each.event) for each in adapted.events]
+
+
+class AcceptedBody(TypedDict):
+    """How many events are on disk now."""
+
+    accepted: int
+
+
+def asked_of(
+    format: Format | None,
+    pulled_at: str | None,
+    account_id: str | None,
+    user_id: str | None,
+    currency: str | None,
+    kind: str | None,
+    now: datetime,
+) -> Pulled | None:
+    """What the query says; None if the body holds our own events. Raises QueryRefused."""
+    given = {
+        "pulled_at": pulled_at,
+        "account_id": account_id,
+        "user_id": user_id,
+        "currency": currency,
+        "kind": kind,
+    }
+    if format is None:
+        alone = next((name for name, value in given.items() if value is not None), None)
+        if alone is not None:
+            raise QueryRefused.at("format", f"is needed with {alone}: our own events say it themselves", "missing")
+        return None
+    with _of_query():
+        details = PullDetails(
+            pulled_at=_moment(pulled_at, now),
+            account_id=None if account_id is None else check_id("account_id", account_id),
+            user_id=None if user_id is None else check_id("user_id", user_id),
+            currency=check_currency(currency),
+            kind=check_kind(kind),
+        )
+    return Pulled(format, details)
+
+
 @router.post(
     "",
     summary="Send events",
@@ -217,6 +190,29 @@ def send(
         pulled = None if asked is None else asked.events(context, raw)
     # The transaction has ended: without a key none is held while the stream makes sure of its disk.
     return _accept(request, tenant, _own_events(request, raw) if pulled is None else pulled)
+
+
+@contextmanager
+def _of_query() -> Iterator[None]:
+    try:
+        yield
+    except InvalidField as error:
+        raise QueryRefused.at(error.field, error.message) from None
+
+
+def _moment(text: str | None, now: datetime) -> datetime | None:
+    """An instant: of a body that was pulled on some day or other nobody could say what came before what."""
+    if text is None:
+        return None
+    try:
+        moment = parse_moment(with_its_plus(text))
+    except (ValueError, OverflowError):
+        moment = None
+    if not isinstance(moment, datetime):
+        raise InvalidField("pulled_at", "must be a time (2026-01-31T12:00:00Z)")
+    if moment > now + FUTURE_ALLOWANCE:
+        raise InvalidField("pulled_at", "is more than a day ahead")
+    return moment
 
 
 def _events(request: Request, raw: bytes, asked: Pulled | None, context: RequestContext) -> Sequence[tuple[str, bytes]]:

@@ -30,6 +30,8 @@ from core.stream.stats import MICROSECOND_BOUNDS, SIZE_BOUNDS, DrainStats
 router = Routes(tags=["health"])
 
 _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+_MICROSECONDS = 1_000_000
+Series = Iterable[tuple[str, float | None]]
 
 
 class KnownScrapers:
@@ -63,16 +65,6 @@ class KnownScrapers:
         return _hash(secret) in self._known
 
 
-class _Page(Collector):
-    """Families that were read for one scrape."""
-
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = list(families)
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
-
-
 @router.get("", summary="Prometheus metrics", responses=answers(200, None, "The figures") | {200: _TEXT})
 def metrics(request: Request, contexts: ContextsByKey) -> Response:
     """Everything to watch, for all tenants together and naming none; takes any key.
@@ -88,29 +80,6 @@ def metrics(request: Request, contexts: ContextsByKey) -> Response:
     families += [] if stream is None else stream_families(stream, now)
     families += request.app.state.request_metrics.families()
     return Response(generate_latest(_Page(families)), media_type=CONTENT_TYPE_PLAIN_0_0_4)
-
-
-def _database_stats(scrapers: KnownScrapers, contexts: KeyContexts, now: datetime) -> DatabaseStats | None:
-    """What the database shows; None while it is away. Raises as the door does, also then for a key not known here."""
-    try:
-        with contexts.open(None) as context:
-            scrapers.note(contexts.secret)
-            return read_database_stats(context.session, now)
-    except Unauthenticated:
-        scrapers.forget(contexts.secret)
-        raise
-    except DatabaseAway:
-        if scrapers.knows(contexts.secret):
-            return None
-        raise
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
-
-
-_MICROSECONDS = 1_000_000
-Series = Iterable[tuple[str, float | None]]
 
 
 def up_family(parts: Mapping[str, bool]) -> Metric:
@@ -144,6 +113,42 @@ def database_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
     yield from _job_families(stats, now)
 
 
+def stream_families(stats: StreamStats, now: datetime) -> Iterator[Metric]:
+    """What the stream server and the drains show."""
+    yield from _server_families(stats.server)
+    yield from _shard_families(stats.shards, now)
+    yield from _drain_families({str(each.status.shard): each.drains for each in stats.shards})
+
+
+class _Page(Collector):
+    """Families that were read for one scrape."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _database_stats(scrapers: KnownScrapers, contexts: KeyContexts, now: datetime) -> DatabaseStats | None:
+    """What the database shows; None while it is away. Raises as the door does, also then for a key not known here."""
+    try:
+        with contexts.open(None) as context:
+            scrapers.note(contexts.secret)
+            return read_database_stats(context.session, now)
+    except Unauthenticated:
+        scrapers.forget(contexts.secret)
+        raise
+    except DatabaseAway:
+        if scrapers.knows(contexts.secret):
+            return None
+        raise
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
+
+
 def _job_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
     yield _gauge(
         "job_furthest_run_age_seconds",
@@ -162,13 +167,6 @@ def _job_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
         if run.violations is not None:
             yield _gauge("job_last_run_ok", "1 if its last runs found nothing.", "job", [(run.job, run.is_ok)])
             yield _single("verify_violations", "Values that the last audit found to break a promise.", run.violations)
-
-
-def stream_families(stats: StreamStats, now: datetime) -> Iterator[Metric]:
-    """What the stream server and the drains show."""
-    yield from _server_families(stats.server)
-    yield from _shard_families(stats.shards, now)
-    yield from _drain_families({str(each.status.shard): each.drains for each in stats.shards})
 
 
 def _server_families(server: StreamServer) -> Iterator[Metric]:

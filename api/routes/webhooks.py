@@ -47,6 +47,15 @@ _TAKES: dict[str, Any] = {
 }
 
 
+async def _read_delivery(request: Request) -> AsyncIterator[Delivery]:
+    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw]
+    async with read_body(request, request.app.state.settings.max_body_bytes) as body:
+        yield Delivery(body, headers, datetime.now(UTC))
+
+
+RawDelivery = Annotated[Delivery, Depends(_read_delivery)]
+
+
 class TakenBody(TypedDict):
     """How many events are on disk now, and to how many things that are to be pulled the delivery pointed."""
 
@@ -60,15 +69,6 @@ def _answers() -> dict[int | str, dict[str, Any]]:
     asked = {"WWW-Authenticate": {"description": "How the provider signs", "schema": {"type": "string"}}}
     meaning = "No such address, or not signed with a secret of it, or outside the replay window"
     return found | {401: {"description": meaning, "model": Problem, "headers": asked}}
-
-
-async def _read_delivery(request: Request) -> AsyncIterator[Delivery]:
-    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw]
-    async with read_body(request, request.app.state.settings.max_body_bytes) as body:
-        yield Delivery(body, headers, datetime.now(UTC))
-
-
-RawDelivery = Annotated[Delivery, Depends(_read_delivery)]
 
 
 @router.post(

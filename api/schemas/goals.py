@@ -20,6 +20,19 @@ Amount = Annotated[Decimal, WithJsonSchema({"type": "number", "examples": [10000
 Percent = Annotated[Decimal, WithJsonSchema({"type": "number", "examples": [65.0]})]
 Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Day = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
+# The functional form, since `from` is a keyword.
+FundingBody = TypedDict(
+    "FundingBody",
+    {
+        "account_id": str,
+        "account_name": str | None,
+        "allocation_percent": Percent,
+        "from": Moment,
+        "whole": bool,
+        "counted": Amount | None,
+        "note": str | None,
+    },
+)
 
 
 class ExactResponse(Response):
@@ -100,19 +113,23 @@ class MilestoneProgressBody(TypedDict):
     next_milestone: NextMilestoneBody | None
 
 
-# The functional form, since `from` is a keyword.
-FundingBody = TypedDict(
-    "FundingBody",
-    {
-        "account_id": str,
-        "account_name": str | None,
-        "allocation_percent": Percent,
-        "from": Moment,
-        "whole": bool,
-        "counted": Amount | None,
-        "note": str | None,
-    },
-)
+class EntryBody(TypedDict):
+    """One change of a goal's amount."""
+
+    entry: Annotated[int, Field(description="1 is the oldest; no number is left out")]
+    recorded_at: Moment
+    before: Annotated[Amount | None, Field(description="null in the first entry, which opens the ledger")]
+    after: Amount
+    change: Annotated[Amount | None, Field(description="after - before")]
+    cause: str
+    account_ids: list[str]
+
+
+class CloseBody(TypedDict):
+    """A goal's amount at the end of a local day, as known now or at the moment asked for."""
+
+    day: Day
+    amount: Amount
 
 
 def goal_body(goal: GoalView) -> GoalBody:
@@ -195,8 +212,12 @@ def funding_body(source: FundingView) -> FundingBody:
 
 @overload
 def moment(at: datetime) -> str: ...
+
+
 @overload
 def moment(at: None) -> None: ...
+
+
 def moment(at: datetime | None) -> str | None:
     """An instant in UTC: 2026-11-09T00:00:00Z."""
     return None if at is None else at.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
@@ -205,38 +226,6 @@ def moment(at: datetime | None) -> str | None:
 def day(on: date) -> str:
     """A day: 2026-11-09."""
     return on.isoformat()
-
-
-def _amount(minor: int | None, currency: str) -> Decimal | None:
-    return None if minor is None else to_decimal(minor, currency)
-
-
-def _next_body(milestone: MilestoneView, currency: str) -> NextMilestoneBody:
-    return {
-        "amount": to_decimal(milestone.amount_minor, currency),
-        "description": milestone.description,
-        "target_date": moment(milestone.target_date),
-        "reached": milestone.reached,
-    }
-
-
-class EntryBody(TypedDict):
-    """One change of a goal's amount."""
-
-    entry: Annotated[int, Field(description="1 is the oldest; no number is left out")]
-    recorded_at: Moment
-    before: Annotated[Amount | None, Field(description="null in the first entry, which opens the ledger")]
-    after: Amount
-    change: Annotated[Amount | None, Field(description="after - before")]
-    cause: str
-    account_ids: list[str]
-
-
-class CloseBody(TypedDict):
-    """A goal's amount at the end of a local day, as known now or at the moment asked for."""
-
-    day: Day
-    amount: Amount
 
 
 def entry_body(entry: Entry, currency: str) -> EntryBody:
@@ -256,3 +245,16 @@ def entry_body(entry: Entry, currency: str) -> EntryBody:
 def close_body(close: CloseView, currency: str) -> CloseBody:
     """The close of a day, in the goal's currency."""
     return {"day": day(close.day), "amount": to_decimal(close.amount_minor, currency)}
+
+
+def _amount(minor: int | None, currency: str) -> Decimal | None:
+    return None if minor is None else to_decimal(minor, currency)
+
+
+def _next_body(milestone: MilestoneView, currency: str) -> NextMilestoneBody:
+    return {
+        "amount": to_decimal(milestone.amount_minor, currency),
+        "description": milestone.description,
+        "target_date": moment(milestone.target_date),
+        "reached": milestone.reached,
+    }

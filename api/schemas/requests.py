@@ -16,6 +16,8 @@ from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
 from core.services.provider_accounts import AccountDraft
 
+_NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+
 
 def _number(value: Any) -> Decimal | int | str:
     """A JSON number or a string; core reads the string, so that there is one rule for amounts."""
@@ -24,11 +26,7 @@ def _number(value: Any) -> Decimal | int | str:
     return value
 
 
-def _moment_or_day(value: Any) -> datetime | date:
-    try:
-        return parse_moment(value)
-    except OverflowError:
-        raise ValueError("is out of range") from None
+Number = Annotated[Decimal | int | str, PlainValidator(_number), WithJsonSchema(_NUMBER_SCHEMA)]
 
 
 def _moment(value: Any) -> datetime:
@@ -38,11 +36,40 @@ def _moment(value: Any) -> datetime:
     return datetime(given.year, given.month, given.day, tzinfo=UTC)
 
 
+Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+def _query_moment(value: Any) -> datetime:
+    return _moment(with_its_plus(value) if isinstance(value, str) else value)
+
+
+QueryMoment = Annotated[
+    datetime, PlainValidator(_query_moment), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+
+
+def _moment_or_day(value: Any) -> datetime | date:
+    try:
+        return parse_moment(value)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+MomentOrDay = Annotated[
+    datetime | date,
+    PlainValidator(_moment_or_day),
+    WithJsonSchema({"type": "string", "description": "a time, or a date for the whole of that day"}),
+]
+
+
 def _day(value: Any) -> date:
     given = _moment_or_day(value)
     if isinstance(given, datetime):
         raise ValueError("must be a date (2026-01-31)")
     return given
+
+
+Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 
 
 def _addressable(account_id: str) -> str:
@@ -52,27 +79,6 @@ def _addressable(account_id: str) -> str:
     return account_id
 
 
-def with_its_plus(text: str) -> str:
-    """A moment of a query as it was meant: a client that does not encode the + of an offset sends a space."""
-    return text.replace(" ", "+")
-
-
-def _query_moment(value: Any) -> datetime:
-    return _moment(with_its_plus(value) if isinstance(value, str) else value)
-
-
-_NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}
-Number = Annotated[Decimal | int | str, PlainValidator(_number), WithJsonSchema(_NUMBER_SCHEMA)]
-Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
-QueryMoment = Annotated[
-    datetime, PlainValidator(_query_moment), WithJsonSchema({"type": "string", "format": "date-time"})
-]
-MomentOrDay = Annotated[
-    datetime | date,
-    PlainValidator(_moment_or_day),
-    WithJsonSchema({"type": "string", "description": "a time, or a date for the whole of that day"}),
-]
-Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 AccountId = Annotated[str, AfterValidator(_addressable)]
 Type = Annotated[GoalType, WithJsonSchema({"type": "string", "enum": list(GoalType)})]
 Status = Annotated[GoalStatus, WithJsonSchema({"type": "string", "enum": list(GoalStatus)})]
@@ -240,3 +246,8 @@ class DoneRefresh(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"count": 1}})
 
     count: Annotated[StrictInt, Field(description="the `count` of the request when you read it, before you pulled")]
+
+
+def with_its_plus(text: str) -> str:
+    """A moment of a query as it was meant: a client that does not encode the + of an offset sends a space."""
+    return text.replace(" ", "+")

@@ -43,6 +43,39 @@ class Envelope(NamedTuple):
     data: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class EventHead:
+    """What a producer would know an event by; None where that cannot be read."""
+
+    event_id: str | None = None
+    source: str | None = None
+    type: str | None = None
+
+
+def one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object that a JSON parser read; raises DuplicateKey."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise DuplicateKey(key)
+    return found
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text[:40]} is out of range") from None
+
+
+def _refuse_constant(text: str) -> object:
+    raise ValueError(f"{text} is not finite")
+
+
+# Made once: json.loads makes a decoder for every call that asks for exact decimals.
+_DECODER = json.JSONDecoder(object_pairs_hook=one_of_each, parse_float=_decimal, parse_constant=_refuse_constant)
+
+
 def parse_json(raw: bytes) -> object:
     """Parse UTF-8 JSON with exact decimals; raises MalformedEvent("unparseable") and never a parser's own error."""
     try:
@@ -118,49 +151,6 @@ def read_moment(text: str) -> datetime | date:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _envelope_time(value: object) -> datetime:
-    try:
-        moment = parse_moment(value)
-    except (ValueError, OverflowError) as error:
-        raise MalformedEvent("malformed", f"time {error}" if value is not None else "time is missing") from None
-    if not isinstance(moment, datetime):
-        raise MalformedEvent("malformed", "time must be an instant (2026-01-31T12:00:00Z)")
-    return moment
-
-
-def one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object that a JSON parser read; raises DuplicateKey."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise DuplicateKey(key)
-    return found
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"{text[:40]} is out of range") from None
-
-
-def _refuse_constant(text: str) -> object:
-    raise ValueError(f"{text} is not finite")
-
-
-# Made once: json.loads makes a decoder for every call that asks for exact decimals.
-_DECODER = json.JSONDecoder(object_pairs_hook=one_of_each, parse_float=_decimal, parse_constant=_refuse_constant)
-
-
-@dataclass(frozen=True, slots=True)
-class EventHead:
-    """What a producer would know an event by; None where that cannot be read."""
-
-    event_id: str | None = None
-    source: str | None = None
-    type: str | None = None
-
-
 def head_of(raw: bytes) -> EventHead:
     """The head of an event as it lies on the stream. What is longer than any event that counts is not looked into."""
     if len(raw) > EVENT_LONGEST_BYTES:
@@ -172,6 +162,16 @@ def head_of(raw: bytes) -> EventHead:
     if not isinstance(value, dict):
         return EventHead()
     return EventHead(*(_name(value.get(field), field) for field in ("id", "source", "type")))
+
+
+def _envelope_time(value: object) -> datetime:
+    try:
+        moment = parse_moment(value)
+    except (ValueError, OverflowError) as error:
+        raise MalformedEvent("malformed", f"time {error}" if value is not None else "time is missing") from None
+    if not isinstance(moment, datetime):
+        raise MalformedEvent("malformed", "time must be an instant (2026-01-31T12:00:00Z)")
+    return moment
 
 
 def _name(value: object, field: str) -> str | None:

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+ACCOUNTS_MOST = 50
+"""How many accounts one statement about a connection may name."""
+
 
 class Rank(NamedTuple):
     """The later `time` wins; at one time a removal beats a record; what is left goes to (source, id)."""
@@ -16,19 +19,6 @@ class Rank(NamedTuple):
     is_removal: bool
     source: str
     event_id: str
-
-
-def attribute_rank(rank: Rank) -> str:
-    """The rank of an account's attribute as text that sorts as the rank does.
-
-    Attributes have no removals, so the time in fixed width, the source and the id are all there is. The separator
-    sorts below every character that sources and ids may hold.
-    """
-    return f"{rank.time:%Y-%m-%dT%H:%M:%S.%f}\x1f{rank.source}\x1f{rank.event_id}"
-
-
-ACCOUNTS_MOST = 50
-"""How many accounts one statement about a connection may name."""
 
 
 class AccountKind(StrEnum):
@@ -131,6 +121,15 @@ class SimpleTransaction(Struct, frozen=True, gc=False):
         """The same as the closer look has it."""
         rank = Rank(self.time, False, self.source, self.event_id)
         return _account_facts(self, rank, False, None, ())
+
+
+def attribute_rank(rank: Rank) -> str:
+    """The rank of an account's attribute as text that sorts as the rank does.
+
+    Attributes have no removals, so the time in fixed width, the source and the id are all there is. The separator
+    sorts below every character that sources and ids may hold.
+    """
+    return f"{rank.time:%Y-%m-%dT%H:%M:%S.%f}\x1f{rank.source}\x1f{rank.event_id}"
 
 
 def _account_facts(

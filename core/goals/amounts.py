@@ -11,6 +11,9 @@ from core.goals.goal import Tracking, follows_balances
 from core.goals.links import Link, measured
 from core.goals.money import share
 
+# The measure of the account of link n just before a moment.
+MeasureBefore = Callable[[int, datetime], int]
+
 
 class FundedLink(NamedTuple):
     """A link with its account's present measure in minor units, and what is known of the account.
@@ -22,6 +25,25 @@ class FundedLink(NamedTuple):
     measure_minor: int
     counts: bool
     has_report: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ManualAmount:
+    """An amount set by hand and its moment; None for the amount given at creation, which has none."""
+
+    manual_at: datetime | None
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoalHistory:
+    """All that a goal's past amounts follow from, but for the measures of its accounts. `typed` is in order of time."""
+
+    tracking: Tracking
+    direction: int
+    manual: Sequence[ManualAmount]
+    links: Sequence[FundedLink]
+    final_at: datetime | None
 
 
 def amount(
@@ -66,46 +88,6 @@ def follows_accounts(tracking: Tracking, links: Sequence[FundedLink]) -> bool:
     return follows_balances(tracking) and bool(made_of(tracking, links, final_at=None))
 
 
-def _present(links: Sequence[FundedLink], final_at: datetime | None) -> list[FundedLink]:
-    """The counting links that are open, or were so until the goal's final moment ended them."""
-    return [
-        funded
-        for funded in links
-        if funded.counts and (funded.link.is_open or (final_at is not None and _was_open_at(funded.link, final_at)))
-    ]
-
-
-def _was_open_at(link: Link, final_at: datetime) -> bool:
-    return link.until_at == final_at and link.from_at < final_at
-
-
-def _shares(links: Iterable[FundedLink]) -> int:
-    return sum(share(measured(funded.link, funded.measure_minor), funded.link.ppm) for funded in links)
-
-
-@dataclass(frozen=True, slots=True)
-class ManualAmount:
-    """An amount set by hand and its moment; None for the amount given at creation, which has none."""
-
-    manual_at: datetime | None
-    amount_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class GoalHistory:
-    """All that a goal's past amounts follow from, but for the measures of its accounts. `typed` is in order of time."""
-
-    tracking: Tracking
-    direction: int
-    manual: Sequence[ManualAmount]
-    links: Sequence[FundedLink]
-    final_at: datetime | None
-
-
-# The measure of the account of link n just before a moment.
-MeasureBefore = Callable[[int, datetime], int]
-
-
 def amount_before(history: GoalHistory, moment: datetime, measure_before: MeasureBefore) -> int:
     """The amount in minor units from the facts before `moment`, but not beyond the final moment of a final goal.
 
@@ -142,6 +124,23 @@ def begins_before(history: GoalHistory, moment: datetime) -> Iterator[tuple[int,
     end = moment if history.final_at is None else min(moment, history.final_at)
     for n, begin, _ in _counted(history, manual_before(history, moment), end):
         yield n, begin
+
+
+def _present(links: Sequence[FundedLink], final_at: datetime | None) -> list[FundedLink]:
+    """The counting links that are open, or were so until the goal's final moment ended them."""
+    return [
+        funded
+        for funded in links
+        if funded.counts and (funded.link.is_open or (final_at is not None and _was_open_at(funded.link, final_at)))
+    ]
+
+
+def _was_open_at(link: Link, final_at: datetime) -> bool:
+    return link.until_at == final_at and link.from_at < final_at
+
+
+def _shares(links: Iterable[FundedLink]) -> int:
+    return sum(share(measured(funded.link, funded.measure_minor), funded.link.ppm) for funded in links)
 
 
 def _counted(history: GoalHistory, manual: ManualAmount, end: datetime) -> Iterator[tuple[int, datetime, datetime]]:

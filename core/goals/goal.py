@@ -8,6 +8,14 @@ from enum import StrEnum
 
 from core.errors import InvalidField, StatusMoveRefused
 
+NAME_LONGEST = 200
+DESCRIPTION_LONGEST = 2000
+ID_LONGEST = 200
+
+# Postgres takes neither NUL nor a lone surrogate in text; other control characters forge lines in logs.
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNFIT_IN_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 class GoalStatus(StrEnum):
     """Where a goal stands; completed and abandoned are final."""
@@ -16,6 +24,42 @@ class GoalStatus(StrEnum):
     PAUSED = "paused"
     COMPLETED = "completed"
     ABANDONED = "abandoned"
+
+
+class GoalType(StrEnum):
+    """What the money is for; only `debt` goes down."""
+
+    SAVINGS = "savings"
+    DEBT = "debt"
+    INVESTMENT = "investment"
+    NET_WORTH = "net_worth"
+    INCOME = "income"
+    CUSTOM = "custom"
+
+
+class Tracking(StrEnum):
+    """How the linked accounts make the amount; `core.goals.amounts` has the formulas."""
+
+    CHANGE = "change"
+    INFLOW = "inflow"
+    BALANCE = "balance"
+    NET_WORTH = "net_worth"
+
+
+class DebtForm(StrEnum):
+    """Which of the two documented forms a debt goal was created in; it never changes."""
+
+    TO_TARGET = "to_target"
+    TOTAL = "total"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a goal starts and where it should end, in minor units; a debt has start above finish."""
+
+    start_minor: int
+    finish_minor: int
+    form: DebtForm | None
 
 
 _MOVES: dict[GoalStatus, frozenset[GoalStatus]] = {
@@ -45,54 +89,9 @@ def move(status: GoalStatus, wanted: GoalStatus) -> bool:
     return True
 
 
-NAME_LONGEST = 200
-DESCRIPTION_LONGEST = 2000
-ID_LONGEST = 200
-
-# Postgres takes neither NUL nor a lone surrogate in text; other control characters forge lines in logs.
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_UNFIT_IN_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
-class GoalType(StrEnum):
-    """What the money is for; only `debt` goes down."""
-
-    SAVINGS = "savings"
-    DEBT = "debt"
-    INVESTMENT = "investment"
-    NET_WORTH = "net_worth"
-    INCOME = "income"
-    CUSTOM = "custom"
-
-
-class Tracking(StrEnum):
-    """How the linked accounts make the amount; `core.goals.amounts` has the formulas."""
-
-    CHANGE = "change"
-    INFLOW = "inflow"
-    BALANCE = "balance"
-    NET_WORTH = "net_worth"
-
-
 def follows_balances(tracking: Tracking) -> bool:
     """Whether the amount is what the accounts hold, not what came of them since some moment."""
     return tracking in {Tracking.BALANCE, Tracking.NET_WORTH}
-
-
-class DebtForm(StrEnum):
-    """Which of the two documented forms a debt goal was created in; it never changes."""
-
-    TO_TARGET = "to_target"
-    TOTAL = "total"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Where a goal starts and where it should end, in minor units; a debt has start above finish."""
-
-    start_minor: int
-    finish_minor: int
-    form: DebtForm | None
 
 
 def direction(type: GoalType) -> int:

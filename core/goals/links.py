@@ -34,6 +34,23 @@ class Link(NamedTuple):
         return self.until_at is None
 
 
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """What the goals of an account get of it in all, in parts per million, and what is left, in minor units too.
+
+    Nothing is left of an account that is over-allocated: more than 100% of it is given away.
+    """
+
+    allocated_ppm: int
+    unallocated_ppm: int
+    unallocated_minor: int
+
+    @property
+    def is_over(self) -> bool:
+        """Whether more than all of it is given away."""
+        return self.allocated_ppm > WHOLE_PPM
+
+
 def measured(link: Link, measure_minor: int) -> int:
     """What the account's measure moved by within the link; `measure_minor` is the present one.
 
@@ -65,23 +82,6 @@ def allocate(open_links: Iterable[tuple[str, int]], account_id: str, ppm: int) -
     others = sum(other for account, other in open_links if account != account_id)
     if others + ppm > WHOLE_PPM:
         raise AllocationExceeded
-
-
-@dataclass(frozen=True, slots=True)
-class Allotment:
-    """What the goals of an account get of it in all, in parts per million, and what is left, in minor units too.
-
-    Nothing is left of an account that is over-allocated: more than 100% of it is given away.
-    """
-
-    allocated_ppm: int
-    unallocated_ppm: int
-    unallocated_minor: int
-
-    @property
-    def is_over(self) -> bool:
-        """Whether more than all of it is given away."""
-        return self.allocated_ppm > WHOLE_PPM
 
 
 def allot(worth_minor: int, shares: Iterable[tuple[int, int]]) -> Allotment:

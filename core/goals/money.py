@@ -11,6 +11,13 @@ from iso4217 import Currency
 from core.errors import AllocationExceeded, InvalidField
 
 _PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+WHOLE_PPM = 1_000_000
+"""100%."""
+_PLACES = 4
+_LARGEST = Decimal(1_000_000)
+MAX_MINOR = 10**15
+"""The largest absolute amount that may be stated; the sum of 9,000 such amounts still fits a BIGINT."""
+_DIGITS = {entry.code: entry.exponent for entry in Currency if entry.exponent is not None}
 
 
 def parse(value: object, field: str) -> Decimal:
@@ -54,13 +61,6 @@ def unscale(scaled: int, places: int) -> Decimal:
     return Decimal(f"{scaled}E-{places}")
 
 
-WHOLE_PPM = 1_000_000
-"""100%."""
-
-_PLACES = 4
-_LARGEST = Decimal(1_000_000)
-
-
 def to_ppm(value: object, field: str) -> int:
     """Read a percentage above zero as parts per million: 33.3333 is 333,333; never rounds.
 
@@ -84,12 +84,6 @@ def from_ppm(ppm: int) -> Decimal:
     whole, rest = divmod(abs(ppm), 10**_PLACES)
     decimals = f"{rest:0{_PLACES}d}".rstrip("0") or "0"
     return Decimal(f"{'-' if ppm < 0 else ''}{whole}.{decimals}")
-
-
-MAX_MINOR = 10**15
-"""The largest absolute amount that may be stated; the sum of 9,000 such amounts still fits a BIGINT."""
-
-_DIGITS = {entry.code: entry.exponent for entry in Currency if entry.exponent is not None}
 
 
 def digits(currency: str, *, field: str = "currency") -> int:

@@ -38,10 +38,6 @@ def is_goal_reached(type: GoalType, span: Span, target_minor: int, amount_minor:
     return left_minor(type, span, target_minor, amount_minor) <= 0
 
 
-def _ratio(part: int, whole: int) -> Decimal:
-    return from_ppm(max(0, part * WHOLE_PPM // whole))
-
-
 def check_milestone(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> None:
     """Refuse a milestone that is not on the way; raises InvalidField.
 
@@ -83,3 +79,7 @@ def celebration(direction: int, amount_minor: int, currency: str, description: s
     reached = amount if direction > 0 else f"down to {amount}"
     words = " ".join((description or "").split())
     return f"Milestone reached: {reached} ({words})." if words else f"Milestone reached: {reached}."
+
+
+def _ratio(part: int, whole: int) -> Decimal:
+    return from_ppm(max(0, part * WHOLE_PPM // whole))

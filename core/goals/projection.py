@@ -61,28 +61,6 @@ def project(direction: int, finish_minor: int, amount_minor: int, closes: Sequen
     return Projection(days, note, line.monthly_minor)
 
 
-def _line_through(direction: int, window: Sequence[int]) -> _Line | None:
-    count = len(window)
-    if count < FEWEST_DAYS:
-        return None
-    # The slope a day is 6 * rise / (n * (n^2 - 1)), where rise is the sum of (2x - (n - 1)) * close.
-    rise = direction * sum((2 * day - (count - 1)) * close for day, close in enumerate(window))
-    return _Line(count, rise, min(window) == max(window))
-
-
-def _arrival(line: _Line, left: int) -> tuple[int | None, str | None]:
-    if left <= 0:
-        return None, "the goal is reached"
-    if line.is_level:
-        return None, f"no movement in the last {line.days} days"
-    if line.rise <= 0:
-        return None, f"the last {line.days} days led away from the target, or nowhere"
-    days = -(-left * line.scale // (6 * line.rise))
-    if days > FURTHEST_DAYS:
-        return None, f"further than 100 years away at the pace of the last {line.days} days"
-    return days, None
-
-
 def months_until(today: date, due: date) -> Fraction:
     """The months from one day to another by the calendar, exact, but never less than 1.
 
@@ -128,6 +106,28 @@ def is_on_track(
     if monthly_actual_minor is None:
         return None
     return projected_at is not None and projected_at <= deadline
+
+
+def _line_through(direction: int, window: Sequence[int]) -> _Line | None:
+    count = len(window)
+    if count < FEWEST_DAYS:
+        return None
+    # The slope a day is 6 * rise / (n * (n^2 - 1)), where rise is the sum of (2x - (n - 1)) * close.
+    rise = direction * sum((2 * day - (count - 1)) * close for day, close in enumerate(window))
+    return _Line(count, rise, min(window) == max(window))
+
+
+def _arrival(line: _Line, left: int) -> tuple[int | None, str | None]:
+    if left <= 0:
+        return None, "the goal is reached"
+    if line.is_level:
+        return None, f"no movement in the last {line.days} days"
+    if line.rise <= 0:
+        return None, f"the last {line.days} days led away from the target, or nowhere"
+    days = -(-left * line.scale // (6 * line.rise))
+    if days > FURTHEST_DAYS:
+        return None, f"further than 100 years away at the pace of the last {line.days} days"
+    return days, None
 
 
 def _months_after(day: date, months: int) -> date:

@@ -20,6 +20,8 @@ from core.store.goals import GoalKey, GoalRow
 from core.store.links import AccountMoment, FundingRow, MeasuresBefore, funding_of_goals, read_measures
 
 _DAY = timedelta(days=1)
+Funding = Mapping[GoalKey, Sequence[FundingRow]]
+Moments = Mapping[AccountMoment, MeasuresBefore]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,14 @@ class CloseJob:
     first: date
     last: date
     is_open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """A goal's history with the rows that it was made from."""
+
+    history: GoalHistory
+    sources: Sequence[FundingRow]
 
 
 @dataclass(slots=True)
@@ -49,17 +59,7 @@ class _Line:
         return values[max(bisect_right(self.days, day) - 1, 0)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Goal:
-    """A goal's history with the rows that it was made from."""
-
-    history: GoalHistory
-    sources: Sequence[FundingRow]
-
-
-Funding = Mapping[GoalKey, Sequence[FundingRow]]
 Lines = Mapping[AccountKey, _Line]
-Moments = Mapping[AccountMoment, MeasuresBefore]
 
 
 def close_goals(
@@ -76,6 +76,31 @@ def close_goals(
     lines = _lines(session, jobs, goals, zone)
     moments = read_measures(session, _unknown_moments(jobs, goals, zone))
     return [_closes(job, goals[job.goal.key], lines, moments, zone) for job in jobs]
+
+
+def close_jobs(
+    goal: GoalRow,
+    sources: Iterable[FundingRow],
+    accounts: Mapping[AccountKey, AccountRow],
+    zone: ZoneInfo,
+    through: date,
+    closed_through: date | None,
+    manual: Sequence[ManualAmount] = (),
+) -> list[CloseJob]:
+    """The days of a goal to be closed, in order: at most some late ones and all from a day on, up to `through`.
+
+    `accounts` are those whose marks count now; the goal's own mark counts too. Late days are closed by themselves only
+    before a day that was closed already (`closed_through`), since only such a close can stay as it is. `typed` is all
+    that was typed for the goal.
+    """
+    marked = _Marked()
+    if goal.dirty_from is not None:
+        marked.add_open(goal.dirty_from)
+    for source in sources:
+        account = accounts.get(source.row.account_key)
+        if account is not None:
+            _add_marks(marked, goal, source, account, zone, manual)
+    return _jobs(goal, marked, through, date.min if closed_through is None else min(closed_through, through))
 
 
 def _histories(session: Session, rows: Mapping[GoalKey, GoalRow], funding: Funding) -> dict[GoalKey, _Goal]:
@@ -201,31 +226,6 @@ class _Marked:
     def add_late(self, first: date, last: date) -> None:
         self.late_from = first if self.late_from is None else min(self.late_from, first)
         self.late_through = last if self.late_through is None else max(self.late_through, last)
-
-
-def close_jobs(
-    goal: GoalRow,
-    sources: Iterable[FundingRow],
-    accounts: Mapping[AccountKey, AccountRow],
-    zone: ZoneInfo,
-    through: date,
-    closed_through: date | None,
-    manual: Sequence[ManualAmount] = (),
-) -> list[CloseJob]:
-    """The days of a goal to be closed, in order: at most some late ones and all from a day on, up to `through`.
-
-    `accounts` are those whose marks count now; the goal's own mark counts too. Late days are closed by themselves only
-    before a day that was closed already (`closed_through`), since only such a close can stay as it is. `typed` is all
-    that was typed for the goal.
-    """
-    marked = _Marked()
-    if goal.dirty_from is not None:
-        marked.add_open(goal.dirty_from)
-    for source in sources:
-        account = accounts.get(source.row.account_key)
-        if account is not None:
-            _add_marks(marked, goal, source, account, zone, manual)
-    return _jobs(goal, marked, through, date.min if closed_through is None else min(closed_through, through))
 
 
 def _add_marks(

@@ -34,43 +34,7 @@ from core.store.tenants import Tenant
 
 # (first day, last day, amount in minor units) of equal closes, in order of day.
 Stretches = Sequence[tuple[date, date, int]]
-
-
-def has_crossed(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> bool:
-    """Whether its closes lead a goal past anything that is not marked yet."""
-    if not marks(goal):
-        return False
-    upcoming = goal.next_milestone_minor
-    if upcoming is not None and any(is_reached(goal.direction, amount, upcoming) for _, _, amount in stretches):
-        return True
-    return goal.reached_at is None and _target_day(goal, stretches, zone) is not None
-
-
-def crossing_by_snapshots(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> Crossing:
-    """What the closes came to; the moment of each is the last instant of the day whose close it was."""
-
-    def milestone_at(milestone_minor: int) -> datetime | None:
-        for first, _, amount in stretches:
-            if is_reached(goal.direction, amount, milestone_minor):
-                return day_end(first, zone)
-        return None
-
-    day = _target_day(goal, stretches, zone)
-    return Crossing(goal, milestone_at, None if day is None else day_end(day, zone))
-
-
-def completing_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | None:
-    """The first day at whose close a goal with `auto_complete` stood at its target; None: it is not to be completed."""
-    return _target_day(goal, stretches, zone) if goal.auto_complete and marks(goal) else None
-
-
-def _target_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | None:
-    """The first day whose close stands at the target, among those that the goal is judged by."""
-    since = date.min if goal.evaluated_from is None else local_day(goal.evaluated_from, zone)
-    for first, last, amount in stretches:
-        if last >= since and is_at_target(goal, amount):
-            return max(first, since)
-    return None
+_DAY = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -111,9 +75,6 @@ class RewrittenCloses:
         self._is[row] = now_is
 
 
-_DAY = timedelta(days=1)
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshotted:
     """What was done: goals looked at, rows of closes written or dropped, milestones marked, goals completed.
@@ -137,6 +98,34 @@ class Snapshotted:
             self.completed + other.completed,
             self.left_to_others + other.left_to_others,
         )
+
+
+def has_crossed(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> bool:
+    """Whether its closes lead a goal past anything that is not marked yet."""
+    if not marks(goal):
+        return False
+    upcoming = goal.next_milestone_minor
+    if upcoming is not None and any(is_reached(goal.direction, amount, upcoming) for _, _, amount in stretches):
+        return True
+    return goal.reached_at is None and _target_day(goal, stretches, zone) is not None
+
+
+def crossing_by_snapshots(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> Crossing:
+    """What the closes came to; the moment of each is the last instant of the day whose close it was."""
+
+    def milestone_at(milestone_minor: int) -> datetime | None:
+        for first, _, amount in stretches:
+            if is_reached(goal.direction, amount, milestone_minor):
+                return day_end(first, zone)
+        return None
+
+    day = _target_day(goal, stretches, zone)
+    return Crossing(goal, milestone_at, None if day is None else day_end(day, zone))
+
+
+def completing_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | None:
+    """The first day at whose close a goal with `auto_complete` stood at its target; None: it is not to be completed."""
+    return _target_day(goal, stretches, zone) if goal.auto_complete and marks(goal) else None
 
 
 def close_touched_accounts(
@@ -169,6 +158,15 @@ def close_touched_goals(
     accounts = lock_accounts(session, expected)
     goals = [goal for goal in lock_goals(session, keys) if goal.dirty_from is not None and goal.dirty_from <= through]
     return _close(session, tenant, goals, {}, through, now, held=accounts)
+
+
+def _target_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | None:
+    """The first day whose close stands at the target, among those that the goal is judged by."""
+    since = date.min if goal.evaluated_from is None else local_day(goal.evaluated_from, zone)
+    for first, last, amount in stretches:
+        if last >= since and is_at_target(goal, amount):
+            return max(first, since)
+    return None
 
 
 def _close(

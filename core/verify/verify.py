@@ -19,19 +19,29 @@ from core.verify.snapshot_checks import CLOSE_CHECKS, REWRITE_CHECKS
 
 BY_ACCOUNT: tuple[Check, ...] = ACCOUNT_CHECKS
 BY_GOAL: tuple[Check, ...] = AMOUNT_CHECKS + CLOSE_CHECKS + REWRITE_CHECKS + GOAL_CHECKS
-
-
-def all_checks() -> Iterator[Check]:
-    """Every check."""
-    yield from BY_ACCOUNT
-    yield from BY_GOAL
-
-
 FIRST = 20
 KEYS_AT_ONCE = 2_000
 # Delivered messages are dropped after 90 days; those that were written since this long ago must be there, also at the
 # end of a run that began before midnight.
 MESSAGES_KEPT = timedelta(days=89)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a verification is: `done` of `total` rows of a tenant's table, accounts first, then goals."""
+
+    tenant: str
+    table: str
+    done: int
+    total: int
+
+
+class NoSuchTenant(MilepostError):
+    """A tenant that is not there was to be verified."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no tenant {name}; `milepost tenants list` shows those there are")
+
 
 _ONE_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 # The plans must not hang on statistics that may not be there yet: see core.verify.checks.
@@ -58,21 +68,10 @@ _NEXT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a verification is: `done` of `total` rows of a tenant's table, accounts first, then goals."""
-
-    tenant: str
-    table: str
-    done: int
-    total: int
-
-
-class NoSuchTenant(MilepostError):
-    """A tenant that is not there was to be verified."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no tenant {name}; `milepost tenants list` shows those there are")
+def all_checks() -> Iterator[Check]:
+    """Every check."""
+    yield from BY_ACCOUNT
+    yield from BY_GOAL
 
 
 def verify(

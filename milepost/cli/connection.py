@@ -27,6 +27,8 @@ DataDirOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+# Who acts, in the audit.
+COMMAND_LINE = "command line"
 
 
 class NoServers(MilepostError):
@@ -57,28 +59,9 @@ def connected_settings(data_dir: Path | None = None, **overrides: Any) -> Settin
     )
 
 
-def _are_of(running: RunningServers, settings: Settings) -> bool:
-    """Whether the servers that are named are those that the supervisor of the data directory uses."""
-    named = [None if url is None else url.get_secret_value() for url in (settings.database_url, settings.redis_url)]
-    return named == [running.database_url, running.redis_url]
-
-
-def _require_together(name: str, given: SecretStr | None, running: str, data_dir: Path) -> None:
-    """Events of one system must not be applied to the database of another, where nobody would look for them."""
-    if given is not None and given.get_secret_value() != running:
-        raise MilepostError(
-            f"{PREFIX}{name} names another server than what runs in {data_dir} uses: set both {PREFIX}DATABASE_URL "
-            f"and {PREFIX}REDIS_URL, or neither"
-        )
-
-
 def running_servers(settings: Settings) -> RunningServers | None:
     """Where the supervisor of the data directory runs its servers, if one does."""
     return DataDir(settings.data_dir).servers()
-
-
-# Who acts, in the audit.
-COMMAND_LINE = "command line"
 
 
 @contextmanager
@@ -96,3 +79,18 @@ def command_session(data_dir: Path | None) -> Iterator[Session]:
     """A session that commits when the block ends well; raises NoServers."""
     with command_sessions(data_dir) as sessions, sessions.begin() as session:
         yield session
+
+
+def _are_of(running: RunningServers, settings: Settings) -> bool:
+    """Whether the servers that are named are those that the supervisor of the data directory uses."""
+    named = [None if url is None else url.get_secret_value() for url in (settings.database_url, settings.redis_url)]
+    return named == [running.database_url, running.redis_url]
+
+
+def _require_together(name: str, given: SecretStr | None, running: str, data_dir: Path) -> None:
+    """Events of one system must not be applied to the database of another, where nobody would look for them."""
+    if given is not None and given.get_secret_value() != running:
+        raise MilepostError(
+            f"{PREFIX}{name} names another server than what runs in {data_dir} uses: set both {PREFIX}DATABASE_URL "
+            f"and {PREFIX}REDIS_URL, or neither"
+        )

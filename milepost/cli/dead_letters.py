@@ -39,6 +39,19 @@ from milepost.cli.connection import (
 from milepost.cli.output import print_json
 
 _WIDTH_OF_A_PIPE = 200
+dead_letters = typer.Typer(
+    help="Events that could not take effect: look at them, replay them after a fix, or discard them.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+ShardArgument = Annotated[
+    int,
+    typer.Argument(
+        metavar="SHARD", help="The shard that `milepost dead-letters list` shows.", min=0, max=SHARDS_MOST - 1
+    ),
+]
+EntryArgument = Annotated[str, typer.Argument(metavar="ENTRY_ID", help="The entry that it shows beside the shard.")]
+TenantOption = Annotated[str, typer.Option(help="The tenant that the event named.")]
 
 
 def print_dead_letters(letters: Sequence[DeadLetterSummary], *, as_json: bool) -> None:
@@ -66,75 +79,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _print_table(letters: Sequence[DeadLetterSummary]) -> None:
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _WIDTH_OF_A_PIPE
-    table = Table("shard", "entry id", "kept", "tenant", "state", "code", "reason", box=None, header_style="bold")
-    table.pad_edge = False
-    # These must be whole: they are what `show`, `replay` and `discard` are given.
-    for column in table.columns[:3]:
-        column.no_wrap = True
-    for letter in letters:
-        kept = f"{letter.recorded_at:%Y-%m-%d %H:%M}"
-        texts = (printable(part) for part in (letter.tenant, letter.state, letter.code, letter.reason))
-        table.add_row(str(letter.shard), letter.entry_id, kept, *texts)
-    console.print(table)
-
-
-def _row(letter: DeadLetterSummary) -> dict[str, object]:
-    return {
-        "tenant": letter.tenant,
-        "shard": letter.shard,
-        "entry_id": letter.entry_id,
-        "code": letter.code,
-        "reason": letter.reason,
-        "state": letter.state,
-        "event_bytes": letter.event_bytes,
-        "arrived_at": letter.arrived_at,
-        "recorded_at": letter.recorded_at,
-        "replayed_at": letter.replayed_at,
-        "discarded_at": letter.discarded_at,
-    }
-
-
-def _event(event: bytes) -> dict[str, str]:
-    r"""The text as it came; what is not UTF-8 has \xff in place of such bytes, and says that it is `escaped`."""
-    try:
-        return {"event": event.decode("utf-8"), "event_encoding": "utf-8"}
-    except UnicodeDecodeError:
-        return {"event": event.decode("utf-8", "backslashreplace"), "event_encoding": "escaped"}
-
-
-def _told(value: object) -> str:
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
-    return "-" if value is None else printable(str(value))
-
-
-dead_letters = typer.Typer(
-    help="Events that could not take effect: look at them, replay them after a fix, or discard them.",
-    no_args_is_help=True,
-    add_completion=False,
-)
-
-
 def _since(given: str) -> datetime:
     try:
         moment = parse_moment(given)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     return moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
-
-
-ShardArgument = Annotated[
-    int,
-    typer.Argument(
-        metavar="SHARD", help="The shard that `milepost dead-letters list` shows.", min=0, max=SHARDS_MOST - 1
-    ),
-]
-EntryArgument = Annotated[str, typer.Argument(metavar="ENTRY_ID", help="The entry that it shows beside the shard.")]
-TenantOption = Annotated[str, typer.Option(help="The tenant that the event named.")]
 
 
 @dead_letters.command("list")
@@ -240,6 +190,52 @@ def discard(
         print_json(asdict(key) | {"discarded_at": now})
     else:
         print(f"discarded {shard} {entry_id}")
+
+
+def _print_table(letters: Sequence[DeadLetterSummary]) -> None:
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_A_PIPE
+    table = Table("shard", "entry id", "kept", "tenant", "state", "code", "reason", box=None, header_style="bold")
+    table.pad_edge = False
+    # These must be whole: they are what `show`, `replay` and `discard` are given.
+    for column in table.columns[:3]:
+        column.no_wrap = True
+    for letter in letters:
+        kept = f"{letter.recorded_at:%Y-%m-%d %H:%M}"
+        texts = (printable(part) for part in (letter.tenant, letter.state, letter.code, letter.reason))
+        table.add_row(str(letter.shard), letter.entry_id, kept, *texts)
+    console.print(table)
+
+
+def _row(letter: DeadLetterSummary) -> dict[str, object]:
+    return {
+        "tenant": letter.tenant,
+        "shard": letter.shard,
+        "entry_id": letter.entry_id,
+        "code": letter.code,
+        "reason": letter.reason,
+        "state": letter.state,
+        "event_bytes": letter.event_bytes,
+        "arrived_at": letter.arrived_at,
+        "recorded_at": letter.recorded_at,
+        "replayed_at": letter.replayed_at,
+        "discarded_at": letter.discarded_at,
+    }
+
+
+def _event(event: bytes) -> dict[str, str]:
+    r"""The text as it came; what is not UTF-8 has \xff in place of such bytes, and says that it is `escaped`."""
+    try:
+        return {"event": event.decode("utf-8"), "event_encoding": "utf-8"}
+    except UnicodeDecodeError:
+        return {"event": event.decode("utf-8", "backslashreplace"), "event_encoding": "escaped"}
+
+
+def _told(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return "-" if value is None else printable(str(value))
 
 
 def _replay_one(data_dir: Path | None, key: DeadLetterKey, *, again: bool) -> None:

@@ -13,22 +13,13 @@ import typer
 
 from core.errors import MilepostError
 
+TROUBLE = 1
+INTERRUPTED = 130
+
 
 def print_json(value: object) -> None:
     """Print `value` as JSON; times as UTC with Z."""
     print(json.dumps(value, indent=2, default=_plain))
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-TROUBLE = 1
-INTERRUPTED = 130
 
 
 def run_program(program: Callable[[], object]) -> None:
@@ -78,6 +69,14 @@ def trouble_as(status: int) -> Iterator[None]:
         else:
             print(f"milepost: {line}", file=sys.stderr)
         raise typer.Exit(status) from error
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def _first_line(error: BaseException) -> str:

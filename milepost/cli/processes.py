@@ -16,6 +16,9 @@ from milepost.cli.connection import DataDirOption, connected_settings
 from milepost.embedded.launch import die_with_parent
 from milepost.embedded.supervisor import prepare_database
 
+_GRACEFUL_S = 2
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
 
 def migrate(data_dir: DataDirOption = None) -> None:
     """Bring the schema up to date and make the tenant `default`, with MILEPOST_BOOTSTRAP_KEY if that is set."""
@@ -28,10 +31,6 @@ def migrate(data_dir: DataDirOption = None) -> None:
     require_stream(settings)
     prepare_database(settings.database_url.get_secret_value(), key)
     print("the schema is up to date")
-
-
-_GRACEFUL_S = 2
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def api(

@@ -26,6 +26,21 @@ from milepost.demo.rules import GoalPlan, Person
 
 # The run of this job tells that an installation is the demo's, and its period on which day the lives began.
 _PLANTED = "demo.planted"
+_FILLED = "demo.filled"
+_AT_ONCE = 1_000
+_POLL_S = 0.05
+_PATIENCE_S = 30.0
+_GOALS_MOST = 200
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a filling told, and whether it was the first that came to its end."""
+
+    events: int
+    is_first: bool
 
 
 def plant(session: Session, people: Sequence[Person], now: datetime, days: int) -> bool:
@@ -57,52 +72,6 @@ def first_day(session: Session) -> date | None:
     return next((date.fromisoformat(period) for period in planted), None)
 
 
-def _make(
-    session: Session, tenant: Tenant, user_id: str, plan: GoalPlan, names: dict[str, str], begin: date, now: datetime
-) -> None:
-    def in_days(days: int) -> datetime:
-        return day_start(begin + timedelta(days=days), tenant.zone)
-
-    draft = GoalDraft(
-        user_id,
-        plan.name,
-        plan.type,
-        plan.target,
-        current_amount=plan.current,
-        currency=plan.currency,
-        deadline=None if plan.deadline_in_days is None else in_days(plan.deadline_in_days),
-        description=plan.description,
-        status=plan.status,
-        tracking=plan.tracking,
-        start_date=begin,
-        auto_complete=plan.auto_complete,
-    )
-    goal_id = create_goal(session, tenant, draft, now).goal_id
-    for milestone in plan.milestones:
-        wanted = MilestoneDraft(milestone.amount, milestone.description, in_days(milestone.in_days))
-        add_milestone(session, tenant, goal_id, wanted, now)
-    for link in plan.links:
-        source = LinkDraft(link.account_id, names[link.account_id], link.percent, begin, link.whole)
-        link_account(session, tenant, goal_id, source, now)
-
-
-_FILLED = "demo.filled"
-_AT_ONCE = 1_000
-_POLL_S = 0.05
-_PATIENCE_S = 30.0
-_GOALS_MOST = 200
-
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """What a filling told, and whether it was the first that came to its end."""
-
-    events: int
-    is_first: bool
-
-
 def fill(sessions: sessionmaker[Session], stream: EventStream, life: Life, now: datetime, progress: Progress) -> Filled:
     """Tell what was not told yet, wait until it is applied, and close the days. Raises StreamUnavailable."""
     with sessions.begin() as session:
@@ -130,6 +99,35 @@ def goals_of(session: Session, tenant: Tenant, user_id: str) -> dict[str, GoalVi
     """A person's goals by name."""
     page = list_goals(session, tenant, user_id=user_id, type=None, status=None, limit=_GOALS_MOST, cursor=None)
     return {goal.name: goal for goal in page.items}
+
+
+def _make(
+    session: Session, tenant: Tenant, user_id: str, plan: GoalPlan, names: dict[str, str], begin: date, now: datetime
+) -> None:
+    def in_days(days: int) -> datetime:
+        return day_start(begin + timedelta(days=days), tenant.zone)
+
+    draft = GoalDraft(
+        user_id,
+        plan.name,
+        plan.type,
+        plan.target,
+        current_amount=plan.current,
+        currency=plan.currency,
+        deadline=None if plan.deadline_in_days is None else in_days(plan.deadline_in_days),
+        description=plan.description,
+        status=plan.status,
+        tracking=plan.tracking,
+        start_date=begin,
+        auto_complete=plan.auto_complete,
+    )
+    goal_id = create_goal(session, tenant, draft, now).goal_id
+    for milestone in plan.milestones:
+        wanted = MilestoneDraft(milestone.amount, milestone.description, in_days(milestone.in_days))
+        add_milestone(session, tenant, goal_id, wanted, now)
+    for link in plan.links:
+        source = LinkDraft(link.account_id, names[link.account_id], link.percent, begin, link.whole)
+        link_account(session, tenant, goal_id, source, now)
 
 
 def _close_days(sessions: sessionmaker[Session], now: datetime) -> None:

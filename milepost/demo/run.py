@@ -34,16 +34,12 @@ from milepost.demo.people import PEOPLE
 from milepost.demo.trickle import Trickle, ripples_of
 
 _TENTHS = 10
+_SHOWN_PERSON, _SHOWN_GOAL = "demo-ana", "Emergency fund"
+_PAUSE_S, _LATER_PAUSE_S = 2.0, 10.0
+_LATER_AFTER_S = 900.0
 
-
-def tell(line: str) -> None:
-    """Have a line said."""
-    print(json.dumps({"say": line}), flush=True)
-
-
-def tell_progress(what: str, done: int, total: int) -> None:
-    """Have the bar of `what` stand at `done` of `total`."""
-    print(json.dumps({"what": what, "done": done, "of": total}), flush=True)
+log = structlog.get_logger(__name__)
+TWO_YEARS = 730
 
 
 @dataclass(slots=True)
@@ -114,18 +110,73 @@ class Screen:
             self._tasks.clear()
 
 
-_SHOWN_PERSON, _SHOWN_GOAL = "demo-ana", "Emergency fund"
-_PAUSE_S, _LATER_PAUSE_S = 2.0, 10.0
-_LATER_AFTER_S = 900.0
-
-log = structlog.get_logger(__name__)
-
-
 class NotTheDemo(MilepostError):
     """The demo has no goals in this installation."""
 
     def __init__(self) -> None:
         super().__init__("this installation has no demo: start it with `milepost up --demo` in an empty data directory")
+
+
+@dataclass(slots=True)
+class DemoHost:
+    """The demo of one `milepost up --demo`; `days` is how long ago its lives begin if it is new."""
+
+    say: Callable[[str], None]
+    days: int = TWO_YEARS
+    _is_planted: bool = False
+    _trouble: str = ""
+    _screen: Screen | None = None
+
+    def plant(self, database_url: str) -> None:
+        """Make the goals unless they are there; nothing in what is neither empty nor the demo's."""
+        from milepost.demo.fill import plant
+        from milepost.demo.people import PEOPLE
+
+        engine = make_engine(database_url, application_name="milepost demo")
+        try:
+            with session_factory(engine).begin() as session:
+                self._is_planted = plant(session, PEOPLE, datetime.now(UTC), self.days)
+        except Exception as error:  # noqa: BLE001  # an edge: a demo that fails must not keep the servers from starting
+            self._trouble = explain(error) or f"{type(error).__name__}: {error}".partition("\n")[0]
+        finally:
+            engine.dispose()
+
+    def may_begin(self) -> bool:
+        """Whether its process has anything to do; says why not."""
+        if self._trouble:
+            self.say(f"no demo: its goals could not be made: {self._trouble}")
+        elif not self._is_planted:
+            self.say("no demo: there is other data here, and --demo adds nothing to it; give an empty --data-dir")
+        return self._is_planted
+
+    def show(self, log: Path) -> None:
+        """Show from now on what the demo's process tells in its log."""
+        self._screen = Screen(log, self.say)
+
+    def look(self) -> None:
+        """Show what it has told since the last look."""
+        if self._screen is None:
+            return
+        try:
+            self._screen.look()
+        except Exception as error:  # noqa: BLE001  # an edge: what cannot be shown must not end the servers
+            self._screen = None
+            self.say(f"the demo goes on unseen: {type(error).__name__}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+        if self._screen is not None:
+            self._screen.close()
+
+
+def tell(line: str) -> None:
+    """Have a line said."""
+    print(json.dumps({"say": line}), flush=True)
+
+
+def tell_progress(what: str, done: int, total: int) -> None:
+    """Have the bar of `what` stand at `done` of `total`."""
+    print(json.dumps({"what": what, "done": done, "of": total}), flush=True)
 
 
 def run(settings: Settings, api_url: str) -> None:
@@ -190,58 +241,3 @@ def _sessions(settings: Settings) -> Iterator[sessionmaker[Session]]:
         yield session_factory(engine)
     finally:
         engine.dispose()
-
-
-TWO_YEARS = 730
-
-
-@dataclass(slots=True)
-class DemoHost:
-    """The demo of one `milepost up --demo`; `days` is how long ago its lives begin if it is new."""
-
-    say: Callable[[str], None]
-    days: int = TWO_YEARS
-    _is_planted: bool = False
-    _trouble: str = ""
-    _screen: Screen | None = None
-
-    def plant(self, database_url: str) -> None:
-        """Make the goals unless they are there; nothing in what is neither empty nor the demo's."""
-        from milepost.demo.fill import plant
-        from milepost.demo.people import PEOPLE
-
-        engine = make_engine(database_url, application_name="milepost demo")
-        try:
-            with session_factory(engine).begin() as session:
-                self._is_planted = plant(session, PEOPLE, datetime.now(UTC), self.days)
-        except Exception as error:  # noqa: BLE001  # an edge: a demo that fails must not keep the servers from starting
-            self._trouble = explain(error) or f"{type(error).__name__}: {error}".partition("\n")[0]
-        finally:
-            engine.dispose()
-
-    def may_begin(self) -> bool:
-        """Whether its process has anything to do; says why not."""
-        if self._trouble:
-            self.say(f"no demo: its goals could not be made: {self._trouble}")
-        elif not self._is_planted:
-            self.say("no demo: there is other data here, and --demo adds nothing to it; give an empty --data-dir")
-        return self._is_planted
-
-    def show(self, log: Path) -> None:
-        """Show from now on what the demo's process tells in its log."""
-        self._screen = Screen(log, self.say)
-
-    def look(self) -> None:
-        """Show what it has told since the last look."""
-        if self._screen is None:
-            return
-        try:
-            self._screen.look()
-        except Exception as error:  # noqa: BLE001  # an edge: what cannot be shown must not end the servers
-            self._screen = None
-            self.say(f"the demo goes on unseen: {type(error).__name__}")
-
-    def close(self) -> None:
-        """Leave the terminal as it was found."""
-        if self._screen is not None:
-            self._screen.close()

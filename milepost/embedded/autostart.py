@@ -28,6 +28,11 @@ from milepost.embedded.trust import open_trusted
 
 # Programs that run one after the other should not start the servers anew each time.
 LINGER_S = 10.0
+_POLL_S = 0.05
+# Shorter waits are not worth a word.
+_SILENT_S = 0.5
+# Where the servers are is told in other ways.
+_OUR_OWN = {"port", "data_dir"}
 
 
 @dataclass(slots=True)
@@ -82,17 +87,6 @@ class Disuse:
             self._descriptor = None
 
 
-def _open(directory: Path) -> int:
-    return open_trusted(directory / "users", os.O_RDWR | os.O_CREAT)
-
-
-_POLL_S = 0.05
-# Shorter waits are not worth a word.
-_SILENT_S = 0.5
-# Where the servers are is told in other ways.
-_OUR_OWN = {"port", "data_dir"}
-
-
 @dataclass(slots=True)
 class Use:
     """Servers that go on until `close`, unless a person stops them; the addresses hold passwords."""
@@ -123,6 +117,10 @@ def use_servers(
         lock.release()
         raise
     return Use(running, running.database_url, running.redis_url, lock)
+
+
+def _open(directory: Path) -> int:
+    return open_trusted(directory / "users", os.O_RDWR | os.O_CREAT)
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ _STABLE_S = 30.0
 _RAN_WELL_S = 5.0
 _LONGEST_WAIT_AFTER_RUN_S = 2.0
 _COMPLAIN_AFTER = 3
+_ASKS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(slots=True)
@@ -115,14 +116,6 @@ class Child:
             say(f"{self.name} keeps ending; its log is {self.log} and ends with: {self._reader.last_line()}")
 
 
-def describe_status(status: int) -> str:
-    """An exit status in words."""
-    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-
-
-_ASKS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
 class StopAsked(BaseException):
     """Raised in the main thread, once, at the first request to stop; like KeyboardInterrupt, no error."""
 
@@ -143,6 +136,11 @@ class StopRequests:
         self.count += 1
         if self.count == 1 and not self.is_stopping:
             raise StopAsked
+
+
+def describe_status(status: int) -> str:
+    """An exit status in words."""
+    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
 @contextmanager

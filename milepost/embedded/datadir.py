@@ -24,56 +24,12 @@ from milepost.embedded.trust import (
 
 # All but passing through for the group, which the server's other user may have been given.
 _OPEN_TO_OTHERS = 0o067
-
-
-def private_folder(path: Path) -> Path:
-    """Make `path` if it is not there, with mode 700; returns it absolute. Raises DirectoryUnusable."""
-    try:
-        require_trusted_links(path)
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with trusted_folder(path) as folder:
-            if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-                raise DirectoryUnusable(f"{path} is not yours to write")
-            if stat.S_IMODE(os.fstat(folder).st_mode) & _OPEN_TO_OTHERS:
-                _close(path, folder)
-    except OSError as error:
-        raise DirectoryUnusable(f"cannot use {path}: {error.strerror or error}") from None
-    return path.resolve()
-
-
-def _close(path: Path, folder: int) -> None:
-    """Shut a folder to others, but not one that somebody keeps other things in."""
-    if not (path / "lock").exists() and any(path.iterdir()):
-        raise DirectoryUnusable(f"{path} holds other things and is open to others; choose a folder of its own")
-    os.fchmod(folder, 0o700)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace the whole file at once, synced, with mode 600."""
-    fresh = f"{path.name}.new"
-    with trusted_folder(path.parent) as folder:
-        with suppress(FileNotFoundError):
-            os.unlink(fresh, dir_fd=folder)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-
-
-def keep_secret(path: Path, *, prefix: str = "") -> str:
-    """The secret in the file; a new one, safe in a URL, if there is none yet."""
-    with suppress(FileNotFoundError):
-        if kept := read_trusted(path).strip():
-            return kept
-    write_private(path, prefix + secrets.token_urlsafe(32) + "\n")
-    return read_trusted(path).strip()
-
-
 # Someone who only asks `is_locked` has the lock for an instant; that must not refuse a start.
 _PATIENCE_S = 0.5
 _NOTE_BYTES = 512
+KEY_PREFIX = "mp_"
+_LOCKS = ("lock", "users", "postgres/lock", "valkey/lock")
+_SECRETS = ("postgres/password", "valkey/password")
 
 
 @dataclass(slots=True)
@@ -112,33 +68,6 @@ class DirectoryLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def is_locked(directory: Path) -> bool:
-    """Whether some process holds the lock of `directory` now; raises Untrusted."""
-    try:
-        descriptor = open_trusted(directory / "lock", os.O_RDWR)
-    except (FileNotFoundError, PermissionError):
-        return False
-    try:
-        # Shared: two that ask at once must not take each other for a holder.
-        return not try_lock(descriptor, fcntl.LOCK_SH)
-    finally:
-        os.close(descriptor)
-
-
-def try_lock(descriptor: int, kind: int) -> bool:
-    """Whether we have the lock of an open file now, `kind` being LOCK_EX or LOCK_SH."""
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-KEY_PREFIX = "mp_"
-_LOCKS = ("lock", "users", "postgres/lock", "valkey/lock")
-_SECRETS = ("postgres/password", "valkey/password")
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,3 +184,70 @@ class DataDir:
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
         return RunningServers(**json.loads(text)) if is_locked(self.path) else None
+
+
+def private_folder(path: Path) -> Path:
+    """Make `path` if it is not there, with mode 700; returns it absolute. Raises DirectoryUnusable."""
+    try:
+        require_trusted_links(path)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with trusted_folder(path) as folder:
+            if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+                raise DirectoryUnusable(f"{path} is not yours to write")
+            if stat.S_IMODE(os.fstat(folder).st_mode) & _OPEN_TO_OTHERS:
+                _close(path, folder)
+    except OSError as error:
+        raise DirectoryUnusable(f"cannot use {path}: {error.strerror or error}") from None
+    return path.resolve()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace the whole file at once, synced, with mode 600."""
+    fresh = f"{path.name}.new"
+    with trusted_folder(path.parent) as folder:
+        with suppress(FileNotFoundError):
+            os.unlink(fresh, dir_fd=folder)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def keep_secret(path: Path, *, prefix: str = "") -> str:
+    """The secret in the file; a new one, safe in a URL, if there is none yet."""
+    with suppress(FileNotFoundError):
+        if kept := read_trusted(path).strip():
+            return kept
+    write_private(path, prefix + secrets.token_urlsafe(32) + "\n")
+    return read_trusted(path).strip()
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether some process holds the lock of `directory` now; raises Untrusted."""
+    try:
+        descriptor = open_trusted(directory / "lock", os.O_RDWR)
+    except (FileNotFoundError, PermissionError):
+        return False
+    try:
+        # Shared: two that ask at once must not take each other for a holder.
+        return not try_lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int, kind: int) -> bool:
+    """Whether we have the lock of an open file now, `kind` being LOCK_EX or LOCK_SH."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _close(path: Path, folder: int) -> None:
+    """Shut a folder to others, but not one that somebody keeps other things in."""
+    if not (path / "lock").exists() and any(path.iterdir()):
+        raise DirectoryUnusable(f"{path} holds other things and is open to others; choose a folder of its own")
+    os.fchmod(folder, 0o700)

@@ -21,43 +21,6 @@ from milepost.embedded.trust import open_trusted
 _LAUNCHER = str(Path(launch.__file__))
 # Servers get none of our environment: it may hold passwords, and PG* variables would change what they do.
 BARE_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-
-
-def spawn(
-    command: Sequence[str],
-    *,
-    death_signal: signal.Signals,
-    cwd: Path,
-    output: IO[bytes] | int,
-    way: str = launch.AS_IS,
-    environment: Mapping[str, str] = BARE_ENVIRONMENT,
-    stdin: int = subprocess.DEVNULL,
-    pass_fds: Sequence[int] = (),
-) -> subprocess.Popen[bytes]:
-    """Start `command`; it gets `death_signal` when the calling thread ends, so call from the main thread."""
-    launcher = [sys.executable, "-I", "-S", _LAUNCHER, str(int(death_signal)), str(os.getpid()), way]
-    return subprocess.Popen(
-        [*launcher, *command],
-        cwd=cwd,
-        env=dict(environment),
-        stdin=stdin,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        pass_fds=tuple(pass_fds),
-        start_new_session=True,
-    )
-
-
-def end(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
-    """Ask a child to end, and kill it if it has not after so long."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(grace_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 _POLL_S = 0.01
 _PORT_TRIES = 5
 _TAIL_BYTES = 16_384
@@ -118,6 +81,41 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    death_signal: signal.Signals,
+    cwd: Path,
+    output: IO[bytes] | int,
+    way: str = launch.AS_IS,
+    environment: Mapping[str, str] = BARE_ENVIRONMENT,
+    stdin: int = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start `command`; it gets `death_signal` when the calling thread ends, so call from the main thread."""
+    launcher = [sys.executable, "-I", "-S", _LAUNCHER, str(int(death_signal)), str(os.getpid()), way]
+    return subprocess.Popen(
+        [*launcher, *command],
+        cwd=cwd,
+        env=dict(environment),
+        stdin=stdin,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        pass_fds=tuple(pass_fds),
+        start_new_session=True,
+    )
+
+
+def end(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
+    """Ask a child to end, and kill it if it has not after so long."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(grace_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def start_listening(

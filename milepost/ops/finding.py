@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+OFF_S = 2.0
+FAR_OFF_S = 60.0
+
 
 class State(StrEnum):
     """How a check went. Only a problem keeps Milepost from working, or its promises from holding."""
@@ -38,10 +41,6 @@ def warning(check: str, found: str, remedy: str) -> Finding:
 def problem(check: str, found: str, remedy: str) -> Finding:
     """It does not work, or a promise does not hold."""
     return Finding(check, State.PROBLEM, found, remedy)
-
-
-OFF_S = 2.0
-FAR_OFF_S = 60.0
 
 
 def compare_clocks(check: str, before: datetime, theirs: datetime, after: datetime) -> Finding:
