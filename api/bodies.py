@@ -1,6 +1,7 @@
-"""How many bytes of bodies a process holds at once, so that many that are allowed one by one are not too much together.
+"""Bodies of requests: read within bounds and parsed exactly, and the refusals of those that are not as they should be.
 
-What is small is not counted: whoever holds all the room with large bodies keeps out large ones, never the others.
+A process holds so many bytes of bodies at once: many that are allowed one by one are too much together. What is small
+is not counted: whoever holds all the room with large bodies keeps out large ones, never the others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Goals that a batch moved past something where they lie, with all that their marks follow from."""
+"""The statement that writes a batch's accounts, moves their plain goals, and gives the goals that crossed something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns as all tables spell them."""
+"""The tables of Milepost: their columns, keys, checks and indexes, and columns as all tables spell them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check is, and the list of all of them in the order in which they run."""
+"""A verification: the list of all checks in the order in which they run, and the run over one tenant or all."""
 
 from __future__ import annotations
 

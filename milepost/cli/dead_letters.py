@@ -1,4 +1,7 @@
-"""How dead letters look at a terminal and in JSON. Their texts are anybody's: none may steer the terminal."""
+"""`milepost dead-letters`: what could not take effect, shown, replayed or discarded.
+
+The texts of a dead letter are anybody's: none may steer the terminal.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`milepost migrate`: the schema, and the first tenant and key."""
+"""`milepost migrate`, `api`, `worker`, `beat`: the schema with its first tenant and key, and each process alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's goals: made once, all of them in one transaction, in an installation that is empty."""
+"""The filling of the demo: in an empty installation all goals in one transaction, then the events until now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the demo's process tells the terminal of `milepost up` what it does: lines of JSON in its log.
+"""The demo's process, and how the terminal of `milepost up` shows what it does: by lines of JSON in its log.
 
 A file, and no pipe: the process can be killed and started again, and a terminal that stalls holds up nothing.
 """

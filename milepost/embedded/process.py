@@ -1,4 +1,4 @@
-"""Starting a child that ends with us, in a session of its own."""
+"""Children that end with us, each in a session of its own, and servers: started on a port, awaited, ended."""
 
 from __future__ import annotations
 
