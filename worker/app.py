@@ -13,10 +13,12 @@ from kombu import Queue
 from kombu.transport import redis as redis_transport
 from kombu.transport import virtual
 
+from core.jobs.job import DRAIN_QUEUE, DRAIN_TASK, JOB_QUEUE, Parts
+from core.jobs.registry import jobs
 from core.settings import Settings
-from schedules.table import DRAINS, JOBS, Clock, schedule
+from schedules.table import Clock, schedule
 from worker.context import KEY_PREFIX, WorkerContext, share_the_interpreter, spare_the_collector
-from worker.tasks import TASKS
+from worker.tasks import register_tasks
 
 
 class ForgettingQoS(redis_transport.QoS):
@@ -60,10 +62,6 @@ BROKER_TRANSPORT = {
 }
 
 
-# Parts of a job, which its task sends: no beat knows of them.
-_PARTS = {"milepost.snapshot_chunk": {"queue": JOBS}, "milepost.project_chunk": {"queue": JOBS}}
-
-
 def make_worker_app(settings: Settings) -> Celery:
     """The application for workers and beat. Connects when it is started."""
     if settings.redis_url is None:
@@ -72,8 +70,7 @@ def make_worker_app(settings: Settings) -> Celery:
     app = Celery("milepost", broker=settings.redis_url.get_secret_value(), set_as_current=False)
     app.conf.update(_configuration(settings))
     context = WorkerContext(settings)
-    for task in TASKS:
-        task(app, context)
+    register_tasks(app, context, jobs())
     _start_children_afresh(app, context)
     return app
 
@@ -89,9 +86,9 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "task_store_errors_even_if_ignored": False,
         "task_time_limit": 120,
         "task_soft_time_limit": 90,
-        "task_queues": [Queue(DRAINS), Queue(JOBS)],
-        "task_default_queue": JOBS,
-        "task_routes": {row.task: {"queue": row.queue} for row in schedule(settings.shards)} | _PARTS,
+        "task_queues": [Queue(DRAIN_QUEUE), Queue(JOB_QUEUE)],
+        "task_default_queue": JOB_QUEUE,
+        "task_routes": _routes(),
         "task_create_missing_queues": False,
         "worker_prefetch_multiplier": 1,
         "worker_soft_shutdown_timeout": 20,
@@ -116,6 +113,13 @@ def _configuration(settings: Settings) -> dict[str, Any]:
             for row in schedule(settings.shards)
         },
     }
+
+
+def _routes() -> dict[str, dict[str, str]]:
+    """The queue of each task. Beat knows those of the schedule; a job's parts are sent by its task."""
+    routes = {DRAIN_TASK: DRAIN_QUEUE} | {job.task: job.queue for job in jobs()}
+    routes |= {job.scheduled.task: job.queue for job in jobs() if isinstance(job.scheduled, Parts)}
+    return {task: {"queue": queue} for task, queue in routes.items()}
 
 
 def _when(when: float | Clock) -> float | crontab:

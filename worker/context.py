@@ -12,11 +12,11 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.drain import ShardDrain
+from core.jobs.job import DRAIN_QUEUE
 from core.settings import Settings
 from core.store.days import database_now
 from core.store.engine import make_engine, session_factory
 from core.stream.stream import EventStream, connect
-from schedules.table import DRAINS
 
 # In front of every key of Celery's on the server that it shares with the stream.
 KEY_PREFIX = "milepost:celery:"
@@ -58,7 +58,7 @@ class WorkerContext:
 
     def forget_old_triggers(self) -> None:
         """Keep a few of the drains' triggers: while no drain runs they would pile up beside the stream itself."""
-        self.redis.ltrim(f"{KEY_PREFIX}{DRAINS}", 0, TRIGGERS_MOST - 1)
+        self.redis.ltrim(f"{KEY_PREFIX}{DRAIN_QUEUE}", 0, TRIGGERS_MOST - 1)
 
     def shard_drain(self, shard: int) -> ShardDrain:
         """All that draining one shard needs."""

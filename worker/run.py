@@ -8,8 +8,8 @@ from typing import Literal
 
 import structlog
 
+from core.jobs.job import DRAIN_QUEUE, JOB_QUEUE
 from core.settings import Settings
-from schedules.table import DRAINS, JOBS
 from worker.app import make_worker_app
 
 
@@ -53,7 +53,7 @@ def run_worker(settings: Settings, queues: Queues) -> None:
     """Run the worker of one queue. Drains have one of their own, so that no long job delays an event."""
     log_as_json(settings.log_level)
     app = make_worker_app(settings)
-    queue = DRAINS if queues == "drains" else JOBS
+    queue = DRAIN_QUEUE if queues == "drains" else JOB_QUEUE
     processes = settings.drain_concurrency if queues == "drains" else settings.job_processes
     app.worker_main(
         [

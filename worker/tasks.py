@@ -1,10 +1,10 @@
-"""The tasks: each takes its context, calls one stage, counts and returns. Running any of them twice is harmless."""
+"""The tasks: a drain, and what the record of each job says. Running any of them twice is harmless."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
-from datetime import date
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -12,154 +12,114 @@ from celery import Celery
 from redis.exceptions import RedisError
 
 from core.errors import StreamUnavailable
-from core.events.calendar import last_closed_day
 from core.ingestion.drain import follow_shard
-from core.jobs.project import due_projections, project_chunk
-from core.jobs.retain import run_retain
-from core.jobs.snapshot import ChunkDays, close_chunk, due_chunks, tenants_behind
-from core.jobs.sweep import sweep
-from core.jobs.verify import due_verifications, is_due, verify_tenant
+from core.jobs.job import DRAIN_TASK, Job, Parts, Sessions
 from core.store.engine import is_database_trouble
-from core.store.tenants import Tenant
+from core.stream.stream import EventStream
 from worker.context import WorkerContext, utc_now
 
-TIME_SLICE_S = 60.0
-"""How long a job's part may work before it gives way to others and sends itself again."""
+DRAIN_EXPIRES_S = 1.0
 
-PART_EXPIRES_S = 3_000.0
-
-VERIFY_LONGEST_S = 7_200
-"""One snapshot of a tenant is read in one go: it cannot be cut into parts."""
+# The next sweep comes after as long, and starts it again if need be.
+STARTED_EXPIRES_S = 60.0
 
 log = structlog.get_logger(__name__)
 
 
-def register_apply_events(app: Celery, context: WorkerContext) -> None:
+def register_tasks(app: Celery, context: WorkerContext, jobs: Sequence[Job]) -> None:
+    """Make the tasks of the drain and of the jobs: one that the schedule starts, and one for a job's parts."""
+    _register_drain(app, context)
+    servers = _TaskServers(app, context)
+    for job in jobs:
+        if isinstance(job.scheduled, Parts):
+            _register_parts(app, servers, job, job.scheduled)
+        else:
+            _register_whole(app, servers, job)
+
+
+def _register_drain(app: Celery, context: WorkerContext) -> None:
     """The drain of one shard: applies what is there, waits a moment for more, and sends its own successor."""
 
     # Acknowledged early: a lost trigger costs a second, a repeated one a look at an empty stream.
-    @app.task(name="milepost.apply_events", acks_late=False, shared=False)
+    @app.task(name=DRAIN_TASK, acks_late=False, shared=False)
     def apply_events(shard: int) -> int:
         with _servers_may_be_away("apply_events", shard=shard) as attempt:
             followed = follow_shard(context.shard_drain(shard))
             attempt.result = followed.events
             if followed.is_to_go_on:
-                apply_events.apply_async(args=(shard,), expires=1.0)
+                apply_events.apply_async(args=(shard,), expires=DRAIN_EXPIRES_S)
         return attempt.result
 
 
-def register_sweep(app: Celery, context: WorkerContext) -> None:
-    """The clean-up of every minute."""
+def _register_whole(app: Celery, servers: _TaskServers, job: Job) -> None:
+    """A job that is done in one go."""
+    run = job.scheduled
+    assert not isinstance(run, Parts)
 
-    @app.task(name="milepost.sweep", shared=False)
-    def run_sweep() -> int:
-        with _servers_may_be_away("sweep") as attempt:
-            swept = sweep(context.stream)
-            context.forget_old_triggers()
-            for shard in swept.unapplied_shards:
-                app.send_task("milepost.apply_events", args=(shard,), expires=1.0)
-            if tenants_behind(context.sessions, context.database_now()):
-                app.send_task("milepost.snapshot", expires=60.0)
-            attempt.result = swept.trimmed
+    @app.task(name=job.task, shared=False)
+    def whole() -> int:
+        with _servers_may_be_away(job.name) as attempt:
+            attempt.result = run(servers)
         return attempt.result
 
 
-def register_snapshot(app: Celery, context: WorkerContext) -> None:
-    """Closing days: one message for each chunk of each tenant that has something to close."""
+def _register_parts(app: Celery, servers: _TaskServers, job: Job, parts: Parts) -> None:
+    """A job in parts: the schedule's task sends a message for each part that is due, and a part goes on with its rest.
 
-    @app.task(name="milepost.snapshot_chunk", shared=False)
-    def snapshot_chunk(tenant: str, time_zone: str, chunk: int, through: str) -> int:
-        with _servers_may_be_away("snapshot_chunk", tenant=tenant, chunk=chunk) as attempt:
-            now, whose = context.database_now(), Tenant(tenant, time_zone)
-            # The message may be from before midnight.
-            last = max(date.fromisoformat(through), last_closed_day(now, whose.zone))
-            closed = close_chunk(context.sessions, ChunkDays(whose, chunk, last), now, time_slice_s=TIME_SLICE_S)
-            attempt.result = closed.did.goals
-            if not closed.is_done and (closed.did.accounts or closed.did.goals):
-                snapshot_chunk.apply_async(args=(tenant, time_zone, chunk, through), expires=PART_EXPIRES_S)
+    A part with a limit of its own is acknowledged before it is run: the broker delivers a message again that is not
+    acknowledged within its visibility timeout.
+    """
+    limits: dict[str, Any] = {}
+    if parts.longest_s is not None:
+        limits = {"acks_late": False, "soft_time_limit": parts.longest_s, "time_limit": parts.longest_s + 60}
+
+    @app.task(name=parts.task, shared=False, **limits)
+    def part(*arguments: Any) -> int:
+        about = dict(zip(parts.arguments, arguments, strict=False))
+        with _servers_may_be_away(parts.name, **about) as attempt:
+            done = parts.run(servers, *arguments)
+            attempt.result = done.count
+            if done.rest is not None:
+                part.apply_async(args=done.rest, expires=job.expires_s)
         return attempt.result
 
-    @app.task(name="milepost.snapshot", shared=False)
-    def snapshot() -> int:
-        with _servers_may_be_away("snapshot") as attempt:
-            for work in due_chunks(context.sessions, context.database_now()):
-                arguments = (work.tenant.name, work.tenant.time_zone, work.chunk, work.through.isoformat())
-                snapshot_chunk.apply_async(args=arguments, expires=PART_EXPIRES_S)
+    @app.task(name=job.task, shared=False)
+    def whole() -> int:
+        with _servers_may_be_away(job.name) as attempt:
+            for arguments in parts.due(servers):
+                part.apply_async(args=arguments, expires=job.expires_s)
                 attempt.result += 1
         return attempt.result
 
 
-def register_project(app: Celery, context: WorkerContext) -> None:
-    """Projecting: one message for each chunk of each tenant whose last day is closed and not projected from."""
+@dataclass(frozen=True, slots=True)
+class _TaskServers:
+    """What a job of a task works with. The context makes connections when they are first used, anew after a fork."""
 
-    @app.task(name="milepost.project_chunk", shared=False)
-    def project_one_chunk(tenant: str, time_zone: str, chunk: int, through: str, after: str = "") -> int:
-        with _servers_may_be_away("project_chunk", tenant=tenant, chunk=chunk) as attempt:
-            work = ChunkDays(Tenant(tenant, time_zone), chunk, date.fromisoformat(through))
-            done = project_chunk(context.sessions, work, utc_now(), after=after, time_slice_s=TIME_SLICE_S)
-            attempt.result = done.did.goals
-            if not done.is_done:
-                arguments = (tenant, time_zone, chunk, through, done.after)
-                project_one_chunk.apply_async(args=arguments, expires=PART_EXPIRES_S)
-        return attempt.result
+    app: Celery
+    context: WorkerContext
 
-    @app.task(name="milepost.project", shared=False)
-    def project() -> int:
-        with _servers_may_be_away("project") as attempt:
-            for work in due_projections(context.sessions):
-                arguments = (work.tenant.name, work.tenant.time_zone, work.chunk, work.through.isoformat())
-                project_one_chunk.apply_async(args=arguments, expires=PART_EXPIRES_S)
-                attempt.result += 1
-        return attempt.result
+    @property
+    def sessions(self) -> Sessions:
+        return self.context.sessions
 
+    @property
+    def stream(self) -> EventStream:
+        return self.context.stream
 
-def register_retain(app: Celery, context: WorkerContext) -> None:
-    """Dropping what is past retention."""
+    def now(self) -> datetime:
+        return utc_now()
 
-    @app.task(name="milepost.retain", shared=False)
-    def retain() -> int:
-        with _servers_may_be_away("retain") as attempt:
-            done = run_retain(context.sessions, utc_now(), again=False)
-            log.info("retained", **asdict(done))
-            attempt.result = sum(asdict(done).values())
-        return attempt.result
+    def database_now(self) -> datetime:
+        return self.context.database_now()
 
+    def start_drains(self, shards: Iterable[int]) -> None:
+        self.context.forget_old_triggers()
+        for shard in shards:
+            self.app.send_task(DRAIN_TASK, args=(shard,), expires=DRAIN_EXPIRES_S)
 
-def register_verify(app: Celery, context: WorkerContext) -> None:
-    """Verifying: one message for each tenant without a result of the day."""
-
-    # Acknowledged early: the broker would give out again what runs for longer than its patience.
-    @app.task(
-        name="milepost.verify_tenant",
-        acks_late=False,
-        soft_time_limit=VERIFY_LONGEST_S,
-        time_limit=VERIFY_LONGEST_S + 60,
-        shared=False,
-    )
-    def verify_one_tenant(tenant: str) -> int:
-        with _servers_may_be_away("verify_tenant", tenant=tenant) as attempt:
-            # Another message may have been at it while this one waited.
-            if is_due(context.sessions, tenant, utc_now()):
-                attempt.result = verify_tenant(context.sessions, tenant, utc_now()).violations
-        return attempt.result
-
-    @app.task(name="milepost.verify", shared=False)
-    def verify() -> int:
-        with _servers_may_be_away("verify") as attempt:
-            for tenant in due_verifications(context.sessions, utc_now()):
-                verify_one_tenant.apply_async(args=(tenant,), expires=PART_EXPIRES_S)
-                attempt.result += 1
-        return attempt.result
-
-
-TASKS: tuple[Callable[[Celery, WorkerContext], None], ...] = (
-    register_apply_events,
-    register_sweep,
-    register_snapshot,
-    register_project,
-    register_retain,
-    register_verify,
-)
+    def start_job(self, job: Job) -> None:
+        self.app.send_task(job.task, expires=STARTED_EXPIRES_S)
 
 
 class _servers_may_be_away:

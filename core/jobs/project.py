@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from core.errors import InvalidField
+from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
 from core.jobs.snapshot import ChunkDays, check_day
 from core.snapshots.trend import _dense, completion_date, projection_of, window
 from core.store.closes import read_closes
@@ -22,11 +23,11 @@ from core.store.days import CHUNKS, JobRun, all_tenant_days, claim_run, count_ru
 from core.store.driver import plan_by_key
 from core.store.forecasts import ForecastRow, active_goals, write_forecasts
 from core.store.goals import read_goals
+from core.store.tenants import Tenant
 
 JOB = "project"
 AT_ONCE = 1_000
 _DAY = timedelta(days=1)
-Sessions = sessionmaker[Session]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def run_project(
     *,
     tenant: str | None = None,
     through: date | None = None,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Say | None = None,
 ) -> Projected:
     """Project all active goals of all tenants, or of one, from their last closed day, or from `through`.
 
@@ -151,3 +152,26 @@ def _day(tenant: str, closed_through: date | None, through: date | None) -> date
     raise InvalidField(
         "date", f"{through} is not closed yet for the tenant {tenant}; `milepost run snapshot` closes days"
     )
+
+
+def _run(whole: WholeRun) -> Projected:
+    return run_project(whole.sessions, whole.now, through=whole.through, on_progress=whole.on_progress)
+
+
+def _due(servers: Servers) -> Iterator[tuple[str, str, int, str]]:
+    for work in due_projections(servers.sessions):
+        yield work.tenant.name, work.tenant.time_zone, work.chunk, work.through.isoformat()
+
+
+def _run_chunk(servers: Servers, tenant: str, time_zone: str, chunk: int, through: str, after: str = "") -> PartDone:
+    work = ChunkDays(Tenant(tenant, time_zone), chunk, date.fromisoformat(through))
+    done = project_chunk(servers.sessions, work, servers.now(), after=after, time_slice_s=TIME_SLICE_S)
+    return PartDone(done.did.goals, None if done.is_done else (tenant, time_zone, chunk, through, done.after))
+
+
+PROJECT = Job(
+    JOB,
+    run=_run,
+    scheduled=Parts("project_chunk", ("tenant", "time_zone", "chunk", "through", "after"), _due, _run_chunk),
+    takes_day=True,
+)

@@ -11,14 +11,18 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy.orm import Session, sessionmaker
+import structlog
+from sqlalchemy.orm import Session
 
+from core.jobs.job import Job, Say, Servers, Sessions, WholeRun
 from core.store.days import JobRun, claim_run, count_runs, forget_runs, note_run
 from core.store.dead_letters import forget_dead_letters
 from core.store.idempotency import KEPT, forget_idempotency_keys
 from core.store.ledger import forget_delivered
 from core.store.tenants import DEFAULT
 from core.store.webhooks import forget_refreshed
+
+log = structlog.get_logger(__name__)
 
 JOB = "retain"
 
@@ -44,11 +48,11 @@ class Retained:
 
 
 def run_retain(
-    sessions: sessionmaker[Session],
+    sessions: Sessions,
     now: datetime,
     *,
     again: bool = True,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Say | None = None,
 ) -> Retained:
     """Drop what is past retention at `now`, and note the run of its UTC day under the tenant `default`.
 
@@ -81,6 +85,19 @@ def run_retain(
     return done
 
 
-def _drop_some(sessions: sessionmaker[Session], forget: Forget, before: datetime) -> int:
+def _drop_some(sessions: Sessions, forget: Forget, before: datetime) -> int:
     with sessions.begin() as session:
         return forget(session, before, AT_ONCE)
+
+
+def _run(whole: WholeRun) -> Retained:
+    return run_retain(whole.sessions, whole.now, on_progress=whole.on_progress)
+
+
+def _run_once_a_day(servers: Servers) -> int:
+    done = asdict(run_retain(servers.sessions, servers.now(), again=False))
+    log.info("retained", **done)
+    return sum(done.values())
+
+
+RETAIN = Job(JOB, run=_run, scheduled=_run_once_a_day, is_for_each_tenant=False)

@@ -15,10 +15,11 @@ from datetime import date, datetime, timedelta
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from core.errors import InvalidField
 from core.events.calendar import EARLIEST, last_closed_day
+from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
 from core.snapshots.closing import Snapshotted, close_touched_accounts, close_touched_goals
 from core.store.days import (
     CHUNKS,
@@ -49,9 +50,7 @@ WAIT_S = 0.2
 WAIT_FOR_OTHERS_S = 60.0
 """How long a run waits for another process that is at one of its chunks, before it leaves the chunk to that one."""
 
-Sessions = sessionmaker[Session]
 Clock = Callable[[], datetime]
-Say = Callable[[str], None]
 Touched = Callable[[Session, str, date, int, int, str], list[str]]
 Close = Callable[[Session, Tenant, Sequence[str], date, datetime], Snapshotted]
 
@@ -255,3 +254,29 @@ def tenants_behind(sessions: Sessions, now: datetime) -> Sequence[TenantDays]:
             for days in all_tenant_days(session)
             if days.closed_through is None or days.closed_through < last_closed_day(now, days.tenant.zone)
         ]
+
+
+def _run(whole: WholeRun) -> Snapshotted:
+    return run_snapshot(whole.sessions, whole.now, through=whole.through, on_progress=whole.on_progress)
+
+
+def _due(servers: Servers) -> Iterator[tuple[str, str, int, str]]:
+    for work in due_chunks(servers.sessions, servers.database_now()):
+        yield work.tenant.name, work.tenant.time_zone, work.chunk, work.through.isoformat()
+
+
+def _run_chunk(servers: Servers, tenant: str, time_zone: str, chunk: int, through: str) -> PartDone:
+    now, whose = servers.database_now(), Tenant(tenant, time_zone)
+    # The message may be from before midnight.
+    last = max(date.fromisoformat(through), last_closed_day(now, whose.zone))
+    closed = close_chunk(servers.sessions, ChunkDays(whose, chunk, last), now, time_slice_s=TIME_SLICE_S)
+    is_to_go_on = not closed.is_done and (closed.did.accounts or closed.did.goals)
+    return PartDone(closed.did.goals, (tenant, time_zone, chunk, through) if is_to_go_on else None)
+
+
+SNAPSHOT = Job(
+    JOB,
+    run=_run,
+    scheduled=Parts("snapshot_chunk", ("tenant", "time_zone", "chunk", "through"), _due, _run_chunk),
+    takes_day=True,
+)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.jobs.job import DRAIN_QUEUE, Job, Servers, WholeRun
+from core.jobs.snapshot import SNAPSHOT, tenants_behind
 from core.stream.stream import EventStream
 
 
@@ -20,3 +22,20 @@ def sweep(stream: EventStream) -> Swept:
     trimmed = sum(stream.trim(shard) for shard in stream.existing_shards())
     unapplied = (status.shard for status in stream.status() if status.oldest_at is not None)
     return Swept(trimmed, tuple(unapplied))
+
+
+def _run(whole: WholeRun) -> Swept:
+    return sweep(whole.stream)
+
+
+def _run_and_start(servers: Servers) -> int:
+    """Sweep, start the drains of what is left, and the closing of days that are over."""
+    swept = sweep(servers.stream)
+    servers.start_drains(swept.unapplied_shards)
+    if tenants_behind(servers.sessions, servers.database_now()):
+        servers.start_job(SNAPSHOT)
+    return swept.trimmed
+
+
+# Among the drains, since a long job must not keep the stream from being trimmed.
+SWEEP = Job("sweep", run=_run, scheduled=_run_and_start, queue=DRAIN_QUEUE, expires_s=60.0, quiet_after=None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from sqlalchemy.orm import Session, sessionmaker
 
+from core.jobs.job import Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
 from core.store.days import JobRun, all_tenant_days, claim_run, count_runs
 from core.verify.checks import Verified
 from core.verify.verify import Progress, verify
@@ -17,8 +17,9 @@ from core.verify.verify import Progress, verify
 log = structlog.get_logger(__name__)
 
 JOB = "verify"
-Sessions = sessionmaker[Session]
-Say = Callable[[str], None]
+
+LONGEST_S = 7_200
+"""One snapshot of a tenant is read in one go: it cannot be cut into parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +116,27 @@ def _rows(found: Verified) -> list[str]:
 
 def _teller(say: Say) -> Callable[[Progress], None]:
     return lambda progress: say(f"{progress.tenant}: {progress.done:,} of {progress.total:,} {progress.table}")
+
+
+def _run(whole: WholeRun) -> VerifyDone:
+    return run_verify(whole.sessions, whole.now, on_progress=whole.on_progress)
+
+
+def _due(servers: Servers) -> Iterator[tuple[str]]:
+    for tenant in due_verifications(servers.sessions, servers.now()):
+        yield (tenant,)
+
+
+def _run_tenant(servers: Servers, tenant: str) -> PartDone:
+    # Another message may have been at it while this one waited.
+    if not is_due(servers.sessions, tenant, servers.now()):
+        return PartDone(0)
+    return PartDone(verify_tenant(servers.sessions, tenant, servers.now()).violations)
+
+
+VERIFY = Job(
+    JOB,
+    run=_run,
+    scheduled=Parts("verify_tenant", ("tenant",), _due, _run_tenant, longest_s=LONGEST_S),
+    is_audit=True,
+)

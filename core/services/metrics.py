@@ -11,17 +11,13 @@ from sqlalchemy.orm import Session
 
 from core.errors import StreamUnavailable
 from core.events.calendar import last_closed_day, local_day
-from core.jobs import project, retain, snapshot, verify
+from core.jobs.registry import job_named, jobs
 from core.store import monitoring
 from core.stream.server import StreamServer, ask_stream_server
 from core.stream.stats import DrainStats, read_drain_stats
 from core.stream.stream import EventStream, ShardStatus
 
-OF_EACH_TENANT = (snapshot.JOB, project.JOB, verify.JOB)
-OF_ALL_TENANTS = (retain.JOB,)
 QUIET_S = 30.0
-# A day, one in which clocks go back, and the hours of the beat until all jobs had their turn.
-JOB_QUIET = timedelta(hours=30)
 STATEMENT_LONGEST_S = 3
 
 
@@ -46,7 +42,7 @@ class LastRun:
 
     def is_late(self, now: datetime) -> bool:
         """Whether it does not come to some tenant."""
-        return now - self.furthest_at > JOB_QUIET
+        return is_quiet(self.job, now - self.furthest_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +81,11 @@ def read_database_stats(session: Session, now: datetime) -> DatabaseStats:
     """Read what the database shows; nothing that it asks grows with the tables."""
     monitoring.limit_statements(session, STATEMENT_LONGEST_S)
     behind = (days_behind(each, now) for each in monitoring.closed_days(session))
-    found, violations = (
-        monitoring.last_runs_of_all(session, OF_EACH_TENANT, OF_ALL_TENANTS),
-        monitoring.count_violations(session),
-    )
+    noted = [job for job in jobs() if job.quiet_after is not None]
+    of_each = [job.name for job in noted if job.is_for_each_tenant]
+    of_all = [job.name for job in noted if not job.is_for_each_tenant]
+    found = monitoring.last_runs_of_all(session, of_each, of_all)
+    violations = monitoring.count_violations(session)
     return DatabaseStats(
         dead_letters=monitoring.waiting_dead_letters(session),
         outbox=monitoring.outbox_backlog(session),
@@ -128,6 +125,12 @@ def days_behind(tenant: monitoring.ClosedDays, now: datetime) -> int:
     return max(0, (last_closed_day(now, zone) - closed).days)
 
 
+def is_quiet(job: str, since_last_run: timedelta) -> bool:
+    """Whether a job has not finished for longer than it should."""
+    quiet_after = job_named(job).quiet_after
+    return quiet_after is not None and since_last_run > quiet_after
+
+
 def _last_run(times: monitoring.JobTimes, violations: int) -> LastRun:
-    is_audit = times.job == verify.JOB and times.newest_at is not None
+    is_audit = job_named(times.job).is_audit and times.newest_at is not None
     return LastRun(times.job, times.newest_at, times.furthest_at, violations if is_audit else None)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,69 +14,18 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from sqlalchemy.orm import Session, sessionmaker
 
-from core.settings import Settings
+from core.jobs.job import Job, WholeRun
+from core.jobs.registry import jobs
+from core.stream.stream import EventStream, connect
 from milepost.cli.connection import DataDirOption, JsonOption, command_sessions, connected_settings
 from milepost.cli.output import print_json, trouble_as
 from milepost.cli.processes import require_current_schema
 from milepost.cli.verify import NOT_LOOKED, VIOLATED
 
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a job is run with. `through` is the last day it is for, None: the last one that has closed."""
-
-    settings: Settings
-    sessions: sessionmaker[Session]
-    now: datetime
-    through: date | None
-    say: Callable[[str], None]
-
-
-def _snapshot(asked: Asked) -> Any:
-    from core.jobs.snapshot import run_snapshot
-
-    return run_snapshot(asked.sessions, asked.now, through=asked.through, on_progress=asked.say)
-
-
-def _project(asked: Asked) -> Any:
-    from core.jobs.project import run_project
-
-    return run_project(asked.sessions, asked.now, through=asked.through, on_progress=asked.say)
-
-
-def _verify(asked: Asked) -> Any:
-    from core.jobs.verify import run_verify
-
-    return run_verify(asked.sessions, asked.now, on_progress=asked.say)
-
-
-def _sweep(asked: Asked) -> Any:
-    from core.jobs.sweep import sweep
-    from core.stream.stream import EventStream, connect
-
-    assert asked.settings.redis_url is not None, "connected_settings names both servers"
-    with connect(asked.settings.redis_url.get_secret_value()) as client:
-        return sweep(EventStream(client, asked.settings.shards))
-
-
-def _retain(asked: Asked) -> Any:
-    from core.jobs.retain import run_retain
-
-    return run_retain(asked.sessions, asked.now, on_progress=asked.say)
-
-
-# Each gives a dataclass that says what it did.
-JOBS: Mapping[str, Callable[[Asked], Any]] = {
-    "snapshot": _snapshot,
-    "project": _project,
-    "verify": _verify,
-    "sweep": _sweep,
-    "retain": _retain,
-}
-OF_A_DAY = frozenset({"snapshot", "project"})
-Job = StrEnum("Job", {name: name for name in JOBS})  # type: ignore[misc]  # made from the table, so that both agree
+JOBS: Mapping[str, Job] = {job.name: job for job in jobs()}
+OF_A_DAY = frozenset(name for name, job in JOBS.items() if job.takes_day)
+JobName = StrEnum("JobName", {name: name for name in JOBS})  # type: ignore[misc]  # made from the records
 
 
 def _day(given: str) -> date:
@@ -87,7 +36,7 @@ def _day(given: str) -> date:
 
 
 def run(
-    job: Annotated[Job, typer.Argument(metavar="JOB", help=f"One of {', '.join(JOBS)}.")],
+    job: Annotated[JobName, typer.Argument(metavar="JOB", help=f"One of {', '.join(JOBS)}.")],
     date: Annotated[
         date | None,
         typer.Option(
@@ -110,7 +59,7 @@ def run(
     if date is not None and job not in OF_A_DAY:
         raise typer.BadParameter(f"{job} has no day: --date is for {', '.join(sorted(OF_A_DAY))}")
     began = time.monotonic()
-    with trouble_as(NOT_LOOKED) if job == "verify" else nullcontext():
+    with trouble_as(NOT_LOOKED) if JOBS[job].is_audit else nullcontext():
         done = _done(job, date, data_dir)
     if as_json:
         print_json(asdict(done))
@@ -123,11 +72,17 @@ def run(
 def _done(job: str, through: date | None, data_dir: Path | None) -> Any:
     settings = connected_settings(data_dir)
     require_current_schema(settings)
-    with command_sessions(data_dir) as sessions, Console(stderr=True).status(f"{job} ...") as shown:
-        asked = Asked(settings, sessions, datetime.now(UTC), through, lambda line: shown.update(f"{job}: {line}"))
+    assert settings.redis_url is not None, "connected_settings names both servers"
+    with (
+        command_sessions(data_dir) as sessions,
+        connect(settings.redis_url.get_secret_value()) as client,
+        Console(stderr=True).status(f"{job} ...") as shown,
+    ):
+        stream = EventStream(client, settings.shards)
+        whole = WholeRun(sessions, stream, datetime.now(UTC), through, lambda line: shown.update(f"{job}: {line}"))
         # What a stage logs must not get between the lines that are printed.
         with redirect_stdout(sys.stderr):
-            return JOBS[job](asked)
+            return JOBS[job].run(whole)
 
 
 def _print(job: str, done: Any, seconds: float) -> None:

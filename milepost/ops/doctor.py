@@ -12,7 +12,7 @@ import redis
 from sqlalchemy import Engine
 
 from core.errors import MilepostError, SettingsError
-from core.services.metrics import JOB_QUIET, LastRun, is_drain_alive, read_database_stats
+from core.services.metrics import LastRun, is_drain_alive, is_quiet, read_database_stats
 from core.settings import Settings, load_settings
 from core.store.engine import make_engine, session_factory
 from core.store.migrate import require_current
@@ -112,11 +112,11 @@ def _followed(client: redis.Redis, shards: Sequence[int]) -> Finding:
 
 
 def _jobs(runs: Sequence[LastRun], now: datetime) -> Finding:
-    latest = max((run.newest_at for run in runs if run.newest_at is not None), default=None)
-    if latest is None:
+    ended = {run.job: run.newest_at for run in runs if run.newest_at is not None}
+    if not ended:
         return warning("jobs", "no scheduled job has run yet", _BEAT)
-    found = f"the last one ended at {latest:%Y-%m-%d %H:%M} UTC"
-    if now - latest > JOB_QUIET:
+    found = f"the last one ended at {max(ended.values()):%Y-%m-%d %H:%M} UTC"
+    if all(is_quiet(job, now - at) for job, at in ended.items()):
         return warning("jobs", found, _BEAT)
     late = [f"{run.job} since {run.furthest_at:%Y-%m-%d %H:%M} UTC" for run in runs if run.is_late(now)]
     if late:

@@ -12,10 +12,11 @@ from celery import Celery
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.jobs.job import DRAIN_QUEUE, JOB_QUEUE
 from core.settings import Settings, load_settings
 from core.stream.stream import EventStream
 from milepost.embedded.programs import free_port
-from schedules.table import DRAINS, JOBS, schedule
+from schedules.table import schedule
 from tests.ingestion.conftest import event
 from worker.app import make_worker_app
 
@@ -42,16 +43,16 @@ def run(app: Celery, task: str, *args: int) -> object:
 
 def waiting(client: redis.Redis) -> int:
     """Messages in the drains' queue."""
-    return client.llen(f"milepost:celery:{DRAINS}")
+    return client.llen(f"milepost:celery:{DRAIN_QUEUE}")
 
 
 def test_every_row_of_the_schedule_names_a_task_and_its_queue(app: Celery) -> None:
     """Nothing is scheduled that no worker knows, and drains have a queue of their own."""
     rows = schedule(3)
     assert {row.task for row in rows} <= set(app.tasks)
-    assert {row.queue for row in rows if row.task == "milepost.apply_events"} == {DRAINS}
+    assert {row.queue for row in rows if row.task == "milepost.apply_events"} == {DRAIN_QUEUE}
     quick = {"milepost.apply_events", "milepost.sweep"}
-    assert {row.task for row in rows if row.queue == DRAINS} == quick
+    assert {row.task for row in rows if row.queue == DRAIN_QUEUE} == quick
     assert sorted(row.args[0] for row in rows if row.args) == [0, 1, 2]
     assert all(row.expires_s <= (row.when if isinstance(row.when, float) else 3_600) for row in rows)
 
@@ -128,7 +129,7 @@ def test_the_schedule_closes_days_and_projects_chunk_by_chunk(
     app: Celery, redis_client: redis.Redis, session_factory: sessionmaker[Session]
 ) -> None:
     """The hourly tasks send a message for each chunk that has something to do, and nothing once all is done."""
-    jobs = f"milepost:celery:{JOBS}"
+    jobs = f"milepost:celery:{JOB_QUEUE}"
 
     def sent() -> list[tuple[str, list[object]]]:
         found = [json.loads(raw) for raw in redis_client.lrange(jobs, 0, -1)][::-1]
@@ -154,5 +155,5 @@ def test_the_schedule_closes_days_and_projects_chunk_by_chunk(
 def test_the_sweep_starts_the_closing_of_a_day_that_is_over(app: Celery, redis_client: redis.Redis) -> None:
     """No one waits an hour for a day to be closed: the clean-up of every minute sends for it, until it is closed."""
     run(app, "milepost.sweep")
-    (raw,) = redis_client.lrange(f"milepost:celery:{JOBS}", 0, -1)
+    (raw,) = redis_client.lrange(f"milepost:celery:{JOB_QUEUE}", 0, -1)
     assert json.loads(raw)["headers"]["task"] == "milepost.snapshot"

@@ -1,0 +1,28 @@
+"""The jobs that there are: the record in each module of this folder.
+
+The API reads them too, for its metrics. It must not import `schedules`: an application that runs it in its own process
+may have a package of that name.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+import core.jobs
+from core.jobs.job import Job
+
+
+@cache
+def jobs() -> tuple[Job, ...]:
+    """All jobs, by name. A module of `core/jobs` that has a record needs no line anywhere to be among them."""
+    names = (f"{core.jobs.__name__}.{each.name}" for each in iter_modules(core.jobs.__path__))
+    values = [value for name in names if name != __name__ for value in vars(import_module(name)).values()]
+    found = {value.name: value for value in values if isinstance(value, Job)}
+    return tuple(found[name] for name in sorted(found))
+
+
+def job_named(name: str) -> Job:
+    """The job of this name; raises KeyError."""
+    return {job.name: job for job in jobs()}[name]
