@@ -24,7 +24,7 @@ from api.schemas.requests import with_its_plus
 from core.errors import InvalidField
 from core.events.envelope import EVENT_LONGEST_BYTES, parse_moment
 from core.ingestion.parse import FUTURE_ALLOWANCE
-from core.providers.contracts import Format
+from core.providers.registry import Format
 from core.services.deliveries import PullDetails, read_pulled
 from core.services.inputs import check_id
 from core.services.keys import Scope

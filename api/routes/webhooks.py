@@ -18,9 +18,8 @@ from api.errors import Problem
 from api.routing import Routes
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse
-from core.errors import NotFound
-from core.providers.contracts import AdaptedEvent, Provider
-from core.providers.registry import SCHEMES
+from core.providers.contracts import AdaptedEvent
+from core.providers.registry import scheme_of
 from core.providers.webhooks import Delivery
 from core.services.deliveries import Admitted, NotAdmitted, admit_delivery, find_addresses, take_delivery
 from core.services.inputs import Caller
@@ -95,8 +94,8 @@ def receive_at_only(request: Request, provider: str, delivery: RawDelivery) -> R
     return _receive(request, provider, None, delivery)
 
 
-def _receive(request: Request, name: str, endpoint_id: str | None, delivery: Delivery) -> Response:
-    provider, backends = _provider(name), backends_of(request)
+def _receive(request: Request, provider: str, endpoint_id: str | None, delivery: Delivery) -> Response:
+    scheme, backends = scheme_of(provider), backends_of(request)
     with as_database_away(), backends.sessions.begin() as session:
         tenant, may_send = _tenant_of_key(request, session) if endpoint_id is None else (None, True)
         candidates = find_addresses(session, provider, endpoint_id=endpoint_id, tenant=tenant) if may_send else []
@@ -108,7 +107,7 @@ def _receive(request: Request, name: str, endpoint_id: str | None, delivery: Del
             adapted, refreshes = take_delivery(session, verdict, provider, body, delivery.arrived_at)
     # The transaction has ended: what was asked of the integrator stays, also for a delivery that is refused.
     if isinstance(verdict, NotAdmitted):
-        raise DeliveryRefused(verdict.reason, SCHEMES[provider].challenge)
+        raise DeliveryRefused(verdict.reason, scheme.challenge)
     return _accept(backends, verdict.tenant, adapted.events, refreshes)
 
 
@@ -128,10 +127,3 @@ def _tenant_of_key(request: Request, session: Session) -> tuple[Tenant | None, b
     if caller is None or caller.scopes.isdisjoint({Scope.EVENTS_WRITE, Scope.ADMIN}):
         return None, False
     return caller.tenant, True
-
-
-def _provider(name: str) -> Provider:
-    try:
-        return Provider(name)
-    except ValueError:
-        raise NotFound("Provider", name) from None

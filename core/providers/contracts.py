@@ -1,11 +1,10 @@
-"""What callers and adapters exchange: formats, the context of a body (and its JSON), and what the body becomes."""
+"""What callers and adapters exchange: the context of a body (and its JSON), and what the body becomes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Any
 
 from core.errors import EventRejected
@@ -13,28 +12,6 @@ from core.events.envelope import identifier, parse_moment
 
 ROWS_MOST = 10_000
 """How many rows an array of a body may have: a million tiny ones would each become an event."""
-
-
-class Format(StrEnum):
-    """The form of a body that was pulled from a provider: `POST /events?format=`."""
-
-    PLAID_SYNC = "plaid-sync"
-    PLAID_BALANCES = "plaid-balances"
-    TELLER = "teller"
-    GOCARDLESS = "gocardless"
-    MX = "mx"
-
-
-class Provider(StrEnum):
-    """Who posts a webhook: `POST /webhooks/{provider}`. GoCardless Bank Account Data has none.
-
-    `standard` is anyone who signs as Standard Webhooks says; its payload is our own events.
-    """
-
-    PLAID = "plaid"
-    TELLER = "teller"
-    MX = "mx"
-    STANDARD = "standard"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from core.providers.fields import (
     valuation,
     written,
 )
+from core.providers.provider import ProviderSpec
 from core.providers.rows import Part, Reading, Statement, account_facts_of, connection, read_row, rows_of, stated
 
 
@@ -317,7 +318,15 @@ DETAILS = Part("gocardless/details", _details)
 METADATA = Part("gocardless/metadata", _metadata)
 
 
-def account_in_gocardless(body: object) -> Iterator[object]:
+def _account_in(body: object) -> Iterator[object]:
     """Only the account's metadata names it."""
     if isinstance(body, dict):
         yield body.get("id")
+
+
+GOCARDLESS = ProviderSpec(
+    "gocardless",
+    formats={"gocardless": adapt_pulled},
+    parts=(BOOKED, PENDING, BALANCES, DETAILS, METADATA),
+    accounts_in=_account_in,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import secrets as randomness
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, time
 from typing import Any
@@ -25,6 +26,7 @@ from core.providers.fields import (
     whole,
     written,
 )
+from core.providers.provider import DECOY, ProviderSpec, Scheme, Webhook, one_secret
 from core.providers.rows import (
     Part,
     Reading,
@@ -75,7 +77,7 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
     # Of two pulls that saw one state of an object the later stands, and any pull over a webhook of that second.
     order = "" if context.pulled_at is None else f"p{context.pulled_at:%Y%m%d%H%M%S%f}"
     if found[-1].startswith("transaction"):
-        yield from account_facts_of(names_of(accounts_in_mx(body)), context)
+        yield from account_facts_of(names_of(_accounts_in(body)), context)
     for name in found:
         part = PARTS[name.removesuffix("s")]
         if name.endswith("s"):
@@ -232,7 +234,7 @@ def adapt_webhook(body: object, context: Context) -> Adapted:
         events = tuple(read_row(part, hook, Reading(context, _order(hook)), ""))
     except MissingValue:
         return refresh([hook.get("account_guid"), *subjects], "transactions" if is_transaction else "accounts", action)
-    names = names_of(accounts_in_mx(hook)) if is_transaction else ()
+    names = names_of(_accounts_in(hook)) if is_transaction else ()
     return Adapted(events=(*account_facts_of(names, context), *events))
 
 
@@ -283,16 +285,41 @@ def verify(delivery: Delivery, secrets: Sequence[str]) -> None:
         raise SignatureRefused("the credentials are not those of this address")
 
 
-_MX_LISTS = ("accounts", "transactions", "account", "transaction")
+_LISTS = ("accounts", "transactions", "account", "transaction")
 
 
-def accounts_in_mx(body: object) -> Iterator[object]:
+def _accounts_in(body: object) -> Iterator[object]:
     if isinstance(body, dict):
-        rows = [body, *(row for name in _MX_LISTS for row in rows_in(body.get(name)))]
+        rows = [body, *(row for name in _LISTS for row in rows_in(body.get(name)))]
         yield from (row.get("account_guid", row.get("guid")) for row in rows)
 
 
-def members_in_mx(body: dict[str, Any]) -> Iterator[object]:
+def _members_in(body: object) -> Iterator[object]:
+    if not isinstance(body, dict):
+        return
     yield body.get("member_guid")
     members = [body, *rows_in(body.get("members")), *rows_in(body.get("member"))]
     yield from (member.get("guid") for member in members if "connection_status" in member)
+
+
+def _made_secret() -> str:
+    return f"milepost:{randomness.token_urlsafe(32)}"
+
+
+MX = ProviderSpec(
+    "mx",
+    formats={"mx": adapt_pulled},
+    webhook=Webhook(
+        adapt_webhook,
+        Scheme(
+            one_secret(check_secret),
+            verify,
+            decoys=(f"nobody:{DECOY}",),
+            challenge='Basic realm="milepost"',
+            make_secret=_made_secret,
+        ),
+    ),
+    parts=tuple(PARTS.values()),
+    accounts_in=_accounts_in,
+    connections_in=_members_in,
+)

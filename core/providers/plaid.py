@@ -29,6 +29,7 @@ from core.providers.fields import (
     valuation,
     written,
 )
+from core.providers.provider import ProviderSpec, Scheme, Webhook
 from core.providers.rows import Part, Reading, Statement, account_facts_of, read_row, read_rows, rows_of, stated
 from core.providers.webhooks import (
     Delivery,
@@ -61,7 +62,7 @@ def adapt_sync(body: object, context: Context) -> Iterator[AdaptedEvent]:
     if not page.keys() & {"added", "modified", "removed", "transactions"}:
         raise ProviderBodyRefused("not_this_form", "a page has added, modified and removed; this body has none of them")
     yield from _accounts(page, context)
-    yield from account_facts_of(names_of(accounts_in_plaid(page)), context)
+    yield from account_facts_of(names_of(_accounts_in(page)), context)
     for section, order in (("transactions", "0"), ("added", "1"), ("modified", "2")):
         rows = rows_of(page.get(section, []), section)
         yield from read_rows(TRANSACTION, rows, context, section, order + "-{index}")
@@ -313,10 +314,35 @@ def _public(key: dict[str, Any]) -> dict[str, Any]:
     return {name: key.get(name) for name in ("kty", "crv", "x", "y")}
 
 
-_PLAID_LISTS = ("accounts", "added", "modified", "removed", "transactions")
+_LISTS = ("accounts", "added", "modified", "removed", "transactions")
 
 
-def accounts_in_plaid(body: object) -> Iterator[object]:
+def _accounts_in(body: object) -> Iterator[object]:
     if isinstance(body, dict):
         yield body.get("account_id")
-        yield from (row.get("account_id") for name in _PLAID_LISTS for row in rows_in(body.get(name)))
+        yield from (row.get("account_id") for name in _LISTS for row in rows_in(body.get(name)))
+
+
+def _items_in(body: object) -> Iterator[object]:
+    if isinstance(body, dict) and "webhook_type" in body:
+        yield body.get("item_id")
+
+
+PLAID = ProviderSpec(
+    "plaid",
+    formats={"plaid-sync": adapt_sync, "plaid-balances": adapt_balances},
+    webhook=Webhook(
+        adapt_webhook,
+        Scheme(
+            check_secret,
+            verify,
+            decoys=(json.dumps({"kid": ""}),),
+            challenge="Plaid-Verification",
+            key_id=key_id,
+            secrets_most=KEYS_MOST,
+        ),
+    ),
+    parts=(ACCOUNT, TRANSACTION, REMOVED),
+    accounts_in=_accounts_in,
+    connections_in=_items_in,
+)

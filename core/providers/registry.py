@@ -1,76 +1,81 @@
-"""The providers: which adapter reads which format, and which scheme signs whose webhooks."""
+"""The providers that there are, and what is looked up of them by their names and the names of formats."""
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC
-from types import MappingProxyType
-from typing import Any
+from enum import StrEnum
 
-from core.errors import EventRejected, InvalidField, ProviderBodyRefused
+from core.errors import EventRejected, InvalidField, NotFound, ProviderBodyRefused
 from core.events.envelope import ID_LONGEST, SOURCE_LONGEST, Envelope, identifier
 from core.goals.money import digits
-from core.providers import gocardless, mx, plaid, standard, teller
-from core.providers.contracts import (
-    Adapted,
-    AdaptedEvent,
-    Context,
-    Format,
-    Provider,
-    context_from_json,
-)
+from core.providers.contracts import Adapted, Context, context_from_json
 from core.providers.fields import MissingValue, names_of
-from core.providers.gocardless import account_in_gocardless
-from core.providers.mx import accounts_in_mx, members_in_mx
-from core.providers.plaid import accounts_in_plaid
-from core.providers.rows import Part, Reading, envelope_of, statements_of
-from core.providers.teller import accounts_in_teller
-from core.providers.webhooks import Delivery
+from core.providers.gocardless import GOCARDLESS
+from core.providers.mx import MX
+from core.providers.plaid import PLAID
+from core.providers.provider import ProviderSpec, Scheme, Webhook
+from core.providers.rows import Reading, envelope_of, statements_of
+from core.providers.standard import STANDARD
+from core.providers.teller import TELLER
 
-_PULLED: dict[Format, Callable[[object, Context], Iterator[AdaptedEvent]]] = {
-    Format.PLAID_SYNC: plaid.adapt_sync,
-    Format.PLAID_BALANCES: plaid.adapt_balances,
-    Format.TELLER: teller.adapt_pulled,
-    Format.GOCARDLESS: gocardless.adapt_pulled,
-    Format.MX: mx.adapt_pulled,
-}
-_WEBHOOKS: dict[Provider, Callable[[object, Context], Adapted]] = {
-    Provider.PLAID: plaid.adapt_webhook,
-    Provider.TELLER: teller.adapt_webhook,
-    Provider.MX: mx.adapt_webhook,
-    Provider.STANDARD: standard.adapt_webhook,
-}
-_PARTS: dict[str, Part] = {
-    part.name: part
-    for part in (
-        *(plaid.ACCOUNT, plaid.TRANSACTION, plaid.REMOVED),
-        *(teller.ACCOUNT, teller.BALANCES, teller.TRANSACTION),
-        *(gocardless.BOOKED, gocardless.PENDING, gocardless.BALANCES, gocardless.DETAILS, gocardless.METADATA),
-        *mx.PARTS.values(),
-    )
-}
+PROVIDERS: tuple[ProviderSpec, ...] = (PLAID, TELLER, GOCARDLESS, MX, STANDARD)
+
+Format = StrEnum(  # type: ignore[misc]  # made from the records
+    "Format", {name.upper().replace("-", "_"): name for provider in PROVIDERS for name in provider.formats}
+)
+Format.__doc__ = "The form of a body that was pulled from a provider: `POST /events?format=`."
+
+Provider = StrEnum(  # type: ignore[misc]  # made from the records
+    "Provider", {provider.name.upper(): provider.name for provider in PROVIDERS if provider.webhook is not None}
+)
+Provider.__doc__ = "Who posts a webhook: `POST /webhooks/{provider}`. GoCardless Bank Account Data has none."
+
 ORDER_LONGEST = 100
 
 
-def adapt(format: Format, body: object, context: Context) -> Adapted:
+def provider_of(format: str) -> ProviderSpec:
+    """Whose bodies are of this format; raises NotFound."""
+    found = next((provider for provider in PROVIDERS if format in provider.formats), None)
+    if found is None:
+        raise NotFound("Format", format)
+    return found
+
+
+def webhook_of(provider: str) -> Webhook:
+    """What the provider of this name posts; raises NotFound, also for a provider that posts nothing."""
+    found = next((each.webhook for each in PROVIDERS if each.name == provider), None)
+    if found is None:
+        raise NotFound("Provider", provider)
+    return found
+
+
+def scheme_of(provider: str) -> Scheme:
+    """How the provider of this name signs; raises NotFound as `webhook_of` does."""
+    return webhook_of(provider).scheme
+
+
+def has_accounts(provider: str) -> bool:
+    """Whether there is a provider of this name, and it has account ids of its own."""
+    return any(each.name == provider and each.accounts_in is not None for each in PROVIDERS)
+
+
+def adapt(format: str, body: object, context: Context) -> Adapted:
     """What a pulled body becomes: accounts and balances first, then what moved.
 
     Raises ProviderBodyRefused, and nothing else, for a body that is not of the form, and for one that lacks what only
     the caller can tell (`untold`).
     """
     try:
-        return Adapted(events=tuple(_PULLED[format](body, _checked(context))))
+        return Adapted(events=tuple(provider_of(format).formats[format](body, _checked(context))))
     except MissingValue as missing:
         raise ProviderBodyRefused(missing.code, missing.message, missing.where) from None
 
 
-def adapt_webhook(provider: Provider, body: object, context: Context) -> Adapted:
+def adapt_webhook(provider: str, body: object, context: Context) -> Adapted:
     """What a webhook becomes: events, pointers to what is to be pulled, or nothing. Raises as `adapt` does."""
     try:
-        return _WEBHOOKS[provider](body, _checked(context))
+        return webhook_of(provider).adapt(body, _checked(context))
     except MissingValue as missing:
         raise ProviderBodyRefused(missing.code, missing.message, missing.where) from None
 
@@ -83,7 +88,7 @@ def envelopes_of_row(kept: Envelope) -> tuple[Envelope, ...]:
     """
     data = kept.data
     name, order = data.get("part"), data.get("order", "")
-    part = _PARTS.get(name) if isinstance(name, str) else None
+    part = next((part for provider in PROVIDERS for part in provider.parts if part.name == name), None)
     if part is None or not isinstance(order, str) or len(order) > ORDER_LONGEST or "row" not in data:
         raise EventRejected("bad_value", "not a provider's row as it was kept: part, order and row are needed")
     context = context_from_json(data.get("context"), kept.source)
@@ -110,65 +115,23 @@ def _checked(context: Context) -> Context:
     return context if context.pulled_at is None else replace(context, pulled_at=context.pulled_at.astimezone(UTC))
 
 
-def accounts_named(source: Format | Provider, body: object) -> frozenset[str]:
-    """The provider's ids of the accounts in a pulled body or a webhook; none for what is not of that form."""
-    return names_of(_ACCOUNTS[source.value](body))
+def accounts_named(source: str, body: object) -> frozenset[str]:
+    """The provider's ids of the accounts in a pulled body or a webhook; none for what is not of that form.
 
-
-def connections_named(source: Format | Provider, body: object) -> frozenset[str]:
-    """The items, enrollments or members that a webhook, or a list of members, is about."""
-    if not isinstance(body, dict):
-        return frozenset()
-    payload = body.get("payload")
-    find = _CONNECTIONS.get(source.value)
-    return frozenset() if find is None else names_of(find(body, payload if isinstance(payload, dict) else {}))
-
-
-_ACCOUNTS: dict[str, Callable[[object], Iterable[object]]] = {
-    "plaid-sync": accounts_in_plaid,
-    "plaid-balances": accounts_in_plaid,
-    "plaid": accounts_in_plaid,
-    "teller": accounts_in_teller,
-    "gocardless": account_in_gocardless,
-    "mx": accounts_in_mx,
-    "standard": lambda _: (),
-}
-_CONNECTIONS: dict[str, Callable[[dict[str, Any], dict[str, Any]], Iterable[object]]] = {
-    "plaid": lambda body, _: (body.get("item_id"),),
-    "teller": lambda _, payload: (payload.get("enrollment_id"),),
-    "mx": lambda body, _: members_in_mx(body),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """How a provider's secrets are read, deliveries verified, and what a 401 asks for.
-
-    `decoys` are checked in the place of the secrets of an address that does not exist or has none yet, so that it takes
-    as long. They are no secrets: what is signed with one is not to be taken.
+    `source` is the body's format, or the name of the provider that posted it.
     """
-
-    read_secrets: Callable[[str], tuple[str, ...]]
-    verify: Callable[[Delivery, Sequence[str]], None]
-    decoys: tuple[str, ...]
-    challenge: str
+    find = _of_source(source).accounts_in
+    return frozenset() if find is None else names_of(find(body))
 
 
-def _one(check: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
-    return lambda text: (check(text),)
+def connections_named(source: str, body: object) -> frozenset[str]:
+    """The items, enrollments or members that a webhook, or a list of members, is about; `source` as above."""
+    find = _of_source(source).connections_in
+    return frozenset() if find is None else names_of(find(body))
 
 
-_NO_ONES = "no-one-knows-this-secret-since-it-is-checked-in-vain"
-SCHEMES = MappingProxyType(
-    {
-        Provider.PLAID: Scheme(plaid.check_secret, plaid.verify, (json.dumps({"kid": ""}),), "Plaid-Verification"),
-        Provider.TELLER: Scheme(_one(teller.check_secret), teller.verify, (_NO_ONES,), "Teller-Signature"),
-        Provider.MX: Scheme(_one(mx.check_secret), mx.verify, (f"nobody:{_NO_ONES}",), 'Basic realm="milepost"'),
-        Provider.STANDARD: Scheme(
-            _one(standard.check_secret),
-            standard.verify,
-            (standard.SECRET + base64.b64encode(_NO_ONES.encode()).decode(),),
-            "Webhook-Signature",
-        ),
-    }
-)
+def _of_source(source: str) -> ProviderSpec:
+    found = next((each for each in PROVIDERS if source == each.name or source in each.formats), None)
+    if found is None:
+        raise NotFound("Provider", source)
+    return found

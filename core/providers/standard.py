@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import secrets as randomness
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from core.errors import InvalidField, MalformedEvent, ProviderBodyRefused
 from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope
 from core.providers.contracts import Adapted, AdaptedEvent, Context
+from core.providers.provider import DECOY, ProviderSpec, Scheme, Webhook, one_secret
 from core.providers.rows import exact_json, rows_of
 from core.providers.webhooks import SIGNATURES_MOST, Delivery, SignatureRefused, share_one
 
@@ -113,3 +115,22 @@ def _decoded(text: str) -> bytes | None:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
+
+
+def _made_secret() -> str:
+    return SECRET + base64.b64encode(randomness.token_bytes(32)).decode()
+
+
+STANDARD = ProviderSpec(
+    "standard",
+    webhook=Webhook(
+        adapt_webhook,
+        Scheme(
+            one_secret(check_secret),
+            verify,
+            decoys=(SECRET + base64.b64encode(DECOY.encode()).decode(),),
+            challenge="Webhook-Signature",
+            make_secret=_made_secret,
+        ),
+    ),
+)

@@ -25,6 +25,7 @@ from core.providers.fields import (
     valuation,
     written,
 )
+from core.providers.provider import DECOY, ProviderSpec, Scheme, Webhook, one_secret
 from core.providers.rows import (
     Part,
     Reading,
@@ -58,7 +59,7 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
     if part is None and rows:
         raise ProviderBodyRefused("not_this_form", "there is no Teller account, transaction or balance in the body")
     if part is TRANSACTION:
-        yield from account_facts_of(names_of(accounts_in_teller(rows)), context, context.kind)
+        yield from account_facts_of(names_of(_accounts_in(rows)), context, context.kind)
     for index, row in enumerate(rows):
         where = f"[{index}]" if isinstance(body, list) else ""
         yield from read_row(_part_of(row) or part or TRANSACTION, row, Reading(context), where)
@@ -86,7 +87,7 @@ def _processed(payload: Mapping[str, Any], context: Context) -> Adapted:
         events = tuple(read_rows(TRANSACTION, rows, context, "payload.transactions"))
     except MissingValue as missing:
         return refresh([payload.get("enrollment_id")], "transactions", f"untold {missing.where.rpartition('.')[2]}")
-    return Adapted(events=(*account_facts_of(names_of(accounts_in_teller(rows)), context), *events))
+    return Adapted(events=(*account_facts_of(names_of(_accounts_in(rows)), context), *events))
 
 
 def _known_at(hook: Mapping[str, Any]) -> datetime | None:
@@ -214,8 +215,25 @@ def _signature(secret: str, moment: str, body: bytes) -> bytes:
     return code.hexdigest().encode()
 
 
-def accounts_in_teller(body: object) -> Iterator[object]:
+def _accounts_in(body: object) -> Iterator[object]:
     payload = body.get("payload") if isinstance(body, dict) else None
     rows = payload.get("transactions") if isinstance(payload, dict) else body
     for row in rows_in(rows):
         yield row.get("account_id", row.get("id"))
+
+
+def _enrollments_in(body: object) -> Iterator[object]:
+    if isinstance(body, dict):
+        yield nested(body, "payload").get("enrollment_id")
+
+
+TELLER = ProviderSpec(
+    "teller",
+    formats={"teller": adapt_pulled},
+    webhook=Webhook(
+        adapt_webhook, Scheme(one_secret(check_secret), verify, decoys=(DECOY,), challenge="Teller-Signature")
+    ),
+    parts=(ACCOUNT, BALANCES, TRANSACTION),
+    accounts_in=_accounts_in,
+    connections_in=_enrollments_in,
+)

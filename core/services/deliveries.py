@@ -10,25 +10,26 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidField, NotFound
-from core.providers.contracts import Adapted, Context, Format, Provider, Refresh
-from core.providers.registry import SCHEMES, accounts_named, adapt, adapt_webhook, connections_named
+from core.providers.contracts import Adapted, Context, Refresh
+from core.providers.registry import (
+    accounts_named,
+    adapt,
+    adapt_webhook,
+    connections_named,
+    has_accounts,
+    provider_of,
+    scheme_of,
+)
 from core.providers.sealing import Sealer
 from core.providers.webhooks import Delivery, SignatureRefused, UnknownVerificationKey
 from core.services.inputs import is_id
 from core.services.pages import Page, cut, moment_and_id_after
-from core.services.provider_accounts import AccountProvider, know_accounts
+from core.services.provider_accounts import know_accounts
 from core.services.webhooks import NoSecretsKey, secrets_of
 from core.store import webhooks as store
 from core.store.tenants import Tenant
 from core.store.webhooks import Endpoint, OpenPosition, RefreshRow
 
-_PROVIDERS = {
-    Format.PLAID_SYNC: AccountProvider.PLAID,
-    Format.PLAID_BALANCES: AccountProvider.PLAID,
-    Format.TELLER: AccountProvider.TELLER,
-    Format.GOCARDLESS: AccountProvider.GOCARDLESS,
-    Format.MX: AccountProvider.MX,
-}
 Candidates = Sequence[tuple[Endpoint, Tenant]]
 
 
@@ -58,9 +59,7 @@ class PullDetails:
     kind: str | None = None
 
 
-def find_addresses(
-    session: Session, provider: Provider, *, endpoint_id: str | None, tenant: Tenant | None
-) -> Candidates:
+def find_addresses(session: Session, provider: str, *, endpoint_id: str | None, tenant: Tenant | None) -> Candidates:
     """The addresses that a delivery may be for: the one it names, those of the tenant it names, or the only one."""
     if endpoint_id is not None:
         return store.find_endpoint(session, provider, endpoint_id) if is_id(endpoint_id) else []
@@ -70,7 +69,7 @@ def find_addresses(
 
 
 def admit_delivery(
-    session: Session, sealer: Sealer | None, provider: Provider, candidates: Candidates, delivery: Delivery
+    session: Session, sealer: Sealer | None, provider: str, candidates: Candidates, delivery: Delivery
 ) -> Admitted | NotAdmitted:
     """Whose a delivery is, by the first of the addresses whose secrets it is signed with.
 
@@ -96,23 +95,23 @@ def admit_delivery(
 
 
 def take_delivery(
-    session: Session, admitted: Admitted, provider: Provider, body: object, now: datetime
+    session: Session, admitted: Admitted, provider: str, body: object, now: datetime
 ) -> tuple[Adapted, int]:
     """What a delivery's body becomes; what it points to is recorded, and counted. Raises ProviderBodyRefused."""
     tenant = admitted.tenant.name
     names, connections = accounts_named(provider, body), connections_named(provider, body)
-    known = {} if provider is Provider.STANDARD else know_accounts(session, tenant, provider, names, connections)
-    adapted = adapt_webhook(provider, body, Context(pulled_at=now, source=provider.value, accounts=known))
+    known = know_accounts(session, tenant, provider, names, connections) if has_accounts(provider) else {}
+    adapted = adapt_webhook(provider, body, Context(pulled_at=now, source=provider, accounts=known))
     return adapted, record_refreshes(session, tenant, provider, adapted.refreshes, now)
 
 
-def read_pulled(session: Session, tenant: Tenant, format: Format, body: object, details: PullDetails) -> Adapted:
+def read_pulled(session: Session, tenant: Tenant, format: str, body: object, details: PullDetails) -> Adapted:
     """What a body that was pulled becomes; raises ProviderBodyRefused."""
-    provider = _PROVIDERS[format]
+    provider = provider_of(format).name
     names = set(accounts_named(format, body)) | ({details.account_id} if details.account_id is not None else set())
     context = Context(
         pulled_at=details.pulled_at,
-        source=provider.value,
+        source=provider,
         accounts=know_accounts(session, tenant.name, provider, names, connections_named(format, body)),
         account_id=details.account_id,
         user_id=details.user_id,
@@ -122,13 +121,13 @@ def read_pulled(session: Session, tenant: Tenant, format: Format, body: object, 
     return adapt(format, body, context)
 
 
-def _refusal(provider: Provider, delivery: Delivery, held: Sequence[str]) -> SignatureRefused | None:
+def _refusal(provider: str, delivery: Delivery, held: Sequence[str]) -> SignatureRefused | None:
     """Why a delivery is not taken, None if it is.
 
     Where there is no secret it is checked all the same, so that it takes as long, but in vain: anyone can read in the
     code what it is checked against, so that what fits is not taken either.
     """
-    scheme = SCHEMES[provider]
+    scheme = scheme_of(provider)
     try:
         scheme.verify(delivery, held or scheme.decoys)
     except SignatureRefused as refused:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
@@ -17,20 +16,12 @@ from core.errors import InvalidField, NotFound
 from core.events.facts import AccountKind
 from core.goals.money import digits
 from core.providers.contracts import KnownAccount
+from core.providers.registry import has_accounts
 from core.services.inputs import check_id, is_id
 from core.services.pages import Page, cut, no_position
 from core.store import provider_accounts as store
 from core.store.provider_accounts import ProviderAccount
 from core.store.tenants import note_operation
-
-
-class AccountProvider(StrEnum):
-    """Whose accounts have ids of the provider's own."""
-
-    PLAID = "plaid"
-    TELLER = "teller"
-    GOCARDLESS = "gocardless"
-    MX = "mx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +40,11 @@ def put_account(
     session: Session, tenant: str, provider: str, name: str, draft: AccountDraft, now: datetime, *, actor: str
 ) -> ProviderAccount:
     """Tell of an account, in the place of all that was told before; raises NotFound for a provider, InvalidField."""
+    if not has_accounts(provider):
+        raise NotFound("Provider", provider)
     account = ProviderAccount(
         tenant=tenant,
-        provider=provider_named(provider),
+        provider=provider,
         provider_account_id=check_id("provider_account_id", name),
         account_id=check_id("account_id", name if draft.account_id is None else draft.account_id),
         user_id=_checked("user_id", draft.user_id),
@@ -68,7 +61,7 @@ def put_account(
 
 def read_account(session: Session, tenant: str, provider: str, name: str) -> ProviderAccount:
     """What was told of an account; raises NotFound."""
-    known = is_id(name) and provider in set(AccountProvider)
+    known = is_id(name) and has_accounts(provider)
     found = store.read_provider_account(session, tenant, provider, name) if known else None
     if found is None:
         raise NotFound("Provider account", name)
@@ -111,14 +104,6 @@ def know_accounts(
     own_ids = {name: registered[name].account_id if name in registered else name for name in usable | registered.keys()}
     kinds = store.stated_kinds(session, tenant, own_ids.values())
     return {name: _known(registered.get(name), own_id, kinds.get(own_id)) for name, own_id in own_ids.items()}
-
-
-def provider_named(name: str) -> AccountProvider:
-    """The provider of this name; raises NotFound."""
-    try:
-        return AccountProvider(name)
-    except ValueError:
-        raise NotFound("Provider", name) from None
 
 
 def check_kind(kind: str | None) -> str | None:

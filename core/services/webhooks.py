@@ -6,7 +6,6 @@ values that hold them in clear do not show them.
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets as randomness
 from collections.abc import Sequence
@@ -17,9 +16,8 @@ from sqlalchemy.orm import Session
 
 from core.errors import Conflict, InvalidField, MilepostError, NotFound
 from core.goals.goal import NAME_LONGEST, check_text
-from core.providers import plaid, standard
-from core.providers.contracts import Provider
-from core.providers.registry import SCHEMES
+from core.providers.provider import Scheme
+from core.providers.registry import scheme_of
 from core.providers.sealing import Sealer
 from core.services.inputs import is_id
 from core.services.tenants import require_tenant
@@ -29,7 +27,6 @@ from core.store.tenants import list_tenants, lock_tenant, note_operation
 from core.store.webhooks import Endpoint
 
 ENDPOINTS_MOST = 10
-SECRETS_MOST = 5
 OVERLAP = timedelta(hours=24)
 OVERLAP_LONGEST = timedelta(days=30)
 
@@ -65,7 +62,7 @@ def add_endpoint(
     session: Session,
     sealer: Sealer | None,
     tenant: str,
-    provider: Provider,
+    provider: str,
     label: str,
     given: str | None,
     now: datetime,
@@ -75,15 +72,16 @@ def add_endpoint(
     """Make an address for a provider: it, and the secret if one was made for it, which cannot be read again.
 
     Where the provider chooses the secret (Plaid, Teller) there may be none yet; nothing is taken until there is. Raises
-    NoSecretsKey, NoSuchTenant, InvalidField, and Conflict for one address too many.
+    NotFound for a provider that posts nothing, NoSecretsKey, NoSuchTenant, InvalidField, and Conflict for one address
+    too many.
     """
+    scheme = scheme_of(provider)
     named = check_text("label", label, longest=NAME_LONGEST)
     require_tenant(session, tenant)
     lock_tenant(session, tenant)
     if len(store.endpoints_of(session, provider, tenant)) >= ENDPOINTS_MOST:
         raise Conflict(f"tenant {tenant} has {ENDPOINTS_MOST} endpoints for {provider} already; remove one first")
-    made = _made_secret(provider) if given is None else None
-    texts = _read(provider, given if made is None else made)
+    made, texts = _read_or_made(scheme, given)
     endpoint = Endpoint(tenant, f"whe_{randomness.token_urlsafe(24)}", provider, named, b"", 0, now, now)
     endpoint = _sealed(sealer, endpoint, [Secret(each) for each in texts], now)
     store.add_endpoint(session, endpoint)
@@ -118,13 +116,12 @@ def rotate_secrets(
     endpoint = store.lock_endpoint(session, tenant, endpoint_id) if is_id(endpoint_id) else None
     if endpoint is None:
         raise NotFound("Webhook endpoint", endpoint_id)
-    provider = Provider(endpoint.provider)
-    made = _made_secret(provider) if given is None else None
-    texts = _read(provider, given if made is None else made)
+    scheme = scheme_of(endpoint.provider)
+    made, texts = _read_or_made(scheme, given)
     if not texts:
-        raise InvalidField("secret", f"is needed: {provider} chooses it, and it can't be made up here")
+        raise InvalidField("secret", f"is needed: {endpoint.provider} chooses it, and it can't be made up here")
     old = [each for each in secrets_of(sealer, endpoint) if each.is_good(now)]
-    endpoint = _sealed(sealer, endpoint, _renewed(provider, old, texts, now + overlap), now)
+    endpoint = _sealed(sealer, endpoint, _renewed(scheme, old, texts, now + overlap), now)
     store.change_secrets(session, endpoint)
     _note(session, endpoint, "rotated", now, actor)
     return endpoint, made
@@ -169,29 +166,21 @@ def _sealed(sealer: Sealer | None, endpoint: Endpoint, held: Sequence[Secret], n
     return replace(endpoint, sealed_secrets=sealed, secrets=len(held), changed_at=now)
 
 
-def _renewed(provider: Provider, old: Sequence[Secret], texts: Sequence[str], until: datetime) -> list[Secret]:
+def _renewed(scheme: Scheme, old: Sequence[Secret], texts: Sequence[str], until: datetime) -> list[Secret]:
     """The secrets after a rotation, the newest last; not more than are worth checking each delivery against."""
-    if provider is Provider.PLAID:
-        fresh = {plaid.key_id(text) for text in texts}
-        kept = [each for each in old if plaid.key_id(each.text) not in fresh]
-        return [*kept, *(Secret(text) for text in texts)][-plaid.KEYS_MOST :]
-    kept = [Secret(each.text, min(each.until or until, until)) for each in old if each.text not in texts]
-    return [*kept, *(Secret(text) for text in texts)][-SECRETS_MOST:]
+    if scheme.key_id is None:
+        kept = [Secret(each.text, min(each.until or until, until)) for each in old if each.text not in texts]
+    else:
+        fresh = {scheme.key_id(text) for text in texts}
+        kept = [each for each in old if scheme.key_id(each.text) not in fresh]
+    return [*kept, *(Secret(text) for text in texts)][-scheme.secrets_most :]
 
 
-def _read(provider: Provider, text: str | None) -> tuple[str, ...]:
-    return () if text is None else SCHEMES[provider].read_secrets(text)
-
-
-def _made_secret(provider: Provider) -> str | None:
-    """A new secret where it is for us to choose one."""
-    match provider:
-        case Provider.STANDARD:
-            return standard.SECRET + base64.b64encode(randomness.token_bytes(32)).decode()
-        case Provider.MX:
-            return f"milepost:{randomness.token_urlsafe(32)}"
-        case _:
-            return None
+def _read_or_made(scheme: Scheme, given: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """The secret that was made, where none is given and it is for us to choose one, and the secrets to keep."""
+    made = scheme.make_secret() if given is None and scheme.make_secret is not None else None
+    text = given if made is None else made
+    return made, () if text is None else scheme.read_secrets(text)
 
 
 def _note(session: Session, endpoint: Endpoint, act: str, now: datetime, actor: str) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import MilepostError
-from core.providers.contracts import Provider
+from core.providers.registry import PROVIDERS, Provider
 from core.services.webhooks import (
     OVERLAP,
     add_endpoint,
@@ -38,6 +38,9 @@ TenantOption = Annotated[str, typer.Option(help="The tenant whose addresses.")]
 EndpointArgument = Annotated[
     str, typer.Argument(metavar="ENDPOINT_ID", help="The id that `milepost webhooks list` shows.")
 ]
+_SCHEMES = {each.name: each.webhook.scheme for each in PROVIDERS if each.webhook is not None}
+_MADE = " and ".join(name for name, scheme in _SCHEMES.items() if scheme.make_secret is not None)
+_GIVEN = " and ".join(name for name, scheme in _SCHEMES.items() if scheme.make_secret is None)
 # Not on the command line itself, which every user of the machine can read.
 SecretOption = Annotated[
     str | None,
@@ -45,7 +48,7 @@ SecretOption = Annotated[
         "--secret-file",
         metavar="FILE",
         help="Where the secret is; `-`: the standard input.",
-        show_default="none: one is made for mx and standard; plaid and teller give theirs later",
+        show_default=f"none: one is made for {_MADE}; {_GIVEN} give theirs later",
     ),
 ]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from core.providers.contracts import Provider
+from core.providers.registry import Provider
 from tests.unit.providers.signatures import signing
 
 POINTER = json.dumps(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from redis import Redis
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.providers.contracts import Format, Provider
+from core.providers.registry import Format, Provider
 from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
 from core.stream.position import stream_key

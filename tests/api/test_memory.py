@@ -19,7 +19,7 @@ import httpx2
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.providers.contracts import Provider
+from core.providers.registry import Provider
 from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
 from milepost.embedded.programs import free_port

@@ -18,8 +18,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.bodies import parse_provider_body
-from core.providers.contracts import Provider
-from core.providers.registry import SCHEMES
+from core.providers.registry import Provider, scheme_of
 from core.providers.sealing import Sealer
 from core.services.tenants import create_tenant
 from core.services.webhooks import add_endpoint, remove_endpoint, rotate_secrets
@@ -188,7 +187,7 @@ def test_an_unknown_key_is_asked_for_once(anyone: TestClient, register: Register
 def test_an_address_without_a_secret_takes_nothing(anyone: TestClient, register: Register, written: Written) -> None:
     """Also what is signed with the secret that is checked in vain there, which anyone can read in the code."""
     path = register(Provider.TELLER, secret=None)
-    (decoy,) = SCHEMES[Provider.TELLER].decoys
+    (decoy,) = scheme_of(Provider.TELLER).decoys
     for address in (path, "/webhooks/teller"):
         headers = signing.teller(TELLER_HOOK, datetime.now(UTC), decoy)
         assert anyone.post(address, content=TELLER_HOOK, headers=headers).status_code == 401

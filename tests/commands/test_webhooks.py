@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.providers.contracts import Provider
+from core.providers.registry import Provider
 from core.providers.sealing import Sealer
 from core.services.webhooks import Secret, secrets_of
 from core.store.webhooks import endpoints_of

@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from core.providers.contracts import AdaptedEvent, Context, Format, KnownAccount, Provider
-from core.providers.registry import adapt, adapt_webhook
+from core.providers.contracts import AdaptedEvent, Context, KnownAccount
+from core.providers.registry import Format, Provider, adapt, adapt_webhook
 from tests.conformance.household import TOLD_AT
 
 BEGIN = TOLD_AT - timedelta(days=5)

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from core.events.envelope import parse_json
-from core.providers.contracts import Adapted, Context, Format, KnownAccount, Provider
-from core.providers.registry import adapt, adapt_webhook
+from core.providers.contracts import Adapted, Context, KnownAccount
+from core.providers.registry import Format, Provider, adapt, adapt_webhook
 from tests.conformance.household import ACCOUNTS, MOVES, Account, Move, balance, money, pulls, shown
 from tests.ingestion.conftest import event
 

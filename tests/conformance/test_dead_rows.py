@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.events.envelope import parse_json
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
-from core.providers.contracts import Context, Format
-from core.providers.registry import adapt
+from core.providers.contracts import Context
+from core.providers.registry import Format, adapt
 
 _numbers = itertools.count(1)
 PULLED = datetime(2026, 3, 10, 12, tzinfo=UTC)

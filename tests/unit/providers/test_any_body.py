@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from core.errors import EventRejected, ProviderBodyRefused
 from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope, identifier, parse_json
 from core.ingestion.parse import parse_event
-from core.providers.contracts import Adapted, AdaptedEvent, Context, Format, KnownAccount, Provider
-from core.providers.registry import accounts_named, adapt, adapt_webhook, connections_named
+from core.providers.contracts import Adapted, AdaptedEvent, Context, KnownAccount
+from core.providers.registry import Format, Provider, accounts_named, adapt, adapt_webhook, connections_named
 from core.providers.rows import ROW_TYPE
 from tests.budget import examples
 from tests.unit.providers import test_gocardless, test_mx, test_plaid, test_plaid_webhooks, test_standard, test_teller

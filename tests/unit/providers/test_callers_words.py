@@ -9,8 +9,8 @@ import pytest
 
 from core.errors import ProviderBodyRefused
 from core.events.envelope import check_envelope, parse_json
-from core.providers.contracts import Context, Format, KnownAccount
-from core.providers.registry import adapt
+from core.providers.contracts import Context, KnownAccount
+from core.providers.registry import Format, adapt
 from tests.unit.providers.registered import PULLED, context, only, values
 from tests.unit.providers.test_plaid import account, row
 

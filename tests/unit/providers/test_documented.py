@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core.events.envelope import parse_json
-from core.providers.contracts import Adapted, Format, Provider
-from core.providers.registry import adapt, adapt_webhook
+from core.providers.contracts import Adapted
+from core.providers.registry import Format, Provider, adapt, adapt_webhook
 from tests.unit.providers.registered import context, values
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "providers.md"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ProviderBodyRefused
-from core.providers.contracts import Adapted, AdaptedEvent, Format, KnownAccount
-from core.providers.registry import adapt
+from core.providers.contracts import Adapted, AdaptedEvent, KnownAccount
+from core.providers.registry import Format, adapt
 from tests.unit.providers.registered import context, counted, later, only, values
 
 

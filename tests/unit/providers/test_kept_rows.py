@@ -10,8 +10,8 @@ import pytest
 from core.errors import EventRejected, ProviderBodyRefused
 from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope, parse_json
 from core.ingestion.parse import parse_event
-from core.providers.contracts import AdaptedEvent, Format, KnownAccount
-from core.providers.registry import adapt
+from core.providers.contracts import AdaptedEvent, KnownAccount
+from core.providers.registry import Format, adapt
 from core.providers.rows import ROW_TYPE
 from tests.unit.providers.registered import PULLED, UTC_ZONE, context, facts
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core.errors import ProviderBodyRefused
-from core.providers.contracts import Adapted, Format, KnownAccount, Provider, Refresh
-from core.providers.registry import adapt, adapt_webhook, connections_named
+from core.providers.contracts import Adapted, KnownAccount, Refresh
+from core.providers.registry import Format, Provider, adapt, adapt_webhook, connections_named
 from tests.unit.providers.registered import context, counted, later, only, values
 
 NOON = int(datetime(2026, 3, 9, 12, tzinfo=UTC).timestamp())

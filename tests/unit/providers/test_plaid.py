@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import EventRejected, ProviderBodyRefused
 from core.events.envelope import check_envelope, parse_json
-from core.providers.contracts import Adapted, AdaptedEvent, Format, KnownAccount
-from core.providers.registry import adapt
+from core.providers.contracts import Adapted, AdaptedEvent, KnownAccount
+from core.providers.registry import Format, adapt
 from tests.unit.providers.registered import UTC_ZONE, context, counted, facts, later, only, values
 
 

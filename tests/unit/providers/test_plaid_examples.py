@@ -9,8 +9,7 @@ import pytest
 
 from core.errors import ProviderBodyRefused
 from core.events.envelope import parse_json
-from core.providers.contracts import Format, Provider
-from core.providers.registry import adapt, adapt_webhook
+from core.providers.registry import Format, Provider, adapt, adapt_webhook
 from core.providers.rows import ROW_TYPE
 from tests.unit.providers.registered import context, facts, only, values
 

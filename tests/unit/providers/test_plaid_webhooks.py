@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from core.errors import ProviderBodyRefused
-from core.providers.contracts import KnownAccount, Provider, Refresh
-from core.providers.registry import accounts_named, adapt_webhook, connections_named
+from core.providers.contracts import KnownAccount, Refresh
+from core.providers.registry import Provider, accounts_named, adapt_webhook, connections_named
 from tests.unit.providers.registered import context, only, values
 
 KNOWN = {

@@ -8,8 +8,7 @@ import pytest
 
 from core.errors import ProviderBodyRefused
 from core.events.envelope import parse_json
-from core.providers.contracts import Provider
-from core.providers.registry import accounts_named, adapt_webhook
+from core.providers.registry import Provider, accounts_named, adapt_webhook
 from tests.unit.providers.registered import context, counted
 
 EVENT: dict[str, Any] = {

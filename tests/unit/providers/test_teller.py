@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from core.errors import ProviderBodyRefused
-from core.providers.contracts import Adapted, Format, KnownAccount, Provider, Refresh
-from core.providers.registry import accounts_named, adapt, adapt_webhook
+from core.providers.contracts import Adapted, KnownAccount, Refresh
+from core.providers.registry import Format, Provider, accounts_named, adapt, adapt_webhook
 from tests.unit.providers.registered import context, counted, later, only, values
 
 CHECKING = {"acc": KnownAccount("checking", kind="asset", currency="USD", connection="enr")}

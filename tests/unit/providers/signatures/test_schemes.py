@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidField
 from core.providers import plaid as plaid_scheme
-from core.providers.contracts import Provider
-from core.providers.registry import SCHEMES
+from core.providers.registry import Provider, scheme_of
 from core.providers.webhooks import Delivery, SignatureRefused, UnknownVerificationKey
 from tests.unit.providers.signatures import signing
 
@@ -57,8 +56,8 @@ def verify(
     provider: Provider, headers: Mapping[str, str], body: bytes = BODY, *secrets: str, at: datetime = AT
 ) -> None:
     """Verify with the provider's secrets, those of SECRETS unless given."""
-    read = [each for text in secrets or (SECRETS[provider],) for each in SCHEMES[provider].read_secrets(text)]
-    SCHEMES[provider].verify(delivery(headers, body, at), read)
+    read = [each for text in secrets or (SECRETS[provider],) for each in scheme_of(provider).read_secrets(text)]
+    scheme_of(provider).verify(delivery(headers, body, at), read)
 
 
 @pytest.mark.parametrize("provider", SIGNERS)
@@ -156,28 +155,28 @@ def test_nothing_but_a_refusal_comes_out(provider: Provider, data: st.DataObject
     headers = data.draw(
         st.lists(st.tuples(st.sampled_from(names), st.one_of(TEXT, TOKENS, TOKENS.map("Basic {}".format))), max_size=4)
     )
-    read = SCHEMES[provider].read_secrets(SECRETS[provider])
+    read = scheme_of(provider).read_secrets(SECRETS[provider])
     with pytest.raises(SignatureRefused):
-        SCHEMES[provider].verify(Delivery(data.draw(st.binary(max_size=50)), headers, AT), read)
+        scheme_of(provider).verify(Delivery(data.draw(st.binary(max_size=50)), headers, AT), read)
 
 
 @pytest.mark.parametrize("provider", SIGNERS)
 def test_a_header_comes_once(provider: Provider) -> None:
     """A header that is missing, or there twice, is refused: which of the two counts nobody could say."""
     headers = [(name.lower(), value) for name, value in SIGNERS[provider](BODY, AT).items()]
-    read = SCHEMES[provider].read_secrets(SECRETS[provider])
+    read = scheme_of(provider).read_secrets(SECRETS[provider])
     for n, found in enumerate(headers):
         for wrong in (headers[:n] + headers[n + 1 :], [*headers, found]):
             with pytest.raises(SignatureRefused, match=r"missing|more than once"):
-                SCHEMES[provider].verify(Delivery(BODY, wrong, AT), read)
+                scheme_of(provider).verify(Delivery(BODY, wrong, AT), read)
     with pytest.raises(SignatureRefused, match="longer than"):
-        SCHEMES[provider].verify(Delivery(BODY, [*headers[:-1], (headers[-1][0], "x" * 9_000)], AT), read)
+        scheme_of(provider).verify(Delivery(BODY, [*headers[:-1], (headers[-1][0], "x" * 9_000)], AT), read)
 
 
 @pytest.mark.parametrize("provider", SIGNERS)
 def test_the_decoys_take_nothing(provider: Provider) -> None:
     """What is checked in the place of an address that does not exist lets nobody in, its own secret least of all."""
-    scheme = SCHEMES[provider]
+    scheme = scheme_of(provider)
     with pytest.raises(SignatureRefused):
         scheme.verify(delivery(SIGNERS[provider](BODY, AT)), scheme.decoys)
 
@@ -277,7 +276,7 @@ def test_plaids_keys_are_read_in_every_form_and_only_their_public_half_is_kept()
     """A key, the answer that holds one, a list, a set."""
     private = {**json.loads(jwt.algorithms.ECAlgorithm.to_jwk(signing.PLAID_KEY)), "kid": "kid-1"}
     key = signing.jwk()
-    read = SCHEMES[Provider.PLAID].read_secrets
+    read = scheme_of(Provider.PLAID).read_secrets
     for value in (key, {"key": key, "request_id": "r"}, [key], {"keys": [key]}, private):
         (kept,) = read(json.dumps(value))
         assert plaid_scheme.key_id(kept) == "kid-1"
@@ -322,6 +321,6 @@ def test_what_is_no_secret_is_refused_when_it_is_set(provider: Provider) -> None
     """By name, and without being repeated in the text."""
     for text in BAD_SECRETS[provider]:
         with pytest.raises(InvalidField) as refused:
-            SCHEMES[provider].read_secrets(text)
+            scheme_of(provider).read_secrets(text)
         assert refused.value.field == "secret"
         assert len(text) < 8 or text not in str(refused.value)
