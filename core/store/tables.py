@@ -474,7 +474,6 @@ webhook_endpoints = Table(
     moment_column("created_at", required=True),
     moment_column("changed_at", required=True),
     ForeignKeyConstraint(["tenant"], ["tenants.tenant"]),
-    CheckConstraint("provider in ('plaid','teller','mx','standard')", name="provider"),
     # Reader: a delivery, which names its address and no tenant.
     Index("webhook_endpoints_endpoint_idx", "endpoint_id", unique=True),
     # Reader: a delivery that names its provider alone, and is taken if that has one address only.

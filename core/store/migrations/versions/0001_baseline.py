@@ -477,8 +477,7 @@ def _providers() -> None:
             created_at timestamptz NOT NULL,
             changed_at timestamptz NOT NULL,
             PRIMARY KEY (tenant, endpoint_id),
-            CONSTRAINT webhook_endpoints_tenants_fkey FOREIGN KEY (tenant) REFERENCES tenants (tenant),
-            CONSTRAINT webhook_endpoints_provider_check CHECK (provider in ('plaid','teller','mx','standard'))
+            CONSTRAINT webhook_endpoints_tenants_fkey FOREIGN KEY (tenant) REFERENCES tenants (tenant)
         )"""
     )
     # Without the tenant: a delivery names its address or its provider, and no tenant.
