@@ -13,6 +13,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.errors import MilepostError
 from core.settings import Settings
 
+# An engine knows the kinds of parameters that the driver knew when it was made: imported for that, and before any is.
+from core.store import driver  # noqa: F401
+
 # As the server tells it in `server_version_num`. 15 does not know the JSON functions that statements use.
 VERSION_LEAST = 160_000
 VERSION_NEEDED = "PostgreSQL 16 or newer"

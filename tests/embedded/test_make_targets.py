@@ -18,7 +18,7 @@ RULES = dict(
 )
 BY_CI = set(re.findall(r"[a-z-]+", " ".join(re.findall(r"^make (.*)", (ROOT / ".ci" / "run").read_text(), re.M))))
 # Run by tests of their own, below and in test_makefile.py.
-ONE_BY_ONE = {"clean", "help", "properties", "setup", "twins"}
+ONE_BY_ONE = {"clean", "help", "properties", "setup", "sync-client"}
 WITH_ARGUMENTS = sorted(
     name for name, recipe in RULES.items() if "$(ARGS)" in recipe and name not in BY_CI | ONE_BY_ONE
 )
@@ -75,11 +75,11 @@ def test_help_lists_the_targets() -> None:
     assert [line.split()[1] for line in make(ROOT).splitlines()] == list(RULES)
 
 
-def test_twins_are_made(copy: Path) -> None:
+def test_the_sync_client_is_generated(copy: Path) -> None:
     """`make sync-client` writes each file of milepost/sync anew, as it is."""
     for made in SYNC.glob("*.py"):
         (copy / made.relative_to(ROOT)).write_text("")
-    make(copy, "twins")
+    make(copy, "sync-client")
     for made in SYNC.glob("*.py"):
         assert (copy / made.relative_to(ROOT)).read_text() == made.read_text()
 
