@@ -19,7 +19,7 @@ from core.settings import Settings
 from core.store.days import JobRun, claim_run
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
-from tests.api.stats import elsewhere, names, one, scrape
+from tests.api.metric_values import elsewhere, names, one, scrape
 from tests.ingestion.test_drain import clock, spent
 
 Sessions = sessionmaker[Session]

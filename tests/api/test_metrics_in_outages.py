@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.settings import Settings
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.programs import free_port
-from tests.api.stats import elsewhere, names, one, scrape
+from tests.api.metric_values import elsewhere, names, one, scrape
 
 Sessions = sessionmaker[Session]
 

@@ -273,7 +273,7 @@ async def world(manager: GoalManager, engine: Engine) -> World:
     return await build(manager)
 
 
-@pytest.mark.parametrize("door", ["manager", "client"])
+@pytest.mark.parametrize("transport", ["manager", "client"])
 async def test_what_is_refused_changes_nothing(
     transport: str, manager: GoalManager, client: Client, world: World, engine: Engine
 ) -> None:

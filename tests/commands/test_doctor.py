@@ -24,7 +24,7 @@ from milepost.cli import main
 from milepost.embedded.datadir import DataDir, DirectoryLock
 from milepost.embedded.valkey import EmbeddedValkey
 from milepost.ops.doctor_machine import examine_machine, listener_of
-from milepost.ops.doctor_servers import judge
+from milepost.ops.doctor_servers import assess
 from milepost.ops.finding import Finding, State, compare_clocks
 from tests.embedded.test_up import Up
 
@@ -236,7 +236,7 @@ def test_each_trait_of_a_stream_server_is_judged(
 ) -> None:
     """What a server says of itself is judged trait by trait; only the one that is wrong has a remedy."""
     settings = load_settings(stream_durability=durability)
-    odd = [(f.check, f.state.value) for f in judge(stream_server(**changes), settings) if f.remedy is not None]
+    odd = [(f.check, f.state.value) for f in assess(stream_server(**changes), settings) if f.remedy is not None]
     assert odd == ([] if check is None else [(check, state)])
 
 

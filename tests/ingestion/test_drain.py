@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion import apply as apply_module
-from core.ingestion import drain as drain_module
+from core.ingestion import shard as shard_module
 from core.ingestion.apply import Applied, apply_decoded
 from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
 from core.jobs.sweep import sweep
@@ -207,7 +207,7 @@ def test_a_stopped_drain_cannot_commit_behind_its_successor(
     stalled = StalledStream(redis_client, 1)
     append(stalled, [spent(1)])
     engine = make_engine(
-        database_url, application_name="stalled", limits={"idle_in_transaction_session_timeout": "200ms"}
+        database_url, application_name="stalled", limits={"idle_in_transaction_session_timeout": "1s"}
     )
     failures: list[BaseException] = []
 
@@ -307,7 +307,7 @@ def test_a_batch_finds_its_rows_by_key(
 
     append(one_shard, [spent(1)])
     monkeypatch.setattr(apply_module, "apply_decoded", noting)
-    monkeypatch.setattr(drain_module, "apply_decoded", noting)
+    monkeypatch.setattr(shard_module, "apply_decoded", noting)
     drain.drain()
     with session_factory.begin() as session:
         apply_module.apply_events(session, [], clock())

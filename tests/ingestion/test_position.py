@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from structlog.testing import capture_logs
 
 from core.ingestion import apply as apply_module
-from core.ingestion import drain as drain_module
+from core.ingestion import shard as shard_module
 from core.ingestion.apply import Applied
 from core.ingestion.decode import Batch
 from core.ingestion.drain import Drained, ShardDrain
@@ -261,7 +261,7 @@ def test_a_batch_that_another_took_meanwhile_is_no_failure(
             raise ValueError("of an event")
         return applies(*given)
 
-    monkeypatch.setattr(drain_module, "apply_decoded", failing_once)
+    monkeypatch.setattr(shard_module, "apply_decoded", failing_once)
     hand_out = ShardDrain._deliver
 
     def late(self: ShardDrain, size: int) -> Batch:

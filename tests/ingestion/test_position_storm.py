@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion import apply as apply_module
-from core.ingestion import drain as drain_module
+from core.ingestion import shard as shard_module
 from core.ingestion.apply import Applied
 from core.ingestion.decode import Batch
 from core.ingestion.drain import ShardDrain
@@ -138,7 +138,7 @@ def test_nothing_is_lost_or_doubled_in_a_storm(
             raise Interrupted if dice < 0.03 else ValueError("of an event")
         return applies(*given)
 
-    monkeypatch.setattr(drain_module, "apply_decoded", failing_at_times)
+    monkeypatch.setattr(shard_module, "apply_decoded", failing_at_times)
 
     def work(number: int) -> None:
         kind = BeforeDrain if number == 0 and seed % 2 else ShardDrain

@@ -12,7 +12,7 @@ import redis
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.ingestion import drain as drain_module
+from core.ingestion import shard as shard_module
 from core.ingestion.apply import Applied, apply_decoded
 from core.ingestion.decode import Decoded, StreamEntry, decode_batch
 from core.ingestion.drain import Drained, ShardDrain
@@ -84,7 +84,7 @@ def let_batches_wait(stream: Noting, monkeypatch: pytest.MonkeyPatch, *, fails_a
             raise Interrupted
         return applied
 
-    monkeypatch.setattr(drain_module, "apply_decoded", waiting)
+    monkeypatch.setattr(shard_module, "apply_decoded", waiting)
 
 
 def test_the_next_batch_is_read_while_this_one_is_applied(
@@ -116,7 +116,7 @@ def test_what_was_read_ahead_of_a_failure_is_applied_by_the_next_drain(
         sizes.append(len(batch.entries))
         return apply_decoded(session, batch, now, news)
 
-    monkeypatch.setattr(drain_module, "apply_decoded", sizing)
+    monkeypatch.setattr(shard_module, "apply_decoded", sizing)
     noting.in_work.set()
     assert ShardDrain(session_factory, noting, 0, BATCH, clock).drain() == Drained(25)
     assert sizes == [2, 2, 2, 2, 2, 10, 5]

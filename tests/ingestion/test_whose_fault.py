@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion import apply as apply_module
-from core.ingestion import drain as drain_module
+from core.ingestion import shard as shard_module
 from core.ingestion.apply import Applied
 from core.ingestion.decode import Decoded
 from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
@@ -139,11 +139,11 @@ def test_a_time_limit_is_not_the_events_fault(
     def interrupted(*_: object) -> None:
         raise TimeIsUp
 
-    monkeypatch.setattr(drain_module, "apply_decoded", interrupted)
+    monkeypatch.setattr(shard_module, "apply_decoded", interrupted)
     for _ in range(DELIVERIES_MOST + 3):
         with pytest.raises(TimeIsUp):
             drain.drain()
-    monkeypatch.setattr(drain_module, "apply_decoded", applies)
+    monkeypatch.setattr(shard_module, "apply_decoded", applies)
     drain.drain()
     assert worths(session_factory) == {"a1": 100}
     assert dead_letters(session_factory) == []
@@ -175,7 +175,7 @@ def test_a_batch_that_comes_back_is_taken_in_smaller_parts(
             raise TimeIsUp
         return applies(session, batch, now, news)
 
-    monkeypatch.setattr(drain_module, "apply_decoded", limited)
+    monkeypatch.setattr(shard_module, "apply_decoded", limited)
     deadline = clock() + timedelta(seconds=30)
     while one_shard.status()[0].unapplied:
         assert clock() < deadline
