@@ -244,7 +244,7 @@ def _goals() -> None:
             manual_at timestamptz NOT NULL,
             amount_minor bigint NOT NULL DEFAULT 0,
             PRIMARY KEY (tenant, goal_id, manual_at),
-            CONSTRAINT typed_amounts_goals_fkey
+            CONSTRAINT manual_amounts_goals_fkey
                 FOREIGN KEY (tenant, goal_id) REFERENCES goals (tenant, goal_id) ON DELETE CASCADE
         )"""
     )
