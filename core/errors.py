@@ -1,14 +1,14 @@
-"""The one exception root and the refusals that every layer above it may meet."""
+"""The one exception root, and the errors that every layer above may raise or meet."""
 
 from __future__ import annotations
 
 
 class MilepostError(Exception):
-    """Root of all errors that Milepost raises on purpose; its text is fit for a person."""
+    """Root of all errors that Milepost raises on purpose; a person can read the text."""
 
 
 class InvalidField(MilepostError, ValueError):
-    """A value that does not parse or cannot be; `field` is the name the caller used for it."""
+    """A value that cannot be parsed or is not allowed; `field` is the name that the caller used for it."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -24,11 +24,11 @@ class AllocationExceeded(MilepostError, ValueError):
 
 
 class Conflict(MilepostError):
-    """The request is well-formed, but what it asks for does not go with the present state."""
+    """The request is well-formed, but the present state does not allow what it asks for."""
 
 
 class StatusMoveRefused(Conflict):
-    """A move that the lifecycle does not have."""
+    """A change of status that the lifecycle does not allow."""
 
     def __init__(self, status: str, wanted: str) -> None:
         super().__init__(f"A goal that is {status} cannot become {wanted}")
@@ -37,28 +37,28 @@ class StatusMoveRefused(Conflict):
 
 
 class AmountFollowsAccounts(Conflict):
-    """`current_amount` was typed for a goal whose amount is the balance of its accounts."""
+    """`current_amount` was set by hand for a goal whose amount is the balance of its accounts."""
 
     def __init__(self) -> None:
         super().__init__("current_amount can't be set: this goal follows the balances of its accounts")
 
 
 class TakesNoLinks(Conflict):
-    """An account was to be linked to, or taken from, a goal that follows all accounts of its user."""
+    """A request would link an account to, or unlink it from, a goal that follows all accounts of its user."""
 
     def __init__(self) -> None:
         super().__init__("The goal follows the net worth of its user: all accounts count, and none can be linked")
 
 
 class GoalIsFinal(Conflict):
-    """A completed or abandoned goal was asked to change its amount, target, milestones or links."""
+    """A request would change the amount, target, milestones or links of a completed or abandoned goal."""
 
     def __init__(self, status: str) -> None:
         super().__init__(f"The goal is {status}, which is final")
 
 
 class GoalMoved(MilepostError):
-    """The goal is not at a version that the caller has seen and would act upon; `version` is its present one."""
+    """The goal has changed since the caller read it; `version` is its present version."""
 
     def __init__(self, goal_id: str, version: int) -> None:
         super().__init__(f"The goal has changed since it was read: it is at version {version} now; read it again")
@@ -67,7 +67,7 @@ class GoalMoved(MilepostError):
 
 
 class KeyReused(MilepostError):
-    """An idempotency key came again with another request."""
+    """An idempotency key was used again, with another request."""
 
     def __init__(self) -> None:
         super().__init__("was used for another request in the last 24 hours; give each request a key of its own")
@@ -81,7 +81,7 @@ class KeyBusy(Conflict):
 
 
 class NotFound(MilepostError, LookupError):
-    """The thing does not exist, or belongs to another tenant: the two look the same."""
+    """What was asked for does not exist or belongs to another tenant; a caller cannot tell which."""
 
     def __init__(self, what: str, name: str) -> None:
         super().__init__(f"{what} not found")
@@ -90,7 +90,7 @@ class NotFound(MilepostError, LookupError):
 
 
 class EventRejected(MilepostError):
-    """An event that cannot take effect; `code` is stable, the text tells a person why."""
+    """An event that cannot be applied; `code` is stable, the text explains why to a person."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -99,13 +99,13 @@ class EventRejected(MilepostError):
 
 
 class MalformedEvent(EventRejected):
-    """The envelope itself is not a CloudEvents 1.0 object; the HTTP door refuses these with 422."""
+    """The envelope itself is not a CloudEvents 1.0 object; the API refuses these with 422."""
 
 
 class ProviderBodyRefused(MilepostError):
-    """A provider's body that is not of the form it is said to be, or lacks what only the caller can tell.
+    """A provider's body that has not the stated format, or that lacks something only the caller can supply.
 
-    `code` is stable, `where` points into the body (`added[3].amount`; empty: the whole of it).
+    `code` is stable; `where` points into the body (`added[3].amount`; empty: the body as a whole).
     """
 
     def __init__(self, code: str, message: str, where: str = "") -> None:
@@ -116,8 +116,8 @@ class ProviderBodyRefused(MilepostError):
 
 
 class SettingsError(MilepostError):
-    """A setting makes no sense; the text names it and says what it takes."""
+    """A setting has an invalid value; the text names the setting and says what is valid."""
 
 
 class StreamUnavailable(MilepostError):
-    """The stream server is away, full, or could not make a write durable."""
+    """The stream server is not reachable, is full, or could not make a write durable."""

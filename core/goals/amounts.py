@@ -1,4 +1,4 @@
-"""The amount of a goal, now and at any moment of its past: a function of facts, never a running sum."""
+"""The amount of a goal, now and at any past moment: always computed from facts, never kept as a running sum."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from core.goals.goal import Tracking, follows_balances
 from core.goals.links import Link, measured
 from core.goals.money import share
 
-# The measure of the account of link n just before a moment.
+# The measure, just before a moment, of the account of the link with this index in `GoalHistory.links`.
 MeasureBefore = Callable[[int, datetime], int]
 
 
 class FundedLink(NamedTuple):
-    """A link with its account's present measure in minor units, and what is known of the account.
+    """A link with the present measure of its account, in minor units.
 
-    `counts` is False for an account of another currency or of the wrong kind: such a link counts nothing.
+    `counts` is False if the account has another currency than the goal or the wrong kind: such a link adds nothing.
+    `has_report` says whether a balance of the account was ever reported.
     """
 
     link: Link
@@ -29,7 +30,7 @@ class FundedLink(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ManualAmount:
-    """An amount set by hand and its moment; None for the amount given at creation, which has none."""
+    """An amount set by hand and when; `manual_at` is None for the amount given at creation."""
 
     manual_at: datetime | None
     amount_minor: int
@@ -37,7 +38,7 @@ class ManualAmount:
 
 @dataclass(frozen=True, slots=True)
 class GoalHistory:
-    """All that a goal's past amounts follow from, but for the measures of its accounts. `typed` is in order of time."""
+    """All that a goal's past amounts depend on, except the measures of its accounts. `manual` is in order of time."""
 
     tracking: Tracking
     direction: int
@@ -56,59 +57,65 @@ def amount(
 ) -> int:
     """The goal's amount in minor units; `final_at` is the final moment of a completed or abandoned goal.
 
-    change, inflow: what was typed, and what all links, open or ended, measured since: 2,500.00 typed, 60% of
-    +1,000.00 and 40% of -250.00 make 3,000.00. balance: what the present links measure, once one of their
-    accounts has a report, and until then what was typed. Each share is cut by itself, so order is nothing.
+    change, inflow: the manual amount plus what all links, open or ended, have measured since: 2,500.00 set by hand,
+    60% of +1,000.00 and 40% of -250.00 make 3,000.00. balance, net_worth: what the open links measure, once one of
+    their accounts has a report; until then the manual amount. Each share is cut towards zero by itself, so the order
+    of the links does not matter.
     """
-    parts = made_of(tracking, links, final_at=final_at)
-    if parts and follows_balances(tracking):
-        return direction * _shares(parts)
-    return manual_minor + direction * _shares(parts)
+    contributing = contributing_links(tracking, links, final_at=final_at)
+    if contributing and follows_balances(tracking):
+        return direction * _sum_of_shares(contributing)
+    return manual_minor + direction * _sum_of_shares(contributing)
 
 
-def made_of(tracking: Tracking, links: Sequence[FundedLink], *, final_at: datetime | None) -> list[FundedLink]:
-    """The links that the amount is made of; where balances count, none until one of their accounts has a report."""
+def contributing_links(
+    tracking: Tracking, links: Sequence[FundedLink], *, final_at: datetime | None
+) -> list[FundedLink]:
+    """The links whose shares make up the amount.
+
+    A goal that follows balances has none until one of its open links' accounts has a report.
+    """
     if not follows_balances(tracking):
         return [funded for funded in links if funded.counts]
-    present = _present(links, final_at)
-    return present if any(funded.has_report for funded in present) else []
+    open_links = _open_links(links, final_at)
+    return open_links if any(funded.has_report for funded in open_links) else []
 
 
 def waiting_for(
     tracking: Tracking, links: Sequence[FundedLink], *, final_at: datetime | None = None
 ) -> tuple[str, ...]:
-    """The accounts, sorted, that a goal which follows balances still needs a report of; else empty."""
+    """The ids, sorted, of the accounts without a report that a goal which follows balances waits for; else empty."""
     if not follows_balances(tracking):
         return ()
-    return tuple(sorted({funded.link.account_id for funded in _present(links, final_at) if not funded.has_report}))
+    return tuple(sorted({funded.link.account_id for funded in _open_links(links, final_at) if not funded.has_report}))
 
 
 def follows_accounts(tracking: Tracking, links: Sequence[FundedLink]) -> bool:
-    """Whether the amount comes from the accounts alone, so that none can be typed any more."""
-    return follows_balances(tracking) and bool(made_of(tracking, links, final_at=None))
+    """Whether the amount comes from the accounts alone, so that it can no longer be set by hand."""
+    return follows_balances(tracking) and bool(contributing_links(tracking, links, final_at=None))
 
 
 def amount_before(history: GoalHistory, moment: datetime, measure_before: MeasureBefore) -> int:
-    """The amount in minor units from the facts before `moment`, but not beyond the final moment of a final goal.
+    """The amount in minor units from the facts before `moment`; a final goal counts none after its final moment.
 
-    Example (change): 2,500.00 typed, then 60% of an account that stood at 400.00 when it was linked and stands at
-    1,400.00 just before `moment`: 3,100.00.
+    Example (change): 2,500.00 set by hand, then 60% of an account that had 400.00 when it was linked and has 1,400.00
+    just before `moment`: 3,100.00.
     """
     manual = manual_before(history, moment)
     end = moment if history.final_at is None else min(moment, history.final_at)
     if follows_balances(history.tracking):
-        present = [(n, funded) for n, funded in enumerate(history.links) if _is_present(funded, end)]
-        if not any(funded.has_report for _, funded in present):
+        open_links = [(n, funded) for n, funded in enumerate(history.links) if _is_open_before(funded, end)]
+        if not any(funded.has_report for _, funded in open_links):
             return manual.amount_minor
-        return history.direction * sum(share(measure_before(n, end), funded.link.ppm) for n, funded in present)
+        return history.direction * sum(share(measure_before(n, end), funded.link.ppm) for n, funded in open_links)
     total = 0
-    for n, begin, until in _counted(history, manual, end):
+    for n, begin, until in _counted_periods(history, manual, end):
         total += share(measure_before(n, until) - measure_before(n, begin), history.links[n].link.ppm)
     return manual.amount_minor + history.direction * total
 
 
 def manual_before(history: GoalHistory, moment: datetime) -> ManualAmount:
-    """What was typed last before a moment, and not after the final one."""
+    """The last amount set by hand before `moment`, and not after the goal's final moment."""
     return next(
         manual
         for manual in reversed(history.manual)
@@ -118,16 +125,19 @@ def manual_before(history: GoalHistory, moment: datetime) -> ManualAmount:
 
 
 def begins_before(history: GoalHistory, moment: datetime) -> Iterator[tuple[int, datetime]]:
-    """(link, moment) of each begin whose measure the amount before `moment` takes off; none where balances count."""
+    """(link index, begin) of each period whose measure at its begin `amount_before` subtracts.
+
+    A goal that follows balances has none.
+    """
     if follows_balances(history.tracking):
         return
     end = moment if history.final_at is None else min(moment, history.final_at)
-    for n, begin, _ in _counted(history, manual_before(history, moment), end):
+    for n, begin, _ in _counted_periods(history, manual_before(history, moment), end):
         yield n, begin
 
 
-def _present(links: Sequence[FundedLink], final_at: datetime | None) -> list[FundedLink]:
-    """The counting links that are open, or were so until the goal's final moment ended them."""
+def _open_links(links: Sequence[FundedLink], final_at: datetime | None) -> list[FundedLink]:
+    """The links that count and are open, or were open until the goal's final moment ended them."""
     return [
         funded
         for funded in links
@@ -139,12 +149,14 @@ def _was_open_at(link: Link, final_at: datetime) -> bool:
     return link.until_at == final_at and link.from_at < final_at
 
 
-def _shares(links: Iterable[FundedLink]) -> int:
+def _sum_of_shares(links: Iterable[FundedLink]) -> int:
     return sum(share(measured(funded.link, funded.measure_minor), funded.link.ppm) for funded in links)
 
 
-def _counted(history: GoalHistory, manual: ManualAmount, end: datetime) -> Iterator[tuple[int, datetime, datetime]]:
-    """(link, begin, until) of the links that measured something by `end`."""
+def _counted_periods(
+    history: GoalHistory, manual: ManualAmount, end: datetime
+) -> Iterator[tuple[int, datetime, datetime]]:
+    """(link index, begin, until) of the period in which each link counts for the amount at `end`."""
     for n, funded in enumerate(history.links):
         link = funded.link
         begin = link.from_at if manual.manual_at is None else max(link.from_at, manual.manual_at)
@@ -153,6 +165,7 @@ def _counted(history: GoalHistory, manual: ManualAmount, end: datetime) -> Itera
             yield n, begin, until
 
 
-def _is_present(funded: FundedLink, end: datetime) -> bool:
+def _is_open_before(funded: FundedLink, end: datetime) -> bool:
+    """Whether a link counts and was open just before `end`."""
     link = funded.link
     return funded.counts and link.from_at < end and (link.until_at is None or link.until_at >= end)

@@ -1,4 +1,4 @@
-"""What a goal is: its type, tracking, span, texts and statuses, and which changes are allowed."""
+"""What a goal is: its type, tracking, span, texts and status, and which changes are allowed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNFIT_IN_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff
 
 
 class GoalStatus(StrEnum):
-    """Where a goal stands; completed and abandoned are final."""
+    """The status of a goal; completed and abandoned are final."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -38,7 +38,7 @@ class GoalType(StrEnum):
 
 
 class Tracking(StrEnum):
-    """How the linked accounts make the amount; `core.goals.amounts` has the formulas."""
+    """How the amount follows from the linked accounts; `core.goals.amounts` has the formulas."""
 
     CHANGE = "change"
     INFLOW = "inflow"
@@ -55,7 +55,7 @@ class DebtForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a goal starts and where it should end, in minor units; a debt has start above finish."""
+    """The amounts at which a goal starts and should end, in minor units; a debt starts above its finish."""
 
     start_minor: int
     finish_minor: int
@@ -71,7 +71,7 @@ _MOVES: dict[GoalStatus, frozenset[GoalStatus]] = {
 
 
 def is_final(status: GoalStatus) -> bool:
-    """Whether no move leads out of the status."""
+    """Whether a goal never leaves the status again."""
     return not _MOVES[status]
 
 
@@ -81,7 +81,7 @@ def can_start_as(status: GoalStatus) -> bool:
 
 
 def move(status: GoalStatus, wanted: GoalStatus) -> bool:
-    """Whether the status changes: False if it is `wanted` already; raises StatusMoveRefused."""
+    """Check a change of status; False if the goal has the wanted one already. Raises StatusMoveRefused."""
     if wanted is status:
         return False
     if wanted not in _MOVES[status]:
@@ -90,7 +90,7 @@ def move(status: GoalStatus, wanted: GoalStatus) -> bool:
 
 
 def follows_balances(tracking: Tracking) -> bool:
-    """Whether the amount is what the accounts hold, not what came of them since some moment."""
+    """Whether the amount is the balance of the accounts, not their change since some moment."""
     return tracking in {Tracking.BALANCE, Tracking.NET_WORTH}
 
 
@@ -105,50 +105,52 @@ def default_tracking(type: GoalType) -> Tracking:
 
 
 def span_of(type: GoalType, target_minor: int, current_minor: int) -> Span:
-    """The span of a new goal; a debt goal without a current amount passes its target as that.
+    """The span of a new goal; for a debt goal without a current amount, pass the target as `current_minor`.
 
-    A debt whose target is below the current amount is paid down to the target (8,500 to 0); at or above it,
-    the target is the total debt, which is paid down to 0. Raises InvalidField for a debt without a way to go.
+    A debt whose target is below the current amount is paid down to the target (8,500 to 0). If the target is at or
+    above the current amount, it is the total debt, which is paid down to 0. Raises InvalidField for a debt that has
+    nothing to pay off.
     """
     if type is not GoalType.DEBT:
         return Span(current_minor, target_minor, None)
     if target_minor < current_minor:
         return Span(current_minor, target_minor, DebtForm.TO_TARGET)
-    return _downhill(Span(target_minor, 0, DebtForm.TOTAL))
+    return _check_goes_down(Span(target_minor, 0, DebtForm.TOTAL))
 
 
 def retarget(type: GoalType, span: Span, target_minor: int) -> Span:
-    """The span after a change of target, which moves the finish, or the start of a total debt.
+    """The span after a change of target, which moves the finish; of a debt given as a total, it moves the start.
 
-    Raises InvalidField if that leaves a debt no way to go down.
+    Raises InvalidField for a debt that then has nothing to pay off.
     """
     if type is GoalType.DEBT and span.form is DebtForm.TOTAL:
-        return _downhill(Span(target_minor, span.finish_minor, span.form))
+        return _check_goes_down(Span(target_minor, span.finish_minor, span.form))
     moved = Span(span.start_minor, target_minor, span.form)
-    return _downhill(moved) if type is GoalType.DEBT else moved
+    return _check_goes_down(moved) if type is GoalType.DEBT else moved
 
 
 def check_target(type: GoalType, target_minor: int) -> None:
-    """Refuse a negative target, but for net worth and income; raises InvalidField."""
+    """Refuse a negative target, except for net worth and income; raises InvalidField."""
     _refuse_negative(type, "target_amount", target_minor)
 
 
 def check_current(type: GoalType, current_minor: int) -> None:
-    """Refuse a negative typed amount, but for net worth and income; raises InvalidField."""
+    """Refuse a negative manual amount, except for net worth and income; raises InvalidField."""
     _refuse_negative(type, "current_amount", current_minor)
 
 
 def may_be_negative(type: GoalType) -> bool:
-    """Whether amounts below zero may be stated for the type: a net worth and a business's income can be."""
+    """Whether amounts of the type may be below zero: a net worth and the income of a business can be."""
     return type in {GoalType.NET_WORTH, GoalType.INCOME}
 
 
 def check_text(
     field: str, value: str, *, longest: int, blank_allowed: bool = False, lines_allowed: bool = False
 ) -> str:
-    """The text without outer white space; `longest` counts code points; line breaks and tabs if allowed.
+    """Return the text without white space around it. `longest` counts code points.
 
-    Raises InvalidField for text that is blank, too long, or has control characters or lone surrogates.
+    Raises InvalidField for text that is blank, too long, or has control characters or lone surrogates. With
+    `lines_allowed` it may have line breaks and tabs.
     """
     text = value.strip()
     if not text and not blank_allowed:
@@ -165,7 +167,8 @@ def _refuse_negative(type: GoalType, field: str, minor: int) -> None:
         raise InvalidField(field, f"must not be negative for a goal of type {type}")
 
 
-def _downhill(span: Span) -> Span:
+def _check_goes_down(span: Span) -> Span:
+    """Return the span of a debt; raises InvalidField unless it ends below its start."""
     if span.start_minor == span.finish_minor:
         raise InvalidField("target_amount", "leaves nothing to pay off: the debt starts where it should end")
     if span.start_minor < span.finish_minor:

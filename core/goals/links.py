@@ -1,4 +1,4 @@
-"""Links: the period in which a share of an account counts for a goal, and how an account is shared out."""
+"""Links: the period in which a share of an account counts for a goal, and how one account is divided among goals."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from core.goals.money import WHOLE_PPM, share
 class Link(NamedTuple):
     """One funding source. The measure of an account is its worth, or its total inflow for `inflow` tracking.
 
-    `begin_at` is the later of `from_at` and the moment the goal's amount was typed; None, with a base of 0,
-    for tracking `balance`, which counts all there is. `base_minor` is the measure just before `begin_at`,
-    `end_minor` the measure at `until_at`.
+    `begin_at` is the later of `from_at` and the moment at which the goal's amount was last set by hand. For a goal that
+    follows balances it is None and the base 0, since the whole balance counts. `base_minor` is the measure just before
+    `begin_at`, `end_minor` the measure at `until_at`.
     """
 
     account_id: str
@@ -30,15 +30,15 @@ class Link(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """Whether the link still counts what comes."""
+        """Whether new movements of the account still count."""
         return self.until_at is None
 
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """What the goals of an account get of it in all, in parts per million, and what is left, in minor units too.
+    """How much of an account its goals get in all, in parts per million, and how much is left, also in minor units.
 
-    Nothing is left of an account that is over-allocated: more than 100% of it is given away.
+    Nothing is left of an account that is over-allocated, which means by more than 100%.
     """
 
     allocated_ppm: int
@@ -47,14 +47,14 @@ class Allotment:
 
     @property
     def is_over(self) -> bool:
-        """Whether more than all of it is given away."""
+        """Whether more than 100% is allocated."""
         return self.allocated_ppm > WHOLE_PPM
 
 
 def measured(link: Link, measure_minor: int) -> int:
-    """What the account's measure moved by within the link; `measure_minor` is the present one.
+    """By how much the account's measure moved during the link; `measure_minor` is the present measure.
 
-    0 for a link that ended before it began to count, as when an amount was typed after the unlinking.
+    0 for a link that ended before it began to count: its goal's amount was set by hand after the account was unlinked.
     """
     if link.until_at is not None and link.begin_at is not None and link.until_at < link.begin_at:
         return 0
@@ -65,7 +65,7 @@ def measured(link: Link, measure_minor: int) -> int:
 def why_not(
     account_currency: str | None, is_known_asset: bool, goal_currency: str, type: GoalType, tracking: Tracking
 ) -> str | None:
-    """Why a link of such an account counts nothing for such a goal; None if it counts."""
+    """Why a link from such an account adds nothing to such a goal; None if it counts."""
     if account_currency is not None and account_currency != goal_currency:
         return f"counts nothing: the account is in {account_currency}, the goal in {goal_currency}"
     if is_known_asset and type is GoalType.DEBT and tracking is Tracking.BALANCE:
@@ -74,10 +74,10 @@ def why_not(
 
 
 def allocate(open_links: Iterable[tuple[str, int]], account_id: str, ppm: int) -> None:
-    """Accept a share for an account beside a goal's open links that share out, (account_id, ppm) each.
+    """Check that a goal may take this share of an account; raises AllocationExceeded over 100%.
 
-    Accounts that count whole are outside the sum. The account's own link is the one to be replaced. Raises
-    AllocationExceeded over 100%.
+    `open_links` are the goal's open links as (account_id, ppm), without those that count their account whole. A link
+    of the same account among them is left out of the sum, because the new share replaces it.
     """
     others = sum(other for account, other in open_links if account != account_id)
     if others + ppm > WHOLE_PPM:
@@ -85,13 +85,14 @@ def allocate(open_links: Iterable[tuple[str, int]], account_id: str, ppm: int) -
 
 
 def allot(worth_minor: int, shares: Iterable[tuple[int, int]]) -> Allotment:
-    """Sum up the shares of one worth: (ppm, how many have it) each.
+    """Sum up the shares of an account with this worth; `shares` are (ppm, number of goals with that share).
 
-    What cutting the shares leaves stays unallocated: three times 33.3333% of 1.00 are 0.99, and 0.01 is left.
+    Shares are cut towards zero, and what that leaves stays unallocated: three times 33.3333% of 1.00 are 0.99, and
+    0.01 is left.
     """
-    given = list(shares)
-    allocated = sum(ppm * number for ppm, number in given)
+    counted = list(shares)
+    allocated = sum(ppm * number for ppm, number in counted)
     if allocated > WHOLE_PPM:
         return Allotment(allocated, 0, 0)
-    left = worth_minor - sum(share(worth_minor, ppm) * number for ppm, number in given)
+    left = worth_minor - sum(share(worth_minor, ppm) * number for ppm, number in counted)
     return Allotment(allocated, WHOLE_PPM - allocated, left)

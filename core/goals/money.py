@@ -1,4 +1,4 @@
-"""Money and percentages: exact integers, and the ways in, out and into shares."""
+"""Money and percentages as exact integers: parsing, printing, and cutting shares."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from iso4217 import Currency
 
 from core.errors import AllocationExceeded, InvalidField
 
-_PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+MAX_MINOR = 10**15
+"""The largest absolute amount that is accepted; the sum of 9,000 such amounts still fits a BIGINT."""
+
 WHOLE_PPM = 1_000_000
 """100%."""
-_PLACES = 4
-_LARGEST = Decimal(1_000_000)
-MAX_MINOR = 10**15
-"""The largest absolute amount that may be stated; the sum of 9,000 such amounts still fits a BIGINT."""
+
+_PERCENT_PLACES = 4
+_LARGEST_PERCENT = Decimal(1_000_000)
+
+_PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _DIGITS = {entry.code: entry.exponent for entry in Currency if entry.exponent is not None}
 
 
 def parse(value: object, field: str) -> Decimal:
     """Read a Decimal, int or plain decimal string as a finite Decimal, digit for digit.
 
-    Raises TypeError for bool, float and other kinds: a float has lost its digits before it comes here.
-    Raises InvalidField for text that is no plain decimal, and for NaN and the infinities.
+    Raises TypeError for bool, float and other types: a float has lost its digits before it gets here.
+    Raises InvalidField for text that is not a plain decimal, and for NaN and the infinities.
     """
     if isinstance(value, Decimal):
         if not value.is_finite():
@@ -40,9 +43,9 @@ def parse(value: object, field: str) -> Decimal:
 
 
 def scale(number: Decimal, places: int) -> int | None:
-    """number * 10**places, or None if that is not a whole number; `number` is finite and of checked size.
+    """number * 10**places, or None if that is not a whole number; `number` is finite, its size already checked.
 
-    No Decimal arithmetic takes part, for that would round to the precision of the caller's context.
+    It uses no Decimal arithmetic, which would round to the precision of the caller's context.
     """
     if not number:
         return 0
@@ -64,25 +67,25 @@ def unscale(scaled: int, places: int) -> Decimal:
 def to_ppm(value: object, field: str) -> int:
     """Read a percentage above zero as parts per million: 33.3333 is 333,333; never rounds.
 
-    Takes what `decimals.parse` takes. Raises InvalidField for 0 or less and for more than four decimals.
-    Over 100 comes back as it is, for `links.allocate` to refuse; beyond a million percent the same refusal,
-    AllocationExceeded, comes from here, since such a number may be too long to write out.
+    Takes what `parse` takes. Raises InvalidField for 0 or less and for more than four decimals. A percentage over 100
+    is returned, and `links.allocate` refuses it. One over a million percent is refused here with the same
+    AllocationExceeded, since such a number may be too long to write out.
     """
     number = parse(value, field)
     if number <= 0:
         raise InvalidField(field, "must be greater than 0")
-    if number > _LARGEST:
+    if number > _LARGEST_PERCENT:
         raise AllocationExceeded
-    ppm = scale(number, _PLACES)
+    ppm = scale(number, _PERCENT_PLACES)
     if ppm is None:
-        raise InvalidField(field, f"must have at most {_PLACES} decimals")
+        raise InvalidField(field, f"must have at most {_PERCENT_PLACES} decimals")
     return ppm
 
 
 def from_ppm(ppm: int) -> Decimal:
     """The percentage with at least one decimal and no superfluous zeros: 600,000 is 60.0."""
-    whole, rest = divmod(abs(ppm), 10**_PLACES)
-    decimals = f"{rest:0{_PLACES}d}".rstrip("0") or "0"
+    whole, rest = divmod(abs(ppm), 10**_PERCENT_PLACES)
+    decimals = f"{rest:0{_PERCENT_PLACES}d}".rstrip("0") or "0"
     return Decimal(f"{'-' if ppm < 0 else ''}{whole}.{decimals}")
 
 
@@ -91,17 +94,17 @@ def digits(currency: str, *, field: str = "currency") -> int:
 
     Raises InvalidField for what is not an upper-case ISO 4217 code, and for codes without minor units (XAU).
     """
-    known = _DIGITS.get(currency)
-    if known is None:
+    places = _DIGITS.get(currency)
+    if places is None:
         raise InvalidField(field, "must be an ISO 4217 currency code in capitals, such as USD")
-    return known
+    return places
 
 
 def to_minor(value: object, currency: str, field: str) -> int:
-    """Read a stated amount as minor units: "1250.50" USD is 125050; never rounds.
+    """Read an amount as minor units: "1250.50" USD is 125050; never rounds.
 
-    Takes a Decimal, an int or a plain decimal string, else TypeError. Raises InvalidField for what is not
-    finite, has more decimals than the currency (trailing zeros are no decimals) or goes beyond MAX_MINOR.
+    Takes a Decimal, an int or a plain decimal string, else raises TypeError. Raises InvalidField for an amount that is
+    not finite, has more decimals than the currency (trailing zeros do not count) or is beyond MAX_MINOR.
     """
     places = digits(currency)
     number = parse(value, field)
@@ -122,7 +125,8 @@ def to_decimal(minor: int, currency: str) -> Decimal:
 def share(minor: int, ppm: int) -> int:
     """minor * ppm / 1,000,000, cut towards zero: 60% (600,000 ppm) of -25 is -15, of -26 it is -15 too.
 
-    Cutting towards zero keeps shares that sum to at most 100% within their worth and of its sign.
+    Because of that, the shares of one worth that sum to at most 100% are together never more than that worth, and each
+    has its sign.
     """
     product = minor * ppm
     part = abs(product) // WHOLE_PPM

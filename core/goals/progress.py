@@ -1,4 +1,4 @@
-"""Progress in percent, and milestones: which amounts may be one, when one is reached, what to say then."""
+"""Progress in percent, and milestones: which amounts are allowed, when one is reached, and the sentence for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from core.goals.money import WHOLE_PPM, from_ppm, to_decimal
 
 
 def percent_complete(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> Decimal:
-    """How far the goal is, never below 0, not capped above, cut to four decimals, with at least one.
+    """How much of the goal is done, in percent: never below 0, not capped at 100, with one to four decimals.
 
-    6,500 of 10,000 is 65.0; a debt of 8,500 paid down to 7,750 on its way to 0 is 8.8235. Cut, not rounded,
-    so that 100 shows only once the goal is reached. A target of 0 or less is 100 when reached, else 0.
+    6,500 of 10,000 is 65.0; a debt of 8,500 that is to go to 0 and is paid down to 7,750 is 8.8235. The percentage is
+    cut, not rounded, so that it is 100 only once the goal is reached. A target of 0 or less gives 100 when reached,
+    else 0.
     """
     if type is GoalType.DEBT:
         return _ratio(span.start_minor - amount_minor, span.start_minor - span.finish_minor)
@@ -24,25 +25,25 @@ def percent_complete(type: GoalType, span: Span, target_minor: int, amount_minor
 
 
 def milestones_percent(reached: int, total: int) -> Decimal:
-    """How many of the milestones are reached, in the same form; 0.0 when there are none."""
+    """The percentage of the milestones that are reached, cut in the same way; 0.0 when there are none."""
     return _ratio(reached, total) if total else from_ppm(0)
 
 
 def left_minor(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> int:
-    """What is still to come in or to be paid, in minor units; 0 or less once the goal is reached."""
+    """How much is still to be saved or paid, in minor units; 0 or less once the goal is reached."""
     return amount_minor - span.finish_minor if type is GoalType.DEBT else target_minor - amount_minor
 
 
 def is_goal_reached(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> bool:
-    """Whether the amount stands at the target or past it; a debt's target is the finish of its span."""
+    """Whether the amount has reached the target; for a debt that is the finish of its span."""
     return left_minor(type, span, target_minor, amount_minor) <= 0
 
 
 def check_milestone(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> None:
-    """Refuse a milestone that is not on the way; raises InvalidField.
+    """Refuse a milestone that the goal cannot reach; raises InvalidField.
 
-    A debt's lies between its start and its finish, both included; any other's is at most the target, and not
-    negative but for net worth and income.
+    A milestone of a debt is from its finish to its start, both included. Any other is at most the target, and negative
+    only for net worth and income.
     """
     if type is GoalType.DEBT:
         if not span.finish_minor <= amount_minor <= span.start_minor:
@@ -55,25 +56,25 @@ def check_milestone(type: GoalType, span: Span, target_minor: int, amount_minor:
 
 
 def is_reached(direction: int, amount_minor: int, milestone_minor: int) -> bool:
-    """Whether the amount stands at the milestone or past it."""
+    """Whether the amount has reached the milestone: is at least as high, or for a debt (-1) at most as high."""
     return direction * amount_minor >= direction * milestone_minor
 
 
 def in_order(direction: int, amounts: Iterable[int]) -> list[int]:
-    """The milestones in the order in which they are passed: ascending, a debt's descending."""
+    """The milestones in the order in which they are reached: ascending, a debt's descending."""
     return sorted(amounts, reverse=direction < 0)
 
 
 def nearest(direction: int, unreached: Iterable[int]) -> int | None:
-    """The milestone that comes next among those not reached yet; None if there is none."""
+    """The next milestone among those not reached yet; None if there is none."""
     return next(iter(in_order(direction, unreached)), None)
 
 
 def celebration(direction: int, amount_minor: int, currency: str, description: str | None) -> str:
-    """A sentence with the milestone's amount, exact, and its description, if it has one, on one line.
+    """A sentence on one line with the milestone's exact amount and, if it has one, its description.
 
-    500000 USD, "Halfway": "Milestone reached: 5,000.00 USD (Halfway)." A debt's says what is left to pay: "Milestone
-    reached: down to 6,000.00 USD."
+    500000 USD, "Halfway": "Milestone reached: 5,000.00 USD (Halfway)." For a debt it says what is left to pay:
+    "Milestone reached: down to 6,000.00 USD."
     """
     amount = f"{to_decimal(amount_minor, currency):,f} {currency}"
     reached = amount if direction > 0 else f"down to {amount}"

@@ -1,4 +1,4 @@
-"""The documented projection: a straight line through recent end-of-day amounts, and what each month must bring."""
+"""The documented projection: a straight line through recent end-of-day amounts; the amount needed each month."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FURTHEST_DAYS = 36_525
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """In how many days the finish is reached, counted from the day after the last close; or why that is not known.
+    """In how many days the finish is reached, or in `note` why that is not known.
 
-    `monthly_minor` is what the line brings towards the finish in a month, negative if it leads away; None where there
-    is no line.
+    `days` counts from the day after the last end-of-day amount. `monthly_minor` is by how much the line comes nearer to
+    the finish in a month, negative if it leads away; None where there is no line.
     """
 
     days: int | None
@@ -40,32 +40,34 @@ class _Line:
 
     @property
     def monthly_minor(self) -> int:
-        """A month has 365.25 / 12 = 487 / 16 days; cut towards zero."""
+        """The rise in a month of 365.25 / 12 = 487 / 16 days, cut towards zero."""
         part = 6 * 487 * abs(self.rise) // (16 * self.scale)
         return part if self.rise >= 0 else -part
 
 
-def project(direction: int, finish_minor: int, amount_minor: int, closes: Sequence[int]) -> Projection:
-    """Follow the least-squares line through daily closes, oldest first, from the present amount to the finish.
+def project(direction: int, finish_minor: int, amount_minor: int, day_amounts: Sequence[int]) -> Projection:
+    """Follow the least-squares line through end-of-day amounts from the present amount to the finish.
 
-    All in whole numbers. Closes of 0, 100.00, ... 2,900.00 rise by 100.00 a day, which makes 3,043.75 a month: from
-    2,900.00 to 5,000.00 it takes 21 days. Of more than 30 closes the last 30 count.
+    `day_amounts` has one amount a day, oldest first; of more than 30 the last 30 count. All arithmetic is in whole
+    numbers. Amounts of 0, 100.00, ... 2,900.00 rise by 100.00 a day, which is 3,043.75 a month: from 2,900.00 to
+    5,000.00 it takes 21 days.
     """
     left = direction * (finish_minor - amount_minor)
-    window = closes[-WINDOW_DAYS:]
+    window = day_amounts[-WINDOW_DAYS:]
     line = _line_through(direction, window)
     if line is None:
         short = f"too little history: {len(window)} of at least {FEWEST_DAYS} closed days"
         return Projection(None, "the goal is reached" if left <= 0 else short)
-    days, note = _arrival(line, left)
+    days, note = _days_to_finish(line, left)
     return Projection(days, note, line.monthly_minor)
 
 
 def months_until(today: date, due: date) -> Fraction:
-    """The months from one day to another by the calendar, exact, but never less than 1.
+    """The exact number of calendar months from one day to another, but never less than 1.
 
-    Whole months, then the rest of the days over the length of the month that they lie in. A month that has no such
-    day ends with its last: from Jan 31 it is one month to Feb 28 and two to Mar 31, so to Mar 15 it is 1 + 15/31.
+    Whole months are counted first; the days that remain are divided by the length of the month that they are in. In a
+    month that is too short for the day, its last day counts: from Jan 31 it is one month to Feb 28 and two to Mar 31,
+    so to Mar 15 it is 1 + 15/31.
     """
     whole = (due.year - today.year) * 12 + due.month - today.month
     if _months_after(today, whole) > due:
@@ -77,9 +79,9 @@ def months_until(today: date, due: date) -> Fraction:
 
 
 def monthly_target(left_minor: int, months: Fraction) -> int:
-    """What has to come in each month, rounded up to the minor unit; 0 if nothing is left.
+    """How much is needed each month, rounded up to the minor unit: 7,500.00 in 12 months are 625.00.
 
-    7,500.00 in 12 months are 625.00.
+    0 if nothing is left.
     """
     if left_minor <= 0:
         return 0
@@ -93,9 +95,10 @@ def is_on_track(
     projected_at: datetime | None,
     now: datetime,
 ) -> bool | None:
-    """Whether the goal is reached or will be by its deadline; None without one, and while the pace is not known.
+    """Whether the goal is reached or will be by its deadline.
 
-    A deadline that has passed was missed, whatever the pace.
+    None without a deadline, and while there is no line through its recent amounts. A goal that is not reached and whose
+    deadline has passed is not on track, whatever its line says.
     """
     if left_minor <= 0:
         return True
@@ -112,12 +115,13 @@ def _line_through(direction: int, window: Sequence[int]) -> _Line | None:
     count = len(window)
     if count < FEWEST_DAYS:
         return None
-    # The slope a day is 6 * rise / (n * (n^2 - 1)), where rise is the sum of (2x - (n - 1)) * close.
-    rise = direction * sum((2 * day - (count - 1)) * close for day, close in enumerate(window))
+    # The slope a day is 6 * rise / (n * (n^2 - 1)), where rise is the sum of (2x - (n - 1)) * amount.
+    rise = direction * sum((2 * day - (count - 1)) * amount for day, amount in enumerate(window))
     return _Line(count, rise, min(window) == max(window))
 
 
-def _arrival(line: _Line, left: int) -> tuple[int | None, str | None]:
+def _days_to_finish(line: _Line, left: int) -> tuple[int | None, str | None]:
+    """(days, None), or (None, why the line does not get there)."""
     if left <= 0:
         return None, "the goal is reached"
     if line.is_level:
@@ -126,7 +130,7 @@ def _arrival(line: _Line, left: int) -> tuple[int | None, str | None]:
         return None, f"the last {line.days} days led away from the target, or nowhere"
     days = -(-left * line.scale // (6 * line.rise))
     if days > FURTHEST_DAYS:
-        return None, f"further than 100 years away at the pace of the last {line.days} days"
+        return None, f"further than 100 years away at the rate of the last {line.days} days"
     return days, None
 
 

@@ -10,7 +10,7 @@ from operator import eq
 from typing import NamedTuple
 
 from core.events.worth import Movement
-from core.goals.amounts import FundedLink, made_of
+from core.goals.amounts import FundedLink, contributing_links
 from core.goals.goal import GoalType, follows_balances
 from core.goals.links import Link, measured
 from core.goals.money import WHOLE_PPM, share
@@ -169,7 +169,7 @@ def timeline_of(
         for step in _counted(number, source.row.link, source.row.measure, move)
     ]
     counted.sort(key=lambda step: step[0])
-    made = made_of(goal.tracking, funded, final_at=goal.final_at)
+    made = contributing_links(goal.tracking, funded, final_at=goal.final_at)
     parts = [
         (each.link.ppm, measured(each.link, each.measure_minor), any(each is part for part in made)) for each in funded
     ]

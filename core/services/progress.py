@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.calendar import last_closed_day, local_day
-from core.goals.amounts import made_of
+from core.goals.amounts import contributing_links
 from core.goals.goal import Tracking, follows_balances, is_final
 from core.goals.progress import left_minor, percent_complete
 from core.goals.projection import is_on_track, monthly_target, months_until
@@ -69,7 +69,7 @@ def amount_as_of(session: Session, goal: GoalRow) -> datetime:
     measure = "inflow" if goal.tracking is Tracking.INFLOW else "worth"
     periods = [
         FactPeriod(funded.link.account_id, measure, funded.link.begin_at, funded.link.until_at)
-        for funded in made_of(goal.tracking, links, final_at=goal.final_at)
+        for funded in contributing_links(goal.tracking, links, final_at=goal.final_at)
     ]
     manual_at = goal.manual_at or goal.created_at
     newest = newest_fact(session, goal.tenant, periods) or manual_at

@@ -1,4 +1,4 @@
-"""What is left of an account that is shared out."""
+"""How much of an account its goals get, and what is left."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def fitting_shares(draw: st.DrawFn) -> list[tuple[int, int]]:
 
 
 @given(worths, fitting_shares())
-def test_no_more_than_the_worth_is_given_away(worth: int, shares: list[tuple[int, int]]) -> None:
-    """Shares of at most 100% and the rest make the worth, and neither is of the other sign."""
+def test_no_more_than_the_worth_is_allocated(worth: int, shares: list[tuple[int, int]]) -> None:
+    """Shares of at most 100% and the rest sum to the worth, and none has the other sign."""
     allotment = allot(worth, shares)
     given_away = sum(share(worth, ppm) for ppm, number in shares for _ in range(number))
     assert given_away + allotment.unallocated_minor == worth
@@ -38,7 +38,7 @@ def test_no_more_than_the_worth_is_given_away(worth: int, shares: list[tuple[int
 
 @given(worths, fitting_shares(), st.integers(1, WHOLE_PPM))
 def test_beyond_a_hundred_percent_nothing_is_left(worth: int, shares: list[tuple[int, int]], more: int) -> None:
-    """The percentages are told as they are, and what is left is 0."""
+    """The percentages are reported as they are, and what is left is 0."""
     allotment = allot(worth, [*shares, (WHOLE_PPM, 1), (more, 1)])
     allocated = sum(ppm * number for ppm, number in shares) + WHOLE_PPM + more
     assert allotment == Allotment(allocated, 0, 0)
@@ -46,11 +46,11 @@ def test_beyond_a_hundred_percent_nothing_is_left(worth: int, shares: list[tuple
 
 
 def test_what_cutting_leaves_stays_unallocated() -> None:
-    """Three times 33.3333% of 1.00 are 0.99, so that 0.01 is left beside 0.0001%."""
+    """Three times 33.3333% of 1.00 are 0.99, so that 0.0001% and 0.01 are left."""
     assert allot(100, [(333_333, 3)]) == Allotment(999_999, 1, 1)
 
 
-def test_all_of_an_account_may_be_given_away() -> None:
+def test_all_of_an_account_may_be_allocated() -> None:
     """100% is not too much."""
     assert allot(-12_345, [(600_000, 1), (400_000, 1)]) == Allotment(WHOLE_PPM, 0, 0)
     assert not allot(-12_345, [(WHOLE_PPM, 1)]).is_over

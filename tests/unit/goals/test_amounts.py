@@ -1,4 +1,4 @@
-"""A goal's amount follows from what was typed and what its links measured, in any order."""
+"""A goal's amount follows from its manual amount and what its links measured, in any order."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -31,12 +31,12 @@ def funded(
 
 
 def following(source: FundedLink) -> FundedLink:
-    """The same link for tracking `balance`: it counts since ever."""
+    """The same link for tracking `balance`: the whole balance counts."""
     return source._replace(link=source.link._replace(begin_at=None, base_minor=0))
 
 
-def test_the_documented_goal_stands_at_three_thousand() -> None:
-    """2,500.00 typed, 60% of +1,000.00 and 40% of -250.00 make 3,000.00."""
+def test_the_documented_goal_has_three_thousand() -> None:
+    """2,500.00 set by hand, 60% of +1,000.00 and 40% of -250.00 make 3,000.00."""
     links = [
         funded("savings_001", 600_000, 900_000, base=800_000),
         funded("checking_001", 400_000, 75_000, base=100_000),
@@ -45,8 +45,8 @@ def test_the_documented_goal_stands_at_three_thousand() -> None:
 
 
 @pytest.mark.parametrize("tracking", Tracking)
-def test_without_links_the_amount_is_what_was_typed(tracking: Tracking) -> None:
-    """A goal nobody linked an account to shows its typed amount."""
+def test_without_links_the_amount_is_the_manual_one(tracking: Tracking) -> None:
+    """A goal without linked accounts shows its manual amount."""
     assert amount(tracking, 1, 250_000, [], final_at=None) == 250_000
 
 
@@ -88,19 +88,19 @@ def test_links_that_do_not_count_add_nothing() -> None:
 
 
 def test_a_balance_goal_is_the_share_of_its_accounts() -> None:
-    """60% of 10,000.00 and 40% of -250.00 are 5,900.00, whatever was typed before."""
+    """60% of 10,000.00 and 40% of -250.00 are 5,900.00, whatever the manual amount was."""
     links = [following(funded("a", 600_000, 1_000_000)), following(funded("b", 400_000, -25_000))]
     assert amount(BALANCE, 1, 777, links, final_at=None) == 590_000
     assert follows_accounts(BALANCE, links)
 
 
 def test_a_debt_that_follows_its_card_owes_what_the_card_owes() -> None:
-    """A card with 7,750.00 owed has a worth of -7,750.00, and the debt stands at 7,750.00."""
+    """A card with 7,750.00 owed has a worth of -7,750.00, and the debt is 7,750.00."""
     assert amount(BALANCE, -1, 850_000, [following(funded("visa", measure=-775_000))], final_at=None) == 775_000
 
 
-def test_a_balance_goal_shows_the_typed_amount_until_a_report() -> None:
-    """Before any report the typed amount stands and may be typed; the accounts are waited for, sorted."""
+def test_a_balance_goal_shows_the_manual_amount_until_a_report() -> None:
+    """Before any report the goal shows its manual amount, which may be set; it waits for its accounts, sorted."""
     links = [following(funded(name, measure=500, has_report=False)) for name in ("b", "a")]
     assert amount(BALANCE, 1, 250_000, links, final_at=None) == 250_000
     assert waiting_for(BALANCE, links) == ("a", "b")
@@ -120,14 +120,14 @@ def test_one_report_makes_a_balance_goal_follow_all_its_accounts() -> None:
 
 @pytest.mark.parametrize("tracking", [CHANGE, Tracking.INFLOW])
 def test_only_goals_that_follow_balances_wait_for_reports(tracking: Tracking) -> None:
-    """A goal that counts changes needs no report, and its amount can always be typed."""
+    """A goal that counts changes needs no report, and its amount can always be set by hand."""
     links = [funded(has_report=False), funded(has_report=True)]
     assert waiting_for(tracking, links) == ()
     assert not follows_accounts(tracking, links)
 
 
 def test_an_unlinked_account_no_longer_counts_for_a_balance() -> None:
-    """Once the only link of a balance goal has ended, its typed amount shows again."""
+    """Once the only link of a balance goal has ended, it shows its manual amount again."""
     gone = following(funded(measure=500, until=FROM + timedelta(days=1), end=400))
     assert amount(BALANCE, 1, 250_000, [gone], final_at=None) == 250_000
     assert not follows_accounts(BALANCE, [gone])
@@ -150,7 +150,7 @@ minors = st.integers(-(10**15), 10**15)
 
 @st.composite
 def funded_links(draw: st.DrawFn) -> FundedLink:
-    """Any link: open or ended, counting since a moment or since ever, reported or not."""
+    """Any link: open or ended, counting from a moment on or the whole balance, reported or not."""
     until = draw(st.none() | st.sampled_from([FROM - timedelta(days=1), FROM, FINAL]))
     end = None if until is None else draw(minors)
     source = funded(
@@ -187,9 +187,9 @@ def test_the_order_of_the_links_changes_nothing(
 
 
 @given(minors, minors, st.integers(1, 1_000_000), minors, minors)
-def test_a_debt_mirrors_a_saving(base: int, measure: int, ppm: int, manual: int, retyped: int) -> None:
-    """The same movement takes from a debt what it adds to a saving, and a typed amount shifts it whole."""
+def test_a_debt_mirrors_a_saving(base: int, measure: int, ppm: int, manual: int, later_manual: int) -> None:
+    """The same movement takes from a debt what it adds to a saving, and a manual amount shifts it whole."""
     link = funded(ppm=ppm, measure=measure, base=base)
     up = amount(CHANGE, 1, manual, [link], final_at=None) - manual
     assert amount(CHANGE, -1, manual, [link], final_at=None) == manual - up
-    assert amount(CHANGE, 1, retyped, [link], final_at=None) == retyped + up
+    assert amount(CHANGE, 1, later_manual, [link], final_at=None) == later_manual + up

@@ -1,4 +1,4 @@
-"""A reached milestone is told in a plain sentence with its exact amount."""
+"""A reached milestone is announced in a plain sentence with its exact amount."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.goals.progress import celebration
 
 
 @pytest.mark.parametrize(
-    ("amount", "currency", "told"),
+    ("amount", "currency", "printed"),
     [
         (500_000, "USD", "Milestone reached: 5,000.00 USD."),
         (0, "USD", "Milestone reached: 0.00 USD."),
@@ -18,16 +18,16 @@ from core.goals.progress import celebration
         (10**17 + 1, "USD", "Milestone reached: 1,000,000,000,000,000.01 USD."),
     ],
 )
-def test_the_amount_has_all_its_digits(amount: int, currency: str, told: str) -> None:
+def test_the_amount_has_all_its_digits(amount: int, currency: str, printed: str) -> None:
     """As many decimals as the currency has, however large the amount, with commas between thousands."""
-    assert celebration(1, amount, currency, None) == told
+    assert celebration(1, amount, currency, None) == printed
 
 
-def test_a_debt_tells_what_is_left_to_pay() -> None:
+def test_a_debt_says_what_is_left_to_pay() -> None:
     """A debt's amount is what is still owed."""
     assert celebration(-1, 600_000, "USD", None) == "Milestone reached: down to 6,000.00 USD."
-    told = "Milestone reached: down to 0.00 USD (Debt reduced to $0.00)."
-    assert celebration(-1, 0, "USD", "Debt reduced to $0.00") == told
+    printed = "Milestone reached: down to 0.00 USD (Debt reduced to $0.00)."
+    assert celebration(-1, 0, "USD", "Debt reduced to $0.00") == printed
 
 
 @pytest.mark.parametrize("description", [None, "", "  ", "\n"])

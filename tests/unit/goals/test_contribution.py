@@ -1,4 +1,4 @@
-"""What a month must bring is counted by the calendar, exactly, and told beside what it does bring."""
+"""The amount needed each month is exact and counts months by the calendar; when a goal is on track."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ days = st.dates(date(1990, 1, 1), date(2110, 1, 1))
     ],
 )
 def test_months_are_those_of_the_calendar(today: str, due: str, months: Fraction) -> None:
-    """Whole months, then days over the length of the month that they lie in; never less than one."""
+    """Whole months, then days over the length of the month that they are in; never less than one."""
     assert months_until(date.fromisoformat(today), date.fromisoformat(due)) == months
 
 
 @given(days, st.integers(0, 3_000))
 def test_a_later_day_is_more_months_away(today: date, ahead: int) -> None:
-    """From a month on, each day adds between a 28th and a 31st of a month, and so many months have so many days."""
+    """Beyond one month, each day adds a 28th to a 31st of a month, and so many months have so many days."""
     due = today + timedelta(days=ahead)
     months, next_months = months_until(today, due), months_until(today, due + timedelta(days=1))
     if next_months == 1:
@@ -54,7 +54,7 @@ def test_a_later_day_is_more_months_away(today: date, ahead: int) -> None:
 
 @given(st.integers(0, 10**18), days, st.integers(0, 5_000))
 def test_the_target_gets_there_and_a_cent_less_does_not(left: int, today: date, ahead: int) -> None:
-    """So much each month makes all that is left, and one minor unit less a month does not."""
+    """The monthly target adds up to all that is left; one minor unit less a month does not."""
     months = months_until(today, today + timedelta(days=ahead))
     target = monthly_target(left, months)
     assert target * months >= left
@@ -88,5 +88,5 @@ def test_the_worked_target() -> None:
 def test_on_track_is_the_projected_day_against_the_deadline(
     left: int, actual: int | None, deadline: datetime | None, projected: datetime | None, expected: bool | None
 ) -> None:
-    """Reached is, a missed deadline is not; without a deadline or a pace no one knows; else the projected day tells."""
+    """Reached: yes; deadline missed: no; no deadline, or no line: unknown; else the projected day decides."""
     assert is_on_track(left, actual, deadline, projected, NOW) is expected

@@ -128,7 +128,7 @@ def test_a_debt_always_has_a_way_down(target: int, current: int, later: int) -> 
 
 @pytest.mark.parametrize("type", GoalType)
 def test_negative_amounts_are_for_net_worth_and_income_only(type: GoalType) -> None:
-    """A negative target or typed amount is refused, naming its field, but for net worth and income."""
+    """A negative target or manual amount is refused, naming its field, except for net worth and income."""
     for check, field in ((check_target, "target_amount"), (check_current, "current_amount")):
         check(type, 0)
         if type in SIGNED:
@@ -148,7 +148,7 @@ def test_negative_amounts_are_for_net_worth_and_income_only(type: GoalType) -> N
     ],
 )
 def test_text_is_kept_without_outer_white_space(value: str, text: str) -> None:
-    """A text comes back whole but for the white space around it."""
+    """A text comes back whole, without the white space around it."""
     assert check_text("name", value, longest=200) == text
 
 

@@ -1,4 +1,4 @@
-"""A link counts what its account moved by within its period, and a goal's shares stay within 100%."""
+"""A link counts by how much its account moved during its period, and a goal's shares stay within 100%."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ def a_link(
 
 
 def test_an_open_link_counts_what_came_since_its_begin() -> None:
-    """An account that stood at 5,000.00 and stands at 6,000.00 has moved by 1,000.00."""
+    """An account that had 5,000.00 and now has 6,000.00 has moved by 1,000.00."""
     link = a_link(base=500_000)
     assert link.is_open
     assert measured(link, 600_000) == 100_000
@@ -40,7 +40,7 @@ def test_a_link_that_ended_on_an_empty_account_counts_the_loss() -> None:
 
 
 def test_a_link_that_ended_before_it_began_to_count_counts_nothing() -> None:
-    """An amount typed after the unlinking already holds what the link had counted."""
+    """An amount set by hand after the unlinking already includes what the link had counted."""
     assert measured(a_link(base=700_000, begin=FROM + 2 * DAY, until=FROM + DAY, end=600_000), 900_000) == 0
 
 
@@ -73,14 +73,14 @@ def test_the_documented_three_accounts_leave_no_room_for_a_fourth() -> None:
 
 
 def test_a_single_share_over_the_whole_is_refused() -> None:
-    """100% alone is accepted; a hair more is refused."""
+    """100% alone is accepted; a little more is refused."""
     allocate([], "savings_001", 1_000_000)
     with pytest.raises(AllocationExceeded):
         allocate([], "savings_001", 1_000_001)
 
 
 def test_linking_an_account_again_replaces_its_share() -> None:
-    """60% may become 100% when the account is the only one, and 70% beside 30% of another."""
+    """60% may become 100% when the account is the only one, and 70% when another has 30%."""
     allocate([("savings_001", 600_000)], "savings_001", 1_000_000)
     beside = [("savings_001", 600_000), ("checking_001", 300_000)]
     allocate(beside, "savings_001", 700_000)

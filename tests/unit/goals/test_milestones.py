@@ -1,4 +1,4 @@
-"""Milestones lie on the way, are reached in passing, and come in the order of the way."""
+"""Which milestones a goal may have, when one is reached, and in which order they come."""
 
 import pytest
 from hypothesis import given
@@ -16,12 +16,12 @@ DOCUMENTED = [600_000, 400_000, 200_000, 0]
 
 @pytest.mark.parametrize("amount", [0, 250_000, 500_000, 750_000, 1_000_000])
 def test_milestones_up_to_the_target_are_fine(amount: int) -> None:
-    """An upward milestone may stand anywhere from 0 to the target, both included."""
+    """An upward milestone may be anything from 0 to the target, both included."""
     check_milestone(GoalType.SAVINGS, FUND, 1_000_000, amount)
 
 
 @pytest.mark.parametrize("amount", [1_000_001, -1])
-def test_upward_milestones_off_the_way_are_refused(amount: int) -> None:
+def test_upward_milestones_out_of_range_are_refused(amount: int) -> None:
     """A milestone above the target or below zero is refused, naming the amount."""
     with pytest.raises(InvalidField) as refusal:
         check_milestone(GoalType.SAVINGS, FUND, 1_000_000, amount)
@@ -30,7 +30,7 @@ def test_upward_milestones_off_the_way_are_refused(amount: int) -> None:
 
 @pytest.mark.parametrize("type", [GoalType.NET_WORTH, GoalType.INCOME])
 def test_net_worth_may_have_milestones_below_zero(type: GoalType) -> None:
-    """On the way out of the red, -5,000.00 is a milestone; above the target is still none."""
+    """A net worth that rises from below zero may have one at -5,000.00, but still none above the target."""
     span = Span(-2_000_000, -100, None)
     check_milestone(type, span, -100, -500_000)
     with pytest.raises(InvalidField):
@@ -86,7 +86,7 @@ minors = st.integers(-(10**15), 10**15)
 
 @given(st.sampled_from([1, -1]), st.sets(minors, max_size=10), minors)
 def test_the_reached_come_before_the_unreached(direction: int, milestones: set[int], amount: int) -> None:
-    """In the order of the way the reached ones are a prefix, and the nearest is the first after it."""
+    """In order, the reached ones are a prefix, and the nearest is the first after it."""
     way = in_order(direction, milestones)
     reached = [is_reached(direction, amount, milestone) for milestone in way]
     assert reached == sorted(reached, reverse=True)

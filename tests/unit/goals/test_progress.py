@@ -59,7 +59,7 @@ def test_where_an_upward_goal_started_does_not_matter() -> None:
     ],
 )
 def test_a_target_of_nothing_or_less_is_all_or_nothing(target: int, amount: int, percent: str) -> None:
-    """Out of the red to 0 or to -500 is 100 once reached and 0 before."""
+    """A target of 0 or of -500 gives 100 once reached and 0 before."""
     span = Span(-1_000, target, None)
     assert str(percent_complete(NET_WORTH, span, target, amount)) == percent
 
@@ -110,7 +110,7 @@ computed = st.integers(-(10**18), 10**18)
 
 @st.composite
 def goals(draw: st.DrawFn) -> tuple[GoalType, Span, int, int]:
-    """A goal with a way to go, and an amount anywhere, often near its target or finish."""
+    """A goal that can be reached, and any amount, often near its target or finish."""
     type = draw(st.sampled_from(GoalType))
     target = draw(stated)
     current = draw(stated)

@@ -20,7 +20,7 @@ def test_the_worked_example() -> None:
     assert project(-1, 0, 210_000, [500_000 - close for close in rising]).days == 21
 
 
-def test_the_pace_of_the_worked_example() -> None:
+def test_the_monthly_rise_of_the_worked_example() -> None:
     """100.00 a day are 3,043.75 in a month of 365.25 / 12 days, towards the finish of either kind or away from it."""
     rising = [10_000 * day for day in range(30)]
     falling = [500_000 - close for close in rising]
@@ -41,13 +41,13 @@ def test_the_pace_of_the_worked_example() -> None:
         ([1, 2, 3, 4, 3, 2, 1], 0),
     ],
 )
-def test_a_pace_needs_seven_closes_and_is_cut_towards_zero(closes: list[int], monthly: int | None) -> None:
-    """Without a week of closes there is none; a goal that stands still has one of 0; what is reached keeps its own."""
+def test_a_monthly_rise_needs_seven_days_and_is_cut_towards_zero(closes: list[int], monthly: int | None) -> None:
+    """With fewer than seven days there is none; it is 0 while nothing moves; a reached goal keeps its own."""
     assert project(1, 100, 1, closes).monthly_minor == monthly
     assert project(1, 100, 100, closes).monthly_minor == monthly
 
 
-def test_only_the_last_thirty_closes_count() -> None:
+def test_only_the_last_thirty_days_count() -> None:
     """What happened before the window changes nothing."""
     window = [3 * day for day in range(WINDOW_DAYS)]
     assert project(1, 1_000, 87, [10**9, 0, *window]) == project(1, 1_000, 87, window)
@@ -66,7 +66,7 @@ def test_only_the_last_thirty_closes_count() -> None:
     ],
 )
 def test_it_says_why_there_is_no_date(closes: list[int], amount: int, note: str | None) -> None:
-    """Too short, still, the wrong way, nowhere, or there already: a note and no date."""
+    """Too few days, no movement, a fall, no rise, or reached already: a note and no date."""
     projection = project(1, 100, amount, closes)
     assert projection.note == note
     assert (projection.days is None) == (note is not None)
