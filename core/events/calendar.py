@@ -13,7 +13,7 @@ EARLIEST = datetime(1900, 1, 2, tzinfo=UTC)
 
 @lru_cache(maxsize=16_384)
 def day_start(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant of a local day. Where midnight is skipped, the first instant after the gap."""
+    """The first instant of a local day. If clocks skip midnight, the first instant after the gap."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
@@ -23,9 +23,9 @@ def day_end(day: date, zone: ZoneInfo) -> datetime:
 
 
 def local_day(moment: datetime, zone: ZoneInfo) -> date:
-    """The local day that a moment falls in: from the first instant of that day to the first of the next.
+    """The local day of a moment. A day ends where the next one begins.
 
-    Where clocks go back over midnight, the hour before it comes twice; the second time it belongs to the new day.
+    If clocks go back over midnight, the hour before it occurs twice; the second one belongs to the new day.
     """
     if zone is _UTC and moment.tzinfo is UTC:
         return moment.date()

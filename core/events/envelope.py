@@ -1,4 +1,4 @@
-"""The envelope of an event: CloudEvents 1.0 in JSON, its numbers parsed as decimals."""
+"""The envelope of an event: CloudEvents 1.0 in JSON, with numbers parsed as decimals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.errors import MalformedEvent
 
 ID_LONGEST = 200
 SOURCE_LONGEST = 500
-# A transaction has some hundred bytes. What is far beyond could hold up everyone else's events.
+# A transaction has some hundred bytes. A far larger event could delay the events of everyone else.
 EVENT_LONGEST_BYTES = 65_536
 _DATE_LENGTH = len("2026-01-31")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -26,14 +26,14 @@ _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
 
 
 class DuplicateKey(ValueError):
-    """A JSON object says one key twice: which of the two counts would be the parser's choice, not the sender's."""
+    """A JSON object has one key twice: the parser, not the sender, would choose which of the two counts."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the key {key[:40]!r} is there twice in one object")
 
 
 class Envelope(NamedTuple):
-    """One event as its producer stated it; `data` is not looked into yet."""
+    """One event as its producer sent it; `data` is not checked yet."""
 
     event_id: str
     source: str
@@ -45,7 +45,7 @@ class Envelope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EventHead:
-    """What a producer would know an event by; None where that cannot be read."""
+    """What a producer recognizes an event by; None for what cannot be read."""
 
     event_id: str | None = None
     source: str | None = None
@@ -53,7 +53,7 @@ class EventHead:
 
 
 def one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object that a JSON parser read; raises DuplicateKey."""
+    """Make the object of the pairs that a JSON parser read; raises DuplicateKey."""
     found = dict(pairs)
     if len(found) != len(pairs):
         ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
@@ -72,7 +72,7 @@ def _refuse_constant(text: str) -> object:
     raise ValueError(f"{text} is not finite")
 
 
-# Made once: json.loads makes a decoder for every call that asks for exact decimals.
+# Made once: json.loads would make a new decoder for every call that asks for exact decimals.
 _DECODER = json.JSONDecoder(object_pairs_hook=one_of_each, parse_float=_decimal, parse_constant=_refuse_constant)
 
 
@@ -94,7 +94,7 @@ def parse_json(raw: bytes) -> object:
 
 
 def check_envelope(value: object) -> Envelope:
-    """Check what every event must have; raises MalformedEvent that names the attribute."""
+    """Check what every event must have; raises a MalformedEvent that names the attribute."""
     if not isinstance(value, dict):
         raise MalformedEvent("malformed", "an event is a JSON object")
     if value.get("specversion") != "1.0":
@@ -116,7 +116,7 @@ def check_envelope(value: object) -> Envelope:
 
 
 def identifier(value: object, field: str, longest: int = ID_LONGEST) -> str:
-    """Text that can name a thing: 1 to `longest` characters, none of them a control character."""
+    """Check a text that identifies something: 1 to `longest` characters, not blank, no control characters."""
     if not isinstance(value, str):
         raise MalformedEvent("malformed", f"{field} must be text" if value is not None else f"{field} is missing")
     if value.isprintable() and 0 < len(value) <= longest and not value.isspace():
@@ -135,10 +135,10 @@ def parse_moment(text: object) -> datetime | date:
     raise ValueError(_NO_MOMENT)
 
 
-# An event often tells one moment twice, and a bank's page the same day in every row.
+# An event often has one moment twice, and a page of a bank the same day in every row.
 @lru_cache(maxsize=4_096)
 def read_moment(text: str) -> datetime | date:
-    """The same of what is known to be text."""
+    """The same as parse_moment, for a value that is known to be text."""
     if len(text) == _DATE_LENGTH and _DATE.fullmatch(text):
         return date.fromisoformat(text)
     if not _INSTANT.fullmatch(text):
@@ -152,7 +152,7 @@ def read_moment(text: str) -> datetime | date:
 
 
 def head_of(raw: bytes) -> EventHead:
-    """The head of an event as it lies on the stream. What is longer than any event that counts is not looked into."""
+    """The head of an event as it is on the stream; empty for one longer than an event may be, which is not parsed."""
     if len(raw) > EVENT_LONGEST_BYTES:
         return EventHead()
     try:

@@ -1,4 +1,4 @@
-"""The facts that events state, each with its key and its rank: which of two statements about one key wins."""
+"""The facts that events state, each with a key and a rank: of two statements about one key the higher rank wins."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 ACCOUNTS_MOST = 50
-"""How many accounts one statement about a connection may name."""
+"""How many accounts one event about a connection may name."""
 
 
 class Rank(NamedTuple):
-    """The later `time` wins; at one time a removal beats a record; what is left goes to (source, id)."""
+    """Orders statements: the later `time` wins; at the same time a removal beats a record; then (source, id) decide."""
 
     time: datetime
     is_removal: bool
@@ -22,19 +22,19 @@ class Rank(NamedTuple):
 
 
 class AccountKind(StrEnum):
-    """Whether a balance is owned or owed."""
+    """Whether the money in an account is owned or owed."""
 
     ASSET = "asset"
     LIABILITY = "liability"
 
     @property
     def sign(self) -> int:
-        """What turns a stated balance into worth."""
+        """The factor that makes a reported balance the account's worth."""
         return 1 if self is AccountKind.ASSET else -1
 
 
 class Transaction(NamedTuple):
-    """What is known of a transaction; its key is (account, transaction_id). A removal is kept as a tombstone."""
+    """One statement about a transaction; its key is (account, transaction_id). A removal is stored as a tombstone."""
 
     transaction_id: str
     rank: Rank
@@ -53,7 +53,7 @@ class Transaction(NamedTuple):
 
     @property
     def precedence(self) -> tuple[Any, ...]:
-        """Sorts statements of one key; the content comes last, so that equal ranks cannot depend on arrival."""
+        """Sorts statements of one key. The content comes last, so that the order of arrival never decides."""
         return (
             self.rank,
             self.amount_minor,
@@ -66,7 +66,7 @@ class Transaction(NamedTuple):
 
 
 class Report(NamedTuple):
-    """A stated balance; its key is (account, as_of). `current_minor` of a liability is positive when owed."""
+    """A reported balance; its key is (account, as_of). `current_minor` of a liability is positive when owed."""
 
     as_of: datetime
     rank: Rank
@@ -76,13 +76,13 @@ class Report(NamedTuple):
 
     @property
     def precedence(self) -> tuple[Any, ...]:
-        """Sorts statements of one key, as for transactions."""
+        """Sorts statements of one key, as the one of transactions does."""
         available = self.available_minor
         return (self.rank, self.current_minor, available is not None, available or 0)
 
 
 class Attribute(NamedTuple):
-    """One attribute of an account; its key is (account, name). `rank` is as attribute_rank gives it."""
+    """One attribute of an account; its key is (account, name). `rank` is the text that attribute_rank makes."""
 
     name: str
     value: str | bool | None
@@ -100,10 +100,10 @@ class AccountFacts(NamedTuple):
 
 
 class SimpleTransaction(Struct, frozen=True, gc=False):
-    """A posted transaction of some amount that replaces none and tells nothing else of its account.
+    """A posted transaction with an amount other than 0 that replaces none and states no attribute of its account.
 
-    A Struct is made in a third of the time of a named tuple, and what holds only texts, numbers and moments need not be
-    looked at by the garbage collector.
+    A Struct is made in a third of the time of a named tuple, and the garbage collector need not look at one that has
+    only texts, numbers and moments.
     """
 
     account_id: str
@@ -118,32 +118,38 @@ class SimpleTransaction(Struct, frozen=True, gc=False):
     event_id: str
 
     def facts(self) -> AccountFacts:
-        """The same as the closer look has it."""
+        """The same facts as the full parser makes them."""
         rank = Rank(self.time, False, self.source, self.event_id)
-        return _account_facts(self, rank, False, None, ())
+        return facts_of_transaction(self, rank, is_pending=False, replaces=None, attributes=())
 
 
 def attribute_rank(rank: Rank) -> str:
     """The rank of an account's attribute as text that sorts as the rank does.
 
-    Attributes have no removals, so the time in fixed width, the source and the id are all there is. The separator
-    sorts below every character that sources and ids may hold.
+    Attributes have no removals, so the text has only the time in fixed width, the source and the id. The separator
+    sorts before every character that is allowed in sources and ids.
     """
     return f"{rank.time:%Y-%m-%dT%H:%M:%S.%f}\x1f{rank.source}\x1f{rank.event_id}"
 
 
-def _account_facts(
-    plain: SimpleTransaction, rank: Rank, is_pending: bool, replaces: str | None, attributes: tuple[Attribute, ...]
+def facts_of_transaction(
+    simple: SimpleTransaction,
+    rank: Rank,
+    *,
+    is_pending: bool,
+    replaces: str | None,
+    attributes: tuple[Attribute, ...],
 ) -> AccountFacts:
+    """The facts of an event that states this transaction, and what a simple one does not have."""
     transaction = Transaction(
-        plain.transaction_id,
+        simple.transaction_id,
         rank,
-        plain.amount_minor,
-        plain.currency,
-        plain.posted_at,
+        simple.amount_minor,
+        simple.currency,
+        simple.posted_at,
         is_pending,
         replaces,
-        plain.category,
-        plain.description,
+        simple.category,
+        simple.description,
     )
-    return AccountFacts(plain.account_id, plain.currency, attributes, transaction)
+    return AccountFacts(simple.account_id, simple.currency, attributes, transaction)

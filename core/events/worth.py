@@ -1,4 +1,4 @@
-"""What facts make of an account: which transactions count, and how worth moves, without reading its history."""
+"""How facts change an account: which transactions count and how worth moves, without reading the account's history."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from core.events.facts import Report, Transaction
 
 
 class StoredTransaction(NamedTuple):
-    """A transaction as kept, with whether it counts for worth."""
+    """A transaction as stored, and whether it counts for worth."""
 
     transaction: Transaction
     counts: bool
 
 
 class TransactionChange(NamedTuple):
-    """One row to write: what stood before (None: nothing) and what stands now."""
+    """One row to write: the row as it was (None: there was none) and as it is to be."""
 
     before: StoredTransaction | None
     after: StoredTransaction
 
 
 class Movement(NamedTuple):
-    """From `at` on, worth is higher by `worth_minor` and the money that came in by `inflow_minor`."""
+    """From `at` on, worth is higher by `worth_minor` and total inflow by `inflow_minor`."""
 
     at: datetime
     worth_minor: int
     inflow_minor: int = 0
 
 
-class Standing(NamedTuple):
-    """The figures of an account that a fold starts from and ends with; `sign` is that of its kind."""
+class WorthState(NamedTuple):
+    """The state of an account's worth before or after a fold; `sign` is that of the account's kind."""
 
     sign: int
     opening_minor: int
@@ -47,16 +47,16 @@ class Standing(NamedTuple):
 
 
 class StoredReport(NamedTuple):
-    """A report as kept, with its residual."""
+    """A report as stored, with its residual: what it states beyond the report before it and the transactions since."""
 
     report: Report
     residual_minor: int
 
 
 class NextReport(NamedTuple):
-    """What is stored after a moment: the next report and, where asked for, the counted transactions up to it.
+    """The next stored report after a moment and, if asked for, the sum of the counted transactions up to it.
 
-    Where there is no next report these are all that come after.
+    If there is no next report, `as_of` is None and the sum is that of all later transactions.
     """
 
     as_of: datetime | None
@@ -67,24 +67,24 @@ class NextReport(NamedTuple):
 
 @dataclass(slots=True)
 class WorthFold:
-    """What one batch does to one account's worth."""
+    """By how much one batch changes one account's worth, and when."""
 
     movements: list[Movement] = field(default_factory=list)
     opening_minor: int = 0
     residuals: dict[datetime, int] = field(default_factory=dict)
 
     def move(self, at: datetime, worth_minor: int, inflow_minor: int = 0) -> None:
-        """Note a movement of transactions."""
+        """Add a movement by transactions."""
         self.movements.append(Movement(at, worth_minor, inflow_minor))
 
     def residual(self, as_of: datetime, minor: int) -> None:
-        """Note that the report at `as_of` now tells `minor` more than before."""
+        """Add `minor` to the residual of the report at `as_of`."""
         if minor:
             self.residuals[as_of] = self.residuals.get(as_of, 0) + minor
 
     @property
     def all_movements(self) -> list[Movement]:
-        """Transactions' movements and residuals together, in order of time."""
+        """The movements by transactions and those by residuals, in order of time."""
         if not self.residuals:
             return self.movements
         residuals = [Movement(at, minor) for at, minor in self.residuals.items() if minor]
@@ -92,18 +92,18 @@ class WorthFold:
 
     @property
     def worth_minor(self) -> int:
-        """By how much the worth at the latest moment moves."""
+        """By how much the present worth moves."""
         moved = sum([movement.worth_minor for movement in self.movements])
         return self.opening_minor + moved + sum(self.residuals.values())
 
     @property
     def inflow_minor(self) -> int:
-        """By how much the money that ever came in moves."""
+        """By how much the total inflow moves."""
         return sum([movement.inflow_minor for movement in self.movements])
 
 
-def standing(statements: Iterable[Transaction]) -> dict[str, Transaction]:
-    """Of several statements of one transaction the one that stands, by id."""
+def winning_transactions(statements: Iterable[Transaction]) -> dict[str, Transaction]:
+    """Of all statements about one transaction the one that wins, by transaction id."""
     winners: dict[str, Transaction] = {}
     for statement in statements:
         rival = winners.get(statement.transaction_id)
@@ -115,11 +115,11 @@ def standing(statements: Iterable[Transaction]) -> dict[str, Transaction]:
 def fold_transactions(
     stated: Mapping[str, Transaction], stored: Mapping[str, StoredTransaction]
 ) -> list[TransactionChange]:
-    """The rows that change when `stated` joins `stored`, in no particular order.
+    """The rows that change when the `stated` transactions are added to the `stored` ones, in no particular order.
 
-    `stored` must hold, where they exist: the rows of the stated ids, the rows that these (stated or stored) replace,
-    and every row that replaces any of them. A transaction counts while it is posted, is not removed, and no posted,
-    not removed transaction replaces it.
+    If they exist, `stored` must have the rows of the stated ids, the rows that these (stated or stored) replace, and
+    every row that replaces any of them. A transaction counts if it is posted, is not removed, and is not replaced by a
+    transaction that is posted and not removed.
     """
     winners = {
         name: statement
@@ -152,7 +152,7 @@ def fold_transactions(
 
 
 def movements_of(changes: Iterable[TransactionChange]) -> list[Movement]:
-    """How worth and inflow move, in order of time; a change that moves nothing gives nothing."""
+    """The movements of worth and inflow by these changes, in order of time, without movements of 0."""
     moved: dict[datetime, list[int]] = {}
     for change in changes:
         for kept, sign in ((change.before, -1), (change.after, 1)):
@@ -165,34 +165,34 @@ def movements_of(changes: Iterable[TransactionChange]) -> list[Movement]:
     return [Movement(at, worth, inflow) for at, (worth, inflow) in sorted(moved.items()) if worth or inflow]
 
 
-def questions(standing: Standing, movements: Iterable[Movement], changed: Iterable[datetime]) -> dict[datetime, bool]:
-    """The moments for which a fold must know the next stored report: empty while facts come in order.
+def questions(before: WorthState, movements: Iterable[Movement], changed: Iterable[datetime]) -> dict[datetime, bool]:
+    """The moments for which a fold must know the next stored report at or after them; none if facts come in order.
 
-    The value tells whether the transactions up to that report are asked for too; only a report needs them, to know
-    what worth it meets. `changed` are the times of reports to be added or altered.
+    The value says whether the sum of the transactions up to that report is needed too. Only a report needs it, to
+    compute the worth at its time. `changed` are the times of the reports that are new or altered.
     """
     asked: dict[datetime, bool] = {}
-    if standing.last_report_at is not None:
-        asked.update((m.at, False) for m in movements if m.at <= standing.last_report_at)
+    if before.last_report_at is not None:
+        asked.update((m.at, False) for m in movements if m.at <= before.last_report_at)
     for as_of in changed:
-        is_behind_report = standing.last_report_at is not None and as_of < standing.last_report_at
-        is_behind_transaction = standing.last_transaction_at is not None and as_of < standing.last_transaction_at
-        if is_behind_report or is_behind_transaction:
+        is_before_report = before.last_report_at is not None and as_of < before.last_report_at
+        is_before_transaction = before.last_transaction_at is not None and as_of < before.last_transaction_at
+        if is_before_report or is_before_transaction:
             asked[as_of + INSTANT] = True
     return asked
 
 
 def fold_worth(
-    standing: Standing,
+    state: WorthState,
     movements: Iterable[Movement],
     reports: Mapping[datetime, tuple[StoredReport | None, Report]],
     answers: Mapping[datetime, NextReport],
     new_sign: int,
 ) -> WorthFold:
-    """Apply transactions' movements, then reports (before, after) in order of time.
+    """Apply the movements of transactions, then the reports, each (stored before, new), in order of time.
 
-    `answers` maps each of `questions` to what is stored at or after it. Where `new_sign` differs from the standing
-    one, `reports` must hold every stored report, so that each is told anew.
+    `answers` maps each moment of `questions` to what is stored at or after it. If `new_sign` differs from the state's,
+    `reports` must have every stored report, since each then counts with the other sign.
     """
     if not reports and not answers:
         return WorthFold(list(movements))
@@ -201,22 +201,22 @@ def fold_worth(
         fold.move(movement.at, movement.worth_minor, movement.inflow_minor)
         follower = answers.get(movement.at)
         if follower is not None and follower.as_of is not None:
-            if follower.as_of == standing.first_report_at:
+            if follower.as_of == state.first_report_at:
                 fold.opening_minor -= movement.worth_minor
             else:
                 fold.residual(follower.as_of, -movement.worth_minor)
-    # What has moved before a report, kept as one running sum: an account may have reports by the ten thousand.
-    ahead = [(movement.at, movement.worth_minor) for movement in fold.movements]
-    ahead += fold.residuals.items()
-    heapify(ahead)
+    # By how much worth has moved up to a report is a running sum, since an account may have ten thousands of reports.
+    upcoming = [(movement.at, movement.worth_minor) for movement in fold.movements]
+    upcoming += fold.residuals.items()
+    heapify(upcoming)
     shift = fold.opening_minor
-    first_at = standing.first_report_at
+    first_at = state.first_report_at
     for as_of in sorted(reports):
-        while ahead and ahead[0][0] <= as_of:
-            shift += heappop(ahead)[1]
+        while upcoming and upcoming[0][0] <= as_of:
+            shift += heappop(upcoming)[1]
         before, after = reports[as_of]
         follower = answers.get(as_of + INSTANT)
-        reported_more = after.current_minor * new_sign - _known_at(standing, before, follower) - shift
+        reported_more = after.current_minor * new_sign - _stored_worth_at(state, before, follower) - shift
         if first_at is None or as_of <= first_at:
             fold.opening_minor += reported_more
             first_at = as_of
@@ -225,7 +225,7 @@ def fold_worth(
         shift += reported_more
         if follower is not None and follower.as_of is not None:
             fold.residual(follower.as_of, -reported_more)
-            heappush(ahead, (follower.as_of, -reported_more))
+            heappush(upcoming, (follower.as_of, -reported_more))
     return fold
 
 
@@ -237,14 +237,14 @@ def _replaced_after(winners: Mapping[str, Transaction], stored: Mapping[str, Sto
     return replaced
 
 
-def _known_at(standing: Standing, before: StoredReport | None, follower: NextReport | None) -> int:
-    """The worth at a report's time as stored, before this batch."""
+def _stored_worth_at(state: WorthState, before: StoredReport | None, follower: NextReport | None) -> int:
+    """The worth at a report's time as it was stored before this batch."""
     if before is not None:
-        return before.report.current_minor * standing.sign
+        return before.report.current_minor * state.sign
     if follower is None:
-        return standing.worth_minor
+        return state.worth_minor
     if follower.as_of is None:
-        return standing.worth_minor - follower.between_minor
-    is_first = follower.as_of == standing.first_report_at
-    reported = follower.current_minor * standing.sign
+        return state.worth_minor - follower.between_minor
+    is_first = follower.as_of == state.first_report_at
+    reported = follower.current_minor * state.sign
     return reported - (0 if is_first else follower.residual_minor) - follower.between_minor

@@ -1,15 +1,15 @@
-"""The stage apply_events: one batch of stream entries becomes facts, worths, amounts, marks, messages and dead letters.
+"""The stage apply_events: writes what one batch of stream entries changes, from facts to goals and dead letters.
 
 Steps, all in the caller's transaction, so that a crash after any of them leaves nothing of the batch behind:
 
-1. understand every entry; what cannot be understood becomes a dead letter
-2. find the accounts of which only new transactions are told
-3. lock the accounts in id order, making new ones; those of step 2 take the sums, and with them the goals that hang on
-   them alone, where it turns out under the lock that they are plain
-4. fold what is told of the others into what is stored: for one key the later time stands
+1. decode every entry; an entry that cannot be decoded becomes a dead letter
+2. find the accounts for which the batch has only new simple transactions: they are for the fast path
+3. lock all accounts in id order and make new ones; add the sums of step 2 to those accounts that, under the lock, still
+   qualify for the fast path, and to the goals that depend on one such account alone
+4. fold the facts of the other accounts into what is stored: of two statements about one key the later one wins
 5. write facts, these accounts and their goals
-6. move the links that late facts concern; lock the other goals in id order and settle them
-7. keep the dead letters
+6. correct the links whose base or end late facts change; lock the other goals in id order and recompute them
+7. write the dead letters
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from core.events.facts import AccountFacts, SimpleTransaction
 from core.ingestion.decode import Decoded, StreamEntry, decode_batch
 from core.ingestion.fast_path import DuplicateCheck, Moves, take_fast_path
 from core.ingestion.fold import fold_accounts
-from core.ingestion.update_goals import move_goals
+from core.ingestion.update_goals import update_goals
 from core.store.accounts import AccountKey, AccountRow, read_accounts
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, keep_dead_letters
 from core.store.driver import plan_by_key
@@ -37,7 +37,7 @@ from core.store.tenants import DEFAULT, read_tenants
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What one batch did. `duplicates` are events that changed nothing: what they state was known, or is older."""
+    """What one batch did. `duplicates` are events that changed nothing: what they state was known or is outdated."""
 
     events: int = 0
     duplicates: int = 0
@@ -47,25 +47,25 @@ class Applied:
     milestones_reached: int = 0
 
 
-class Stated(NamedTuple):
-    """One entry with what it states, an account each."""
+class ParsedEntry(NamedTuple):
+    """One entry with the facts that it states, one AccountFacts for each account."""
 
     entry: StreamEntry
     tenant: str
     facts: tuple[AccountFacts, ...]
 
-    def is_duplicate(self, new_statements: Set[int]) -> bool:
-        """Whether no statement of the entry is among the new_statements."""
+    def is_duplicate(self, winning_ids: Set[int]) -> bool:
+        """Whether no statement of the entry is among the winners, which are given by their id()."""
         for facts in self.facts:
-            if id(facts.transaction) in new_statements or id(facts.report) in new_statements:
+            if id(facts.transaction) in winning_ids or id(facts.report) in winning_ids:
                 return False
-            if facts.attributes and any(id(attribute) in new_statements for attribute in facts.attributes):
+            if facts.attributes and any(id(attribute) in winning_ids for attribute in facts.attributes):
                 return False
         return True
 
 
 def apply_events(session: Session, entries: Sequence[StreamEntry], now: datetime) -> Applied:
-    """Apply a batch. Applying an entry again, or in any other batch or order, changes nothing more."""
+    """Apply a batch. To apply an entry again, or in another batch or order, changes nothing more."""
     plan_by_key(session)
     return apply_decoded(session, decode_batch(entries, zones_of(session, entries)), now)
 
@@ -79,51 +79,53 @@ def zones_of(session: Session, entries: Iterable[StreamEntry]) -> dict[str, Zone
 def apply_decoded(
     session: Session, batch: Decoded, now: datetime, duplicate_check: DuplicateCheck | None = None
 ) -> Applied:
-    """Apply a batch that was decoded in the time zones of its tenants; `duplicate_check` if others came before it.
+    """Apply a batch that was decoded in the time zones of its tenants.
 
-    The transaction finds rows by their keys (`plan_by_key`).
+    `duplicate_check` knows whether the batches before this one had duplicates. The caller has set the transaction to
+    find rows by their keys (`plan_by_key`).
     """
     refused = [_dead_letter(entry, rejection, now) for entry, rejection in batch.refused]
-    plain, written = take_fast_path(session, batch.sums, batch.others, now, duplicate_check or DuplicateCheck())
+    sums, written = take_fast_path(session, batch.sums, batch.others, now, duplicate_check or DuplicateCheck())
     rows = read_accounts(session, written.held)
-    admitted, facts = _admit(_stated(batch, written.held), rows, refused, now)
-    folded = fold_accounts(session, rows, facts, batch.zones, read_transactions(session, _keys_met(facts)))
+    admitted, facts = _admit(_entries_of(batch, written.held), rows, refused, now)
+    folded = fold_accounts(session, rows, facts, batch.zones, read_transactions(session, _transaction_keys(facts)))
     write_transactions(session, folded.changes)
-    moves = Moves(folded.moves, plain)
-    recomputed = move_goals(session, written, folded.writes, moves, now)
+    moves = Moves(folded.moves, sums)
+    updated = update_goals(session, written, folded.writes, moves, now)
     keep_dead_letters(session, refused)
     return Applied(
         events=len(batch.entries),
-        duplicates=sum([each.is_duplicate(folded.new_statements) for each in admitted]),
+        duplicates=sum([each.is_duplicate(folded.winning_ids) for each in admitted]),
         dead_letters=len(refused),
         accounts_moved=len(moves),
-        goals_moved=recomputed.goals,
-        milestones_reached=recomputed.milestones_reached,
+        goals_moved=updated.goals,
+        milestones_reached=updated.milestones_reached,
     )
 
 
-def _stated(batch: Decoded, keys: Collection[AccountKey]) -> list[Stated]:
-    """What is told of these accounts, in the order of arrival."""
-    stated = []
-    for entry, parsed in batch.read if keys else ():
+def _entries_of(batch: Decoded, keys: Collection[AccountKey]) -> list[ParsedEntry]:
+    """The entries that state anything about these accounts, in the order of arrival."""
+    entries = []
+    for entry, parsed in batch.parsed if keys else ():
         if not isinstance(parsed, SimpleTransaction):
-            stated.append(Stated(entry, entry.tenant, parsed))
+            entries.append(ParsedEntry(entry, entry.tenant, parsed))
         elif (entry.tenant, parsed.account_id) in keys:
-            stated.append(Stated(entry, entry.tenant, (parsed.facts(),)))
-    return stated
+            entries.append(ParsedEntry(entry, entry.tenant, (parsed.facts(),)))
+    return entries
 
 
 def _admit(
-    stated: Sequence[Stated], rows: Mapping[AccountKey, AccountRow], refused: list[DeadLetter], now: datetime
-) -> tuple[list[Stated], dict[AccountKey, list[AccountFacts]]]:
-    """What is in the currency of its account, then the same by account; rows take their currency.
+    entries: Sequence[ParsedEntry], rows: Mapping[AccountKey, AccountRow], refused: list[DeadLetter], now: datetime
+) -> tuple[list[ParsedEntry], dict[AccountKey, list[AccountFacts]]]:
+    """The entries in the currency of their accounts, and their facts by account.
 
-    An account's currency is that of the first fact received; a fact in another one is refused.
+    The currency of an account is that of the first fact received, and its row gets it here. An entry with a fact in
+    another currency is added to `refused`.
     """
     currencies = {key: row.currency for key, row in rows.items()}
     by_account: dict[AccountKey, list[AccountFacts]] = {key: [] for key in rows}
-    admitted: list[Stated] = []
-    for each in stated:
+    admitted: list[ParsedEntry] = []
+    for each in entries:
         tenant = each.tenant
         try:
             for facts in each.facts:
@@ -149,8 +151,8 @@ def _note_currency(key: AccountKey, stated: str | None, currencies: dict[Account
     currencies[key] = stated
 
 
-def _keys_met(facts: Mapping[AccountKey, Sequence[AccountFacts]]) -> list[TransactionKey]:
-    """The transactions that facts state or replace, with repetitions."""
+def _transaction_keys(facts: Mapping[AccountKey, Sequence[AccountFacts]]) -> list[TransactionKey]:
+    """The keys of the transactions that facts state or replace, with repetitions."""
     keys: list[TransactionKey] = []
     for (tenant, account_id), of_account in facts.items():
         for stated in of_account:
@@ -163,12 +165,12 @@ def _keys_met(facts: Mapping[AccountKey, Sequence[AccountFacts]]) -> list[Transa
 
 
 def quarantine(session: Session, entry: StreamEntry, reason: str, now: datetime) -> None:
-    """Keep an entry that fails or kills its worker even when it is alone as a dead letter."""
+    """Make a dead letter of an entry that fails, or kills its worker, even when it is applied alone."""
     keep_dead_letters(session, [_dead_letter(entry, EventRejected("poison", reason), now)])
 
 
 def keep_lost_entry(session: Session, shard: int, entry_id: str, arrived_at: datetime, now: datetime) -> None:
-    """Note an entry whose content the stream dropped before it was applied, so that the loss is not silent."""
+    """Make a dead letter of an entry whose content the stream dropped before it was applied, so that the loss shows."""
     lost = StreamEntry(shard, entry_id, arrived_at, DEFAULT, b"")
     rejection = EventRejected("lost", "the stream dropped the entry before it was applied")
     keep_dead_letters(session, [_dead_letter(lost, rejection, now)])

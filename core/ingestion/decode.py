@@ -1,4 +1,4 @@
-"""Decoding a batch: what its entries state; the next one is decoded while Postgres works on the one before."""
+"""Decoding a batch of stream entries into facts; the next batch is decoded while Postgres works on the one before."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Zones = Mapping[str, ZoneInfo]
 
 
 class StreamEntry(Struct, frozen=True, gc=False):
-    """One entry of the stream as it lies there. (shard, entry_id) is unique; `arrived_at` is the stream's own time."""
+    """One entry as it is on the stream. (shard, entry_id) is unique; `arrived_at` is by the stream server's clock."""
 
     shard: int
     entry_id: str
@@ -37,46 +37,46 @@ class StreamEntry(Struct, frozen=True, gc=False):
     event: bytes
 
 
-# What one entry tells: a plain transaction, or facts, an account each.
+# What one entry states: a simple transaction, or the facts of one or more accounts.
 Parsed = SimpleTransaction | tuple[AccountFacts, ...]
 
 
 class AccountSum(NamedTuple):
-    """What the plain transactions of one account come to."""
+    """The simple transactions of one account, and the row by which their sum is added to the account."""
 
-    parsed: Sequence[SimpleTransaction]
+    transactions: Sequence[SimpleTransaction]
     write: SimpleWrite
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a batch tells, as seen in `zones`, the time zones of its tenants.
+    """What a batch states, decoded in `zones`, the time zones of its tenants.
 
-    `sums`: the accounts of which it tells plain transactions alone, in one currency and each once. `others`: all other
-    accounts of which it tells anything.
+    `sums`: the accounts for which the batch has only simple transactions, all in one currency and each once. `others`:
+    all other accounts that the batch states anything about. `refused`: the entries that become dead letters.
     """
 
     entries: Sequence[StreamEntry]
     zones: Zones
-    read: Sequence[tuple[StreamEntry, Parsed]]
+    parsed: Sequence[tuple[StreamEntry, Parsed]]
     refused: Sequence[tuple[StreamEntry, EventRejected]]
     sums: Mapping[AccountKey, AccountSum]
     others: frozenset[AccountKey]
 
     def holds_in(self, zones: Zones) -> bool:
-        """Whether the tenants' time zones are still those in which the batch was understood."""
+        """Whether the tenants' time zones are still those in which the batch was decoded."""
         return all(self.zones.get(tenant) == zones.get(tenant) for tenant in {entry.tenant for entry in self.entries})
 
 
 def stream_entries(shard: int, raw: Iterable[RawEntry]) -> list[StreamEntry]:
-    """The entries of a shard that have any content."""
+    """The entries of a shard, without those that have no content any more."""
     entries = []
     milliseconds = b""
     arrived_at = EARLIEST
     for entry_id, tenant, event in raw:
         if event is not None:
             name = entry_id.decode()
-            # Neighbours often came in the same millisecond.
+            # Neighbouring entries often arrived in the same millisecond.
             if (own := entry_id.partition(b"-")[0]) != milliseconds:
                 milliseconds, arrived_at = own, arrival(name)
             entries.append(StreamEntry(shard, name, arrived_at, tenant_of(tenant), event))
@@ -84,37 +84,37 @@ def stream_entries(shard: int, raw: Iterable[RawEntry]) -> list[StreamEntry]:
 
 
 def decode_batch(entries: Sequence[StreamEntry], zones: Zones) -> Decoded:
-    """Read every entry; what is wrong, or of a tenant without a zone here, is refused."""
-    read: list[tuple[StreamEntry, Parsed]] = []
+    """Parse every entry; refuse those that are invalid and those of a tenant that has no zone in `zones`."""
+    parsed: list[tuple[StreamEntry, Parsed]] = []
     refused: list[tuple[StreamEntry, EventRejected]] = []
-    plain: dict[AccountKey, list[SimpleTransaction]] = {}
+    simple: dict[AccountKey, list[SimpleTransaction]] = {}
     others: set[AccountKey] = set()
     for entry in entries:
         try:
-            parsed = _read_one(entry, zones.get(entry.tenant))
+            stated = _parse_entry(entry, zones.get(entry.tenant))
         except EventRejected as rejection:
             refused.append((entry, rejection))
             continue
-        read.append((entry, parsed))
-        if isinstance(parsed, SimpleTransaction):
-            key = entry.tenant, parsed.account_id
-            of_account = plain.get(key)
+        parsed.append((entry, stated))
+        if isinstance(stated, SimpleTransaction):
+            key = entry.tenant, stated.account_id
+            of_account = simple.get(key)
             if of_account is None:
-                plain[key] = [parsed]
+                simple[key] = [stated]
             else:
-                of_account.append(parsed)
+                of_account.append(stated)
         else:
-            others.update([(entry.tenant, facts.account_id) for facts in parsed])
+            others.update([(entry.tenant, facts.account_id) for facts in stated])
     sums = {}
-    for key, of_account in plain.items():
-        if key not in others and _is_a_sum(of_account):
+    for key, of_account in simple.items():
+        if key not in others and _can_be_summed(of_account):
             sums[key] = _sum(key, of_account, zones[key[0]])
         else:
             others.add(key)
-    return Decoded(entries, zones, read, refused, sums, frozenset(others))
+    return Decoded(entries, zones, parsed, refused, sums, frozenset(others))
 
 
-def _read_one(entry: StreamEntry, zone: ZoneInfo | None) -> Parsed:
+def _parse_entry(entry: StreamEntry, zone: ZoneInfo | None) -> Parsed:
     event = entry.event
     if zone is None:
         raise EventRejected("unknown_tenant", "the tenant does not exist")
@@ -126,23 +126,23 @@ def _read_one(entry: StreamEntry, zone: ZoneInfo | None) -> Parsed:
     return (parsed,) if isinstance(parsed, AccountFacts) else parsed
 
 
-def _is_a_sum(parsed: Sequence[SimpleTransaction]) -> bool:
-    """Whether no transaction is told twice, and all are in one currency."""
-    if len(parsed) == 1:
+def _can_be_summed(transactions: Sequence[SimpleTransaction]) -> bool:
+    """Whether each transaction is there once, and all are in one currency."""
+    if len(transactions) == 1:
         return True
-    currency = parsed[0].currency
-    return len({each.transaction_id for each in parsed if each.currency == currency}) == len(parsed)
+    currency = transactions[0].currency
+    return len({each.transaction_id for each in transactions if each.currency == currency}) == len(transactions)
 
 
-def _sum(key: AccountKey, parsed: Sequence[SimpleTransaction], zone: ZoneInfo) -> AccountSum:
-    if len(parsed) == 1:
-        (only,) = parsed
+def _sum(key: AccountKey, transactions: Sequence[SimpleTransaction], zone: ZoneInfo) -> AccountSum:
+    if len(transactions) == 1:
+        (only,) = transactions
         amount, posted_at = only.amount_minor, only.posted_at
         inflow, day = amount if amount > 0 else 0, local_day(posted_at, zone)
-        return AccountSum(parsed, SimpleWrite(*key, only.currency, amount, inflow, posted_at, day, posted_at))
-    worth = inflow = 0
-    earliest_at = latest_at = parsed[0].posted_at
-    for transaction in parsed:
+        return AccountSum(transactions, SimpleWrite(*key, only.currency, amount, inflow, posted_at, day, posted_at))
+    currency, worth, inflow = transactions[0].currency, 0, 0
+    earliest_at = latest_at = transactions[0].posted_at
+    for transaction in transactions:
         amount, posted_at = transaction.amount_minor, transaction.posted_at
         worth += amount
         inflow += amount if amount > 0 else 0
@@ -151,13 +151,14 @@ def _sum(key: AccountKey, parsed: Sequence[SimpleTransaction], zone: ZoneInfo) -
         elif posted_at > latest_at:
             latest_at = posted_at
     first_day = local_day(earliest_at, zone)
-    return AccountSum(parsed, SimpleWrite(*key, parsed[0].currency, worth, inflow, latest_at, first_day, earliest_at))
+    return AccountSum(transactions, SimpleWrite(*key, currency, worth, inflow, latest_at, first_day, earliest_at))
 
 
 class Batch(NamedTuple):
-    """Entries, and what they tell, unless that has not been looked into.
+    """Entries, and what they state if they are decoded already.
 
-    `behind` is the position that they follow; None for entries that were handed out, and are pending.
+    `after` is the position that they follow. It is None for entries that the consumer group delivered: these are
+    pending until they are acknowledged.
     """
 
     raw: list[RawEntry]
@@ -171,7 +172,10 @@ class Batch(NamedTuple):
 
 
 class Prefetch:
-    """At most one batch ahead. `read` gives what follows an entry, and `understand` says what it tells."""
+    """Reads and decodes at most one batch in advance, in a thread of its own.
+
+    `read` returns the entries after an entry, `decode_batch` what they state.
+    """
 
     def __init__(
         self, read: Callable[[bytes], list[RawEntry]], decode_batch: Callable[[list[RawEntry], Zones], Decoded]
@@ -179,8 +183,8 @@ class Prefetch:
         self._read = read
         self._decode = decode_batch
         self._zones: Zones = {}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-        self._coming: Future[Batch] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+        self._future: Future[Batch] | None = None
         self._is_read = Event()
         self._last: bytes | None = None
 
@@ -194,31 +198,31 @@ class Prefetch:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a batch is ahead that nobody took yet."""
-        return self._coming is not None
+        """Whether a batch was begun that nobody has taken yet."""
+        return self._future is not None
 
     def begin(self, after: bytes, zones: Zones) -> None:
-        """Begin with the batch behind an entry; its tenants are likely to be among those of the batches so far."""
+        """Begin the batch after an entry; its tenants are most likely among those whose zones are known so far."""
         self._zones = {**self._zones, **zones}
         self._is_read.clear()
         self._last = None
-        self._coming = self._thread.submit(self._work, after, self._zones)
+        self._future = self._thread.submit(self._work, after, self._zones)
 
     def last(self) -> bytes | None:
-        """The last entry of the batch ahead; None if there is none. Waits until it is read."""
-        if self._coming is None:
+        """The last entry of the prefetched batch; None if there is none. Waits until the batch is read."""
+        if self._future is None:
             return None
         self._is_read.wait()
         return self._last
 
     def take(self) -> Batch | None:
-        """The batch ahead; None if there is none. Raises what went wrong with it."""
-        coming, self._coming = self._coming, None
-        return None if coming is None else coming.result()
+        """The prefetched batch; None if there is none. Raises the error that reading or decoding it raised."""
+        future, self._future = self._future, None
+        return None if future is None else future.result()
 
     def drop(self) -> None:
-        """Forget the batch ahead: it does not follow what is applied."""
-        self._coming = None
+        """Forget the prefetched batch, because it does not follow what is applied."""
+        self._future = None
 
     def _work(self, after: bytes, zones: Zones) -> Batch:
         try:

@@ -1,4 +1,4 @@
-"""The fast path: accounts of which a batch brings nothing but new transactions, after all that reports have stated."""
+"""The fast path: accounts for which a batch has only new simple transactions, all dated after their last report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core.events.facts import SimpleTransaction
 from core.events.worth import Movement
 from core.ingestion.decode import AccountSum
-from core.ingestion.timeline import AccountMove, Track, track
+from core.ingestion.timeline import AccountMove, RunningSums, running_sums
 from core.store.accounts import AccountKey, make_accounts
 from core.store.driver import Savepoint
 from core.store.facts import Plain, add_simple_transactions, knowing_accounts, replacing_accounts
@@ -22,77 +22,80 @@ _BATCHES_LEAST = 8
 
 
 class DuplicateCheck:
-    """How the batches of one drain went so far.
+    """Says whether a drain must look up known transactions before it writes a batch.
 
-    A batch that knows one of its transactions after all is begun anew, which costs about six times what the question
-    does. So it is left out only after eight batches in a row that knew none; feeds that repeat themselves always ask.
+    Without the check, a batch that turns out to have a known transaction is rolled back and started again, which costs
+    about six times what the check does. So the check is left out only after eight batches in a row without duplicates;
+    for feeds that repeat themselves it is always made.
     """
 
     def __init__(self, batches: int = 0) -> None:
-        self._batches = batches
+        self._batches_without = batches
 
     @classmethod
-    def expected(cls) -> DuplicateCheck:
-        """As after many batches of news."""
+    def left_out(cls) -> DuplicateCheck:
+        """The state after many batches without duplicates."""
         return cls(_BATCHES_LEAST)
 
     @property
-    def is_likely(self) -> bool:
-        """Whether the next batch most likely knows none of its transactions."""
-        return self._batches >= _BATCHES_LEAST
+    def is_needed(self) -> bool:
+        """Whether the next batch may well have duplicates."""
+        return self._batches_without < _BATCHES_LEAST
 
-    def note(self, *, is_new: bool) -> None:
-        """Note whether a batch knew none of its plain transactions."""
-        self._batches = self._batches + 1 if is_new else 0
+    def note(self, *, had_duplicates: bool) -> None:
+        """Note whether any of a batch's simple transactions was known."""
+        self._batches_without = 0 if had_duplicates else self._batches_without + 1
 
 
-# The accounts with sums, and of those that are plain what was written.
+# The sums by account.
 Sums = Mapping[AccountKey, AccountSum]
 
 
 def take_fast_path(
     session: Session, sums: Sums, others: Set[AccountKey], now: datetime, duplicate_check: DuplicateCheck
 ) -> tuple[Sums, Written]:
-    """Lock the accounts of `sums` and the `others`; those that turn out to be plain, done.
+    """Lock the accounts of `sums` and the `others`, and write the sums of those that qualify for the fast path.
 
-    All that is not plain is `held`. What is looked up before the lock is held against what is found behind it: where
-    another has added what we look at or add ourselves, or an account has to be made, all is undone (with the locks
-    given back) and done anew. What is known is not looked up first where that is likely nothing.
+    Returns the sums that were written; the accounts for which none was are locked, and `Written.held` has them. After
+    locking, look again: if another transaction got there first (it added or replaced one of our transactions), or if
+    an account has to be made, roll back to the savepoint, which also releases the locks, and retry. Known transactions
+    are not looked up beforehand if there are most likely none.
     """
-    likely, is_looked_up, is_new = sums, not duplicate_check.is_likely, True
+    candidates, is_check_needed, had_duplicates = sums, duplicate_check.is_needed, False
     while True:
-        if is_looked_up and (knowing := knowing_accounts(session, _parsed(likely))):
-            likely, is_new = {key: of_account for key, of_account in likely.items() if key not in knowing}, False
-        writes = [of_account.write for of_account in likely.values()]
-        writes += [_lock_only(key) for key in (*others, *(sums.keys() - likely.keys()))]
+        if is_check_needed and (knowing := knowing_accounts(session, _transactions(candidates))):
+            candidates = {key: of_account for key, of_account in candidates.items() if key not in knowing}
+            had_duplicates = True
+        writes = [of_account.write for of_account in candidates.values()]
+        writes += [_lock_only(key) for key in (*others, *(sums.keys() - candidates.keys()))]
         attempt = Savepoint(session)
         written = write_simple_accounts(session, writes, now)
         if written is None:
             attempt.undo()
             make_accounts(session, [(write.tenant, write.account_id) for write in sorted(writes)])
             continue
-        plain = likely
+        taken = candidates
         if written.held:
-            plain = {key: of_account for key, of_account in likely.items() if key not in written.held}
-        parsed = _parsed(plain)
-        replacing = replacing_accounts(session, parsed)
-        if not replacing and _is_added(session, parsed):
+            taken = {key: of_account for key, of_account in candidates.items() if key not in written.held}
+        transactions = _transactions(taken)
+        replacing = replacing_accounts(session, transactions)
+        if not replacing and _add_if_new(session, transactions):
             if sums:
-                duplicate_check.note(is_new=is_new)
-            return plain, written
+                duplicate_check.note(had_duplicates=had_duplicates)
+            return taken, written
         attempt.undo()
-        is_looked_up = True
-        likely = {key: of_account for key, of_account in likely.items() if key not in replacing}
+        is_check_needed = True
+        candidates = {key: of_account for key, of_account in candidates.items() if key not in replacing}
 
 
-def _parsed(sums: Sums) -> Plain:
-    return {key: of_account.parsed for key, of_account in sums.items()}
+def _transactions(sums: Sums) -> Plain:
+    return {key: of_account.transactions for key, of_account in sums.items()}
 
 
-def _is_added(session: Session, plain: Plain) -> bool:
-    """Add the transactions; False if one is known after all."""
+def _add_if_new(session: Session, transactions: Plain) -> bool:
+    """Add the transactions; False if one of them is known after all."""
     try:
-        add_simple_transactions(session, plain)
+        add_simple_transactions(session, transactions)
     except IntegrityError as error:
         if not isinstance(error.orig, UniqueViolation):
             raise
@@ -105,50 +108,50 @@ def _lock_only(key: AccountKey) -> SimpleWrite:
 
 
 class Moves(Mapping[AccountKey, AccountMove]):
-    """What moved, by account: the plain ones are worked out only when they are asked for, which few are."""
+    """What a batch did to each account. For accounts of the fast path it is computed when asked for, which is rare."""
 
-    def __init__(self, folded: Mapping[AccountKey, AccountMove], plain: Sums) -> None:
+    def __init__(self, folded: Mapping[AccountKey, AccountMove], sums: Sums) -> None:
         self.folded = folded
-        self._plain = plain
-        self._worked_out: dict[AccountKey, AccountMove] = {}
-        self._tracks: dict[tuple[AccountKey, bool], Track] = {}
+        self._sums = sums
+        self._computed: dict[AccountKey, AccountMove] = {}
+        self._running: dict[tuple[AccountKey, bool], RunningSums] = {}
 
     def __getitem__(self, key: AccountKey) -> AccountMove:
-        move = self.folded.get(key) or self._worked_out.get(key)
+        move = self.folded.get(key) or self._computed.get(key)
         if move is None:
-            move = self._worked_out[key] = _move(self._plain[key].parsed)
+            move = self._computed[key] = _move(self._sums[key].transactions)
         return move
 
-    def track(self, key: AccountKey, measure: str) -> Track:
-        """How a batch led the measure of an account that moved; as its move has it."""
+    def running_sums(self, key: AccountKey, measure: str) -> RunningSums:
+        """The running sums of an account's measure over the batch; the same as those of its AccountMove."""
         name = key, measure == "inflow"
-        found = self._tracks.get(name)
+        found = self._running.get(name)
         if found is None:
             move = self.folded.get(key)
-            found = _track(self._plain[key].parsed, measure) if move is None else move.track(measure)
-            self._tracks[name] = found
+            found = _running_sums(self._sums[key].transactions, measure) if move is None else move.running_sums(measure)
+            self._running[name] = found
         return found
 
     def __contains__(self, key: object) -> bool:
-        return key in self.folded or key in self._plain
+        return key in self.folded or key in self._sums
 
     def __iter__(self) -> Iterator[AccountKey]:
         yield from self.folded
-        yield from self._plain
+        yield from self._sums
 
     def __len__(self) -> int:
-        return len(self.folded) + len(self._plain)
+        return len(self.folded) + len(self._sums)
 
 
-def _track(parsed: Collection[SimpleTransaction], measure: str) -> Track:
-    in_order = sorted([(transaction.posted_at, transaction.amount_minor) for transaction in parsed])
+def _running_sums(transactions: Collection[SimpleTransaction], measure: str) -> RunningSums:
+    in_order = sorted([(transaction.posted_at, transaction.amount_minor) for transaction in transactions])
     moments = [at for at, _ in in_order]
     if measure == "inflow":
-        return track(moments, [amount if amount > 0 else 0 for _, amount in in_order], moments[-1])
-    return track(moments, [amount for _, amount in in_order], moments[-1])
+        return running_sums(moments, [amount if amount > 0 else 0 for _, amount in in_order], moments[-1])
+    return running_sums(moments, [amount for _, amount in in_order], moments[-1])
 
 
-def _move(parsed: Collection[SimpleTransaction]) -> AccountMove:
-    in_order = sorted([(transaction.posted_at, transaction.amount_minor) for transaction in parsed])
+def _move(transactions: Collection[SimpleTransaction]) -> AccountMove:
+    in_order = sorted([(transaction.posted_at, transaction.amount_minor) for transaction in transactions])
     movements = tuple([Movement(at, amount, amount if amount > 0 else 0) for at, amount in in_order])
     return AccountMove(0, movements, movements[-1].at)

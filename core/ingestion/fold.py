@@ -1,4 +1,4 @@
-"""Folding facts into locked accounts: which statements win, how worth moves, and which closed days that changes."""
+"""Folding facts into locked accounts: which statements win, how worth moves, and which days that makes dirty."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from core.events.worth import (
     fold_worth,
     movements_of,
     questions,
-    standing,
+    winning_transactions,
 )
 from core.ingestion.timeline import AccountMove, Membership
 from core.store import facts as store
@@ -36,18 +36,19 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class DayMove:
-    """By how much the worth and the inflow of an account at the close of a day and of all later ones move."""
+    """By how much the worth and the inflow of an account move at the end of a day and of all later days."""
 
     worth_minor: int
     inflow_minor: int
 
 
 def mark_dirty_days(row: AccountRow, opening_minor: int, moves: Mapping[date, DayMove]) -> None:
-    """Note on a locked account which closes are to be written anew, or for the first time.
+    """Note on a locked account for which days its goals need new snapshots, or their first.
 
-    What moves the worth for good is marked from its day on (`dirty_from`). What a later report takes back again is
-    marked up to that report only (`late_from` to `late_through`), so that a late fact costs what it changes and not
-    what has passed since. Inflow, which nothing takes back, counts from `late_from` on, for the goals that follow it.
+    A movement that changes the worth for good makes all days from its own on dirty (`dirty_from`). If a later report
+    cancels it, only the days before that report are dirty (`late_from` to `late_through`): so a late fact costs what it
+    changes, however long ago it was. No report cancels inflow: for goals that follow it, all days from `late_from` on
+    are dirty.
     """
     running, since = opening_minor, FIRST_DAY if opening_minor else None
     for day in sorted(moves):
@@ -57,7 +58,7 @@ def mark_dirty_days(row: AccountRow, opening_minor: int, moves: Mapping[date, Da
         elif before != 0 == running and since is not None:
             _mark_late(row, since, day - _DAY)
         elif before == 0 == running and (row.dirty_from is None or day < row.dirty_from):
-            # The close stays, but not the measure at some hour of the day, from which a link may count.
+            # The end-of-day worth is the same, but not the worth at each hour, and a link may count from such an hour.
             _mark_late(row, day, day)
     if running and since is not None:
         mark_from(row, since)
@@ -67,7 +68,7 @@ def mark_dirty_days(row: AccountRow, opening_minor: int, moves: Mapping[date, Da
 
 
 def mark_from(row: AccountRow, day: date) -> None:
-    """Mark every close from a day on."""
+    """Mark every day from `day` on as dirty."""
     if row.dirty_from is None or day < row.dirty_from:
         row.dirty_from, row.is_changed = day, True
 
@@ -89,14 +90,14 @@ _NO_ANSWERS: Mapping[datetime, NextReport] = {}
 
 
 class _Account:
-    """One account on its way through the fold; `before` is how it stood."""
+    """One account during the fold; `before` is its state before the batch."""
 
     __slots__ = (
+        "are_all_days_dirty",
         "before",
         "changes",
         "fold",
         "is_new_to_goals",
-        "is_seen_anew",
         "movements",
         "reports",
         "row",
@@ -106,11 +107,11 @@ class _Account:
 
     def __init__(self, row: AccountRow) -> None:
         self.row = row
-        self.before = row.standing
+        self.before = row.worth_state
         self.is_new_to_goals = row.is_changed
         self.was_kind_known = row.is_kind_known
         self.user_before = row.user_id
-        self.is_seen_anew = False
+        self.are_all_days_dirty = False
         self.changes: Sequence[TransactionChange] = ()
         self.movements: Sequence[Movement] = ()
         self.reports: ReportChanges = {}
@@ -119,16 +120,16 @@ class _Account:
 
 @dataclass(slots=True)
 class Folded:
-    """What a fold came to. `moves`: what moved, by account; `writes`: what accounts are still to be given.
+    """The result of a fold. `moves`: what moved, by account.
 
-    `changes`: transactions still to be written. `news`: the id() of every statement that stands anew: the rest was
-    known, or is older.
+    `writes` are the rows of accounts, and `changes` the transactions, that the caller still has to write. `winning_ids`
+    has the id() of every statement that changed what is stored: all others were known or are outdated.
     """
 
     moves: dict[AccountKey, AccountMove] = field(default_factory=dict)
     writes: list[AccountWrite] = field(default_factory=list)
     changes: dict[AccountKey, Sequence[TransactionChange]] = field(default_factory=dict)
-    new_statements: set[int] = field(default_factory=set)
+    winning_ids: set[int] = field(default_factory=set)
 
 
 def fold_accounts(
@@ -138,56 +139,57 @@ def fold_accounts(
     zones: Mapping[str, ZoneInfo],
     stored: Mapping[AccountKey, Mapping[str, StoredTransaction]],
 ) -> Folded:
-    """Fold facts into accounts, which must be locked; writes their reports and attributes, the rest is told.
+    """Fold facts into accounts, which must be locked. Writes their reports and attributes; the caller writes the rest.
 
-    `stored` has the transactions that the facts meet. Reads rows by key only: the reports that the batch's facts meet
-    and, for facts that come behind others, the next report. So its cost does not grow with an account's history.
+    `stored` has the stored transactions that the facts state or replace. All rows are read by key: the stored reports
+    that the facts restate and, for facts that are dated before others, the next report. So the cost does not grow with
+    an account's history.
     """
     folded = Folded()
-    new_statements = folded.new_statements
+    winning_ids = folded.winning_ids
     accounts = {key: _Account(row) for key, row in rows.items()}
-    _fold_attributes(session, rows, facts, new_statements)
+    _fold_attributes(session, rows, facts, winning_ids)
     _fold_transactions(accounts, facts, stored)
     _fold_reports(session, accounts, facts)
     for account in accounts.values():
-        new_statements.update([id(change.after.transaction) for change in account.changes])
+        winning_ids.update([id(change.after.transaction) for change in account.changes])
         if account.reports:
-            new_statements.update(id(report) for _, report in account.reports.values())
+            winning_ids.update(id(report) for _, report in account.reports.values())
     _fold_worths(session, accounts)
-    folded.moves = {key: move for key, account in accounts.items() if (move := _finish(account)) is not None}
+    folded.moves = {key: move for key, account in accounts.items() if (move := _update_row(account)) is not None}
     _write(session, accounts, zones, folded)
     return folded
 
 
 def _fold_attributes(
-    session: Session, rows: Mapping[AccountKey, AccountRow], facts: Facts, new_statements: set[int]
+    session: Session, rows: Mapping[AccountKey, AccountRow], facts: Facts, winning_ids: set[int]
 ) -> None:
-    reported = {
+    by_account = {
         key: attributes for key in rows if (attributes := [a for stated in facts[key] for a in stated.attributes])
     }
-    read_attributes(session, {key: rows[key] for key in reported})
-    for key, attributes in reported.items():
+    read_attributes(session, {key: rows[key] for key in by_account})
+    for key, attributes in by_account.items():
         row, new = rows[key], {}
         for attribute in attributes:
             kept = row.attributes[attribute.name]
             if (attribute.rank, str(attribute.value)) > (kept.rank or "", str(kept.value)):
                 row.set_attribute(attribute.name, StoredAttribute(attribute.value, attribute.rank))
                 new[attribute.name] = id(attribute)
-        new_statements.update(new.values())
+        winning_ids.update(new.values())
 
 
 def _fold_transactions(
     accounts: Mapping[AccountKey, _Account], facts: Facts, stored: Mapping[AccountKey, Mapping[str, StoredTransaction]]
 ) -> None:
     for key, account in accounts.items():
-        winners = standing([s.transaction for s in facts[key] if s.transaction is not None])
+        winners = winning_transactions([s.transaction for s in facts[key] if s.transaction is not None])
         if winners:
             account.changes = fold_transactions(winners, stored.get(key, _NO_STORED))
             account.movements = movements_of(account.changes)
 
 
 def _fold_reports(session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts) -> None:
-    stated = {key: reports for key in accounts if (reports := _standing_reports(facts[key]))}
+    stated = {key: reports for key in accounts if (reports := _winning_reports(facts[key]))}
     stored = store.read_reports(session, ((*key, as_of) for key, reports in stated.items() for as_of in reports))
     for key, reports in stated.items():
         for as_of, report in reports.items():
@@ -196,12 +198,12 @@ def _fold_reports(session: Session, accounts: Mapping[AccountKey, _Account], fac
                 accounts[key].reports[as_of] = kept, report
     for key, account in accounts.items():
         if account.row.kind.sign != account.before.sign:
-            # A change of kind tells every report anew, with the other sign.
+            # With a change of kind every report counts with the other sign.
             for as_of, kept in store.read_all_reports(session, key).items():
                 account.reports.setdefault(as_of, (kept, kept.report))
 
 
-def _standing_reports(facts: Iterable[AccountFacts]) -> dict[datetime, Report]:
+def _winning_reports(facts: Iterable[AccountFacts]) -> dict[datetime, Report]:
     winners: dict[datetime, Report] = {}
     for stated in facts:
         report = stated.report
@@ -225,8 +227,8 @@ def _fold_worths(session: Session, accounts: Mapping[AccountKey, _Account]) -> N
         )
 
 
-def _finish(account: _Account) -> AccountMove | None:
-    """Bring the row's figures up to date; what its goals must know, None if nothing."""
+def _update_row(account: _Account) -> AccountMove | None:
+    """Apply the fold to the account's row; returns what concerns the account's goals, None if nothing does."""
     row, fold, before = account.row, account.fold, account.before
     movements = tuple(fold.all_movements)
     row.opening_minor += fold.opening_minor
@@ -240,22 +242,22 @@ def _finish(account: _Account) -> AccountMove | None:
         latest_posted = max(posted)
         if row.last_transaction_at is None or row.last_transaction_at < latest_posted:
             row.last_transaction_at = latest_posted
-    row.is_changed = row.is_changed or bool(movements) or row.standing != before
-    has_changed_hands = row.user_id != account.user_before
-    account.is_seen_anew = (
+    row.is_changed = row.is_changed or bool(movements) or row.worth_state != before
+    has_new_user = row.user_id != account.user_before
+    account.are_all_days_dirty = (
         account.is_new_to_goals
-        or has_changed_hands
+        or has_new_user
         or row.kind.sign != before.sign
         or account.was_kind_known != row.is_kind_known
         or row.first_report_at != before.first_report_at
     )
-    if not (movements or fold.opening_minor or account.is_seen_anew):
+    if not (movements or fold.opening_minor or account.are_all_days_dirty):
         return None
     latest_at = movements[-1].at if movements else None
     if account.reports:
         latest_at = max(filter(None, (latest_at, *account.reports)))
-    joins = Membership(row.user_id, row.currency) if has_changed_hands or account.is_new_to_goals else None
-    return AccountMove(fold.opening_minor, movements, latest_at, joins)
+    membership = Membership(row.user_id, row.currency) if has_new_user or account.is_new_to_goals else None
+    return AccountMove(fold.opening_minor, movements, latest_at, membership)
 
 
 def _write(
@@ -265,7 +267,7 @@ def _write(
     known_reports: dict[store.ReportKey, Report] = {}
     residuals: dict[store.ReportKey, int] = {}
     for key, account in accounts.items():
-        _mark_days(account, zones[key[0]])
+        _mark_dirty(account, zones[key[0]])
         if not (account.reports or account.fold.residuals):
             continue
         left = dict(account.fold.residuals)
@@ -304,8 +306,8 @@ def _write_of(account: _Account, move: AccountMove | None) -> AccountWrite:
     )
 
 
-def _mark_days(account: _Account, zone: ZoneInfo) -> None:
-    """Mark the closes that the account's facts change."""
+def _mark_dirty(account: _Account, zone: ZoneInfo) -> None:
+    """Mark the days that the account's facts make dirty."""
     row, fold = account.row, account.fold
     worths: dict[date, int] = defaultdict(int)
     inflows: dict[date, int] = defaultdict(int)
@@ -317,5 +319,5 @@ def _mark_days(account: _Account, zone: ZoneInfo) -> None:
         if minor:
             worths[local_day(as_of, zone)] += minor
     mark_dirty_days(row, fold.opening_minor, {day: DayMove(worth, inflows[day]) for day, worth in worths.items()})
-    if account.is_seen_anew:
+    if account.are_all_days_dirty:
         mark_from(row, FIRST_DAY)

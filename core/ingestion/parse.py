@@ -1,4 +1,4 @@
-"""From an envelope to the facts it states, or to the reason why it cannot take effect."""
+"""Parsing an envelope into the facts that it states, or refusing it with a reason."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ Data = dict[str, Any]
 
 
 def parse_event(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:
-    """The facts of one event, an account each; none for a report whose balance is null.
+    """The facts of one event, one AccountFacts for each account; none for a report whose balance is null.
 
-    `zone` is the tenant's, for values that are dates; `arrived_at` is the moment the stream took the event.
+    `zone` is the tenant's, for values that are dates; `arrived_at` is when the event was appended to the stream.
     Raises EventRejected with a stable code and a text for a person.
     """
     parser = _PARSERS.get(envelope.type)
@@ -135,7 +135,7 @@ def _connection(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[A
 
 
 def _provider_row(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:
-    """A provider's row that was not understood when it came: what it states if it is understood by now."""
+    """The facts of a provider's row that could not be read when it arrived, if this version can read it."""
     facts: list[AccountFacts] = []
     for stated in envelopes_of_row(envelope):
         _check_moment(stated.time, "time", latest)
@@ -158,7 +158,7 @@ def _rank(envelope: Envelope) -> Rank:
 
 
 def _stated_attributes(envelope: Envelope) -> tuple[Attribute, ...]:
-    """user_id and kind inside any fact count at the event's time; null says nothing."""
+    """The user_id and kind that any fact may state, with the event's rank; null states nothing."""
     data = envelope.data
     user_id, kind = data.get("user_id"), data.get("kind")
     if user_id is None and kind is None:
@@ -226,7 +226,7 @@ def _check_moment(moment: datetime, field: str, latest: datetime) -> datetime:
 
 
 def _note(data: Data, field: str) -> str | None:
-    """Free text for people: control characters go, and what is over-long is cut, since no amount hangs on it."""
+    """Free text for people: control characters are removed and long text is cut, since no amount depends on it."""
     value = data.get(field)
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""Marking arrivals: milestones and targets that goals have come to, each once, with a message about it."""
+"""Marking milestones and targets as reached, each once, and writing a message about each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class CrossingGoal(Protocol):
-    """What marking needs of a goal, and what it changes of it: the next milestone and when the target was reached."""
+    """What marking reads of a goal, and what it changes: the next milestone and when the target was reached."""
 
     tenant: str
     goal_id: str
@@ -40,7 +40,7 @@ class CrossingGoal(Protocol):
 
     @property
     def span(self) -> Span:
-        """Where the goal starts and where it should end."""
+        """The amounts at which the goal starts and should end."""
 
     @property
     def direction(self) -> int:
@@ -48,29 +48,30 @@ class CrossingGoal(Protocol):
 
 
 class Crossing(NamedTuple):
-    """What a locked goal has come to: for a milestone, and for the target, the effective moment; None if it has not."""
+    """What a locked goal has reached: the effective moment for a milestone and for the target; None if not reached."""
 
     goal: CrossingGoal
     milestone_at: Callable[[int], datetime | None]
     target_at: datetime | None
 
 
-def marks(goal: GoalRow) -> bool:
-    """Whether the goal marks and sends at all: it is active and waits for no balance."""
+def can_reach_milestones(goal: GoalRow) -> bool:
+    """Whether the goal can reach milestones and its target at present: it is active and waits for no balance."""
     return goal.status is GoalStatus.ACTIVE and not goal.waiting_for
 
 
 def is_at_target(goal: CrossingGoal, amount_minor: int) -> bool:
-    """Whether an amount is the goal's target or past it."""
+    """Whether the amount reaches the goal's target."""
     return is_goal_reached(goal.type, goal.span, goal.target_minor, amount_minor)
 
 
 def mark_crossings(session: Session, crossings: Sequence[Crossing], now: datetime) -> int:
-    """Mark what is not marked yet and note the messages; how many milestones. Goals' rows are left to the caller.
+    """Mark milestones and targets that are newly reached, and write their messages; returns how many milestones.
 
-    The goals are locked. Their milestones are read only now: another may have added one while a goal was waited for.
+    The caller has locked the goals and writes their rows. Their milestones are read only here, after the lock: another
+    transaction may have added one while this one waited for the goal.
     """
-    goals = {arrival.goal.key: arrival.goal for arrival in crossings}
+    goals = {crossing.goal.key: crossing.goal for crossing in crossings}
     unreached = unreached_of_goals(session, goals)
     reached: list[tuple[GoalKey, int, datetime]] = []
     at_target: list[tuple[CrossingGoal, datetime]] = []
@@ -106,7 +107,7 @@ def _goal_message(goal: CrossingGoal, reached_at: datetime, now: datetime) -> le
 
 def _message(
     goal: CrossingGoal,
-    what: str,
+    kind: str,
     threshold_minor: int,
     about: dict[str, object],
     reached_at: datetime,
@@ -123,8 +124,8 @@ def _message(
     }
     return ledger.Message(
         goal.tenant,
-        f"{what}.reached:{goal.goal_id}:{threshold_minor}",
-        f"{what}.reached",
+        f"{kind}.reached:{goal.goal_id}:{threshold_minor}",
+        f"{kind}.reached",
         goal.goal_id,
         _encode(payload | about).decode(),
         now,

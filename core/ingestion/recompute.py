@@ -1,4 +1,4 @@
-"""Recomputing locked goals: their amounts, ledger lines and what they have reached; ending their links."""
+"""Recomputing locked goals: their amounts, ledger entries and what they have reached; ending their links."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ from sqlalchemy.orm import Session
 
 from core.goals.amounts import amount, waiting_for
 from core.goals.progress import is_reached
-from core.ingestion.reached import is_at_target, mark_crossings, marks
+from core.ingestion.reached import can_reach_milestones, is_at_target, mark_crossings
 from core.ingestion.timeline import AccountMove, crossing_by_timeline, timeline_of
 from core.store import ledger
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey, GoalRow, write_goal
 from core.store.links import FundingRow, LinkRow, end_link, funding_of_goals, measures_before
 
-Moves = Mapping[AccountKey, AccountMove]
+AccountMoves = Mapping[AccountKey, AccountMove]
 
 
 @dataclass(slots=True)
 class Recomputed:
-    """What settling changed: `goals` are the rows that differ now, which the caller writes back."""
+    """What recomputing changed. `goals` are the rows that differ now, which the caller writes."""
 
     goals: dict[GoalKey, GoalRow] = field(default_factory=dict)
     milestones_reached: int = 0
 
 
 def recompute_goals(
-    session: Session, goals: Sequence[GoalRow], now: datetime, *, cause: str, moves: Moves | None = None
+    session: Session, goals: Sequence[GoalRow], now: datetime, *, cause: str, moves: AccountMoves | None = None
 ) -> Recomputed:
-    """Recompute locked goals from their links' accounts; writes entries, marks and messages, not the goals' rows.
+    """Recompute locked goals from the accounts of their links; writes all that follows but not the goals' rows.
 
-    `moves` is what a batch did to accounts, from which the effective time of a reached milestone is told; without
-    it the effective time is `now`. Only active goals that wait for no report mark and send.
+    That is ledger entries, reached milestones and messages. `moves` is what a batch did to accounts: it says at which
+    effective time a milestone was reached. Without `moves` that time is `now`. Only active goals that wait for no
+    report reach milestones and send messages.
     """
     moves = moves or {}
     funding = funding_of_goals(session, (goal.key for goal in goals))
     recomputed = Recomputed()
     entries: list[ledger.Entry] = []
-    passing: list[GoalRow] = []
+    crossing: list[GoalRow] = []
     for goal in goals:
         before = goal.amount_minor
         if _recompute(goal, funding[goal.key]):
@@ -50,40 +51,40 @@ def recompute_goals(
         if goal.amount_minor != before:
             entries.append(_entry(goal, before, funding[goal.key], moves, now, cause))
         if _has_crossed_something(goal):
-            passing.append(goal)
+            crossing.append(goal)
             goal.version += goal.key not in recomputed.goals
             recomputed.goals[goal.key] = goal
             goal.updated_at = max(now, goal.updated_at)
     ledger.write_entries(session, entries)
-    crossings = [crossing_by_timeline(goal, timeline_of(goal, funding[goal.key], moves, now)) for goal in passing]
+    crossings = [crossing_by_timeline(goal, timeline_of(goal, funding[goal.key], moves, now)) for goal in crossing]
     recomputed.milestones_reached = mark_crossings(session, crossings, now)
     return recomputed
 
 
 def _recompute(goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
-    """Bring the row's amount and what it waits for up to date; whether either changed."""
+    """Update the row's amount and the accounts that it waits for; returns whether either changed."""
     links = [source.funded(goal) for source in sources]
     new_amount = amount(goal.tracking, goal.direction, goal.manual_minor, links, final_at=goal.final_at)
     waiting = list(waiting_for(goal.tracking, links, final_at=goal.final_at))
     if new_amount == goal.amount_minor and waiting == goal.waiting_for:
         return False
     if goal.waiting_for and not waiting:
-        # Now the milestones are marked that the closes of the wait stood past.
+        # The wait is over: closing the days again marks the milestones that end-of-day amounts reached meanwhile.
         goal.mark_from(goal.start_date)
     goal.amount_minor, goal.waiting_for = new_amount, waiting
     return True
 
 
 def _entry(
-    goal: GoalRow, before: int, sources: Sequence[FundingRow], moves: Moves, now: datetime, cause: str
+    goal: GoalRow, before: int, sources: Sequence[FundingRow], moves: AccountMoves, now: datetime, cause: str
 ) -> ledger.Entry:
-    after = sorted({s.row.link.account_id for s in sources if s.row.account_key in moves})
+    moved = sorted({s.row.link.account_id for s in sources if s.row.account_key in moves})
     goal.entries += 1
-    return ledger.Entry(goal.tenant, goal.goal_id, goal.entries, now, before, goal.amount_minor, cause, after)
+    return ledger.Entry(goal.tenant, goal.goal_id, goal.entries, now, before, goal.amount_minor, cause, moved)
 
 
 def _has_crossed_something(goal: GoalRow) -> bool:
-    if not marks(goal):
+    if not can_reach_milestones(goal):
         return False
     upcoming = goal.next_milestone_minor
     if upcoming is not None and is_reached(goal.direction, goal.amount_minor, upcoming):
@@ -101,9 +102,9 @@ def end_open_link(
 
 
 def end_links(session: Session, goal: GoalRow, rows: Iterable[LinkRow], at: datetime) -> None:
-    """End links at a moment, which itself is no longer in the period; accounts and goal must be locked.
+    """End links at a moment, which is no longer in their period; accounts and goal must be locked.
 
-    One that began only after that moment has an empty period then.
+    A link that began only after that moment gets an empty period.
     """
     by_end: dict[datetime, list[LinkRow]] = {}
     for row in rows:
@@ -115,7 +116,7 @@ def end_links(session: Session, goal: GoalRow, rows: Iterable[LinkRow], at: date
 
 
 def recompute_goal(session: Session, goal: GoalRow, now: datetime, *, cause: str) -> None:
-    """Recompute a locked goal that a request changed, and write it. `now` is the moment of the request."""
+    """Recompute a locked goal that a request changed, and write its row. `now` is the moment of the request."""
     version = goal.version
     recompute_goals(session, [goal], now, cause=cause)
     goal.version = version + 1

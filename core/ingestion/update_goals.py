@@ -1,4 +1,4 @@
-"""From what a batch did to accounts to the goals that depend on them."""
+"""Updating the goals that depend on the accounts of a batch: their links, members of net worths, and amounts."""
 
 from __future__ import annotations
 
@@ -21,35 +21,33 @@ from core.store.net_worths import Belonging
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
-    """What is to change: the goals have to be locked before it does."""
+class MembershipChanges:
+    """The accounts that join or leave net worth goals. The goals have to be locked before that is done."""
 
     joins: frozenset[Belonging] = frozenset()
     leaves: frozenset[Belonging] = frozenset()
 
     @property
     def goal_keys(self) -> set[GoalKey]:
-        """The goals that win or lose an account."""
+        """The goals that gain or lose an account."""
         return {(tenant, goal_id) for tenant, _, goal_id in self.joins | self.leaves}
 
 
-def find_joining(session: Session, moves: Mapping[AccountKey, AccountMove]) -> Joining:
-    """What the new users and currencies of locked accounts change; costs nothing while none is new."""
-    changed = {key: move.joins for key, move in moves.items() if move.joins is not None}
+def find_membership_changes(session: Session, moves: Mapping[AccountKey, AccountMove]) -> MembershipChanges:
+    """What follows from the new users and currencies of locked accounts; no query while no account has new ones."""
+    changed = {key: move.new_membership for key, move in moves.items() if move.new_membership is not None}
     if not changed:
-        return Joining()
-    members = {
-        key: (joins.user_id, joins.currency) for key, joins in changed.items() if joins.user_id and joins.currency
-    }
+        return MembershipChanges()
+    members = {key: (new.user_id, new.currency) for key, new in changed.items() if new.user_id and new.currency}
     store.lock_users(session, ((key[0], user_id) for key, (user_id, _) in members.items()))
     wanted = store.wanted_belongings(session, members)
     present = store.present_belongings(session, changed)
-    return Joining(frozenset(wanted - present), frozenset(present - wanted))
+    return MembershipChanges(frozenset(wanted - present), frozenset(present - wanted))
 
 
-def carry_out(session: Session, joining: Joining, goals: Iterable[GoalRow]) -> list[GoalRow]:
-    """Let accounts join and leave locked goals; returns the goals, whose closes are now to be written anew."""
-    leaves, joins = _by_goal(joining.leaves), _by_goal(joining.joins)
+def change_memberships(session: Session, changes: MembershipChanges, goals: Iterable[GoalRow]) -> list[GoalRow]:
+    """Let accounts join and leave locked goals; returns these goals, all of whose days are dirty now."""
+    leaves, joins = _by_goal(changes.leaves), _by_goal(changes.joins)
     touched = [goal for goal in goals if goal.key in leaves or goal.key in joins]
     for goal in touched:
         for account_id in leaves.get(goal.key, ()):
@@ -68,47 +66,51 @@ def _by_goal(belongings: Iterable[Belonging]) -> dict[GoalKey, list[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class GoalsMoved:
-    """How many goals differ now, and how many milestones were reached."""
+class GoalsUpdated:
+    """How many goals have changed, and how many milestones were reached."""
 
     goals: int
     milestones_reached: int
 
 
-def move_goals(
+def update_goals(
     session: Session, written: Written, writes: Sequence[AccountWrite], moves: Moves, now: datetime
-) -> GoalsMoved:
-    """Write what locked accounts still lack, and settle every goal that those in `moves` fund.
+) -> GoalsUpdated:
+    """Write the folded accounts, and update every goal that an account in `moves` funds.
 
-    `written` is what was done to plain accounts. Goals that hang on one account alone are moved where they lie. The
-    others are locked and settled here: their amounts come from links and accounts read after that, or two shards would
-    overwrite each other's. A goal moved where it lies cannot be wanted by another batch, which would need its account
-    for it, so goals are still locked in an order that has no circle.
+    `written` is what the fast path did. The statements that write accounts also update, in place, the goals that depend
+    on one account alone. All other goals are locked and recomputed here, from links and accounts that are read after
+    the lock: else two shards would overwrite each other's amounts. Goals are still locked in an order without a cycle,
+    because no other batch can need a goal that was updated in place: it would need the goal's account, which is locked.
     """
-    joining = find_joining(session, moves.folded)
+    memberships = find_membership_changes(session, moves.folded)
     further = write_accounts(session, writes, now)
     if late := written.late | further.late:
-        _move_links(session, links_of_accounts(session, late), moves)
-    goals = lock_goals(session, written.left | further.left | joining.goal_keys)
-    joined = carry_out(session, joining, goals)
+        _correct_links(session, links_of_accounts(session, late), moves)
+    goals = lock_goals(session, written.left | further.left | memberships.goal_keys)
+    regrouped = change_memberships(session, memberships, goals)
     recomputed = recompute_goals(session, goals, now, cause="events", moves=moves)
-    recomputed.goals.update((goal.key, goal) for goal in joined)
+    recomputed.goals.update((goal.key, goal) for goal in regrouped)
     write_moved_goals(session, list(recomputed.goals.values()))
     milestones = recomputed.milestones_reached + mark_crossed(session, [*written.crossed, *further.crossed], moves, now)
-    return GoalsMoved(written.moved + further.moved + len(recomputed.goals), milestones)
+    return GoalsUpdated(written.moved + further.moved + len(recomputed.goals), milestones)
 
 
-def _move_links(session: Session, periods: Sequence[LinkPeriod], moves: Mapping[AccountKey, AccountMove]) -> None:
+def _correct_links(session: Session, periods: Sequence[LinkPeriod], moves: Mapping[AccountKey, AccountMove]) -> None:
+    """Correct the bases and ends of links that begin or end after a movement of the batch."""
     deltas = ((period, *moves[period.account_key].deltas(period)) for period in periods)
     move_links(session, [delta for delta in deltas if delta[1] or delta[2]])
 
 
 def mark_crossed(session: Session, goals: Sequence[CrossedGoal], moves: Moves, now: datetime) -> int:
-    """Mark what these goals came to, as recompute_goals does for all others; how many milestones."""
+    """Mark what goals that were updated in place have reached, as recompute_goals does for the others.
+
+    Returns how many milestones.
+    """
     if not goals:
         return 0
     crossings = [
-        crossing_by_timeline(goal, timeline_of_link(goal, moves.track(goal.account_key, goal.measure), now))
+        crossing_by_timeline(goal, timeline_of_link(goal, moves.running_sums(goal.account_key, goal.measure), now))
         for goal in goals
     ]
     marked = mark_crossings(session, crossings, now)

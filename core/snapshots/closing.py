@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core.events.calendar import day_end, day_start, local_day
 from core.goals.goal import GoalStatus
 from core.goals.progress import is_reached
-from core.ingestion.reached import Crossing, is_at_target, mark_crossings, marks
+from core.ingestion.reached import Crossing, can_reach_milestones, is_at_target, mark_crossings
 from core.ingestion.recompute import end_links, recompute_goals
 from core.snapshots.amounts import CloseJob, Funding, close_goals, close_jobs
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
@@ -102,7 +102,7 @@ class Snapshotted:
 
 def has_crossed(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> bool:
     """Whether its closes lead a goal past anything that is not marked yet."""
-    if not marks(goal):
+    if not can_reach_milestones(goal):
         return False
     upcoming = goal.next_milestone_minor
     if upcoming is not None and any(is_reached(goal.direction, amount, upcoming) for _, _, amount in stretches):
@@ -125,7 +125,7 @@ def crossing_by_snapshots(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -
 
 def completing_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | None:
     """The first day at whose close a goal with `auto_complete` stood at its target; None: it is not to be completed."""
-    return _target_day(goal, stretches, zone) if goal.auto_complete and marks(goal) else None
+    return _target_day(goal, stretches, zone) if goal.auto_complete and can_reach_milestones(goal) else None
 
 
 def close_touched_accounts(

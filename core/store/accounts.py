@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.facts import AccountKind
-from core.events.worth import Standing
+from core.events.worth import WorthState
 from core.store import driver
 from core.store.tables import ATTRIBUTES
 
@@ -73,9 +73,9 @@ class AccountRow:
         return self.tenant, self.account_id
 
     @property
-    def standing(self) -> Standing:
-        """The figures that a fold of worth starts from."""
-        return Standing(
+    def worth_state(self) -> WorthState:
+        """The state that a fold of worth starts from."""
+        return WorthState(
             self.kind.sign,
             self.opening_minor,
             self.worth_minor,

@@ -68,7 +68,7 @@ def ack_before_commit() -> None:
 
 def last_arrival() -> None:
     """Let this process's drains apply the last arrival of a transaction, whatever its time."""
-    fold.standing = _last_arrivals  # type: ignore[attr-defined]
+    fold.winning_transactions = _last_arrivals  # type: ignore[attr-defined]
     fold.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""Not asking first what is known changes no figure; it is left out only where it is likely to be nothing."""
+"""Leaving out the duplicate check changes no result; it is left out only where no duplicates are likely."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ statements = st.tuples(st.integers(0, 5), st.integers(-500_00, 500_00), st.integ
 batches = st.lists(st.lists(statements, min_size=1, max_size=4, unique_by=lambda one: one[0]), min_size=1, max_size=6)
 
 
-def apply_with(sessions: Sessions, bodies: list[bytes], now: datetime, news: DuplicateCheck) -> None:
-    """Apply one batch as a drain does that has come to expect something."""
+def apply_with(sessions: Sessions, bodies: list[bytes], now: datetime, duplicate_check: DuplicateCheck) -> None:
+    """Apply one batch as a drain whose earlier batches have left the duplicate check in this state."""
     entries = [StreamEntry(0, f"{n}-0", now, "default", body) for n, body in enumerate(bodies)]
     with sessions.begin() as session:
-        apply_decoded(session, decode_batch(entries, zones_of(session, entries)), now, news)
+        apply_decoded(session, decode_batch(entries, zones_of(session, entries)), now, duplicate_check)
 
 
 def stats(sessions: Sessions, account: str, goal_id: str) -> list[tuple[object, ...]]:
@@ -51,35 +51,35 @@ def stats(sessions: Sessions, account: str, goal_id: str) -> list[tuple[object, 
 
 @settings(max_examples=examples(30))
 @given(batches)
-def test_a_drain_that_expects_news_comes_to_the_same(
-    session_factory: sessionmaker[Session], told: list[list[tuple[int, int, int]]]
+def test_without_the_check_a_batch_has_the_same_result(
+    session_factory: sessionmaker[Session], stated: list[list[tuple[int, int, int]]]
 ) -> None:
-    """Whether a batch asks first or finds out while it adds, the same facts stand."""
-    ways = []
-    for expect in (DuplicateCheck, DuplicateCheck.expected):
+    """Whether a batch checks for duplicates first or finds them while it writes, the stored facts are the same."""
+    results = []
+    for new_check in (DuplicateCheck, DuplicateCheck.left_out):
         account = f"n{next(_names)}"
         goal_id = acts.goal(session_factory, START, currency="USD", target_amount="300")
         acts.link(session_factory, START, goal_id, account, "100")
         now = START + timedelta(days=2)
-        for batch in told:
+        for batch in stated:
             now += timedelta(seconds=1)
             bodies = [
-                acts.paid(f"{account}/{which}", minor, START + timedelta(hours=1 + stated), account)
-                for which, minor, stated in batch
+                acts.paid(f"{account}/{which}", minor, START + timedelta(hours=1 + hours), account)
+                for which, minor, hours in batch
             ]
-            apply_with(session_factory, bodies, now, expect())
-        ways.append(stats(session_factory, account, goal_id))
-    assert ways[0] == ways[1]
+            apply_with(session_factory, bodies, now, new_check())
+        results.append(stats(session_factory, account, goal_id))
+    assert results[0] == results[1]
 
 
-def test_news_are_expected_after_batches_of_news_alone(session_factory: Sessions, now: datetime) -> None:
-    """A batch that knows a transaction makes the next ones ask again."""
-    news = DuplicateCheck()
+def test_the_check_is_left_out_after_batches_without_duplicates(session_factory: Sessions, now: datetime) -> None:
+    """It is left out after eight batches without duplicates; a batch with one makes it needed again."""
+    duplicate_check = DuplicateCheck()
     for number in range(8):
-        assert not news.is_likely
-        apply_with(session_factory, [acts.paid(f"p{number}", 100, now)], now, news)
-    assert news.is_likely
-    apply_with(session_factory, [acts.paid("p8", 100, now), acts.paid("p3", 100, now)], now, news)
-    assert not news.is_likely
+        assert duplicate_check.is_needed
+        apply_with(session_factory, [acts.paid(f"p{number}", 100, now)], now, duplicate_check)
+    assert not duplicate_check.is_needed
+    apply_with(session_factory, [acts.paid("p8", 100, now), acts.paid("p3", 100, now)], now, duplicate_check)
+    assert duplicate_check.is_needed
     with session_factory() as session:
         assert session.scalar(text("SELECT worth_minor FROM accounts WHERE account_id = 'a'")) == 900
