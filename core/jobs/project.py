@@ -1,7 +1,7 @@
-"""The stage project: when each active goal will be reached at the pace of its last thirty closes, stored nightly.
+"""The job project: stores every night when each active goal will be reached if its last thirty days continue.
 
-A chunk works in transactions of some thousand goals and claims (project, day, tenant, chunk) in the last of them. A
-projection names the version of the goal that it was made for: one of a goal that has moved since is not used.
+A chunk is done in transactions of a thousand goals each; the last one claims (project, day, tenant, chunk). A
+projection names the version of the goal that it was computed for, and is not used once the goal has another version.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from core.errors import InvalidField
 from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
 from core.jobs.snapshot import ChunkDays, check_day
-from core.snapshots.trend import _dense, completion_date, projection_of, window
+from core.snapshots.trend import completion_date, dense_amounts, projection_of, window
 from core.store.closes import read_closes
 from core.store.days import CHUNKS, JobRun, all_tenant_days, claim_run, count_runs, lock_closes, note_run
 from core.store.driver import plan_by_key
@@ -32,7 +32,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Projected:
-    """How many active goals were looked at, and for how many of them there is a date."""
+    """How many active goals were projected, and how many of them got a date."""
 
     goals: int = 0
     dated: int = 0
@@ -43,7 +43,7 @@ class Projected:
 
 @dataclass(frozen=True, slots=True)
 class ChunkProjected:
-    """What was done; `is_done` is False if time was up: then it goes on `after` this goal."""
+    """What was done. `is_done` is False if the time was up: then the next part starts `after` this goal."""
 
     did: Projected
     is_done: bool
@@ -77,7 +77,7 @@ def due_projections(
     through: date | None = None,
     again: bool = False,
 ) -> list[ChunkDays]:
-    """The chunks of tenants that have a closed day which was not projected from; with `again` of all that have one."""
+    """The chunks of the tenants whose last closed day has no projections; with `again` of all with a closed day."""
     due = []
     with sessions() as session:
         for days in all_tenant_days(session):
@@ -98,15 +98,15 @@ def project_chunk(
     after: str = "",
     time_slice_s: float | None = None,
 ) -> ChunkProjected:
-    """Project one chunk's active goals and claim it; without `again` only those that have no current projection.
+    """Project the active goals of one chunk and claim it.
 
-    So a run that was cut short by a kill is gone on with by the next.
+    Without `again` only the goals that have no current projection: so a run continues where a killed one stopped.
     """
     began, did = time.monotonic(), Projected()
     while time_slice_s is None or time.monotonic() - began < time_slice_s:
         with sessions.begin() as session:
             plan_by_key(session)
-            # Or closes could become others, and their forecasts be dropped, between our reading and our writing.
+            # Else snapshots could change, and their forecasts be dropped, between our reading and our writing.
             lock_closes(session, work.tenant.name, alone=True)
             ids = active_goals(
                 session, work.tenant.name, work.chunk, work.through, again=again, after=after, limit=AT_ONCE
@@ -126,7 +126,7 @@ def _project_some(session: Session, work: ChunkDays, ids: Sequence[str]) -> Proj
     wanted = [(goal.key, window(work.through, goal.start_date)) for goal in goals]
     rows = []
     for goal, (_, days), stored in zip(goals, wanted, read_closes(session, wanted), strict=True):
-        projection = projection_of(goal, _dense(stored, days))
+        projection = projection_of(goal, dense_amounts(stored, days))
         rows.append(
             ForecastRow(
                 tenant=goal.tenant,

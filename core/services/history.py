@@ -12,7 +12,7 @@ from core.events.calendar import last_closed_day
 from core.services.goal_access import find_goal
 from core.services.inputs import check_past
 from core.services.pages import Page, cut, number_after
-from core.snapshots.amounts import CloseJob, close_goals
+from core.snapshots.amounts import GoalDays, compute_snapshots
 from core.store.closes import Closes, DayRange, known_through, read_closes, read_closes_as_known
 from core.store.days import touched_from
 from core.store.goals import GoalRow
@@ -131,7 +131,7 @@ def read_dense_closes(session: Session, tenant: Tenant, goal: GoalRow, first: da
     marked = _marked_from(session, goal)
     if marked is not None and marked <= last:
         begin = max(marked, first)
-        fresh = close_goals(session, [CloseJob(goal, begin, last)], tenant.zone)[0]
+        fresh = compute_snapshots(session, [GoalDays(goal, begin, last)], tenant.zone)[0]
         closes = [close for close in closes if close[0] < begin] + fresh
     return _dense(closes, last)
 

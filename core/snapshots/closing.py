@@ -1,4 +1,4 @@
-"""Closing days: the days of goals that facts touched, what their amounts came to, and the goals that this completes."""
+"""Closing days: writes the snapshots of dirty days, marks the milestones they reach, and completes goals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.goals.goal import GoalStatus
 from core.goals.progress import is_reached
 from core.ingestion.reached import Crossing, can_reach_milestones, is_at_target, mark_crossings
 from core.ingestion.recompute import end_links, recompute_goals
-from core.snapshots.amounts import CloseJob, Funding, close_goals, close_jobs
+from core.snapshots.amounts import Funding, GoalDays, compute_snapshots, find_ranges
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
 from core.store.closes import (
     Closes,
@@ -32,18 +32,18 @@ from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_mov
 from core.store.links import FundingRow, funding_of_goals, links_of_accounts
 from core.store.tenants import Tenant
 
-# (first day, last day, amount in minor units) of equal closes, in order of day.
+# (first day, last day, amount in minor units) of equal snapshots, in order of day.
 Stretches = Sequence[tuple[date, date, int]]
 _DAY = timedelta(days=1)
 
 
 @dataclass(slots=True)
-class RewrittenCloses:
-    """What rows of closes were before the transaction, and what they are after it; None stands for no row.
+class Rewrites:
+    """The rows of snapshots as they were before the transaction and as they are after it; None means no row.
 
-    `closed` is the day through which the tenant was closed before: what is written after it is no rewriting. Of a goal
-    that is closed for the first time, though its first day was closed for others already, one row tells all: that day
-    always has a row of its own, so before it had one the goal was not closed at all.
+    `closed` is the day through which the tenant was closed before: rows after it are new and not rewritten. A goal may
+    be closed for the first time when its first day is closed already for other goals. Then one row is enough: the first
+    day always has a row of its own, so before it had one, no day of the goal was closed.
     """
 
     closed: date | None
@@ -53,18 +53,18 @@ class RewrittenCloses:
 
     @property
     def before(self) -> dict[tuple[str, str, date], int | None]:
-        """By tenant, goal and day what was there before, where it is something else now."""
+        """The amounts before, by tenant, goal and day, of the rows that are different now."""
         return {row: was for row, was in self._was.items() if was != self._is[row]}
 
-    def add(self, job: CloseJob, rows: Mapping[date, int], stored: StoredCloses) -> None:
-        """Note how the rows that a job's range is to have differ from those that are stored."""
-        key = job.goal.key
+    def add(self, days: GoalDays, rows: Mapping[date, int], stored: StoredCloses) -> None:
+        """Note where the rows that a range is to have differ from those that are stored."""
+        key = days.goal.key
         if self.closed is None or key in self._new:
             return
-        if stored.before_minor is None and not stored.rows and job.first == job.goal.start_date:
+        if stored.before_minor is None and not stored.rows and days.first == days.goal.start_date:
             self._new.add(key)
-            if job.first <= self.closed:
-                self._note((*key, job.first), None, rows[job.first])
+            if days.first <= self.closed:
+                self._note((*key, days.first), None, rows[days.first])
             return
         for day in rows.keys() | stored.rows.keys():
             if day <= self.closed and rows.get(day) != stored.rows.get(day):
@@ -77,9 +77,9 @@ class RewrittenCloses:
 
 @dataclass(frozen=True, slots=True)
 class Snapshotted:
-    """What was done: goals looked at, rows of closes written or dropped, milestones marked, goals completed.
+    """What was done. `closes` counts the rows of snapshots that were written or dropped.
 
-    `left_to_others` counts the chunks that another process was at all the time.
+    `left_to_others` counts the chunks that another process was working on all the time.
     """
 
     accounts: int = 0
@@ -101,7 +101,7 @@ class Snapshotted:
 
 
 def has_crossed(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> bool:
-    """Whether its closes lead a goal past anything that is not marked yet."""
+    """Whether snapshots of a goal reach a milestone or the target that is not marked as reached yet."""
     if not can_reach_milestones(goal):
         return False
     upcoming = goal.next_milestone_minor
@@ -111,7 +111,7 @@ def has_crossed(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> bool:
 
 
 def crossing_by_snapshots(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> Crossing:
-    """What the closes came to; the moment of each is the last instant of the day whose close it was."""
+    """What the snapshots reach; the moment of each milestone is the last instant of the day that reached it."""
 
     def milestone_at(milestone_minor: int) -> datetime | None:
         for first, _, amount in stretches:
@@ -124,14 +124,14 @@ def crossing_by_snapshots(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -
 
 
 def completing_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | None:
-    """The first day at whose close a goal with `auto_complete` stood at its target; None: it is not to be completed."""
+    """The first day at whose end a goal with `auto_complete` is at its target; None if it is not to be completed."""
     return _target_day(goal, stretches, zone) if goal.auto_complete and can_reach_milestones(goal) else None
 
 
 def close_touched_accounts(
     session: Session, tenant: Tenant, account_ids: Sequence[str], through: date, now: datetime
 ) -> Snapshotted:
-    """Close the days that facts of these accounts touched, up to `through`, for all goals that they fund.
+    """Close the days that facts of these accounts made dirty, up to `through`, for all goals that they fund.
 
     `now` is the time at which the transaction began.
     """
@@ -140,7 +140,7 @@ def close_touched_accounts(
     lock_closes(session, tenant.name, alone=False)
     accounts = lock_accounts(session, ((tenant.name, account_id) for account_id in account_ids))
     goals = lock_goals(session, (period.goal_key for period in links_of_accounts(session, accounts)))
-    done = _close(session, tenant, goals, accounts, through, now)
+    done = _close_days(session, tenant, goals, accounts, through, now)
     clear_account_marks(session, sorted(accounts), through, tenant.zone)
     return done + Snapshotted(accounts=len(accounts))
 
@@ -148,20 +148,20 @@ def close_touched_accounts(
 def close_touched_goals(
     session: Session, tenant: Tenant, goal_ids: Sequence[str], through: date, now: datetime
 ) -> Snapshotted:
-    """Close the days that requests touched, up to `through`, and complete the goals that are to be completed."""
+    """Close the days of these goals that requests made dirty, up to `through`, and complete the goals that are due."""
     plan_by_key(session)
     allow_long_work(session)
     lock_closes(session, tenant.name, alone=False)
     keys = [(tenant.name, goal_id) for goal_id in goal_ids]
-    # Completing a goal ends its links, and these belong to who holds the accounts.
+    # Completing a goal ends its links, and only a transaction that has locked the accounts may change these.
     expected = {s.row.account_key for sources in funding_of_goals(session, keys).values() for s in sources}
     accounts = lock_accounts(session, expected)
     goals = [goal for goal in lock_goals(session, keys) if goal.dirty_from is not None and goal.dirty_from <= through]
-    return _close(session, tenant, goals, {}, through, now, held=accounts)
+    return _close_days(session, tenant, goals, {}, through, now, locked=accounts)
 
 
 def _target_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | None:
-    """The first day whose close stands at the target, among those that the goal is judged by."""
+    """The first day whose snapshot is at the target, not before the day from which the goal is evaluated."""
     since = date.min if goal.evaluated_from is None else local_day(goal.evaluated_from, zone)
     for first, last, amount in stretches:
         if last >= since and is_at_target(goal, amount):
@@ -169,7 +169,7 @@ def _target_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | N
     return None
 
 
-def _close(
+def _close_days(
     session: Session,
     tenant: Tenant,
     goals: Sequence[GoalRow],
@@ -177,25 +177,31 @@ def _close(
     through: date,
     now: datetime,
     *,
-    held: Mapping[AccountKey, AccountRow] | None = None,
+    locked: Mapping[AccountKey, AccountRow] | None = None,
 ) -> Snapshotted:
-    """Steps 2 to 5 for locked goals. `held`: the accounts that are locked, where goals may be completed."""
+    """Close the dirty days of locked goals: write snapshots, mark what they reach, complete goals.
+
+    `locked` are the accounts that are locked, if goals may be completed. A goal that is due but has another account is
+    marked, so that `close_touched_goals` completes it.
+    """
     funding = funding_of_goals(session, (goal.key for goal in goals))
     closed = closed_through(session, tenant.name)
-    rewritten = RewrittenCloses(closed)
+    rewrites = Rewrites(closed)
     manual = read_manual_amounts(session, (goal.key for goal in goals if goal.manual_at is not None))
-    jobs = [
-        job
+    ranges = [
+        days
         for goal in goals
-        for job in close_jobs(goal, funding[goal.key], accounts, tenant.zone, through, closed, manual.get(goal.key, ()))
+        for days in find_ranges(
+            goal, funding[goal.key], accounts, tenant.zone, through, closed, manual.get(goal.key, ())
+        )
     ]
-    jobs, closes, written = _close_and_write(session, tenant, jobs, rewritten, funding)
-    evaluated = _by_goal(jobs, closes)
-    arrived = [goal for goal in goals if goal.key in evaluated and has_crossed(goal, evaluated[goal.key], tenant.zone)]
-    crossings = [crossing_by_snapshots(goal, evaluated[goal.key], tenant.zone) for goal in arrived]
+    ranges, snapshots, written = _write_days(session, tenant, ranges, rewrites, funding)
+    evaluated = _stretches_by_goal(ranges, snapshots)
+    crossing = [goal for goal in goals if goal.key in evaluated and has_crossed(goal, evaluated[goal.key], tenant.zone)]
+    crossings = [crossing_by_snapshots(goal, evaluated[goal.key], tenant.zone) for goal in crossing]
     marked = mark_crossings(session, crossings, now)
-    changed = {goal.key: goal for goal in arrived}
-    for goal in arrived:
+    changed = {goal.key: goal for goal in crossing}
+    for goal in crossing:
         goal.version += 1
         goal.updated_at = max(now, goal.updated_at)
     completed = 0
@@ -206,83 +212,86 @@ def _close(
         day = completing_day(goal, evaluated.get(goal.key, ()), tenant.zone)
         if day is None:
             continue
-        if held is not None and {s.row.account_key for s in funding[goal.key]} <= held.keys():
-            written += _complete(session, tenant, goal, funding[goal.key], day, through, now, rewritten)
+        if locked is not None and {s.row.account_key for s in funding[goal.key]} <= locked.keys():
+            written += _complete(session, tenant, goal, funding[goal.key], day, through, now, rewrites)
             completed += 1
         else:
-            # Its accounts are not all locked, and it is too late for that: the pass over marked goals does it.
+            # Accounts have to be locked before goals, so it is too late here: close_touched_goals completes it.
             goal.mark_from(day)
         changed[goal.key] = goal
     write_moved_goals(session, list(changed.values()))
-    drop_forecasts(session, (job.goal.key for job in jobs))
-    note_rewrites(session, rewritten.before, now)
+    drop_forecasts(session, (days.goal.key for days in ranges))
+    note_rewrites(session, rewrites.before, now)
     return Snapshotted(goals=len(goals), closes=written, milestones_reached=marked, completed=completed)
 
 
-def _close_and_write(
+def _write_days(
     session: Session,
     tenant: Tenant,
-    jobs: Sequence[CloseJob],
-    rewritten: RewrittenCloses,
+    ranges: Sequence[GoalDays],
+    rewrites: Rewrites,
     funding: Funding | None = None,
-) -> tuple[list[CloseJob], list[Closes], int]:
-    """Compute the closes of jobs and write the rows that differ; the jobs as they were done, and how many rows.
+) -> tuple[list[GoalDays], list[Closes], int]:
+    """Compute the snapshots of ranges and write the rows that differ.
 
-    Where a later day was closed already, by a process that knew a later time, its close is computed anew as well.
+    Returns the ranges as they were done, their snapshots, and the number of rows written. If a process with a later
+    clock has closed later days already, the snapshots of those are computed again as well.
     """
-    wanted = [(job.goal.key, DayRange(job.first, None if job.is_open else job.last + _DAY)) for job in jobs]
+    wanted = [(days.goal.key, DayRange(days.first, None if days.is_open else days.last + _DAY)) for days in ranges]
     kept = read_closes(session, wanted)
-    reached = [
-        replace(job, last=max(job.last, *stored.rows)) if job.is_open and stored.rows else job
-        for job, stored in zip(jobs, kept, strict=True)
+    extended = [
+        replace(days, last=max(days.last, *stored.rows)) if days.is_open and stored.rows else days
+        for days, stored in zip(ranges, kept, strict=True)
     ]
-    closes = close_goals(session, reached, tenant.zone, funding)
-    return reached, closes, _write(session, reached, closes, kept, rewritten)
+    snapshots = compute_snapshots(session, extended, tenant.zone, funding)
+    return extended, snapshots, _write_differences(session, extended, snapshots, kept, rewrites)
 
 
-def _write(
+def _write_differences(
     session: Session,
-    jobs: Sequence[CloseJob],
-    closes: Sequence[Closes],
+    ranges: Sequence[GoalDays],
+    snapshots: Sequence[Closes],
     kept: Sequence[StoredCloses],
-    rewritten: RewrittenCloses,
+    rewrites: Rewrites,
 ) -> int:
-    """Write the rows that differ from what is stored; how many."""
+    """Write the rows that differ from what is stored; returns how many."""
     new: list[tuple[GoalKey, date, int]] = []
     altered: list[tuple[GoalKey, date, int | None]] = []
-    for job, computed, stored in zip(jobs, closes, kept, strict=True):
-        rows = _rows(job, computed, stored)
-        rewritten.add(job, rows, stored)
+    for days, computed, stored in zip(ranges, snapshots, kept, strict=True):
+        rows = _sparse_rows(days, computed, stored)
+        rewrites.add(days, rows, stored)
         for day, amount in rows.items():
             if day not in stored.rows:
-                new.append((job.goal.key, day, amount))
+                new.append((days.goal.key, day, amount))
             elif stored.rows[day] != amount:
-                altered.append((job.goal.key, day, amount))
-        altered += [(job.goal.key, day, None) for day in stored.rows if day not in rows]
+                altered.append((days.goal.key, day, amount))
+        altered += [(days.goal.key, day, None) for day in stored.rows if day not in rows]
     write_closes(session, new, altered)
     return len(new) + len(altered)
 
 
-def _rows(job: CloseJob, computed: Closes, stored: StoredCloses) -> dict[date, int]:
-    """The rows of a job's range as they should be: where the close is another than the one before."""
+def _sparse_rows(days: GoalDays, computed: Closes, stored: StoredCloses) -> dict[date, int]:
+    """The rows that a range should have: one for each day whose snapshot differs from the one before."""
     rows = dict(computed)
     if computed[0][1] == stored.before_minor:
-        del rows[job.first]
-    if not job.is_open:
-        # The close after the range stays what it is, but whether it differs from the one before may change.
-        following = job.last + _DAY
-        standing = next((stored.rows[day] for day in sorted(stored.rows, reverse=True)), stored.before_minor)
-        if standing is not None and standing != computed[-1][1]:
-            rows[following] = standing
+        del rows[days.first]
+    if not days.is_open:
+        # The snapshot after the range stays as it is, but whether it differs from the one before may change.
+        following = days.last + _DAY
+        last_minor = next((stored.rows[day] for day in sorted(stored.rows, reverse=True)), stored.before_minor)
+        if last_minor is not None and last_minor != computed[-1][1]:
+            rows[following] = last_minor
     return rows
 
 
-def _by_goal(jobs: Sequence[CloseJob], closes: Sequence[Closes]) -> dict[GoalKey, list[tuple[date, date, int]]]:
-    """(first day, last day, amount) of each stretch of equal closes, in order of day."""
+def _stretches_by_goal(
+    ranges: Sequence[GoalDays], snapshots: Sequence[Closes]
+) -> dict[GoalKey, list[tuple[date, date, int]]]:
+    """By goal (first day, last day, amount) of each stretch of equal snapshots, in order of day."""
     stretches: dict[GoalKey, list[tuple[date, date, int]]] = {}
-    for job, computed in zip(jobs, closes, strict=True):
-        ends = [day - _DAY for day, _ in computed[1:]] + [job.last]
-        own = stretches.setdefault(job.goal.key, [])
+    for days, computed in zip(ranges, snapshots, strict=True):
+        ends = [day - _DAY for day, _ in computed[1:]] + [days.last]
+        own = stretches.setdefault(days.goal.key, [])
         own += [(day, end, amount) for (day, amount), end in zip(computed, ends, strict=True)]
     return stretches
 
@@ -295,9 +304,12 @@ def _complete(
     day: date,
     through: date,
     now: datetime,
-    rewritten: RewrittenCloses,
+    rewrites: Rewrites,
 ) -> int:
-    """Complete a goal as of the close of a day: later facts count no more, nor do later closes."""
+    """Complete a goal as of the end of a day: facts after it no longer count, and its later snapshots stay equal.
+
+    Returns how many rows of snapshots were written.
+    """
     final_at = day_start(day + _DAY, tenant.zone)
     running = [s.row for s in sources if s.row.link.until_at is None or s.row.link.until_at > final_at]
     end_links(session, goal, running, final_at)
@@ -306,4 +318,4 @@ def _complete(
     goal.version += 1
     goal.updated_at = max(now, goal.updated_at)
     write_goal(session, goal)
-    return _close_and_write(session, tenant, [CloseJob(goal, day, through)], rewritten)[2]
+    return _write_days(session, tenant, [GoalDays(goal, day, through)], rewrites)[2]
