@@ -1,4 +1,4 @@
-"""The one Settings class: parsed once at a process's start and passed down."""
+"""The one Settings class: a process parses it once at its start and passes it on."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _names_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_postgres_address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
         scheme, colon, rest = value.get_secret_value().partition("://")
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _names_redis(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_redis_address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://")):
             raise ValueError("must be a redis:// or rediss:// address")
         if value is not None:
@@ -67,32 +67,32 @@ class Settings(BaseSettings):
 
     @field_validator("data_dir")
     @classmethod
-    def _is_a_place_of_its_own(cls, value: Path) -> Path:
-        """A ~ that no shell expanded (in a .env file, say) means the home folder there too."""
+    def _expand_home(cls, value: Path) -> Path:
+        """Expand a ~ that no shell has expanded, as in a .env file, to the home folder."""
         return value.expanduser().absolute()
 
     @field_validator("bootstrap_key")
     @classmethod
-    def _is_hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_bootstrap_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not 20 <= len(value.get_secret_value()) <= 200:
             raise ValueError("must have 20 to 200 characters")
         return value
 
     @field_validator("secrets_key")
     @classmethod
-    def _are_beyond_guessing(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_secrets_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and any(len(key) < SECRETS_KEY_SHORTEST for key in _split(value)):
             raise ValueError(f"must have at least {SECRETS_KEY_SHORTEST} characters, each of several")
         return value
 
     @property
     def secrets_keys(self) -> tuple[str, ...]:
-        """What seals and opens the secrets of webhooks; none if the setting is not there."""
+        """The keys that seal and open the secrets of webhooks; none if the setting is missing."""
         return () if self.secrets_key is None else _split(self.secrets_key)
 
     @property
     def drain_concurrency(self) -> int:
-        """How many drains run side by side on one worker."""
+        """How many drains one worker runs at the same time."""
         return self.drain_processes or self.shards
 
 
@@ -112,7 +112,7 @@ def _split(keys: SecretStr) -> tuple[str, ...]:
 
 
 def _check_host(scheme: str, rest: str) -> None:
-    """Refuse a port that is no number, and an @ in a password: what comes after it would be shown as the host."""
+    """Refuse a port that is not a number, and an @ in a password: the text after it would be shown as the host."""
     parts = urlsplit(f"{scheme}://{rest}")
     if parts.netloc.count("@") > 1:
         raise ValueError(f"must be a {scheme}:// address in which an @ of the password is written as %40")
@@ -129,7 +129,7 @@ def _one_line(error: ValidationError) -> str:
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    """A misspelt setting that is silently ignored is worse than one that stops the start."""
+    """Refuse a misspelt setting: to ignore it silently would be worse than not to start."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:

@@ -22,7 +22,7 @@ from worker.tasks import register_tasks
 
 
 class ForgettingQoS(redis_transport.QoS):
-    """What a channel has handed out; an acknowledgement that fails takes its message off as well."""
+    """The messages that a channel has delivered; one whose acknowledgement fails is forgotten as well."""
 
     def ack(self, delivery_tag: str) -> None:
         """Tell the broker that a message is done."""
@@ -45,11 +45,11 @@ class ForgettingQoS(redis_transport.QoS):
 
 
 def forget_what_cannot_be_acknowledged() -> None:
-    """Let every channel of this process do so from now on."""
+    """From now on, let every channel of this process forget a message whose acknowledgement fails."""
     redis_transport.Channel.QoS = ForgettingQoS
 
 
-# Each with its measurement in the project's design: what a broker that drops, stalls or comes back does to workers.
+# Each was chosen by measuring what a broker that disconnects, stalls or comes back does to workers.
 BROKER_TRANSPORT = {
     "visibility_timeout": 300,
     "unacked_restore_interval": 5,
@@ -116,7 +116,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
 
 
 def _routes() -> dict[str, dict[str, str]]:
-    """The queue of each task. Beat knows those of the schedule; a job's parts are sent by its task."""
+    """The queue of each task. Beat sends the tasks of the schedule; the task of a job sends the job's parts."""
     routes = {DRAIN_TASK: DRAIN_QUEUE} | {job.task: job.queue for job in jobs()}
     routes |= {job.scheduled.task: job.queue for job in jobs() if isinstance(job.scheduled, Parts)}
     return {task: {"queue": queue} for task, queue in routes.items()}
@@ -129,7 +129,7 @@ def _when(when: float | Clock) -> float | crontab:
 
 
 def _start_children_afresh(app: Celery, context: WorkerContext) -> None:
-    """A forked child must not talk over its parent's connections; it closes none of them either."""
+    """A forked child must neither use its parent's connections nor close them."""
 
     def forget_connections(**_: object) -> None:
         engine = context.__dict__.pop("engine", None)

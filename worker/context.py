@@ -1,4 +1,4 @@
-"""What a worker process holds: its engine and its stream, made when first used and never shared across a fork."""
+"""What a worker process needs: its engine and its stream, made when first used and never shared across a fork."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.store.days import database_now
 from core.store.engine import make_engine, session_factory
 from core.stream.stream import EventStream, connect
 
-# In front of every key of Celery's on the server that it shares with the stream.
+# The prefix of all keys of Celery, which shares the server with the stream.
 KEY_PREFIX = "milepost:celery:"
 TRIGGERS_MOST = 100
 
@@ -52,12 +52,12 @@ class WorkerContext:
         return connect(self.settings.redis_url.get_secret_value())
 
     def database_now(self) -> datetime:
-        """The clock that decides when a day is over."""
+        """The database's clock, which decides when a day is over."""
         with self.sessions() as session:
             return database_now(session)
 
     def forget_old_triggers(self) -> None:
-        """Keep a few of the drains' triggers: while no drain runs they would pile up beside the stream itself."""
+        """Drop all but a few of the messages that start drains: while no drain runs they would pile up."""
         self.redis.ltrim(f"{KEY_PREFIX}{DRAIN_QUEUE}", 0, TRIGGERS_MOST - 1)
 
     def shard_drain(self, shard: int) -> ShardDrain:
@@ -66,10 +66,10 @@ class WorkerContext:
 
 
 def spare_the_collector() -> None:
-    """Let Python's cycle collector look less often, in a process that makes rows by the thousand and frees them all.
+    """Let Python's cycle collector run less often, in a process that makes rows by the thousand and frees them all.
 
-    Nothing in a batch refers to itself in a circle, so the collector's default pace finds nothing, at a quarter of a
-    drain's processor time.
+    Nothing in a batch is part of a reference cycle. At its default rate the collector finds nothing and takes a quarter
+    of a drain's processor time.
     """
     gc.collect()
     gc.freeze()
@@ -77,7 +77,7 @@ def spare_the_collector() -> None:
 
 
 def share_the_interpreter() -> None:
-    """Let threads take turns ten times as often: what is read ahead must not hold up what Postgres waits for."""
+    """Let threads switch ten times as often: prefetching must not delay the thread that Postgres waits for."""
     sys.setswitchinterval(0.000_5)
 
 

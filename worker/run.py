@@ -1,4 +1,4 @@
-"""Running the worker and beat in this process, until they are told to stop; and their logs."""
+"""Running the worker and beat in this process until it is stopped, and setting up their logs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def log_as_json(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # Celery's own line for every trigger, two a second, would drown what matters.
+    # Celery would write a line for every message, two a second, and hide the lines that matter.
     for name in ("celery.app.trace", "celery.worker.strategy", "celery.worker.request", "celery.beat"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -50,7 +50,7 @@ Queues = Literal["drains", "jobs"]
 
 
 def run_worker(settings: Settings, queues: Queues) -> None:
-    """Run the worker of one queue. Drains have one of their own, so that no long job delays an event."""
+    """Run the worker of one queue. Drains have a queue of their own, so that no long job delays an event."""
     log_as_json(settings.log_level)
     app = make_worker_app(settings)
     queue = DRAIN_QUEUE if queues == "drains" else JOB_QUEUE
@@ -70,6 +70,6 @@ def run_worker(settings: Settings, queues: Queues) -> None:
 
 
 def run_beat(settings: Settings) -> None:
-    """Run beat. Two of them do no harm: a job looks in the database for what is left to do."""
+    """Run beat. Two at once do no harm, since a job looks in the database for what is left to do."""
     log_as_json(settings.log_level)
     make_worker_app(settings).start(["beat", f"--loglevel={settings.log_level}", "--pidfile="])

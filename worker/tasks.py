@@ -1,4 +1,4 @@
-"""The tasks: a drain, and what the record of each job says. Running any of them twice is harmless."""
+"""The tasks: the drain, and one or two for each job, as its record says. Running any of them twice is harmless."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.context import WorkerContext, utc_now
 
 DRAIN_EXPIRES_S = 1.0
 
-# The next sweep comes after as long, and starts it again if need be.
+# The next sweep comes after the same time and starts the job again if it is still needed.
 STARTED_EXPIRES_S = 60.0
 
 log = structlog.get_logger(__name__)
@@ -38,9 +38,9 @@ def register_tasks(app: Celery, context: WorkerContext, jobs: Sequence[Job]) -> 
 
 
 def _register_drain(app: Celery, context: WorkerContext) -> None:
-    """The drain of one shard: applies what is there, waits a moment for more, and sends its own successor."""
+    """The drain of one shard: applies what is there, waits a moment for more, and sends the task again."""
 
-    # Acknowledged early: a lost trigger costs a second, a repeated one a look at an empty stream.
+    # Acknowledged early: a lost message costs a second, a repeated one only a read of an empty stream.
     @app.task(name=DRAIN_TASK, acks_late=False, shared=False)
     def apply_events(shard: int) -> int:
         with _servers_may_be_away("apply_events", shard=shard) as attempt:
@@ -52,7 +52,7 @@ def _register_drain(app: Celery, context: WorkerContext) -> None:
 
 
 def _register_whole(app: Celery, servers: _TaskServers, job: Job) -> None:
-    """A job that is done in one go."""
+    """A job that is not divided into parts."""
     run = job.scheduled
     assert not isinstance(run, Parts)
 
@@ -64,7 +64,7 @@ def _register_whole(app: Celery, servers: _TaskServers, job: Job) -> None:
 
 
 def _register_parts(app: Celery, servers: _TaskServers, job: Job, parts: Parts) -> None:
-    """A job in parts: the schedule's task sends a message for each part that is due, and a part goes on with its rest.
+    """A job in parts: the scheduled task sends a message for each part that is due; a part sends its rest again.
 
     A part with a limit of its own is acknowledged before it is run: the broker delivers a message again that is not
     acknowledged within its visibility timeout.
@@ -94,7 +94,7 @@ def _register_parts(app: Celery, servers: _TaskServers, job: Job, parts: Parts) 
 
 @dataclass(frozen=True, slots=True)
 class _TaskServers:
-    """What a job of a task works with. The context makes connections when they are first used, anew after a fork."""
+    """What a task passes to its job. The context connects when a server is first used, and again after a fork."""
 
     app: Celery
     context: WorkerContext
@@ -123,7 +123,7 @@ class _TaskServers:
 
 
 class _servers_may_be_away:
-    """Turns trouble of a server into a log line: the schedule tries again in a moment, and nothing was half done."""
+    """Makes a log line of an error of a server: the schedule soon starts the task again, and nothing is half done."""
 
     def __init__(self, task: str, **about: Any) -> None:
         self._about = {"task": task} | about

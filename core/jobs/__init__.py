@@ -1,1 +1,1 @@
-"""What runs by the clock, a module a job."""
+"""Jobs, which run on a schedule: one module for each."""

@@ -1,4 +1,4 @@
-"""What a job is: one record in its module, which the schedule, the worker, the command line and the metrics read."""
+"""The record of a job, one in the module of each. Schedule, worker, command line and metrics read it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DRAIN_QUEUE = "milepost.drains"
 JOB_QUEUE = "milepost.jobs"
 
 TIME_SLICE_S = 60.0
-"""How long a part of a job may work before it gives way to others and is sent again."""
+"""How long a part of a job may work before it stops, to let others work, and is sent again."""
 
 NIGHTLY_QUIET = timedelta(hours=30)
-"""A day, one in which clocks go back, and the hours of the beat until all jobs had their turn."""
+"""A day of up to 25 hours, since clocks may go back, and the hours until the scheduler has started every job."""
 
 Sessions = sessionmaker[Session]
 Say = Callable[[str], None]
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class WholeRun:
-    """What `milepost run` gives a job. `through` is the last day it is for, None: the last one that has closed."""
+    """What `milepost run` passes to a job. `through` is the last day to work on; None: the last closed day."""
 
     sessions: Sessions
     stream: EventStream
@@ -37,7 +37,7 @@ class WholeRun:
 
 
 class Servers(Protocol):
-    """What a worker gives a job: its servers, the time, and ways to start other work."""
+    """What a worker passes to a job: its servers, the time, and ways to start other work."""
 
     @property
     def sessions(self) -> Sessions:
@@ -57,12 +57,12 @@ class Servers(Protocol):
         """Start a drain of each of these shards."""
 
     def start_job(self, job: Job) -> None:
-        """Start a job before its schedule does."""
+        """Start a job now, before the schedule does."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartDone:
-    """What a part did, as a number for the log; `rest` is what it is sent again with, None if it is done."""
+    """How much a part did, for the log. `rest`: the arguments to send it again with; None if it is done."""
 
     count: int
     rest: tuple[Any, ...] | None = None
@@ -70,11 +70,11 @@ class PartDone:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """How a job's work is divided: each part is a message of its own, so that several workers share the job.
+    """How a job's work is divided. Each part is a message of its own, so that several workers share the job.
 
-    `due` gives the arguments of each part that has something to do, as JSON values in the order of `arguments`; `run`
-    takes them after the servers. A part that may take longer than other tasks says so in `longest_s`: its message is
-    then acknowledged before it is run, since the broker would deliver it again while it runs.
+    `due` returns the arguments of each part that has something to do, as JSON values in the order of `arguments`; `run`
+    gets them after the servers. `longest_s` is set for a part that may take longer than other tasks: its message is
+    acknowledged before the part runs, since otherwise the broker would deliver it again meanwhile.
     """
 
     name: str
@@ -93,12 +93,12 @@ class Parts:
 class Job:
     """One job. Its cadence is in `schedules/table.py`.
 
-    `run` does the whole job now and returns a dataclass that says what it did. `scheduled` is what the schedule
-    starts: parts, or a function that returns a number for the log. `name` is also what it notes its runs under.
+    `run` does the whole job now and returns a dataclass that says what it did. `scheduled` is what the schedule starts:
+    parts, or a function that returns a number for the log. Runs are noted under `name`.
 
-    A message that starts the job or a part of it is dropped once it is `expires_s` old. `quiet_after` is how long after
-    the last noted run something is wrong, None for a job that notes none; a job that `is_for_each_tenant` notes runs
-    under each, another under the tenant `default`. An audit's runs say how many `violations` they found.
+    A message that starts the job or a part of it is dropped once it is `expires_s` old. If no run was noted for
+    `quiet_after`, something is wrong; it is None for a job that notes no runs. A job that `is_for_each_tenant` notes a
+    run for each tenant, any other under the tenant `default`. Runs of an audit say how many `violations` they found.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The jobs that there are: the record in each module of this folder.
+"""All jobs: the record in each module of this folder.
 
 The API reads them too, for its metrics. It must not import `schedules`: an application that runs it in its own process
 may have a package of that name.
@@ -16,7 +16,7 @@ from core.jobs.job import Job
 
 @cache
 def jobs() -> tuple[Job, ...]:
-    """All jobs, by name. A module of `core/jobs` that has a record needs no line anywhere to be among them."""
+    """All jobs, sorted by name: a module of `core/jobs` that has a record is found without being listed anywhere."""
     names = (f"{core.jobs.__name__}.{each.name}" for each in iter_modules(core.jobs.__path__))
     values = [value for name in names if name != __name__ for value in vars(import_module(name)).values()]
     found = {value.name: value for value in values if isinstance(value, Job)}

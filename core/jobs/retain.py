@@ -1,7 +1,7 @@
-"""The stage retain: drops what is past retention, once a day. Facts, the ledger, snapshots and the audit stay for ever.
+"""The job retain: drops what is past retention, once a day. Facts, the ledger, snapshots and the audit stay for ever.
 
-Each batch is a transaction of its own, so that no statement runs long and none holds up anyone. A crash leaves what is
-not dropped yet for the next run; running it twice, or two at once, drops nothing more.
+Each batch is a transaction of its own, so that no statement runs long or makes others wait. A crash leaves what is not
+dropped yet for the next run; running it twice, or two at once, drops nothing more.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Forget = Callable[[Session, datetime, int], int]
 class Retained:
     """How many rows were dropped.
 
-    Idempotency keys go after a day; after 90 days finished job runs (but for the last of each job), dead letters that
-    were replayed or discarded, messages that were delivered, and refresh requests that were seen to.
+    Idempotency keys are dropped after a day. Dropped after 90 days are finished job runs (except the last of each job),
+    dead letters that were replayed or discarded, messages that were delivered, and refresh requests that were done.
     """
 
     idempotency_keys: int = 0
@@ -78,7 +78,7 @@ def run_retain(
         messages=drop("messages", forget_delivered, TRACES_KEPT),
         refresh_requests=drop("refresh requests", forget_refreshed, TRACES_KEPT),
     )
-    # After the work and not with it: what is dropped is gone already, and a run that was cut short is made up for.
+    # In a transaction after the work: the rows are dropped already, and a run that was cut short is not noted as done.
     with sessions.begin() as session:
         note = note_run if again else claim_run
         note(session, JobRun(DEFAULT, JOB, period, 0, now, now, json.dumps(asdict(done))))

@@ -1,8 +1,9 @@
-"""The stage snapshot: every tenant whose local day is over, every day missed, and closed days that late facts touched.
+"""The job snapshot: closes the days of every tenant that are over, missed ones too, and closed days with late facts.
 
-A tenant is closed chunk by chunk, each in transactions of some hundred accounts or goals, the last of which claims
-(snapshot, day, tenant, chunk). Once all chunks of a day are claimed, the tenant is closed through that day. Marks
-say what is left to do, so a run that is cut short, killed or started twice leaves nothing out and does nothing twice.
+A tenant is closed chunk by chunk, each chunk in transactions of some hundred accounts or goals; the last one claims
+(snapshot, day, tenant, chunk). Once all chunks of a day are claimed, the tenant is closed through that day. The dirty
+ranges of accounts and goals say what is left to do, so a run that is cut short, killed or started twice leaves nothing
+out and does nothing twice.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ log = structlog.get_logger(__name__)
 JOB = "snapshot"
 AT_ONCE = 500
 LIST_AT_ONCE = 20_000
-"""What is marked is looked for once for so many, since each search looks at all that is marked."""
+"""How many dirty accounts or goals one search lists: every search reads all of them."""
 
 FIRST_STEP = 50
 QUICK_S, SLOW_S = 0.3, 1.0
 WAIT_S = 0.2
 WAIT_FOR_OTHERS_S = 60.0
-"""How long a run waits for another process that is at one of its chunks, before it leaves the chunk to that one."""
+"""How long a run waits for another process that works on one of its chunks, before it leaves the chunk to that one."""
 
 Clock = Callable[[], datetime]
 Touched = Callable[[Session, str, date, int, int, str], list[str]]
@@ -66,7 +67,7 @@ class ChunkDays:
 
 @dataclass(frozen=True, slots=True)
 class ChunkClosed:
-    """What was done; `is_done` is False if time was up or another worker is at this chunk."""
+    """What was done; `is_done` is False if the time was up or another worker works on this chunk."""
 
     did: Snapshotted
     is_done: bool
@@ -80,10 +81,10 @@ def run_snapshot(
     through: date | None = None,
     on_progress: Say | None = None,
 ) -> Snapshotted:
-    """Close the days of all tenants, or of one, up to the last that is over, or to `through`.
+    """Close the days of all tenants, or of one, up to the last day that is over, or up to `through`.
 
-    Raises InvalidField for a day that is not over in some tenant's time zone. Closed days that were touched since are
-    closed anew even if they lie after `through`.
+    Raises InvalidField for a day that is not over in some tenant's time zone. Closed days that have become dirty are
+    closed again even if they are after `through`.
     """
     clock = _going_on_from(now)
     did, left = Snapshotted(), due_chunks(sessions, now, tenant=tenant, through=through)
@@ -121,7 +122,7 @@ def due_chunks(
 def close_chunk(
     sessions: Sessions, work: ChunkDays, now: datetime, *, time_slice_s: float | None = None
 ) -> ChunkClosed:
-    """Close one chunk: what facts touched, then what requests touched; the last chunk closes the tenant's day."""
+    """Close one chunk: dirty days of its accounts, then of its goals. The last chunk closes the tenant's day."""
     began, did, clock = time.monotonic(), Snapshotted(), _going_on_from(now)
     for step in (_account_steps, _goal_steps):
         for done in step(sessions, work, clock):
@@ -141,21 +142,21 @@ def close_chunk(
 
 
 def _account_steps(sessions: Sessions, work: ChunkDays, clock: Clock) -> Iterator[Snapshotted | None]:
-    """Close what facts touched, a transaction a step; None if another worker is at this chunk."""
+    """Close the days that facts made dirty, one transaction a step; None if another worker works on this chunk."""
     return _steps(sessions, work, clock, touched_accounts, close_touched_accounts)
 
 
 def _goal_steps(sessions: Sessions, work: ChunkDays, clock: Clock) -> Iterator[Snapshotted | None]:
-    """Close what requests touched, a transaction a step; None if another worker is at this chunk."""
+    """Close the days that requests made dirty, one transaction a step; None if another worker works on this chunk."""
     return _steps(sessions, work, clock, touched_goals, close_touched_goals)
 
 
 def _steps(
     sessions: Sessions, work: ChunkDays, clock: Clock, touched: Touched, close: Close
 ) -> Iterator[Snapshotted | None]:
-    """One transaction after the other, each with so many ids that others wait for its locks a moment only.
+    """One transaction after the other, each with so few ids that others wait only a moment for its locks.
 
-    How much work an account is cannot be told beforehand: a few take a second where each has years to be closed for
+    How much work an account is cannot be known beforehand: a few take a second if each has years to be closed for
     dozens of goals. So the steps begin small, grow while they are quick, and shrink when they are slow or fail.
     """
     after, size, listed = "", FIRST_STEP, list[str]()
@@ -185,10 +186,10 @@ def _steps(
 
 
 def _finish(sessions: Sessions, work: ChunkDays, did: Snapshotted, began: datetime, clock: Clock) -> Snapshotted:
-    """Claim the chunk's day. Whoever claims the last chunk closes the tenant's day.
+    """Claim the chunk's day. The process that claims the last chunk closes the tenant's day.
 
-    A goal that a chunk's accounts led to its completion may belong to a chunk that was done before: such goals are
-    looked for once more.
+    A goal that is to be completed because of a chunk's accounts may belong to a chunk that was done before: so dirty
+    goals are looked for once more.
     """
     period = work.through.isoformat()
     with sessions.begin() as session:
@@ -211,7 +212,7 @@ def _finish(sessions: Sessions, work: ChunkDays, did: Snapshotted, began: dateti
 
 
 def _going_on_from(now: datetime) -> Clock:
-    """The clock that stood at `now` when this was called."""
+    """A clock that starts at `now` when this is called."""
     began = time.monotonic()
     return lambda: now + timedelta(seconds=time.monotonic() - began)
 
@@ -229,7 +230,7 @@ def _batches(next_after: Callable[[str], list[str]]) -> Iterator[list[str]]:
 
 
 def check_day(through: date) -> None:
-    """Refuse a day before all that can have happened; raises InvalidField."""
+    """Refuse a day before the earliest date of facts; raises InvalidField."""
     if through < EARLIEST.date():
         raise InvalidField("date", f"{through} is before 1900")
 

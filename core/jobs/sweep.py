@@ -1,4 +1,4 @@
-"""The stage sweep: trims what is applied off the stream, and names the shards that have something left to do."""
+"""The job sweep: trims applied entries off the stream, and names the shards that still have entries to apply."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _run(whole: WholeRun) -> Swept:
 
 
 def _run_and_start(servers: Servers) -> int:
-    """Sweep, start the drains of what is left, and the closing of days that are over."""
+    """Sweep, start drains for the entries that are left, and the job snapshot if days are over and not closed."""
     swept = sweep(servers.stream)
     servers.start_drains(swept.unapplied_shards)
     if tenants_behind(servers.sessions, servers.database_now()):
@@ -37,5 +37,5 @@ def _run_and_start(servers: Servers) -> int:
     return swept.trimmed
 
 
-# Among the drains, since a long job must not keep the stream from being trimmed.
+# In the queue of the drains, since a long job must not keep the stream from being trimmed.
 SWEEP = Job("sweep", run=_run, scheduled=_run_and_start, queue=DRAIN_QUEUE, expires_s=60.0, quiet_after=None)

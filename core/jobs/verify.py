@@ -1,4 +1,4 @@
-"""The stage verify: holds what every tenant has stored against its facts once a day, and keeps what came of it."""
+"""The job verify: compares, once a day, what every tenant has stored with its facts, and stores the result."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ log = structlog.get_logger(__name__)
 JOB = "verify"
 
 LONGEST_S = 7_200
-"""One snapshot of a tenant is read in one go: it cannot be cut into parts."""
+"""Long, because a tenant is read in one database snapshot, which cannot be divided into parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyDone:
-    """What a run found. `rows` names the first of the rows that are wrong; it holds no amounts."""
+    """What a run found. `rows` names the first of the rows that are wrong, without amounts."""
 
     tenants: int = 0
     checked: int = 0
@@ -66,11 +66,11 @@ def is_due(sessions: Sessions, tenant: str, now: datetime) -> bool:
 def verify_tenant(sessions: Sessions, tenant: str, now: datetime, *, on_progress: Say | None = None) -> VerifyDone:
     """Verify one tenant in a transaction that writes nothing, and note the result for this UTC day.
 
-    A later run of the day is noted beside the earlier ones. Raises NoSuchTenant.
+    A later run of the same day is noted in addition to the earlier ones. Raises NoSuchTenant.
     """
     found = verify(sessions, now, tenant=tenant, progress=None if on_progress is None else _teller(on_progress))
     with sessions.begin() as session:
-        # A run of its own each: nothing was written that could be done twice.
+        # Every run is noted by itself: a run writes nothing else, so running twice does no harm.
         finished_at = now + timedelta(seconds=found.seconds)
         run = JobRun(
             tenant, JOB, _period(now), count_runs(session, tenant, JOB, _period(now)), now, finished_at, _result(found)
@@ -128,7 +128,7 @@ def _due(servers: Servers) -> Iterator[tuple[str]]:
 
 
 def _run_tenant(servers: Servers, tenant: str) -> PartDone:
-    # Another message may have been at it while this one waited.
+    # Another message may have started the same verification while this one waited.
     if not is_due(servers.sessions, tenant, servers.now()):
         return PartDone(0)
     return PartDone(verify_tenant(servers.sessions, tenant, servers.now()).violations)
