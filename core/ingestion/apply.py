@@ -86,8 +86,8 @@ def apply_decoded(
     """
     refused = [_dead_letter(entry, rejection, now) for entry, rejection in batch.refused]
     sums, written = take_fast_path(session, batch.sums, batch.others, now, duplicate_check or DuplicateCheck())
-    rows = read_accounts(session, written.held)
-    admitted, facts = _admit(_entries_of(batch, written.held), rows, refused, now)
+    rows = read_accounts(session, written.locked_only)
+    admitted, facts = _admit(_entries_of(batch, written.locked_only), rows, refused, now)
     folded = fold_accounts(session, rows, facts, batch.zones, read_transactions(session, _transaction_keys(facts)))
     write_transactions(session, folded.changes)
     moves = Moves(folded.moves, sums)

@@ -15,7 +15,7 @@ from core.ingestion.decode import AccountSum
 from core.ingestion.timeline import AccountMove, RunningSums, running_sums
 from core.store.accounts import AccountKey, make_accounts
 from core.store.driver import Savepoint
-from core.store.facts import Plain, add_simple_transactions, knowing_accounts, replacing_accounts
+from core.store.facts import SimpleTransactions, accounts_with_replaced, accounts_with_stored, add_simple_transactions
 from core.store.fast_path import SimpleWrite, Written, write_simple_accounts
 
 _BATCHES_LEAST = 8
@@ -63,7 +63,7 @@ def take_fast_path(
     """
     candidates, is_check_needed, had_duplicates = sums, duplicate_check.is_needed, False
     while True:
-        if is_check_needed and (knowing := knowing_accounts(session, _transactions(candidates))):
+        if is_check_needed and (knowing := accounts_with_stored(session, _transactions(candidates))):
             candidates = {key: of_account for key, of_account in candidates.items() if key not in knowing}
             had_duplicates = True
         writes = [of_account.write for of_account in candidates.values()]
@@ -75,10 +75,10 @@ def take_fast_path(
             make_accounts(session, [(write.tenant, write.account_id) for write in sorted(writes)])
             continue
         taken = candidates
-        if written.held:
-            taken = {key: of_account for key, of_account in candidates.items() if key not in written.held}
+        if written.locked_only:
+            taken = {key: of_account for key, of_account in candidates.items() if key not in written.locked_only}
         transactions = _transactions(taken)
-        replacing = replacing_accounts(session, transactions)
+        replacing = accounts_with_replaced(session, transactions)
         if not replacing and _add_if_new(session, transactions):
             if sums:
                 duplicate_check.note(had_duplicates=had_duplicates)
@@ -88,11 +88,11 @@ def take_fast_path(
         candidates = {key: of_account for key, of_account in candidates.items() if key not in replacing}
 
 
-def _transactions(sums: Sums) -> Plain:
+def _transactions(sums: Sums) -> SimpleTransactions:
     return {key: of_account.transactions for key, of_account in sums.items()}
 
 
-def _add_if_new(session: Session, transactions: Plain) -> bool:
+def _add_if_new(session: Session, transactions: SimpleTransactions) -> bool:
     """Add the transactions; False if one of them is known after all."""
     try:
         add_simple_transactions(session, transactions)

@@ -70,7 +70,7 @@ def _recompute(goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
         return False
     if goal.waiting_for and not waiting:
         # The wait is over: closing the days again marks the milestones that end-of-day amounts reached meanwhile.
-        goal.mark_from(goal.start_date)
+        goal.mark_dirty_from(goal.start_date)
     goal.amount_minor, goal.waiting_for = new_amount, waiting
     return True
 

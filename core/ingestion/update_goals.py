@@ -54,7 +54,7 @@ def change_memberships(session: Session, changes: MembershipChanges, goals: Iter
             store.leave_net_worth(session, (goal.tenant, account_id, goal.goal_id))
         if goal.key in joins:
             store.join_net_worth(session, goal.key, joins[goal.key], goal.final_at)
-        goal.mark_from(goal.start_date)
+        goal.mark_dirty_from(goal.start_date)
     return touched
 
 
@@ -87,7 +87,7 @@ def update_goals(
     further = write_accounts(session, writes, now)
     if late := written.late | further.late:
         _correct_links(session, links_of_accounts(session, late), moves)
-    goals = lock_goals(session, written.left | further.left | memberships.goal_keys)
+    goals = lock_goals(session, written.to_recompute | further.to_recompute | memberships.goal_keys)
     regrouped = change_memberships(session, memberships, goals)
     recomputed = recompute_goals(session, goals, now, cause="events", moves=moves)
     recomputed.goals.update((goal.key, goal) for goal in regrouped)

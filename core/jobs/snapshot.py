@@ -29,11 +29,11 @@ from core.store.days import (
     all_tenant_days,
     claim_run,
     count_runs,
-    has_marks,
+    dirty_accounts,
+    dirty_goals,
+    has_dirty_ranges,
     lock_chunk,
     note_closed_through,
-    touched_accounts,
-    touched_goals,
 )
 from core.store.engine import is_database_trouble
 from core.store.tenants import Tenant, lock_tenant
@@ -114,7 +114,9 @@ def due_chunks(
         due = [
             (days.tenant, last)
             for days, last in wanted
-            if days.closed_through is None or days.closed_through < last or has_marks(session, days.tenant.name, last)
+            if days.closed_through is None
+            or days.closed_through < last
+            or has_dirty_ranges(session, days.tenant.name, last)
         ]
     return [ChunkDays(whose, chunk, last) for whose, last in due for chunk in range(CHUNKS)]
 
@@ -143,12 +145,12 @@ def close_chunk(
 
 def _account_steps(sessions: Sessions, work: ChunkDays, clock: Clock) -> Iterator[Snapshotted | None]:
     """Close the days that facts made dirty, one transaction a step; None if another worker works on this chunk."""
-    return _steps(sessions, work, clock, touched_accounts, close_touched_accounts)
+    return _steps(sessions, work, clock, dirty_accounts, close_touched_accounts)
 
 
 def _goal_steps(sessions: Sessions, work: ChunkDays, clock: Clock) -> Iterator[Snapshotted | None]:
     """Close the days that requests made dirty, one transaction a step; None if another worker works on this chunk."""
-    return _steps(sessions, work, clock, touched_goals, close_touched_goals)
+    return _steps(sessions, work, clock, dirty_goals, close_touched_goals)
 
 
 def _steps(
@@ -219,7 +221,7 @@ def _going_on_from(now: datetime) -> Clock:
 
 def _left(sessions: Sessions, work: ChunkDays, after: str) -> list[str]:
     with sessions() as session:
-        return touched_goals(session, work.tenant.name, work.through, None, AT_ONCE, after)
+        return dirty_goals(session, work.tenant.name, work.through, None, AT_ONCE, after)
 
 
 def _batches(next_after: Callable[[str], list[str]]) -> Iterator[list[str]]:

@@ -144,7 +144,9 @@ def read_letters(
         limit=room + 1,
     )
     shown = tuple(_refused(letter) for letter in letters[:room])
-    further = replace(place, letter=letters[room - 1].place if room else place.letter) if len(letters) > room else None
+    further = (
+        replace(place, letter=letters[room - 1].position if room else place.letter) if len(letters) > room else None
+    )
     return UnappliedPage(page.events + shown, further)
 
 

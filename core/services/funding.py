@@ -69,7 +69,7 @@ def link_account(
         begin_link(session, goal, account, ppm, begin, linked_at, name, until_at=until_at, whole=draft.whole)
     if not gaps or gaps[-1][1] < at:
         begin_link(session, goal, account, ppm, at, at, name, whole=draft.whole)
-    goal.mark_from(local_day(gaps[0][0] if gaps else at, tenant.zone))
+    goal.mark_dirty_from(local_day(gaps[0][0] if gaps else at, tenant.zone))
     # The moments of all rows are used up, so that the next request has one of its own.
     recompute_goal(session, goal, at + len(gaps) * INSTANT, cause="linked")
     return view_of(session, goal, account_id)
@@ -175,7 +175,7 @@ def change_allocation(
     if previous is None:
         raise NotFound("Account", account_id)
     begin_link(session, goal, account, ppm, at, at, previous.account_name)
-    goal.mark_from(local_day(at, tenant.zone))
+    goal.mark_dirty_from(local_day(at, tenant.zone))
     recompute_goal(session, goal, at, cause="allocation")
     return view_of(session, goal, account_id)
 
@@ -193,7 +193,7 @@ def unlink_account(
     refuse_links(goal)
     if end_open_link(session, goal, sources, account_id, at) is None:
         raise NotFound("Account", account_id)
-    goal.mark_from(local_day(at, tenant.zone))
+    goal.mark_dirty_from(local_day(at, tenant.zone))
     recompute_goal(session, goal, at, cause="unlinked")
 
 

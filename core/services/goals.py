@@ -179,18 +179,18 @@ def update_goal(
     # The amount is settled under the status it was typed in: a milestone that it reaches counts even if the same
     # request completes the goal.
     if goal != before:
-        goal.mark_from(today)
+        goal.mark_dirty_from(today)
         recompute_goal(session, goal, at, cause="typed")
     if changes.status is not UNSET and move(goal.status, changes.status):
         goal.status = changes.status
-        goal.mark_from(today)
+        goal.mark_dirty_from(today)
         if is_final(goal.status):
             goal.final_at = at
             end_links(session, goal, (s.row for s in sources if s.row.link.is_open), at)
         if goal.status is GoalStatus.ACTIVE:
             # Now the milestones are marked that the closes of the pause stood past.
             goal.evaluated_from = at
-            goal.mark_from(goal.start_date)
+            goal.mark_dirty_from(goal.start_date)
         recompute_goal(session, goal, at, cause="status")
     return goal_view(goal, milestones_of_goals(session, [goal.key])[goal.key])
 

@@ -14,7 +14,7 @@ from core.services.inputs import check_past
 from core.services.pages import Page, cut, number_after
 from core.snapshots.amounts import GoalDays, compute_snapshots
 from core.store.closes import Closes, DayRange, known_through, read_closes, read_closes_as_known
-from core.store.days import touched_from
+from core.store.days import accounts_dirty_from
 from core.store.goals import GoalRow
 from core.store.ledger import Entry, entries_of_goal
 from core.store.tenants import Tenant
@@ -143,7 +143,7 @@ def is_marked(session: Session, goal: GoalRow, through: date) -> bool:
 
 
 def _marked_from(session: Session, goal: GoalRow) -> date | None:
-    marks = [day for day in (goal.dirty_from, touched_from(session, goal.key)) if day is not None]
+    marks = [day for day in (goal.dirty_from, accounts_dirty_from(session, goal.key)) if day is not None]
     return min(marks, default=None)
 
 

@@ -52,7 +52,7 @@ def add_milestone(
     upcoming = {amount} if goal.next_milestone_minor is None else {amount, goal.next_milestone_minor}
     goal.next_milestone_minor = nearest(goal.direction, upcoming)
     # An earlier close may have stood past it.
-    goal.mark_from(goal.start_date)
+    goal.mark_dirty_from(goal.start_date)
     recompute_goal(session, goal, at, cause="events")
     milestones = milestones_of_goals(session, [goal.key])[goal.key]
     return next(milestone_view(goal, m) for m in milestones if m.amount_minor == amount)

@@ -102,7 +102,7 @@ def know_accounts(
         row.provider_account_id: row for row in store.find_provider_accounts(session, tenant, provider, usable, hanging)
     }
     own_ids = {name: registered[name].account_id if name in registered else name for name in usable | registered.keys()}
-    kinds = store.stated_kinds(session, tenant, own_ids.values())
+    kinds = store.known_kinds(session, tenant, own_ids.values())
     return {name: _known(registered.get(name), own_id, kinds.get(own_id)) for name, own_id in own_ids.items()}
 
 

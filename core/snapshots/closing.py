@@ -26,7 +26,7 @@ from core.store.closes import (
     read_manual_amounts,
     write_closes,
 )
-from core.store.days import allow_long_work, clear_account_marks, closed_through, lock_closes
+from core.store.days import allow_long_work, clear_dirty_ranges, closed_through, lock_closes
 from core.store.driver import plan_by_key
 from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_moved_goals
 from core.store.links import FundingRow, funding_of_goals, links_of_accounts
@@ -141,7 +141,7 @@ def close_touched_accounts(
     accounts = lock_accounts(session, ((tenant.name, account_id) for account_id in account_ids))
     goals = lock_goals(session, (period.goal_key for period in links_of_accounts(session, accounts)))
     done = _close_days(session, tenant, goals, accounts, through, now)
-    clear_account_marks(session, sorted(accounts), through, tenant.zone)
+    clear_dirty_ranges(session, sorted(accounts), through, tenant.zone)
     return done + Snapshotted(accounts=len(accounts))
 
 
@@ -217,7 +217,7 @@ def _close_days(
             completed += 1
         else:
             # Accounts have to be locked before goals, so it is too late here: close_touched_goals completes it.
-            goal.mark_from(day)
+            goal.mark_dirty_from(day)
         changed[goal.key] = goal
     write_moved_goals(session, list(changed.values()))
     drop_forecasts(session, (days.goal.key for days in ranges))

@@ -1,4 +1,4 @@
-"""Rows of accounts: made when first heard of, locked in id order; what describes them is read and written apart."""
+"""Rows of accounts: inserted when an id is first seen, and locked in id order. Attributes have their own statements."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from core.store.tables import ATTRIBUTES
 AccountKey = tuple[str, str]
 
 KINDS = {kind.value: kind for kind in AccountKind}
-FIGURES = (
-    "currency",
+_FOLDED_COLUMNS = (
     "opening_minor",
     "worth_minor",
     "inflow_minor",
@@ -34,7 +33,7 @@ FIGURES = (
 
 
 class StoredAttribute(NamedTuple):
-    """What an attribute is, and the rank of the statement that said so; None if none did."""
+    """An attribute's value, and the rank of the event that set it; None where no event did."""
 
     value: str | bool | None
     rank: str | None
@@ -42,9 +41,9 @@ class StoredAttribute(NamedTuple):
 
 @dataclass(slots=True)
 class AccountRow:
-    """An account as kept. Mutable: a batch folds into it under the row's lock and writes it back.
+    """An account as stored. Mutable: under the row's lock a batch folds its facts into it and writes it back.
 
-    `attributes` are there only after `read_attributes`: most batches tell none.
+    `attributes` is filled only by `read_attributes`, since most batches set none.
     """
 
     tenant: str
@@ -86,7 +85,7 @@ class AccountRow:
         )
 
     def set_attribute(self, name: str, stored: StoredAttribute) -> None:
-        """Take an attribute in; `attributes` must have been read."""
+        """Set an attribute; `attributes` must have been read."""
         self.attributes[name] = stored
         self.is_changed = self.is_described_anew = True
         if name == "kind":
@@ -99,9 +98,9 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class FactPeriod:
-    """What a goal holds of an account: its facts from `begin_at` on, before `until_at`; None: without a limit.
+    """The facts of an account that a goal counts: those from `begin_at` on and before `until_at`; None: no limit.
 
-    Of `worth` transactions and reports are facts, of `inflow` the transactions that brought money in.
+    For the measure `worth` these are transactions and reports, for `inflow` the transactions that brought money in.
     """
 
     account_id: str
@@ -127,7 +126,7 @@ _ENSURE = text(
 )
 _COUNT = text(f"SELECT count(*) FROM {_KEYS} JOIN accounts a USING (tenant, account_id)")
 _ROWS = f"""SELECT a.tenant, a.account_id, a.currency, a.kind, a.kind_rank IS NOT NULL, a.user_id, a.closed,
-        {", ".join(f"a.{column}" for column in FIGURES[1:])}
+        {", ".join(f"a.{column}" for column in _FOLDED_COLUMNS)}
     FROM {_KEYS} JOIN accounts a USING (tenant, account_id)
     ORDER BY a.tenant, a.account_id"""
 _READ = text(_ROWS)
@@ -140,7 +139,7 @@ _WRITE_ATTRIBUTES = text(
     f"""UPDATE accounts a SET {", ".join(f"{column} = s.{column}" for column in _ATTRIBUTE_COLUMNS)}
     FROM staged_attributes s WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
 )
-# Read from the end of the index of counted transactions, and of the primary key of reports.
+# Reads one row from the end of the index of counted transactions, and one from the end of the primary key of reports.
 _NEWEST_FACT = text(
     f"""SELECT max(greatest(t.at, r.at))
     FROM unnest({driver.split("names")}, {driver.split("measures")}, CAST(:begins AS timestamptz[]),
@@ -160,13 +159,17 @@ _NEWEST_FACT = text(
 
 
 def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
-    """Lock the accounts in id order, making those that are new, and read them. Takes all of an act's accounts at once.
+    """Insert the accounts that are new, then lock and read all of them in id order.
 
-    New ones are made in id order before any row is locked: whoever wants a row that another is making waits there,
-    while it holds nothing that the other could want. Making them while holding others deadlocks.
+    Call it once for an operation, with all of the operation's accounts.
 
-    No savepoint is set here. A caller may give the locks back by rolling back to one of its own; had an inner one been
-    released before, those who wait for the rows would wait for the whole transaction, and it in turn for them.
+    New rows are inserted in id order before any row is locked. A transaction that wants a row which another one is
+    inserting waits at the insert, when it has no lock that the other could want. Inserting while other rows are
+    locked would deadlock.
+
+    This function sets no savepoint. A caller may release the locks by rolling back to a savepoint of its own. If an
+    inner savepoint had been released before, those who wait for the rows would wait for the whole transaction, and
+    the transaction for them.
     """
     wanted = sorted(set(keys))
     if not wanted:
@@ -178,19 +181,19 @@ def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountK
 
 
 def make_accounts(session: Session, keys: Iterable[AccountKey]) -> None:
-    """Make those accounts that are new; none of them may be locked by the caller yet (see `lock_accounts`)."""
+    """Insert the accounts that are new; the caller must not have locked any account yet (see `lock_accounts`)."""
     session.execute(_ENSURE, driver.key_columns("accounts", list(keys)))
 
 
 def read_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
-    """Accounts that are locked already, in id order."""
+    """Read accounts that are locked already, in id order."""
     wanted = sorted(keys)
     columns = driver.key_columns("accounts", wanted)
     return {(row[0], row[1]): _account(row) for row in session.execute(_READ, columns).all()} if wanted else {}
 
 
 def read_attributes(session: Session, rows: Mapping[AccountKey, AccountRow]) -> None:
-    """Read what describes locked accounts into their rows."""
+    """Read the attributes of locked accounts into their rows."""
     if not rows:
         return
     for row in session.execute(_READ_ATTRIBUTES, driver.key_columns("accounts", list(rows))).all():
@@ -199,15 +202,15 @@ def read_attributes(session: Session, rows: Mapping[AccountKey, AccountRow]) -> 
 
 
 def write_attributes(session: Session, rows: Iterable[AccountRow]) -> None:
-    """Write back what describes locked accounts."""
-    described = [(*row.key, *(each for name in ATTRIBUTES for each in row.attributes[name])) for row in rows]
-    if described:
-        driver.stage(session, "staged_attributes", _KEY | _ATTRIBUTE_COLUMNS, described)
+    """Write back the attributes of locked accounts."""
+    values = [(*row.key, *(each for name in ATTRIBUTES for each in row.attributes[name])) for row in rows]
+    if values:
+        driver.stage(session, "staged_attributes", _KEY | _ATTRIBUTE_COLUMNS, values)
         session.execute(_WRITE_ATTRIBUTES)
 
 
 def newest_fact(session: Session, tenant: str, periods: Sequence[FactPeriod]) -> datetime | None:
-    """The moment of the newest fact in any of the periods; None if they hold none."""
+    """The moment of the newest fact in any of the periods; None if there is none."""
     if not periods:
         return None
     parameters = {

@@ -1,4 +1,4 @@
-"""What an account is and gives away, read for someone who asks about it."""
+"""An account and the shares of it that go to goals, read for a caller who asks about the account."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from core.store.accounts import AccountKey
 
 @dataclass(frozen=True, slots=True)
 class KnownAccount:
-    """What is known of an account; `worth_minor` is at the latest moment, and 0 while the currency is unknown.
+    """What is known of an account. `worth_minor` is from all facts so far, and 0 while the currency is unknown.
 
-    `name` is the account's own, else the one that was given with its latest link.
+    `name` is the account's own name, else the one that was given with its latest link.
     """
 
     account_id: str
@@ -32,7 +32,10 @@ class KnownAccount:
 
 @dataclass(frozen=True, slots=True)
 class EqualShares:
-    """How many open links of an account give one share to goals that are alike, without the whole links."""
+    """The number of open links of an account with the same share, to goals of the same currency, type and tracking.
+
+    Links that count the account whole are not included.
+    """
 
     ppm: int
     currency: str
@@ -57,12 +60,12 @@ _SHARES = text(
 
 
 def read_account(session: Session, key: AccountKey) -> KnownAccount | None:
-    """An account that was heard of or linked, not locked."""
+    """An account, not locked; None if neither an event nor a link has named it."""
     row = session.execute(_ACCOUNT, {"tenant": key[0], "account_id": key[1]}).first()
     return None if row is None else KnownAccount(*row)
 
 
 def shares_of_account(session: Session, key: AccountKey) -> list[EqualShares]:
-    """The shares that an account gives away now, however many goals there are, in a few rows."""
+    """The shares of an account that go to goals now, grouped so that there are few rows even for many goals."""
     rows = session.execute(_SHARES, {"tenant": key[0], "account_id": key[1]}).all()
     return [EqualShares(row[0], row[1], GoalType(row[2]), Tracking(row[3]), row[4]) for row in rows]

@@ -1,4 +1,8 @@
-"""Rows of closes and what they are computed from: what accounts moved, what was typed, and the sparse snapshots."""
+"""Rows of snapshots, and what these are computed from: how accounts moved day by day, and the manual amounts.
+
+A snapshot (in code also: a close) is a goal's amount at the end of one local day. A row is stored only for a day whose
+amount differs from that of the day before.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +21,17 @@ from core.store.accounts import AccountKey
 from core.store.driver import moments
 from core.store.goals import GoalKey, GoalRow
 
-# (day, amount in minor units), in order of day; a day without one has the amount of the last one before it.
+# (day, amount in minor units), in order of day; a day that is left out has the amount of the last day before it.
 Closes = list[tuple[date, int]]
 
 _DAY = timedelta(days=1)
-# (tenant, goal id, day), and the amount that stood there; None where the day had no row of its own.
+# By (tenant, goal id, day) the amount that was stored before; None where the day had no row.
 ClosesBefore = Mapping[tuple[str, str, date], int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class DayRange:
-    """Days that are asked for, both included; `last` is None for all there are, future ones too."""
+    """A range of days, both ends included; with `last` None it has no end and includes future days."""
 
     first: date
     last: date | None
@@ -35,9 +39,10 @@ class DayRange:
 
 @dataclass(frozen=True, slots=True)
 class AccountDays:
-    """(day, worth moved, inflow) of the days that moved, in order, and the worth at the close of the last one asked.
+    """(day, change of worth, inflow) of the days on which an account moved, in order, and its worth after the range.
 
-    `anchor_minor` is None where the days reach to the present: then the account's own row says the worth.
+    `anchor_minor` is the end-of-day worth of the last day of the range. It is None for a range without an end: then
+    the account's own row has the worth.
     """
 
     days: list[tuple[date, int, int]]
@@ -46,19 +51,20 @@ class AccountDays:
 
 @dataclass(frozen=True, slots=True)
 class StoredCloses:
-    """The close that stands just before a range, and the rows in it."""
+    """The last stored amount before a range, and the rows in the range."""
 
     before_minor: int | None
     rows: dict[date, int]
 
 
-# Two columns of text and a range of days, each row with its number.
+# Two columns of text and a range of days; each row has its number.
 _RANGES = (
     f"unnest({driver.split('tenants')}, {driver.split('names')}, CAST(:firsts AS date[]), CAST(:lasts AS date[]))"
     " WITH ORDINALITY"
 )
-# Facts have moments, and where a day begins is known in Python alone: each falls into the day whose start is the last
-# before it. OFFSET 0 lets nobody join in another way than by key, whatever is known of the tables.
+# Facts have instants, and only Python computes where a local day begins. So `starts` lists the first instant of each
+# day, and a fact belongs to the day with the last start before it. OFFSET 0 makes the planner look facts up by key,
+# whatever statistics it has.
 _READ_DAYS = text(
     f"""SELECT k.n, width_bucket(f.at, :starts), sum(f.worth_minor), sum(f.inflow_minor)
     FROM unnest({driver.split("tenants")}, {driver.split("names")}, :sinces, :untils)
@@ -76,9 +82,9 @@ _READ_DAYS = text(
     GROUP BY 1, 2 HAVING sum(f.worth_minor) <> 0 OR sum(f.inflow_minor) <> 0
     ORDER BY 1, 2"""
 )
-# The worth at a close: what the last report before it told and what came after that; before the first report, what that
-# told without what came up to it; without any, the present worth without what came later. A report stands behind the
-# transactions of its own moment.
+# The end-of-day worth: the last report before the end of the day, plus the transactions after that report. Before the
+# first report: that report minus the transactions up to it. Without any report: the present worth minus the later
+# transactions. A report comes after the transactions of its own instant.
 _READ_ANCHORS = text(
     f"""SELECT k.n, CASE
         WHEN before.as_of IS NOT NULL THEN s.sign * before.current_minor
@@ -127,8 +133,8 @@ _READ_ROWS = text(
         AND s.day BETWEEN k.first AND coalesce(k.last, 'infinity')
     ORDER BY k.n, s.day"""
 )
-_CLOSE = {"tenant": driver.TEXT, "goal_id": driver.TEXT, "day": driver.DATE, "amount_minor": driver.INT8}
-_ALTER = text(
+_SNAPSHOT = {"tenant": driver.TEXT, "goal_id": driver.TEXT, "day": driver.DATE, "amount_minor": driver.INT8}
+_CHANGE = text(
     """UPDATE goal_snapshots g SET amount_minor = s.amount_minor FROM staged_closes s
     WHERE (g.tenant, g.goal_id, g.day) = (s.tenant, s.goal_id, s.day) AND s.amount_minor IS NOT NULL"""
 )
@@ -147,8 +153,8 @@ _REWRITE = {
     "day": driver.DATE,
     "before_minor": driver.INT8,
 }
-# As late as can be, since readers see the old closes until the commit, and behind every rewriting of these goals
-# before, whatever clocks say.
+# The time of a rewrite is as late in the transaction as possible, since readers see the old snapshots until the commit.
+# It is always after every earlier rewrite of these goals, whatever the clocks say.
 _REWRITTEN_AT = text(
     f"""SELECT greatest(CAST(:now AS timestamptz) + (clock_timestamp() - transaction_timestamp()),
         (SELECT max(last.rewritten_at) + interval '1 microsecond'
@@ -156,8 +162,8 @@ _REWRITTEN_AT = text(
             SELECT r.rewritten_at FROM close_rewrites r WHERE r.tenant = k.tenant AND r.goal_id = k.goal_id
             ORDER BY r.rewritten_at DESC LIMIT 1) last))"""
 )
-# Undone: of each day the first rewriting after the moment, which tells what stood there then. A goal whose first day
-# had no row then was not closed at all.
+# `undone` has for each day its first rewrite after the moment, which holds what was stored at the moment. A goal whose
+# first day had no row at the moment was not closed at all then.
 _AS_KNOWN = text(
     """WITH undone AS MATERIALIZED (
         SELECT DISTINCT ON (day) day, before_minor FROM close_rewrites
@@ -180,9 +186,10 @@ _KNOWN_THROUGH = text("SELECT max(day) FROM closed_days WHERE tenant = :tenant A
 def read_account_days(
     session: Session, wanted: Mapping[AccountKey, DayRange], through: date, zone: ZoneInfo
 ) -> dict[AccountKey, AccountDays]:
-    """What accounts moved on the days asked for, which are those of the time zone.
+    """How accounts moved on the wanted days, which are local days of `zone`.
 
-    No range ends after `through`, and of what comes later the day is not told: all of it is given as the day after.
+    No range may end after `through`. In a range without an end, all facts after `through` are summed up under the day
+    that follows it.
     """
     keys = sorted(wanted)
     if not keys:
@@ -201,13 +208,16 @@ def read_account_days(
     ending = [(key, until) for key, until in zip(keys, untils, strict=True) if until is not None]
     anchors: dict[AccountKey, int] = {}
     if ending:
-        asked = driver.key_columns("names", [key for key, _ in ending]) | {"untils": moments([at for _, at in ending])}
-        anchors = {ending[n - 1][0]: int(worth) for n, worth in session.execute(_READ_ANCHORS, asked).all()}
+        ends = driver.key_columns("names", [key for key, _ in ending]) | {"untils": moments([at for _, at in ending])}
+        anchors = {ending[n - 1][0]: int(worth) for n, worth in session.execute(_READ_ANCHORS, ends).all()}
     return {key: AccountDays(days[n], anchors.get(key)) for n, key in enumerate(keys)}
 
 
 def read_manual_amounts(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[ManualAmount]]:
-    """All that was typed for goals, in order of time, after the amount given at creation, which opens the ledger."""
+    """All manual amounts of goals, in order of time.
+
+    The first of each goal is the amount given at creation, which is read from the first line of the ledger.
+    """
     wanted = sorted(keys)
     manual: dict[GoalKey, list[ManualAmount]] = {}
     if wanted:
@@ -217,7 +227,7 @@ def read_manual_amounts(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
 
 
 def read_closes(session: Session, wanted: Sequence[tuple[GoalKey, DayRange]]) -> list[StoredCloses]:
-    """The stored closes of each range of a goal, in the order asked."""
+    """The stored snapshots in each (goal, range), in the order of `wanted`."""
     if not wanted:
         return []
     parameters = _ranges(wanted)
@@ -231,28 +241,28 @@ def read_closes(session: Session, wanted: Sequence[tuple[GoalKey, DayRange]]) ->
 def write_closes(
     session: Session,
     new: Sequence[tuple[GoalKey, date, int]],
-    altered: Sequence[tuple[GoalKey, date, int | None]],
+    changed: Sequence[tuple[GoalKey, date, int | None]],
 ) -> None:
-    """Add rows of locked goals, and alter those that are there; None drops a row."""
+    """Add rows of locked goals, and change those that are stored; None deletes a row."""
     if new:
-        driver.copy_rows(session, "goal_snapshots", _CLOSE, ((*key, day, amount) for key, day, amount in new))
-    if altered:
-        driver.stage(session, "staged_closes", _CLOSE, ((*key, day, amount) for key, day, amount in altered))
-        session.execute(_ALTER)
+        driver.copy_rows(session, "goal_snapshots", _SNAPSHOT, ((*key, day, amount) for key, day, amount in new))
+    if changed:
+        driver.stage(session, "staged_closes", _SNAPSHOT, ((*key, day, amount) for key, day, amount in changed))
+        session.execute(_CHANGE)
         session.execute(_DROP)
 
 
 def drop_forecasts(session: Session, keys: Iterable[GoalKey]) -> None:
-    """Forget what was projected from closes that are others now."""
+    """Delete the projections of goals whose snapshots have changed."""
     wanted = sorted(set(keys))
     if wanted:
         session.execute(_DROP_FORECASTS, driver.key_columns("goals", wanted))
 
 
 def note_rewrites(session: Session, before: ClosesBefore, now: datetime) -> None:
-    """Note what closes of locked goals were before this transaction wrote them anew.
+    """Record what snapshots of locked goals were before this transaction rewrote them.
 
-    `now` is the time at which the transaction began. To be called when the closes are written, as late as can be.
+    `now` is the time at which the transaction began. Call it when the snapshots are written, as late as possible.
     """
     if before:
         goals = sorted({row[:2] for row in before})
@@ -262,18 +272,19 @@ def note_rewrites(session: Session, before: ClosesBefore, now: datetime) -> None
 
 
 def known_through(session: Session, tenant: str, at: datetime) -> date | None:
-    """The last day that was closed for a tenant at a moment; None if none was."""
+    """The last day that was closed for a tenant at a moment; None if no day was."""
     found: date | None = session.execute(_KNOWN_THROUGH, {"tenant": tenant, "at": at}).scalar_one()
     return found
 
 
 def read_closes_as_known(session: Session, goal: GoalRow, days: DayRange, at: datetime) -> Closes:
-    """The sparse closes of a range as they stood at a moment, the first of them that which stood at its beginning.
+    """The snapshots of a range as they were stored at a moment, without the days that equal the day before.
 
-    The days must all have been closed then. Empty for a goal that was not closed yet.
+    The first one has the amount of the range's first day. All days of the range must have been closed at the moment.
+    Empty for a goal that was not closed yet.
     """
-    asked = {"first": days.first, "last": days.last, "start_date": goal.start_date, "at": at}
-    rows = session.execute(_AS_KNOWN, asked | {"tenant": goal.tenant, "goal_id": goal.goal_id}).all()
+    parameters = {"first": days.first, "last": days.last, "start_date": goal.start_date, "at": at}
+    rows = session.execute(_AS_KNOWN, parameters | {"tenant": goal.tenant, "goal_id": goal.goal_id}).all()
     return [(max(day, days.first), amount) for day, amount in rows]
 
 

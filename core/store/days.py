@@ -1,4 +1,4 @@
-"""Which days of which tenant are closed, what is to be closed anew, and which job has done which period."""
+"""Which days are closed for which tenant, which days have to be closed again, and which job has done which period."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.store.goals import GoalKey
 from core.store.tenants import Tenant
 
 CHUNKS = 4
-"""Into how many parts a tenant's accounts and goals are divided, each of which a worker of its own may close."""
+"""The number of parts into which a tenant's accounts and goals are divided, so that several workers can close days."""
 _DAY = timedelta(days=1)
 LOCK_NAMESPACE = 0x4D44
 CLOSES_NAMESPACE = 0x4D45
@@ -26,7 +26,7 @@ CLOSES_NAMESPACE = 0x4D45
 
 @dataclass(frozen=True, slots=True)
 class TenantDays:
-    """A tenant and the last local day that is closed for it; None before the first."""
+    """A tenant and the last local day that is closed for it; None before the first day is closed."""
 
     tenant: Tenant
     closed_through: date | None
@@ -34,7 +34,7 @@ class TenantDays:
 
 @dataclass(frozen=True, slots=True)
 class JobRun:
-    """One finished run; `period` is the day it was for, `result` a JSON text."""
+    """One finished run; `period` is the day that it was for, `result` a JSON text."""
 
     tenant: str
     job: str
@@ -51,31 +51,32 @@ _ALLOW_LONG_WORK = text(
     "SELECT set_config('idle_in_transaction_session_timeout', '60s', true), "
     "set_config('statement_timeout', '60s', true)"
 )
-# Those who close days take about a second a transaction, and some seconds where single accounts are that much work.
+# A transaction of the snapshot job takes about a second, and some seconds where a single account has many facts.
 _ALLOW_LONG_WAIT = text("SELECT set_config('lock_timeout', '20s', true), set_config('statement_timeout', '30s', true)")
 _DATABASE_NOW = text("SELECT clock_timestamp()")
 _LOCK_CLOSES = text("SELECT pg_advisory_xact_lock_shared(:namespace, hashtext(:tenant))")
 _LOCK_CLOSES_ALONE = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:tenant))")
 _IN_CHUNK = f"(hashtext({{}}) & {CHUNKS - 1}) = coalesce(:chunk, hashtext({{}}) & {CHUNKS - 1})"
-_TOUCHED_ACCOUNTS = text(
+_DIRTY_ACCOUNTS = text(
     f"""SELECT account_id FROM accounts
     WHERE tenant = :tenant AND (dirty_from <= :through OR late_from <= :through)
       AND account_id > :after AND {_IN_CHUNK.format("account_id", "account_id")}
     ORDER BY account_id LIMIT :limit"""
 )
-_TOUCHED_GOALS = text(
+_DIRTY_GOALS = text(
     f"""SELECT goal_id FROM goals
     WHERE tenant = :tenant AND dirty_from <= :through AND goal_id > :after
       AND {_IN_CHUNK.format("goal_id", "goal_id")}
     ORDER BY goal_id LIMIT :limit"""
 )
-_HAS_MARKS = text(
+_HAS_DIRTY_RANGES = text(
     """SELECT EXISTS (SELECT 1 FROM accounts WHERE tenant = :tenant AND dirty_from <= :through)
     OR EXISTS (SELECT 1 FROM accounts WHERE tenant = :tenant AND late_from <= :through)
     OR EXISTS (SELECT 1 FROM goals WHERE tenant = :tenant AND dirty_from <= :through)"""
 )
-# What lies after the closed days is still to be closed, and so is marked from its first day on: also where only a late
-# fact was marked, whose amount a report of such a day takes back.
+# The days after the closed ones still have to be closed, so an account that moves on one of them stays dirty from the
+# first such day on. This holds too where only a late range was marked: a report on an open day may take back its
+# amount.
 _FIRST_MOVES = text(
     f"""SELECT k.tenant, k.account_id, least(
         (SELECT t.posted_at FROM transactions t
@@ -93,13 +94,14 @@ _CLEAR_ACCOUNTS = text(
     FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :moved_on) AS k(tenant, account_id, moved_on)
     WHERE a.tenant = k.tenant AND a.account_id = k.account_id"""
 )
-_TOUCHED_FROM = text(
+_ACCOUNTS_DIRTY_FROM = text(
     """SELECT min(least(a.dirty_from, a.late_from)) FROM links l
     JOIN accounts a ON a.tenant = l.tenant AND a.account_id = l.account_id
     WHERE l.tenant = :tenant AND l.goal_id = :goal_id"""
 )
 _CLOSED_THROUGH = text("SELECT closed_through FROM tenants WHERE tenant = :tenant")
-# As late as can be, as it is for a close that is written anew, and never before an earlier day.
+# `closed_at` is as late in the transaction as possible, as for a snapshot that is rewritten, and never before that of
+# an earlier day.
 _CLOSED = text(
     """WITH closed AS (
         UPDATE tenants SET closed_through = greatest(closed_through, :through)
@@ -137,85 +139,89 @@ _FORGET_RUNS = text(
 
 
 def closed_through(session: Session, tenant: str) -> date | None:
-    """The last day that is closed for a tenant; None before the first."""
+    """The last day that is closed for a tenant; None before the first day is closed."""
     found: date | None = session.execute(_CLOSED_THROUGH, {"tenant": tenant}).scalar_one()
     return found
 
 
 def all_tenant_days(session: Session) -> list[TenantDays]:
-    """Every tenant with the day it is closed through."""
+    """Every tenant with the last day that is closed for it."""
     return [TenantDays(Tenant(row[0], row[1]), row[2]) for row in session.execute(_TENANTS).all()]
 
 
 def lock_chunk(session: Session, tenant: str, chunk: int) -> bool:
-    """Keep others from closing this chunk until the end of the transaction; False if another is at it."""
+    """Keep others from closing this chunk until the end of the transaction; False if another worker is closing it."""
     parameters = {"namespace": LOCK_NAMESPACE, "tenant": tenant, "chunk": str(chunk)}
     return bool(session.execute(_LOCK_CHUNK, parameters).scalar_one())
 
 
 def allow_long_work(session: Session) -> None:
-    """Let this transaction compute, and its statements run, for longer than a batch of events may."""
+    """Allow this transaction and its statements to run for longer than a batch of events may."""
     session.execute(_ALLOW_LONG_WORK)
 
 
 def lock_closes(session: Session, tenant: str, *, alone: bool) -> None:
-    """Let a tenant's closes not be written while they are projected from; to be called before any row is locked.
+    """Keep a tenant's snapshots from being written while projections read them; call it before any row is locked.
 
-    Those who write closes do not exclude each other; who projects does it `alone`.
+    Writers of snapshots take the lock shared and do not exclude each other. A projection takes it `alone`.
     """
     statement = _LOCK_CLOSES_ALONE if alone else _LOCK_CLOSES
     session.execute(statement, {"namespace": CLOSES_NAMESPACE, "tenant": tenant})
 
 
 def database_now(session: Session) -> datetime:
-    """The time by the database's clock, which all workers share: a day is over for all of them at once."""
+    """The time by the database's clock, which all workers share, so that a day ends for all of them at once."""
     now: datetime = session.execute(_DATABASE_NOW).scalar_one()
     return now
 
 
-def touched_accounts(
-    session: Session, tenant: str, through: date, chunk: int, limit: int, after: str = ""
-) -> list[str]:
-    """Accounts of a chunk whose marks reach back to a closed day, in id order, behind `after`."""
+def dirty_accounts(session: Session, tenant: str, through: date, chunk: int, limit: int, after: str = "") -> list[str]:
+    """Accounts of a chunk with a dirty or late range that begins on or before `through`, in id order after `after`."""
     parameters = {"tenant": tenant, "through": through, "chunk": chunk, "limit": limit, "after": after}
-    return [row[0] for row in session.execute(_TOUCHED_ACCOUNTS, parameters).all()]
+    return [row[0] for row in session.execute(_DIRTY_ACCOUNTS, parameters).all()]
 
 
-def touched_goals(
+def dirty_goals(
     session: Session, tenant: str, through: date, chunk: int | None, limit: int, after: str = ""
 ) -> list[str]:
-    """Goals of a chunk, or of all, with such a mark of their own, in id order, behind `after`."""
+    """Goals with a dirty range of their own that begins on or before `through`, in id order after `after`.
+
+    Of one chunk, or with None of all chunks.
+    """
     parameters = {"tenant": tenant, "through": through, "chunk": chunk, "limit": limit, "after": after}
-    return [row[0] for row in session.execute(_TOUCHED_GOALS, parameters).all()]
+    return [row[0] for row in session.execute(_DIRTY_GOALS, parameters).all()]
 
 
-def has_marks(session: Session, tenant: str, through: date) -> bool:
-    """Whether anything of a tenant is to be closed anew up to a day."""
-    return bool(session.execute(_HAS_MARKS, {"tenant": tenant, "through": through}).scalar_one())
+def has_dirty_ranges(session: Session, tenant: str, through: date) -> bool:
+    """Whether a tenant has an account or a goal whose snapshots have to be written again for a day up to `through`."""
+    return bool(session.execute(_HAS_DIRTY_RANGES, {"tenant": tenant, "through": through}).scalar_one())
 
 
-def clear_account_marks(session: Session, keys: Sequence[AccountKey], through: date, zone: ZoneInfo) -> None:
-    """Take the marks off locked accounts of a time zone, whose goals are closed through a day."""
+def clear_dirty_ranges(session: Session, keys: Sequence[AccountKey], through: date, zone: ZoneInfo) -> None:
+    """Clear the dirty and late ranges of locked accounts whose goals are closed through a day.
+
+    Days are local days of `zone`. Where an account moved after `through`, it stays dirty from that day on.
+    """
     if not keys:
         return
-    asked = driver.key_columns("accounts", keys) | {"since": day_start(through + _DAY, zone)}
-    moved_at = {(row[0], row[1]): row[2] for row in session.execute(_FIRST_MOVES, asked).all()}
+    parameters = driver.key_columns("accounts", keys) | {"since": day_start(through + _DAY, zone)}
+    moved_at = {(row[0], row[1]): row[2] for row in session.execute(_FIRST_MOVES, parameters).all()}
     moved_on = [None if (at := moved_at[key]) is None else local_day(at, zone) for key in keys]
     columns = driver.key_columns("accounts", keys) | {"moved_on": dates(moved_on)}
     session.execute(_CLEAR_ACCOUNTS, columns | {"through": through})
 
 
-def touched_from(session: Session, key: GoalKey) -> date | None:
-    """The first day whose close the marks on a goal's accounts put in doubt; None if there is none."""
-    found: date | None = session.execute(_TOUCHED_FROM, {"tenant": key[0], "goal_id": key[1]}).scalar_one()
+def accounts_dirty_from(session: Session, key: GoalKey) -> date | None:
+    """The first day in the dirty and late ranges of a goal's accounts; None if there is none."""
+    found: date | None = session.execute(_ACCOUNTS_DIRTY_FROM, {"tenant": key[0], "goal_id": key[1]}).scalar_one()
     return found
 
 
 def note_closed_through(session: Session, tenant: str, through: date, now: datetime) -> None:
-    """Note that all goals of a tenant are closed through a day, but for those that are marked, and since when.
+    """Record that all goals of a tenant, except those that are dirty, are closed through a day, and since when.
 
-    `now` is the time at which the transaction began. Waits for all who write closes of the tenant: what they write of
-    a day that was not closed before must not be committed after it is.
+    `now` is the time at which the transaction began. Waits for every transaction that writes snapshots of the tenant:
+    what it writes for a day that was not closed before must be committed before the day counts as closed.
     """
     closed = closed_through(session, tenant)
     if closed is not None and closed >= through:
@@ -226,12 +232,12 @@ def note_closed_through(session: Session, tenant: str, through: date, now: datet
 
 
 def claim_run(session: Session, run: JobRun) -> bool:
-    """Note a run in the transaction of its work; False if the same was noted before, by whomever."""
+    """Record a run in the transaction of its work; False if anyone has recorded the same run before."""
     return session.execute(_CLAIM_RUN, asdict(run)).first() is not None
 
 
 def note_run(session: Session, run: JobRun) -> None:
-    """Note a run that is done again, in place of what was noted of it, unless that finished later."""
+    """Record a run that was done again; it replaces the earlier record unless that one finished later."""
     session.execute(_NOTE_RUN, asdict(run))
 
 
@@ -247,8 +253,8 @@ def last_runs(session: Session, tenant: str) -> list[JobRun]:
 
 
 def forget_runs(session: Session, before: datetime, most: int = 10_000) -> int:
-    """Drop at most `most` runs that finished before a moment, but for the last of each job of a tenant; how many.
+    """Delete at most `most` runs that finished before a moment, and return how many.
 
-    For the retain stage, which calls it until it drops none.
+    The last run of each job of a tenant stays. The retain job calls this until it deletes none.
     """
     return session.execute(_FORGET_RUNS, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]

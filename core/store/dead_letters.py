@@ -1,4 +1,4 @@
-"""Rows of dead letters: what could not take effect, whole, with the reason."""
+"""Rows of dead letters: events that could not be applied, each stored whole with the reason."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from core.store import driver
 
 TENANT_LONGEST = 200
 _BEFORE_ALL = datetime(1900, 1, 1, tzinfo=UTC)
-# A letter is recorded after its event arrived, by another clock: those of machines that work together are not a day
-# apart, so the index on when letters were recorded leads to those that arrived since a moment.
+# A dead letter is recorded after its event arrived, by the clock of another machine. We assume that the clocks of these
+# machines differ by less than a day, so the index on `recorded_at` also finds the letters that arrived since a moment.
 _CLOCKS_APART = timedelta(days=1)
 
 DeadLetterState = Literal["dead_letter", "discarded", "replayed"]
@@ -23,7 +23,7 @@ DeadLetterState = Literal["dead_letter", "discarded", "replayed"]
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One event that was refused. (shard, entry_id) names its place on the stream, so it is kept once."""
+    """One event that was refused. (shard, entry_id) is its position on the stream, so it is stored only once."""
 
     tenant: str
     shard: int
@@ -37,7 +37,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterKey:
-    """Which letter: the tenant it named, and its place on the stream."""
+    """The key of a dead letter: the tenant that its entry named, and its position on the stream."""
 
     tenant: str
     shard: int
@@ -46,7 +46,7 @@ class DeadLetterKey:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterSummary:
-    """A letter without its event, of which only the size is told."""
+    """A dead letter without its event, which is replaced by its size in bytes."""
 
     tenant: str
     shard: int
@@ -61,7 +61,7 @@ class DeadLetterSummary:
 
     @property
     def key(self) -> DeadLetterKey:
-        """Which letter it is."""
+        """The key of the dead letter."""
         return DeadLetterKey(self.tenant, self.shard, self.entry_id)
 
     @property
@@ -74,7 +74,7 @@ class DeadLetterSummary:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterQuery:
-    """Which letters to list. None: of any tenant, of any code, of any age."""
+    """Which dead letters to list. None: of any tenant, of any code, of any age."""
 
     tenant: str | None = None
     code: str | None = None
@@ -85,7 +85,7 @@ class DeadLetterQuery:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterPosition:
-    """Where a letter stands among those of its tenant, in order of when they were kept."""
+    """The position of a dead letter among those of its tenant, which are ordered by when they were recorded."""
 
     recorded_at: datetime
     shard: int
@@ -94,7 +94,10 @@ class DeadLetterPosition:
 
 @dataclass(frozen=True, slots=True)
 class Replayable:
-    """A tenant's letters of a code that wait, with `again` also those that were replayed; `until`: of the latest."""
+    """A count of a tenant's waiting dead letters with a code; with `again` it includes those that were replayed.
+
+    `until` is when the latest of them was recorded; None if there is none.
+    """
 
     tenant: str
     code: str
@@ -105,7 +108,7 @@ class Replayable:
 
 @dataclass(frozen=True, slots=True)
 class UnappliedDeadLetter:
-    """A letter; `event` is None where it is longer than was asked for."""
+    """A dead letter; `event` is None if it has more than `longest` bytes (see `unapplied_dead_letters`)."""
 
     shard: int
     entry_id: str
@@ -118,13 +121,13 @@ class UnappliedDeadLetter:
     event: bytes | None
 
     @property
-    def place(self) -> DeadLetterPosition:
-        """Where it stands."""
+    def position(self) -> DeadLetterPosition:
+        """Its position in its tenant's list."""
         return DeadLetterPosition(self.recorded_at, self.shard, self.entry_id)
 
     @property
     def state(self) -> DeadLetterState:
-        """What was done about it: `dead_letter` where nothing was."""
+        """What was done about it: `replayed`, `discarded`, or `dead_letter` if nothing was."""
         if self.replayed_at is not None:
             return "replayed"
         return "dead_letter" if self.discarded_at is None else "discarded"
@@ -201,16 +204,16 @@ def keep_dead_letters(session: Session, letters: Sequence[DeadLetter]) -> None:
 
 
 def list_dead_letters(session: Session, query: DeadLetterQuery) -> list[DeadLetterSummary]:
-    """Letters without their events, the latest kept first."""
+    """Dead letters without their events, the latest recorded first."""
     return [DeadLetterSummary(*row) for row in session.execute(_LIST, asdict(query))]
 
 
 def page_of_dead_letters(
     session: Session, tenant: str, *, code: str | None, state: str | None, after: DeadLetterPosition | None, limit: int
 ) -> list[DeadLetterSummary]:
-    """A tenant's letters of a code and in a state (None: of any), the latest kept first, from behind `after` on.
+    """A tenant's dead letters by code and state (None: any), the latest recorded first, starting after `after`.
 
-    Only the conditions that are asked for are in the statement, so that the planner can choose an index by them.
+    The statement has only the conditions that are used, so that the planner can choose an index by them.
     """
     conditions = ["tenant = :tenant"]
     if code is not None:
@@ -223,32 +226,32 @@ def page_of_dead_letters(
         f"""SELECT {_SUMMARY} FROM dead_letters WHERE {" AND ".join(conditions)}
         ORDER BY recorded_at DESC, shard DESC, entry_id DESC LIMIT :limit"""
     )
-    given = {"tenant": tenant, "code": code, "limit": limit} | ({} if after is None else asdict(after))
-    wanted = {name: given[name] for name in statement.compile().params}
-    return [DeadLetterSummary(*row) for row in session.execute(statement, wanted)]
+    values = {"tenant": tenant, "code": code, "limit": limit} | ({} if after is None else asdict(after))
+    parameters = {name: values[name] for name in statement.compile().params}
+    return [DeadLetterSummary(*row) for row in session.execute(statement, parameters)]
 
 
 def read_dead_letter(session: Session, key: DeadLetterKey) -> DeadLetterSummary | None:
-    """One letter without its event."""
+    """One dead letter without its event."""
     row = session.execute(_READ, asdict(key)).first()
     return None if row is None else DeadLetterSummary(*row)
 
 
 def lock_dead_letter(session: Session, key: DeadLetterKey) -> DeadLetterSummary | None:
-    """One letter, locked until the transaction ends, so that two replays of it come one after the other."""
+    """One dead letter, locked until the transaction ends, so that two replays of it run one after the other."""
     row = session.execute(_LOCK, asdict(key)).first()
     return None if row is None else DeadLetterSummary(*row)
 
 
 def read_event(session: Session, key: DeadLetterKey) -> bytes:
-    """The event of a letter that is there, byte for byte as it came."""
+    """The event of a dead letter that exists, byte for byte as it arrived."""
     return bytes(session.execute(_READ_EVENT, asdict(key)).scalar_one())
 
 
 def find_replayable(
     session: Session, tenant: str, code: str, *, again: bool, until: datetime | None = None
 ) -> Replayable:
-    """Count such letters, if `until` is given those kept up to then."""
+    """Count the dead letters that a replay would take; with `until`, only those recorded up to then."""
     which = {"tenant": tenant, "code": code, "again": again, "until": until}
     count, latest = session.execute(_COUNT_REPLAYABLE, which).one()
     return Replayable(tenant, code, again, count, latest if until is None else until)
@@ -257,7 +260,10 @@ def find_replayable(
 def page_of_replayable(
     session: Session, found: Replayable, *, after: DeadLetterSummary | None, most: int
 ) -> list[DeadLetterSummary]:
-    """At most `most` of the letters that were counted, the oldest first, behind `after`; what came since is not in."""
+    """At most `most` of the counted dead letters, the oldest first, starting after `after`.
+
+    Letters recorded since the count are left out.
+    """
     parameters = {
         "tenant": found.tenant,
         "code": found.code,
@@ -272,17 +278,20 @@ def page_of_replayable(
 
 
 def mark_replayed(session: Session, key: DeadLetterKey, now: datetime) -> None:
-    """Note when a locked letter went onto the stream again; one that was given up is so no more."""
+    """Record when a locked dead letter was put back on the stream; one that was discarded no longer counts as such."""
     session.execute(_MARK_REPLAYED, asdict(key) | {"now": now})
 
 
 def mark_discarded(session: Session, key: DeadLetterKey, now: datetime) -> None:
-    """Note when a locked letter was given up."""
+    """Record when a locked dead letter was discarded."""
     session.execute(_MARK_DISCARDED, asdict(key) | {"now": now})
 
 
 def forget_dead_letters(session: Session, before: datetime, most: int = 10_000) -> int:
-    """Drop at most `most` letters that were replayed or discarded before a moment; how many. Waiting ones stay."""
+    """Delete at most `most` dead letters that were replayed or discarded before a moment, and return how many.
+
+    Letters that wait stay.
+    """
     return session.execute(_FORGET, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
 
 
@@ -296,15 +305,23 @@ def unapplied_dead_letters(
     longest: int,
     limit: int,
 ) -> list[UnappliedDeadLetter]:
-    """A tenant's letters that have no other entry on the stream, and those whose event was put there again lately."""
-    asked: dict[str, object] = {"tenant": tenant, "replayed_since": replayed_since, "longest": longest, "limit": limit}
+    """A tenant's dead letters that were not replayed, and those that were replayed since `replayed_since`.
+
+    The oldest come first, starting after `after`; with `since`, only letters whose event arrived at or after it.
+    """
+    parameters: dict[str, object] = {
+        "tenant": tenant,
+        "replayed_since": replayed_since,
+        "longest": longest,
+        "limit": limit,
+    }
     conditions = []
     if since is not None:
         conditions.append(_SINCE)
         earliest = since.min.replace(tzinfo=since.tzinfo) + _CLOCKS_APART
-        asked |= {"since": since, "recorded_since": max(since, earliest) - _CLOCKS_APART}
+        parameters |= {"since": since, "recorded_since": max(since, earliest) - _CLOCKS_APART}
     if after is not None:
         conditions.append(_AFTER)
-        asked |= asdict(after)
-    rows = session.execute(text(_READ_UNAPPLIED.format(" ".join(conditions))), asked)
+        parameters |= asdict(after)
+    rows = session.execute(text(_READ_UNAPPLIED.format(" ".join(conditions))), parameters)
     return [UnappliedDeadLetter(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""Straight to the driver: statements of the drain, COPY BINARY by the thousand rows, and arrays as parameters."""
+"""Direct use of psycopg: the drain's statements, COPY BINARY for thousands of rows, and arrays as parameters."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _FIRST_MOMENT, _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC), date(2000, 1, 1).t
 _DAY_S, _SECOND_US = 86_400, 1_000_000
 Row = tuple[Any, ...]
 
-# Parameters that are named make the driver take a statement of more than 4,096 characters apart at every call; those
-# that are numbered it leaves to the server.
+# With named parameters the driver parses a statement of more than 4,096 characters again at every call. With numbered
+# ones it leaves that to the server.
 _NUMBERED = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
-# Column name to the type name that COPY's binary form needs.
+# By column name the type name that COPY's binary form needs.
 Columns = dict[str, str]
 
 TEXT, INT8, INT4, BOOL, TIMESTAMPTZ, DATE, BYTEA, TEXTS = (
@@ -48,7 +48,7 @@ _NO_TEXTS = struct.pack(">iii", 0, 0, _TEXT_OID)
 
 
 class Packed:
-    """An array in Postgres' binary form, ready to be sent: packed at once, in a twentieth of the driver's time."""
+    """An array in Postgres' binary form. It is packed as a whole, in a twentieth of the time that the driver takes."""
 
     __slots__ = ("data",)
 
@@ -79,13 +79,13 @@ class _PackedDumper(Dumper):
         return obj.data
 
 
-# Of each kind of array: its own oid in Postgres' catalogue, for the driver.
+# The driver needs the oid that each kind of array has in Postgres' catalogue.
 for _kind, _array_oid in ((Int8s, 1016), (Moments, 1185), (Dates, 1182), (Bools, 1000)):
     psycopg.adapters.register_dumper(_kind, type(f"{_kind.__name__}Dumper", (_PackedDumper,), {"oid": _array_oid}))
 
 
 class Direct:
-    """A statement with parameters written as `:name`; its rows come in Postgres' binary form."""
+    """A statement with parameters written as `:name`, run by psycopg; rows come in Postgres' binary form."""
 
     __slots__ = ("_names", "_sql")
 
@@ -95,12 +95,12 @@ class Direct:
         self._names: list[str] = compiled.positiontup or []
 
     def rows(self, session: Session, parameters: Mapping[str, object]) -> list[Row]:
-        """The rows of a statement that gives rows."""
+        """Run a statement and return its rows."""
         with errors_translated(session, self._sql), self._executed(session, parameters) as cursor:
             return cursor.fetchall()
 
     def run(self, session: Session, parameters: Mapping[str, object]) -> None:
-        """Run a statement that gives nothing, or of which nothing is wanted."""
+        """Run a statement that returns no rows, or whose rows are not needed."""
         with errors_translated(session, self._sql), self._executed(session, parameters):
             pass
 
@@ -110,9 +110,9 @@ class Direct:
 
 
 class Savepoint:
-    """A place in the session's transaction to which it can go back, in one round trip where all goes well.
+    """A savepoint in the session's transaction; it costs one round trip where nothing has to be undone.
 
-    What is kept is not released, as `Session.begin_nested` does: the end of the transaction keeps it.
+    Unlike `Session.begin_nested` it is not released when all goes well: the end of the transaction does that.
     """
 
     __slots__ = ("_session",)
@@ -122,7 +122,7 @@ class Savepoint:
         self._do("SAVEPOINT before")
 
     def undo(self) -> None:
-        """Undo what was done since, and give back the locks that were taken."""
+        """Undo what was done since the savepoint, and release the locks that were taken since."""
         self._do("ROLLBACK TO SAVEPOINT before; RELEASE SAVEPOINT before")
 
     def _do(self, commands: str) -> None:
@@ -130,13 +130,13 @@ class Savepoint:
             driver(self._session).execute(commands, prepare=False)
 
 
-BY_KEY = ", ".join(f"set_config('enable_{way}', 'off', true)" for way in ("hashjoin", "mergejoin", "seqscan"))
-"""SQL for what `plan_by_key` does, to be selected along with something else."""
+BY_KEY = ", ".join(f"set_config('enable_{plan}', 'off', true)" for plan in ("hashjoin", "mergejoin", "seqscan"))
+"""SQL for what `plan_by_key` does, to be selected together with something else."""
 _PLAN_BY_KEY = Direct(f"SELECT {BY_KEY}")
 
 
 def int8s(values: Sequence[int | None]) -> Int8s:
-    """Integers as one parameter; raises OverflowError for one that is no BIGINT."""
+    """Integers as one parameter; raises OverflowError for one that does not fit a BIGINT."""
     return Int8s(_packed(_INT8_OID, "q", 8, values))
 
 
@@ -152,12 +152,12 @@ def dates(values: Sequence[date | None]) -> Dates:
 
 
 def bools(values: Sequence[bool]) -> Bools:
-    """Claims as one parameter."""
+    """Booleans as one parameter."""
     return Bools(_packed(_BOOL_OID, "?", 1, values))
 
 
 def driver(session: Session) -> psycopg.Connection[Row]:
-    """The driver's connection on which the session's transaction is."""
+    """The psycopg connection that the session's transaction uses."""
     connection = session.connection().connection.driver_connection
     if not isinstance(connection, psycopg.Connection):
         raise TypeError("this statement needs a psycopg connection")
@@ -166,9 +166,9 @@ def driver(session: Session) -> psycopg.Connection[Row]:
 
 @contextmanager
 def errors_translated(session: Session, statement: str) -> Iterator[None]:
-    """Raise errors of the driver as those of SQLAlchemy, which also gives up a connection that is lost.
+    """Raise the driver's errors as those of SQLAlchemy, and let SQLAlchemy discard a connection that is lost.
 
-    Parameters are left out, for amounts must not reach a log.
+    The errors leave parameters out, because amounts must not reach a log.
     """
     try:
         yield
@@ -182,10 +182,10 @@ def errors_translated(session: Session, statement: str) -> Iterator[None]:
 
 
 def plan_by_key(session: Session) -> None:
-    """Let this transaction's statements find rows by their keys, and never read a table whole.
+    """Make this transaction's statements look rows up by key, and never scan a whole table.
 
-    Staging tables have no statistics, so the planner has only guesses, and a guess must not decide that a batch of
-    some thousand keys reads a table of millions.
+    Staging tables have no statistics, so the planner can only guess. A wrong guess must not make a batch of some
+    thousand keys scan a table of millions of rows.
     """
     _PLAN_BY_KEY.run(session, {})
 
@@ -201,30 +201,30 @@ def copy_rows(session: Session, table: str, columns: Columns, rows: Iterable[Seq
 
 
 def keys(*names: str) -> str:
-    """SQL for rows of text keys, one column for each parameter, as `joined` gives them."""
+    """SQL for rows of text keys, one column for each parameter that `joined` made."""
     return f"unnest({', '.join(split(name) for name in names)})"
 
 
 def split(name: str) -> str:
-    """SQL for the text array in a parameter that `joined` gave."""
+    """SQL for the text array in a parameter that `joined` made."""
     return f"string_to_array(:{name}, chr({ord(BETWEEN)}))"
 
 
 def joined(values: Iterable[str]) -> str:
-    """Text keys as one parameter: the driver looks at every element of a list, which costs more than the look-up.
+    """Text keys as one parameter: for a list the driver inspects every element, which costs more than the look-up.
 
-    Ids and tenants' names hold no control characters, so one of them can stand between two.
+    Ids and tenants' names hold no control characters, so a control character can separate them.
     """
     return BETWEEN.join(values)
 
 
 def split_or_null(name: str) -> str:
-    """SQL for the text array in a parameter that `joined_or_null` gave."""
+    """SQL for the text array in a parameter that `joined_or_null` made."""
     return f"string_to_array(:{name}, chr({ord(BETWEEN)}), chr({ord(_NULL)}))"
 
 
 def joined_or_null(values: Iterable[str | None]) -> str:
-    """Texts without control characters, or None, as one parameter, as `joined` has them."""
+    """Like `joined`, for texts that may be None."""
     return BETWEEN.join([_NULL if value is None else value for value in values])
 
 
@@ -234,7 +234,7 @@ def key_columns(name: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def texts(values: Sequence[str]) -> bytes:
-    """A text array as Postgres takes it in binary. The driver's own way costs more than the rest of a row."""
+    """A text array in Postgres' binary form. The driver's own conversion costs more than the rest of a row."""
     if not values:
         return _NO_TEXTS
     encoded = [value.encode() for value in values]
@@ -243,7 +243,7 @@ def texts(values: Sequence[str]) -> bytes:
 
 
 def stage(session: Session, name: str, columns: Columns, rows: Iterable[Sequence[object]]) -> None:
-    """Put rows into the staging table `name`, which is this connection's own and empties itself at commit."""
+    """Put rows into the staging table `name`, a temporary table of this connection that is emptied at commit."""
     fields = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind)) for column, kind in columns.items()
     )

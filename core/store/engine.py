@@ -16,19 +16,20 @@ from core.settings import Settings
 # An engine knows the kinds of parameters that the driver knew when it was made: imported for that, and before any is.
 from core.store import driver  # noqa: F401
 
-# As the server tells it in `server_version_num`. 15 does not know the JSON functions that statements use.
+# As in the server's `server_version_num`. PostgreSQL 15 lacks the JSON functions that our statements use.
 VERSION_LEAST = 160_000
 VERSION_NEEDED = "PostgreSQL 16 or newer"
 
-# A process that stops in the middle of a batch must lose its locks before others wait for long.
+# If a process stops in the middle of a batch, the server must release its locks before others wait for long.
 LIMITS = {
     "statement_timeout": "15s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
 }
 
-# A server that has vanished, or a way to it that drops everything, answers nothing and ends nothing: without these the
-# system would wait for two hours, and a drain or a request with it. Some 25 s in all, whoever was to speak next.
+# A server that has vanished, or a network that drops all packets, neither answers nor closes the connection. Without
+# these settings the operating system would wait for two hours, and a drain or a request with it. With them it gives up
+# after about 25 s, whichever side was to send next.
 KEEPALIVES = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -40,7 +41,7 @@ SessionFactory = Callable[[], Session]
 
 
 class DatabaseTooOld(MilepostError):
-    """The database answers, but is of a version that does not know all that statements use."""
+    """The database answers, but its version lacks functions that our statements use."""
 
     def __init__(self, version_text: str) -> None:
         super().__init__(
@@ -66,7 +67,7 @@ def make_engine(
         pool_pre_ping=True,
         pool_recycle=1800,
         pool_timeout=10,
-        # Amounts and names must not reach a log by way of a failed statement.
+        # Amounts and names must not reach a log through the error of a failed statement.
         hide_parameters=True,
         connect_args={
             "application_name": application_name,
@@ -78,7 +79,7 @@ def make_engine(
 
 
 def database_url(settings: Settings) -> str:
-    """The address of Postgres; callers resolve the embedded server's before they come here."""
+    """The address of Postgres; callers fill in the embedded server's address before they call this."""
     if settings.database_url is None:
         raise ValueError("the settings name no database")
     return settings.database_url.get_secret_value()
@@ -86,39 +87,40 @@ def database_url(settings: Settings) -> str:
 
 def require_version(connection: Connection) -> None:
     """Raise DatabaseTooOld if the server is older than what Milepost needs."""
-    asked = text("SELECT CAST(current_setting('server_version_num') AS int), current_setting('server_version')")
-    refuse_old(*connection.execute(asked).one())
+    statement = text("SELECT CAST(current_setting('server_version_num') AS int), current_setting('server_version')")
+    refuse_old(*connection.execute(statement).one())
 
 
 def refuse_old(version: int, version_text: str) -> None:
-    """Raise DatabaseTooOld for a version, 150014 for 15.14, that is older than what Milepost needs."""
+    """Raise DatabaseTooOld if a version is too old for Milepost; `version` is 150014 for PostgreSQL 15.14."""
     if version < VERSION_LEAST:
-        # Without what a distribution adds in brackets.
+        # Leave out what a distribution adds in brackets.
         raise DatabaseTooOld(version_text.partition(" ")[0])
 
 
 def session_factory(engine: Engine) -> sessionmaker[Session]:
-    """Sessions whose transactions the outermost caller begins and commits."""
+    """A factory of sessions; the outermost caller begins and commits their transactions."""
     return sessionmaker(engine, expire_on_commit=False)
 
 
 def is_database_trouble(error: BaseException) -> bool:
-    """Whether an error is the database's, never the data's."""
+    """Whether an error comes from the database's own state and not from the data."""
     return isinstance(error, SQLAlchemyError) and not is_refused_value(error)
 
 
 def is_undone(error: BaseException) -> bool:
-    """Whether the database gave up a transaction only for the sake of others: made again as it was, it may go through.
+    """Whether the database rolled back a transaction because of others, so that the same transaction may succeed now.
 
-    Deadlocks and failed serializations; such a transaction has changed nothing.
+    These are deadlocks and failed serializations. Such a transaction has changed nothing.
     """
-    undone = psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure
-    return isinstance(error, DBAPIError) and isinstance(error.orig, undone)
+    conflict = psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure
+    return isinstance(error, DBAPIError) and isinstance(error.orig, conflict)
 
 
 def is_refused_value(error: BaseException) -> bool:
-    """Whether the database refused a value (SQLSTATE classes 22 and 23): out of range, not unique, against a check.
+    """Whether the database refused a value (SQLSTATE classes 22 and 23): out of range, not unique, or against a check.
 
-    Everything else is the database's own state: away, full, read-only, a deadlock, a schema that is not migrated yet.
+    Every other error comes from the database's own state: it is away, full or read-only, there was a deadlock, or the
+    schema is not migrated yet.
     """
     return isinstance(error, DBAPIError) and isinstance(error.orig, psycopg.DataError | psycopg.IntegrityError)

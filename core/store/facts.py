@@ -1,4 +1,4 @@
-"""Rows of facts: transactions and reports, read by key and written in bulk."""
+"""Rows of facts: transactions and balance reports, read by key and written in bulk."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from core.store.driver import Direct, Row
 
 TransactionKey = tuple[str, str, str]
 ReportKey = tuple[str, str, datetime]
-# The plain transactions of each account.
-Plain = Mapping[AccountKey, Sequence[SimpleTransaction]]
+# The simple transactions of each account.
+SimpleTransactions = Mapping[AccountKey, Sequence[SimpleTransaction]]
 
 _TRANSACTION = {
     "tenant": driver.TEXT,
@@ -51,7 +51,7 @@ _REPORT = {
 }
 _RESIDUAL = {"tenant": driver.TEXT, "account_id": driver.TEXT, "as_of": driver.TIMESTAMPTZ, "minor": driver.INT8}
 _THREE_TEXTS = driver.keys("a", "b", "c")
-# Two columns of text and further ones, given as arrays.
+# Two columns of text, and one or two more that are passed as arrays.
 _REPORT_KEYS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]))"
 _QUESTIONS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]), CAST(:d AS boolean[]))"
 
@@ -79,7 +79,7 @@ _REPLACED = Direct(
     f"""SELECT k.tenant, k.account_id FROM {_THREE_TEXTS} AS k(tenant, account_id, replaces)
     JOIN transactions t USING (tenant, account_id, replaces) WHERE t.replaces IS NOT NULL"""
 )
-# A lateral query with a limit cannot become a join, so it stops at an account's first.
+# Postgres cannot turn a lateral query with a limit into a join, so it stops at an account's first such transaction.
 _HAVE_REPLACERS = Direct(
     f"""SELECT k.tenant, k.account_id FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)
     CROSS JOIN LATERAL (
@@ -130,7 +130,7 @@ _MOVE_RESIDUALS = text(
 def read_transactions(
     session: Session, keys: Iterable[TransactionKey]
 ) -> dict[AccountKey, dict[str, StoredTransaction]]:
-    """The rows that a fold needs: those of the keys, those that they replace, and those that replace any of them."""
+    """The rows that a fold needs: those of the keys, those that they replace, and those that replace any of these."""
     wanted = set(keys)
     found: dict[AccountKey, dict[str, StoredTransaction]] = {}
     rows = _by_texts(session, _READ_TRANSACTIONS, wanted)
@@ -143,24 +143,25 @@ def read_transactions(
     return found
 
 
-def knowing_accounts(session: Session, plain: Plain) -> set[AccountKey]:
-    """The accounts of which any of these transactions is known."""
-    return {(row[0], row[1]) for row in _by_texts(session, _KNOWN, _keys(plain))}
+def accounts_with_stored(session: Session, transactions: SimpleTransactions) -> set[AccountKey]:
+    """The accounts for which any of these transactions is stored already."""
+    return {(row[0], row[1]) for row in _by_texts(session, _KNOWN, _keys(transactions))}
 
 
-def replacing_accounts(session: Session, plain: Plain) -> set[AccountKey]:
-    """The accounts of which any of these transactions is replaced by one that is known.
+def accounts_with_replaced(session: Session, transactions: SimpleTransactions) -> set[AccountKey]:
+    """The accounts for which a stored transaction replaces any of these.
 
-    Few accounts have any transaction that replaces another; the exact question is asked of those alone. Their locks
-    keep others from adding one between the two.
+    Few accounts have a transaction that replaces another, so the first statement finds those accounts and the second
+    looks up the exact ids for them alone. The accounts are locked, so that nobody adds a transaction between the two.
     """
-    rows = _HAVE_REPLACERS.rows(session, driver.key_columns("accounts", list(plain))) if plain else []
-    asked = {(row[0], row[1]): plain[row[0], row[1]] for row in rows}
-    return {(row[0], row[1]) for row in _by_texts(session, _REPLACED, _keys(asked))}
+    columns = driver.key_columns("accounts", list(transactions))
+    rows = _HAVE_REPLACERS.rows(session, columns) if transactions else []
+    candidates = {(row[0], row[1]): transactions[row[0], row[1]] for row in rows}
+    return {(row[0], row[1]) for row in _by_texts(session, _REPLACED, _keys(candidates))}
 
 
 def read_reports(session: Session, keys: Iterable[ReportKey]) -> dict[ReportKey, StoredReport]:
-    """Reports by key; what is not stored is left out."""
+    """Reports by key; a report that is not stored is left out."""
     wanted = list(keys)
     if not wanted:
         return {}
@@ -169,19 +170,22 @@ def read_reports(session: Session, keys: Iterable[ReportKey]) -> dict[ReportKey,
 
 
 def read_all_reports(session: Session, key: AccountKey) -> dict[datetime, StoredReport]:
-    """Every report of one account: needed when its kind changes, which tells all of them anew."""
+    """Every report of one account: needed when the account's kind changes, which changes the sign of all of them."""
     rows = session.execute(_READ_ALL_REPORTS, {"tenant": key[0], "account_id": key[1]})
     return {row[2]: _report(row) for row in rows}
 
 
 def read_next_reports(
-    session: Session, asked: Mapping[ReportKey, bool]
+    session: Session, with_sums: Mapping[ReportKey, bool]
 ) -> dict[AccountKey, dict[datetime, NextReport]]:
-    """For each (tenant, account, moment): the first report at or after it and, if True, the transactions to there."""
-    wanted = sorted(asked)
+    """For each (tenant, account, moment): the first report at or after the moment.
+
+    Where `with_sums` says True, also the sum of the transactions from the moment up to that report.
+    """
+    wanted = sorted(with_sums)
     answers: dict[AccountKey, dict[datetime, NextReport]] = {}
     if wanted:
-        sums = {"d": [asked[key] for key in wanted]}
+        sums = {"d": [with_sums[key] for key in wanted]}
         for row in session.execute(_READ_NEXT_REPORTS, _with_times(wanted) | sums).all():
             answer = NextReport(row[3], row[4] or 0, row[5] or 0, row[6])
             answers.setdefault((row[0], row[1]), {})[row[2]] = answer
@@ -189,9 +193,9 @@ def read_next_reports(
 
 
 def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[TransactionChange]]) -> None:
-    """Write what changed.
+    """Write new and changed transactions.
 
-    New rows are copied straight in: the account's lock keeps others from adding the same.
+    New rows are copied without a check: the account's lock keeps others from adding the same ones.
     """
     new: list[tuple[object, ...]] = []
     known: list[tuple[object, ...]] = []
@@ -205,10 +209,10 @@ def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[T
         session.execute(_UPDATE_TRANSACTIONS)
 
 
-def add_simple_transactions(session: Session, plain: Plain) -> None:
-    """Write new transactions; raises IntegrityError, from a UniqueViolation, if one is known after all."""
-    if plain:
-        new = [_simple_values(key, transaction) for key, told in plain.items() for transaction in told]
+def add_simple_transactions(session: Session, transactions: SimpleTransactions) -> None:
+    """Write new transactions; raises IntegrityError, from a UniqueViolation, if one is stored after all."""
+    if transactions:
+        new = [_simple_values(key, each) for key, of_account in transactions.items() for each in of_account]
         driver.copy_rows(session, "transactions", _TRANSACTION, new)
 
 
@@ -218,7 +222,7 @@ def write_reports(
     known: Mapping[ReportKey, Report],
     residuals: Mapping[ReportKey, int],
 ) -> None:
-    """Write new reports with their residuals, altered ones, and by how much residuals of known ones move."""
+    """Write new reports with their residuals, rewrite changed ones, and add to the residuals of known ones."""
     if new:
         rows = (_report_values(key, report, residual) for key, (report, residual) in new.items())
         driver.copy_rows(session, "reports", _REPORT, rows)
@@ -238,8 +242,8 @@ def _by_texts(session: Session, statement: Direct, keys: Iterable[TransactionKey
     return statement.rows(session, columns)
 
 
-def _keys(plain: Plain) -> list[TransactionKey]:
-    return [(*key, transaction.transaction_id) for key, told in plain.items() for transaction in told]
+def _keys(transactions: SimpleTransactions) -> list[TransactionKey]:
+    return [(*key, each.transaction_id) for key, of_account in transactions.items() for each in of_account]
 
 
 def _with_times(keys: Sequence[ReportKey]) -> dict[str, object]:
@@ -254,8 +258,8 @@ def _transaction(row: Any) -> StoredTransaction:
     )
 
 
-def _transaction_values(key: AccountKey, kept: StoredTransaction) -> tuple[object, ...]:
-    t, rank = kept.transaction, kept.transaction.rank
+def _transaction_values(key: AccountKey, stored: StoredTransaction) -> tuple[object, ...]:
+    t, rank = stored.transaction, stored.transaction.rank
     return (
         *key,
         t.transaction_id,
@@ -264,7 +268,7 @@ def _transaction_values(key: AccountKey, kept: StoredTransaction) -> tuple[objec
         t.posted_at,
         t.pending,
         rank.is_removal,
-        kept.counts,
+        stored.counts,
         t.replaces,
         t.category,
         t.description,
@@ -275,7 +279,7 @@ def _transaction_values(key: AccountKey, kept: StoredTransaction) -> tuple[objec
 
 
 def _simple_values(key: AccountKey, new: SimpleTransaction) -> tuple[object, ...]:
-    """The values of a new plain transaction, as `_transaction_values` has them, without a detour."""
+    """The values of a new simple transaction: the same as `_transaction_values`, without building its objects."""
     return (
         key[0],
         key[1],

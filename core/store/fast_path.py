@@ -1,4 +1,10 @@
-"""The statement that writes a batch's accounts, moves their plain goals, and gives the goals that crossed something."""
+"""The statement that writes a batch's accounts, moves their simple goals, and returns the goals that crossed something.
+
+A simple goal has one link, is active or paused, waits for no report and is not a net worth, and the batch has no fact
+for it that is dated before its link's begin or end (the exact condition is in the SQL, at `changed`). The statement
+computes such a goal's new amount and writes its ledger line in the same round trip. It returns all other goals of the
+accounts that moved, so that the caller recomputes them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +30,7 @@ _DEBT_FORMS = {None: None} | {each.value: each for each in DebtForm}
 _MEASURED = ("measure", "measure_minor", "first_report_at")
 OF_LINK = (*_MEASURED, *Link._fields)
 BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
-"""The earliest moment of a batch that moved an account's opening, and so all that follows."""
+"""The `earliest_at` of a batch that changed an account's opening: every later worth changes with it."""
 _PACKS: dict[str, Callable[[Any], object]] = {
     "currency": joined_or_null,
     "opening_minor": int8s,
@@ -43,7 +49,7 @@ _PACKS: dict[str, Callable[[Any], object]] = {
 
 
 class CrossedGoal(Struct):
-    """An active goal of one link, which counts, beside the present measure of its account in minor units."""
+    """An active goal whose only link counts, with the present measure of the linked account, in minor units."""
 
     tenant: str
     goal_id: str
@@ -86,9 +92,9 @@ class CrossedGoal(Struct):
 
 
 class SimpleWrite(NamedTuple):
-    """What new transactions bring to an account, if it is in their currency and no report is as late as they are.
+    """What new transactions add to an account if it has their currency and all its reports are earlier than they are.
 
-    An account without a currency here is only locked. `first_day` is the local day of the first transaction.
+    With `currency` None the account is only locked. `first_day` is the local day of the first transaction.
     """
 
     tenant: str
@@ -102,9 +108,10 @@ class SimpleWrite(NamedTuple):
 
 
 class AccountWrite(NamedTuple):
-    """What a batch brought to one locked account: amounts to be added, and times and days to be taken in.
+    """What a batch changes in one locked account: amounts to add, and times and days by which ranges are extended.
 
-    `moves`: whether its goals are concerned; `earliest_at`: from when on its worth or inflow moved, if they did.
+    `moves`: whether the account's goals are affected. `earliest_at`: the moment from which on its worth or inflow
+    changed; None if they did not.
     """
 
     tenant: str
@@ -125,17 +132,19 @@ class AccountWrite(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a statement did. `left`: the goals that are still to be settled; `moved`: how many others it moved.
+    """What the statement did.
 
-    `passed`: those of the moved that came to a milestone or the target, which is still to be marked. `late`: the
-    accounts whose links look back beyond what the batch moved. `held`: the accounts that are locked, and took nothing.
+    `moved`: how many goals it moved. `crossed`: those of the moved goals whose amount came to a milestone or the
+    target; the caller has to mark what was reached. `to_recompute`: the goals that the caller still has to recompute.
+    `late`: the accounts with a link that begins or ended after the earliest change of the batch. `locked_only`: the
+    accounts that are locked now and to which nothing was added.
     """
 
     moved: int = 0
     crossed: Sequence[CrossedGoal] = ()
-    left: frozenset[GoalKey] = frozenset()
+    to_recompute: frozenset[GoalKey] = frozenset()
     late: frozenset[AccountKey] = frozenset()
-    held: frozenset[AccountKey] = frozenset()
+    locked_only: frozenset[AccountKey] = frozenset()
 
 
 OF_GOAL = tuple(name for name in CrossedGoal.__struct_fields__ if name not in (*_MEASURED, "link"))
@@ -145,13 +154,14 @@ _WRITE_CROSSED = Direct(
         AS s(tenant, goal_id, next_milestone_minor, reached_at)
     WHERE (g.tenant, g.goal_id) = (s.tenant, s.goal_id)"""
 )
-# Cut towards zero as core.goals.money.share does, in two parts that cannot overflow: for a measure of q millions and r,
-# q * ppm is whole, and r * ppm / 1,000,000 has the sign of the whole and is cut by the division.
+# Rounded towards zero, as core.goals.money.share does, in two parts that cannot overflow: a measure is q millions and
+# r; q * ppm is a whole number, and r * ppm / 1,000,000 has the same sign and is rounded towards zero by the division.
 SHARE = "measured / 1000000 * l.ppm + measured % 1000000 * l.ppm / 1000000"
 _AMOUNT = """CASE g.tracking WHEN 'balance' THEN 0 ELSE g.manual_minor END
                 + CASE g.type WHEN 'debt' THEN -1 ELSE 1 END * c.share_minor"""
-# The statement sees links as they were when it began. Where it waited for an account, another may have changed them
-# meanwhile; then the account is only held, and the next statement, which sees what the other did, is told.
+# The statement sees links as they were when it began. While it waited for an account's lock, another transaction may
+# have changed the account's links. Then the statement only locks the account, and the caller writes it with the next
+# statement, which sees the changed links.
 _IS_SIMPLE = """a.currency = s.currency AND (a.last_report_at < s.earliest_at) IS NOT FALSE
                 AND (a.linked_xid < (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)))
                     IS NOT FALSE"""
@@ -160,7 +170,7 @@ _NO_MORE = ", ".join(["NULL"] * (len(OF_GOAL + OF_LINK) - 2))
 
 
 def _given(columns: Sequence[str]) -> str:
-    """SQL for the rows to be written, in the order in which `lock_accounts` locks: the database's, not Python's."""
+    """SQL for the rows to be written, sorted by the database, not by Python, which is the order of `lock_accounts`."""
     further = ", ".join(f":{column}" for column in columns[3:])
     return f"""(SELECT * FROM unnest(
             {driver.split("tenant")}, {driver.split("account_id")}, {split_or_null("currency")}, {further}
@@ -168,7 +178,7 @@ def _given(columns: Sequence[str]) -> str:
 
 
 def _statement(assignments: str, columns: Sequence[str], moves: str) -> Direct:
-    """The statement that gives accounts what rows of `columns` bring; `moves` is SQL for whether their goals move."""
+    """The statement that writes rows of `columns` to accounts; `moves` is SQL for whether an account's goals move."""
     return Direct(
         f"""WITH written AS (
         UPDATE accounts a SET {assignments}
@@ -206,18 +216,18 @@ def _statement(assignments: str, columns: Sequence[str], moves: str) -> Direct:
                 WHEN 'debt' THEN g.amount_minor <= g.next_milestone_minor
                     OR (g.reached_at IS NULL AND g.amount_minor <= g.finish_minor)
                 ELSE g.amount_minor >= g.next_milestone_minor
-                    OR (g.reached_at IS NULL AND g.amount_minor >= g.target_minor) END AS has_passed
+                    OR (g.reached_at IS NULL AND g.amount_minor >= g.target_minor) END AS has_crossed
     ), noted AS (
         INSERT INTO goal_entries (tenant, goal_id, entry, recorded_at, before_minor, after_minor, cause, account_ids)
         SELECT tenant, goal_id, entries, :now, before_minor, amount_minor, 'events', ARRAY[account_id] FROM changed
     )
-    SELECT 'passed' AS what, CAST(NULL AS bigint) AS number, {", ".join(OF_GOAL + OF_LINK)}
-        FROM changed WHERE has_passed
+    SELECT 'crossed' AS what, CAST(NULL AS bigint) AS number, {", ".join(OF_GOAL + OF_LINK)}
+        FROM changed WHERE has_crossed
     UNION ALL SELECT 'written', count(*), NULL, NULL, {_NO_MORE} FROM written
-    UNION ALL SELECT 'held', NULL, tenant, account_id, {_NO_MORE} FROM written WHERE NOT moves
+    UNION ALL SELECT 'locked_only', NULL, tenant, account_id, {_NO_MORE} FROM written WHERE NOT moves
     UNION ALL SELECT 'moved', count(*), NULL, NULL, {_NO_MORE} FROM changed
     UNION ALL SELECT 'late', NULL, tenant, account_id, {_NO_MORE} FROM linked WHERE is_late
-    UNION ALL SELECT 'left', NULL, tenant, goal_id, {_NO_MORE} FROM linked
+    UNION ALL SELECT 'to_recompute', NULL, tenant, goal_id, {_NO_MORE} FROM linked
         WHERE (SELECT count(*) FROM linked) <> (SELECT count(*) FROM changed)
             AND (tenant, goal_id) NOT IN (SELECT tenant, goal_id FROM changed)"""
     )
@@ -258,7 +268,7 @@ def crossed_goal(row: Row) -> CrossedGoal:
 
 
 def write_crossed(session: Session, goals: Sequence[CrossedGoal]) -> None:
-    """Write back what marking changed of goals; their versions were raised when they were moved."""
+    """Write back the next milestone and the time of reaching the target; moving the goals raised their versions."""
     columns: dict[str, object] = {
         "upcoming": int8s([goal.next_milestone_minor for goal in goals]),
         "reached": moments([goal.reached_at for goal in goals]),
@@ -267,9 +277,9 @@ def write_crossed(session: Session, goals: Sequence[CrossedGoal]) -> None:
 
 
 def write_simple_accounts(session: Session, writes: Sequence[SimpleWrite], now: datetime) -> Written | None:
-    """Lock accounts in id order, give those that are plain what is theirs, and move the plain goals of these.
+    """Lock accounts in id order, add the transactions to those that are simple, and move the simple goals of these.
 
-    At most one write an account. None if any of the accounts is not there yet: no goal is touched then.
+    At most one write for each account. None if any of the accounts does not exist yet: then no goal is changed.
     """
     if not writes:
         return Written()
@@ -278,27 +288,27 @@ def write_simple_accounts(session: Session, writes: Sequence[SimpleWrite], now: 
 
 
 def write_accounts(session: Session, writes: Sequence[AccountWrite], now: datetime) -> Written:
-    """Write locked accounts, at most one write each, and move the plain goals of those that move."""
+    """Write locked accounts, at most one write each, and move the simple goals of the accounts that move."""
     return _run(session, _WRITE, writes, now)[1] if writes else Written()
 
 
 def _run(
     session: Session, statement: Direct, writes: Sequence[SimpleWrite] | Sequence[AccountWrite], now: datetime
 ) -> tuple[int, Written]:
-    """How many accounts there are, and what the statement did; with an account missing, no goal is moved."""
+    """How many of the accounts exist, and what the statement did; if one does not exist, no goal is moved."""
     fields = writes[0]._fields
     columns = dict(zip(fields, zip(*writes, strict=True), strict=True))
     packed = {name: _PACKS.get(name, driver.joined)(column) for name, column in columns.items()}
     crossed: list[CrossedGoal] = []
-    told: dict[str, list[tuple[str, str]]] = {"left": [], "late": [], "held": []}
+    keys: dict[str, list[tuple[str, str]]] = {"to_recompute": [], "late": [], "locked_only": []}
     counts = {}
     for row in statement.rows(session, packed | {"now": now, "accounts": len(writes)}):
         what, number = row[:2]
-        if what == "passed":
+        if what == "crossed":
             crossed.append(crossed_goal(row[2:]))
         elif number is None:
-            told[what].append((row[2], row[3]))
+            keys[what].append((row[2], row[3]))
         else:
             counts[what] = number
-    keys = {what: frozenset(some) for what, some in told.items()}
-    return counts["written"], Written(counts["moved"], crossed, **keys)
+    sets = {what: frozenset(found) for what, found in keys.items()}
+    return counts["written"], Written(counts["moved"], crossed, **sets)

@@ -1,4 +1,4 @@
-"""Rows of forecasts: what was projected for a goal, and from what."""
+"""Rows of forecasts: the stored projections of goals, and what they were computed from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.store.goals import GoalKey
 
 @dataclass(frozen=True, slots=True)
 class ForecastRow:
-    """A projection as kept. It holds for the goal at `goal_version`, as long as `through_day` is the last close."""
+    """A projection as stored. It is valid for the goal at `goal_version` while `through_day` is the last closed day."""
 
     tenant: str
     goal_id: str
@@ -39,7 +39,7 @@ _COLUMNS = {
 _READ = text(
     f"SELECT {', '.join(f'f.{c}' for c in _COLUMNS)} FROM forecasts f WHERE f.tenant = :tenant AND f.goal_id = :goal_id"
 )
-# A goal that was deleted meanwhile leaves no forecast behind: its row is looked for, and held, in the same statement.
+# A goal that was deleted meanwhile must leave no forecast behind, so the same statement finds and locks the goal's row.
 _WRITE = text(
     f"""WITH present AS (
         SELECT s.* FROM goals g JOIN staged_forecasts s USING (tenant, goal_id)
@@ -59,13 +59,13 @@ _ACTIVE = text(
 
 
 def read_forecast(session: Session, key: GoalKey) -> ForecastRow | None:
-    """What is stored for a goal, current or not."""
+    """The stored projection of a goal, still valid or not."""
     row = session.execute(_READ, {"tenant": key[0], "goal_id": key[1]}).first()
     return None if row is None else ForecastRow(*row)
 
 
 def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:
-    """Store projections in place of those from the same or an earlier day."""
+    """Store projections; each replaces one of the same or an earlier day."""
     if rows:
         values = (tuple(getattr(row, column) for column in _COLUMNS) for row in rows)
         driver.stage(session, "staged_forecasts", _COLUMNS, values)
@@ -75,9 +75,9 @@ def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:
 def active_goals(
     session: Session, tenant: str, chunk: int, through: date, *, again: bool, after: str, limit: int
 ) -> list[str]:
-    """Ids of a chunk's active goals in order, behind `after`.
+    """Ids of a chunk's active goals in order, starting after `after`.
 
-    Those that have a current projection from the day `through` are left out, unless they are wanted `again`.
+    Goals with a valid projection from the day `through` are left out, unless `again` is given.
     """
     parameters = {
         "tenant": tenant,

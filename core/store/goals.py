@@ -1,4 +1,4 @@
-"""Rows of goals: inserted, locked in id order, read by page, written back one by one or by the thousand."""
+"""Rows of goals: inserted, locked in id order, read by page, and written back singly or thousands at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FORMS = {member.value: member for member in DebtForm}
 
 @dataclass(slots=True)
 class GoalRow:
-    """A goal as kept. Mutable: under the row's lock it is settled and written back. Amounts are minor units."""
+    """A goal as stored. Mutable: it is recomputed under the row's lock and written back. Amounts are minor units."""
 
     tenant: str
     goal_id: str
@@ -77,8 +77,8 @@ class GoalRow:
         """Where the goal starts and where it should end."""
         return Span(self.start_minor, self.finish_minor, self.debt_form)
 
-    def mark_from(self, day: date) -> None:
-        """Note that the closes from a day on are to be written, or written anew."""
+    def mark_dirty_from(self, day: date) -> None:
+        """Note that the goal's snapshots from a day on have to be written, or written again."""
         self.dirty_from = day if self.dirty_from is None else min(self.dirty_from, day)
 
     @property
@@ -157,26 +157,26 @@ def lock_goal(session: Session, key: GoalKey) -> GoalRow | None:
 
 
 def lock_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
-    """Lock goals in id order; those that were deleted meanwhile are left out."""
+    """Lock goals in id order; a goal that was deleted meanwhile is left out."""
     wanted = sorted(set(keys))
     columns = driver.key_columns("goals", wanted)
     return [_goal(row) for row in session.execute(_LOCK_MANY, columns).all()] if wanted else []
 
 
 def read_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
-    """Goals in id order, not locked; those that do not exist are left out."""
+    """Goals in id order, not locked; a goal that does not exist is left out."""
     wanted = sorted(set(keys))
     columns = driver.key_columns("goals", wanted)
     return [_goal(row) for row in session.execute(_READ_MANY, columns).all()] if wanted else []
 
 
 def write_goal(session: Session, row: GoalRow) -> None:
-    """Write back one locked goal whole."""
+    """Write back all columns of one locked goal that can change."""
     session.execute(_UPDATE, {k: v for k, v in asdict(row).items() if k not in _FIXED[2:]})
 
 
 def write_moved_goals(session: Session, rows: Sequence[GoalRow]) -> None:
-    """Write back what events move, for many locked goals."""
+    """Write back the columns that events change, for many locked goals."""
     if not rows:
         return
     columns = {"tenant": driver.TEXT, "goal_id": driver.TEXT} | _MOVED
@@ -200,7 +200,7 @@ def write_moved_goals(session: Session, rows: Sequence[GoalRow]) -> None:
 
 
 def delete_goal(session: Session, key: GoalKey) -> None:
-    """Delete a locked goal with all that hangs on it; messages it already caused stay in the outbox."""
+    """Delete a locked goal with all rows that depend on it; messages that it has caused stay in the outbox."""
     parameters = {"tenant": key[0], "goal_id": key[1]}
     for statement in [*_DELETE_TRACES, _DELETE]:
         session.execute(statement, parameters)
@@ -218,12 +218,12 @@ def list_goals(
 ) -> list[GoalRow]:
     """A page of goals in order of id, which is the order of creation; `after` is the last id of the page before."""
     filters = {"user_id": user_id, "type": type, "status": status}
-    given = {name: value for name, value in filters.items() if value is not None}
-    conditions = ["g.tenant = :tenant", *(f"g.{name} = :{name}" for name in given)]
+    wanted = {name: value for name, value in filters.items() if value is not None}
+    conditions = ["g.tenant = :tenant", *(f"g.{name} = :{name}" for name in wanted)]
     if after is not None:
         conditions.append("g.goal_id > :after")
     statement = f"SELECT {_LIST} FROM goals g WHERE {' AND '.join(conditions)} ORDER BY g.goal_id LIMIT :limit"
-    parameters = given | {"tenant": tenant, "after": after, "limit": limit}
+    parameters = wanted | {"tenant": tenant, "after": after, "limit": limit}
     return [_goal(row) for row in session.execute(text(statement), parameters).all()]
 
 
@@ -234,7 +234,7 @@ def goals_funded_by(session: Session, account: tuple[str, str], *, after: str | 
 
 
 def add_manual_amount(session: Session, key: GoalKey, manual_at: datetime, amount_minor: int) -> None:
-    """Keep an amount typed for a locked goal."""
+    """Store a manual amount of a locked goal."""
     session.execute(_ADD, {"tenant": key[0], "goal_id": key[1], "manual_at": manual_at, "amount_minor": amount_minor})
 
 

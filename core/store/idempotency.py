@@ -1,4 +1,4 @@
-"""Rows of idempotency keys: claimed before a request acts, filled with its answer, forgotten after a day."""
+"""Rows of idempotency keys: claimed before a request is carried out, filled with its answer, deleted after a day."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _FORGET = text(
 
 @dataclass(frozen=True, slots=True)
 class KeyedAnswer:
-    """What a key stands for: the request (`route`, hash of its body), and the answer that it got."""
+    """What is stored for a key: the request (its route and the hash of its body), and the answer that it got."""
 
     route: str
     body_hash: bytes
@@ -60,25 +60,26 @@ class KeyedAnswer:
 def claim_key(
     session: Session, tenant: str, key: str, *, route: str, body_hash: bytes, now: datetime
 ) -> KeyedAnswer | None:
-    """Take a key for a request that is yet to act; None if it is free, else what it stands for already.
+    """Claim a key for a request that is still to be carried out; None if the key was free, else what is stored for it.
 
-    A key of a request under way is waited for: if that is refused the key is free, else its answer is there. Raises
-    KeyBusy if the wait takes longer than a lock may be waited for. Take it before any other lock.
+    If another request with this key is in progress, the call waits for it. When that request is refused, the key is
+    free; when it is committed, its answer is stored. Raises KeyBusy if the wait exceeds the lock timeout. Claim the
+    key before any other lock is taken.
     """
-    named = {"tenant": tenant, "key": key}
-    request = named | {"route": route, "body_hash": body_hash, "now": now, "forgotten": now - KEPT}
+    which = {"tenant": tenant, "key": key}
+    request = which | {"route": route, "body_hash": body_hash, "now": now, "forgotten": now - KEPT}
     try:
         claimed = session.execute(_CLAIM, request).first()
     except OperationalError as error:
         if isinstance(error.orig, psycopg.errors.LockNotAvailable):
             raise KeyBusy from None
         raise
-    # A key that was not claimed is locked now all the same, so that it cannot be forgotten before it is read.
-    return None if claimed else KeyedAnswer(*session.execute(_READ, named).one())
+    # A key that was not claimed is locked now, too, so that it cannot be deleted before it is read.
+    return None if claimed else KeyedAnswer(*session.execute(_READ, which).one())
 
 
 def fill_key(session: Session, tenant: str, key: str, *, status: int, location: str | None, body: bytes) -> None:
-    """Put the answer to a claimed key, in the transaction of what was done for it."""
+    """Store the answer for a claimed key, in the transaction of the request itself."""
     answer = {"status": status, "location": location, "body": body}
     session.execute(_FILL, {"tenant": tenant, "key": key} | answer)
 
@@ -95,14 +96,14 @@ def add_filled_key(
     body: bytes,
     now: datetime,
 ) -> None:
-    """Put a key that nobody else can have yet, with its answer, in the transaction of what was done for it."""
+    """Store a key that nobody else can have used yet, with its answer, in the transaction of the request itself."""
     request = {"tenant": tenant, "key": key, "route": route, "body_hash": body_hash, "now": now}
     session.execute(_ADD_FILLED, request | {"status": status, "location": location, "body": body})
 
 
 def forget_idempotency_keys(session: Session, before: datetime, most: int = 10_000) -> int:
-    """Drop at most `most` keys that were first used before `before`, of all tenants; how many it dropped.
+    """Delete at most `most` keys of all tenants that were first used before `before`, and return how many.
 
-    For the retain stage, which calls it until it drops none. Keys under way are left for the next time.
+    The retain job calls this until it deletes none. Keys whose request is in progress are left for the next call.
     """
     return len(session.execute(_FORGET, {"before": before, "most": most}).all())

@@ -1,4 +1,4 @@
-"""The ledger's entries and the outbox's messages: what a commit did to goals, and what others are to be told of it."""
+"""The ledger's entries, which say how a commit changed goals, and the outbox's messages, which notify others of it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _ENTRY = {
     "cause": driver.TEXT,
     "account_ids": driver.TEXTS,
 }
-# The longest payloads have some 26 kB, and Postgres takes a parameter of a gigabyte.
+# The longest payloads have about 26 kB, and Postgres accepts a parameter of up to a gigabyte.
 _SENT_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a goal's ledger; `before_minor` is None for the line that opens it."""
+    """One line of a goal's ledger; `before_minor` is None for the first line."""
 
     tenant: str
     goal_id: str
@@ -44,9 +44,9 @@ class Entry:
 
 
 class Message(NamedTuple):
-    """One message of the outbox; `message_id` is made from what happened, so it can be written once only.
+    """One message of the outbox. `message_id` is derived from what happened, so that it is written only once.
 
-    `payload` is JSON without control characters, as JSON is written.
+    `payload` is serialized JSON, which has no control characters.
     """
 
     tenant: str
@@ -100,9 +100,10 @@ def write_entries(session: Session, entries: Sequence[Entry]) -> None:
 def entries_of_goal(
     session: Session, key: GoalKey, *, below: int | None, limit: int, at: datetime | None = None
 ) -> list[Entry]:
-    """At most `limit` lines of a goal's ledger, newest first, beginning below an entry if one is given.
+    """At most `limit` lines of a goal's ledger, newest first; with `below`, only those with a lower number.
 
-    With `at` the ledger as it was at that moment: without the first line recorded later, and all after it.
+    With `at`, the ledger as it was at that moment: the first line that was recorded later is left out, and so are all
+    lines after it.
     """
     last = HIGHEST if below is None else below
     parameters = {"tenant": key[0], "goal_id": key[1], "below": last, "limit": limit, "at": at}
@@ -110,20 +111,23 @@ def entries_of_goal(
 
 
 def write_messages(session: Session, messages: Sequence[Message]) -> None:
-    """Put messages into the outbox; one that is there already is left as it is."""
+    """Add messages to the outbox; one that is there already stays unchanged."""
     for start in range(0, len(messages), _SENT_AT_ONCE):
-        some = messages[start : start + _SENT_AT_ONCE]
+        part = messages[start : start + _SENT_AT_ONCE]
         columns = {
-            "tenants": driver.joined([message.tenant for message in some]),
-            "ids": driver.joined([message.message_id for message in some]),
-            "types": driver.joined([message.type for message in some]),
-            "goals": driver.joined([message.goal_id for message in some]),
-            "payloads": driver.joined([message.payload for message in some]),
-            "at": moments([message.created_at for message in some]),
+            "tenants": driver.joined([message.tenant for message in part]),
+            "ids": driver.joined([message.message_id for message in part]),
+            "types": driver.joined([message.type for message in part]),
+            "goals": driver.joined([message.goal_id for message in part]),
+            "payloads": driver.joined([message.payload for message in part]),
+            "at": moments([message.created_at for message in part]),
         }
         _SEND.run(session, columns)
 
 
 def forget_delivered(session: Session, before: datetime, most: int = 10_000) -> int:
-    """Drop at most `most` messages that were delivered before a moment; how many. Others stay, however old."""
+    """Delete at most `most` messages that were delivered before a moment, and return how many.
+
+    Messages that are not delivered stay, however old they are.
+    """
     return session.execute(_FORGET_DELIVERED, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]

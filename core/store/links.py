@@ -1,4 +1,4 @@
-"""Rows of links, and what accounts measured before a moment."""
+"""Rows of links, and the measures (worth and inflow) of accounts before a moment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AccountMoment = tuple[str, str, datetime]
 
 
 class LinkPeriod(NamedTuple):
-    """When a link counts and what. A batch reads thousands of these and seldom needs more, hence a plain tuple."""
+    """When a link counts, and what it measures. A plain tuple, since a batch reads thousands and seldom needs more."""
 
     tenant: str
     goal_id: str
@@ -53,7 +53,7 @@ class LinkPeriod(NamedTuple):
 
 
 class LinkRow(NamedTuple):
-    """A link as kept. `measure` is worth or inflow; `linked_at` tells periods of one account apart."""
+    """A link as stored. `measure` is worth or inflow; links of one account to one goal differ in `linked_at`."""
 
     tenant: str
     goal_id: str
@@ -75,7 +75,7 @@ class LinkRow(NamedTuple):
 
 
 class FundingRow(NamedTuple):
-    """A link beside what is known of its account."""
+    """A link, with what is known of its account."""
 
     row: LinkRow
     currency: str | None
@@ -88,18 +88,18 @@ class FundingRow(NamedTuple):
 
     def funded(self, goal: GoalRow) -> FundedLink:
         """The link as the arithmetic of its goal's present amount sees it."""
-        ever = self.ever_funded(goal)
-        return ever._replace(counts=False) if ever.counts and self._ended_before_typing(goal) else ever
+        link = self.ever_funded(goal)
+        return link._replace(counts=False) if link.counts and self._ended_before_manual_amount(goal) else link
 
     def ever_funded(self, goal: GoalRow) -> FundedLink:
-        """The link as its goal's past sees it: what was typed since its end does not matter there."""
+        """The link as the arithmetic of its goal's past sees it, where a later manual amount does not matter."""
         measure = self.inflow_minor if self.row.measure == "inflow" else self.worth_minor
         reported_at = self.first_report_at
         has_report = reported_at is not None and (goal.final_at is None or reported_at <= goal.final_at)
         return FundedLink(self.row.link, measure, self.why_not(goal) is None, has_report)
 
-    def _ended_before_typing(self, goal: GoalRow) -> bool:
-        """Whether an amount was typed after the link had ended, and so holds all that the link ever counted."""
+    def _ended_before_manual_amount(self, goal: GoalRow) -> bool:
+        """Whether the link ended before the manual amount was set, which then includes all that the link counted."""
         until_at = self.row.link.until_at
         return until_at is not None and goal.manual_at is not None and until_at < goal.manual_at
 
@@ -176,14 +176,14 @@ _READ_MEASURES = text(
 
 
 def links_of_accounts(session: Session, keys: Iterable[AccountKey]) -> list[LinkPeriod]:
-    """The periods of all links of accounts, which must be locked, so that none is begun or ended meanwhile."""
+    """The periods of all links of accounts, which must be locked, so that nobody begins or ends a link meanwhile."""
     wanted = sorted(keys)
     columns = driver.key_columns("accounts", wanted)
     return [LinkPeriod(*row) for row in session.execute(_OF_ACCOUNTS, columns).all()] if wanted else []
 
 
 def funding_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[FundingRow]]:
-    """All links of goals beside their accounts. Read it after the goals are locked: the accounts are not."""
+    """All links of goals, with their accounts. Call it after the goals are locked; it does not lock the accounts."""
     return _funding(session, _OF_GOALS, keys)
 
 
@@ -195,7 +195,7 @@ def funding_by_account(
 
 
 def move_links(session: Session, deltas: Sequence[tuple[LinkPeriod, int, int]]) -> None:
-    """Add (base, end) deltas to links whose accounts are locked."""
+    """Add the (base, end) deltas, in minor units, to links whose accounts are locked."""
     if not deltas:
         return
     columns = {
@@ -212,7 +212,7 @@ def move_links(session: Session, deltas: Sequence[tuple[LinkPeriod, int, int]]) 
 
 
 def insert_link(session: Session, row: LinkRow) -> None:
-    """Begin a link; the caller holds the account's and the goal's lock."""
+    """Begin a link; the caller has locked the account and the goal."""
     link = row.link
     values = (
         link.account_id,
@@ -228,17 +228,20 @@ def insert_link(session: Session, row: LinkRow) -> None:
 
 
 def end_link(session: Session, row: LinkRow, until_at: datetime, end_minor: int) -> None:
-    """End an open link; the caller holds the account's and the goal's lock."""
+    """End an open link; the caller has locked the account and the goal."""
     session.execute(_END, _which(row) | {"until_at": until_at, "end_minor": end_minor})
 
 
 def rebase_link(session: Session, row: LinkRow, begin_at: datetime, base_minor: int) -> None:
-    """Let a link count from another moment on, because an amount was typed then."""
+    """Let a link count only from `begin_at` on, because a manual amount was set at that moment."""
     session.execute(_REBASE, _which(row) | {"begin_at": begin_at, "base_minor": base_minor})
 
 
 def read_measures(session: Session, wanted: Iterable[AccountMoment]) -> dict[AccountMoment, MeasuresBefore]:
-    """The measures of accounts just before moments. Reads all that came later: for moments not kept elsewhere."""
+    """The measures of accounts just before moments.
+
+    Reads all later facts, so use it only for moments whose measures are not stored.
+    """
     keys = sorted(set(wanted))
     if not keys:
         return {}
@@ -254,7 +257,7 @@ def read_measures(session: Session, wanted: Iterable[AccountMoment]) -> dict[Acc
 def measures_before(
     session: Session, tenant: str, account_ids: Iterable[str], moment: datetime
 ) -> dict[str, MeasuresBefore]:
-    """The measures of accounts, which must be locked, from the facts before one moment, by account."""
+    """By account id, the measures of locked accounts from the facts before one moment."""
     found = read_measures(session, ((tenant, account_id, moment) for account_id in account_ids))
     return {account_id: measures for (_, account_id, _), measures in found.items()}
 

@@ -1,7 +1,7 @@
-"""Migrations: bringing a database up to the tables of this version, one at a time and never for long.
+"""Migrations: they bring a database up to the tables of this version, one after the other, with short locks.
 
-A database is refused if it is at a revision that is none of ours: one from before the first release, which made a
-baseline of the revisions until then, or one of a newer version.
+A database at a revision that this version does not know is refused. Such a revision is either from before the first
+release, in which one baseline replaced all earlier revisions, or from a newer version.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from core.errors import MilepostError
 from core.store.engine import require_version
 
-# Any two migrations of one database, from any machine, wait for each other.
+# With this lock any two migrations of one database, from any machines, run one after the other.
 LOCK_KEY = 0x4D494C45
 CANNOT = "which this version of Milepost cannot bring forward (no earlier release had it)"
 
@@ -40,14 +40,15 @@ class NotMigrated(MilepostError):
 def migrate(engine: Engine) -> None:
     """Bring the database to the newest revision, each step in a transaction of its own.
 
-    Waits for another migration, but not long for a table's lock: a step that cannot have it is rolled back, and the
-    next call goes on there. Raises DatabaseTooOld and UnknownRevision, with nothing changed.
+    Waits up to 60 s for another migration, but only 5 s for a table's lock: a step that cannot get the lock is rolled
+    back, and the next call continues with that step. Raises DatabaseTooOld and UnknownRevision; then nothing was
+    changed.
     """
     with engine.connect() as connection:
-        # Closed at the end, not given back: with the connection go its lock and its limits.
+        # Closed at the end and not returned to the pool, so that its lock and its limits end with it.
         connection.detach()
         require_version(connection)
-        # The engine's own limit of a statement is shorter than another migration may take.
+        # The engine's statement timeout is shorter than the time that another migration may take.
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("SET lock_timeout = '60s'"))
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
@@ -61,7 +62,7 @@ def migrate(engine: Engine) -> None:
 
 
 def require_current(engine: Engine) -> None:
-    """Raise DatabaseTooOld, UnknownRevision or NotMigrated unless the database can be used as it is."""
+    """Raise DatabaseTooOld, UnknownRevision or NotMigrated unless the database can be used without a migration."""
     with engine.connect() as connection:
         require_version(connection)
         if _known_revision(connection) != _scripts().get_current_head():
@@ -69,9 +70,9 @@ def require_current(engine: Engine) -> None:
 
 
 def is_behind(engine: Engine) -> bool:
-    """Whether the database has still to be migrated.
+    """Whether the database still has to be migrated.
 
-    One at an unknown revision has not: a process that began before newer code migrated the database goes on.
+    False for an unknown revision: a process that started before newer code migrated the database keeps running.
     """
     with engine.connect() as connection:
         try:
@@ -81,7 +82,7 @@ def is_behind(engine: Engine) -> bool:
 
 
 def _known_revision(connection: Connection) -> str | None:
-    """The database's revision if it is one of ours, None before the first; raises UnknownRevision."""
+    """The database's revision, None before the first migration; raises UnknownRevision if this version lacks it."""
     found = revision(connection)
     if found is not None and found not in {script.revision for script in _scripts().walk_revisions()}:
         raise UnknownRevision(found)
@@ -90,7 +91,7 @@ def _known_revision(connection: Connection) -> str | None:
 
 def revision(connection: Connection) -> str | None:
     """The database's revision; None before the first migration."""
-    # Not by alembic's own context, which logs two lines into whatever application asks.
+    # Not through alembic's own context, which would write two lines to the log of the application that asks.
     if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar_one() is None:
         return None
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

@@ -1,4 +1,4 @@
-"""Rows of milestones: added by hand, marked once."""
+"""Rows of milestones: added by callers, and marked as reached once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.store.tables import LOWEST
 
 
 class MilestoneRow(NamedTuple):
-    """A milestone as kept; `reached_at` is the effective time of what reached it, `marked_at` when that was seen."""
+    """A milestone as stored. `reached_at` is the effective time of what reached it, `marked_at` when it was marked."""
 
     tenant: str
     goal_id: str
@@ -36,7 +36,7 @@ class MilestoneRow(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """A milestone that is marked now: where it lies, what its keeper calls it, and when it was reached."""
+    """A milestone that was marked just now: its goal, amount and description, and when it was reached."""
 
     goal_key: GoalKey
     amount_minor: int
@@ -102,7 +102,7 @@ def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
 
 
 def unreached_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, Sequence[int]]:
-    """The amounts of the milestones of locked goals that are not marked yet, in no order."""
+    """The amounts of the unreached milestones of locked goals, in no order."""
     wanted = list(keys)
     if not wanted:
         return {}
@@ -118,7 +118,7 @@ def milestones_of_goal(session: Session, key: GoalKey, *, above_minor: int | Non
 
 
 def check_reached(session: Session, key: GoalKey, now: datetime) -> list[MilestoneRow]:
-    """The milestones of a locked goal that are reached and that no call before gave; in no order."""
+    """The milestones of a locked goal that are reached and that no earlier call returned, in no order."""
     parameters = {"tenant": key[0], "goal_id": key[1], "now": now}
     return [MilestoneRow(*row) for row in session.execute(_CHECK, parameters).all()]
 

@@ -1,4 +1,4 @@
-"""What an operator watches in the database, of all tenants together, at a cost that does not grow with the tables."""
+"""What an operator monitors in the database, for all tenants together, at a cost that does not grow with the tables."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from sqlalchemy.orm import Session
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Span, Tracking
 from core.store.tenants import DEFAULT
 
-# No count goes further: a figure of COUNTED_MOST means that many or more.
+# No count goes further: the value COUNTED_MOST means that many or more.
 COUNTED_MOST = 10_000
 TENANTS_MOST = 1_000
-# Of so many tenants the last runs are looked at; JobRuns.tenants_unseen says how many more there are.
+# The last runs of at most this many tenants are read; JobRuns.tenants_unseen says how many more tenants there are.
 RUN_TENANTS_MOST = 50_000
-# Up to so many goals are sorted for a look at the latest; of more, only what the end of the ledger names.
+# Up to this many goals are sorted to find those that moved last. If there are more, only the goals that the newest
+# pages of the ledger name are read.
 GOALS_SORTED_MOST = 50_000
 LEDGER_PAGES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxBacklog:
-    """Messages that are not delivered: how many, at most COUNTED_MOST, and since when the oldest waits."""
+    """The undelivered messages: how many, COUNTED_MOST at most, and since when the oldest one has been waiting."""
 
     messages: int
     oldest_at: datetime | None
@@ -33,7 +34,10 @@ class OutboxBacklog:
 
 @dataclass(frozen=True, slots=True)
 class OpenRefreshes:
-    """Refresh requests that wait: how many of each provider, at most COUNTED_MOST in all, and since when the oldest."""
+    """The open refresh requests: how many for each provider, and since when the oldest one has been waiting.
+
+    At most COUNTED_MOST are counted in all.
+    """
 
     by_provider: dict[str, int]
     oldest_at: datetime | None
@@ -41,7 +45,7 @@ class OpenRefreshes:
 
 @dataclass(frozen=True, slots=True)
 class ClosedDays:
-    """A tenant and the last local day that is closed for it, None if none is."""
+    """A tenant and the last local day that is closed for it; None before the first day is closed."""
 
     tenant: str
     time_zone: str
@@ -51,9 +55,10 @@ class ClosedDays:
 
 @dataclass(frozen=True, slots=True)
 class JobTimes:
-    """When a job last finished: for any of its tenants (None: never), and for the one for which that is longest ago.
+    """When a job last finished.
 
-    A tenant for which it never did counts from its creation.
+    `newest_at`: for any of its tenants; None if it never did. `furthest_at`: for the tenant for which it is longest
+    ago; a tenant for which the job never finished counts from the tenant's creation.
     """
 
     job: str
@@ -63,7 +68,7 @@ class JobTimes:
 
 @dataclass(frozen=True, slots=True)
 class JobRuns:
-    """A line a job, and how many tenants there are beyond those that were looked at."""
+    """The times of each job, and the number of tenants that were not read."""
 
     jobs: tuple[JobTimes, ...]
     tenants_unseen: int
@@ -71,7 +76,7 @@ class JobRuns:
 
 @dataclass(frozen=True, slots=True)
 class MovedGoal:
-    """A goal as an operator sees it at a glance; `projected_at` as last stored."""
+    """A goal as an operator sees it in a list; `projected_at` is from the last stored projection."""
 
     tenant: str
     goal_id: str
@@ -90,7 +95,7 @@ class MovedGoal:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseServer:
-    """What the database says of itself: `version` is 180004 for 18.4; whether commits outlive a crash."""
+    """The database server: `version` is 180004 for 18.4; `is_durable` says whether commits survive a crash."""
 
     version: int
     version_text: str
@@ -124,7 +129,7 @@ _CLOSED_DAYS = text(
     """SELECT tenant, time_zone, created_at, closed_through FROM tenants
     ORDER BY coalesce(closed_through, (created_at AT TIME ZONE 'UTC')::date), tenant LIMIT :most"""
 )
-# A step along the primary key of job_runs for each tenant and job, and one row back for each job.
+# Reads one row by the primary key of job_runs for each tenant and job, and returns one row for each job.
 _LAST_RUNS = text(
     """WITH seen AS (
         SELECT tenant, created_at FROM tenants
@@ -139,14 +144,15 @@ _LAST_RUNS = text(
         ORDER BY period DESC, chunk DESC LIMIT 1) r ON true
     GROUP BY j.job ORDER BY j.job"""
 )
-# By an index that holds only results with violations: whichever tenant has one that no later run has made good.
+# Reads an index that has only the results with violations: those of each tenant's last run, since a later run without
+# violations makes up for an earlier one.
 _VIOLATIONS = text(
-    """SELECT coalesce(sum(CASE jsonb_typeof(told)
-        WHEN 'number' THEN told::numeric::bigint
-        WHEN 'array' THEN jsonb_array_length(told)
+    """SELECT coalesce(sum(CASE jsonb_typeof(found)
+        WHEN 'number' THEN found::numeric::bigint
+        WHEN 'array' THEN jsonb_array_length(found)
         ELSE 1 END), 0)::bigint
     FROM (
-        SELECT CASE WHEN w.result IS JSON OBJECT THEN w.result::jsonb -> 'violations' END AS told FROM job_runs w
+        SELECT CASE WHEN w.result IS JSON OBJECT THEN w.result::jsonb -> 'violations' END AS found FROM job_runs w
         WHERE w.job = 'verify' AND w.result NOT LIKE '%"violations": 0%' AND NOT EXISTS (
             SELECT 1 FROM job_runs n
             WHERE n.tenant = w.tenant AND n.job = 'verify' AND (n.period, n.chunk) > (w.period, w.chunk)
@@ -177,36 +183,38 @@ _KNOWS_ZONE = text("SELECT 1 FROM pg_timezone_names WHERE name = :zone LIMIT 1")
 
 
 def limit_statements(session: Session, seconds: int) -> None:
-    """Let no further statement of this transaction take longer: who watches must not wait for what is watched."""
+    """Limit the time of every further statement of this transaction: monitoring must not wait for what it monitors."""
     session.execute(_LIMIT_TIME, {"limit": f"{seconds}s"})
 
 
 def waiting_dead_letters(session: Session) -> dict[str, int]:
-    """Dead letters that were neither replayed nor discarded, by code of their reason; COUNTED_MOST at most."""
+    """By code, how many dead letters were neither replayed nor discarded; COUNTED_MOST at most."""
     return {row[0]: row[1] for row in session.execute(_WAITING_DEAD_LETTERS, {"most": COUNTED_MOST})}
 
 
 def outbox_backlog(session: Session) -> OutboxBacklog:
-    """What waits to be delivered."""
+    """The messages that wait to be delivered."""
     messages = session.execute(_WAITING_MESSAGES, {"most": COUNTED_MOST}).scalar_one()
     return OutboxBacklog(messages, session.execute(_OLDEST_MESSAGE).scalar_one() if messages else None)
 
 
 def open_refreshes(session: Session) -> OpenRefreshes:
-    """What webhooks pointed to and nobody has pulled since."""
+    """The refresh requests that webhooks opened and nobody has marked as done."""
     by_provider = {row[0]: row[1] for row in session.execute(_OPEN_REFRESHES, {"most": COUNTED_MOST})}
     return OpenRefreshes(by_provider, session.execute(_OLDEST_REFRESH).scalar_one() if by_provider else None)
 
 
 def closed_days(session: Session) -> list[ClosedDays]:
-    """The tenants, the furthest behind first; TENANTS_MOST at most."""
+    """The tenants, those whose days are closed the least far first; TENANTS_MOST at most."""
     return [ClosedDays(*row) for row in session.execute(_CLOSED_DAYS, {"most": TENANTS_MOST})]
 
 
 def last_runs_of_all(session: Session, of_each: Sequence[str], of_all: Sequence[str]) -> JobRuns:
-    """When each job last ran: those that run for each tenant, and those of all, noted under the tenant `default`.
+    """When each job last finished.
 
-    Of more than RUN_TENANTS_MOST tenants those whose days are the furthest behind are looked at.
+    `of_each` names the jobs that run for each tenant, `of_all` those that run once for all tenants and are recorded
+    under the tenant `default`. If there are more than RUN_TENANTS_MOST tenants, those whose days are closed the least
+    far are read.
     """
     parameters = {"of_each": list(of_each), "of_all": list(of_all), "all_tenants": DEFAULT, "most": RUN_TENANTS_MOST}
     jobs = tuple(JobTimes(*row) for row in session.execute(_LAST_RUNS, parameters))
@@ -214,14 +222,15 @@ def last_runs_of_all(session: Session, of_each: Sequence[str], of_all: Sequence[
 
 
 def count_violations(session: Session) -> int:
-    """How many values the last audits found to break a promise; of COUNTED_MOST tenants, where there are more."""
+    """How many values the last verifications found to be wrong, for COUNTED_MOST tenants with wrong values at most."""
     return int(session.execute(_VIOLATIONS, {"most": COUNTED_MOST}).scalar_one())
 
 
 def goals_moved_last(session: Session, most: int) -> list[MovedGoal]:
-    """Goals, those that moved last first.
+    """At most `most` goals, those that moved last first.
 
-    Where there are many, of those only that the newest pages of the ledger name: it grows at its end.
+    If there are many goals, only those that the newest pages of the ledger name are sorted: the ledger grows at its
+    end.
     """
     if count_goals(session, GOALS_SORTED_MOST) < GOALS_SORTED_MOST:
         rows = session.execute(_MOVED_LAST, {"most": most})
@@ -242,12 +251,12 @@ def count_accounts(session: Session, most: int = COUNTED_MOST) -> int:
 
 
 def ask_database(session: Session) -> DatabaseServer:
-    """Ask the database about itself."""
+    """Read the version, the clock and the durability of the database server."""
     return DatabaseServer(*session.execute(_SERVER).one())
 
 
 def knows_time_zone(session: Session, zone: str) -> bool:
-    """Whether the database has the data of an IANA time zone."""
+    """Whether the database has the rules of an IANA time zone."""
     return session.execute(_KNOWS_ZONE, {"zone": zone}).first() is not None
 
 

@@ -1,6 +1,6 @@
-"""Which accounts belong to which net worths: the links that Milepost itself keeps for goals that follow all of a user.
+"""Which accounts belong to which net worths: the links that Milepost keeps for goals that follow a user's accounts.
 
-An account belongs to a net worth while it is the same user's and in the same currency. Its link covers all of time.
+An account belongs to a net worth while both have the same user and the same currency. Its link covers all of time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from core.store.links import LinkRow, insert_link, measures_before
 # (tenant, account_id, goal_id)
 Belonging = tuple[str, str, str]
 LOCK_NAMESPACE = 0x4E57
-# Few enough that a batch of any size cannot fill the server's table of locks.
+# Users are hashed into so few buckets that a batch of any size cannot fill the server's table of locks.
 BUCKETS = 64
 
 _LOCK_SHARED = text(
@@ -53,15 +53,16 @@ _LEAVE = text("DELETE FROM links WHERE tenant = :tenant AND goal_id = :goal_id A
 def lock_users(session: Session, users: Iterable[tuple[str, str]]) -> None:
     """Keep net worths of these (tenant, user_id) from being created until the end of the transaction.
 
-    A new net worth locks the accounts that it finds. One that is just about to join the user it cannot find, so
-    who lets an account join and who creates a net worth exclude each other here.
+    Whoever creates a net worth locks the user's accounts, but cannot find an account that another transaction is just
+    adding to the user. So a transaction that adds an account to a user and one that creates a net worth exclude each
+    other by this lock.
     """
     buckets = sorted({_bucket(user) for user in users})
     session.execute(_LOCK_SHARED, {"namespace": LOCK_NAMESPACE, "buckets": buckets})
 
 
 def lock_user_alone(session: Session, tenant: str, user_id: str) -> None:
-    """Keep accounts from joining this user; to be called after the accounts that are there have been locked."""
+    """Keep accounts from being added to this user; call it after the user's present accounts have been locked."""
     session.execute(_LOCK_ALONE, {"namespace": LOCK_NAMESPACE, "bucket": _bucket((tenant, user_id))})
 
 
@@ -72,7 +73,7 @@ def accounts_of_user(session: Session, tenant: str, user_id: str, currency: str)
 
 
 def wanted_belongings(session: Session, accounts: Mapping[AccountKey, tuple[str, str]]) -> set[Belonging]:
-    """To which net worths accounts, given with their user and currency, should belong."""
+    """The net worths to which accounts should belong; `accounts` has the user and the currency of each."""
     if not accounts:
         return set()
     keys = sorted(accounts)
@@ -84,13 +85,13 @@ def wanted_belongings(session: Session, accounts: Mapping[AccountKey, tuple[str,
 
 
 def present_belongings(session: Session, keys: Iterable[AccountKey]) -> set[Belonging]:
-    """To which net worths accounts belong."""
+    """The net worths to which accounts belong."""
     columns = driver.key_columns("accounts", sorted(keys))
     return {(row[0], row[1], row[2]) for row in session.execute(_PRESENT, columns).all()}
 
 
 def join_net_worth(session: Session, key: GoalKey, account_ids: Sequence[str], final_at: datetime | None) -> None:
-    """Let locked accounts belong to a locked goal; to a final one with their worth at its final moment."""
+    """Link locked accounts to a locked net worth; if the goal is final, the links end with its final moment's worth."""
     ends: dict[str, int | None] = dict.fromkeys(account_ids)
     if final_at is not None:
         measures = measures_before(session, key[0], account_ids, final_at)
@@ -101,7 +102,7 @@ def join_net_worth(session: Session, key: GoalKey, account_ids: Sequence[str], f
 
 
 def leave_net_worth(session: Session, belonging: Belonging) -> None:
-    """Let a locked account no longer belong to a locked goal."""
+    """Remove the link of a locked account to a locked net worth."""
     tenant, account_id, goal_id = belonging
     session.execute(_LEAVE, {"tenant": tenant, "goal_id": goal_id, "account_id": account_id})
 

@@ -1,4 +1,4 @@
-"""Rows of provider accounts: what the integrator told of them, by the provider's own ids."""
+"""Rows of provider accounts: what the integrator registered about them, by the provider's own ids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 @dataclass(frozen=True, slots=True)
 class ProviderAccount:
-    """A provider's account and the integrator's own id for it; None: not told."""
+    """A provider's account and the integrator's own id for it; a field that was not given is None."""
 
     tenant: str
     provider: str
@@ -61,18 +61,18 @@ _KINDS = text(
 
 
 def put_provider_account(session: Session, account: ProviderAccount) -> None:
-    """Write what was told of an account, in the place of what was told before."""
+    """Register an account; the row replaces an earlier one of the same provider and id."""
     session.execute(_PUT, asdict(account))
 
 
 def read_provider_account(session: Session, tenant: str, provider: str, name: str) -> ProviderAccount | None:
-    """What was told of one account."""
+    """One registered account."""
     row = session.execute(_READ, {"tenant": tenant, "provider": provider, "provider_account_id": name}).first()
     return None if row is None else ProviderAccount(*row)
 
 
 def remove_provider_account(session: Session, tenant: str, provider: str, name: str) -> bool:
-    """Forget what was told of an account; False if nothing was."""
+    """Delete a registered account; False if there is none."""
     found = session.execute(_REMOVE, {"tenant": tenant, "provider": provider, "provider_account_id": name}).first()
     return found is not None
 
@@ -80,23 +80,23 @@ def remove_provider_account(session: Session, tenant: str, provider: str, name: 
 def list_provider_accounts(
     session: Session, tenant: str, *, provider: str | None, after: tuple[str, str] | None, limit: int
 ) -> list[ProviderAccount]:
-    """What was told of a tenant's accounts, by provider and its id, from behind `after` on."""
+    """A tenant's registered accounts, ordered by provider and the provider's id, starting after `after`."""
     from_provider, from_name = after or ("", "")
-    place = {"tenant": tenant, "provider": provider or from_provider, "provider_account_id": from_name, "limit": limit}
+    position = {"provider": provider or from_provider, "provider_account_id": from_name}
     statement = _LIST if provider is None else _LIST_OF_PROVIDER
-    return [ProviderAccount(*row) for row in session.execute(statement, place)]
+    return [ProviderAccount(*row) for row in session.execute(statement, position | {"tenant": tenant, "limit": limit})]
 
 
 def find_provider_accounts(
     session: Session, tenant: str, provider: str, names: Iterable[str], connections: Iterable[str]
 ) -> list[ProviderAccount]:
-    """What was told of accounts by their ids, and of all that hang on connections."""
+    """The registered accounts of these ids, and all that belong to these connections."""
     wanted = {"names": sorted(names), "connections": sorted(connections)}
     rows = session.execute(_FIND, {"tenant": tenant, "provider": provider} | wanted)
     return [ProviderAccount(*row) for row in rows]
 
 
-def stated_kinds(session: Session, tenant: str, account_ids: Iterable[str]) -> dict[str, str]:
-    """The kinds of accounts of which an event has told it."""
+def known_kinds(session: Session, tenant: str, account_ids: Iterable[str]) -> dict[str, str]:
+    """By account id, the kinds of the accounts whose kind an event has set."""
     rows = session.execute(_KINDS, {"tenant": tenant, "names": sorted(account_ids)})
     return {row[0]: row[1] for row in rows}

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
-"""The numbers that a BIGINT ends with."""
+"""The smallest and the greatest BIGINT."""
 
 
 def tenant_column() -> Column[str]:
@@ -46,17 +46,17 @@ def amount_column(name: str, *, required: bool = True) -> Column[int]:
 
 
 def moment_column(name: str, *, required: bool = False) -> Column[object]:
-    """An instant, kept as UTC."""
+    """An instant, stored as UTC."""
     return Column(name, DateTime(timezone=True), nullable=not required)
 
 
 def flag_column(name: str) -> Column[bool]:
-    """A claim, false unless said otherwise."""
+    """A boolean, false by default."""
     return Column(name, Boolean, nullable=False, server_default=text("false"))
 
 
-# Postgres updates a row in place only while its page has room; these tables leave some. The migrations say so in
-# SQL: as an option of Table it needs SQLAlchemy 2.1, and an application that we are installed in may be held at 2.0.
+# Postgres updates a row in place only while its page has room, so these tables leave some. The migrations set this in
+# SQL: as an option of Table it needs SQLAlchemy 2.1, and an application that installs Milepost may be pinned to 2.0.
 ROOM_FOR_UPDATES = {"storage": ("fillfactor=80",)}
 
 metadata = MetaData(
@@ -70,10 +70,10 @@ metadata = MetaData(
 
 
 def _of_goal() -> ForeignKeyConstraint:
-    """Rows that a goal takes with it.
+    """A foreign key by which a row is deleted together with its goal.
 
-    The tables that a batch writes have no foreign keys: the locks it holds on accounts and goals prove what a check
-    per row would only repeat.
+    The tables that a batch writes have no foreign keys: a batch has locked the accounts and goals of its rows, so a
+    check for each row would prove nothing new.
     """
     return ForeignKeyConstraint(["tenant", "goal_id"], ["goals.tenant", "goals.goal_id"], ondelete="CASCADE")
 
@@ -84,7 +84,7 @@ tenants = Table(
     tenant_column(),
     text_column("time_zone", required=True),
     moment_column("created_at", required=True),
-    # The last local day that is closed for all of the tenant's goals, but for those that are marked as touched.
+    # The last local day that is closed for all of the tenant's goals, except those that are dirty.
     Column("closed_through", Date),
 )
 
@@ -131,17 +131,18 @@ accounts = Table(
     moment_column("first_report_at"),
     moment_column("last_report_at"),
     moment_column("last_transaction_at"),
-    # The closes from this day on are to be written or written anew; and those of the late days, both included.
+    # The dirty range: the snapshots of the goals of this account have to be written, or written again, from
+    # `dirty_from` on, and for the days from `late_from` to `late_through`, both included.
     Column("dirty_from", Date),
     Column("late_from", Date),
     Column("late_through", Date),
-    # The transaction that changed a link of the account last, noted by a trigger: who waited for the account's lock
-    # learns from it whether the links that its statement sees are still the links.
+    # The last transaction that changed a link of the account, recorded by a trigger. A statement that waited for the
+    # account's lock compares it with its snapshot, to know whether it sees the present links.
     Column("linked_xid", BigInteger),
     CheckConstraint("kind in ('asset', 'liability')", name="kind"),
     # Reader: net worth of a user, and the accounts of a user over REST.
     Index("accounts_user_idx", "tenant", "user_id"),
-    # Reader: the snapshot stage, which rewrites the closes of these accounts' goals.
+    # Reader: the snapshot job, which writes the snapshots of these accounts' goals again.
     Index("accounts_dirty_idx", "tenant", "dirty_from", postgresql_where=text("dirty_from IS NOT NULL")),
     Index("accounts_late_idx", "tenant", "late_from", postgresql_where=text("late_from IS NOT NULL")),
     CheckConstraint("(late_from IS NULL) = (late_through IS NULL)", name="late"),
@@ -166,7 +167,7 @@ transactions = Table(
     moment_column("event_time", required=True),
     text_column("source", required=True),
     text_column("event_id", required=True),
-    # Readers: a report that comes behind later transactions, a link dated back, an amount typed.
+    # Readers: a report that is dated before stored transactions, a link that is dated back, a manual amount.
     Index(
         "transactions_counted_idx",
         "tenant",
@@ -175,7 +176,7 @@ transactions = Table(
         postgresql_include=["amount_minor"],
         postgresql_where=text("counts"),
     ),
-    # Reader: the fold, which asks who replaces a transaction.
+    # Reader: the fold, which looks up the transactions that replace a transaction.
     Index(
         "transactions_replaces_idx",
         "tenant",
@@ -185,7 +186,7 @@ transactions = Table(
     ),
 )
 
-# The view account_days tells, by local day, what the transactions and residuals of an account moved.
+# The view account_days has, for each local day, how far the transactions and residuals of an account moved its worth.
 reports = Table(
     "reports",
     metadata,
@@ -219,23 +220,24 @@ goals = Table(
     amount_column("manual_minor"),
     moment_column("manual_at"),
     amount_column("amount_minor"),
-    # The amount before the last line that a batch wrote where the goal lies.
+    # The amount before the ledger line that the fast path wrote last.
     amount_column("before_minor", required=False),
-    # How many links the goal has, open and ended: a trigger on links counts.
+    # How many links the goal has, open and ended; a trigger on links counts them.
     Column("sources", BigInteger, nullable=False, server_default=text("0")),
     Column("waiting_for", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     amount_column("next_milestone_minor", required=False),
     moment_column("reached_at"),
     moment_column("deadline"),
     Column("start_date", Date, nullable=False),
-    # The closes from this day on are to be written or written anew, because of a request.
+    # The snapshots from this day on have to be written, or written again, because of a request.
     Column("dirty_from", Date),
-    # Closes before this moment say nothing about the target: it was changed then, the amount typed, or a pause ended.
+    # Snapshots of days before this moment are not compared with the target: at this moment the target was changed, a
+    # manual amount was set, or a pause ended.
     moment_column("evaluated_from"),
     flag_column("auto_complete"),
     text_column("status", required=True),
     moment_column("final_at"),
-    # The moment of the last request: requests of one goal have moments of their own, in order.
+    # The moment of the last request: each request that changes a goal has a later moment than the one before.
     moment_column("acted_at", required=True),
     Column("entries", BigInteger, nullable=False, server_default=text("0")),
     Column("version", BigInteger, nullable=False, server_default=text("1")),
@@ -248,7 +250,7 @@ goals = Table(
     CheckConstraint("(final_at IS NULL) = (status in ('active','paused'))", name="final"),
     # Readers: GET /goals of one user, and of all (by the primary key).
     Index("goals_user_idx", "tenant", "user_id", "goal_id"),
-    # Reader: the snapshot stage.
+    # Reader: the snapshot job.
     Index("goals_dirty_idx", "tenant", "dirty_from", postgresql_where=text("dirty_from IS NOT NULL")),
     # Reader: the fold, when an account joins or leaves a user.
     Index("goals_net_worth_idx", "tenant", "user_id", postgresql_where=text("tracking = 'net_worth'")),
@@ -265,7 +267,7 @@ milestones = Table(
     moment_column("target_date"),
     moment_column("reached_at"),
     moment_column("marked_at"),
-    # When the caller who asks for what is new was told of it.
+    # When a check for new milestones returned it.
     moment_column("checked_at"),
     moment_column("created_at", required=True),
     _of_goal(),
@@ -294,7 +296,7 @@ links = Table(
     CheckConstraint("measure in ('worth','inflow')", name="measure"),
     CheckConstraint("until_at >= from_at", name="period"),
     CheckConstraint("(until_at IS NULL) = (end_minor IS NULL)", name="end"),
-    # Readers: the fold, which asks for the links of the accounts that moved, and GET /accounts/{id}/allocations.
+    # Readers: the fold, which reads the links of the accounts that moved, and GET /accounts/{id}/allocations.
     Index("links_account_idx", "tenant", "account_id"),
     # At most one open link of an account to a goal.
     Index(
@@ -344,7 +346,7 @@ closed_days = Table(
     "closed_days",
     metadata,
     tenant_column(),
-    # The day through which all of the tenant's goals were closed then. Days that were closed together have one row.
+    # The day through which all of the tenant's goals were closed at `closed_at`. Days closed together have one row.
     Column("day", Date, primary_key=True),
     moment_column("closed_at", required=True),
 )
@@ -354,10 +356,10 @@ close_rewrites = Table(
     metadata,
     tenant_column(),
     key_column("goal_id"),
-    # In front of the day: what is read are all days of a goal since a moment, and its last rewriting.
+    # Before the day in the key, since readers want all days of a goal since a moment, and its last rewrite.
     Column("rewritten_at", DateTime(timezone=True), primary_key=True),
     Column("day", Date, primary_key=True),
-    # What the goal's snapshot of that day was before; null: it had no row, being as the day before.
+    # The goal's snapshot of that day before the rewrite; null if it had no row because it equalled the day before.
     amount_column("before_minor", required=False),
 )
 
@@ -366,12 +368,12 @@ forecasts = Table(
     metadata,
     tenant_column(),
     key_column("goal_id"),
-    # What it was computed from: the last close, and the goal as it was at this version.
+    # What it was computed from: the snapshots up to this day, and the goal at this version.
     Column("through_day", Date),
     Column("goal_version", BigInteger),
     moment_column("projected_completion_at"),
     text_column("projection_note"),
-    # What the projection's line brings in a month.
+    # The trend: by how much the projection's line moves towards the goal's finish in a month.
     amount_column("monthly_minor", required=False),
 )
 
@@ -379,14 +381,14 @@ outbox = Table(
     "outbox",
     metadata,
     tenant_column(),
-    # A name made from what happened (goal and milestone), so that one happening can have one row only.
+    # Derived from what happened (the goal and the milestone), so that the same thing has only one row.
     key_column("message_id"),
     text_column("type", required=True),
     text_column("goal_id", required=True),
     text_column("payload", required=True),
     moment_column("created_at", required=True),
     moment_column("delivered_at"),
-    # Reader: the deliver stage.
+    # Reader: the delivery of messages.
     Index("outbox_due_idx", "tenant", "created_at", postgresql_where=text("delivered_at IS NULL")),
 )
 
@@ -403,7 +405,7 @@ dead_letters = Table(
     moment_column("recorded_at", required=True),
     moment_column("replayed_at"),
     moment_column("discarded_at"),
-    # Reader: the metrics, which count what waits for someone to look at it, by reason.
+    # Reader: the metrics, which count by code the dead letters that wait for a decision.
     Index(
         "dead_letters_waiting_idx",
         "tenant",
@@ -424,7 +426,7 @@ job_runs = Table(
     moment_column("started_at", required=True),
     moment_column("finished_at"),
     text_column("result"),
-    # Reader: the metrics, which look for audits that found something among those of all tenants.
+    # Reader: the metrics, which look for verifications with violations, of all tenants.
     Index(
         "job_runs_violations_idx",
         "tenant",
@@ -457,7 +459,7 @@ idempotency_keys = Table(
     text_column("location"),
     Column("body", LargeBinary, nullable=False),
     moment_column("created_at", required=True),
-    # Reader: the retain stage.
+    # Reader: the retain job.
     Index("idempotency_keys_created_idx", "created_at"),
 )
 
@@ -468,15 +470,15 @@ webhook_endpoints = Table(
     key_column("endpoint_id"),
     text_column("provider", required=True),
     text_column("label", required=True),
-    # All secrets of the address in one sealed text, and how many they are.
+    # All secrets of the endpoint in one sealed text, and how many they are.
     Column("sealed_secrets", LargeBinary, nullable=False),
     Column("secrets", Integer, nullable=False),
     moment_column("created_at", required=True),
     moment_column("changed_at", required=True),
     ForeignKeyConstraint(["tenant"], ["tenants.tenant"]),
-    # Reader: a delivery, which names its address and no tenant.
+    # Reader: a delivery, which names its endpoint and no tenant.
     Index("webhook_endpoints_endpoint_idx", "endpoint_id", unique=True),
-    # Reader: a delivery that names its provider alone, and is taken if that has one address only.
+    # Reader: a delivery that names only its provider, and is accepted if that provider has exactly one endpoint.
     Index("webhook_endpoints_provider_idx", "provider"),
 )
 
@@ -484,21 +486,21 @@ refresh_requests = Table(
     "refresh_requests",
     metadata,
     tenant_column(),
-    # A name made from provider, kind and subject, so that repeated pointers are one request.
+    # Derived from provider, kind and subject, so that repeated pointers are one request.
     key_column("request_id"),
     text_column("provider", required=True),
     text_column("subject", required=True),
     text_column("kind", required=True),
     text_column("reason", required=True),
-    # Since when it is open, and when it was asked for last.
+    # Since when it has been open, and when it was last asked for.
     moment_column("opened_at", required=True),
     moment_column("requested_at", required=True),
-    # How often it was asked for, and up to which of these it was seen to: it is open while they differ.
+    # How often it was asked for, and how many of these times are done: it is open while the two differ.
     Column("count", BigInteger, nullable=False),
     Column("done_count", BigInteger, nullable=False, server_default=text("0")),
     moment_column("done_at"),
     CheckConstraint("done_count between 0 and count", name="done"),
-    # Reader: the list of open requests, those that wait longest first.
+    # Reader: the list of open requests, the longest waiting first.
     Index(
         "refresh_requests_open_idx",
         "tenant",

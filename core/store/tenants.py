@@ -1,4 +1,4 @@
-"""Rows of tenants, one integrating application each; of their API keys; and the audit of what was done for them."""
+"""Rows of tenants (each is one integrating application), of their API keys, and of the audit of what was done."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tenant:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone that its days are told in."""
+        """The time zone in which its local days begin and end."""
         return ZoneInfo(self.time_zone)
 
 
@@ -43,7 +43,7 @@ class ListedTenant:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as kept; the secret itself is shown once, when it is made."""
+    """A key as stored; the secret itself is shown only once, when the key is made."""
 
     tenant: str
     key_id: str
@@ -64,7 +64,7 @@ _ADD = text(
     """INSERT INTO tenants (tenant, time_zone, created_at) VALUES (:name, :time_zone, :now)
     ON CONFLICT (tenant) DO NOTHING RETURNING tenant"""
 )
-# Of all tenants on purpose: what is to be filled must be nobody's.
+# Looks at all tenants on purpose: a database that is to be filled with a demo must not have anybody's data.
 _ANY_ROWS = text("SELECT EXISTS (SELECT FROM goals) OR EXISTS (SELECT FROM accounts)")
 _NOTE_ACT = text(
     """INSERT INTO audit (tenant, audit_id, at, actor, action, subject, detail)
@@ -90,12 +90,12 @@ _REVOKE_KEY = text(
 
 
 def lock_tenant(session: Session, name: str) -> None:
-    """Let acts on one tenant's keys, or on its webhook endpoints, come one after the other."""
+    """Lock a tenant, so that operations on its keys or on its webhook endpoints run one after the other."""
     session.execute(_LOCK, {"name": name})
 
 
 def read_tenants(session: Session, names: Iterable[str]) -> dict[str, Tenant]:
-    """Tenants by name; one that does not exist is left out."""
+    """Tenants by name; a name without a tenant is left out."""
     rows = _READ.rows(session, {"names": sorted(set(names))})
     return {row[0]: Tenant(*row) for row in rows}
 
@@ -106,13 +106,13 @@ def list_tenants(session: Session) -> list[ListedTenant]:
 
 
 def add_tenant(session: Session, tenant: Tenant, now: datetime) -> bool:
-    """Add a tenant; False if there is one of this name."""
+    """Add a tenant; False if the name is taken."""
     parameters = {"name": tenant.name, "time_zone": tenant.time_zone, "now": now}
     return session.execute(_ADD, parameters).first() is not None
 
 
 def is_empty(session: Session) -> bool:
-    """Whether there is no goal and no account of any tenant."""
+    """Whether the database has no goal and no account, of any tenant."""
     return not session.execute(_ANY_ROWS).scalar_one()
 
 
@@ -126,7 +126,7 @@ def note_operation(
     actor: str = "",
     detail: str | None = None,
 ) -> None:
-    """Note who did what to what, in the transaction of the act itself."""
+    """Record who did what to what, in the transaction of the operation itself."""
     session.execute(
         _NOTE_ACT,
         {
@@ -142,7 +142,7 @@ def note_operation(
 
 
 def add_key(session: Session, key: ApiKey, key_hash: bytes) -> bool:
-    """Keep a new key; False if one of this hash or id is there already."""
+    """Store a new key; False if there is one of this hash or id already."""
     parameters = {
         "tenant": key.tenant,
         "key_id": key.key_id,
@@ -155,24 +155,24 @@ def add_key(session: Session, key: ApiKey, key_hash: bytes) -> bool:
 
 
 def find_key(session: Session, key_hash: bytes) -> tuple[ApiKey, str] | None:
-    """The live key of this hash with its tenant's time zone."""
+    """The key of this hash that is not revoked, with its tenant's time zone."""
     row = session.execute(_FIND_KEY, {"key_hash": key_hash}).first()
     return None if row is None else (_key(row), row[6])
 
 
 def find_any_key(session: Session, key_hash: bytes) -> ApiKey | None:
-    """The key of this hash, whosever it is and revoked or not."""
+    """The key of this hash, of any tenant, revoked or not."""
     row = session.execute(_FIND_ANY_KEY, {"key_hash": key_hash}).first()
     return None if row is None else _key(row)
 
 
 def list_keys(session: Session, tenant: str) -> list[ApiKey]:
-    """A tenant's keys, oldest first, revoked ones too."""
+    """A tenant's keys, the oldest first, including revoked ones."""
     return [_key(row) for row in session.execute(_LIST_KEYS, {"tenant": tenant})]
 
 
 def revoke_key(session: Session, tenant: str, key_id: str, now: datetime) -> bool:
-    """Revoke a live key; False if there is none of this id."""
+    """Revoke a key; False if no key of this id is in use."""
     return session.execute(_REVOKE_KEY, {"tenant": tenant, "key_id": key_id, "now": now}).first() is not None
 
 

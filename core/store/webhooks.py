@@ -1,4 +1,4 @@
-"""Rows of webhook endpoints and of refresh requests: where providers post, and what they ask to be pulled."""
+"""Rows of webhook endpoints, to which providers post, and of refresh requests, which say what should be pulled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.store.tenants import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address; its id cannot be guessed, since a provider sends nothing else that names the tenant."""
+    """A webhook endpoint. Its id cannot be guessed, since nothing else that a provider sends names the tenant."""
 
     tenant: str
     endpoint_id: str
@@ -27,13 +27,13 @@ class Endpoint:
 
     @property
     def row(self) -> str:
-        """What its secrets are sealed for."""
+        """The name of this row; its secrets are sealed for this name."""
         return f"{self.tenant}/{self.endpoint_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshRow:
-    """A request; `count`: how often it was asked for, `done_count`: up to which of these it was seen to."""
+    """A refresh request. `count` is how often it was asked for, `done_count` how many of these times are done."""
 
     tenant: str
     request_id: str
@@ -48,13 +48,13 @@ class RefreshRow:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was asked for since it was seen to."""
+        """Whether it was asked for again since it was last marked as done."""
         return self.done_count < self.count
 
 
 @dataclass(frozen=True, slots=True)
 class OpenPosition:
-    """Where a request stands in the list of open ones, which begins with the one that waits longest."""
+    """The position of a request in the list of open ones, which begins with the one that has waited longest."""
 
     opened_at: datetime
     request_id: str
@@ -126,62 +126,66 @@ _FORGET_REFRESHED = text(
 
 
 def add_endpoint(session: Session, endpoint: Endpoint) -> None:
-    """Add an address."""
+    """Add an endpoint."""
     session.execute(_ADD, _values(endpoint))
 
 
 def list_endpoints(session: Session, tenant: str) -> list[Endpoint]:
-    """A tenant's addresses, the oldest first."""
+    """A tenant's endpoints, the oldest first."""
     return [Endpoint(*row) for row in session.execute(_LIST, {"tenant": tenant})]
 
 
 def lock_endpoint(session: Session, tenant: str, endpoint_id: str) -> Endpoint | None:
-    """One address, locked so that two changes of its secrets come one after the other."""
+    """One endpoint, locked so that two changes of its secrets run one after the other."""
     row = session.execute(_LOCK, {"tenant": tenant, "endpoint_id": endpoint_id}).first()
     return None if row is None else Endpoint(*row)
 
 
 def change_secrets(session: Session, endpoint: Endpoint) -> None:
-    """Write the secrets of a locked address."""
+    """Write the secrets of a locked endpoint."""
     session.execute(_CHANGE, _values(endpoint))
 
 
 def remove_endpoint(session: Session, tenant: str, endpoint_id: str) -> str | None:
-    """Drop an address; its provider, None if there is none of this id."""
+    """Delete an endpoint and return its provider; None if no endpoint has this id."""
     found: str | None = session.execute(_REMOVE, {"tenant": tenant, "endpoint_id": endpoint_id}).scalar()
     return found
 
 
 def find_endpoint(session: Session, provider: str, endpoint_id: str) -> list[tuple[Endpoint, Tenant]]:
-    """The address of this id with its tenant, if it is there and this provider's."""
+    """The endpoint of this id with its tenant, if it exists and is for this provider; else an empty list."""
     return _found(session.execute(_FIND, {"provider": provider, "endpoint_id": endpoint_id}))
 
 
 def endpoints_of(session: Session, provider: str, tenant: str) -> list[tuple[Endpoint, Tenant]]:
-    """A tenant's addresses for a provider."""
+    """A tenant's endpoints for a provider."""
     return _found(session.execute(_FIND_OF_TENANT, {"provider": provider, "tenant": tenant}))
 
 
 def sole_endpoint(session: Session, provider: str) -> list[tuple[Endpoint, Tenant]]:
-    """The address of a provider if there is exactly one in the whole system."""
+    """The endpoint of a provider if there is exactly one among all tenants; else an empty list."""
     found = _found(session.execute(_FIND_SOLE, {"provider": provider}))
     return found if len(found) == 1 else []
 
 
 def ask_refresh(session: Session, row: RefreshRow) -> None:
-    """Open a request, or count one more for it. Call it in order of request_id, so that two wait for each other."""
+    """Open a request, or add one to its count.
+
+    A transaction calls this in the order of request_id, so that two transactions wait for each other and do not
+    deadlock.
+    """
     session.execute(_ASK_REFRESH, _named(row))
 
 
 def ask_refresh_once(session: Session, row: RefreshRow, *, most: int) -> None:
-    """Open a request, unless it is open, or about `most` of its kind are; then nothing is written."""
+    """Open a request, unless it is open already or about `most` requests of its kind are open; then write nothing."""
     session.execute(_ASK_REFRESH_ONCE, _named(row) | {"most": most})
 
 
 def list_open(
     session: Session, tenant: str, *, provider: str | None, kind: str | None, after: OpenPosition | None, limit: int
 ) -> list[RefreshRow]:
-    """Open requests of a provider and of a kind (None: of any), those that wait longest first, from behind `after`."""
+    """Open requests of a provider and a kind (None: any), the longest waiting first, starting after `after`."""
     conditions = ["tenant = :tenant", "done_count < count"]
     conditions += [f"{name} = :{name}" for name, value in (("provider", provider), ("kind", kind)) if value is not None]
     if after is not None:
@@ -190,26 +194,26 @@ def list_open(
         f"""SELECT {_REFRESH_COLUMNS} FROM refresh_requests WHERE {" AND ".join(conditions)}
         ORDER BY opened_at, request_id LIMIT :limit"""
     )
-    given: dict[str, object] = {"tenant": tenant, "provider": provider, "kind": kind, "limit": limit}
+    values: dict[str, object] = {"tenant": tenant, "provider": provider, "kind": kind, "limit": limit}
     if after is not None:
-        given |= {"opened_at": after.opened_at, "request_id": after.request_id}
-    wanted = {name: given[name] for name in statement.compile().params}
-    return [RefreshRow(*row) for row in session.execute(statement, wanted)]
+        values |= {"opened_at": after.opened_at, "request_id": after.request_id}
+    parameters = {name: values[name] for name in statement.compile().params}
+    return [RefreshRow(*row) for row in session.execute(statement, parameters)]
 
 
 def lock_refresh(session: Session, tenant: str, request_id: str) -> RefreshRow | None:
-    """One request, open or not, locked until the transaction ends."""
+    """One refresh request, open or not, locked until the transaction ends."""
     row = session.execute(_LOCK_REFRESH, {"tenant": tenant, "request_id": request_id}).first()
     return None if row is None else RefreshRow(*row)
 
 
 def mark_refreshed(session: Session, row: RefreshRow, count: int, now: datetime) -> None:
-    """Note up to which asking a locked request was seen to; what was seen to already stays so."""
+    """Record that a locked request is done up to a count; a greater `done_count` stays as it is."""
     session.execute(_MARK_REFRESHED, {"tenant": row.tenant, "request_id": row.request_id, "count": count, "now": now})
 
 
 def forget_refreshed(session: Session, before: datetime, most: int = 10_000) -> int:
-    """Drop at most `most` requests that were seen to before a moment; how many. Open ones stay."""
+    """Delete at most `most` requests that were marked as done before a moment, and return how many. Open ones stay."""
     return session.execute(_FORGET_REFRESHED, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
 
 
