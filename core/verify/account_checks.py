@@ -1,4 +1,4 @@
-"""The checks of accounts and amounts: which transactions count, what accounts are worth, what links measured."""
+"""The checks of accounts and amounts: which transactions count, what accounts are worth, what links measure."""
 
 from __future__ import annotations
 
@@ -32,34 +32,37 @@ _ACCOUNTS = f"""
     SELECT a.account_id, v.what, v.stored, v.expected
     FROM accounts a
     CROSS JOIN LATERAL (SELECT min(as_of) AS first, max(as_of) AS last FROM reports
-        WHERE tenant = :tenant AND account_id = a.account_id) AS told
+        WHERE tenant = :tenant AND account_id = a.account_id) AS reported
     CROSS JOIN LATERAL (VALUES
         ('worth_minor', CAST(a.worth_minor AS text), CAST({worth_before("a", "timestamptz 'infinity'")} AS text)),
         ('opening_minor', CAST(a.opening_minor AS text),
             CAST({worth_before("a", "timestamptz '-infinity'")} AS text)),
         ('inflow_minor', CAST(a.inflow_minor AS text), CAST({inflow_before("a", "timestamptz 'infinity'")} AS text)),
-        ('first_report_at', CAST(a.first_report_at AS text), CAST(told.first AS text)),
-        ('last_report_at', CAST(a.last_report_at AS text), CAST(told.last AS text))) AS v(what, stored, expected)
+        ('first_report_at', CAST(a.first_report_at AS text), CAST(reported.first AS text)),
+        ('last_report_at', CAST(a.last_report_at AS text), CAST(reported.last AS text))) AS v(what, stored, expected)
     WHERE a.tenant = :tenant AND {within("a.account_id")}"""
 
-# What a report told beyond the one before it and the transactions since; the first one has nothing to be held against.
+# A residual is the difference between a report and what the report before it and the transactions since lead to. The
+# first report has none before it, so its residual is 0.
 _RESIDUALS = f"""
-    SELECT told.account_id, told.as_of, told.residual_minor, coalesce(told.worth - told.worth_before - (
+    SELECT reported.account_id, reported.as_of, reported.residual_minor,
+        coalesce(reported.worth - reported.worth_before - (
         SELECT coalesce(sum(t.amount_minor), 0) FROM transactions t
-        WHERE t.tenant = :tenant AND t.account_id = told.account_id AND t.counts
-          AND t.posted_at > told.as_of_before AND t.posted_at <= told.as_of), 0) AS expected_minor
+        WHERE t.tenant = :tenant AND t.account_id = reported.account_id AND t.counts
+          AND t.posted_at > reported.as_of_before AND t.posted_at <= reported.as_of), 0) AS expected_minor
     FROM (SELECT r.account_id, r.as_of, r.residual_minor, r.current_minor * {sign("a")} AS worth,
             lag(r.current_minor * {sign("a")}) OVER w AS worth_before, lag(r.as_of) OVER w AS as_of_before
         FROM accounts a JOIN reports r ON r.tenant = a.tenant AND r.account_id = a.account_id
         WHERE a.tenant = :tenant AND r.tenant = :tenant AND {within("a.account_id")} AND {within("r.account_id")}
-        WINDOW w AS (PARTITION BY r.account_id ORDER BY r.as_of)) AS told"""
+        WINDOW w AS (PARTITION BY r.account_id ORDER BY r.as_of)) AS reported"""
 
 _REPORTS = f"""
     SELECT account_id, as_of, 'residual_minor' AS what, CAST(residual_minor AS text) AS stored,
         CAST(expected_minor AS text) AS expected
     FROM ({_RESIDUALS}) AS residuals"""
 
-# Once a close is wrong, so are all later ones: only the first of an account is held against its definition.
+# Once an end-of-day worth is wrong, all later ones are wrong too, so only the first wrong day of an account is
+# reported.
 _ACCOUNT_CLOSES = f"""
     WITH {ODD},
     scope AS (SELECT account_id, {sign("a")} AS sign FROM accounts a
@@ -75,15 +78,16 @@ _ACCOUNT_CLOSES = f"""
             OVER (PARTITION BY a.account_id ORDER BY d.day) AS worth
         FROM accounts a JOIN account_days d ON d.tenant = a.tenant AND d.account_id = a.account_id
         WHERE a.tenant = :tenant AND d.tenant = :tenant AND {within("a.account_id")} AND {within("d.account_id")}),
-    held AS (
+    compared_days AS (
         SELECT account_id, day, running.worth AS stored, closes.worth AS expected,
             min(day) FILTER (WHERE running.worth <> closes.worth) OVER (PARTITION BY account_id) AS first_wrong
         FROM running JOIN closes USING (account_id, day))
     SELECT account_id, day, 'worth at the close' AS what, CAST(stored AS text) AS stored,
         CAST(CASE WHEN day = first_wrong THEN expected ELSE stored END AS text) AS expected
-    FROM held"""
+    FROM compared_days"""
 
-# Open links, not whole ones, by what they are shares of: the worth, or what was measured since one and the same base.
+# Open links that share an account, grouped by the amount that they are shares of: the worth, or the change since the
+# same base. Links that count an account whole are left out.
 _SHARES = f"""
     SELECT a.account_id, {follows("g")} AS is_following, l.measure, l.base_minor, l.begin_at, l.ppm, v.whole,
         {share("v.whole", "l.ppm")} AS part
@@ -114,32 +118,32 @@ ACCOUNT_CHECKS = (
     ),
     Check(
         "accounts",
-        "worth, opening, inflow and the moments of the first and last report are those of the facts",
+        "worth, opening, inflow and the moments of the first and last report follow from the facts",
         ("account_id",),
         _ACCOUNTS,
     ),
     Check(
         "reports",
-        "a residual is what a report told beyond the one before it and the transactions since",
+        "a residual is what a report adds to the report before it and the transactions since",
         ("account_id", "as_of"),
         _REPORTS,
     ),
     Check(
         "account_closes",
-        "the opening and all that days moved make the worth at each close; the first that differs is shown",
+        "the opening plus the moves of all days is the end-of-day worth of each day; the first that differs is shown",
         ("account_id", "day"),
         _ACCOUNT_CLOSES,
     ),
     Check(
         "conservation",
-        "shares of one worth that sum to at most 100% are never more than it and never of the other sign",
+        "shares of one worth that sum to at most 100% are together never more than it and never have the other sign",
         ("account_id",),
         _CONSERVATION,
     ),
 )
 
 
-# The typed amount that stands, and its moment; null for the one given at creation, which has none.
+# The valid manual amount and its moment; the moment is null for the amount given at creation.
 _MANUAL = """
     SELECT manual_at, amount_minor FROM (
         (SELECT y.manual_at, y.amount_minor FROM manual_amounts y
@@ -150,7 +154,7 @@ _MANUAL = """
         WHERE e.tenant = :tenant AND e.goal_id = g.goal_id AND e.entry = 1) AS choices
     ORDER BY manual_at DESC NULLS LAST LIMIT 1"""
 
-# A link's row keeps its begin and base once it has ended; what is typed after that does not touch it.
+# The row of an ended link keeps its begin and base; a later manual amount does not change them.
 _LINKS = f"""
     SELECT g.goal_id, l.account_id, l.linked_at, v.what, v.stored, v.expected
     FROM goals g
@@ -158,20 +162,20 @@ _LINKS = f"""
     CROSS JOIN LATERAL (
         SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a
     CROSS JOIN LATERAL (SELECT max(manual_at) AS at FROM manual_amounts
-        WHERE tenant = :tenant AND goal_id = g.goal_id) AS typed
+        WHERE tenant = :tenant AND goal_id = g.goal_id) AS manual
     CROSS JOIN LATERAL (VALUES
         ('begin_at', CAST(l.begin_at AS text), CAST(CASE
             WHEN {follows("g")} THEN NULL
-            WHEN l.until_at <= typed.at THEN l.begin_at
-            ELSE greatest(l.from_at, typed.at) END AS text)),
+            WHEN l.until_at <= manual.at THEN l.begin_at
+            ELSE greatest(l.from_at, manual.at) END AS text)),
         ('base_minor', CAST(l.base_minor AS text), CASE WHEN l.begin_at IS NULL THEN '0'
             ELSE CAST({measure_before("l.measure", "a", "l.begin_at")} AS text) END),
         ('end_minor', CAST(l.end_minor AS text), CASE WHEN l.until_at IS NOT NULL
             THEN CAST({measure_before("l.measure", "a", "l.until_at")} AS text) END)) AS v(what, stored, expected)
     WHERE g.tenant = :tenant AND {within("g.goal_id")}"""
 
-# Each link that counts, with what it adds now: since its begin, or as far as it is present for a goal that follows
-# balances.
+# Each link that counts, with what it adds to the goal: the change since its begin, or, for a goal that follows
+# balances, the worth if the link is open or ended with the goal.
 _PARTS = f"""
     SELECT g.goal_id, l.account_id, {follows("g")} AS is_following, {has_report("g", "a")} AS has_report,
         CASE
@@ -187,8 +191,8 @@ _PARTS = f"""
     CROSS JOIN LATERAL (SELECT * FROM links WHERE tenant = :tenant AND goal_id = g.goal_id OFFSET 0) AS l
     CROSS JOIN LATERAL (
         SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a
-    CROSS JOIN LATERAL ({_MANUAL}) AS typed
-    CROSS JOIN LATERAL (SELECT coalesce(g.final_at, 'infinity') AS final_at, greatest(l.from_at, typed.manual_at)
+    CROSS JOIN LATERAL ({_MANUAL}) AS manual
+    CROSS JOIN LATERAL (SELECT coalesce(g.final_at, 'infinity') AS final_at, greatest(l.from_at, manual.manual_at)
             AS begin_at, least(l.until_at, g.final_at, 'infinity') AS until_at) AS p
     WHERE g.tenant = :tenant AND {within("g.goal_id")} AND {counts("g", "a")}
       AND (NOT {follows("g")}
@@ -202,12 +206,12 @@ _GOALS = f"""
         FROM ({_PARTS}) AS parts GROUP BY goal_id)
     SELECT g.goal_id, v.what, v.stored, v.expected
     FROM goals g LEFT JOIN sums USING (goal_id)
-    LEFT JOIN LATERAL ({_MANUAL}) AS typed ON true
+    LEFT JOIN LATERAL ({_MANUAL}) AS manual ON true
     CROSS JOIN LATERAL (VALUES
         ('amount_minor', CAST(g.amount_minor AS text), CAST(CASE
-            WHEN NOT {follows("g")} THEN typed.amount_minor + {direction("g")} * coalesce(sums.parts, 0)
+            WHEN NOT {follows("g")} THEN manual.amount_minor + {direction("g")} * coalesce(sums.parts, 0)
             WHEN sums.is_reported THEN {direction("g")} * sums.parts
-            ELSE typed.amount_minor END AS text)),
+            ELSE manual.amount_minor END AS text)),
         ('waiting_for', CAST(g.waiting_for AS text), CAST(coalesce(sums.waiting_for, '{{}}') AS text)))
         AS v(what, stored, expected)
     WHERE g.tenant = :tenant AND {within("g.goal_id")}"""
@@ -221,7 +225,7 @@ AMOUNT_CHECKS = (
     ),
     Check(
         "goals",
-        "the amount is that of the definition from all facts, and so is what the goal waits for",
+        "the amount, and the accounts that the goal waits for, follow from all facts by the definition",
         ("goal_id",),
         _GOALS,
     ),

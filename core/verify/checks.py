@@ -1,4 +1,4 @@
-"""What a check is, the pieces of SQL that checks are made of, and what a verification found."""
+"""What a check is, the pieces of SQL that checks are built from, and what a verification found."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import TextClause, text
 
-# Part of a milestone's key, and nobody else's business in a log.
+# An amount is part of a milestone's key, but amounts must not reach a log.
 _AMOUNT_IN_KEY = "amount_minor"
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One value that is not as it should be. Amounts are minor units; None: no such row, or none should be.
+    """One wrong value. Amounts are minor units; None: the row does not exist (`stored`) or must not (`expected`).
 
-    `key` names the row within the tenant, `what` the column or the promise.
+    `key` names the row within the tenant, `what` the column or the rule.
     """
 
     tenant: str
@@ -27,9 +27,9 @@ class Violation:
 
     @property
     def row(self) -> str:
-        """The row's name, as in `goal_snapshots goal_id=goal_1 day=2026-03-01`; it has no amount in it."""
-        places = (f"{name}={value}" for name, value in self.key.items() if name != _AMOUNT_IN_KEY)
-        return " ".join((self.check, *places))
+        """The row's name without amounts, as in `goal_snapshots goal_id=goal_1 day=2026-03-01`."""
+        parts = (f"{name}={value}" for name, value in self.key.items() if name != _AMOUNT_IN_KEY)
+        return " ".join((self.check, *parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ class Finding:
     first: tuple[Violation, ...] = ()
 
     def plus(self, other: Finding, most: int) -> Finding:
-        """Both together, with at most `most` violations shown."""
+        """The sum of two findings of one check, with at most `most` violations shown."""
         first = (self.first + other.first)[:most]
         return Finding(self.check, self.checked + other.checked, self.wrong + other.wrong, first)
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The whole: which tenants, what each check found, and how long it took."""
+    """The result of a verification: the tenants, what each check found, and how long it took."""
 
     tenants: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -57,7 +57,7 @@ class Verified:
 
     @property
     def is_ok(self) -> bool:
-        """Whether everything that was promised holds."""
+        """Whether no value is wrong."""
         return self.violations == 0
 
     @property
@@ -80,8 +80,8 @@ class Verified:
 class Check:
     """A named check of rows in a range of keys.
 
-    `statement` yields the columns of `key`, `what`, and as text `stored` and `expected`: a row for every value that it
-    compared, whether right or wrong.
+    `statement` returns a row for every value that it compared, right or wrong: the columns of `key`, `what`, and as
+    text `stored` and `expected`.
     """
 
     name: str
@@ -91,9 +91,9 @@ class Check:
 
     @property
     def question(self) -> TextClause:
-        """The statement that counts what was compared and what was wrong, beside the first :most wrong values.
+        """The statement that counts the compared and the wrong values, and returns the first :most wrong ones.
 
-        Its rows are (checked, wrong, *key, what, stored, expected); one row with nulls where nothing was wrong.
+        Its rows are (checked, wrong, *key, what, stored, expected); one row with nulls if nothing is wrong.
         """
         key = ", ".join(f"CAST({column} AS text) AS {column}" for column in self.key)
         return text(
@@ -109,8 +109,8 @@ class Check:
 
 INSTANT = "interval '1 microsecond'"
 
-# The days whose first midnight comes twice, where clocks go back over it (America/Havana): AT TIME ZONE takes the
-# second one. `plain_at` is what AT TIME ZONE gives for midnight, `starts_at` the first instant of the day.
+# The days whose first midnight comes twice because clocks go back over it (America/Havana). AT TIME ZONE takes the
+# second one: `plain_at` is what AT TIME ZONE returns for midnight, `starts_at` the first instant of the day.
 ODD_DAYS = """
     SELECT day, first_at AS starts_at, plain_at FROM (
         SELECT day, plain_at, (day - (early_at AT TIME ZONE :zone - early_at AT TIME ZONE 'UTC')) AT TIME ZONE 'UTC'
@@ -121,7 +121,7 @@ ODD_DAYS = """
         ) AS both_midnights
     WHERE first_at < plain_at AND first_at AT TIME ZONE :zone >= day"""
 
-# To be the first of a statement's WITH: `local_day` and `day_start` read it.
+# The first part of a statement's WITH: `local_day` reads it.
 ODD = """odd AS MATERIALIZED (
     SELECT day, starts_at, plain_at
     FROM unnest(CAST(:odd_days AS date[]), CAST(:odd_starts AS timestamptz[]), CAST(:odd_plains AS timestamptz[]))
@@ -129,23 +129,23 @@ ODD = """odd AS MATERIALIZED (
 
 
 def within(column: str) -> str:
-    """Whether a key lies in the range."""
+    """Whether a key is in the range of keys that the statement reads."""
     return f"({column} > :after AND (CAST(:upto AS text) IS NULL OR {column} <= :upto))"
 
 
 def local_day(moment: str) -> str:
-    """The local day that a moment falls in."""
+    """The local day of a moment."""
     return f"""coalesce((SELECT o.day FROM odd o WHERE {moment} >= o.starts_at AND {moment} < o.plain_at),
         CAST({moment} AT TIME ZONE :zone AS date))"""
 
 
 def share(minor: str, ppm: str) -> str:
-    """A share, cut towards zero; numeric, so that nothing overflows."""
+    """A share, rounded towards zero; numeric, so that nothing overflows."""
     return f"div(CAST({minor} AS numeric) * {ppm}, 1000000)"
 
 
 def sign(account: str) -> str:
-    """What a report's amount is multiplied by to be a worth."""
+    """The sign by which a report's amount becomes a worth."""
     return f"(CASE WHEN {account}.kind = 'liability' THEN -1 ELSE 1 END)"
 
 
@@ -160,25 +160,25 @@ def follows(goal: str) -> str:
 
 
 def counts(goal: str, account: str) -> str:
-    """Whether a link between the two counts anything."""
+    """Whether a link of the account to the goal counts."""
     return f"""(({account}.currency IS NULL OR {account}.currency = {goal}.currency)
         AND NOT ({goal}.type = 'debt' AND {goal}.tracking = 'balance' AND {account}.kind <> 'liability'
                  AND ({account}.kind_rank IS NOT NULL OR {first_report(account)} IS NOT NULL)))"""
 
 
 def first_report(account: str) -> str:
-    """When an account's first report is of; null without one."""
+    """The `as_of` of an account's first report; null if it has none."""
     return f"""(SELECT min(r.as_of) FROM reports r
         WHERE r.tenant = :tenant AND r.account_id = {account}.account_id)"""
 
 
 def has_report(goal: str, account: str) -> str:
-    """Whether an account has a report by the final moment of a goal, if that has one."""
+    """Whether an account has a report; for a final goal, one from before or at its final moment."""
     return f"coalesce({first_report(account)} <= coalesce({goal}.final_at, 'infinity'), false)"
 
 
 def measure_before(measure: str, account: str, moment: str) -> str:
-    """An account's worth or inflow from the facts before a moment, by looking up what is needed of them."""
+    """An account's worth or inflow from the facts before a moment; it looks up only the facts that it needs."""
     worth, inflow = worth_before(account, moment), inflow_before(account, moment)
     return f"(CASE {measure} WHEN 'inflow' THEN {inflow} ELSE {worth} END)"
 
@@ -193,16 +193,17 @@ def inflow_before(account: str, moment: str) -> str:
 def worth_before(account: str, moment: str) -> str:
     """An account's worth from the facts before a moment, which may be infinite.
 
-    From the last report before it on to the moment; without one, from the first report back to it; without any, from
-    the beginning on. A report stands behind the transactions of its own moment.
+    It starts from the last report before the moment and adds the transactions since. Without such a report it starts
+    from the first later report and subtracts the transactions up to it. Without any report it adds all transactions
+    before the moment. A report comes after the transactions of its own moment.
     """
-    return f"""(SELECT coalesce(anchor.told, 0) + CASE WHEN anchor.known_at <= {moment} THEN 1 ELSE -1 END * (
+    return f"""(SELECT coalesce(anchor.reported, 0) + CASE WHEN anchor.known_at <= {moment} THEN 1 ELSE -1 END * (
             SELECT coalesce(sum(t.amount_minor), 0) FROM transactions t
             WHERE t.tenant = :tenant AND t.account_id = {account}.account_id AND t.counts
               AND t.posted_at >= least(anchor.known_at, {moment})
               AND t.posted_at < greatest(anchor.known_at, {moment}))
-        FROM (SELECT told, known_at FROM (
-                (SELECT r.current_minor * {sign(account)} AS told, r.as_of + {INSTANT} AS known_at, 1 AS choice
+        FROM (SELECT reported, known_at FROM (
+                (SELECT r.current_minor * {sign(account)} AS reported, r.as_of + {INSTANT} AS known_at, 1 AS choice
                  FROM reports r
                  WHERE r.tenant = :tenant AND r.account_id = {account}.account_id AND r.as_of < {moment}
                  ORDER BY r.as_of DESC LIMIT 1)
@@ -218,13 +219,13 @@ def worth_before(account: str, moment: str) -> str:
 def timeline(scope: str, questions: str = "") -> str:
     """WITH parts that end in `timeline`: the worth and inflow of accounts after each of their facts, in one pass.
 
-    `scope` is a relation with account_id and sign; `questions` a SELECT of (account_id, at) for which the measures
-    before that moment are wanted too: they come as rows of turn 0, facts have a turn above 0. Rows of one account are
-    ordered by (at, turn); those that share both are alike.
+    `scope` is a relation with account_id and sign. `questions` is a SELECT of (account_id, at) for which the measures
+    before that moment are wanted too: these are rows of turn 0, while facts have a turn above 0. Rows of one account
+    are ordered by (at, turn); rows that have the same at and turn are equal.
     """
-    asked = f"UNION ALL SELECT account_id, at, 0, 0, NULL FROM ({questions}) AS questions" if questions else ""
+    moments = f"UNION ALL SELECT account_id, at, 0, 0, NULL FROM ({questions}) AS questions" if questions else ""
     return f"""facts AS (
-        SELECT s.account_id, t.posted_at AS at, 1 AS turn, t.amount_minor AS amount, CAST(NULL AS bigint) AS told
+        SELECT s.account_id, t.posted_at AS at, 1 AS turn, t.amount_minor AS amount, CAST(NULL AS bigint) AS reported
         FROM {scope} s CROSS JOIN LATERAL (
             SELECT posted_at, amount_minor FROM transactions
             WHERE tenant = :tenant AND account_id = s.account_id AND counts OFFSET 0) AS t
@@ -233,17 +234,17 @@ def timeline(scope: str, questions: str = "") -> str:
         FROM {scope} s CROSS JOIN LATERAL (
             SELECT as_of, current_minor FROM reports
             WHERE tenant = :tenant AND account_id = s.account_id OFFSET 0) AS r
-        {asked}),
+        {moments}),
     summed AS (
-        SELECT account_id, at, turn, told, sum(amount) OVER w AS known, sum(greatest(amount, 0)) OVER w AS inflow,
-            count(told) OVER w AS reports
+        SELECT account_id, at, turn, reported, sum(amount) OVER w AS known, sum(greatest(amount, 0)) OVER w AS inflow,
+            count(reported) OVER w AS reports
         FROM facts WINDOW w AS (PARTITION BY account_id ORDER BY at, turn)),
-    told AS (
+    offsets AS (
         SELECT account_id, at, turn, known, inflow, reports,
-            max(told - known) OVER (PARTITION BY account_id, reports) AS beyond,
-            max(told - known) FILTER (WHERE reports = 1) OVER (PARTITION BY account_id) AS first_beyond
+            max(reported - known) OVER (PARTITION BY account_id, reports) AS beyond,
+            max(reported - known) FILTER (WHERE reports = 1) OVER (PARTITION BY account_id) AS first_beyond
         FROM summed),
     timeline AS MATERIALIZED (
         SELECT account_id, at, turn, inflow,
             known + CASE WHEN reports = 0 THEN coalesce(first_beyond, 0) ELSE beyond END AS worth
-        FROM told)"""
+        FROM offsets)"""

@@ -34,11 +34,11 @@ _OF_GOALS = f"""
     goals g JOIN milestones m ON m.tenant = g.tenant AND m.goal_id = g.goal_id
     WHERE g.tenant = :tenant AND m.tenant = :tenant AND {within("g.goal_id")} AND {within("m.goal_id")}"""
 
-_IS_MARKING = "g.status = 'active' AND g.waiting_for = '{}'"
+_MARKS_REACHED = "g.status = 'active' AND g.waiting_for = '{}'"
 
 _MILESTONES = f"""
     SELECT g.goal_id, m.amount_minor, 'reached_at' AS what, coalesce(CAST(m.reached_at AS text), 'none') AS stored,
-        CASE WHEN m.reached_at IS NULL AND {_IS_MARKING}
+        CASE WHEN m.reached_at IS NULL AND {_MARKS_REACHED}
                 AND {direction("g")} * g.amount_minor >= {direction("g")} * m.amount_minor
             THEN 'a moment' ELSE coalesce(CAST(m.reached_at AS text), 'none') END AS expected
     FROM {_OF_GOALS}
@@ -53,7 +53,7 @@ _MILESTONES = f"""
     FROM goals g WHERE g.tenant = :tenant AND {within("g.goal_id")}
     UNION ALL
     SELECT g.goal_id, NULL, 'reached_at of the goal', coalesce(CAST(g.reached_at AS text), 'none'),
-        CASE WHEN g.reached_at IS NULL AND {_IS_MARKING}
+        CASE WHEN g.reached_at IS NULL AND {_MARKS_REACHED}
                 AND {direction("g")} * g.amount_minor
                     >= {direction("g")} * CASE g.type WHEN 'debt' THEN g.finish_minor ELSE g.target_minor END
             THEN 'a moment' ELSE coalesce(CAST(g.reached_at AS text), 'none') END
@@ -70,7 +70,7 @@ _OUTBOX = f"""
         OFFSET 0) AS o ON true
     WHERE m.tenant = :tenant AND {within("m.goal_id")}"""
 
-# A link that began at the final moment or after it counts nothing: it ended where it began.
+# A link that began at or after the final moment counts nothing: it ended at its own begin.
 _FINAL_GOALS = f"""
     SELECT g.goal_id, l.account_id, l.linked_at, 'until_at' AS what, CAST(l.until_at AS text) AS stored,
         CAST(CASE WHEN l.until_at <= greatest(g.final_at, l.from_at) THEN l.until_at
@@ -98,20 +98,20 @@ _NET_WORTHS = f"""
 GOAL_CHECKS = (
     Check(
         "goal_entries",
-        "a ledger has no gap: numbered from 1 on, each line begins where the one before ended, the last is the amount",
+        "a ledger has no gap: lines count from 1, each begins where the one before ended, the last is the amount",
         ("goal_id", "entry"),
         _LEDGER,
     ),
     Check(
         "allocations",
-        "the open links of a goal, but for the whole ones, sum to at most 100%",
+        "the open links of a goal, except those that count an account whole, sum to at most 100%",
         ("goal_id",),
         _ALLOCATIONS,
     ),
     Check(
         "milestones",
-        "none that an active goal stands at or past is unmarked, none is checked that is not reached, and the goal"
-        " knows which comes next",
+        "an active goal has reached every milestone that its amount is at or beyond, no unreached one was returned as"
+        " new, and the goal's next milestone is right",
         ("goal_id", "amount_minor"),
         _MILESTONES,
     ),
@@ -126,7 +126,7 @@ GOAL_CHECKS = (
     ),
     Check(
         "net_worths",
-        "a net worth has the accounts of its user in its currency, whole, and no other",
+        "a net worth has exactly the accounts of its user in its currency, each whole",
         ("goal_id", "account_id"),
         _NET_WORTHS,
     ),

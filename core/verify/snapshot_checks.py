@@ -1,4 +1,4 @@
-"""The checks of snapshots: every row of the closed days, and that what was rewritten can be undone step by step."""
+"""The checks of snapshots: every row of the closed days, and that rewrites can be undone step by step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.verify.checks import (
 )
 
 _SEGMENTS = """
-    SELECT goal_id, manual_at, amount_minor, lead(manual_at) OVER w AS typed_next,
+    SELECT goal_id, manual_at, amount_minor, lead(manual_at) OVER w AS manual_next,
         amount_minor - coalesce(lag(amount_minor) OVER w, 0) AS step
     FROM (
         SELECT g.goal_id, timestamptz '-infinity' AS manual_at, e.after_minor AS amount_minor
@@ -27,11 +27,11 @@ _SEGMENTS = """
         SELECT g.goal_id, y.manual_at, y.amount_minor
         FROM g CROSS JOIN LATERAL (SELECT manual_at, amount_minor FROM manual_amounts
             WHERE tenant = :tenant AND goal_id = g.goal_id OFFSET 0) AS y
-        WHERE y.manual_at <= coalesce(g.final_at, 'infinity')) AS typed
+        WHERE y.manual_at <= coalesce(g.final_at, 'infinity')) AS manual
     WINDOW w AS (PARTITION BY goal_id ORDER BY manual_at)"""
 
-# Late days that put all later closes in doubt too: nothing takes inflow back, and a measure on one of these days may
-# be what the goal counts from or to.
+# A late range that makes all later snapshots dirty too, because no report takes back inflow, or because a measure on
+# one of its days may be the base or the end of what the goal counts.
 _LATE_FOR_GOOD = f"""CASE WHEN a.late_from IS NULL THEN NULL
     WHEN g.tracking = 'inflow'
         OR EXISTS (SELECT FROM (VALUES (l.from_at), (l.until_at), (g.final_at)) AS turns(at)
@@ -50,14 +50,15 @@ _FUNDING = f"""
     CROSS JOIN LATERAL (
         SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a"""
 
-# begin_at and cap_at: which facts count. first_day and end_day: at which closes the piece has a value.
+# A piece is a part of a link's time. The facts from begin_at on and before cap_at count in it, and it has a value at
+# the end of the days from first_day on and before end_day.
 _PIECES = f"""
     SELECT row_number() OVER () AS piece, pieces.*, {local_day("begin_at")} AS first_day,
         CASE WHEN gone_at IS NOT NULL THEN {local_day("gone_at")} END AS end_day
     FROM (
         SELECT f.goal_id, f.account_id, f.ppm, f.measure, false AS is_following, false AS has_report,
             greatest(f.from_at, s.manual_at) AS begin_at,
-            least(f.until_at, f.final_at, s.typed_next, 'infinity') AS cap_at, s.typed_next AS gone_at
+            least(f.until_at, f.final_at, s.manual_next, 'infinity') AS cap_at, s.manual_next AS gone_at
         FROM funding f JOIN segments s USING (goal_id) WHERE f.counts AND NOT f.is_following
         UNION ALL
         SELECT goal_id, account_id, ppm, measure, true, has_report, from_at, least(until_at, final_at, 'infinity'),
@@ -67,7 +68,7 @@ _PIECES = f"""
 
 _VALUES = f"""
     SELECT piece, goal_id, day, at, turn, {share("measured - base", "ppm")} AS value,
-        CAST(has_report AS integer) AS told
+        CAST(has_report AS integer) AS reported
     FROM (
         SELECT p.piece, p.goal_id, p.ppm, p.has_report, t.at, t.turn, m.measured,
             CASE WHEN p.is_following THEN 0 ELSE first_value(m.measured)
@@ -82,7 +83,8 @@ _VALUES = f"""
 
 # The last value of each day, as a change from the day before.
 _STEPS = f"""
-    SELECT goal_id, day, value - lag(value, 1, CAST(0 AS numeric)) OVER w AS step, told - lag(told, 1, 0) OVER w AS told
+    SELECT goal_id, day, value - lag(value, 1, CAST(0 AS numeric)) OVER w AS step,
+        reported - lag(reported, 1, 0) OVER w AS reported
     FROM (SELECT *, lead(day) OVER (PARTITION BY piece ORDER BY day, at, turn) AS next_day
           FROM ({_VALUES}) AS every_value) AS followed
     WHERE next_day IS DISTINCT FROM day
@@ -92,24 +94,24 @@ _EXPECTED = f"""
     SELECT goal_id, day, amount FROM (
         SELECT goal_id, day, amount, lag(amount) OVER (PARTITION BY goal_id ORDER BY day) AS amount_before
         FROM (
-            SELECT goal_id, day, CASE WHEN is_following AND told > 0 THEN funded WHEN is_following THEN typed
-                ELSE typed + funded END AS amount
+            SELECT goal_id, day, CASE WHEN is_following AND reported > 0 THEN funded WHEN is_following THEN manual
+                ELSE manual + funded END AS amount
             FROM (
-                SELECT g.goal_id, g.is_following, c.day, sum(c.typed) OVER w AS typed,
-                    g.direction * sum(c.step) OVER w AS funded, sum(c.told) OVER w AS told
+                SELECT g.goal_id, g.is_following, c.day, sum(c.manual) OVER w AS manual,
+                    g.direction * sum(c.step) OVER w AS funded, sum(c.reported) OVER w AS reported
                 FROM g JOIN (
-                    SELECT goal_id, greatest(day, start_date) AS day, sum(typed) AS typed, sum(step) AS step,
-                        sum(told) AS told
+                    SELECT goal_id, greatest(day, start_date) AS day, sum(manual) AS manual, sum(step) AS step,
+                        sum(reported) AS reported
                     FROM (
                         SELECT goal_id, CASE WHEN manual_at = '-infinity' THEN date '-infinity'
-                            ELSE {local_day("manual_at")} END AS day, step AS typed, 0 AS step, 0 AS told
+                            ELSE {local_day("manual_at")} END AS day, step AS manual, 0 AS step, 0 AS reported
                         FROM segments
-                        UNION ALL SELECT goal_id, day, 0, step, told FROM ({_STEPS}) AS steps) AS changes
+                        UNION ALL SELECT goal_id, day, 0, step, reported FROM ({_STEPS}) AS steps) AS changes
                     JOIN g USING (goal_id) GROUP BY 1, 2) AS c USING (goal_id)
                 WINDOW w AS (PARTITION BY g.goal_id ORDER BY c.day)) AS sums) AS amounts) AS closes
     WHERE amount IS DISTINCT FROM amount_before AND day <= :closed_through"""
 
-# Both sides day by day, and for the days after a late range, which may have no row, what stands there.
+# The expected and the stored rows, day by day, and a row for the day after each late range, which may have neither.
 _DAYS = """
     SELECT goal_id, day, max(expected) AS expected, max(stored) AS stored
     FROM (
@@ -123,7 +125,7 @@ _DAYS = """
         WHERE late_through < :closed_through AND late_through >= start_date) AS sides
     GROUP BY goal_id, day"""
 
-_IS_MARKED = "({day} >= marks.dirty_from OR coalesce(marks.late_days @> {day}, false))"
+_IS_DIRTY = "({day} >= dirty.dirty_from OR coalesce(dirty.late_days @> {day}, false))"
 
 _SNAPSHOTS = f"""
     WITH {ODD},
@@ -140,30 +142,30 @@ _SNAPSHOTS = f"""
     expected AS MATERIALIZED ({_EXPECTED}),
     late AS MATERIALIZED (
         SELECT DISTINCT goal_id, late_from, late_through FROM funding WHERE late_from IS NOT NULL),
-    marks AS MATERIALIZED (
+    dirty AS MATERIALIZED (
         SELECT g.goal_id, coalesce(least(g.dirty_from, min(f.dirty_from)), 'infinity') AS dirty_from,
             range_agg(daterange(f.late_from, f.late_through, '[]')) FILTER (WHERE f.late_from IS NOT NULL) AS late_days
         FROM g LEFT JOIN funding f USING (goal_id) GROUP BY g.goal_id, g.dirty_from),
     days AS (
         SELECT d.goal_id, d.day, d.stored, d.expected,
-            d.day <= g.start_date OR NOT {_IS_MARKED.format(day="(d.day - 1)")} AS is_known_before,
-            {_IS_MARKED.format(day="d.day")} AS is_marked,
+            d.day <= g.start_date OR NOT {_IS_DIRTY.format(day="(d.day - 1)")} AS is_known_before,
+            {_IS_DIRTY.format(day="d.day")} AS is_dirty,
             count(d.stored) OVER w AS stored_rows, count(d.expected) OVER w AS expected_rows
-        FROM ({_DAYS}) AS d JOIN g ON g.goal_id = d.goal_id JOIN marks ON marks.goal_id = d.goal_id
+        FROM ({_DAYS}) AS d JOIN g ON g.goal_id = d.goal_id JOIN dirty ON dirty.goal_id = d.goal_id
         WINDOW w AS (PARTITION BY d.goal_id ORDER BY d.day)),
-    standing AS (
-        SELECT *, max(stored) OVER (PARTITION BY goal_id, stored_rows) AS stored_close,
-            max(expected) OVER (PARTITION BY goal_id, expected_rows) AS expected_close
+    filled AS (
+        SELECT *, max(stored) OVER (PARTITION BY goal_id, stored_rows) AS stored_amount,
+            max(expected) OVER (PARTITION BY goal_id, expected_rows) AS expected_amount
         FROM days)
     SELECT goal_id, day, 'amount_minor' AS what,
-        CAST(CASE WHEN is_known_before THEN stored ELSE stored_close END AS text) AS stored,
-        CAST(CASE WHEN is_known_before THEN expected ELSE expected_close END AS text) AS expected
-    FROM standing WHERE NOT is_marked"""
+        CAST(CASE WHEN is_known_before THEN stored ELSE stored_amount END AS text) AS stored,
+        CAST(CASE WHEN is_known_before THEN expected ELSE expected_amount END AS text) AS expected
+    FROM filled WHERE NOT is_dirty"""
 
 CLOSE_CHECKS = (
     Check(
         "goal_snapshots",
-        "the rows of the closed days are those of the definition: no close wrong, none missing, none too many",
+        "the rows of the closed days follow from the facts by the definition: none wrong, none missing, none too many",
         ("goal_id", "day"),
         _SNAPSHOTS,
     ),
@@ -181,7 +183,7 @@ _FOLLOWED = """
     LEFT JOIN LATERAL (SELECT amount_minor FROM goal_snapshots
         WHERE tenant = :tenant AND goal_id = r.goal_id AND day = r.day OFFSET 0) AS s ON r.is_newest"""
 
-# Up to the last day that the newest rewriting changed: which later ones were closed then is not asked.
+# Only up to the last day that the newest rewrite changed, since it is not known which later days were closed then.
 _FOUND = """
     SELECT goal_id, day, rewritten_at, amount_minor, lag(amount_minor) OVER (PARTITION BY goal_id ORDER BY day)
         AS amount_before
@@ -220,7 +222,7 @@ _REWRITES = f"""
 REWRITE_CHECKS = (
     Check(
         "close_rewrites",
-        "what is kept of rewritten closes leads back, from what stands there now, to closes as they can have been",
+        "undoing the recorded rewrites, starting from the present snapshots, leads to snapshots that are possible",
         ("goal_id", "day", "rewritten_at"),
         _REWRITES,
     ),

@@ -21,8 +21,8 @@ BY_ACCOUNT: tuple[Check, ...] = ACCOUNT_CHECKS
 BY_GOAL: tuple[Check, ...] = AMOUNT_CHECKS + CLOSE_CHECKS + REWRITE_CHECKS + GOAL_CHECKS
 FIRST = 20
 KEYS_AT_ONCE = 2_000
-# Delivered messages are dropped after 90 days; those that were written since this long ago must be there, also at the
-# end of a run that began before midnight.
+# Delivered messages are deleted after 90 days. Messages that are younger than this must exist, even at the end of a run
+# that began before midnight.
 MESSAGES_KEPT = timedelta(days=89)
 
 
@@ -37,14 +37,14 @@ class Progress:
 
 
 class NoSuchTenant(MilepostError):
-    """A tenant that is not there was to be verified."""
+    """The tenant that should be verified does not exist."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no tenant {name}; `milepost tenants list` shows those there are")
 
 
 _ONE_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-# The plans must not hang on statistics that may not be there yet: see core.verify.checks.
+# Plans must not depend on statistics, which may not exist yet.
 _SETTINGS = "; ".join(
     (
         "SET LOCAL statement_timeout = 0",
@@ -69,7 +69,7 @@ _NEXT = {
 
 
 def all_checks() -> Iterator[Check]:
-    """Every check."""
+    """Every check, in the order in which they run."""
     yield from BY_ACCOUNT
     yield from BY_GOAL
 
@@ -83,11 +83,11 @@ def verify(
     keys_at_once: int = KEYS_AT_ONCE,
     progress: Callable[[Progress], None] | None = None,
 ) -> Verified:
-    """Hold what is stored against the facts, of one tenant or of all; shows the `first` violations of each check.
+    """Compare what is stored with the facts, for one tenant or all; shows the `first` violations of each check.
 
-    Reads tenant by tenant, `keys_at_once` accounts or goals at a time, so neither side's memory grows with the
-    database. A range of keys is read in one snapshot and the next range in another, so that a long run keeps no row
-    from being vacuumed. Live work goes on beside it. Raises NoSuchTenant.
+    Reads tenant by tenant, `keys_at_once` accounts or goals at a time, so that memory does not grow with the database,
+    here or in Postgres. Each range of keys is read in a database snapshot of its own, so that a long run does not keep
+    rows from being vacuumed. Other work continues meanwhile. Raises NoSuchTenant.
     """
     began = time.monotonic()
     findings = {check.name: Finding(check.name) for check in all_checks()}
@@ -100,7 +100,7 @@ def verify(
 
 
 class _Reader:
-    """Reads one range of keys after the other, each at a moment of its own."""
+    """Reads one range of keys after the other, each in a database snapshot of its own."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class _Reader:
         self._odd_days: dict[str, dict[str, object]] = {}
 
     def tenants(self, name: str | None) -> tuple[str, ...]:
-        """The tenant of that name, or all of them. Raises NoSuchTenant."""
+        """The tenant of that name, or with None all tenants. Raises NoSuchTenant."""
         with self._moment() as connection:
             names = tuple(connection.execute(_TENANTS, {"tenant": name}).scalars())
         if name is not None and not names:
@@ -142,23 +142,23 @@ class _Reader:
                 after = upto
 
     def _range(self, tenant: str, table: str, checks: Sequence[Check], after: str) -> tuple[str | None, list[Finding]]:
-        """The last key of the range behind `after`, and what was found in it.
+        """The last key of the range that starts after `after`, and what was found in it.
 
-        The ranges of a table together hold every text: the last one has no end, and None for its last key. So rows
-        without an account are looked at too.
+        The last range of a table has no end, and its last key is None. So the ranges of a table cover every possible
+        key, and rows whose account or goal does not exist are checked too.
         """
         with self._moment() as connection:
-            about = self._about(connection, tenant)
-            if about is None:
+            parameters = self._parameters(connection, tenant)
+            if parameters is None:
                 return None, []
             upto: str | None = connection.execute(
                 _NEXT[table], {"tenant": tenant, "after": after, "at_once": self._keys_at_once - 1}
             ).scalar()
-            asked = about | {"after": after, "upto": upto, "most": self._first}
-            return upto, [_ask(connection, check, tenant, asked) for check in checks]
+            parameters |= {"after": after, "upto": upto, "most": self._first}
+            return upto, [_run(connection, check, tenant, parameters) for check in checks]
 
-    def _about(self, connection: Connection, tenant: str) -> dict[str, object] | None:
-        """What every statement about a tenant is told; None if it is gone by now."""
+    def _parameters(self, connection: Connection, tenant: str) -> dict[str, object] | None:
+        """The parameters of every statement about a tenant; None if the tenant was deleted meanwhile."""
         row = connection.execute(_TENANT, {"tenant": tenant}).one_or_none()
         if row is None:
             return None
@@ -190,8 +190,8 @@ def _odd_days(connection: Connection, zone: str, now: datetime) -> dict[str, obj
     }
 
 
-def _ask(connection: Connection, check: Check, tenant: str, asked: dict[str, object]) -> Finding:
-    rows = connection.execute(check.question, asked).all()
+def _run(connection: Connection, check: Check, tenant: str, parameters: dict[str, object]) -> Finding:
+    rows = connection.execute(check.question, parameters).all()
     checked, wrong = rows[0][0], rows[0][1]
     violations = [_violation(check, tenant, row[2:]) for row in rows] if wrong else []
     return Finding(check.name, checked, wrong, tuple(violations))
@@ -204,5 +204,5 @@ def _violation(check: Check, tenant: str, row: Sequence[str | None]) -> Violatio
     return Violation(tenant, check.name, key, what, stored, expected)
 
 
-def _ignore(_progress: Progress) -> None:
+def _ignore(_: Progress) -> None:
     pass

@@ -1,4 +1,4 @@
-"""Fixtures of the verification's tests: one state with something of everything, of which each test gets a copy."""
+"""Fixtures of the verification's tests: one database with data of every kind, of which each test gets a copy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def filled_template(postgres: EmbeddedPostgres, template: str) -> tuple[str, dic
 
 @pytest.fixture
 def filled(postgres: EmbeddedPostgres, filled_template: tuple[str, dict[str, str]]) -> Iterator[Filled]:
-    """A copy of the state of `tests.verify.world`."""
+    """A copy of the database that `tests.verify.world` fills."""
     source, goals = filled_template
     name = f"filled_{next(_numbers)}"
     _run(postgres, f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY FILE_COPY")

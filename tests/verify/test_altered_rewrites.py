@@ -1,4 +1,4 @@
-"""What is kept of rewritten closes, altered by hand, is found where it cannot be undone any more."""
+"""The record of a rewrite that was altered by hand is found if it can no longer be undone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.verify.world import LATEST
 
 
 def altered(filled: Filled, statement: str, goal: str) -> list[Violation]:
-    """Changes one row by hand; gives what is wrong then."""
+    """Change one row by hand and return what is wrong then."""
     with filled.sessions.begin() as session:
         done = session.execute(text(statement), {"g": filled.goals[goal]})
         assert done.rowcount == 1  # type: ignore[attr-defined]
@@ -25,7 +25,7 @@ def found(violations: list[Violation]) -> list[tuple[str, str | None, str, str |
 
 
 def test_a_rewriting_that_changed_nothing_is_found(filled: Filled) -> None:
-    """A row that tells of a close what stands there now is wrong: its run wrote another."""
+    """A record whose amount equals the present snapshot is wrong: its run must have written another amount."""
     wrong = altered(
         filled,
         """UPDATE close_rewrites r SET before_minor = s.amount_minor FROM goal_snapshots s
@@ -37,13 +37,13 @@ def test_a_rewriting_that_changed_nothing_is_found(filled: Filled) -> None:
 
 
 def test_a_rewriting_that_is_missing_is_found(filled: Filled) -> None:
-    """Undone without it, two days one after the other have a row of the same amount."""
+    """Without it, undoing leads to two consecutive days that have a row with the same amount."""
     wrong = altered(filled, "DELETE FROM close_rewrites WHERE goal_id = :g AND day = '2026-03-04'", "house")
     assert found(wrong) == [("close_rewrites", "2026-03-05", "row before it", None)]
 
 
-def test_a_second_rewriting_is_held_against_the_first(filled: Filled) -> None:
-    """What one run found is not what the one before it found: that one would have changed nothing."""
+def test_a_second_rewriting_is_compared_with_the_first(filled: Filled) -> None:
+    """Two runs that replaced the same amount are wrong: the earlier one would have changed nothing."""
     wrong = altered(
         filled,
         """INSERT INTO close_rewrites (tenant, goal_id, rewritten_at, day, before_minor)
@@ -56,7 +56,7 @@ def test_a_second_rewriting_is_held_against_the_first(filled: Filled) -> None:
 
 @pytest.mark.parametrize("day", ["2026-03-01", "2026-03-20"])
 def test_a_rewriting_of_a_day_that_was_not_closed_is_found(filled: Filled, day: str) -> None:
-    """Neither a day before the goal's first nor one that is not over can have been written anew."""
+    """Neither a day before the goal's first day nor a day that is not over can have been rewritten."""
     wrong = altered(
         filled,
         f"""INSERT INTO close_rewrites (tenant, goal_id, rewritten_at, day, before_minor)
@@ -67,7 +67,7 @@ def test_a_rewriting_of_a_day_that_was_not_closed_is_found(filled: Filled, day: 
 
 
 def test_a_goal_that_was_not_closed_yet_has_no_past(filled: Filled) -> None:
-    """Before its first day had a row nothing of it can have been written anew."""
+    """Before a goal's first day had a row, none of its snapshots can have been rewritten."""
     wrong = altered(
         filled,
         """INSERT INTO close_rewrites (tenant, goal_id, rewritten_at, day, before_minor)
@@ -78,7 +78,7 @@ def test_a_goal_that_was_not_closed_yet_has_no_past(filled: Filled) -> None:
 
 
 def test_rewritings_of_no_goal_are_found(filled: Filled) -> None:
-    """They go with the goal: one that is left over is named."""
+    """The records are deleted with their goal: one that is left over is named."""
     wrong = altered(
         filled,
         """INSERT INTO close_rewrites (tenant, goal_id, rewritten_at, day, before_minor)

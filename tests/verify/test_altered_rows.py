@@ -1,4 +1,4 @@
-"""A state with something of everything holds, and one row altered by hand is found and named."""
+"""A database with data of every kind has no violation, and one row that is altered by hand is found and named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Alter = Callable[..., list[Violation]]
 
 @pytest.fixture
 def alter(filled: Filled) -> Alter:
-    """Changes one row of the default tenant by hand; gives what is wrong then."""
+    """A function that changes one row of the default tenant by hand and returns what is wrong then."""
 
     def alter(statement: str, goal: str = "trip", rows: int = 1) -> list[Violation]:
         with filled.sessions.begin() as session:
@@ -34,13 +34,13 @@ def checks(violations: list[Violation]) -> set[str]:
 
 
 def named_accounts(violations: list[Violation]) -> list[tuple[str, Mapping[str, str]]]:
-    """(check, key) of what is wrong of accounts, goals and links left out."""
+    """(check, key) of the violations of accounts; those of goals and links are left out."""
     found = [(violation.check, violation.key) for violation in violations]
     return [(check, key) for check, key in found if "account_id" in key and "goal_id" not in key]
 
 
-def test_all_that_acts_and_events_leave_holds(filled: Filled) -> None:
-    """After all kinds of acts and facts, in several zones and currencies, nothing is wrong, and every check looked."""
+def test_all_that_operations_and_events_leave_holds(filled: Filled) -> None:
+    """After operations and facts of every kind in several zones and currencies, all checks ran and nothing is wrong."""
     found = verify(filled.sessions, LATEST)
     assert found.first == ()
     assert found.is_ok
@@ -49,7 +49,7 @@ def test_all_that_acts_and_events_leave_holds(filled: Filled) -> None:
 
 
 def test_an_altered_amount_is_found(alter: Alter, filled: Filled) -> None:
-    """One amount: the goal is named, with what is stored and expected; its ledger ends at another amount."""
+    """An altered amount: the goal is named with the stored and the expected value, and its ledger ends at another."""
     wrong = alter("UPDATE goals SET amount_minor = amount_minor + 1 WHERE goal_id = :g")
     assert checks(wrong) == {"goals", "goal_entries"}
     named = next(violation for violation in wrong if violation.check == "goals")
@@ -59,7 +59,7 @@ def test_an_altered_amount_is_found(alter: Alter, filled: Filled) -> None:
 
 @pytest.mark.parametrize("goal", ["trip", "debt", "wages", "house", "card", "all", "soon", "unlinked"])
 def test_an_altered_close_is_found(alter: Alter, filled: Filled, goal: str) -> None:
-    """One close of a goal of any tracking, and nothing else, is wrong."""
+    """One snapshot of a goal of any tracking is altered: that snapshot, and nothing else, is wrong."""
     last = "(SELECT max(day) FROM goal_snapshots WHERE goal_id = :g)"
     wrong = alter(
         f"UPDATE goal_snapshots SET amount_minor = amount_minor - 1 WHERE goal_id = :g AND day = {last}", goal
@@ -71,7 +71,7 @@ def test_an_altered_close_is_found(alter: Alter, filled: Filled, goal: str) -> N
 
 
 def test_a_missing_close_is_found(alter: Alter) -> None:
-    """A row that was dropped is named by its day, once, though later days stand right."""
+    """A row that was deleted is named once, by its day, and the later days are right."""
     wrong = alter("DELETE FROM goal_snapshots WHERE goal_id = :g AND day = '2026-03-06'")
     assert [(v.check, v.key["day"], v.stored) for v in wrong] == [("goal_snapshots", "2026-03-06", None)]
 
@@ -87,8 +87,8 @@ def test_a_close_too_many_is_found(filled: Filled) -> None:
     assert [(v.check, v.key["day"], v.expected) for v in found] == [("goal_snapshots", "2026-03-09", None)]
 
 
-def test_marked_closes_are_not_held_against_anything(alter: Alter, filled: Filled) -> None:
-    """A close that is marked as touched may be wrong; the days before the mark may not."""
+def test_dirty_snapshots_are_not_compared(alter: Alter, filled: Filled) -> None:
+    """A snapshot in a dirty range may be wrong; one of a day before the range may not."""
     with filled.sessions.begin() as session:
         session.execute(text("UPDATE accounts SET dirty_from = '2026-03-08' WHERE account_id = 'savings'"))
     assert alter("UPDATE goal_snapshots SET amount_minor = 1 WHERE goal_id = :g AND day = '2026-03-09'") == []
@@ -97,21 +97,21 @@ def test_marked_closes_are_not_held_against_anything(alter: Alter, filled: Fille
 
 
 def test_an_altered_worth_is_found(alter: Alter) -> None:
-    """One worth: the account is named, and no goal, since goals follow from the facts."""
+    """An altered worth: the account is named, and no goal, since goals are computed from the facts."""
     wrong = alter("UPDATE accounts SET worth_minor = worth_minor + 1 WHERE account_id = 'visa'")
     assert [(v.check, v.key, v.what) for v in wrong] == [("accounts", {"account_id": "visa"}, "worth_minor")]
 
 
 @pytest.mark.parametrize("column", ["opening_minor", "inflow_minor"])
-def test_altered_figures_of_an_account_are_found(alter: Alter, column: str) -> None:
-    """So is its opening, on which its closes stand, and its inflow."""
+def test_altered_sums_of_an_account_are_found(alter: Alter, column: str) -> None:
+    """An altered opening, on which all end-of-day worths depend, and an altered inflow are found too."""
     wrong = alter(f"UPDATE accounts SET {column} = {column} + 1 WHERE account_id = 'savings'")
     assert ("accounts", column) in {(violation.check, violation.what) for violation in wrong}
     assert checks(wrong) <= {"accounts", "account_closes"}
 
 
 def test_an_altered_ledger_line_is_found(alter: Alter, filled: Filled) -> None:
-    """One line of the ledger that does not lead to the next is named."""
+    """A line of the ledger whose amount is not the begin of the next line is named."""
     wrong = alter("UPDATE goal_entries SET after_minor = after_minor + 1 WHERE goal_id = :g AND entry = 3")
     assert [(violation.check, violation.key) for violation in wrong] == [
         ("goal_entries", {"goal_id": filled.goals["trip"], "entry": "3"})
@@ -119,14 +119,14 @@ def test_an_altered_ledger_line_is_found(alter: Alter, filled: Filled) -> None:
 
 
 def test_a_missing_ledger_line_is_found(alter: Alter) -> None:
-    """A gap in the numbers is found, and so is that the goal counts one line more."""
+    """A gap in the numbers is found, and also that the goal counts one line more than there are."""
     wrong = alter("DELETE FROM goal_entries WHERE goal_id = :g AND entry = 3")
     assert checks(wrong) == {"goal_entries"}
     assert {violation.what for violation in wrong} >= {"entry", "entries"}
 
 
 def test_an_altered_transaction_is_found(alter: Alter) -> None:
-    """One amount: the account's inflow is another, and what the next report told beyond it; so is the close there."""
+    """An altered amount makes the account's inflow wrong, the next report's residual, and that day's worth."""
     wrong = alter("UPDATE transactions SET amount_minor = amount_minor + 1 WHERE transaction_id = 's8'")
     assert named_accounts(wrong) == [
         ("accounts", {"account_id": "savings"}),
@@ -136,7 +136,7 @@ def test_an_altered_transaction_is_found(alter: Alter) -> None:
 
 
 def test_a_missing_transaction_is_found(alter: Alter) -> None:
-    """One that was dropped is missed by the report that follows it, and at the close there."""
+    """A deleted transaction makes the residual of the next report wrong, and that day's worth."""
     wrong = alter("DELETE FROM transactions WHERE account_id = 'visa'")
     assert named_accounts(wrong) == [
         ("reports", {"account_id": "visa", "as_of": "2026-03-14 12:00:00+00"}),
@@ -145,7 +145,7 @@ def test_a_missing_transaction_is_found(alter: Alter) -> None:
 
 
 def test_an_altered_residual_is_found(alter: Alter) -> None:
-    """One report's residual is named, and so is the close of its day, the first of those that are wrong by it."""
+    """An altered residual is named, and so is the worth of its day, the first day that becomes wrong by it."""
     wrong = alter("UPDATE reports SET residual_minor = residual_minor - 1 WHERE as_of = '2026-03-12T12:00Z'")
     assert [(violation.check, violation.key["account_id"]) for violation in wrong] == [
         ("reports", "savings"),
@@ -156,7 +156,7 @@ def test_an_altered_residual_is_found(alter: Alter) -> None:
 
 @pytest.mark.parametrize("column", ["base_minor", "end_minor"])
 def test_an_altered_link_is_found(alter: Alter, column: str) -> None:
-    """One base or end of a link, and nothing else, is wrong."""
+    """An altered base or end of a link is named, and nothing else."""
     one = "(SELECT min(linked_at) FROM links WHERE goal_id = :g AND account_id = 'savings')"
     wrong = alter(
         f"UPDATE links SET {column} = {column} + 1 WHERE goal_id = :g AND account_id = 'savings' AND linked_at = {one}"
@@ -165,7 +165,7 @@ def test_an_altered_link_is_found(alter: Alter, column: str) -> None:
 
 
 def test_an_altered_flag_is_found(alter: Alter) -> None:
-    """A transaction that no longer counts is named, and all that followed from it is wrong too."""
+    """A transaction that no longer counts is named, and all that was computed from it is wrong too."""
     wrong = alter("UPDATE transactions SET counts = false WHERE account_id = 'savings' AND transaction_id = 's10'")
     named = next(violation for violation in wrong if violation.check == "transactions")
     assert named.key == {"account_id": "savings", "transaction_id": "s10"}
@@ -173,7 +173,7 @@ def test_an_altered_flag_is_found(alter: Alter) -> None:
 
 
 def test_a_milestone_that_is_unmarked_by_hand_is_found(alter: Alter) -> None:
-    """A milestone that the goal stands past and that is not marked is named; its message is there already."""
+    """A milestone that the goal has passed and that is not marked is named; its message exists already."""
     wrong = alter("UPDATE milestones SET reached_at = NULL WHERE goal_id = :g AND amount_minor = 30000")
     assert checks(wrong) == {"milestones", "outbox"}
     assert {violation.key.get("amount_minor") for violation in wrong} == {"30000", None}
@@ -181,7 +181,7 @@ def test_a_milestone_that_is_unmarked_by_hand_is_found(alter: Alter) -> None:
 
 
 def test_a_milestone_that_is_marked_by_hand_is_found(alter: Alter) -> None:
-    """A milestone that is marked and was never told of has no message, and is not the next one."""
+    """A milestone that was marked by hand has no message, and the goal still names it as the next one."""
     wrong = alter("UPDATE milestones SET reached_at = now(), marked_at = now() WHERE amount_minor = 350000")
     assert {(violation.check, violation.what) for violation in wrong} == {
         ("milestones", "next_milestone_minor"),
@@ -190,7 +190,7 @@ def test_a_milestone_that_is_marked_by_hand_is_found(alter: Alter) -> None:
 
 
 def test_a_check_of_a_milestone_that_is_not_reached_is_found(alter: Alter) -> None:
-    """A milestone that was given as new and stands unreached is named; one that is reached may be checked or not."""
+    """An unreached milestone that was returned as new is named; a reached one may have been returned or not."""
     wrong = alter(
         "UPDATE milestones SET checked_at = now() WHERE goal_id = :g AND amount_minor IN (30000, 350000)", rows=2
     )

@@ -1,4 +1,4 @@
-"""Whatever the facts and their order, the second way comes to what is stored."""
+"""Whatever the facts and their order, the verification computes what is stored."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_nothing_is_wrong_at_any_moment(
     joins: list[tuple[int, int, str]],
     seed: int,
 ) -> None:
-    """Among facts in any order, acts and closings, after each of them, no promise is found broken."""
-    world, acts = closes.build(session_factory, place)
+    """After each of any number of facts in any order, operations and runs of the snapshot job, nothing is wrong."""
+    world, operations = closes.build(session_factory, place)
     events = [closes._told(world, fact) for fact in made]
     events += [closes._joined(world, number, *join) for number, join in enumerate(joins)]
     batches = shuffled_and_split(events, seed)
@@ -46,10 +46,10 @@ def test_nothing_is_wrong_at_any_moment(
         found = verify(session_factory, latest, tenant=world.tenant.name, keys_at_once=chance.choice([2, 2_000]))
         assert found.first == ()
 
-    while batches or acts:
-        if acts and (not batches or chance.random() < 0.35):
-            clock, act = acts.pop(0)
-            act()
+    while batches or operations:
+        if operations and (not batches or chance.random() < 0.35):
+            clock, operation = operations.pop(0)
+            operation()
         else:
             apply(batches.pop(0), tenant=world.tenant.name, at=latest)
         if chance.random() < 0.3:
@@ -62,15 +62,15 @@ def test_nothing_is_wrong_at_any_moment(
 
 
 def test_what_an_open_day_takes_back_is_closed_right(session_factory: sessionmaker[Session], apply: Apply) -> None:
-    """A late fact that a report of the day still open takes back moves the closed days, and that day back again."""
+    """A late fact that a report of an open day takes back moves the closed days; the open day moves back again."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
-    made_at, late_at, told_at = (start + timedelta(days=number, hours=6) for number in (4, 5, 9))
+    made_at, late_at, reported_at = (start + timedelta(days=number, hours=6) for number in (4, 5, 9))
     goal_id = goal(session_factory, made_at)
     link(session_factory, made_at, goal_id, "a", "100", date(2026, 3, 4))
     apply([balance(1000_00, start + timedelta(days=4))], at=made_at)
     run_snapshot(session_factory, start + timedelta(days=8, hours=5))
-    apply([balance(1000_00, told_at)], at=told_at)
-    apply([paid("late", 50_00, late_at)], at=told_at)
+    apply([balance(1000_00, reported_at)], at=reported_at)
+    apply([paid("late", 50_00, late_at)], at=reported_at)
     for day in (9, 10):
         run_snapshot(session_factory, start + timedelta(days=day, hours=12))
-        assert verify(session_factory, told_at).first == ()
+        assert verify(session_factory, reported_at).first == ()

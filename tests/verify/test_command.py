@@ -1,4 +1,4 @@
-"""`milepost verify`: exit status 0 when all holds, 1 with the rows that are wrong, 3 when it could not look."""
+"""`milepost verify`: exit status 0 if nothing is wrong, 1 with the wrong rows, 3 if it could not check."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(filled: Filled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs `milepost verify` on a filled database; returns status, output, errors."""
+    """A function that runs `milepost verify` on a filled database and returns exit status, output and errors."""
     monkeypatch.setenv("MILEPOST_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("MILEPOST_DATABASE_URL", filled.url)
     monkeypatch.setenv("MILEPOST_REDIS_URL", "redis://127.0.0.1:1/0")
@@ -45,7 +45,7 @@ def break_a_worth(filled: Filled) -> None:
 
 
 def test_it_says_that_all_holds(run: Run) -> None:
-    """Where nothing is wrong the status is 0, and each check says how much it looked at."""
+    """If nothing is wrong the exit status is 0, and each check shows how many values it compared."""
     status, out, _ = run()
     assert status == 0
     assert "all holds" in out
@@ -53,7 +53,7 @@ def test_it_says_that_all_holds(run: Run) -> None:
 
 
 def test_it_names_what_is_wrong(run: Run, filled: Filled) -> None:
-    """Where a row is wrong the status is 1, and the row is named with what is stored and what is expected."""
+    """If a row is wrong the exit status is 1, and the row is named with the stored and the expected value."""
     break_a_worth(filled)
     status, out, _ = run("--tenant", "york")
     assert status == 1
@@ -63,13 +63,13 @@ def test_it_names_what_is_wrong(run: Run, filled: Filled) -> None:
 
 
 def test_it_prints_json(run: Run, filled: Filled) -> None:
-    """--json holds the same for a program, with the first rows of each check and the count of all."""
+    """--json prints the same for a program, with the first wrong rows of each check and the count of all."""
     break_a_worth(filled)
     status, out, _ = run("--json", "--first", "1")
-    told = json.loads(out)
+    printed = json.loads(out)
     assert status == 1
-    assert (told["ok"], told["violations"], told["tenants"]) == (False, 2, ["cuba", "default", "york"])
-    accounts = next(finding for finding in told["findings"] if finding["check"] == "accounts")
+    assert (printed["ok"], printed["violations"], printed["tenants"]) == (False, 2, ["cuba", "default", "york"])
+    accounts = next(finding for finding in printed["findings"] if finding["check"] == "accounts")
     assert accounts["wrong"] == 2
     assert accounts["first"] == [
         {
@@ -84,7 +84,7 @@ def test_it_prints_json(run: Run, filled: Filled) -> None:
 
 
 def test_a_tenant_that_is_not_there_is_one_line(run: Run) -> None:
-    """An unknown tenant is refused, with what to do, and with a status that is not that of violations."""
+    """An unknown tenant is refused with advice, and with an exit status other than that of violations."""
     status, out, err = run("--tenant", "nobody")
     assert (status, out) == (3, "")
     assert "there is no tenant nobody" in err
@@ -94,7 +94,7 @@ def test_a_tenant_that_is_not_there_is_one_line(run: Run) -> None:
 def test_a_database_that_is_away_is_no_violation(
     run: Run, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What could not be looked at ends with 3 and one line, by `verify` and by `run verify`."""
+    """If the database cannot be read, `verify` and `run verify` end with status 3 and one line."""
     assert run
     monkeypatch.setenv("MILEPOST_DATABASE_URL", "postgresql://u:hidden-password@127.0.0.1:1/d")
     monkeypatch.setattr(sys, "argv", ["milepost", *command])

@@ -1,4 +1,4 @@
-"""Beside live work a verification finds nothing wrong: it reads one moment, and what is promised at that moment."""
+"""During live work a verification finds nothing wrong: each range of keys is read in one database snapshot."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ _OTHERS_SNAPSHOTS = text(
 
 
 def test_live_writes_raise_no_alarm(filled: Filled) -> None:
-    """While facts arrive late and in order, amounts are typed, shares change and days close, nothing is found wrong."""
+    """While late and timely facts arrive, manual amounts are set, shares change and days close, nothing is wrong."""
     stop = threading.Event()
     failures: list[BaseException] = []
-    done = {"facts": 0, "acts": 0, "closings": 0}
+    done = {"facts": 0, "operations": 0, "closings": 0}
 
-    def keep_on(name: str, act: Callable[[int], None]) -> threading.Thread:
+    def repeating(name: str, operation: Callable[[int], None]) -> threading.Thread:
         def work() -> None:
             try:
                 while not stop.is_set():
-                    act(done[name])
+                    operation(done[name])
                     done[name] += 1
-            except BaseException as error:  # noqa: BLE001  # a thread's edge: told to the test below
+            except BaseException as error:  # noqa: BLE001  # a thread's edge: the test asserts on it below
                 failures.append(error)
 
         return threading.Thread(target=work)
 
-    town = Town(filled.sessions, Tenant("default", "UTC"), "USD", filled.goals, told=10_000)
+    town = Town(filled.sessions, Tenant("default", "UTC"), "USD", filled.goals, facts=10_000)
     threads = [
-        keep_on("facts", lambda number: _tell_something(town, number)),
-        keep_on("acts", lambda number: _do_something(town, number)),
-        keep_on("closings", lambda number: run_snapshot(filled.sessions, LATEST + number * timedelta(hours=6))),
+        repeating("facts", lambda number: _record_some_fact(town, number)),
+        repeating("operations", lambda number: _change_some_goal(town, number)),
+        repeating("closings", lambda number: run_snapshot(filled.sessions, LATEST + number * timedelta(hours=6))),
     ]
     for thread in threads:
         thread.start()
@@ -63,7 +63,7 @@ def test_live_writes_raise_no_alarm(filled: Filled) -> None:
     assert verify(filled.sessions, LATEST).first == ()
 
 
-def _tell_something(town: Town, number: int) -> None:
+def _record_some_fact(town: Town, number: int) -> None:
     chance = random.Random(number)
     at = town.at(1) + timedelta(hours=chance.randrange(MONTH_H))
     account = chance.choice(["savings", "checking", "visa", "flat", "silent"])
@@ -73,7 +73,7 @@ def _tell_something(town: Town, number: int) -> None:
         town.paid(f"p{chance.randrange(200)}", account, chance.randrange(-900, 900), at)
 
 
-def _do_something(town: Town, number: int) -> None:
+def _change_some_goal(town: Town, number: int) -> None:
     at = LATEST + number * timedelta(minutes=1)
     town.change("unlinked", at, current_amount=str(number % 50))
     town.allocate("trip", "savings", str(1 + number % 40), at)
@@ -81,7 +81,7 @@ def _do_something(town: Town, number: int) -> None:
 
 
 def test_each_range_is_read_at_a_moment_of_its_own(filled: Filled) -> None:
-    """Between two ranges of keys no old snapshot is kept, and the next one sees what happened meanwhile."""
+    """Between two ranges of keys no old database snapshot is kept, and the next range sees what changed meanwhile."""
     open_snapshots: list[int] = []
 
     def between(progress: Progress) -> None:
@@ -98,7 +98,7 @@ def test_each_range_is_read_at_a_moment_of_its_own(filled: Filled) -> None:
 
 
 def test_a_tenant_may_go_while_it_is_verified(filled: Filled) -> None:
-    """A tenant that is deleted between two ranges has nothing more to be held against anything."""
+    """A tenant that is deleted between two ranges is not compared any further."""
 
     def delete(progress: Progress) -> None:
         if (progress.tenant, progress.table, progress.done) == ("york", "accounts", 1):
@@ -111,7 +111,7 @@ def test_a_tenant_may_go_while_it_is_verified(filled: Filled) -> None:
 
 
 def test_messages_dropped_while_it_runs_raise_no_alarm(filled: Filled) -> None:
-    """Dropped are messages delivered 90 days before that moment, which is later than the one at which it began."""
+    """During a run, messages may be deleted that were not yet 90 days old when the run began."""
     marked_at = LATEST - timedelta(days=90) + timedelta(minutes=1)
     with filled.sessions.begin() as session:
         marked = session.execute(

@@ -1,4 +1,4 @@
-"""The stage verify and its task: each tenant once a day, with a result that others can read."""
+"""The job verify and its task: each tenant is verified once a day, with a result that others can read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def last_run(filled: Filled, tenant: str) -> JobRun:
 
 
 def test_a_run_leaves_a_result_for_each_tenant(filled: Filled) -> None:
-    """What was looked at and that it holds is kept, for the UTC day, so that each tenant is verified once."""
+    """A run stores for the UTC day what it compared and that nothing is wrong, so that each tenant is verified once."""
     assert due_verifications(filled.sessions, LATEST) == ["cuba", "default", "york"]
     done = run_verify(filled.sessions, LATEST)
     assert (done.tenants, done.violations, done.rows) == (3, 0, ())
@@ -40,7 +40,7 @@ def test_a_run_leaves_a_result_for_each_tenant(filled: Filled) -> None:
 
 
 def test_a_result_names_rows_and_no_amounts(filled: Filled) -> None:
-    """What is wrong is kept by the names of rows; a later run of the same day has a result of its own."""
+    """A result has the names of the wrong rows; a later run of the same day has its own result."""
     verify_tenant(filled.sessions, "default", LATEST)
     with filled.sessions.begin() as session:
         session.execute(
@@ -58,7 +58,7 @@ def test_a_result_names_rows_and_no_amounts(filled: Filled) -> None:
 def test_of_two_runs_at_once_neither_result_is_lost(filled: Filled) -> None:
     """Two verifications of a tenant that end together leave two results."""
     with ThreadPoolExecutor(2) as pool, filled.sessions.begin() as session:
-        # Both are held up at their first number until this one is given back.
+        # Both runs wait for this row, which has the first chunk number, until it is rolled back.
         session.execute(
             text(
                 """INSERT INTO job_runs (tenant, job, period, chunk, started_at)
@@ -76,7 +76,7 @@ def test_of_two_runs_at_once_neither_result_is_lost(filled: Filled) -> None:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """Ask again and again, for a minute at most."""
+    """Poll until the condition holds, for a minute at most."""
     deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
@@ -90,12 +90,12 @@ def waiting_for_locks(filled: Filled) -> int:
         return int(session.execute(text(query)).scalar_one())
 
 
-def test_progress_is_told(filled: Filled) -> None:
-    """Who waits hears how far it is."""
-    heard: list[str] = []
-    verify_tenant(filled.sessions, "cuba", LATEST, on_progress=heard.append)
-    assert heard[0] == "cuba: 0 of 5 accounts"
-    assert heard[-1] == "cuba: 8 of 8 goals"
+def test_progress_is_reported(filled: Filled) -> None:
+    """A run reports to its caller how far it is."""
+    reported: list[str] = []
+    verify_tenant(filled.sessions, "cuba", LATEST, on_progress=reported.append)
+    assert reported[0] == "cuba: 0 of 5 accounts"
+    assert reported[-1] == "cuba: 8 of 8 goals"
 
 
 def test_the_task_verifies_a_tenant_and_has_time_for_it(filled: Filled, redis_url: str) -> None:

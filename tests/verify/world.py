@@ -1,4 +1,4 @@
-"""A state with something of everything, made by the acts and events that callers and producers use."""
+"""A database with data of every kind, filled by the operations and events that callers and producers use."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Town:
     tenant: Tenant
     currency: str
     goals: dict[str, str] = field(default_factory=dict)
-    told: int = 0
+    facts: int = 0
 
     def at(self, day: int, hour: float = 12) -> datetime:
         """An hour of a day of March."""
@@ -77,16 +77,16 @@ class Town:
                 add_milestone(session, self.tenant, self.goals[name], MilestoneDraft(amount), at)
 
     def check(self, name: str, at: datetime) -> None:
-        """Ask for the milestones that are new."""
+        """Check for milestones that are newly reached."""
         with self.sessions.begin() as session:
             check_milestones(session, self.tenant, self.goals[name], at)
 
-    def tell(self, type: str, at: datetime, **data: Any) -> None:
-        """State a fact, in a batch of its own."""
-        self.told += 1
-        body = event(type, at, f"e{self.told:05}", data)
+    def record(self, type: str, at: datetime, **data: Any) -> None:
+        """Apply an event, in a batch of its own."""
+        self.facts += 1
+        body = event(type, at, f"e{self.facts:05}", data)
         with self.sessions.begin() as session:
-            apply_events(session, [StreamEntry(0, f"1-{self.told}", LATEST, self.tenant.name, body)], LATEST)
+            apply_events(session, [StreamEntry(0, f"1-{self.facts}", LATEST, self.tenant.name, body)], LATEST)
 
     def paid(self, name: str, account: str, amount: int, at: datetime, **more: Any) -> None:
         """A transaction."""
@@ -96,12 +96,12 @@ class Town:
             "currency": self.currency,
             "posted_at": at.isoformat(),
         }
-        self.tell("transaction.recorded", at, account_id=account, **(data | more))
+        self.record("transaction.recorded", at, account_id=account, **(data | more))
 
     def reported(self, account: str, amount: int, at: datetime, **more: Any) -> None:
         """A report."""
         data = {"current": Decimal(amount), "currency": self.currency, "as_of": at.isoformat()} | more
-        self.tell("balance.reported", at, account_id=account, **data)
+        self.record("balance.reported", at, account_id=account, **data)
 
 
 def fill(sessions: Sessions) -> list[Town]:
@@ -113,8 +113,8 @@ def fill(sessions: Sessions) -> list[Town]:
             if name != "default":
                 create_tenant(session, name, zone, datetime(2026, 2, 1, tzinfo=UTC))
         town = Town(sessions, tenant, currency)
-        _begin(town)
-        _live(town)
+        _create_goals(town)
+        _record_facts(town)
         towns.append(town)
     run_snapshot(sessions, LATEST)
     for town in towns:
@@ -123,8 +123,8 @@ def fill(sessions: Sessions) -> list[Town]:
     return towns
 
 
-def _begin(town: Town) -> None:
-    """Goals of every tracking, on accounts of which some have told nothing yet."""
+def _create_goals(town: Town) -> None:
+    """Goals of every tracking, linked to accounts of which some have no event yet."""
     made = town.at(3)
     town.create("trip", GoalType.SAVINGS, made, current_amount="250", target_amount="4000")
     town.create("debt", GoalType.DEBT, made, current_amount="9000", target_amount="1000")
@@ -153,8 +153,8 @@ def _begin(town: Town) -> None:
     town.link("card", "visa", "100", made + HOUR, date(2026, 3, 1))
 
 
-def _live(town: Town) -> None:
-    """Facts in order, with acts among them, and days closed in between."""
+def _record_facts(town: Town) -> None:
+    """Facts in order, with operations among them, and days closed in between."""
     for day in range(2, 20):
         town.paid(f"s{day}", "savings", 100 + day, town.at(day, 5))
         town.paid(f"c{day}", "checking", 400 if day % 5 == 0 else -37, town.at(day, 4.5))
@@ -183,11 +183,11 @@ def _correct(town: Town) -> None:
     town.paid("pending", "savings", 77, town.at(8, 8), pending=True)
     town.paid("posted", "savings", 78, town.at(9, 8), replaces="pending")
     town.paid("c7", "checking", -999, town.at(7, 4.5) + HOUR)
-    town.tell("transaction.removed", town.at(18), account_id="savings", transaction_id="s5")
+    town.record("transaction.removed", town.at(18), account_id="savings", transaction_id="s5")
     town.paid("s4 again", "savings", 55, town.at(4, 6), replaces="s4")
     town.paid("late", "savings", 1_000, town.at(3, 1))
     town.paid("late too", "visa", -250, town.at(13, 1))
     town.reported("checking", 900, town.at(4))
     town.paid("ahead", "savings", 5, LATEST + 20 * HOUR)
-    town.tell("account.changed", town.at(17), account_id="flat", user_id="u")
-    town.tell("account.changed", town.at(17), account_id="checking", kind="liability")
+    town.record("account.changed", town.at(17), account_id="flat", user_id="u")
+    town.record("account.changed", town.at(17), account_id="checking", kind="liability")
