@@ -16,7 +16,14 @@ from api.routing import Routes
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse, Moment, moment
 from api.schemas.requests import QueryMoment
-from core.services.backlog import State, UnappliedEvent, UnappliedPage, begin_unapplied, read_letters, read_stream
+from core.services.backlog import (
+    State,
+    UnappliedEvent,
+    UnappliedPage,
+    begin_unapplied,
+    read_stream,
+    read_unapplied_dead_letters,
+)
 from core.services.keys import Scope
 from core.services.pages import PAGE
 
@@ -72,7 +79,7 @@ def list_page(
     if page.next is not None and page.next.is_past_stream and len(page.events) < limit:
         # Begun now, so that it sees what has left the stream while that was looked at.
         with contexts.open(Scope.EVENTS_READ) as context:
-            page = read_letters(context.session, tenant, page, page.next, since=since, limit=limit)
+            page = read_unapplied_dead_letters(context.session, tenant, page, page.next, since=since, limit=limit)
     body = [_body(event) for event in page.events]
     position = None if page.next is None else str(page.next)
     return ExactResponse(body, headers=listing.link(path_of(request), limit, position))

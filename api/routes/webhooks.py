@@ -21,7 +21,7 @@ from api.schemas.goals import ExactResponse
 from core.providers.contracts import AdaptedEvent
 from core.providers.registry import scheme_of
 from core.providers.webhooks import Delivery
-from core.services.deliveries import Admitted, NotAdmitted, admit_delivery, find_addresses, take_delivery
+from core.services.deliveries import Admitted, NotAdmitted, admit_delivery, find_endpoints, take_delivery
 from core.services.inputs import Caller
 from core.services.keys import Scope, authenticate
 from core.store.tenants import Tenant
@@ -98,7 +98,7 @@ def _receive(request: Request, provider: str, endpoint_id: str | None, delivery:
     scheme, backends = scheme_of(provider), backends_of(request)
     with as_database_away(), backends.sessions.begin() as session:
         tenant, may_send = _tenant_of_key(request, session) if endpoint_id is None else (None, True)
-        candidates = find_addresses(session, provider, endpoint_id=endpoint_id, tenant=tenant) if may_send else []
+        candidates = find_endpoints(session, provider, endpoint_id=endpoint_id, tenant=tenant) if may_send else []
         verdict = admit_delivery(session, backends.sealer, provider, candidates, delivery)
         if isinstance(verdict, Admitted):
             request.state.caller = Caller(verdict.tenant, f"webhook {verdict.endpoint_id[:10]}", frozenset())

@@ -1,1 +1,1 @@
-"""What a caller may do, a module a resource. An operation takes (session, inputs, now); its caller commits."""
+"""What a caller may do; each resource has a module. An operation takes (session, inputs, now); its caller commits."""

@@ -1,4 +1,4 @@
-"""The act read_allocations."""
+"""Allocations: the shares of an account that go to goals, read by account."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from core.store.tenants import Tenant
 
 @dataclass(frozen=True, slots=True)
 class AllocationView:
-    """What one goal gets of an account; `share_minor` is in the account's currency, 0 if the link counts nothing."""
+    """What one goal gets of an account; `share_minor` is in the account's currency, 0 if it does not count."""
 
     goal_id: str
     goal_name: str
@@ -37,10 +37,10 @@ class AllocationView:
 
 @dataclass(frozen=True, slots=True)
 class AllocationsView:
-    """An account, how much of it is given away in all, and a page of the goals that get it.
+    """An account, the sum of all its shares, and a page of the goals that get one.
 
-    Whole links, and links that count nothing, are outside the sums. All amounts are unknown, and 0 here, while the
-    account's currency is.
+    The sum leaves out links that count the account whole, and links that do not count. While the account's currency is
+    unknown all amounts are unknown too, and 0 here.
     """
 
     account: KnownAccount
@@ -51,9 +51,9 @@ class AllocationsView:
 def read_allocations(
     session: Session, tenant: Tenant, account_id: str, *, limit: int, cursor: str | None
 ) -> AllocationsView:
-    """What an account gives to goals, by goal in order of creation.
+    """The shares of an account, by goal in the order in which the goals were created.
 
-    Raises NotFound for an account that neither an event nor a link has named, and InvalidField.
+    Raises NotFound for an account that neither an event nor a link has named, and InvalidField for a bad cursor.
     """
     key = (tenant.name, account_id)
     account = read_account(session, key) if is_id(account_id) else None

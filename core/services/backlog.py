@@ -1,8 +1,8 @@
-"""The act read_unapplied: what was accepted and has not taken effect, and why.
+"""The backlog: events that were accepted and have not been applied yet, and why.
 
-An event lies on the stream, then its effect is committed in Postgres, or it becomes a dead letter there, and only then
-does it leave the stream. So the stream is looked at first, and the dead letters after it, in a transaction that begins
-behind that look: what is found in neither has taken effect.
+An event is first on the stream. Then it is applied, or stored as a dead letter, in a Postgres transaction; only after
+that transaction commits is it removed from the stream. So a caller first reads the stream, and then the dead letters in
+a transaction that begins after that. An event that is found in neither has been applied.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ from core.stream.position import tenant_of
 from core.stream.server import refusing_calmly
 from core.stream.stream import EventStream, arrival
 
-LOOK_S = 0.5
-"""How long one page may look at the stream, which may hold millions of entries of other tenants."""
+READ_S = 0.5
+"""How long one page may read the stream, in seconds; the stream may have millions of entries of other tenants."""
 
 REPLAYED_LATELY = timedelta(minutes=1)
-"""A letter that is replayed while the stream is looked at may be behind that look: it is told, too, for so long."""
+"""How long a dead letter is listed after it was replayed.
+
+If it is replayed while a caller reads the stream, its new entry may be on a part that the caller has read already.
+"""
 
 _CURSOR = re.compile(
     r"(?P<began>\S+) (stream (?P<shard>\d{1,4})( (?P<entry>\d{1,19}-\d{1,19}))?"
@@ -45,10 +48,11 @@ State = Literal["waiting", "pending"] | DeadLetterState
 
 @dataclass(frozen=True, slots=True)
 class UnappliedEvent:
-    """An event that has not taken effect.
+    """An event that has not been applied.
 
-    `state`: `waiting` (no drain has taken it up), `pending` (one has, `deliveries` times), `dead_letter` (refused,
-    with `code` and `reason`), `discarded` (so, and given up) or `replayed` (put onto the stream anew a moment ago).
+    `state`: `waiting` (no drain has read it), `pending` (a drain has read it, `deliveries` times), `dead_letter`
+    (refused, with `code` and `reason`), `discarded` (refused, and then discarded by someone) or `replayed` (put back on
+    the stream a moment ago).
     """
 
     state: State
@@ -62,11 +66,11 @@ class UnappliedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class BacklogPosition:
-    """How far a reading has come. `began`: when its first page was asked for.
+class UnappliedPosition:
+    """How far a caller has read. `began`: when the caller asked for the first page.
 
-    First the shards, `entry_id` being the last entry of `shard` that was looked at; then, once `is_past_stream`, the
-    letters, `letter` being the last one shown.
+    First the shards are read: `entry_id` is the last entry of `shard` that was read. Then, with `is_past_stream`, the
+    dead letters are read: `letter` is the last one that was returned.
     """
 
     began: datetime
@@ -86,84 +90,99 @@ class BacklogPosition:
 
 @dataclass(frozen=True, slots=True)
 class UnappliedPage:
-    """What was found, and where to go on; None: all was looked at."""
+    """The events that were found, and the position at which the next page begins; None if everything was read."""
 
     events: tuple[UnappliedEvent, ...]
-    next: BacklogPosition | None
+    next: UnappliedPosition | None
 
 
-def begin_unapplied(cursor: str | None, since: datetime | None, now: datetime) -> BacklogPosition:
-    """Where a page begins; raises InvalidField for a moment to come and for a cursor that no page gave."""
+def begin_unapplied(cursor: str | None, since: datetime | None, now: datetime) -> UnappliedPosition:
+    """The position at which a page begins.
+
+    Raises InvalidField for a `since` in the future, and for a cursor that no page returned.
+    """
     check_past("since", since, now)
     if cursor is None:
-        return BacklogPosition(now)
+        return UnappliedPosition(now)
     try:
-        return _place(cursor)
+        return _parse_cursor(cursor)
     except ValueError:
         raise no_position() from None
 
 
 def read_stream(
-    client: redis.Redis, stream: EventStream, tenant: str, place: BacklogPosition, *, since: datetime | None, limit: int
+    client: redis.Redis,
+    stream: EventStream,
+    tenant: str,
+    position: UnappliedPosition,
+    *,
+    since: datetime | None,
+    limit: int,
 ) -> UnappliedPage:
-    """What lies on the stream for a tenant, from a place on; `next` is past the stream once all of it was looked at.
+    """A tenant's events on the stream, from a position on; `next` is past the stream once all of it was read.
 
-    To be called outside any transaction. Looks for LOOK_S, and at some entries at least, so that whoever goes on comes
-    to an end. Raises StreamUnavailable.
+    Call it outside any transaction. It reads for READ_S, but always some entries, so that a caller who asks for page
+    after page comes to an end. Raises StreamUnavailable.
     """
-    give_up_at = time.monotonic() + LOOK_S
+    stop_at = time.monotonic() + READ_S
     found: list[UnappliedEvent] = []
     with refusing_calmly():
-        for entries, reached in _collect(client, stream, place, since):
+        for entries, read_to in _read_entries(client, stream, position, since):
             for entry in entries:
                 if entry.fields is None or tenant_of(entry.fields.get(b"tenant")) != tenant:
                     continue
-                found.append(_on_stream(reached.shard, entry, entry.fields))
+                found.append(_from_entry(read_to.shard, entry, entry.fields))
                 if len(found) == limit:
-                    return UnappliedPage(tuple(found), replace(reached, entry_id=entry.entry_id))
-            if time.monotonic() > give_up_at:
-                return UnappliedPage(tuple(found), reached)
-    return UnappliedPage(tuple(found), BacklogPosition(place.began, is_past_stream=True))
+                    return UnappliedPage(tuple(found), replace(read_to, entry_id=entry.entry_id))
+            if time.monotonic() > stop_at:
+                return UnappliedPage(tuple(found), read_to)
+    return UnappliedPage(tuple(found), UnappliedPosition(position.began, is_past_stream=True))
 
 
-def read_letters(
-    session: Session, tenant: str, page: UnappliedPage, place: BacklogPosition, *, since: datetime | None, limit: int
+def read_unapplied_dead_letters(
+    session: Session,
+    tenant: str,
+    page: UnappliedPage,
+    position: UnappliedPosition,
+    *,
+    since: datetime | None,
+    limit: int,
 ) -> UnappliedPage:
-    """The page, filled up with a tenant's letters from a place on.
+    """The page, filled up with a tenant's dead letters from a position on.
 
-    The transaction must have begun after the look at the stream.
+    The transaction must have begun after the stream was read.
     """
     room = limit - len(page.events)
     letters = unapplied_dead_letters(
         session,
         tenant,
         since=since,
-        replayed_since=place.began - REPLAYED_LATELY,
-        after=place.letter,
+        replayed_since=position.began - REPLAYED_LATELY,
+        after=position.letter,
         longest=EVENT_LONGEST_BYTES,
         limit=room + 1,
     )
-    shown = tuple(_refused(letter) for letter in letters[:room])
-    further = (
-        replace(place, letter=letters[room - 1].position if room else place.letter) if len(letters) > room else None
-    )
-    return UnappliedPage(page.events + shown, further)
+    events = page.events + tuple(_from_dead_letter(letter) for letter in letters[:room])
+    if len(letters) <= room:
+        return UnappliedPage(events, None)
+    last_shown = letters[room - 1].position if room else position.letter
+    return UnappliedPage(events, replace(position, letter=last_shown))
 
 
-def _collect(
-    client: redis.Redis, stream: EventStream, place: BacklogPosition, since: datetime | None
-) -> Iterator[tuple[list[BacklogEntry], BacklogPosition]]:
-    """Some entries of a shard at a time, each with the place behind them."""
+def _read_entries(
+    client: redis.Redis, stream: EventStream, position: UnappliedPosition, since: datetime | None
+) -> Iterator[tuple[list[BacklogEntry], UnappliedPosition]]:
+    """Some entries of a shard at a time, each time with the position after them."""
     since_ms = 0 if since is None else int(since.timestamp() * 1000)
     for shard in stream.existing_shards():
-        if shard < place.shard:
+        if shard < position.shard:
             continue
-        after = place.entry_id if shard == place.shard else None
+        after = position.entry_id if shard == position.shard else None
         for entries in read_backlog(client, shard, since_ms=since_ms, after=after):
-            yield entries, BacklogPosition(place.began, shard, entries[-1].entry_id)
+            yield entries, UnappliedPosition(position.began, shard, entries[-1].entry_id)
 
 
-def _on_stream(shard: int, entry: BacklogEntry, fields: dict[bytes, bytes]) -> UnappliedEvent:
+def _from_entry(shard: int, entry: BacklogEntry, fields: dict[bytes, bytes]) -> UnappliedEvent:
     return UnappliedEvent(
         state="waiting" if entry.deliveries is None else "pending",
         shard=shard,
@@ -174,7 +193,7 @@ def _on_stream(shard: int, entry: BacklogEntry, fields: dict[bytes, bytes]) -> U
     )
 
 
-def _refused(letter: UnappliedDeadLetter) -> UnappliedEvent:
+def _from_dead_letter(letter: UnappliedDeadLetter) -> UnappliedEvent:
     return UnappliedEvent(
         state=letter.state,
         shard=letter.shard,
@@ -186,8 +205,8 @@ def _refused(letter: UnappliedDeadLetter) -> UnappliedEvent:
     )
 
 
-def _place(cursor: str) -> BacklogPosition:
-    """The place that `Place.__str__` told; raises ValueError."""
+def _parse_cursor(cursor: str) -> UnappliedPosition:
+    """The position that `UnappliedPosition.__str__` wrote; raises ValueError."""
     found = _CURSOR.fullmatch(cursor)
     if found is None:
         raise ValueError(cursor)
@@ -196,14 +215,14 @@ def _place(cursor: str) -> BacklogPosition:
         if not is_id(found["letter"]):
             raise ValueError(cursor)
         last_shown = DeadLetterPosition(_moment(found["at"]), int(found["letter_shard"]), found["letter"])
-        return BacklogPosition(began, is_past_stream=True, letter=last_shown)
+        return UnappliedPosition(began, is_past_stream=True, letter=last_shown)
     if found["shard"] is None:
-        return BacklogPosition(began, is_past_stream=True)
-    return BacklogPosition(began, int(found["shard"]), found["entry"])
+        return UnappliedPosition(began, is_past_stream=True)
+    return UnappliedPosition(began, int(found["shard"]), found["entry"])
 
 
 def _moment(text: str) -> datetime:
-    """A moment of which there are some before; raises ValueError."""
+    """A moment that is not before EARLIEST, so that earlier ones can be computed from it; raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None or moment < EARLIEST:
         raise ValueError(text)

@@ -1,13 +1,13 @@
 """Dead letters: listed, shown, put back on the stream, and discarded.
 
-A replay, with what a crash after each step leaves behind:
+A replay has three steps:
 
-1. BEGIN, lock the letter; replayed already: refuse    nothing
-2. XADD the event, byte for byte as it came            the event on the stream, the letter unmarked: replaying it once
-                                                       more is harmless, since facts have keys
-3. mark the letter, note the act, COMMIT               nothing
+1. BEGIN, lock the dead letter, and refuse if it was replayed already. A crash after this step leaves nothing behind.
+2. XADD the event, byte for byte as it arrived. A crash after this step leaves the event on the stream and the letter
+   not marked as replayed. Replaying the letter once more is harmless, since facts have keys.
+3. Mark the letter as replayed, record the operation in the audit, and COMMIT. Then everything is done.
 
-The other order could lose a letter: marked as replayed, and on no stream.
+In the other order an event could be lost: its letter marked as replayed, but the event on no stream.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ REASON_LONGEST = 500
 AT_ONCE = 100
 PAGE = 1_000
 BYTES_AT_ONCE = 8 * 2**20
-# The shard is free to choose, and a tenant's letters all go onto one: repairs are few and need no spreading.
+# Any shard will do. All dead letters that a tenant replays go to the same one: they are few and need no spreading.
 _ANY_ACCOUNT = ""
 
 
 def list_dead_letters(
     session: Session, tenant: str, *, code: str | None, state: str | None, limit: int, cursor: str | None
 ) -> Page[DeadLetterSummary]:
-    """A page of a tenant's letters without their events, the latest kept first; raises InvalidField."""
-    after = _place_after(cursor)
+    """A page of a tenant's dead letters without their events, the latest recorded first; raises InvalidField."""
+    after = _position_after(cursor)
     if code is not None and not is_id(code):
         return Page((), None)
     rows = store.page_of_dead_letters(session, tenant, code=code, state=state, after=after, limit=limit + 1)
@@ -49,7 +49,7 @@ def list_dead_letters(
 
 
 def read_dead_letter(session: Session, key: DeadLetterKey) -> DeadLetterSummary:
-    """A letter without its event; raises NotFound."""
+    """A dead letter without its event; raises NotFound."""
     letter = store.read_dead_letter(session, key) if is_id(key.entry_id) else None
     if letter is None:
         raise NotFound("Dead letter", key.entry_id)
@@ -57,17 +57,17 @@ def read_dead_letter(session: Session, key: DeadLetterKey) -> DeadLetterSummary:
 
 
 def show_dead_letter(session: Session, key: DeadLetterKey) -> tuple[DeadLetterSummary, bytes]:
-    """A letter and its event, byte for byte as it came; raises NotFound."""
+    """A dead letter and its event, byte for byte as it arrived; raises NotFound."""
     return read_dead_letter(session, key), store.read_event(session, key)
 
 
 def find_replayable(
     session: Session, tenant: str, code: str, *, again: bool = False, until: datetime | None = None
 ) -> Replayable:
-    """The letters of a code that a replay would take, counted; if `until` is given only those kept up to then.
+    """Count the dead letters with a code that a replay would put back; with `until`, only those recorded up to then.
 
-    Those that wait; with `again` also those that were replayed, never those that were discarded. Raises Conflict for
-    a code whose events are gone, NotFound for a tenant that does not exist.
+    These are the letters that wait, and with `again` also those that were replayed, but never those that were
+    discarded. Raises Conflict for a code whose events are gone, and NotFound for a tenant that does not exist.
     """
     _require_content(code)
     require_tenant(session, tenant)
@@ -77,10 +77,10 @@ def find_replayable(
 def replay_dead_letter(
     session: Session, stream: EventStream, key: DeadLetterKey, now: datetime, *, actor: str, again: bool = False
 ) -> None:
-    """Put one letter's event onto the stream again, where it arrives now, and mark the letter.
+    """Put one dead letter's event back on the stream, where it counts as arriving now, and mark the letter.
 
-    Raises NotFound; Conflict if it was replayed or discarded, unless `again`, or if its content is gone;
-    StreamUnavailable, in which case the letter is unmarked.
+    Raises NotFound; Conflict if the letter was replayed or discarded, unless `again` is given, or if its content is
+    gone; and StreamUnavailable, in which case the letter is not marked.
     """
     letter = _lock(session, key)
     if not again:
@@ -93,10 +93,10 @@ def replay_dead_letter(
 def replay_oldest(
     session: Session, stream: EventStream, found: Replayable, now: datetime, *, actor: str, most: int
 ) -> tuple[int, int]:
-    """Replay the oldest letters that `find_replayable` counted, in this transaction: how many, and how many are left.
+    """Replay the oldest dead letters that `find_replayable` counted, in this transaction.
 
-    At most `most`, and not many more bytes than a short transaction takes. Raises StreamUnavailable, in which case all
-    of them are unmarked.
+    Returns how many were replayed and how many of the counted ones are left. Replays at most `most`, and stops soon
+    after BYTES_AT_ONCE to keep the transaction short. Raises StreamUnavailable, in which case none is marked.
     """
     page = store.page_of_replayable(session, found, after=None, most=most) if found.until is not None else []
     batch = next(_batches(page, most), [])
@@ -114,10 +114,11 @@ def replay_dead_letters(
     actor: str,
     on_replayed: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Replay the letters that `find_replayable` counted, the oldest first and some at a time; how many.
+    """Replay the dead letters that `find_replayable` counted, the oldest first, and return how many.
 
-    Each batch is a transaction, and `on_replayed` is told its size. Letters that somebody else replayed, discarded or
-    dropped meanwhile are passed over, and so are those kept since the count: what is replayed may fail again.
+    Each batch is a transaction of its own, after which `on_replayed` gets the size of the batch. Letters that someone
+    else has replayed, discarded or deleted meanwhile are skipped. So are letters recorded since the count, because a
+    replayed event may fail again and become a new letter.
     """
     total = 0
     for batch in _batches(_pages(sessions, found), AT_ONCE):
@@ -130,21 +131,21 @@ def replay_dead_letters(
 
 
 def discard_dead_letter(session: Session, key: DeadLetterKey, reason: str, now: datetime, *, actor: str) -> None:
-    """Give a letter up, saying why; it is kept for a while. Raises NotFound, InvalidField, and Conflict."""
-    why = check_text("reason", reason, longest=REASON_LONGEST)
+    """Discard a dead letter with a reason; it stays stored for a while. Raises NotFound, InvalidField and Conflict."""
+    detail = check_text("reason", reason, longest=REASON_LONGEST)
     letter = _lock(session, key)
     _require_waiting(letter, "there is nothing left to discard")
     store.mark_discarded(session, key, now)
-    _note(session, letter, "discarded", now, actor, why)
+    _note(session, letter, "discarded", now, actor, detail)
 
 
-def _place_after(cursor: str | None) -> DeadLetterPosition | None:
-    """The letter that a list goes on after; raises InvalidField."""
+def _position_after(cursor: str | None) -> DeadLetterPosition | None:
+    """The position after which a list continues; raises InvalidField."""
     position = moment_and_id_after(cursor)
     if position is None:
         return None
-    at, place = position
-    shard, _, entry_id = place.partition(" ")
+    at, entry = position
+    shard, _, entry_id = entry.partition(" ")
     if not re.fullmatch(r"\d{1,4}", shard, re.ASCII) or not is_id(entry_id):
         raise no_position()
     return DeadLetterPosition(at, int(shard), entry_id)
@@ -176,7 +177,7 @@ def _require_content(code: str) -> None:
 def _put_back(
     session: Session, stream: EventStream, letters: Sequence[DeadLetterSummary], now: datetime, actor: str
 ) -> None:
-    """Append the events of locked letters of one tenant, then mark the letters."""
+    """Append the events of one tenant's locked dead letters to the stream, then mark the letters as replayed."""
     if not letters:
         return
     events = [(_ANY_ACCOUNT, store.read_event(session, letter.key)) for letter in letters]
@@ -186,15 +187,15 @@ def _put_back(
         _note(session, letter, "replayed", now, actor, letter.code)
 
 
-def _note(session: Session, letter: DeadLetterSummary, act: str, now: datetime, actor: str, detail: str) -> None:
+def _note(session: Session, letter: DeadLetterSummary, what: str, now: datetime, actor: str, detail: str) -> None:
     subject = f"{letter.shard} {letter.entry_id}"
     note_operation(
-        session, letter.tenant, action=f"dead_letter.{act}", subject=subject, at=now, actor=actor, detail=detail
+        session, letter.tenant, action=f"dead_letter.{what}", subject=subject, at=now, actor=actor, detail=detail
     )
 
 
 def _pages(sessions: sessionmaker[Session], found: Replayable) -> Iterator[DeadLetterSummary]:
-    """The letters one by one; never more than a page of them is held."""
+    """The dead letters one by one; never more than a page of them is in memory."""
     last: DeadLetterSummary | None = None
     while True:
         with sessions() as session:
@@ -206,7 +207,7 @@ def _pages(sessions: sessionmaker[Session], found: Replayable) -> Iterator[DeadL
 
 
 def _batches(letters: Iterable[DeadLetterSummary], most: int) -> Iterator[list[DeadLetterSummary]]:
-    """`most` at a time, and not many more bytes than fit a short transaction."""
+    """Batches of at most `most` dead letters; a batch ends with the letter that takes it past BYTES_AT_ONCE."""
     batch: list[DeadLetterSummary] = []
     for letter in letters:
         batch.append(letter)

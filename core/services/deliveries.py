@@ -1,4 +1,4 @@
-"""What providers send: deliveries admitted and taken, bodies read, and requests to pull."""
+"""What providers send: it verifies deliveries, turns them and pulled bodies into events, and requests refreshes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from core.providers.sealing import Sealer
 from core.providers.webhooks import Delivery, SignatureRefused, UnknownVerificationKey
 from core.services.inputs import is_id
 from core.services.pages import Page, cut, moment_and_id_after
-from core.services.provider_accounts import know_accounts
+from core.services.provider_accounts import read_known_accounts
 from core.services.webhooks import NoSecretsKey, secrets_of
 from core.store import webhooks as store
 from core.store.tenants import Tenant
@@ -35,7 +35,7 @@ Candidates = Sequence[tuple[Endpoint, Tenant]]
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A delivery that is signed as the address asks: whose it is."""
+    """A delivery with a valid signature: the tenant and the endpoint that it belongs to."""
 
     tenant: Tenant
     endpoint_id: str
@@ -43,14 +43,14 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class NotAdmitted:
-    """A delivery that is refused; why is for our log alone, since a sender who is nobody must learn nothing."""
+    """A delivery that is refused. The reason is only for our log: an unknown sender must learn nothing from it."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class PullDetails:
-    """What the caller tells of a body that was pulled."""
+    """What the caller states about a body that was pulled from a provider."""
 
     pulled_at: datetime | None = None
     account_id: str | None = None
@@ -59,8 +59,8 @@ class PullDetails:
     kind: str | None = None
 
 
-def find_addresses(session: Session, provider: str, *, endpoint_id: str | None, tenant: Tenant | None) -> Candidates:
-    """The addresses that a delivery may be for: the one it names, those of the tenant it names, or the only one."""
+def find_endpoints(session: Session, provider: str, *, endpoint_id: str | None, tenant: Tenant | None) -> Candidates:
+    """The endpoints that a delivery may be for: the one it names, those of the tenant it names, or the only one."""
     if endpoint_id is not None:
         return store.find_endpoint(session, provider, endpoint_id) if is_id(endpoint_id) else []
     if tenant is not None:
@@ -71,18 +71,18 @@ def find_addresses(session: Session, provider: str, *, endpoint_id: str | None, 
 def admit_delivery(
     session: Session, sealer: Sealer | None, provider: str, candidates: Candidates, delivery: Delivery
 ) -> Admitted | NotAdmitted:
-    """Whose a delivery is, by the first of the addresses whose secrets it is signed with.
+    """Whether and for whom a delivery is accepted: for the first candidate with a secret that it is signed with.
 
-    Where there is none, or an address has no secret yet, it is checked all the same, in vain. A key that it names and
-    that is not known is asked for; that is to be committed though the delivery is refused. Raises NoSecretsKey and
-    CannotUnseal.
+    If there is no candidate, or a candidate has no secret yet, the signature is checked against a decoy, so that the
+    answer takes as long. If the delivery names an unknown verification key, this function requests that key: the
+    caller has to commit the request although the delivery is refused. Raises NoSecretsKey and CannotUnseal.
     """
     if sealer is None:
         raise NoSecretsKey
     refusals: list[tuple[Tenant, SignatureRefused]] = []
     for endpoint, tenant in candidates:
-        held = [each.text for each in secrets_of(sealer, endpoint) if each.is_good(delivery.arrived_at)]
-        refusal = _refusal(provider, delivery, held)
+        secrets = [each.text for each in secrets_of(sealer, endpoint) if each.is_good(delivery.arrived_at)]
+        refusal = _refusal(provider, delivery, secrets)
         if refusal is None:
             return Admitted(tenant, endpoint.endpoint_id)
         refusals.append((tenant, refusal))
@@ -97,22 +97,25 @@ def admit_delivery(
 def take_delivery(
     session: Session, admitted: Admitted, provider: str, body: object, now: datetime
 ) -> tuple[Adapted, int]:
-    """What a delivery's body becomes; what it points to is recorded, and counted. Raises ProviderBodyRefused."""
+    """The events of a delivery's body, and how many things it points to.
+
+    A refresh request is recorded for each of these things. Raises ProviderBodyRefused.
+    """
     tenant = admitted.tenant.name
     names, connections = accounts_named(provider, body), connections_named(provider, body)
-    known = know_accounts(session, tenant, provider, names, connections) if has_accounts(provider) else {}
+    known = read_known_accounts(session, tenant, provider, names, connections) if has_accounts(provider) else {}
     adapted = adapt_webhook(provider, body, Context(pulled_at=now, source=provider, accounts=known))
     return adapted, record_refreshes(session, tenant, provider, adapted.refreshes, now)
 
 
 def read_pulled(session: Session, tenant: Tenant, format: str, body: object, details: PullDetails) -> Adapted:
-    """What a body that was pulled becomes; raises ProviderBodyRefused."""
+    """The events of a body that was pulled from a provider; raises ProviderBodyRefused."""
     provider = provider_of(format).name
     names = set(accounts_named(format, body)) | ({details.account_id} if details.account_id is not None else set())
     context = Context(
         pulled_at=details.pulled_at,
         source=provider,
-        accounts=know_accounts(session, tenant.name, provider, names, connections_named(format, body)),
+        accounts=read_known_accounts(session, tenant.name, provider, names, connections_named(format, body)),
         account_id=details.account_id,
         user_id=details.user_id,
         currency=details.currency,
@@ -121,44 +124,47 @@ def read_pulled(session: Session, tenant: Tenant, format: str, body: object, det
     return adapt(format, body, context)
 
 
-def _refusal(provider: str, delivery: Delivery, held: Sequence[str]) -> SignatureRefused | None:
-    """Why a delivery is not taken, None if it is.
+def _refusal(provider: str, delivery: Delivery, secrets: Sequence[str]) -> SignatureRefused | None:
+    """Why a delivery is refused; None if it is accepted.
 
-    Where there is no secret it is checked all the same, so that it takes as long, but in vain: anyone can read in the
-    code what it is checked against, so that what fits is not taken either.
+    Without a secret the signature is checked against decoys, so that the check takes as long. The decoys are in the
+    code, which anyone can read, so a delivery that is signed with a decoy is refused too.
     """
     scheme = scheme_of(provider)
     try:
-        scheme.verify(delivery, held or scheme.decoys)
+        scheme.verify(delivery, secrets or scheme.decoys)
     except SignatureRefused as refused:
         return refused
-    return None if held else SignatureRefused("it is signed with what is checked in vain where there is no secret")
+    return None if secrets else SignatureRefused("it is signed with what is checked in vain where there is no secret")
 
 
 VERIFICATION_KEY = "verification_key"
-# Anyone who knows an address can name keys that do not exist.
+# Limited, because anyone who knows an endpoint can name keys that do not exist.
 KEYS_ASKED_MOST = 20
 
 
 def record_refreshes(session: Session, tenant: str, provider: str, refreshes: Iterable[Refresh], now: datetime) -> int:
-    """Record what a delivery points to, how many things that are; one that is open already is asked for once more."""
+    """Record a refresh request for each thing that a delivery points to, and return how many there are.
+
+    A request that is open already counts once more.
+    """
     rows = {row.request_id: row for each in refreshes for row in [_row(tenant, provider, each, now)]}
-    # In one order, so that two deliveries with the same pointers wait for each other and never for good.
+    # In the order of ids, so that two deliveries with the same pointers wait for each other and do not deadlock.
     for request_id in sorted(rows):
         store.ask_refresh(session, rows[request_id])
     return len(rows)
 
 
 def ask_for_key(session: Session, tenant: str, provider: str, key_id: str, now: datetime) -> None:
-    """Ask the integrator for a verification key that a delivery named and that is not known; once for each key."""
-    asked = Refresh(key_id, VERIFICATION_KEY, "unknown_key")
-    store.ask_refresh_once(session, _row(tenant, provider, asked, now), most=KEYS_ASKED_MOST)
+    """Open a refresh request for an unknown verification key that a delivery named, once for each key."""
+    refresh = Refresh(key_id, VERIFICATION_KEY, "unknown_key")
+    store.ask_refresh_once(session, _row(tenant, provider, refresh, now), most=KEYS_ASKED_MOST)
 
 
 def list_open(
     session: Session, tenant: str, *, provider: str | None, kind: str | None, limit: int, cursor: str | None
 ) -> Page[RefreshRow]:
-    """A page of a tenant's open requests, those that wait longest first; raises InvalidField."""
+    """A page of a tenant's open refresh requests, the longest waiting first; raises InvalidField."""
     position = moment_and_id_after(cursor)
     if not all(is_id(each) for each in (provider, kind) if each is not None):
         return Page((), None)
@@ -168,9 +174,9 @@ def list_open(
 
 
 def mark_done(session: Session, tenant: str, request_id: str, count: int, now: datetime) -> RefreshRow:
-    """Note that a request was seen to, as it was when its `count` was read; the request as it is then.
+    """Mark a refresh request as done up to the `count` that the caller read before the pull, and return the request.
 
-    It stays open if it was asked for since. Saying it twice changes nothing. Raises NotFound and InvalidField.
+    It stays open if it was asked for again since. Marking it twice changes nothing. Raises NotFound and InvalidField.
     """
     row = store.lock_refresh(session, tenant, request_id) if is_id(request_id) else None
     if row is None:
@@ -184,8 +190,8 @@ def mark_done(session: Session, tenant: str, request_id: str, count: int, now: d
 
 
 def _row(tenant: str, provider: str, refresh: Refresh, now: datetime) -> RefreshRow:
-    named = "\x00".join((provider, refresh.kind, refresh.subject))
-    request_id = f"refresh_{hashlib.sha256(named.encode()).hexdigest()[:32]}"
+    identity = "\x00".join((provider, refresh.kind, refresh.subject))
+    request_id = f"refresh_{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
     return RefreshRow(
         tenant, request_id, provider, refresh.subject, refresh.kind, refresh.reason, now, now, count=1, done_count=0
     )

@@ -1,4 +1,4 @@
-"""Funding: accounts linked to a goal, their shares changed, and links ended."""
+"""Funding: an account is linked to a goal, its share is changed, and its link is ended."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from core.store.tenants import Tenant
 def link_account(
     session: Session, tenant: Tenant, goal_id: str, draft: LinkDraft, now: datetime, *, seen: Versions | None = None
 ) -> FundingView:
-    """Begin a link, or replace the allocation of an account that is linked already from this moment on.
+    """Begin a link; if the account is linked already, the new share replaces the old one from now on.
 
-    An account that has not been seen yet may be linked. Raises NotFound, GoalMoved, GoalIsFinal,
+    An account that no event has named yet may be linked. Raises NotFound, GoalMoved, GoalIsFinal, TakesNoLinks,
     AllocationExceeded and InvalidField.
     """
     account_id = check_id("account_id", draft.account_id)
@@ -57,20 +57,20 @@ def link_account(
     at = moment_for(goal, now)
     if not draft.whole:
         allocate(shared_out(sources), account_id, ppm)
-    from_at = _from(draft, tenant, at)
+    from_at = _begin_of(draft, tenant, at)
     own = sorted((s.row for s in sources if s.row.link.account_id == account_id), key=lambda row: row.link.from_at)
     previous = end_open_link(session, goal, sources, account_id, at)
     name = name or (previous.account_name if previous else None)
     gaps = _uncovered(from_at, at, [(row.link.from_at, row.link.until_at or at) for row in own])
     for number, (begin, end) in enumerate(gaps):
-        # Days that an earlier link counted do not count again; those that none did count for the new share.
+        # Periods that an earlier link covers do not count again. The other periods count with the new share.
         linked_at = at + (number + 1) * INSTANT
         until_at = end if end < at else None
         begin_link(session, goal, account, ppm, begin, linked_at, name, until_at=until_at, whole=draft.whole)
     if not gaps or gaps[-1][1] < at:
         begin_link(session, goal, account, ppm, at, at, name, whole=draft.whole)
     goal.mark_dirty_from(local_day(gaps[0][0] if gaps else at, tenant.zone))
-    # The moments of all rows are used up, so that the next request has one of its own.
+    # Every new row has used a moment of its own, so the goal's last request moves to the latest one.
     recompute_goal(session, goal, at + len(gaps) * INSTANT, cause="linked")
     return view_of(session, goal, account_id)
 
@@ -87,7 +87,11 @@ def begin_link(
     until_at: datetime | None = None,
     whole: bool = False,
 ) -> None:
-    """Write a link of a locked account to a locked goal. It counts from the later of `from_at` and the typed amount."""
+    """Write a link of a locked account to a locked goal.
+
+    It counts from the later of `from_at` and the moment of the manual amount; for a goal that follows balances, it
+    counts the present balance.
+    """
     measure = "inflow" if goal.tracking is Tracking.INFLOW else "worth"
     begin_at, base = None, 0
     if not follows_balances(goal.tracking):
@@ -101,7 +105,7 @@ def begin_link(
 
 
 def shared_out(sources: Iterable[FundingRow]) -> list[tuple[str, int]]:
-    """(account_id, ppm) of the open links that share out an account; those that count it whole are no part of it."""
+    """(account_id, ppm) of the open links, without those that count an account whole."""
     return [(s.row.link.account_id, s.row.link.ppm) for s in sources if s.row.link.is_open and not s.row.whole]
 
 
@@ -121,7 +125,7 @@ def _check_account(goal: GoalRow, account: AccountRow) -> None:
         raise InvalidField("account_id", "a debt goal that follows balances takes liabilities only")
 
 
-def _from(draft: LinkDraft, tenant: Tenant, now: datetime) -> datetime:
+def _begin_of(draft: LinkDraft, tenant: Tenant, now: datetime) -> datetime:
     if draft.from_ is None:
         return now
     try:
@@ -158,9 +162,10 @@ def change_allocation(
     *,
     seen: Versions | None = None,
 ) -> FundingView:
-    """End an account's link and begin the next one with another share, at one moment.
+    """End an account's link and begin the next one with another share, at the same moment.
 
-    Raises NotFound for the goal or the link, GoalMoved, GoalIsFinal, AllocationExceeded and InvalidField.
+    Raises NotFound for the goal or the link, GoalMoved, GoalIsFinal, TakesNoLinks, AllocationExceeded and
+    InvalidField.
     """
     ppm = to_ppm(allocation_percent, "allocation_percent")
     goal, sources, accounts = locked_goal_and_accounts(session, tenant, goal_id, seen=seen)
@@ -183,9 +188,9 @@ def change_allocation(
 def unlink_account(
     session: Session, tenant: Tenant, goal_id: str, account_id: str, now: datetime, *, seen: Versions | None = None
 ) -> None:
-    """End an account's link; what it counted stays.
+    """End an account's link; what it has counted stays in the goal's amount.
 
-    Raises NotFound for the goal or the link, GoalMoved and GoalIsFinal.
+    Raises NotFound for the goal or the link, GoalMoved, GoalIsFinal and TakesNoLinks.
     """
     goal, sources, _ = locked_goal_and_accounts(session, tenant, goal_id, seen=seen)
     at = moment_for(goal, now)
@@ -200,9 +205,9 @@ def unlink_account(
 def list_funding(
     session: Session, tenant: Tenant, goal_id: str, *, limit: int = PAGE_LARGEST, cursor: str | None = None
 ) -> Page[FundingView]:
-    """A page of a goal's linked accounts, in the order of linking; raises NotFound and InvalidField."""
+    """A page of a goal's linked accounts, in the order in which they were linked; raises NotFound and InvalidField."""
     row = find_goal(session, tenant, goal_id)
     after = moment_and_id_after(cursor)
     views = funding_views(row, funding_of_goals(session, [row.key])[row.key])
-    coming = [view for view in views if after is None or (view.linked_at, view.account_id) > after]
-    return cut(coming, limit, lambda view: f"{view.linked_at.isoformat()} {view.account_id}")
+    remaining = [view for view in views if after is None or (view.linked_at, view.account_id) > after]
+    return cut(remaining, limit, lambda view: f"{view.linked_at.isoformat()} {view.account_id}")

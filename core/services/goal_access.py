@@ -1,4 +1,4 @@
-"""Finding a caller's goal, locked or not, together with the accounts that must be locked before it."""
+"""Finds a caller's goal, locked or not, together with the accounts that must be locked before it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.store.goals import GoalRow, lock_goal, read_goal, read_version
 from core.store.links import FundingRow, funding_of_goals
 from core.store.tenants import Tenant
 
-# The versions of a goal that a caller has seen and would act upon; None stands for any.
+# The versions of a goal that a caller has seen, one of which the goal must still have; None allows any version.
 Versions = frozenset[int]
 
 
@@ -36,9 +36,10 @@ def find_version(session: Session, tenant: Tenant, goal_id: str) -> int:
 
 
 def locked_goal(session: Session, tenant: Tenant, goal_id: str, seen: Versions | None = None) -> GoalRow:
-    """The goal, locked. For acts that touch no account. Raises NotFound, and GoalMoved if it is at none of `seen`.
+    """The goal, locked, for operations that touch no account.
 
-    Only under the lock is the version sure to stay: of two callers who have seen the same, one gets through.
+    Raises NotFound, and GoalMoved if the goal's version is not in `seen`. The version is checked under the lock, where
+    nobody can change it: of two callers who have seen the same version, only one succeeds.
     """
     row = lock_goal(session, _key(tenant, goal_id))
     if row is None:
@@ -57,14 +58,14 @@ def locked_goal_and_accounts(
     with_ended: bool = False,
     seen: Versions | None = None,
 ) -> tuple[GoalRow, list[FundingRow], dict[AccountKey, AccountRow]]:
-    """The goal with the accounts of its open links and `more_accounts`, all locked, accounts first in id order.
+    """The goal with the accounts of its open links and `more_accounts`, all locked: first the accounts, in id order.
 
-    `with_ended`: the accounts of its ended links too, for an act that touches those, as batches do under these locks.
-    `seen`: as for `locked_goal`.
+    `with_ended`: also the accounts of ended links, for an operation that changes ended links; batches change them
+    under the locks of their accounts. `seen`: as for `locked_goal`.
 
-    Which accounts these are is known for sure only once the goal is locked. So they are looked up before and checked
-    after, and if a link came between, the locks are given back and taken anew: locking its account now would break
-    the order in which everyone locks.
+    Which accounts these are can change until the goal is locked. So this function looks them up, locks them, then the
+    goal, and looks again. If a link was added in between, it rolls back to the savepoint, which releases the locks, and
+    tries again: locking the new account now would break the order in which everyone locks.
     """
     key = _key(tenant, goal_id)
     more = {(tenant.name, account_id) for account_id in more_accounts}
@@ -82,21 +83,22 @@ def locked_goal_and_accounts(
 
 
 def refuse_final(goal: GoalRow) -> None:
-    """Raises GoalIsFinal for a completed or abandoned goal."""
+    """Raise GoalIsFinal for a completed or abandoned goal."""
     if is_final(goal.status):
         raise GoalIsFinal(goal.status.value)
 
 
 def refuse_links(goal: GoalRow) -> None:
-    """Raises TakesNoLinks for a goal whose links Milepost keeps by itself."""
+    """Raise TakesNoLinks for a goal whose links Milepost keeps by itself."""
     if goal.tracking is Tracking.NET_WORTH:
         raise TakesNoLinks
 
 
 def moment_for(goal: GoalRow, now: datetime) -> datetime:
-    """The moment of a request: `now`, but always after the goal's last request, so that periods cannot overlap.
+    """The moment of a request: `now`, or just after the goal's last request if that is later.
 
-    Batches do not count: their clock may be another machine's, and what they apply bears times of its own.
+    So the periods of links cannot overlap. Batches do not matter here: they may run by another machine's clock, and
+    the facts that they apply have times of their own.
     """
     return max(now, goal.acted_at + timedelta(microseconds=1))
 
@@ -106,7 +108,7 @@ def _accounts(sources: Iterable[FundingRow], with_ended: bool) -> set[AccountKey
 
 
 def _key(tenant: Tenant, goal_id: str) -> tuple[str, str]:
-    # Postgres takes neither NUL nor lone surrogates in text; an id that holds one cannot exist.
+    # Postgres accepts neither NUL nor lone surrogates in text, so an id with one of them cannot exist.
     if not is_id(goal_id):
         raise NotFound("Goal", goal_id)
     return tenant.name, goal_id

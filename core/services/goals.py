@@ -1,9 +1,8 @@
-"""Goals: created, read, listed, changed and deleted."""
+"""Goals: create, read, list, change and delete them."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
@@ -30,29 +29,27 @@ from core.goals.goal import (
     span_of,
 )
 from core.goals.money import digits, to_minor
-from core.goals.progress import is_goal_reached, nearest
+from core.goals.progress import is_goal_reached
 from core.ingestion.recompute import end_links, recompute_goal
 from core.services.goal_access import Versions, find_goal, locked_goal_and_accounts, moment_for, refuse_final
 from core.services.inputs import UNSET, GoalChanges, GoalDraft, Stated, check_id, is_id
 from core.services.pages import Page, cut, id_after, shown_as
 from core.services.views import (
     GoalView,
-    MilestoneView,
     goal_view,
-    milestone_view,
 )
 from core.store import goals as store
 from core.store.accounts import lock_accounts
 from core.store.goals import GoalRow, add_manual_amount, insert_goal
 from core.store.ledger import Entry, write_entries
 from core.store.links import FundingRow, measures_before, rebase_link
-from core.store.milestones import MilestoneRow, milestones_of_goals
+from core.store.milestones import milestones_of_goals
 from core.store.net_worths import accounts_of_user, join_net_worth, lock_user_alone
 from core.store.tenants import Tenant, note_operation
 
 
 def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetime) -> GoalView:
-    """Create a goal; raises InvalidField. A debt without a current amount owes its target."""
+    """Create a goal; raises InvalidField. A debt without a current amount starts with its target as the amount owed."""
     digits(draft.currency)
     target = _amount(draft, draft.target_amount, "target_amount")
     check_target(draft.type, target)
@@ -103,7 +100,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
 
 
 def new_goal_id(now: datetime) -> str:
-    """An id that no one can guess and that sorts by the moment of creation."""
+    """An id that nobody can guess; ids sort by the moment of creation."""
     return f"goal_{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
 
 
@@ -131,20 +128,21 @@ def _tracking(draft: GoalDraft) -> Tracking:
 
 
 def _lock_accounts_of_user(session: Session, row: GoalRow) -> list[str]:
-    """The user's accounts in the goal's currency, all locked, with none able to join before the transaction ends.
+    """Lock the user's accounts in the goal's currency, and keep others from being added until the transaction ends.
 
-    Which accounts these are is known for sure only once the user is locked, which comes after the accounts. So they
-    are looked up before and checked after, and if one has joined between, the locks are given back and taken anew.
+    Which accounts these are can change until the user is locked, which must come after the accounts. So this function
+    looks them up, locks them, then the user, and looks again. If an account was added in between, it rolls back to the
+    savepoint, which releases the locks, and tries again.
     """
     while True:
         attempt = session.begin_nested()
         found = accounts_of_user(session, row.tenant, row.user_id, row.currency)
         lock_accounts(session, ((row.tenant, account_id) for account_id in found))
         lock_user_alone(session, row.tenant, row.user_id)
-        recomputed = accounts_of_user(session, row.tenant, row.user_id, row.currency)
-        if set(recomputed) <= set(found):
+        present = accounts_of_user(session, row.tenant, row.user_id, row.currency)
+        if set(present) <= set(found):
             attempt.commit()
-            return recomputed
+            return present
         attempt.rollback()
 
 
@@ -160,7 +158,7 @@ def _start_date(start_date: date | None, tenant: Tenant, now: datetime) -> date:
 def update_goal(
     session: Session, tenant: Tenant, goal_id: str, changes: GoalChanges, now: datetime, *, seen: Versions | None = None
 ) -> GoalView:
-    """Change a goal, all of it at one moment: texts and target, then the amount, then the status.
+    """Change a goal at one moment: first texts, deadline and target, then the amount, then the status.
 
     Raises NotFound, GoalMoved, InvalidField, GoalIsFinal, AmountFollowsAccounts and StatusMoveRefused.
     """
@@ -176,7 +174,7 @@ def update_goal(
     if changes.current_amount is not UNSET:
         refuse_final(goal)
         _set_amount(session, goal, sources, changes.current_amount, at)
-    # The amount is settled under the status it was typed in: a milestone that it reaches counts even if the same
+    # The amount is recomputed before the status changes, so that a milestone which it reaches counts even if the same
     # request completes the goal.
     if goal != before:
         goal.mark_dirty_from(today)
@@ -188,7 +186,7 @@ def update_goal(
             goal.final_at = at
             end_links(session, goal, (s.row for s in sources if s.row.link.is_open), at)
         if goal.status is GoalStatus.ACTIVE:
-            # Now the milestones are marked that the closes of the pause stood past.
+            # So that the snapshot job marks the milestones that the amount has passed during the pause.
             goal.evaluated_from = at
             goal.mark_dirty_from(goal.start_date)
         recompute_goal(session, goal, at, cause="status")
@@ -207,7 +205,10 @@ def _change_texts(goal: GoalRow, changes: GoalChanges) -> None:
 
 
 def _change_target(goal: GoalRow, stated: Stated) -> bool:
-    """Move the target; whether it is another. A goal that no longer stands at it can be reached once more."""
+    """Set the target, and return whether it has changed.
+
+    A goal whose amount is not at the new target can be reached once more.
+    """
     target = to_minor(stated, goal.currency, "target_amount")
     check_target(goal.type, target)
     span = retarget(goal.type, goal.span, target)
@@ -219,7 +220,7 @@ def _change_target(goal: GoalRow, stated: Stated) -> bool:
 
 
 def _set_amount(session: Session, goal: GoalRow, sources: list[FundingRow], stated: Stated, at: datetime) -> None:
-    """Set the amount by hand: what is dated before this moment is in it, so links count from here on."""
+    """Set a manual amount. It includes everything dated before this moment, so links count only from here on."""
     if follows_accounts(goal.tracking, [source.funded(goal) for source in sources]):
         raise AmountFollowsAccounts
     amount = to_minor(stated, goal.currency, "current_amount")
@@ -228,8 +229,8 @@ def _set_amount(session: Session, goal: GoalRow, sources: list[FundingRow], stat
     add_manual_amount(session, goal.key, at, amount)
     if follows_balances(goal.tracking):
         return
-    # Ended links are left as they are: what was typed after their end holds all they counted, and their rows belong
-    # to batches that hold their accounts.
+    # Ended links stay as they are: the manual amount includes all that they counted, and only batches that have locked
+    # their accounts may change their rows.
     rows = [source.row for source in sources if source.row.link.is_open]
     measures = measures_before(session, goal.tenant, (row.link.account_id for row in rows), at)
     for row in rows:
@@ -237,7 +238,7 @@ def _set_amount(session: Session, goal: GoalRow, sources: list[FundingRow], stat
 
 
 def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime, *, seen: Versions | None = None) -> None:
-    """Delete a goal with its milestones, links and ledger, which frees what the links held.
+    """Delete a goal with its milestones, links and ledger, so that its shares are free again.
 
     Raises NotFound and GoalMoved.
     """
@@ -262,7 +263,7 @@ def list_goals(
     limit: int,
     cursor: str | None,
 ) -> Page[GoalView]:
-    """A page of at most `limit` goals in order of creation; raises InvalidField for a cursor that is none of ours."""
+    """A page of at most `limit` goals in order of creation; raises InvalidField for a cursor that no page returned."""
     after = id_after(cursor)
     if user_id is not None and not is_id(user_id):
         return Page((), None)
@@ -272,9 +273,3 @@ def list_goals(
     page = cut(rows, limit, lambda row: row.goal_id)
     milestones = milestones_of_goals(session, (row.key for row in page.items))
     return shown_as(page, lambda row: goal_view(row, milestones[row.key]))
-
-
-def _first(goal: GoalRow, unreached: Sequence[MilestoneRow]) -> MilestoneView | None:
-    by_amount = {milestone.amount_minor: milestone for milestone in unreached}
-    upcoming = nearest(goal.direction, by_amount)
-    return None if upcoming is None else milestone_view(goal, by_amount[upcoming])

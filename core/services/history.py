@@ -1,4 +1,4 @@
-"""The past of a goal: the lines of its ledger, and its amounts at the end of each day."""
+"""The past of a goal: the lines of its ledger, and its snapshots, which are its amounts at the end of each day."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_history(
 ) -> tuple[str, Page[Entry]]:
     """The goal's currency, and a page of its ledger, newest first; raises NotFound and InvalidField.
 
-    With `as_known_at` the ledger as it was at that moment, the amount then being that of its first line.
+    With `as_known_at` it is the ledger as it was at that moment; its first line has the amount of that moment.
     """
     goal = find_goal(session, tenant, goal_id)
     check_past("as_known_at", as_known_at, now)
@@ -47,7 +47,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class CloseView:
-    """The goal's amount at the close of one local day, in minor units."""
+    """The goal's amount at the end of one local day, in minor units."""
 
     day: date
     amount_minor: int
@@ -55,7 +55,7 @@ class CloseView:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotsView:
-    """Closes in order of day, without a gap."""
+    """Snapshots in order of day, without a gap."""
 
     currency: str
     closes: tuple[CloseView, ...]
@@ -71,12 +71,13 @@ def read_snapshots(
     now: datetime,
     as_known_at: datetime | None = None,
 ) -> SnapshotsView:
-    """Every closed day of a goal within a range, both ends included; days before its start or not over are left out.
+    """The snapshot of every closed day of a goal within a range, both ends included.
 
-    Without `to_day` up to the last closed day, without `from_day` from the start, but at most ten years. With
-    `as_known_at` the closes as the job had written them by that moment, and of the days that it had closed by then.
-    Raises NotFound, and InvalidField for a range that is backwards or longer than ten years, and for a moment that is
-    to come or before all that is recorded.
+    Days before the goal's start and days that are not over are left out. Without `to_day` the range ends with the last
+    closed day; without `from_day` it begins with the goal's start, but has at most ten years. With `as_known_at` the
+    snapshots are those that the snapshot job had written by that moment, for the days that it had closed by then.
+    Raises NotFound, and InvalidField for a range that is backwards or longer than ten years and for a moment in the
+    future.
     """
     goal = find_goal(session, tenant, goal_id)
     last: date | None = last_closed_day(now, tenant.zone)
@@ -93,7 +94,7 @@ def read_snapshots(
 
 
 def _days(goal: GoalRow, from_day: date | None, to_day: date | None, last: date | None) -> tuple[date, date]:
-    """The first and the last day of the answer, the first after the last if it has none; raises InvalidField."""
+    """The first and the last day of the answer; the first is after the last if there is none. Raises InvalidField."""
     if from_day is not None and to_day is not None:
         if from_day > to_day:
             raise InvalidField("from", f"must not be after to, {to_day}")
@@ -111,7 +112,7 @@ def _days(goal: GoalRow, from_day: date | None, to_day: date | None, last: date 
 
 
 def _last_known(session: Session, goal: GoalRow, at: datetime, now: datetime) -> date | None:
-    """The last day whose close was known at a moment; None before the first. Raises InvalidField."""
+    """The last day that was closed at a moment; None before the first. Raises InvalidField."""
     check_past("as_known_at", at, now)
     if at < goal.created_at:
         return None
@@ -119,36 +120,36 @@ def _last_known(session: Session, goal: GoalRow, at: datetime, now: datetime) ->
 
 
 def read_dense_closes(session: Session, tenant: Tenant, goal: GoalRow, first: date, last: date) -> list[CloseView]:
-    """The close of every day from `first`, which must not be before the goal's start, to `last`.
+    """The snapshot of every day from `first`, which must not be before the goal's start, to `last`.
 
-    What is marked as touched since it was closed, or is not closed yet, is computed from facts as they are now.
+    Days that are dirty or not closed yet are computed from the facts as they are now.
     """
     if first > last:
         return []
     stored = read_closes(session, [(goal.key, DayRange(first, last))])[0]
     closes: Closes = [] if stored.before_minor is None else [(first, stored.before_minor)]
     closes += sorted(stored.rows.items())
-    marked = _marked_from(session, goal)
-    if marked is not None and marked <= last:
-        begin = max(marked, first)
+    dirty_from = _dirty_from(session, goal)
+    if dirty_from is not None and dirty_from <= last:
+        begin = max(dirty_from, first)
         fresh = compute_snapshots(session, [GoalDays(goal, begin, last)], tenant.zone)[0]
         closes = [close for close in closes if close[0] < begin] + fresh
     return _dense(closes, last)
 
 
-def is_marked(session: Session, goal: GoalRow, through: date) -> bool:
-    """Whether any close up to a day is in doubt, or was never written."""
-    marked = _marked_from(session, goal)
-    return marked is not None and marked <= through
+def is_dirty(session: Session, goal: GoalRow, through: date) -> bool:
+    """Whether a snapshot of a day up to `through` has to be written, or written again."""
+    dirty_from = _dirty_from(session, goal)
+    return dirty_from is not None and dirty_from <= through
 
 
-def _marked_from(session: Session, goal: GoalRow) -> date | None:
-    marks = [day for day in (goal.dirty_from, accounts_dirty_from(session, goal.key)) if day is not None]
-    return min(marks, default=None)
+def _dirty_from(session: Session, goal: GoalRow) -> date | None:
+    days = [day for day in (goal.dirty_from, accounts_dirty_from(session, goal.key)) if day is not None]
+    return min(days, default=None)
 
 
 def _dense(closes: Closes, last: date) -> list[CloseView]:
-    """A view a day: a day without a row of its own has the amount of the one before."""
+    """A snapshot for every day: a day without a row has the amount of the day before."""
     views = []
     for number, (day, amount) in enumerate(closes):
         end = closes[number + 1][0] if number + 1 < len(closes) else last + _DAY

@@ -1,4 +1,4 @@
-"""The acts around a request with an idempotency key: find_answer before it acts, keep_answer after."""
+"""Requests with an idempotency key: call find_answer before carrying one out, and keep_answer afterwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.store.tenants import Tenant
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
-    """A request under a key of its caller's choice: what it asks of what (`route`), and a hash of its body."""
+    """A request with a key that its caller chose; `route` is the method and the resource, `body_hash` of its body."""
 
     key: str
     route: str
@@ -22,9 +22,9 @@ class KeyedRequest:
 
 
 def find_answer(session: Session, tenant: Tenant, request: KeyedRequest, now: datetime) -> KeyedAnswer | None:
-    """The answer that the request got before; None if it has yet to act, for which its key is now taken.
+    """The answer that the request got before; None if it is still to be carried out, and then its key is claimed.
 
-    Raises KeyReused if the key stands for another request, and KeyBusy if its first request takes too long.
+    Raises KeyReused if the key belongs to another request, and KeyBusy if the first request with it takes too long.
     """
     found = claim_key(session, tenant.name, request.key, route=request.route, body_hash=request.body_hash, now=now)
     if found is not None and (found.route, found.body_hash) != (request.route, request.body_hash):
@@ -35,7 +35,7 @@ def find_answer(session: Session, tenant: Tenant, request: KeyedRequest, now: da
 def keep_answer(
     session: Session, tenant: Tenant, request: KeyedRequest, *, status: int, location: str | None, body: bytes
 ) -> None:
-    """Keep the answer of a request that has acted, in its transaction: both are there, or neither is."""
+    """Store the answer of a request in the request's own transaction, so that both are committed or neither is."""
     fill_key(session, tenant.name, request.key, status=status, location=location, body=body)
 
 
@@ -49,7 +49,7 @@ def keep_first_answer(
     location: str | None,
     body: bytes,
 ) -> None:
-    """Keep the answer of a request whose key was made for it and was never sent before: nothing had to be found."""
+    """Store the answer of a request whose key was made just for it, so that no earlier answer had to be looked up."""
     add_filled_key(
         session,
         tenant.name,

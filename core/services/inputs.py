@@ -1,4 +1,4 @@
-"""What callers hand in: drafts and changes, ids and moments."""
+"""What callers pass in: drafts and changes, ids and moments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Stated = Decimal | int | str
 
 
 class Unset(Enum):
-    """The type of UNSET, which tells "not given" from "given as null"."""
+    """The type of UNSET, which means "not given", unlike None, which means "given as null"."""
 
     UNSET = "unset"
 
@@ -28,7 +28,7 @@ MaybeUnset = Literal[Unset.UNSET]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the tenant and the scopes that an API key stands for."""
+    """Who makes a request: the tenant and the scopes of the API key."""
 
     tenant: Tenant
     key_id: str
@@ -37,7 +37,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class GoalDraft:
-    """A goal to be created; amounts are in units of the currency, as stated."""
+    """A goal to be created; amounts are in units of the currency, as the caller gave them."""
 
     user_id: str
     name: str
@@ -55,7 +55,7 @@ class GoalDraft:
 
 @dataclass(frozen=True, slots=True)
 class GoalChanges:
-    """What is to change of a goal; UNSET leaves a field as it is, None clears it."""
+    """The fields of a goal to be changed; UNSET leaves a field as it is, None clears it."""
 
     name: str | MaybeUnset = UNSET
     description: str | MaybeUnset | None = UNSET
@@ -86,7 +86,7 @@ class LinkDraft:
 
 
 def check_id(field: str, value: str) -> str:
-    """The id as it is; raises InvalidField."""
+    """Return the id unchanged; raises InvalidField."""
     try:
         return identifier(value, field)
     except MalformedEvent as error:
@@ -94,7 +94,7 @@ def check_id(field: str, value: str) -> str:
 
 
 def is_id(value: str) -> bool:
-    """Whether `check_id` takes it; what it refuses names nothing, and Postgres may not take it as text."""
+    """Whether `check_id` accepts it. An id that it refuses cannot exist, and Postgres may not accept it as text."""
     try:
         identifier(value, "id")
     except MalformedEvent:
@@ -103,6 +103,6 @@ def is_id(value: str) -> bool:
 
 
 def check_past(field: str, at: datetime | None, now: datetime) -> None:
-    """Raises InvalidField for a moment that is to come: what will be known then is not known yet."""
+    """Raise InvalidField for a moment in the future: what will be known then is not known yet."""
     if at is not None and at > now:
         raise InvalidField(field, "must not be after now")

@@ -1,4 +1,4 @@
-"""API keys: created, listed, revoked, looked up, and the first one."""
+"""API keys: create, list, revoke and look them up, and make the first one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.services.tenants import require_tenant
 from core.store import tenants as store
 from core.store.tenants import DEFAULT, ApiKey, Tenant, add_tenant, find_any_key, find_key, lock_tenant, note_operation
 
-# The first key's: whoever gives another first key revokes every key of this label.
+# The label of the first key. When another first key is given, every key with this label is revoked.
 BOOTSTRAP_LABEL = "bootstrap"
 
 
@@ -43,7 +43,8 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Make a key and return it with its secret, which cannot be read again.
 
-    Only a key whose secret is given can be the first one, and have its label. Raises NotFound and InvalidField.
+    Only a key whose secret is given can be the first key and have its label. Raises NotFound, InvalidField, and
+    Conflict for a secret that is in use.
     """
     wanted = tuple(sorted(set(scopes)))
     unknown = set(wanted).difference(Scope)
@@ -63,13 +64,13 @@ def create_key(
 
 
 def list_keys(session: Session, tenant: str) -> list[ApiKey]:
-    """A tenant's keys, oldest first, revoked ones too; raises NotFound if there is no such tenant."""
+    """A tenant's keys, the oldest first, including revoked ones; raises NotFound if there is no such tenant."""
     require_tenant(session, tenant)
     return store.list_keys(session, tenant)
 
 
 def revoke_key(session: Session, tenant: str, key_id: str, now: datetime, *, actor: str = "") -> None:
-    """Revoke a key from this moment on; raises NotFound if there is no live one of this id."""
+    """Revoke a key from now on; raises NotFound if no key of this id is in use."""
     require_tenant(session, tenant)
     if not store.revoke_key(session, tenant, key_id, now):
         raise NotFound("Key", key_id)
@@ -77,7 +78,7 @@ def revoke_key(session: Session, tenant: str, key_id: str, now: datetime, *, act
 
 
 def authenticate(session: Session, secret: str) -> Caller | None:
-    """Who a key stands for; None if no live key is this one."""
+    """The caller that a key belongs to; None if the key does not exist or is revoked."""
     found = find_key(session, key_hash(secret))
     if found is None:
         return None
@@ -86,7 +87,7 @@ def authenticate(session: Session, secret: str) -> Caller | None:
 
 
 def key_hash(secret: str) -> bytes:
-    """What is kept of a key. Keys are long and random, so one round of SHA-256 is enough and a look-up stays cheap."""
+    """What is stored of a key. Keys are long and random, so one round of SHA-256 is enough, and look-ups stay cheap."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
@@ -96,13 +97,13 @@ _SCOPES = ("admin",)
 def bootstrap(session: Session, *, key: str | None, now: datetime, replaces_others: bool = True) -> None:
     """Make the tenant `default`, in UTC, and give it its first key. Running it again changes nothing.
 
-    With `replaces_others` the first keys of before are revoked, so that giving another one rotates it. Raises
-    Conflict for a key that is revoked, another tenant's, or may not do everything: it would not work as the first.
+    With `replaces_others` earlier first keys are revoked, so that giving another key rotates it. Raises Conflict for a
+    key that would not work as the first key: one that is revoked, belongs to another tenant, or lacks a scope.
     """
     add_tenant(session, Tenant(DEFAULT, "UTC"), now)
     if key is None:
         return
-    # Two starts at once with one new key: the second must see the key that the first made, and not revoke it.
+    # If two processes start at once with the same new key, the second must see the key that the first made.
     lock_tenant(session, DEFAULT)
     present = find_any_key(session, key_hash(key))
     if present is None:

@@ -1,4 +1,4 @@
-"""The act read_metrics: what the system shows of itself to those who run it, all tenants together and none named."""
+"""Metrics: stats of the whole system for those who operate it, over all tenants together, without naming any."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ STATEMENT_LONGEST_S = 3
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The last runs of a job, taken over its tenants.
+    """The last runs of a job, over its tenants.
 
-    `newest_at`: when it last finished for any of them, None if it never did. `furthest_at`: when it did for the tenant
-    for which that is longest ago. `violations`: how many values the audits found to break a promise, None for jobs
-    that look for none. A job that fails writes no result, so that it shows by `furthest_at` alone.
+    `newest_at`: when it last finished for any of them; None if it never did. `furthest_at`: when it last finished for
+    the tenant for which that is longest ago. `violations`: how many values the last verifications found to be wrong;
+    None for jobs that verify nothing. A job that fails writes no result, so a failure shows only in `furthest_at`.
     """
 
     job: str
@@ -41,15 +41,15 @@ class LastRun:
         return not self.violations
 
     def is_late(self, now: datetime) -> bool:
-        """Whether it does not come to some tenant."""
+        """Whether it has not finished for some tenant for longer than it should."""
         return is_quiet(self.job, now - self.furthest_at)
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStats:
-    """What the database shows. `days_behind` has one number a tenant, the greatest first, of the furthest behind.
+    """Stats from the database. `days_behind` has a number for each of the tenants furthest behind, the greatest first.
 
-    `runs` leave out `tenants_unseen` tenants, where there are very many; violations of these count all the same.
+    If there are very many tenants, `runs` leave out `tenants_unseen` of them; violations of these are still counted.
     """
 
     dead_letters: dict[str, int]
@@ -62,7 +62,7 @@ class DatabaseStats:
 
 @dataclass(frozen=True, slots=True)
 class ShardStats:
-    """One shard: how it stands, what its drains did, and whether they are alive."""
+    """One shard: its status, what its drains did, and whether they are alive."""
 
     status: ShardStatus
     drains: DrainStats
@@ -71,19 +71,19 @@ class ShardStats:
 
 @dataclass(frozen=True, slots=True)
 class StreamStats:
-    """What the stream server shows."""
+    """Stats from the stream server."""
 
     server: StreamServer
     shards: tuple[ShardStats, ...]
 
 
 def read_database_stats(session: Session, now: datetime) -> DatabaseStats:
-    """Read what the database shows; nothing that it asks grows with the tables."""
+    """Read the stats of the database, by statements whose cost does not grow with the tables."""
     monitoring.limit_statements(session, STATEMENT_LONGEST_S)
     behind = (days_behind(each, now) for each in monitoring.closed_days(session))
-    noted = [job for job in jobs() if job.quiet_after is not None]
-    of_each = [job.name for job in noted if job.is_for_each_tenant]
-    of_all = [job.name for job in noted if not job.is_for_each_tenant]
+    recorded = [job for job in jobs() if job.quiet_after is not None]
+    of_each = [job.name for job in recorded if job.is_for_each_tenant]
+    of_all = [job.name for job in recorded if not job.is_for_each_tenant]
     found = monitoring.last_runs_of_all(session, of_each, of_all)
     violations = monitoring.count_violations(session)
     return DatabaseStats(
@@ -97,7 +97,7 @@ def read_database_stats(session: Session, now: datetime) -> DatabaseStats:
 
 
 def read_stream_stats(client: redis.Redis, stream: EventStream, now: datetime) -> StreamStats | None:
-    """Read what the stream server shows; None if it does not answer."""
+    """Read the stats of the stream server; None if it does not answer."""
     try:
         statuses = stream.status()
         drains = read_drain_stats(client, (status.shard for status in statuses))
@@ -112,21 +112,21 @@ def read_stream_stats(client: redis.Redis, stream: EventStream, now: datetime) -
 
 
 def is_drain_alive(status: ShardStatus, drains: DrainStats, now: datetime) -> bool:
-    """Not: an event has waited for 30 seconds, and nothing was committed in them."""
+    """False if an event has been waiting for more than 30 seconds and nothing was committed in the last 30 seconds."""
     quiet_since = now - timedelta(seconds=QUIET_S)
     is_waiting = status.oldest_at is not None and status.oldest_at < quiet_since
     return not is_waiting or (drains.last_commit_at is not None and drains.last_commit_at >= quiet_since)
 
 
 def days_behind(tenant: monitoring.ClosedDays, now: datetime) -> int:
-    """How many local days of a tenant are over and not closed; a new tenant's first is that of its creation."""
+    """How many local days of a tenant are over and not closed; the first one is the day of the tenant's creation."""
     zone = ZoneInfo(tenant.time_zone)
     closed: date = tenant.closed_through or local_day(tenant.created_at, zone) - timedelta(days=1)
     return max(0, (last_closed_day(now, zone) - closed).days)
 
 
 def is_quiet(job: str, since_last_run: timedelta) -> bool:
-    """Whether a job has not finished for longer than it should."""
+    """Whether a job's last run is longer ago than it should be."""
     quiet_after = job_named(job).quiet_after
     return quiet_after is not None and since_last_run > quiet_after
 

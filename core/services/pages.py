@@ -1,4 +1,4 @@
-"""Pages of long answers: what a page is, and the positions that its cursor stands for."""
+"""Pages of lists: what a page is, and how a cursor is parsed into the position at which the next page begins."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ class Page(Generic[Item]):
 
 
 def cut(rows: Sequence[Item], limit: int, position: Callable[[Item], object]) -> Page[Item]:
-    """The first `limit` of `rows`, of which one more than that tells that there are more."""
+    """A page of the first `limit` rows; callers read one row more, which shows whether there is a next page."""
     shown = tuple(rows[:limit])
     return Page(shown, str(position(shown[-1])) if len(rows) > limit else None)
 
 
 def shown_as(page: Page[Item], view: Callable[[Item], View]) -> Page[View]:
-    """The page with each of its items seen through `view`."""
+    """The page with each of its items turned into what `view` returns."""
     return Page(tuple(view(item) for item in page.items), page.next_cursor)
 
 
 def id_after(cursor: str | None) -> str | None:
-    """The id that a list in order of ids goes on after; raises InvalidField."""
+    """The id after which a list in order of ids continues; raises InvalidField."""
     if cursor is not None and not is_id(cursor):
         raise no_position()
     return cursor
 
 
 def number_after(cursor: str | None) -> int | None:
-    """The number that a list goes on after; raises InvalidField."""
+    """The number after which a list continues; raises InvalidField."""
     if cursor is None:
         return None
     try:
@@ -58,7 +58,7 @@ def number_after(cursor: str | None) -> int | None:
 
 
 def day_after(cursor: str | None) -> date | None:
-    """The first day of the page that follows the one on which a cursor stands; raises InvalidField."""
+    """The day after the cursor's day, with which the next page begins; raises InvalidField."""
     try:
         return None if cursor is None else date.fromisoformat(cursor) + timedelta(days=1)
     except (ValueError, OverflowError):
@@ -66,7 +66,7 @@ def day_after(cursor: str | None) -> date | None:
 
 
 def moment_and_id_after(cursor: str | None) -> tuple[datetime, str] | None:
-    """The moment and the id that a list goes on after, the two joined by a space; raises InvalidField."""
+    """The moment and the id after which a list continues; the cursor joins them by a space. Raises InvalidField."""
     if cursor is None:
         return None
     moment, _, name = cursor.partition(" ")
@@ -80,5 +80,5 @@ def moment_and_id_after(cursor: str | None) -> tuple[datetime, str] | None:
 
 
 def no_position() -> InvalidField:
-    """The refusal of a cursor that stands for no place in its list."""
+    """The error for a cursor that is not a position in its list."""
     return InvalidField("cursor", "is not one that a Link header gave")

@@ -1,4 +1,4 @@
-"""Progress: how far a goal is, its trend, and what its deadline asks."""
+"""Progress: how far a goal is, its trend, and what it needs each month to meet its deadline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.goals.goal import Tracking, follows_balances, is_final
 from core.goals.progress import left_minor, percent_complete
 from core.goals.projection import is_on_track, monthly_target, months_until
 from core.services.goal_access import find_goal
-from core.services.history import is_marked, read_dense_closes
+from core.services.history import is_dirty, read_dense_closes
 from core.services.views import (
     ProgressView,
 )
@@ -26,13 +26,13 @@ from core.store.goals import GoalRow
 from core.store.links import funding_of_goals
 from core.store.tenants import Tenant
 
-# Deadlines may be later than days can be counted to, from there on in the last time zone.
+# A deadline may be so late that its local day is out of Python's range in some time zone; then this moment is used.
 _LATEST_DEADLINE = datetime(9999, 11, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """When the finish is reached, or why that is not known, and what a month brings in minor units, if known."""
+    """When the goal will be reached, or why that is unknown, and how much a month brings, in minor units, if known."""
 
     projected_at: datetime | None
     note: str | None
@@ -41,7 +41,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class GoalProjection:
-    """A goal's pace beside what its deadline asks for each month, in minor units."""
+    """A goal's trend, and what it needs each month to meet its deadline, in minor units."""
 
     trend: Trend
     monthly_target_minor: int | None
@@ -49,7 +49,7 @@ class GoalProjection:
 
 
 def projection_for(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> GoalProjection:
-    """The outlook of a goal, not locked."""
+    """The projection of a goal that is not locked."""
     trend = _trend(session, tenant, goal, now)
     left = left_minor(goal.type, goal.span, goal.target_minor, goal.amount_minor)
     return GoalProjection(
@@ -60,10 +60,10 @@ def projection_for(session: Session, tenant: Tenant, goal: GoalRow, now: datetim
 
 
 def amount_as_of(session: Session, goal: GoalRow) -> datetime:
-    """The moment of the newest fact that a goal's amount holds: up to a day ahead, but not after its final moment.
+    """The moment of the newest fact in a goal's amount: at most a day in the future, and not after its final moment.
 
-    It does not depend on the order in which facts came. What was typed is such a fact unless the amount is that of
-    the accounts alone; what was given at creation is of then.
+    It does not depend on the order in which facts arrived. A manual amount is such a fact, unless the amount comes from
+    the accounts alone; the amount given at creation has the moment of creation.
     """
     links = [source.funded(goal) for source in funding_of_goals(session, [goal.key])[goal.key]]
     measure = "inflow" if goal.tracking is Tracking.INFLOW else "worth"
@@ -78,11 +78,11 @@ def amount_as_of(session: Session, goal: GoalRow) -> datetime:
 
 
 def _trend(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Trend:
-    """What the nightly job stored, or the same computed afresh where the goal or its closes have moved since."""
+    """The trend that the nightly job stored, or a new one if the goal or its snapshots have changed since."""
     through = last_closed_day(now, tenant.zone)
     stored = read_forecast(session, goal.key)
     is_current = stored is not None and (stored.goal_version, stored.through_day) == (goal.version, through)
-    if stored is not None and is_current and not is_marked(session, goal, through):
+    if stored is not None and is_current and not is_dirty(session, goal, through):
         return Trend(stored.projected_completion_at, stored.projection_note, stored.monthly_minor)
     days = window(through, goal.start_date)
     closes = [close.amount_minor for close in read_dense_closes(session, tenant, goal, days.first, through)]
@@ -100,14 +100,14 @@ def _monthly_target(tenant: Tenant, goal: GoalRow, left: int, now: datetime) -> 
 
 
 def check_ready(session: Session) -> None:
-    """Raises the database's own error if it does not answer."""
+    """Raise the database's own error if it does not answer."""
     session.execute(text("SELECT 1"))
 
 
 def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:
-    """How far a goal is, and when it will be reached at the pace of its last thirty closes; raises NotFound."""
+    """How far a goal is, and when it will be reached by the trend of its last thirty snapshots; raises NotFound."""
     row = find_goal(session, tenant, goal_id)
-    projected = projection_for(session, tenant, row, now)
+    projection = projection_for(session, tenant, row, now)
     return ProgressView(
         goal_id=row.goal_id,
         currency=row.currency,
@@ -116,12 +116,12 @@ def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime)
         percent_complete=percent_complete(row.type, row.span, row.target_minor, row.amount_minor),
         status=row.status,
         deadline=row.deadline,
-        projected_completion_date=projected.trend.projected_at,
-        projection_note=projected.trend.note,
+        projected_completion_date=projection.trend.projected_at,
+        projection_note=projection.trend.note,
         waiting_for=tuple(row.waiting_for),
-        monthly_actual_minor=projected.trend.monthly_minor,
-        monthly_target_minor=projected.monthly_target_minor,
-        is_on_track=projected.is_on_track,
+        monthly_actual_minor=projection.trend.monthly_minor,
+        monthly_target_minor=projection.monthly_target_minor,
+        is_on_track=projection.is_on_track,
         calculated_at=now,
         as_of=amount_as_of(session, row),
     )

@@ -1,7 +1,8 @@
-"""The acts on provider accounts: put, read, list and remove them, and know_accounts for the adapters.
+"""Provider accounts: register, read, list and remove them, and read what is known of accounts for the adapters.
 
-By them the integrator names its own account ids, tells what a provider leaves out, and says from which day on an
-account counts that has a new id at the provider. What nothing was told of goes by the provider's id.
+With a registration the integrator gives an account an id of its own, adds what the provider leaves out, and says from
+which day on an account counts that has a new id at the provider. An account that is not registered has the provider's
+id.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from core.store.tenants import note_operation
 
 @dataclass(frozen=True, slots=True)
 class AccountDraft:
-    """What is told of a provider's account; without `account_id` it goes by the provider's id."""
+    """What is registered about a provider's account; without `account_id` it has the provider's id."""
 
     account_id: str | None = None
     user_id: str | None = None
@@ -39,7 +40,10 @@ class AccountDraft:
 def put_account(
     session: Session, tenant: str, provider: str, name: str, draft: AccountDraft, now: datetime, *, actor: str
 ) -> ProviderAccount:
-    """Tell of an account, in the place of all that was told before; raises NotFound for a provider, InvalidField."""
+    """Register an account; this replaces an earlier registration.
+
+    Raises NotFound for a provider without accounts, and InvalidField.
+    """
     if not has_accounts(provider):
         raise NotFound("Provider", provider)
     account = ProviderAccount(
@@ -60,7 +64,7 @@ def put_account(
 
 
 def read_account(session: Session, tenant: str, provider: str, name: str) -> ProviderAccount:
-    """What was told of an account; raises NotFound."""
+    """A registered account; raises NotFound."""
     known = is_id(name) and has_accounts(provider)
     found = store.read_provider_account(session, tenant, provider, name) if known else None
     if found is None:
@@ -69,7 +73,7 @@ def read_account(session: Session, tenant: str, provider: str, name: str) -> Pro
 
 
 def remove_account(session: Session, tenant: str, provider: str, name: str, now: datetime, *, actor: str) -> None:
-    """Forget what was told of an account; raises NotFound. The facts that were told under its name stay."""
+    """Remove a registration; raises NotFound. The facts that were recorded under its account id stay."""
     account = read_account(session, tenant, provider, name)
     if not store.remove_provider_account(session, tenant, provider, name):
         raise NotFound("Provider account", name)
@@ -79,27 +83,28 @@ def remove_account(session: Session, tenant: str, provider: str, name: str, now:
 def list_accounts(
     session: Session, tenant: str, *, provider: str | None, limit: int, cursor: str | None
 ) -> Page[ProviderAccount]:
-    """A page of what was told, by provider and its id; raises InvalidField."""
+    """A page of registered accounts, ordered by provider and the provider's id; raises InvalidField."""
     after: tuple[str, str] | None = None
     if cursor is not None:
-        of, _, name = cursor.partition(" ")
-        if not (is_id(of) and is_id(name)):
+        from_provider, _, name = cursor.partition(" ")
+        if not (is_id(from_provider) and is_id(name)):
             raise no_position()
-        after = of, name
+        after = from_provider, name
     if provider is not None and not is_id(provider):
         return Page((), None)
     rows = store.list_provider_accounts(session, tenant, provider=provider, after=after, limit=limit + 1)
     return cut(rows, limit, lambda row: f"{row.provider} {row.provider_account_id}")
 
 
-def know_accounts(
+def read_known_accounts(
     session: Session, tenant: str, provider: str, names: Iterable[str], connections: Iterable[str] = ()
 ) -> dict[str, KnownAccount]:
-    """What is known of the accounts that a body names, by the provider's ids, and of all that hang on connections."""
+    """What is known of the accounts that a body names, and of all that belong to its connections, by provider's id."""
     usable = {name for name in names if is_id(name)}
-    hanging = {name for name in connections if is_id(name)}
+    usable_connections = {name for name in connections if is_id(name)}
     registered = {
-        row.provider_account_id: row for row in store.find_provider_accounts(session, tenant, provider, usable, hanging)
+        row.provider_account_id: row
+        for row in store.find_provider_accounts(session, tenant, provider, usable, usable_connections)
     }
     own_ids = {name: registered[name].account_id if name in registered else name for name in usable | registered.keys()}
     kinds = store.known_kinds(session, tenant, own_ids.values())
@@ -107,14 +112,14 @@ def know_accounts(
 
 
 def check_kind(kind: str | None) -> str | None:
-    """Raises InvalidField for what is no kind."""
+    """Return the kind unchanged; raises InvalidField if it is neither asset nor liability."""
     if kind is not None and kind not in set(AccountKind):
         raise InvalidField("kind", "must be asset or liability")
     return kind
 
 
 def check_currency(currency: str | None) -> str | None:
-    """Raises InvalidField for what is no currency."""
+    """Return the currency unchanged; raises InvalidField if it is not an ISO 4217 code."""
     if currency is not None:
         digits(currency)
     return currency
@@ -138,7 +143,7 @@ def _known(registered: ProviderAccount | None, own_id: str, recorded_kind: str |
     )
 
 
-def _note(session: Session, account: ProviderAccount, act: str, now: datetime, actor: str, detail: str) -> None:
+def _note(session: Session, account: ProviderAccount, what: str, now: datetime, actor: str, detail: str) -> None:
     subject = f"{account.provider} {account.provider_account_id}"
-    action = f"provider_account.{act}"
+    action = f"provider_account.{what}"
     note_operation(session, account.tenant, action=action, subject=subject, at=now, actor=actor, detail=detail)

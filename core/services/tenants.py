@@ -1,4 +1,4 @@
-"""The acts on tenants: create_tenant, require_tenant."""
+"""Tenants: create one, and look one up that must exist."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class NoSuchTenant(NotFound):
 
 
 def create_tenant(session: Session, name: str, time_zone: str, now: datetime, *, actor: str = "") -> Tenant:
-    """Make a tenant; raises InvalidField, and Conflict if there is one of this name."""
+    """Make a tenant; raises InvalidField, and Conflict if the name is taken."""
     if not _NAME.fullmatch(name):
         raise InvalidField("name", "must be 1 to 63 of a-z, 0-9, '_', '.', '-', the first a letter or digit")
     tenant = Tenant(name, check_time_zone(time_zone))
     if not knows_time_zone(session, time_zone):
-        # The second way of telling days is the database's.
+        # The verification computes local days by the database's time zone data.
         raise InvalidField("time_zone", f"the database does not know {time_zone!r}: update its time zone data")
     if not add_tenant(session, tenant, now):
         raise Conflict(f"there is a tenant {name} already")
@@ -46,7 +46,10 @@ def require_tenant(session: Session, name: str) -> Tenant:
 
 
 def check_time_zone(time_zone: str) -> str:
-    """An IANA time zone by its name; raises InvalidField for what is none, and for files that only lie beside them."""
+    """Return the name of an IANA time zone unchanged; raises InvalidField for any other name.
+
+    `localtime` and `Factory` are refused: they are files of the time zone data, but not zones.
+    """
     if time_zone not in available_timezones() - {"localtime", "Factory"}:
         raise InvalidField("time_zone", f"{time_zone!r} is not an IANA time zone such as Europe/Prague")
     return time_zone

@@ -1,4 +1,4 @@
-"""What callers get back. Amounts are minor units."""
+"""Goals, milestones, progress and funding as callers see them. Amounts are minor units."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.store.milestones import MilestoneRow
 
 @dataclass(frozen=True, slots=True)
 class MilestoneView:
-    """A milestone as callers see it; `celebration` tells of it once it is reached."""
+    """A milestone as callers see it; `celebration` is a message for the user once it is reached."""
 
     amount_minor: int
     description: str | None
@@ -26,7 +26,7 @@ class MilestoneView:
 
     @property
     def reached(self) -> bool:
-        """Whether it was ever reached: a mark stays."""
+        """Whether it was ever reached; this stays true when the amount moves away again."""
         return self.reached_at is not None
 
 
@@ -57,10 +57,11 @@ class GoalView:
 
 @dataclass(frozen=True, slots=True)
 class ProgressView:
-    """How far a goal is, and whether its pace makes the deadline.
+    """How far a goal is, and whether its trend meets the deadline.
 
-    `monthly_actual_minor` is what a month of the last closes' pace brings towards the finish, `monthly_target_minor`
-    what each month until the deadline has to. `as_of` is the moment of the newest fact in the amount.
+    `monthly_actual_minor` is how far a month moves the amount towards the target by the trend of the last snapshots,
+    `monthly_target_minor` how far each month until the deadline has to. `as_of` is the moment of the newest fact in the
+    amount.
     """
 
     goal_id: str
@@ -95,9 +96,9 @@ class MilestoneProgressView:
 
 @dataclass(frozen=True, slots=True)
 class FundingView:
-    """A linked account as callers see it; `counted_minor` is what it adds to the goal's amount, in its currency.
+    """A linked account as callers see it; `counted_minor` is what it adds to the goal's amount, in the goal's currency.
 
-    `linked_at` is when it was linked; since then it has been without a break. It places the account in lists.
+    `linked_at` is since when the account has been linked without a break. Lists are ordered by it.
     """
 
     account_id: str
@@ -112,15 +113,15 @@ class FundingView:
 
 
 def milestone_view(goal: GoalRow, row: MilestoneRow) -> MilestoneView:
-    """The view of a milestone's row and its goal's."""
-    told = None
+    """The view of a milestone of a goal."""
+    message = None
     if row.reached_at is not None:
-        told = celebration(goal.direction, row.amount_minor, goal.currency, row.description)
-    return MilestoneView(row.amount_minor, row.description, row.target_date, row.reached_at, told)
+        message = celebration(goal.direction, row.amount_minor, goal.currency, row.description)
+    return MilestoneView(row.amount_minor, row.description, row.target_date, row.reached_at, message)
 
 
 def goal_view(row: GoalRow, milestones: list[MilestoneRow]) -> GoalView:
-    """The view of a goal's row and its milestones."""
+    """The view of a goal with its milestones."""
     return GoalView(
         goal_id=row.goal_id,
         user_id=row.user_id,
@@ -145,10 +146,11 @@ def goal_view(row: GoalRow, milestones: list[MilestoneRow]) -> GoalView:
 
 
 def funding_views(goal: GoalRow, sources: Iterable[FundingRow]) -> tuple[FundingView, ...]:
-    """A goal's funding, an account each, in the order in which they were linked.
+    """A goal's linked accounts, in the order in which they were linked.
 
-    An account's periods that follow each other without a break (a change of allocation, days added by linking it
-    again from an earlier date) are one source: `from_at` is where they begin, `counted_minor` all that they added.
+    An account's links that follow each other without a break (after a change of its share, or after it was linked
+    again from an earlier date) are one source: `from_at` is where the first begins, `counted_minor` the sum of what
+    they added.
     """
     by_account: dict[str, list[FundingRow]] = {}
     for source in sorted(sources, key=lambda each: (each.row.link.from_at, each.row.linked_at)):
@@ -168,7 +170,7 @@ def funding_views(goal: GoalRow, sources: Iterable[FundingRow]) -> tuple[Funding
 
 
 def _funding_view(goal: GoalRow, unbroken: list[FundingRow]) -> FundingView:
-    """The view of periods without a break, the present one first."""
+    """The view of an account's links without a break, the present one first."""
     present = unbroken[0]
     is_following = follows_balances(goal.tracking)
     return FundingView(
@@ -179,12 +181,12 @@ def _funding_view(goal: GoalRow, unbroken: list[FundingRow]) -> FundingView:
         whole=present.row.whole,
         counted_minor=sum(source.counted(goal) for source in (unbroken[:1] if is_following else unbroken)),
         currency=goal.currency,
-        note=present.why_not(goal) or _wait_of(goal, present),
+        note=present.why_not(goal) or _wait_note(goal, present),
         linked_at=min(source.row.linked_at for source in unbroken),
     )
 
 
-def _wait_of(goal: GoalRow, present: FundingRow) -> str | None:
-    """What a goal that follows balances still needs of an account."""
+def _wait_note(goal: GoalRow, present: FundingRow) -> str | None:
+    """The note for a goal that follows balances while the account has no balance report; else None."""
     is_waiting = follows_balances(goal.tracking) and not present.ever_funded(goal).has_report
     return "waits for a balance report of the account" if is_waiting else None

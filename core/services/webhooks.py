@@ -1,7 +1,7 @@
-"""The acts on webhook endpoints: add_endpoint, list_endpoints, rotate_secrets, remove_endpoint, reseal_endpoints.
+"""Webhook endpoints: add, list and remove them, rotate their secrets, and seal the secrets of all again.
 
-An endpoint's secrets are never shown again after they were set, and never in a log: they are kept sealed, and the
-values that hold them in clear do not show them.
+An endpoint's secrets are shown only when they are set, and never in a log. They are stored sealed, and the objects that
+have them in clear leave them out of their representation.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OVERLAP_LONGEST = timedelta(days=30)
 
 
 class NoSecretsKey(MilepostError):
-    """There is nothing to seal secrets with."""
+    """There is no key to seal secrets with."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -43,18 +43,18 @@ class NoSecretsKey(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """One secret in clear, good until `until`; None: until it is rotated."""
+    """One secret in clear, valid until `until`; None: until it is rotated."""
 
     text: str = field(repr=False)
     until: datetime | None = None
 
     def is_good(self, now: datetime) -> bool:
-        """Whether what was signed with it is still taken."""
+        """Whether a delivery that is signed with it is still accepted."""
         return self.until is None or now < self.until
 
 
 def sealer_of(settings: Settings) -> Sealer | None:
-    """What seals and opens secrets; None if no key is set."""
+    """The sealer that seals and opens secrets; None if no key is set."""
     return Sealer(settings.secrets_keys) if settings.secrets_keys else None
 
 
@@ -69,11 +69,11 @@ def add_endpoint(
     *,
     actor: str,
 ) -> tuple[Endpoint, str | None]:
-    """Make an address for a provider: it, and the secret if one was made for it, which cannot be read again.
+    """Make an endpoint for a provider. Returns it, and the secret if one was made here, which cannot be read again.
 
-    Where the provider chooses the secret (Plaid, Teller) there may be none yet; nothing is taken until there is. Raises
-    NotFound for a provider that posts nothing, NoSecretsKey, NoSuchTenant, InvalidField, and Conflict for one address
-    too many.
+    Where the provider chooses the secret (Plaid, Teller) there may be none yet; until there is one, all deliveries are
+    refused. Raises NotFound for a provider that posts nothing, NoSecretsKey, NoSuchTenant, InvalidField, and Conflict
+    for one endpoint too many.
     """
     scheme = scheme_of(provider)
     named = check_text("label", label, longest=NAME_LONGEST)
@@ -90,7 +90,7 @@ def add_endpoint(
 
 
 def list_endpoints(session: Session, tenant: str) -> list[Endpoint]:
-    """A tenant's addresses, the oldest first, without their secrets; raises NoSuchTenant."""
+    """A tenant's endpoints, the oldest first, without their secrets; raises NoSuchTenant."""
     require_tenant(session, tenant)
     return store.list_endpoints(session, tenant)
 
@@ -106,10 +106,10 @@ def rotate_secrets(
     overlap: timedelta = OVERLAP,
     actor: str,
 ) -> tuple[Endpoint, str | None]:
-    """Give an address a new secret; the old ones stay good for `overlap`. As add_endpoint returns.
+    """Give an endpoint a new secret; the old ones stay valid for `overlap`. Returns the same as add_endpoint.
 
-    Plaid has several keys at a time and says itself when one expires: there a new one takes the place of that with its
-    name, and the others stay as they are. Raises NoSecretsKey, CannotUnseal, NotFound and InvalidField.
+    Plaid has several keys at a time and says itself when one expires. There a new key replaces the one with its name,
+    and the others stay as they are. Raises NoSecretsKey, CannotUnseal, NotFound and InvalidField.
     """
     if not timedelta() <= overlap <= OVERLAP_LONGEST:
         raise InvalidField("overlap", f"must be 0 to {OVERLAP_LONGEST // timedelta(hours=1)} hours")
@@ -128,7 +128,7 @@ def rotate_secrets(
 
 
 def remove_endpoint(session: Session, tenant: str, endpoint_id: str, now: datetime, *, actor: str) -> None:
-    """Drop an address at once, with its secrets; raises NotFound."""
+    """Delete an endpoint at once, with its secrets; raises NotFound."""
     provider = store.remove_endpoint(session, tenant, endpoint_id) if is_id(endpoint_id) else None
     if provider is None:
         raise NotFound("Webhook endpoint", endpoint_id)
@@ -136,9 +136,10 @@ def remove_endpoint(session: Session, tenant: str, endpoint_id: str, now: dateti
 
 
 def reseal_endpoints(session: Session, sealer: Sealer | None, now: datetime, *, actor: str) -> int:
-    """Seal the secrets of all tenants anew, with the first of the keys, so that the others can go; how many addresses.
+    """Seal the secrets of all tenants again with the first of the keys, so that the other keys can be removed.
 
-    Raises NoSecretsKey, and CannotUnseal if what sealed one of them is not among the keys: then none is changed.
+    Returns the number of endpoints. Raises NoSecretsKey, and CannotUnseal if the key that sealed one of them is not
+    among the keys; the caller then rolls back, so that none is changed.
     """
     found = [each for tenant in list_tenants(session) for each in store.list_endpoints(session, tenant.name)]
     for seen in found:
@@ -151,23 +152,23 @@ def reseal_endpoints(session: Session, sealer: Sealer | None, now: datetime, *, 
 
 
 def secrets_of(sealer: Sealer | None, endpoint: Endpoint) -> list[Secret]:
-    """The secrets of an address in clear; raises NoSecretsKey and CannotUnseal."""
+    """The secrets of an endpoint in clear; raises NoSecretsKey and CannotUnseal."""
     if sealer is None:
         raise NoSecretsKey
     rows = json.loads(sealer.open(endpoint.sealed_secrets, endpoint.row))
     return [Secret(text, None if until is None else datetime.fromisoformat(until)) for text, until in rows]
 
 
-def _sealed(sealer: Sealer | None, endpoint: Endpoint, held: Sequence[Secret], now: datetime) -> Endpoint:
+def _sealed(sealer: Sealer | None, endpoint: Endpoint, secrets: Sequence[Secret], now: datetime) -> Endpoint:
     if sealer is None:
         raise NoSecretsKey
-    rows = [(each.text, None if each.until is None else each.until.isoformat()) for each in held]
+    rows = [(each.text, None if each.until is None else each.until.isoformat()) for each in secrets]
     sealed = sealer.seal(json.dumps(rows).encode(), endpoint.row)
-    return replace(endpoint, sealed_secrets=sealed, secrets=len(held), changed_at=now)
+    return replace(endpoint, sealed_secrets=sealed, secrets=len(secrets), changed_at=now)
 
 
 def _renewed(scheme: Scheme, old: Sequence[Secret], texts: Sequence[str], until: datetime) -> list[Secret]:
-    """The secrets after a rotation, the newest last; not more than are worth checking each delivery against."""
+    """The secrets after a rotation, the newest last; at most `secrets_most`, since a delivery is checked with each."""
     if scheme.key_id is None:
         kept = [Secret(each.text, min(each.until or until, until)) for each in old if each.text not in texts]
     else:
@@ -177,15 +178,15 @@ def _renewed(scheme: Scheme, old: Sequence[Secret], texts: Sequence[str], until:
 
 
 def _read_or_made(scheme: Scheme, given: str | None) -> tuple[str | None, tuple[str, ...]]:
-    """The secret that was made, where none is given and it is for us to choose one, and the secrets to keep."""
+    """The secret that was made here, if none is given and the provider lets us choose one, and the secrets to store."""
     made = scheme.make_secret() if given is None and scheme.make_secret is not None else None
     text = given if made is None else made
     return made, () if text is None else scheme.read_secrets(text)
 
 
-def _note(session: Session, endpoint: Endpoint, act: str, now: datetime, actor: str) -> None:
+def _note(session: Session, endpoint: Endpoint, what: str, now: datetime, actor: str) -> None:
     detail = f"{endpoint.provider}: {endpoint.secrets} secrets"
     subject = endpoint.endpoint_id
     note_operation(
-        session, endpoint.tenant, action=f"webhook.{act}", subject=subject, at=now, actor=actor, detail=detail
+        session, endpoint.tenant, action=f"webhook.{what}", subject=subject, at=now, actor=actor, detail=detail
     )

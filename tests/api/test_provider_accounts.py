@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.providers.contracts import KnownAccount
-from core.services.provider_accounts import know_accounts
+from core.services.provider_accounts import read_known_accounts
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields, walk
 
@@ -119,8 +119,8 @@ def test_adapters_get_to_know_what_was_told_and_what_events_told(
     assert teller_api.post("/events", json=events).status_code == 202
     apply_stream()
     with session_factory() as session:
-        found = know_accounts(session, "default", "teller", ["acc_1", "new", "bare", "\0"], ["enr_1", "none"])
-        assert know_accounts(session, "acme", "teller", ["acc_1"], ["enr_1"]) == {"acc_1": KnownAccount("acc_1")}
+        found = read_known_accounts(session, "default", "teller", ["acc_1", "new", "bare", "\0"], ["enr_1", "none"])
+        assert read_known_accounts(session, "acme", "teller", ["acc_1"], ["enr_1"]) == {"acc_1": KnownAccount("acc_1")}
     assert found == {
         "acc_1": KnownAccount("savings_001", "user_123", "liability", "EUR", date(2026, 3, 1), "enr_1"),
         "acc_2": KnownAccount("acc_2", connection="enr_1", recorded_kind="liability"),

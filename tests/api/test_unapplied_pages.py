@@ -110,7 +110,7 @@ def test_others_entries_cost_pages_and_no_more(
             pipeline.xadd(stream_key(0), {"tenant": "other", "event": "x"})
         pipeline.execute()
         place.put(json.dumps(paid(1)).encode())
-    monkeypatch.setattr(backlog, "LOOK_S", 0.0)
+    monkeypatch.setattr(backlog, "READ_S", 0.0)
     pages = walk(place.api, ADDRESS)
     assert [each["id"] for page in pages for each in page] == ["e1"] * 3
     assert 3 < len(pages) < 300
