@@ -1,1 +1,1 @@
-"""All that measures Milepost, and what it is compared with. Not installed, and imported by nothing that is."""
+"""The measurements of Milepost, and what it is compared with. Not installed, and no installed module imports it."""

@@ -24,14 +24,14 @@ from milepost.cli.connection import JsonOption
 from milepost.cli.output import print_json
 from milepost.ops.progress import StepProgress
 
-# The usual way is slow, and its rate does not change with the number.
+# The usual way is slow, and its rate does not depend on the number of events.
 _USUAL_EVENTS = 5_000
 _PROBE_SECONDS, _WARM_UP_SECONDS = 40.0, 3.0
 _REST = RestPlan(connections=50, seconds=8.0, warm_up_seconds=1.0)
 
 
 class NothingToMeasure(MilepostError):
-    """The options leave nothing over."""
+    """The options leave nothing to measure."""
 
     def __init__(self) -> None:
         super().__init__("--workload none leaves nothing to measure: add --scale, --soak or both")
@@ -59,30 +59,28 @@ def bench(
         Choice,
         typer.Option(
             help="scattered: each event another account; pages: 20 of one account in a row; "
-            "none: only what --scale and --soak ask for."
+            "none: only --scale and --soak."
         ),
     ] = Choice.BOTH,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Leave out what the scattered workload is compared with.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out the comparison of the scattered workload.")] = False,
     scale: Annotated[
         bool, typer.Option("--scale", help="Also the scattered rate at 10,000, 100,000 and 1,000,000 accounts.")
     ] = False,
     soak: Annotated[
         int | None,
-        typer.Option(help="Also watch the memory of the drains over so many events, as 10000000.", min=1_000),
+        typer.Option(help="Also record the memory of the drains over so many events, as 10000000.", min=1_000),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how fast events are applied, compared with bare writes of the same rows.
+    """Measure how fast events are applied, compared with baseline writes of the same rows.
 
     With the scattered workload also: one task for each event, latency at a tenth of the rate, and requests over REST.
     Starts a durable Postgres and Valkey of its own in the temporary folder (TMPDIR) and removes them afterwards.
-    Exit status 1 if a result is not what the events say, or the memory of a soak did not stay within a tenth.
+    Exit status 1 if a result does not fit the events, or if the memory of a soak grew by more than a tenth.
     """
     from worker.run import log_as_json
 
-    # Logs go to standard output unless configured, and would be printed between the figures.
+    # Logs go to standard output by default, and would be printed between the results.
     log_as_json("WARNING")
     plan = Plan(events, accounts, workers, load_settings().batch_events, workload.workloads)
     if not (plan.workloads or scale or soak):
@@ -120,7 +118,7 @@ def _compare(plan: Plan, stats: list[Figures], servers: ServerUrls, progress: St
 
 
 def _soaked(plan: Plan) -> Workload:
-    """The one workload that was asked for, else that which moves more accounts."""
+    """The workload of the soak: the only one of the plan, else the one that touches more accounts."""
     return plan.workloads[0] if len(plan.workloads) == 1 else Workload.SCATTERED
 
 

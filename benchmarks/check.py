@@ -1,4 +1,4 @@
-"""Checks of what a benchmark has left: worths, amounts, reached milestones, and no dead letters.
+"""Checks of the rows that a benchmark has written: worths, amounts, reached milestones, and no dead letters.
 
 Shares no code with core: shares are computed here again.
 """
@@ -62,9 +62,9 @@ def check_result(engine: Engine, workload: str, sums: Mapping[str, int], events:
 
 
 def check_baseline(engine: Engine, workload: str, sums: Mapping[str, int], events: int, entries: int | None) -> None:
-    """Compare what the baseline wrote with the same sums, and its ledger with the pipeline's number of lines.
+    """Compare what the baseline wrote with the same sums, and its ledger with the pipeline's number of entries.
 
-    `entries` is None where only the transactions were written. Raises WrongResult.
+    `entries` is None if only the transactions were written. Raises WrongResult.
     """
     with engine.connect() as connection:
         faults = list(_wrong_number(connection, "transactions", events))
@@ -77,7 +77,7 @@ def check_baseline(engine: Engine, workload: str, sums: Mapping[str, int], event
 
 
 def check_live(engine: Engine, workload: str, sums: Mapping[str, int], events: int) -> None:
-    """Compare what a whole Milepost made of events with their sums, whatever else it did; raises WrongResult."""
+    """Compare the rows of a whole running Milepost with the sums of the events; raises WrongResult."""
     with engine.connect() as connection:
         faults = [
             *_wrong_number(connection, "transactions", events),
@@ -90,7 +90,7 @@ def check_live(engine: Engine, workload: str, sums: Mapping[str, int], events: i
 
 
 def count_entries(engine: Engine) -> int:
-    """How many lines the ledgers of all goals have."""
+    """The number of ledger entries of all goals."""
     with engine.connect() as connection:
         return int(connection.scalar(text("SELECT count(*) FROM goal_entries")))
 
@@ -125,5 +125,5 @@ def _wrong_goals(connection: Connection, sums: Mapping[str, int]) -> Iterator[st
 
 
 def cut_share(minor: int, ppm: int) -> int:
-    """A share of an amount, cut towards zero."""
+    """A share of an amount, rounded towards zero."""
     return minor * ppm // 1_000_000 if minor >= 0 else -(-minor * ppm // 1_000_000)

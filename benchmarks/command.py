@@ -1,4 +1,4 @@
-"""What the command lines of all benchmarks share: how they start, what they run on, and how they end."""
+"""What the command lines of all benchmarks share: start, servers, and end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from milepost.ops.progress import StepProgress
 
 
 def run(command: Callable[..., None]) -> None:
-    """Run one command; expected trouble is one line on standard error and exit status 1, wrong usage 2."""
+    """Run one command; an expected error is one line on standard error and exit status 1, wrong usage is 2."""
     program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     program.command()(command)
     run_program(program)
@@ -23,7 +23,7 @@ def run(command: Callable[..., None]) -> None:
 
 @contextmanager
 def measuring() -> Iterator[tuple[ServerUrls, StepProgress]]:
-    """Servers to measure on and a progress display; the servers are gone when the block ends. Ctrl-C is status 130."""
+    """Servers to measure on and a progress display; the servers are removed at the end. Ctrl-C is exit status 130."""
     try:
         with stop_requests(), StepProgress.on(Console(stderr=True)) as progress, bench_servers() as servers:
             yield servers, progress

@@ -1,4 +1,4 @@
-"""How much memory processes had at their peak."""
+"""The memory of processes, now and at their peak."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 def peak_rss_bytes() -> int:
     """The most memory that this process ever had."""
-    # Not ru_maxrss: on Linux that starts at what the parent had when it made this process.
+    # Not ru_maxrss: on Linux that starts with the memory that the parent had when it made this process.
     peak = peak_rss_bytes_of("self")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if peak is None else peak  # bytes on macOS
 

@@ -35,15 +35,15 @@ _MODEL = 0
 
 _OF_ACCOUNTS = (tables.accounts, tables.reports)
 _OF_GOALS = (tables.goals, tables.milestones, tables.links, tables.goal_entries)
-# What these columns hold contains the mark of the account's number.
+# The values of these columns contain the mark of the account's number.
 _MARKED = {"account_id", "user_id", "user_id_rank", "kind_rank", "event_id"}
-# As `new_goal_id` makes them: the milliseconds of the creation, here one apart, and 20 digits that nobody can guess.
+# As `new_goal_id` makes them: the milliseconds of the creation, here one apart, and 20 digits that look random.
 _GOAL_ID = "'goal_' || lpad(to_hex(CAST(:created_ms AS bigint) + n), 12, '0') || left(md5(m.goal_id || n), 20)"
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """The accounts numbered `first` to `last`, to be made of the rows of a model that was made at `made_at`."""
+    """The accounts numbered `first` to `last`, to be copied from the rows of a model that was made at `made_at`."""
 
     model: int
     first: int
@@ -52,9 +52,9 @@ class Copies:
 
 
 def seed(engine: Engine, accounts: int, seeded_at: datetime, *, is_closed: bool = False) -> None:
-    """Bring an empty database to the schema, with `accounts` accounts and their goals, all made at `seeded_at`.
+    """Migrate an empty database and make `accounts` accounts and their goals, all at `seeded_at`.
 
-    `is_closed`: the days before are closed, as a system that runs has done at night; else none is.
+    `is_closed`: the days before are closed, as in a running system; else none is.
     """
     migrate(engine)
     sessions = session_factory(engine)
@@ -70,7 +70,7 @@ def seed(engine: Engine, accounts: int, seeded_at: datetime, *, is_closed: bool 
 
 
 def vacuum(engine: Engine) -> None:
-    """Do before the first event what autovacuum and the checkpointer would have done by then."""
+    """Do the work of autovacuum and the checkpointer, which would have been done before the first event."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM (ANALYZE)"))
         connection.execute(text("CHECKPOINT"))
@@ -111,7 +111,7 @@ def multiply(connection: Connection, table: Table, copies: Copies, *, order: str
         if "account_id" in names
         else "m.goal_id IN (SELECT goal_id FROM links WHERE account_id = :account)"
     )
-    # The model's rows passed every check; asking again for each copy would double the time.
+    # The model's rows have passed every constraint; checking each copy again would double the time.
     connection.execute(text("SET LOCAL session_replication_role = replica"))
     connection.execute(
         text(

@@ -26,7 +26,7 @@ class ServerUrls:
 
 @contextmanager
 def bench_servers() -> Iterator[ServerUrls]:
-    """A durable Postgres and Valkey in a temporary folder, both gone when the block ends."""
+    """A durable Postgres and Valkey in a temporary folder, both removed when the block ends."""
     folder = Path(tempfile.mkdtemp(prefix="milepost-bench-"))
     try:
         postgres = EmbeddedPostgres.start(folder / "postgres", home=folder)
@@ -54,12 +54,12 @@ _BY_INDEX = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_s
 
 @contextmanager
 def database(server_url: str, name: str, *, template: str = "template1") -> Iterator[str]:
-    """A database that is a copy of another one, gone when the block ends."""
+    """A database that is a copy of another one, dropped when the block ends."""
     server = create_engine(server_url, isolation_level="AUTOCOMMIT")
     try:
         with server.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
-            # Write the copy to disk now, or what is measured would wait for it.
+            # Write the copy to disk now; else the measured work would wait for it.
             connection.execute(text("CHECKPOINT"))
             yield server_url.rpartition("/")[0] + f"/{name}"
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
@@ -95,6 +95,6 @@ def empty(servers: ServerUrls) -> None:
 
 
 def database_bytes(engine: Engine) -> int:
-    """How much the engine's database takes on disk."""
+    """The size of the engine's database on disk."""
     with engine.connect() as connection:
         return int(connection.scalar(text("SELECT pg_database_size(current_database())")))

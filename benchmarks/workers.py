@@ -1,4 +1,4 @@
-"""Processes that do one kind of work side by side, as workers do: started together, each timing itself."""
+"""Processes that work at the same time, as workers do: started together, each measuring its own time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _POLL_S = 0.5
 _END_S = 5.0
 
 Result = TypeVar("Result")
-# What is timed.
+# The work that is timed.
 Work = Callable[[], Result]
-# What comes before and is not timed. It is sent to the process, so it is a function of a module, or a partial of one.
+# The preparation, which is not timed. It is sent to the process, so it must be a module's function or a partial of one.
 Prepare = Callable[[], Work[Result]]
 
 
@@ -34,7 +34,7 @@ class WorkerFailed(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class Run(Generic[Result]):
-    """What one process did. `began_s` and `ended_s` are of the machine's monotonic clock, which processes share."""
+    """The run of one process. `began_s` and `ended_s` are of the machine's monotonic clock, which processes share."""
 
     result: Result
     began_s: float
@@ -43,12 +43,12 @@ class Run(Generic[Result]):
 
 
 def seconds(runs: Sequence[Run[Result]]) -> float:
-    """From the start of the first to the end of the last."""
+    """The time from the start of the first to the end of the last."""
     return max(run.ended_s for run in runs) - min(run.began_s for run in runs)
 
 
 def work_side_by_side(workers: Sequence[Prepare[Result]], on_tick: Callable[[], object]) -> list[Run[Result]]:
-    """Let each worker work in a process of its own; all start when the last one is ready. Their runs, in order.
+    """Run each worker in a process of its own; all start when the last one is ready. Returns their runs, in order.
 
     `on_tick` is called twice a second while they work. Raises WorkerFailed.
     """
@@ -70,7 +70,7 @@ def work_side_by_side(workers: Sequence[Prepare[Result]], on_tick: Callable[[], 
 
 @contextmanager
 def _processes(workers: Sequence[Prepare[Result]]) -> Iterator[list[Connection]]:
-    """A process for each worker; our ends of their pipes. Processes that still run when the block ends are ended."""
+    """Start a process for each worker; gives our ends of their pipes. At the end all processes are ended."""
     spawning = get_context("spawn")
     processes: list[SpawnProcess] = []
     pipes: list[Connection] = []
@@ -105,7 +105,7 @@ def _receive(pipe: Connection, worker: int) -> Any:
 
 
 def _serve(pipe: Connection, prepare: Prepare[Result]) -> None:
-    """What one process does: get ready, say so, wait for "go", work, and send its run."""
+    """Run one process: prepare, send "ready", wait for "go", work, and send the run."""
     # Ctrl-C goes to the whole group of the terminal; the benchmark itself ends its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     work = prepare()

@@ -1,4 +1,4 @@
-"""The events of a benchmark: the same for the same numbers, in two orders that load the drain differently."""
+"""The events of a benchmark: the same for the same arguments, in two orders that load the drain differently."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import simplejson
 CURRENCY = "USD"
 SOURCE = "bench"
 PAGE = 20
-# How long the events took to happen; all after the seed and before the measurement.
+# The time within which the events are dated; all are after the seed and before the measurement.
 SPAN = timedelta(days=30)
 _LEAST_MINOR, _MOST_MINOR = -100_00, 200_00
 _GOLDEN = 0.618
 
 
 class Workload(StrEnum):
-    """In which order the events come."""
+    """The order of the events."""
 
     SCATTERED = "scattered"
     """Each event is another account's, as webhooks are."""
@@ -60,7 +60,7 @@ def account_id(number: int) -> str:
 
 
 def mark(number: int) -> str:
-    """What the ids of one account, its user and its opening report have in common, and nothing else contains."""
+    """The text that the ids of one account, its user and its opening report contain, and no other id does."""
     return f"n{number:07d}"
 
 
@@ -87,7 +87,7 @@ def make_events(
 def each_event(
     workload: Workload, events: int, accounts: int, since: datetime, span: timedelta = SPAN
 ) -> Iterator[BenchEvent]:
-    """The same one by one, for more of them than a process should hold."""
+    """The same, one by one, for more events than fit in a process's memory."""
     places = _scattered if workload is Workload.SCATTERED else _pages
     amounts = random.Random(events)
     for number, (account, share) in enumerate(places(events, accounts)):
@@ -96,7 +96,7 @@ def each_event(
 
 
 def sums(events: Iterable[BenchEvent]) -> dict[str, int]:
-    """What the transactions of each account that has any sum to, in minor units, by account id."""
+    """The sum of the transactions of each account that has any, in minor units, by account id."""
     totals: dict[int, int] = {}
     for event in events:
         totals[event.account] = totals.get(event.account, 0) + event.amount_minor
@@ -113,7 +113,7 @@ def _scattered(events: int, accounts: int) -> Iterator[tuple[int, float]]:
 
 
 def _pages(events: int, accounts: int) -> Iterator[tuple[int, float]]:
-    """(account, share of the span): each page holds one account's transactions of the whole span, oldest first."""
+    """(account, share of the span): each page has one account's transactions of the whole span, oldest first."""
     stepped = _scattered(-(-events // PAGE), accounts)
     for page, (account, shift) in enumerate(stepped):
         for place in range(min(PAGE, events - page * PAGE)):

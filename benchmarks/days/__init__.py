@@ -1,1 +1,1 @@
-"""What closing days and late facts cost."""
+"""Measures what closing days and late facts cost."""

@@ -24,10 +24,10 @@ def bench_days(
     late: Annotated[int, typer.Option(help="Late facts in each case, one an account.", min=1)] = 10_000,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what closing a day costs, and what late facts cost, compared with a bare COPY of as many closes.
+    """Measure what closing a day costs, and what late facts cost, compared with a baseline COPY of as many snapshots.
 
     Starts a durable Postgres of its own in the temporary folder (TMPDIR) and removes it afterwards. Exit status 1 if
-    the closes are not those of the formula.
+    the snapshots are not those of the formula.
     """
     plan = DaysPlan.of(goals, moved_percent, late, load_settings().batch_events)
     with measuring() as (servers, progress):
@@ -39,7 +39,7 @@ def bench_days(
 
 
 def as_plain(plan: DaysPlan, measured: Measured) -> dict[str, object]:
-    """Every figure of one case by name."""
+    """All results of one case by name."""
     case = measured.case
     steps = {
         "apply": measured.applied,
@@ -60,7 +60,7 @@ def as_plain(plan: DaysPlan, measured: Measured) -> dict[str, object]:
 
 
 def as_tables(plan: DaysPlan, measured: Sequence[Measured]) -> list[Table]:
-    """What a person sees: how long it took with how much memory, and the rows that the closing touched."""
+    """The printed tables: time and memory, and the rows that closing read and wrote."""
     return [_seconds(plan, measured), _rows(measured)]
 
 
@@ -72,7 +72,7 @@ def _plain_step(step: Step) -> dict[str, object]:
 
 def _seconds(plan: DaysPlan, measured: Sequence[Measured]) -> Table:
     table = _table(
-        f"seconds, {plan.goals:,} goals", "apply", "close", "again", "bare COPY", "ratio", "memory", "of Postgres"
+        f"seconds, {plan.goals:,} goals", "apply", "close", "again", "baseline COPY", "ratio", "memory", "of Postgres"
     )
     for each in measured:
         closed = each.closed
@@ -94,7 +94,7 @@ def _seconds(plan: DaysPlan, measured: Sequence[Measured]) -> Table:
 
 
 def _rows(measured: Sequence[Measured]) -> Table:
-    table = _table("rows that the closing met", "new", "altered", "dropped", "accounts", "goals", "read", "an account")
+    table = _table("rows that closing touched", "new", "altered", "dropped", "accounts", "goals", "read", "an account")
     for each in measured:
         closed, closes = each.closed, each.closed.of("goal_snapshots")
         read = sum(rows.read for rows in closed.rows.values())

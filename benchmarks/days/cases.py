@@ -40,7 +40,7 @@ class TooFewGoals(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class DaysPlan:
-    """What to measure: so many goals, two an account, of which a share moved yesterday; so many late facts a case."""
+    """What to measure: `goals`, two an account; the percentage that moved yesterday; and `late` facts a case."""
 
     goals: int
     moved_percent: float
@@ -79,7 +79,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One case: its facts applied, its days closed, closed again and, where asked for, all goals projected."""
+    """One case: its facts applied, its days closed, closed again and, if measured, all goals projected."""
 
     case: Case
     applied: Step
@@ -90,7 +90,7 @@ class Measured:
 
     @property
     def closes(self) -> int:
-        """How many rows of closes were written, altered or dropped."""
+        """The number of snapshots that were inserted, updated or deleted."""
         return self.closed.of("goal_snapshots").written
 
 
@@ -105,7 +105,7 @@ def cases(plan: DaysPlan) -> Iterator[Case]:
 
 
 def run_days(plan: DaysPlan, server_url: str, progress: StepProgress) -> Iterator[Measured]:
-    """Measure each case; raises WrongResult if the closes are not what the facts say, StepFailed."""
+    """Measure each case; raises WrongResult if the snapshots do not fit the facts, StepFailed."""
     with database(server_url, _SEEDED) as seeded_url:
         with progress.step("seed"):
             measure(seeded_url, partial(_seed, plan), is_limited=False)
@@ -138,7 +138,7 @@ def measure_case(
     try:
         with progress.step(f"{name}: check"):
             check_closes(session_factory(engine), _sample(plan, case), plan.today - DAY)
-        with progress.step(f"{name}: bare COPY"):
+        with progress.step(f"{name}: baseline COPY"):
             closes = closed.of("goal_snapshots").written
             steps = -(-len(case.numbers) // AT_ONCE)
             selected = select(tables.goal_snapshots).order_by(*tables.goal_snapshots.primary_key).limit(closes)
@@ -149,7 +149,7 @@ def measure_case(
 
 
 def _sample(plan: DaysPlan, case: Case) -> list[int]:
-    """Accounts to be checked: of those concerned, and of all."""
+    """The accounts to check: some of those with facts of the case, and some of all."""
     concerned = case.numbers[:: max(1, len(case.numbers) // _CHECKED)]
     others = range(0, plan.world.accounts, max(1, plan.world.accounts // _CHECKED))
     return sorted({*concerned, *others})
@@ -165,8 +165,8 @@ def _apply(plan: DaysPlan, case: Case, sessions: sessionmaker[Session]) -> None:
     """Apply one transaction of the day for each of the accounts, in batches as a drain would."""
     world, size = plan.world, plan.batch_events
     for start in range(0, len(case.numbers), size):
-        some = case.numbers[start : start + size]
-        bodies = (BenchEvent(n, f"of-day-{case.age}", _MINOR, world.at(case.age)).to_json() for n in some)
+        numbers = case.numbers[start : start + size]
+        bodies = (BenchEvent(n, f"of-day-{case.age}", _MINOR, world.at(case.age)).to_json() for n in numbers)
         with sessions.begin() as session:
             apply_events(session, list(entries(world, bodies, start)), world.now)
 

@@ -1,4 +1,4 @@
-"""Checks that the closes are those of the formula, and that nothing is left to be closed.
+"""Checks that the snapshots are those of the formula, and that nothing is left to close.
 
 Shares no code with core: worths and shares are computed here again, from transactions and reports.
 """
@@ -45,7 +45,7 @@ _WRONG = text(
     SELECT goal_id, day, f.amount_minor, w.amount_minor FROM wanted w FULL JOIN found f USING (goal_id, day)
     WHERE f.amount_minor IS DISTINCT FROM w.amount_minor ORDER BY 1, 2"""
 )
-_MARKED = text(
+_DIRTY = text(
     """SELECT (SELECT count(*) FROM accounts WHERE tenant = :tenant AND coalesce(dirty_from, late_from) IS NOT NULL)
         + (SELECT count(*) FROM goals WHERE tenant = :tenant AND dirty_from IS NOT NULL)"""
 )
@@ -53,7 +53,10 @@ _CLOSED = text("SELECT closed_through FROM tenants WHERE tenant = :tenant")
 
 
 def check_closes(sessions: sessionmaker[Session], numbers: Sequence[int], through: date) -> int:
-    """Compare the closes of the goals of some accounts with the formula; how many accounts. Raises WrongResult."""
+    """Compare the snapshots of the goals of some accounts with the formula; returns how many accounts it checked.
+
+    Raises WrongResult.
+    """
     with sessions() as session:
         faults = list(_faults(session.connection(), numbers, through))
     if faults:
@@ -65,8 +68,8 @@ def _faults(connection: Connection, numbers: Sequence[int], through: date) -> It
     tenant = {"tenant": DEFAULT}
     if (closed := connection.scalar(_CLOSED, tenant)) != through:
         yield f"the tenant is closed through {closed}, not {through}"
-    if marked := connection.scalar(_MARKED, tenant):
-        yield f"{marked} accounts and goals are marked still"
+    if dirty := connection.scalar(_DIRTY, tenant):
+        yield f"{dirty} accounts and goals still have days to close"
     accounts = [account_id(number) for number in numbers]
     for row in connection.execute(_WRONG, tenant | {"accounts": accounts, "through": through}):
-        yield f"goal {row[0]} closed {row[1]} at {row[2]}, not {row[3]}"
+        yield f"the snapshot of goal {row[0]} on {row[1]} is {row[2]}, not {row[3]}"

@@ -18,7 +18,7 @@ from core.store.driver import copy_rows
 from core.store.engine import LIMITS, make_engine, session_factory
 
 _END_S = 5.0
-# Rows that scans gave back: of tables read whole, and entries of indexes. Temporary tables are left out.
+# Rows that scans returned: rows of tables read whole, and entries of indexes. Temporary tables are left out.
 _ROWS = text(
     """SELECT t.relname,
         t.seq_tup_read + (SELECT coalesce(sum(i.idx_tup_read), 0) FROM pg_stat_user_indexes i WHERE i.relid = t.relid),
@@ -37,7 +37,7 @@ class StepFailed(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What was done to the rows of one table."""
+    """How many rows of one table were read and written."""
 
     read: int = 0
     inserted: int = 0
@@ -45,7 +45,7 @@ class Rows:
     deleted: int = 0
 
     def since(self, before: Rows) -> Rows:
-        """What was done after `before`."""
+        """What was done after the counts in `before`."""
         return Rows(
             self.read - before.read,
             self.inserted - before.inserted,
@@ -61,7 +61,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step took and did. Postgres' memory is that of the one backend, shared buffers included."""
+    """The cost and result of one step. Postgres' memory is that of one backend, shared buffers included."""
 
     seconds: float
     peak_rss_bytes: int
@@ -70,7 +70,7 @@ class Step:
     did: object
 
     def of(self, table: str) -> Rows:
-        """What was done to a table's rows."""
+        """How many rows of a table were read and written."""
         return self.rows.get(table, Rows())
 
 
@@ -133,7 +133,7 @@ def time_copy_again(engine: Engine, table: Table, selected: Select[tuple[object,
 
 
 def _step(pipe: Connection, url: str, work: Work, is_limited: bool) -> None:
-    """The work of the process."""
+    """Do one step in the new process."""
     from worker.context import spare_the_collector
     from worker.run import log_as_json
 
@@ -145,7 +145,7 @@ def _step(pipe: Connection, url: str, work: Work, is_limited: bool) -> None:
 
 
 def _rows(engine: Engine) -> dict[str, Rows]:
-    """What this connection and all before it did to each table so far."""
+    """What this connection and all earlier ones have done to each table."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SELECT pg_stat_force_next_flush()"))
         return {row[0]: Rows(*map(int, row[1:])) for row in connection.execute(_ROWS)}

@@ -1,4 +1,4 @@
-"""Seeds accounts with a past whose days are closed: three kinds of them, each account funding two goals.
+"""Seeds accounts with past transactions and closed days: three kinds of accounts, each funding two goals.
 
 One account of each kind is made and its past applied and closed by the product. The others are copies of its rows, in
 the order in which nightly runs would have written them.
@@ -44,7 +44,7 @@ _WRITTEN: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of account: made `age` days ago; how long ago, in days, it moved and was reported."""
+    """A kind of account: made `age` days ago; `moved` and `reported`: how many days ago that happened."""
 
     age: int
     moved: Sequence[int]
@@ -52,7 +52,7 @@ class Kind:
 
 
 _LATELY: Final = range(325, 0, -10)
-# Around 30, 300 and 3,000 days ago alike: a move every tenth day, and a report twenty days after.
+# The same around 30, 300 and 3,000 days ago: a move every tenth day, and a report twenty days after.
 FOLLOWED: Final = Kind(
     age=3_040,
     moved=(*range(3_035, 2_960, -10), *range(2_905, 325, -100), *_LATELY),
@@ -64,7 +64,7 @@ QUIET: Final = Kind(age=330, moved=(195, 95), reported=())
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """How many accounts there are of each kind, numbered in this order; `today` is the day that is not over yet."""
+    """The number of accounts of each kind, numbered in this order; `today` is the day that is not over yet."""
 
     followed: int
     unreported: int
@@ -73,12 +73,12 @@ class World:
 
     @property
     def accounts(self) -> int:
-        """All of them."""
+        """The number of all accounts."""
         return self.followed + self.unreported + self.quiet
 
     @property
     def now(self) -> datetime:
-        """The moment of all that is measured."""
+        """The moment at which everything is measured."""
         return self.at(0)
 
     def at(self, age: int) -> datetime:
@@ -87,7 +87,7 @@ class World:
 
     @property
     def kinds(self) -> Iterator[tuple[Kind, range]]:
-        """Each kind with the numbers of its accounts, where it has any."""
+        """Yield each kind that has accounts, with the numbers of these."""
         first = 0
         for kind, count in ((FOLLOWED, self.followed), (UNREPORTED, self.unreported), (QUIET, self.quiet)):
             if count:
@@ -119,7 +119,7 @@ def entries(world: World, bodies: Iterable[bytes], start: int = 0) -> Iterator[S
 
 
 def _past(kind: Kind, number: int, world: World) -> Iterator[StreamEntry]:
-    """The transactions and reports of an account's past, the reports with the worth that is known."""
+    """The past transactions and reports of an account; each report has the account's worth of that moment."""
     moves = {age: _STEP_MINOR if n // _SLOPE % 2 == 0 else -_STEP_MINOR for n, age in enumerate(kind.moved)}
     bodies = [BenchEvent(number, f"past-{age:04d}", minor, world.at(age)).to_json() for age, minor in moves.items()]
     for age in kind.reported:
@@ -136,5 +136,5 @@ def _past(kind: Kind, number: int, world: World) -> Iterator[StreamEntry]:
 
 def _multiply_all(session: Session, copies: Copies) -> None:
     for table, written in _WRITTEN.items():
-        # All accounts of one day together, not all days of one account: nightly runs leave them so on disk.
+        # Ordered by day, then account: that is the order in which nightly runs write them to disk.
         multiply(session.connection(), table, copies, order="n" if written is None else f"m.{written}, n")

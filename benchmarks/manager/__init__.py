@@ -1,1 +1,1 @@
-"""How fast the Python interface is, compared with a dictionary."""
+"""Measures how fast the Python interface is, compared with a dictionary."""

@@ -19,7 +19,9 @@ from milepost.cli.output import print_json
 
 def bench_manager(
     rounds: Annotated[int, typer.Option(help="Amounts set and checked, in each mode.", min=100)] = 4_000,
-    callers: Annotated[int, typer.Option(help="How many call at once, where several do.", min=2, max=100)] = 20,
+    callers: Annotated[
+        int, typer.Option(help="Callers at the same time, in the modes with several.", min=2, max=100)
+    ] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """Measure how often a second an amount is set and the milestones are checked, compared with a plain dictionary.
@@ -37,13 +39,13 @@ def bench_manager(
 
 
 def as_plain(stats: ModeFigures) -> dict[str, object]:
-    """Every figure of one mode by name."""
+    """All results of one mode by name."""
     plain = {"way" if name == "mode" else name: value for name, value in asdict(stats).items()}
     return plain | {"rounds_per_s": round(stats.rounds_per_s, 1)}
 
 
 def as_table(stats: Sequence[ModeFigures]) -> Table:
-    """What a person sees."""
+    """The printed table."""
     table = Table("update + check", "at once", "a second", "median", "99% within", box=None, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"

@@ -1,4 +1,4 @@
-"""What the interface is compared with: goals as floats in a dictionary, lost at the end of the process."""
+"""The comparison for the Python interface: goals as floats in a dictionary, lost at the end of the process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DictionaryGoals:
         return goal
 
     def check_milestones(self, goal_id: str) -> list[dict[str, Any]]:
-        """Mark what the amount has passed."""
+        """Mark the milestones that the amount has reached."""
         goal, found = self._goals[goal_id], []
         for milestone in goal["milestones"]:
             if not milestone["reached"] and goal["current_amount"] >= milestone["amount"]:

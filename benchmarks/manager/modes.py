@@ -34,7 +34,7 @@ class ApiDidNotStart(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class ManagerPlan:
-    """So many rounds in each mode; a round sets an amount and checks. Where several call at once, `callers` do."""
+    """`rounds` in each mode; a round sets an amount and checks. Modes with several callers have `callers` of them."""
 
     rounds: int
     callers: int
@@ -46,7 +46,7 @@ class ManagerPlan:
 
 @dataclass(frozen=True, slots=True)
 class ModeFigures:
-    """What one mode took; the milliseconds are those of one round."""
+    """The results of one mode; the milliseconds are those of one round."""
 
     mode: str
     callers: int
@@ -57,7 +57,7 @@ class ModeFigures:
 
     @property
     def rounds_per_s(self) -> float:
-        """Amounts set and checked, a second."""
+        """Rounds a second."""
         return self.rounds / self.seconds
 
 

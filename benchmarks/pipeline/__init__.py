@@ -1,1 +1,1 @@
-"""How fast events are applied, and what that is compared with."""
+"""Measures how fast events are applied, and what that is compared with."""

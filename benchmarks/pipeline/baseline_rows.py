@@ -79,7 +79,7 @@ _GOALS = """SELECT g.tenant, g.goal_id, g.tracking, g.next_milestone_minor, g.re
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Which rows: those of one shard of `shards`, in batches of so many events."""
+    """The rows of one shard of `shards`, in batches of `batch_events`."""
 
     number: int
     shards: int
@@ -120,7 +120,7 @@ def read_batches(drained_url: str, shard: Shard) -> list[BaselineBatch]:
 
 
 def driver_url(url: str) -> str:
-    """The address as the driver itself takes it."""
+    """The address in the form that psycopg itself accepts."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
@@ -147,14 +147,14 @@ def _goals_at_the_start(connection: psycopg.Connection[dict[str, Any]]) -> dict[
 
 
 def _by_number(rows: Iterable[dict[str, Any]], number: int) -> Iterator[list[dict[str, Any]]]:
-    """Lists of so many rows, the last one of what is left."""
+    """Yield lists of `number` rows; the last one may be shorter."""
     left = iter(rows)
     while some := list(islice(left, number)):
         yield some
 
 
 class _World:
-    """The accounts and goals, to which batch after batch is applied."""
+    """The accounts and goals, to which one batch after the other is applied."""
 
     def __init__(self, accounts: Mapping[str, dict[str, Any]], goals: Mapping[str, list[_Goal]]) -> None:
         self._accounts, self._goals = accounts, goals
@@ -164,7 +164,7 @@ class _World:
         self._now = datetime.now(UTC)
 
     def batch(self, rows: Sequence[dict[str, Any]]) -> BaselineBatch:
-        """What these transactions leave, in the order of the keys."""
+        """The rows that a batch of these transactions writes, in the order of their keys."""
         for row in rows:
             self._add(row["account_id"], row["amount_minor"], row["posted_at"])
         touched = sorted({row["account_id"] for row in rows})
@@ -183,7 +183,7 @@ class _World:
         self._lasts[account_id] = max(posted_at, self._lasts.get(account_id, posted_at))
 
     def _move(self, account_id: str) -> Iterator[tuple[_Goal, int]]:
-        """The account's goals whose amounts are others now, with what they were."""
+        """Yield the account's goals whose amounts have changed, with the amount before."""
         for goal in self._goals[account_id]:
             before, goal.amount_minor = goal.amount_minor, cut_share(self._worths[account_id], goal.ppm)
             if goal.amount_minor != before:

@@ -1,4 +1,4 @@
-"""The baselines: the rows of the same batches, written by a process that knows them beforehand.
+"""The baselines: the rows of the same batches, written by a process that knows them in advance.
 
 Each process has one connection and gives each batch one transaction, as a drain does; nothing is read, nothing decided.
 """
@@ -24,29 +24,29 @@ from benchmarks.pipeline.baseline_rows import (
 from benchmarks.workers import Work
 
 _Cursor = psycopg.Cursor[tuple[object, ...]]
-# The staged keys come in order and are looked up one by one: to read a table whole for a batch would take far longer.
+# The staged keys come in order and are looked up one by one: reading a whole table for a batch would take much longer.
 _BY_KEY = "-c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off -c timezone=UTC"
 _STAGED = {"accounts": ACCOUNT, "goals": GOAL}
 _KEY_COLUMNS = 2
 
 
 def prepare_baseline_copy(drained_url: str, baseline_url: str, shard: Shard) -> Work[int]:
-    """Read a shard's batches; to COPY their transactions, a commit each, is timed."""
+    """Read a shard's batches. The returned work, which is timed, COPYs their transactions with a commit a batch."""
     return _prepare(drained_url, baseline_url, shard, copy_batch)
 
 
 def prepare_baseline_writes(drained_url: str, baseline_url: str, shard: Shard) -> Work[int]:
-    """Read a shard's batches; to write all that the pipeline's definition of a batch names is timed."""
+    """Read a shard's batches. The returned work, which is timed, writes all rows that the pipeline writes."""
     return _prepare(drained_url, baseline_url, shard, write_batch)
 
 
 def copy_batch(cursor: _Cursor, batch: BaselineBatch) -> None:
-    """The transactions alone."""
+    """Write only the transactions."""
     _copy(cursor, "transactions", TRANSACTION, batch.transactions)
 
 
 def write_batch(cursor: _Cursor, batch: BaselineBatch) -> None:
-    """Transactions and ledger lines by COPY, accounts and goals by one UPDATE each, in the order of their keys."""
+    """Write transactions and ledger entries by COPY, accounts and goals by one UPDATE each, in order of their keys."""
     copy_batch(cursor, batch)
     _copy(cursor, "goal_entries", ENTRY, batch.entries)
     for table, rows in (("accounts", batch.accounts), ("goals", batch.goals)):

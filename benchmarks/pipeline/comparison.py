@@ -1,4 +1,4 @@
-"""What the rate of the drains is compared with: the usual way, latency under a tenth of that rate, and REST."""
+"""The comparison: the usual way, the latency at a tenth of the drains' rate, and requests over REST."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from benchmarks.workload import SPAN, Workload, make_events, sums
 from core.stream.stream import EventStream, connect
 from milepost.ops.progress import StepProgress
 
-# Latency is measured on a system that is not at its limit.
+# Latency is measured at a tenth of full load: on a system that is not at its limit.
 _SHARE_OF_FULL_LOAD = 10
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonPlan:
-    """How many events are applied the usual way, how long probes are sent, and what is requested over REST."""
+    """How many events are applied in the usual way, how long probes are sent, and what is requested over REST."""
 
     usual_events: int
     probe_seconds: float
@@ -33,7 +33,7 @@ class ComparisonPlan:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was measured to compare the drains with."""
+    """The results with which the drains are compared."""
 
     usual_way: UsualWay
     latency: LoadedLatency
@@ -52,7 +52,7 @@ def run_comparison(
             seed(engine, plan.accounts, seeded_at, is_closed=True)
         empty(servers)
         with milepost_up(settings) as live:
-            # As if they happened now: no day that is closed is touched.
+            # Dated as if they happened now, so that they change no closed day.
             since, span = seeded_at + HAS_BEGUN, timedelta(seconds=1)
             events = make_events(Workload.SCATTERED, load.events, plan.accounts, since, span)
             with progress.step("live: latency under load"):

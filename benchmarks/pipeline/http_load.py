@@ -1,6 +1,6 @@
-"""A load on an HTTP server from one process: so many connections, each sending its next request when it is answered.
+"""A load on an HTTP server from one process, over many connections; each sends its next request after an answer.
 
-It uses asyncio's streams: a client library takes more time for a request than the server does for the answer.
+It uses asyncio's streams: a client library would take more time for a request than the server for the answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LENGTH = b"content-length: "
 
 
 class WrongAnswer(MilepostError):
-    """The server answered with another status than was expected."""
+    """The server answered with an unexpected status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +32,20 @@ class Ask:
 
 # When a request was sent, by the monotonic clock, and how many seconds its answer took.
 Answer = tuple[float, float]
-# The requests of one connection, without end, by the number of the connection.
+# The endless requests of a connection, by the number of the connection.
 Asks = Callable[[int], Iterator[Ask]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a load measured: each connection's answers in order, and the share of a core that sending itself took."""
+class LoadResult:
+    """The result of a load: each connection's answers in order, and the share of a core that sending took."""
 
     answers: list[list[Answer]]
     core_share: float
 
 
 def request(method: str, url: str, key: str | None, body: bytes = b"") -> bytes:
-    """A request as it goes over the wire."""
+    """The bytes of a request."""
     parts = urlsplit(url)
     lines = [f"{method} {parts.path} HTTP/1.1", f"Host: {parts.netloc}"]
     if key is not None:
@@ -55,13 +55,13 @@ def request(method: str, url: str, key: str | None, body: bytes = b"") -> bytes:
     return "\r\n".join(lines).encode() + _HEAD_END + body
 
 
-def prepare_load(host: str, port: int, connections: int, seconds: float, asks: Asks) -> Work[Asked]:
-    """Requests for so many seconds over so many connections; that is what is timed."""
+def prepare_load(host: str, port: int, connections: int, seconds: float, asks: Asks) -> Work[LoadResult]:
+    """The work, which is timed: send requests for `seconds` over `connections`."""
 
-    def work() -> Asked:
+    def work() -> LoadResult:
         began_s, worked_s = time.monotonic(), time.process_time()
         answers = asyncio.run(_all_connections(host, port, connections, began_s + seconds, asks))
-        return Asked(answers, (time.process_time() - worked_s) / (time.monotonic() - began_s))
+        return LoadResult(answers, (time.process_time() - worked_s) / (time.monotonic() - began_s))
 
     return work
 

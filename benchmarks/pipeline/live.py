@@ -32,7 +32,7 @@ class DidNotStart(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The address of its API, a key, and the ids of its processes by their names."""
+    """A running Milepost: the address of its API, a key, and the ids of its processes by their names."""
 
     url: str
     key: str = field(repr=False)
@@ -46,7 +46,7 @@ def milepost_up(settings: Settings) -> Iterator[Live]:
     assert settings.redis_url is not None, "the bench names both servers"
     with tempfile.TemporaryDirectory(prefix="milepost-bench-up-") as folder:
         port = free_port()
-        given = {
+        overrides = {
             "DATABASE_URL": settings.database_url.get_secret_value(),
             "REDIS_URL": settings.redis_url.get_secret_value(),
             "DATA_DIR": folder,
@@ -55,12 +55,12 @@ def milepost_up(settings: Settings) -> Iterator[Live]:
             "SHARDS": str(settings.shards),
             "BATCH_EVENTS": str(settings.batch_events),
         }
-        environment = os.environ | {PREFIX + name: value for name, value in given.items()}
-        log = Path(folder, "said.log")
-        with log.open("wb") as said:
+        environment = os.environ | {PREFIX + name: value for name, value in overrides.items()}
+        log = Path(folder, "output.log")
+        with log.open("wb") as output:
             command = [sys.executable, "-P", "-m", "milepost", "up"]
             process = spawn(
-                command, death_signal=signal.SIGTERM, cwd=Path(folder), output=said, environment=environment
+                command, death_signal=signal.SIGTERM, cwd=Path(folder), output=output, environment=environment
             )
         try:
             yield _await(process, DataDir(Path(folder)), f"http://127.0.0.1:{port}", log)
@@ -69,15 +69,15 @@ def milepost_up(settings: Settings) -> Iterator[Live]:
 
 
 def _await(process: subprocess.Popen[bytes], data: DataDir, url: str, log: Path) -> Live:
-    """Wait until the API answers and every process was started."""
+    """Wait until the API answers and every process has been started."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         servers = data.servers()
         if servers is not None and servers.is_prepared and all(servers.child_pids.values()) and answers(url):
             return Live(url, _KEY, servers.child_pids)
         if process.poll() is not None or time.monotonic() > deadline:
-            words = log.read_text(errors="replace").strip().splitlines()
+            lines = log.read_text(errors="replace").strip().splitlines()
             raise DidNotStart(
-                f"the Milepost of the benchmark did not start: {words[-1] if words else 'it said nothing'}"
+                f"the Milepost of the benchmark did not start: {lines[-1] if lines else 'it printed nothing'}"
             )
         time.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""How the figures of `python -m benchmarks` are shown: as JSON, and as tables."""
+"""The results of `python -m benchmarks` as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that one run measured: a workload each, the comparison with the scattered one, and what was asked for."""
+    """The results of one run: each workload, the comparison with the scattered one, and --scale and --soak if asked."""
 
     workloads: Sequence[Figures]
     comparison: Comparison | None
@@ -42,7 +42,7 @@ def as_plain(report: Report) -> list[dict[str, object]]:
 
 
 def workload_as_plain(stats: Figures) -> dict[str, object]:
-    """Every figure of a workload by name, rates and ratios included."""
+    """All results of a workload by name, rates and ratios included."""
     plain = asdict(stats) | {name: getattr(stats, name) for name in _DERIVED}
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in plain.items()}
 
@@ -60,8 +60,8 @@ def _comparison_as_plain(report: Report) -> dict[str, object]:
 
 
 def _to_usual_way(report: Report) -> float:
-    """How many times as fast as the usual way the drain of the scattered workload is."""
-    assert report.comparison is not None, "the caller has looked"
+    """How many times faster than the usual way the pipeline applies the scattered workload."""
+    assert report.comparison is not None, "the caller has checked"
     return round(report.workloads[0].pipeline_events_per_s / report.comparison.usual_way.events_per_s, 1)
 
 
@@ -73,7 +73,7 @@ def _scale_as_plain(report: Report) -> dict[str, object]:
 
 
 def _last_to_previous(scale: Sequence[ScaleFigures]) -> float:
-    """The rate with the most accounts, as a share of that of the size before."""
+    """The rate with the most accounts, as a share of the rate with the next smaller number."""
     *_, previous, last = scale
     return round(last.pipeline_events_per_s / previous.pipeline_events_per_s, 3)
 
@@ -86,7 +86,7 @@ def _soak_as_plain(report: Report) -> dict[str, object]:
 
 
 def tables(report: Report) -> Iterator[Table]:
-    """A table for each thing that was measured."""
+    """Yield a table for each measurement."""
     if report.workloads:
         yield _workloads(report.workloads)
     if report.comparison is not None:
@@ -104,12 +104,13 @@ def _workloads(stats: Sequence[Figures]) -> Table:
     shown = _table("", *(each.workload for each in stats))
     for name in plain[0]:
         if name != "workload":
-            shown.add_row(name.replace("_", " "), *(f"{each[name]:,}" for each in plain))
+            label = name.replace("_", " ").replace("bare writes", "baseline writes")
+            shown.add_row(label, *(f"{each[name]:,}" for each in plain))
     return shown
 
 
 def _usual_way(report: Report, comparison: Comparison) -> Table:
-    shown = _table("the scattered work", "events", "events/s", "the pipeline to it")
+    shown = _table("the scattered work", "events", "events/s", "the pipeline is faster by")
     usual_way = comparison.usual_way
     rates = f"{usual_way.events:,}", f"{usual_way.events_per_s:,}", f"{_to_usual_way(report):,}"
     shown.add_row(f"the usual way, {usual_way.processes} processes", *rates)
@@ -125,7 +126,7 @@ def _latency(latency: LoadedLatency) -> Table:
 
 def _rest(stats: Sequence[RestFigures]) -> Table:
     shown = _table(
-        f"REST, {stats[0].connections} connections", "requests/s", "median", "99% within", "core of the asking"
+        f"REST, {stats[0].connections} connections", "requests/s", "median", "99% within", "core of the sender"
     )
     for each in stats:
         times = f"{each.p50_ms:,} ms", f"{each.p99_ms:,} ms"
@@ -153,7 +154,7 @@ def _soak(soak: SoakFigures) -> Table:
 
 
 def _table(first: str, *columns: str) -> Table:
-    """A table whose columns but the first hold figures."""
+    """A table with a column of labels and columns of numbers."""
     shown = Table(first, *columns, box=None, header_style="bold", pad_edge=False)
     shown.columns[0].no_wrap = True
     for column in shown.columns[1:]:

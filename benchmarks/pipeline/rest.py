@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from sqlalchemy import Engine, text
 
 from benchmarks.check import WrongResult
-from benchmarks.pipeline.http_load import Answer, Ask, Asked, prepare_load, request
+from benchmarks.pipeline.http_load import Answer, Ask, LoadResult, prepare_load, request
 from benchmarks.pipeline.live import Live
 from benchmarks.workers import Work, work_side_by_side
 from milepost.ops.latency import nearest_rank
@@ -26,7 +26,7 @@ _AMOUNTS = text("SELECT goal_id, amount_minor FROM goals WHERE goal_id = ANY(:go
 
 @dataclass(frozen=True, slots=True)
 class RestPlan:
-    """So many connections at once, for so many seconds an endpoint; answers in the warm-up are not counted."""
+    """`connections` at the same time, for `seconds` an endpoint; answers in the warm-up are not counted."""
 
     connections: int
     seconds: float
@@ -35,7 +35,7 @@ class RestPlan:
 
 @dataclass(frozen=True, slots=True)
 class RestFigures:
-    """What one endpoint answered; `generator_core_share` near 1 would mean that sending was the limit."""
+    """The results of one endpoint; a `generator_core_share` near 1 would mean that sending was the limit."""
 
     endpoint: str
     connections: int
@@ -55,7 +55,7 @@ class Target:
     slices: Sequence[Sequence[str]]
 
     def goal(self, connection: int, number: int) -> str:
-        """The goal of a connection's request by the number of the request."""
+        """The goal of request `number` of a connection."""
         own = self.slices[connection]
         return own[number % len(own)]
 
@@ -90,19 +90,19 @@ def _slices(engine: Engine, connections: int) -> list[list[str]]:
 
 
 def ask_nothing(target: Target, _connection: int) -> Iterator[Ask]:
-    """Requests that cost only what the server, the framework and the middleware take for any request."""
+    """Requests with only the cost that every request has: server, framework and middleware."""
     while True:
         yield Ask(request("GET", f"{target.url}/health/live", None), 200)
 
 
 def ask_progress(target: Target, connection: int) -> Iterator[Ask]:
-    """Progress of one goal after the other."""
+    """Requests for the progress of one goal after the other."""
     for number in count():
         yield Ask(request("GET", target.address(target.goal(connection, number), "/progress"), target.key), 200)
 
 
 def set_amounts(target: Target, connection: int) -> Iterator[Ask]:
-    """Another amount for one goal after the other."""
+    """Requests that set a new amount for one goal after the other."""
     for number in count():
         body = b'{"current_amount": %d}' % _amount(number)
         yield Ask(request("PATCH", target.address(target.goal(connection, number)), target.key, body), 200)
@@ -115,7 +115,7 @@ def _amount(number: int) -> int:
 _Asks = Callable[[Target, int], Iterator[Ask]]
 
 
-def _prepare(plan: RestPlan, target: Target, asks: _Asks) -> Work[Asked]:
+def _prepare(plan: RestPlan, target: Target, asks: _Asks) -> Work[LoadResult]:
     parts = urlsplit(target.url)
     assert parts.hostname is not None, "the address is our own"
     assert parts.port is not None, "the address is our own"
@@ -123,10 +123,10 @@ def _prepare(plan: RestPlan, target: Target, asks: _Asks) -> Work[Asked]:
     return prepare_load(parts.hostname, parts.port, plan.connections, seconds, partial(asks, target))
 
 
-def _stats(plan: RestPlan, endpoint: str, asked: Asked) -> RestFigures:
-    """The figures of the answers to what was asked after the warm-up."""
-    from_s = min(began_s for answers in asked.answers for began_s, _ in answers) + plan.warm_up_seconds
-    counted = [answer for answers in asked.answers for answer in answers if answer[0] >= from_s]
+def _stats(plan: RestPlan, endpoint: str, load: LoadResult) -> RestFigures:
+    """The results of the requests that were sent after the warm-up."""
+    from_s = min(began_s for answers in load.answers for began_s, _ in answers) + plan.warm_up_seconds
+    counted = [answer for answers in load.answers for answer in answers if answer[0] >= from_s]
     until_s = max(began_s + took_s for began_s, took_s in counted)
     times_ms = sorted(1000 * took_s for _, took_s in counted)
     return RestFigures(
@@ -136,12 +136,12 @@ def _stats(plan: RestPlan, endpoint: str, asked: Asked) -> RestFigures:
         round(len(counted) / (until_s - from_s), 1),
         nearest_rank(times_ms, 50),
         nearest_rank(times_ms, 99),
-        round(asked.core_share, 2),
+        round(load.core_share, 2),
     )
 
 
 def last_amounts(target: Target, answers: Sequence[Sequence[Answer]]) -> dict[str, int]:
-    """The amount, in whole units, that was set last for each goal; every request was answered."""
+    """The amount, in whole units, that was set last for each goal, given that every request was answered."""
     return {
         target.goal(connection, number): _amount(number)
         for connection, of_connection in enumerate(answers)
@@ -150,7 +150,7 @@ def last_amounts(target: Target, answers: Sequence[Sequence[Answer]]) -> dict[st
 
 
 def check_amounts(engine: Engine, expected: Mapping[str, int]) -> None:
-    """Compare the goals with what was set last; raises WrongResult."""
+    """Compare the goals with the amounts that were set last; raises WrongResult."""
     with engine.connect() as connection:
         found = {row[0]: row[1] for row in connection.execute(_AMOUNTS, {"goals": list(expected)})}
     faults = [

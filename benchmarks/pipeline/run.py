@@ -1,4 +1,4 @@
-"""Measures each workload in copies of one seeded database, and what bare writes of the same rows take there."""
+"""Measures each workload in copies of one seeded database, and baseline writes of the same rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from core.store.tenants import DEFAULT
 from core.stream.stream import EventStream, connect
 from milepost.ops.progress import StepProgress
 
-# Between the seed and the first event, so that every link has begun.
+# The time between the seed and the first event, so that every link has begun.
 MARGIN = timedelta(hours=1)
 _SEEDED = "bench_seeded"
 _STALLED_S = 60.0
@@ -35,7 +35,7 @@ _PrepareBaseline = Callable[[str, str, Shard], Work[int]]
 
 
 class NotDrained(MilepostError):
-    """The drains did not come to the end of the stream."""
+    """The drains did not reach the end of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one workload took. Rates are events per second, rounded."""
+    """The results of one workload. Rates are events per second, rounded."""
 
     workload: str
     events: int
@@ -66,32 +66,32 @@ class Figures:
 
     @property
     def pipeline_events_per_s(self) -> int:
-        """The drain: first read to last commit."""
+        """The rate of the drains, from the first read to the last commit."""
         return round(self.events / self.drain_seconds)
 
     @property
     def end_to_end_events_per_s(self) -> int:
-        """All appended to the stream, and after that all drained."""
+        """The rate of appending all events to the stream and then draining it."""
         return round(self.events / (self.append_seconds + self.drain_seconds))
 
     @property
     def copy_events_per_s(self) -> int:
-        """COPY and commit of the same transactions."""
+        """The rate of the baseline COPY of the same transactions."""
         return round(self.events / self.copy_seconds)
 
     @property
     def bare_writes_events_per_s(self) -> int:
-        """All rows of the pipeline's batches, written by a process that knows them beforehand."""
+        """The rate of the baseline writes: all rows of the pipeline's batches, known to the process in advance."""
         return round(self.events / self.bare_writes_seconds)
 
     @property
     def pipeline_to_copy(self) -> float:
-        """The drain's rate as a share of the COPY's."""
+        """The drains' rate as a share of the baseline COPY's."""
         return round(self.copy_seconds / self.drain_seconds, 3)
 
     @property
     def pipeline_to_bare_writes(self) -> float:
-        """The drain's rate as a share of the bare writes'."""
+        """The drains' rate as a share of the baseline writes'."""
         return round(self.bare_writes_seconds / self.drain_seconds, 3)
 
 
@@ -108,7 +108,7 @@ class Bench:
 
 
 def run_plan(plan: Plan, servers: ServerUrls, progress: StepProgress) -> Iterator[Figures]:
-    """Measure each workload of the plan; raises WrongResult if what was applied is not what the events say."""
+    """Measure each workload of the plan; raises WrongResult if the result does not fit the events."""
     seeded_at = datetime.now(UTC) - SPAN - 2 * MARGIN
     with database(servers.postgres_url, _SEEDED) as seeded_url:
         with progress.step("seed"), unlimited(seeded_url) as engine:
@@ -125,8 +125,8 @@ def _measure(bench: Bench) -> Figures:
         with bench.progress.step(f"{workload}: check"), unlimited(url) as engine:
             check_result(engine, workload, sums(bench.events), plan.events, plan.accounts)
             entries = count_entries(engine)
-        copy_s = _time_baseline(bench, "bare COPY", prepare_baseline_copy, url, entries=None)
-        bare_writes_s = _time_baseline(bench, "bare writes", prepare_baseline_writes, url, entries=entries)
+        copy_s = _time_baseline(bench, "baseline COPY", prepare_baseline_copy, url, entries=None)
+        bare_writes_s = _time_baseline(bench, "baseline writes", prepare_baseline_writes, url, entries=entries)
     return Figures(
         workload=workload,
         events=plan.events,
@@ -142,7 +142,7 @@ def _measure(bench: Bench) -> Figures:
 
 
 def append_and_drain(bench: Bench, database_url: str) -> tuple[float, list[Run[int]]]:
-    """Append the events to an emptied stream, then drain it; the seconds of the first, and what each drain did."""
+    """Append the events to an emptied stream, then drain it; returns the seconds of appending and each drain's run."""
     plan, servers, name = bench.plan, bench.servers, bench.name
     settings = drain_settings(plan, servers, database_url)
     bodies = [(account_id(event.account), event.to_json()) for event in bench.events]
@@ -158,7 +158,7 @@ def append_and_drain(bench: Bench, database_url: str) -> tuple[float, list[Run[i
 
 
 def prepare_drain(settings: Settings, shard: int) -> Work[int]:
-    """Connect to both servers, as a worker that has been at work is; draining the shard until it is empty is timed."""
+    """Connect to both servers, as a running worker is. The work, which is timed, drains the shard until it is empty."""
     from worker.context import WorkerContext, share_the_interpreter, spare_the_collector
     from worker.run import log_as_json
 
@@ -195,11 +195,11 @@ def drain_settings(plan: Plan, servers: ServerUrls, database_url: str) -> Settin
 def _time_baseline(
     bench: Bench, name: str, prepare: _PrepareBaseline, drained_url: str, *, entries: int | None
 ) -> float:
-    """Seconds to write the drained rows into a copy of the seeded database, with as many processes and batches."""
+    """Seconds to write the drained rows into a copy of the seeded database, with the same processes and batches."""
     plan, workload = bench.plan, bench.workload
     with (
         bench.progress.step(f"{workload}: {name}"),
-        world(bench.servers.postgres_url, "bench_bare", template=_SEEDED) as baseline_url,
+        world(bench.servers.postgres_url, "bench_baseline", template=_SEEDED) as baseline_url,
     ):
         shards = [Shard(number, plan.workers, plan.batch_events) for number in range(plan.workers)]
         writers = [partial(prepare, drained_url, baseline_url, shard) for shard in shards]
@@ -211,7 +211,7 @@ def _time_baseline(
 
 @contextmanager
 def unlimited(database_url: str) -> Iterator[Engine]:
-    """An engine without limits: the seed and the checks are long statements."""
+    """An engine without time limits, since the statements of the seed and the checks are long."""
     engine = make_engine(database_url, application_name="milepost bench", limits={})
     try:
         yield engine
@@ -226,7 +226,7 @@ def _timed_append(stream: EventStream, bodies: Sequence[tuple[str, bytes]]) -> f
 
 
 def await_applied(stream: EventStream, *, but: int = 0) -> None:
-    """Wait until no more than `but` entries are left to apply; raises NotDrained when the drains make no progress."""
+    """Wait until at most `but` entries are left to apply; raises NotDrained if the drains make no progress."""
     least: int | None = None
     while (left := unapplied(stream)) > but:
         if least is None or left < least:
@@ -237,5 +237,5 @@ def await_applied(stream: EventStream, *, but: int = 0) -> None:
 
 
 def unapplied(stream: EventStream) -> int:
-    """How many entries wait on all shards."""
+    """The number of entries that wait on all shards."""
     return sum(shard.unapplied for shard in stream.status())

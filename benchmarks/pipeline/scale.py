@@ -1,4 +1,4 @@
-"""How the rate changes with the number of accounts: the scattered workload in databases of several sizes."""
+"""Measures how the rate depends on the number of accounts: the scattered workload in databases of several sizes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SIZES = (10_000, 100_000, 1_000_000)
 
 @dataclass(frozen=True, slots=True)
 class ScaleFigures:
-    """What the drains took for so many events into so many accounts."""
+    """The results for one number of accounts."""
 
     accounts: int
     events: int
     drain_seconds: float
     database_bytes: int
-    """Before the first event."""
+    """The size before the first event."""
 
     @property
     def pipeline_events_per_s(self) -> int:
-        """The drain: first read to last commit."""
+        """The rate of the drains, from the first read to the last commit."""
         return round(self.events / self.drain_seconds)
 
 

@@ -33,12 +33,12 @@ from milepost.embedded.child import children_of
 from milepost.ops.progress import Reached, StepProgress
 
 INTERVALS = 20
-_APPEND_AT_ONCE = 1_000
+_APPENDED_EVENTS = 1_000
 _TRIM_EVERY = 50_000
 # Enough for every drain to find full batches.
 _UNAPPLIED_MOST = 20_000
 _POLL_S = 0.02
-# Measured: rows, their indexes, and what checkpoints and the write-ahead log need in addition.
+# As measured: rows, their indexes, and the space that checkpoints and the write-ahead log need in addition.
 _DISK_BYTES_AN_EVENT, _DISK_BYTES_AT_LEAST = 1_500, 4 * 2**30
 _FLAT_WITHIN = 0.10
 
@@ -54,12 +54,12 @@ class DiskTooSmall(MilepostError):
 
 
 class NoProcesses(MilepostError):
-    """The drains' processes cannot be seen here."""
+    """The drains' processes are not visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoakPoint:
-    """One stretch of the events: at its end, but for the memory of the largest drain, which is the most within it."""
+    """One interval of the events: the values at its end, and the most memory of the largest drain within it."""
 
     events: int
     seconds: float
@@ -70,14 +70,14 @@ class SoakPoint:
 
 @dataclass(frozen=True, slots=True)
 class SoakFigures:
-    """All stretches in order, equally long."""
+    """All intervals in order; each has the same number of events."""
 
     workload: str
     points: list[SoakPoint]
 
     @property
     def growth(self) -> float:
-        """By which share of what they had in the first tenth the drains' memory grew after it."""
+        """The growth of the drains' memory after the first tenth, as a share of their memory in the first tenth."""
         first = len(self.points) // 10 or 1
         early = max(point.drain_rss_bytes for point in self.points[:first])
         late = max(point.drain_rss_bytes for point in self.points[first:] or self.points)
@@ -85,12 +85,12 @@ class SoakFigures:
 
     @property
     def is_flat(self) -> bool:
-        """Whether it grew by no more than a tenth."""
+        """Whether it grew by at most a tenth."""
         return self.growth <= _FLAT_WITHIN
 
 
 def require_disk(events: int) -> None:
-    """Raise DiskTooSmall unless the temporary folder has room for the rows of so many events."""
+    """Raise DiskTooSmall unless the temporary folder has space for the rows of that many events."""
     folder = tempfile.gettempdir()
     needed, free = events * _DISK_BYTES_AN_EVENT + _DISK_BYTES_AT_LEAST, shutil.disk_usage(folder).free
     if free < needed:
@@ -98,7 +98,7 @@ def require_disk(events: int) -> None:
 
 
 def run_soak(plan: Plan, workload: Workload, servers: ServerUrls, progress: StepProgress) -> SoakFigures:
-    """Send the plan's events through a Milepost of their own; raises WrongResult if it lost or changed any."""
+    """Send the plan's events through a Milepost of its own; raises WrongResult if any was lost or changed."""
     with database(servers.postgres_url, "bench_soak") as url, unlimited(url) as engine:
         since, settings = datetime.now(UTC), drain_settings(plan, servers, url)
         with progress.step("soak: seed"):
@@ -116,20 +116,23 @@ def run_soak(plan: Plan, workload: Workload, servers: ServerUrls, progress: Step
 
 
 def prepare_feed(settings: Settings, plan: Plan, workload: Workload, since: datetime) -> Work[dict[str, int]]:
-    """Append all events, never far ahead of the drains, and wait until they are applied; their sums by account."""
+    """The work appends all events, never far ahead of the drains, and waits until they are applied.
+
+    It returns their sums by account, in minor units.
+    """
     assert settings.redis_url is not None, "the bench names both servers"
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards)
 
     def work() -> dict[str, int]:
         totals: dict[str, int] = {}
         events = each_event(workload, plan.events, plan.accounts, since, timedelta(seconds=1))
-        for number, some in enumerate(iter(lambda: list(islice(events, _APPEND_AT_ONCE)), [])):
+        for number, some in enumerate(iter(lambda: list(islice(events, _APPENDED_EVENTS)), [])):
             for event in some:
                 name = account_id(event.account)
                 totals[name] = totals.get(name, 0) + event.amount_minor
             await_applied(stream, but=_UNAPPLIED_MOST)
             _append(stream, [(account_id(event.account), event.to_json()) for event in some])
-            if number % (_TRIM_EVERY // _APPEND_AT_ONCE) == 0:
+            if number % (_TRIM_EVERY // _APPENDED_EVENTS) == 0:
                 _trim(stream)
         await_applied(stream)
         _trim(stream)
@@ -139,7 +142,7 @@ def prepare_feed(settings: Settings, plan: Plan, workload: Workload, since: date
 
 
 def _append(stream: EventStream, bodies: list[tuple[str, bytes]]) -> None:
-    """Again and again while the stream is full: an event that is there twice changes nothing."""
+    """Append, and try again while the stream is full: an event that is there twice changes nothing."""
     while True:
         try:
             stream.append(DEFAULT, bodies)
@@ -157,7 +160,7 @@ def _trim(stream: EventStream) -> None:
 
 @dataclass(slots=True)
 class Monitor:
-    """Collects figures twice a second, and keeps a point of every stretch."""
+    """Collects the drains' memory twice a second, and records a point at the end of every interval."""
 
     events: int
     shards: int
@@ -170,14 +173,14 @@ class Monitor:
     _most: int = 0
 
     def collect(self) -> None:
-        """Note the drains' memory; at the end of a stretch, all else."""
+        """Read the drains' memory; at the end of an interval, record everything."""
         self._most = max(self._most, self._largest_drain())
         applied = sum(stats.events for stats in read_drain_stats(self.client, range(self.shards)).values())
         self.reached(min(applied, self.events))
         while len(self.points) < INTERVALS and applied >= self.events * (len(self.points) + 1) // INTERVALS:
-            self._end_stretch(applied)
+            self._end_interval(applied)
 
-    def _end_stretch(self, applied: int) -> None:
+    def _end_interval(self, applied: int) -> None:
         stream_bytes = int(self.client.info("memory")["used_memory"])
         seconds = round(time.monotonic() - self._began_s, 1)
         self.points.append(SoakPoint(applied, seconds, self._most, stream_bytes, database_bytes(self.engine)))

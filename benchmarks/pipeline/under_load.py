@@ -24,16 +24,16 @@ from core.stream.stream import EventStream, connect
 from milepost.ops.latency import Rest, await_amount, goal_of, nearest_rank, transaction
 
 _TICK_S = 0.01
-# Each has a goal and a connection of its own and waits for one event at a time.
+# Each prober has a goal and a connection of its own and waits for one event at a time.
 PROBERS = 10
 _PROBES_PER_S = 25.0
-# Polling as fast as possible would itself be a load: up to this much is in the figures.
+# Polling as fast as possible would itself be a load; the results include up to this much.
 _POLL_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many events a second, and probes among them for so long.
+    """`events_per_s` events a second, and probes among them for `seconds`.
 
     Before and after the probes the load runs for the seconds of the warm-up: connections open, and plans are made.
     """
@@ -44,12 +44,12 @@ class Load:
 
     @property
     def events(self) -> int:
-        """All of them but the probes."""
+        """The number of events without the probes."""
         return round(self.events_per_s * (self.seconds + 2 * self.warm_up_seconds))
 
     @property
     def probes(self) -> int:
-        """Events that are timed, of each prober."""
+        """The number of timed events of each prober."""
         return max(1, round(_PROBES_PER_S * self.seconds / PROBERS))
 
 
@@ -64,21 +64,21 @@ class LoadedLatency:
     p99_ms: float
     max_ms: float
     load_p99_late_ms: float
-    """How late the load was sent, a tick included: a benchmark that sends too late measures another load."""
+    """How late the load was sent, a tick included: if it is sent too late, another load is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The figures, and what the probes' accounts must be worth now."""
+    """The results, and what the probes' accounts must be worth now."""
 
     latency: LoadedLatency
     sums: dict[str, int]
 
 
 def measure_under_load(load: Load, live: Live, settings: Settings, events: Sequence[BenchEvent]) -> Probed:
-    """Send the events at their pace and time the probes; raises LatencyTrouble if one was never visible.
+    """Send the events at their rate and time the probes; raises LatencyTrouble if one was never visible.
 
-    Load and probes come from two processes, so that neither holds up the other.
+    Load and probes come from two processes, so that neither delays the other.
     """
     mark = secrets.token_hex(6)
     workers = [partial(_prepare_load, settings, load, events), partial(_prepare_probes, settings, load, live, mark)]
@@ -103,7 +103,7 @@ def _probe_account(mark: str, number: int) -> str:
 
 
 def _prepare_load(settings: Settings, load: Load, events: Sequence[BenchEvent]) -> Work[list[float]]:
-    """Append the events in the ticks in which they are due; how late the first of each tick was sent."""
+    """The work appends the events in the ticks in which they are due; returns how late the first of each was sent."""
     assert settings.redis_url is not None, "the bench names both servers"
     bodies = [(account_id(event.account), event.to_json()) for event in events]
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards)
@@ -114,7 +114,7 @@ def _prepare_load(settings: Settings, load: Load, events: Sequence[BenchEvent]) 
         while sent < len(bodies):
             time.sleep(_TICK_S - (time.monotonic() - began_s) % _TICK_S)
             passed_s = time.monotonic() - began_s
-            # All that are due by now, also those delayed by a slow answer of the stream server.
+            # All events that are due by now, also those that a slow answer of the stream server has delayed.
             due = min(len(bodies), int(passed_s * load.events_per_s))
             if due > sent:
                 late_s.append(passed_s - (sent + 1) / load.events_per_s)
@@ -126,7 +126,7 @@ def _prepare_load(settings: Settings, load: Load, events: Sequence[BenchEvent]) 
 
 
 def _prepare_probes(settings: Settings, load: Load, live: Live, mark: str) -> Work[list[float]]:
-    """Send the probes and wait for each; the seconds that each took."""
+    """The work sends the probes and waits for each; returns the seconds that each took."""
     assert settings.redis_url is not None, "the bench names both servers"
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards)
     goals = ExitStack()
@@ -145,9 +145,9 @@ def _prepare_probes(settings: Settings, load: Load, live: Live, mark: str) -> Wo
 
 
 def due_times(load: Load, began_s: float, prober: int) -> list[float]:
-    """When one prober's events are due: one in each stretch of time, at a random point of it."""
-    chance, stretch_s = random.Random(prober), PROBERS / _PROBES_PER_S
-    return [began_s + (number + chance.random()) * stretch_s for number in range(load.probes)]
+    """When one prober's events are due: one in each interval of equal length, at a random point of it."""
+    chance, interval_s = random.Random(prober), PROBERS / _PROBES_PER_S
+    return [began_s + (number + chance.random()) * interval_s for number in range(load.probes)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class Prober:
     path: str
 
     def run(self, due_times: Sequence[float]) -> list[float]:
-        """Send an event of 1.00 when each is due, or as soon after as the one before is seen; seconds since due."""
+        """Send an event of 1.00 when it is due and the one before is visible; the seconds from due to visible."""
         times_s = []
         for number, due_s in enumerate(due_times, 1):
             time.sleep(max(0.0, due_s - time.monotonic()))

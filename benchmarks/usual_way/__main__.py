@@ -1,4 +1,4 @@
-"""`python -m benchmarks.usual_way`: measure the usual way, alone or for `python -m benchmarks`, which asks for JSON.
+"""`python -m benchmarks.usual_way`: measure the usual way, by itself or for `python -m benchmarks`, which uses --json.
 
 With MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL it uses the seeded database there, else servers of its own.
 """
@@ -28,7 +28,7 @@ from milepost.ops.progress import StepProgress
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Run the command; its exit status."""
+    """Run the command; returns its exit status."""
     arguments = _parser().parse_args(given)
     if arguments.worker:
         _work(load_settings())
@@ -57,7 +57,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def measure(settings: Settings, arguments: argparse.Namespace, progress: StepProgress) -> float:
-    """Seconds of the tasks; raises WrongResult if they did not leave what the events say."""
+    """Seconds of the tasks; raises WrongResult if their result does not fit the events."""
     events = make_events(Workload.SCATTERED, arguments.events, arguments.accounts, arguments.since)
     with progress.step("usual way: send", len(events)):
         send_all(settings, [event.to_json() for event in events])
@@ -74,7 +74,7 @@ def measure(settings: Settings, arguments: argparse.Namespace, progress: StepPro
 
 @contextmanager
 def _world(arguments: argparse.Namespace, progress: StepProgress) -> Iterator[Settings]:
-    """The servers that are named, seeded; else our own."""
+    """The servers that the settings name, which are seeded; else servers of our own."""
     settings = load_settings()
     if settings.database_url is not None:
         yield settings
@@ -89,7 +89,7 @@ def _world(arguments: argparse.Namespace, progress: StepProgress) -> Iterator[Se
 
 
 def _work(settings: Settings) -> None:
-    assert settings.redis_url is not None, "who starts the worker names both servers"
+    assert settings.redis_url is not None, "the process that starts the worker names both servers"
     app = make_app(database_url(settings), settings.redis_url.get_secret_value())
     options = ["--pool=prefork", f"--concurrency={PROCESSES}", "--loglevel=WARNING"]
     app.worker_main(["worker", *options, "--without-gossip", "--without-mingle", "--without-heartbeat"])

@@ -1,4 +1,4 @@
-"""How fast the usual way is: all tasks are sent, then a worker with two processes runs them."""
+"""Measures the usual way: all tasks are sent, then a worker with two processes runs them."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from core.store.engine import database_url
 from core.store.tenants import DEFAULT
 from milepost.embedded.process import end, spawn
 
-_LOOK_S = 0.05
+_POLL_S = 0.05
 _STALLED_S = 60.0
 _END_S = 20.0
 
 _DONE = "SELECT count(*) FROM transactions"
-# A row bears the moment at which its task began: from the first to the last is one task less than all.
+# A row has the moment at which its task began: from the first to the last is the time of all tasks but one.
 _SPAN = "SELECT min(recorded_at), max(recorded_at) FROM goal_entries WHERE cause = 'events'"
 
 
 class WorkerStalled(MilepostError):
     """The worker ended, or applied nothing for a long time."""
 
-    def __init__(self, done: int, events: int, last_words: str) -> None:
-        super().__init__(f"the worker of the usual way stopped at {done:,} of {events:,} events: {last_words}")
+    def __init__(self, done: int, events: int, last_log_line: str) -> None:
+        super().__init__(f"the worker of the usual way stopped at {done:,} of {events:,} events: {last_log_line}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,14 @@ class _Worker:
     process: subprocess.Popen[bytes]
     log: IO[bytes]
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         self.log.seek(0)
         lines = self.log.read().decode(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        return next((line for line in reversed(lines) if line.strip()), "it printed nothing")
 
 
 def send_all(settings: Settings, events: Sequence[bytes]) -> None:
-    """One message for each event."""
+    """Send one message for each event."""
     assert settings.redis_url is not None, "the caller names both servers"
     app = make_app(database_url(settings), settings.redis_url.get_secret_value())
     with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
@@ -63,7 +63,7 @@ def send_all(settings: Settings, events: Sequence[bytes]) -> None:
 
 
 def run_all(settings: Settings, events: int, reached: Callable[[int], object]) -> float:
-    """Seconds from the first task to the last, of a worker that finds all of them on the queue."""
+    """Run a worker, which finds all tasks on the queue; the seconds from the first task to the last."""
     with (
         psycopg.connect(driver_url(database_url(settings)), autocommit=True, options="-c timezone=UTC") as connection,
         _worker(settings) as worker,
@@ -75,8 +75,8 @@ def run_all(settings: Settings, events: int, reached: Callable[[int], object]) -
                 done, progressed_at = found, time.monotonic()
                 reached(done)
             if worker.process.poll() is not None or time.monotonic() - progressed_at > _STALLED_S:
-                raise WorkerStalled(done, events, worker.last_words())
-            time.sleep(_LOOK_S)
+                raise WorkerStalled(done, events, worker.last_log_line())
+            time.sleep(_POLL_S)
         began, ended = _span(connection)
     return (ended - began).total_seconds()
 

@@ -1,4 +1,4 @@
-"""The rows as an ORM maps them: those columns of Milepost's tables that a task reads or writes."""
+"""The ORM's mapping: those columns of Milepost's tables that a task reads or writes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Transaction(Base):
 
 
 class OfGoal(Base):
-    """What belongs to a goal."""
+    """A row that belongs to a goal."""
 
     __abstract__ = True
     tenant: Mapped[str] = mapped_column(primary_key=True)
@@ -76,7 +76,7 @@ class Link(OfGoal):
 
 
 class Milestone(OfGoal):
-    """An amount on the way."""
+    """An amount to reach before the target."""
 
     __tablename__ = "milestones"
     amount_minor: Mapped[int] = mapped_column(primary_key=True)
@@ -101,7 +101,7 @@ class Goal(Base):
     milestones: Mapped[list[Milestone]] = relationship(order_by=Milestone.amount_minor)
 
     def amount_from(self, account: Account) -> int:
-        """What the goal's one open link makes of the account's worth, in minor units, cut towards zero."""
+        """The goal's amount by its one open link and the account's worth, in minor units, rounded towards zero."""
         (link,) = (link for link in self.links if link.until_at is None)
         moved = account.worth_minor - (link.base_minor if self.tracking == "change" else 0)
         share = abs(moved) * link.ppm // PPM * (1 if moved >= 0 else -1)
@@ -121,7 +121,7 @@ class History(OfGoal):
 
 
 class Message(Base):
-    """What others are to be told."""
+    """A message for other systems."""
 
     __tablename__ = "outbox"
     tenant: Mapped[str] = mapped_column(primary_key=True)

@@ -20,7 +20,7 @@ PROCESSES = 2
 
 
 class Database:
-    """A process's connection, made when first used: not before the worker has forked."""
+    """A process's connection, made at its first use, and so after the worker has forked."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -32,7 +32,7 @@ class Database:
 
 
 def make_app(database_url: str, redis_url: str) -> Celery:
-    """The application, for the one who sends and for the worker."""
+    """The Celery application, for the sender and for the worker."""
     app = Celery("usual_way", broker=redis_url, set_as_current=False)
     app.conf.update(
         task_acks_late=True,
@@ -52,7 +52,7 @@ def make_app(database_url: str, redis_url: str) -> Celery:
 
 
 def apply(session: Session, tenant: str, event: Mapping[str, Any], now: datetime) -> None:
-    """Add a transaction that is not known, and move what depends on its account."""
+    """Add a transaction unless it is known, and change the account and its goals."""
     data = event["data"]
     account = session.get_one(Account, (tenant, data["account_id"]), with_for_update=True)
     if session.get(Transaction, (tenant, account.account_id, data["transaction_id"])) is not None:
