@@ -2,10 +2,10 @@
 
     python examples/berka.py FOLDER [--balances] [--accounts N] > events.ndjson
 
-FOLDER holds trans_1993_1994.csv.gz. Events come in the source's order, with its ids and signs. Each account opens
+FOLDER contains trans_1993_1994.csv.gz. Events come in the source's order, with its ids and signs. Each account opens
 with a report of 0.00 just before the day of its first transaction. With --balances, each account and day ends with a
-report: the order of rows within a day is not known, so of the balances stated that day the one nearest to the sum so
-far is taken.
+report: the order of rows within a day is not known, so it uses that one of the day's balances that is nearest to the
+sum of the transactions so far.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_rows(folder: Path) -> Iterator[Row]:
 
 
 def events(rows: Iterable[Row], *, with_balances: bool = False) -> Iterator[dict[str, Any]]:
-    """The events of rows that come in order of day."""
+    """The events of rows in order of their days."""
     sums: dict[str, Decimal] = {}
     stated: dict[str, list[Decimal]] = {}
     day: date | None = None
@@ -80,13 +80,13 @@ def opening_report(row: Row) -> dict[str, Any]:
 
 
 def report(account_id: str, current: Decimal, as_of: str) -> dict[str, Any]:
-    """A stated balance at the end of a day."""
+    """An event that reports a balance at the end of a day."""
     data = {"account_id": account_id, "kind": "asset", "current": current, "currency": CURRENCY, "as_of": as_of}
     return envelope("milepost.balance.reported", f"balance-{account_id}-{as_of}", as_of, data)
 
 
 def transaction(row: Row) -> dict[str, Any]:
-    """A posted transaction."""
+    """An event that records a posted transaction."""
     data = {
         "account_id": row.account_id,
         "transaction_id": row.transaction_id,
@@ -100,7 +100,7 @@ def transaction(row: Row) -> dict[str, Any]:
 
 
 def envelope(type: str, id: str, day: str, data: dict[str, Any]) -> dict[str, Any]:
-    """A CloudEvents 1.0 envelope. The source knows the day only, so all of a day have one time."""
+    """A CloudEvents 1.0 envelope. The source knows only the day, so all events of a day have the same time."""
     time = f"{day}T12:00:00Z"
     return {"specversion": "1.0", "id": id, "source": SOURCE, "type": type, "time": time, "data": data}
 
@@ -117,18 +117,18 @@ def _closing_reports(stated: dict[str, list[Decimal]], sums: dict[str, Decimal],
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description="Berka's transactions as NDJSON events on standard output.")
-    parser.add_argument("folder", type=Path, help=f"the folder that holds {FILE}")
+    parser.add_argument("folder", type=Path, help=f"the folder with {FILE}")
     parser.add_argument("--balances", action="store_true", help="add a report for each account and day")
     parser.add_argument("--accounts", type=int, metavar="N", help="only the first N accounts")
-    given = parser.parse_args()
-    rows: Iterable[Row] = read_rows(given.folder)
-    if given.accounts is not None:
+    arguments = parser.parse_args()
+    rows: Iterable[Row] = read_rows(arguments.folder)
+    if arguments.accounts is not None:
         rows = list(rows)
-        first = set(list(dict.fromkeys(row.account_id for row in rows))[: given.accounts])
+        first = set(list(dict.fromkeys(row.account_id for row in rows))[: arguments.accounts])
         rows = (row for row in rows if row.account_id in first)
-    for event in events(rows, with_balances=given.balances):
+    for event in events(rows, with_balances=arguments.balances):
         sys.stdout.write(line(event) + "\n")
 
 

@@ -21,15 +21,15 @@ event = {
     "time": now,
     "data": {
         "account_id": account_id,
-        "transaction_id": str(uuid.uuid4()),  # the bank's own, where there is one: sent again, it counts once
-        "amount": amount,  # as text, so that it never is a float
+        "transaction_id": str(uuid.uuid4()),  # better the bank's own id: the same id sent again counts once
+        "amount": amount,  # as text, so that it is never a float
         "currency": currency,
         "posted_at": now,
     },
 }
-# Any shard will do, from 0 to MILEPOST_SHARDS - 1.
+# Use any shard, from 0 to MILEPOST_SHARDS - 1.
 entry = {"tenant": "default", "event": json.dumps(event)}
 print(Redis.from_url(os.environ["MILEPOST_REDIS_URL"]).xadd("milepost:events:0", entry).decode())
 
-# The same over HTTP, where 202 says that it is on disk:
+# The same over HTTP; 202 means that it is on disk:
 #   httpx.post("http://127.0.0.1:8000/events", json=event, headers={"Authorization": f"Bearer {key}"})

@@ -1,1 +1,1 @@
-"""How often: the schedule as data."""
+"""The schedule, as data: which job runs how often, and why."""

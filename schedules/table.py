@@ -22,10 +22,10 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: a task, its arguments, when it is sent, and how long a sent message stays of use.
+    """One row: a task, its arguments, when it is sent, and after how many seconds a sent message expires.
 
-    `when` is a number of seconds between two, or a Clock: what is counted in seconds begins anew with each start of
-    beat, so that a beat which is started every half hour would never come to an hour.
+    `when` is the number of seconds between two messages, or a Clock. Seconds are counted from each start of beat, so a
+    job with an interval of an hour would never run if beat were restarted every half hour.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Row:
 
 
 def job_row(job: Job, when: float | Clock, reason: str) -> Row:
-    """When a job is started, and why so often; all else is in its record."""
+    """The row of a job: when it is sent, and why so often; everything else is in the job's record."""
     return Row(job.name, job.task, (), when, job.expires_s, job.queue, reason)
 
 
@@ -46,13 +46,13 @@ JOB_ROWS = (
     job_row(
         SWEEP,
         60.0,
-        "trims what is applied off the stream, wakes the drains of shards that a crash left behind, and starts the "
+        "removes applied entries from the stream, wakes the drains of shards that a crash left behind, and starts the "
         "jobs of tenants whose day is over and not closed yet",
     ),
     job_row(
         SNAPSHOT,
         Clock(minute=2),
-        "closes the days of tenants whose local day is over, and closes anew what late facts touched",
+        "closes the days of tenants whose local day is over, and closes again the days that late facts changed",
     ),
     job_row(
         PROJECT,
@@ -62,9 +62,9 @@ JOB_ROWS = (
     job_row(
         RETAIN,
         Clock(minute=47),
-        "drops what is past retention, in the first hour of a UTC day in which a beat is there",
+        "removes rows past their retention, in the first hour of a UTC day in which a beat runs",
     ),
-    job_row(VERIFY, Clock(minute=32), "holds what is stored against the facts, once a UTC day for each tenant"),
+    job_row(VERIFY, Clock(minute=32), "compares what is stored with the facts, once a UTC day for each tenant"),
 )
 
 

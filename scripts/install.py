@@ -1,7 +1,7 @@
-"""`python scripts/install.py ARGUMENTS`: what `pip install ARGUMENTS` does, by way of uv, which takes seconds.
+"""`python scripts/install.py ARGUMENTS`: does what `pip install ARGUMENTS` does, with uv, which takes seconds.
 
-uv comes from the index that pip is configured with and gets pip's settings, since it reads none of them itself. Where
-uv can't be had, or fails, pip does it all. Run by the interpreter of the environment to install into.
+uv comes from the index that pip is configured with, and gets pip's settings, since it does not read them itself. If
+uv is not available, or fails, pip installs everything. Run this with the interpreter of the environment to install in.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterator, Mapping
 
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-# Compiled at once, as pip does it: else the first processes to start would each compile the same modules.
+# Compiled now, as pip does: otherwise the first processes to start would each compile the same modules.
 UV = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, "--compile-bytecode"]
-# uv's variable for each of pip's settings. The two of the indexes are uv's older ones: the newer, where set, win.
+# uv's variable for each of pip's settings. For the indexes these are uv's older names: the newer ones, if set, win.
 VARIABLES = {
     "index-url": "UV_INDEX_URL",
     "extra-index-url": "UV_EXTRA_INDEX_URL",
@@ -27,12 +27,12 @@ VARIABLES = {
     "timeout": "UV_HTTP_TIMEOUT",
     "no-cache-dir": "UV_NO_CACHE",
 }
-# Where pip finds settings; the later ones count.
+# The sections in which pip finds settings; later ones win.
 SECTIONS = ("global", "install", ":env:")
 
 
 def main(wanted: list[str]) -> int:
-    """Install what pip's arguments name, and say what is done; pip's exit status where uv was of no use."""
+    """Install what pip's arguments name, and print each step; returns 0, or pip's exit status if uv could not do it."""
     constraints = wanted[wanted.index("-c") :][:2] if "-c" in wanted else []
     print("fetching uv with pip", flush=True)
     if _run([*PIP, "install", "--quiet", "uv", *constraints]) == 0:
@@ -46,7 +46,7 @@ def main(wanted: list[str]) -> int:
 
 
 def read_settings(listed: str) -> dict[str, str]:
-    """pip's settings for an install, by name, from the lines of `pip config list`."""
+    """pip's settings for an install, by name, read from the output of `pip config list`."""
     found: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
     for line in listed.splitlines():
         key, _, value = line.partition("=")
@@ -57,18 +57,18 @@ def read_settings(listed: str) -> dict[str, str]:
 
 
 def uv_environment(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for uv: pip's settings as uv's variables, except those that are set already."""
+    """The environment for uv: pip's settings as uv's variables, except variables that are set already."""
     found = {VARIABLES[name]: " ".join(value.split()) for name, value in settings.items() if name in VARIABLES}
     if "find-links" in settings:
         found["UV_FIND_LINKS"] = ",".join(settings["find-links"].split())
     if "UV_CACHE_DIR" not in environment and not os.access(_cache_root(environment), os.W_OK):
         found["UV_NO_CACHE"] = "true"  # uv fails where it can make no cache
-    # As pip does: the best version in any index, not the best in the first index that has the package.
+    # As pip does: the best version in all indexes, not the best in the first index that has the package.
     return {**found, "UV_INDEX_STRATEGY": "unsafe-best-match", **environment}
 
 
 def uv_arguments(settings: Mapping[str, str]) -> Iterator[str]:
-    """The arguments for uv: those of pip's settings that no variable of uv's takes beside our own arguments."""
+    """The arguments for uv: those of pip's settings for which a variable would not work with our own arguments."""
     if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         yield "--no-index"
     for path in settings.get("constraint", "").split():
@@ -80,7 +80,7 @@ def _cache_root(environment: Mapping[str, str]) -> str:
 
 
 def _run(command: list[str], environment: Mapping[str, str] | None = None) -> int:
-    """The exit status; what is said goes on as it comes, but for uv's list of all that it installed."""
+    """Run a command and print its output as it comes, without uv's list of installed packages; the exit status."""
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         assert run.stdout is not None
         for line in run.stdout:
