@@ -1,6 +1,6 @@
-"""The face: the command line, the embedded servers and the Python interface, whose names are those of milepost.client.
+"""The Python interface, whose names are those of milepost.client; the command line and the embedded servers.
 
-Client, records and enumerations need nothing of ours but this package; the manager and add_goals need all of it.
+The client, the records and the enumerations use no other package of ours; the manager and add_goals use all of them.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from milepost.client import *  # noqa: F403
 
-# Commands, workers and the API import this package too, and have no use for an HTTP client: hence only when asked for.
+# The names are imported on first use: commands, workers and the API import this package too, and need no HTTP client.
 
 
 def __getattr__(name: str) -> Any:
-    # `from milepost import sync` asks here first: modules of ours are for Python to import, in whatever order.
+    # `from milepost import sync` calls this first: submodules are left to Python's own import, in whatever order.
     if name != "__all__" and find_spec(f"{__name__}.{name}") is not None:
         raise AttributeError(name)
-    face = import_module("milepost.client")
+    client = import_module("milepost.client")
     if name == "__all__":
-        return face.__all__
-    if name not in face.__all__:
+        return client.__all__
+    if name not in client.__all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(face, name)
+    return getattr(client, name)
 
 
 def __dir__() -> list[str]:

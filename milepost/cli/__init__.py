@@ -1,4 +1,4 @@
-"""The `milepost` command: one file per command, and the edge where trouble becomes one line."""
+"""The `milepost` command: one file per command or group, and the place where an error becomes one line."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from milepost.cli.program import program
 
 
 def main() -> None:
-    """Run a command; expected trouble is one line on standard error and exit status 1, wrong usage 2."""
+    """Run a command; an expected error is one line on standard error and exit status 1, wrong usage is 2."""
     run_program(program)

@@ -20,14 +20,14 @@ DataDirOption = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        # Whether it may be read is said, with what to do about it, by what reads it.
+        # The code that reads the directory reports it, and what to do about it, if it may not.
         readable=False,
         help="Where `milepost up` keeps its servers.",
         show_default="MILEPOST_DATA_DIR, else the user's data folder",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-# Who acts, in the audit.
+# The actor that the table `audit` names for commands.
 COMMAND_LINE = "command line"
 
 
@@ -39,12 +39,12 @@ class NoServers(MilepostError):
 
 
 def connected_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
-    """The settings with both servers named; raises NoServers, SettingsError, Untrusted."""
+    """The settings, in which both servers are named; raises NoServers, SettingsError, Untrusted."""
     settings = load_settings(data_dir=data_dir, **overrides)
     running = running_servers(settings)
-    are_given = settings.database_url is not None and settings.redis_url is not None
-    if running is None or (are_given and not _are_of(running, settings)):
-        if not are_given:
+    names_both = settings.database_url is not None and settings.redis_url is not None
+    if running is None or (names_both and not _are_servers_of(running, settings)):
+        if not names_both:
             raise NoServers
         return settings
     _require_together("DATABASE_URL", settings.database_url, running.database_url, settings.data_dir)
@@ -60,7 +60,7 @@ def connected_settings(data_dir: Path | None = None, **overrides: Any) -> Settin
 
 
 def running_servers(settings: Settings) -> RunningServers | None:
-    """Where the supervisor of the data directory runs its servers, if one does."""
+    """The servers that the supervisor of the data directory runs; None if no supervisor runs there."""
     return DataDir(settings.data_dir).servers()
 
 
@@ -76,20 +76,20 @@ def command_sessions(data_dir: Path | None) -> Iterator[sessionmaker[Session]]:
 
 @contextmanager
 def command_session(data_dir: Path | None) -> Iterator[Session]:
-    """A session that commits when the block ends well; raises NoServers."""
+    """A session that commits when the block ends without an error; raises NoServers."""
     with command_sessions(data_dir) as sessions, sessions.begin() as session:
         yield session
 
 
-def _are_of(running: RunningServers, settings: Settings) -> bool:
-    """Whether the servers that are named are those that the supervisor of the data directory uses."""
+def _are_servers_of(running: RunningServers, settings: Settings) -> bool:
+    """Whether the settings name the same servers that the supervisor of the data directory uses."""
     named = [None if url is None else url.get_secret_value() for url in (settings.database_url, settings.redis_url)]
     return named == [running.database_url, running.redis_url]
 
 
-def _require_together(name: str, given: SecretStr | None, running: str, data_dir: Path) -> None:
-    """Events of one system must not be applied to the database of another, where nobody would look for them."""
-    if given is not None and given.get_secret_value() != running:
+def _require_together(name: str, configured: SecretStr | None, running: str, data_dir: Path) -> None:
+    """Refuse a mix, in which events of one system would be applied to the database of another."""
+    if configured is not None and configured.get_secret_value() != running:
         raise MilepostError(
             f"{PREFIX}{name} names another server than what runs in {data_dir} uses: set both {PREFIX}DATABASE_URL "
             f"and {PREFIX}REDIS_URL, or neither"

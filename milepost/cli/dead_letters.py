@@ -1,6 +1,6 @@
-"""`milepost dead-letters`: what could not take effect, shown, replayed or discarded.
+"""`milepost dead-letters`: lists, shows, replays and discards events that could not be applied.
 
-The texts of a dead letter are anybody's: none may steer the terminal.
+Producers write the texts of a dead letter, so they are escaped: none may control the terminal.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ from milepost.cli.output import print_json
 
 _WIDTH_OF_A_PIPE = 200
 dead_letters = typer.Typer(
-    help="Events that could not take effect: look at them, replay them after a fix, or discard them.",
+    help="Events that could not be applied: show them, replay them after a fix, or discard them.",
     no_args_is_help=True,
     add_completion=False,
 )
 ShardArgument = Annotated[
     int,
     typer.Argument(
-        metavar="SHARD", help="The shard that `milepost dead-letters list` shows.", min=0, max=SHARDS_MOST - 1
+        metavar="SHARD", help="The shard, as `milepost dead-letters list` shows it.", min=0, max=SHARDS_MOST - 1
     ),
 ]
-EntryArgument = Annotated[str, typer.Argument(metavar="ENTRY_ID", help="The entry that it shows beside the shard.")]
+EntryArgument = Annotated[str, typer.Argument(metavar="ENTRY_ID", help="The entry, as the same list shows it.")]
 TenantOption = Annotated[str, typer.Option(help="The tenant that the event named.")]
 
 
 def print_dead_letters(letters: Sequence[DeadLetterSummary], *, as_json: bool) -> None:
-    """Print a list, without the events."""
+    """Print a list of dead letters, without their events."""
     if as_json:
         print_json([_row(letter) for letter in letters])
     elif not letters:
@@ -68,23 +68,23 @@ def print_dead_letters(letters: Sequence[DeadLetterSummary], *, as_json: bool) -
 
 
 def print_dead_letter(letter: DeadLetterSummary, event: bytes, *, as_json: bool) -> None:
-    r"""Print one letter and its event, the bytes that are not UTF-8 as \xff."""
+    r"""Print one dead letter and its event, the bytes that are not UTF-8 as \xff."""
     if as_json:
         print_json(_row(letter) | _event(event))
         return
     for name, value in _row(letter).items():
-        print(f"{name.replace('_', ' '):<14}{_told(value)}")
+        print(f"{name.replace('_', ' '):<14}{_text(value)}")
     print("", printable(event.decode("utf-8", "backslashreplace")), sep="\n")
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that is no character to be seen, but for line breaks and tabs."""
+    """The text, with all characters escaped that are not printable; line breaks and tabs stay."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _since(given: str) -> datetime:
+def _parse_since(text: str) -> datetime:
     try:
-        moment = parse_moment(given)
+        moment = parse_moment(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     return moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
@@ -92,14 +92,18 @@ def _since(given: str) -> datetime:
 
 @dead_letters.command("list")
 def list_all(
-    tenant: Annotated[str | None, typer.Option(help="Of this tenant only.", show_default="all tenants")] = None,
-    code: Annotated[str | None, typer.Option(help="Of this code only, as bad_amount.", show_default="all")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only those of this tenant.", show_default="all tenants")] = None,
+    code: Annotated[
+        str | None, typer.Option(help="Only those with this code, as bad_amount.", show_default="all")
+    ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(help="Kept since this date or time, in UTC.", parser=_since, metavar="WHEN", show_default="ever"),
+        typer.Option(
+            help="Recorded since this date or time, in UTC.", parser=_parse_since, metavar="WHEN", show_default="ever"
+        ),
     ] = None,
-    waiting: Annotated[bool, typer.Option("--waiting", help="Neither replayed nor discarded.")] = False,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=10_000)] = 50,
+    waiting: Annotated[bool, typer.Option("--waiting", help="Only those neither replayed nor discarded.")] = False,
+    limit: Annotated[int, typer.Option(help="The most to show.", min=1, max=10_000)] = 50,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -121,7 +125,7 @@ def show(
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    r"""Show one letter whole, with the event as it came; bytes that are not UTF-8 are shown as \xff.
+    r"""Show one dead letter with its whole event; bytes that are not UTF-8 are shown as \xff.
 
     Example: milepost dead-letters show 0 1773144000000-1
     """
@@ -136,24 +140,24 @@ def replay(
     shard: Annotated[
         int | None,
         typer.Argument(
-            metavar="SHARD", help="The shard of one letter.", min=0, max=SHARDS_MOST - 1, show_default=False
+            metavar="SHARD", help="The shard of one dead letter.", min=0, max=SHARDS_MOST - 1, show_default=False
         ),
     ] = None,
     entry_id: Annotated[
-        str | None, typer.Argument(metavar="ENTRY_ID", help="The entry of one letter.", show_default=False)
+        str | None, typer.Argument(metavar="ENTRY_ID", help="The entry of one dead letter.", show_default=False)
     ] = None,
     code: Annotated[
-        str | None, typer.Option(help="Instead of one: all that wait with this code.", show_default=False)
+        str | None, typer.Option(help="Instead of one: all waiting ones with this code.", show_default=False)
     ] = None,
     tenant: TenantOption = DEFAULT,
-    again: Annotated[bool, typer.Option("--again", help="Also what was replayed before.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also those that were replayed before.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Put events onto the stream again, as they came; they arrive now. One that fails again becomes a new dead letter.
+    """Put events onto the stream again, unchanged; they arrive now. One that fails again becomes a new dead letter.
 
-    With --again one letter that was discarded is replayed too; --code passes over those.
+    With --again a single dead letter is replayed even if it was discarded; --code leaves discarded ones out.
 
     Examples: milepost dead-letters replay 0 1773144000000-1
 
@@ -165,23 +169,23 @@ def replay(
         _replay_one(data_dir, DeadLetterKey(tenant, shard, entry_id), again=again)
         count = 1
     else:
-        raise typer.BadParameter("name one letter by SHARD ENTRY_ID, or all of one code by --code CODE")
+        raise typer.BadParameter("name one dead letter by SHARD ENTRY_ID, or all of one code by --code CODE")
     if as_json:
         print_json({"tenant": tenant, "replayed": count})
     else:
-        print(f"replayed {count:,}; what fails again will be a new dead letter")
+        print(f"replayed {count:,}; an event that fails again becomes a new dead letter")
 
 
 @dead_letters.command("discard")
 def discard(
     shard: ShardArgument,
     entry_id: EntryArgument,
-    reason: Annotated[str, typer.Option(help="Why it is given up, for the audit.")],
+    reason: Annotated[str, typer.Option(help="Why it is discarded, for the audit table.")],
     tenant: TenantOption = DEFAULT,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Give a letter up. It is kept, marked, for 90 days.
+    """Mark a dead letter as discarded. It is kept for 90 more days.
 
     Example: milepost dead-letters discard 0 1773144000000-1 --reason "a test of the bank's"
     """
@@ -201,7 +205,7 @@ def _print_table(letters: Sequence[DeadLetterSummary]) -> None:
         console.width = _WIDTH_OF_A_PIPE
     table = Table("shard", "entry id", "kept", "tenant", "state", "code", "reason", box=None, header_style="bold")
     table.pad_edge = False
-    # These must be whole: they are what `show`, `replay` and `discard` are given.
+    # These must be whole: they are the arguments of `show`, `replay` and `discard`.
     for column in table.columns[:3]:
         column.no_wrap = True
     for letter in letters:
@@ -228,14 +232,14 @@ def _row(letter: DeadLetterSummary) -> dict[str, object]:
 
 
 def _event(event: bytes) -> dict[str, str]:
-    r"""The text as it came; what is not UTF-8 has \xff in place of such bytes, and says that it is `escaped`."""
+    r"""The event's text; bytes that are not UTF-8 become \xff, and the encoding is then called `escaped`."""
     try:
         return {"event": event.decode("utf-8"), "event_encoding": "utf-8"}
     except UnicodeDecodeError:
         return {"event": event.decode("utf-8", "backslashreplace"), "event_encoding": "escaped"}
 
 
-def _told(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S} UTC"
     return "-" if value is None else printable(str(value))
@@ -275,7 +279,7 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def _naming(key: DeadLetterKey) -> Iterator[None]:
-    """Say which letter is not there: another tenant may have one of this place."""
+    """Name the tenant if there is no such dead letter: another tenant may have one of this shard and entry."""
     try:
         yield
     except NoSuchTenant:

@@ -1,4 +1,4 @@
-"""`milepost demo`: the process that `milepost up --demo` runs beside the others; not for people."""
+"""`milepost demo`: the process that `milepost up --demo` starts in addition to the others; not for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from milepost.cli.connection import DataDirOption, connected_settings, running_s
 
 
 def demo(data_dir: DataDirOption = None) -> None:
-    """Fill the demo and keep it moving; `milepost up --demo` starts this."""
+    """Send the demo's events, and go on sending new ones; `milepost up --demo` starts this."""
     from milepost.demo.run import run
 
     settings = connected_settings(data_dir)

@@ -1,4 +1,4 @@
-"""`milepost doctor`: checks a set-up and says what to do."""
+"""`milepost doctor`: checks an installation and says what to do."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _CHECK_WIDTH = 27
 
 
 def doctor(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
-    """Check this set-up, a line a check, and say what to do; exit status 1 if there is a problem.
+    """Check this installation, one line a check, and say what to do; exit status 1 if there is a problem.
 
-    Changes nothing, and works when nothing runs. Takes a few seconds.
+    Changes nothing, and works even if nothing runs. Takes a few seconds.
 
     Example: milepost doctor --data-dir ./data
     """

@@ -1,4 +1,4 @@
-"""`milepost keys`: who may ask."""
+"""`milepost keys`: makes, lists and revokes API keys."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from milepost.cli.output import print_json
 
 keys = typer.Typer(help="API keys of a tenant.", no_args_is_help=True, add_completion=False)
 
-TenantOption = Annotated[str, typer.Option(help="The tenant whose keys.")]
+TenantOption = Annotated[str, typer.Option(help="The tenant of the keys.")]
 
 
 @keys.command("create")
 def create(
-    scope: Annotated[list[Scope], typer.Option(help="What the key may do; give it more than once for more.")],
+    scope: Annotated[list[Scope], typer.Option(help="What the key may do; repeat the option for several scopes.")],
     label: Annotated[str, typer.Option(help="What the key is for.")] = "made on the command line",
     tenant: TenantOption = "default",
     as_json: JsonOption = False,
@@ -65,7 +65,7 @@ def revoke(
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """End a key at once. A key that is revoked already is not found, and stays revoked since when it was.
+    """Revoke a key at once. A key that was revoked before is not found, and keeps the time at which it was revoked.
 
     Example: milepost keys revoke 5c1f0a9be2d4
     """

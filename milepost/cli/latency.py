@@ -27,7 +27,10 @@ def latency(
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option(help="A key with goals:read and goals:write.", show_default="MILEPOST_BOOTSTRAP_KEY, else kept"),
+        typer.Option(
+            help="A key with goals:read and goals:write.",
+            show_default="MILEPOST_BOOTSTRAP_KEY, else that of `milepost up`",
+        ),
     ] = None,
     tenant: Annotated[str, typer.Option(help="The tenant that the key belongs to.")] = DEFAULT,
     data_dir: DataDirOption = None,
@@ -35,7 +38,7 @@ def latency(
 ) -> None:
     """Measure the time from XADD to REST on a running system that has nothing else to do.
 
-    Makes a goal and deletes it again; the account that it follows, latency-..., stays.
+    Makes a goal and deletes it again; the account that funds it, latency-..., stays.
     """
     settings = connected_settings(data_dir)
     rest = Rest(api or _api_url(settings), key or _key(settings))

@@ -1,4 +1,4 @@
-"""How commands print, and what errors mean to a person at a terminal."""
+"""How commands print values, and how they explain errors to a person at a terminal."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ INTERRUPTED = 130
 
 def print_json(value: object) -> None:
     """Print `value` as JSON; times as UTC with Z."""
-    print(json.dumps(value, indent=2, default=_plain))
+    print(json.dumps(value, indent=2, default=_json_form))
 
 
 def run_program(program: Callable[[], object]) -> None:
-    """Run a command line; expected trouble is one line on standard error and exit status 1, Ctrl-C is 130."""
+    """Run a command line; an expected error is one line on standard error and exit status 1, Ctrl-C is 130."""
     try:
         program()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except Exception as error:  # the edge: what nobody expected is raised again
+    except Exception as error:  # the process edge: an unexpected error is raised again
         line = explain(error)
         if line is None:
             raise
@@ -37,7 +37,7 @@ def run_program(program: Callable[[], object]) -> None:
 
 
 def explain(error: Exception) -> str | None:
-    """One line for trouble that can be expected; None for a defect, which should show its traceback."""
+    """One line for an expected error; None for a defect, which should show its traceback."""
     from psycopg import Error as PsycopgError
     from psycopg.errors import UndefinedColumn, UndefinedTable
     from redis.exceptions import RedisError
@@ -59,10 +59,10 @@ def explain(error: Exception) -> str | None:
 
 @contextmanager
 def trouble_as(status: int) -> Iterator[None]:
-    """End with `status` at trouble of any kind within the block, where a command's status 1 says something else."""
+    """End with `status` at any error within the block, for a command whose status 1 means something else."""
     try:
         yield
-    except Exception as error:  # the edge: what nobody expected shows its traceback
+    except Exception as error:  # the process edge: an unexpected error shows its traceback
         line = explain(error)
         if line is None:
             traceback.print_exc()
@@ -71,7 +71,7 @@ def trouble_as(status: int) -> Iterator[None]:
         raise typer.Exit(status) from error
 
 
-def _plain(value: object) -> str:
+def _json_form(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):

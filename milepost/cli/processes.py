@@ -1,4 +1,4 @@
-"""`milepost migrate`, `api`, `worker`, `beat`: the schema with its first tenant and key, and each process alone."""
+"""`milepost migrate`, and the processes of an installation: `milepost api`, `worker` and `beat`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from core.settings import Settings, load_settings
 from milepost.cli.connection import DataDirOption, connected_settings
 from milepost.embedded.launch import die_with_parent
 from milepost.embedded.supervisor import prepare_database
+
+_GRACEFUL_S = 2
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 _GRACEFUL_S = 2
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -66,11 +69,11 @@ def api(
 def worker(
     queues: Annotated[
         Literal["drains", "jobs"],
-        typer.Option(help="Which tasks to take. Run at least one worker of each: a drain never waits for a job."),
+        typer.Option(help="Which tasks to run. Start at least one worker of each, so that drains never wait for jobs."),
     ],
     data_dir: DataDirOption = None,
 ) -> None:
-    """Run the tasks: `drains` apply events, `jobs` are all others."""
+    """Run tasks: `drains` apply events, `jobs` are all others."""
     from celery.signals import worker_process_init
 
     from worker.run import run_worker
@@ -83,7 +86,7 @@ def worker(
 
 
 def beat(data_dir: DataDirOption = None) -> None:
-    """Send the triggers of the schedule; two beats do no harm."""
+    """Send the tasks of the schedule when they are due; two beats do no harm."""
     from worker.run import run_beat
 
     settings = connected_settings(data_dir)
@@ -94,7 +97,7 @@ def beat(data_dir: DataDirOption = None) -> None:
 def require_current_schema(settings: Settings) -> None:
     """Raise DatabaseTooOld, UnknownRevision or NotMigrated if the database answers and cannot be used as it is.
 
-    One that is away is waited for later.
+    A database that does not answer is no error here: the process waits for it later.
     """
     from sqlalchemy.exc import OperationalError
 
@@ -111,7 +114,7 @@ def require_current_schema(settings: Settings) -> None:
 
 
 def require_stream(settings: Settings) -> None:
-    """Raise StreamTooOld if the stream server answers and cannot say when an event is on disk, as it has to."""
+    """Raise StreamTooOld if the stream server answers and is one that cannot say when an event is on disk."""
     from core.stream.stream import EventStream, connect
 
     if settings.redis_url is not None:
@@ -120,7 +123,7 @@ def require_stream(settings: Settings) -> None:
 
 
 class _EndWithWorker:
-    """A pool process whose worker was killed would wait for work that cannot come: it ends, too."""
+    """Makes a pool process end with its worker: after a kill of the worker it would wait for work for ever."""
 
     def __init__(self, worker_pid: int) -> None:
         self.worker_pid = worker_pid

@@ -1,4 +1,4 @@
-"""The list of commands; a command's modules are imported when it is asked for, so that each process loads its own."""
+"""The list of commands; a command's module is imported when it is called, so that each process loads only its own."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ COMMANDS: Mapping[str, str] = {
     "webhooks": "milepost.cli.webhooks:webhooks",
     "latency": "milepost.cli.latency:latency",
 }
-# What our own processes call, and --help does not show.
+# Commands that only our own processes call; --help does not show them.
 INTERNAL: Mapping[str, str] = {
     "demo": "milepost.cli.demo:demo",
 }
 
 
 class _Commands(TyperGroup):
-    """A group that looks its commands up in COMMANDS."""
+    """A group that finds its commands in COMMANDS."""
 
     def list_commands(self, _ctx: Any) -> list[str]:
         return list(COMMANDS)

@@ -1,4 +1,4 @@
-"""`milepost replay`: a file of events, onto the stream."""
+"""`milepost replay`: puts a file of events onto the stream."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from core.stream.stream import EventStream, connect
 from milepost.cli.connection import DataDirOption, JsonOption, command_session, connected_settings
 from milepost.cli.output import print_json
 
-AT_ONCE = 1_000
+CHUNK_EVENTS = 1_000
 POLL_S = 0.05
-_SILENT_S = 30.0
+_COMPLAIN_AFTER_S = 30.0
 
 
 class BadLine(MilepostError):
-    """A line of the file is no event; nothing was put on the stream."""
+    """A line of the file is not an event; nothing was put on the stream."""
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(f"line {number}: {reason}; nothing was replayed")
@@ -43,7 +43,7 @@ def replay(
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Put a file of events onto the stream, in the file's order. A line that is no event stops it before it begins."""
+    """Put a file of events onto the stream, in the file's order. If any line is not an event, nothing is replayed."""
     settings = connected_settings(data_dir)
     with command_session(data_dir) as session:
         if tenant not in read_tenants(session, [tenant]):
@@ -76,11 +76,11 @@ def _sentence(stats: dict[str, int | float]) -> str:
 
 
 def _check(lines: IO[bytes], progress: Progress) -> int:
-    """Look at every line before anything is written; how many events there are. Raises BadLine."""
+    """Check every line before anything is written; returns the number of events. Raises BadLine."""
     task = progress.add_task("checking", total=None)
     total = 0
     for total, _ in enumerate(_events(lines), start=1):
-        if total % AT_ONCE == 0:
+        if total % CHUNK_EVENTS == 0:
             progress.update(task, completed=total)
     progress.update(task, completed=total, total=total)
     return total
@@ -89,13 +89,13 @@ def _check(lines: IO[bytes], progress: Progress) -> int:
 def _append(stream: EventStream, tenant: str, lines: IO[bytes], total: int, progress: Progress) -> None:
     task = progress.add_task("onto the stream", total=total)
     events = _events(lines)
-    while chunk := list(islice(events, AT_ONCE)):
+    while chunk := list(islice(events, CHUNK_EVENTS)):
         stream.append(tenant, chunk)
         progress.advance(task, len(chunk))
 
 
 def _events(lines: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """(account id, event) of every line; blank lines are passed over. Raises BadLine."""
+    """Yield (account id, event) of every line but blank ones. Raises BadLine."""
     for number, raw in enumerate(lines, start=1):
         body = raw.strip()
         if body:
@@ -107,23 +107,23 @@ def _account_of(number: int, body: bytes) -> str:
         account_id = check_envelope(parse_json(body)).data.get("account_id")
     except MalformedEvent as error:
         raise BadLine(number, error.message) from None
-    # What is no id ends as a dead letter, whichever shard carries it there.
+    # An invalid id becomes a dead letter, whichever shard the event is on.
     return account_id if isinstance(account_id, str) and is_id(account_id) else ""
 
 
 def _wait_until_applied(stream: EventStream, total: int, progress: Progress) -> None:
-    """Wait for the last entries there are now; what others append meanwhile is not waited for."""
+    """Wait until the entries that are on the stream now are applied, not for what others append meanwhile."""
     task = progress.add_task("applied", total=total)
-    waiting, least_left, moved_at = stream.ends(), total, time.monotonic()
+    waiting, fewest_left, fewest_left_at = stream.ends(), total, time.monotonic()
     while waiting:
         waiting = {shard: last for shard, last in waiting.items() if not stream.is_applied(shard, last)}
         left = sum(status.unapplied for status in stream.status())
         progress.update(task, completed=max(0, total - left))
-        if left < least_left:
-            least_left, moved_at = left, time.monotonic()
-        if time.monotonic() - moved_at > _SILENT_S:
-            progress.console.print("nothing is applied: is a worker of drains running? `milepost doctor` looks for it")
-            moved_at = float("inf")
+        if left < fewest_left:
+            fewest_left, fewest_left_at = left, time.monotonic()
+        if time.monotonic() - fewest_left_at > _COMPLAIN_AFTER_S:
+            progress.console.print("nothing is applied: is a worker of drains running? `milepost doctor` checks that")
+            fewest_left_at = float("inf")
         if waiting:
             time.sleep(POLL_S)
     progress.update(task, completed=total)
@@ -141,7 +141,7 @@ def _progress() -> Progress:
 
 @contextmanager
 def _seekable(file: Path) -> Iterator[IO[bytes]]:
-    """The file, or a copy of standard input, which can be read once only."""
+    """The file, or a copy of standard input, since standard input can be read only once."""
     if str(file) != "-":
         with file.open("rb") as opened:
             yield opened

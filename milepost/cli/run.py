@@ -1,4 +1,4 @@
-"""`milepost run JOB`: one scheduled job, now and in this process."""
+"""`milepost run JOB`: runs one scheduled job, now and in this process."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from core.stream.stream import EventStream, connect
 from milepost.cli.connection import DataDirOption, JsonOption, command_sessions, connected_settings
 from milepost.cli.output import print_json, trouble_as
 from milepost.cli.processes import require_current_schema
-from milepost.cli.verify import NOT_LOOKED, VIOLATED
+from milepost.cli.verify import NOT_CHECKED, VIOLATED
 
 JOBS: Mapping[str, Job] = {job.name: job for job in jobs()}
-OF_A_DAY = frozenset(name for name, job in JOBS.items() if job.takes_day)
-JobName = StrEnum("JobName", {name: name for name in JOBS})  # type: ignore[misc]  # made from the records
+JOBS_WITH_A_DAY = frozenset(name for name, job in JOBS.items() if job.takes_day)
+JobName = StrEnum("JobName", {name: name for name in JOBS})  # type: ignore[misc]  # made from JOBS, so that both agree
 
 
-def _day(given: str) -> date:
+def _parse_day(text: str) -> date:
     try:
-        return datetime.strptime(given, "%Y-%m-%d").replace(tzinfo=UTC).date()
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError:
         raise typer.BadParameter("must be a day such as 2026-01-31") from None
 
@@ -40,8 +40,8 @@ def run(
     date: Annotated[
         date | None,
         typer.Option(
-            help=f"The last day that the job is for ({', '.join(sorted(OF_A_DAY))}).",
-            parser=_day,
+            help=f"The last day that the job is for ({', '.join(sorted(JOBS_WITH_A_DAY))}).",
+            parser=_parse_day,
             metavar="YYYY-MM-DD",
             show_default="the last day that has closed",
         ),
@@ -49,27 +49,26 @@ def run(
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Run one scheduled job now, and say what it did. Beside the beat's own runs this does no harm.
+    """Run one scheduled job now, and print what it did. It may run at the same time as a scheduled run.
 
-    Exit status 1 if the job could not be done; for verify 1 if it finds something that is wrong, and 3 if it could not
-    look.
+    Exit status 1 if the job failed; for verify 1 if it finds a wrong value, and 3 if it could not check.
 
     Example: milepost run snapshot --date 2026-01-31
     """
-    if date is not None and job not in OF_A_DAY:
-        raise typer.BadParameter(f"{job} has no day: --date is for {', '.join(sorted(OF_A_DAY))}")
+    if date is not None and job not in JOBS_WITH_A_DAY:
+        raise typer.BadParameter(f"{job} has no day: --date is for {', '.join(sorted(JOBS_WITH_A_DAY))}")
     began = time.monotonic()
-    with trouble_as(NOT_LOOKED) if JOBS[job].is_audit else nullcontext():
-        done = _done(job, date, data_dir)
+    with trouble_as(NOT_CHECKED) if JOBS[job].is_audit else nullcontext():
+        result = _run_job(job, date, data_dir)
     if as_json:
-        print_json(asdict(done))
+        print_json(asdict(result))
     else:
-        _print(job, done, time.monotonic() - began)
-    if getattr(done, "violations", 0):
+        _print(job, result, time.monotonic() - began)
+    if getattr(result, "violations", 0):
         raise typer.Exit(VIOLATED)
 
 
-def _done(job: str, through: date | None, data_dir: Path | None) -> Any:
+def _run_job(job: str, through: date | None, data_dir: Path | None) -> Any:
     settings = connected_settings(data_dir)
     require_current_schema(settings)
     assert settings.redis_url is not None, "connected_settings names both servers"
@@ -80,15 +79,15 @@ def _done(job: str, through: date | None, data_dir: Path | None) -> Any:
     ):
         stream = EventStream(client, settings.shards)
         whole = WholeRun(sessions, stream, datetime.now(UTC), through, lambda line: shown.update(f"{job}: {line}"))
-        # What a stage logs must not get between the lines that are printed.
+        # The job's log lines must not get between the lines that are printed.
         with redirect_stdout(sys.stderr):
             return JOBS[job].run(whole)
 
 
-def _print(job: str, done: Any, seconds: float) -> None:
+def _print(job: str, result: Any, seconds: float) -> None:
     print(f"{job}: done in {seconds:.1f} s")
-    for field in fields(done):
-        value, name = getattr(done, field.name), field.name.replace("_", " ")
+    for field in fields(result):
+        value, name = getattr(result, field.name), field.name.replace("_", " ")
         if isinstance(value, int):
             print(f"  {name}: {value:,}")
         else:

@@ -1,4 +1,4 @@
-"""`milepost status`: what runs, what waits, how the goals stand; once, or live."""
+"""`milepost status`: which parts run, what waits, and the goals that moved last; once, or live."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from core.errors import MilepostError
 from milepost.cli.connection import DataDirOption, JsonOption, connected_settings
 from milepost.cli.output import print_json
 from milepost.embedded.child import StopAsked, stop_requests
-from milepost.ops.status import GOALS_MOST, Status, as_plain, look
+from milepost.ops.status import GOALS_MOST, Status, collect_status, status_as_json
 from milepost.ops.status_frame import frame
 
 EVERY_S = 2.0
 _NOT_A_TERMINAL_WIDTH = 160
-# What a frame holds beside its goals, and the fewest goals that are worth a look.
+# The lines of a frame that are not goals, and the fewest goals to show even on a small terminal.
 _OTHER_LINES = 24
 _GOALS_LEAST = 3
 
@@ -31,15 +31,17 @@ _GOALS_LEAST = 3
 def status(
     seconds: Annotated[
         float | None,
-        typer.Argument(help="With --watch: how often to look.", min=0.2, max=3600, show_default=f"{EVERY_S:g}"),
+        typer.Argument(
+            help="With --watch: the seconds between two updates.", min=0.2, max=3600, show_default=f"{EVERY_S:g}"
+        ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again and again until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again until Ctrl-C.")] = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
     """Show servers, backlog, goals that moved last, closed days, jobs and processes; exit status 1 if not well.
 
-    Changes nothing. --watch shows it live, and ends with 0 at Ctrl-C; where the output is no terminal it prints one
+    Changes nothing. --watch shows it live, and ends with 0 at Ctrl-C; if the output is not a terminal it prints one
     frame after the other.
 
     Example: milepost status --watch 5
@@ -49,7 +51,7 @@ def status(
     if watch:
         _watch(data_dir, seconds or EVERY_S, as_json)
         return
-    found = look(connected_settings(data_dir))
+    found = collect_status(connected_settings(data_dir))
     _print(found, as_json)
     if not found.is_well:
         raise typer.Exit(1)
@@ -58,7 +60,7 @@ def status(
 def _watch(data_dir: Path | None, every_s: float, as_json: bool) -> None:
     try:
         with stop_requests():
-            first = look(connected_settings(data_dir))
+            first = collect_status(connected_settings(data_dir))
             if as_json or not sys.stdout.isatty():
                 _print_frames(first, data_dir, every_s, as_json)
             else:
@@ -68,7 +70,7 @@ def _watch(data_dir: Path | None, every_s: float, as_json: bool) -> None:
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise
-        # Whoever read the frames has seen enough, or the terminal is gone.
+        # The reader of our output has ended, or the terminal is gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -93,16 +95,16 @@ def _show_frames(found: Status, data_dir: Path | None, every_s: float) -> None:
 
 
 def _collect_again(data_dir: Path | None) -> Status:
-    """A look with the servers found anew: `milepost up` may have ended since, and may come back elsewhere."""
+    """The status from servers found again: `milepost up` may have ended since, and may start again elsewhere."""
     try:
-        return look(connected_settings(data_dir))
+        return collect_status(connected_settings(data_dir))
     except MilepostError as error:
         return Status(datetime.now(UTC), None, None, None, None, None, (str(error),))
 
 
 def _print(found: Status, as_json: bool) -> None:
     if as_json:
-        print_json(as_plain(found))
+        print_json(status_as_json(found))
     else:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else _NOT_A_TERMINAL_WIDTH)
         console.print(frame(found, console.width))

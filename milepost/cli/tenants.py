@@ -1,4 +1,4 @@
-"""`milepost tenants`: the integrating applications."""
+"""`milepost tenants`: makes and lists tenants, the integrating applications."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ tenants = typer.Typer(help="Tenants: one integrating application each.", no_args
 @tenants.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="A name for the application.")],
-    time_zone: Annotated[str, typer.Option(help="Its IANA time zone, as Europe/Prague; days are told in it.")],
+    time_zone: Annotated[
+        str, typer.Option(help="Its IANA time zone, as Europe/Prague; it decides where a day begins.")
+    ],
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -40,7 +42,7 @@ def create(
 
 @tenants.command("list")
 def list_all(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
-    """Show the tenants: time zone, the last day that is closed, and how many keys work.
+    """Show the tenants: time zone, the last day that is closed, and the number of valid keys.
 
     Example: milepost tenants list --json
     """

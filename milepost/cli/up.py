@@ -1,4 +1,4 @@
-"""`milepost up`: everything in one data directory, until Ctrl-C."""
+"""`milepost up`: runs everything in one data directory until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def up(
         typer.Option(
             "--demo",
             help="Fill an empty installation with a few people, their goals and two years of events, "
-            "and keep it moving; one that holds other data is left as it is.",
+            "and keep sending new ones; an installation with other data is left as it is.",
         ),
     ] = False,
     demo_days: Annotated[int, typer.Option(min=1, max=3_650, hidden=True)] = TWO_YEARS,
@@ -45,7 +45,7 @@ def up(
     """
     settings = load_settings(port=port, data_dir=data_dir)
     if while_used:
-        _forget_signals_of_parent()
+        _reset_inherited_signals()
     say = _log if while_used else _say
     host = DemoHost(say, demo_days) if demo else None
     Supervisor(DataDir(settings.data_dir), settings, say, host, linger_s if while_used else None).run()
@@ -55,17 +55,17 @@ def _say(line: str) -> None:
     try:
         print(line, flush=True)
     except BrokenPipeError:
-        # Whoever read our lines is gone; the servers go on, and the rest is said to nobody.
+        # The reader of our output has ended; the servers go on, and later lines are dropped.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _forget_signals_of_parent() -> None:
-    """An application may ignore the ends of its children, or block signals, and that is passed on."""
+def _reset_inherited_signals() -> None:
+    """Undo what is inherited from an application that ignores SIGCHLD or blocks signals."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _log(line: str) -> None:
-    # A full disk, say, is no reason to end the servers.
+    # A log that cannot be written, on a full disk for example, must not end the servers.
     with suppress(OSError):
         print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", flush=True)

@@ -1,4 +1,4 @@
-"""`milepost verify`: whether what is stored is what the facts say."""
+"""`milepost verify`: recomputes everything from the facts and compares it with what is stored."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ from rich.table import Table
 
 from core.verify.checks import Verified
 from core.verify.verify import FIRST, Progress, all_checks
-from core.verify.verify import verify as hold_against_facts
+from core.verify.verify import verify as compare_with_facts
 from milepost.cli.connection import DataDirOption, JsonOption, command_sessions, connected_settings
 from milepost.cli.output import print_json, trouble_as
 from milepost.cli.processes import require_current_schema
 
 VIOLATED = 1
-NOT_LOOKED = 3
+NOT_CHECKED = 3
 
 
 def verify(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.", show_default="all of them")] = None,
-    first: Annotated[int, typer.Option(help="How many wrong rows of each check to show.", min=1, max=10_000)] = FIRST,
+    first: Annotated[
+        int, typer.Option(help="The number of wrong rows to show for each check.", min=1, max=10_000)
+    ] = FIRST,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Recompute worths, amounts and closes from the facts, and hold what is stored against them.
+    """Recompute worths, amounts and snapshots from the facts, and compare them with what is stored.
 
-    Writes nothing and may run beside live work. Exit status 0 when all holds, 1 with the rows that are wrong when not,
-    3 when it could not look.
+    Writes nothing and may run while events are applied. Exit status 0 if every stored value is right, 1 if not, with
+    the wrong rows, 3 if it could not check.
 
     Example: milepost verify --tenant acme --json
     """
-    with trouble_as(NOT_LOOKED):
+    with trouble_as(NOT_CHECKED):
         require_current_schema(connected_settings(data_dir))
         with command_sessions(data_dir) as sessions, _bars() as progress:
-            found = hold_against_facts(sessions, datetime.now(UTC), tenant=tenant, first=first, progress=progress)
+            found = compare_with_facts(sessions, datetime.now(UTC), tenant=tenant, first=first, progress=progress)
     if as_json:
         print_json(asdict(found) | {"ok": found.is_ok, "violations": found.violations})
     else:
@@ -52,7 +54,7 @@ def verify(
 
 @contextmanager
 def _bars() -> Iterator[Callable[[Progress], None]]:
-    """A bar for each tenant's accounts and goals, on standard error, gone at the end."""
+    """A progress bar for each tenant's accounts and goals, on standard error, removed at the end."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("verifying", total=None)
@@ -86,5 +88,5 @@ def _print(found: Verified) -> None:
 
 def _sentence(found: Verified) -> str:
     tenants = f"{len(found.tenants):,} tenant" + ("" if len(found.tenants) == 1 else "s")
-    looked = f"{sum(found.checked.values()):,} values of {tenants} in {found.seconds:.1f} s"
-    return f"all holds: {looked}" if found.is_ok else f"{found.violations:,} wrong of {looked}"
+    checked = f"{sum(found.checked.values()):,} values of {tenants} in {found.seconds:.1f} s"
+    return f"all holds: {checked}" if found.is_ok else f"{found.violations:,} wrong of {checked}"

@@ -1,4 +1,4 @@
-"""`milepost webhooks`: the addresses that providers post to."""
+"""`milepost webhooks`: makes, lists, changes and removes the addresses that providers post to."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ webhooks = typer.Typer(
 )
 
 SECRET_LONGEST_BYTES = 65_536
-# A path has 55: in the usual 80 columns the others would be cut, and a terminal can break a line itself.
+# A path has 55 characters: in the usual 80 columns the others would be cut, and a terminal can wrap a line itself.
 LEAST_COLUMNS = 120
-TenantOption = Annotated[str, typer.Option(help="The tenant whose addresses.")]
+TenantOption = Annotated[str, typer.Option(help="The tenant of the addresses.")]
 EndpointArgument = Annotated[
     str, typer.Argument(metavar="ENDPOINT_ID", help="The id that `milepost webhooks list` shows.")
 ]
 _SCHEMES = {each.name: each.webhook.scheme for each in PROVIDERS if each.webhook is not None}
 _MADE = " and ".join(name for name, scheme in _SCHEMES.items() if scheme.make_secret is not None)
-_GIVEN = " and ".join(name for name, scheme in _SCHEMES.items() if scheme.make_secret is None)
-# Not on the command line itself, which every user of the machine can read.
+_ISSUED = " and ".join(name for name, scheme in _SCHEMES.items() if scheme.make_secret is None)
+# Never on the command line itself, which every user of the machine can read.
 SecretOption = Annotated[
     str | None,
     typer.Option(
         "--secret-file",
         metavar="FILE",
-        help="Where the secret is; `-`: the standard input.",
-        show_default=f"none: one is made for {_MADE}; {_GIVEN} give theirs later",
+        help="The file with the secret; `-`: standard input.",
+        show_default=f"none: Milepost makes one for {_MADE}; those of {_ISSUED} are added later",
     ),
 ]
 
@@ -62,14 +62,14 @@ def add(
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Make an address for a provider and print its path, and the secret if one was made; that is not shown again.
+    """Make an address for a provider and print its path, and the secret if one was made; it is not shown again.
 
     Example: milepost webhooks add teller --secret-file -
     """
-    given, sealer = _secret(secret_file), sealer_of(connected_settings(data_dir))
+    secret, sealer = _secret(secret_file), sealer_of(connected_settings(data_dir))
     with command_session(data_dir) as session:
         endpoint, made = add_endpoint(
-            session, sealer, tenant, provider, label, given, datetime.now(UTC), actor=COMMAND_LINE
+            session, sealer, tenant, provider, label, secret, datetime.now(UTC), actor=COMMAND_LINE
         )
     _print(endpoint, made, as_json=as_json)
 
@@ -86,7 +86,7 @@ def list_all(tenant: TenantOption = DEFAULT, as_json: JsonOption = False, data_d
         print_json([_row(endpoint) for endpoint in found])
         return
     table = Table("provider", "path", "label", "secrets", "changed", box=None, header_style="bold", pad_edge=False)
-    # It is what a provider is given.
+    # The path must be whole: it is what a provider is configured with.
     table.columns[1].no_wrap = True
     for each in found:
         changed = f"{each.changed_at:%Y-%m-%d %H:%M}"
@@ -101,24 +101,24 @@ def rotate(
     endpoint_id: EndpointArgument,
     secret_file: SecretOption = None,
     overlap_hours: Annotated[
-        float, typer.Option(help="How long the old secrets stay good; Plaid's keys expire by themselves.", min=0)
+        float, typer.Option(help="How long the old secrets stay valid; Plaid's keys expire by themselves.", min=0)
     ] = OVERLAP / timedelta(hours=1),
     tenant: TenantOption = DEFAULT,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Give an address a new secret, or further keys of Plaid's; what was signed with the old ones is taken for a while.
+    """Give an address a new secret, or more keys of Plaid's; the old ones stay valid for --overlap-hours.
 
     Example: milepost webhooks rotate whe_... --secret-file new-secret --overlap-hours 1
     """
-    given, sealer = _secret(secret_file), sealer_of(connected_settings(data_dir))
+    secret, sealer = _secret(secret_file), sealer_of(connected_settings(data_dir))
     with command_session(data_dir) as session:
         endpoint, made = rotate_secrets(
             session,
             sealer,
             tenant,
             endpoint_id,
-            given,
+            secret,
             datetime.now(UTC),
             overlap=timedelta(hours=min(overlap_hours, 1e6)),
             actor=COMMAND_LINE,
@@ -133,7 +133,7 @@ def remove(
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """End an address at once; its secrets are gone.
+    """Remove an address at once, and its secrets with it.
 
     Example: milepost webhooks remove whe_...
     """
@@ -147,7 +147,7 @@ def remove(
 
 @webhooks.command("reseal")
 def reseal(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
-    """Seal all secrets anew with the first key of MILEPOST_SECRETS_KEY=NEW,OLD, so that the old one can go.
+    """Encrypt all secrets again with the first key of MILEPOST_SECRETS_KEY=NEW,OLD, so that the old one can be removed.
 
     Example: milepost webhooks reseal
     """
@@ -161,14 +161,14 @@ def reseal(as_json: JsonOption = False, data_dir: DataDirOption = None) -> None:
 
 
 def path_of(endpoint: Endpoint) -> str:
-    """The path of an address; the host is whatever the provider reaches the API by."""
+    """The path of an address; the host is the one by which the provider reaches the API."""
     return f"/webhooks/{endpoint.provider}/{endpoint.endpoint_id}"
 
 
 def _secret(source: str | None) -> str | None:
     if source is None:
         return None
-    raw = sys.stdin.buffer.read(SECRET_LONGEST_BYTES + 1) if source == "-" else _of_file(Path(source))
+    raw = sys.stdin.buffer.read(SECRET_LONGEST_BYTES + 1) if source == "-" else _read_secret(Path(source))
     if len(raw) > SECRET_LONGEST_BYTES:
         raise MilepostError(f"a secret has at most {SECRET_LONGEST_BYTES:,} bytes")
     try:
@@ -177,7 +177,7 @@ def _secret(source: str | None) -> str | None:
         raise MilepostError("the secret is not UTF-8 text") from None
 
 
-def _of_file(path: Path) -> bytes:
+def _read_secret(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(SECRET_LONGEST_BYTES + 1)
 
@@ -190,9 +190,8 @@ def _print(endpoint: Endpoint, made: str | None, *, as_json: bool) -> None:
     if made is not None:
         print(f"secret {made}")
     elif not endpoint.secrets:
-        print(
-            f"nothing is taken yet: `milepost webhooks rotate {endpoint.endpoint_id} --secret-file FILE` gives it one"
-        )
+        print("every delivery is refused until the address has a secret; to add one, run:")
+        print(f"  milepost webhooks rotate {endpoint.endpoint_id} --secret-file FILE")
 
 
 def _row(endpoint: Endpoint) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""The demo: a few people, their accounts and goals, two years of their money, and a trickle that goes on."""
+"""The demo: a few people, their accounts and goals, two years of events, and new events every few seconds."""

@@ -1,4 +1,4 @@
-"""The demo's events as a producer states them: deterministic ids, exact decimals, CloudEvents in JSON."""
+"""The demo's events as a producer sends them: deterministic ids, exact decimals, CloudEvents in JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOURCE = "milepost-demo"
 
 
 def described(account_id: str, user_id: str, kind: str, name: str, time: datetime) -> bytes:
-    """Who has an account, of which kind, under which name."""
+    """An event that names the user, the kind and the name of an account."""
     data = {"account_id": account_id, "user_id": user_id, "kind": kind, "name": name}
     return _event("account.changed", f"{account_id}.described", time, data)
 
@@ -22,7 +22,7 @@ def described(account_id: str, user_id: str, kind: str, name: str, time: datetim
 def reported(
     account_id: str, current_minor: int, currency: str, as_of: date | datetime, time: datetime, event_id: str
 ) -> bytes:
-    """A stated balance; of a liability it is what is owed."""
+    """An event that reports a balance; of a liability it is what is owed."""
     data = {
         "account_id": account_id,
         "current": to_decimal(current_minor, currency),
@@ -42,7 +42,7 @@ def recorded(
     pending: bool = False,
     replaces: str | None = None,
 ) -> bytes:
-    """A transaction, pending or posted."""
+    """An event that records a transaction, pending or posted."""
     data = {
         "account_id": move.account_id,
         "transaction_id": transaction_id,
@@ -59,7 +59,7 @@ def recorded(
 
 
 def removed(account_id: str, transaction_id: str, time: datetime) -> bytes:
-    """A pending transaction that came to nothing."""
+    """An event that removes a pending transaction that was never posted."""
     data = {"account_id": account_id, "transaction_id": transaction_id}
     return _event("transaction.removed", f"{transaction_id}.removed", time, data)
 

@@ -1,4 +1,4 @@
-"""The filling of the demo: in an empty installation all goals in one transaction, then the events until now."""
+"""Fills the demo: makes all goals of an empty installation in one transaction, then sends the events until now."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from core.services.views import GoalView
 from core.store.days import JobRun, claim_run, last_runs
 from core.store.tenants import DEFAULT, Tenant, is_empty, lock_tenant, read_tenants
 from core.stream.stream import EventStream
-from milepost.demo.life import Life, Telling
+from milepost.demo.life import Life, TimedEvent
 from milepost.demo.rules import GoalPlan, Person
 
-# The run of this job tells that an installation is the demo's, and its period on which day the lives began.
+# A run of this job marks an installation as the demo's; its period is the day on which the lives began.
 _PLANTED = "demo.planted"
 _FILLED = "demo.filled"
 _AT_ONCE = 1_000
@@ -37,18 +37,18 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What a filling told, and whether it was the first that came to its end."""
+    """How many events a filling sent, and whether it was the first that finished."""
 
     events: int
     is_first: bool
 
 
-def plant(session: Session, people: Sequence[Person], now: datetime, days: int) -> bool:
-    """Make the goals, begun `days` days ago, unless they are there; whether the installation is the demo's.
+def make_goals(session: Session, people: Sequence[Person], now: datetime, days: int) -> bool:
+    """Make the goals, which began `days` days ago, if the installation is empty; returns whether it is the demo's.
 
-    In one that is not empty, and not the demo's, nothing is made.
+    Where the goals are already there, or there is other data, nothing is made.
     """
-    # Two starts at once: the second must see what the first has made.
+    # The lock is for two starts at the same time: the second must see what the first has made.
     lock_tenant(session, DEFAULT)
     if first_day(session) is not None:
         return True
@@ -56,7 +56,7 @@ def plant(session: Session, people: Sequence[Person], now: datetime, days: int) 
         return False
     tenant = read_tenants(session, [DEFAULT])[DEFAULT]
     begin = local_day(now, tenant.zone) - timedelta(days=days)
-    # Goals are listed by the millisecond of their creation.
+    # A millisecond between two goals, since goals are listed by the time of their creation.
     moments = (now + timedelta(milliseconds=number) for number in count())
     for person in people:
         names = {account.account_id: account.name for account in person.accounts}
@@ -73,26 +73,29 @@ def first_day(session: Session) -> date | None:
 
 
 def fill(sessions: sessionmaker[Session], stream: EventStream, life: Life, now: datetime, progress: Progress) -> Filled:
-    """Tell what was not told yet, wait until it is applied, and close the days. Raises StreamUnavailable."""
+    """Send the events that were not sent yet, wait until they are applied, and close the days.
+
+    Raises StreamUnavailable.
+    """
     with sessions.begin() as session:
         tenant = read_tenants(session, [DEFAULT])[DEFAULT]
         filled_at = _filled_at(session)
-    tellings = life.through(now)
+    timed_events = life.through(now)
     if filled_at is not None:
-        tellings = [telling for telling in tellings if telling.at > filled_at]
-    _send(stream, tellings, progress)
+        timed_events = [event for event in timed_events if event.at > filled_at]
+    _send(stream, timed_events, progress)
     if filled_at is None:
         with sessions.begin() as session:
             _end_goals(session, tenant, life.people, now)
     _close_days(sessions, now)
     with sessions.begin() as session:
         claim_run(session, JobRun(DEFAULT, _FILLED, now.isoformat(), 0, now, now, "{}"))
-    return Filled(len(tellings), filled_at is None)
+    return Filled(len(timed_events), filled_at is None)
 
 
-def send(stream: EventStream, tellings: Sequence[Telling]) -> None:
+def send(stream: EventStream, timed_events: Sequence[TimedEvent]) -> None:
     """Put events on the stream; raises StreamUnavailable."""
-    stream.append(DEFAULT, [(telling.account_id, telling.body) for telling in tellings])
+    stream.append(DEFAULT, [(event.account_id, event.body) for event in timed_events])
 
 
 def goals_of(session: Session, tenant: Tenant, user_id: str) -> dict[str, GoalView]:
@@ -131,7 +134,7 @@ def _make(
 
 
 def _close_days(sessions: sessionmaker[Session], now: datetime) -> None:
-    """Close the days and store projections. Where a worker is at a part of them already, wait for it."""
+    """Close the days and store projections. Where a worker already closes a part of them, wait for it."""
     deadline = time.monotonic() + _PATIENCE_S
     run_snapshot(sessions, now)
     while due_chunks(sessions, now) and time.monotonic() < deadline:
@@ -141,30 +144,30 @@ def _close_days(sessions: sessionmaker[Session], now: datetime) -> None:
 
 
 def _filled_at(session: Session) -> datetime | None:
-    """Up to which moment everything was told and closed; None before the first filling has ended."""
+    """The moment up to which all events were sent and all days closed; None before the first filling has finished."""
     return next((run.started_at for run in last_runs(session, DEFAULT) if run.job == _FILLED), None)
 
 
-def _send(stream: EventStream, tellings: Sequence[Telling], progress: Progress) -> None:
-    for start in range(0, len(tellings), _AT_ONCE):
-        send(stream, tellings[start : start + _AT_ONCE])
-        progress("events applied", _applied(stream, min(start + _AT_ONCE, len(tellings))), len(tellings))
+def _send(stream: EventStream, timed_events: Sequence[TimedEvent], progress: Progress) -> None:
+    for start in range(0, len(timed_events), _AT_ONCE):
+        send(stream, timed_events[start : start + _AT_ONCE])
+        progress("events applied", _applied(stream, min(start + _AT_ONCE, len(timed_events))), len(timed_events))
     waiting = stream.ends()
     while waiting:
         waiting = {shard: last for shard, last in waiting.items() if not stream.is_applied(shard, last)}
         if waiting:
-            progress("events applied", _applied(stream, len(tellings)), len(tellings))
+            progress("events applied", _applied(stream, len(timed_events)), len(timed_events))
             time.sleep(_POLL_S)
-    progress("events applied", len(tellings), len(tellings))
+    progress("events applied", len(timed_events), len(timed_events))
 
 
 def _applied(stream: EventStream, sent: int) -> int:
-    """How many of those sent are applied, at least: others' events wait there, too."""
+    """How many of the `sent` events are applied, at least: events of others may be among those that wait."""
     return max(0, sent - sum(status.unapplied for status in stream.status()))
 
 
 def _end_goals(session: Session, tenant: Tenant, people: Sequence[Person], now: datetime) -> None:
-    """Complete by hand the goals whose owners did; one that is completed already stays as it is."""
+    """Complete the goals whose plan says that their owner completes them, unless they are completed already."""
     for person in people:
         ended = {plan.name: plan.ends_as for plan in person.goals if plan.ends_as is not None}
         for name, goal in goals_of(session, tenant, person.user_id).items() if ended else ():

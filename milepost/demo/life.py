@@ -1,7 +1,7 @@
-"""The lives of the demo's people, day by day, and what is told of them: the same for the same first day.
+"""The lives of the demo's people, day by day, and the events that follow from them: the same for the same first day.
 
-A day depends on the days before it, never on how far the life is asked for. So what is told through a moment is always
-the beginning of what is told through a later one.
+A day depends only on the days before it. So the events through a moment are always the first of those through a later
+moment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from milepost.demo import events
 from milepost.demo.rules import AccountPlan, How, Morning, Move, Person, ReportCycle
 
 _SEED = "milepost demo"
-# Of a hundred: how many are told twice, how many card moves are told late, how many come to nothing.
+# Of a hundred: how many events are sent twice, how many card moves are sent late, how many are never posted.
 _TWICE, _LATE, _NOTHING = 2, 2, 2
 _CLEARS_AFTER_DAYS = (1, 3)
 _LATE_BY_DAYS = (2, 9)
@@ -29,8 +29,8 @@ _SUNDAY = 6
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Telling:
-    """One event: when it reaches the stream, and the account that it is of."""
+class TimedEvent:
+    """One event, its account, and when it reaches the stream."""
 
     at: datetime
     number: int
@@ -40,7 +40,7 @@ class Telling:
 
 @dataclass(slots=True)
 class Life:
-    """The people's lives from the day `begin` on, in UTC; `worths` are those at the end of the last day lived."""
+    """The people's lives from the day `begin` on, in UTC; `worths` are those at the end of the last simulated day."""
 
     people: Sequence[Person]
     begin: date
@@ -49,7 +49,7 @@ class Life:
     _chances: Random = field(default_factory=lambda: Random(_SEED))
     _next_day: date = field(init=False)
     _clearing: dict[date, list[tuple[Move, str]]] = field(default_factory=dict)
-    _to_tell: list[Telling] = field(default_factory=list)
+    _queue: list[TimedEvent] = field(default_factory=list)
     _number: int = 0
 
     def __post_init__(self) -> None:
@@ -58,22 +58,22 @@ class Life:
             for account in person.accounts:
                 self._open(person, account)
 
-    def through(self, moment: datetime) -> list[Telling]:
-        """What is told until `moment` and was not returned before, in the order of the telling."""
+    def through(self, moment: datetime) -> list[TimedEvent]:
+        """The events that are sent until `moment` and were not returned before, in the order of sending."""
         while self._next_day <= moment.date():
             self._live(self._next_day)
             self._next_day += _DAY
-        reports = []
-        while self._to_tell and self._to_tell[0].at <= moment:
-            reports.append(heapq.heappop(self._to_tell))
-        return reports
+        due = []
+        while self._queue and self._queue[0].at <= moment:
+            due.append(heapq.heappop(self._queue))
+        return due
 
     def _open(self, person: Person, account: AccountPlan) -> None:
         at = _at(self.begin, 0)
         self._accounts[account.account_id] = account
         self.worths[account.account_id] = account.worth_minor
         described = events.described(account.account_id, person.user_id, account.kind.value, account.name, at)
-        self._tell(account.account_id, at, described)
+        self._send(account.account_id, at, described)
         self._report(account, self.begin - _DAY, at)
 
     def _live(self, day: date) -> None:
@@ -91,26 +91,26 @@ class Life:
     def _make(self, move: Move, transaction_id: str, day: date) -> None:
         at = _at(day, self._chances.randint(*_OFFICE_HOURS))
         if move.how is How.CARD:
-            self._tell_move(move, transaction_id, at, at, pending=True)
+            self._send_move(move, transaction_id, at, at, pending=True)
             cleared_on = day + self._days(_CLEARS_AFTER_DAYS)
             self._clearing.setdefault(cleared_on, []).append((move, transaction_id))
             return
         self.worths[move.account_id] += move.amount_minor
         if move.how is How.BOOKED:
-            self._tell_move(move, transaction_id, at, at)
+            self._send_move(move, transaction_id, at, at)
 
     def _clear(self, move: Move, pending_id: str, day: date) -> None:
-        """Replace a pending move by a posted one, late at times; or take it back."""
+        """Replace a pending move by a posted one, sometimes late; or remove it."""
         at = _at(day, _REPORTED_AT_MINUTE)
         if self._happens(_NOTHING):
-            self._tell(move.account_id, at, events.removed(move.account_id, pending_id, at))
+            self._send(move.account_id, at, events.removed(move.account_id, pending_id, at))
             return
         self.worths[move.account_id] += move.amount_minor
         if self._happens(_LATE):
             at += self._days(_LATE_BY_DAYS)
-        self._tell_move(move, f"{pending_id}-posted", day, at, replaces=pending_id)
+        self._send_move(move, f"{pending_id}-posted", day, at, replaces=pending_id)
 
-    def _tell_move(
+    def _send_move(
         self,
         move: Move,
         transaction_id: str,
@@ -121,26 +121,26 @@ class Life:
         replaces: str | None = None,
     ) -> None:
         currency = self._accounts[move.account_id].currency
-        reports = events.recorded(move, currency, transaction_id, posted_at, at, pending=pending, replaces=replaces)
-        self._tell(move.account_id, at, reports)
+        recorded = events.recorded(move, currency, transaction_id, posted_at, at, pending=pending, replaces=replaces)
+        self._send(move.account_id, at, recorded)
 
     def _report(self, account: AccountPlan, day: date, at: datetime) -> None:
-        """Tell what the account held, or owed, at the end of the day."""
+        """Send the balance of the account, or what it owed, at the end of the day."""
         worth = self.worths[account.account_id]
         current = -worth if account.kind is AccountKind.LIABILITY else worth
         event_id = f"{account.account_id}-{day:%Y%m%d}.reported"
-        self._tell(
+        self._send(
             account.account_id,
             at,
             events.reported(account.account_id, current, account.currency, day, at, event_id),
         )
 
-    def _tell(self, account_id: str, at: datetime, body: bytes) -> None:
+    def _send(self, account_id: str, at: datetime, body: bytes) -> None:
         moments = [at]
         if self._happens(_TWICE):
             moments.append(at + timedelta(minutes=self._chances.randint(*_TWICE_WITHIN_MINUTES)))
         for moment in moments:
-            heapq.heappush(self._to_tell, Telling(moment, self._number, account_id, body))
+            heapq.heappush(self._queue, TimedEvent(moment, self._number, account_id, body))
             self._number += 1
 
     def _happens(self, percent: int) -> bool:

@@ -1,4 +1,4 @@
-"""Who lives in the demo: five people in three currencies, with goals of every type and every tracking."""
+"""The people of the demo: five, in three currencies, with goals of every type and every tracking."""
 
 from __future__ import annotations
 

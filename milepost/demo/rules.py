@@ -1,4 +1,4 @@
-"""What is written down of a person before their life begins: accounts, goals, and the rules that move money."""
+"""The plan of a person's life: accounts, goals, and the rules that move money."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ReportCycle(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AccountPlan:
-    """An account and the worth that it begins with, in minor units."""
+    """An account and its worth at the beginning, in minor units."""
 
     account_id: str
     name: str
@@ -35,7 +35,7 @@ class AccountPlan:
 
 @dataclass(frozen=True, slots=True)
 class MilestonePlan:
-    """An amount on the way, in units of the currency, wanted so many days after the beginning."""
+    """An amount to reach, in units of the currency, and in how many days after the beginning."""
 
     amount: str
     description: str
@@ -44,7 +44,7 @@ class MilestonePlan:
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """A share of an account for a goal, or all of it outside of the 100%."""
+    """A share of an account for a goal; with `whole` the goal follows all of it, not counted in the 100%."""
 
     account_id: str
     percent: int = 100
@@ -85,14 +85,14 @@ _SATURDAY = 5
 
 
 class How(Enum):
-    """How others hear of a move."""
+    """How a move is reported."""
 
     BOOKED = "booked"
     """A transaction, posted at once."""
     CARD = "card"
     """A pending transaction that another, a posted one, replaces some days later."""
     UNSEEN = "unseen"
-    """No transaction: only the next report shows it, as with a market's moves."""
+    """No transaction: only the next reported balance shows it, as for a change of a market's price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Morning:
-    """What a rule may know: the day, its chances, and the worths before the day."""
+    """What a rule may use: the day, the random numbers, and the worths before the day."""
 
     day: date
     chances: Random
@@ -116,7 +116,7 @@ class Morning:
 
 
 class Rule(Protocol):
-    """Anything that moves money on some days."""
+    """A rule that moves money on some days."""
 
     def moves(self, morning: Morning) -> Iterator[Move]:
         """Yield the moves of one day."""
@@ -125,7 +125,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Monthly:
-    """The same amount on the same day of the month (1 to 28), in all months or some; `other` gets what is given."""
+    """The same amount on the same day of the month (1 to 28), in all months or some; `other` is the other side."""
 
     on: int
     account_id: str
@@ -145,7 +145,7 @@ class Monthly:
 
 @dataclass(frozen=True, slots=True)
 class Sometimes:
-    """An amount by chance, on `percent` of the days: spending or, above zero, earning."""
+    """A random amount, on `percent` of the days: spending or, above zero, earning."""
 
     percent: int
     account_id: str
@@ -165,7 +165,7 @@ class Sometimes:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """A twelfth of a yearly rate on what is there or owed, cut towards zero: 4.2% of 312,000.00 is 1,092.00."""
+    """A twelfth of a yearly rate on the worth or debt, rounded towards zero: 4.2% of 312,000.00 is 1,092.00."""
 
     on: int
     account_id: str
@@ -182,7 +182,7 @@ class Interest:
 
 @dataclass(frozen=True, slots=True)
 class PaidOff:
-    """What is owed on a card, or as much of it as is paid at most, from another account."""
+    """What is owed on a card, but at most `most_minor`, paid from another account."""
 
     on: int
     card_id: str
@@ -199,7 +199,7 @@ class PaidOff:
 
 @dataclass(frozen=True, slots=True)
 class Valued:
-    """A value that a market or a valuer moves by chance, on working days or once a month; parts per million."""
+    """A value that changes at random by parts per million, on working days or, with `on`, once a month."""
 
     account_id: str
     least_ppm: int

@@ -1,6 +1,6 @@
-"""The demo's process, and how the terminal of `milepost up` shows what it does: by lines of JSON in its log.
+"""The demo's process, and how the terminal of `milepost up` shows its output: it reads lines of JSON from its log.
 
-A file, and no pipe: the process can be killed and started again, and a terminal that stalls holds up nothing.
+A file and not a pipe: the process can be killed and started again, and a stalled terminal blocks nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from core.store.tenants import DEFAULT, read_tenants
 from core.stream.stream import EventStream, connect
 from milepost.cli.output import explain
 from milepost.demo.fill import Filled, fill, first_day, goals_of, send
-from milepost.demo.life import Life, Telling
+from milepost.demo.life import Life, TimedEvent
 from milepost.demo.people import PEOPLE
 from milepost.demo.trickle import Trickle, ripples_of
 
@@ -44,7 +44,7 @@ TWO_YEARS = 730
 
 @dataclass(slots=True)
 class Screen:
-    """Shows what is told in `log`: bars on a terminal, elsewhere a line for every tenth that is done."""
+    """Shows the lines of `log`: progress bars on a terminal, elsewhere a line for every tenth that is done."""
 
     log: Path
     say: Callable[[str], None]
@@ -54,19 +54,19 @@ class Screen:
     _tasks: dict[str, TaskID] = field(default_factory=dict)
     _tenths: dict[str, int] = field(default_factory=dict)
 
-    def look(self) -> None:
-        """Show what was told since the last look."""
+    def show_new_lines(self) -> None:
+        """Show the lines that were written since the last call."""
         for line in self._new_lines():
             try:
-                reports = json.loads(line)
+                entry = json.loads(line)
             except ValueError:
-                continue  # no telling: a warning, a traceback
-            if not isinstance(reports, dict):
+                continue  # not ours: a warning, a traceback
+            if not isinstance(entry, dict):
                 continue
-            if "say" in reports:
-                self.say(reports["say"])
-            elif "what" in reports:
-                self._show(reports["what"], reports["done"], reports["of"])
+            if "say" in entry:
+                self.say(entry["say"])
+            elif "what" in entry:
+                self._show(entry["what"], entry["done"], entry["of"])
 
     def close(self) -> None:
         """Leave the terminal as it was found."""
@@ -119,49 +119,49 @@ class NotTheDemo(MilepostError):
 
 @dataclass(slots=True)
 class DemoHost:
-    """The demo of one `milepost up --demo`; `days` is how long ago its lives begin if it is new."""
+    """The demo of one `milepost up --demo`; `days`: how long ago the lives of a new demo begin."""
 
     say: Callable[[str], None]
     days: int = TWO_YEARS
-    _is_planted: bool = False
+    _has_demo: bool = False
     _trouble: str = ""
     _screen: Screen | None = None
 
-    def plant(self, database_url: str) -> None:
-        """Make the goals unless they are there; nothing in what is neither empty nor the demo's."""
-        from milepost.demo.fill import plant
+    def make_goals(self, database_url: str) -> None:
+        """Make the demo's goals if the installation is empty. An error is kept for `should_start`, not raised."""
+        from milepost.demo.fill import make_goals
         from milepost.demo.people import PEOPLE
 
         engine = make_engine(database_url, application_name="milepost demo")
         try:
             with session_factory(engine).begin() as session:
-                self._is_planted = plant(session, PEOPLE, datetime.now(UTC), self.days)
-        except Exception as error:  # noqa: BLE001  # an edge: a demo that fails must not keep the servers from starting
+                self._has_demo = make_goals(session, PEOPLE, datetime.now(UTC), self.days)
+        except Exception as error:  # noqa: BLE001  # a process edge: a demo that fails must not keep the servers from starting
             self._trouble = explain(error) or f"{type(error).__name__}: {error}".partition("\n")[0]
         finally:
             engine.dispose()
 
-    def may_begin(self) -> bool:
-        """Whether its process has anything to do; says why not."""
+    def should_start(self) -> bool:
+        """Whether its process has anything to do; if not, the reason is reported."""
         if self._trouble:
             self.say(f"no demo: its goals could not be made: {self._trouble}")
-        elif not self._is_planted:
+        elif not self._has_demo:
             self.say("no demo: there is other data here, and --demo adds nothing to it; give an empty --data-dir")
-        return self._is_planted
+        return self._has_demo
 
     def show(self, log: Path) -> None:
-        """Show from now on what the demo's process tells in its log."""
+        """Show the lines of the demo's log from now on."""
         self._screen = Screen(log, self.say)
 
-    def look(self) -> None:
-        """Show what it has told since the last look."""
+    def show_new_lines(self) -> None:
+        """Show the lines that were written since the last call."""
         if self._screen is None:
             return
         try:
-            self._screen.look()
-        except Exception as error:  # noqa: BLE001  # an edge: what cannot be shown must not end the servers
+            self._screen.show_new_lines()
+        except Exception as error:  # noqa: BLE001  # a process edge: an error in showing must not end the servers
             self._screen = None
-            self.say(f"the demo goes on unseen: {type(error).__name__}")
+            self.say(f"the demo goes on, but its output is no longer shown: {type(error).__name__}")
 
     def close(self) -> None:
         """Leave the terminal as it was found."""
@@ -169,18 +169,18 @@ class DemoHost:
             self._screen.close()
 
 
-def tell(line: str) -> None:
-    """Have a line said."""
+def log_line(line: str) -> None:
+    """Write a line for the terminal into the log."""
     print(json.dumps({"say": line}), flush=True)
 
 
-def tell_progress(what: str, done: int, total: int) -> None:
-    """Have the bar of `what` stand at `done` of `total`."""
+def log_progress(what: str, done: int, total: int) -> None:
+    """Write into the log that `done` of `total` of `what` is done."""
     print(json.dumps({"what": what, "done": done, "of": total}), flush=True)
 
 
 def run(settings: Settings, api_url: str) -> None:
-    """Fill the demo and keep it moving; never returns. Raises NotTheDemo, StreamUnavailable."""
+    """Fill the demo, and go on sending events; never returns. Raises NotTheDemo, StreamUnavailable."""
     assert settings.redis_url is not None, "the servers are named by now"
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards, settings.stream_durability)
     with _sessions(settings) as sessions:
@@ -189,22 +189,22 @@ def run(settings: Settings, api_url: str) -> None:
         if begin is None:
             raise NotTheDemo
         life = Life(PEOPLE, begin)
-        filled = fill(sessions, stream, life, datetime.now(UTC), tell_progress)
+        filled = fill(sessions, stream, life, datetime.now(UTC), log_progress)
         _say_what_next(sessions, settings, api_url, filled, begin)
     _trickle(stream, life)
 
 
 def _trickle(stream: EventStream, life: Life) -> None:
     trickle, began = Trickle(ripples_of(life.worths)), time.monotonic()
-    of_lives: list[Telling] = []
+    pending: list[TimedEvent] = []
     while True:
         now = datetime.now(UTC)
-        of_lives += life.through(now)
+        pending += life.through(now)
         try:
-            send(stream, [*of_lives, *trickle.tick(now)])
-            of_lives.clear()
+            send(stream, [*pending, *trickle.tick(now)])
+            pending.clear()
         except StreamUnavailable as error:
-            # The supervisor starts the server again; the lives' events are told then.
+            # The supervisor starts the server again; the lives' events are sent then.
             log.warning("the stream took no events, trying again", reason=str(error))
         is_fresh = time.monotonic() - began < _LATER_AFTER_S
         time.sleep(_PAUSE_S if is_fresh else _LATER_PAUSE_S)
@@ -221,16 +221,16 @@ def _say_what_next(
     curl = f'curl -s -H "Authorization: Bearer $(cat {shlex.quote(str(settings.data_dir / "key"))})"'
     goals = sum(len(person.goals) for person in PEOPLE)
     if filled.is_first:
-        tell(f"demo: {goals} goals of {people}, and {filled.events:,} events since {begin}")
-    tell("demo: new events come every couple of seconds; to see goals move:")
-    tell(f"  {_program()} status --watch --data-dir {folder}")
-    tell(f"  {curl} '{api_url}/goals?user_id={_SHOWN_PERSON}'")
+        log_line(f"demo: {goals} goals of {people}, and {filled.events:,} events since {begin}")
+    log_line("demo: new events come every couple of seconds; to see goals move:")
+    log_line(f"  {_program()} status --watch --data-dir {folder}")
+    log_line(f"  {curl} '{api_url}/goals?user_id={_SHOWN_PERSON}'")
     if shown is not None:
-        tell(f"  {curl} {api_url}/goals/{shown.goal_id}/progress")
+        log_line(f"  {curl} {api_url}/goals/{shown.goal_id}/progress")
 
 
 def _program() -> str:
-    """How a person at the terminal calls `milepost`."""
+    """How a person at the terminal starts `milepost`."""
     return "milepost" if shutil.which("milepost") else shlex.quote(str(Path(sys.executable).with_name("milepost")))
 
 

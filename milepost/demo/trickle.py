@@ -1,7 +1,7 @@
 """The demo after its filling: an event or two every couple of seconds, so that a goal of each type moves.
 
-What goes forth comes back: transfers into savings and purchases are undone when they have come to something. So a demo
-that runs for a week still looks like these people's lives; and the next day's reports tell their true balances anyway.
+Transfers into savings and purchases are undone once their sum is large enough. So a demo that runs for a week still
+looks like these people's lives; and the next day's reports show their true balances anyway.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from random import Random
 from typing import Protocol
 
 from milepost.demo import events
-from milepost.demo.life import Telling
+from milepost.demo.life import TimedEvent
 from milepost.demo.rules import Move
 
 _MILLION = 1_000_000
@@ -29,23 +29,23 @@ class Report:
 
 
 class Ripple(Protocol):
-    """Something small that happens again and again."""
+    """A source of small events that repeat."""
 
     @property
     def currency(self) -> str:
-        """Of all that it moves."""
+        """The currency of all that it moves."""
         ...
 
     def next(self, chances: Random) -> Iterator[Move | Report]:
-        """Yield what happens this time."""
+        """Yield the next moves or reports."""
         ...
 
 
 @dataclass(slots=True)
 class Wave:
-    """Small moves of one account, from `other` if given, and one move back when they have come to `most_minor`.
+    """Small moves of one account, from `other` if it is set, and one move back once their sum exceeds `most_minor`.
 
-    Without `back` they just go on.
+    Without `back` there is no move back.
     """
 
     currency: str
@@ -71,7 +71,7 @@ class Wave:
 
 @dataclass(slots=True)
 class Swing:
-    """A market around the value that a life gives: reports that stray by some parts per million, and come back."""
+    """Reports of a market value that drift from the life's value by some parts per million, and return to it."""
 
     currency: str
     account_id: str
@@ -86,7 +86,7 @@ class Swing:
 
 
 def ripples_of(worths: dict[str, int]) -> tuple[Ripple, ...]:
-    """What moves the people's goals, so that six in a row move all types and trackings; `worths` are a life's."""
+    """The sources that move the people's goals; six in a row move all types and trackings. `worths` are a life's."""
     return (
         Wave(
             "USD", "demo-ana-savings", (4_00, 24_00), "TRANSFER_IN", ("Transfer to savings",),
@@ -111,27 +111,27 @@ def ripples_of(worths: dict[str, int]) -> tuple[Ripple, ...]:
 
 @dataclass(slots=True)
 class Trickle:
-    """Tells one ripple after the other."""
+    """Sends the events of one ripple after the other."""
 
     ripples: Sequence[Ripple]
     chances: Random = field(default_factory=Random)
     _turn: int = 0
     _number: int = 0
 
-    def tick(self, now: datetime) -> list[Telling]:
-        """The events of one or two ripples at `now`."""
-        reports: list[Telling] = []
+    def tick(self, now: datetime) -> list[TimedEvent]:
+        """The next events, of one or two ripples, at `now`."""
+        timed_events: list[TimedEvent] = []
         for _ in range(2 if self.chances.randrange(100) < _TWO_AT_ONCE_PERCENT else 1):
             ripple = self.ripples[self._turn % len(self.ripples)]
             self._turn += 1
-            reports += [self._telling(ripple.currency, each, now) for each in ripple.next(self.chances)]
-        return reports
+            timed_events += [self._timed_event(ripple.currency, each, now) for each in ripple.next(self.chances)]
+        return timed_events
 
-    def _telling(self, currency: str, what: Move | Report, now: datetime) -> Telling:
+    def _timed_event(self, currency: str, what: Move | Report, now: datetime) -> TimedEvent:
         self._number += 1
         name = f"{what.account_id}-{now:%Y%m%dT%H%M%S%f}-{self._number}"
         if isinstance(what, Move):
             body = events.recorded(what, currency, name, now, now)
         else:
             body = events.reported(what.account_id, what.current_minor, currency, now, now, f"{name}.reported")
-        return Telling(now, self._number, what.account_id, body)
+        return TimedEvent(now, self._number, what.account_id, body)

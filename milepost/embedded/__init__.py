@@ -1,1 +1,1 @@
-"""PostgreSQL and Valkey from Python wheels, and the supervisor that runs all of Milepost beside them."""
+"""PostgreSQL and Valkey from Python wheels, and the supervisor that runs them and all processes of Milepost."""

@@ -1,4 +1,4 @@
-"""Servers for an application: those that run in its data directory, else new ones, for as long as anyone uses them."""
+"""Servers for an application: those that run in its data directory, else new ones that run while anyone uses them."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from milepost.embedded.errors import DirectoryOfAnotherVersion, ServerFailed
 from milepost.embedded.process import open_log
 from milepost.embedded.trust import open_trusted
 
-# Programs that run one after the other should not start the servers anew each time.
+# So that programs that run one after the other do not each start the servers again.
 LINGER_S = 10.0
 _POLL_S = 0.05
-# Shorter waits are not worth a word.
+# Shorter waits are not reported.
 _SILENT_S = 0.5
-# Where the servers are is told in other ways.
-_OUR_OWN = {"port", "data_dir"}
+# Settings that the background supervisor gets as arguments of its command.
+_PASSED_AS_ARGUMENTS = {"port", "data_dir"}
 
 
 @dataclass(slots=True)
 class UsersLock:
-    """A share in the lock. A fork has it, too: it is given back when the last of them has ended or let go."""
+    """A shared lock. Forks share it: it is released when the last of them has ended or released it."""
 
     _descriptor: int | None
 
     @classmethod
     def try_share(cls, directory: Path) -> UsersLock | None:
-        """Take a share; None while a supervisor has the lock, which is for an instant, or until it has ended."""
+        """Take a shared lock; None while a supervisor has it: for an instant, or, if it is stopping, until it ends."""
         descriptor = _open(directory)
         if try_lock(descriptor, fcntl.LOCK_SH):
             return cls(descriptor)
@@ -51,37 +51,37 @@ class UsersLock:
         return None
 
     def release(self) -> None:
-        """Give the share back; releasing twice is harmless."""
+        """Release the lock; releasing twice is harmless."""
         if self._descriptor is not None:
-            # Closed and not unlocked: that would take the share from our forks as well.
+            # Close, do not unlock: unlocking would take the lock from our forks as well.
             os.close(self._descriptor)
             self._descriptor = None
 
 
-class Disuse:
-    """Tells the supervisor of `directory` when nobody has used it for `linger_s`; None: that never comes."""
+class IdleTimer:
+    """Says when nobody has used the servers of `directory` for `linger_s`; with None it never does."""
 
     def __init__(self, directory: Path, linger_s: float | None) -> None:
         self._linger_s = linger_s
         self._descriptor = None if linger_s is None else _open(directory)
-        self._since: float | None = None
+        self._idle_since: float | None = None
 
-    def has_come(self) -> bool:
-        """Whether it is so now; once it is, newcomers wait until `close`."""
+    def has_expired(self) -> bool:
+        """Whether nobody has used them for so long; once it is True, new users wait until `close`."""
         if self._descriptor is None or self._linger_s is None:
             return False
         if not try_lock(self._descriptor, fcntl.LOCK_EX):
-            self._since = None
+            self._idle_since = None
             return False
         now = time.monotonic()
-        self._since = now if self._since is None else self._since
-        if now - self._since >= self._linger_s:
+        self._idle_since = now if self._idle_since is None else self._idle_since
+        if now - self._idle_since >= self._linger_s:
             return True
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         return False
 
     def close(self) -> None:
-        """Let newcomers in."""
+        """Let new users in."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -89,7 +89,7 @@ class Disuse:
 
 @dataclass(slots=True)
 class Use:
-    """Servers that go on until `close`, unless a person stops them; the addresses hold passwords."""
+    """Servers in use: they keep running until `close`, unless a person stops them. The addresses contain passwords."""
 
     running: RunningServers
     database_url: str = field(repr=False)
@@ -97,22 +97,23 @@ class Use:
     _lock: UsersLock = field(repr=False)
 
     def close(self) -> None:
-        """Use them no more; closing twice is harmless."""
+        """End the use; closing twice is harmless."""
         self._lock.release()
 
 
 def use_servers(
     settings: Settings, *, say: Callable[[str], None], timeout_s: float = 120, linger_s: float = LINGER_S
 ) -> Use:
-    """The prepared servers of the data directory that `settings` names, started if none run there.
+    """The servers of the data directory that `settings` names, ready to use; started if none run there.
 
-    A server that the settings name themselves is used and not started. `say` hears what is waited for. `linger_s`: how
-    long servers that are started here go on after their last user. Raises ServerFailed, DirectoryUnusable.
+    A server that the settings name themselves is used and not started. `say` is called with what the caller waits for.
+    `linger_s`: how long servers that are started here keep running after their last user. Raises ServerFailed,
+    DirectoryUnusable.
     """
-    beginning = _Beginning(DataDir(settings.data_dir).open(), settings, say, time.monotonic() + timeout_s, linger_s)
-    lock = beginning.await_share()
+    startup = _Startup(DataDir(settings.data_dir).open(), settings, say, time.monotonic() + timeout_s, linger_s)
+    lock = startup.await_lock()
     try:
-        running = beginning.await_servers()
+        running = startup.await_servers()
     except BaseException:
         lock.release()
         raise
@@ -124,8 +125,8 @@ def _open(directory: Path) -> int:
 
 
 @dataclass(slots=True)
-class _Beginning:
-    """One wait for servers."""
+class _Startup:
+    """Waits for the servers of one data directory, and starts them if none run there."""
 
     data: DataDir
     settings: Settings
@@ -134,10 +135,10 @@ class _Beginning:
     linger_s: float
     _child: subprocess.Popen[bytes] | None = None
     _log_start: int = 0
-    _begun_at: float = field(default_factory=time.monotonic)
+    _waiting_since: float = field(default_factory=time.monotonic)
     _said: set[str] = field(default_factory=set)
 
-    def await_share(self) -> UsersLock:
+    def await_lock(self) -> UsersLock:
         while (lock := UsersLock.try_share(self.data.path)) is None:
             self._wait("waiting for the servers that are stopping")
         return lock
@@ -171,21 +172,21 @@ class _Beginning:
                 self._child = _spawn_apart(command, self.data.path, output, _environment(self.settings))
             except OSError as error:
                 raise ServerFailed(f"cannot start the servers with {sys.executable!r}: {error.strerror}") from None
-        # Whenever it ends, it leaves no zombie.
+        # Waited for by a thread, so that it leaves no zombie whenever it ends.
         Thread(target=self._child.wait, name="milepost-up", daemon=True).start()
 
     def _note_end(self) -> None:
-        """Forget a supervisor that ended well, as it does where another one runs; raise what a failed one said."""
+        """Forget a supervisor that ended with 0, as it does if another one runs; raise ServerFailed if one failed."""
         if self._child is None or (status := self._child.poll()) is None:
             return
         self._child = None
         if status != 0:
-            # One that was killed had no time for words.
-            words = (status > 0 and self._last_words()) or f"`milepost up` ended ({describe_status(status)})"
-            raise ServerFailed(f"the servers did not start: {words} (more in {self.data.background_log})")
+            # A killed one has logged no reason.
+            reason = (status > 0 and self._error_line()) or f"`milepost up` ended ({describe_status(status)})"
+            raise ServerFailed(f"the servers did not start: {reason} (more in {self.data.background_log})")
 
-    def _last_words(self) -> str:
-        """What the log's newest lines say; an error of the command line rather than what came after it."""
+    def _error_line(self) -> str:
+        """The last line of this start's log; if the command line printed errors, the last of these."""
         log = self.data.background_log
         with log.open("rb") as file:
             file.seek(self._log_start if self._log_start <= log.stat().st_size else 0)
@@ -196,9 +197,9 @@ class _Beginning:
     def _wait(self, reason: str) -> None:
         now = time.monotonic()
         if now > self.deadline:
-            waited_s, log = now - self._begun_at, self.data.background_log
+            waited_s, log = now - self._waiting_since, self.data.background_log
             raise ServerFailed(f"still no servers in {self.data.path} after {waited_s:.0f} s (more in {log})")
-        if now - self._begun_at > _SILENT_S:
+        if now - self._waiting_since > _SILENT_S:
             self._say_once(reason)
         time.sleep(_POLL_S)
 
@@ -211,7 +212,7 @@ class _Beginning:
 def _spawn_apart(
     command: list[str], folder: Path, output: IO[bytes], environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own; not by spawn(), which would end it with us: others may use it then."""
+    """Start `command` in a session of its own. Not by spawn(), which would end it with us while others use it."""
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -224,15 +225,15 @@ def _spawn_apart(
 
 
 def _require_same(name: str, wanted: SecretStr | None, found: str, directory: Path) -> None:
-    """Events that wait on one server are not applied by workers of another."""
+    """Refuse a mix of servers: events on one would never be applied by the workers of another."""
     if wanted is not None and wanted.get_secret_value() != found:
         raise ServerFailed(f"what runs in {directory} uses another server than {PREFIX}{name} names; stop it first")
 
 
 def _has_our_tables(running: RunningServers) -> bool:
-    """Whether the database answers and is as this code needs it.
+    """Whether the database answers and has the schema of this version and the first tenant.
 
-    Raises ServerFailed if it is that of an earlier release, UnknownRevision if it is of none.
+    Raises ServerFailed if its schema is that of an earlier release, UnknownRevision if it is of no known release.
     """
     engine = make_engine(running.database_url, application_name="milepost")
     try:
@@ -245,16 +246,16 @@ def _has_our_tables(running: RunningServers) -> bool:
             f"process {pid} runs servers of an older version; stop it, and new ones will be started"
         ) from None
     except OperationalError:
-        # It is being started again, or is stopping.
+        # The server is being started again, or is stopping.
         return False
     finally:
         engine.dispose()
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """Ours, with `settings` in the place of its settings: what the caller gave in another way counts as well."""
+    """Our environment, with our settings replaced by `settings`, some of which the caller may have passed in code."""
     others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
-    given = {name: getattr(settings, name) for name in settings.model_fields_set - _OUR_OWN}
+    given = {name: getattr(settings, name) for name in settings.model_fields_set - _PASSED_AS_ARGUMENTS}
     return {**others, **{PREFIX + name.upper(): _text(value) for name, value in given.items() if value is not None}}
 
 

@@ -1,4 +1,4 @@
-"""One Milepost process under the supervisor: started, started again when it ends, ended with its group."""
+"""One Milepost process under the supervisor: started, started again after it ends, ended with its process group."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from milepost.embedded.logs import LogReader, begin_log, bound_log
+from milepost.embedded.logs import LogReader, bound_log, rotate_log
 from milepost.embedded.process import open_log, spawn
 
-# What marks our children among all processes that work in the data directory.
+# The arguments by which our children are found among all processes that work in the data directory.
 MARKER = ("-P", "-m", "milepost")
-# What tells a supervisor in the background from them: it works there, too, even while another one has the lock.
+# The argument by which a background supervisor differs from them: it works there, too, even if another one runs.
 WHILE_USED = "--while-used"
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 _STABLE_S = 30.0
-# One that ran well and was killed has nothing wrong with it: what it does must not stop for long.
+# A process that ran this long and was killed is not broken: it is started again soon.
 _RAN_WELL_S = 5.0
 _LONGEST_WAIT_AFTER_RUN_S = 2.0
-_COMPLAIN_AFTER = 3
-_ASKS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FAILURES_TO_REPORT = 3
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Child:
 
     @property
     def command(self) -> list[str]:
-        """What is run."""
+        """The command line of the process."""
         # -P: a folder or file named like one of our packages in the data directory must not be imported.
         return [sys.executable, *MARKER, *self.arguments]
 
@@ -58,25 +58,25 @@ class Child:
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 
-    def begin(self) -> None:
-        """Start for the first time, with a fresh log."""
-        begin_log(self.log)
-        self._start()
+    def start(self) -> None:
+        """Start for the first time, with an empty log."""
+        rotate_log(self.log)
+        self._spawn()
 
-    def look(self, say: Callable[[str], None]) -> bool:
-        """Report what is new, start again what has ended; returns whether the process is another one now."""
+    def check(self, say: Callable[[str], None]) -> bool:
+        """Report new warnings, and start the process again if it has ended; returns whether it was started."""
         bound_log(self.log)
-        for line in self._reader.news():
+        for line in self._reader.new_warnings():
             say(f"{self.name}: {line}")
         if self._process is not None and self._process.poll() is not None:
             self._note_end(self._process.returncode, say)
         if self._process is None and time.monotonic() >= self._start_again_at:
-            self._start()
+            self._spawn()
             return True
         return False
 
     def ask_to_end(self) -> None:
-        """Send TERM to the process itself, which ends its own helpers in order."""
+        """Send TERM to the process itself, which then ends its own helpers."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
 
@@ -84,13 +84,13 @@ class Child:
         return self._process is None or self._process.poll() is not None
 
     def kill_group(self) -> None:
-        """End whatever is left of the process and its helpers."""
+        """Kill what is left of the process and its helpers."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def _start(self) -> None:
+    def _spawn(self) -> None:
         output, _ = open_log(self.log)
         with output:
             self._process = spawn(
@@ -112,24 +112,24 @@ class Child:
         wait_s = min(_FIRST_WAIT_S * 2 ** (self._failures - 1), longest_s)
         self._start_again_at = now + wait_s
         say(f"{self.name} ended ({describe_status(status)}), starting it again in {wait_s:g} s")
-        if self._failures % _COMPLAIN_AFTER == 0:
+        if self._failures % _FAILURES_TO_REPORT == 0:
             say(f"{self.name} keeps ending; its log is {self.log} and ends with: {self._reader.last_line()}")
 
 
 class StopAsked(BaseException):
-    """Raised in the main thread, once, at the first request to stop; like KeyboardInterrupt, no error."""
+    """Raised in the main thread, once, at the first request to stop; like KeyboardInterrupt it is no error."""
 
 
 @dataclass(slots=True)
 class StopRequests:
-    """How often a stop was asked for; `is_stopping`: what is asked from now on must not break into the stop."""
+    """How often a stop was requested. Once `is_stopping` is set, a request no longer raises StopAsked."""
 
     count: int = 0
     is_stopping: bool = False
 
     @property
     def is_urgent(self) -> bool:
-        """Whether somebody asked again."""
+        """Whether a stop was requested more than once."""
         return self.count > 1
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
@@ -145,11 +145,13 @@ def describe_status(status: int) -> str:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequests]:
-    """Listen for INT, TERM and HUP; the first raises StopAsked in the main thread, later ones count."""
+    """Handle INT, TERM and HUP; the first raises StopAsked in the main thread, later ones are counted."""
     requests = StopRequests()
-    # Under nohup a hang-up is ignored, and stays so; INT and TERM are listened for even where a shell ignores them.
-    asks = [number for number in _ASKS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, requests._note) for number in asks}
+    # Under nohup HUP is ignored, and stays so; INT and TERM are handled even if a shell has set them to be ignored.
+    handled = [
+        number for number in _STOP_SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, requests._note) for number in handled}
     try:
         yield requests
     finally:
@@ -158,21 +160,21 @@ def stop_requests() -> Iterator[StopRequests]:
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that `pid` has started and that live, in order of their ids."""
+    """The living processes that `pid` has started, in order of their ids."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            # Of the state, the parent and what follows: the name before them may hold anything, brackets too.
+            # Split after the last bracket: the process name before it may contain anything, brackets too.
             state, parent = path.read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
             if int(parent) == pid and state not in {"Z", "X"}:
                 found.append(int(path.parent.name))
     return sorted(found)
 
 
-def send(pid: int, what: signal.Signals) -> bool:
+def send(pid: int, number: signal.Signals) -> bool:
     """Send a signal; False if the process is gone."""
     try:
-        os.kill(pid, what)
+        os.kill(pid, number)
     except ProcessLookupError:
         return False
     return True

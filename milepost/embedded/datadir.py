@@ -1,4 +1,4 @@
-"""The data directory of an embedded Milepost: what is in it, who may read it, its secrets, and the lock on it."""
+"""The data directory of an embedded Milepost: its files, who may read them, its secrets, and its lock."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from milepost.embedded.trust import (
     trusted_folder,
 )
 
-# All but passing through for the group, which the server's other user may have been given.
+# All permissions of group and others, but for the group's to pass through, which the server's user may need.
 _OPEN_TO_OTHERS = 0o067
-# Someone who only asks `is_locked` has the lock for an instant; that must not refuse a start.
+# A process that only calls `is_locked` has the lock for an instant; a start must wait that long.
 _PATIENCE_S = 0.5
 _NOTE_BYTES = 512
 KEY_PREFIX = "mp_"
@@ -34,16 +34,16 @@ _SECRETS = ("postgres/password", "valkey/password")
 
 @dataclass(slots=True)
 class DirectoryLock:
-    """A held lock; the kernel releases it when the process ends, however it ends."""
+    """A lock that we have; the kernel releases it when the process ends, however it ends."""
 
     path: Path
     _descriptor: int | None
 
     @classmethod
     def acquire(cls, directory: Path, *, note: str = "") -> DirectoryLock:
-        """Take the lock of `directory` and leave our pid and a note.
+        """Take the lock of `directory`, and write our pid and a note into its file.
 
-        Raises DirectoryInUse telling its holder's, and Untrusted.
+        Raises DirectoryInUse with the pid and note of the process that has it, and Untrusted.
         """
         path = directory / "lock"
         descriptor = open_trusted(path, os.O_RDWR | os.O_CREAT)
@@ -58,13 +58,13 @@ class DirectoryLock:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}{note}\n".encode("ascii"), 0)
         except OSError:
-            # A full disk: whoever tries again must not find the lock held, by us.
+            # A full disk: release the lock, so that we can try again.
             os.close(descriptor)
             raise
         return cls(path, descriptor)
 
     def release(self) -> None:
-        """Let the next one in; releasing twice is harmless."""
+        """Release the lock; releasing twice is harmless."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -72,7 +72,7 @@ class DirectoryLock:
 
 @dataclass(frozen=True, slots=True)
 class RunningServers:
-    """What other commands need to find a running `milepost up`; the addresses hold passwords."""
+    """What other commands need to find a running `milepost up`; the addresses contain passwords."""
 
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
@@ -82,7 +82,7 @@ class RunningServers:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether the schema and the first tenant are there, which comes before the first child."""
+        """Whether the schema and the first tenant are there: the supervisor makes them before it starts a child."""
         return bool(self.child_pids)
 
 
@@ -106,7 +106,7 @@ class DataDir:
 
     @property
     def background_log(self) -> Path:
-        """What supervisors say that no person started."""
+        """The log of supervisors that an application started in the background."""
         return self.logs / "up.log"
 
     @property
@@ -131,50 +131,50 @@ class DataDir:
     def require_trusted(self) -> None:
         """Raise Untrusted if another user owns or may write the directory or a file in it that Milepost acts on.
 
-        All are looked at, whichever the caller needs: what is refused is then refused before anything starts.
+        All are checked, whichever the caller needs, so that a refusal comes before anything is started.
         """
         files = [self._key, self._servers, self._secrets_key, self.background_log]
         for path in (*files, *(self.path / name for name in (*_LOCKS, *_SECRETS))):
             require_trusted(path)
         require_our_tree(self.valkey)
-        # What is in it belongs to whom the server runs as, and is looked at before the server is started.
+        # Its contents belong to the user that the server runs as, and are checked before the server is started.
         with suppress(OSError):
             require_trusted_links(self.postgres / "data")
 
     def lock(self, *, note: str = "") -> DirectoryLock:
-        """Be the only one who runs servers here; raises DirectoryInUse naming who does, with the `note` it left."""
+        """Take the lock to run servers here; raises DirectoryInUse with the pid and note of the process that has it."""
         return DirectoryLock.acquire(self.path, note=note)
 
     def keep_key(self, wanted: str | None) -> str:
-        """The first API key in clear: `wanted`, else the one kept here, else a new one; it is kept."""
+        """The first API key in clear: `wanted`, else the one stored here, else a new one; it is stored."""
         if wanted is not None:
             write_private(self._key, wanted + "\n")
             return wanted
         return keep_secret(self._key, prefix=KEY_PREFIX)
 
     def renew_key(self) -> str:
-        """A new first API key in clear, kept in the place of the old one."""
+        """A new first API key in clear; it replaces the stored one."""
         self._key.unlink(missing_ok=True)
         return self.keep_key(None)
 
     def keep_secrets_key(self) -> str:
-        """What seals the secrets of webhooks, kept here; a new one if there is none yet."""
+        """The key that encrypts the secrets of webhooks, stored here; a new one if there is none yet."""
         return keep_secret(self._secrets_key)
 
     def secrets_key(self) -> str | None:
-        """What `keep_secrets_key` keeps here, if it does."""
+        """The key that `keep_secrets_key` has stored here; None if there is none."""
         return self.keep_secrets_key() if os.path.lexists(self._secrets_key) else None
 
     def publish(self, servers: RunningServers) -> None:
-        """Tell other commands of the same user where the servers are."""
+        """Write where the servers are, for other commands of the same user."""
         write_private(self._servers, json.dumps(asdict(servers), indent=2) + "\n")
 
     def withdraw(self) -> None:
-        """Nothing runs here any more."""
+        """Remove what `publish` wrote: nothing runs here any more."""
         self._servers.unlink(missing_ok=True)
 
     def servers(self) -> RunningServers | None:
-        """Where the servers are, if a supervisor runs here now; what a killed one left does not count.
+        """Where the servers are; None if no supervisor runs here now, even if a killed one left its file.
 
         Raises Untrusted.
         """
@@ -195,14 +195,14 @@ def private_folder(path: Path) -> Path:
             if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
                 raise DirectoryUnusable(f"{path} is not yours to write")
             if stat.S_IMODE(os.fstat(folder).st_mode) & _OPEN_TO_OTHERS:
-                _close(path, folder)
+                _restrict(path, folder)
     except OSError as error:
         raise DirectoryUnusable(f"cannot use {path}: {error.strerror or error}") from None
     return path.resolve()
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the whole file at once, synced, with mode 600."""
+    """Replace the whole file atomically, with mode 600, synced to disk."""
     fresh = f"{path.name}.new"
     with trusted_folder(path.parent) as folder:
         with suppress(FileNotFoundError):
@@ -216,29 +216,29 @@ def write_private(path: Path, text: str) -> None:
 
 
 def keep_secret(path: Path, *, prefix: str = "") -> str:
-    """The secret in the file; a new one, safe in a URL, if there is none yet."""
+    """The secret in the file; if there is none yet, a new one, safe in a URL, which is stored."""
     with suppress(FileNotFoundError):
-        if kept := read_trusted(path).strip():
-            return kept
+        if stored := read_trusted(path).strip():
+            return stored
     write_private(path, prefix + secrets.token_urlsafe(32) + "\n")
     return read_trusted(path).strip()
 
 
 def is_locked(directory: Path) -> bool:
-    """Whether some process holds the lock of `directory` now; raises Untrusted."""
+    """Whether some process has the lock of `directory` now; raises Untrusted."""
     try:
         descriptor = open_trusted(directory / "lock", os.O_RDWR)
     except (FileNotFoundError, PermissionError):
         return False
     try:
-        # Shared: two that ask at once must not take each other for a holder.
+        # A shared lock: two processes that ask at the same time must not see each other's.
         return not try_lock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 
 
 def try_lock(descriptor: int, kind: int) -> bool:
-    """Whether we have the lock of an open file now, `kind` being LOCK_EX or LOCK_SH."""
+    """Try to lock an open file, `kind` being LOCK_EX or LOCK_SH; returns whether we have the lock now."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -246,8 +246,8 @@ def try_lock(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _close(path: Path, folder: int) -> None:
-    """Shut a folder to others, but not one that somebody keeps other things in."""
+def _restrict(path: Path, folder: int) -> None:
+    """Give a folder mode 700; refuse one that is not ours yet and contains other things."""
     if not (path / "lock").exists() and any(path.iterdir()):
         raise DirectoryUnusable(f"{path} holds other things and is open to others; choose a folder of its own")
     os.fchmod(folder, 0o700)

@@ -1,4 +1,4 @@
-"""What can go wrong with servers and folders of our own, in words fit for a person."""
+"""Errors of embedded servers and their folders, with texts for people."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from core.store.migrate import CANNOT
 
 
 class ServerFailed(MilepostError):
-    """A server did not start, or ended when it should not have; the text says why and where its log is."""
+    """A server did not start, or ended unexpectedly; the text says why and where its log is."""
 
 
 class DirectoryInUse(MilepostError):
-    """Another process holds the lock of this directory."""
+    """Another process has the lock of this directory."""
 
     def __init__(self, directory: Path, holder: str) -> None:
         super().__init__(f"{directory} is in use by process {holder}")
@@ -22,7 +22,7 @@ class DirectoryInUse(MilepostError):
 
 
 class DirectoryUnusable(MilepostError):
-    """A directory cannot be made, entered or owned as a server needs it."""
+    """A directory cannot be made, entered, or given the owner that a server needs."""
 
 
 class DirectoryOfAnotherVersion(MilepostError):
@@ -36,7 +36,7 @@ class DirectoryOfAnotherVersion(MilepostError):
 
 
 class PortTaken(MilepostError):
-    """Somebody else listens on the port."""
+    """Another process listens on the port."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(f"port {port} on {host} is taken; choose another with --port, or 0 for any free one")

@@ -1,7 +1,7 @@
-"""The step between fork and exec: whom a child runs as, and that it ends when its parent does.
+"""The step between fork and exec: it sets the user that a child runs as, and makes the child end with its parent.
 
-Run as a script, `python -I -S launch.py SIGNAL PARENT WAY PROGRAM ARGUMENTS...`, so that no Python code runs
-in a forked copy of a process that may have threads. It imports the standard library alone.
+It runs as a script, `python -I -S launch.py SIGNAL PARENT RUN_AS PROGRAM ARGUMENTS...`, so that no Python code runs
+in a forked copy of a process that may have threads. It imports only the standard library.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _CLONE_NEWUSER = 0x10000000
 
 
 def main(arguments: list[str]) -> None:
-    """Become what WAY says, ask for SIGNAL at the parent's death, and turn into PROGRAM."""
-    death_signal, parent, way, *command = arguments
-    if way == NAMESPACE:
+    """Become the user that RUN_AS names, ask for SIGNAL at the parent's end, and replace this process by PROGRAM."""
+    death_signal, parent, run_as, *command = arguments
+    if run_as == NAMESPACE:
         enter_namespace()
-    elif way == OTHER_USER:
+    elif run_as == OTHER_USER:
         become_other_user()
-    # Only now: the kernel forgets the death signal when a process changes its user.
+    # Only now: the kernel resets the death signal when a process changes its user.
     die_with_parent(int(death_signal), int(parent))
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
 
 
 def die_with_parent(death_signal: int, parent: int) -> None:
-    """Get `death_signal` when the thread that started us ends; leave at once if `parent` is gone already."""
+    """Get `death_signal` when the thread that started us ends; end at once if `parent` has ended already."""
     if sys.platform != "linux":
         return
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0:
@@ -42,7 +42,7 @@ def die_with_parent(death_signal: int, parent: int) -> None:
 
 
 def enter_namespace() -> None:
-    """Look like user 65534 to ourselves while files still see root: no folder is opened or given away."""
+    """Appear as user 65534 inside, while files are still accessed as root: no owner and no mode has to change."""
     user, group = os.geteuid(), os.getegid()
     if user == 0:
         os.setgroups([])

@@ -1,4 +1,4 @@
-"""The log files of children: fresh at each start, bounded in size, read for what a person should see."""
+"""The log files of children: emptied at each start, limited in size, searched for warnings to show."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 KEEP_BYTES = 20 * 1024 * 1024
-_WORTH_SAYING = re.compile(
+_WARNING = re.compile(
     r'\b(WARNING|ERROR|CRITICAL)\b|\[(warning|error|critical) *\]|"level": *"(warning|error|critical)"'
 )
 _LINES_A_MINUTE = 5
 _LINE_LENGTH = 240
 
 
-def begin_log(path: Path) -> None:
+def rotate_log(path: Path) -> None:
     """Keep the previous log as NAME.1 and start a new one."""
     if path.exists():
         path.replace(_previous(path))
 
 
 def bound_log(path: Path) -> None:
-    """Empty a log that has grown too long, keeping its text as NAME.1; its writers append, so go on at 0."""
+    """Copy a log that has grown too large to NAME.1 and empty it; its writers append, so they go on at 0."""
     if path.exists() and path.stat().st_size > KEEP_BYTES:
-        # A link of that name would have the log written to wherever it leads.
+        # Removed first: through a link of that name the log would be written somewhere else.
         _previous(path).unlink(missing_ok=True)
         shutil.copyfile(path, _previous(path))
         _previous(path).chmod(0o600)
@@ -37,21 +37,21 @@ def bound_log(path: Path) -> None:
 
 @dataclass(slots=True)
 class LogReader:
-    """Reads what was added to one log and picks its warnings and errors, a few a minute."""
+    """Reads the new lines of one log and selects warnings and errors, a few a minute."""
 
     path: Path
     _position: int = 0
     _rest: bytes = b""
-    _said_at: list[float] = field(default_factory=list)
+    _reported_at: list[float] = field(default_factory=list)
 
-    def news(self) -> Iterator[str]:
-        """Yield the new lines that a person should see, shortened; beyond a few a minute they stay in the log."""
+    def new_warnings(self) -> Iterator[str]:
+        """Yield new warnings and errors, shortened; those beyond a few a minute are only in the log."""
         for line in self._new_lines():
-            if _WORTH_SAYING.search(line) and self._may_speak():
+            if _WARNING.search(line) and self._may_report():
                 yield _readable(line)[:_LINE_LENGTH]
 
     def last_line(self) -> str:
-        """The last line that says something."""
+        """The last line that is not empty."""
         try:
             lines = self.path.read_text("utf-8", "replace").split("\n")
         except FileNotFoundError:
@@ -69,17 +69,17 @@ class LogReader:
             self._position = file.tell()
         return [line.decode("utf-8", "replace").strip() for line in whole]
 
-    def _may_speak(self) -> bool:
+    def _may_report(self) -> bool:
         now = time.monotonic()
-        self._said_at = [moment for moment in self._said_at if moment > now - 60]
-        if len(self._said_at) >= _LINES_A_MINUTE:
+        self._reported_at = [moment for moment in self._reported_at if moment > now - 60]
+        if len(self._reported_at) >= _LINES_A_MINUTE:
             return False
-        self._said_at.append(now)
+        self._reported_at.append(now)
         return True
 
 
 def _readable(line: str) -> str:
-    """The sentence of a JSON log line; any other line as it is."""
+    """The level and event of a JSON log line; any other line unchanged."""
     try:
         entry = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Processes that a crash left running on a directory: found by program and working directory, then ended."""
+"""Orphan processes, which a crash left running in a directory: found by program and working directory, then ended."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from pathlib import Path
 from milepost.embedded.launch import OTHER_ID
 
 _PROC = Path("/proc")
-# How each program is asked to end without further ado; what is still there after the grace is killed.
-_ASK = {"postgres": signal.SIGQUIT, "initdb": signal.SIGKILL, "valkey-server": signal.SIGTERM}
+# The signal that makes each program end quickly; what still runs after the grace period is killed.
+_END_SIGNAL = {"postgres": signal.SIGQUIT, "initdb": signal.SIGKILL, "valkey-server": signal.SIGTERM}
 _GRACE_S = 2.0
 _KILL_S = 5.0
 
 
 def end_orphans(directory: Path) -> int:
-    """End all servers that work in `directory` or below; returns how many there were. Hold the lock first."""
+    """End all servers that work in `directory` or below; returns their number. Take the directory's lock first."""
     found = sorted(find_servers(directory))
     for pid, program in found:
         with suppress(ProcessLookupError):
-            os.kill(pid, _ASK[program])
+            os.kill(pid, _END_SIGNAL[program])
     end_processes([pid for pid, _ in found], grace_s=_GRACE_S)
     return len(found)
 
 
 def can_see_processes() -> bool:
-    """Whether strays can be found at all; elsewhere than on Linux they cannot."""
+    """Whether orphan processes can be found; that is so only on Linux."""
     return _PROC.is_dir()
 
 
 def kill_servers(directory: Path) -> None:
-    """End the servers of `directory` as a crash would."""
+    """Kill the servers of `directory`, as a crash would."""
     end_processes([pid for pid, _ in find_servers(directory)], grace_s=0)
 
 
 def end_processes(pids: Collection[int], *, grace_s: float) -> None:
-    """Wait `grace_s` for `pids` to end, kill the rest, and return when none is left (or cannot be reaped)."""
+    """Wait `grace_s` for `pids` to end, kill the rest, and wait until these have ended, at most for _KILL_S."""
     left = _wait_gone(pids, grace_s)
     for pid in left:
         with suppress(ProcessLookupError):
@@ -51,7 +51,7 @@ def find_servers(directory: Path) -> Iterator[tuple[int, str]]:
     """Yield (pid, program) of the database and stream servers that work in `directory` or below."""
     for pid in _pids():
         program = _link(pid, "exe").name.removesuffix(" (deleted)")
-        if program in _ASK and is_alive(pid) and _link(pid, "cwd").is_relative_to(directory.resolve()):
+        if program in _END_SIGNAL and is_alive(pid) and _link(pid, "cwd").is_relative_to(directory.resolve()):
             yield pid, program
 
 
@@ -64,7 +64,7 @@ def find_commands(directory: Path, marker: Collection[str], *, without: str | No
 
 
 def is_alive(pid: int) -> bool:
-    """Whether `pid` exists and is more than a zombie waiting for its parent."""
+    """Whether `pid` exists and is not a zombie."""
     try:
         state = (_PROC / str(pid) / "stat").read_text("ascii", "replace").rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -93,7 +93,7 @@ def _link(pid: int, name: str) -> Path:
     try:
         return Path(os.readlink(path))
     except PermissionError:
-        # Another user's: not ours, unless root gave it away (and may not look, as in most containers).
+        # Another user's process, so not ours; unless we are root, started it as user 65534, and may not read its links.
         return _link_as_other_user(path) if os.geteuid() == 0 else Path()
     except OSError:
         return Path()

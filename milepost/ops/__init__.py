@@ -1,1 +1,1 @@
-"""What operators look at: status, doctor and latency."""
+"""What operators use: status, doctor and latency."""

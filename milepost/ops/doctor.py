@@ -1,4 +1,4 @@
-"""The whole examination: part after part, each with what it found and what to do about it."""
+"""All checks of `milepost doctor`, one part after the other; each finding says what to do about it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from milepost.cli.connection import NoServers, connected_settings, running_serve
 from milepost.cli.output import explain
 from milepost.embedded.datadir import RunningServers
 from milepost.embedded.trust import Untrusted
-from milepost.ops.doctor_machine import examine_machine, examine_place
+from milepost.ops.doctor_machine import examine_directory_and_port, examine_machine
 from milepost.ops.doctor_servers import examine_database, examine_stream
 from milepost.ops.finding import Finding, ok, problem, warning
 from milepost.ops.status import MEND
 
-# Longer than a drain is between two waits, shorter than a person's patience.
-WATCH_S = 3.0
-_LOOK_EVERY_S = 0.1
+# Longer than a drain is between two waits, and short enough for a person to wait.
+OBSERVE_S = 3.0
+_POLL_S = 0.1
 _BEAT = "run `milepost up`, or `milepost beat` and `milepost worker --queues=jobs`"
 
 
 def examine_drains(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
-    """Check each shard: what waits on it, whether it is applied, and whether a drain is there for the next event."""
+    """Check each shard: its backlog, whether events are applied, and whether a drain waits for the next event."""
     statuses = EventStream(client, settings.shards).status()
     drains = read_drain_stats(client, (status.shard for status in statuses))
     now = datetime.now(UTC)
@@ -51,17 +51,17 @@ def examine_drains(client: redis.Redis, settings: Settings) -> Iterator[Finding]
         yield ok("backlog", f"the oldest event waits for {max(0.0, (now - min(waiting)).total_seconds()):.1f} s")
     else:
         yield ok("backlog", "every event is applied")
-    yield _followed(client, range(settings.shards))
+    yield _served_shards(client, range(settings.shards))
 
 
 def examine_rows(engine: Engine) -> Iterator[Finding]:
-    """Check what the database shows: jobs, days, dead letters, the audit."""
+    """Check what the database contains: jobs, days, dead letters, the audit."""
     now = datetime.now(UTC)
     with session_factory(engine)() as session:
         stats = read_database_stats(session, now)
     yield _jobs(stats.runs, now)
     yield _days(stats.days_behind)
-    yield _letters(stats.dead_letters)
+    yield _dead_letters(stats.dead_letters)
     yield _audit(stats.runs)
 
 
@@ -73,11 +73,11 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         yield problem("settings", str(error), "mend or unset it; nothing starts with it")
         return
     yield from examine_machine(settings)
-    yield from examine_place(settings, _running(settings))
+    yield from examine_directory_and_port(settings, _running(settings))
     try:
         connected = connected_settings(data_dir)
     except Untrusted:
-        # examine_place() has reported it; every other command refuses the directory, whatever servers are named.
+        # examine_directory_and_port() has reported it; every other command refuses the directory in the same way.
         return
     except NoServers:
         yield warning(
@@ -89,9 +89,9 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
     yield from _examine_servers(connected)
 
 
-def _followed(client: redis.Redis, shards: Sequence[int]) -> Finding:
-    """Whether a drain waits on each shard, or commits, within a few seconds."""
-    missing, stop_at = set(shards), time.monotonic() + WATCH_S
+def _served_shards(client: redis.Redis, shards: Sequence[int]) -> Finding:
+    """Check that on each shard a drain waits or commits within OBSERVE_S."""
+    missing, stop_at = set(shards), time.monotonic() + OBSERVE_S
     began = datetime.now(UTC)
     while missing:
         missing -= shards_waited_on(client, missing)
@@ -101,11 +101,11 @@ def _followed(client: redis.Redis, shards: Sequence[int]) -> Finding:
         }
         if time.monotonic() > stop_at:
             break
-        time.sleep(_LOOK_EVERY_S if missing else 0)
+        time.sleep(_POLL_S if missing else 0)
     if missing:
         return warning(
             "drains",
-            f"no drain looked at shard {_listed(sorted(missing))} within {WATCH_S:g} s",
+            f"no drain looked at shard {_listed(sorted(missing))} within {OBSERVE_S:g} s",
             "run `milepost up`, or `milepost worker --queues=drains` and `milepost beat`",
         )
     return ok("drains", "one waits on every shard")
@@ -136,7 +136,7 @@ def _days(days_behind: Sequence[int]) -> Finding:
     return ok("closed days", "up to date" if most == 0 else "yesterday is still to be closed")
 
 
-def _letters(by_code: dict[str, int]) -> Finding:
+def _dead_letters(by_code: dict[str, int]) -> Finding:
     total = sum(by_code.values())
     if not total:
         return ok("dead letters", "none waits")
@@ -188,12 +188,12 @@ def _examine_database(engine: Engine) -> Iterator[Finding]:
     try:
         require_current(engine)
     except MilepostError:
-        return  # told already
+        return  # examine_database() has reported it
     yield from examine_rows(engine)
 
 
 def _unless_away(server: str, findings: Iterator[Finding]) -> Iterator[Finding]:
-    """The findings about a server; where it does not answer that is the last."""
+    """Yield the findings about a server; if it does not answer, that is the last one."""
     try:
         yield from findings
     except Exception as error:

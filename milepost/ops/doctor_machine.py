@@ -28,20 +28,23 @@ _LISTENING = "0A"
 _COMMAND_LONGEST = 60
 FULL_BYTES = 2**30
 TIGHT_BYTES = 5 * 2**30
-# All but passing through for the group, which the server's other user may have been given.
+# All permissions of group and others, but for the group's to pass through, which the server's user may need.
 _OPEN_TO_OTHERS = 0o067
 _ANOTHER = "choose another place with --data-dir or MILEPOST_DATA_DIR"
 PYTHON_LEAST = (3, 11)
 POSTGRES = 18
 MEMORY_LEAST_BYTES = 2**30
 _ANSWER_WITHIN_S = 20
-_RUN_AS_WAYS = {NAMESPACE: ", in a user namespace since this is root", OTHER_USER: ", as user 65534 since this is root"}
+_RUN_AS_TEXTS = {
+    NAMESPACE: ", in a user namespace since this is root",
+    OTHER_USER: ", as user 65534 since this is root",
+}
 _MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A process and the beginning of its command."""
+    """A process and its command line."""
 
     pid: int
     arguments: tuple[str, ...]
@@ -56,7 +59,7 @@ class Listener:
 
 
 def listener_of(port: int) -> Listener | None:
-    """Who listens on `port`; None if nobody does, or if it is another user's and not shown."""
+    """The process that listens on `port`; None if there is none, or if it is another user's and not visible."""
     sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
     if not sockets:
         return None
@@ -68,21 +71,21 @@ def listener_of(port: int) -> Listener | None:
     return None
 
 
-def examine_place(settings: Settings, running: RunningServers | None) -> Iterator[Finding]:
+def examine_directory_and_port(settings: Settings, running: RunningServers | None) -> Iterator[Finding]:
     """Check the data directory and the port."""
     yield from _directory(settings.data_dir)
     yield _room(settings.data_dir)
-    # The lock of a directory that is refused is not looked at.
+    # The lock of a directory that is refused is not read.
     with suppress(Untrusted):
         yield _runs_here(settings.data_dir)
     yield _port(settings, running)
 
 
 def examine_machine(settings: Settings) -> Iterator[Finding]:
-    """Check what does not need any server."""
+    """Check what needs no server."""
     yield _python()
     if settings.database_url is None:
-        yield _program("PostgreSQL program", lambda: postgres_program("postgres", POSTGRES), _way)
+        yield _program("PostgreSQL program", lambda: postgres_program("postgres", POSTGRES), _run_as)
     if settings.redis_url is None:
         yield _program("Valkey program", valkey_server, lambda _: "")
     yield from _memory(settings)
@@ -90,7 +93,7 @@ def examine_machine(settings: Settings) -> Iterator[Finding]:
 
 
 def _inodes(port: int) -> Iterator[str]:
-    """The sockets that listen on a port: columns 2, 4 and 10 of /proc/net/tcp are address, state and inode."""
+    """Yield the sockets that listen on a port: columns 2, 4 and 10 of /proc/net/tcp are address, state and inode."""
     for table in ("tcp", "tcp6"):
         with suppress(OSError):
             for line in (_PROC / "net" / table).read_text("ascii").splitlines()[1:]:
@@ -164,7 +167,7 @@ def _port(settings: Settings, running: RunningServers | None) -> Finding:
         whose = "" if holder is None else f" by {holder}"
         is_apart = settings.database_url is not None and settings.redis_url is not None
         if holder is not None and holder.is_milepost and is_apart:
-            # `milepost api` as a process of its own, whose servers are not those of a supervisor.
+            # A `milepost api` that was started by itself, with external servers.
             return ok(check, f"{settings.port} is taken{whose}")
         return problem(check, f"{error}{whose}", "choose another with --port or MILEPOST_PORT, 0 for any free one")
     return ok(check, f"{settings.port or 'any'} is free on {settings.host}")
@@ -181,7 +184,7 @@ def _python() -> Finding:
     return ok("Python", found)
 
 
-def _program(check: str, find: Callable[[], Path], tell: Callable[[Path], str]) -> Finding:
+def _program(check: str, find: Callable[[], Path], describe: Callable[[Path], str]) -> Finding:
     remedy = "install Milepost again, or name servers of your own with MILEPOST_DATABASE_URL and MILEPOST_REDIS_URL"
     try:
         program = find()
@@ -193,12 +196,12 @@ def _program(check: str, find: Callable[[], Path], tell: Callable[[Path], str]) 
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().partition("\n")[0]
         return problem(check, f"{program} does not run: {said or done.returncode}", remedy)
-    return ok(check, done.stdout.strip().partition("\n")[0] + tell(program))
+    return ok(check, done.stdout.strip().partition("\n")[0] + describe(program))
 
 
-def _way(program: Path) -> str:
-    """Whom Postgres would run as."""
-    return _RUN_AS_WAYS.get(choose_run_as(program), "")
+def _run_as(program: Path) -> str:
+    """The user that Postgres would run as."""
+    return _RUN_AS_TEXTS.get(choose_run_as(program), "")
 
 
 def _memory(settings: Settings) -> Iterator[Finding]:

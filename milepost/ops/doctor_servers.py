@@ -1,4 +1,4 @@
-"""The servers: reachable, new enough, keeping what they are given, with room left."""
+"""Checks of the servers: whether they answer, are new enough, store durably, and have memory left."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from core.store.migrate import CANNOT, NotMigrated, UnknownRevision, require_cur
 from core.stream.server import FULL_AT, SERVERS_NEEDED, StreamServer, ask_stream_server
 from milepost.ops.finding import Finding, State, compare_clocks, ok, problem, warning
 
-# Beside the zones of the tenants: one that has been told by every release of the data.
+# Checked in addition to the zones of the tenants: a zone that is in every release of the time zone data.
 _ANY_ZONE = "Europe/Prague"
-# Redis 7.0 and 7.1 do where they sync each write, which is looked at apart.
+# Redis 7.0 and 7.1 are enough with appendfsync always, which _sync() checks.
 STREAM_VERSION_LEAST = {"Valkey": (8,), "Redis": (7,)}
 _TIGHT_AT = 0.7
 _HIDDEN = "the server does not show this setting"
 
 
 def examine_database(engine: Engine) -> Iterator[Finding]:
-    """Check the server, then what lies in it; raises the database's own error if it is away."""
+    """Check the server, then its schema and time zones; raises the database's own error if it does not answer."""
     with session_factory(engine)() as session:
         before = datetime.now(UTC)
         server = monitoring.ask_database(session)
         version = _postgres_version(server)
         yield version
         if version.state is State.PROBLEM:
-            return  # one that is too old does not understand the other questions
+            return  # one that is too old does not know the other statements
         yield _durability(server)
         yield compare_clocks("clock of the database", before, server.now, datetime.now(UTC))
         schema = _schema(engine)
@@ -42,7 +42,7 @@ def examine_database(engine: Engine) -> Iterator[Finding]:
 
 
 def examine_stream(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
-    """Check the server; raises StreamUnavailable if it is away."""
+    """Check the server; raises StreamUnavailable if it does not answer."""
     before = datetime.now(UTC)
     server = ask_stream_server(client)
     yield compare_clocks("clock of the stream server", before, server.now, datetime.now(UTC))
@@ -50,7 +50,7 @@ def examine_stream(client: redis.Redis, settings: Settings) -> Iterator[Finding]
 
 
 def assess(server: StreamServer, settings: Settings) -> Iterator[Finding]:
-    """Check what a server says of itself."""
+    """Check what a server reports about itself."""
     yield _stream_version(server)
     yield _file(server)
     yield _sync(server, settings)

@@ -1,4 +1,4 @@
-"""What a check found, how bad it is, and what to do about it."""
+"""The finding of a check: what it found, how bad it is, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FAR_OFF_S = 60.0
 
 
 class State(StrEnum):
-    """How a check went. Only a problem keeps Milepost from working, or its promises from holding."""
+    """The result of a check. Only a problem keeps Milepost from working or breaks one of its promises."""
 
     OK = "ok"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check. `remedy` says what to do, None where nothing is to be done."""
+    """The result of one check. `remedy` says what to do; None: nothing."""
 
     check: str
     state: State
@@ -34,20 +34,20 @@ def ok(check: str, found: str) -> Finding:
 
 
 def warning(check: str, found: str, remedy: str) -> Finding:
-    """It works, but not as it might."""
+    """It works, but could be better."""
     return Finding(check, State.WARNING, found, remedy)
 
 
 def problem(check: str, found: str, remedy: str) -> Finding:
-    """It does not work, or a promise does not hold."""
+    """It does not work, or a promise is broken."""
     return Finding(check, State.PROBLEM, found, remedy)
 
 
 def compare_clocks(check: str, before: datetime, theirs: datetime, after: datetime) -> Finding:
-    """Judge a clock that was read between two looks at ours: only what is outside of them is a difference."""
+    """Compare a clock that was read between two readings of ours: only a time outside of these two is a difference."""
     ahead_s = max(0.0, (theirs - after).total_seconds()) - max(0.0, (before - theirs).total_seconds())
     found = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} this machine's"
-    remedy = "have all machines keep time with NTP: ages, and which day is over, are told by these clocks"
+    remedy = "have all machines keep time with NTP: ages, and which day is over, depend on these clocks"
     if abs(ahead_s) >= FAR_OFF_S:
         return problem(check, found, remedy)
     if abs(ahead_s) >= OFF_S:

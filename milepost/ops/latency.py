@@ -21,12 +21,12 @@ from core.stream.stream import EventStream
 _POLL_S = 0.002
 _PATIENCE_S = 15.0
 _TIMEOUT_S = 10.0
-# Random pauses up to this: an idle drain waits in turns, and events should come at every point of a turn.
+# Random pauses up to this: an idle drain waits in turns, and the events should arrive at every point of a turn.
 _LONGEST_PAUSE_S = 0.5
 
 
 class LatencyTrouble(MilepostError):
-    """The running system did not do what the measurement needs; the text says what."""
+    """The running system did not do what the measurement needs; the text says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Latency:
 
 
 class Rest:
-    """A caller of one Milepost's REST interface over one connection."""
+    """A client of the REST interface, over one connection."""
 
     def __init__(self, url: str, key: str) -> None:
         parts = urlsplit(url)
@@ -54,7 +54,7 @@ class Rest:
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """The parsed answer, its numbers as decimals; raises LatencyTrouble for what is no success."""
+        """Send a request; returns the parsed answer, numbers as decimals. Raises LatencyTrouble unless it succeeds."""
         try:
             text = None if body is None else json.dumps(body)
             self._connection.request(method, self._prefix + path, text, self._headers)
@@ -67,14 +67,14 @@ class Rest:
         return json.loads(content, parse_float=Decimal) if content else None
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._connection.close()
 
 
 def measure_latency(
     rest: Rest, stream: EventStream, tenant: str, events: int, reached: Callable[[int], object]
 ) -> Latency:
-    """Put `events` single events on the idle stream, one after the other; one before them is not counted.
+    """Put `events` single events on the idle stream, one after the other, and one before them that is not counted.
 
     Makes a goal and deletes it again; the account with its transactions of 1.00 stays. Raises LatencyTrouble.
     """
@@ -95,7 +95,7 @@ def measure_latency(
 
 @contextmanager
 def goal_of(rest: Rest, account_id: str) -> Iterator[str]:
-    """The path of a goal that takes all that the account's worth changes by."""
+    """Make a goal that changes by all that the account's worth changes; gives its path, and deletes it at the end."""
     goal = {"user_id": account_id, "name": "Latency", "type": "savings", "target_amount": 1_000_000}
     path = f"/goals/{quote(rest.ask('POST', '/goals', goal)['id'])}"
     try:
@@ -140,7 +140,7 @@ def await_amount(rest: Rest, path: str, amount: int, *, poll_s: float = _POLL_S)
 
 
 def nearest_rank(ordered: Sequence[float], percent: int) -> float:
-    """The least of the values, which are in order, that so many percent of them do not exceed; rounded."""
+    """The percentile by nearest rank of values in order: the least that `percent` of them do not exceed; rounded."""
     return round(ordered[max(0, -(-len(ordered) * percent // 100) - 1)], 1)
 
 

@@ -1,4 +1,4 @@
-"""The progress of what is being measured: one line for each step, on standard error."""
+"""The progress of a measurement on a console: one line for each step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StepProgress:
 
     @contextmanager
     def step(self, name: str, total: int = 1) -> Iterator[Reached]:
-        """Show a step while the block runs; gives the function to call with how much of `total` is done."""
+        """Show a step while the block runs; gives the function to call with the part of `total` that is done."""
         task = self.progress.add_task(name, total=total)
 
         def reached(number: int) -> None:

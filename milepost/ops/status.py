@@ -1,4 +1,4 @@
-"""One look at an installation: every part is asked, and one that does not answer is a trouble, not an end."""
+"""The status of an installation: every part is asked, and a part that does not answer becomes one of the troubles."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class TenantDays:
-    """How far the days of a tenant are closed."""
+    """Through which day a tenant is closed, and how many days are not closed yet."""
 
     tenant: str
     time_zone: str
@@ -52,7 +52,7 @@ class TenantDays:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """What is in the database. `counts` stop at COUNTED_MOST; tenants are those furthest behind."""
+    """What is in the database. `counts` stop at COUNTED_MOST; `tenants` are those with the most days to close."""
 
     counts: dict[str, int]
     goals: tuple[monitoring.MovedGoal, ...]
@@ -62,7 +62,7 @@ class DatabaseStatus:
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """What is on the stream, and what the drains did."""
+    """What is on the stream, and what the drains have done."""
 
     server: StreamServer
     shards: tuple[ShardStatus, ...]
@@ -71,12 +71,12 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One look. What could not be learned is None, and `troubles` says why, beside what is wrong in what was."""
+    """The status at one moment. A part that did not answer is None; `troubles` says why, and what else is wrong."""
 
     at: datetime
     database: str | None
     schema_is_current: bool | None
-    inside: DatabaseStatus | None
+    contents: DatabaseStatus | None
     stream: StreamStatus | None
     processes: dict[str, str] | None
     troubles: tuple[str, ...]
@@ -90,7 +90,7 @@ class Status:
         return not self.troubles and self.schema_is_current is True
 
 
-def look(settings: Settings) -> Status:
+def collect_status(settings: Settings) -> Status:
     """Ask every part."""
     troubles: list[str] = []
     now = datetime.now(UTC)
@@ -98,28 +98,28 @@ def look(settings: Settings) -> Status:
     try:
         database = _ask(troubles, lambda: _database_version(engine))
         current = _ask(troubles, lambda: _is_current(engine)) if database else None
-        inside = _ask(troubles, lambda: _collect_inside(engine, now)) if current else None
+        contents = _ask(troubles, lambda: _collect_from_database(engine, now)) if current else None
     finally:
         engine.dispose()
     stream = _ask(troubles, lambda: _collect_from_stream(settings))
-    troubles += _wrong_in_database(inside) + _wrong_on_stream(stream, now)
-    return Status(now, database, current, inside, stream, _processes(settings), tuple(troubles))
+    troubles += _wrong_in_database(contents) + _wrong_on_stream(stream, now)
+    return Status(now, database, current, contents, stream, _processes(settings), tuple(troubles))
 
 
-def as_plain(found: Status) -> dict[str, Any]:
-    """The whole as JSON has it: amounts and percentages as decimal strings."""
-    inside, stream = found.inside, found.stream
-    stats = None if inside is None else inside.stats
+def status_as_json(found: Status) -> dict[str, Any]:
+    """The whole status as JSON shows it: amounts and percentages as decimal strings."""
+    contents, stream = found.contents, found.stream
+    stats = None if contents is None else contents.stats
     return {
         "at": found.at,
         "is_well": found.is_well,
         "database": found.database,
         "schema_is_current": found.schema_is_current,
-        "counts": None if inside is None else inside.counts,
+        "counts": None if contents is None else contents.counts,
         "stream": None if stream is None else f"{stream.server.product} {stream.server.version}",
-        "shards": None if stream is None else _plain_shards(stream, found.at),
-        "goals": None if inside is None else [_plain_goal(goal) for goal in inside.goals],
-        "tenants": None if inside is None else [asdict(tenant) for tenant in inside.tenants],
+        "shards": None if stream is None else _shards_as_json(stream, found.at),
+        "goals": None if contents is None else [_goal_as_json(goal) for goal in contents.goals],
+        "tenants": None if contents is None else [asdict(tenant) for tenant in contents.tenants],
         "jobs": None if stats is None else [asdict(run) | {"is_ok": run.is_ok} for run in stats.runs],
         "job_tenants_unseen": None if stats is None else stats.tenants_unseen,
         "outbox": None if stats is None else asdict(stats.outbox),
@@ -130,12 +130,12 @@ def as_plain(found: Status) -> dict[str, Any]:
 
 
 def percent_of(goal: monitoring.MovedGoal) -> str:
-    """How far a goal is, as its progress over REST says."""
+    """The percentage that GET /goals/{id}/progress shows."""
     return str(percent_complete(goal.type, goal.span, goal.target_minor, goal.amount_minor))
 
 
 def violations_of(runs: Sequence[LastRun]) -> int:
-    """How many rows the last audit found to break a promise."""
+    """The number of values that the last audit found wrong."""
     return sum(run.violations or 0 for run in runs)
 
 
@@ -155,7 +155,7 @@ def _database_version(engine: Engine) -> str:
         return f"PostgreSQL {monitoring.ask_database(session).version_text}"
 
 
-def _collect_inside(engine: Engine, now: datetime) -> DatabaseStatus:
+def _collect_from_database(engine: Engine, now: datetime) -> DatabaseStatus:
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     with session_factory(reading).begin() as session:
         monitoring.limit_statements(session, STATEMENT_LONGEST_S)
@@ -197,8 +197,8 @@ def _collect_from_stream(settings: Settings) -> StreamStatus:
         return StreamStatus(ask_stream_server(client), shards, drains)
 
 
-def _wrong_in_database(inside: DatabaseStatus | None) -> list[str]:
-    violations = 0 if inside is None else violations_of(inside.stats.runs)
+def _wrong_in_database(contents: DatabaseStatus | None) -> list[str]:
+    violations = 0 if contents is None else violations_of(contents.stats.runs)
     return [f"the last audit found {violations:,} values that break a promise: {MEND}"] if violations else []
 
 
@@ -216,7 +216,7 @@ def _wrong_on_stream(stream: StreamStatus | None, now: datetime) -> list[str]:
 
 
 def _processes(settings: Settings) -> dict[str, str] | None:
-    """The state of each process of this data directory's supervisor; None where none runs."""
+    """The state of each process of this data directory's supervisor; None if no supervisor runs."""
     running = running_servers(settings)
     if running is None or running.database_url != database_url(settings):
         return None
@@ -225,7 +225,7 @@ def _processes(settings: Settings) -> dict[str, str] | None:
     return states
 
 
-def _plain_shards(stream: StreamStatus, now: datetime) -> list[dict[str, Any]]:
+def _shards_as_json(stream: StreamStatus, now: datetime) -> list[dict[str, Any]]:
     return [
         asdict(each)
         | {
@@ -239,7 +239,7 @@ def _plain_shards(stream: StreamStatus, now: datetime) -> list[dict[str, Any]]:
     ]
 
 
-def _plain_goal(goal: monitoring.MovedGoal) -> dict[str, Any]:
+def _goal_as_json(goal: monitoring.MovedGoal) -> dict[str, Any]:
     return {
         "tenant": goal.tenant,
         "goal_id": goal.goal_id,

@@ -1,4 +1,4 @@
-"""A look at an installation as a person sees it in a terminal."""
+"""The status of an installation as a terminal shows it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _GOAL_WIDTH = 40
 _GOAL_LEAST_WIDTH = 8
 _BAR_WIDTH = 16
 _BAR = ""
-# The columns that a narrow terminal does without, the least important first.
+# The columns that a narrow terminal leaves out, the least important first.
 _LEFT_OUT = (_BAR, "tracking", "type", "user", "of")
 _TO_THE_RIGHT = ("amount", "of", "%")
 _LATE_DAYS = 1
 
 
 def frame(found: Status, width: int, goals_most: int = GOALS_MOST) -> RenderableType:
-    """The whole look, with at most so many goals, for a terminal of so many columns."""
+    """The whole status, with at most `goals_most` goals, for a terminal of `width` columns."""
     return Group(*_parts(found, width, goals_most))
 
 
@@ -42,20 +42,20 @@ def _parts(found: Status, width: int, goals_most: int) -> Iterator[RenderableTyp
     if found.stream is not None:
         yield Text()
         yield _shards(found.stream, found.at)
-    if found.inside is not None:
-        yield from _inside(found.inside, found.at, width, goals_most)
+    if found.contents is not None:
+        yield from _database_parts(found.contents, found.at, width, goals_most)
     for line in found.troubles:
         yield Text(f"trouble: {line}", style="red")
 
 
-def _inside(inside: DatabaseStatus, now: datetime, width: int, goals_most: int) -> Iterator[RenderableType]:
+def _database_parts(contents: DatabaseStatus, now: datetime, width: int, goals_most: int) -> Iterator[RenderableType]:
     yield Text()
-    if inside.goals:
-        yield _goals(inside.goals[:goals_most], width)
+    if contents.goals:
+        yield _goals(contents.goals[:goals_most], width)
     else:
         yield Text("no goals yet: POST /goals makes one", style="dim")
     yield Text()
-    yield _days_and_jobs(inside, now)
+    yield _days_and_jobs(contents, now)
 
 
 def _rows(found: Status) -> list[tuple[str, str]]:
@@ -67,17 +67,17 @@ def _rows(found: Status) -> list[tuple[str, str]]:
         ("stream", "does not answer" if stream is None else f"{stream.server.product} {stream.server.version}"),
         *sorted((found.processes or {"api, workers, beat": "not run by a supervisor of this folder"}).items()),
     ]
-    inside = found.inside
-    if inside is None:
+    contents = found.contents
+    if contents is None:
         return rows
-    letters = ", ".join(f"{code} {number:,}" for code, number in inside.stats.dead_letters.items())
-    outbox = inside.stats.outbox
+    by_code = ", ".join(f"{code} {number:,}" for code, number in contents.stats.dead_letters.items())
+    outbox = contents.stats.outbox
     oldest = "" if outbox.oldest_at is None else f", the oldest {_ago(outbox.oldest_at, found.at)}"
     return [
         *rows,
-        ("accounts", _counted(inside.counts["accounts"])),
-        ("goals", _counted(inside.counts["goals"])),
-        ("dead letters", _counted(inside.counts["dead_letters"]) + (f" waiting: {letters}" if letters else "")),
+        ("accounts", _counted(contents.counts["accounts"])),
+        ("goals", _counted(contents.counts["goals"])),
+        ("dead letters", _counted(contents.counts["dead_letters"]) + (f" waiting: {by_code}" if by_code else "")),
         ("outbox", f"{_counted(outbox.messages)} not delivered{oldest}"),
     ]
 
@@ -102,7 +102,7 @@ def _shards(stream: StreamStatus, now: datetime) -> Table:
 
 
 def _goals(goals: tuple[MovedGoal, ...], width: int) -> Table:
-    """A line a goal. Columns that have no room are left out; of those that stay, only names are cut."""
+    """One line a goal. Columns for which there is no room are left out; in those that stay only names are cut."""
     cells = _goal_cells(goals)
     widths = _fitting({name: max(map(_width, (Text(name), *column))) for name, column in cells.items()}, width)
     table = _table(*widths)
@@ -128,12 +128,12 @@ def _goal_cells(goals: tuple[MovedGoal, ...]) -> dict[str, list[Text | ProgressB
         "of": [Text(_money(_target(goal), goal.currency)) for goal in goals],
         "%": [Text(f"{percent:.1f}") for percent in percents],
         _BAR: [ProgressBar(total=100, completed=min(100.0, percent), width=_BAR_WIDTH) for percent in percents],
-        "projected": [Text(_end(goal)) for goal in goals],
+        "projected": [Text(_projected(goal)) for goal in goals],
     }
 
 
 def _fitting(widths: dict[str, int], width: int) -> dict[str, int]:
-    """The columns that there is room for, one space between two; the goal's takes what the others leave."""
+    """The columns that fit, with one space between two; the column `goal` gets what the others leave."""
     fitting = dict(widths)
     for name in _LEFT_OUT:
         if _line_width(fitting) > width:
@@ -151,35 +151,35 @@ def _width(cell: Text | ProgressBar) -> int:
 
 
 def _target(goal: MovedGoal) -> int:
-    """Where a goal should end: for a debt the finish of its span."""
+    """The amount at which a goal is reached: for a debt the finish of its span."""
     return goal.span.finish_minor if goal.type is GoalType.DEBT else goal.target_minor
 
 
-def _end(goal: MovedGoal) -> str:
+def _projected(goal: MovedGoal) -> str:
     if goal.status.value != "active":
         return goal.status.value
     return "-" if goal.projected_at is None else f"{goal.projected_at:%Y-%m-%d}"
 
 
-def _days_and_jobs(inside: DatabaseStatus, now: datetime) -> Table:
+def _days_and_jobs(contents: DatabaseStatus, now: datetime) -> Table:
     table = _table("days and jobs", "last", "result")
-    for tenant in inside.tenants:
+    for tenant in contents.tenants:
         late = tenant.days_behind > _LATE_DAYS
         days = f"{tenant.days_behind} days behind" if tenant.days_behind else "up to date"
         closed = "none yet" if tenant.closed_through is None else tenant.closed_through.isoformat()
         table.add_row(
             _short(f"closed, {tenant.tenant} ({tenant.time_zone})"), closed, Text(days, style="red" if late else "")
         )
-    for run in inside.stats.runs:
+    for run in contents.stats.runs:
         last = "never" if run.newest_at is None else _ago(run.newest_at, now)
         table.add_row(_short(run.job), last, _result(run, now))
-    if inside.stats.tenants_unseen:
-        table.add_row("jobs of other tenants", "", f"{inside.stats.tenants_unseen:,} tenants not looked at")
+    if contents.stats.tenants_unseen:
+        table.add_row("jobs of other tenants", "", f"{contents.stats.tenants_unseen:,} tenants not checked")
     return table
 
 
 def _result(run: LastRun, now: datetime) -> Text:
-    """What a job found, and whether it does not come to some tenant."""
+    """What a job found, and whether it is late for some tenant."""
     found = [] if run.violations is None else [f"{run.violations:,} violations"]
     if run.is_late(now):
         found.append(f"not for some tenant since {_ago(run.furthest_at, now)}")
@@ -215,5 +215,5 @@ def _short(text: str, most: int = _NAME_WIDTH) -> Text:
 
 
 def _plain(text: str) -> Text:
-    """Text as it is: names come from callers, and must neither style nor steer a terminal."""
+    """Text without markup: names come from callers, and must neither style nor control a terminal."""
     return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))

@@ -1,4 +1,4 @@
-"""What tests of commands need beside the commands: a drain that applies what they send, and rows."""
+"""Fixtures for tests of commands: a drain that applies what they send, and queries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Rows = Callable[..., list[Any]]
 
 @pytest.fixture
 def drain(session_factory: sessionmaker[Session], stream: EventStream) -> Drain:
-    """Applies all that lies on the stream, as workers do now; how many events."""
+    """Applies all events on the stream, as workers do; returns their number."""
 
     def drain() -> int:
         shards = range(stream.shards)
@@ -33,7 +33,7 @@ def drain(session_factory: sessionmaker[Session], stream: EventStream) -> Drain:
 
 @pytest.fixture
 def rows(session_factory: sessionmaker[Session]) -> Rows:
-    """What a query gives."""
+    """Runs a query and returns its rows."""
 
     def ask(query: str, **parameters: object) -> list[Any]:
         with session_factory() as session:
@@ -44,7 +44,7 @@ def rows(session_factory: sessionmaker[Session]) -> Rows:
 
 @pytest.fixture
 def mismatched(stream: EventStream, drain: Drain) -> None:
-    """An account in dollars, and two letters of it in euros."""
+    """An account in dollars, and two dead letters of the same account in euros."""
     stream.append("default", [("a", paid("good", 100, AT))])
     drain()
     stream.append("default", [("a", in_euros("x")), ("a", in_euros("y"))])

@@ -1,4 +1,4 @@
-"""Dead letters as the command line lists them, and events that become one, for tests."""
+"""Dead letters as the command line lists them, and an event that becomes one, for tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AT = datetime(2026, 3, 9, tzinfo=UTC)
 
 
 def in_euros(name: str) -> bytes:
-    """A transaction that the account `a`, once it is in dollars, does not take."""
+    """A transaction in euros, which is refused once the account `a` is in dollars."""
     data = {
         "account_id": "a",
         "transaction_id": name,
@@ -27,7 +27,7 @@ def in_euros(name: str) -> bytes:
 
 
 def listed(run: Run, *arguments: str) -> list[dict[str, Any]]:
-    """The letters that the list gives as JSON."""
+    """The dead letters that `dead-letters list --json` prints."""
     status, out, _ = run("dead-letters", "list", "--json", *arguments)
     assert status == 0
     letters: list[dict[str, Any]] = json.loads(out)
@@ -35,5 +35,5 @@ def listed(run: Run, *arguments: str) -> list[dict[str, Any]]:
 
 
 def place(letter: dict[str, Any]) -> tuple[str, str]:
-    """SHARD ENTRY_ID of a letter."""
+    """The arguments SHARD ENTRY_ID of a dead letter."""
     return str(letter["shard"]), letter["entry_id"]

@@ -1,4 +1,4 @@
-"""Which servers a command takes: both of the environment, or both of what runs in the data directory."""
+"""Which servers a command uses: both of the environment, or both of those that run in the data directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATABASE, STREAM = "postgresql+psycopg://milepost:a@127.0.0.1:1/milepost", "redi
 
 @pytest.fixture
 def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A data directory in which servers run, as far as commands can see."""
+    """A data directory that says that servers run in it."""
     for name in list(os.environ):
         if name.startswith("MILEPOST_"):
             monkeypatch.delenv(name)
@@ -38,16 +38,16 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_one_server_of_another_system_is_refused(
     running: Path, monkeypatch: pytest.MonkeyPatch, name: str, url: str
 ) -> None:
-    """A worker would apply the events of one system to the database of another: it says so, and shows no password."""
+    """A mix of two systems, in which events would go to the wrong database, is refused without showing a password."""
     monkeypatch.setenv(name, url)
     with pytest.raises(
         MilepostError, match=f"^{name} names another server than what runs in .* uses: set both"
-    ) as told:
+    ) as refusal:
         connected_settings(running)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(refusal.value)
 
 
-def test_the_servers_that_run_are_taken(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_servers_that_run_are_used(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without addresses, and with those of the same servers, which the supervisor's own processes have."""
     found = connected_settings(running)
     monkeypatch.setenv("MILEPOST_DATABASE_URL", DATABASE)
@@ -58,8 +58,8 @@ def test_the_servers_that_run_are_taken(running: Path, monkeypatch: pytest.Monke
         assert settings.redis_url.get_secret_value() == STREAM
 
 
-def test_the_key_of_secrets_is_taken_with_the_servers(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the servers of the data directory comes the key kept there, unless another is set; with others none does."""
+def test_the_secrets_key_comes_with_the_servers(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The servers of the data directory come with the key stored there, unless another is set; other servers do not."""
     kept = DataDir(running).keep_secrets_key()
     assert connected_settings(running).secrets_keys == (kept,)
     monkeypatch.setenv("MILEPOST_DATABASE_URL", DATABASE)

@@ -1,4 +1,4 @@
-"""`milepost dead-letters`: seen without their events, shown whole, or given up."""
+"""`milepost dead-letters`: listed without their events, shown whole, or discarded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.conftest import Run
 
 
 @pytest.mark.usefixtures("mismatched")
-def test_a_list_tells_everything_but_the_event(run: Run, stream: EventStream, drain: Drain) -> None:
-    """Newest first, by tenant, code and age, as a table and as JSON; the payload is in neither."""
+def test_a_list_shows_everything_but_the_event(run: Run, stream: EventStream, drain: Drain) -> None:
+    """Newest first, filtered by tenant, code and age, as a table and as JSON; the payload is in neither."""
     stream.append("nobody", [("", b"{")])
     drain()
     letters = listed(run)
@@ -32,7 +32,7 @@ def test_a_list_tells_everything_but_the_event(run: Run, stream: EventStream, dr
 
 
 def test_an_empty_list_says_so(run: Run) -> None:
-    """Nothing to see is a line, and an empty array."""
+    """Without dead letters it prints one line, or an empty array."""
     assert run("dead-letters", "list") == (0, "no dead letters\n", "")
     assert listed(run) == []
 
@@ -45,7 +45,7 @@ def test_an_empty_list_says_so(run: Run) -> None:
         (b"a\x1b[31mb\x07", "a\x1b[31mb\x07", "utf-8"),
     ],
 )
-def test_a_letter_is_shown_whole_and_steers_no_terminal(
+def test_a_letter_is_shown_whole_and_controls_no_terminal(
     run: Run, stream: EventStream, drain: Drain, raw: bytes, shown: str, encoding: str
 ) -> None:
     """The event as it came, what is not UTF-8 escaped; a person also sees control characters escaped."""
@@ -55,15 +55,15 @@ def test_a_letter_is_shown_whole_and_steers_no_terminal(
     status, out, _ = run("dead-letters", "show", *place(letter), "--json")
     assert status == 0
     assert json.loads(out) == letter | {"event": shown, "event_encoding": encoding}
-    _, told, _ = run("dead-letters", "show", *place(letter))
-    assert shown.replace("\x1b", r"\x1b").replace("\x07", r"\x07") in told
-    assert letter["reason"] in told
-    assert "\x1b" not in told
+    _, printed, _ = run("dead-letters", "show", *place(letter))
+    assert shown.replace("\x1b", r"\x1b").replace("\x07", r"\x07") in printed
+    assert letter["reason"] in printed
+    assert "\x1b" not in printed
 
 
 @pytest.mark.usefixtures("mismatched")
-def test_a_letter_is_given_up_with_a_reason(run: Run, rows: Rows) -> None:
-    """A discarded letter stays, marked, the audit knows why; it is not discarded twice, nor replayed by mistake."""
+def test_a_letter_is_discarded_with_a_reason(run: Run, rows: Rows) -> None:
+    """A discarded letter stays, marked, with the reason in the audit; it is neither discarded twice nor replayed."""
     letter = listed(run)[0]
     status, out, _ = run("dead-letters", "discard", *place(letter), "--reason", "a test of the bank's", "--json")
     assert (status, json.loads(out)["entry_id"]) == (0, letter["entry_id"])

@@ -1,4 +1,4 @@
-"""`milepost doctor`: what it finds, and what it advises, on set-ups that are well and that are not."""
+"""`milepost doctor`: what it finds, and what it advises, on installations that are well and that are not."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_running_milepost_is_well(up: Up, examine: Examine) -> None:
 
 
 def test_when_nothing_runs_it_says_how_to_start(doctor: Callable[..., Any], tmp_path: Path) -> None:
-    """With nothing started the machine is checked, the next step is told, nothing is made, and the status is 0."""
+    """With nothing started the machine is checked, the next step is printed, nothing is made, and the status is 0."""
     status, out = doctor()
     assert status == 0
     assert "none is running" in out
@@ -116,7 +116,7 @@ def test_servers_that_are_away_are_problems_without_passwords(examine: Examine) 
     assert "hidden-password" not in json.dumps(found)
 
 
-def test_a_database_that_may_lose_commits_or_has_no_tables_is_told(
+def test_a_database_that_may_lose_commits_or_has_no_tables_is_reported(
     examine: Examine, database_url: str, redis_url: str, session_factory: Sessions
 ) -> None:
     """fsync off and a schema of another version are problems with their remedies."""
@@ -135,7 +135,7 @@ def test_a_database_that_may_lose_commits_or_has_no_tables_is_told(
     assert "closed days" not in found
 
 
-def test_work_that_does_not_get_done_is_told(
+def test_work_that_is_not_done_is_reported(
     examine: Examine, database_url: str, redis_url: str, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
     """A backlog without drains, late days, waiting letters, failed jobs and violations each have a line."""
@@ -168,7 +168,7 @@ def test_work_that_does_not_get_done_is_told(
     assert "bad_value 1" in found["dead letters"]["found"]
 
 
-def test_a_stream_server_that_forgets_is_told(examine: Examine, database_url: str, tmp_path: Path) -> None:
+def test_a_stream_server_that_loses_data_is_reported(examine: Examine, database_url: str, tmp_path: Path) -> None:
     """A server without an append-only file, which evicts, has a problem for each."""
     lax = {"appendonly": "no", "maxmemory-policy": "allkeys-lru"}
     server = EmbeddedValkey.start(tmp_path / "lax", settings=lax)
@@ -180,8 +180,8 @@ def test_a_stream_server_that_forgets_is_told(examine: Examine, database_url: st
         assert found[check]["state"] == "problem", check
 
 
-def test_a_user_without_scripts_is_told(examine: Examine, database_url: str, redis_client: redis.Redis) -> None:
-    """Whoever may use every command but EVAL is told which one is missing."""
+def test_a_user_without_scripts_is_reported(examine: Examine, database_url: str, redis_client: redis.Redis) -> None:
+    """If the user may use every command but EVAL, the finding names EVAL."""
     where = redis_client.connection_pool.connection_kwargs
     redis_client.acl_setuser("lame", enabled=True, passwords=["+word"], keys=["*"], commands=["+@all", "-eval"])
     try:
@@ -194,8 +194,8 @@ def test_a_user_without_scripts_is_told(examine: Examine, database_url: str, red
 
 
 def stream_server(**changes: Any) -> StreamServer:
-    """A server that is well, but for the changes."""
-    told = {
+    """A server that is well, except for the changes."""
+    reported = {
         "product": "Valkey",
         "version": "9.1.2",
         "used_bytes": 1,
@@ -208,7 +208,7 @@ def stream_server(**changes: Any) -> StreamServer:
         "runs_scripts": True,
         "knows_waitaof": True,
     }
-    return StreamServer(**(told | changes))
+    return StreamServer(**(reported | changes))
 
 
 @pytest.mark.parametrize(
@@ -231,10 +231,10 @@ def stream_server(**changes: Any) -> StreamServer:
         ({"runs_scripts": False}, "auto", "scripts of the stream server", "problem"),
     ],
 )
-def test_each_trait_of_a_stream_server_is_judged(
+def test_each_trait_of_a_stream_server_is_checked(
     changes: dict[str, Any], durability: str, check: str | None, state: str | None
 ) -> None:
-    """What a server says of itself is judged trait by trait; only the one that is wrong has a remedy."""
+    """Each value that a server reports is checked by itself; only the wrong one has a remedy."""
     settings = load_settings(stream_durability=durability)
     odd = [(f.check, f.state.value) for f in assess(stream_server(**changes), settings) if f.remedy is not None]
     assert odd == ([] if check is None else [(check, state)])
@@ -244,7 +244,7 @@ def test_each_trait_of_a_stream_server_is_judged(
     ("ahead_s", "state"), [(0, "ok"), (1.5, "ok"), (5, "warning"), (-5, "warning"), (90, "problem"), (-90, "problem")]
 )
 def test_clocks_are_compared_beyond_the_time_of_asking(ahead_s: float, state: str) -> None:
-    """Only what lies outside of the asking itself is a difference, and it is told which clock is ahead."""
+    """Only a time outside of the two readings of our clock is a difference; the finding says which clock is ahead."""
     asked, answered = NOW - timedelta(seconds=1), NOW
     theirs = (answered if ahead_s > 0 else asked) + timedelta(seconds=ahead_s)
     found = compare_clocks("clock", asked, theirs, answered)
@@ -254,7 +254,7 @@ def test_clocks_are_compared_beyond_the_time_of_asking(ahead_s: float, state: st
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "advice"),
     [
         ({"drain_processes": 1}, "1 drain processes for 2 shards"),
         ({"drain_processes": 3}, "3 drain processes for 2 shards"),
@@ -262,13 +262,13 @@ def test_clocks_are_compared_beyond_the_time_of_asking(ahead_s: float, state: st
         ({"host": "0.0.0.0"}, "in clear"),
     ],
 )
-def test_settings_that_go_badly_together_are_told(
-    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], told: str
+def test_settings_that_do_not_fit_together_are_reported(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], advice: str
 ) -> None:
     """Each odd setting is a warning that names it and what to set instead."""
     monkeypatch.delenv("MILEPOST_PORT", raising=False)
     odd = [found for found in examine_machine(load_settings(**settings)) if found.check == "settings"]
-    assert [(found.state, told in found.found) for found in odd] == [(State.WARNING, True)]
+    assert [(found.state, advice in found.found) for found in odd] == [(State.WARNING, True)]
 
 
 def test_a_program_that_is_gone_or_broken_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -313,8 +313,8 @@ def test_a_port_of_another_milepost_stops_up_all_the_same(up: Up, examine: Exami
     assert examine(port=port, data_dir=str(tmp_path / "another"), **apart)[1]["port"]["state"] == "ok"
 
 
-def test_a_data_directory_that_cannot_be_used_is_told(examine: Examine, tmp_path: Path) -> None:
-    """A file in the directory's place is a problem, one open to others a warning with the command that mends it."""
+def test_a_data_directory_that_cannot_be_used_is_reported(examine: Examine, tmp_path: Path) -> None:
+    """A file instead of the directory is a problem, a directory open to others a warning with the command to fix it."""
     place = tmp_path / "place"
     place.write_text("")
     assert examine(data_dir=str(place))[1]["data directory"]["state"] == "problem"

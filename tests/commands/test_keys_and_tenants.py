@@ -1,4 +1,4 @@
-"""`milepost keys` and `milepost tenants`: what they print, what they refuse, and what the audit keeps."""
+"""`milepost keys` and `milepost tenants`: what they print, what they refuse, and what they write to the audit."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def test_a_key_made_as_json_works(run: Run, rows: Rows) -> None:
     assert "[bold]sync" in run("keys", "list")[1]
 
 
-def test_a_revoked_key_is_told_as_json(run: Run) -> None:
+def test_a_revoked_key_is_printed_as_json(run: Run) -> None:
     """`keys revoke --json` gives the moment that the list then shows."""
     key_id = json.loads(run("keys", "create", "--scope", "admin", "--json")[1])["key_id"]
     status, out, _ = run("keys", "revoke", key_id, "--json")
-    told = json.loads(out)
-    assert (status, told["key_id"]) == (0, key_id)
-    assert json.loads(run("keys", "list", "--json")[1])[-1]["revoked_at"] == told["revoked_at"]
+    printed = json.loads(out)
+    assert (status, printed["key_id"]) == (0, key_id)
+    assert json.loads(run("keys", "list", "--json")[1])[-1]["revoked_at"] == printed["revoked_at"]
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(
     assert [rows(everything.format(table)) for table in ("tenants", "api_keys", "audit")] == before
 
 
-def test_the_audit_knows_who_acted(run: Run, rows: Rows) -> None:
-    """Acts on tenants and keys are noted as those of the command line."""
+def test_the_audit_names_the_command_line(run: Run, rows: Rows) -> None:
+    """Operations on tenants and keys are in the audit with the command line as actor."""
     run("tenants", "create", "acme", "--time-zone", "UTC")
     key_id = json.loads(run("keys", "create", "--scope", "admin", "--tenant", "acme", "--json")[1])["key_id"]
     run("keys", "revoke", key_id, "--tenant", "acme")

@@ -18,7 +18,7 @@ MODULES = {
 
 
 @pytest.mark.parametrize("target", MODULES)
-def test_every_command_of_the_laboratory_explains_itself(target: str) -> None:
+def test_every_command_of_the_source_tree_explains_itself(target: str) -> None:
     """--help ends well, and the Makefile has a target that runs the same module."""
     command = [sys.executable, "-m", MODULES[target], "--help"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)

@@ -1,4 +1,4 @@
-"""`milepost dead-letters replay`: once, as it came, in batches, and never lost."""
+"""`milepost dead-letters replay`: once, unchanged, in batches, and never lost."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_after_the_fix_a_replay_takes_effect(run: Run, stream: EventStream, drai
 
 
 def test_a_replay_arrives_now(run: Run, session_factory: sessionmaker[Session], drain: Drain, rows: Rows) -> None:
-    """An event that was days ahead of its arrival is applied once its day has come."""
+    """An event that was dated days after its arrival is applied once its day has come."""
     came = AT - timedelta(days=3)
     letter = DeadLetter("default", 0, "1-1", "far_future", "too far ahead", paid("t", 100, AT), came, came)
     with session_factory.begin() as session:
@@ -55,7 +55,7 @@ def test_a_replay_arrives_now(run: Run, session_factory: sessionmaker[Session], 
 def test_a_crash_between_stream_and_mark_loses_nothing(
     run: Run, session_factory: sessionmaker[Session], stream: EventStream, drain: Drain, rows: Rows, now: datetime
 ) -> None:
-    """The letter waits on, and replaying it once more counts the event once."""
+    """The letter still waits, and replaying it once more counts the event once."""
     stream.append("acme", [("a", paid("t", 100, AT))])
     drain()
     assert run("tenants", "create", "acme", "--time-zone", "UTC")[0] == 0
@@ -94,7 +94,7 @@ def test_two_replays_at_once_are_one(
 
 @pytest.mark.usefixtures("mismatched")
 def test_what_fails_again_is_a_new_letter(run: Run, drain: Drain, rows: Rows) -> None:
-    """A replay is byte for byte what came, and a second failure is kept beside the first, which stays marked."""
+    """A replay is byte for byte what came, and a second failure becomes another letter; the first stays marked."""
     first = listed(run)[-1]
     assert run("dead-letters", "replay", *place(first))[0] == 0
     drain()
@@ -106,7 +106,7 @@ def test_what_fails_again_is_a_new_letter(run: Run, drain: Drain, rows: Rows) ->
 
 
 @pytest.mark.usefixtures("mismatched")
-def test_a_letter_is_replayed_once_unless_told(run: Run, stream: EventStream) -> None:
+def test_a_letter_is_replayed_once_without_again(run: Run, stream: EventStream) -> None:
     """A second replay is refused and puts nothing on the stream; --again does it."""
     letter = listed(run)[0]
     assert run("dead-letters", "replay", *place(letter))[0] == 0
@@ -142,22 +142,22 @@ def test_all_of_a_code_are_replayed_after_a_yes(run: Run, drain: Drain, stream: 
 def test_many_letters_are_replayed_in_batches(
     run: Run, stream: EventStream, drain: Drain, session_factory: sessionmaker[Session], now: datetime
 ) -> None:
-    """More than one batch goes, each letter once; what somebody else took meanwhile is passed over."""
+    """More than one batch is replayed, each letter once; one that somebody else discarded meanwhile is left out."""
     stream.append("acme", [("a", paid(str(number), 1, AT)) for number in range(250)])
     assert drain() == 250
     assert run("tenants", "create", "acme", "--time-zone", "UTC")[0] == 0
     with session_factory() as session:
         found = find_replayable(session, "acme", "unknown_tenant")
     somebody = listed(run, "--limit", "250")[120]
-    told: list[int] = []
+    counts: list[int] = []
 
     def discard_one(count: int) -> None:
-        if not told:
+        if not counts:
             assert run("dead-letters", "discard", *place(somebody), "--tenant", "acme", "--reason", "mine")[0] == 0
-        told.append(count)
+        counts.append(count)
 
     count = replay_dead_letters(session_factory, stream, found, now, actor="test", on_replayed=discard_one)
-    assert (count, told, drain()) == (249, [100, 100, 50], 249)
+    assert (count, counts, drain()) == (249, [100, 100, 50], 249)
     assert listed(run, "--waiting") == []
 
 
@@ -168,7 +168,7 @@ def test_letters_are_read_page_by_page_and_those_that_fail_again_are_left(
     now: datetime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A replay holds no more than a page and a batch, and ends though every event becomes a new letter meanwhile."""
+    """A replay has at most a page and a batch in memory, and ends although every event becomes a new letter."""
     monkeypatch.setattr("core.services.dead_letters.PAGE", 7)
     monkeypatch.setattr("core.services.dead_letters.AT_ONCE", 5)
     stream.append("default", [("", b"{") for _ in range(100)])
@@ -178,18 +178,18 @@ def test_letters_are_read_page_by_page_and_those_that_fail_again_are_left(
     assert found.count == 100
     held: list[int] = []
 
-    def look_and_drain(_: int) -> None:
+    def check_and_drain(_: int) -> None:
         held.append(sum(isinstance(each, DeadLetterSummary) for each in gc.get_objects()))
         drain()
 
-    assert replay_dead_letters(session_factory, stream, found, now, actor="test", on_replayed=look_and_drain) == 100
+    assert replay_dead_letters(session_factory, stream, found, now, actor="test", on_replayed=check_and_drain) == 100
     assert max(held) < 30
     with session_factory() as session:
         assert find_replayable(session, "default", "unparseable").count == 100
         assert find_replayable(session, "default", "unparseable", again=True).count == 200
 
 
-def test_a_stream_that_is_away_leaves_the_letter_waiting(
+def test_without_a_stream_server_the_letter_still_waits(
     run: Run, stream: EventStream, drain: Drain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A replay that could not be written is not marked, and can be done again."""

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.store.tables import BUSINESS_TABLES
 from core.stream.stream import EventStream
-from milepost.cli.run import JOBS, OF_A_DAY
+from milepost.cli.run import JOBS, JOBS_WITH_A_DAY
 from tests.commands.conftest import Drain, Rows
 from tests.conftest import Run
 from tests.ingestion.acts import goal, link, paid
@@ -22,7 +22,7 @@ YESTERDAY = (NOW - timedelta(days=1)).date()
 
 @pytest.fixture
 def moved(session_factory: sessionmaker[Session], stream: EventStream, drain: Drain) -> str:
-    """A goal that 100.00 moved three days ago; its id."""
+    """A goal with 100.00 since three days ago; its id."""
     began = NOW - timedelta(days=5)
     goal_id = goal(session_factory, began)
     link(session_factory, began, goal_id, "a", "100")
@@ -33,7 +33,7 @@ def moved(session_factory: sessionmaker[Session], stream: EventStream, drain: Dr
 
 @pytest.mark.parametrize("job", sorted(JOBS))
 def test_every_job_says_what_it_did(run: Run, moved: str, job: str) -> None:
-    """Each job ends well on a living database and gives named figures, for people and as JSON."""
+    """Each job ends without an error and prints named counts, for people and as JSON."""
     assert moved
     status, out, errors = run("run", job, "--json")
     assert status == 0, errors
@@ -60,7 +60,7 @@ def test_days_are_closed_up_to_a_date(run: Run, rows: Rows) -> None:
 
 
 def test_a_sweep_trims_what_is_applied(run: Run, stream: EventStream, moved: str) -> None:
-    """`run sweep` drops the applied entries and names the shards that have something left."""
+    """`run sweep` removes the applied entries and names the shards that have something left."""
     assert moved
     stream.append("default", [("b", b"{}")])
     (waiting,) = (status.shard for status in stream.status() if status.oldest_at is not None)
@@ -69,7 +69,7 @@ def test_a_sweep_trims_what_is_applied(run: Run, stream: EventStream, moved: str
 
 
 def test_what_verify_finds_is_status_one(run: Run, session_factory: sessionmaker[Session], moved: str) -> None:
-    """An amount that was altered by hand is named, and the exit status tells it."""
+    """An amount that was altered by hand is found, and the exit status says so."""
     with session_factory.begin() as session:
         session.execute(text("UPDATE goals SET amount_minor = amount_minor + 1 WHERE goal_id = :id"), {"id": moved})
     status, out, _ = run("run", "verify", "--json")
@@ -80,7 +80,7 @@ def test_what_verify_finds_is_status_one(run: Run, session_factory: sessionmaker
 
 
 @pytest.mark.usefixtures("moved")
-@pytest.mark.parametrize("job", sorted(OF_A_DAY))
+@pytest.mark.parametrize("job", sorted(JOBS_WITH_A_DAY))
 @pytest.mark.parametrize(
     ("date", "status", "said"),
     [
@@ -96,7 +96,7 @@ def test_what_verify_finds_is_status_one(run: Run, session_factory: sessionmaker
 def test_a_day_that_cannot_be_closed_is_refused(
     run: Run, rows: Rows, job: str, date: str, status: int, said: str
 ) -> None:
-    """Today, the future and what is no date are refused in words, and not a row changes."""
+    """Today, the future and text that is no date are refused with a message, and not a row changes."""
     tables = [*(table.name for table in BUSINESS_TABLES), "job_runs"]
     before = [rows(f"SELECT t::text FROM {name} t ORDER BY 1") for name in tables]
     found, out, errors = run("run", job, "--date", date)
@@ -118,7 +118,7 @@ def test_a_day_that_is_open_for_one_tenant_is_refused_for_all(run: Run, rows: Ro
     assert {row[0] for row in rows("SELECT closed_through FROM tenants")} == {None}
 
 
-@pytest.mark.parametrize("job", sorted(set(JOBS) - OF_A_DAY))
+@pytest.mark.parametrize("job", sorted(set(JOBS) - JOBS_WITH_A_DAY))
 def test_a_job_without_a_day_takes_none(run: Run, job: str) -> None:
     """--date for a job that has no day is wrong usage."""
     status, out, errors = run("run", job, "--date", "2026-01-31")

@@ -25,7 +25,7 @@ from core.goals.goal import GoalType
 from core.services.tenants import create_tenant
 from core.settings import load_settings
 from core.store.days import JobRun, claim_run
-from milepost.ops.status import GOALS_MOST, look
+from milepost.ops.status import GOALS_MOST, collect_status
 from milepost.ops.status_frame import frame
 from tests.conftest import Run
 from tests.ingestion.acts import goal
@@ -49,7 +49,7 @@ def started() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     def start(*arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
         process = subprocess.Popen([*COMMAND, *arguments], stdout=output, stderr=subprocess.PIPE)
         processes.append(process)
-        # A read from one that says nothing any more would wait for ever.
+        # A read from a process that prints nothing more would wait for ever.
         timers.append(Timer(60, process.kill))
         timers[-1].start()
         return process
@@ -62,8 +62,8 @@ def started() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.communicate()
 
 
-def looked(status: Run) -> dict[str, Any]:
-    """What a program reads."""
+def status_json(status: Run) -> dict[str, Any]:
+    """The output of --json."""
     _, out, _ = status("--json")
     found: dict[str, Any] = json.loads(out)
     return found
@@ -86,7 +86,7 @@ def test_goals_are_shown_as_a_person_reads_them(status: Run, session_factory: Se
 def goal_lines(width: int) -> tuple[list[str], list[str]]:
     """The names of the columns and the lines of the goals, as a terminal of that width shows them."""
     console = Console(width=width, file=StringIO())
-    console.print(frame(look(load_settings()), console.width))
+    console.print(frame(collect_status(load_settings()), console.width))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     (header,) = (number for number, line in enumerate(lines) if "projected" in line)
     goals = lines[header + 1 : lines.index("", header)]
@@ -121,7 +121,7 @@ def test_a_narrow_terminal_leaves_out_what_matters_least(
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_a_long_name_is_cut_before_any_figure(session_factory: Sessions, now: datetime, width: int) -> None:
+def test_a_long_name_is_cut_before_any_number(session_factory: Sessions, now: datetime, width: int) -> None:
     """Whatever a goal is called, its amount, percent and projected date are whole, on one line."""
     goal_id = goal(session_factory, now, name="A long name " * 10, user_id="user" * 10, current_amount="6500")
     _project(session_factory, goal_id)
@@ -146,7 +146,7 @@ def test_goals_that_moved_last_come_first_and_not_all_come(
 ) -> None:
     """Of many goals those that moved last are shown, the latest first, with exact amounts for programs."""
     ids = [goal(session_factory, now + timedelta(minutes=n), current_amount=str(n)) for n in range(GOALS_MOST + 3)]
-    found = looked(status)
+    found = status_json(status)
     assert [shown["goal_id"] for shown in found["goals"]] == ids[::-1][:GOALS_MOST]
     assert found["goals"][0]["current_amount"] == f"{GOALS_MOST + 2}.00"
     assert found["counts"]["goals"] == GOALS_MOST + 3
@@ -155,13 +155,13 @@ def test_goals_that_moved_last_come_first_and_not_all_come(
 def test_many_goals_are_found_by_the_end_of_the_ledger(
     session_factory: Sessions, now: datetime, status: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where goals are too many to be sorted, those that the newest ledger lines name are shown just the same."""
+    """With too many goals to sort, those that the newest ledger entries name are shown in the same way."""
     ids = [goal(session_factory, now + timedelta(minutes=n)) for n in range(4)]
     monkeypatch.setattr("core.store.monitoring.GOALS_SORTED_MOST", 3)
-    assert [shown["goal_id"] for shown in looked(status)["goals"]] == ids[::-1]
+    assert [shown["goal_id"] for shown in status_json(status)["goals"]] == ids[::-1]
 
 
-def test_names_cannot_steer_a_terminal(status: Run, session_factory: Sessions, now: datetime) -> None:
+def test_names_cannot_control_a_terminal(status: Run, session_factory: Sessions, now: datetime) -> None:
     """What callers put into names is shown as text: no markup, and no escape sequence."""
     goal(session_factory, now)
     with session_factory.begin() as session:
@@ -172,7 +172,7 @@ def test_names_cannot_steer_a_terminal(status: Run, session_factory: Sessions, n
 
 
 def test_days_jobs_and_letters_are_shown(status: Run, session_factory: Sessions) -> None:
-    """Closed days by tenant, the last run of each job, what waits in the outbox and the dead letters are told."""
+    """Closed days by tenant, the last run of each job, the messages in the outbox and the dead letters are shown."""
     now = datetime.now(UTC)
     yesterday = now.date() - timedelta(days=1)
     with session_factory.begin() as session:
@@ -190,7 +190,7 @@ def test_days_jobs_and_letters_are_shown(status: Run, session_factory: Sessions)
                 VALUES ('default', 'm', 't', 'g', '{}', now())"""
             )
         )
-    found = looked(status)
+    found = status_json(status)
     assert found["is_well"]
     assert (found["tenants"][0]["closed_through"], found["tenants"][0]["days_behind"]) == (yesterday.isoformat(), 0)
     jobs = {job["job"]: job for job in found["jobs"]}
@@ -203,7 +203,7 @@ def test_days_jobs_and_letters_are_shown(status: Run, session_factory: Sessions)
         assert part in out
 
 
-def test_a_broken_promise_is_not_well(status: Run, session_factory: Sessions) -> None:
+def test_a_wrong_value_is_not_well(status: Run, session_factory: Sessions) -> None:
     """When the last audit found something, status says so and ends with 1."""
     now = datetime.now(UTC)
     with session_factory.begin() as session:
@@ -213,8 +213,8 @@ def test_a_broken_promise_is_not_well(status: Run, session_factory: Sessions) ->
     assert "found 3 values that break a promise: `milepost verify` names the rows; once mended, `milepost run" in out
 
 
-def test_a_job_that_never_comes_to_a_tenant_is_told(status: Run, session_factory: Sessions) -> None:
-    """A job that ran today, but for one of the tenants not since it was made, says since when."""
+def test_a_job_that_is_late_for_one_tenant_is_reported(status: Run, session_factory: Sessions) -> None:
+    """If a job ran today, but never for one of the tenants, status says since when that tenant exists."""
     now = datetime.now(UTC)
     with session_factory.begin() as session:
         create_tenant(session, "left", "UTC", now - timedelta(days=4))
@@ -235,7 +235,7 @@ def test_events_that_nobody_applies_are_not_well(status: Run, redis_client: redi
 
 
 def test_seconds_without_watch_are_refused(status: Run) -> None:
-    """How often to look means nothing without --watch, and nothing is between the looks below a fifth of a second."""
+    """SECONDS is refused without --watch, and below a fifth of a second."""
     assert status("5")[0] == 2
     assert status("--watch", "0.01")[0] == 2
 
@@ -257,8 +257,8 @@ def test_a_watch_into_a_pipe_prints_frame_after_frame(
     assert (process.returncode, errors) == (0, b"")
 
 
-def test_a_watch_whose_reader_leaves_ends_in_peace(started: Callable[..., subprocess.Popen[bytes]]) -> None:
-    """When whoever reads the frames is gone, the watch ends with 0 and without a traceback."""
+def test_a_watch_whose_reader_has_ended_ends_without_an_error(started: Callable[..., subprocess.Popen[bytes]]) -> None:
+    """When the process that reads the frames has ended, the watch ends with 0 and without a traceback."""
     process = started("--watch", "0.2", "--json")
     assert process.stdout is not None
     assert process.stdout.readline() == b"{\n"
@@ -270,7 +270,7 @@ def test_a_watch_whose_reader_leaves_ends_in_peace(started: Callable[..., subpro
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_watch_on_a_terminal_is_live(started: Callable[..., subprocess.Popen[bytes]], number: signal.Signals) -> None:
-    """On a terminal a frame is drawn over the one before; Ctrl-C, TERM and HUP end it with 0, the cursor given back."""
+    """On a terminal a frame is drawn over the one before; Ctrl-C, TERM and HUP end it with 0, with a visible cursor."""
     ours, theirs = pty.openpty()
     process = started("--watch", "0.2", output=theirs)
     os.close(theirs)
@@ -290,7 +290,7 @@ def test_a_watch_on_a_terminal_is_live(started: Callable[..., subprocess.Popen[b
 def test_a_watch_outlives_its_servers(
     started: Callable[..., subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A watch that meets servers that are away shows the trouble and looks again."""
+    """A watch whose servers do not answer shows the trouble and tries again."""
     monkeypatch.setenv("MILEPOST_DATABASE_URL", "postgresql://u:hidden-password@127.0.0.1:1/d")
     process = started("--watch", "0.2")
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""`milepost webhooks`: addresses are made, changed and dropped, and no secret is shown or kept in clear."""
+"""`milepost webhooks`: addresses are made, changed and removed, and no secret is shown or stored in clear."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OTHER = "another key of more than thirty-two characters"
 
 @pytest.fixture(autouse=True)
 def secrets_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What seals the secrets in these tests."""
+    """The key that encrypts the secrets in these tests."""
     monkeypatch.setenv("MILEPOST_SECRETS_KEY", KEY)
 
 
@@ -38,7 +38,7 @@ def made(run: Run, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def held(sessions: sessionmaker[Session], provider: Provider, key: str = KEY) -> list[Secret]:
+def stored_secrets(sessions: sessionmaker[Session], provider: Provider, key: str = KEY) -> list[Secret]:
     """The secrets of the one address of a provider, in clear."""
     with sessions() as session:
         ((endpoint, _),) = endpoints_of(session, provider, "default")
@@ -63,8 +63,8 @@ def test_an_address_is_made_with_the_secret_of_a_file(
     assert (endpoint["secrets"], "secret" in endpoint) == (1, False)
     assert json.loads(run("webhooks", "list", "--json")[1]) == [endpoint]
     assert endpoint["path"] in run("webhooks", "list")[1]
-    assert held(session_factory, Provider.TELLER) == [Secret(TELLER_SECRET)]
-    assert TELLER_SECRET not in repr(held(session_factory, Provider.TELLER))
+    assert stored_secrets(session_factory, Provider.TELLER) == [Secret(TELLER_SECRET)]
+    assert TELLER_SECRET not in repr(stored_secrets(session_factory, Provider.TELLER))
     kept = rows("SELECT t::text, encode(sealed_secrets, 'escape') FROM webhook_endpoints t")
     assert TELLER_SECRET not in str(kept)
     acts = rows("SELECT actor, action, subject, detail FROM audit WHERE action LIKE 'webhook%'")
@@ -72,7 +72,7 @@ def test_an_address_is_made_with_the_secret_of_a_file(
 
 
 def test_the_list_is_whole_in_a_narrow_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path leaves the usual 80 columns no room for the rest, which is not cut for that."""
+    """The path leaves no room for the rest in the usual 80 columns, and the rest is still not cut."""
     endpoint = made(run, "add", "standard")
     monkeypatch.setenv("COLUMNS", "80")
     header, line = run("webhooks", "list")[1].splitlines()
@@ -84,26 +84,26 @@ def test_the_list_is_whole_in_a_narrow_terminal(run: Run, monkeypatch: pytest.Mo
 def test_a_secret_comes_by_standard_input(
     run: Run, monkeypatch: pytest.MonkeyPatch, session_factory: sessionmaker[Session]
 ) -> None:
-    """So that it is on no disk and on no command line."""
+    """Then the secret is on no disk and on no command line."""
     keys = json.dumps({"keys": [jwk(), jwk(kid="kid-2")]}).encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(keys)))
     assert made(run, "add", "plaid", "--secret-file", "-")["secrets"] == 2
-    assert len(held(session_factory, Provider.PLAID)) == 2
+    assert len(stored_secrets(session_factory, Provider.PLAID)) == 2
 
 
 @pytest.mark.parametrize("provider", [Provider.MX, Provider.STANDARD])
 def test_a_secret_is_made_where_it_is_ours_to_choose(
     run: Run, provider: Provider, session_factory: sessionmaker[Session]
 ) -> None:
-    """It is printed once, and is what is kept."""
+    """The secret is printed once, and it is the one that is stored."""
     endpoint = made(run, "add", provider)
-    assert held(session_factory, provider) == [Secret(endpoint["secret"])]
+    assert stored_secrets(session_factory, provider) == [Secret(endpoint["secret"])]
     status, out, _ = run("webhooks", "rotate", endpoint["endpoint_id"])
     assert status == 0
-    assert out.splitlines()[-1] == f"secret {held(session_factory, provider)[-1].text}"
+    assert out.splitlines()[-1] == f"secret {stored_secrets(session_factory, provider)[-1].text}"
 
 
-def test_the_old_secret_is_good_for_a_while(
+def test_the_old_secret_stays_valid_for_a_while(
     run: Run, teller_file: Path, session_factory: sessionmaker[Session]
 ) -> None:
     """A rotation ends it after the overlap, which a second rotation does not make longer; a late one drops it."""
@@ -111,23 +111,26 @@ def test_the_old_secret_is_good_for_a_while(
     teller_file.write_text("the_second_secret")
     begun = datetime.now(UTC)
     assert made(run, "rotate", endpoint, "--secret-file", str(teller_file), "--overlap-hours", "2")["secrets"] == 2
-    old, new = held(session_factory, Provider.TELLER)
+    old, new = stored_secrets(session_factory, Provider.TELLER)
     assert old.until is not None
     assert begun + timedelta(hours=2) <= old.until <= datetime.now(UTC) + timedelta(hours=2)
     assert (old.text, new) == (TELLER_SECRET, Secret("the_second_secret"))
     teller_file.write_text("the_third_secret_")
     run("webhooks", "rotate", endpoint, "--secret-file", str(teller_file))
-    oldest, second, third = held(session_factory, Provider.TELLER)
+    oldest, second, third = stored_secrets(session_factory, Provider.TELLER)
     assert (oldest, second.text, third.until) == (old, "the_second_secret", None)
     teller_file.write_text("the_fourth_secret")
     run("webhooks", "rotate", endpoint, "--secret-file", str(teller_file), "--overlap-hours", "0")
     teller_file.write_text("the_fifth_secret_")
     run("webhooks", "rotate", endpoint, "--secret-file", str(teller_file))
-    assert [each.text for each in held(session_factory, Provider.TELLER)] == ["the_fourth_secret", "the_fifth_secret_"]
+    assert [each.text for each in stored_secrets(session_factory, Provider.TELLER)] == [
+        "the_fourth_secret",
+        "the_fifth_secret_",
+    ]
 
 
-def test_plaids_keys_stand_side_by_side(run: Run, tmp_path: Path, session_factory: sessionmaker[Session]) -> None:
-    """A further key leaves the others; one with the name of another takes its place, as when Plaid lets it expire."""
+def test_plaids_keys_are_valid_together(run: Run, tmp_path: Path, session_factory: sessionmaker[Session]) -> None:
+    """Another key leaves the others; one with the same name replaces the old one, as when Plaid lets it expire."""
     path = tmp_path / "keys"
     endpoint = made(run, "add", "plaid")
     assert endpoint["secrets"] == 0
@@ -135,13 +138,13 @@ def test_plaids_keys_stand_side_by_side(run: Run, tmp_path: Path, session_factor
         path.write_text(json.dumps(key))
         changed = made(run, "rotate", endpoint["endpoint_id"], "--secret-file", str(path))
         assert changed["secrets"] == min(number + 1, 2)
-    kept = [json.loads(each.text) for each in held(session_factory, Provider.PLAID)]
+    kept = [json.loads(each.text) for each in stored_secrets(session_factory, Provider.PLAID)]
     assert [(key["kid"], key["expired_at"]) for key in kept] == [("kid-1", 1), ("kid-2", None)]
-    assert all(each.until is None for each in held(session_factory, Provider.PLAID))
+    assert all(each.until is None for each in stored_secrets(session_factory, Provider.PLAID))
 
 
-def test_an_address_ends_at_once(run: Run, rows: Rows) -> None:
-    """With its secrets; the audit keeps that it was there."""
+def test_an_address_is_removed_at_once(run: Run, rows: Rows) -> None:
+    """Its secrets are removed with it; the audit records that it existed."""
     endpoint = made(run, "add", "mx")["endpoint_id"]
     assert run("webhooks", "remove", endpoint) == (0, f"removed {endpoint}\n", "")
     assert rows("SELECT * FROM webhook_endpoints") == []
@@ -158,11 +161,11 @@ def test_the_sealing_key_is_changed(
     secret = made(run, "add", "mx")["secret"]
     monkeypatch.setenv("MILEPOST_SECRETS_KEY", f"{OTHER},{KEY}")
     assert run("webhooks", "reseal") == (0, "resealed the secrets of 1 endpoints\n", "")
-    assert held(session_factory, Provider.MX, OTHER) == [Secret(secret)]
+    assert stored_secrets(session_factory, Provider.MX, OTHER) == [Secret(secret)]
 
 
 def test_another_key_changes_nothing(run: Run, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be opened is refused by the setting's name, and stays as it is."""
+    """A secret that cannot be decrypted is an error that names the setting, and stays as it is."""
     endpoint = made(run, "add", "mx")["endpoint_id"]
     before = rows("SELECT * FROM webhook_endpoints")
     monkeypatch.setenv("MILEPOST_SECRETS_KEY", OTHER)
@@ -190,14 +193,14 @@ def test_another_key_changes_nothing(run: Run, rows: Rows, monkeypatch: pytest.M
     ],
 )
 def test_what_cannot_be_is_refused(run: Run, rows: Rows, arguments: tuple[str, ...], status: int, said: str) -> None:
-    """With a text that says what is wrong, and nothing is written."""
+    """The message says what is wrong, and nothing is written."""
     found, _, errors = run("webhooks", *arguments)
     assert (found, said in errors, "Traceback" in errors) == (status, True, False)
     assert rows("SELECT * FROM webhook_endpoints") == []
 
 
 def test_a_bad_secret_is_refused_without_being_repeated(run: Run, rows: Rows, tmp_path: Path) -> None:
-    """Neither a text that is no secret, nor bytes that are no text, nor far too much of it."""
+    """The error shows neither a text that is no secret, nor bytes that are no text, nor a text that is too long."""
     path = tmp_path / "secret"
     for raw in (b"", b"short", b"\xff" * 40, b"secret-but-with two-words-in-it", b"x" * 70_000):
         path.write_bytes(raw)
@@ -213,7 +216,7 @@ def test_a_bad_secret_is_refused_without_being_repeated(run: Run, rows: Rows, tm
 
 
 def test_a_tenant_has_a_few_addresses_for_a_provider(run: Run) -> None:
-    """Each of them is tried for a delivery that names the tenant alone."""
+    """The number is limited, since each is tried for a delivery that names only the tenant."""
     for _ in range(10):
         assert run("webhooks", "add", "mx")[0] == 0
     status, _, errors = run("webhooks", "add", "mx")

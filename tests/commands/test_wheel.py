@@ -1,4 +1,4 @@
-"""The wheel holds the five packages of the product, and nothing that only tests or benchmarks use."""
+"""The wheel contains the five packages of the product, and nothing that only tests or benchmarks use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_wheel_has_the_five_packages_and_no_other(installed: list[str]) -> N
     assert packages == {"api", "core", "milepost", "schedules", "worker"}
 
 
-def test_the_wheel_has_nothing_of_the_laboratory(installed: list[str]) -> None:
-    """No module of the product is named like what kills or measures it; `milepost latency` is there for operators."""
+def test_the_wheel_has_no_chaos_and_no_benchmarks(installed: list[str]) -> None:
+    """No module of the wheel is named like one of the chaos run or the benchmarks; `milepost latency` is included."""
     assert [name for name in installed if any(word in name for word in LABORATORY)] == []
     assert "milepost/ops/latency.py" in installed

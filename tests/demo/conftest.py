@@ -1,4 +1,4 @@
-"""What the demo's tests look at: a life of two years, and a running `milepost up --demo`."""
+"""What the demo's tests use: a life of two years, and a running `milepost up --demo`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.demo.life import Life, Telling
+from milepost.demo.life import Life, TimedEvent
 from milepost.demo.people import PEOPLE
 from tests.embedded.conftest import eventually, place, processes_in
 from tests.embedded.test_up import Up, milepost
@@ -22,14 +22,14 @@ BEGIN = TODAY.date().replace(year=2024)
 
 
 @pytest.fixture(scope="session")
-def tellings() -> list[Telling]:
-    """Everything that two years of the demo's people tell."""
+def timed_events() -> list[TimedEvent]:
+    """All events of two years of the demo's people."""
     return Life(PEOPLE, BEGIN).through(TODAY)
 
 
 @pytest.fixture
 def start_demo(place: Path) -> Iterator[StartDemo]:
-    """Starts `milepost up --demo` in one data directory, as far as the key; what still runs at the end is killed."""
+    """Starts `milepost up --demo` in one data directory, and reads its output up to the key; kills it at the end."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> Up:

@@ -1,4 +1,4 @@
-"""The lives that the demo tells: believable, and the same each time."""
+"""The lives of the demo's people: believable, and the same each time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.goals.goal import DebtForm, GoalStatus, GoalType, Tracking, span_of
 from core.goals.money import to_minor
 from core.ingestion.parse import parse_event
 from core.store.tenants import Tenant
-from milepost.demo.life import Life, Telling
+from milepost.demo.life import Life, TimedEvent
 from milepost.demo.people import PEOPLE
 from milepost.demo.rules import How, Valued
 from tests.demo.conftest import BEGIN, TODAY
@@ -28,40 +28,40 @@ RECORDED, REMOVED, REPORTED = (
 )
 
 
-def read(telling: Telling) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads(telling.body, parse_float=Decimal)
+def read(sent: TimedEvent) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(sent.body, parse_float=Decimal)
     return event
 
 
-def test_a_life_is_the_same_each_time(tellings: list[Telling]) -> None:
+def test_a_life_is_the_same_each_time(timed_events: list[TimedEvent]) -> None:
     """The same first day gives the same events, to the byte and in the same order."""
-    assert Life(PEOPLE, BEGIN).through(TODAY) == tellings
+    assert Life(PEOPLE, BEGIN).through(TODAY) == timed_events
 
 
-def test_a_life_in_steps_is_the_whole_life(tellings: list[Telling]) -> None:
-    """Asked for in steps of any length, down to hours, a life tells what it tells at once."""
-    life, told, moment = Life(PEOPLE, BEGIN), [], TODAY - timedelta(days=730)
+def test_a_life_in_steps_is_the_whole_life(timed_events: list[TimedEvent]) -> None:
+    """In steps of any length, down to hours, a life gives the same events as in one step."""
+    life, steps, moment = Life(PEOPLE, BEGIN), [], TODAY - timedelta(days=730)
     for step in (timedelta(days=1), timedelta(days=400), timedelta(hours=7), timedelta(minutes=1), timedelta(days=200)):
         moment += step
-        told += life.through(moment)
-    assert told == tellings[: len(told)]
-    assert told + life.through(TODAY) == tellings
+        steps += life.through(moment)
+    assert steps == timed_events[: len(steps)]
+    assert steps + life.through(TODAY) == timed_events
 
 
-def test_every_event_is_one_of_ours(tellings: list[Telling]) -> None:
-    """Each event parses at the moment of its telling, for the account that it is spread by; none lies ahead of it."""
+def test_every_event_is_one_of_ours(timed_events: list[TimedEvent]) -> None:
+    """Each event parses at the moment at which it is sent, for its account, and is not dated after that moment."""
     zone = Tenant("default", "UTC").zone
-    for telling in tellings:
-        envelope = check_envelope(parse_json(telling.body))
-        facts = parse_event(envelope, zone, telling.at)
-        assert [fact.account_id for fact in facts] == [telling.account_id]
-        assert envelope.time <= telling.at
+    for sent in timed_events:
+        envelope = check_envelope(parse_json(sent.body))
+        facts = parse_event(envelope, zone, sent.at)
+        assert [fact.account_id for fact in facts] == [sent.account_id]
+        assert envelope.time <= sent.at
 
 
-def test_there_is_some_of_everything(tellings: list[Telling]) -> None:
+def test_there_is_some_of_everything(timed_events: list[TimedEvent]) -> None:
     """Two years are 10,000 to 25,000 events, with repeated ones, late ones, pending ones, and some taken back."""
-    assert 10_000 < len(tellings) < 25_000
-    events = [read(telling) for telling in tellings]
+    assert 10_000 < len(timed_events) < 25_000
+    events = [read(sent) for sent in timed_events]
     repeated = len(events) - len({event["id"] for event in events})
     assert 100 < repeated < len(events) / 20
     recorded = [event["data"] for event in events if event["type"] == RECORDED]
@@ -75,10 +75,10 @@ def test_there_is_some_of_everything(tellings: list[Telling]) -> None:
     # What is neither yet was pending a few days ago at the most.
     assert len(pending - replaced - removed) < 30
     late = [
-        telling
-        for telling, event in zip(tellings, events, strict=True)
+        sent
+        for sent, event in zip(timed_events, events, strict=True)
         if "replaces" in event["data"]
-        and telling.at - datetime.fromisoformat(event["data"]["posted_at"]).replace(tzinfo=UTC) > timedelta(days=2)
+        and sent.at - datetime.fromisoformat(event["data"]["posted_at"]).replace(tzinfo=UTC) > timedelta(days=2)
     ]
     assert len(late) > 20
 
@@ -86,7 +86,7 @@ def test_there_is_some_of_everything(tellings: list[Telling]) -> None:
 def test_reports_are_what_the_transactions_come_to() -> None:
     """Where no market moves an account, each report is the opening one and the posted transactions until its day."""
     life = Life(PEOPLE, BEGIN)
-    # Ten days more, so that what is late has been told.
+    # Ten days more, so that late events have been sent.
     everything = life.through(TODAY + timedelta(days=10))
     events = list({event["id"]: event for event in map(read, everything)}.values())
     valued = {rule.account_id for person in PEOPLE for rule in person.rules if isinstance(rule, Valued)}
@@ -103,8 +103,10 @@ def test_reports_are_what_the_transactions_come_to() -> None:
         assert len(reports) > 20
         sign = -1 if ACCOUNTS[account_id].kind is AccountKind.LIABILITY else 1
         for as_of, current in reports.items():
-            told = ACCOUNTS[account_id].worth_minor + sum(m for day, m in posted if day <= date.fromisoformat(as_of))
-            assert sign * current == told, (account_id, as_of)
+            expected = ACCOUNTS[account_id].worth_minor + sum(
+                m for day, m in posted if day <= date.fromisoformat(as_of)
+            )
+            assert sign * current == expected, (account_id, as_of)
 
 
 def minor(data: dict[str, Any], field: str) -> int:

@@ -24,7 +24,7 @@ def trickle() -> tuple[Trickle, Life]:
 def test_a_dozen_seconds_move_a_goal_of_every_type() -> None:
     """Six ticks touch accounts that fund goals of all six types."""
     trickling, _ = trickle()
-    touched = {telling.account_id for _ in range(6) for telling in trickling.tick(TODAY)}
+    touched = {sent.account_id for _ in range(6) for sent in trickling.tick(TODAY)}
     moved = {
         goal.type
         for person in PEOPLE
@@ -43,14 +43,14 @@ def test_a_long_trickle_changes_nobodys_life() -> None:
     ids = set()
     for number in range(5_000):
         now = TODAY + timedelta(seconds=2 * number)
-        for telling in trickling.tick(now):
-            envelope = check_envelope(parse_json(telling.body))
+        for sent in trickling.tick(now):
+            envelope = check_envelope(parse_json(sent.body))
             (fact,) = parse_event(envelope, zone, now)
             ids.add(envelope.event_id)
             if fact.transaction is not None:
-                moved[telling.account_id] += fact.transaction.amount_minor
+                moved[sent.account_id] += fact.transaction.amount_minor
             if fact.report is not None:
-                worth = life.worths[telling.account_id]
+                worth = life.worths[sent.account_id]
                 assert abs(fact.report.current_minor - worth) < worth // 30
     assert len(ids) == trickling._number
     bounds = {"demo-kenji-futsu": 12_000}

@@ -22,7 +22,7 @@ Question = Callable[[], object]
 MANY_DAYS = "1000"
 MOVES_WITHIN_S = 30
 GOALS = sum(len(person.goals) for person in PEOPLE)
-# Nothing trickles into these.
+# The accounts that the trickle does not touch.
 STILL = ("demo-ben-checking", "demo-ben-card", "demo-ben-college", "demo-ana-brokerage", "demo-eli-tax")
 
 
@@ -44,8 +44,8 @@ def transactions(up: Up) -> set[tuple[str, str]]:
     return {(row[0], row[1]) for row in found}
 
 
-def told(up: Up) -> set[tuple[str, str]]:
-    """The transactions of the still accounts that the lives have told of by now."""
+def sent_transactions(up: Up) -> set[tuple[str, str]]:
+    """The transactions that the lives have sent by now of the accounts that the trickle does not touch."""
     [(begin, now)] = rows(up, "SELECT min(start_date), now() FROM goals")
     datas = [json.loads(each.body)["data"] for each in Life(PEOPLE, begin).through(now)]
     return {(d["account_id"], d["transaction_id"]) for d in datas if "transaction_id" in d and d["account_id"] in STILL}
@@ -98,13 +98,13 @@ def test_stopped_or_killed_in_the_middle_it_ends_in_the_same_demo(
     up.read_to("events applied: ")
     kill_all(up, processes_in)
     up = start_demo()
-    # Only the first filling that comes to its end says what there is.
+    # Only the first filling that finishes prints the number of goals and events.
     assert f"{GOALS} goals" in up.read_to("demo: ")
     up.read_to("demo: new events")
-    earlier = told(up)
+    earlier = sent_transactions(up)
     assert eventually(lambda: earlier <= transactions(up), MOVES_WITHIN_S), earlier - transactions(up)
     found = transactions(up)
-    assert found <= told(up)
+    assert found <= sent_transactions(up)
     goals = goals_of(up).values()
     assert sorted((g["user_id"], g["name"]) for g in goals) == sorted(
         (person.user_id, goal.name) for person in PEOPLE for goal in person.goals

@@ -1,4 +1,4 @@
-"""Places for real servers, and a look at the processes that work in them."""
+"""Folders for real servers, and the processes that work in them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOMY_BYTES = 1024**3
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A private folder that is quick to write to; whatever still works in it at the end is killed."""
+    """A private folder on a fast file system; processes that still work in it at the end are killed."""
     memory = Path("/dev/shm")
     is_roomy = memory.is_dir() and shutil.disk_usage(memory).free > ROOMY_BYTES
     folder = Path(tempfile.mkdtemp(prefix="milepost-test-", dir=memory if is_roomy else None))
@@ -33,13 +33,13 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def processes_in() -> Callable[[Path], list[int]]:
-    """Tells which living processes have their working directory in a folder."""
+    """Finds the living processes whose working directory is in a folder."""
     return _workers_in
 
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], object], float], bool]:
-    """Asks until the answer is true; False when it never was."""
+    """Calls a function until it returns a true value; returns False if it did not in time."""
 
     def ask(question: Callable[[], object], within_s: float) -> bool:
         deadline = monotonic() + within_s

@@ -1,4 +1,4 @@
-"""How long a child that ended waits for its next start."""
+"""How long the supervisor waits before it starts an ended child again."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Eventually = Callable[[Callable[[], object], float], bool]
 def test_one_that_ran_well_comes_back_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually, lived_s: float, waits_s: list[float]
 ) -> None:
-    """What ends at once waits longer each time; what ran for five seconds is never away for more than two."""
+    """A child that ends at once waits longer each time; one that ran for five seconds is restarted within two."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(child, "MARKER", ("-I", "-S"))
     said: list[str] = []
     one = Child("one", ["-c", "pass"], tmp_path, tmp_path / "log", {})
-    one.begin()
+    one.start()
     for wait_s in waits_s:
         assert eventually(one.has_ended, 10)
         clock.now += lived_s
-        assert not one.look(said.append)
+        assert not one.check(said.append)
         clock.now += wait_s
-        assert one.look(said.append)
+        assert one.check(said.append)
     one.kill_group()
     found = [re.search(r"again in (\S+) s", line) for line in said]
     assert [float(match[1]) for match in found if match] == waits_s

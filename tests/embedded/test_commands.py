@@ -135,7 +135,7 @@ END $$
 
 @pytest.fixture
 def older_database(database_url: str) -> None:
-    """From now on the database says that it is PostgreSQL 15, as far as anybody asks."""
+    """Make the database report that it is PostgreSQL 15."""
     with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
         connection.execute(OLDER)
 
@@ -150,7 +150,7 @@ def test_an_older_postgres_is_refused(run: Run, arguments: tuple[str, ...]) -> N
 
 
 @pytest.mark.usefixtures("older_database")
-def test_an_older_postgres_is_told_by_doctor_and_easy_goals(run: Run, database_url: str) -> None:
+def test_an_older_postgres_is_reported_by_doctor_and_easy_goals(run: Run, database_url: str) -> None:
     """`doctor` has one problem with the database, and easy_goals() refuses it as the commands do."""
     status, out, _ = run("doctor", "--json")
     problems = [found for found in json.loads(out) if found["state"] == "problem"]
@@ -174,8 +174,8 @@ def test_a_stream_server_that_cannot_confirm_is_refused(
     assert started(*arguments) == (1, "", said)
 
 
-def test_status_tells_of_an_unknown_revision(run: Run, session_factory: sessionmaker[Session]) -> None:
-    """It does not advise to migrate, and does not read tables that may be others."""
+def test_status_reports_an_unknown_revision(run: Run, session_factory: sessionmaker[Session]) -> None:
+    """It does not advise to migrate, and does not read tables that may have another schema."""
     with session_factory.begin() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0029'"))
     status, out, _ = run("status", "--json")
@@ -185,14 +185,14 @@ def test_status_tells_of_an_unknown_revision(run: Run, session_factory: sessionm
 
 
 def test_a_database_that_is_away_does_not_stop_a_start(redis_url: str) -> None:
-    """A worker or API that comes back before its database does waits for it, as one that was there before."""
+    """A worker or API that starts before its database waits for it, like one that was running before."""
     away = load_settings(database_url="postgresql://someone@127.0.0.1:1/db", redis_url=redis_url)
     require_current_schema(away)
     require_stream(load_settings(database_url="postgresql://someone@127.0.0.1:1/db", redis_url="redis://127.0.0.1:1/0"))
 
 
-def test_status_counts_and_tells_the_backlog(run: Run, stream: Any) -> None:
-    """`status --json` on real servers tells versions, schema, counts and what waits on each shard."""
+def test_status_shows_counts_and_backlog(run: Run, stream: Any) -> None:
+    """`status --json` on real servers shows versions, schema, counts and what waits on each shard."""
     stream.ensure_group(0)
     stream.append("default", [("a", b"{}"), ("b", b"{}"), ("c", b"{}")])
     status, out, _ = run("status", "--json")
@@ -213,8 +213,8 @@ def test_status_for_people_names_each_part(run: Run) -> None:
         assert part in out
 
 
-def test_status_tells_what_is_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the stream server away, status says so, still tells about the database, and ends with 1."""
+def test_status_says_what_is_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the stream server does not answer, status says so, still shows the database, and ends with 1."""
     monkeypatch.setenv("MILEPOST_REDIS_URL", "redis://:hidden-password@127.0.0.1:1/0")
     status, out, errors = run("status", "--json")
     found = json.loads(out)

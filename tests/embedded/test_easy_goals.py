@@ -1,4 +1,4 @@
-"""easy_goals() on a bare machine: it starts what it needs, shares it with other processes, and leaves nothing."""
+"""easy_goals() on a machine without servers: it starts them, shares them with other processes, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Processes = Callable[[Path], list[int]]
 ENDS_WITHIN_S = 60
 APPLIED_WITHIN_S = 60
 
-# Another process: shows the goals of the directory, waits for a line, and types an amount.
+# Another process: shows the goals of the directory, waits for a line, and sets an amount.
 OTHER = """
 import asyncio, sys
 from milepost import easy_goals, list_goals
@@ -41,7 +41,7 @@ asyncio.run(main())
 
 @pytest.fixture(autouse=True)
 def no_servers_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever servers this machine has are not meant."""
+    """Other servers of this machine must not be used."""
     for name in list(os.environ):
         if name.startswith("MILEPOST_"):
             monkeypatch.delenv(name)
@@ -55,14 +55,14 @@ def manager(place: Path) -> Iterator[sync.GoalManager]:
 
 
 def running(place: Path) -> RunningServers:
-    """What runs in a data directory."""
+    """The servers that run in a data directory."""
     found = DataDir(place).servers()
     assert found is not None
     return found
 
 
 def transaction(amount: str) -> bytes:
-    """An event of now, in the account `savings`."""
+    """A transaction of the account `savings`, dated now."""
     now = datetime.now(UTC).isoformat()
     data = {"account_id": "savings", "transaction_id": "t1", "amount": amount, "currency": "USD", "posted_at": now}
     event = {"specversion": "1.0", "id": "1", "source": "bank", "type": "milepost.transaction.recorded", "time": now}
@@ -72,7 +72,7 @@ def transaction(amount: str) -> bytes:
 def test_a_manager_needs_nothing_installed_or_started(
     place: Path, manager: sync.GoalManager, eventually: Eventually, processes_in: Processes
 ) -> None:
-    """Goals are kept, events move them, a second process shares the servers and goes on when the first leaves."""
+    """Goals are stored, events change them, a second process shares the servers and goes on after the first ends."""
     assert DataDir(place).servers() is None
     goal = manager.create_goal("user_123", "Emergency Fund", "savings", 10000.00, current_amount=2500.00)
     manager.link_account_to_goal(goal.id, "savings", allocation_percent=60)
@@ -97,7 +97,7 @@ def test_a_manager_needs_nothing_installed_or_started(
 def test_a_directory_that_others_may_write_by_now_is_refused(
     place: Path, manager: sync.GoalManager, eventually: Eventually, processes_in: Processes
 ) -> None:
-    """When the servers have gone, the next call does not take others from a directory that is open by then."""
+    """When the servers have ended, the next call starts none in a directory that others may write by then."""
     manager.list_goals(user_id="u1")
     os.kill(running(place).supervisor_pid, signal.SIGTERM)
     assert eventually(lambda: not processes_in(place), ENDS_WITHIN_S)
@@ -121,8 +121,8 @@ def test_servers_that_a_person_stopped_are_started_again(
     assert running(place).supervisor_pid != before
 
 
-def test_a_database_without_room_is_told_and_not_left(place: Path, manager: sync.GoalManager) -> None:
-    """With all connections taken by others a call is refused soon; the servers and the pool stay, and serve again."""
+def test_a_database_without_free_connections_is_reported_and_still_used(place: Path, manager: sync.GoalManager) -> None:
+    """If others use all connections, a call fails soon; the servers and the pool stay, and work again later."""
     goal = manager.create_goal("user_123", "Emergency Fund", "savings", 10000.00)
     servers = running(place)
     with ExitStack() as others:
@@ -130,8 +130,8 @@ def test_a_database_without_room_is_told_and_not_left(place: Path, manager: sync
             take_all(others, servers.database_url.replace("+psycopg", ""))
         with ThreadPoolExecutor(5) as threads:
             calls = [threads.submit(manager.get_goal, goal.id) for _ in range(5)]
-            told = [call.exception(timeout=ENDS_WITHIN_S) for call in calls]
-    assert {type(each) for each in told} <= {Unavailable, type(None)}
+            errors = [call.exception(timeout=ENDS_WITHIN_S) for call in calls]
+    assert {type(each) for each in errors} <= {Unavailable, type(None)}
     assert running(place).supervisor_pid == servers.supervisor_pid
     assert manager.get_goal(goal.id).id == goal.id
 

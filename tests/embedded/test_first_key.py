@@ -1,4 +1,4 @@
-"""The first key: given, changed, refused, kept; and the one that is printed works."""
+"""The first key: set, changed, refused, stored; and the printed one works."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def works(sessions: Sessions, secret: str) -> bool:
         return authenticate(session, secret) is not None
 
 
-def acts(sessions: Sessions, action: str) -> list[str]:
+def audited(sessions: Sessions, action: str) -> list[str]:
     with sessions() as session:
         rows = session.execute(text("SELECT subject FROM audit WHERE action = :action ORDER BY at"), {"action": action})
         return [row[0] for row in rows]
@@ -56,15 +56,15 @@ def test_another_first_key_replaces_the_one_before(session_factory: Sessions, no
         _, other = create_key(session, "default", ["goals:read"], "app", now)
         bootstrap(session, key=SECOND, now=now)
     assert [works(session_factory, secret) for secret in (FIRST, SECOND, other)] == [False, True, True]
-    assert acts(session_factory, "key.revoked") == [before]
+    assert audited(session_factory, "key.revoked") == [before]
     with session_factory.begin() as session:
         bootstrap(session, key=SECOND, now=now)
         assert len(list_keys(session, "default")) == 3
-    assert acts(session_factory, "key.revoked") == [before]
+    assert audited(session_factory, "key.revoked") == [before]
 
 
 def test_a_revoked_first_key_is_refused(session_factory: Sessions, now: datetime) -> None:
-    """Giving a key that is revoked is an error of one line that says what to do, and changes nothing."""
+    """Setting a revoked key is an error of one line that says what to do, and changes nothing."""
     revoke(session_factory, FIRST, now)
     with pytest.raises(
         Conflict, match=r"^the bootstrap key cannot be used: it was revoked on 2026-03-10; set "
@@ -77,7 +77,7 @@ def test_a_revoked_first_key_is_refused(session_factory: Sessions, now: datetime
 
 
 def test_a_key_that_cannot_be_the_first_is_refused(session_factory: Sessions, now: datetime) -> None:
-    """Another tenant's key, or one that may not do everything, is refused, and the first key goes on working."""
+    """Another tenant's key, or one that may not do everything, is refused, and the first key still works."""
     with session_factory.begin() as session:
         add_tenant(session, Tenant("acme", "UTC"), now)
         _, theirs = create_key(session, "acme", ["admin"], "theirs", now)
@@ -88,7 +88,9 @@ def test_a_key_that_cannot_be_the_first_is_refused(session_factory: Sessions, no
     assert works(session_factory, FIRST)
 
 
-def test_a_refused_key_is_not_kept(database_url: str, session_factory: Sessions, tmp_path: Path, now: datetime) -> None:
+def test_a_refused_key_is_not_stored(
+    database_url: str, session_factory: Sessions, tmp_path: Path, now: datetime
+) -> None:
     """A start with a revoked key leaves the key that is printed at the next start as it was."""
     data = DataDir(tmp_path / "data").open()
     data.keep_key(SECOND)
@@ -98,7 +100,7 @@ def test_a_refused_key_is_not_kept(database_url: str, session_factory: Sessions,
     assert data.keep_key(None) == SECOND
 
 
-def test_a_given_key_takes_the_place_of_the_kept_one(
+def test_a_key_of_the_settings_replaces_the_stored_one(
     database_url: str, session_factory: Sessions, tmp_path: Path
 ) -> None:
     """After a start with another key that one is printed and works, with and without the setting."""
@@ -112,10 +114,10 @@ def test_a_given_key_takes_the_place_of_the_kept_one(
     assert [works(session_factory, secret) for secret in (kept, SECOND)] == [False, True]
 
 
-def test_a_kept_key_that_was_revoked_is_made_anew(
+def test_a_stored_key_that_was_revoked_is_replaced(
     database_url: str, session_factory: Sessions, tmp_path: Path, now: datetime
 ) -> None:
-    """Nobody asked for the revoked key, so a start says that it makes another, which works and replaces no other."""
+    """No setting asks for the revoked key, so a start reports that it makes another one, which revokes no other."""
     data = DataDir(tmp_path / "data").open()
     data.keep_key(SECOND)
     supervisor(data, None)._prepare_database(database_url)
@@ -128,8 +130,8 @@ def test_a_kept_key_that_was_revoked_is_made_anew(
     assert works(session_factory, FIRST)
 
 
-def test_a_kept_key_revokes_nobody_elses(database_url: str, session_factory: Sessions, tmp_path: Path) -> None:
-    """Two machines on one database, each with a key of its own making, leave each other's alone."""
+def test_a_stored_key_revokes_no_other(database_url: str, session_factory: Sessions, tmp_path: Path) -> None:
+    """Two machines on one database, each with a key that it made, do not revoke each other's."""
     folders = [DataDir(tmp_path / name).open() for name in ("one", "two")]
     for data in (*folders, *folders):
         supervisor(data, None)._prepare_database(database_url)
@@ -146,8 +148,8 @@ def supervisor(data: DataDir, given: str | None, said: list[str] | None = None) 
     return Supervisor(data, settings, ([] if said is None else said).append)
 
 
-def test_migrate_tells_of_a_revoked_key(database_url: str, session_factory: Sessions, now: datetime) -> None:
-    """What `milepost migrate` does with a revoked key is the same refusal."""
+def test_migrate_refuses_a_revoked_key(database_url: str, session_factory: Sessions, now: datetime) -> None:
+    """`milepost migrate` refuses a revoked key in the same way."""
     revoke(session_factory, FIRST, now)
     with pytest.raises(Conflict, match="revoked"):
         prepare_database(database_url, FIRST)

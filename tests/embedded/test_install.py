@@ -12,7 +12,7 @@ import pytest
 
 from scripts import install
 
-# In place of the packages uv and pip: says which it is, and fails if FAILS names it.
+# Stands in for the packages uv and pip: prints its name, and fails if FAILS contains it.
 STAND_IN = """import os, sys
 name = os.path.basename(os.path.dirname(__file__))
 if "config" in sys.argv: sys.exit(print("global.no-index='true'"))
@@ -46,19 +46,19 @@ def wheel(folder: Path, version: str) -> None:
     (folder / "index.html").write_text(f"<!DOCTYPE html><html><body>{links}</body></html>")
 
 
-def test_settings_are_those_that_pip_takes_for_an_install() -> None:
-    """What is set for installs counts more than what is set for all commands, and the environment most."""
+def test_settings_are_those_that_pip_uses_for_an_install() -> None:
+    """Settings for installs win over settings for all commands, and the environment wins over both."""
     found = install.read_settings(SETTINGS)
     assert found["index-url"] == "https://user:secret@mirror.example/simple"
     assert found["find-links"] == "/wheels /more"
     assert "format" not in found
 
 
-def test_uv_is_told_what_pip_is_configured_with() -> None:
-    """Addresses go through the environment, where no process list shows them; what uv is told already stays."""
+def test_uv_gets_the_settings_of_pip() -> None:
+    """Addresses go through the environment, where no process list shows them; variables of uv that are set stay."""
     settings = install.read_settings(SETTINGS)
-    told = install.uv_environment(settings, {"SSL_CERT_FILE": "/mine.crt", "UV_CACHE_DIR": "/cache"})
-    assert told == {
+    environment = install.uv_environment(settings, {"SSL_CERT_FILE": "/mine.crt", "UV_CACHE_DIR": "/cache"})
+    assert environment == {
         "UV_INDEX_URL": "https://user:secret@mirror.example/simple",
         "UV_FIND_LINKS": "/wheels,/more",
         "UV_HTTP_TIMEOUT": "90",
@@ -72,8 +72,8 @@ def test_uv_is_told_what_pip_is_configured_with() -> None:
 
 def test_uv_does_without_a_cache_where_it_can_make_none() -> None:
     """A home that is not there, or may not be written to, does not stop uv."""
-    told = install.uv_environment({}, {"XDG_CACHE_HOME": "/nobody/cache"})
-    assert told["UV_NO_CACHE"] == "true"
+    environment = install.uv_environment({}, {"XDG_CACHE_HOME": "/nobody/cache"})
+    assert environment["UV_NO_CACHE"] == "true"
     assert "UV_NO_CACHE" not in install.uv_environment({}, {"XDG_CACHE_HOME": str(Path(__file__).parent)})
 
 

@@ -1,4 +1,4 @@
-"""The lock of a directory, as those see it who only ask."""
+"""The lock of a directory, when processes only ask whether it is locked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from milepost.embedded.datadir import DirectoryLock, is_locked
 
 
 def test_two_that_ask_are_no_holder(tmp_path: Path) -> None:
-    """While one looks whether a directory's lock is held, another that looks does not take it for the holder."""
+    """While one process asks whether a directory is locked, another that asks does not see the first one's lock."""
     DirectoryLock.acquire(tmp_path).release()
     with (tmp_path / "lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -24,7 +24,7 @@ def test_two_that_ask_are_no_holder(tmp_path: Path) -> None:
 
 
 def test_a_lock_whose_note_finds_no_room_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a full disk the lock is refused and free: the next try must not be told that we hold it ourselves."""
+    """On a full disk the lock is refused and released: the next try must not find that we have it ourselves."""
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")

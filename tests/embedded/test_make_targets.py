@@ -30,7 +30,7 @@ pytestmark = [
 
 
 def make(folder: Path, *arguments: str) -> str:
-    """What make says in that folder, which is taken as set up."""
+    """The output of make in that folder, for which setup is skipped."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     command = ["make", "--no-print-directory", "-o", ".venv/.installed", *arguments]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`make setup` after one that was interrupted; the interpreter is a stand-in that notes what it is asked."""
+"""`make setup` after one that was interrupted; the interpreter is a stand-in that records its arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Beside the Makefile: makes a .venv whose python notes its arguments. With the file `fails` there, making it fails;
+# Next to the Makefile: makes a .venv whose python records its arguments. With the file `fails` there, making it fails;
 # with `installing-fails`, installing in it does.
 INTERPRETER = """#!/bin/sh
 [ "$1" = -c ] && exit 0
@@ -52,7 +52,7 @@ def test_a_venv_without_pip_is_made_anew(project: Path) -> None:
 
 
 def test_a_venv_that_was_never_finished_is_made_anew(project: Path) -> None:
-    """One whose making failed is not taken for good because its pip answers already."""
+    """A .venv whose making failed is made again, although its pip already works."""
     (project / "fails").touch()
     assert setup(project).returncode != 0
     assert not is_set_up(project)
@@ -63,7 +63,7 @@ def test_a_venv_that_was_never_finished_is_made_anew(project: Path) -> None:
 
 
 def test_a_venv_whose_first_install_failed_is_made_anew(project: Path) -> None:
-    """What an interrupted install leaves in a new .venv is not built upon."""
+    """A new .venv in which an install was interrupted is made again."""
     (project / "installing-fails").touch()
     assert setup(project).returncode != 0
     assert not is_set_up(project)

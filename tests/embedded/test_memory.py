@@ -1,4 +1,4 @@
-"""How much memory the servers may fill: the machine's, or what a container leaves of it."""
+"""How much memory the servers may use: that of the machine, or what a container allows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_container_has_what_its_group_allows(tmp_path: Path, groups: str, limi
 
 
 def test_without_a_limit_the_machine_counts(tmp_path: Path) -> None:
-    """Where no group says less, or none can be read, it is the machine's memory."""
+    """If no group has a lower limit, or none can be read, the machine's memory counts."""
     machine = memory_bytes(tmp_path)
     put(tmp_path, "proc/self/cgroup", "4:memory:/app\n0::/app\n")
     put(tmp_path, "sys/fs/cgroup/app/memory.max", "max\n")
@@ -46,7 +46,7 @@ def test_without_a_limit_the_machine_counts(tmp_path: Path) -> None:
 
 
 def test_a_small_container_still_gets_a_stream(tmp_path: Path) -> None:
-    """Below a gigabyte the share stays at its least."""
+    """Below a gigabyte the share is the minimum."""
     put(tmp_path, "proc/self/cgroup", "0::/\n")
     put(tmp_path, "sys/fs/cgroup/memory.max", f"{GIB // 2}\n")
     assert stream_bytes(tmp_path) == LEAST_BYTES
@@ -56,7 +56,7 @@ def test_a_small_container_still_gets_a_stream(tmp_path: Path) -> None:
     ("memory", "buffers"), [(GIB // 2, LEAST_BYTES), (4 * GIB, GIB // 2), (64 * GIB, BUFFERS_MOST_BYTES)]
 )
 def test_buffers_are_an_eighth_within_bounds(tmp_path: Path, memory: int, buffers: int) -> None:
-    """Postgres keeps at hand what the machine can spare, and neither less than it needs nor more than is of use."""
+    """Postgres gets an eighth of the memory, but neither less than it needs nor more than is useful."""
     machine = memory_bytes(tmp_path)
     put(tmp_path, "proc/self/cgroup", "0::/\n")
     put(tmp_path, "sys/fs/cgroup/memory.max", f"{memory}\n")

@@ -21,7 +21,7 @@ WAITS_LONGER_THAN_ITS_LIMIT = text(
 
 @pytest.fixture
 def second(database_url: str) -> Any:
-    """An engine on a migrated database whose statements may take a moment only."""
+    """An engine on a migrated database, with a short limit on statements."""
     limits = {"statement_timeout": f"{int(LIMIT_S * 1000)}ms"}
     engine = make_engine(database_url, application_name="second", limits=limits)
     yield engine
@@ -31,7 +31,7 @@ def second(database_url: str) -> Any:
 def test_a_migration_waits_longer_than_a_statement_may_take(
     engine: Engine, second: Engine, eventually: Callable[[Callable[[], object], float], bool]
 ) -> None:
-    """While another migration holds the lock, the engine's limit of a statement does not end the wait."""
+    """While another migration has the lock, the engine's limit on statements does not end the wait."""
     trouble: list[Exception] = []
 
     def migrate_second() -> None:

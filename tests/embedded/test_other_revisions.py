@@ -22,14 +22,14 @@ REFUSED = (
 
 @pytest.fixture(autouse=True)
 def no_servers_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever servers this machine has are not meant."""
+    """Other servers of this machine must not be used."""
     for name in ("DATABASE_URL", "REDIS_URL", "DATA_DIR"):
         monkeypatch.delenv(f"MILEPOST_{name}", raising=False)
 
 
 @pytest.fixture
 def older(place: Path) -> Path:
-    """A data directory as a version before the first release left it, as far as this one looks."""
+    """A data directory whose database has a revision from before the first release."""
     data = DataDir(place / "data").open()
     server = EmbeddedPostgres.start(data.postgres, home=data.path)
     _set_revision(server.url)

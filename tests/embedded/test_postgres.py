@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL server: starting, keeping, refusing, recovering."""
+"""The embedded PostgreSQL server: start, durability, refusals, recovery."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def directory(place: Path) -> Path:
     """A directory with a database in which one row is committed, and no server."""
     server = EmbeddedPostgres.start(place / "pg", settings=QUICK)
     with connect(server) as connection:
-        connection.execute("CREATE TABLE kept (n int)")
-        connection.execute("INSERT INTO kept VALUES (7)")
+        connection.execute("CREATE TABLE stored_rows (n int)")
+        connection.execute("INSERT INTO stored_rows VALUES (7)")
     server.stop()
     return place / "pg"
 
@@ -42,24 +42,24 @@ def connect(server: EmbeddedPostgres) -> psycopg.Connection[tuple[int]]:
     return psycopg.connect(server.url.replace("+psycopg", ""))
 
 
-def kept(server: EmbeddedPostgres) -> list[tuple[int]]:
+def stored_rows(server: EmbeddedPostgres) -> list[tuple[int]]:
     with connect(server) as connection:
-        return connection.execute("SELECT n FROM kept").fetchall()
+        return connection.execute("SELECT n FROM stored_rows").fetchall()
 
 
 def test_data_outlives_a_stop(server: EmbeddedPostgres) -> None:
     """What was committed is there after a stop and a start."""
-    assert kept(server) == [(7,)]
+    assert stored_rows(server) == [(7,)]
 
 
 def test_data_outlives_a_kill(server: EmbeddedPostgres) -> None:
     """What was committed is there after kill -9 of all server processes, with nothing done by hand."""
     with connect(server) as connection:
-        connection.execute("INSERT INTO kept VALUES (8)")
+        connection.execute("INSERT INTO stored_rows VALUES (8)")
     server.kill()
     again = EmbeddedPostgres.start(server.directory, settings=QUICK)
     try:
-        assert kept(again) == [(7,), (8,)]
+        assert stored_rows(again) == [(7,), (8,)]
     finally:
         again.stop()
 
@@ -83,7 +83,7 @@ def test_an_orphan_backend_is_ended(server: EmbeddedPostgres) -> None:
         server._lock.release()
         again = EmbeddedPostgres.start(server.directory, settings=QUICK)
     try:
-        assert kept(again) == [(7,)]
+        assert stored_rows(again) == [(7,)]
         assert not _is_running(orphan)
     finally:
         again.stop()
@@ -95,13 +95,13 @@ def test_a_reused_pid_does_not_refuse_for_ever(directory: Path) -> None:
     (directory / "data" / "postmaster.pid").write_text("\n".join(lines) + "\n")
     server = EmbeddedPostgres.start(directory, settings=QUICK)
     try:
-        assert kept(server) == [(7,)]
+        assert stored_rows(server) == [(7,)]
     finally:
         server.stop()
 
 
 def test_a_half_made_database_is_made_again(place: Path) -> None:
-    """What a killed initdb left is thrown away, not started."""
+    """The files of a killed initdb are removed, not started."""
     directory = place / "pg"
     directory.mkdir(mode=0o700)
     (directory / "data.new" / "base").mkdir(parents=True)
@@ -114,13 +114,13 @@ def test_a_half_made_database_is_made_again(place: Path) -> None:
         server.stop()
 
 
-def test_a_second_holder_is_refused_by_name(server: EmbeddedPostgres) -> None:
+def test_a_second_start_names_the_process_that_has_the_lock(server: EmbeddedPostgres) -> None:
     """A second start on the same directory fails and names the process that has it."""
     with pytest.raises(DirectoryInUse, match=rf"in use by process {os.getpid()}\b"):
         EmbeddedPostgres.start(server.directory)
 
 
-def test_a_taken_port_is_told(directory: Path) -> None:
+def test_a_taken_port_is_reported(directory: Path) -> None:
     """A port that somebody listens on is an error that says so, and the directory is free again."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What the supervisor does when a server that ended cannot be started again at once."""
+"""A server that ended and cannot be started again at once is tried again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WITHIN_S = 30
 
 
 class Place:
-    """Servers of which only the stream server is ours, and what they say."""
+    """Servers of which only the stream server is embedded, and the lines that they report."""
 
     def __init__(self, folder: Path) -> None:
         self.said: list[str] = []
@@ -36,11 +36,11 @@ class Place:
         assert self.servers._valkey is not None
         os.kill(self.servers._valkey.pid, signal.SIGKILL)
 
-    def look_until_it_runs(self) -> None:
-        """Look, as the supervisor does, until the server is back."""
+    def check_until_it_runs(self) -> None:
+        """Check, as the supervisor does, until the server runs again."""
         deadline = time.monotonic() + WITHIN_S
         while True:
-            self.servers.look()
+            self.servers.check()
             assert self.servers._valkey is not None
             if self.servers._valkey.exit_status() is None and len(self.said) > 2:
                 return
@@ -71,7 +71,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 def test_a_server_that_cannot_be_started_is_tried_again(
     place: Place, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
-    """The trouble is said and does not end the supervisor, whatever it is; once it has passed, the server is back."""
+    """An error of any kind is reported and does not end the supervisor; once it has passed, the server runs again."""
     start, troubles = EmbeddedValkey.start, [trouble]
 
     def start_in_trouble(*arguments: Any, **named: Any) -> EmbeddedValkey:
@@ -81,5 +81,5 @@ def test_a_server_that_cannot_be_started_is_tried_again(
 
     monkeypatch.setattr(EmbeddedValkey, "start", start_in_trouble)
     place.kill()
-    place.look_until_it_runs()
+    place.check_until_it_runs()
     assert [line for line in place.said if str(trouble) in line and "trying again in 2 s" in line]

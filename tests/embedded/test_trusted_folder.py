@@ -225,7 +225,7 @@ each_fault = pytest.mark.parametrize(("name", "spoil", "said"), FOLDER_FAULTS + 
 
 
 def picture(folder: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Names, modes, owners and contents of all that is there."""
+    """Names, modes, owners and contents of all files."""
     found = {}
     for path in (folder, *folder.rglob("*")):
         status = path.lstat()
@@ -294,7 +294,7 @@ def test_what_is_ours_alone_is_not_refused(asked: Asked, data: DataDir, user: in
 @needs_root
 @pytest.mark.parametrize("user", [None])
 def test_root_refuses_a_plain_users_folder(asked: Asked, data: DataDir) -> None:
-    """Root may read everything, and takes nothing from a directory that is a plain user's own."""
+    """Root may read everything, and uses nothing from a directory that belongs to a plain user."""
     filled(data.path, OTHER_ID)
     status, out, errors = asked(None, "up", "--port", "0", "--data-dir", str(data.path))
     assert (status, out) == (1, "")
@@ -346,7 +346,7 @@ def test_a_link_in_the_place_of_another_file_is_not_followed(tmp_path: Path, nam
 
 @pytest.mark.parametrize("name", ["logs", "postgres", "valkey"])
 def test_a_folder_in_it_that_others_may_write_is_refused(tmp_path: Path, name: str) -> None:
-    """Whoever may write the folder of a server chooses its password: that folder is judged as the directory is."""
+    """Whoever may write the folder of a server chooses its password: that folder is checked like the directory."""
     data = filled(tmp_path / "data")
     (data.path / name).mkdir(mode=0o700, exist_ok=True)
     (data.path / name).chmod(0o770)
@@ -355,7 +355,7 @@ def test_a_folder_in_it_that_others_may_write_is_refused(tmp_path: Path, name: s
 
 
 def test_no_log_is_written_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a log nor the one kept before it goes to where a link leads."""
+    """Neither a log nor the copy of the one before is written to where a link leads."""
     precious, log = tmp_path / "precious", tmp_path / "logs" / "api.log"
     precious.write_text("dear")
     log.parent.mkdir(mode=0o700)
@@ -461,21 +461,21 @@ def test_a_folder_above_that_all_may_write_is_no_fault(tmp_path: Path) -> None:
     assert data.keep_key(None) == data.keep_key(None)
 
 
-def test_what_is_swapped_after_it_was_judged_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is read from the very folder that was judged, although another one has its name by then."""
+def test_a_file_exchanged_after_the_check_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is read from the folder that was checked, although another folder has its name by then."""
     data = filled(tmp_path / "data")
     kept = data.keep_key(None)
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "key").write_text(PLANTED)
     judge = trust._require_ours
 
-    def judge_then_swap(path: Path, status: os.stat_result) -> None:
+    def check_then_exchange(path: Path, status: os.stat_result) -> None:
         judge(path, status)
         if path == data.path:
             data.path.rename(tmp_path / "away")
             (tmp_path / "evil").rename(data.path)
 
-    monkeypatch.setattr(trust, "_require_ours", judge_then_swap)
+    monkeypatch.setattr(trust, "_require_ours", check_then_exchange)
     assert read_trusted(data.path / "key").strip() == kept
 
 

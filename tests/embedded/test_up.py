@@ -1,4 +1,4 @@
-"""`milepost up` as a user meets it: one command, real processes, Ctrl-C, kill -9, and again."""
+"""`milepost up` as a user sees it: one command, real processes, Ctrl-C, kill -9, and again."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Up:
         return up
 
     def read_to(self, beginning: str) -> str:
-        """The next line that begins so; what came before it is kept in `lines`."""
+        """The next line that begins with this; the lines before it are in `lines`."""
         assert self.process.stdout is not None
         deadline = time.monotonic() + READY_WITHIN_S
         for line in self.process.stdout:
@@ -101,14 +101,14 @@ PRIVATE = ("key", "secrets_key", "servers.json")
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """One `milepost up` for the tests that only look at it."""
+    """One `milepost up` for the tests that change nothing."""
     up = Up.start(tmp_path_factory.mktemp("up") / "data")
     yield up
     assert up.end(signal.SIGTERM) == 0
 
 
 def test_it_prints_where_it_is_and_the_key(running: Up) -> None:
-    """The line `ready URL` stands alone, the key follows, and both work."""
+    """The line `ready URL` is followed by the line with the key, and both work."""
     *_, ready, key = running.lines
     assert re.fullmatch(r"ready http://127\.0\.0\.1:\d+", ready)
     assert re.fullmatch(r"key \S{20,}", key)
@@ -117,7 +117,7 @@ def test_it_prints_where_it_is_and_the_key(running: Up) -> None:
 
 
 def test_others_can_read_nothing(running: Up) -> None:
-    """The data directory is closed to others, and what holds secrets is so even by itself."""
+    """Others can read neither the data directory nor, by their own modes, the files with secrets."""
     modes = {name: stat.S_IMODE((running.directory / name).stat().st_mode) for name in (".", *PRIVATE)}
     assert modes == {".": 0o700} | dict.fromkeys(PRIVATE, 0o600)
 
@@ -135,7 +135,7 @@ def test_no_password_is_on_a_command_line(running: Up, processes_in: Callable[[P
     assert [secret for secret in secrets if secret in lines] == []
 
 
-def test_a_second_start_names_the_holder(running: Up) -> None:
+def test_a_second_start_names_the_first(running: Up) -> None:
     """A second `milepost up` on the directory fails in one line that names the first."""
     command = milepost("up", "--port", "0", "--data-dir", str(running.directory))
     second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
@@ -143,7 +143,7 @@ def test_a_second_start_names_the_holder(running: Up) -> None:
     assert second.stderr == f"milepost: {running.directory} is in use by process {running.process.pid}\n"
 
 
-def test_a_second_start_on_the_same_port_is_told_who_has_it(running: Up) -> None:
+def test_a_second_start_on_the_same_port_names_the_first(running: Up) -> None:
     """The usual second start, with directory and port of the first, names the first and not the port."""
     command = milepost("up", "--port", str(running.port), "--data-dir", str(running.directory))
     second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
@@ -152,7 +152,7 @@ def test_a_second_start_on_the_same_port_is_told_who_has_it(running: Up) -> None
 
 
 def test_status_finds_it(running: Up) -> None:
-    """`milepost status --json` finds the servers through the data directory alone and tells that all is well."""
+    """`milepost status --json` finds the servers through the data directory alone and reports that all is well."""
     command = milepost("status", "--json", "--data-dir", str(running.directory))
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     found = json.loads(done.stdout)
@@ -164,7 +164,7 @@ def test_status_finds_it(running: Up) -> None:
 
 
 def test_what_ends_is_started_again(running: Up, eventually: Callable[[Question, float], bool]) -> None:
-    """A process that is killed is told of in a line and started again, and the servers keep their addresses."""
+    """A killed process is reported in a line and started again, and the servers keep their addresses."""
     before = json.loads((running.directory / "servers.json").read_text())
     postmaster = int((running.directory / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
     for pid in (before["child_pids"]["worker drains"], postmaster):
@@ -215,7 +215,7 @@ def test_killing_everything_is_recovered_from(
 
 
 def test_a_folder_of_other_things_is_left_alone(place: Path) -> None:
-    """A data directory that holds somebody's files and is open to others is refused, and stays as it is."""
+    """A data directory that contains other files and is open to others is refused, and stays as it is."""
     (place / "mine").mkdir(mode=0o755)
     (place / "mine" / "letter").write_text("dear")
     command = milepost("up", "--port", "0", "--data-dir", str(place / "mine"))
@@ -262,7 +262,7 @@ def test_what_was_accepted_survives_killing_everything(
     assert again.end() == 0
 
 
-def test_a_stream_server_of_ones_own_that_is_away_stops_the_start(place: Path) -> None:
+def test_an_external_stream_server_that_does_not_answer_stops_the_start(place: Path) -> None:
     """It says so in one line and ends, before any child is started."""
     environment = {**os.environ, "MILEPOST_REDIS_URL": "redis://127.0.0.1:1/0"}
     command = milepost("up", "--port", "0", "--data-dir", str(place / "data"))

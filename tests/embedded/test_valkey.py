@@ -1,4 +1,4 @@
-"""The embedded Valkey server: starting, keeping, refusing, recovering."""
+"""The embedded Valkey server: start, durability, refusals, recovery."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_an_answered_append_outlives_a_kill(server: EmbeddedValkey) -> None:
         again.kill()
 
 
-def test_the_settings_that_durability_rests_on(server: EmbeddedValkey) -> None:
+def test_the_settings_that_durability_depends_on(server: EmbeddedValkey) -> None:
     """Every append is synced before it is answered, nothing is evicted, and no snapshot replaces the file."""
     with redis.Redis.from_url(server.url) as client:
         found = client.config_get("appendonly", "appendfsync", "maxmemory-policy", "save", "bind")
@@ -53,7 +53,7 @@ def test_the_settings_that_durability_rests_on(server: EmbeddedValkey) -> None:
 
 
 def test_memory_has_a_limit_at_which_appending_is_refused(server: EmbeddedValkey) -> None:
-    """Without a setting the server takes a share of the machine's memory, and keeps room for everything else."""
+    """Without a setting the server uses a share of the machine's memory, and leaves the rest for everything else."""
     with redis.Redis.from_url(server.url) as client:
         limit = int(client.config_get("maxmemory")["maxmemory"])
     assert limit == stream_bytes() >= 256 * 2**20
@@ -80,13 +80,13 @@ def test_the_password_is_needed_and_hidden(server: EmbeddedValkey) -> None:
         client.ping()
 
 
-def test_a_second_holder_is_refused_by_name(server: EmbeddedValkey) -> None:
+def test_a_second_start_names_the_process_that_has_the_lock(server: EmbeddedValkey) -> None:
     """A second start on the same directory fails and names the process that has it."""
     with pytest.raises(DirectoryInUse, match=rf"in use by process {os.getpid()}\b"):
         EmbeddedValkey.start(server.directory)
 
 
-def test_a_taken_port_is_told(place: Path) -> None:
+def test_a_taken_port_is_reported(place: Path) -> None:
     """A port that somebody listens on is an error that says so."""
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,

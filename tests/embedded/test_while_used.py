@@ -1,4 +1,4 @@
-"""Servers that an application starts: shared by all that come, gone after the last of them."""
+"""Servers that an application starts: shared by all applications, stopped after the last of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ A_WHILE_S = 2.0
 ENDS_WITHIN_S = 20
 READY_WITHIN_S = 60
 
-# Waits for a line, then uses the servers from two threads; answers each further line by a look into the database.
+# Waits for a line, then uses the servers from two threads; answers each further line by a query of the database.
 APPLICATION = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -76,7 +76,7 @@ class Application:
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
 
-    def hear(self) -> str:
+    def read_line(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
@@ -86,15 +86,15 @@ class Application:
         return self.supervisor()
 
     def supervisor(self) -> int:
-        [pid] = set(self.hear().split())
+        [pid] = set(self.read_line().split())
         return int(pid)
 
     def look(self) -> str:
         self.say("look")
-        return self.hear()
+        return self.read_line()
 
     def leave(self) -> tuple[int, str]:
-        """End in order; returns the status and what it said on standard error."""
+        """End it normally; returns the status and its standard error."""
         _, errors = self.process.communicate(timeout=READY_WITHIN_S)
         return self.process.returncode, errors
 
@@ -109,14 +109,14 @@ Start = Callable[..., Application]
 
 @pytest.fixture
 def start(place: Path) -> Iterator[Start]:
-    """Starts applications on `place`/data, which stand ready to begin."""
+    """Starts applications on `place`/data, which wait for their first line."""
     with ExitStack() as stack:
 
         def start_one(**settings: str) -> Application:
             application = Application.start(place / "data", **settings)
             stack.callback(application.process.communicate)
             stack.callback(application.process.kill)
-            assert application.hear() == "here"
+            assert application.read_line() == "here"
             return application
 
         yield start_one
@@ -174,7 +174,7 @@ def test_they_go_on_without_the_one_that_started_them(
 def test_two_that_begin_at_once_share_one_supervisor(
     place: Path, start: Start, processes_in: Processes, eventually: Eventually
 ) -> None:
-    """Two processes of two threads each, all at the same moment, get the same servers, and none says a word."""
+    """Two processes of two threads each, all at the same moment, get the same servers, and none prints anything."""
     both = [start(), start()]
     for each in both:
         each.say("begin")
@@ -184,7 +184,7 @@ def test_two_that_begin_at_once_share_one_supervisor(
     assert eventually(lambda: not processes_in(place), ENDS_WITHIN_S), log_of(place)
 
 
-def test_who_comes_while_they_stop_gets_others(place: Path, eventually: Eventually) -> None:
+def test_a_user_that_comes_while_they_stop_gets_new_ones(place: Path, eventually: Eventually) -> None:
     """A user that comes while unused servers are stopping waits for their end, and finds all in the next ones."""
     before = use(place)
     execute(before, b"CREATE TABLE notes AS SELECT 1 AS n")
@@ -193,7 +193,7 @@ def test_who_comes_while_they_stop_gets_others(place: Path, eventually: Eventual
     before.close()
     supervisor = before.running.supervisor_pid
     assert eventually(lambda: not (place / "data" / "servers.json").exists(), ENDS_WITHIN_S)
-    # Held in the middle of stopping, for as long as it takes the other to come.
+    # Stopped in the middle of stopping, until the other user has come.
     os.kill(supervisor, signal.SIGSTOP)
     said: list[str] = []
     found: list[Use] = []
@@ -216,7 +216,7 @@ def test_who_comes_while_they_stop_gets_others(place: Path, eventually: Eventual
 def test_when_somebody_stops_them_the_next_use_starts_others(
     place: Path, eventually: Eventually, how: signal.Signals
 ) -> None:
-    """Servers that were stopped while in use leave no zombie, and who asks again gets new ones with the same data."""
+    """Servers that were stopped while in use leave no zombie, and the next use gets new ones with the same data."""
     before = use(place)
     execute(before, b"CREATE TABLE notes AS SELECT 1 AS n")
     os.kill(before.running.supervisor_pid, how)
@@ -245,8 +245,8 @@ def test_those_of_a_person_are_used_and_go_on(place: Path, start: Start, eventua
     own.close()
 
 
-def test_commands_find_them_and_a_second_start_is_told(place: Path, eventually: Eventually) -> None:
-    """`status`, `keys` and `verify` work with them; `milepost up` says whose they are and what ends them."""
+def test_commands_find_them_and_a_second_start_names_them(place: Path, eventually: Eventually) -> None:
+    """`status`, `keys` and `verify` work with them; `milepost up` says who started them and how to end them."""
     used = use(place)
     pid = used.running.supervisor_pid
     assert eventually(lambda: run(place, "status").returncode == 0, READY_WITHIN_S)
@@ -257,11 +257,11 @@ def test_commands_find_them_and_a_second_start_is_told(place: Path, eventually: 
     first_key = (place / "data" / "key").read_text().strip()
     assert answers(used, first_key) == (200, [])
     assert first_key not in log_of(place)
-    told = f"process {pid}, started by an application: it ends when no application uses it, or with `kill {pid}`"
+    holder = f"process {pid}, started by an application: it ends when no application uses it, or with `kill {pid}`"
     second = run(place, "up")
     assert (second.returncode, second.stdout) == (1, "")
-    assert second.stderr == f"milepost: {place / 'data'} is in use by {told}\n"
-    assert f"runs here as {told}" in run(place, "doctor").stdout
+    assert second.stderr == f"milepost: {place / 'data'} is in use by {holder}\n"
+    assert f"runs here as {holder}" in run(place, "doctor").stdout
     used.close()
 
 
@@ -281,8 +281,8 @@ def test_one_that_nobody_ever_uses_ends(place: Path, processes_in: Processes) ->
     assert processes_in(place) == []
 
 
-def test_no_log_holds_a_key(place: Path, start: Start, eventually: Eventually, processes_in: Processes) -> None:
-    """The first key works, and stands, as the passwords, in no log and in no process list."""
+def test_no_log_contains_a_key(place: Path, start: Start, eventually: Eventually, processes_in: Processes) -> None:
+    """The first key works; like the passwords, it is in no log and in no process list."""
     application = start(MILEPOST_BOOTSTRAP_KEY=KEY)
     supervisor = application.begin()
     used = use(place)
@@ -297,7 +297,7 @@ def test_no_log_holds_a_key(place: Path, start: Start, eventually: Eventually, p
     used.close()
 
 
-def test_a_server_of_ones_own_is_used(place: Path, database_url: str) -> None:
+def test_an_external_server_is_used(place: Path, database_url: str) -> None:
     """A database that the settings name, and the environment does not, is what the workers use; none is made."""
     used = use(place, database_url=database_url)
     assert used.database_url == database_url
@@ -310,8 +310,8 @@ def test_a_server_of_ones_own_is_used(place: Path, database_url: str) -> None:
     used.close()
 
 
-def test_a_start_that_fails_is_told_in_a_line(place: Path, eventually: Eventually, processes_in: Processes) -> None:
-    """What `milepost up` says last is the error's text, with the log that tells more; nothing is left running."""
+def test_a_start_that_fails_is_reported_in_a_line(place: Path, eventually: Eventually, processes_in: Processes) -> None:
+    """The error's text is the last line of `milepost up`, with the path of its log; nothing is left running."""
     log = DataDir(place / "data").background_log
     with pytest.raises(ServerFailed) as found:
         use(place, redis_url="redis://127.0.0.1:1/0")
@@ -321,15 +321,15 @@ def test_a_start_that_fails_is_told_in_a_line(place: Path, eventually: Eventuall
     use(place).close()
 
 
-def test_a_folder_that_cannot_be_used_is_told(place: Path) -> None:
-    """A data directory that is somebody's letter is refused at once in one line."""
+def test_a_folder_that_cannot_be_used_is_reported(place: Path) -> None:
+    """A file instead of a data directory is refused at once in one line."""
     (place / "data").write_text("dear")
     with pytest.raises(DirectoryUnusable, match=rf"^cannot use {place / 'data'}: File exists$"):
         use(place)
 
 
 def test_a_wait_has_an_end(place: Path) -> None:
-    """Where another process keeps the directory and never has servers, the wait ends with an error."""
+    """If another process locks the directory and never has servers, the wait ends with an error."""
     data = DataDir(place / "data").open()
     lock = data.lock()
     with pytest.raises(ServerFailed, match=rf"^still no servers in {data.path} after 1 s \(more in "):

@@ -1,4 +1,4 @@
-"""Whom the servers run as: root, a plain user, a folder that only its owner can enter, no namespaces."""
+"""The user that the servers run as: root, a plain user, a folder that only its owner can enter, no namespaces."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_root_needs_no_open_folders(place: Path) -> None:
 
 @needs_root
 def test_without_namespaces_root_becomes_another_user(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where namespaces are forbidden the data goes to the other user, who is let through our folders only."""
+    """Where namespaces are forbidden the data belongs to the other user, who may pass only through our folders."""
     monkeypatch.setattr(run_as, "_can_run", lambda _program, way: way != NAMESPACE)
     place.chmod(0o755)
     (place / "ours").mkdir(mode=0o700)

@@ -131,7 +131,7 @@ class System:
         log = self.data.logs / f"{name.replace(' ', '-')}.log"
         kind = DrainsWorker if name == DRAINS_WORKER else Child
         self.children[name] = kind(name, arguments, self.data.path, log, self._environment())
-        self.children[name].begin()
+        self.children[name].start()
 
     def end(self, name: str) -> None:
         """End a process for good."""
@@ -157,9 +157,9 @@ class System:
 
     def restart_ended(self) -> None:
         """Start again what has ended."""
-        self.servers.look()
+        self.servers.check()
         for child in list(self.children.values()):
-            child.look(self.say)
+            child.check(self.say)
 
     def pids(self, name: str) -> tuple[int, list[int]]:
         """A process of Milepost and those that it has started."""

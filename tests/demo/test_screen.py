@@ -1,4 +1,4 @@
-"""What the demo's process tells in its log, and what a person sees of it."""
+"""The lines that the demo's process writes into its log, and how a terminal shows them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.demo.run import Screen, tell, tell_progress
+from milepost.demo.run import Screen, log_line, log_progress
 
 
 @pytest.fixture
@@ -19,36 +19,36 @@ def write(log: Path, text: str) -> None:
         file.write(text)
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> str:
+def output_of(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
 def test_where_no_terminal_is_every_tenth_is_a_line(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a thousand steps a handful of lines is said, the last one with all of them."""
+    """Of a thousand steps ten lines are shown, the last one with all of them."""
     for done in range(0, 1_001, 5):
-        tell_progress("events applied", done, 1_000)
-    write(log, told(capsys))
+        log_progress("events applied", done, 1_000)
+    write(log, output_of(capsys))
     said: list[str] = []
     screen = Screen(log, said.append)
-    screen.look()
+    screen.show_new_lines()
     screen.close()
     assert len(said) == 10
     assert said[-1] == "events applied: 1,000 of 1,000"
 
 
 def test_lines_are_said_once_and_whole(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line that is half written is said when it is whole; what is no telling is left in the log."""
+    """A half-written line is shown when it is whole; lines that are not ours stay in the log."""
     said: list[str] = []
     screen = Screen(log, said.append)
-    screen.look()
-    tell("first, ünd \N{SNOWMAN}")
-    tell("second")
-    text = told(capsys)
+    screen.show_new_lines()
+    log_line("first, ünd \N{SNOWMAN}")
+    log_line("second")
+    text = output_of(capsys)
     write(log, "Traceback (most recent call last):\n[1]\n" + text[:-10])
-    screen.look()
+    screen.show_new_lines()
     assert said == ["first, ünd \N{SNOWMAN}"]
     write(log, text[-10:])
-    screen.look()
-    screen.look()
+    screen.show_new_lines()
+    screen.show_new_lines()
     screen.close()
     assert said == ["first, ünd \N{SNOWMAN}", "second"]

@@ -14,8 +14,8 @@ from core.services.inputs import GoalDraft
 from core.services.progress import goal_progress
 from core.services.views import GoalView
 from core.store.tenants import Tenant
-from milepost.demo.fill import first_day, goals_of, plant
-from milepost.demo.life import Life, Telling
+from milepost.demo.fill import first_day, goals_of, make_goals
+from milepost.demo.life import Life, TimedEvent
 from milepost.demo.people import PEOPLE
 from tests.demo.conftest import BEGIN, TODAY
 
@@ -29,37 +29,37 @@ def all_goals(sessions: Sessions) -> list[GoalView]:
         return [goal for person in PEOPLE for goal in goals_of(session, DEFAULT, person.user_id).values()]
 
 
-def test_planting_twice_plants_once(session_factory: Sessions) -> None:
-    """A second planting, days later, finds the demo, its first day and its goals, and makes nothing."""
+def test_a_second_start_makes_no_second_demo(session_factory: Sessions) -> None:
+    """A second call, days later, finds the demo, its first day and its goals, and makes nothing."""
     with session_factory.begin() as session:
         assert first_day(session) is None
-        assert plant(session, PEOPLE, TODAY, DAYS)
-    planted = all_goals(session_factory)
+        assert make_goals(session, PEOPLE, TODAY, DAYS)
+    made = all_goals(session_factory)
     with session_factory.begin() as session:
-        assert plant(session, PEOPLE, TODAY + timedelta(days=3), DAYS)
+        assert make_goals(session, PEOPLE, TODAY + timedelta(days=3), DAYS)
         assert first_day(session) == BEGIN
-    assert all_goals(session_factory) == planted
-    assert len(planted) == sum(len(person.goals) for person in PEOPLE)
+    assert all_goals(session_factory) == made
+    assert len(made) == sum(len(person.goals) for person in PEOPLE)
 
 
 def test_other_peoples_data_is_left_alone(session_factory: Sessions) -> None:
-    """Where there is a goal already, of whomever, nothing is planted."""
+    """If any user has a goal already, nothing is made."""
     with session_factory.begin() as session:
         create_goal(session, DEFAULT, GoalDraft("u", "g", GoalType.SAVINGS, "1"), TODAY)
     with session_factory.begin() as session:
-        assert not plant(session, PEOPLE, TODAY, DAYS)
+        assert not make_goals(session, PEOPLE, TODAY, DAYS)
         assert first_day(session) is None
     assert all_goals(session_factory) == []
 
 
-def test_two_years_end_in_goals_on_their_way(session_factory: Sessions, tellings: list[Telling]) -> None:
-    """All events apply, none is a dead letter, and amounts that follow accounts are what the lives came to."""
+def test_two_years_end_in_goals_on_their_way(session_factory: Sessions, timed_events: list[TimedEvent]) -> None:
+    """All events apply, none is a dead letter, and amounts that follow accounts are those of the lives."""
     with session_factory.begin() as session:
-        plant(session, PEOPLE, TODAY, DAYS)
-    told = [StreamEntry(0, f"1-{n}", TODAY, "default", each.body) for n, each in enumerate(tellings)]
+        make_goals(session, PEOPLE, TODAY, DAYS)
+    entries = [StreamEntry(0, f"1-{n}", TODAY, "default", each.body) for n, each in enumerate(timed_events)]
     with session_factory.begin() as session:
         # Three batches: the demo's own are smaller, and any split leaves the same.
-        done = [apply_events(session, told[part::3], TODAY) for part in range(3)]
+        done = [apply_events(session, entries[part::3], TODAY) for part in range(3)]
     assert [batch.dead_letters for batch in done] == [0, 0, 0]
     goals = {goal.name: goal for goal in all_goals(session_factory)}
     assert [goal.name for goal in goals.values() if goal.waiting_for] == []
