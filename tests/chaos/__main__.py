@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: kill everything in turn under load, and check every amount. `make chaos` runs it."""
+"""`python -m tests.chaos`: break every part in turn under load, and check every amount. `make chaos` runs it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.chaos.plan import Outcome, Plan
 from tests.chaos.run import run_chaos
 from tests.chaos.system.servers import Fsync
 
-WRONG, NOT_LOOKED = 1, 3
+WRONG, NOT_CHECKED = 1, 3
 _SHOWN = 10
 
 
 class StreamFsync(StrEnum):
-    """How the stream server of a run syncs."""
+    """The option for how the stream server of a run syncs."""
 
     BOTH = "both"
     ALWAYS = "always"
@@ -36,7 +36,7 @@ class StreamFsync(StrEnum):
 
     @property
     def modes(self) -> list[Fsync]:
-        """The modes that the server may be started in."""
+        """The modes in which the server may be started."""
         return [Fsync.ALWAYS, Fsync.EVERYSEC] if self is StreamFsync.BOTH else [Fsync(self.value)]
 
 
@@ -44,30 +44,30 @@ Broken = StrEnum("Broken", {name: name for name in BROKEN})  # type: ignore[misc
 
 
 def chaos(
-    seed: Annotated[int, typer.Option(help="All events, their order, and the order of the faults follow from it.")] = 1,
-    minutes: Annotated[float, typer.Option(help="How long faults go on.", min=0.01, max=1_440)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Decides all events, their order, and the order of the faults.")] = 1,
+    minutes: Annotated[float, typer.Option(help="For how long faults are injected.", min=0.01, max=1_440)] = 1.0,
     stream_fsync: Annotated[
         StreamFsync,
         typer.Option(
-            help="When the stream server syncs; both: each restart chooses always or everysec. none keeps nothing "
-            "on disk, so that events must get lost: the run has to end with status 1, or it could not see a loss."
+            help="When the stream server syncs; both: each restart chooses always or everysec. none stores nothing "
+            "on disk, so that events are lost: the run must then end with status 1, which proves that it finds a loss."
         ),
     ] = StreamFsync.BOTH,
     broken: Annotated[
         Broken | None,
-        typer.Option(help="Put a drain that is wrong on purpose in the worker's place: the run has to end with 1."),
+        typer.Option(help="Use a drain that is wrong on purpose in the worker: the run must end with status 1."),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--fault", help="Only this kind of fault; may be given more than once.")
+        list[str] | None, typer.Option("--fault", help="Only this kind of fault; repeat the option for several.")
     ] = None,
     rate: Annotated[float, typer.Option(help="Events a second.", min=1, max=5_000)] = 200.0,
     keep: Annotated[Path | None, typer.Option(help="A folder for the logs of all processes.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put load on a system, kill, stop, cut and fill up its parts in turn, heal it, and check every amount.
+    """Put load on a system, break its parts in turn, repair it, and check every amount.
 
-    Starts servers and processes of its own in the temporary folder (TMPDIR); all of it is gone at the end. Exit status
-    0 if everything holds, 1 with the rows that are wrong if not, 3 if there was nothing to check. Linux only.
+    Starts servers and processes of its own in the temporary folder (TMPDIR) and removes them at the end. Exit status 0
+    if every row is right, 1 with the wrong rows if not, 3 if there was nothing to check. Linux only.
 
     Example: make chaos ARGS="--seed 1 --minutes 10"
     """
@@ -81,7 +81,7 @@ def chaos(
         print(f"{time.monotonic() - began:7.1f} s  {line}", file=sys.stderr, flush=True)
 
     try:
-        with trouble_as(NOT_LOOKED), stop_requests():
+        with trouble_as(NOT_CHECKED), stop_requests():
             _say_schedule(plan, say)
             outcome = run_chaos(plan, say, keep=keep)
     except StopAsked:
@@ -104,11 +104,11 @@ def _known(names: list[str]) -> list[str]:
 
 
 def _say_schedule(plan: Plan, say: Callable[[str], None]) -> None:
-    """The faults in their order, as many as there can be in the time."""
+    """Print the faults in their order, as many as fit into the minutes."""
     left_s = 60 * plan.minutes
-    say(f"seed {plan.seed}, {plan.minutes:g} minutes; the faults, as far as the time suffices:")
+    say(f"seed {plan.seed}, {plan.minutes:g} minutes; the faults, as far as the time allows:")
     for step in steps(plan.seed, plan.minutes, plan.only):
-        left_s -= step.hold_s
+        left_s -= step.duration_s
         if left_s < 0 and step.number > 1:
             return
         say(f"  {step.number}. {step}")
@@ -130,9 +130,9 @@ def _print(outcome: Outcome) -> None:
         table.add_row(f"fault: {name}", f"{count} missed")
     for name in sorted(outcome.skipped):
         table.add_row(f"fault: {name}", "skipped")
-    for name, looked_at in outcome.verdict.checks.items():
+    for name, checked in outcome.verdict.checks.items():
         wrong = sum(each.check == name for each in outcome.verdict.wrong)
-        table.add_row(f"check: {name}", f"{looked_at:,}" + (f", {wrong:,} wrong" if wrong else ""))
+        table.add_row(f"check: {name}", f"{checked:,}" + (f", {wrong:,} wrong" if wrong else ""))
     table.add_row("drained in", "not in time" if outcome.drained_s is None else f"{outcome.drained_s:.1f} s")
     console.print(table)
     for reason in sorted(set(outcome.skipped.values())):

@@ -1,4 +1,4 @@
-"""Work that a thread repeats until it is over; an exception is kept for whoever waits for the thread."""
+"""Work that a thread repeats until the run is over; an exception is stored for the code that waits for the thread."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Background:
         self._thread = Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def has_ended(self) -> bool:
-        """Whether the last round is over."""
+        """Whether the last round has ended."""
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
             while not self.is_over.is_set():
                 self.step()
-        except BaseException as error:  # noqa: BLE001  # of a thread: whoever waits for it raises it
+        except BaseException as error:  # noqa: BLE001  # in a thread: the code that waits for the thread raises it
             self.error = error

@@ -1,4 +1,4 @@
-"""Two drains that are wrong on purpose, to prove that a run finds it. Only the worker of such a run uses them."""
+"""Two drains that are wrong on purpose, to prove that a run finds errors. Only the worker of such a run uses them."""
 
 from __future__ import annotations
 
@@ -52,22 +52,24 @@ def _last_arrivals(statements: Iterable[Transaction]) -> dict[str, Transaction]:
 def _fold_as_they_come(
     stated: Mapping[str, Transaction], stored: Mapping[str, StoredTransaction]
 ) -> list[TransactionChange]:
-    """What is stored gets a time long ago, so that whatever comes after it wins."""
+    """Fold as if every stored transaction had a time long ago, so that any later arrival wins."""
     aged = {
-        name: kept._replace(transaction=kept.transaction._replace(rank=kept.transaction.rank._replace(time=_LONG_AGO)))
-        for name, kept in stored.items()
+        name: known._replace(
+            transaction=known.transaction._replace(rank=known.transaction.rank._replace(time=_LONG_AGO))
+        )
+        for name, known in stored.items()
     }
     changes = fold_transactions(stated, {**stored, **{name: aged[name] for name in stated if name in aged}})
     return [change._replace(before=stored.get(change.after.transaction.transaction_id)) for change in changes]
 
 
 def ack_before_commit() -> None:
-    """Let this process's drains acknowledge too early."""
+    """Make this process's drains acknowledge too early."""
     use_drain(AckBeforeCommit)
 
 
 def last_arrival() -> None:
-    """Let this process's drains apply the last arrival of a transaction, whatever its time."""
+    """Make this process's drains apply the last arrival of a transaction, whatever its time."""
     fold.winning_transactions = _last_arrivals  # type: ignore[attr-defined]
     fold.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
 

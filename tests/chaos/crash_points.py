@@ -1,10 +1,10 @@
-"""Crash points: the steps of a drain at which a test has the process kill itself, as `kill -9` there would.
+"""Crash points: steps of a drain at which a test makes the process kill itself, as `kill -9` there would.
 
 A test names a folder in CHAOS_CRASH_POINTS and puts a file into it that is named like a step. The first process that
-comes to this step removes the file and kills itself, so one file is one death. The file `on_event` is not removed: it
-holds a text, and every process that reads an event with this text kills itself.
+comes to this step removes the file and kills itself, so one file kills one process. The file `on_event` is not removed:
+it contains a text, and every process that reads an event with this text kills itself.
 
-The product knows nothing of this. A process of the tests puts CrashingDrain in the place of the worker's drain.
+The product has no crash points. A process of the tests replaces the worker's drain by CrashingDrain.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ ON_EVENT = "on_event"
 
 @dataclass(frozen=True, slots=True)
 class CrashPoints:
-    """The folder in which crash points are named."""
+    """The folder with the files that name crash points."""
 
     folder: Path
 
     @classmethod
     def of_environment(cls) -> CrashPoints:
-        """The folder that the test has named for this process."""
+        """The folder that the test has set in this process's environment."""
         return cls(Path(os.environ[VARIABLE]))
 
     def reach(self, point: str) -> None:
@@ -50,9 +50,9 @@ class CrashPoints:
             _die()
 
     def reach_read(self, entries: Sequence[RawEntry]) -> None:
-        """The step after a read; kill this process too if one of the entries holds the text of `on_event`."""
+        """The step after a read; kills this process also if one of the entries contains the text of `on_event`."""
         self.reach(AFTER_READ)
-        if _holds(entries, self.folder / ON_EVENT):
+        if _contains(entries, self.folder / ON_EVENT):
             _die()
 
 
@@ -63,25 +63,27 @@ class CrashingDrain(ShardDrain):
     crash_points: CrashPoints = field(default_factory=CrashPoints.of_environment)
 
     def _decoded(self, session: Session, raw: Sequence[RawEntry], known: Decoded | None = None) -> Decoded:
-        """What follows the read."""
+        """The step after the read."""
         self.crash_points.reach_read(raw)
         return super()._decoded(session, raw, known)
 
-    def _apply_decoded(self, session: Session, decoded: Decoded, news: DuplicateCheck | None = None) -> Applied:
-        """What comes before the commit."""
-        applied = super()._apply_decoded(session, decoded, news)
+    def _apply_decoded(
+        self, session: Session, decoded: Decoded, duplicate_check: DuplicateCheck | None = None
+    ) -> Applied:
+        """The step before the commit."""
+        applied = super()._apply_decoded(session, decoded, duplicate_check)
         self.crash_points.reach(BEFORE_COMMIT)
         return applied
 
-    def _finish(self, batch: Batch, applied: Applied, began: float, ahead: Prefetch | None = None) -> None:
-        """What follows the commit, and acknowledges."""
+    def _finish(self, batch: Batch, applied: Applied, began: float, prefetch: Prefetch | None = None) -> None:
+        """The steps after the commit and after the acknowledgement."""
         self.crash_points.reach(AFTER_COMMIT)
-        super()._finish(batch, applied, began, ahead)
+        super()._finish(batch, applied, began, prefetch)
         self.crash_points.reach(AFTER_ACK)
 
 
 def use_drain(drain: type[ShardDrain]) -> None:
-    """Have the worker of this process drain with another class."""
+    """Make the worker of this process use another class of drain."""
     context.ShardDrain = drain  # type: ignore[attr-defined]  # where the worker finds the class of its drains
 
 
@@ -94,7 +96,7 @@ def _remove(file: Path) -> bool:
     return True
 
 
-def _holds(entries: Sequence[RawEntry], file: Path) -> bool:
+def _contains(entries: Sequence[RawEntry], file: Path) -> bool:
     try:
         wanted = file.read_bytes()
     except FileNotFoundError:

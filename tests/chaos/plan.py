@@ -14,7 +14,7 @@ HEALED_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run. All of it follows from the seed, except how far it comes in its minutes.
+    """The options of one run. Everything follows from the seed, except how far it comes in its minutes.
 
     `fsyncs`: how the stream server may sync. `broken`: a drain that is wrong on purpose. `only`: the names of the
     faults to choose from, all of them if none is named.
@@ -32,7 +32,7 @@ class Plan:
 class Outcome:
     """The outcome of a run. `counts` are of events; `recovered_s` is the longest wait after a fault, by its name.
 
-    `faults` came about, `missed` did not, for want of anything to break just then.
+    `faults` were injected; `missed` were not, because there was nothing to break at that moment.
     """
 
     seed: int

@@ -40,13 +40,13 @@ class Recovery:
     say: Callable[[str], None]
 
     def await_recovery(self, fault: str) -> None:
-        """Wait until all that was accepted by now is applied and the API answers; a minute is too long."""
+        """Wait until all events accepted so far are applied and the API answers; more than a minute is wrong."""
         ends: dict[int, str] = {}
 
         def has_recovered() -> bool:
             with connect(self.system.servers.redis_url) as client:
                 stream = EventStream(client, SHARDS)
-                # Read once: the load goes on, so that there is always something that is not applied yet.
+                # Read once: the load goes on, so there are always newer events that are not applied yet.
                 ends.update(ends or stream.ends())
                 return all(stream.is_applied(*end) for end in ends.items()) and answers(self.system.api_url)
 
@@ -84,14 +84,14 @@ class Recovery:
         late = [] if took_s is not None else [self._unapplied("the end")]
         self.outcome.verdict.record("drained within 60 s", 1, late)
         if late:
-            # What is applied even later is still checked: late is not lost.
+            # Events that are applied later still are checked, too: late is not lost.
             self._await(self._is_drained, HEALED_WITHIN_S)
         self._close_days()
 
     def _send_again(self) -> None:
         """Send events with unknown answers again until they are accepted, as a producer should."""
         assert self.load is not None, "finish() needs the load"
-        events, transport = self.load.unknown_again(), self.load.stream_transport()
+        events, transport = self.load.unknown_to_resend(), self.load.stream_transport()
         deadline = time.monotonic() + HEALED_WITHIN_S
         while events and time.monotonic() < deadline:
             transport.send(events[:500], self.load.sent_log)

@@ -37,16 +37,16 @@ Say = Callable[[str], None]
 
 
 def run_chaos(plan: Plan, say: Say, *, keep: Path | None = None) -> Outcome:
-    """Run a plan; everything that was started and made is gone at the end, but for the logs, which `keep` may keep.
+    """Run a plan; everything that was started and made is removed at the end. Logs are copied to `keep`.
 
     Call it from the main thread, before any other is started. Raises MilepostError if there was nothing to check.
     """
     if sys.platform != "linux":
-        raise MilepostError("a chaos run finds and stops processes by what Linux shows of them; it needs Linux")
+        raise MilepostError("a chaos run finds and stops processes by Linux's /proc; it needs Linux")
     outcome = Outcome(plan.seed)
     with _folder(say, keep) as (folder, disks, reason):
         make = Make(plan.fsyncs, plan.broken, disks, f"mp_chaos_{secrets.token_urlsafe(24)}")
-        log = (folder / "said.log").open("a", buffering=1)
+        log = (folder / "run.log").open("a", buffering=1)
         with log, running(folder, make, lambda line: print(_stamp(), line, file=log)) as system:
             say("the system is up")
             _Runner(plan, system, outcome, say, reason).run()
@@ -55,7 +55,7 @@ def run_chaos(plan: Plan, say: Say, *, keep: Path | None = None) -> Outcome:
 
 @dataclass(slots=True)
 class _Runner:
-    """Injects the faults of a plan. `no_disks` is the reason why there are no disks, if there are none."""
+    """Injects the faults of a plan. `no_disks` says why there are no disks; it is empty if there are."""
 
     plan: Plan
     system: System
@@ -64,7 +64,7 @@ class _Runner:
     no_disks: str
 
     def run(self) -> None:
-        """The whole run."""
+        """Do the whole run."""
         engine = self.system.engine()
         load = Load.at(self.plan, self.system)
         try:
@@ -99,10 +99,10 @@ class _Runner:
         )
 
     def _inject_faults(self, load: Load, scene: Scene) -> None:
-        """Fault after fault until the time is up; at least one."""
+        """Inject one fault after the other until the time is over; at least one."""
         until = time.monotonic() + 60 * self.plan.minutes
         for step in steps(self.plan.seed, self.plan.minutes, self.plan.only):
-            if step.number > 1 and time.monotonic() + step.hold_s > until:
+            if step.number > 1 and time.monotonic() + step.duration_s > until:
                 break
             if step.fault.needs_disk and self.no_disks:
                 self.outcome.skipped[step.fault.name] = self.no_disks
@@ -117,10 +117,10 @@ class _Runner:
         try:
             with step.fault.inject(scene, chance):
                 self.outcome.faults[step.fault.name] += 1
-                self.system.supervise(step.hold_s)
+                self.system.supervise(step.duration_s)
         except Missed as reason:
             self.outcome.missed[step.fault.name] += 1
-            self._report(f"it did not come about: {reason}")
+            self._report(f"it was missed: {reason}")
         self.system.heal()
         recovery = Recovery(self.system, None, self.outcome, scene.engine, self._report)
         if step.waits:
@@ -143,14 +143,14 @@ class _Runner:
         self.outcome.retries = sum(actor.requests.retries for actor in load.actors)
 
     def _report(self, line: str) -> None:
-        """Say it, and keep it for the history of the run."""
+        """Print a line, and add it to the history of the run."""
         self.outcome.history.append(f"{_stamp()} {line}")
         self.say(line)
 
 
 @contextmanager
 def _folder(say: Say, keep: Path | None) -> Iterator[tuple[Path, Mapping[str, Disk], str]]:
-    """A folder with disks for the servers, or with the reason why there are none; gone when the block ends."""
+    """A folder, disks for the servers, and the reason if there are none; all removed when the block ends."""
     folder = private_folder(Path(tempfile.mkdtemp(prefix="milepost-chaos-")))
     disks: dict[str, Disk] = {}
     reason = ""
@@ -166,7 +166,7 @@ def _folder(say: Say, keep: Path | None) -> Iterator[tuple[Path, Mapping[str, Di
     finally:
         if keep is not None and (folder / "logs").exists():
             shutil.copytree(folder / "logs", keep, dirs_exist_ok=True)
-            shutil.copy(folder / "said.log", keep)
+            shutil.copy(folder / "run.log", keep)
         for disk in disks.values():
             disk.remove()
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """One row that is wrong, in words."""
+    """One wrong row, as text."""
 
     check: str
     row: str
@@ -16,14 +16,14 @@ class Wrong:
 
 @dataclass(slots=True)
 class Verdict:
-    """All that was found wrong. Checks that found nothing are recorded too, to show that they ran."""
+    """All wrong rows. Checks that found nothing are recorded too, to show that they ran."""
 
     checks: dict[str, int] = field(default_factory=dict)
     wrong: list[Wrong] = field(default_factory=list)
 
-    def record(self, check: str, looked_at: int, rows: Iterable[str]) -> None:
-        """Record the wrong rows that a check has found among so many that it looked at."""
-        self.checks[check] = self.checks.get(check, 0) + looked_at
+    def record(self, check: str, checked: int, rows: Iterable[str]) -> None:
+        """Record the wrong rows that a check has found among the `checked` rows."""
+        self.checks[check] = self.checks.get(check, 0) + checked
         self.wrong += [Wrong(check, row) for row in rows]
 
     def compare(self, check: str, expected: dict[str, object], stored: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.worker`: the drains' worker of a run, with crash points and perhaps a wrong drain."""
+"""`python -m tests.chaos.worker`: the drains' worker of a run, with crash points, and with a wrong drain if asked."""
 
 from __future__ import annotations
 

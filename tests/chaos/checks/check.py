@@ -32,7 +32,7 @@ from tests.chaos.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run has left to be checked."""
+    """What is checked after a run: the database, the logs of events and requests, and the API."""
 
     seed: int
     engine: Engine
@@ -43,7 +43,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How many events are the source of a stored fact, and how many dead letters there are."""
+    """The number of events that are the source of a stored fact, and the number of dead letters."""
 
     standing: int
     dead: int
@@ -62,7 +62,7 @@ def check_all(run: Run, verdict: Verdict, say: Callable[[str], None]) -> Applied
     check_requests(verdict, run.goals, evidence)
     oracles = {tenant: Oracle(of) for tenant, of in facts.items()}
     check_accounts(verdict, oracles, evidence)
-    # That no day of a tenant was closed in time is recorded already; the rest can still be checked.
+    # A tenant whose days were not closed in time is recorded already; the rest can still be checked.
     closed = {row["tenant"]: row["closed_through"] or date.min for row in evidence["tenants"]}
     goals = expect_goals(run.goals, evidence, oracles, closed)
     check_amounts(verdict, goals, oracles)
@@ -76,7 +76,7 @@ def check_all(run: Run, verdict: Verdict, say: Callable[[str], None]) -> Applied
     if verdict.has_wrong("requests"):
         say("the requests are not those that were made, so they cannot be repeated")
     else:
-        say("applying all of it once more to a fresh database")
+        say("applying everything once more to a fresh database")
         check_rebuild(verdict, run.engine, run.goals, events, evidence, closed, run.seed)
     return Applied(len(standing), len(evidence["dead_letters"]))
 

@@ -1,4 +1,4 @@
-"""Checks of events: none is lost, none applied that was not sent or was refused, and bad ones are dead letters."""
+"""Checks of events: none is lost, none is applied that was not sent or was refused, and bad ones are dead letters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ATTRIBUTES = (*ATTRIBUTES, "connection", "connection_reason")
 def applied_events(sent_log: SentLog, standing: set[str]) -> list[Event]:
     """The events that were applied: all that were acknowledged, and of the others those that the tables name.
 
-    One that no table names and that was not acknowledged never arrived, or was superseded: both look the same.
+    An unacknowledged event that no table names never arrived, or was superseded: the tables cannot tell which.
     """
     return [
         sent.event
@@ -29,7 +29,7 @@ def applied_events(sent_log: SentLog, standing: set[str]) -> list[Event]:
 
 
 def fold(events: Sequence[Event], seed: int) -> dict[str, TenantFacts]:
-    """The oracle's facts of the events, which it gets in an order of its own."""
+    """The oracle's facts of the events, which it applies in an order of its own."""
     facts = {tenant: TenantFacts(zone) for tenant, zone in ZONES.items()}
     for event in Random(f"{seed}:oracle").sample(events, len(events)):
         facts[event.tenant].apply(event.body)
@@ -83,33 +83,33 @@ def _miscounted(sent: Iterable[SentEvent], counts: Counter[str]) -> Iterable[str
             continue
         found, least = counts[each.event.event_id], each.answers.get(Answer.ACKNOWLEDGED, 0)
         if not least <= found <= each.most:
-            yield f"{each.event.event_id} ({each.event.outcome}): {found} letters, not {least} to {each.most}"
+            yield f"{each.event.event_id} ({each.event.outcome}): {found} dead letters, not {least} to {each.most}"
 
 
 def _expected(tenant: str, name: str, account: Account) -> Iterable[tuple[str, str]]:
     for transaction_id, stated in account.transactions.items():
         value = stated.value
-        said = (
+        text = (
             f"amount {value.amount_minor}, at {value.posted_at}, pending {value.is_pending}, replaces {value.replaces}"
         )
-        yield f"{tenant} {name} transaction {transaction_id}", _line(stated, "removed" if value.is_removal else said)
+        yield f"{tenant} {name} transaction {transaction_id}", _line(stated, "removed" if value.is_removal else text)
     for as_of, stated in account.reports.items():
         yield f"{tenant} {name} report {as_of}", _line(stated, str(stated.value))
     for attribute, stated in account.attributes.items():
         yield f"{tenant} {name} {attribute}", _line(stated, str(stated.value))
 
 
-def _line(stated: Statement, said: str) -> str:
-    return f"{stated.event_id}: {said}"
+def _line(stated: Statement, text: str) -> str:
+    return f"{stated.event_id}: {text}"
 
 
 def _stored(evidence: Evidence) -> Iterable[tuple[str, str]]:
     for row in evidence["transactions"]:
-        said = (
+        text = (
             f"amount {row['amount_minor']}, at {row['posted_at']}, pending {row['pending']}, replaces {row['replaces']}"
         )
         key = f"{row['tenant']} {row['account_id']} transaction {row['transaction_id']}"
-        yield key, f"{row['event_id']}: {'removed' if row['removed'] else said}"
+        yield key, f"{row['event_id']}: {'removed' if row['removed'] else text}"
     for row in evidence["reports"]:
         key = f"{row['tenant']} {row['account_id']} report {row['as_of']}"
         yield key, f"{row['event_id']}: {row['current_minor']}"

@@ -1,4 +1,4 @@
-"""The evidence: what a run has left in the database, read once, after the load has ended."""
+"""The evidence: the rows in the database after a run, read once, after the load has ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _QUERIES = {
     "outbox": "SELECT tenant, message_id, type FROM outbox ORDER BY tenant, message_id",
 }
 _OF_GOALS = ("links", "manual_amounts", "milestones", "goal_entries", "goal_snapshots", "close_rewrites")
-# What a rank holds: the time, the source and the id of the event that stated the attribute.
+# The separator in a rank, which consists of the time, the source and the id of the event that stated the attribute.
 _IN_RANK = "\x1f"
 
 
@@ -50,7 +50,7 @@ class Evidence:
 
     @classmethod
     def of(cls, engine: Engine) -> Evidence:
-        """Read it all, in one snapshot."""
+        """Read all tables in one snapshot of the database."""
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             found = {table: list(connection.execute(text(query)).mappings()) for table, query in _QUERIES.items()}
         return cls({table: [dict(row) for row in rows] for table, rows in found.items()})

@@ -1,4 +1,4 @@
-"""Checks of accounts and goals against the oracle: worths, amounts, closes, milestones and messages, and the ledger."""
+"""Compares accounts and goals with the oracle: worths, amounts, snapshots, milestones, messages, and the ledger."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class ExpectedGoal:
-    """One goal: its row, the oracle's input, and the oracle's amounts of now and of each closed day.
+    """One goal: its row, the oracle's input, and the oracle's amounts now and at the end of each closed day.
 
-    `finish_minor` is where it is reached.
+    `finish_minor` is the amount at which the goal is reached.
     """
 
     row: Row
@@ -38,7 +38,7 @@ class ExpectedGoal:
 def expect_goals(
     goals: Sequence[GoalLog], evidence: Evidence, oracles: Mapping[str, Oracle], closed: Mapping[str, date]
 ) -> list[ExpectedGoal]:
-    """The oracle's amounts of every goal that is stored (check_requests finds others); `closed` by tenant."""
+    """The oracle's amounts of every stored goal (check_requests finds missing ones); `closed` is by tenant."""
     rows = {(row["tenant"], row["goal_id"]): row for row in evidence["goals"]}
     return [
         _expect_goal(goal, row, evidence, oracles[goal.tenant], closed[goal.tenant])
@@ -48,10 +48,10 @@ def expect_goals(
 
 
 def _expect_goal(log: GoalLog, row: Row, evidence: Evidence, oracle: Oracle, closed_through: date) -> ExpectedGoal:
-    """Ask the oracle about a goal: its links and manual amounts have the times that the server chose."""
+    """Ask the oracle about a goal, with the times that the server has initial_minor its links and manual amounts."""
     plan, own = log.plan, (log.tenant, log.goal_id)
     links = evidence.of_goal("links", *own) if plan.tracking != "net_worth" else []
-    given = plan.target_minor if plan.type == "debt" else 0
+    initial_minor = plan.target_minor if plan.type == "debt" else 0
     goal = Goal(
         goal_id=log.goal_id,
         type=plan.type,
@@ -61,7 +61,7 @@ def _expect_goal(log: GoalLog, row: Row, evidence: Evidence, oracle: Oracle, clo
         target_minor=plan.target_minor,
         start_date=row["start_date"],
         manual=[
-            (None, given if plan.current_minor is None else plan.current_minor),
+            (None, initial_minor if plan.current_minor is None else plan.current_minor),
             *((manual["manual_at"], manual["amount_minor"]) for manual in evidence.of_goal("manual_amounts", *own)),
         ],
         links=[Link(link["account_id"], link["ppm"], link["from_at"], link["until_at"]) for link in links],
@@ -72,7 +72,7 @@ def _expect_goal(log: GoalLog, row: Row, evidence: Evidence, oracle: Oracle, clo
 
 
 def check_accounts(verdict: Verdict, oracles: Mapping[str, Oracle], evidence: Evidence) -> None:
-    """Each account is worth what the oracle says, and as much money came into it."""
+    """Each account has the oracle's worth and the oracle's inflow."""
     expected = {
         f"{tenant} {name}": f"worth {measures.worth_before(FOR_EVER)}, inflow {measures.inflow_before(FOR_EVER)}"
         for tenant, oracle in oracles.items()
@@ -94,7 +94,7 @@ def check_amounts(verdict: Verdict, goals: Sequence[ExpectedGoal], oracles: Mapp
 
 
 def check_closes(verdict: Verdict, goals: Sequence[ExpectedGoal], evidence: Evidence) -> None:
-    """Each local day from the start on has its close, without a gap, and each is the oracle's."""
+    """Each local day from the start on has a snapshot, without a gap, and each has the oracle's amount."""
     rows = []
     for each in goals:
         own = evidence.of_goal("goal_snapshots", each.row["tenant"], each.row["goal_id"])
@@ -110,54 +110,57 @@ def check_closes(verdict: Verdict, goals: Sequence[ExpectedGoal], evidence: Evid
 
 
 def check_ledger(verdict: Verdict, goals: Sequence[ExpectedGoal], evidence: Evidence) -> None:
-    """Each ledger is numbered without a hole, each line begins where the last ended, the last one is the amount."""
-    rows, looked_at = [], 0
+    """Each ledger is numbered without a gap, each entry begins where the last ended, the last one is the amount."""
+    rows, checked = [], 0
     for each in goals:
         entries = evidence.of_goal("goal_entries", each.row["tenant"], each.row["goal_id"])
-        looked_at += len(entries)
+        checked += len(entries)
         rows += [f"{each.key}: {trouble}" for trouble in _gaps(entries, each.row)]
-    verdict.record("ledger", looked_at, rows)
+    verdict.record("ledger", checked, rows)
 
 
 def check_milestones(
     verdict: Verdict, goals: Sequence[ExpectedGoal], oracles: Mapping[str, Oracle], evidence: Evidence
 ) -> None:
-    """A milestone is marked as reached if the goal is at or past it, not if it never was; each has one message."""
-    rows, looked_at = [], 0
+    """A milestone is reached exactly if the goal's amount ever reached it; each reached one has one message."""
+    rows, checked = [], 0
     expected: dict[str, object] = {}
     for each in goals:
         own = evidence.of_goal("milestones", each.row["tenant"], each.row["goal_id"])
-        looked_at += len(own)
-        marked = {row["amount_minor"] for row in own if row["reached_at"] is not None}
+        checked += len(own)
+        stored_as_reached = {row["amount_minor"] for row in own if row["reached_at"] is not None}
         if {row["amount_minor"] for row in own} != set(each.goal.milestones):
             rows.append(f"{each.key}: milestones {own}, expected {each.goal.milestones}")
         if each.row["status"] == "active" and not each.row["waiting_for"]:
             due = set(oracles[each.row["tenant"]].must_be_reached(each.goal, each.closes))
-            rows += [f"{each.key}: {amount} is reached and not marked" for amount in sorted(due - marked)]
-        reached = marked | ({each.finish_minor} if each.row["reached_at"] is not None else set())
+            rows += [
+                f"{each.key}: {amount} is reached and not stored as reached"
+                for amount in sorted(due - stored_as_reached)
+            ]
+        reached = stored_as_reached | ({each.finish_minor} if each.row["reached_at"] is not None else set())
         never = _never_reached(reached, each, evidence)
-        rows += [f"{each.key}: {amount} is marked and was never reached" for amount in never]
+        rows += [f"{each.key}: {amount} is stored as reached and never was" for amount in never]
         name = f"{each.row['tenant']} {{}}.reached:{each.row['goal_id']}:{{}}"
-        expected |= {name.format("milestone", amount): 1 for amount in marked}
+        expected |= {name.format("milestone", amount): 1 for amount in stored_as_reached}
         if each.row["reached_at"] is not None:
             expected[name.format("goal", each.row["target_minor"])] = 1
-    verdict.record("milestones", looked_at, rows)
+    verdict.record("milestones", checked, rows)
     stored: dict[str, object] = {f"{row['tenant']} {row['message_id']}": 1 for row in evidence["outbox"]}
     verdict.compare("one message when reached", expected, stored)
 
 
-def _never_reached(marked: Iterable[int], each: ExpectedGoal, evidence: Evidence) -> list[int]:
-    """The marked amounts that no ledger line has reached, and no close, neither as it is nor as it was before."""
+def _never_reached(stored_as_reached: Iterable[int], each: ExpectedGoal, evidence: Evidence) -> list[int]:
+    """The amounts stored as reached that no ledger entry and no snapshot, current or earlier, has reached."""
     own = each.row["tenant"], each.row["goal_id"]
     amounts = [entry["after_minor"] for entry in evidence.of_goal("goal_entries", *own)]
     amounts += [close["amount_minor"] for close in evidence.of_goal("goal_snapshots", *own)]
     amounts += [close["before_minor"] for close in evidence.of_goal("close_rewrites", *own)]
     best = max((each.goal.direction * amount for amount in amounts), default=None)
-    return sorted(amount for amount in marked if best is None or best < each.goal.direction * amount)
+    return sorted(amount for amount in stored_as_reached if best is None or best < each.goal.direction * amount)
 
 
 def filled(rows: Mapping[date, int], days: Iterable[date]) -> dict[date, int]:
-    """The close of each day, where only the first and those that differ from the day before have a row."""
+    """The snapshot of each day; only the first day and those that differ from the day before have a row."""
     found: dict[date, int] = {}
     for day in sorted(days):
         if day in rows or day - _DAY in found:

@@ -1,6 +1,6 @@
-"""The rebuild: all of it is applied once to a fresh database, in another order, and the rows must be the same.
+"""The rebuild: everything is applied once to a fresh database, in another order, and the rows must be the same.
 
-The requests come first, each at the moment at which the running system did it, then the events, shuffled, each once.
+The requests come first, each with the time at which the running system did it, then the events, shuffled, each once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.chaos.verdict import Verdict
 _DATABASE = "chaos_again"
 _BATCH = 500
 _MICROSECOND = timedelta(microseconds=1)
-# What has to be the same, row by row. Goals have other ids there, so they go by their names, which are unique.
+# The columns that must be the same. Goals have other ids there, so they are identified by their unique names.
 _SAME = {
     "accounts": """SELECT tenant, account_id, currency, user_id, user_id_rank, kind, kind_rank, name, name_rank, closed,
         closed_rank, replaced_by, replaced_by_rank, connection, connection_rank, connection_reason,
@@ -63,7 +63,7 @@ def check_rebuild(
     closed: Mapping[str, date],
     seed: int,
 ) -> None:
-    """Apply everything to a fresh database and compare it with that of `engine`; `closed` by tenant."""
+    """Apply everything to a fresh database and compare it with that of `engine`; `closed` is by tenant."""
     with _fresh_database(engine) as again:
         sessions = session_factory(again)
         with sessions.begin() as session:
@@ -71,7 +71,7 @@ def check_rebuild(
                 if tenant != DEFAULT:
                     create_tenant(session, tenant, zone, datetime.now(UTC))
         for goal in goals:
-            _Repeated(sessions, goal, evidence).run()
+            _RepeatedGoal(sessions, goal, evidence).run()
         _apply(sessions, Random(f"{seed}:rebuild").sample(events, len(events)))
         for tenant, through in closed.items():
             if through > date.min:
@@ -112,14 +112,14 @@ def _rows(engine: Engine, query: str, through: date) -> set[str]:
 def _apply(sessions: sessionmaker[Session], events: Sequence[Event]) -> None:
     for start in range(0, len(events), _BATCH):
         now = datetime.now(UTC)
-        some = enumerate(events[start : start + _BATCH], start)
-        entries = [StreamEntry(0, f"{n}-0", now, event.tenant, event.body) for n, event in some]
+        numbered = enumerate(events[start : start + _BATCH], start)
+        entries = [StreamEntry(0, f"{n}-0", now, event.tenant, event.body) for n, event in numbered]
         with sessions.begin() as session:
             apply_events(session, entries, now)
 
 
-class _Repeated:
-    """One goal's requests, each at the moment that the running system gave it."""
+class _RepeatedGoal:
+    """Repeats one goal's requests, each with the time that it had in the running system."""
 
     def __init__(self, sessions: sessionmaker[Session], goal: GoalLog, evidence: Evidence) -> None:
         own = goal.tenant, goal.goal_id
@@ -128,13 +128,13 @@ class _Repeated:
         self._tenant = Tenant(goal.tenant, ZONES[goal.tenant])
         (self._row,) = [row for row in evidence["goals"] if row["goal_id"] == goal.goal_id]
         self._links = iter(evidence.of_goal("links", *own))
-        self._typed = iter(evidence.of_goal("manual_amounts", *own))
+        self._manual = iter(evidence.of_goal("manual_amounts", *own))
         self._milestones = evidence.of_goal("milestones", *own)
         self._open: dict[str, Row] = {}
         self._goal_id = ""
 
     def run(self) -> None:
-        """All of them, in their order."""
+        """Repeat all requests in their order."""
         for operation in self._goal.operations:
             with self._sessions.begin() as session:
                 self._do(session, operation)
@@ -156,14 +156,14 @@ class _Repeated:
                 ended = self._open.pop(operation.account_id)["until_at"]
                 unlink_account(session, self._tenant, self._goal_id, operation.account_id, ended)
             case "type":
-                row, currency = next(self._typed), self._goal.plan.currency
+                row, currency = next(self._manual), self._goal.plan.currency
                 changes = GoalChanges(current_amount=money(row["amount_minor"], currency))
                 update_goal(session, self._tenant, self._goal_id, changes, row["manual_at"])
             case "abandon":
                 changes = GoalChanges(status=GoalStatus.ABANDONED)
                 update_goal(session, self._tenant, self._goal_id, changes, self._row["final_at"])
             case _:
-                # A pause alters no amount.
+                # A pause changes no amount.
                 pass
 
     def _create(self, session: Session) -> None:

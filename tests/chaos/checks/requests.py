@@ -1,4 +1,4 @@
-"""Checks of requests: what was answered with success was done once, between request and answer; nothing else was."""
+"""Checks of requests: each successful one was done once, between request and answer; nothing else was done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.chaos.verdict import Verdict
 
 
 def check_requests(verdict: Verdict, goals: Sequence[GoalLog], evidence: Evidence) -> None:
-    """Goals, their status, links and typed amounts are those that were asked for."""
+    """Goals, their status, links and manual amounts are those that were requested."""
     rows = list(_goals(goals, evidence))
     for goal in goals:
         rows += [f"{goal.tenant} {goal.plan.name}: {trouble}" for trouble in _of_goal(goal, evidence)]
@@ -21,10 +21,10 @@ def check_requests(verdict: Verdict, goals: Sequence[GoalLog], evidence: Evidenc
 
 
 def _goals(goals: Sequence[GoalLog], evidence: Evidence) -> Iterable[str]:
-    asked = {(goal.tenant, goal.goal_id) for goal in goals}
+    requested = {(goal.tenant, goal.goal_id) for goal in goals}
     made = {(row["tenant"], row["goal_id"]) for row in evidence["goals"]}
-    yield from (f"{tenant} {goal_id} was made and is not there" for tenant, goal_id in sorted(asked - made))
-    yield from (f"{tenant} {goal_id} is there and nobody asked for it" for tenant, goal_id in sorted(made - asked))
+    yield from (f"{tenant} {goal_id} was created and is not stored" for tenant, goal_id in sorted(requested - made))
+    yield from (f"{tenant} {goal_id} is stored and was not requested" for tenant, goal_id in sorted(made - requested))
 
 
 def _of_goal(goal: GoalLog, evidence: Evidence) -> Iterable[str]:
@@ -36,46 +36,46 @@ def _of_goal(goal: GoalLog, evidence: Evidence) -> Iterable[str]:
         links = evidence.of_goal("links", *own)
         wanted = periods(goal.operations)
         if len(links) != len(wanted):
-            yield f"{len(links)} links, and {len(wanted)} were asked for"
+            yield f"{len(links)} links, and {len(wanted)} were requested"
         for link, period in zip(links, wanted, strict=False):
             yield from _of_link(link, period, ZONES[goal.tenant])
     manual = evidence.of_goal("manual_amounts", *own)
-    asked = [operation for operation in goal.operations if operation.verb == "type"]
-    if [row["amount_minor"] for row in manual] != [operation.amount_minor for operation in asked]:
-        amounts = [operation.amount_minor for operation in asked]
-        yield f"typed {[row['amount_minor'] for row in manual]}, asked for {amounts}"
+    requested = [operation for operation in goal.operations if operation.verb == "type"]
+    if [row["amount_minor"] for row in manual] != [operation.amount_minor for operation in requested]:
+        amounts = [operation.amount_minor for operation in requested]
+        yield f"manual amounts {[row['amount_minor'] for row in manual]}, requested {amounts}"
     yield from (
-        f"typed at {row['manual_at']}, asked for {_between(operation)}"
-        for row, operation in zip(manual, asked, strict=False)
+        f"manual amount at {row['manual_at']}, requested {_between(operation)}"
+        for row, operation in zip(manual, requested, strict=False)
         if not _is_within(row["manual_at"], operation)
     )
 
 
 def _of_row(goal: GoalLog, row: Row) -> Iterable[str]:
     if row["status"] != goal.status:
-        yield f"is {row['status']}, and was asked to be {goal.status}"
+        yield f"is {row['status']}, requested was {goal.status}"
     if row["start_date"] != goal.operations[0].since:
-        yield f"starts on {row['start_date']}, asked for {goal.operations[0].since}"
+        yield f"starts on {row['start_date']}, requested was {goal.operations[0].since}"
     ends = [operation for operation in goal.operations if operation.verb == "abandon"]
     if ends and (row["final_at"] is None or not _is_within(row["final_at"], ends[0])):
-        yield f"ended at {row['final_at']}, asked for {_between(ends[0])}"
+        yield f"ended at {row['final_at']}, requested {_between(ends[0])}"
     if not ends and row["final_at"] is not None:
-        yield f"ended at {row['final_at']}, which nobody asked for"
+        yield f"ended at {row['final_at']}, which was not requested"
 
 
 def _of_link(link: Row, period: Period, zone: str) -> Iterable[str]:
-    said = f"link of {link['account_id']}"
+    link_name = f"link of {link['account_id']}"
     if (link["account_id"], link["ppm"]) != (period.account_id, period.ppm):
-        yield f"{said} with {link['ppm']} ppm, asked for {period.account_id} with {period.ppm}"
-    since = period.begun.since
-    if since is None and not _is_within(link["from_at"], period.begun):
-        yield f"{said} from {link['from_at']}, asked for {_between(period.begun)}"
+        yield f"{link_name} with {link['ppm']} ppm, requested was {period.account_id} with {period.ppm}"
+    since = period.started.since
+    if since is None and not _is_within(link["from_at"], period.started):
+        yield f"{link_name} from {link['from_at']}, requested {_between(period.started)}"
     if since is not None and link["from_at"] != first_instant(since, zone):
-        yield f"{said} from {link['from_at']}, asked for from {since}"
+        yield f"{link_name} from {link['from_at']}, requested was from {since}"
     if period.ended is None and link["until_at"] is not None:
-        yield f"{said} ended at {link['until_at']}, which nobody asked for"
+        yield f"{link_name} ended at {link['until_at']}, which was not requested"
     if period.ended is not None and (link["until_at"] is None or not _is_within(link["until_at"], period.ended)):
-        yield f"{said} ended at {link['until_at']}, asked for {_between(period.ended)}"
+        yield f"{link_name} ended at {link['until_at']}, requested {_between(period.ended)}"
 
 
 def _is_within(moment: datetime, operation: Operation) -> bool:

@@ -1,4 +1,4 @@
-"""The check over REST: the API shows of each goal what the oracle says."""
+"""The check over REST: the API shows the oracle's amounts of each goal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.chaos.verdict import Verdict
 
 
 def check_rest(verdict: Verdict, goals: Sequence[ExpectedGoal], clients: Mapping[str, httpx2.Client]) -> None:
-    """GET /goals/{id} has the amount, and /snapshots every day from the start on, each with its close."""
+    """GET /goals/{id} shows the amount, and /snapshots shows every day from the start on with its amount."""
     rows = [f"{each.key}: {trouble}" for each in goals for trouble in _wrong(each, clients[each.row["tenant"]])]
     verdict.record("as shown over REST", len(goals), rows)
 

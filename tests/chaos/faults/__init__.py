@@ -1,1 +1,1 @@
-"""The faults: each begins, is held for a while, and heals; the seed says which come when."""
+"""The faults: each is injected, lasts for a while, and is repaired; the seed decides their order."""

@@ -1,4 +1,4 @@
-"""A backlog: events that are accepted and not applied when a fault comes."""
+"""A backlog: events that are accepted and not applied yet when a fault is injected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BACKLOG_S = 1.5
 
 @contextmanager
 def backlog(scene: Scene) -> Iterator[None]:
-    """Stop the drains for a moment, so that what is accepted is only on the stream; they go on when the block ends."""
+    """Stop the drains for a moment, so that accepted events are only on the stream; they go on when the block ends."""
     pid, helpers = scene.system.pids("worker drains")
     stopped = [each for each in (pid, *helpers) if each and send(each, signal.SIGSTOP)]
     try:

@@ -1,4 +1,4 @@
-"""Faults in the middle of a drain: a death at each of its steps, and an event that kills its reader."""
+"""Faults in the middle of a drain: a kill at each of its steps, and an event that kills every drain that reads it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _die_at(point: str) -> Inject:
         has_died = scene.await_(lambda: not file.exists(), _DIES_WITHIN_S)
         file.unlink(missing_ok=True)
         if not has_died:
-            raise Missed("no drain came by")
+            raise Missed("no drain reached the crash point")
         scene.say("a drain died")
         yield
 

@@ -1,4 +1,4 @@
-"""Faults of the links to the servers: bytes swallowed, connections cut and reset, everything late."""
+"""Faults of the links to the servers: bytes dropped, connections cut and reset, everything delayed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _switched(link: str, mode: Mode) -> Inject:
         finally:
             proxy.switch(Mode.OPEN)
             if link == "postgres":
-                # Its clients wait for an answer for as long as there is a connection.
+                # Clients of Postgres wait for an answer as long as the connection is open.
                 proxy.end_lost()
 
     return switched

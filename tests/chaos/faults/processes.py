@@ -1,4 +1,4 @@
-"""Faults of Milepost's own processes: killed, stopped for longer than their locks live, doubled, restarted in turn."""
+"""Faults of Milepost's own processes: killed, stopped for longer than locks last, started twice, restarted in turn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.chaos.faults.scene import Fault, Inject, Missed, Scene
 
 _HELPER_WITHIN_S = 20.0
 _RESTARTED_WITHIN_S = 40.0
-# Longer than a lock is waited for (5 s) and than a transaction may be idle (10 s).
+# Longer than a process waits for a lock (5 s) and than a transaction may be idle (10 s).
 _STOPPED_S = (11.5, 13.0)
 
 Pick = Callable[[Scene, str, Random], Sequence[int]]
@@ -23,7 +23,7 @@ def _main(scene: Scene, name: str, _chance: Random) -> Sequence[int]:
 
 
 def _helper(scene: Scene, name: str, chance: Random) -> Sequence[int]:
-    """One of the processes that do the work; one that is just being started is awaited."""
+    """One of the processes that do the work; waits for one that is just being started."""
     scene.await_(lambda: scene.system.pids(name)[1], _HELPER_WITHIN_S)
     helpers = scene.system.pids(name)[1]
     return [chance.choice(helpers)] if helpers else []
@@ -34,9 +34,9 @@ def _all(scene: Scene, name: str, _chance: Random) -> Sequence[int]:
     return [pid, *helpers]
 
 
-def _send_all(pids: Sequence[int], what: signal.Signals) -> list[int]:
-    """Send a signal to the processes that run; those that got it. Raises Missed if none did."""
-    reached = [pid for pid in pids if pid and send(pid, what)]
+def _send_all(pids: Sequence[int], number: signal.Signals) -> list[int]:
+    """Send a signal to the processes that run; returns those that got it. Raises Missed if none did."""
+    reached = [pid for pid in pids if pid and send(pid, number)]
     if not reached:
         raise Missed("there was no such process just then")
     return reached
@@ -66,16 +66,16 @@ def _stop(name: str, pick: Pick) -> Inject:
 
 @contextmanager
 def _two_beats(scene: Scene, _chance: Random) -> Iterator[None]:
-    scene.system.begin("second beat", ["beat"])
+    scene.system.start_process("second beat", ["beat"])
     try:
         yield
     finally:
-        scene.system.end("second beat")
+        scene.system.end_process("second beat")
 
 
 @contextmanager
 def _restart_all(scene: Scene, chance: Random) -> Iterator[None]:
-    """Each process of Milepost is asked to end, one after the other, and the next one only once this one is back."""
+    """Ask each process of Milepost to end, one after the other, each only once the one before runs again."""
     names = list(scene.system.children)
     chance.shuffle(names)
     for name in names:

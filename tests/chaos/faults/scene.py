@@ -1,4 +1,4 @@
-"""A fault, begun and healed by one context manager, and the scene that it needs for it."""
+"""A fault, injected and repaired by one context manager, and the scene that it needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TICK_S = 0.05
 
 
 class Missed(MilepostError):
-    """A fault did not come about: there was nothing that it could break."""
+    """A fault could not be injected: there was nothing that it could break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Scene:
     say: Callable[[str], None]
 
     def await_(self, question: Callable[[], object], within_s: float) -> bool:
-        """Supervise the system until the answer is true; False if it never was."""
+        """Supervise the system until the answer is true; returns False if it was not within `within_s`."""
         deadline = time.monotonic() + within_s
         while not question():
             if time.monotonic() > deadline:
@@ -52,12 +52,12 @@ Inject = Callable[[Scene, Random], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind. It is held for a time between the two of `hold_s`; `needs_disk`: it acts on a disk of our own.
+    """One kind of fault. It lasts between the two times of `duration_s`; `needs_disk`: it needs a disk of our own.
 
-    `inject` raises Missed if it did not come about.
+    `inject` raises Missed if the fault could not be injected.
     """
 
     name: str
     inject: Inject
-    hold_s: tuple[float, float] = (0.5, 2.0)
+    duration_s: tuple[float, float] = (0.5, 2.0)
     needs_disk: bool = False

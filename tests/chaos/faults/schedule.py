@@ -1,4 +1,4 @@
-"""The schedule: rounds of all kinds of faults, each round in an order of its own that follows from the seed."""
+"""The schedule: rounds of all kinds of faults, each round in an order that follows from the seed."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _LONG_FROM_MINUTES = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fault of a run. `waits`: the next one comes only when the system has recovered, else soon after."""
+    """One fault of a run. `waits`: the next one is injected only when the system has recovered, else soon after."""
 
     number: int
     fault: Fault
-    hold_s: float
+    duration_s: float
     waits: bool
     seed: str
 
     @property
     def chance(self) -> Random:
-        """What the fault chooses from, the same at each run of the seed."""
+        """The random numbers of the fault, the same in each run with the seed."""
         return Random(self.seed)
 
     def __str__(self) -> str:
-        return f"{self.fault.name} ({self.hold_s:.1f} s{'' if self.waits else ', does not wait'})"
+        return f"{self.fault.name} ({self.duration_s:.1f} s{'' if self.waits else ', does not wait'})"
 
 
 def steps(seed: int, minutes: float, only: Collection[str] = ()) -> Iterator[Step]:
-    """The faults of a run, without end; `only` those whose names are given, if any are."""
+    """Yield the faults of a run, without end; if `only` is not empty, only those that it names."""
     chance, number = Random(f"{seed}:faults"), 0
     kinds = [*FAULTS, *(LONG_LINK_FAULTS if minutes >= _LONG_FROM_MINUTES else ())]
     kinds = [fault for fault in kinds if not only or fault.name in only]
@@ -44,4 +44,4 @@ def steps(seed: int, minutes: float, only: Collection[str] = ()) -> Iterator[Ste
         for fault in chance.sample(kinds, len(kinds)):
             number += 1
             waits = chance.random() < 0.6
-            yield Step(number, fault, chance.uniform(*fault.hold_s), waits, f"{seed}:fault:{number}")
+            yield Step(number, fault, chance.uniform(*fault.duration_s), waits, f"{seed}:fault:{number}")

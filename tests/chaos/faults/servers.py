@@ -1,4 +1,4 @@
-"""Faults of the servers: killed, stopped, out of power, out of disk, out of memory."""
+"""Faults of the servers: killed, stopped, power lost, disk full, memory full."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _kill_stream(scene: Scene, chance: Random) -> Iterator[None]:
 
 @contextmanager
 def _cut_power_of_stream(scene: Scene, chance: Random) -> Iterator[None]:
-    """The server is gone, and so is all that it had not synced."""
+    """Kill the server, and lose everything that it had not synced."""
     with backlog(scene):
         servers, pid = scene.system.servers, scene.system.servers.valkey.pid
         servers.kill_stream(chance.choice(scene.system.make.fsyncs))
@@ -76,24 +76,24 @@ def _full_disk_of_postgres(scene: Scene, _chance: Random) -> Iterator[None]:
     try:
         yield
     finally:
-        disk.make_room()
+        disk.free_space()
 
 
 @contextmanager
 def _full_disk_of_stream(scene: Scene, _chance: Random) -> Iterator[None]:
-    """Healed as docs/operations.md says: a server that went on must rewrite its file."""
+    """Repaired as docs/operations.md says: a server that went on must rewrite its file."""
     disk = scene.system.servers.disks["valkey"]
     disk.fill()
     try:
         yield
     finally:
-        disk.make_room()
+        disk.free_space()
         if scene.system.servers.fsync is Fsync.EVERYSEC:
             scene.say("its file is rewritten" if _rewrite_file(scene) else "its file was not rewritten")
 
 
 def _rewrite_file(scene: Scene) -> bool:
-    """Have the append-only file rewritten, once the server can write again; False if that took too long."""
+    """Rewrite the append-only file once the server can write again; returns False if that took too long."""
     asked: list[object] = []
 
     def is_rewritten() -> bool:
@@ -112,7 +112,7 @@ def _rewrite_file(scene: Scene) -> bool:
 
 @contextmanager
 def _full_memory(scene: Scene, _chance: Random) -> Iterator[None]:
-    """No room for a single event: XADD has to fail, and POST /events to answer 503."""
+    """Leave no memory for a single event: XADD must fail, and POST /events must answer 503."""
     servers = scene.system.servers
     with connect(servers.redis_url) as client:
         before = client.config_get("maxmemory")["maxmemory"]
@@ -121,7 +121,7 @@ def _full_memory(scene: Scene, _chance: Random) -> Iterator[None]:
             _expect_full(scene)
             yield
         finally:
-            # A server that was restarted has its room back.
+            # A server that was restarted has its memory back.
             with suppress(RedisError):
                 client.config_set("maxmemory", before)
 

@@ -9,16 +9,16 @@ from typing import Any
 
 from tests.chaos.load.world import AccountPlan
 
-# The outcome of an event that is no dead letter; every other outcome is the code of a dead letter.
+# The outcomes of events that do not become dead letters; every other outcome is the code of a dead letter.
 FACT, NOTHING = "fact", "nothing"
 _DECIMALS = {"USD": 2, "JPY": 0, "KWD": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event and where it goes. `outcome`: FACT, NOTHING or the code of the dead letter that it has to become.
+    """One event and its account. `outcome`: FACT, NOTHING or the code of the dead letter that it must become.
 
-    `is_malformed`: POST /events refuses it, and so the whole batch that it is in.
+    `is_malformed`: POST /events refuses it, and with it the whole batch.
     """
 
     event_id: str
@@ -46,31 +46,31 @@ class Maker:
         posted_at: str,
         **more: Any,
     ) -> Event:
-        """A record of a transaction."""
+        """An event that records a transaction."""
         data = {"transaction_id": name, "amount": money(minor, account.currency), "posted_at": posted_at}
         return self._fact(
             event_id, event_time, "transaction.recorded", account, data | {"currency": account.currency} | more
         )
 
     def removal(self, event_id: str, event_time: datetime, account: AccountPlan, name: str) -> Event:
-        """A removal of a transaction."""
+        """An event that removes a transaction."""
         return self._fact(event_id, event_time, "transaction.removed", account, {"transaction_id": name})
 
     def report(
         self, event_id: str, event_time: datetime, account: AccountPlan, minor: int | None, as_of: str, **more: Any
     ) -> Event:
-        """A report; without an amount it is no event."""
+        """An event that reports a balance; without an amount it has no effect."""
         current = None if minor is None else money(minor, account.currency)
         data = {"current": current, "currency": account.currency, "as_of": as_of} | more
         event = self._fact(event_id, event_time, "balance.reported", account, data)
         return event if minor is not None else _become(event, NOTHING)
 
     def attributes(self, event_id: str, event_time: datetime, account: AccountPlan, **stated: Any) -> Event:
-        """Attributes of an account."""
+        """An event that states attributes of an account."""
         return self._fact(event_id, event_time, "account.changed", account, stated)
 
     def connection(self, event_id: str, event_time: datetime, account: AccountPlan, state: str, reason: str) -> Event:
-        """The state of the connection that an account is read through."""
+        """An event that states the state of the connection through which an account is read."""
         data = {"account_ids": [account.account_id], "state": state, "reason": reason}
         return self._fact(event_id, event_time, "connection.changed", account, data)
 
@@ -84,7 +84,7 @@ class Maker:
 
 
 def spoil(event: Event, how: str, later: datetime) -> Event:
-    """An event that cannot take effect, made of a transaction that could; `later` is more than a day away."""
+    """An event that cannot be applied, made from a transaction that could; `later` is more than a day away."""
     parsed = json.loads(event.body)
     data = parsed["data"]
     match how:
@@ -132,7 +132,7 @@ SPOILINGS = (
 
 
 def killer(event: Event) -> Event:
-    """A good event whose reader dies, while the crash point for it is set."""
+    """A good event that kills every drain that reads it, while the crash point for it is set."""
     return _become(event, "poison")
 
 

@@ -1,4 +1,4 @@
-"""The load of a run: the senders and actors that put load on a system, started and ended together."""
+"""The load of a run: senders of events and actors that send requests, started and ended together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.system.system import System
 from tests.chaos.verdict import Verdict
 
-# Producers whose clocks are right, and two that are an hour off.
+# Two producers with right clocks, and two whose clocks are an hour off.
 _CLOCKS_OFF = (timedelta(), timedelta(), timedelta(hours=1), timedelta(hours=-1))
 _OPENING = timedelta(days=25)
 _RESENT = 0.5
@@ -81,7 +81,7 @@ class Load:
         if not all(sent.is_acknowledged for sent in self.sent_log.events.values()):
             raise LoadFailed("the first events were not accepted")
         for actor in self.actors:
-            actor.plant()
+            actor.create_goals()
 
     def start(self) -> None:
         """Start all threads."""
@@ -97,20 +97,20 @@ class Load:
         self.is_over.set()
 
     def is_done(self) -> bool:
-        """Whether all threads have ended, each with its last answer; raises LoadFailed if the load itself failed."""
+        """Whether all threads have ended, after their last answers; raises LoadFailed if the load itself failed."""
         for thread in self._threads:
             if thread.error is not None and not isinstance(thread.error, NoAnswer):
                 raise LoadFailed(f"{thread.name}: {type(thread.error).__name__}: {thread.error}") from thread.error
         return all(thread.has_ended() for thread in self._threads)
 
     def note_wrong(self, verdict: Verdict) -> None:
-        """Record answers that were wrong, and requests that were never answered."""
+        """Record wrong answers, and requests that were never answered."""
         for actor in self.actors:
             verdict.record("answers", actor.requests.count, actor.wrong)
         verdict.record("answers", 0, [str(thread.error) for thread in self._threads if thread.error is not None])
 
-    def unknown_again(self) -> list[Event]:
-        """Half of the events whose answer is unknown: producers send these again and forget the others."""
+    def unknown_to_resend(self) -> list[Event]:
+        """Half of the events with an unknown answer: producers send these again, and never the others."""
         unknown = [sent for sent in self.sent_log.events.values() if sent.is_unknown and not sent.event.is_malformed]
         chance = Random(f"{self.plan.seed}:again")
         return [sent.event for sent in sorted(unknown, key=_by_id) if chance.random() < _RESENT]
@@ -129,21 +129,21 @@ class Load:
         return Sender(producer, self.plan.seed, self.stream_transport(), http, self.sent_log, rate, self.is_over)
 
     def _openings(self) -> Sequence[Event]:
-        """One old report of each account but a few, which sets its currency, kind and user."""
+        """An old report of each account, which sets its currency, kind and user."""
         chance, opened_at = Random(f"{self.plan.seed}:openings"), datetime.now(UTC) - _OPENING
         events = []
         for tenant in ZONES:
             maker = Maker("chaos/opening", tenant)
             for account in self.world.accounts:
                 kind = "liability" if account.is_liability else "asset"
-                said = {"kind": kind, "user_id": account.user_id}
+                stated = {"kind": kind, "user_id": account.user_id}
                 minor, event_id = chance.randrange(400_000), f"opening-{tenant}-{account.account_id}"
-                events.append(maker.report(event_id, opened_at, account, minor, opened_at.isoformat(), **said))
+                events.append(maker.report(event_id, opened_at, account, minor, opened_at.isoformat(), **stated))
         return events
 
 
 def _make_tenants(system: System) -> dict[str, str]:
-    """Create the tenants in addition to the default one; a key for each."""
+    """Create the tenants other than the default one; returns a key for each tenant."""
     keys, now, engine = {DEFAULT: system.make.key}, datetime.now(UTC), system.engine()
     try:
         with session_factory(engine).begin() as session:

@@ -1,4 +1,4 @@
-"""A producer: makes events in the order in which they are sent, from the seed and the time of day."""
+"""A producer: makes events in the order in which they are sent, from the seed and the time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from random import Random
 from tests.chaos.load.events import SPOILINGS, Event, Maker, spoil
 from tests.chaos.load.world import DAYS_BACK, USERS, ZONES, AccountPlan, World
 
-# What a producer makes at once, and then shuffles: facts of one key come in any order, removals before records.
+# A producer makes this many and shuffles them, so that facts of one key come in any order, removals before records.
 _CHUNK = 60
 _AGAIN = 0.1
 _REMEMBERED = 400
@@ -21,7 +21,7 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A transaction that was sent, to be changed, replaced or removed later."""
+    """A transaction that was sent, and may be changed, replaced or removed later."""
 
     account: AccountPlan
     name: str
@@ -31,7 +31,7 @@ class _Known:
 
 @dataclass(slots=True)
 class Producer:
-    """One producer. `clock_off` is how far its clock is off; `clock` gives the true time, aware UTC."""
+    """One producer. `clock` gives the true time, aware UTC; `clock_off` is the error of the producer's own clock."""
 
     number: int
     seed: int
@@ -46,11 +46,11 @@ class Producer:
     _waiting: dict[str, list[Event]] = field(default_factory=lambda: {tenant: [] for tenant in ZONES})
 
     def __post_init__(self) -> None:
-        # The word is part of every seed: with another one all runs would be other runs.
+        # "teller" is the producer's old name. It stays, since with another text every seed would give another run.
         self._chance = Random(f"{self.seed}:teller:{self.number}")
 
     def batch(self, tenant: str, size: int) -> list[Event]:
-        """The next events for a tenant; a tenth of them it has sent before, byte for byte."""
+        """The next events for a tenant; a tenth of them were sent before, byte for byte."""
         waiting = self._waiting[tenant]
         while len(waiting) < size:
             chunk = [event for _ in range(_CHUNK) for event in self._next(tenant)]
@@ -66,7 +66,7 @@ class Producer:
     def _or_again(self, event: Event) -> Event:
         sent = self._sent[event.tenant]
         if sent and self._chance.random() < _AGAIN:
-            # The event itself comes next time.
+            # The event itself is sent next time.
             self._waiting[event.tenant].append(event)
             return self._chance.choice(sent)
         if len(event.body) < 100_000:
@@ -115,23 +115,23 @@ class Producer:
         )
 
     def _removing(self, maker: Maker, known: _Known) -> Event:
-        """A removal: later than the record, of the same time, or earlier, and then it has no effect."""
+        """A removal, dated later than the record, at the same time, or earlier; an earlier one has no effect."""
         event_time = known.event_time + self._chance.choice([_SECOND, _SECOND, timedelta(), -_SECOND])
         return maker.removal(self._id(), event_time, known.account, known.name)
 
     def _restating(self, maker: Maker, known: _Known) -> Event:
-        """The same transaction with another amount, corrected later, earlier, or at one time."""
+        """The same transaction with another amount, dated later, earlier, or at the same time."""
         event_time = known.event_time + self._chance.choice([2 * _SECOND, _SECOND, timedelta(), -2 * _SECOND])
         return maker.transaction(self._id(), event_time, known.account, known.name, self._minor(), self._posted_at())
 
     def _shared(self, maker: Maker, account: AccountPlan) -> Event:
-        """A transaction that other producers report too, each with a time of its own."""
+        """A transaction that other producers send too, each with a time of its own."""
         name = f"shared-{self._chance.randrange(_SHARED_NAMES)}"
         event_time = self._now() - self._chance.randrange(600) * _SECOND
         return maker.transaction(self._id(), event_time, account, name, self._minor(), self._posted_at())
 
     def _report(self, maker: Maker, account: AccountPlan) -> Event:
-        """A balance as of a full hour, which other producers report too, or as of a day; a few without an amount."""
+        """A balance as of a full hour, which other producers send too, or as of a day; a few without an amount."""
         chance = self._chance
         hours = chance.choice([0, 0, 1, chance.randrange(24 * DAYS_BACK)])
         as_of = self._now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours)
@@ -177,7 +177,7 @@ class Producer:
         return spoil(event, how, now + timedelta(days=3))
 
     def _posted_at(self) -> str:
-        """Mostly of the last hours, else of the last weeks, at times a date alone, at times ahead of the clock."""
+        """Mostly in the last hours, else in the last weeks; sometimes only a date, sometimes later than now."""
         chance, now = self._chance, self._now()
         if chance.random() < 0.6:
             return (now + timedelta(minutes=chance.randrange(-300, 30))).isoformat()

@@ -1,4 +1,4 @@
-"""Senders: each sends its producer's events, and the seed chooses the transport of each batch."""
+"""Senders: each sends its producer's events; the seed decides the transport of each batch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sender:
         self._chance = Random(f"{self.seed}:sender:{self.producer.number}")
 
     def step(self) -> None:
-        """Send one batch and keep the pace."""
+        """Send one batch, and wait so that the rate is kept."""
         size = self._chance.choice([1, 1, 5, 20, 40])
         self._send(self._chance.choice(sorted(ZONES)), size)
         self.is_over.wait(size / self.events_per_s)
@@ -60,7 +60,7 @@ class Sender:
             self._post(tenant, fit, is_keyed=how < 0.8)
 
     def _post(self, tenant: str, events: Sequence[Event], *, is_keyed: bool) -> None:
-        """Over HTTP; with an Idempotency-Key again and again, as long as the answer is unknown."""
+        """Send over HTTP; with an Idempotency-Key, send again while the answer is unknown."""
         if not events:
             return
         as_lines = self._chance.random() < 0.3

@@ -1,4 +1,4 @@
-"""The sent log of a run: which events were sent, how often, and what was answered."""
+"""The sent log of a run: which events were sent, how often, and with which answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.chaos.load.events import Event
 
 
 class Answer(StrEnum):
-    """What a send came to. UNKNOWN: it is not known whether the event is on the stream."""
+    """The result of a send. UNKNOWN: it is not known whether the event is on the stream."""
 
     ACKNOWLEDGED = "acknowledged"
     UNKNOWN = "unknown"
@@ -27,7 +27,7 @@ class SentEvent:
 
     @property
     def attempts(self) -> int:
-        """How often it was sent."""
+        """The number of times that it was sent."""
         return sum(self.answers.values())
 
     @property
@@ -37,7 +37,7 @@ class SentEvent:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether it may be on the stream, though no send was acknowledged."""
+        """Whether it may be on the stream although no send was acknowledged."""
         return Answer.UNKNOWN in self.answers and not self.is_acknowledged
 
     @property
@@ -47,26 +47,26 @@ class SentEvent:
 
     @property
     def most(self) -> int:
-        """How often it can be on the stream at most."""
+        """The greatest number of times that it can be on the stream."""
         return self.answers.get(Answer.ACKNOWLEDGED, 0) + self.answers.get(Answer.UNKNOWN, 0)
 
 
 @dataclass(slots=True)
 class SentLog:
-    """All that was sent. Senders write to it from several threads."""
+    """All events that were sent. Senders write to it from several threads."""
 
     events: dict[str, SentEvent] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def note(self, events: Iterable[Event], answer: Answer) -> None:
-        """Note one send of each event and its answer."""
+        """Record one send of each event and its answer."""
         with self._lock:
             for event in events:
                 answers = self.events.setdefault(event.event_id, SentEvent(event)).answers
                 answers[answer] = answers.get(answer, 0) + 1
 
     def counts(self) -> dict[str, int]:
-        """Events by what is known of them, and how many sends were repetitions."""
+        """The number of events by their answers, and of repeated sends."""
         sent = self.events.values()
         return {
             "attempted": len(self.events),

@@ -21,13 +21,13 @@ from tests.chaos.load.world import SHARDS
 
 PATIENCE_S = 6.0
 _WAIT_FOR_DISK_MS = 4_000
-# Errors of a server that has stored nothing: it is full, or still loading its file.
+# Errors by which a server says that it has stored nothing: it is full, or still loading its file.
 _TOOK_NOTHING = ("OOM", "LOADING", "MISCONF", "READONLY")
 
 
 @dataclass(slots=True)
 class StreamTransport:
-    """XADD, as a producer in any language would; `waits_for_disk` where the server does not sync by itself."""
+    """XADD, as a producer in any language would use it; `waits_for_disk` if the server does not sync each write."""
 
     redis_url: str
     waits_for_disk: bool
@@ -53,7 +53,7 @@ class StreamTransport:
 
     def _append(self, events: Sequence[Event]) -> list[Any]:
         if self._client is None:
-            # No retries by the client itself: the sent log counts every send.
+            # The client itself must not retry, since the sent log counts every send.
             once = Retry(NoBackoff(), 0)
             self._client = redis.Redis.from_url(
                 self.redis_url, retry=once, socket_timeout=PATIENCE_S, socket_connect_timeout=2

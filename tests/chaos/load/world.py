@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-# The days of the second begin and end half a day away from those of the first.
+# The days of the second tenant begin and end half a day away from those of the first.
 ZONES = {"default": "UTC", "auckland": "Pacific/Auckland"}
 SHARDS = 2
 USERS = tuple(f"user-{n}" for n in range(6))
 DAYS_BACK = 20
 _ACCOUNTS = 24
 _MILLION = 1_000_000
-# What each kind of goal is made of: type, tracking, how many of them, how many accounts fund one.
+# Each kind of goal: type, tracking, how many of them, how many accounts fund one.
 _GOALS = (
     ("savings", "change", 3, 2),
     ("custom", "change", 2, 3),
@@ -27,7 +27,7 @@ _GOALS = (
 
 @dataclass(frozen=True, slots=True)
 class AccountPlan:
-    """An account: its id, what it is in, and whether it is a liability when the run begins."""
+    """An account: its id, user and currency, and whether it is a liability when the run begins."""
 
     account_id: str
     user_id: str
@@ -52,7 +52,7 @@ class GoalPlan:
 
     @property
     def finish_minor(self) -> int:
-        """Where the goal is reached: a debt created with its total alone is paid down to zero."""
+        """The amount at which the goal is reached: a debt created with only its total is paid down to zero."""
         return 0 if self.type == "debt" and self.current_minor is None else self.target_minor
 
 
@@ -73,7 +73,7 @@ class World:
 
 
 def _account(chance: Random, number: int) -> AccountPlan:
-    # One in yen and one in dinars, which have no and three decimals; every third is a liability.
+    # One account is in yen (no decimals), one in dinars (three decimals); about a third are liabilities.
     currency = {7: "JPY", 11: "KWD"}.get(number, "USD")
     return AccountPlan(f"account-{number:02}", USERS[number % len(USERS)], currency, chance.random() < 0.3)
 
@@ -102,7 +102,7 @@ def goal_plan(
 
 
 def _span(chance: Random, type: str) -> tuple[int, int | None]:
-    """(target, current amount): a debt is paid down, in one of its two forms; all others go up."""
+    """(target, current amount): a debt, in one of its two forms, is paid down; all others grow."""
     if type == "debt":
         owed = chance.randrange(500_000, 900_000)
         return (owed, None) if chance.random() < 0.5 else (chance.randrange(100_000), owed)
@@ -117,7 +117,7 @@ def _milestones(chance: Random, type: str, target: int, current: int | None) -> 
 
 
 def _shares(chance: Random, accounts: Sequence[AccountPlan]) -> tuple[tuple[str, int, int | None], ...]:
-    """(account, share, since how many days; None: since the linking) of each; together at most all of a goal."""
+    """(account, share, since how many days; None: since it is linked) of each; the shares sum to at most 100%."""
     left, shares = _MILLION, []
     for account in accounts:
         ppm = chance.randrange(50_000, max(50_001, left // 2 + 50_000))

@@ -1,4 +1,4 @@
-"""The actor of a tenant: makes its goals, then goes on to link, type, pause and give up, as the seed says."""
+"""The actor of a tenant: creates its goals, then links, sets amounts, pauses and abandons as the seed decides."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Actor:
     def __post_init__(self) -> None:
         self._chance = Random(f"{self.seed}:actor:{self.tenant}")
 
-    def plant(self) -> None:
+    def create_goals(self) -> None:
         """Create the goals of the world, with their links and milestones."""
         for plan in self.world.goals:
             self._create(plan)
 
     def step(self) -> None:
-        """One request after a pause."""
+        """Send one request after a pause."""
         if not self.is_over.wait(self._chance.uniform(*_PAUSE_S)):
             self._request()
 
@@ -53,7 +53,7 @@ class Actor:
             return
         goal = chance.choice([each for each in self.goals if not each.is_over])
         if goal.plan.tracking == "net_worth" or kind < 0.16:
-            self._move(goal)
+            self._pause_or_resume(goal)
         elif kind < 0.45:
             self._link(goal)
         elif kind < 0.65 and goal.shares:
@@ -61,9 +61,9 @@ class Actor:
         elif kind < 0.8 and goal.shares:
             self._unlink(goal, chance.choice(sorted(goal.shares)))
         elif kind < 0.97:
-            self._type(goal)
+            self._set_amount(goal)
         elif goal.plan.tracking != "balance":
-            self._end(goal)
+            self._abandon(goal)
 
     def _create(self, plan: GoalPlan) -> None:
         started = datetime.now(UTC).date() - timedelta(days=plan.started_days_ago)
@@ -83,14 +83,14 @@ class Actor:
         goal = GoalLog(self.tenant, plan, made["id"], [Operation("create", began, ended, since=started)])
         self.goals.append(goal)
         for milestone in plan.milestones:
-            asked = {"amount": money(milestone, plan.currency)}
-            status, answer, *_ = self.requests.send("POST", f"/goals/{goal.goal_id}/milestones", asked)
+            wanted = {"amount": money(milestone, plan.currency)}
+            status, answer, *_ = self.requests.send("POST", f"/goals/{goal.goal_id}/milestones", wanted)
             self._expect(status, [201], f"a milestone of {plan.name}", answer)
         for account_id, ppm, days_ago in plan.shares:
-            self._ask_link(goal, account_id, ppm, days_ago)
+            self._send_link(goal, account_id, ppm, days_ago)
 
     def _link(self, goal: GoalLog) -> None:
-        """An account that is not linked now; one that never was may be dated back."""
+        """Link an account that is not linked now; the link of one that never was may begin in the past."""
         fit = self._fit(goal)
         left = WHOLE_PPM - sum(goal.shares.values())
         if not fit or left < 1_000:
@@ -98,21 +98,21 @@ class Actor:
         account_id = self._chance.choice(fit)
         is_new = all(operation.account_id != account_id for operation in goal.operations)
         days_ago = self._chance.randrange(1, 15) if is_new and self._chance.random() < 0.6 else None
-        self._ask_link(goal, account_id, self._chance.randrange(1, left + 1), days_ago)
+        self._send_link(goal, account_id, self._chance.randrange(1, left + 1), days_ago)
 
-    def _ask_link(self, goal: GoalLog, account_id: str, ppm: int, days_ago: int | None) -> None:
+    def _send_link(self, goal: GoalLog, account_id: str, ppm: int, days_ago: int | None) -> None:
         since = None if days_ago is None else datetime.now(UTC).date() - timedelta(days=days_ago)
         body: dict[str, Any] = {"account_id": account_id, "allocation_percent": _percent(ppm)}
         if since is not None:
             body["from"] = since.isoformat()
         status, answer, began, ended = self.requests.send("POST", f"/goals/{goal.goal_id}/funding", body)
-        # 422: what is known of the account by now does not fit the goal.
+        # 422: the account, by what is known of it by now, does not fit the goal.
         self._expect(status, [201, 422], f"linking {account_id} to {goal.plan.name}", answer)
         if status == 201:
             goal.operations.append(Operation("link", began, ended, account_id, ppm, since))
 
     def _allocate(self, goal: GoalLog, account_id: str) -> None:
-        """Another share; now and then one that is more than there is, which is refused."""
+        """Change a share; sometimes to one that exceeds 100% in total, which must be refused."""
         left = WHOLE_PPM - sum(ppm for name, ppm in goal.shares.items() if name != account_id)
         is_too_much = left < WHOLE_PPM and self._chance.random() < 0.2
         ppm = left + 1 if is_too_much else self._chance.randrange(1, left + 1)
@@ -128,8 +128,8 @@ class Actor:
         self._expect(status, [204], f"unlinking {account_id} from {goal.plan.name}", answer)
         goal.operations.append(Operation("unlink", began, ended, account_id))
 
-    def _type(self, goal: GoalLog) -> None:
-        """An amount by hand; 409 where it follows accounts that have reported a balance."""
+    def _set_amount(self, goal: GoalLog) -> None:
+        """Set an amount manually; 409 if the goal follows accounts that have reported a balance."""
         amount = self._chance.randrange(1, 800_000)
         body = {"current_amount": money(amount, goal.plan.currency)}
         status, answer, began, ended = self.requests.send("PATCH", f"/goals/{goal.goal_id}", body)
@@ -138,12 +138,12 @@ class Actor:
         if status == 200:
             goal.operations.append(Operation("type", began, ended, amount_minor=amount))
 
-    def _move(self, goal: GoalLog) -> None:
-        """Pause, or take up again."""
+    def _pause_or_resume(self, goal: GoalLog) -> None:
+        """Pause the goal, or resume it."""
         verb, wanted = ("resume", "active") if goal.is_paused else ("pause", "paused")
         self._change_status(goal, verb, wanted)
 
-    def _end(self, goal: GoalLog) -> None:
+    def _abandon(self, goal: GoalLog) -> None:
         self._change_status(goal, "abandon", "abandoned")
 
     def _change_status(self, goal: GoalLog, verb: str, wanted: str) -> None:
@@ -152,7 +152,7 @@ class Actor:
         goal.operations.append(Operation(verb, began, ended))
 
     def _fit(self, goal: GoalLog) -> list[str]:
-        """The accounts in the goal's currency that are not linked; of a followed debt only what was owed on."""
+        """The accounts in the goal's currency that are not linked; of a debt that follows balances only liabilities."""
         is_followed_debt = goal.plan.type == "debt" and goal.plan.tracking == "balance"
         return [
             each.account_id

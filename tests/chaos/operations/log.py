@@ -1,4 +1,4 @@
-"""The operation log: what was requested over REST and done, in order, and the links that must result from it."""
+"""The operation log: the successful requests over REST, in order, and the links that must result from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WHOLE_PPM = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One request that was answered with success, some time between the two moments.
+    """One successful request, carried out at some time between the two moments.
 
     `since` is the date that was requested: of a creation the goal's start, of a link its `from`, if it has one.
     """
@@ -29,7 +29,7 @@ class Operation:
 
 @dataclass(slots=True)
 class GoalLog:
-    """One goal with all that was done to it. Its requests come one after the other."""
+    """One goal with all its operations. Its requests are sent one after the other."""
 
     tenant: str
     plan: GoalPlan
@@ -48,28 +48,28 @@ class GoalLog:
 
     @property
     def is_over(self) -> bool:
-        """Whether it was given up."""
+        """Whether it was abandoned."""
         return any(operation.verb == "abandon" for operation in self.operations)
 
     @property
     def is_paused(self) -> bool:
-        """Whether it was paused and not taken up again."""
+        """Whether it was paused and not resumed."""
         moves = [operation.verb for operation in self.operations if operation.verb in {"pause", "resume"}]
         return bool(moves) and moves[-1] == "pause"
 
 
 @dataclass(slots=True)
 class Period:
-    """A link that must be there: begun by one operation, ended by another or by none."""
+    """A link that must exist: started by one operation, ended by another or by none."""
 
     account_id: str
     ppm: int
-    begun: Operation
+    started: Operation
     ended: Operation | None = None
 
 
 def periods(operations: Sequence[Operation]) -> list[Period]:
-    """The links that operations have made, in order of their beginning."""
+    """The links that the operations have made, in order of their start."""
     made: list[Period] = []
     for operation in operations:
         if operation.verb in {"link", "allocate", "unlink"}:

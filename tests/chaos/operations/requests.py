@@ -1,4 +1,4 @@
-"""One tenant's requests: each is sent with a key of its own, repeated until the answer says what it did."""
+"""One tenant's requests: each is sent with a key of its own, again and again until the answer is final."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _BUSY = "being worked on"
 
 
 class NoAnswer(MilepostError):
-    """A request was not answered for good in all the time that there was."""
+    """A request had no final answer in time."""
 
 
 @dataclass(slots=True)
 class Requests:
-    """Sends requests as one tenant. After `is_over` is set each has `patience_s` more."""
+    """Sends requests as one tenant. After `is_over` is set, each has `patience_s` more."""
 
     client: httpx2.Client
     prefix: str
@@ -35,9 +35,9 @@ class Requests:
     def send(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> tuple[int, Any, datetime, datetime]:
-        """The status and the body of the answer, with the moments between which it was done; raises NoAnswer.
+        """Send a request; returns the answer's status and body, and the moments between which it was done.
 
-        A 5xx, a cut connection and "still being worked on" say nothing, so the same request is sent again.
+        After a 5xx, a cut connection or "still being worked on" the same request is sent again. Raises NoAnswer.
         """
         self.count += 1
         headers = {"Idempotency-Key": f"{self.prefix}-{self.count}"}
@@ -63,7 +63,7 @@ class Requests:
 
 
 def _later(is_over: Flag, patience_s: float) -> Callable[[], bool]:
-    """Whether so much time has passed since the end, which may come during the wait."""
+    """A function that says whether `patience_s` have passed since `is_over` was set, even during the wait."""
     ended_s: list[float] = []
 
     def has_passed() -> bool:

@@ -1,1 +1,1 @@
-"""Computes goals from events, links and manual amounts: simple, slow, written from the definitions. No code of core."""
+"""Computes goals from events, links and manual amounts: simple, slow, written from the definitions, without core."""

@@ -1,4 +1,4 @@
-"""Facts: what the events of one tenant say in the end, account by account."""
+"""Facts: the result of all events of one tenant, account by account."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-# How many decimals the money of the load's accounts has.
+# The decimals of the currencies of the load's accounts.
 DECIMALS = {"USD": 2, "EUR": 2, "JPY": 0, "KWD": 3}
 ATTRIBUTES = ("user_id", "kind", "name", "closed", "replaced_by")
 
@@ -19,20 +19,20 @@ _QUARTER = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What one event says of one key. Of two about the same key the one of the greater rank wins."""
+    """The value that one event states for one key. Of two for the same key the one with the greater rank wins."""
 
     rank: tuple[datetime, bool, str, str]
     value: Any
 
     @property
     def event_id(self) -> str:
-        """The event that it comes from."""
+        """The id of the event that states it."""
         return self.rank[3]
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A transaction as an event states it; a removal has no other values."""
+    """A transaction as an event states it; for a removal the other values have no meaning."""
 
     amount_minor: int
     posted_at: datetime | None
@@ -42,7 +42,7 @@ class Transaction:
 
     @property
     def is_posted(self) -> bool:
-        """Whether it is there and no longer pending."""
+        """Whether it is neither removed nor pending."""
         return not self.is_removal and not self.is_pending
 
 
@@ -57,13 +57,13 @@ class Account:
 
     @property
     def user_id(self) -> str | None:
-        """Whose it is, if anybody said."""
+        """The user of the account, if an event stated it."""
         stated = self.attributes.get("user_id")
         return None if stated is None else stated.value
 
     @property
     def is_liability(self) -> bool:
-        """Whether its balance is owed."""
+        """Whether its balance is a debt."""
         stated = self.attributes.get("kind")
         return stated is not None and stated.value == "liability"
 
@@ -111,9 +111,9 @@ class TenantFacts:
         return Transaction(amount, posted_at, data.get("pending", False), False, data.get("replaces"))
 
     @staticmethod
-    def _state(kept: dict[Any, Statement], key: Any, rank: tuple[datetime, bool, str, str], value: Any) -> None:
-        if key not in kept or rank > kept[key].rank:
-            kept[key] = Statement(rank, value)
+    def _state(statements: dict[Any, Statement], key: Any, rank: tuple[datetime, bool, str, str], value: Any) -> None:
+        if key not in statements or rank > statements[key].rank:
+            statements[key] = Statement(rank, value)
 
 
 def minor(amount: Decimal | str, currency: str) -> int:

@@ -13,7 +13,7 @@ from tests.chaos.oracle.worth import FOR_EVER, Measures
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A period in which a share of an account counts; without an end it still does."""
+    """A period in which a share of an account counts for a goal; without an end it still does."""
 
     account_id: str
     ppm: int
@@ -23,7 +23,7 @@ class Link:
 
 @dataclass(slots=True)
 class Goal:
-    """What a goal's amounts follow from. `typed` is in order of time; what was given at creation has no moment."""
+    """The input for a goal's amounts. `manual` is in order of time; the amount set at creation has no time."""
 
     goal_id: str
     type: str
@@ -39,7 +39,7 @@ class Goal:
 
     @property
     def direction(self) -> int:
-        """-1 where paying in makes the amount fall."""
+        """-1 if money that comes in lowers the amount, else 1."""
         return -1 if self.type == "debt" else 1
 
 
@@ -51,7 +51,7 @@ class Oracle:
         self.measures: dict[str, Measures] = {name: Measures(account) for name, account in facts.accounts.items()}
 
     def amount(self, goal: Goal) -> int:
-        """The amount at the latest moment of all."""
+        """The amount from all facts."""
         return self.amount_before(goal, FOR_EVER)
 
     def closes(self, goal: Goal, last: date) -> dict[date, int]:
@@ -64,7 +64,7 @@ class Oracle:
         return self.amount_before(goal, first_instant(day + timedelta(days=1), self.facts.zone))
 
     def amount_before(self, goal: Goal, at: datetime) -> int:
-        """The amount from what is dated before `at`, and not after the goal's final moment."""
+        """The amount from facts dated before `at`, and not after the goal's final moment."""
         end = at if goal.final_at is None else min(at, goal.final_at)
         manual_at, manual = next(t for t in reversed(goal.manual) if t[0] is None or t[0] < at)
         if goal.tracking in {"balance", "net_worth"}:
@@ -75,7 +75,7 @@ class Oracle:
         return manual + goal.direction * sum(self._since(goal, link, manual_at, end) for link in goal.links)
 
     def waits_for(self, goal: Goal) -> list[str]:
-        """The accounts that a goal which follows balances has no report of yet."""
+        """The accounts that have no report yet, of a goal that follows balances."""
         if goal.tracking == "net_worth":
             names = set(self._members(goal))
         elif goal.tracking == "balance":
@@ -85,14 +85,14 @@ class Oracle:
         return sorted(name for name in names if not self._measures(name).has_report)
 
     def must_be_reached(self, goal: Goal, closes: Mapping[date, int]) -> Iterator[int]:
-        """The milestones that the goal is at or past, now or at some close."""
+        """Yield the milestones that the goal has reached, now or at the end of some day."""
         for milestone in goal.milestones:
             amounts = [self.amount(goal), *closes.values()]
             if any(goal.direction * amount >= goal.direction * milestone for amount in amounts):
                 yield milestone
 
     def _present(self, goal: Goal, end: datetime) -> list[tuple[Measures, int]]:
-        """What a goal that follows balances is made of at a moment: its accounts' measures and shares."""
+        """The measures and shares of the accounts that a goal which follows balances has at a moment."""
         if goal.tracking == "net_worth":
             return [(self._measures(name), 1_000_000) for name in self._members(goal)]
         return [
@@ -102,7 +102,7 @@ class Oracle:
         ]
 
     def _since(self, goal: Goal, link: Link, manual_at: datetime | None, end: datetime) -> int:
-        """The share of what an account's measure moved by within a link, since the last manual amount."""
+        """The share of the change of an account's measure within a link, since the last manual amount."""
         begin = link.from_at if manual_at is None else max(link.from_at, manual_at)
         until = end if link.until_at is None else min(link.until_at, end)
         if not self._counts(goal, link) or until <= begin:
@@ -112,7 +112,7 @@ class Oracle:
         return cut(measure(until) - measure(begin), link.ppm)
 
     def _counts(self, goal: Goal, link: Link) -> bool:
-        """Not of another currency; and a debt that follows balances takes no account that is known to be an asset."""
+        """Whether the account fits: not another currency; for a debt that follows balances not a known asset."""
         account = self._account(link.account_id)
         if account.currency not in (None, goal.currency):
             return False
@@ -135,5 +135,5 @@ class Oracle:
 
 
 def cut(amount_minor: int, ppm: int) -> int:
-    """A share, cut towards zero: 60% of -25 is -15, of -26 it is -15 too."""
+    """A share, rounded towards zero: 60% of -25 is -15, of -26 it is -15 too."""
     return int(Fraction(amount_minor * ppm, 1_000_000))

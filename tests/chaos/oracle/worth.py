@@ -1,4 +1,4 @@
-"""Worth: what an account adds to its holder just before a moment, and the money that came into it by then."""
+"""Measures: the worth of an account just before a moment, and the money that came into it until then."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ class Measures:
         return bool(self._reported)
 
     def worth_before(self, at: datetime) -> int:
-        """The last report before `at` and what was posted after it; before all reports, back from the first."""
+        """The last report before `at`, plus what was posted between them.
+
+        Before all reports: the first report, minus what was posted from `at` to it.
+        """
         if (True, at) not in self._known:
             self._known[True, at] = self._worth_before(at)
         return self._known[True, at]

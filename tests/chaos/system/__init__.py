@@ -1,1 +1,1 @@
-"""The system that a run breaks: servers, processes and links of its own, as the product runs them, in one folder."""
+"""The system of a run: servers, processes and links of its own, as the product runs them, in one folder."""

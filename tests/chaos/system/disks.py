@@ -1,6 +1,6 @@
 """Small disks for the servers: files mounted as file systems, in a mount namespace that ends with our processes.
 
-So that a disk can be filled up, and taken away with all that was not synced to it yet. Where mounting is not allowed
+With them a fault can fill up a disk, or lose everything that was not synced to it yet. Where mounting is not allowed,
 the servers' folders are plain ones, and the faults that need a disk are skipped with the reason.
 """
 
@@ -18,11 +18,11 @@ from core.errors import MilepostError
 _CLONE_NEWNS = 0x00020000
 _MEBIBYTE = 2**20
 _TIMEOUT_S = 60
-_LOOKS_MOST = 50
+_TRIES = 50
 
 
 class NoDisks(MilepostError):
-    """Why no disk can be made here."""
+    """No disk can be made here; the text says why."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Disk:
         return self.folder / "ballast"
 
     def fill(self) -> None:
-        """Leave no room at all."""
+        """Leave no free space at all."""
         left = os.statvfs(self.folder)
         with self._ballast.open("wb") as file, suppress(OSError):
             os.posix_fallocate(file.fileno(), 0, left.f_bavail * left.f_frsize)
@@ -45,22 +45,22 @@ class Disk:
             while True:
                 file.write(bytes(4_096))
 
-    def make_room(self) -> None:
-        """Give the room back."""
+    def free_space(self) -> None:
+        """Free the space again."""
         self._ballast.unlink(missing_ok=True)
 
     def lose_power(self) -> None:
-        """Take the disk back to what had reached it; every process with files open there must have ended.
+        """Set the disk back to what had reached it; every process with files open there must have ended.
 
-        The image holds what was written back by now: a synced file is whole, another may lack its end.
+        The image contains what was written back by now: a synced file is complete, another may lack its end.
         """
-        kept = self.image.with_suffix(".kept")
-        _copy_at_one_moment(self.image, kept)
+        synced = self.image.with_suffix(".synced")
+        _copy_at_one_moment(self.image, synced)
         _run("umount", "--lazy", str(self.folder))
-        kept.replace(self.image)
+        synced.replace(self.image)
         _mount(self.image, self.folder)
-        # That room was made may not have reached the disk yet either.
-        self.make_room()
+        # The removal of the ballast may not have reached the disk yet either.
+        self.free_space()
 
     def remove(self) -> None:
         """Unmount it."""
@@ -69,7 +69,7 @@ class Disk:
 
 
 def enter_namespace() -> None:
-    """Keep the mounts of this process and its children to themselves; raises NoDisks. Call it before any thread."""
+    """Make mounts visible only to this process and its children; raises NoDisks. Call it before any thread."""
     if os.geteuid() != 0:
         raise NoDisks("only root can mount file systems")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -79,12 +79,12 @@ def enter_namespace() -> None:
 
 
 def make_disk(folder: Path, megabytes: int) -> Disk:
-    """Make a file system of its own on `folder`, which is made; raises NoDisks."""
+    """Make `folder` and mount a new file system on it; raises NoDisks."""
     image = folder.with_suffix(".img")
     folder.mkdir(mode=0o700)
     with image.open("wb") as file:
         file.truncate(megabytes * _MEBIBYTE)
-    # No room kept back for root, and no lost+found: a server wants its folder empty.
+    # No space reserved for root, and no lost+found, since a server needs an empty folder.
     _run("mkfs.ext4", "-q", "-m", "0", "-F", str(image))
     _mount(image, folder)
     with suppress(FileNotFoundError):
@@ -94,8 +94,8 @@ def make_disk(folder: Path, megabytes: int) -> Disk:
 
 
 def _copy_at_one_moment(image: Path, copy: Path) -> None:
-    """Copy a file as it was at one moment, though the kernel writes to it: until a second look finds no change."""
-    for _ in range(_LOOKS_MOST):
+    """Copy a file as it was at one moment, although the kernel writes to it: repeat until both are the same."""
+    for _ in range(_TRIES):
         _run("cp", "--sparse=always", str(image), str(copy))
         if _is_same(image, copy):
             return
@@ -103,7 +103,7 @@ def _copy_at_one_moment(image: Path, copy: Path) -> None:
 
 
 def _is_same(image: Path, copy: Path) -> bool:
-    """Whether all that a sparse file holds is in its copy."""
+    """Whether a sparse file and its copy have the same content."""
     at, size = 0, image.stat().st_size
     with image.open("rb", buffering=0) as one, copy.open("rb", buffering=0) as other:
         while at < size:

@@ -1,4 +1,4 @@
-"""A link that breaks on demand: a TCP proxy in a thread of its own that swallows, cuts, resets or delays."""
+"""A link that breaks on demand: a TCP proxy in a thread of its own that drops, cuts, resets or delays."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from milepost.embedded.programs import free_port
 _CHUNK_BYTES = 65_536
 _DELAY_S = 0.2
 _HOST = "127.0.0.1"
-# On, with no time to linger: closing sends RST.
+# SO_LINGER on, with no time to linger: closing sends RST.
 _ABRUPTLY = struct.pack("ii", 1, 0)
 
 
 class Mode(StrEnum):
-    """What the link does with what comes."""
+    """What the link does with bytes and connections."""
 
     OPEN = "open"
     SWALLOW = "swallow"
@@ -30,7 +30,7 @@ class Mode(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """One connection through the link. Once a byte of it was swallowed nothing gets through any more."""
+    """One connection through the link. Once a byte of it was dropped, nothing is forwarded any more."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
@@ -58,7 +58,7 @@ class Proxy:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def start(self) -> None:
-        """Listen; returns when connections are taken."""
+        """Listen; returns when connections are accepted."""
         listener = socket.create_server((_HOST, self.port), backlog=128)
         self._thread = Thread(target=self._run, args=(listener,), name=f"proxy-{self.port}", daemon=True)
         self._thread.start()
@@ -80,7 +80,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._abort, False)
 
     def end_lost(self) -> None:
-        """Reset the connections of which bytes were swallowed: nothing gets through them any more."""
+        """Reset the connections of which bytes were dropped: nothing is forwarded through them any more."""
         self._loop.call_soon_threadsafe(self._abort, True)
 
     def _abort(self, only_lost: bool) -> None:

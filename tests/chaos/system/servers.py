@@ -1,4 +1,4 @@
-"""The servers of a run: those of the supervisor, on small disks where there are any, and in any mode of syncing."""
+"""The servers of a run: those of the supervisor, on small disks if there are any, with any mode of fsync."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from milepost.embedded.servers import Servers
 from milepost.embedded.valkey import EmbeddedValkey
 from tests.chaos.system.disks import Disk
 
-# What a small disk has room for.
+# Settings for a small disk.
 _POSTGRES: Mapping[str, str] = {"max_wal_size": "256MB", "min_wal_size": "64MB", "shared_buffers": "64MB"}
 _STREAM_BYTES = 256 * 2**20
 
 
 class Fsync(StrEnum):
-    """When the stream server syncs what it is given; NONE: it keeps nothing but its memory."""
+    """When the stream server syncs its file; NONE: it has no file, only memory."""
 
     ALWAYS = "always"
     EVERYSEC = "everysec"
@@ -47,11 +47,11 @@ class ChaosServers(Servers):
         return self._valkey
 
     def stop_postgres_at_once(self) -> None:
-        """Its immediate stop, without a checkpoint."""
+        """Stop Postgres immediately, without a checkpoint."""
         send(self.postgres.pid, signal.SIGQUIT)
 
     def kill_postmaster(self) -> None:
-        """kill -9 of the postmaster alone; its backends see that it is gone and end."""
+        """kill -9 of the postmaster only; its backends notice that it has ended, and end."""
         send(self.postgres.pid, signal.SIGKILL)
 
     def kill_stream(self, fsync: Fsync) -> None:
@@ -68,11 +68,11 @@ class ChaosServers(Servers):
         settings = {"maxmemory": str(_STREAM_BYTES)}
         if self.fsync is Fsync.NONE:
             settings["appendonly"] = "no"
-        synced = "no" if self.fsync is Fsync.NONE else str(self.fsync)
+        appendfsync = "no" if self.fsync is Fsync.NONE else str(self.fsync)
         self._valkey = EmbeddedValkey.start(
             self.data.valkey,
             port=port,
-            appendfsync=cast(Literal["always", "everysec", "no"], synced),
+            appendfsync=cast(Literal["always", "everysec", "no"], appendfsync),
             settings=settings,
             log=self._valkey_log,
         )

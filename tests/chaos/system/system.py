@@ -1,6 +1,6 @@
 """The whole system of a run: servers, the links to them, and the processes of Milepost, supervised as in the product.
 
-All of it is started and watched by one thread: the kernel ends a child when the thread that started it does.
+One thread starts and supervises all of it: the kernel ends a child when the thread that started it ends.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class NotReady(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class Make:
-    """How a system is made. `broken` names the wrong drain that its worker has, None: the product's own.
+    """How a system is made. `broken` names the wrong drain of its worker; None: the product's own drain.
 
-    `fsyncs`: how the stream server may sync; it begins with the first, and each restart chooses among them.
+    `fsyncs`: how the stream server may sync; it starts with the first, and each restart chooses one of them.
     """
 
     fsyncs: Sequence[Fsync]
@@ -66,7 +66,7 @@ class Make:
 
     @property
     def waits_for_disk(self) -> bool:
-        """Whether a producer has to ask whether its events are on disk."""
+        """Whether a producer has to wait until its events are on disk."""
         return Fsync.EVERYSEC in self.fsyncs
 
 
@@ -77,7 +77,7 @@ class DrainsWorker(Child):
 
     @property
     def command(self) -> list[str]:
-        """What is run."""
+        """The command line of the process."""
         return [sys.executable, *CHAOS_MARKER, *self.arguments]
 
 
@@ -95,12 +95,12 @@ class System:
 
     @property
     def crash_points(self) -> Path:
-        """Where crash points are named."""
+        """The folder with the files that name crash points."""
         return self.data.path / "crash-points"
 
     @property
     def _scratch(self) -> Path:
-        """Where processes that are killed leave their temporary files."""
+        """The folder for temporary files, which killed processes leave behind."""
         return self.data.path / "scratch"
 
     @property
@@ -123,18 +123,18 @@ class System:
         for link in self.links.values():
             link.start()
         for name, arguments in self._commands().items():
-            self.begin(name, arguments)
+            self.start_process(name, arguments)
         self.await_api()
 
-    def begin(self, name: str, arguments: Sequence[str]) -> None:
+    def start_process(self, name: str, arguments: Sequence[str]) -> None:
         """Start a process of Milepost and supervise it from now on."""
         log = self.data.logs / f"{name.replace(' ', '-')}.log"
         kind = DrainsWorker if name == DRAINS_WORKER else Child
         self.children[name] = kind(name, arguments, self.data.path, log, self._environment())
         self.children[name].start()
 
-    def end(self, name: str) -> None:
-        """End a process for good."""
+    def end_process(self, name: str) -> None:
+        """End a process, and do not start it again."""
         self.children.pop(name).kill_group()
 
     def await_api(self) -> None:
@@ -142,11 +142,11 @@ class System:
         deadline = time.monotonic() + _READY_WITHIN_S
         while not answers(self.api_url):
             if time.monotonic() > deadline:
-                raise NotReady(f"the API did not answer within {_READY_WITHIN_S:.0f} s: {self._last_words('api')}")
+                raise NotReady(f"the API did not answer within {_READY_WITHIN_S:.0f} s: {self._last_log_line('api')}")
             self.supervise(_TICK_S)
 
     def supervise(self, seconds: float) -> None:
-        """Start again whatever ends, for so long."""
+        """Start again whatever ends, for `seconds`."""
         until = time.monotonic() + seconds
         while True:
             self.restart_ended()
@@ -201,7 +201,7 @@ class System:
             "SHARDS": str(SHARDS),
             "STREAM_DURABILITY": self.make.durability,
         }
-        # None of the caller's settings: they could name somebody's real servers.
+        # None of the caller's settings are passed on: they could name real servers.
         ours = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         plain = {
             "PYTHONUNBUFFERED": "1",
@@ -211,7 +211,7 @@ class System:
         }
         return {**ours, **{PREFIX + name: value for name, value in settings.items()}, **plain}
 
-    def _last_words(self, name: str) -> str:
+    def _last_log_line(self, name: str) -> str:
         log = self.children[name].log
         lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
         return lines[-1] if lines else "its log is empty"
