@@ -13,7 +13,7 @@ from benchmarks.command import measuring, run
 from benchmarks.pipeline.comparison import Comparison, ComparisonPlan, run_comparison
 from benchmarks.pipeline.output import Report, as_plain, tables
 from benchmarks.pipeline.rest import RestPlan
-from benchmarks.pipeline.run import Figures, Plan, run_plan
+from benchmarks.pipeline.run import Plan, WorkloadStats, run_plan
 from benchmarks.pipeline.scale import SIZES, run_scale
 from benchmarks.pipeline.soak import require_disk, run_soak
 from benchmarks.servers import ServerUrls
@@ -109,7 +109,7 @@ def _run(
     return Report(stats, comparison, scale, soak)
 
 
-def _compare(plan: Plan, stats: list[Figures], servers: ServerUrls, progress: StepProgress) -> Comparison | None:
+def _compare(plan: Plan, stats: list[WorkloadStats], servers: ServerUrls, progress: StepProgress) -> Comparison | None:
     scattered = [each for each in stats if each.workload == Workload.SCATTERED]
     if not scattered:
         return None

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.command import measuring, run
-from benchmarks.manager.modes import ManagerPlan, ModeFigures, run_modes
+from benchmarks.manager.modes import ManagerPlan, ModeStats, run_modes
 from benchmarks.servers import database
 from milepost.cli.connection import JsonOption
 from milepost.cli.output import print_json
@@ -38,13 +38,13 @@ def bench_manager(
         Console(highlight=False).print(as_table(stats))
 
 
-def as_plain(stats: ModeFigures) -> dict[str, object]:
+def as_plain(stats: ModeStats) -> dict[str, object]:
     """All results of one mode by name."""
     plain = {"way" if name == "mode" else name: value for name, value in asdict(stats).items()}
     return plain | {"rounds_per_s": round(stats.rounds_per_s, 1)}
 
 
-def as_table(stats: Sequence[ModeFigures]) -> Table:
+def as_table(stats: Sequence[ModeStats]) -> Table:
     """The printed table."""
     table = Table("update + check", "at once", "a second", "median", "99% within", box=None, header_style="bold")
     for column in table.columns[1:]:

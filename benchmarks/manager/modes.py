@@ -45,7 +45,7 @@ class ManagerPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class ModeFigures:
+class ModeStats:
     """The results of one mode; the milliseconds are those of one round."""
 
     mode: str
@@ -61,7 +61,7 @@ class ModeFigures:
         return self.rounds / self.seconds
 
 
-def run_modes(plan: ManagerPlan, database_url: str, redis_url: str, progress: StepProgress) -> Iterator[ModeFigures]:
+def run_modes(plan: ManagerPlan, database_url: str, redis_url: str, progress: StepProgress) -> Iterator[ModeStats]:
     """Measure each mode on a migrated database; raises WrongResult if a goal or its checks are not what was set."""
     prepare_database(database_url, _KEY)
     yield _measure(plan, "dictionary", progress, _by_dictionary)
@@ -78,14 +78,14 @@ Note = Callable[[float], None]
 Run = Callable[[int, Note], None]
 
 
-def _measure(plan: ManagerPlan, mode: str, progress: StepProgress, run: Run, callers: int = 1) -> ModeFigures:
+def _measure(plan: ManagerPlan, mode: str, progress: StepProgress, run: Run, callers: int = 1) -> ModeStats:
     rounds, took_s = plan.rounds_of(callers), list[float]()
     with progress.step(f"{mode}, {callers} at once", rounds * callers) as reached:
         began_s = time.perf_counter()
         run(rounds, _noting(took_s, reached))
         seconds = time.perf_counter() - began_s
     percentiles = statistics.quantiles(took_s, n=100)
-    return ModeFigures(mode, callers, len(took_s), seconds, 1_000 * statistics.median(took_s), 1_000 * percentiles[98])
+    return ModeStats(mode, callers, len(took_s), seconds, 1_000 * statistics.median(took_s), 1_000 * percentiles[98])
 
 
 def _noting(took_s: list[float], reached: Reached) -> Note:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from benchmarks.check import check_live
 from benchmarks.pipeline.live import milepost_up
-from benchmarks.pipeline.rest import RestFigures, RestPlan, measure_rest
+from benchmarks.pipeline.rest import RestPlan, RestStats, measure_rest
 from benchmarks.pipeline.run import MARGIN, Plan, await_applied, drain_settings, unlimited
 from benchmarks.pipeline.under_load import Load, LoadedLatency, measure_under_load
 from benchmarks.seed import HAS_BEGUN, seed
@@ -37,7 +37,7 @@ class Comparison:
 
     usual_way: UsualWay
     latency: LoadedLatency
-    rest: list[RestFigures]
+    rest: list[RestStats]
 
 
 def run_comparison(

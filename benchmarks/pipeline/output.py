@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from rich.table import Table
 
 from benchmarks.pipeline.comparison import Comparison
-from benchmarks.pipeline.rest import RestFigures
-from benchmarks.pipeline.run import Figures
-from benchmarks.pipeline.scale import ScaleFigures
-from benchmarks.pipeline.soak import SoakFigures
+from benchmarks.pipeline.rest import RestStats
+from benchmarks.pipeline.run import WorkloadStats
+from benchmarks.pipeline.scale import ScaleStats
+from benchmarks.pipeline.soak import SoakStats
 from benchmarks.pipeline.under_load import LoadedLatency
 
 _DERIVED = (
@@ -29,10 +29,10 @@ _MB = 2**20
 class Report:
     """The results of one run: each workload, the comparison with the scattered one, and --scale and --soak if asked."""
 
-    workloads: Sequence[Figures]
+    workloads: Sequence[WorkloadStats]
     comparison: Comparison | None
-    scale: Sequence[ScaleFigures]
-    soak: SoakFigures | None
+    scale: Sequence[ScaleStats]
+    soak: SoakStats | None
 
 
 def as_plain(report: Report) -> list[dict[str, object]]:
@@ -41,7 +41,7 @@ def as_plain(report: Report) -> list[dict[str, object]]:
     return [first | _comparison_as_plain(report) | _scale_as_plain(report) | _soak_as_plain(report), *others]
 
 
-def workload_as_plain(stats: Figures) -> dict[str, object]:
+def workload_as_plain(stats: WorkloadStats) -> dict[str, object]:
     """All results of a workload by name, rates and ratios included."""
     plain = asdict(stats) | {name: getattr(stats, name) for name in _DERIVED}
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in plain.items()}
@@ -72,7 +72,7 @@ def _scale_as_plain(report: Report) -> dict[str, object]:
     return {"scale": sizes, "scale_last_to_previous": _last_to_previous(report.scale)}
 
 
-def _last_to_previous(scale: Sequence[ScaleFigures]) -> float:
+def _last_to_previous(scale: Sequence[ScaleStats]) -> float:
     """The rate with the most accounts, as a share of the rate with the next smaller number."""
     *_, previous, last = scale
     return round(last.pipeline_events_per_s / previous.pipeline_events_per_s, 3)
@@ -99,7 +99,7 @@ def tables(report: Report) -> Iterator[Table]:
         yield _soak(report.soak)
 
 
-def _workloads(stats: Sequence[Figures]) -> Table:
+def _workloads(stats: Sequence[WorkloadStats]) -> Table:
     plain = [workload_as_plain(each) for each in stats]
     shown = _table("", *(each.workload for each in stats))
     for name in plain[0]:
@@ -124,7 +124,7 @@ def _latency(latency: LoadedLatency) -> Table:
     return shown
 
 
-def _rest(stats: Sequence[RestFigures]) -> Table:
+def _rest(stats: Sequence[RestStats]) -> Table:
     shown = _table(
         f"REST, {stats[0].connections} connections", "requests/s", "median", "99% within", "core of the sender"
     )
@@ -134,7 +134,7 @@ def _rest(stats: Sequence[RestFigures]) -> Table:
     return shown
 
 
-def _scale(stats: Sequence[ScaleFigures]) -> Table:
+def _scale(stats: Sequence[ScaleStats]) -> Table:
     shown = _table("scattered, accounts", "events", "events/s", "database before")
     for each in stats:
         size = f"{each.database_bytes // _MB:,} MB"
@@ -143,7 +143,7 @@ def _scale(stats: Sequence[ScaleFigures]) -> Table:
     return shown
 
 
-def _soak(soak: SoakFigures) -> Table:
+def _soak(soak: SoakStats) -> Table:
     shown = _table(f"soak, {soak.workload}: events", "seconds", "largest drain", "stream server", "database")
     for point in soak.points:
         sizes = (point.drain_rss_bytes, point.stream_bytes, point.database_bytes)

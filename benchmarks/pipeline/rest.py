@@ -34,7 +34,7 @@ class RestPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class RestFigures:
+class RestStats:
     """The results of one endpoint; a `generator_core_share` near 1 would mean that sending was the limit."""
 
     endpoint: str
@@ -64,7 +64,7 @@ class Target:
         return f"{self.url}/goals/{quote(goal_id)}{rest}"
 
 
-def measure_rest(plan: RestPlan, live: Live, engine: Engine, progress: StepProgress) -> list[RestFigures]:
+def measure_rest(plan: RestPlan, live: Live, engine: Engine, progress: StepProgress) -> list[RestStats]:
     """Measure each endpoint; raises WrongAnswer, and WrongResult if an amount is not the one set last."""
     target = Target(live.url, live.key, _slices(engine, plan.connections))
     endpoints = {
@@ -123,13 +123,13 @@ def _prepare(plan: RestPlan, target: Target, asks: _Asks) -> Work[LoadResult]:
     return prepare_load(parts.hostname, parts.port, plan.connections, seconds, partial(asks, target))
 
 
-def _stats(plan: RestPlan, endpoint: str, load: LoadResult) -> RestFigures:
+def _stats(plan: RestPlan, endpoint: str, load: LoadResult) -> RestStats:
     """The results of the requests that were sent after the warm-up."""
     from_s = min(began_s for answers in load.answers for began_s, _ in answers) + plan.warm_up_seconds
     counted = [answer for answers in load.answers for answer in answers if answer[0] >= from_s]
     until_s = max(began_s + took_s for began_s, took_s in counted)
     times_ms = sorted(1000 * took_s for _, took_s in counted)
-    return RestFigures(
+    return RestStats(
         endpoint,
         plan.connections,
         len(counted),

@@ -50,7 +50,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class WorkloadStats:
     """The results of one workload. Rates are events per second, rounded."""
 
     workload: str
@@ -107,7 +107,7 @@ class Bench:
     name: str
 
 
-def run_plan(plan: Plan, servers: ServerUrls, progress: StepProgress) -> Iterator[Figures]:
+def run_plan(plan: Plan, servers: ServerUrls, progress: StepProgress) -> Iterator[WorkloadStats]:
     """Measure each workload of the plan; raises WrongResult if the result does not fit the events."""
     seeded_at = datetime.now(UTC) - SPAN - 2 * MARGIN
     with database(servers.postgres_url, _SEEDED) as seeded_url:
@@ -118,7 +118,7 @@ def run_plan(plan: Plan, servers: ServerUrls, progress: StepProgress) -> Iterato
             yield _measure(Bench(plan, servers, workload, events, progress, workload))
 
 
-def _measure(bench: Bench) -> Figures:
+def _measure(bench: Bench) -> WorkloadStats:
     plan, workload = bench.plan, bench.workload
     with world(bench.servers.postgres_url, f"bench_{workload}", template=_SEEDED) as url:
         append_s, drained = append_and_drain(bench, url)
@@ -127,7 +127,7 @@ def _measure(bench: Bench) -> Figures:
             entries = count_entries(engine)
         copy_s = _time_baseline(bench, "baseline COPY", prepare_baseline_copy, url, entries=None)
         bare_writes_s = _time_baseline(bench, "baseline writes", prepare_baseline_writes, url, entries=entries)
-    return Figures(
+    return WorkloadStats(
         workload=workload,
         events=plan.events,
         accounts=plan.accounts,

@@ -18,7 +18,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
-class ScaleFigures:
+class ScaleStats:
     """The results for one number of accounts."""
 
     accounts: int
@@ -33,13 +33,13 @@ class ScaleFigures:
         return round(self.events / self.drain_seconds)
 
 
-def run_scale(plan: Plan, sizes: Sequence[int], servers: ServerUrls, progress: StepProgress) -> Iterator[ScaleFigures]:
+def run_scale(plan: Plan, sizes: Sequence[int], servers: ServerUrls, progress: StepProgress) -> Iterator[ScaleStats]:
     """Measure each size in a fresh database; raises WrongResult."""
     for accounts in sizes:
         yield _measure(replace(plan, accounts=accounts), servers, progress)
 
 
-def _measure(plan: Plan, servers: ServerUrls, progress: StepProgress) -> ScaleFigures:
+def _measure(plan: Plan, servers: ServerUrls, progress: StepProgress) -> ScaleStats:
     since = datetime.now(UTC) - SPAN - MARGIN
     name = f"{plan.accounts:,} accounts"
     with database(servers.postgres_url, "bench_scale") as url:
@@ -50,4 +50,4 @@ def _measure(plan: Plan, servers: ServerUrls, progress: StepProgress) -> ScaleFi
         _, drained = append_and_drain(Bench(plan, servers, Workload.SCATTERED, events, progress, name), url)
         with progress.step(f"{name}: check"), unlimited(url) as engine:
             check_result(engine, name, sums(events), plan.events, plan.accounts)
-    return ScaleFigures(plan.accounts, plan.events, seconds(drained), size)
+    return ScaleStats(plan.accounts, plan.events, seconds(drained), size)

@@ -69,7 +69,7 @@ class SoakPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class SoakFigures:
+class SoakStats:
     """All intervals in order; each has the same number of events."""
 
     workload: str
@@ -97,7 +97,7 @@ def require_disk(events: int) -> None:
         raise DiskTooSmall(folder, needed, free)
 
 
-def run_soak(plan: Plan, workload: Workload, servers: ServerUrls, progress: StepProgress) -> SoakFigures:
+def run_soak(plan: Plan, workload: Workload, servers: ServerUrls, progress: StepProgress) -> SoakStats:
     """Send the plan's events through a Milepost of its own; raises WrongResult if any was lost or changed."""
     with database(servers.postgres_url, "bench_soak") as url, unlimited(url) as engine:
         since, settings = datetime.now(UTC), drain_settings(plan, servers, url)
@@ -112,7 +112,7 @@ def run_soak(plan: Plan, workload: Workload, servers: ServerUrls, progress: Step
                 monitor.collect()
             with progress.step("soak: check"):
                 check_live(engine, "the soak", fed.result, plan.events)
-    return SoakFigures(workload, monitor.points)
+    return SoakStats(workload, monitor.points)
 
 
 def prepare_feed(settings: Settings, plan: Plan, workload: Workload, since: datetime) -> Work[dict[str, int]]:

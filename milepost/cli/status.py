@@ -88,8 +88,8 @@ def _show_frames(found: Status, data_dir: Path | None, every_s: float) -> None:
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            room = min(GOALS_MOST, max(_GOALS_LEAST, console.height - _OTHER_LINES))
-            live.update(frame(found, console.width, room), refresh=True)
+            goals_most = min(GOALS_MOST, max(_GOALS_LEAST, console.height - _OTHER_LINES))
+            live.update(frame(found, console.width, goals_most), refresh=True)
             time.sleep(every_s)
             found = _collect_again(data_dir)
 

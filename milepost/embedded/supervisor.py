@@ -140,7 +140,7 @@ class Supervisor:
         try:
             prepare_database(database_url, self.data.keep_key(None), replaces_others=False)
         except Conflict:
-            self.say("the key kept here is revoked, making a new one")
+            self.say("the stored key is revoked, making a new one")
             prepare_database(database_url, self.data.renew_key(), replaces_others=False)
 
     def _supervise(self, port: int, idle_timer: IdleTimer) -> None:

@@ -26,7 +26,7 @@ from milepost.embedded.trust import Untrusted
 from milepost.ops.doctor_machine import examine_directory_and_port, examine_machine
 from milepost.ops.doctor_servers import examine_database, examine_stream
 from milepost.ops.finding import Finding, ok, problem, warning
-from milepost.ops.status import MEND
+from milepost.ops.status import REPAIR
 
 # Longer than a drain is between two waits, and short enough for a person to wait.
 OBSERVE_S = 3.0
@@ -70,7 +70,7 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
     try:
         settings = load_settings(data_dir=data_dir)
     except SettingsError as error:
-        yield problem("settings", str(error), "mend or unset it; nothing starts with it")
+        yield problem("settings", str(error), "correct or unset it; nothing starts with it")
         return
     yield from examine_machine(settings)
     yield from examine_directory_and_port(settings, _running(settings))
@@ -155,7 +155,7 @@ def _audit(runs: Sequence[LastRun]) -> Finding:
         return ok("audit", "not run yet; `milepost run verify` does it now")
     violations = sum(run.violations or 0 for run in found)
     if violations:
-        return problem("audit", f"the last one found {violations:,} values that break a promise", MEND)
+        return problem("audit", f"the last one found {violations:,} wrong values", REPAIR)
     return ok("audit", f"the last one, at {found[0].newest_at:%Y-%m-%d %H:%M} UTC, found nothing")
 
 

@@ -137,9 +137,9 @@ def _room(path: Path) -> Finding:
     free = shutil.disk_usage(_existing(path)).free
     found = f"{free / 2**30:.1f} GiB free"
     if free < FULL_BYTES:
-        return problem("disk", found, "make room: with a full disk no event is accepted or applied")
+        return problem("disk", found, "free some space: with a full disk no event is accepted or applied")
     if free < TIGHT_BYTES:
-        return warning("disk", found, "make room before it is needed")
+        return warning("disk", found, "free some space before it is needed")
     return ok("disk", found)
 
 

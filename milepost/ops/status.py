@@ -34,7 +34,7 @@ from milepost.embedded.orphans import is_alive
 from milepost.embedded.supervisor import answers
 
 GOALS_MOST = 20
-MEND = "`milepost verify` names the rows; once mended, `milepost run verify` notes that"
+REPAIR = "`milepost verify` names the rows; once they are repaired, `milepost run verify` stores a new result"
 TENANTS_SHOWN = 20
 
 T = TypeVar("T")
@@ -199,7 +199,7 @@ def _collect_from_stream(settings: Settings) -> StreamStatus:
 
 def _wrong_in_database(contents: DatabaseStatus | None) -> list[str]:
     violations = 0 if contents is None else violations_of(contents.stats.runs)
-    return [f"the last audit found {violations:,} values that break a promise: {MEND}"] if violations else []
+    return [f"the last audit found {violations:,} wrong values: {REPAIR}"] if violations else []
 
 
 def _wrong_on_stream(stream: StreamStatus | None, now: datetime) -> list[str]:

@@ -164,7 +164,7 @@ def test_work_that_is_not_done_is_reported(
     assert found["jobs"]["state"] == "warning"
     assert f"project since {now - timedelta(days=3):%Y-%m-%d %H:%M} UTC" in found["jobs"]["found"]
     assert "verify" not in found["jobs"]["found"]
-    assert found["audit"]["remedy"].endswith("once mended, `milepost run verify` notes that")
+    assert found["audit"]["remedy"].endswith("once they are repaired, `milepost run verify` stores a new result")
     assert "bad_value 1" in found["dead letters"]["found"]
 
 

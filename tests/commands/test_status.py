@@ -210,7 +210,7 @@ def test_a_wrong_value_is_not_well(status: Run, session_factory: Sessions) -> No
         claim_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 3}'))
     code, out, _ = status()
     assert code == 1
-    assert "found 3 values that break a promise: `milepost verify` names the rows; once mended, `milepost run" in out
+    assert "found 3 wrong values: `milepost verify` names the rows; once they are repaired, `milepost run" in out
 
 
 def test_a_job_that_is_late_for_one_tenant_is_reported(status: Run, session_factory: Sessions) -> None:

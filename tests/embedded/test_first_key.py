@@ -124,7 +124,7 @@ def test_a_stored_key_that_was_revoked_is_replaced(
     revoke(session_factory, SECOND, now)
     said: list[str] = []
     supervisor(data, None, said)._prepare_database(database_url)
-    assert said == ["the key kept here is revoked, making a new one"]
+    assert said == ["the stored key is revoked, making a new one"]
     assert data.keep_key(None) != SECOND
     assert works(session_factory, data.keep_key(None))
     assert works(session_factory, FIRST)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmarks.check import WrongResult
 from benchmarks.manager.__main__ import as_plain, as_table
-from benchmarks.manager.modes import ManagerPlan, ModeFigures, _require, run_modes
+from benchmarks.manager.modes import ManagerPlan, ModeStats, _require, run_modes
 from benchmarks.servers import database
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.ops.progress import StepProgress
@@ -18,7 +18,7 @@ PLAN = ManagerPlan(rounds=32, callers=2)
 
 
 @pytest.fixture
-def measured(postgres: EmbeddedPostgres, redis_url: str) -> list[ModeFigures]:
+def measured(postgres: EmbeddedPostgres, redis_url: str) -> list[ModeStats]:
     """A small run on a database of its own."""
     with (
         database(postgres.url, "bench_manager") as url,
@@ -27,7 +27,7 @@ def measured(postgres: EmbeddedPostgres, redis_url: str) -> list[ModeFigures]:
         return list(run_modes(PLAN, url, redis_url, progress))
 
 
-def test_every_mode_is_measured(measured: list[ModeFigures]) -> None:
+def test_every_mode_is_measured(measured: list[ModeStats]) -> None:
     """A dictionary, both kinds of manager and a client: each did all its rounds, and has its figures."""
     modes = [(stats.mode, stats.callers) for stats in measured]
     assert modes == [

@@ -18,7 +18,7 @@ from rich.console import Console
 from benchmarks.memory import rss_bytes_of
 from benchmarks.pipeline.run import Plan
 from benchmarks.pipeline.scale import run_scale
-from benchmarks.pipeline.soak import INTERVALS, DiskTooSmall, SoakFigures, SoakPoint, require_disk
+from benchmarks.pipeline.soak import INTERVALS, DiskTooSmall, SoakPoint, SoakStats, require_disk
 from benchmarks.servers import ServerUrls
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.ops.progress import StepProgress
@@ -42,8 +42,8 @@ def test_each_size_is_measured_in_a_world_of_its_own(servers: ServerUrls) -> Non
     assert large.pipeline_events_per_s > 0
 
 
-def soaked(*sizes: int) -> SoakFigures:
-    return SoakFigures("scattered", [SoakPoint(n, float(n), size, 1, 1) for n, size in enumerate(sizes)])
+def soaked(*sizes: int) -> SoakStats:
+    return SoakStats("scattered", [SoakPoint(n, float(n), size, 1, 1) for n, size in enumerate(sizes)])
 
 
 def test_memory_may_grow_in_the_first_tenth_alone() -> None:
