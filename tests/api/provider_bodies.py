@@ -1,14 +1,11 @@
-"""What providers post and what is pulled from them, and how each signs, for tests."""
+"""What providers post and what is pulled from them, for tests."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from core.providers.registry import Provider
-from tests.unit.providers.signatures import signing
 
 POINTER = json.dumps(
     {"webhook_type": "TRANSACTIONS", "webhook_code": "SYNC_UPDATES_AVAILABLE", "item_id": "item_1"}
@@ -44,20 +41,9 @@ TELLER_HOOK = json.dumps(
 ).encode()
 MX_HOOK = json.dumps({"action": "aggregated", "type": "AGGREGATION", "member_guid": "MBR-1"}).encode()
 
-Sign = Callable[[bytes, datetime], dict[str, str]]
-SIGNERS: dict[Provider, Sign] = {
-    Provider.PLAID: signing.plaid,
-    Provider.TELLER: signing.teller,
-    Provider.MX: lambda _body, _at: signing.mx(),
-    Provider.STANDARD: signing.standard,
-}
-SECRETS = {
-    Provider.PLAID: json.dumps(signing.jwk()),
-    Provider.TELLER: signing.TELLER_SECRET,
-    Provider.MX: signing.MX_SECRET,
-    Provider.STANDARD: signing.STANDARD_SECRET,
-}
 BODIES = {Provider.PLAID: POINTER, Provider.TELLER: TELLER_HOOK, Provider.MX: MX_HOOK, Provider.STANDARD: OWN}
+# What each of these becomes, of an account of which nothing was told: how many events, and how many requests to pull.
+BECOMES = {Provider.PLAID: (0, 1), Provider.TELLER: (0, 1), Provider.MX: (0, 1), Provider.STANDARD: (1, 0)}
 
 SPENT = {
     "account_id": "acc_1",

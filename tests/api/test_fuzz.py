@@ -24,8 +24,9 @@ from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
 from core.stream.position import stream_key
 from tests.api.conftest import SECRETS_KEY
-from tests.api.provider_bodies import BODIES, FORMATS, SECRETS, SIGNERS
+from tests.api.provider_bodies import BODIES, FORMATS
 from tests.budget import examples
+from tests.unit.providers.signatures.signing import SECRETS, SIGNERS
 
 # Of each provider some more of what it posts.
 MORE = {

@@ -34,10 +34,9 @@ class Milepost:
         shutil.copytree(ROOT / "core", folder / "core", ignore=shutil.ignore_patterns("__pycache__"))
         registry = folder / "core" / "providers" / "registry.py"
         source = registry.read_text()
-        for before, after in toy_provider.REGISTRATION:
-            assert source.count(before) == 1
-            source = source.replace(before, after)
-        registry.write_text(source)
+        before, after = toy_provider.REGISTRATION
+        assert source.count(before) == 1
+        registry.write_text(source.replace(before, after))
         (registry.parent / "toy.py").write_text(toy_provider.MODULE)
         self._folder = folder
         self._environment = os.environ | environment | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}

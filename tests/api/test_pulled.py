@@ -14,6 +14,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from api.batches import MAX_EVENTS
+from core.providers.registry import Format
 from core.stream.position import stream_key
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields
@@ -42,7 +43,7 @@ def send(api: TestClient, format: str, body: object, headers: dict[str, str] | N
     return api.post(f"/events?{query}", content=raw, headers={"Content-Type": "application/json", **(headers or {})})
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [str(format) for format in Format])
 def test_a_pulled_body_takes_effect(
     api: TestClient, entries: Entries, apply_stream: Callable[[], Any], engine: Engine, format: str
 ) -> None:

@@ -26,8 +26,9 @@ from core.store.tenants import read_tenants
 from core.stream.position import stream_key
 from tests.api.conftest import SECRETS_KEY, MakeClient, MakeKey
 from tests.api.paging import refused_fields
-from tests.api.provider_bodies import BODIES, OWN, POINTER, SECRETS, SIGNERS, TELLER_HOOK
+from tests.api.provider_bodies import BECOMES, BODIES, OWN, POINTER, TELLER_HOOK
 from tests.unit.providers.signatures import signing
+from tests.unit.providers.signatures.signing import SECRETS, SIGNERS
 
 
 class Register(Protocol):
@@ -100,11 +101,11 @@ def test_a_signed_delivery_is_taken(
 ) -> None:
     """It becomes events on the stream, or a request to pull, and a repeated one changes no more than the count."""
     path = register(provider)
-    expected = {"accepted": 0, "refreshes": 1} if provider is not Provider.STANDARD else {"accepted": 1, "refreshes": 0}
+    accepted, refreshes = BECOMES[provider]
     for _ in range(2):
         answer = deliver(anyone, path, provider)
-        assert (answer.status_code, answer.json()) == (202, expected)
-    assert written() == (2 * expected["accepted"], expected["refreshes"])
+        assert (answer.status_code, answer.json()) == (202, {"accepted": accepted, "refreshes": refreshes})
+    assert written() == (2 * accepted, refreshes)
 
 
 def test_events_lie_on_the_stream_of_the_addresss_tenant(

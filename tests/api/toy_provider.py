@@ -74,13 +74,8 @@ TOY = ProviderSpec(
 '''
 
 # One further import and one further name in core/providers/registry.py.
-REGISTRATION = (
-    (
-        "from core.providers.teller import TELLER\n",
-        "from core.providers.teller import TELLER\nfrom core.providers.toy import TOY\n",
-    ),
-    ("(PLAID, TELLER, GOCARDLESS, MX, STANDARD)", "(PLAID, TELLER, GOCARDLESS, MX, STANDARD, TOY)"),
-)
+LISTED = "\n\nPROVIDERS: tuple[ProviderSpec, ...] = ("
+REGISTRATION = (LISTED, f"\nfrom core.providers.toy import TOY{LISTED}TOY, ")
 
 # Run with that `core` before ours: what POST, PUT and the command line answer.
 PROGRAM = """

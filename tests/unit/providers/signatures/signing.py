@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm
+
+from core.providers.registry import Provider
 
 TELLER_SECRET = "signing_secret_of_teller_01"
 STANDARD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -69,3 +72,18 @@ def standard(body: bytes, at: datetime, *secrets: str, name: str = "msg_1") -> d
 def mx(credentials: str = MX_SECRET) -> dict[str, str]:
     """The headers of MX's delivery."""
     return {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
+
+
+Sign = Callable[[bytes, datetime], dict[str, str]]
+SIGNERS: dict[Provider, Sign] = {
+    Provider.PLAID: plaid,
+    Provider.TELLER: teller,
+    Provider.MX: lambda _body, _at: mx(),
+    Provider.STANDARD: standard,
+}
+SECRETS = {
+    Provider.PLAID: json.dumps(jwk()),
+    Provider.TELLER: TELLER_SECRET,
+    Provider.MX: MX_SECRET,
+    Provider.STANDARD: STANDARD_SECRET,
+}
