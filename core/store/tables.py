@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -19,6 +21,8 @@ from sqlalchemy import (
     Text,
     text,
 )
+
+from core.goals.goal import DebtForm, GoalStatus, GoalType, Tracking
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 """The smallest and the greatest BIGINT."""
@@ -53,6 +57,12 @@ def moment_column(name: str, *, required: bool = False) -> Column[object]:
 def flag_column(name: str) -> Column[bool]:
     """A boolean, false by default."""
     return Column(name, Boolean, nullable=False, server_default=text("false"))
+
+
+def is_one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    """The check that a column, which it is called after, has a member of an enumeration."""
+    listed = ",".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} in ({listed})", name=column)
 
 
 # Postgres updates a row in place only while its page has room, so these tables leave some. The migrations set this in
@@ -243,10 +253,10 @@ goals = Table(
     Column("version", BigInteger, nullable=False, server_default=text("1")),
     moment_column("created_at", required=True),
     moment_column("updated_at", required=True),
-    CheckConstraint("type in ('savings','debt','investment','net_worth','income','custom')", name="type"),
-    CheckConstraint("tracking in ('change','inflow','balance','net_worth')", name="tracking"),
-    CheckConstraint("status in ('active','paused','completed','abandoned')", name="status"),
-    CheckConstraint("debt_form in ('to_target','total')", name="debt_form"),
+    is_one_of("type", GoalType),
+    is_one_of("tracking", Tracking),
+    is_one_of("status", GoalStatus),
+    is_one_of("debt_form", DebtForm),
     CheckConstraint("(final_at IS NULL) = (status in ('active','paused'))", name="final"),
     # Readers: GET /goals of one user, and of all (by the primary key).
     Index("goals_user_idx", "tenant", "user_id", "goal_id"),

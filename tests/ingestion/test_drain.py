@@ -206,9 +206,7 @@ def test_a_stopped_drain_cannot_commit_behind_its_successor(
     """A drain that stands still in its transaction loses its connection and its lock; its successor does the work."""
     stalled = StalledStream(redis_client, 1)
     append(stalled, [spent(1)])
-    engine = make_engine(
-        database_url, application_name="stalled", limits={"idle_in_transaction_session_timeout": "1s"}
-    )
+    engine = make_engine(database_url, application_name="stalled", limits={"idle_in_transaction_session_timeout": "1s"})
     failures: list[BaseException] = []
 
     def run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from core.goals.goal import GoalType, Tracking
+from core.goals.goal import DebtForm, GoalStatus, GoalType, Tracking
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
 from core.services.funding import link_account
@@ -34,6 +35,16 @@ def test_migrations_make_the_tables_of_the_code(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_the_database_takes_the_values_of_the_code(engine: Engine) -> None:
+    """A new member of an enumeration has its migration: the check of its column names all members and nothing else."""
+    read = text("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = :name")
+    told = {"type": GoalType, "tracking": Tracking, "status": GoalStatus, "debt_form": DebtForm}
+    with engine.connect() as connection:
+        for column, values in told.items():
+            check = connection.execute(read, {"name": f"goals_{column}_check"}).scalar_one()
+            assert re.findall("'([^']*)'", check) == list(values)
 
 
 def test_tables_are_stored_as_the_code_says(engine: Engine) -> None:
