@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.ingestion.apply import Applied, apply_events
+from core.ingestion.decode import StreamEntry
 from core.services.keys import bootstrap
 from core.store.engine import make_engine
 from core.store.engine import session_factory as make_sessions
@@ -57,6 +59,7 @@ _numbers = itertools.count(1)
 # The connection that makes and drops databases, by the server's pid.
 _managing: dict[int, psycopg.Connection] = {}
 
+Apply = Callable[..., Applied]
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -179,6 +182,19 @@ def now() -> datetime:
 
 
 @pytest.fixture
+def apply(session_factory: sessionmaker[Session], now: datetime) -> Apply:
+    """Applies events in one batch, as a drain would."""
+    numbers = itertools.count(1)
+
+    def apply(events: Iterable[bytes], tenant: str = "default", at: datetime = now) -> Applied:
+        entries = [StreamEntry(0, f"{int(at.timestamp() * 1000)}-{next(numbers)}", at, tenant, body) for body in events]
+        with session_factory.begin() as session:
+            return apply_events(session, entries, at)
+
+    return apply
+
+
+@pytest.fixture
 def run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -241,3 +257,18 @@ def until_waiting(engine: Engine) -> Callable[[int], None]:
                 time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object], float], bool]:
+    """Asks until the answer is true; False when it never was."""
+
+    def ask(question: Callable[[], object], within_s: float) -> bool:
+        deadline = time.monotonic() + within_s
+        while not question():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    return ask

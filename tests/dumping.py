@@ -1,10 +1,29 @@
-"""What the business tables hold, so that a refused call can be seen to have changed nothing."""
+"""What the business tables hold, so that what was refused or repeated can be seen to have changed nothing."""
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, select
+from collections.abc import Iterable
+
+from sqlalchemy import Engine, select, text
+from sqlalchemy.orm import Session
 
 from core.store.tables import BUSINESS_TABLES
+
+# Those of goals and of the facts that they follow from.
+FACTS_AND_GOALS = (
+    "accounts",
+    "transactions",
+    "reports",
+    "account_days",
+    "goals",
+    "milestones",
+    "links",
+    "manual_amounts",
+    "goal_entries",
+    "goal_snapshots",
+    "outbox",
+    "dead_letters",
+)
 
 
 def dump(engine: Engine) -> str:
@@ -15,3 +34,11 @@ def dump(engine: Engine) -> str:
             rows = connection.execute(select(table).order_by(*table.primary_key.columns))
             lines += [f"{table.name} {tuple(row)!r}" for row in rows]
     return "\n".join(lines)
+
+
+def rows_by_table(session: Session, tables: Iterable[str] = FACTS_AND_GOALS) -> dict[str, list[str]]:
+    """The rows of tables as ordered text, as the transaction of a session sees them."""
+    return {
+        table: [row[0] for row in session.execute(text(f"SELECT t::text FROM {table} t ORDER BY 1"))]
+        for table in tables
+    }

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.drain import ShardDrain
 from core.stream.stream import EventStream
+from tests.acts import paid
 from tests.commands.dead_letter_rows import AT, in_euros
-from tests.ingestion.acts import paid
 
 Drain = Callable[[], int]
 Rows = Callable[..., list[Any]]

@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.acts import event
 from tests.conftest import Run
-from tests.ingestion.conftest import event
 
 SECRET = "a payload that no list shows"
 AT = datetime(2026, 3, 9, tzinfo=UTC)

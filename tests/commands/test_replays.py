@@ -15,10 +15,10 @@ from core.errors import Conflict
 from core.services.dead_letters import find_replayable, replay_dead_letter, replay_dead_letters
 from core.store.dead_letters import DeadLetter, DeadLetterKey, DeadLetterSummary, keep_dead_letters
 from core.stream.stream import EventStream
+from tests.acts import paid
 from tests.commands.conftest import Drain, Rows
 from tests.commands.dead_letter_rows import AT, in_euros, listed, place
 from tests.conftest import Run
-from tests.ingestion.acts import paid
 
 
 def test_after_the_fix_a_replay_takes_effect(run: Run, stream: EventStream, drain: Drain, rows: Rows) -> None:

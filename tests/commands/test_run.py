@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.store.tables import BUSINESS_TABLES
 from core.stream.stream import EventStream
 from milepost.cli.run import JOBS, JOBS_WITH_A_DAY
+from tests.acts import goal, link, paid
 from tests.commands.conftest import Drain, Rows
 from tests.conftest import Run
-from tests.ingestion.acts import goal, link, paid
 
 NOW = datetime.now(UTC)
 YESTERDAY = (NOW - timedelta(days=1)).date()

@@ -28,8 +28,8 @@ from core.settings import load_settings
 from core.store.days import JobRun, claim_run
 from milepost.ops.status import GOALS_MOST, collect_status
 from milepost.ops.status_frame import frame
+from tests.acts import goal
 from tests.conftest import Run
-from tests.ingestion.acts import goal
 
 Sessions = sessionmaker[Session]
 pytestmark = pytest.mark.usefixtures("run")

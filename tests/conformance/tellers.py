@@ -9,8 +9,8 @@ from typing import Any
 from core.events.envelope import parse_json
 from core.providers.contracts import Adapted, Context, KnownAccount
 from core.providers.registry import Format, Provider, adapt, adapt_webhook
+from tests.acts import event
 from tests.conformance.household import ACCOUNTS, MOVES, Account, Move, balance, money, pulls, shown
-from tests.ingestion.conftest import event
 
 Telling = list[bytes]
 WINDOW = timedelta(days=90)

@@ -22,8 +22,8 @@ from core.services.inputs import GoalDraft, LinkDraft
 from core.services.tenants import create_tenant
 from core.store.tenants import Tenant
 from tests.conformance.household import ACCOUNTS, FIRST, LAST, MOVES, TOLD_AT, ZONE, balance, pulls
-from tests.ingestion.close_oracle import OracleGoal, OraclePeriod, first_instant
 from tests.ingestion.oracle import OracleAccount, hear
+from tests.snapshots.close_oracle import OracleGoal, OraclePeriod, first_instant
 
 Sessions = sessionmaker[Session]
 _numbers = itertools.count(1)

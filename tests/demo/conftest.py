@@ -11,10 +11,10 @@ import pytest
 
 from milepost.demo.life import Life, TimedEvent
 from milepost.demo.people import PEOPLE
-from tests.embedded.conftest import eventually, place, processes_in
+from tests.embedded.conftest import place, processes_in
 from tests.embedded.test_up import Up, milepost
 
-__all__ = ["eventually", "place", "processes_in"]
+__all__ = ["place", "processes_in"]
 
 StartDemo = Callable[..., Up]
 TODAY = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
@@ -35,21 +34,6 @@ def place() -> Iterator[Path]:
 def processes_in() -> Callable[[Path], list[int]]:
     """Finds the living processes whose working directory is in a folder."""
     return _workers_in
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], object], float], bool]:
-    """Calls a function until it returns a true value; returns False if it did not in time."""
-
-    def ask(question: Callable[[], object], within_s: float) -> bool:
-        deadline = monotonic() + within_s
-        while not question():
-            if monotonic() > deadline:
-                return False
-            sleep(0.02)
-        return True
-
-    return ask
 
 
 def _workers_in(folder: Path) -> list[int]:

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
 from core.stream.stream import EventStream
+from tests.acts import amount, goal, link, paid
 from tests.chaos.crash_points import AFTER_ACK, AFTER_READ, BEFORE_COMMIT, ON_EVENT, POINTS, VARIABLE
-from tests.ingestion.acts import amount, goal, link, paid
 
 POSTED = datetime.now(UTC) - timedelta(hours=1)
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,10 @@ from core.services.funding import change_allocation, link_account, unlink_accoun
 from core.services.goals import create_goal, get_goal, update_goal
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft
 from core.store.tenants import Tenant
+from tests.acts import event, money
 from tests.budget import examples
-from tests.ingestion.conftest import Apply, dump, event, money
+from tests.conftest import Apply
+from tests.dumping import rows_by_table
 from tests.ingestion.oracle import OracleAccount, OracleLink, change_amount, cut_share, hear, inflow_amount
 
 DEFAULT = Tenant("default", "UTC")
@@ -256,11 +258,11 @@ def test_saying_everything_again_changes_no_row(session_factory: sessionmaker[Se
     events = [as_event(fact, ["b0", "b1"]) for fact in made]
     apply(events)
     with session_factory() as session:
-        before = dump(session)
+        before = rows_by_table(session)
     chance.shuffle(events)
     apply(events)
     with session_factory() as session:
-        assert dump(session) == before
+        assert rows_by_table(session) == before
 
 
 def _random_fact(chance: random.Random, number: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from core.ingestion.decode import StreamEntry
 from core.services.funding import list_funding, unlink_account
 from core.services.goals import delete_goal, update_goal
 from core.services.inputs import GoalChanges
-from tests.ingestion.acts import DEFAULT, Sessions, amount, goal, link, paid
+from tests.acts import DEFAULT, Sessions, amount, goal, link, paid
 
 
 def test_two_shards_that_move_one_goal_do_not_overwrite_each_other(session_factory: Sessions, now: datetime) -> None:

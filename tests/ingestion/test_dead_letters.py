@@ -10,7 +10,8 @@ import simplejson
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from tests.ingestion.conftest import Apply, event
+from tests.acts import event
+from tests.conftest import Apply
 
 AT = datetime(2026, 3, 9, 8, tzinfo=UTC)
 GOOD = {"account_id": "a", "transaction_id": "good", "amount": 1, "currency": "USD", "posted_at": "2026-03-09"}

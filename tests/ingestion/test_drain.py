@@ -24,7 +24,8 @@ from core.store.engine import session_factory as make_sessions
 from core.stream.position import RawEntry, stream_key
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
-from tests.ingestion.conftest import dump, event, money
+from tests.acts import event, money
+from tests.dumping import rows_by_table
 
 POSTED = datetime(2026, 3, 9, tzinfo=UTC)
 FACTS = ("accounts", "transactions", "reports", "account_days")
@@ -167,10 +168,10 @@ def test_applying_again_after_a_crash_changes_no_row(
     with pytest.raises(RedisConnectionError):
         drain.drain()
     with session_factory() as session:
-        before = dump(session)
+        before = rows_by_table(session)
     assert drain.drain().events == 5
     with session_factory() as session:
-        assert dump(session) == before
+        assert rows_by_table(session) == before
 
 
 def test_a_shard_is_drained_by_one_at_a_time(
@@ -272,24 +273,6 @@ def test_an_entry_that_the_stream_dropped_is_not_lost_in_silence(
     drain.drain()
     assert worths(session_factory) == {"a1": 100}
     assert [code for code, _ in dead_letters(session_factory)] == ["lost"]
-
-
-def test_a_sweep_keeps_what_is_not_applied(drain: ShardDrain, one_shard: EventStream) -> None:
-    """Trimming stops below the oldest pending entry and below what no one has read."""
-    append(one_shard, [spent(number) for number in range(4)])
-    drain.drain()
-    append(one_shard, [spent(number) for number in range(4, 9)])
-    one_shard.read(0, 2, pending=False)
-    swept = sweep(one_shard)
-    assert swept.trimmed == 4
-    assert swept.unapplied_shards == (0,)
-    assert one_shard.status()[0].length == 5
-
-
-def test_a_shard_left_over_from_a_larger_setting_is_swept(redis_client: redis.Redis) -> None:
-    """Entries on a shard beyond the present number are still named as unapplied."""
-    EventStream(redis_client, 4).append("default", [(f"a{n}", spent(n)) for n in range(40)])
-    assert sweep(EventStream(redis_client, 1)).unapplied_shards == (0, 1, 2, 3)
 
 
 def test_a_batch_finds_its_rows_by_key(

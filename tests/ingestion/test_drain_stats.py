@@ -15,8 +15,8 @@ from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
 from core.stream.position import stream_key
 from core.stream.stats import BatchStats, DrainStats, read_drain_stats, stats_key
 from core.stream.stream import EventStream
-from tests.ingestion.acts import balance, paid
-from tests.ingestion.conftest import Apply, event
+from tests.acts import balance, event, paid
+from tests.conftest import Apply
 from tests.ingestion.test_drain import append, clock, spent, worths
 
 AT = datetime(2026, 3, 9, 12, tzinfo=UTC)

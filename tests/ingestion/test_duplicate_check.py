@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.ingestion.apply import apply_decoded, zones_of
 from core.ingestion.decode import StreamEntry, decode_batch
 from core.ingestion.fast_path import DuplicateCheck
+from tests import acts
+from tests.acts import Sessions
 from tests.budget import examples
-from tests.ingestion import acts
-from tests.ingestion.acts import Sessions
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 _names = itertools.count(1)

@@ -13,8 +13,8 @@ from core.services.funding import list_funding, unlink_account
 from core.services.goals import delete_goal, get_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
-from tests.ingestion.acts import DEFAULT, Sessions, amount, balance, goal, link, paid
-from tests.ingestion.conftest import Apply, event
+from tests.acts import DEFAULT, Sessions, amount, balance, event, goal, link, paid
+from tests.conftest import Apply
 
 
 def test_the_documented_split_comes_out_to_the_cent(session_factory: Sessions, apply: Apply, now: datetime) -> None:

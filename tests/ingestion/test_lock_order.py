@@ -16,8 +16,8 @@ from core.services.keys import bootstrap
 from core.store.engine import make_engine, session_factory
 from core.store.migrate import migrate
 from milepost.embedded.postgres import EmbeddedPostgres
+from tests.acts import paid
 from tests.conftest import KEY, NOW
-from tests.ingestion.acts import paid
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from core.services.milestones import add_milestone
 from core.store import ledger
 from core.store.fast_path import CrossedGoal, write_crossed
 from core.store.goals import GoalKey
+from tests import acts
+from tests.acts import DEFAULT, event
 from tests.budget import examples
-from tests.ingestion import acts
-from tests.ingestion.acts import DEFAULT
-from tests.ingestion.conftest import Apply, event
+from tests.conftest import Apply
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 _names = itertools.count(1)

@@ -15,8 +15,8 @@ from core.jobs.snapshot import run_snapshot
 from core.services.funding import change_allocation, link_account, list_funding, unlink_account
 from core.services.goals import delete_goal, get_goal, update_goal
 from core.services.inputs import GoalChanges, LinkDraft
-from tests.ingestion.acts import DEFAULT, Sessions, amount, balance, goal, link, paid
-from tests.ingestion.conftest import Apply, event
+from tests.acts import DEFAULT, Sessions, amount, balance, event, goal, link, paid
+from tests.conftest import Apply
 
 
 def net_worth(sessions: Sessions, at: datetime, **changes: object) -> str:

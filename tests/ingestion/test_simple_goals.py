@@ -21,10 +21,10 @@ from core.services.inputs import GoalChanges
 from core.store.driver import bools, dates, int8s, joined_or_null, moments, split_or_null
 from core.store.fast_path import SHARE
 from core.store.goals import lock_goals
+from tests import acts
+from tests.acts import DEFAULT
 from tests.budget import examples
-from tests.ingestion import acts
-from tests.ingestion.acts import DEFAULT
-from tests.ingestion.conftest import Apply
+from tests.conftest import Apply
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 _names = itertools.count(1)

@@ -21,7 +21,7 @@ from core.services.funding import change_allocation, link_account, unlink_accoun
 from core.services.goals import delete_goal, update_goal
 from core.services.inputs import GoalChanges, LinkDraft, MilestoneDraft
 from core.services.milestones import add_milestone
-from tests.ingestion.acts import DEFAULT, Sessions, balance, goal, paid
+from tests.acts import DEFAULT, Sessions, balance, goal, paid
 
 ACCOUNTS = ("a", "b", "c", "d")
 DAYS = 20

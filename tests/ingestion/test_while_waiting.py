@@ -16,7 +16,7 @@ from core.ingestion.decode import StreamEntry
 from core.services.funding import change_allocation, link_account, unlink_account
 from core.services.inputs import LinkDraft, MilestoneDraft
 from core.services.milestones import add_milestone
-from tests.ingestion.acts import DEFAULT, Sessions, amount, goal, link, paid
+from tests.acts import DEFAULT, Sessions, amount, goal, link, paid
 
 Beside = Callable[[Callable[[Session], object], bytes], Applied]
 

@@ -14,10 +14,7 @@ from core.store.engine import make_engine
 from core.store.engine import session_factory as make_sessions
 from milepost.embedded.postgres import EmbeddedPostgres
 from tests.conftest import _named, _run
-from tests.ingestion.conftest import apply
 from tests.verify.world import fill
-
-__all__ = ["apply"]
 
 _numbers = itertools.count(1)
 
@@ -34,12 +31,14 @@ class Filled:
 @pytest.fixture(scope="session")
 def filled_template(postgres: EmbeddedPostgres, template: str) -> tuple[str, dict[str, str]]:
     """The database that is copied, and its goals."""
-    _run(postgres, f"CREATE DATABASE filled TEMPLATE {template} STRATEGY FILE_COPY")
-    engine = _engine(_named(postgres, "filled"))
+    # Another folder that uses this fixture has a template of its own on the same server.
+    name = f"filled_template_{next(_numbers)}"
+    _run(postgres, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    engine = _engine(_named(postgres, name))
     sessions = make_sessions(engine)
     towns = fill(sessions)
     engine.dispose()
-    return "filled", towns[0].goals
+    return name, towns[0].goals
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.jobs.snapshot import run_snapshot
 from core.verify.verify import verify
+from tests.acts import balance, goal, link, paid
 from tests.budget import examples
-from tests.ingestion import test_closes_any_order as closes
-from tests.ingestion.acts import balance, goal, link, paid
-from tests.ingestion.conftest import Apply
+from tests.conftest import Apply
 from tests.ingestion.test_any_order import facts, shuffled_and_split
+from tests.snapshots import test_closes_any_order as closes
 
 
 @settings(max_examples=examples(12))

@@ -19,7 +19,7 @@ from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDra
 from core.services.milestones import add_milestone, check_milestones
 from core.services.tenants import create_tenant
 from core.store.tenants import Tenant
-from tests.ingestion.conftest import event
+from tests.acts import event
 
 Sessions = sessionmaker[Session]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

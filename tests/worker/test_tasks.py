@@ -17,7 +17,7 @@ from core.settings import Settings, load_settings
 from core.stream.stream import EventStream
 from milepost.embedded.programs import free_port
 from schedules.table import schedule
-from tests.ingestion.conftest import event
+from tests.acts import event
 from worker.app import make_worker_app
 
 AT = datetime(2026, 3, 9, tzinfo=UTC)

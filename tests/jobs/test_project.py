@@ -17,8 +17,8 @@ from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
 from core.services.progress import goal_progress
 from core.store.days import CHUNKS, lock_closes
-from tests.ingestion.acts import DEFAULT, Sessions, balance, goal, link, paid
-from tests.ingestion.conftest import Apply
+from tests.acts import DEFAULT, Sessions, balance, goal, link, paid
+from tests.conftest import Apply
 
 TODAY = date(2026, 3, 10)
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)

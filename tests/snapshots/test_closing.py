@@ -15,8 +15,9 @@ from core.services.goals import get_goal, update_goal
 from core.services.history import read_snapshots
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
-from tests.ingestion.acts import DEFAULT, Sessions, amount, balance, goal, link, paid
-from tests.ingestion.conftest import Apply, dump
+from tests.acts import DEFAULT, Sessions, amount, balance, goal, link, paid
+from tests.conftest import Apply
+from tests.dumping import rows_by_table
 
 TODAY = date(2026, 3, 10)
 
@@ -50,13 +51,13 @@ def test_days_are_closed_sparsely_and_read_densely(session_factory: Sessions, ap
     with session_factory() as session:
         assert stored(session, goal_id) == [(10, 500), (8, 600), (5, 800)]
         view = read_snapshots(session, DEFAULT, goal_id, from_day=None, to_day=None, now=now)
-        before = dump(session)
+        before = rows_by_table(session)
         assert session.scalar(text("SELECT closed_through FROM tenants")) == TODAY - timedelta(days=1)
     assert [close.amount_minor for close in view.closes] == [500, 500, 600, 600, 600, 800, 800, 800, 800, 800]
     assert [close.day for close in view.closes] == [TODAY - timedelta(days=n) for n in range(10, 0, -1)]
     assert run_snapshot(session_factory, now).closes == 0
     with session_factory() as session:
-        assert dump(session) == before
+        assert rows_by_table(session) == before
     assert run_snapshot(session_factory, now + timedelta(days=1)).closes == 1
 
 

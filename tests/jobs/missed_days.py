@@ -22,7 +22,7 @@ from core.services.milestones import add_milestone
 from core.services.tenants import create_tenant
 from core.store.tables import BUSINESS_TABLES, job_runs
 from core.store.tenants import Tenant
-from tests.ingestion.conftest import event, money
+from tests.acts import event, money
 
 Sessions = sessionmaker[Session]
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

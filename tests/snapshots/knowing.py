@@ -21,8 +21,7 @@ from core.services.history import read_snapshots
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft
 from core.services.tenants import create_tenant
 from core.store.tenants import Tenant
-from tests.ingestion.acts import Sessions
-from tests.ingestion.conftest import event, money
+from tests.acts import Sessions, event, money
 
 DAY = timedelta(days=1)
 _names = itertools.count(1)

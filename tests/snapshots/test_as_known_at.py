@@ -19,9 +19,9 @@ from core.services.history import read_history, read_snapshots
 from core.snapshots import closing
 from core.snapshots.closing import Snapshotted
 from core.store.days import lock_closes
-from tests.ingestion.acts import DEFAULT, Sessions, balance, goal, link, paid
-from tests.ingestion.conftest import Apply
-from tests.ingestion.test_snapshot import TODAY, a_goal, days_ago
+from tests.acts import DEFAULT, Sessions, balance, goal, link, paid
+from tests.conftest import Apply
+from tests.snapshots.test_closing import TODAY, a_goal, days_ago
 
 HOUR = timedelta(hours=1)
 

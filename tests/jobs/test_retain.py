@@ -9,8 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.jobs.retain import AT_ONCE, Retained, run_retain
-from tests.ingestion.acts import balance, goal, link, paid
-from tests.ingestion.conftest import BUSINESS, Apply, dump
+from tests.acts import balance, goal, link, paid
+from tests.conftest import Apply
+from tests.dumping import FACTS_AND_GOALS, rows_by_table
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -124,10 +125,10 @@ def test_what_amounts_follow_from_is_never_dropped(session_factory: Sessions, ap
     goal_id = goal(session_factory, now)
     link(session_factory, now, goal_id, "a", "60", now - 3 * DAY)
     apply([paid("t", 1000, now - DAY), balance(500, now - 2 * DAY)])
-    tables = [*BUSINESS, "audit", "tenants", "api_keys"]
+    tables = [*FACTS_AND_GOALS, "audit", "tenants", "api_keys"]
     with session_factory() as session:
-        before = dump(session, tables)
+        before = rows_by_table(session, tables)
     assert any(before[table] for table in ("transactions", "goal_entries", "links"))
     assert run_retain(session_factory, now + 3650 * DAY) == Retained(0, 0, 0, 0)
     with session_factory() as session:
-        assert dump(session, tables) == before
+        assert rows_by_table(session, tables) == before

@@ -13,7 +13,7 @@ import redis
 
 from core.stream.stream import EventStream
 from milepost.cli import main
-from tests.ingestion.conftest import event
+from tests.acts import event
 
 AT = datetime(2026, 3, 9, tzinfo=UTC)
 

@@ -12,9 +12,9 @@ from core.goals.goal import Tracking
 from core.store.closes import DayRange, read_closes_as_known
 from core.store.goals import read_goal
 from core.verify.verify import verify
+from tests.acts import Sessions
 from tests.budget import examples
-from tests.ingestion.acts import Sessions
-from tests.ingestion.knowing import BEGINNING, Known, Life
+from tests.snapshots.knowing import BEGINNING, Known, Life
 
 _zones = st.sampled_from(["UTC", "America/Havana", "Asia/Kathmandu", "Pacific/Auckland"])
 _number, _account, _back = st.integers(0, 3), st.integers(0, 1), st.integers(0, 9)

@@ -22,11 +22,12 @@ from core.services.history import read_snapshots
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft
 from core.services.tenants import create_tenant
 from core.store.tenants import Tenant
+from tests.acts import event
 from tests.budget import examples
-from tests.ingestion.close_oracle import OracleGoal, OraclePeriod, first_instant
-from tests.ingestion.conftest import Apply, event
+from tests.conftest import Apply
 from tests.ingestion.oracle import OracleAccount, hear
 from tests.ingestion.test_any_order import as_event, facts, shuffled_and_split
+from tests.snapshots.close_oracle import OracleGoal, OraclePeriod, first_instant
 
 _names = itertools.count(1)
 DAYS = 14

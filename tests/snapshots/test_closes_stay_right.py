@@ -18,9 +18,9 @@ from core.services.milestones import add_milestone
 from core.snapshots import closing
 from core.store.days import CHUNKS
 from core.verify.verify import verify
-from tests.ingestion.acts import DEFAULT, Sessions, amount, balance, goal, link, paid
-from tests.ingestion.conftest import Apply
-from tests.ingestion.test_snapshot import TODAY, days_ago
+from tests.acts import DEFAULT, Sessions, amount, balance, goal, link, paid
+from tests.conftest import Apply
+from tests.snapshots.test_closing import TODAY, days_ago
 
 
 def assert_last_close_is_the_amount(sessions: Sessions, goal_id: str, now: datetime) -> None:

@@ -19,8 +19,8 @@ from core.services.progress import goal_progress
 from core.services.views import ProgressView
 from core.store.accounts import FactPeriod, newest_fact
 from core.store.tenants import Tenant
-from tests.ingestion.acts import DEFAULT, Sessions, balance, goal, link, paid
-from tests.ingestion.conftest import Apply, event
+from tests.acts import DEFAULT, Sessions, balance, event, goal, link, paid
+from tests.conftest import Apply
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -17,8 +17,9 @@ from core.services.goals import get_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone, check_milestones, next_milestone
 from core.store.tenants import Tenant
-from tests.ingestion.acts import DEFAULT, Sessions, goal, link, paid
-from tests.ingestion.conftest import Apply, dump
+from tests.acts import DEFAULT, Sessions, goal, link, paid
+from tests.conftest import Apply
+from tests.dumping import rows_by_table
 
 
 def milestones(sessions: Sessions, now: datetime, goal_id: str, amounts: Sequence[int]) -> None:
@@ -84,11 +85,11 @@ def test_a_check_changes_nothing_else(session_factory: Sessions, now: datetime) 
     goal_id = goal(session_factory, now, current_amount="50")
     milestones(session_factory, now, goal_id, [10, 100])
     with session_factory() as session:
-        before = dump(session)
+        before = rows_by_table(session)
         version = get_goal(session, DEFAULT, goal_id).version
     assert check(session_factory, now, goal_id) == [10]
     with session_factory() as session:
-        after = dump(session)
+        after = rows_by_table(session)
         assert get_goal(session, DEFAULT, goal_id).version == version
         kept = session.execute(text("SELECT amount_minor, checked_at FROM milestones ORDER BY 1")).all()
     assert [tuple(row) for row in kept] == [(1_000, now), (10_000, None)]

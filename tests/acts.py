@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
+import simplejson
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
@@ -11,7 +14,6 @@ from core.services.funding import link_account
 from core.services.goals import create_goal, get_goal
 from core.services.inputs import GoalDraft, LinkDraft
 from core.store.tenants import Tenant
-from tests.ingestion.conftest import event, money
 
 DEFAULT = Tenant("default", "UTC")
 Sessions = sessionmaker[Session]
@@ -35,6 +37,24 @@ def amount(sessions: Sessions, goal_id: str) -> int:
     """A goal's amount in cents."""
     with sessions() as session:
         return get_goal(session, DEFAULT, goal_id).amount_minor
+
+
+def event(type: str, time: datetime, id: str, data: dict[str, Any], source: str = "test") -> bytes:
+    """An event as JSON."""
+    envelope = {
+        "specversion": "1.0",
+        "id": id,
+        "source": source,
+        "type": f"milepost.{type}",
+        "time": time.isoformat(),
+        "data": data,
+    }
+    return simplejson.dumps(envelope, use_decimal=True).encode()
+
+
+def money(minor: int) -> Decimal:
+    """Cents as a number of the currency."""
+    return Decimal(minor).scaleb(-2)
 
 
 def paid(name: str, minor: int, at: datetime, account: str = "a") -> bytes:

@@ -26,7 +26,7 @@ from core.store.migrate import NotMigrated, UnknownRevision, is_behind, migrate,
 from core.store.tables import metadata
 from core.store.tenants import Tenant
 from milepost.embedded.postgres import EmbeddedPostgres
-from tests.ingestion.conftest import event
+from tests.acts import event
 
 
 def test_migrations_make_the_tables_of_the_code(engine: Engine) -> None:

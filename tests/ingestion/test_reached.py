@@ -15,8 +15,8 @@ from core.services.funding import list_funding
 from core.services.goals import get_goal
 from core.services.inputs import MilestoneDraft
 from core.services.milestones import add_milestone
-from tests.ingestion.acts import DEFAULT, Sessions, balance, goal, link, paid
-from tests.ingestion.conftest import Apply
+from tests.acts import DEFAULT, Sessions, balance, goal, link, paid
+from tests.conftest import Apply
 
 
 def test_a_milestone_is_marked_once_with_the_time_of_what_reached_it(

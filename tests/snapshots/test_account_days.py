@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.events.calendar import local_day
 from core.services.tenants import create_tenant
 from core.store.closes import AccountDays, DayRange, read_account_days
+from tests.acts import paid
 from tests.budget import examples
-from tests.ingestion.acts import paid
-from tests.ingestion.close_oracle import first_instant
-from tests.ingestion.conftest import Apply
+from tests.conftest import Apply
 from tests.ingestion.oracle import OracleAccount, hear
 from tests.ingestion.test_any_order import START, as_event, facts, shuffled_and_split
+from tests.snapshots.close_oracle import first_instant
 from tests.verify.test_local_days import DAYS
 
 Sessions = sessionmaker[Session]

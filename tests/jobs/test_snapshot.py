@@ -26,7 +26,7 @@ from core.store.engine import session_factory as make_sessions
 from core.verify.verify import verify
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.process import spawn
-from tests.worker.missed_days import ACCOUNTS, MissedDays, closes_of, dump, is_closed, miss_three_days
+from tests.jobs.missed_days import ACCOUNTS, MissedDays, closes_of, dump, is_closed, miss_three_days
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 90
@@ -102,7 +102,7 @@ def test_two_beats_and_two_workers_close_each_missed_day_once(
     }
     workers, beats = [tmp_path / "worker0", tmp_path / "worker1"], [tmp_path / "beat0", tmp_path / "beat1"]
     commands = {log: ["-m", "milepost", "worker", "--queues=jobs"] for log in workers}
-    commands |= {log: ["-m", "tests.worker.quick_beat"] for log in beats}
+    commands |= {log: ["-m", "tests.jobs.quick_beat"] for log in beats}
     with _processes(commands, environment):
         with session_factory.begin() as session:
             # Nobody can write a close yet, so that both workers are seen at it: one waits for the table, and the other
