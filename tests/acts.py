@@ -1,4 +1,4 @@
-"""Short ways to act on goals and to state facts, for tests."""
+"""Short functions that change goals as callers do and make events, for tests."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ _Part = tuple[int, int, bool]
 class Timeline(NamedTuple):
     """A goal's amount after each movement of a batch, and the effective time of each, in order of time.
 
-    `ends_at` is the effective time of the whole batch, for what no single amount has reached.
+    `ends_at` is the effective time of the whole batch, for a threshold that none of these amounts reached.
     """
 
     moments: Sequence[datetime]

@@ -181,8 +181,8 @@ def _close_days(
 ) -> Snapshotted:
     """Close the dirty days of locked goals: write snapshots, mark what they reach, complete goals.
 
-    `locked` are the accounts that are locked, if goals may be completed. A goal that is due but has another account is
-    marked, so that `close_touched_goals` completes it.
+    `locked` are the accounts that are locked, if goals may be completed. A goal that is due but has an account that is
+    not locked stays dirty, so that `close_touched_goals` completes it.
     """
     funding = funding_of_goals(session, (goal.key for goal in goals))
     closed = closed_through(session, tenant.name)

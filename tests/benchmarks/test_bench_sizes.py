@@ -1,4 +1,4 @@
-"""The bench at several sizes, and over many events: every size is checked, and memory that grows is told."""
+"""The bench at several sizes, and over many events: every size is checked, and growing memory is reported."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ ACCOUNTS = 4
 def test_a_task_leaves_what_the_pipeline_would(
     engine: Engine, session_factory: sessionmaker[Session], now: datetime
 ) -> None:
-    """Worths, amounts, marks and messages are those that the events say, and a repeated event changes nothing."""
+    """Worths, amounts, milestones and messages follow from the events, and a repeated event changes nothing."""
     seed(engine, ACCOUNTS, now)
     made = make_events(Workload.SCATTERED, 20, ACCOUNTS, now + timedelta(hours=1))
     events = [replace(event, amount_minor=event.amount_minor + 100_00) for event in made]
@@ -45,7 +45,7 @@ def test_a_task_leaves_what_the_pipeline_would(
 def test_a_run_is_timed_from_the_first_task_to_the_last(
     postgres: EmbeddedPostgres, redis_url: str, now: datetime
 ) -> None:
-    """The worker's two processes apply all events of a seeded world, and the programme tells what they took."""
+    """The worker's two processes apply all events of a seeded world, and the program says how long they took."""
     with database(postgres.url, "usual_way_run") as url:
         with unlimited(url) as engine:
             seed(engine, ACCOUNTS, now)

@@ -22,7 +22,7 @@ from core.services.inputs import GoalDraft, LinkDraft
 from core.services.tenants import create_tenant
 from core.store.tenants import Tenant
 from tests.conformance.household import ACCOUNTS, FIRST, LAST, MOVES, TOLD_AT, ZONE, balance, pulls
-from tests.ingestion.oracle import OracleAccount, hear
+from tests.ingestion.oracle import OracleAccount, apply_fact
 from tests.snapshots.close_oracle import OracleGoal, OraclePeriod, first_instant
 
 Sessions = sessionmaker[Session]
@@ -113,15 +113,17 @@ def expected() -> dict[str, Any]:
     """The same by the definitions, from the story itself and by a second way that shares no code with the first."""
     oracles = {account.name: OracleAccount() for account in ACCOUNTS}
     for account in ACCOUNTS:
-        hear(oracles[account.name], _fact("kind", None, account.kind))
+        apply_fact(oracles[account.name], _fact("kind", None, account.kind))
         sign = 1 if account.kind == "asset" else -1
         for moment in pulls():
-            hear(oracles[account.name], _fact("reported", moment, {"current": balance(account, moment.date()) * sign}))
+            apply_fact(
+                oracles[account.name], _fact("reported", moment, {"current": balance(account, moment.date()) * sign})
+            )
     for move in MOVES:
         if not move.is_phantom:
             at = first_instant(move.day, ZONE).astimezone(UTC)
             body = {"amount": move.cents_at(LAST), "at": at, "pending": False, "replaces": None}
-            hear(oracles[move.account], _fact("recorded", move.key, body))
+            apply_fact(oracles[move.account], _fact("recorded", move.key, body))
     goals = {name: _oracle_goal(name, oracles) for name in GOALS}
     members = list(oracles.values())
     return {

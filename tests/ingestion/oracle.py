@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class OracleAccount:
-    """The statements that stand, by key, after every event has been heard."""
+    """The winning statements, by key, after every event was applied."""
 
     transactions: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     reports: dict[datetime, tuple[Any, ...]] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class OracleAccount:
         replaced = {body["replaces"] for body in live.values()}
         return [(body["at"], body["amount"]) for name, body in live.items() if name not in replaced]
 
-    def told(self) -> dict[datetime, int]:
+    def reported(self) -> dict[datetime, int]:
         """Worth by report."""
         sign = -1 if self.kind[1] == "liability" else 1
         return {as_of: sign * body["current"] for as_of, (_, body) in self.reports.items()}
@@ -31,14 +31,14 @@ class OracleAccount:
     def worth(self, at: datetime, *, before: bool = False) -> int:
         """Worth at a moment, or from the facts strictly before it."""
         moved = self.counted()
-        told = self.told()
-        past = [as_of for as_of in told if as_of < at or (as_of == at and not before)]
+        reported = self.reported()
+        past = [as_of for as_of in reported if as_of < at or (as_of == at and not before)]
         if past:
             last = max(past)
-            return told[last] + sum(a for t, a in moved if last < t and (t < at or (t == at and not before)))
-        if told:
-            first = min(told)
-            return told[first] - sum(a for t, a in moved if (t > at or (t == at and before)) and t <= first)
+            return reported[last] + sum(a for t, a in moved if last < t and (t < at or (t == at and not before)))
+        if reported:
+            first = min(reported)
+            return reported[first] - sum(a for t, a in moved if (t > at or (t == at and before)) and t <= first)
         return sum(a for t, a in moved if t < at or (t == at and not before))
 
     def inflow(self, at: datetime, *, before: bool = False) -> int:
@@ -46,8 +46,8 @@ class OracleAccount:
         return sum(a for t, a in self.counted() if a > 0 and (t < at or (t == at and not before)))
 
 
-def hear(account: OracleAccount, event: dict[str, Any]) -> None:
-    """Let one event state its fact."""
+def apply_fact(account: OracleAccount, event: dict[str, Any]) -> None:
+    """Add the fact of one event; of two about one key the later one wins."""
     rank = (event["time"], event["kind"] == "removed", event["source"], event["id"])
     if event["kind"] in ("recorded", "removed"):
         body = event["body"]
@@ -80,7 +80,7 @@ class OracleLink:
 def change_amount(
     manual: int, manual_at: datetime | None, links: Iterable[OracleLink], latest: datetime, direction: int = 1
 ) -> int:
-    """typed + what the links' worths changed by since the later of their begin and the typing."""
+    """The manual amount + by how much the links' worths moved since it was set, or since a later begin."""
     total = manual
     for link in links:
         begin = link.begin if manual_at is None else max(link.begin, manual_at)
@@ -92,7 +92,7 @@ def change_amount(
 
 
 def inflow_amount(manual: int, links: Iterable[OracleLink], latest: datetime) -> int:
-    """typed + what came in within the links."""
+    """The manual amount + what came in during the links."""
     total = manual
     for link in links:
         end = link.account.inflow(latest) if link.until is None else link.account.inflow(link.until, before=True)

@@ -21,7 +21,7 @@ from tests.acts import event, money
 from tests.budget import examples
 from tests.conftest import Apply
 from tests.dumping import rows_by_table
-from tests.ingestion.oracle import OracleAccount, OracleLink, change_amount, cut_share, hear, inflow_amount
+from tests.ingestion.oracle import OracleAccount, OracleLink, apply_fact, change_amount, cut_share, inflow_amount
 
 DEFAULT = Tenant("default", "UTC")
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -92,13 +92,13 @@ def as_event(made: dict[str, Any], accounts: list[str]) -> bytes:
 def shuffled_and_split(events: list[bytes], seed: int) -> list[list[bytes]]:
     """The events in another order, some twice, in batches."""
     chance = random.Random(seed)
-    told = events + [body for body in events if chance.random() < 0.3]
-    chance.shuffle(told)
+    left = events + [body for body in events if chance.random() < 0.3]
+    chance.shuffle(left)
     batches: list[list[bytes]] = []
-    while told:
+    while left:
         size = chance.randint(1, 8)
-        batches.append(told[:size])
-        told = told[size:]
+        batches.append(left[:size])
+        left = left[size:]
     return batches
 
 
@@ -107,11 +107,11 @@ def shuffled_and_split(events: list[bytes], seed: int) -> list[list[bytes]]:
 def test_worths_are_those_of_the_definition_at_every_moment(
     session_factory: sessionmaker[Session], apply: Apply, made: list[dict[str, Any]], seed: int
 ) -> None:
-    """Whatever the order, repetition and split, the worth of an account at every close is the definition's."""
+    """Whatever the order, repetition and split, the worth of an account at the end of every day is the definition's."""
     accounts = [f"a{next(_names)}", f"a{next(_names)}"]
     oracles = [OracleAccount(), OracleAccount()]
     for fact in made:
-        hear(oracles[fact["account"]], fact)
+        apply_fact(oracles[fact["account"]], fact)
     for batch in shuffled_and_split([as_event(fact, accounts) for fact in made], seed):
         apply(batch)
     with session_factory() as session:
@@ -145,7 +145,7 @@ def test_worths_are_those_of_the_definition_at_every_moment(
 @given(
     st.lists(facts(), min_size=1, max_size=20),
     st.integers(0, 2**32),
-    st.permutations(["typed", "allocation", "unlinked"]),
+    st.permutations(["manual", "allocation", "unlinked"]),
 )
 def test_amounts_do_not_depend_on_when_facts_arrive_among_requests(
     session_factory: sessionmaker[Session],
@@ -154,11 +154,11 @@ def test_amounts_do_not_depend_on_when_facts_arrive_among_requests(
     seed: int,
     order: list[str],
 ) -> None:
-    """Links, allocations and typed amounts count from their own moments, however early or late the facts arrive."""
+    """Links, allocations and manual amounts count from their own moments, however early or late the facts arrive."""
     accounts = [f"a{next(_names)}", f"a{next(_names)}"]
     oracles = [OracleAccount(), OracleAccount()]
     for fact in made:
-        hear(oracles[fact["account"]], fact)
+        apply_fact(oracles[fact["account"]], fact)
     created, dated_back = START + timedelta(hours=7), START - timedelta(days=1)
     acts_at = {name: START + timedelta(days=3 + 2 * n, hours=6) for n, name in enumerate(order)}
     with session_factory.begin() as session:
@@ -185,7 +185,7 @@ def test_amounts_do_not_depend_on_when_facts_arrive_among_requests(
             apply(batches.pop(0))
     first, second = oracles
     links = _links_of_change(first, second, created, dated_back, acts_at)
-    expected = change_amount(700_00, acts_at["typed"], links, LATEST)
+    expected = change_amount(700_00, acts_at["manual"], links, LATEST)
     plain = [OracleLink(first, 333_333, dated_back), OracleLink(second, 500_000, created + timedelta(minutes=1))]
     with session_factory() as session:
         assert get_goal(session, DEFAULT, change).amount_minor == expected
@@ -208,9 +208,9 @@ def _operation(
 ) -> None:
     at = acts_at[act]
     with session_factory.begin() as session:
-        # These acts come in any order here, so the row's last request must not push the moment on.
+        # These operations come in any order here, so the row's last request must not move the moment on.
         session.execute(text("UPDATE goals SET acted_at = created_at WHERE goal_id = :g"), {"g": goal_id})
-        if act == "typed":
+        if act == "manual":
             update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount=700), at)
         elif act == "allocation":
             change_allocation(session, DEFAULT, goal_id, accounts[0], "12.5", at)
@@ -251,8 +251,8 @@ def _assert_ledgers_have_no_gap(session: Session) -> None:
         previous = row
 
 
-def test_saying_everything_again_changes_no_row(session_factory: sessionmaker[Session], apply: Apply) -> None:
-    """A second telling of the same events leaves an ordered dump of the business tables as it was."""
+def test_applying_everything_again_changes_no_row(session_factory: sessionmaker[Session], apply: Apply) -> None:
+    """To apply the same events again leaves an ordered dump of the business tables as it was."""
     chance = random.Random(7)
     made = [_random_fact(chance, number) for number in range(300)]
     events = [as_event(fact, ["b0", "b1"]) for fact in made]

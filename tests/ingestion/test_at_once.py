@@ -42,7 +42,7 @@ def test_two_shards_that_move_one_goal_do_not_overwrite_each_other(session_facto
 
 
 def test_requests_and_batches_at_once_lose_nothing(session_factory: Sessions, now: datetime) -> None:
-    """While events come, links are begun, changed and ended and amounts typed: no deadlock, and a whole ledger."""
+    """While events come, links begin, change and end and amounts are set: no deadlock, and a ledger without gaps."""
     goal_id = goal(session_factory, now)
     accounts = ["a", "b", "c", "d"]
     stop = threading.Event()
@@ -109,7 +109,7 @@ def test_shares_given_out_at_once_never_exceed_the_whole(session_factory: Sessio
 def test_typing_amounts_beside_late_facts_of_ended_links_does_not_deadlock(
     session_factory: Sessions, now: datetime
 ) -> None:
-    """Late facts inside links that have ended, amounts typed and goals deleted, all at once: no deadlock."""
+    """Late facts inside links that have ended, amounts set and goals deleted, all at once: no deadlock."""
     goals = [goal(session_factory, now - timedelta(days=9)) for _ in range(3)]
     for goal_id in goals:
         link(session_factory, now - timedelta(days=9), goal_id, "a", "50")

@@ -51,7 +51,7 @@ def spent(number: int, minor: int = 100, account: str = "a1") -> bytes:
 
 @pytest.fixture
 def one_shard(redis_client: redis.Redis) -> EventStream:
-    """A stream of one shard, so that everything lies on it."""
+    """A stream of one shard, so that everything is on it."""
     return EventStream(redis_client, 1)
 
 
@@ -160,7 +160,7 @@ def test_a_crash_at_any_step_loses_and_doubles_nothing(
 def test_applying_again_after_a_crash_changes_no_row(
     redis_client: redis.Redis, session_factory: sessionmaker[Session]
 ) -> None:
-    """A batch that was committed, and not told to the stream, is read again and leaves every table as it was."""
+    """A batch whose position did not move after its commit is read again and leaves every table as it was."""
     stream = DyingStream(redis_client, 1)
     append(stream, [spent(number) for number in range(5)])
     stream.dies_at = ["before advancing"]
@@ -177,7 +177,7 @@ def test_applying_again_after_a_crash_changes_no_row(
 def test_a_shard_is_drained_by_one_at_a_time(
     drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
 ) -> None:
-    """While one connection holds the shard, another drain finds it busy and takes nothing."""
+    """While one connection has locked the shard, another drain finds it busy and takes nothing."""
     append(one_shard, [spent(1)])
     with session_factory.begin() as other:
         assert drain._lock(other)
@@ -204,7 +204,7 @@ class StalledStream(EventStream):
 def test_a_stopped_drain_cannot_commit_behind_its_successor(
     redis_client: redis.Redis, database_url: str, session_factory: sessionmaker[Session], drain: ShardDrain
 ) -> None:
-    """A drain that stands still in its transaction loses its connection and its lock; its successor does the work."""
+    """A drain that stops in its transaction loses its connection and its lock; its successor does the work."""
     stalled = StalledStream(redis_client, 1)
     append(stalled, [spent(1)])
     engine = make_engine(database_url, application_name="stalled", limits={"idle_in_transaction_session_timeout": "1s"})
@@ -249,7 +249,7 @@ def test_an_event_that_cannot_be_applied_is_quarantined_and_the_rest_goes_on(
 def test_an_event_that_kills_its_worker_each_time_is_quarantined(
     drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
 ) -> None:
-    """Handed out more than five times, entries are tried alone; one whose attempts never came back is set aside."""
+    """Entries delivered more than five times are tried alone; one whose attempts never ended is set aside."""
     append(one_shard, [spent(1), spent(2), spent(3)])
     taken = one_shard.read(0, 10, pending=False)
     for _ in range(DELIVERIES_MOST):

@@ -1,4 +1,4 @@
-"""The drains' figures: what a batch adds to them, what counts as a duplicate, and that losing them harms nothing."""
+"""The drains' stats: what a batch adds to them, what counts as a duplicate, and that losing them harms nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Sessions = sessionmaker[Session]
 
 @pytest.fixture
 def one_shard(redis_client: redis.Redis) -> EventStream:
-    """A stream of one shard, so that everything lies on it."""
+    """A stream of one shard, so that everything is on it."""
     return EventStream(redis_client, 1)
 
 
@@ -36,12 +36,12 @@ def drain(session_factory: Sessions, one_shard: EventStream) -> ShardDrain:
 
 
 def stats(client: redis.Redis) -> DrainStats:
-    """The figures of shard 0."""
+    """The stats of shard 0."""
     return read_drain_stats(client, [0])[0]
 
 
 def described(id: str, at: datetime, **data: object) -> bytes:
-    """An account that is told of."""
+    """An event about an account."""
     return event("account.changed", at, id, {"account_id": "a"} | data)
 
 
@@ -52,9 +52,9 @@ def duplicates(applied: Applied) -> tuple[int, int]:
 
 def test_what_is_known_or_older_is_a_duplicate(apply: Apply) -> None:
     """An event counts as a duplicate if what it states was known or is older, whichever kind of fact it states."""
-    news = [paid("t", 100, AT), balance(500, AT), described("e", AT, kind="liability")]
-    assert duplicates(apply(news)) == (3, 0)
-    assert duplicates(apply(news)) == (3, 3)
+    events = [paid("t", 100, AT), balance(500, AT), described("e", AT, kind="liability")]
+    assert duplicates(apply(events)) == (3, 0)
+    assert duplicates(apply(events)) == (3, 3)
     earlier = AT - timedelta(hours=1)
     older = [paid("t", 900, earlier), described("o", earlier, kind="asset")]
     assert duplicates(apply(older)) == (2, 2)
@@ -62,7 +62,7 @@ def test_what_is_known_or_older_is_a_duplicate(apply: Apply) -> None:
     assert duplicates(apply([removed, paid("t", 100, AT)])) == (2, 1)
 
 
-def test_within_a_batch_only_what_stands_is_news(apply: Apply) -> None:
+def test_within_a_batch_only_the_winner_is_new(apply: Apply) -> None:
     """Of an event that comes twice in one batch, and of two statements of one key, one counts and one does not."""
     later = AT + timedelta(minutes=1)
     assert duplicates(apply([paid("t", 100, AT), paid("t", 100, AT)])) == (2, 1)
@@ -70,8 +70,8 @@ def test_within_a_batch_only_what_stands_is_news(apply: Apply) -> None:
     assert duplicates(apply([described("x", AT, name="x"), described("y", later, name="y")])) == (2, 1)
 
 
-def test_an_event_with_any_news_is_none(apply: Apply) -> None:
-    """An event whose transaction is known but which tells an account's user for the first time is no duplicate."""
+def test_an_event_with_anything_new_is_none(apply: Apply) -> None:
+    """An event whose transaction is known but which states an account's user for the first time is no duplicate."""
     assert duplicates(apply([paid("t", 100, AT)])) == (1, 0)
     data = {"account_id": "a", "transaction_id": "t", "amount": 1, "currency": "USD", "posted_at": AT.isoformat()}
     older = event("transaction.recorded", AT - timedelta(days=1), "o", data | {"user_id": "u"})
@@ -85,7 +85,7 @@ def test_a_dead_letter_is_no_duplicate(apply: Apply) -> None:
     assert (applied.events, applied.dead_letters, applied.duplicates) == (2, 2, 0)
 
 
-def test_every_batch_adds_to_the_figures(drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis) -> None:
+def test_every_batch_adds_to_the_stats(drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis) -> None:
     """Sums, the histogram of sizes and the last commit are those of the batches that were committed."""
     began = clock()
     append(one_shard, [spent(number) for number in range(12)])
@@ -99,7 +99,7 @@ def test_every_batch_adds_to_the_figures(drain: ShardDrain, one_shard: EventStre
     assert began - timedelta(seconds=1) < found.last_commit_at <= clock()
 
 
-def test_quarantined_events_are_in_the_figures(
+def test_quarantined_events_are_in_the_stats(
     drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis
 ) -> None:
     """An event that is set aside because its worker always died counts as a batch of one dead letter."""
@@ -114,10 +114,10 @@ def test_quarantined_events_are_in_the_figures(
     assert (found.batches, found.events, found.dead_letters) == (1, 1, 1)
 
 
-def test_a_batch_leaves_one_line_with_its_figures(
+def test_a_batch_logs_one_line_with_its_stats(
     drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis
 ) -> None:
-    """The line "applied" tells events, duplicates, dead letters and how long the oldest event of the batch waited."""
+    """The line "applied" has events, duplicates, dead letters and how long the oldest event of the batch waited."""
     accepted = clock() - timedelta(seconds=90)
     redis_client.xadd(stream_key(0), {"event": spent(1)}, id=f"{int(accepted.timestamp() * 1000)}-0")
     append(one_shard, [spent(1), spent(2), b"{"])
@@ -128,10 +128,10 @@ def test_a_batch_leaves_one_line_with_its_figures(
     assert 90 <= line["lag_s"] < 120
 
 
-def test_a_flush_loses_figures_and_nothing_else(
+def test_a_flush_loses_stats_and_nothing_else(
     drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
-    """After the figures are dropped the next batch begins them anew, and every event is applied once."""
+    """After the stats are dropped the next batch starts them again, and every event is applied once."""
     append(one_shard, [spent(1)])
     drain.drain()
     redis_client.delete(stats_key(0))
@@ -142,10 +142,10 @@ def test_a_flush_loses_figures_and_nothing_else(
     assert worths(session_factory) == {"a1": 200}
 
 
-def test_figures_that_cannot_be_written_fail_no_drain(
+def test_stats_that_cannot_be_written_fail_no_drain(
     drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
-    """Where the server refuses the figures, events are applied and acknowledged all the same."""
+    """If the server refuses the stats, events are applied and acknowledged all the same."""
     redis_client.set(stats_key(0), "not a hash")
     append(one_shard, [spent(1)])
     assert drain.drain().events == 1
@@ -153,14 +153,14 @@ def test_figures_that_cannot_be_written_fail_no_drain(
     assert worths(session_factory) == {"a1": 100}
 
 
-def test_an_acknowledgement_that_is_refused_is_told(one_shard: EventStream, redis_client: redis.Redis) -> None:
-    """The pipeline of figures does not hide that the server refused the acknowledgement itself."""
+def test_an_acknowledgement_that_is_refused_is_reported(one_shard: EventStream, redis_client: redis.Redis) -> None:
+    """The pipeline of stats does not hide that the server refused the acknowledgement itself."""
     redis_client.set(stream_key(0), "not a stream")
     with pytest.raises(ResponseError):
         one_shard.acknowledge(0, [b"1-0"], BatchStats(1, 0, 0, 0.1, clock()))
 
 
-def test_the_oldest_pending_entry_tells_its_idle_time(one_shard: EventStream) -> None:
+def test_the_oldest_pending_entry_has_its_idle_time(one_shard: EventStream) -> None:
     """A shard with nothing pending has no idle time; after a read it is what passed since then."""
     append(one_shard, [spent(1)])
     assert one_shard.status()[0].idle_s is None

@@ -89,7 +89,7 @@ def test_a_server_without_waitaof_is_taken_where_it_is_not_needed(start: Start) 
 
 
 def test_a_server_with_waitaof_or_away_or_set_up_otherwise_stops_no_start(start: Start) -> None:
-    """What has WAITAOF is taken; what is away is waited for, and what keeps nothing is told of by each append."""
+    """WAITAOF is enough, a server that is down is waited for, and one that keeps nothing fails each append."""
     for url in (
         start(appendfsync="everysec").url,
         start(settings={"appendonly": "no"}).url,
@@ -137,7 +137,7 @@ def test_servers_are_trusted_to_wait_for_their_disk_from_redis_8_on(server: dict
 
 
 def test_a_server_that_began_anew_has_not_synced_what_the_one_before_was_given(start: Start) -> None:
-    """While an append waits for the disk the server may have lost what it waits for: that is told, not waited out."""
+    """If the server has lost the entry that an append waits for, the append fails at once instead of waiting on."""
     with connect(start(appendfsync="everysec").url) as client:
         await_sync(client, str(client.info("server")["run_id"]))
         with pytest.raises(StreamUnavailable, match="began anew"):

@@ -18,7 +18,7 @@ from tests.conftest import Apply
 
 
 def test_the_documented_split_comes_out_to_the_cent(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """Typed 2,500.00, 60% of +1,000.00 and 40% of -250.00 make 3,000.00."""
+    """2,500.00 set by hand, 60% of +1,000.00 and 40% of -250.00 make 3,000.00."""
     goal_id = goal(session_factory, now, current_amount="2500.00")
     link(session_factory, now, goal_id, "savings", "60")
     link(session_factory, now, goal_id, "checking", "40")
@@ -76,7 +76,7 @@ def test_a_final_amount_is_that_of_its_final_moment(
 
 
 def test_a_goal_that_follows_balances_waits_for_reports(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """It shows the typed amount until a report comes, names the accounts without one, and cannot be typed after."""
+    """It shows its manual amount until a report comes and names the accounts without one; then none can be set."""
     goal_id = goal(session_factory, now, tracking=Tracking.BALANCE, current_amount="42", target_amount="100")
     link(session_factory, now, goal_id, "a", "50")
     link(session_factory, now, goal_id, "b", "50")
@@ -211,7 +211,7 @@ def test_a_report_after_the_final_moment_changes_no_final_amount(
     assert amount(session_factory, goal_id) == 50_000
 
 
-def test_a_change_of_kind_tells_ten_thousands_of_reports_anew(
+def test_a_change_of_kind_applies_ten_thousands_of_reports_again(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
     """An account with a report for every quarter of an hour turns into a liability in one batch."""

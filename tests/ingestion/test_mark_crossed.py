@@ -1,4 +1,4 @@
-"""A goal that passes something where it lies is marked as one that is settled in Python is."""
+"""What a goal reaches when it is updated in place is marked as if it were recomputed in Python."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ KINDS: dict[str, list[tuple[GoalType, dict[str, Any]]]] = {
 MILESTONES = [str(amount) for amount in range(250, 10_000, 750)]
 
 hours = st.integers(-100, 100).map(lambda hour: START + timedelta(hours=hour))
-facts = st.tuples(st.sampled_from(["paid", "paid", "paid", "told"]), st.integers(-4_000_00, 9_000_00), hours)
+facts = st.tuples(st.sampled_from(["paid", "paid", "paid", "reported"]), st.integers(-4_000_00, 9_000_00), hours)
 batches = st.lists(st.lists(facts, min_size=1, max_size=6), min_size=1, max_size=5)
 
 
-def _standing(sessions: sessionmaker[Session], goal_id: str) -> dict[str, Any]:
-    """All that marking leaves of a goal, but for its own id."""
+def _stored(sessions: sessionmaker[Session], goal_id: str) -> dict[str, Any]:
+    """All rows of a goal that marking writes, without the goal's own id."""
     with sessions() as session:
         goal = session.execute(
             text("SELECT amount_minor, next_milestone_minor, reached_at FROM goals WHERE goal_id = :g"), {"g": goal_id}
@@ -62,25 +62,25 @@ def _standing(sessions: sessionmaker[Session], goal_id: str) -> dict[str, Any]:
         sent = session.execute(
             text("SELECT type, payload, created_at FROM outbox WHERE goal_id = :g ORDER BY message_id"), {"g": goal_id}
         ).all()
-    told = [(type, json.loads(payload) | {"goal_id": None}, at) for type, payload, at in sent]
-    return {"goal": tuple(goal), "milestones": [tuple(row) for row in milestones], "sent": told}
+    messages = [(type, json.loads(payload) | {"goal_id": None}, at) for type, payload, at in sent]
+    return {"goal": tuple(goal), "milestones": [tuple(row) for row in milestones], "sent": messages}
 
 
 @settings(max_examples=examples(15))
 @given(st.sampled_from(sorted(KINDS)), st.sampled_from(["99", "60", "33.3333"]), st.sampled_from([1, 90]), batches)
-def test_a_goal_of_one_link_is_marked_as_one_beside_a_quiet_account(
+def test_a_goal_of_one_link_is_marked_as_one_with_a_quiet_account_too(
     session_factory: sessionmaker[Session],
     apply: Apply,
     kind: str,
     percent: str,
     since_hours: int,
-    told: list[list[Any]],
+    stated: list[list[Any]],
 ) -> None:
-    """The second goal has another link, of which nothing is told, and so goes the long way to the same marks."""
+    """The second goal has a link to an account without events, so it is recomputed in Python, with the same marks."""
     account, quiet = f"a{next(_names)}", f"q{next(_names)}"
     first_at = START - timedelta(days=20)
     apply([acts.balance(0, first_at, quiet, kind=kind), acts.balance(100_00, first_at, account, kind=kind)], at=START)
-    # Each act has a moment of its own, or those of the goal that has one act more would come later.
+    # Each request has a moment of its own, or those of the goal with one request more would come later.
     began = START - timedelta(hours=2)
     short, long = (
         [acts.goal(session_factory, began, type, currency="USD", **more) for type, more in KINDS[kind]]
@@ -90,14 +90,14 @@ def test_a_goal_of_one_link_is_marked_as_one_beside_a_quiet_account(
     from_ = START - timedelta(hours=since_hours)
     for goal_id in goals:
         acts.link(session_factory, START - timedelta(hours=1), goal_id, account, percent, from_)
-    # From the same moment on: a goal that follows balances stands nowhere before all its links have begun.
+    # From the same moment on: a goal that follows balances has no amount before all its links have begun.
     for goal_id in long:
         acts.link(session_factory, START, goal_id, quiet, "0.0001", from_)
     with session_factory.begin() as session:
         for goal_id, (minute, amount) in itertools.product(goals, enumerate(MILESTONES, 1)):
             add_milestone(session, DEFAULT, goal_id, MilestoneDraft(amount), START + timedelta(minutes=minute))
     now = START + timedelta(days=5)
-    for batch in told:
+    for batch in stated:
         now += timedelta(seconds=1)
         events = [
             acts.paid(f"t{next(_names)}", value, at, account)
@@ -107,13 +107,13 @@ def test_a_goal_of_one_link_is_marked_as_one_beside_a_quiet_account(
         ]
         apply(events, at=now)
         for one, other in zip(short, long, strict=True):
-            assert _standing(session_factory, one) == _standing(session_factory, other)
+            assert _stored(session_factory, one) == _stored(session_factory, other)
 
 
-def test_the_short_way_is_taken(
+def test_the_goal_is_updated_in_place(
     session_factory: sessionmaker[Session], apply: Apply, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A goal of one link that passes two milestones and the target in one batch: each at its own moment, said once."""
+    """A goal of one link that crosses two milestones and the target in one batch: each at its own moment, once."""
     monkeypatch.setattr(ledger, "_SENT_AT_ONCE", 2)
     short: list[GoalKey] = []
 
@@ -131,10 +131,10 @@ def test_the_short_way_is_taken(
     later = now + timedelta(hours=6)
     applied = apply([acts.paid(f"p{n}", 200_00, at[n]) for n in (2, 0, 3, 1)], at=later)
     assert (applied.goals_moved, applied.milestones_reached) == (1, 2)
-    standing = _standing(session_factory, goal_id)
-    assert standing["goal"] == (400_00, None, at[2])
-    assert standing["milestones"] == [(100_00, at[0], later), (200_00, at[1], later)]
-    assert [(type, told["reached_at"]) for type, told, _ in standing["sent"]] == [
+    stored = _stored(session_factory, goal_id)
+    assert stored["goal"] == (400_00, None, at[2])
+    assert stored["milestones"] == [(100_00, at[0], later), (200_00, at[1], later)]
+    assert [(type, payload["reached_at"]) for type, payload, _ in stored["sent"]] == [
         ("goal.reached", f"{at[2]:%Y-%m-%dT%H:%M:%SZ}"),
         ("milestone.reached", f"{at[0]:%Y-%m-%dT%H:%M:%SZ}"),
         ("milestone.reached", f"{at[1]:%Y-%m-%dT%H:%M:%SZ}"),
@@ -160,7 +160,7 @@ def test_a_message_is_json_with_exact_amounts(
     apply([event("transaction.recorded", at, "p", data | {"posted_at": at.isoformat()})], at=at)
     with session_factory() as session:
         sent = {row[0]: row[1] for row in session.execute(text("SELECT type, payload FROM outbox"))}
-    told = {
+    of_goal = {
         "goal_id": goal_id,
         "user_id": "u",
         "name": name,
@@ -169,8 +169,8 @@ def test_a_message_is_json_with_exact_amounts(
         "currency": currency,
         "reached_at": f"{at:%Y-%m-%dT%H:%M:%SZ}",
     }
-    of_milestone = told | {"milestone_amount": Decimal(amount), "description": described}
-    for type, whole in (("goal.reached", told), ("milestone.reached", of_milestone)):
+    of_milestone = of_goal | {"milestone_amount": Decimal(amount), "description": described}
+    for type, whole in (("goal.reached", of_goal), ("milestone.reached", of_milestone)):
         found = json.loads(sent[type], parse_float=Decimal, parse_int=Decimal)
         # As text too: equal decimals may differ in their digits.
         assert (found, str(found)) == (whole, str(whole))

@@ -1,4 +1,4 @@
-"""Net worths: all of a user's accounts in one currency, whoever heard of whom first."""
+"""Net worths: all of a user's accounts in one currency, whether the goal or the accounts came first."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def net_worth(sessions: Sessions, at: datetime, **changes: object) -> str:
 
 
 def belongs(account: str, user: str, at: datetime) -> bytes:
-    """An account told to be a user's."""
+    """An event that says which user an account belongs to."""
     return event("account.changed", at, f"{account}-{user}", {"account_id": account, "user_id": user})
 
 
@@ -72,7 +72,7 @@ def test_an_account_that_changes_hands_leaves_one_net_worth_and_joins_the_other(
 def test_a_net_worth_waits_for_the_balances_of_all_accounts(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
-    """Until one account has a report the typed amount shows; until all have one, nothing is marked."""
+    """Until one account has a report the manual amount shows; until all have one, nothing is marked."""
     goal_id = net_worth(session_factory, now, current_amount="7", target_amount="5")
     apply([paid("1", 300, now, account="a"), belongs("a", "u", now), paid("2", 40, now, account="b")])
     apply([belongs("b", "u", now)])

@@ -1,4 +1,4 @@
-"""The position of a shard: where it stands after what, and what the server tells of what is left behind it."""
+"""The position of a shard: what moves it, and how many entries the server counts after it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def left(stream: EventStream) -> tuple[int | None, int]:
 
 
 def test_the_position_moves_over_what_is_applied(one_shard: EventStream) -> None:
-    """Reading behind it takes nothing; advancing leaves what follows, and the server counts that."""
+    """Reading after it takes nothing; advancing leaves the entries that follow, and the server counts them."""
     position = one_shard.position(0)
     assert not position.needs_care
     first = one_shard.read_after(0, position.entry_id, 2)
@@ -61,7 +61,7 @@ def test_the_position_moves_over_what_is_applied(one_shard: EventStream) -> None
 
 
 def test_a_position_that_another_moved_stays(one_shard: EventStream) -> None:
-    """Advancing from where it no longer stands moves it neither back nor on, and says so; figures are kept."""
+    """Advancing from where it no longer is moves it neither back nor on, and says so; the stats are kept."""
     start = one_shard.position(0).entry_id
     ids = [entry[0] for entry in one_shard.read_after(0, start, 5)]
     assert one_shard.advance(0, start, ids[3], 4)
@@ -84,7 +84,7 @@ def test_the_position_moves_to_no_entry_that_is_gone(one_shard: EventStream, red
 
 
 def test_a_batch_that_was_begun_needs_care_until_the_position_is_past_it(one_shard: EventStream) -> None:
-    """Whoever finds the note beyond the position has its entries handed out; that moves the position as well."""
+    """A drain that finds a note after the position has the group deliver the entries; that moves the position too."""
     start = one_shard.position(0).entry_id
     ids = [entry[0] for entry in one_shard.read_after(0, start, 3)]
     one_shard.note_in_progress(0, ids[-1])
@@ -108,7 +108,7 @@ def test_the_next_batch_can_be_noted_with_the_advance(one_shard: EventStream) ->
 def test_a_group_made_anew_on_a_trimmed_stream_counts_what_is_left(
     one_shard: EventStream, drain: ShardDrain, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
-    """Where the group was lost the server tells the entries that lie there, and those are applied again."""
+    """If the group was lost the server counts the entries on the stream, and those are applied again."""
     drain.drain()
     assert sweep(one_shard).trimmed == 5
     append(one_shard, [spent(number) for number in range(5, 8)])
@@ -123,7 +123,7 @@ def test_a_group_made_anew_on_a_trimmed_stream_counts_what_is_left(
 def test_a_group_whose_count_is_lost_is_counted_again(
     one_shard: EventStream, drain: ShardDrain, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
-    """Setting the group's place by hand makes the server forget how many were read; handing out mends it."""
+    """Setting the group's position by hand makes the server forget how many were read; a delivery corrects that."""
     drain.drain()
     redis_client.delete(in_progress_key(0))
     redis_client.xgroup_setid(stream_key(0), GROUP, "0")
@@ -141,7 +141,7 @@ def test_a_group_whose_count_is_lost_is_counted_again(
 def test_a_drain_of_the_version_before_may_work_between(
     one_shard: EventStream, drain: ShardDrain, session_factory: Sessions
 ) -> None:
-    """It has its entries handed out and acknowledges them; each drain goes on where the other stopped."""
+    """It has the group deliver entries and acknowledges them; each drain goes on where the other stopped."""
     taken = one_shard.read(0, 2, pending=False)
     assert drain.drain() == Drained(5), "what is pending comes first"
     append(one_shard, [spent(number) for number in range(5, 9)])
@@ -156,7 +156,7 @@ def test_a_drain_of_the_version_before_may_work_between(
 def test_entries_that_went_unread_are_counted_and_passed_over(
     one_shard: EventStream, drain: ShardDrain, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
-    """What was taken off the stream before any drain read it is told in the log; all else is applied."""
+    """Entries that were taken off the stream before any drain read them are in the log; all others are applied."""
     start = one_shard.position(0).entry_id
     ids = [entry[0] for entry in one_shard.read_after(0, start, 5)]
     redis_client.xdel(stream_key(0), ids[1], ids[4])
@@ -174,7 +174,7 @@ def test_entries_that_went_unread_are_counted_and_passed_over(
 def test_an_entry_that_goes_while_it_is_applied_holds_up_nothing(
     one_shard: EventStream, drain: ShardDrain, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The position cannot move to it; what is left is handed out, and then all counts as applied."""
+    """The position cannot move to it; the group delivers what is left, and then all counts as applied."""
     (end,) = one_shard.ends().values()
     finish = ShardDrain._finish
 
@@ -205,7 +205,7 @@ def test_a_note_of_what_will_never_come_is_dropped(
 def test_a_full_server_is_drained(
     one_shard: EventStream, drain: ShardDrain, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
-    """It takes no note of what is begun, but it hands out: so what fills it goes."""
+    """It accepts no note of a batch in progress, but the group still delivers: so what fills it is applied."""
     drain.drain()
     append(one_shard, [spent(number) for number in range(5, 10)])
     redis_client.config_set("maxmemory", "1mb")
@@ -238,7 +238,7 @@ class Small(EventStream):
 
 
 def test_a_drain_that_dies_of_reading_is_given_less(redis_client: redis.Redis, session_factory: Sessions) -> None:
-    """A batch is noted before it is read, so whoever dies of it is followed by one that takes a smaller part."""
+    """A batch is noted before it is read, so after a drain that died of it the next one takes a smaller part."""
     stream = Small(redis_client, 1)
     append(stream, [spent(number) for number in range(40)])
     drain = ShardDrain(session_factory, stream, 0, 64, clock)
@@ -252,7 +252,7 @@ def test_a_drain_that_dies_of_reading_is_given_less(redis_client: redis.Redis, s
 def test_a_batch_that_another_took_meanwhile_is_no_failure(
     one_shard: EventStream, drain: ShardDrain, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between a batch's failure and the handing out of its entries another drain applies them all."""
+    """Between a batch's failure and the delivery of its entries another drain applies them all."""
     other = ShardDrain(session_factory, one_shard, 0, 10, clock)
     applies, calls = apply_module.apply_decoded, itertools.count()
 

@@ -1,4 +1,4 @@
-"""Several drains on a shard that die and dawdle at each step, beside sweeps and a server that loses its last words."""
+"""Several drains on a shard that die or stall at each step, with sweeps and a server that loses its last writes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Shaky(EventStream):
 
 
 class BeforeDrain(ShardDrain):
-    """A drain of the version before, which has all entries handed out."""
+    """A drain of the version before, to which the group delivers all entries."""
 
     __slots__ = ()
 
@@ -97,15 +97,15 @@ class Server:
         self.losses = 0
         self._kept: tuple[bytes | None, bytes | None, int] | None = None
 
-    def remember(self, told: int) -> None:
+    def remember(self, sent: int) -> None:
         """Keep what is on disk now."""
         pipeline = self.client.pipeline(transaction=True)
         pipeline.dump(stream_key(0))
         pipeline.get(in_progress_key(0))
-        self._kept = (*pipeline.execute(), told)
+        self._kept = (*pipeline.execute(), sent)
 
     def lose(self) -> int | None:
-        """Go back there; the number of the first event to be told again."""
+        """Go back there; the number of the first event to be sent again."""
         kept, self._kept = self._kept, None
         if kept is None or kept[0] is None:
             return None
@@ -153,19 +153,19 @@ def test_nothing_is_lost_or_doubled_in_a_storm(
     threads = [threading.Thread(target=work, args=(number,)) for number in range(DRAINS)]
     for thread in threads:
         thread.start()
-    plain, server, told = EventStream(redis_client, 1), Server(redis_client), 0
+    plain, server, sent = EventStream(redis_client, 1), Server(redis_client), 0
     ends_at = time.monotonic() + LASTS_S
     while time.monotonic() < ends_at:
         count = chance.randint(1, 12)
-        append(plain, [spent(told + number) for number in range(count)])
-        told += count
+        append(plain, [spent(sent + number) for number in range(count)])
+        sent += count
         time.sleep(chance.randrange(30) * MILLISECONDS)
         if chance.random() < 0.2:
             sweep(plain)
         if chance.random() < 0.15:
-            server.remember(told)
+            server.remember(sent)
         elif chance.random() < 0.15 and (first := server.lose()) is not None:
-            append(plain, [spent(number) for number in range(first, told)])
+            append(plain, [spent(number) for number in range(first, sent)])
     stop.set()
     for thread in threads:
         thread.join()
@@ -179,7 +179,7 @@ def test_nothing_is_lost_or_doubled_in_a_storm(
     with session_factory() as session:
         applied = {row[0] for row in session.execute(text("SELECT transaction_id FROM transactions"))}
     letters = {_transaction_of(event) for _, event in dead_letters(session_factory)}
-    assert applied | letters == {f"t{number}" for number in range(told)}
+    assert applied | letters == {f"t{number}" for number in range(sent)}
     assert worths(session_factory) == {"a1": 100 * len(applied)}
 
 

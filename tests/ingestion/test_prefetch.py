@@ -1,4 +1,4 @@
-"""Reading ahead: the next batch is read while Postgres works on the one before, and none is lost or counted twice."""
+"""Prefetching: the next batch is read while Postgres works on the one before; none is lost or counted twice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Interrupted(Exception):
 
 @pytest.fixture
 def one_shard(redis_client: redis.Redis) -> EventStream:
-    """A stream of one shard, so that everything lies on it."""
+    """A stream of one shard, so that everything is on it."""
     return EventStream(redis_client, 1)
 
 
@@ -66,11 +66,13 @@ def noting(redis_client: redis.Redis, session_factory: Sessions) -> Noting:
 
 
 def let_batches_wait(stream: Noting, monkeypatch: pytest.MonkeyPatch, *, fails_at: int | None = None) -> None:
-    """At the end of its work each full batch waits until the next one is read; one of them fails, if told so."""
+    """At the end of its work each full batch waits until the next one is read; one of them fails, if so asked."""
     numbers = itertools.count(1)
 
-    def waiting(session: Session, batch: Decoded, now: datetime, news: DuplicateCheck | None = None) -> Applied:
-        applied = apply_decoded(session, batch, now, news)
+    def waiting(
+        session: Session, batch: Decoded, now: datetime, duplicate_check: DuplicateCheck | None = None
+    ) -> Applied:
+        applied = apply_decoded(session, batch, now, duplicate_check)
         reads = len(stream.reads)
         stream.in_work.set()
         deadline = clock().timestamp() + 30
@@ -90,7 +92,7 @@ def let_batches_wait(stream: Noting, monkeypatch: pytest.MonkeyPatch, *, fails_a
 def test_the_next_batch_is_read_while_this_one_is_applied(
     noting: Noting, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a full batch is at Postgres the next one is read, and nothing is taken by that."""
+    """While Postgres works on a full batch the next one is read, which takes nothing off the stream."""
     append(noting, [spent(number) for number in range(25)])
     let_batches_wait(noting, monkeypatch)
     assert ShardDrain(session_factory, noting, 0, BATCH, clock).drain() == Drained(25)
@@ -99,10 +101,10 @@ def test_the_next_batch_is_read_while_this_one_is_applied(
     assert worths(session_factory) == {"a1": 2_500}
 
 
-def test_what_was_read_ahead_of_a_failure_is_applied_by_the_next_drain(
+def test_what_was_prefetched_before_a_failure_is_applied_by_the_next_drain(
     noting: Noting, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody took it: it lies behind the batch that failed, which comes first, in small parts."""
+    """Nobody took it: it is after the batch that failed, which comes first, in small parts."""
     append(noting, [spent(number) for number in range(25)])
     with monkeypatch.context() as patched:
         let_batches_wait(noting, patched, fails_at=1)
@@ -112,9 +114,11 @@ def test_what_was_read_ahead_of_a_failure_is_applied_by_the_next_drain(
     assert worths(session_factory) == {}
     sizes: list[int] = []
 
-    def sizing(session: Session, batch: Decoded, now: datetime, news: DuplicateCheck | None = None) -> Applied:
+    def sizing(
+        session: Session, batch: Decoded, now: datetime, duplicate_check: DuplicateCheck | None = None
+    ) -> Applied:
         sizes.append(len(batch.entries))
-        return apply_decoded(session, batch, now, news)
+        return apply_decoded(session, batch, now, duplicate_check)
 
     monkeypatch.setattr(shard_module, "apply_decoded", sizing)
     noting.in_work.set()
@@ -124,7 +128,7 @@ def test_what_was_read_ahead_of_a_failure_is_applied_by_the_next_drain(
     assert (noting.status()[0].pending, noting.status()[0].unapplied) == (0, 0)
 
 
-def test_another_drain_between_two_batches_applies_what_was_read_ahead(
+def test_another_drain_between_two_batches_applies_what_was_prefetched(
     drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the first drain applies it again nothing changes, and it goes on where the other one stopped."""
@@ -148,10 +152,10 @@ def test_another_drain_between_two_batches_applies_what_was_read_ahead(
     assert (one_shard.status()[0].pending, one_shard.status()[0].unapplied) == (0, 0)
 
 
-def test_a_drain_that_is_slow_to_tell_moves_no_position_back(
+def test_a_drain_that_is_slow_to_advance_moves_no_position_back(
     drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between its commit and its telling another drain goes on; what that one applied stays applied."""
+    """Between its commit and its move of the position another drain goes on; what that one applied stays applied."""
     append(one_shard, [spent(number) for number in range(BATCH)])
     other = ShardDrain(session_factory, one_shard, 0, BATCH, clock)
     finish = ShardDrain._finish
@@ -177,10 +181,10 @@ def test_a_drain_that_is_slow_to_tell_moves_no_position_back(
     assert (one_shard.status()[0].pending, one_shard.status()[0].unapplied) == (0, 0)
 
 
-def test_a_tenant_that_comes_first_in_the_batch_ahead_is_known(
+def test_a_tenant_that_comes_first_in_the_prefetched_batch_is_known(
     drain: ShardDrain, one_shard: EventStream, session_factory: Sessions
 ) -> None:
-    """Its time zone was not known when the batch was read ahead, and its events are applied all the same."""
+    """Its time zone was not known when the batch was prefetched, and its events are applied all the same."""
     with session_factory.begin() as session:
         add_tenant(session, Tenant("other", "Pacific/Auckland"), clock())
     append(one_shard, [spent(number) for number in range(BATCH)])
@@ -193,8 +197,8 @@ def test_a_tenant_that_comes_first_in_the_batch_ahead_is_known(
     assert dead_letters(session_factory) == []
 
 
-def test_what_was_understood_holds_in_the_same_zones_alone() -> None:
-    """A tenant whose zone is another one now, or who is gone, makes a batch be understood anew."""
+def test_a_decoded_batch_is_valid_in_the_same_zones_alone() -> None:
+    """If a tenant has another zone now, or is gone, the batch is decoded again."""
     utc, prague = ZoneInfo("UTC"), ZoneInfo("Europe/Prague")
     batch = decode_batch([StreamEntry(0, "1-1", clock(), "default", spent(1))], {"default": utc, "unasked": prague})
     assert batch.holds_in({"default": utc})

@@ -1,4 +1,4 @@
-"""Marks and messages: once each, with the effective time of what got there."""
+"""Milestones are marked and messages written once each, with the effective time of the fact that reached them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import Apply
 def test_a_milestone_is_marked_once_with_the_time_of_what_reached_it(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
-    """In a batch of a month's events the mark bears the day on which the sum got there, and stays when it falls."""
+    """In a batch of a month's events the mark has the day on which the sum got there, and stays when it falls."""
     goal_id = goal(session_factory, now - timedelta(days=40), target_amount="1000")
     link(session_factory, now - timedelta(days=40), goal_id, "a", "50")
     for minor in ("100", "300"):
@@ -86,19 +86,19 @@ def test_many_marks_in_one_batch_are_dated_one_by_one(session_factory: Sessions,
 def test_a_mark_by_a_first_report_bears_its_date_however_events_are_split(
     session_factory: Sessions, apply: Apply, now: datetime, is_one_batch: bool
 ) -> None:
-    """A goal that follows balances stands where the first report says, from that report on."""
+    """A goal that follows balances has the amount of the first report, from that report on."""
     start = now - timedelta(days=9)
     goal_id = goal(session_factory, start, tracking=Tracking.BALANCE)
     link(session_factory, start, goal_id, "a", "100", start - timedelta(days=9))
     with session_factory.begin() as session:
         add_milestone(session, DEFAULT, goal_id, MilestoneDraft("500"), start)
-    told_at = start + timedelta(days=1)
-    told, paid_in = balance(100_000, told_at), paid("1", 1000, told_at + timedelta(days=4))
-    for batch in [[paid_in, told]] if is_one_batch else [[told], [paid_in]]:
+    reported_at = start + timedelta(days=1)
+    report, paid_in = balance(100_000, reported_at), paid("1", 1000, reported_at + timedelta(days=4))
+    for batch in [[paid_in, report]] if is_one_batch else [[report], [paid_in]]:
         apply(batch)
     with session_factory() as session:
         (milestone,) = get_goal(session, DEFAULT, goal_id).milestones
-        assert milestone.reached_at == told_at
+        assert milestone.reached_at == reported_at
 
 
 def test_a_mark_of_a_following_goal_is_not_dated_before_its_link(
@@ -118,7 +118,7 @@ def test_a_mark_of_a_following_goal_is_not_dated_before_its_link(
         assert milestone.reached_at == source.from_at
 
 
-def test_messages_tell_moments_in_utc_whatever_the_session_is_in(session_factory: Sessions, now: datetime) -> None:
+def test_messages_have_moments_in_utc_whatever_the_session_uses(session_factory: Sessions, now: datetime) -> None:
     """A pooler may drop what a session asks for at its start."""
     goal_id = goal(session_factory, now, target_amount="10")
     link(session_factory, now, goal_id, "a", "100")

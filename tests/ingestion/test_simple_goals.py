@@ -1,4 +1,4 @@
-"""Goals moved where they lie come to what settling them in Python comes to."""
+"""Goals that are updated in place get the amounts that recomputing them in Python gives."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ hours = st.integers(0, 200).map(lambda hour: START + timedelta(hours=hour))
 steps = st.one_of(
     st.tuples(st.just("paid"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
     st.tuples(st.just("paid"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
-    st.tuples(st.just("told"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
+    st.tuples(st.just("reported"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
     st.tuples(st.just("kind"), st.integers(0, 2), st.sampled_from(["asset", "liability"]), hours),
     st.tuples(st.just("link"), st.integers(0, 2), st.integers(1, 33), st.integers(0, 3)),
     st.tuples(st.just("type"), st.just(0), st.integers(0, 500), st.integers(0, 3)),
@@ -42,7 +42,7 @@ steps = st.one_of(
 
 
 def goals_of(sessions: sessionmaker[Session], user: str) -> list[str]:
-    """Four goals of a user, one of each kind that a batch tells apart."""
+    """Four goals of a user, one of each kind that a batch distinguishes."""
     kinds: list[tuple[GoalType, dict[str, Any]]] = [
         (GoalType.SAVINGS, {"tracking": Tracking.CHANGE, "current_amount": "100"}),
         (GoalType.SAVINGS, {"tracking": Tracking.BALANCE}),
@@ -54,10 +54,10 @@ def goals_of(sessions: sessionmaker[Session], user: str) -> list[str]:
 
 @settings(max_examples=examples(30))
 @given(st.lists(st.lists(steps, min_size=1, max_size=5), min_size=1, max_size=8))
-def test_settling_anew_changes_nothing(
+def test_recomputing_changes_nothing(
     session_factory: sessionmaker[Session], apply: Apply, batches: list[list[Any]]
 ) -> None:
-    """After every batch, every goal already stands where core.goals.amounts puts it, with the same ledger."""
+    """After every batch, every goal already has the amount that core.goals.amounts computes, with the same ledger."""
     user = f"u{next(_names)}"
     accounts = [f"{user}-{n}" for n in range(3)]
     goals = goals_of(session_factory, user)
@@ -69,7 +69,7 @@ def test_settling_anew_changes_nothing(
             name = f"{what}-{next(_names)}"
             if what == "paid":
                 events.append(acts.paid(name, value, at, accounts[account]))
-            elif what == "told":
+            elif what == "reported":
                 events.append(acts.balance(value, at, accounts[account], user_id=user))
             elif what == "kind":
                 events.append(acts.event("account.changed", at, name, {"account_id": accounts[account], "kind": value}))
@@ -80,9 +80,9 @@ def test_settling_anew_changes_nothing(
         with session_factory.begin() as session:
             rows = lock_goals(session, [("default", goal_id) for goal_id in goals])
             before = {row.goal_id: row.amount_minor for row in rows}
-            settled = recompute_goals(session, rows, now, cause="events")
-            assert {key[1]: row.amount_minor for key, row in settled.goals.items()} == {
-                key[1]: before[key[1]] for key in settled.goals
+            recomputed = recompute_goals(session, rows, now, cause="events")
+            assert {key[1]: row.amount_minor for key, row in recomputed.goals.items()} == {
+                key[1]: before[key[1]] for key in recomputed.goals
             }
             session.rollback()
 
@@ -90,7 +90,7 @@ def test_settling_anew_changes_nothing(
 def _operation(
     sessions: sessionmaker[Session], what: str, account: str, value: Any, goal_id: str, now: datetime
 ) -> None:
-    """An act of a caller, as far as the goal takes it."""
+    """An operation of a caller, if the goal accepts it."""
     try:
         if what == "link":
             acts.link(sessions, now, goal_id, account, str(value))
@@ -102,10 +102,10 @@ def _operation(
         return
 
 
-def test_a_goal_on_accounts_of_the_batch_alone_is_moved_where_it_lies(
+def test_a_goal_on_one_account_of_the_batch_is_updated_in_place(
     session_factory: sessionmaker[Session], apply: Apply, now: datetime
 ) -> None:
-    """The short way is taken, and its line in the ledger joins the one before."""
+    """It is not recomputed in Python, and its ledger entry continues the one before."""
     goal_id = acts.goal(session_factory, now, current_amount="100", currency="USD")
     acts.link(session_factory, now, goal_id, "a", "60")
     apply([acts.paid("first", 10_00, now + timedelta(hours=1))])

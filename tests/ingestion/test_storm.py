@@ -138,7 +138,7 @@ class Storm:
 
 
 def test_every_promise_holds_after_a_storm(session_factory: Sessions) -> None:
-    """No deadlock comes through, and all that is stored follows from the facts: in the storm's eye and after it."""
+    """There is no deadlock, and all that is stored follows from the facts, during the storm and after it."""
     storm = Storm(session_factory)
     found: list[tuple[str, ...]] = []
 

@@ -101,9 +101,9 @@ def test_a_transaction_replaced_meanwhile_does_not_count(
     """A transaction that comes while the one that replaces it is written is kept, and does not count."""
     with session_factory.begin() as session:
         applied(session, paid("before", 1_00, now), now)
-    told = json.loads(paid("new", 12_00, now))
-    told["data"]["replaces"] = "old"
-    replacing = json.dumps(told).encode()
+    new = json.loads(paid("new", 12_00, now))
+    new["data"]["replaces"] = "old"
+    replacing = json.dumps(new).encode()
     beside(lambda session: applied(session, replacing, now), paid("old", 10_00, now))
     assert worth(session_factory) == 13_00
 

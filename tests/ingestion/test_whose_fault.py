@@ -1,4 +1,4 @@
-"""Whose fault a failure is: only an event that cannot be applied is set aside; the world's troubles are waited out."""
+"""Only an event that itself cannot be applied becomes a dead letter; other failures are waited out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Sessions = sessionmaker[Session]
 
 @pytest.fixture
 def one_shard(redis_client: redis.Redis) -> EventStream:
-    """A stream of one shard, so that everything lies on it."""
+    """A stream of one shard, so that everything is on it."""
     return EventStream(redis_client, 1)
 
 
@@ -90,7 +90,7 @@ def test_a_worker_of_the_version_before_loses_no_event(
 
 
 class StallingStream(EventStream):
-    """A stream server that times out when it is told of a commit, as often as told."""
+    """A stream server that times out, as often as it is set to, when a drain reports a commit."""
 
     stalls = 0
 
@@ -152,7 +152,7 @@ def test_a_time_limit_is_not_the_events_fault(
 def test_an_id_from_the_far_future_stops_nothing(
     drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
-    """A producer's own entry id, however large, is no time: events apply, and dates are judged by the clock."""
+    """A producer's own entry id, however large, is no time: events apply, and dates are checked against the clock."""
     far = {"tenant": "default", "event": spent(1)}
     redis_client.xadd(stream_key(0), far, id="999999999999999999-1")  # type: ignore[arg-type]
     append(one_shard, [spent(2), spent(3).replace(b"2026-03-09", b"2031-03-09")])
@@ -169,11 +169,13 @@ def test_a_batch_that_comes_back_is_taken_in_smaller_parts(
     append(one_shard, [spent(number) for number in range(64)])
     applies, sizes = apply_module.apply_decoded, []
 
-    def limited(session: Session, batch: Decoded, now: datetime, news: DuplicateCheck | None = None) -> Applied:
+    def limited(
+        session: Session, batch: Decoded, now: datetime, duplicate_check: DuplicateCheck | None = None
+    ) -> Applied:
         sizes.append(len(batch.entries))
         if len(batch.entries) > 4:
             raise TimeIsUp
-        return applies(session, batch, now, news)
+        return applies(session, batch, now, duplicate_check)
 
     monkeypatch.setattr(shard_module, "apply_decoded", limited)
     deadline = clock() + timedelta(seconds=30)
@@ -190,7 +192,7 @@ def test_a_batch_that_comes_back_is_taken_in_smaller_parts(
 def test_two_entries_in_trouble_do_not_hold_up_new_events(
     drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, database_url: str
 ) -> None:
-    """While an account's row is held by someone, its pending events wait, and those of other accounts are applied."""
+    """While an account's row is locked by someone, its pending events wait, and those of other accounts are applied."""
     append(one_shard, [spent(1), spent(2)])
     with session_factory.begin() as session:
         session.execute(text("INSERT INTO accounts (tenant, account_id) VALUES ('default', 'a1')"))

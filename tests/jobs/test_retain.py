@@ -85,12 +85,12 @@ def test_only_delivered_messages_go(session_factory: Sessions, now: datetime) ->
 
 
 def test_more_than_a_batch_goes_in_batches(session_factory: Sessions, now: datetime) -> None:
-    """Nothing is left over when there is more than one statement takes, and progress is told."""
+    """Nothing is left over when there is more than one statement takes, and progress is reported."""
     count = 2 * AT_ONCE + 10
     put(session_factory, _KEY, *({"name": str(number), "at": now - 2 * DAY} for number in range(count)))
-    told: list[str] = []
-    assert run_retain(session_factory, now, on_progress=told.append).idempotency_keys == count
-    assert told == [f"idempotency keys: {done:,} dropped" for done in (AT_ONCE, 2 * AT_ONCE, count)]
+    progress: list[str] = []
+    assert run_retain(session_factory, now, on_progress=progress.append).idempotency_keys == count
+    assert progress == [f"idempotency keys: {done:,} dropped" for done in (AT_ONCE, 2 * AT_ONCE, count)]
     assert run_retain(session_factory, now) == Retained(0, 0, 0, 0)
 
 

@@ -57,7 +57,7 @@ def test_the_documented_check_gives_two(session_factory: Sessions, now: datetime
 
 
 def test_a_debt_gives_them_on_its_way_down(session_factory: Sessions, now: datetime) -> None:
-    """8,500 paid down to 3,000 passes 6,000 and then 4,000; the sentence tells what is left to pay."""
+    """8,500 paid down to 3,000 crosses 6,000 and then 4,000; the sentence says what is left to pay."""
     goal_id = goal(session_factory, now, type=GoalType.DEBT, target_amount="0", current_amount="8500")
     milestones(session_factory, now, goal_id, [2000, 4000, 6000])
     change(session_factory, now, goal_id, current_amount="3000")

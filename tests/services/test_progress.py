@@ -1,4 +1,4 @@
-"""Progress tells the pace, what the deadline asks for, and how new the amount is, whatever the order of the facts."""
+"""Progress: the monthly trend, what the deadline needs, and how new the amount is, whatever the order of the facts."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_the_last_and_the_first_deadline_are_taken(session_factory: Sessions, zo
     assert progress(session_factory, goal_id, tenant=tenant).monthly_target_minor == 1_000_000
 
 
-def test_the_pace_stored_at_night_is_the_fresh_one(session_factory: Sessions, apply: Apply) -> None:
+def test_the_trend_stored_at_night_is_the_fresh_one(session_factory: Sessions, apply: Apply) -> None:
     """10.00 a day are 304.37 a month, cut, before the night's run, after it, and from its row."""
     goal_id = saving(session_factory, apply, deadline=datetime(2026, 5, 9, tzinfo=UTC))
     fresh = progress(session_factory, goal_id)
@@ -109,7 +109,7 @@ def test_the_pace_stored_at_night_is_the_fresh_one(session_factory: Sessions, ap
     assert progress(session_factory, goal_id).monthly_actual_minor == 5
 
 
-def test_a_debt_that_falls_has_a_pace_above_zero(session_factory: Sessions, apply: Apply) -> None:
+def test_a_debt_that_falls_has_a_trend_above_zero(session_factory: Sessions, apply: Apply) -> None:
     """What is paid off counts towards the goal; new debt counts against it."""
     goal_id = saving(session_factory, apply, type=GoalType.DEBT)
     assert progress(session_factory, goal_id).monthly_actual_minor == 30_437
@@ -129,16 +129,18 @@ def test_a_day_too_late_is_not_on_track(session_factory: Sessions, apply: Apply)
 
 
 @pytest.mark.parametrize("changes", [{"status": GoalStatus.PAUSED}, {"tracking": Tracking.BALANCE}])
-def test_who_rests_or_waits_has_no_pace(session_factory: Sessions, apply: Apply, changes: dict[str, Any]) -> None:
-    """A paused goal and one without a balance have no pace, and no one knows whether they make their deadline."""
+def test_a_goal_that_rests_or_waits_has_no_trend(
+    session_factory: Sessions, apply: Apply, changes: dict[str, Any]
+) -> None:
+    """A paused goal and one without a balance have no trend, and whether they make their deadline is unknown."""
     goal_id = saving(session_factory, apply, deadline=NOON + 90 * DAY, **changes)
     view = progress(session_factory, goal_id)
     assert (view.monthly_actual_minor, view.is_on_track) == (None, None)
     assert view.calculated_at == NOON
 
 
-def test_a_typed_amount_is_as_new_as_its_typing(session_factory: Sessions) -> None:
-    """Without accounts the amount is as of its creation or the last typing, whatever else has changed since."""
+def test_a_manual_amount_is_as_new_as_its_setting(session_factory: Sessions) -> None:
+    """Without accounts the amount is as of its creation or its last change by hand, whatever else has changed since."""
     goal_id = goal(session_factory, BEGAN)
     assert progress(session_factory, goal_id).as_of == BEGAN
     change(session_factory, goal_id, BEGAN + DAY, current_amount="5")
@@ -195,7 +197,7 @@ def test_an_account_counts_as_long_as_it_is_linked(session_factory: Sessions, ap
 
 @pytest.mark.parametrize("tracking", [Tracking.BALANCE, Tracking.NET_WORTH])
 def test_a_balance_is_as_new_as_its_accounts(session_factory: Sessions, apply: Apply, tracking: Tracking) -> None:
-    """Until a report comes the amount is the typed one; then it is that of the accounts, however old they are."""
+    """Until a report comes the amount is the manual one; then it is that of the accounts, however old they are."""
     goal_id = goal(session_factory, NOON, tracking=tracking)
     if tracking is Tracking.BALANCE:
         link(session_factory, NOON, goal_id, "a", "100")
@@ -206,7 +208,7 @@ def test_a_balance_is_as_new_as_its_accounts(session_factory: Sessions, apply: A
     assert progress(session_factory, goal_id).as_of == BEGAN + 5 * DAY
 
 
-def test_facts_ahead_make_the_amount_as_new(session_factory: Sessions, apply: Apply) -> None:
+def test_facts_of_the_future_make_the_amount_as_new(session_factory: Sessions, apply: Apply) -> None:
     """A transaction dated some hours ahead is in the amount, which is then as of that hour."""
     goal_id = goal(session_factory, BEGAN)
     link(session_factory, BEGAN, goal_id, "a", "100")
@@ -242,7 +244,7 @@ def test_a_goal_that_ended_before_it_was_made_is_as_of_its_end(session_factory: 
 
 
 def test_the_order_of_arrival_is_nothing(session_factory: Sessions, apply: Apply) -> None:
-    """The same five events in many orders, one a batch, leave the same moment and the same pace."""
+    """The same five events in many orders, one a batch, leave the same moment and the same trend."""
     facts = [
         lambda a: paid("t1", 100, BEGAN + 3 * DAY, a),
         lambda a: paid("t1", 200, BEGAN + 2 * DAY, a),

@@ -1,4 +1,4 @@
-"""A plain, slow oracle of goals' amounts at the closes of local days. It shares no code with core."""
+"""A simple, slow oracle of goals' amounts at the ends of local days. It shares no code with core."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class OraclePeriod:
 
 @dataclass
 class OracleGoal:
-    """What a goal's amounts follow from. `typed` is in order of time; the first has no moment."""
+    """What a goal's amounts depend on. `manual` is in order of time; the first has no moment."""
 
     tracking: str
     direction: int
@@ -47,10 +47,10 @@ class OracleGoal:
         end = moment if self.final_at is None else min(moment, self.final_at)
         manual_at, manual = next(t for t in reversed(self.manual) if t[0] is None or t[0] < moment)
         if self.tracking == "net_worth":
-            return sum(each.worth(end, before=True) for each in members) if _told(members) else manual
+            return sum(each.worth(end, before=True) for each in members) if _has_report(members) else manual
         if self.tracking == "balance":
             present = [p for p in self.periods if p.begin < end and (p.until is None or p.until >= end)]
-            if not _told([p.account for p in present]):
+            if not _has_report([p.account for p in present]):
                 return manual
             return self.direction * sum(cut_share(p.account.worth(end, before=True), p.ppm) for p in present)
         total = manual
@@ -64,10 +64,10 @@ class OracleGoal:
         return total
 
     def closes(self, first: date, last: date, zone: str, members: Sequence[OracleAccount] = ()) -> dict[date, int]:
-        """The amount at the close of every day."""
+        """The amount at the end of every day."""
         days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
         return {day: self.amount_before(first_instant(day + timedelta(days=1), zone), members) for day in days}
 
 
-def _told(accounts: Sequence[OracleAccount]) -> bool:
+def _has_report(accounts: Sequence[OracleAccount]) -> bool:
     return any(account.reports for account in accounts)

@@ -1,4 +1,4 @@
-"""A life of some goals for tests of what was known when: what was asked and written after each of its steps is kept."""
+"""A history of some goals, for tests of what was known when: after each step it keeps what is stored and answered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Amounts = dict[date, int]
 
 @dataclass(frozen=True)
 class Known:
-    """What there was after a step. `written` is read row by row from the tables, `answered` by the request."""
+    """What was known after a step. `written` is read row by row from the tables, `answered` comes from the request."""
 
     at: datetime
     closed_through: date | None
@@ -40,7 +40,7 @@ class Known:
 
 @dataclass
 class Life:
-    """A tenant, its goals by number, and its clock, which goes on by an hour with every step."""
+    """A tenant, its goals by number, and its clock, which every step moves on by an hour."""
 
     sessions: Sessions
     tenant: Tenant
@@ -59,10 +59,10 @@ class Life:
         return cls(sessions, tenant, now, (f"ka{number}", f"kb{number}"))
 
     def step(self, name: str, *details: Any) -> None:
-        """Do one thing, and keep what is known after it."""
+        """Carry out one operation, and keep what is known after it."""
         act: Callable[..., None] = getattr(self, f"_{name}")
         act(*details)
-        # Later than all that the step noted, and before what the next one does.
+        # Later than everything this step wrote, and earlier than the next step.
         self._collect(self.now + timedelta(minutes=50))
         self.now += timedelta(hours=1)
 
@@ -111,29 +111,29 @@ class Life:
 
     def _pay(self, account: int, name: int, days_back: int, minor: int) -> None:
         data = {"transaction_id": f"t{name}", "amount": money(minor), "currency": "USD"}
-        self._tell("transaction.recorded", account, data | {"posted_at": self._moment(days_back).isoformat()})
+        self._apply("transaction.recorded", account, data | {"posted_at": self._moment(days_back).isoformat()})
 
     def _remove(self, account: int, name: int) -> None:
-        self._tell("transaction.removed", account, {"transaction_id": f"t{name}"})
+        self._apply("transaction.removed", account, {"transaction_id": f"t{name}"})
 
     def _report(self, account: int, days_back: int, minor: int) -> None:
         data = {"current": money(minor), "currency": "USD", "as_of": self._moment(days_back).isoformat()}
-        self._tell("balance.reported", account, data)
+        self._apply("balance.reported", account, data)
 
     def _turn(self, account: int, kind: str) -> None:
-        self._tell("account.changed", account, {"kind": kind, "user_id": "u"})
+        self._apply("account.changed", account, {"kind": kind, "user_id": "u"})
 
     def _close(self) -> None:
         run_snapshot(self.sessions, self.now, tenant=self.tenant.name)
 
     def _close_part(self, chunk: int) -> None:
-        """As a run that is killed, or one worker of several."""
+        """Close one chunk only, as a run that is killed, or one of several workers, would."""
         close_chunk(self.sessions, ChunkDays(self.tenant, chunk, last_closed_day(self.now, self.tenant.zone)), self.now)
 
     def _moment(self, days_back: int) -> datetime:
         return self.now - days_back * DAY - timedelta(minutes=1)
 
-    def _tell(self, type: str, account: int, data: dict[str, Any]) -> None:
+    def _apply(self, type: str, account: int, data: dict[str, Any]) -> None:
         number = next(self._entries)
         body = event(type, self.now, f"e{number}", data | {"account_id": self.accounts[account]})
         entry = StreamEntry(0, f"{int(self.now.timestamp() * 1000)}-{number}", self.now, self.tenant.name, body)
@@ -170,7 +170,7 @@ class Life:
         return amounts
 
     def ask(self, goal_id: str, now: datetime, as_known_at: datetime | None = None) -> Amounts:
-        """The closes that a request gets."""
+        """The snapshots that a request gets."""
         with self.sessions() as session:
             view = read_snapshots(
                 session, self.tenant, goal_id, from_day=None, to_day=None, now=now, as_known_at=as_known_at

@@ -1,4 +1,4 @@
-"""What accounts moved by local day: the view and what closes are computed from say what the definitions say."""
+"""By how much accounts moved each local day: the view and the inputs of snapshots agree with the definitions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.store.closes import AccountDays, DayRange, read_account_days
 from tests.acts import paid
 from tests.budget import examples
 from tests.conftest import Apply
-from tests.ingestion.oracle import OracleAccount, hear
+from tests.ingestion.oracle import OracleAccount, apply_fact
 from tests.ingestion.test_any_order import START, as_event, facts, shuffled_and_split
 from tests.snapshots.close_oracle import first_instant
 from tests.verify.test_local_days import DAYS
@@ -45,8 +45,8 @@ minutes = st.sampled_from([0, 20, -1, -20, 75])
 seeds = st.integers(0, 2**32)
 
 
-class Told:
-    """A tenant with two accounts of which an example was told, and what an oracle knows of them."""
+class Example:
+    """A tenant with two accounts, an example of facts about them, and what an oracle makes of these."""
 
     def __init__(self, sessions: Sessions, apply: Apply, place: tuple[str, date], made: list[dict[str, Any]]) -> None:
         self.zone, self.first = place
@@ -57,11 +57,11 @@ class Told:
             create_tenant(session, self.tenant, self.zone, datetime(2005, 1, 1, tzinfo=UTC))
         self._apply, self._made = apply, made
 
-    def tell(self, shift: int, seed: int) -> None:
+    def apply(self, shift: int, seed: int) -> None:
         """Apply the facts, moved to the place's days and by some minutes, in some order."""
         moved = [self._moved(fact, timedelta(minutes=shift)) for fact in self._made]
         for fact in moved:
-            hear(self.oracles[fact["account"]], fact)
+            apply_fact(self.oracles[fact["account"]], fact)
         for batch in shuffled_and_split([as_event(fact, self.accounts) for fact in moved], seed):
             self._apply(batch, tenant=self.tenant, at=self.start(LENGTH))
 
@@ -70,7 +70,7 @@ class Told:
         return first_instant(self.first + number * ONE, self.zone).astimezone(UTC)
 
     def moves(self, oracle: OracleAccount, number: int) -> tuple[int, int, int]:
-        """What an account moved on a day, what reports told beyond that, and what came in, by definition."""
+        """By definition: the sum of an account's transactions on a day, of its residuals, and what came in."""
         since, until = self.start(number), self.start(number + 1)
         amounts = [amount for at, amount in oracle.counted() if since <= at < until]
         worth = oracle.worth(until, before=True) - oracle.worth(since, before=True)
@@ -88,7 +88,7 @@ class Told:
 
 @settings(max_examples=examples(40))
 @given(places, histories, minutes, seeds)
-def test_the_view_tells_what_each_day_moved(
+def test_the_view_has_what_each_day_moved(
     session_factory: Sessions,
     apply: Apply,
     place: tuple[str, date],
@@ -97,26 +97,26 @@ def test_the_view_tells_what_each_day_moved(
     seed: int,
 ) -> None:
     """Each day on which anything moved has its row, with the oracle's sums, and no other day has one."""
-    told = Told(session_factory, apply, place, made)
-    told.tell(shift, seed)
+    example = Example(session_factory, apply, place, made)
+    example.apply(shift, seed)
     expected = {
-        (account, told.first + number * ONE): moves
-        for account, oracle in zip(told.accounts, told.oracles, strict=True)
+        (account, example.first + number * ONE): moves
+        for account, oracle in zip(example.accounts, example.oracles, strict=True)
         for number in range(-2, LENGTH + 2)
-        if any(moves := told.moves(oracle, number))
+        if any(moves := example.moves(oracle, number))
     }
     question = text(
         "SELECT account_id, day, moved_minor, residual_minor, inflow_minor FROM account_days WHERE tenant = :t"
     )
     with session_factory() as session:
-        rows = session.execute(question, {"t": told.tenant}).all()
+        rows = session.execute(question, {"t": example.tenant}).all()
     assert len(rows) == len(expected)
     assert {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows} == expected
 
 
 @settings(max_examples=examples(40))
 @given(places, histories, minutes, seeds, st.integers(0, LENGTH - 2), st.integers(0, 4))
-def test_a_range_that_ends_depends_on_nothing_behind_the_next_report(
+def test_a_range_that_ends_depends_on_nothing_after_the_next_report(
     session_factory: Sessions,
     apply: Apply,
     place: tuple[str, date],
@@ -126,37 +126,37 @@ def test_a_range_that_ends_depends_on_nothing_behind_the_next_report(
     first: int,
     length: int,
 ) -> None:
-    """The days of a range and the worth at its last close are the oracle's, also where what came later is lost."""
-    told = Told(session_factory, apply, place, made)
-    told.tell(shift, seed)
+    """The days of a range and the worth at its end are the oracle's, even if all later facts are lost."""
+    example = Example(session_factory, apply, place, made)
+    example.apply(shift, seed)
     last = min(first + length, LENGTH - 2)
-    asked = DayRange(told.first + first * ONE, told.first + last * ONE)
-    before = _read(session_factory, told, asked)
-    for account, oracle in zip(told.accounts, told.oracles, strict=True):
+    asked = DayRange(example.first + first * ONE, example.first + last * ONE)
+    before = _read(session_factory, example, asked)
+    for account, oracle in zip(example.accounts, example.oracles, strict=True):
         if account not in before:
             continue
-        close = told.start(last + 1)
-        days = [(told.first + n * ONE, told.moves(oracle, n)) for n in range(first, last + 1)]
+        close = example.start(last + 1)
+        days = [(example.first + n * ONE, example.moves(oracle, n)) for n in range(first, last + 1)]
         moved = [(day, worth + residual, inflow) for day, (worth, residual, inflow) in days]
         assert before[account] == AccountDays(
             [each for each in moved if any(each[1:])], oracle.worth(close, before=True)
         )
         if oracle.reports:
             follows = min((as_of for as_of in oracle.reports if as_of >= close), default=close)
-            _lose(session_factory, told.tenant, account, follows)
-    assert _read(session_factory, told, asked) == before
+            _lose(session_factory, example.tenant, account, follows)
+    assert _read(session_factory, example, asked) == before
 
 
-def _read(sessions: Sessions, told: Told, asked: DayRange) -> dict[str, AccountDays]:
+def _read(sessions: Sessions, example: Example, asked: DayRange) -> dict[str, AccountDays]:
     with sessions() as session:
         known = text("SELECT account_id FROM accounts WHERE tenant = :t")
-        wanted = {(told.tenant, row[0]): asked for row in session.execute(known, {"t": told.tenant})}
-        found = read_account_days(session, wanted, told.first + LENGTH * ONE, ZoneInfo(told.zone))
+        wanted = {(example.tenant, row[0]): asked for row in session.execute(known, {"t": example.tenant})}
+        found = read_account_days(session, wanted, example.first + LENGTH * ONE, ZoneInfo(example.zone))
     return {account: days for (_, account), days in found.items()}
 
 
 def _lose(sessions: Sessions, tenant: str, account: str, after: datetime) -> None:
-    """Drop an account's facts behind a moment, and what it is worth now."""
+    """Drop an account's facts after a moment, and what it is worth now."""
     about = {"t": tenant, "a": account, "after": after}
     with sessions.begin() as session:
         for statement in (
@@ -169,21 +169,23 @@ def _lose(sessions: Sessions, tenant: str, account: str, after: datetime) -> Non
 
 @pytest.mark.parametrize(("zone", "day"), DAYS)
 def test_days_begin_where_core_says(session_factory: Sessions, apply: Apply, zone: str, day: date) -> None:
-    """Around a change of the clock every half hour is of the day that core names, in the view and where closes look."""
+    """When clocks change, every half hour is of the day that core says, in the view and in the inputs of snapshots."""
     place = zone, day
-    told = Told(session_factory, apply, place, [])
-    moments = [told.start(0) + timedelta(minutes=30 * n) for n in range(-96, 96)]
-    moments += [told.start(n) - timedelta(microseconds=1) for n in range(-1, 3)]
-    account = told.accounts[0]
-    apply([paid(f"t{n}", 1, at, account) for n, at in enumerate(moments)], tenant=told.tenant, at=max(moments))
+    example = Example(session_factory, apply, place, [])
+    moments = [example.start(0) + timedelta(minutes=30 * n) for n in range(-96, 96)]
+    moments += [example.start(n) - timedelta(microseconds=1) for n in range(-1, 3)]
+    account = example.accounts[0]
+    apply([paid(f"t{n}", 1, at, account) for n, at in enumerate(moments)], tenant=example.tenant, at=max(moments))
     expected = Counter(local_day(moment, ZoneInfo(zone)) for moment in moments)
     with session_factory() as session:
-        rows = session.execute(text("SELECT day, moved_minor FROM account_days WHERE tenant = :t"), {"t": told.tenant})
+        rows = session.execute(
+            text("SELECT day, moved_minor FROM account_days WHERE tenant = :t"), {"t": example.tenant}
+        )
         assert {row[0]: row[1] for row in rows} == expected
-        key, through = (told.tenant, account), max(expected)
+        key, through = (example.tenant, account), max(expected)
         days = read_account_days(session, {key: DayRange(min(expected), None)}, through, ZoneInfo(zone))[key].days
         assert days == [(each, count, count) for each, count in sorted(expected.items())]
-        # What comes behind the last day that is asked for is as one.
+        # Everything after the last day that is asked for comes as one sum.
         soon = read_account_days(session, {key: DayRange(day, None)}, day, ZoneInfo(zone))[key].days
     later = sum(count for each, count in expected.items() if each > day)
     own = [(day, expected[day], expected[day])] if expected[day] else []
@@ -191,7 +193,7 @@ def test_days_begin_where_core_says(session_factory: Sessions, apply: Apply, zon
 
 
 def test_a_day_may_move_more_than_a_bigint_holds(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """What tens of thousands of the largest amounts come to in a day is told, though no column could keep it."""
+    """The sum of tens of thousands of the largest amounts in a day is exact, though it fits no column."""
     most, today = 9_000_000_000_000_000_000, now.date()
     apply([paid(name, -1, now - timedelta(hours=1)) for name in ("1", "2", "3")])
     with session_factory.begin() as session:

@@ -1,4 +1,4 @@
-"""What was believed when: closes as they stood written at a moment, and what is kept to tell them."""
+"""What was known when: snapshots as they were stored at a moment, and the rows that are kept to know it."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ HOUR = timedelta(hours=1)
 
 
 def known(sessions: Sessions, goal_id: str, at: datetime | None, now: datetime) -> list[tuple[int, int]]:
-    """(days ago, amount) of every close as it was known at a moment."""
+    """(days ago, amount) of every snapshot as it was known at a moment."""
     with sessions() as session:
         view = read_snapshots(session, DEFAULT, goal_id, from_day=None, to_day=None, now=now, as_known_at=at)
     return [((TODAY - close.day).days, close.amount_minor) for close in view.closes]
 
 
 def rewrites(sessions: Sessions, goal_id: str) -> list[tuple[int, int | None]]:
-    """(days ago, amount before) of what is kept of a goal, in the order in which it was written anew."""
+    """(days ago, amount before) of a goal's rewritten snapshots, in the order in which they were rewritten."""
     question = text("SELECT day, before_minor FROM close_rewrites WHERE goal_id = :g ORDER BY rewritten_at, day")
     with sessions() as session:
         return [((TODAY - day).days, before) for day, before in session.execute(question, {"g": goal_id})]
 
 
 def test_a_late_fact_is_not_known_before_its_run(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """Each run's closes are told for the time until the next; what is kept is a row for each close that changed."""
+    """Between two runs the first one's snapshots were known; each snapshot that changed is kept as a row."""
     goal_id = a_goal(session_factory, 5)
     apply([paid("1", 100, days_ago(4)), paid("2", 50, days_ago(2))])
     run_snapshot(session_factory, now)
@@ -65,7 +65,7 @@ def test_a_late_fact_is_not_known_before_its_run(session_factory: Sessions, appl
 
 
 def test_the_example_of_the_page_about_days(session_factory: Sessions, apply: Apply) -> None:
-    """A payment of March 5 that comes on the 10th is in the ledger at once, and in the closes from their run on."""
+    """A payment of March 5 that arrives on the 10th is in the ledger at once, and in snapshots from the next run on."""
     goal_id = a_goal(session_factory, 7)
     apply([paid("1", 10_000, days_ago(6)), paid("2", 5_000, days_ago(4))], at=days_ago(4, 13))
     run_snapshot(session_factory, days_ago(2, 0) + timedelta(seconds=5))
@@ -73,8 +73,8 @@ def test_the_example_of_the_page_about_days(session_factory: Sessions, apply: Ap
     apply([paid("late", 2_000, days_ago(5))], at=days_ago(0, 9) + timedelta(minutes=30))
     run_snapshot(session_factory, days_ago(0, 10) + timedelta(minutes=2))
     now = days_ago(0, 11)
-    told = {at: known(session_factory, goal_id, at, now) for at in (days_ago(0, 10), now - timedelta(minutes=55))}
-    assert [days[1:5] for days in told.values()] == [
+    believed = {at: known(session_factory, goal_id, at, now) for at in (days_ago(0, 10), now - timedelta(minutes=55))}
+    assert [days[1:5] for days in believed.values()] == [
         [(6, 10_000), (5, 10_000), (4, 15_000), (3, 15_000)],
         [(6, 10_000), (5, 12_000), (4, 17_000), (3, 17_000)],
     ]
@@ -84,7 +84,7 @@ def test_the_example_of_the_page_about_days(session_factory: Sessions, apply: Ap
 
 
 def test_what_a_report_takes_back_is_kept_with_it(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """A late fact before a report changes the closes between the two, and only these are kept."""
+    """A late fact before a report changes the snapshots between the two, and only these are kept."""
     goal_id = a_goal(session_factory, 9, Tracking.BALANCE)
     apply([balance(1_000, days_ago(8)), balance(2_000, days_ago(3))])
     run_snapshot(session_factory, now)
@@ -113,7 +113,7 @@ def test_days_after_a_downtime_were_not_known_before(session_factory: Sessions, 
 
 
 def test_a_goal_that_is_dated_back_was_not_known_before(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """Days that were closed before the goal was made are known once they are closed for it; one row tells that."""
+    """Days that were closed before the goal was made are known once they are closed for it; one row records that."""
     a_goal(session_factory, 20)
     apply([paid(str(n), 100, days_ago(n)) for n in range(19, 0, -1)])
     run_snapshot(session_factory, now)
@@ -131,7 +131,7 @@ def test_a_goal_that_is_dated_back_was_not_known_before(session_factory: Session
 def test_a_run_that_writes_twice_keeps_what_stood_before(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
-    """Where the new closes complete a goal, others are written over them at once: they were never there to be seen."""
+    """If new snapshots complete a goal, others replace them in the same run: the first ones were never visible."""
     goal_id = goal(session_factory, days_ago(9), target_amount="9", auto_complete=True)
     link(session_factory, days_ago(9), goal_id, "a", "50", TODAY - timedelta(days=9))
     apply([paid("1", 1_000, days_ago(8)), paid("2", 200, days_ago(4)), paid("3", 200, days_ago(2))])
@@ -149,7 +149,7 @@ def test_a_run_that_writes_twice_keeps_what_stood_before(
 def test_a_new_goal_that_its_first_run_completes_is_one_row(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
-    """Also where a first closing writes twice, what was not known before is told by one row."""
+    """Even if the first run writes twice, one row records that nothing was known before."""
     a_goal(session_factory, 9)
     apply([paid("1", 500, days_ago(8)), paid("2", 100, days_ago(4))])
     run_snapshot(session_factory, now)
@@ -159,7 +159,7 @@ def test_a_new_goal_that_its_first_run_completes_is_one_row(
     assert rewrites(session_factory, goal_id) == [(9, None)]
 
 
-def test_a_close_that_is_written_back_is_told_at_each_moment(
+def test_a_close_that_is_written_back_is_known_at_each_moment(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
     """A fact that comes late and is removed later was known in between, and only then."""
@@ -169,12 +169,12 @@ def test_a_close_that_is_written_back_is_told_at_each_moment(
         apply([paid("late", minor, days_ago(2) + number * timedelta(minutes=1))])
         run_snapshot(session_factory, now + number * HOUR)
     later = now + 9 * HOUR
-    told = [known(session_factory, goal_id, now + (n + 0.5) * HOUR, later)[-1] for n in range(4)]
-    assert told == [(1, 100), (1, 130), (1, 100), (1, 160)]
+    believed = [known(session_factory, goal_id, now + (n + 0.5) * HOUR, later)[-1] for n in range(4)]
+    assert believed == [(1, 100), (1, 130), (1, 100), (1, 160)]
 
 
 def test_a_clock_that_goes_back_turns_no_order_around(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """What is written by a machine whose clock is behind lies behind what was written before, by a moment."""
+    """What a machine with a slow clock writes is dated just after what was written before it."""
     goal_id = a_goal(session_factory, 4)
     apply([paid("1", 100, days_ago(3))])
     run_snapshot(session_factory, now)
@@ -183,12 +183,12 @@ def test_a_clock_that_goes_back_turns_no_order_around(session_factory: Sessions,
         run_snapshot(session_factory, now + (2 - number) * HOUR)
     assert [before for _, before in rewrites(session_factory, goal_id)] == [None, 130]
     later = now + 3 * HOUR
-    told = [known(session_factory, goal_id, at, later)[-1] for at in (now + HOUR, now + 2 * HOUR + HOUR / 2)]
-    assert told == [(1, 100), (1, 160)]
+    believed = [known(session_factory, goal_id, at, later)[-1] for at in (now + HOUR, now + 2 * HOUR + HOUR / 2)]
+    assert believed == [(1, 100), (1, 160)]
 
 
 def test_what_is_kept_goes_with_the_goal(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """Deleting a goal leaves nothing of its closes behind, and takes nothing of another's."""
+    """Deleting a goal removes all of its snapshots, and none of another goal's."""
     kept, gone = a_goal(session_factory, 4), a_goal(session_factory, 4)
     run_snapshot(session_factory, now)
     apply([paid("late", 7, days_ago(3))])
@@ -201,7 +201,7 @@ def test_what_is_kept_goes_with_the_goal(session_factory: Sessions, apply: Apply
 def test_a_day_is_noted_as_closed_only_behind_what_is_being_written(
     session_factory: Sessions, now: datetime, until_waiting: Callable[[int], None]
 ) -> None:
-    """While another process writes closes of a tenant, which it took for new, no day of it becomes known."""
+    """While another process writes snapshots of a tenant that it takes for new, no day of the tenant becomes known."""
     a_goal(session_factory, 4)
     closed = "SELECT count(*) FROM closed_days"
     with session_factory.begin() as other:
@@ -220,7 +220,7 @@ def test_a_day_is_noted_as_closed_only_behind_what_is_being_written(
 def test_a_rewriting_is_dated_when_it_is_written(
     session_factory: Sessions, apply: Apply, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Readers see the old closes while a long run is at it, so that is what was known then."""
+    """Readers see the old snapshots while a long run works, so these were what was known then."""
     goal_id = a_goal(session_factory, 4)
     run_snapshot(session_factory, now)
     apply([paid("late", 7, days_ago(3))])
@@ -242,7 +242,7 @@ def test_a_rewriting_is_dated_when_it_is_written(
 
 @pytest.mark.parametrize("after", [timedelta(microseconds=1), timedelta(days=400)])
 def test_what_will_be_known_is_refused(session_factory: Sessions, now: datetime, after: timedelta) -> None:
-    """A moment to come is no moment at which anything was known: neither closes nor the ledger are told."""
+    """Nothing was known at a moment of the future: the request is refused for snapshots and for the ledger."""
     goal_id = a_goal(session_factory, 4)
     with session_factory() as session:
         for refused in (

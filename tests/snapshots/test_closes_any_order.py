@@ -1,4 +1,4 @@
-"""Closes follow from facts and days alone: any order, duplication and split, with closing in between, in any zone."""
+"""Snapshots depend on facts and days alone: in any order, duplicated, split, with closings in between, in any zone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from core.store.tenants import Tenant
 from tests.acts import event
 from tests.budget import examples
 from tests.conftest import Apply
-from tests.ingestion.oracle import OracleAccount, hear
+from tests.ingestion.oracle import OracleAccount, apply_fact
 from tests.ingestion.test_any_order import as_event, facts, shuffled_and_split
 from tests.snapshots.close_oracle import OracleGoal, OraclePeriod, first_instant
 
@@ -51,7 +51,7 @@ MADE_FROM = datetime(2026, 3, 1, tzinfo=UTC)
 
 @dataclass
 class World:
-    """One example: a tenant, its goals with what the oracle knows of them, and the acts still to come."""
+    """One example: a tenant, its goals with what the oracle knows of them, and the operations still to come."""
 
     sessions: sessionmaker[Session]
     tenant: Tenant
@@ -60,7 +60,7 @@ class World:
     oracles: list[OracleAccount]
     users: dict[str, tuple[Any, str]] = field(default_factory=dict)
     goals: dict[str, tuple[str, OracleGoal]] = field(default_factory=dict)
-    told: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
 
     @property
     def start(self) -> datetime:
@@ -88,11 +88,11 @@ class World:
         oracle.periods.append(OraclePeriod(self.oracles[account], round(float(percent) * 10_000), begin))
 
     def members(self) -> list[OracleAccount]:
-        """The accounts that the last word gave to the user `u`, of those whose currency was told."""
+        """The accounts of the user `u` by the latest statement, if their currency is known."""
         return [
             oracle
             for name, oracle in zip(self.accounts, self.oracles, strict=True)
-            if self.users.get(name, ((), ""))[1] == "u" and name in self.told
+            if self.users.get(name, ((), ""))[1] == "u" and name in self.known
         ]
 
 
@@ -187,9 +187,9 @@ def test_closes_are_those_of_the_definition(
     joins: list[tuple[int, int, str]],
     seed: int,
 ) -> None:
-    """Whatever comes when, and whenever days are closed in between, every amount and close is the plain oracle's."""
+    """Whatever arrives when, and whenever days are closed in between, every amount and snapshot is the oracle's."""
     world, acts = build(session_factory, place)
-    events = [_told(world, fact) for fact in made]
+    events = [_stated_fact(world, fact) for fact in made]
     events += [_joined(world, number, *join) for number, join in enumerate(joins)]
     batches = shuffled_and_split(events, seed)
     chance = random.Random(seed)
@@ -211,13 +211,13 @@ def test_closes_are_those_of_the_definition(
     assert _rows(world) == before
 
 
-def _told(world: World, fact: dict[str, Any]) -> bytes:
-    """The fact as an event, moved to the example's days and heard by the oracle."""
+def _stated_fact(world: World, fact: dict[str, Any]) -> bytes:
+    """The fact as an event, moved to the example's days and applied by the oracle."""
     moved = _moved(world, fact)
     oracle = world.oracles[moved["account"]]
-    hear(oracle, moved)
+    apply_fact(oracle, moved)
     if moved["kind"] in ("recorded", "reported"):
-        world.told.add(world.accounts[moved["account"]])
+        world.known.add(world.accounts[moved["account"]])
     return as_event(moved, world.accounts)
 
 

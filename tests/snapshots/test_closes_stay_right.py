@@ -1,4 +1,4 @@
-"""Closes stay right where marks are easily missed: within a day, across midnight, after a wait, under load."""
+"""Snapshots stay right where dirty days are easily missed: within a day, across midnight, after a wait, under load."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.snapshots.test_closing import TODAY, days_ago
 
 
 def assert_last_close_is_the_amount(sessions: Sessions, goal_id: str, now: datetime) -> None:
-    """Nothing is dated today, so yesterday's close is the present amount; and the second way agrees."""
+    """Nothing is dated today, so yesterday's snapshot is the present amount; and the audit agrees."""
     with sessions() as session:
         view = read_snapshots(session, DEFAULT, goal_id, from_day=None, to_day=None, now=now)
     assert view.closes[-1].amount_minor == amount(sessions, goal_id)
@@ -34,7 +34,7 @@ def assert_last_close_is_the_amount(sessions: Sessions, goal_id: str, now: datet
 def test_a_late_fact_and_its_report_on_the_day_of_a_link(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
-    """What a report takes back within a day leaves its close alone, but not the worth at the hour of linking."""
+    """A movement that a report cancels on the same day changes no snapshot, but the worth at the hour of linking."""
     goal_id = goal(session_factory, days_ago(6))
     apply([balance(1_000, days_ago(8))])
     link(session_factory, days_ago(5, 12), goal_id, "a", "100")
@@ -45,15 +45,15 @@ def test_a_late_fact_and_its_report_on_the_day_of_a_link(
     assert_last_close_is_the_amount(session_factory, goal_id, now)
 
 
-@pytest.mark.parametrize("act", ["linked", "typed", "unlinked"])
+@pytest.mark.parametrize("act", ["linked", "manual", "unlinked"])
 def test_a_corrected_hour_on_the_day_of_an_act(
     session_factory: Sessions, apply: Apply, now: datetime, act: str
 ) -> None:
-    """A transaction that moves from before to after the moment of an act changes every close since."""
+    """A transaction that moves from before to after the moment of a request changes every snapshot since."""
     goal_id = goal(session_factory, days_ago(6, 1))
     link(session_factory, days_ago(5, 12) if act == "linked" else days_ago(6, 2), goal_id, "a", "100")
     with session_factory.begin() as session:
-        if act == "typed":
+        if act == "manual":
             update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount=7), days_ago(5, 12))
         if act == "unlinked":
             unlink_account(session, DEFAULT, goal_id, "a", days_ago(5, 12))
@@ -70,7 +70,7 @@ def test_a_corrected_hour_on_the_day_of_an_act(
 def test_closing_an_older_day_keeps_the_newer_one(
     session_factory: Sessions, apply: Apply, now: datetime, way: str
 ) -> None:
-    """A part that is told of yesterday after today was closed takes nothing away."""
+    """A part that is to close yesterday after today was closed removes nothing."""
     goal_id = goal(session_factory, days_ago(10))
     link(session_factory, days_ago(10) + timedelta(minutes=1), goal_id, "a", "50")
     link(session_factory, days_ago(10) + timedelta(minutes=2), goal_id, "b", "50")
@@ -87,7 +87,7 @@ def test_closing_an_older_day_keeps_the_newer_one(
 
 
 def test_a_wait_that_ends_by_unlinking_catches_up(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """Once no balance is waited for, the closes of the wait mark what they stood past."""
+    """Once the goal waits for no balance, the milestones that its snapshots reached meanwhile are marked."""
     goal_id = goal(session_factory, days_ago(10), tracking=Tracking.BALANCE)
     link(session_factory, days_ago(10) + timedelta(minutes=1), goal_id, "a", "50")
     link(session_factory, days_ago(10) + timedelta(minutes=2), goal_id, "b", "50")
@@ -103,8 +103,8 @@ def test_a_wait_that_ends_by_unlinking_catches_up(session_factory: Sessions, app
     assert milestone.reached_at == datetime(2026, 3, 1, tzinfo=UTC) - timedelta(microseconds=1)
 
 
-def test_an_unchanged_target_judges_no_close_away(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """A PATCH that gives the target as it is does not keep a goal from being completed by an earlier close."""
+def test_an_unchanged_target_excludes_no_earlier_close(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+    """A PATCH that gives the target as it is does not keep an earlier snapshot from completing the goal."""
     goal_id = goal(session_factory, days_ago(10), target_amount="50", auto_complete=True)
     link(session_factory, days_ago(10), goal_id, "a", "100")
     apply([paid("1", 6_000, days_ago(5)), paid("2", -5_000, days_ago(1))])

@@ -152,7 +152,7 @@ def test_a_goal_is_completed_at_the_first_close_on_its_target(
 def test_a_target_lowered_today_completes_at_no_earlier_close(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
-    """Closes from before a change of target are not judged by it, also when late facts write them anew."""
+    """Snapshots from before a change of target are not evaluated by it, even if late facts rewrite them."""
     goal_id = a_goal(session_factory, 30, target_amount="100", auto_complete=True)
     apply([paid("1", 6_000, days_ago(20)), paid("2", -3_000, days_ago(10))])
     run_snapshot(session_factory, now)
@@ -190,7 +190,7 @@ def test_a_paused_goal_is_closed_but_marks_and_completes_only_when_active(
 def test_links_made_after_the_close_that_completes_count_nothing(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
-    """A goal whose past is told only today is completed in that past; what was linked since then is out of it."""
+    """A goal whose facts arrive only today is completed in the past; what was linked since then does not count."""
     goal_id = goal(session_factory, days_ago(30), target_amount="30", auto_complete=True, tracking=Tracking.BALANCE)
     link(session_factory, days_ago(30), goal_id, "a", "60", TODAY - timedelta(days=30))
     link(session_factory, days_ago(0, 9), goal_id, "b", "40")
@@ -215,7 +215,7 @@ def test_a_day_that_is_not_over_is_refused(session_factory: Sessions, now: datet
 
 
 def test_an_income_goal_is_closed_by_what_came_in(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """Inflow counts from its day on, whatever reports tell later."""
+    """Inflow counts from its day on, whatever later reports say."""
     goal_id = a_goal(session_factory, 20, Tracking.INFLOW, type=GoalType.INCOME)
     apply([balance(5_000, days_ago(2)), paid("out", -300, days_ago(12))])
     run_snapshot(session_factory, now)

@@ -43,8 +43,8 @@ _steps = st.lists(
 # An example takes half a second, so making a failing one smaller would take minutes.
 @settings(max_examples=examples(12), phases=[Phase.explicit, Phase.generate])
 @given(_zones, _steps)
-def test_every_moment_is_told_as_it_was(session_factory: Sessions, zone: str, steps: list[tuple[Any, ...]]) -> None:
-    """After each step the closes that stand written are kept; at the end each of those moments is answered with them.
+def test_every_moment_is_answered_as_it_was(session_factory: Sessions, zone: str, steps: list[tuple[Any, ...]]) -> None:
+    """The test keeps the stored snapshots after each step; at the end each of those moments is answered with them.
 
     After each closing these are also the closes that a request was answered with at that moment.
     """

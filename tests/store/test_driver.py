@@ -33,10 +33,10 @@ def add(session: Session, now: datetime, *names: str) -> None:
 def test_parameters_are_given_by_name_as_often_as_they_are_named(session_factory: Sessions, now: datetime) -> None:
     """The order of the statement counts, not that of the mapping."""
     with session_factory() as session:
-        told = Direct("SELECT :b, :a || :b, CAST(:at AS timestamptz), 'x'::text, :a")
-        assert told.rows(session, {"a": "1", "at": now, "b": "2"}) == [("2", "12", now, "x", "1")]
+        statement = Direct("SELECT :b, :a || :b, CAST(:at AS timestamptz), 'x'::text, :a")
+        assert statement.rows(session, {"a": "1", "at": now, "b": "2"}) == [("2", "12", now, "x", "1")]
         with pytest.raises(KeyError):
-            told.rows(session, {"a": "1", "b": "2"})
+            statement.rows(session, {"a": "1", "b": "2"})
 
 
 def test_they_see_and_share_the_fate_of_the_transaction(session_factory: Sessions, now: datetime) -> None:
@@ -64,7 +64,7 @@ def test_an_undone_savepoint_leaves_what_was_before(session_factory: Sessions, n
     assert tenants(session_factory) == ["before", "kept"]
 
 
-def test_a_refused_value_is_told_from_trouble(session_factory: Sessions, now: datetime) -> None:
+def test_a_refused_value_is_not_server_trouble(session_factory: Sessions, now: datetime) -> None:
     """In SQLAlchemy's words, with the driver's error behind them, and without the parameters."""
     with session_factory() as session, pytest.raises(IntegrityError) as refused:
         add(session, now, SECRET, SECRET)

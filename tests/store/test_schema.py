@@ -52,8 +52,8 @@ def test_tables_are_stored_as_the_code_says(engine: Engine) -> None:
     stored = text("SELECT relname, reloptions FROM pg_class WHERE relkind = 'r' AND reloptions IS NOT NULL")
     with engine.connect() as connection:
         found = {name: tuple(options) for name, options in connection.execute(stored)}
-    told = {table.name: table.info["storage"] for table in metadata.tables.values() if "storage" in table.info}
-    assert found == told == dict.fromkeys(("accounts", "goals", "milestones"), ("fillfactor=80",))
+    expected = {table.name: table.info["storage"] for table in metadata.tables.values() if "storage" in table.info}
+    assert found == expected == dict.fromkeys(("accounts", "goals", "milestones"), ("fillfactor=80",))
 
 
 def test_a_database_at_an_unknown_revision_is_left_as_it_is(engine: Engine) -> None:
@@ -118,10 +118,10 @@ def test_postgres_16_runs_migrations_batches_and_requests(postgres_16: EmbeddedP
         draft = GoalDraft("u", "g", GoalType.SAVINGS, "100", tracking=Tracking.BALANCE)
         goal_id = create_goal(session, tenant, draft, now).goal_id
         link_account(session, tenant, goal_id, LinkDraft("a", None, "60"), now)
-    told = {"account_id": "a", "current": "50.00", "currency": "USD", "as_of": now.isoformat()}
+    report = {"account_id": "a", "current": "50.00", "currency": "USD", "as_of": now.isoformat()}
     spent = {"account_id": "a", "transaction_id": "t", "amount": -10, "currency": "USD"}
     spent["posted_at"] = (now - timedelta(days=3)).isoformat()
-    bodies = [event("balance.reported", now, "1", told), event("transaction.recorded", now, "2", spent)]
+    bodies = [event("balance.reported", now, "1", report), event("transaction.recorded", now, "2", spent)]
     with sessions.begin() as session:
         apply_events(session, [StreamEntry(0, f"1-{n}", now, "default", b) for n, b in enumerate(bodies)], now)
     with sessions() as session:
@@ -176,13 +176,13 @@ def test_a_batch_reads_no_history(database_url: str, now: datetime) -> None:
             "currency": "USD",
             "posted_at": (now - timedelta(days=days - 3, hours=2)).isoformat(),
         }
-        told = {
+        report = {
             "account_id": account,
             "current": 3,
             "currency": "USD",
             "as_of": (now - timedelta(days=days - 13, hours=2)).isoformat(),
         }
-        bodies = [event("transaction.recorded", now, "late", late), event("balance.reported", now, "told", told)]
+        bodies = [event("transaction.recorded", now, "late", late), event("balance.reported", now, "report", report)]
         with sessions.begin() as session:
             before = _rows_fetched(session)
             entries = [StreamEntry(0, f"2-{n}", now, "default", body) for n, body in enumerate(bodies)]

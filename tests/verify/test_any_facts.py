@@ -36,7 +36,7 @@ def test_nothing_is_wrong_at_any_moment(
 ) -> None:
     """After each of any number of facts in any order, operations and runs of the snapshot job, nothing is wrong."""
     world, operations = closes.build(session_factory, place)
-    events = [closes._told(world, fact) for fact in made]
+    events = [closes._stated_fact(world, fact) for fact in made]
     events += [closes._joined(world, number, *join) for number, join in enumerate(joins)]
     batches = shuffled_and_split(events, seed)
     chance = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Reading plain transactions at a glance comes to the same as reading them closely."""
+"""The fast path of parsing makes the same facts as the full parser."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PRAGUE = ZoneInfo("Europe/Prague")
 ARRIVED = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
-def closely(raw: bytes) -> tuple[AccountFacts, ...] | None:
-    """What the long way makes of an event; None if it refuses it."""
+def parse_fully(raw: bytes) -> tuple[AccountFacts, ...] | None:
+    """The facts that the full parser makes of an event; None if it refuses it."""
     try:
         return parse_event(check_envelope(parse_json(raw)), PRAGUE, ARRIVED)
     except EventRejected:
@@ -97,7 +97,7 @@ moments = st.one_of(
 
 @st.composite
 def events(draw: st.DrawFn) -> bytes:
-    """Events of which some are plain, and most are nearly so."""
+    """Events of which some are for the fast path, and most are nearly so."""
     data = dict(USUAL)
     optional = dict.fromkeys(("user_id", "replaces", "category", "description", "kind", "more"), texts)
     kinds: dict[str, st.SearchStrategy[str]] = optional | {
@@ -126,25 +126,25 @@ def events(draw: st.DrawFn) -> bytes:
 
 @given(events())
 @example(written(USUAL | {"pending": "true", "category": "null", "kind": '"asset"', "user_id": '"u"'}))
-def test_what_is_read_at_a_glance_is_what_is_read_closely(raw: bytes) -> None:
-    """Whatever the short way takes, the long way makes the very same facts of it."""
-    told = read_transaction(raw, PRAGUE, ARRIVED)
-    if told is not None:
-        assert closely(raw) == (told.facts() if isinstance(told, SimpleTransaction) else told,)
+def test_the_fast_path_has_the_results_of_the_full_parser(raw: bytes) -> None:
+    """Whatever the fast path takes, the full parser makes the very same facts of it."""
+    fast = read_transaction(raw, PRAGUE, ARRIVED)
+    if fast is not None:
+        assert parse_fully(raw) == (fast.facts() if isinstance(fast, SimpleTransaction) else fast,)
 
 
 @given(nearly_instants(), nearly_instants())
 @example("2026-03-09T10:00:00.123456+00:00", "2026-03-09T10:00:00.123456+00:00")
-def test_a_time_written_in_any_way_is_read_as_closely(time: str, posted_at: str) -> None:
-    """A moment alone decides whether an event is taken, and as what, as it does in the closer look."""
+def test_a_time_in_any_form_has_the_result_of_the_full_parser(time: str, posted_at: str) -> None:
+    """The fast path takes an event with these times exactly if the full parser does, with the same facts."""
     raw = written(USUAL | {"posted_at": f'"{posted_at}"'}, time=f'"{time}"')
-    told, closer = read_transaction(raw, PRAGUE, ARRIVED), closely(raw)
-    if told is None:
-        assert closer is None
+    fast, full = read_transaction(raw, PRAGUE, ARRIVED), parse_fully(raw)
+    if fast is None:
+        assert full is None
     else:
-        assert isinstance(told, SimpleTransaction)
-        assert (told.facts(),) == closer
-        assert told.time.tzinfo is told.posted_at.tzinfo is UTC
+        assert isinstance(fast, SimpleTransaction)
+        assert (fast.facts(),) == full
+        assert fast.time.tzinfo is fast.posted_at.tzinfo is UTC
 
 
 @pytest.mark.parametrize(
@@ -165,14 +165,14 @@ def test_a_time_written_in_any_way_is_read_as_closely(time: str, posted_at: str)
         ("2026-03-09t10:00:00z", datetime(2026, 3, 9, 10, tzinfo=UTC)),
     ],
 )
-def test_a_time_is_read_at_a_glance_however_it_is_written(text: str, moment: datetime) -> None:
+def test_the_fast_path_takes_a_time_in_any_usual_form(text: str, moment: datetime) -> None:
     """Every usual way to write an instant, and some that are not: what is beyond the microsecond is cut."""
     raw = written(USUAL | {"posted_at": f'"{text}"'}, time=f'"{text}"')
-    told = read_transaction(raw, PRAGUE, ARRIVED)
-    assert isinstance(told, SimpleTransaction)
-    assert told.time == told.posted_at == moment
-    assert told.time.tzinfo is told.posted_at.tzinfo is UTC
-    assert (told.facts(),) == closely(raw)
+    fast = read_transaction(raw, PRAGUE, ARRIVED)
+    assert isinstance(fast, SimpleTransaction)
+    assert fast.time == fast.posted_at == moment
+    assert fast.time.tzinfo is fast.posted_at.tzinfo is UTC
+    assert (fast.facts(),) == parse_fully(raw)
 
 
 @pytest.mark.parametrize(
@@ -194,12 +194,12 @@ def test_a_time_is_read_at_a_glance_however_it_is_written(text: str, moment: dat
     ],
 )
 @pytest.mark.parametrize("name", ["time", "posted_at"])
-def test_what_is_nearly_an_instant_is_not_taken(name: str, text: str) -> None:
-    """What the closer look refuses, though it has the marks or the length of an instant."""
+def test_the_fast_path_takes_no_near_instant(name: str, text: str) -> None:
+    """A text that the full parser refuses, though it has the separators or the length of an instant."""
     quoted = f'"{text}"'
     raw = written(USUAL, time=quoted) if name == "time" else written(USUAL | {name: quoted})
     assert read_transaction(raw, PRAGUE, ARRIVED) is None
-    assert closely(raw) is None
+    assert parse_fully(raw) is None
 
 
 @pytest.mark.parametrize(
@@ -213,8 +213,8 @@ def test_what_is_nearly_an_instant_is_not_taken(name: str, text: str) -> None:
         {"category": "null", "description": "null", "replaces": "null", "user_id": "null", "kind": "null"},
     ],
 )
-def test_usual_transactions_are_read_at_a_glance(more: dict[str, Any]) -> None:
-    """What producers usually send goes the short way."""
+def test_the_fast_path_takes_usual_transactions(more: dict[str, Any]) -> None:
+    """What producers usually send takes the fast path."""
     assert read_transaction(written(USUAL | more), PRAGUE, ARRIVED) is not None
 
 
@@ -223,7 +223,7 @@ def test_usual_transactions_are_read_at_a_glance(more: dict[str, Any]) -> None:
     [
         written(USUAL).replace(b'"id": "e1"', b'"id": "e1", "id": "e2"'),
         written(USUAL).replace(b'"amount": 12.50', b'"amount": 12.50, "amount": 99.00'),
-        # A text that holds the word null, and a null before the value that stands: marks alone tell neither.
+        # A text with the word null, and a null before the value that counts: quotation marks alone show neither.
         written(USUAL | {"category": '"null"'}).replace(b'"amount": 12.50', b'"amount": 12.50, "amount": 99.00'),
         written(USUAL | {"category": '"FOOD"'}).replace(b'"category"', b'"category": null, "category"'),
         written(USUAL).replace(b'"id": "e1"', b'"id" : "e1", "\\u0069d": "e2"'),
@@ -238,6 +238,6 @@ def test_a_key_that_comes_twice_is_not_overlooked(raw: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["\x7f", "a\x7fb", "ü\x7f", "a\x80b"])
 @pytest.mark.parametrize("name", ["account_id", "transaction_id", "replaces", "user_id", "category", "description"])
-def test_a_control_character_is_left_to_the_closer_look(name: str, text: str) -> None:
+def test_a_control_character_is_left_to_the_full_parser(name: str, text: str) -> None:
     """Those that JSON lets through: DELETE and what follows it."""
     assert read_transaction(written(USUAL | {name: f'"{text}"'}), PRAGUE, ARRIVED) is None

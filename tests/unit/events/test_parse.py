@@ -64,14 +64,14 @@ def test_times_become_utc(text: str, moment: str) -> None:
     assert check_envelope(whole).time == datetime.fromisoformat(moment)
 
 
-def test_a_date_stands_at_the_end_of_its_day_for_reports_and_at_its_start_for_transactions() -> None:
+def test_a_date_is_the_end_of_its_day_for_reports_and_its_start_for_transactions() -> None:
     """A date-only transaction comes first in its local day, a date-only report last."""
     (spent,) = parse_event(envelope("transaction.recorded", SPENT | {"posted_at": "2026-03-10"}), PRAGUE, ARRIVED)
     assert spent.transaction is not None
     assert spent.transaction.posted_at == datetime(2026, 3, 9, 23, tzinfo=UTC)
     assert spent.transaction.amount_minor == -1230
-    told = {"account_id": "a", "current": 5, "currency": "CZK", "as_of": "2026-03-10"}
-    (report,) = parse_event(envelope("balance.reported", told), PRAGUE, ARRIVED)
+    report_data = {"account_id": "a", "current": 5, "currency": "CZK", "as_of": "2026-03-10"}
+    (report,) = parse_event(envelope("balance.reported", report_data), PRAGUE, ARRIVED)
     assert report.report is not None
     assert report.report.as_of == datetime(2026, 3, 10, 22, 59, 59, 999_999, tzinfo=UTC)
 
