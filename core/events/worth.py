@@ -155,11 +155,11 @@ def movements_of(changes: Iterable[TransactionChange]) -> list[Movement]:
     """The movements of worth and inflow by these changes, in order of time, without movements of 0."""
     moved: dict[datetime, list[int]] = {}
     for change in changes:
-        for kept, sign in ((change.before, -1), (change.after, 1)):
-            if kept is None or not kept.counts or kept.transaction.posted_at is None:
+        for row, sign in ((change.before, -1), (change.after, 1)):
+            if row is None or not row.counts or row.transaction.posted_at is None:
                 continue
-            amount = kept.transaction.amount_minor
-            sums = moved.setdefault(kept.transaction.posted_at, [0, 0])
+            amount = row.transaction.amount_minor
+            sums = moved.setdefault(row.transaction.posted_at, [0, 0])
             sums[0] += sign * amount
             sums[1] += sign * max(amount, 0)
     return [Movement(at, worth, inflow) for at, (worth, inflow) in sorted(moved.items()) if worth or inflow]
@@ -231,9 +231,9 @@ def fold_worth(
 
 def _replaced_after(winners: Mapping[str, Transaction], stored: Mapping[str, StoredTransaction]) -> set[str]:
     replaced = {t.replaces for t in winners.values() if t.replaces is not None and t.is_posted}
-    for name, kept in stored.items():
-        if name not in winners and kept.transaction.replaces is not None and kept.transaction.is_posted:
-            replaced.add(kept.transaction.replaces)
+    for name, row in stored.items():
+        if name not in winners and row.transaction.replaces is not None and row.transaction.is_posted:
+            replaced.add(row.transaction.replaces)
     return replaced
 
 

@@ -171,8 +171,8 @@ def _fold_attributes(
     for key, attributes in by_account.items():
         row, new = rows[key], {}
         for attribute in attributes:
-            kept = row.attributes[attribute.name]
-            if (attribute.rank, str(attribute.value)) > (kept.rank or "", str(kept.value)):
+            before = row.attributes[attribute.name]
+            if (attribute.rank, str(attribute.value)) > (before.rank or "", str(before.value)):
                 row.set_attribute(attribute.name, StoredAttribute(attribute.value, attribute.rank))
                 new[attribute.name] = id(attribute)
         winning_ids.update(new.values())
@@ -193,14 +193,14 @@ def _fold_reports(session: Session, accounts: Mapping[AccountKey, _Account], fac
     stored = store.read_reports(session, ((*key, as_of) for key, reports in stated.items() for as_of in reports))
     for key, reports in stated.items():
         for as_of, report in reports.items():
-            kept = stored.get((*key, as_of))
-            if kept is None or report.precedence > kept.report.precedence:
-                accounts[key].reports[as_of] = kept, report
+            known = stored.get((*key, as_of))
+            if known is None or report.precedence > known.report.precedence:
+                accounts[key].reports[as_of] = known, report
     for key, account in accounts.items():
         if account.row.kind.sign != account.before.sign:
             # With a change of kind every report counts with the other sign.
-            for as_of, kept in store.read_all_reports(session, key).items():
-                account.reports.setdefault(as_of, (kept, kept.report))
+            for as_of, known in store.read_all_reports(session, key).items():
+                account.reports.setdefault(as_of, (known, known.report))
 
 
 def _winning_reports(facts: Iterable[AccountFacts]) -> dict[datetime, Report]:
@@ -271,10 +271,10 @@ def _write(
         if not (account.reports or account.fold.residuals):
             continue
         left = dict(account.fold.residuals)
-        for as_of, (kept, report) in account.reports.items():
-            if kept is None:
+        for as_of, (known, report) in account.reports.items():
+            if known is None:
                 new_reports[*key, as_of] = report, left.pop(as_of, 0)
-            elif kept.report != report:
+            elif known.report != report:
                 known_reports[*key, as_of] = report
         residuals |= {(*key, as_of): minor for as_of, minor in left.items() if minor}
     store.write_reports(session, new_reports, known_reports, residuals)
