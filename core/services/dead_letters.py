@@ -1,4 +1,4 @@
-"""Dead letters: listed, shown, put back on the stream, and discarded.
+"""Dead letters: list and show them, put them back on the stream, and discard them.
 
 A replay has three steps:
 

@@ -16,7 +16,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
 
 
 class NoSuchTenant(NotFound):
-    """A tenant was named that does not exist."""
+    """There is no tenant of this name."""
 
     def __init__(self, name: str) -> None:
         super().__init__("Tenant", name)

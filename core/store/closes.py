@@ -162,7 +162,7 @@ _REWRITTEN_AT = text(
             SELECT r.rewritten_at FROM close_rewrites r WHERE r.tenant = k.tenant AND r.goal_id = k.goal_id
             ORDER BY r.rewritten_at DESC LIMIT 1) last))"""
 )
-# `undone` has for each day its first rewrite after the moment, which holds what was stored at the moment. A goal whose
+# `undone` has for each day its first rewrite after the moment, which has the amount stored at the moment. A goal whose
 # first day had no row at the moment was not closed at all then.
 _AS_KNOWN = text(
     """WITH undone AS MATERIALIZED (

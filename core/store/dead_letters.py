@@ -66,7 +66,7 @@ class DeadLetterSummary:
 
     @property
     def state(self) -> str:
-        """`waiting` for someone to decide, `replayed` or `discarded`."""
+        """`waiting` (for someone to decide), `replayed` or `discarded`."""
         if self.discarded_at is not None:
             return "discarded"
         return "waiting" if self.replayed_at is None else "replayed"
@@ -164,7 +164,7 @@ STATES = {
     "replayed": "replayed_at IS NOT NULL AND discarded_at IS NULL",
     "discarded": "discarded_at IS NOT NULL",
 }
-"""What a letter's state is made of, as `DeadLetterSummary.state` tells it."""
+"""By state the condition in SQL; `DeadLetterSummary.state` says the same in Python."""
 _LOCK = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY} FOR UPDATE")
 _READ = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY}")
 _READ_EVENT = text(f"SELECT event FROM dead_letters {_OF_KEY}")
@@ -196,7 +196,7 @@ _AFTER = "AND (recorded_at, shard, entry_id) > (:recorded_at, :shard, :entry_id)
 
 
 def keep_dead_letters(session: Session, letters: Sequence[DeadLetter]) -> None:
-    """Keep refused events; one from the same place on the stream is kept already."""
+    """Store refused events; an event from the same position on the stream is stored only once."""
     if letters:
         rows = (tuple(getattr(letter, column) for column in _COLUMNS) for letter in letters)
         driver.stage(session, "staged_dead_letters", _COLUMNS, rows)

@@ -57,7 +57,7 @@ def make_engine(
     max_overflow: int = 1,
     limits: dict[str, str] | None = None,
 ) -> Engine:
-    """An engine that connects when first used; times are UTC and every wait has a limit."""
+    """An engine that connects when it is first used; times are UTC, and every wait has a limit."""
     url = database_url(database) if isinstance(database, Settings) else database
     options = " ".join(f"-c {name}={value}" for name, value in (LIMITS if limits is None else limits).items())
     return create_engine(

@@ -152,7 +152,7 @@ def read_version(session: Session, key: GoalKey) -> int | None:
 
 
 def lock_goal(session: Session, key: GoalKey) -> GoalRow | None:
-    """One goal, locked. Its accounts, where they are needed, must be locked before."""
+    """One goal, locked. If its accounts are needed, they must be locked before it."""
     return _one(session, _LOCK_ONE, key)
 
 

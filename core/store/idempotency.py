@@ -14,7 +14,7 @@ from core.errors import KeyBusy
 
 KEPT = timedelta(hours=24)
 
-# Status 0 stands for no answer yet; no other transaction ever sees it.
+# Status 0 means that there is no answer yet; no other transaction ever sees it.
 _CLAIM = text(
     """INSERT INTO idempotency_keys AS k
         (tenant, idempotency_key, route, body_hash, status, location, body, created_at)

@@ -87,12 +87,12 @@ class FundingRow(NamedTuple):
     known_name: str | None
 
     def funded(self, goal: GoalRow) -> FundedLink:
-        """The link as the arithmetic of its goal's present amount sees it."""
+        """The link as an input of the arithmetic of its goal's present amount."""
         link = self.ever_funded(goal)
         return link._replace(counts=False) if link.counts and self._ended_before_manual_amount(goal) else link
 
     def ever_funded(self, goal: GoalRow) -> FundedLink:
-        """The link as the arithmetic of its goal's past sees it, where a later manual amount does not matter."""
+        """The link as an input of the arithmetic of its goal's past, where a later manual amount does not matter."""
         measure = self.inflow_minor if self.row.measure == "inflow" else self.worth_minor
         reported_at = self.first_report_at
         has_report = reported_at is not None and (goal.final_at is None or reported_at <= goal.final_at)
@@ -111,7 +111,7 @@ class FundingRow(NamedTuple):
         return goal.direction * share(measured(funded.link, funded.measure_minor), funded.link.ppm)
 
     def why_not(self, goal: GoalRow) -> str | None:
-        """Why the link counts nothing; None if it counts."""
+        """Why the link does not count; None if it counts."""
         is_known_asset = self.kind != "liability" and (self.is_kind_known or self.first_report_at is not None)
         return why_not(self.currency, is_known_asset, goal.currency, goal.type, goal.tracking)
 
@@ -124,7 +124,7 @@ class MeasuresBefore:
     inflow_minor: int
 
     def of(self, measure: str) -> int:
-        """The one that a link measures."""
+        """The measure of this name: `inflow` or `worth`."""
         return self.inflow_minor if measure == "inflow" else self.worth_minor
 
 

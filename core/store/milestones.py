@@ -111,7 +111,7 @@ def unreached_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKe
 
 
 def milestones_of_goal(session: Session, key: GoalKey, *, above_minor: int | None, limit: int) -> list[MilestoneRow]:
-    """At most `limit` milestones of one goal, ascending by amount, beginning above an amount if one is given."""
+    """At most `limit` milestones of one goal, ascending by amount; with `above_minor`, only those above it."""
     above = LOWEST if above_minor is None else above_minor
     parameters = {"tenant": key[0], "goal_id": key[1], "above": above, "limit": limit}
     return [MilestoneRow(*row) for row in session.execute(_READ_PAGE, parameters).all()]

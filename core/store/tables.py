@@ -1,4 +1,4 @@
-"""The tables of Milepost: their columns, keys, checks and indexes, and columns as all tables spell them."""
+"""The tables of Milepost: their columns, keys, checks and indexes, and functions that make the usual columns."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ api_keys = Table(
     moment_column("created_at", required=True),
     moment_column("revoked_at"),
     ForeignKeyConstraint(["tenant"], ["tenants.tenant"]),
-    # Reader: authenticate, which does not know the tenant before it knows the key.
+    # Reader: authenticate, which learns the tenant from the key.
     Index("api_keys_key_hash_idx", "key_hash", unique=True),
 )
 
