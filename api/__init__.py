@@ -1,1 +1,1 @@
-"""Who may ask: the REST layer."""
+"""The REST API: authentication, routes, and how requests and answers are written."""

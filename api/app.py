@@ -38,12 +38,12 @@ from core.settings import Settings
 ABOUT = """How far people are from a financial goal, and when they will get there.
 
 Send `Authorization: Bearer KEY` (or `X-API-Key: KEY`). Amounts are JSON numbers with exactly the digits of
-their currency; decimal strings are taken too. Times are UTC; one without an offset is taken as UTC."""
+their currency; decimal strings are accepted too. Times are UTC; one without an offset is read as UTC."""
 
 
 _BY_KEY = (Depends(bind_key),)
-# In the order of /docs; all but two need a key, and of these one asks for a signature.
-_ROUTERS = (
+# In the order of /docs. All but two need an API key; of these two, /webhooks checks a signature instead.
+_ROUTES = (
     ("/goals", Routes.of(goals.router, milestones.router, funding.router, history.router, snapshots.router), _BY_KEY),
     ("/accounts", accounts.router, _BY_KEY),
     ("/events", Routes.of(events.router, unapplied.router), _BY_KEY),
@@ -51,14 +51,14 @@ _ROUTERS = (
     ("/dead-letters", dead_letters.router, _BY_KEY),
     ("/refresh-requests", refresh_requests.router, _BY_KEY),
     ("/provider-accounts", provider_accounts.router, _BY_KEY),
-    ("/health", health.open_book, ()),
+    ("/health", health.public_router, ()),
     ("/health", health.router, _BY_KEY),
     ("/metrics", metrics.router, _BY_KEY),
 )
 
 
 def make_app(settings: Settings) -> FastAPI:
-    """The application; it opens connections when it is first asked and closes them when it stops."""
+    """The application. It connects to its servers at the first request and closes the connections when it stops."""
     app = FastAPI(
         title="Milepost",
         version=version("milepost"),
@@ -73,15 +73,15 @@ def make_app(settings: Settings) -> FastAPI:
     app.state.request_metrics, app.state.scrapers = RequestMetrics(), metrics.KnownScrapers()
     app.add_middleware(Tracing, log=request_log(settings.log_level), metrics=app.state.request_metrics)
     answer_errors(app)
-    # Not include_router: what it includes it makes once more for each app, when the first requests come.
+    # Not include_router: that would make every route again for each app, at its first requests.
     app.router.routes.extend(_routes())
     return app
 
 
 @cache
 def _routes() -> tuple[BaseRoute, ...]:
-    """The routes of every book, made once for all applications of a process: their models take a third of a second."""
-    routers = [router.router(prefix, dependencies=dependencies) for prefix, router, dependencies in _ROUTERS]
+    """All routes, made once for all applications of a process: building their models takes a third of a second."""
+    routers = [routes.make_router(prefix, dependencies=dependencies) for prefix, routes, dependencies in _ROUTES]
     return tuple(route for router in routers for route in router.routes)
 
 

@@ -1,4 +1,4 @@
-"""Who may ask our own app: the key of a request and its scopes."""
+"""Authentication in our own app: the API key of a request and its scopes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="ApiKeyHe
 
 
 class Unauthenticated(MilepostError):
-    """The request has no key, or one that is unknown or revoked: the answer does not tell which."""
+    """The request has no key, or one that is unknown or revoked; the answer does not say which."""
 
     def __init__(self) -> None:
         super().__init__("A valid API key is needed: Authorization: Bearer KEY")
 
 
 class ScopeMissing(MilepostError):
-    """The key is good, but not for this."""
+    """The key is valid but lacks the scope that the request needs."""
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(f"This key lacks the scope {scope}")
@@ -36,7 +36,7 @@ class ScopeMissing(MilepostError):
 
 
 class DeliveryRefused(MilepostError):
-    """A delivery was not signed with a secret of its address, or there is no such address: the answer is one."""
+    """A delivery is not signed with a secret of its address, or there is no such address: both get the same answer."""
 
     def __init__(self, reason: str, challenge: str) -> None:
         super().__init__("The delivery is not signed as this address asks")
@@ -46,7 +46,7 @@ class DeliveryRefused(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class KeyContexts:
-    """Admits a request by its key, in the transaction in which the request then works."""
+    """Opens the context of a request by its key, checked in the transaction in which the request then works."""
 
     request: Request
     secret: str
@@ -54,7 +54,7 @@ class KeyContexts:
 
     @contextmanager
     def open(self, scope: Scope | None) -> Iterator[RequestContext]:
-        """As any door's; the key is checked in the transaction. Raises Unauthenticated and ScopeMissing too."""
+        """As ContextSource.open; checks the key in the transaction. Raises Unauthenticated and ScopeMissing too."""
         backends = backends_of(self.request)
         sessions = backends.reading if self.request.method == "GET" else backends.sessions
         with as_database_away(), sessions.begin() as session:
@@ -62,22 +62,22 @@ class KeyContexts:
             if caller is None:
                 raise Unauthenticated
             self.request.state.caller = caller  # for the log line
-            if scope is not None and not _may(caller, scope):
+            if scope is not None and not _has_scope(caller, scope):
                 raise ScopeMissing(scope)
             yield RequestContext(session, caller.tenant, datetime.now(UTC), backends.read_cache)
 
 
-async def _bound_by_key(contexts: Contexts) -> KeyContexts:
+async def _key_contexts(contexts: Contexts) -> KeyContexts:
     if not isinstance(contexts, KeyContexts):
         raise RuntimeError("the router of this route was made without bind_key")
     return contexts
 
 
-ContextsByKey = Annotated[KeyContexts, Depends(_bound_by_key)]
+ContextsByKey = Annotated[KeyContexts, Depends(_key_contexts)]
 
 
 def actor_of(request: Request) -> str:
-    """Who acts, in the audit; once the door of its key has been opened."""
+    """Who acts, as the audit names it. Only to be called once the context has been opened by the key."""
     caller: Caller = request.state.caller
     return f"key {caller.key_id}"
 
@@ -87,9 +87,9 @@ async def bind_key(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     header: Annotated[str | None, Security(_HEADER)],
 ) -> None:
-    """Bind the door of the request's key; refuses a request without any before its body is read.
+    """Bind contexts that the request's key opens; refuse a request without a key before its body is read.
 
-    For the routers of our own app. The key itself is checked when the door is opened.
+    For the routers of our own app. The key itself is checked when the context is opened. Raises Unauthenticated.
     """
     secret = bearer.credentials if bearer else header
     if not secret:
@@ -97,5 +97,5 @@ async def bind_key(
     bind_contexts(request, KeyContexts(request, secret, request.app.state.settings.max_body_bytes))
 
 
-def _may(caller: Caller, scope: Scope) -> bool:
+def _has_scope(caller: Caller, scope: Scope) -> bool:
     return scope.value in caller.scopes or Scope.ADMIN.value in caller.scopes

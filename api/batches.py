@@ -1,4 +1,4 @@
-"""How a body of POST /events is told apart into events, each kept as the very text that was sent."""
+"""Splits the body of POST /events into events, each kept as exactly the text that was sent."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from core.services.inputs import is_id
 MAX_EVENTS = 10_000
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
-# It only finds where elements end; `parse_json` reads them, so numbers need not become numbers here.
+# It only finds where each element ends. `parse_json` reads the elements, so numbers may stay text here.
 _SPLITTER = json.JSONDecoder(parse_float=str, parse_int=str)
 _SPACE = " \t\n\r"
 
 
 def read_events(raw: bytes, content_type: str) -> list[tuple[str, bytes]]:
-    """The events of a body: what to spread each by, and its JSON text.
+    """The events of a body, each as its shard key and its JSON text.
 
     The body is one event, an array of them, or NDJSON if `content_type` says so. Raises BodyRefused, naming
-    the index of the event, if any of them is too large or has a malformed envelope, and if there is none or too many.
+    the index of the event, if one of them is too large or has a malformed envelope; also for no event or too many.
     """
     events: list[tuple[str, bytes]] = []
     for text in _texts(raw, content_type):
         if len(events) == MAX_EVENTS:
             message = f"At most {MAX_EVENTS} events are taken at once"
             raise BodyRefused.at([], message, "too_many_events")
-        events.append((_spread_by(_checked(text, len(events))), text))
+        events.append((_shard_key(_check_event(text, len(events))), text))
     if not events:
         raise BodyRefused.at([], "The body holds no event", "missing")
     return events
@@ -44,7 +44,7 @@ def _texts(raw: bytes, content_type: str) -> Iterator[bytes]:
 
 
 def _lines(raw: bytes) -> Iterator[bytes]:
-    """One at a time: eight million empty lines must not become a list."""
+    """The lines, one at a time: a body of eight million empty lines must not become a list."""
     start = 0
     while start < len(raw):
         end = raw.find(b"\n", start)
@@ -90,7 +90,7 @@ def _skip_space(text: str, at: int) -> int:
     return at
 
 
-def _checked(text: bytes, index: int) -> Envelope:
+def _check_event(text: bytes, index: int) -> Envelope:
     if len(text) > EVENT_LONGEST_BYTES:
         raise BodyRefused.at([index], f"An event must have at most {EVENT_LONGEST_BYTES} bytes", "event_too_large")
     try:
@@ -99,8 +99,8 @@ def _checked(text: bytes, index: int) -> Envelope:
         raise BodyRefused.at([index], error.message, error.code) from None
 
 
-def _spread_by(event: Envelope) -> str:
-    """The account, so that one account's events stay in order; what has none is spread by its id."""
+def _shard_key(event: Envelope) -> str:
+    """The account, so that one account's events stay in order on one shard; the event's id if it names no account."""
     accounts = event.data.get("account_ids")
     first = accounts[0] if isinstance(accounts, list) and accounts else None
     named = (name for name in (event.data.get("account_id"), first) if isinstance(name, str) and is_id(name))

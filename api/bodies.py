@@ -1,7 +1,7 @@
-"""Bodies of requests: read within bounds and parsed exactly, and the refusals of those that are not as they should be.
+"""Request bodies: reading them within limits of size, time and memory, parsing them exactly, and refusing bad ones.
 
-A process holds so many bytes of bodies at once: many that are allowed one by one are too much together. What is small
-is not counted: whoever holds all the room with large bodies keeps out large ones, never the others.
+Many bodies, each within the limit, could be too much together, so a process limits how many bytes it holds at once.
+Small bodies do not count: whoever fills the memory with large bodies keeps out other large ones, never small ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.events.envelope import DuplicateKey, one_of_each, parse_json
 
 SMALL_BYTES = 65_536
 LARGEST_AT_ONCE = 8
-# Some ten times what the longest pages of the providers have.
+# About ten times what the longest pages of the providers hold.
 OBJECTS_MOST, VALUES_MOST = 100_000, 500_000
 READ_LONGEST_S = 60
 _LONGEST_INTEGER = 40
@@ -32,43 +32,43 @@ Model = TypeVar("Model", bound="Body")
 
 
 class TooManyBodies(MilepostError):
-    """Bodies that others send fill the room; the same body may be taken a moment later."""
+    """Bodies of other requests fill the room; the same body may be accepted a moment later."""
 
     def __init__(self) -> None:
         super().__init__("Too many large bodies at once")
 
 
 class BodyRoom:
-    """The room of a process. Only its event loop comes here, so there is nothing to lock."""
+    """The memory for large bodies in a process. Only the event loop calls this, so there is nothing to lock."""
 
     def __init__(self) -> None:
-        self.taken = 0
+        self.reserved_bytes = 0
 
     @contextmanager
-    def hold(self, longest: int) -> Iterator[Held]:
-        """Hold room while the block runs; all together hold some bodies of the longest that is allowed."""
-        held = Held(self, LARGEST_AT_ONCE * longest)
+    def reserve(self, longest_bytes: int) -> Iterator[Reservation]:
+        """Reserve room while the block runs; all requests together get room for LARGEST_AT_ONCE longest bodies."""
+        reservation = Reservation(self, LARGEST_AT_ONCE * longest_bytes)
         try:
-            yield held
+            yield reservation
         finally:
-            self.taken -= held.counted
+            self.reserved_bytes -= reservation.own_bytes
 
 
 @dataclass(slots=True)
-class Held:
-    """What one request holds of the room; to be told how long its body has become."""
+class Reservation:
+    """What one request has reserved of the room; `grow` reports how long its body has become."""
 
     room: BodyRoom
-    most: int
-    counted: int = 0
+    limit_bytes: int
+    own_bytes: int = 0
 
     def grow(self, body_bytes: int) -> None:
-        """Hold as much as the body has now; raises TooManyBodies, and then holds what it held."""
+        """Reserve as much as the body has now; raises TooManyBodies, and then the reservation stays as it was."""
         wanted = max(body_bytes - SMALL_BYTES, 0)
-        if self.room.taken - self.counted + wanted > self.most:
+        if self.room.reserved_bytes - self.own_bytes + wanted > self.limit_bytes:
             raise TooManyBodies
-        self.room.taken += wanted - self.counted
-        self.counted = wanted
+        self.room.reserved_bytes += wanted - self.own_bytes
+        self.own_bytes = wanted
 
 
 class FieldProblem(TypedDict):
@@ -80,15 +80,15 @@ class FieldProblem(TypedDict):
 
 
 class RequestRefused(MilepostError):
-    """A request that does not parse or does not fit; `problems` names every place."""
+    """A request does not parse or has values that cannot be; `problems` lists each with its place."""
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
-        super().__init__("; ".join(_described(problem) for problem in problems))
+        super().__init__("; ".join(_describe(problem) for problem in problems))
         self.problems = problems
 
 
 class BodyRefused(RequestRefused):
-    """The body does not parse or does not fit."""
+    """The body does not parse or has values that cannot be."""
 
     @classmethod
     def at(cls, loc: list[str | int], message: str, type: str) -> BodyRefused:
@@ -97,7 +97,7 @@ class BodyRefused(RequestRefused):
 
 
 class HeaderRefused(RequestRefused):
-    """A header does not parse or does not fit."""
+    """A header does not parse or has a value that cannot be."""
 
     @classmethod
     def at(cls, name: str, message: str) -> HeaderRefused:
@@ -106,7 +106,7 @@ class HeaderRefused(RequestRefused):
 
 
 class QueryRefused(RequestRefused):
-    """A parameter of the query does not parse or does not fit."""
+    """A parameter of the query does not parse or has a value that cannot be."""
 
     @classmethod
     def at(cls, name: str, message: str, type: str = "value_error") -> QueryRefused:
@@ -115,41 +115,42 @@ class QueryRefused(RequestRefused):
 
 
 class BodyTooLarge(MilepostError):
-    """The body goes beyond the limit, by what it declares or by what came."""
+    """The body is longer than the limit, by its Content-Length or by what has come so far."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body must have at most {limit} bytes")
 
 
 class BodyTooSlow(MilepostError):
-    """The body did not come in time; its sender would hold room and a connection for as long as it likes."""
+    """The body did not come in time. Without a limit its sender could keep memory and a connection forever."""
 
     def __init__(self) -> None:
         super().__init__(f"The body did not come within {READ_LONGEST_S} s")
 
 
 class EncodingRefused(MilepostError):
-    """The body is compressed. What it would become is anybody's guess, and a few bytes may become gigabytes."""
+    """The body is compressed. Nobody knows how long it is unpacked: a few bytes may become gigabytes."""
 
     def __init__(self, encoding: str) -> None:
-        super().__init__(f"Send the body as it is: Content-Encoding {_shown(encoding)} is not taken")
+        super().__init__(f"Send the body as it is: Content-Encoding {_excerpt(encoding)} is not taken")
 
 
 class Body(BaseModel):
-    """What the models of all request bodies share. `second_names`: what a field may be called too, and its name."""
+    """The base of the models of request bodies. `second_names` maps the second spelling of a field to its name."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     second_names: ClassVar[Mapping[str, str]] = {}
 
 
 ROOM = BodyRoom()
-"""The process's own, as its memory is."""
+"""That of this process: its requests share one memory."""
 
 
 async def _read(request: Request, contexts: Contexts) -> AsyncIterator[bytes]:
-    """Read the body; stops at the door's limit, whether the size was declared or the body comes in chunks.
+    """Read the body, up to the limit of the contexts, whether the size was declared or the body comes in chunks.
 
-    Nothing is read at a door that is shut: FastAPI goes on to here when the app's own auth does not validate.
+    Nothing is read for a request that the hosting app has not let in: FastAPI calls this even when the app's own auth
+    does not validate.
     """
     if isinstance(contexts, NoContexts):
         yield b""
@@ -163,9 +164,10 @@ RawBody = Annotated[bytes, Depends(_read)]
 
 @asynccontextmanager
 async def read_body(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body of a request, of at most `limit` bytes; its room is held while the block runs.
+    """The body of a request, of at most `limit` bytes; its room is reserved while the block runs.
 
-    Raises EncodingRefused and BodyTooLarge, where it can before anything is read, TooManyBodies and BodyTooSlow.
+    Raises EncodingRefused and BodyTooLarge (before anything is read, where the headers show it), TooManyBodies and
+    BodyTooSlow.
     """
     encodings = ",".join(request.headers.getlist("content-encoding"))
     if not {part.strip().lower() for part in encodings.split(",")} <= {"", "identity"}:
@@ -173,19 +175,20 @@ async def read_body(request: Request, limit: int) -> AsyncIterator[bytes]:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > len(str(limit)) or int(declared) > limit):
         raise BodyTooLarge(limit)
-    with ROOM.hold(limit) as held:
+    with ROOM.reserve(limit) as reservation:
         try:
             with fail_after(READ_LONGEST_S):
-                body = await _read_chunks(request, limit, held)
+                body = await _read_chunks(request, limit, reservation)
         except TimeoutError:
             raise BodyTooSlow from None
         yield body
 
 
 def parse_provider_body(raw: bytes) -> object:
-    """Read the JSON of a provider; numbers keep their digits. Raises BodyRefused, also for more values than any has.
+    """Read the JSON of a provider; numbers keep their digits. Raises BodyRefused, also for too many values.
 
-    The values take many times the bytes that they are written with, so they are counted before they are made.
+    Parsed values take many times the bytes of their text, so they are counted before they are parsed. No provider's
+    page has as many as are refused here.
     """
     objects = raw.count(b"{")
     if objects > OBJECTS_MOST or objects + raw.count(b",") + raw.count(b"[") > VALUES_MOST:
@@ -205,36 +208,36 @@ def parse_body(model: type[Model], raw: bytes) -> Model:
     if not isinstance(value, dict):
         raise BodyRefused.at([], "The body must be a JSON object", "not_an_object")
     try:
-        return model.model_validate(_by_first_names(model, value))
+        return model.model_validate(_use_first_names(model, value))
     except ValidationError as error:
         raise BodyRefused([field_problem(found, "body") for found in _errors(error)]) from None
 
 
 def field_problem(found: Any, *place: str) -> FieldProblem:
-    """A problem that pydantic found, without the value: that may be secret, or not fit for JSON."""
+    """A problem that pydantic found, without the value, which may be secret or impossible in JSON."""
     loc = [*place, *found["loc"]]
     return {"loc": loc, "msg": found["msg"].removeprefix("Value error, "), "type": found["type"]}
 
 
-def takes(model: type[Body]) -> dict[str, Any]:
-    """The OpenAPI text of a request body with its example, since we read bodies ourselves."""
+def document_body(model: type[Body]) -> dict[str, Any]:
+    """The OpenAPI text of a request body with its example; FastAPI has none, since we read bodies ourselves."""
     schema = model.model_json_schema(by_alias=True)
     content = {"example": schema.pop("example"), "schema": schema}
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
-async def _read_chunks(request: Request, limit: int, held: Held) -> bytes:
+async def _read_chunks(request: Request, limit: int, reservation: Reservation) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         if len(body) + len(chunk) > limit:
             raise BodyTooLarge(limit)
-        held.grow(len(body) + len(chunk))
+        reservation.grow(len(body) + len(chunk))
         body += chunk
     return bytes(body)
 
 
-def _by_first_names(model: type[Body], value: dict[str, object]) -> dict[str, object]:
-    """The object with each field under its own name; raises BodyRefused where two spellings say two things."""
+def _use_first_names(model: type[Body], value: dict[str, object]) -> dict[str, object]:
+    """The object with each field under its first name; raises BodyRefused where two spellings differ."""
     for second, first in model.second_names.items():
         if second in value:
             given = value.pop(second)
@@ -243,15 +246,15 @@ def _by_first_names(model: type[Body], value: dict[str, object]) -> dict[str, ob
     return value
 
 
-def _described(problem: FieldProblem) -> str:
+def _describe(problem: FieldProblem) -> str:
     """The problem in words: `target_amount: must be ...`, `event 2: ...`, or what is wrong with the whole."""
     _, *place = problem["loc"]
     names = [f"event {part}" if isinstance(part, int) else part for part in place]
     return f"{'.'.join(names)}: {problem['msg']}" if names else problem["msg"]
 
 
-def _shown(header: str) -> str:
-    """A header's value, fit for an answer."""
+def _excerpt(header: str) -> str:
+    """A header's value, cut and quoted for an answer."""
     return repr(header[:60])
 
 
@@ -282,7 +285,7 @@ def _parse_json(raw: bytes) -> object:
 
 
 def _decimal(text: str) -> Decimal:
-    """NaN, like the infinities, is let through: the check of the field refuses it by name."""
+    """NaN and the infinities pass here: the check of the field refuses them and names the field."""
     try:
         return Decimal(text)
     except InvalidOperation:  # an exponent of twenty digits
@@ -290,5 +293,5 @@ def _decimal(text: str) -> Decimal:
 
 
 def _integer(text: str) -> int | Decimal:
-    """int() refuses thousands of digits with an error of its own; the check of the field says it better."""
+    """A long number becomes a Decimal: int() would refuse it, and the check of the field does so in better words."""
     return int(text) if len(text) <= _LONGEST_INTEGER else Decimal(text)

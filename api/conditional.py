@@ -1,4 +1,4 @@
-"""ETags of goals, and the conditions on them: If-Match on what changes a goal, If-None-Match on reading it."""
+"""ETags of goals, and the conditions on them: If-Match on changing a goal, If-None-Match on reading it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def etag(goal_id: str, version: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IfMatchHeader:
-    """What a request says of the goal that it would change; None: nothing."""
+    """The If-Match header of a request that would change a goal; None if it has none."""
 
     value: str | None
 
-    def versions(self, goal_id: str, stated: int | None = None) -> Versions | None:
+    def versions(self, goal_id: str, body_version: int | None = None) -> Versions | None:
         """The versions of the goal that the request is meant for; None for any.
 
-        `stated` is the version that the body names, which must be among them too. A weak tag stands for none, since
-        it does not promise that the body is the same. Raises HeaderRefused.
+        `body_version` is the version that the body names; given both, it must be in the header too. A weak tag matches
+        no version, since it does not promise that the body is the same. Raises HeaderRefused.
         """
         named = self._versions(goal_id)
-        if stated is None:
+        if body_version is None:
             return named
-        return frozenset({stated}) if named is None else named & {stated}
+        return frozenset({body_version}) if named is None else named & {body_version}
 
     def _versions(self, goal_id: str) -> Versions | None:
         if self.value is None or self.value.strip() == "*":
@@ -50,12 +50,12 @@ class IfMatchHeader:
 
 @dataclass(frozen=True, slots=True)
 class IfNoneMatchHeader:
-    """What a reader has already; None: nothing."""
+    """The If-None-Match header of a reader: what it has already; None if it has none."""
 
     value: str | None
 
     def covers(self, tag: str) -> bool:
-        """Whether the reader has this. What does not parse covers nothing: the reader then gets the whole."""
+        """Whether the reader has this tag. A header that does not parse covers none, so that the goal is sent."""
         if self.value is None:
             return False
         if self.value.strip() == "*":
@@ -64,12 +64,12 @@ class IfNoneMatchHeader:
 
 
 def _tags(value: str) -> list[str] | None:
-    """The tags of a list, weak ones with their `W/`; None if it is none."""
+    """The tags of a list, weak ones with their `W/`; None if the text is no list of tags."""
     return _EACH.findall(value) if _LIST.fullmatch(value) else None
 
 
-def _all(request: Request, name: str) -> str | None:
-    """A header that came in several lines is one list."""
+def _joined(request: Request, name: str) -> str | None:
+    """The value of a header; the lines of one that came in several are one list. None if there is none."""
     lines = request.headers.getlist(name)
     return ", ".join(lines) if lines else None
 
@@ -81,7 +81,7 @@ async def _if_match(
         Header(alias="If-Match", description="ETags of the goal, or `*`: if it is at none of these, 412"),
     ] = None,
 ) -> IfMatchHeader:
-    return IfMatchHeader(_all(request, "if-match"))
+    return IfMatchHeader(_joined(request, "if-match"))
 
 
 async def _if_none_match(
@@ -90,7 +90,7 @@ async def _if_none_match(
         str | None, Header(alias="If-None-Match", description="ETags of the goal: if it is at one of these, 304")
     ] = None,
 ) -> IfNoneMatchHeader:
-    return IfNoneMatchHeader(_all(request, "if-none-match"))
+    return IfNoneMatchHeader(_joined(request, "if-none-match"))
 
 
 IfMatch = Annotated[IfMatchHeader, Depends(_if_match)]

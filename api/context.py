@@ -1,4 +1,4 @@
-"""The request context: what the API holds open, and the transaction of one tenant that a route gets."""
+"""The request context: the connections that the API keeps, and the transaction in which a route works for a tenant."""
 
 from __future__ import annotations
 
@@ -29,63 +29,66 @@ from core.store.tenants import Tenant
 from core.stream.stream import EventStream, connect
 
 MOST_BYTES = 32 * 2**20
-"""What all kept answers together may take, about; the least recently used ones make room."""
+"""About how much memory all cached answers together may take; the least recently used ones are dropped first."""
+# What a cached answer takes besides its body, roughly.
 _OVERHEAD_BYTES = 500
 
 # (tenant, goal id, version, and what was asked about the goal)
 Key = tuple[object, ...]
 # (body, headers)
-Kept = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
+CachedAnswer = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
 THREADS = 20
-"""How many requests are worked on at once; as many connections may be open, so that none waits for one."""
-# A goal, its milestones and its links are read one after the other, and must be of one moment.
+"""How many requests are in progress at once. As many connections may be open, so that no request waits for one."""
+# A goal, its milestones and its links are read one after the other, and must show the same moment.
 _READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 class ReadCache:
     """Answers to GETs that depend on nothing but a goal's version. Off with `seconds` 0.
 
-    The version is read from Postgres in the same request, so what any process has written shows at once; `seconds`
-    only says how long an answer that no one needs takes up room.
+    Each request reads the goal's version from Postgres, so a change by any process shows at once; `seconds` only says
+    how long an answer that nobody asks for stays in memory.
     """
 
     def __init__(self, seconds: int) -> None:
-        self._kept: TTLCache[Key, Kept] | None = None
+        self._answers: TTLCache[Key, CachedAnswer] | None = None
         if seconds:
-            self._kept = TTLCache(MOST_BYTES, ttl=seconds, getsizeof=lambda kept: len(kept[0]) + _OVERHEAD_BYTES)
+            self._answers = TTLCache(MOST_BYTES, ttl=seconds, getsizeof=lambda cached: len(cached[0]) + _OVERHEAD_BYTES)
         self._lock = Lock()
 
     def answer(
-        self, session: Session, tenant: Tenant, goal_id: str, asked: Key, make: Callable[[], Response]
+        self, session: Session, tenant: Tenant, goal_id: str, part: Key, make: Callable[[], Response]
     ) -> Response:
-        """What `make` answers in this transaction, which must be of one moment, or did for the same version before.
+        """The cached answer for the goal's present version, else what `make` answers in this transaction.
 
-        Raises NotFound, and what `make` raises.
+        `part` names what is asked about the goal. The transaction must see a single moment, or `make` could read a
+        later version than the one under which its answer is cached. Raises NotFound, and what `make` raises.
         """
-        if self._kept is None:
+        if self._answers is None:
             return make()
         version = find_version(session, tenant, goal_id)
-        key = (tenant.name, goal_id, version, *asked)
+        key = (tenant.name, goal_id, version, *part)
         with self._lock:
-            kept = self._kept.get(key)
-        if kept is None:
-            # Two readers at once may both make it; the two answers are the same.
+            cached = self._answers.get(key)
+        if cached is None:
+            # Two requests at once may both make the answer; the two are the same.
             made = make()
-            kept = (bytes(made.body), tuple(made.raw_headers))
-            if len(kept[0]) + _OVERHEAD_BYTES <= MOST_BYTES:
+            cached = (bytes(made.body), tuple(made.raw_headers))
+            if len(cached[0]) + _OVERHEAD_BYTES <= MOST_BYTES:
                 with self._lock:
-                    self._kept[key] = kept
+                    self._answers[key] = cached
         # A response of its own for each request, since middleware adds headers to it.
-        response = Response(kept[0])
-        response.raw_headers = list(kept[1])
+        response = Response(cached[0])
+        response.raw_headers = list(cached[1])
         return response
 
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """The servers behind the API; both connect at first use. `reading` makes sessions that see one moment only.
+    """The servers behind the API; both are connected to at first use.
 
-    `sealer` opens the secrets of webhooks; None if no key for them is set.
+    `reading` makes sessions that cannot write and see a single moment. `sealer` decrypts the secrets of webhooks; it is
+    None if no key for them is set.
     """
 
     engine: Engine
@@ -97,13 +100,13 @@ class Backends:
     sealer: Sealer | None
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         self.redis.close()
         self.engine.dispose()
 
 
 class DatabaseAway(MilepostError):
-    """The database is away or overloaded; what it said is the cause, which is for the log alone."""
+    """The database is away or overloaded. Its own error is the cause, which only the log may show."""
 
     def __init__(self) -> None:
         super().__init__("The database is not available")
@@ -111,7 +114,7 @@ class DatabaseAway(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """One admitted request: its transaction, its tenant, and its moment."""
+    """One admitted request: its transaction, its tenant, and the moment that counts as now for all that it does."""
 
     session: Session
     tenant: Tenant
@@ -120,7 +123,7 @@ class RequestContext:
 
 
 class ContextSource(Protocol):
-    """Lets one request in. Routes know no more of who asks, so that they serve in any app."""
+    """Opens the context of one request. Routes know nothing else of the caller, so that they work in any app."""
 
     @property
     def max_body_bytes(self) -> int:
@@ -128,30 +131,30 @@ class ContextSource(Protocol):
         ...
 
     def open(self, scope: Scope | None) -> AbstractContextManager[RequestContext]:
-        """Begin the transaction, if the caller has the scope; commits at the end, rolls back on any error.
+        """Begin the transaction if the caller has `scope`; None admits any caller. Commits at the end of the block.
 
-        The transaction of a GET cannot write, and all that it reads is of one moment. `None` takes any caller. Raises
-        DatabaseAway for what the database does wrong in it. To be called from a worker thread only after the body has
-        been read, so that a slow client never holds a connection.
+        Any error rolls back. The transaction of a GET cannot write, and all that it reads is of one moment. Raises
+        DatabaseAway for trouble with the database. Call it from a worker thread, and only after the body has been
+        read, so that a slow client never occupies a connection.
         """
         ...
 
 
 class NoContexts:
-    """Bound until the app that hosts the routes has let the request in: till then nothing is read or done for it."""
+    """Bound until the app that hosts the routes has let the request in; until then nothing is read or done for it."""
 
     max_body_bytes = 0
 
     def open(self, _scope: Scope | None) -> AbstractContextManager[RequestContext]:
-        """A route that comes this far is a fault of ours, never a way in."""
+        """Always fails: a route that is called without admission is a fault of ours, and must let nobody in."""
         raise RuntimeError("the app that hosts this route has not let the request in")
 
 
 async def bound_contexts(request: Request) -> ContextSource:
-    """The door that was bound; a router that binds none is a fault of ours, never a way in."""
+    """The contexts that were bound. A router that binds none is a fault of ours, and must let nobody in."""
     contexts: ContextSource | None = getattr(request.state, "milepost_contexts", None)
     if contexts is None:
-        raise RuntimeError("the router of this route was made without a dependency that binds its door")
+        raise RuntimeError("the router of this route was made without a dependency that binds its contexts")
     return contexts
 
 
@@ -188,20 +191,21 @@ def backends_of(request: Request) -> Backends:
 
 
 def bind_contexts(request: Request, contexts: ContextSource) -> None:
-    """Have the route of this request open `door`; for a dependency of its router."""
+    """Set what the route of this request opens its context with; for a dependency of its router."""
     request.state.milepost_contexts = contexts
 
 
 def is_not_admitted(request: Request) -> bool:
-    """Whether the app that hosts the route has still to let the request in, so that what is raised is the app's."""
+    """Whether the hosting app has not let the request in yet; what is raised until then, the app answers."""
     return isinstance(getattr(request.state, "milepost_contexts", None), NoContexts)
 
 
 @contextmanager
 def as_database_away() -> Iterator[None]:
-    """Raise what the database does wrong in here as DatabaseAway: an error of ours, told from those of other databases.
+    """Raise trouble with the database in the block as DatabaseAway.
 
-    What it refuses of the data stays as it is: that is a fault of ours.
+    An app may use other databases too; this error is certainly about ours. An error about the data is raised as it is:
+    that is a fault of ours.
     """
     try:
         yield

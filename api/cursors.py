@@ -1,4 +1,4 @@
-"""Cursors as callers see them: sealed, so that one that was changed, or belongs to another list, is refused."""
+"""Cursors as callers see them: each carries a checksum, so that a changed one, or one of another list, is refused."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from core.services.pages import PAGE_LARGEST
 
 _SEAL_CHARACTERS = 16
 
-Limit = Annotated[int, Query(ge=1, le=PAGE_LARGEST, description="The longest that the page may be")]
+Limit = Annotated[int, Query(ge=1, le=PAGE_LARGEST, description="The most items that the page may have")]
 Cursor = Annotated[str | None, Query(description="From the `Link` header of the page before")]
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One list as it was asked for, but for the page: whose, which one, and its filters.
+    """One list as it was asked for: whose, which one, and its filters, but not which page of it.
 
-    It is the same list under any prefix, so its name is no path.
+    It is the same list under any prefix, so `name` is not a path.
     """
 
     tenant: str
@@ -38,7 +38,7 @@ class Listing:
     def link(self, path: str, limit: int, position: str | None) -> dict[str, str] | None:
         """The `Link` header of the next page, which begins after `position`; None if this page is the last.
 
-        Relative, `path` being that of this page: a proxy knows the host's outer address and we don't.
+        The link is relative, and `path` is that of this page: a proxy knows the host's outer address and we do not.
         """
         if position is None:
             return None
@@ -47,7 +47,7 @@ class Listing:
         return {"Link": f'<{path}?{query}>; rel="next"'}
 
     def position(self, sealed: str | None) -> str | None:
-        """What a cursor that `link` gave for this list stands for, None for the first page; raises InvalidField."""
+        """The position in a cursor that `link` made for this list; None for the first page. Raises InvalidField."""
         if sealed is None:
             return None
         cursor, _, seal = sealed.rpartition(".")
@@ -59,14 +59,14 @@ class Listing:
             raise InvalidField("cursor", "is not one that a Link header gave") from None
 
     def _asked(self) -> dict[str, str]:
-        return {name: _spelt(value) for name, value in self.filters.items() if value is not None}
+        return {name: _as_text(value) for name, value in self.filters.items() if value is not None}
 
     def _seal(self, cursor: str) -> str:
-        """Not a secret: a caller who makes one only finds another place in a list that is open to it."""
+        """A checksum, not a secret: a caller who forges one only gets to another place in a list that it may read."""
         text = json.dumps([self.tenant, self.name, self._asked(), cursor])
         return hashlib.sha256(text.encode()).hexdigest()[:_SEAL_CHARACTERS]
 
 
-def _spelt(value: object) -> str:
-    """A filter's value as it is asked for in an address."""
+def _as_text(value: object) -> str:
+    """A filter's value as it is written in a query."""
     return moment(value) if isinstance(value, datetime) else str(value)

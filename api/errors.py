@@ -1,4 +1,4 @@
-"""How errors go out: which answer each refusal gets, all of one shape and never with a traceback."""
+"""How errors are answered: the status and body of each, all in one form and never with a traceback."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ RETRY_AFTER_S = 2
 
 
 class Problem(TypedDict):
-    """A refusal: `detail` tells a person; a 422 adds what is wrong place by place, a 500 the id it is logged under."""
+    """A refusal: `detail` is for a person. A 422 adds every problem with its place, a 500 the id of its log line."""
 
     detail: str
     errors: NotRequired[list[FieldProblem]]
@@ -53,7 +53,7 @@ class Problem(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The answer to an error: its status, body and headers; `cause` is for the log, where the text says too little."""
+    """The answer to an error: its status, body and headers. `cause` is for the log, if the body says too little."""
 
     status: int
     problem: Problem
@@ -62,45 +62,45 @@ class Refusal:
 
 
 def refusal_of(error: Exception, *, method: str) -> Refusal | None:
-    """The answer to an error of ours, which a request with this method met; None for what is not ours to answer.
+    """The answer to an error of ours that a request with this method raised; None for any other error.
 
-    None is also for errors of ours that no caller could mend: they are 500s.
+    None also for errors of ours about which no caller can do anything: they become 500s.
     """
     match error:
         case Unauthenticated():
-            return _described(401, str(error), {"WWW-Authenticate": "Bearer"})
+            return _with_detail(401, str(error), {"WWW-Authenticate": "Bearer"})
         case ScopeMissing():
-            return _described(403, str(error))
+            return _with_detail(403, str(error))
         case BodyTooLarge():
-            return _described(413, str(error), {"Connection": "close"})
+            return _with_detail(413, str(error), {"Connection": "close"})
         case DeliveryRefused():
             return Refusal(401, {"detail": str(error)}, {"WWW-Authenticate": error.challenge}, error.reason)
         case BodyTooSlow():
-            return _described(408, str(error), {"Connection": "close"})
+            return _with_detail(408, str(error), {"Connection": "close"})
         case TooManyBodies():
             return Refusal(503, {"detail": f"{error}; try again"}, {"Retry-After": str(RETRY_AFTER_S)})
         case EncodingRefused():
-            return _described(415, str(error), {"Accept-Encoding": "identity", "Connection": "close"})
+            return _with_detail(415, str(error), {"Accept-Encoding": "identity", "Connection": "close"})
         case RequestRefused():
-            return _unfit(error)
+            return _unprocessable(error)
         case RequestValidationError():
-            return _unfit(RequestRefused([field_problem(found) for found in error.errors()]))
+            return _unprocessable(RequestRefused([field_problem(found) for found in error.errors()]))
         case DatabaseAway():
-            return _away(str(error), error.__cause__ or error)
+            return _unavailable(str(error), error.__cause__ or error)
         case _:
             return _refused_by_core(error, method)
 
 
 def answer_to(request: Request, error: Exception) -> Response | None:
-    """The response to an error of ours; None for what is not ours to answer."""
+    """The response to an error of ours; None for an error that is not ours to answer."""
     refusal = refusal_of(error, method=request.method)
-    return None if refusal is None else _answered(request, refusal)
+    return None if refusal is None else _response_to(request, refusal)
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Teach our own app what its routes leave to it: no such path or method, and a stream server that is away.
+    """Have our own app answer what its routes leave to it: unknown paths and methods, and a stream server that is away.
 
-    All other errors are 500s, made by the tracing.
+    All other errors become 500s, which `Tracing` answers.
     """
     for kind in (HTTPException, RedisError):
         app.add_exception_handler(kind, _answer)
@@ -109,53 +109,53 @@ def answer_errors(app: FastAPI) -> None:
 def _refused_by_core(error: Exception, method: str) -> Refusal | None:
     match error:
         case InvalidField():
-            return _unfit_at(["query" if method == "GET" else "body", error.field], error.message)
+            return _unprocessable_at(["query" if method == "GET" else "body", error.field], error.message)
         case KeyReused():
-            return _unfit_at(["header", "Idempotency-Key"], str(error))
+            return _unprocessable_at(["header", "Idempotency-Key"], str(error))
         case AllocationExceeded():
-            return _described(400, str(error))
+            return _with_detail(400, str(error))
         case NotFound():
-            return _described(404, str(error))
+            return _with_detail(404, str(error))
         case KeyBusy():
-            return _described(409, str(error), {"Retry-After": str(RETRY_AFTER_S)})
+            return _with_detail(409, str(error), {"Retry-After": str(RETRY_AFTER_S)})
         case Conflict():
-            return _described(409, str(error))
+            return _with_detail(409, str(error))
         case GoalMoved():
-            return _described(412, str(error), {"ETag": etag(error.goal_id, error.version)})
+            return _with_detail(412, str(error), {"ETag": etag(error.goal_id, error.version)})
         case ProviderBodyRefused():
-            return _unfit_at(["body", *filter(None, [error.where])], error.message, error.code)
+            return _unprocessable_at(["body", *filter(None, [error.where])], error.message, error.code)
         case NoSecretsKey() | CannotUnseal():
-            return _away("Deliveries cannot be verified", error)
+            return _unavailable("Deliveries cannot be verified", error)
         case StreamUnavailable():
-            return _away(f"The event stream is not available: {error}", error)
+            return _unavailable(f"The event stream is not available: {error}", error)
         case _:
             return None
 
 
 async def _answer(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return _answered(request, _described(error.status_code, str(error.detail), error.headers))
-    return _answered(request, _away("The event stream is not available", error))
+        return _response_to(request, _with_detail(error.status_code, str(error.detail), error.headers))
+    return _response_to(request, _unavailable("The event stream is not available", error))
 
 
-def _answered(request: Request, refusal: Refusal) -> Response:
+def _response_to(request: Request, refusal: Refusal) -> Response:
     if refusal.cause is not None:
         request.state.milepost_cause = refusal.cause
     return ExactResponse(refusal.problem, status_code=refusal.status, headers=dict(refusal.headers))
 
 
-def _away(what: str, cause: BaseException) -> Refusal:
+def _unavailable(what: str, cause: BaseException) -> Refusal:
     line = f"{type(cause).__name__}: {getattr(cause, 'orig', cause)}".splitlines()[0]
     return Refusal(503, {"detail": f"{what}; try again"}, {"Retry-After": str(RETRY_AFTER_S)}, line)
 
 
-def _unfit_at(loc: Sequence[str | int], message: str, type: str = "value_error") -> Refusal:
-    return _unfit(RequestRefused([{"loc": list(loc), "msg": message, "type": type}]))
+def _unprocessable_at(loc: Sequence[str | int], message: str, type: str = "value_error") -> Refusal:
+    return _unprocessable(RequestRefused([{"loc": list(loc), "msg": message, "type": type}]))
 
 
-def _unfit(error: RequestRefused) -> Refusal:
+def _unprocessable(error: RequestRefused) -> Refusal:
     return Refusal(422, {"detail": str(error), "errors": list(error.problems)})
 
 
-def _described(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Refusal:
+def _with_detail(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Refusal:
     return Refusal(status, {"detail": detail}, headers or {})

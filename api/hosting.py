@@ -17,15 +17,15 @@ from api.routing import Routes
 from core.services.keys import Scope
 from core.services.tenants import NoSuchTenant
 
-# Who may ask is for the app to say, and to document.
+# The hosting app decides who may ask, so it documents these answers too.
 _OF_THE_APP = frozenset({401, 403})
-# Where these routes lie in our own app.
+# The prefix of these routes in our own app.
 _GOALS = "/goals"
 _log = logging.getLogger("milepost")
 
 
 class Host(Protocol):
-    """What an app mounts the routes on: the transactions of one tenant."""
+    """What the mounted routes work on: the transactions of one tenant."""
 
     @property
     def max_body_bytes(self) -> int:
@@ -35,16 +35,16 @@ class Host(Protocol):
     def context(self, *, reading: bool) -> AbstractContextManager[RequestContext]:
         """Begin a transaction; commits at the end, rolls back on any error. Called from worker threads, many at once.
 
-        If `reading`, it must be read only and of one moment, as those of api.context.reading_sessions are. What the
-        database does wrong may be raised as it comes, or as a DatabaseAway that the host has noted in its log; where
-        there is no such tenant, NoSuchTenant.
+        If `reading`, it must be read only and see a single moment, as those of api.context.reading_sessions do. Errors
+        of the database may be raised as they come, or as a DatabaseAway that the host has logged already. Raises
+        NoSuchTenant if there is no such tenant.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _HostContexts:
-    """Lets in whoever has come past the app's own auth: all scopes are theirs."""
+    """Opens the context of any request that the app's own auth let in: such a request has all scopes."""
 
     host: Host
     is_reading: bool
@@ -56,10 +56,10 @@ class _HostContexts:
     @contextmanager
     def open(self, _scope: Scope | None) -> Iterator[RequestContext]:
         with as_database_away(), ExitStack() as stack:
-            yield self._enter(stack)
+            yield self._begin(stack)
 
-    def _enter(self, stack: ExitStack) -> RequestContext:
-        """Begin the visit. What keeps the app from its goals, with paths and names, is not for whoever asks it."""
+    def _begin(self, stack: ExitStack) -> RequestContext:
+        """Begin the transaction. Why it cannot begin, with paths and names, is for the app's log, not for callers."""
         try:
             return stack.enter_context(self.host.context(reading=self.is_reading))
         except DatabaseAway as trouble:
@@ -79,21 +79,21 @@ def goal_router(
 ) -> APIRouter:
     """A router with all routes of goals, milestones and funding below `prefix`, for the tenant of `host`.
 
-    `dependencies` are the app's own auth: they run before anything of ours, and before the body is read; what they
-    raise, and what does not validate in them, is the app's to answer. So is that of dependencies which the app, or a
-    router of it, has for all its routes; but when such a one does not validate (a header of it is missing, say),
-    FastAPI goes on to ours, and the body is read before the app answers. Our refusals are answered in the routes. An
-    Idempotency-Key is the tenant's: what was sent under it to one mount, or to our own app, is known at any other.
-    Raises ValueError for a prefix that does not begin with a slash, or ends with one.
+    `dependencies` are the app's own auth. They run before anything of ours, and before the body is read; the app
+    answers what they raise, and parameters of theirs that do not validate. It does so too for dependencies that the
+    app, or a router of it, has for all its routes; but if a parameter of one of these does not validate (a header is
+    missing, say), FastAPI still calls ours, and the body is read before the app answers. The routes answer our own
+    refusals. An Idempotency-Key is the tenant's: a request that was sent under it to one mount, or to our own app, is
+    known at any other. Raises ValueError for a prefix that does not begin with a slash, or ends with one.
     """
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise ValueError(f"prefix: must begin with / and not end with one, as /goals does; got {prefix!r}")
 
-    router = Routes.of(goals.router, milestones.router, funding.router)
-    return router.router(
+    routes = Routes.of(goals.router, milestones.router, funding.router)
+    return routes.make_router(
         prefix,
         known_as=_GOALS,
-        dependencies=[Depends(_no_contexts), Depends(_bound_after(dependencies, host))],
+        dependencies=[Depends(_no_contexts), Depends(_bind_after(dependencies, host))],
         tags=tags,
         undocumented=_OF_THE_APP,
         include_in_schema=include_in_schema,
@@ -104,11 +104,11 @@ async def _no_contexts(request: Request) -> None:
     bind_contexts(request, NoContexts())
 
 
-def _bound_after(dependencies: Sequence[params.Depends], host: Host) -> Callable[..., Any]:
-    """A dependency that binds the door of `host`, and that has `dependencies` itself.
+def _bind_after(dependencies: Sequence[params.Depends], host: Host) -> Callable[..., Any]:
+    """A dependency that binds the contexts of `host`, and that itself depends on `dependencies`.
 
-    Beside it they would not do: where one of them does not validate, FastAPI still calls those that come after it, but
-    never one that depends on it.
+    To list it after them would not be enough: if one of them does not validate, FastAPI still calls those that come
+    after it in the list, but never one that depends on it.
     """
 
     async def bind_host(request: Request, **_passed: Any) -> None:

@@ -1,4 +1,4 @@
-"""Changes under an Idempotency-Key: the first acts, and whoever sends it again gets the answer that it got."""
+"""Changes under an Idempotency-Key: the first request is carried out, and a repeat gets the first one's answer."""
 
 from __future__ import annotations
 
@@ -24,39 +24,40 @@ _FIT = re.compile(r"[\x20-\x7e]{1,200}")
 
 
 def route_of(method: str, path: str) -> str:
-    """The name of what a request asks for, under which its key is kept: "PATCH /goals/goal_1/funding/a/b".
+    """The name of what a request asks for, stored with its key: "PATCH /goals/goal_1/funding/a/b".
 
-    `path` is that of our own app, not encoded, wherever the request came in: the routes of a host and the manager keep
-    the same name, so that one key is one key for them all. It is encoded for Postgres, which takes no NUL in text.
+    `path` is the path in our own app, not encoded, wherever the request came in: mounted routes and the manager store
+    the same name, so that a key is the same key in all of them. It is encoded for Postgres, which takes no NUL in text.
     """
     return f"{method} {quote(path, safe='/', errors='surrogatepass')}"
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyHeader:
-    """Lets a request act once for the key it came with; without a key, always."""
+    """The Idempotency-Key of a request: with one it is carried out once, without one each time."""
 
     route: str
     keys: tuple[str, ...]
 
     @property
     def has_key(self) -> bool:
-        """Whether the request came with a key, good or not."""
+        """Whether the request came with a key, valid or not."""
         return bool(self.keys)
 
-    def answer(self, context: RequestContext, raw: bytes, act: Callable[[], Response]) -> Response:
-        """What `act` answers, or what it answered when the request came first.
+    def answer(self, context: RequestContext, raw: bytes, perform: Callable[[], Response]) -> Response:
+        """Carry the request out by `perform` and return its answer, or the answer of the first time it came.
 
-        The key, the act and the answer share the transaction of the visit, so a refusal leaves the key free, and of
-        two at once the second waits for the first. Raises HeaderRefused, KeyReused and KeyBusy.
+        `raw` is the body, which must be the same each time. The key, the change and the answer are written in the
+        transaction of the request context: a refusal leaves the key free, and of two requests at once the second waits
+        for the first. Raises HeaderRefused, KeyReused and KeyBusy.
         """
         if not self.has_key:
-            return act()
+            return perform()
         request = KeyedRequest(self._key(), self.route, hashlib.sha256(raw).digest())
         found = find_answer(context.session, context.tenant, request, context.now)
         if found is not None:
-            return _again(found)
-        answer = act()
+            return _replay(found)
+        answer = perform()
         location = answer.headers.get("Location")
         body = bytes(answer.body)
         keep_answer(context.session, context.tenant, request, status=answer.status_code, location=location, body=body)
@@ -68,7 +69,7 @@ class IdempotencyHeader:
         return self.keys[0]
 
 
-def _again(found: KeyedAnswer) -> Response:
+def _replay(found: KeyedAnswer) -> Response:
     response = Response(found.body, found.status, media_type="application/json" if found.body else None)
     response.headers[REPLAYED] = "true"
     if found.location is not None:
@@ -76,7 +77,7 @@ def _again(found: KeyedAnswer) -> Response:
     return response
 
 
-async def _at_most_once(
+async def _idempotency(
     request: Request,
     _documented: Annotated[
         str | None,
@@ -90,4 +91,4 @@ async def _at_most_once(
     return IdempotencyHeader(route_of(request.method, own_address_of(request)), tuple(request.headers.getlist(HEADER)))
 
 
-Once = Annotated[IdempotencyHeader, Depends(_at_most_once)]
+Idempotency = Annotated[IdempotencyHeader, Depends(_idempotency)]

@@ -1,4 +1,4 @@
-"""Where a request was sent: the path in its app, for the addresses in its answer, and the one that our own app has."""
+"""Where a request was sent: its path, for addresses in the answer, and the path that it would have in our own app."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PARAMETER = re.compile(r"\{(\w+)(:\w+)?\}")
 
 
 class HeadAsGet:
-    """Middleware that has HEAD served as the GET of the same address."""
+    """Middleware that answers HEAD as the GET of the same address, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -29,7 +29,7 @@ class HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        # The same scope, since what the router notes in it is read for the log; there the request is a HEAD again.
+        # Not a copy of the scope: the router writes the route into it for the log. There the method is HEAD again.
         scope["method"] = "GET"
         try:
             await self.app(scope, receive, without_body)
@@ -38,17 +38,17 @@ class HeadAsGet:
 
 
 def path_of(request: Request, *last: str) -> str:
-    """The path that the request was sent to, encoded anew: two spellings of one path are one.
+    """The path that the request was sent to, encoded anew, so that two spellings of one path become one.
 
-    Of `last`, the segments at its end, slashes are encoded too; they are needed where one may hold any.
+    `last` are the segments at its end, in which slashes are encoded too; needed where one of them may hold slashes.
     """
     path: str = request.scope["path"]
-    head = quote(_outside(request) + path.removesuffix("/".join(last)), safe="/", errors="surrogatepass")
+    head = quote(_removed_prefix(request) + path.removesuffix("/".join(last)), safe="/", errors="surrogatepass")
     return head + "/".join(quote(segment, safe="", errors="surrogatepass") for segment in last)
 
 
 def own_address(template: str) -> Callable[[Request], Coroutine[Any, Any, None]]:
-    """A dependency that tells a request's route where it lies in our own app, such as /goals/{goal_id}."""
+    """A dependency that notes the path of a request in our own app, made from a template such as /goals/{goal_id}."""
 
     async def bind_address(request: Request) -> None:
         parameters = request.path_params
@@ -63,8 +63,8 @@ def own_address_of(request: Request) -> str:
     return address
 
 
-def _outside(request: Request) -> str:
-    """What a proxy has taken off the path, if the app was told; a mount's own part is never off."""
+def _removed_prefix(request: Request) -> str:
+    """The prefix that a proxy removed from the path, as root_path says; the prefix of a mount is never removed."""
     outer: str = request.scope.get("app_root_path", request.scope.get("root_path", "")).rstrip("/")
     path: str = request.scope["path"]
     return "" if path == outer or path.startswith(f"{outer}/") else outer

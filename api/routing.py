@@ -1,4 +1,4 @@
-"""Routes as data: books of them, from which any app gets a router of its own."""
+"""Routes as data: what each module of api/routes declares, and the router that an app makes of it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class AnsweringRoute(APIRoute):
-    """A route that answers our refusals itself: an app that has it needs no handlers for them.
+    """A route that answers our refusals itself, so that an app which mounts it needs no handlers for them.
 
-    All other errors are the app's: those that come while the door is shut, and what FastAPI finds wrong with anything
-    but the parameters of the route's function. Where both are wrong, the app answers both.
+    The app answers all other errors: those before the request is admitted, and what FastAPI finds wrong with anything
+    but the parameters of the route's function. If both are wrong, the app answers both.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -43,7 +43,7 @@ class AnsweringRoute(APIRoute):
 
 
 def _is_ours(error: Exception, parameters: Collection[tuple[str, str]]) -> bool:
-    """Whether all that FastAPI found wrong is wrong with these: no other parameter of ours is validated by it."""
+    """Whether FastAPI found only `parameters` wrong, the ones of ours that it validates; other errors are ours."""
     if not isinstance(error, RequestValidationError):
         return True
     return all(tuple(found["loc"][:2]) in parameters for found in error.errors())
@@ -57,13 +57,16 @@ class _Entry:
     options: dict[str, Any]
     tags: tuple[str, ...]
 
-    def answers_but(self, left_out: Collection[int]) -> dict[int | str, Any]:
+    def answers_without(self, left_out: Collection[int]) -> dict[int | str, Any]:
         answers: dict[int | str, Any] = self.options.get("responses", {})
         return {status: answer for status, answer in answers.items() if status not in left_out}
 
 
 class Routes:
-    """A book of routes, whose paths are below `below` in a prefix that only an app knows."""
+    """The routes of a resource, declared as on an APIRouter; an app makes its own router of them, with its own prefix.
+
+    `below` comes between that prefix and the path of each route.
+    """
 
     def __init__(self, *, tags: Sequence[str], below: str = "") -> None:
         self._tags = tuple(tags)
@@ -72,39 +75,39 @@ class Routes:
 
     @classmethod
     def of(cls, *routers: Routes) -> Routes:
-        """One book with the routes of several, each with its own tags."""
+        """The routes of several in one, each with its own tags."""
         whole = cls(tags=())
         whole._entries = [entry for router in routers for entry in router._entries]
         return whole
 
     def get(self, path: str, **options: Any) -> Callable[[Function], Function]:
-        """Enter a route; `options` are those of FastAPI's decorators."""
-        return self._entered("GET", path, options)
+        """Declare a route; `options` are those of FastAPI's decorators."""
+        return self._register("GET", path, options)
 
     def post(self, path: str, **options: Any) -> Callable[[Function], Function]:
-        """Enter a route, as `get` does."""
-        return self._entered("POST", path, options)
+        """Declare a route, as `get` does."""
+        return self._register("POST", path, options)
 
     def put(self, path: str, **options: Any) -> Callable[[Function], Function]:
-        """Enter a route, as `get` does."""
-        return self._entered("PUT", path, options)
+        """Declare a route, as `get` does."""
+        return self._register("PUT", path, options)
 
     def patch(self, path: str, **options: Any) -> Callable[[Function], Function]:
-        """Enter a route, as `get` does."""
-        return self._entered("PATCH", path, options)
+        """Declare a route, as `get` does."""
+        return self._register("PATCH", path, options)
 
     def delete(self, path: str, **options: Any) -> Callable[[Function], Function]:
-        """Enter a route, as `get` does."""
-        return self._entered("DELETE", path, options)
+        """Declare a route, as `get` does."""
+        return self._register("DELETE", path, options)
 
-    def _entered(self, method: str, path: str, options: dict[str, Any]) -> Callable[[Function], Function]:
-        def enter(function: Function) -> Function:
+    def _register(self, method: str, path: str, options: dict[str, Any]) -> Callable[[Function], Function]:
+        def add(function: Function) -> Function:
             self._entries.append(_Entry(method, self._below + path, function, options, self._tags))
             return function
 
-        return enter
+        return add
 
-    def router(
+    def make_router(
         self,
         prefix: str,
         *,
@@ -114,12 +117,13 @@ class Routes:
         undocumented: Collection[int] = (),
         include_in_schema: bool = True,
     ) -> APIRouter:
-        """A new router with these routes below `prefix`; `dependencies` run first, and one must bind the door.
+        """A new router with these routes below `prefix`; `dependencies` run first, and one must bind the contexts.
 
-        The prefix is in the routes' own paths, where log lines and figures read it, and not left to include_router.
-        `known_as` is the prefix that these routes have in our own app, where that is another one: what is kept of a
-        request, such as what an Idempotency-Key stands for, has this one wherever the routes are mounted.
-        `tags` are instead of the book's; answers with a status of `undocumented` are left out of the OpenAPI text.
+        The prefix is part of each route's own path, where log lines and metrics read it; include_router would not put
+        it there. `known_as` is the prefix of these routes in our own app, if it is another one: what is stored of a
+        request, such as the name of what an Idempotency-Key was used for, has this prefix wherever the routes are
+        mounted. `tags` replace those of the routes. Answers with a status in `undocumented` are left out of the
+        OpenAPI text.
         """
         router = APIRouter(
             prefix=prefix,
@@ -134,6 +138,6 @@ class Routes:
                 methods=[entry.method],
                 dependencies=[Depends(own_address((known_as or prefix) + entry.path))],
                 tags=list(entry.tags if tags is None else tags),
-                **{**entry.options, "responses": entry.answers_but(undocumented)},
+                **{**entry.options, "responses": entry.answers_without(undocumented)},
             )
         return router

@@ -1,4 +1,4 @@
-"""What every request gets: an id, one log line, its figures, and a plain 500 where we failed."""
+"""What every request gets: an id, one log line, its metrics, and a plain 500 if we failed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.schemas.goals import ExactResponse
 
 SECONDS_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# What a caller makes up must not become a series of its own.
+# A method that a caller invents must not become a series of its own.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "other"
 NO_ROUTE = "none"
 CLIENT_WENT_AWAY = 499
-_FIT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LOGGABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestMetrics:
-    """Counts requests by route template, method and status. Of each process its own; the sum is the scraper's."""
+    """Counts requests by route template, method and status. Each process counts its own; whoever scrapes sums them."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -55,14 +55,14 @@ class RequestMetrics:
         self._seconds.labels(name, verb).observe(seconds)
 
     def families(self) -> Iterable[Metric]:
-        """The metric families, without the moments at which each series began, which nobody reads."""
+        """The metric families, without the `_created` samples (when each series began), which nobody reads."""
         for family in self._registry.collect():
             family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
             yield family
 
 
 class Tracing:
-    """The outermost middleware of ours."""
+    """Our outermost middleware: it logs, counts, and answers a 500 where nothing else answered."""
 
     def __init__(self, app: ASGIApp, log: structlog.typing.FilteringBoundLogger, metrics: RequestMetrics) -> None:
         self.app = app
@@ -79,15 +79,15 @@ class Tracing:
             await self.app(scope, receive, trace.forward)
         except ClientDisconnect:
             trace.status = CLIENT_WENT_AWAY
-        except Exception:  # the process edge: whatever it was, the caller gets no traceback and the log does
+        except Exception:  # the process edge: any traceback goes to the log, never to the caller
             self.log.exception("request failed", request_id=trace.request_id, route=_route(scope))
             await self._answer_500(trace, scope, receive)
-        self.metrics.note(scope["method"], _route(scope), trace.status, perf_counter() - trace.began)
+        self.metrics.note(scope["method"], _route(scope), trace.status, perf_counter() - trace.started_s)
         self.log.info("request", **_line(trace, scope))
 
     async def _answer_500(self, trace: _Trace, scope: Scope, receive: Receive) -> None:
         if trace.status is not None:
-            return  # the answer has begun; the server will see that it is cut short
+            return  # the answer is partly sent; the server notices that its end is missing
         body = {"detail": "Internal error", "request_id": trace.request_id}
         await ExactResponse(body, status_code=500)(scope, receive, trace.forward)
 
@@ -108,7 +108,7 @@ def request_log(level: str) -> structlog.typing.FilteringBoundLogger:
 
 
 class _Output:
-    """Standard error as it is when the line is written, since what runs us may redirect it."""
+    """Standard error as it is when a line is written, since whatever runs us may redirect it."""
 
     def info(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -118,11 +118,11 @@ class _Output:
 
 @dataclass(slots=True)
 class _Trace:
-    """One request on its way through."""
+    """One request in progress."""
 
     request_id: str
     send: Send
-    began: float = field(default_factory=perf_counter)
+    started_s: float = field(default_factory=perf_counter)
     status: int | None = None
 
     async def forward(self, message: Message) -> None:
@@ -133,9 +133,9 @@ class _Trace:
 
 
 def _request_id(scope: Scope) -> str:
-    """The caller's own id if it is fit for a log, so that both sides can find the request."""
+    """The caller's own id if a log can hold it, so that both sides find the request under the same id."""
     given = Headers(scope=scope).get("x-request-id", "")
-    return given if _FIT_ID.fullmatch(given) else uuid4().hex
+    return given if _LOGGABLE_ID.fullmatch(given) else uuid4().hex
 
 
 def _line(trace: _Trace, scope: Scope) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _line(trace: _Trace, scope: Scope) -> dict[str, Any]:
         "method": scope["method"],
         "route": _route(scope),
         "status": trace.status,
-        "ms": round((perf_counter() - trace.began) * 1000, 1),
+        "ms": round((perf_counter() - trace.started_s) * 1000, 1),
         "tenant": caller.tenant.name if caller else None,
         "key_id": caller.key_id if caller else None,
     }

@@ -35,7 +35,7 @@ router = Routes(tags=["accounts"])
 def allocations(
     request: Request, account_id: str, contexts: Contexts, limit: Limit = PAGE_LARGEST, cursor: Cursor = None
 ) -> Response:
-    """Get how an account is shared out between goals, and what of it is left."""
+    """Get how an account is divided between goals, and what is left of it."""
     with contexts.open(Scope.GOALS_READ) as context:
         listing = Listing(context.tenant.name, ("accounts", account_id, "allocations"))
         position = listing.position(cursor)

@@ -1,4 +1,4 @@
-"""The routes of dead letters: what could not take effect, and what to do about it."""
+"""The routes of dead letters: the events that could not take effect, and what to do about them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.auth import actor_of
-from api.bodies import RawBody, parse_body, takes
+from api.bodies import RawBody, document_body, parse_body
 from api.context import Contexts, RequestContext, backends_of
 from api.cursors import Cursor, Limit, Listing
-from api.idempotency import REPLAYED, Once
+from api.idempotency import REPLAYED, Idempotency
 from api.paths import path_of
 from api.routing import Routes
 from api.schemas.dead_letters import LetterBody, WholeLetterBody, letter_body, whole_letter_body
@@ -21,7 +21,7 @@ from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse, Moment, moment
 from api.schemas.requests import DiscardReason, QueryMoment
 from core.errors import NotFound
-from core.services import dead_letters as acts
+from core.services import dead_letters
 from core.services.keys import Scope
 from core.services.pages import PAGE
 from core.store.dead_letters import DeadLetterKey
@@ -33,19 +33,23 @@ REPLAYED_AT_ONCE = 1_000
 _SHARD = re.compile(r"\d{1,4}", re.ASCII)
 
 State = Annotated[
-    Literal["waiting", "replayed", "discarded"] | None, Query(description="Only letters that are in this state")
+    Literal["waiting", "replayed", "discarded"] | None, Query(description="Only dead letters in this state")
 ]
-Code = Annotated[str, Query(description="The code of the letters")]
-Again = Annotated[bool, Query(description="Also if it was replayed or discarded before")]
+Code = Annotated[str, Query(description="The code of the dead letters")]
+Again = Annotated[bool, Query(description="Replay it even if it was replayed or discarded before")]
 Until = Annotated[
     QueryMoment | None,
-    Query(description="Only letters kept up to this moment: `until` of the answer before, so that an end is reached"),
+    Query(
+        description="Only dead letters recorded up to this moment: give `until` of the previous answer, to reach an end"
+    ),
 ]
-Most = Annotated[int, Query(ge=1, le=REPLAYED_AT_ONCE, alias="limit", description="The most letters to replay now")]
+Most = Annotated[
+    int, Query(ge=1, le=REPLAYED_AT_ONCE, alias="limit", description="The most dead letters to replay now")
+]
 
 
 class ReplayedBody(TypedDict):
-    """How many letters went onto the stream, how many of those kept up to `until` still wait."""
+    """How many dead letters went onto the stream, and how many recorded up to `until` still wait."""
 
     replayed: int
     left: int
@@ -58,7 +62,7 @@ class ReplayedBody(TypedDict):
     responses=answers(
         200,
         list[LetterBody],
-        "One page, the latest kept first; the next is in the `Link` header",
+        "One page, the latest recorded first; the next is in the `Link` header",
         422,
         headers=("Link",),
     ),
@@ -66,7 +70,7 @@ class ReplayedBody(TypedDict):
 def list_page(
     request: Request,
     contexts: Contexts,
-    code: Annotated[str | None, Query(description="Only letters of this code")] = None,
+    code: Annotated[str | None, Query(description="Only dead letters with this code")] = None,
     state: State = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
@@ -74,22 +78,24 @@ def list_page(
     """List what could not take effect and why, without the events themselves."""
     with contexts.open(Scope.EVENTS_READ) as context:
         listing = Listing(context.tenant.name, ("dead-letters",), {"code": code, "state": state})
-        page = acts.list_dead_letters(
+        page = dead_letters.list_dead_letters(
             context.session, context.tenant.name, code=code, state=state, limit=limit, cursor=listing.position(cursor)
         )
-        letters = [letter_body(letter) for letter in page.items]
+        letters = [letter_body(dead_letter) for dead_letter in page.items]
     return ExactResponse(letters, headers=listing.link(path_of(request), limit, page.next_cursor))
 
 
 @router.get(
     "/{shard}/{entry_id}",
     summary="Get a dead letter",
-    responses=answers(200, WholeLetterBody, "The letter with its event", 404),
+    responses=answers(200, WholeLetterBody, "The dead letter with its event", 404),
 )
 def show(shard: str, entry_id: str, contexts: Contexts) -> Response:
-    """Get one letter whole, with the event as it came."""
+    """Get one dead letter with its event, as the event came."""
     with contexts.open(Scope.EVENTS_READ) as context:
-        return ExactResponse(whole_letter_body(*acts.show_dead_letter(context.session, _key(context, shard, entry_id))))
+        return ExactResponse(
+            whole_letter_body(*dead_letters.show_dead_letter(context.session, _key(context, shard, entry_id)))
+        )
 
 
 @router.post(
@@ -98,20 +104,20 @@ def show(shard: str, entry_id: str, contexts: Contexts) -> Response:
     responses=answers(200, ReplayedBody, "They are on the stream again", 409, 422, headers=(REPLAYED,)),
 )
 def replay_all(
-    request: Request, contexts: Contexts, once: Once, code: Code, until: Until = None, most: Most = PAGE
+    request: Request, contexts: Contexts, idempotency: Idempotency, code: Code, until: Until = None, most: Most = PAGE
 ) -> Response:
-    """Put the oldest waiting letters of a code onto the stream again; one that fails again is a new letter."""
+    """Put the oldest waiting dead letters of a code onto the stream again; what fails again is a new dead letter."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
 
-        def act() -> Response:
-            found = acts.find_replayable(context.session, context.tenant.name, code, until=until)
-            replayed, left = acts.replay_oldest(
+        def perform() -> Response:
+            found = dead_letters.find_replayable(context.session, context.tenant.name, code, until=until)
+            replayed, left = dead_letters.replay_oldest(
                 context.session, backends_of(request).stream, found, context.now, actor=actor_of(request), most=most
             )
             body: ReplayedBody = {"replayed": replayed, "left": left, "until": moment(found.until)}
             return ExactResponse(body)
 
-        return once.answer(context, _asked(request), act)
+        return idempotency.answer(context, _query_bytes(request), perform)
 
 
 @router.post(
@@ -120,50 +126,54 @@ def replay_all(
     responses=answers(200, LetterBody, "It is on the stream again", 404, 409, 422, headers=(REPLAYED,)),
 )
 def replay(
-    request: Request, shard: str, entry_id: str, contexts: Contexts, once: Once, again: Again = False
+    request: Request, shard: str, entry_id: str, contexts: Contexts, idempotency: Idempotency, again: Again = False
 ) -> Response:
-    """Put one letter's event onto the stream again, as it came; it arrives now."""
+    """Put the event of a dead letter onto the stream again, as it came; it arrives now."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
 
-        def act() -> Response:
+        def perform() -> Response:
             key, stream = _key(context, shard, entry_id), backends_of(request).stream
-            acts.replay_dead_letter(context.session, stream, key, context.now, actor=actor_of(request), again=again)
-            return _shown(context, key)
+            dead_letters.replay_dead_letter(
+                context.session, stream, key, context.now, actor=actor_of(request), again=again
+            )
+            return _answer(context, key)
 
-        return once.answer(context, _asked(request), act)
+        return idempotency.answer(context, _query_bytes(request), perform)
 
 
 @router.post(
     "/{shard}/{entry_id}/discard",
     summary="Discard a dead letter",
-    openapi_extra=takes(DiscardReason),
+    openapi_extra=document_body(DiscardReason),
     responses=answers(200, LetterBody, "It is given up, and kept for 90 days", 404, 409, 413, 422, headers=(REPLAYED,)),
 )
-def discard(request: Request, shard: str, entry_id: str, contexts: Contexts, raw: RawBody, once: Once) -> Response:
-    """Give a letter up, saying why."""
+def discard(
+    request: Request, shard: str, entry_id: str, contexts: Contexts, raw: RawBody, idempotency: Idempotency
+) -> Response:
+    """Give a dead letter up, saying why."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
 
-        def act() -> Response:
+        def perform() -> Response:
             key, reason = _key(context, shard, entry_id), parse_body(DiscardReason, raw).reason
-            acts.discard_dead_letter(context.session, key, reason, context.now, actor=actor_of(request))
-            return _shown(context, key)
+            dead_letters.discard_dead_letter(context.session, key, reason, context.now, actor=actor_of(request))
+            return _answer(context, key)
 
-        return once.answer(context, raw, act)
+        return idempotency.answer(context, raw, perform)
 
 
 def _key(context: RequestContext, shard: str, entry_id: str) -> DeadLetterKey:
-    """The place that a path names, in the caller's own tenant; raises NotFound for what can be none."""
+    """The key of the dead letter that a path names, in the caller's tenant; raises NotFound if there can be none."""
     number = int(shard) if _SHARD.fullmatch(shard) else SHARDS_MOST
     if number >= SHARDS_MOST:
         raise NotFound("Dead letter", entry_id)
     return DeadLetterKey(context.tenant.name, number, entry_id)
 
 
-def _shown(context: RequestContext, key: DeadLetterKey) -> Response:
-    return ExactResponse(letter_body(acts.read_dead_letter(context.session, key)))
+def _answer(context: RequestContext, key: DeadLetterKey) -> Response:
+    return ExactResponse(letter_body(dead_letters.read_dead_letter(context.session, key)))
 
 
-def _asked(request: Request) -> bytes:
-    """What a request without a body asks for: its query, to the byte."""
+def _query_bytes(request: Request) -> bytes:
+    """What a request without a body asks for: its query string, byte by byte."""
     query: bytes = request.scope["query_string"]
     return query

@@ -1,4 +1,4 @@
-"""The route by which events come in over HTTP, onto the stream: our own, or bodies that were pulled from a provider."""
+"""The route that puts events onto the stream: our own, or those of a body that was pulled from a provider."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from api.batches import MAX_EVENTS, read_events
 from api.bodies import BodyRefused, QueryRefused, RawBody, parse_provider_body
 from api.context import Contexts, RequestContext, backends_of
-from api.idempotency import REPLAYED, Once
+from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse
@@ -31,20 +31,21 @@ from core.services.keys import Scope
 from core.services.provider_accounts import check_currency, check_kind
 
 PulledFormat = Annotated[
-    Format | None, Query(description="The body is as this provider gives it; without it, it holds our own events")
+    Format | None,
+    Query(description="The provider that the body was pulled from; without it, the body holds our own events"),
 ]
 PulledAt = Annotated[
-    str | None, Query(description="With `format`: when the body was pulled, for what has no time of its own")
+    str | None, Query(description="With `format`: when the body was pulled, for records without a time of their own")
 ]
 PulledAccount = Annotated[
     str | None, Query(description="With `format`: the provider's account, where the body names none (GoCardless)")
 ]
 PulledUser = Annotated[str | None, Query(description="With `format`: whose the accounts are")]
 PulledCurrency = Annotated[
-    str | None, Query(description="With `format`: the currency, where the body tells none (Teller)")
+    str | None, Query(description="With `format`: the currency, where the body has none (Teller)")
 ]
 PulledKind = Annotated[
-    str | None, Query(description="With `format`: asset or liability, where the body does not tell (Teller)")
+    str | None, Query(description="With `format`: asset or liability, where the body does not say (Teller)")
 ]
 router = Routes(tags=["events"])
 _EXAMPLE = {
@@ -77,7 +78,7 @@ _EVENT = {
     },
 }
 _BATCH = {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": MAX_EVENTS}
-_TAKES: dict[str, Any] = {
+_REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -94,19 +95,19 @@ _TAKES: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
-    """What the query says of a body."""
+class PulledQuery:
+    """What the query says about a body that was pulled from a provider."""
 
     format: Format
     details: PullDetails
 
-    def whole(self, request: Request, raw: bytes) -> bytes:
-        """What stands for the request under its Idempotency-Key: with another query it is another request."""
+    def keyed_bytes(self, request: Request, raw: bytes) -> bytes:
+        """What an Idempotency-Key is bound to, besides the path: with another query it is another request."""
         query: bytes = request.scope["query_string"]
         return query + b"\n" + raw
 
     def events(self, context: RequestContext, raw: bytes) -> Sequence[tuple[str, bytes]]:
-        """What to spread each event by, and its text. Raises BodyRefused and ProviderBodyRefused."""
+        """The events of the body, each as its shard key and its text. Raises BodyRefused and ProviderBodyRefused."""
         adapted = read_pulled(context.session, context.tenant, self.format, parse_provider_body(raw), self.details)
         if len(adapted.events) > MAX_EVENTS:
             message = f"The body becomes {len(adapted.events)} events; at most {MAX_EVENTS} are taken at once"
@@ -120,7 +121,7 @@ class AcceptedBody(TypedDict):
     accepted: int
 
 
-def asked_of(
+def parse_query(
     format: Format | None,
     pulled_at: str | None,
     account_id: str | None,
@@ -128,8 +129,8 @@ def asked_of(
     currency: str | None,
     kind: str | None,
     now: datetime,
-) -> Pulled | None:
-    """What the query says; None if the body holds our own events. Raises QueryRefused."""
+) -> PulledQuery | None:
+    """The parsed query; None if the body holds our own events. Raises QueryRefused."""
     given = {
         "pulled_at": pulled_at,
         "account_id": account_id,
@@ -138,11 +139,11 @@ def asked_of(
         "kind": kind,
     }
     if format is None:
-        alone = next((name for name, value in given.items() if value is not None), None)
-        if alone is not None:
-            raise QueryRefused.at("format", f"is needed with {alone}: our own events say it themselves", "missing")
+        unexpected = next((name for name, value in given.items() if value is not None), None)
+        if unexpected is not None:
+            raise QueryRefused.at("format", f"is needed with {unexpected}: our own events say it themselves", "missing")
         return None
-    with _of_query():
+    with _refuse_query():
         details = PullDetails(
             pulled_at=_moment(pulled_at, now),
             account_id=None if account_id is None else check_id("account_id", account_id),
@@ -150,14 +151,14 @@ def asked_of(
             currency=check_currency(currency),
             kind=check_kind(kind),
         )
-    return Pulled(format, details)
+    return PulledQuery(format, details)
 
 
 @router.post(
     "",
     summary="Send events",
     status_code=202,
-    openapi_extra=_TAKES,
+    openapi_extra=_REQUEST_BODY,
     responses=answers(
         202, AcceptedBody, "All of them are on disk and will take effect", 409, 413, 422, headers=(REPLAYED,)
     ),
@@ -166,7 +167,7 @@ def send(
     request: Request,
     contexts: Contexts,
     raw: RawBody,
-    once: Once,
+    idempotency: Idempotency,
     format: PulledFormat = None,
     pulled_at: PulledAt = None,
     account_id: PulledAccount = None,
@@ -174,26 +175,28 @@ def send(
     currency: PulledCurrency = None,
     kind: PulledKind = None,
 ) -> Response:
-    """Put one event, an array of them, or NDJSON on the stream; or, with `format`, a body that a provider gave.
+    """Put one event, an array of them, or NDJSON on the stream; or, with `format`, a body pulled from a provider.
 
-    All is accepted or nothing is.
+    Either all events are accepted or none.
     """
     with contexts.open(Scope.EVENTS_WRITE) as context:
         tenant = context.tenant.name
-        asked = asked_of(format, pulled_at, account_id, user_id, currency, kind, context.now)
-        if once.has_key:
-            # The transaction holds the key while the stream makes sure of its disk. Should it then fail to commit,
-            # the events come again with the next try, which changes nothing.
-            whole = raw if asked is None else asked.whole(request, raw)
-            return once.answer(context, whole, lambda: _accept(request, tenant, _events(request, raw, asked, context)))
-        # What is known of a provider's accounts is read in the transaction; our own events need none of it.
-        pulled = None if asked is None else asked.events(context, raw)
-    # The transaction has ended: without a key none is held while the stream makes sure of its disk.
-    return _accept(request, tenant, _own_events(request, raw) if pulled is None else pulled)
+        pulled_query = parse_query(format, pulled_at, account_id, user_id, currency, kind, context.now)
+        if idempotency.has_key:
+            # The transaction keeps the key locked until the events are on the stream server's disk. If it then fails
+            # to commit, the next try sends the events again, which changes nothing.
+            keyed_bytes = raw if pulled_query is None else pulled_query.keyed_bytes(request, raw)
+            return idempotency.answer(
+                context, keyed_bytes, lambda: _accept(request, tenant, _events(request, raw, pulled_query, context))
+            )
+        # To adapt a provider's body, the transaction reads what is known of its accounts; our own events need no read.
+        pulled_events = None if pulled_query is None else pulled_query.events(context, raw)
+    # The transaction has ended: without a key, none stays open while the stream server writes to its disk.
+    return _accept(request, tenant, _own_events(request, raw) if pulled_events is None else pulled_events)
 
 
 @contextmanager
-def _of_query() -> Iterator[None]:
+def _refuse_query() -> Iterator[None]:
     try:
         yield
     except InvalidField as error:
@@ -201,7 +204,7 @@ def _of_query() -> Iterator[None]:
 
 
 def _moment(text: str | None, now: datetime) -> datetime | None:
-    """An instant: of a body that was pulled on some day or other nobody could say what came before what."""
+    """An instant, not a day: events of one day could not be put in order."""
     if text is None:
         return None
     try:
@@ -215,8 +218,10 @@ def _moment(text: str | None, now: datetime) -> datetime | None:
     return moment
 
 
-def _events(request: Request, raw: bytes, asked: Pulled | None, context: RequestContext) -> Sequence[tuple[str, bytes]]:
-    return _own_events(request, raw) if asked is None else asked.events(context, raw)
+def _events(
+    request: Request, raw: bytes, pulled_query: PulledQuery | None, context: RequestContext
+) -> Sequence[tuple[str, bytes]]:
+    return _own_events(request, raw) if pulled_query is None else pulled_query.events(context, raw)
 
 
 def _own_events(request: Request, raw: bytes) -> Sequence[tuple[str, bytes]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import Request
 from starlette.responses import Response
 
-from api.bodies import RawBody, parse_body, takes
+from api.bodies import RawBody, document_body, parse_body
 from api.conditional import IfMatch
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
-from api.idempotency import REPLAYED, Once
+from api.idempotency import REPLAYED, Idempotency
 from api.paths import path_of
 from api.routing import Routes
 from api.schemas.documented import answers
@@ -29,20 +29,20 @@ ACCOUNT = "/{account_id:path}"
     "",
     summary="Link account",
     status_code=201,
-    openapi_extra=takes(NewLink),
+    openapi_extra=document_body(NewLink),
     responses=answers(201, FundingBody, "The funding source", 400, 404, 409, 412, 413, 422, headers=(REPLAYED,)),
 )
-def link(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
+def link(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, idempotency: Idempotency) -> Response:
     """Let a share of an account count for the goal; an account that is linked already gets the new share."""
     with contexts.open(Scope.GOALS_WRITE) as context:
 
-        def act() -> Response:
+        def perform() -> Response:
             draft = parse_body(NewLink, raw).draft()
             seen = if_match.versions(goal_id)
             source = link_account(context.session, context.tenant, goal_id, draft, context.now, seen=seen)
             return ExactResponse(funding_body(source), status_code=201)
 
-        return once.answer(context, raw, act)
+        return idempotency.answer(context, raw, perform)
 
 
 @router.get(
@@ -72,16 +72,18 @@ def list_page(
 @router.patch(
     ACCOUNT,
     summary="Update allocation",
-    openapi_extra=takes(Allocation),
+    openapi_extra=document_body(Allocation),
     responses=answers(
         200, FundingBody, "The funding source as it is now", 400, 404, 409, 412, 413, 422, headers=(REPLAYED,)
     ),
 )
-def change(goal_id: str, account_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
+def change(
+    goal_id: str, account_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, idempotency: Idempotency
+) -> Response:
     """Change the share from now on; what was counted stays."""
     with contexts.open(Scope.GOALS_WRITE) as context:
 
-        def act() -> Response:
+        def perform() -> Response:
             percent = parse_body(Allocation, raw).allocation_percent
             seen = if_match.versions(goal_id)
             source = change_allocation(
@@ -89,7 +91,7 @@ def change(goal_id: str, account_id: str, contexts: Contexts, raw: RawBody, if_m
             )
             return ExactResponse(funding_body(source))
 
-        return once.answer(context, raw, act)
+        return idempotency.answer(context, raw, perform)
 
 
 @router.delete(
@@ -100,13 +102,13 @@ def change(goal_id: str, account_id: str, contexts: Contexts, raw: RawBody, if_m
         204, None, "The account counts no more; what was counted stays", 404, 409, 412, 422, headers=(REPLAYED,)
     ),
 )
-def unlink(goal_id: str, account_id: str, contexts: Contexts, if_match: IfMatch, once: Once) -> Response:
+def unlink(goal_id: str, account_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Idempotency) -> Response:
     """End the link of an account to the goal."""
     with contexts.open(Scope.GOALS_WRITE) as context:
 
-        def act() -> Response:
+        def perform() -> Response:
             seen = if_match.versions(goal_id)
             unlink_account(context.session, context.tenant, goal_id, account_id, context.now, seen=seen)
             return Response(status_code=204)
 
-        return once.answer(context, b"", act)
+        return idempotency.answer(context, b"", perform)

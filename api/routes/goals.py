@@ -9,11 +9,11 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from api.bodies import RawBody, parse_body, takes
+from api.bodies import RawBody, document_body, parse_body
 from api.conditional import IfMatch, IfNoneMatch, etag
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
-from api.idempotency import REPLAYED, Once
+from api.idempotency import REPLAYED, Idempotency
 from api.paths import path_of
 from api.routing import Routes
 from api.schemas.documented import answers
@@ -35,19 +35,19 @@ router = Routes(tags=["goals"])
     "",
     summary="Create goal",
     status_code=201,
-    openapi_extra=takes(NewGoal),
+    openapi_extra=document_body(NewGoal),
     responses=answers(201, GoalBody, "The goal", 409, 413, 422, headers=("Location", "ETag", REPLAYED)),
 )
-def create(request: Request, contexts: Contexts, raw: RawBody, once: Once) -> Response:
+def create(request: Request, contexts: Contexts, raw: RawBody, idempotency: Idempotency) -> Response:
     """Create a goal, active or paused."""
     with contexts.open(Scope.GOALS_WRITE) as context:
 
-        def act() -> Response:
+        def perform() -> Response:
             draft = parse_body(NewGoal, raw).draft()
             goal = create_goal(context.session, context.tenant, draft, context.now)
-            return _shown(goal, status=201, headers={"Location": f"{path_of(request)}/{goal.goal_id}"})
+            return _answer(goal, status=201, headers={"Location": f"{path_of(request)}/{goal.goal_id}"})
 
-        return _tagged(once.answer(context, raw, act), path_of(request))
+        return _with_etag(idempotency.answer(context, raw, perform), path_of(request))
 
 
 @router.get(
@@ -99,27 +99,27 @@ def get_one(goal_id: str, contexts: Contexts, if_none_match: IfNoneMatch) -> Res
             context.tenant,
             goal_id,
             ("goal",),
-            lambda: _shown(get_goal(context.session, context.tenant, goal_id)),
+            lambda: _answer(get_goal(context.session, context.tenant, goal_id)),
         )
 
 
 @router.patch(
     "/{goal_id}",
     summary="Update goal",
-    openapi_extra=takes(GoalPatch),
+    openapi_extra=document_body(GoalPatch),
     responses=answers(200, GoalBody, "The goal as it is now", 404, 409, 412, 413, 422, headers=("ETag", REPLAYED)),
 )
-def update(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
+def update(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, idempotency: Idempotency) -> Response:
     """Change the fields that are given; `null` clears the description and the deadline."""
     with contexts.open(Scope.GOALS_WRITE) as context:
 
-        def act() -> Response:
+        def perform() -> Response:
             patch = parse_body(GoalPatch, raw)
-            seen = if_match.versions(goal_id, patch.stated_version)
+            seen = if_match.versions(goal_id, patch.expected_version)
             goal = update_goal(context.session, context.tenant, goal_id, patch.changes(), context.now, seen=seen)
-            return _shown(goal)
+            return _answer(goal)
 
-        return _tagged(once.answer(context, raw, act))
+        return _with_etag(idempotency.answer(context, raw, perform))
 
 
 @router.delete(
@@ -128,15 +128,15 @@ def update(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, on
     status_code=204,
     responses=answers(204, None, "It is gone, with its milestones and links", 404, 409, 412, 422, headers=(REPLAYED,)),
 )
-def delete(goal_id: str, contexts: Contexts, if_match: IfMatch, once: Once) -> Response:
+def delete(goal_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Idempotency) -> Response:
     """Delete a goal."""
     with contexts.open(Scope.GOALS_WRITE) as context:
 
-        def act() -> Response:
+        def perform() -> Response:
             delete_goal(context.session, context.tenant, goal_id, context.now, seen=if_match.versions(goal_id))
             return Response(status_code=204)
 
-        return once.answer(context, b"", act)
+        return idempotency.answer(context, b"", perform)
 
 
 @router.get(
@@ -157,15 +157,15 @@ def _one_of(type: GoalType | None, goal_type: GoalType | None) -> GoalType | Non
     return type or goal_type
 
 
-def _shown(goal: GoalView, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    tagged = {"ETag": etag(goal.goal_id, goal.version), **(headers or {})}
-    return ExactResponse(goal_body(goal), status_code=status, headers=tagged)
+def _answer(goal: GoalView, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    all_headers = {"ETag": etag(goal.goal_id, goal.version), **(headers or {})}
+    return ExactResponse(goal_body(goal), status_code=status, headers=all_headers)
 
 
-def _tagged(answer: Response, goals: str | None = None) -> Response:
-    """The answer with its ETag. One that was kept for an Idempotency-Key comes without: it is made of its body.
+def _with_etag(answer: Response, goals: str | None = None) -> Response:
+    """The answer with its ETag. An answer stored for an Idempotency-Key has none, so it is made from the body.
 
-    So is the Location of a goal that was created, below the path `goals`: the first request may have come in elsewhere.
+    So is the Location of a created goal, below the path `goals`: the first request may have come in at another prefix.
     """
     if "ETag" not in answer.headers:
         goal = json.loads(bytes(answer.body))

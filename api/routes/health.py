@@ -21,8 +21,8 @@ from core.store.migrate import is_behind
 OK = "ok"
 
 router = Routes(tags=["health"])
-open_book = Routes(tags=["health"])
-"""What answers anyone."""
+public_router = Routes(tags=["health"])
+"""The routes that need no key."""
 
 
 class LiveBody(TypedDict):
@@ -32,14 +32,14 @@ class LiveBody(TypedDict):
 
 
 class ReadyBody(TypedDict):
-    """Each part: `ok`, or what is wrong with it."""
+    """The state of each part: `ok`, or what is wrong with it."""
 
     status: str
     database: str
     stream: str
 
 
-@open_book.get("/live", summary="Is the process alive", responses={200: {"model": LiveBody}})
+@public_router.get("/live", summary="Is the process alive", responses={200: {"model": LiveBody}})
 async def live() -> Response:
     """Answers as long as the process does, without a key."""
     return ExactResponse({"status": "live"})

@@ -1,4 +1,4 @@
-"""GET /metrics: the figures of the whole system, in the text format of Prometheus."""
+"""GET /metrics: the metrics of the whole system, in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Series = Iterable[tuple[str, float | None]]
 
 
 class KnownScrapers:
-    """The keys that were good when the database was last asked about them, as hashes; the latest few.
+    """The hashes of the latest keys that were valid when the database was last asked about them.
 
-    Keys are kept in the database. While that is away, such a key still gets the figures that do not need it: the
-    outage is what they are asked for.
+    Keys are stored in the database. While it is away, a key that is known here still gets the metrics that do not need
+    the database: monitoring needs them most during an outage.
     """
 
     MOST = 64
@@ -47,8 +47,8 @@ class KnownScrapers:
         self._known: dict[bytes, None] = {}
         self._lock = Lock()
 
-    def note(self, secret: str) -> None:
-        """Remember a key that was found good."""
+    def remember(self, secret: str) -> None:
+        """Remember a key that the database found valid."""
         with self._lock:
             self._known.pop(_hash(secret), None)
             self._known[_hash(secret)] = None
@@ -56,20 +56,20 @@ class KnownScrapers:
                 del self._known[next(iter(self._known))]
 
     def forget(self, secret: str) -> None:
-        """Forget a key that was found bad."""
+        """Forget a key that the database found invalid."""
         with self._lock:
             self._known.pop(_hash(secret), None)
 
     def knows(self, secret: str) -> bool:
-        """Whether a key was good when last asked about."""
+        """Whether a key was valid when the database was last asked about it."""
         return _hash(secret) in self._known
 
 
-@router.get("", summary="Prometheus metrics", responses=answers(200, None, "The figures") | {200: _TEXT})
+@router.get("", summary="Prometheus metrics", responses=answers(200, None, "The metrics") | {200: _TEXT})
 def metrics(request: Request, contexts: ContextsByKey) -> Response:
-    """Everything to watch, for all tenants together and naming none; takes any key.
+    """Get the metrics for monitoring, of all tenants together and naming none; takes any key.
 
-    A server that is away is told by `milepost_up`, with the figures of the other one beside it.
+    If a server is away, `milepost_up` says so, and the metrics of the other server still come.
     """
     now = datetime.now(UTC)
     backends = backends_of(request)
@@ -83,12 +83,12 @@ def metrics(request: Request, contexts: ContextsByKey) -> Response:
 
 
 def up_family(parts: Mapping[str, bool]) -> Metric:
-    """Which servers answered."""
+    """The metric that says which servers answered."""
     return _gauge("up", "1 if the server answered this scrape.", "part", parts.items())
 
 
 def database_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
-    """What the database shows."""
+    """The metrics of what is in the database."""
     yield _gauge(
         "dead_letters_waiting", "Dead letters neither replayed nor discarded.", "code", stats.dead_letters.items()
     )
@@ -105,23 +105,25 @@ def database_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
     yield _single(
         "refresh_requests_oldest_age_seconds", "Age of the oldest of them.", _age(refreshes.oldest_at, now) or 0
     )
-    behind = stats.days_behind
+    days_behind = stats.days_behind
     yield _single(
-        "snapshot_lag_days", "Local days over and not closed, of the tenant furthest behind.", max(behind, default=0)
+        "snapshot_lag_days",
+        "Local days over and not closed, of the tenant furthest behind.",
+        max(days_behind, default=0),
     )
-    yield _single("snapshot_tenants_behind", "Tenants with such days.", sum(days > 0 for days in behind))
+    yield _single("snapshot_tenants_behind", "Tenants with such days.", sum(days > 0 for days in days_behind))
     yield from _job_families(stats, now)
 
 
 def stream_families(stats: StreamStats, now: datetime) -> Iterator[Metric]:
-    """What the stream server and the drains show."""
+    """The metrics of the stream server and the drains."""
     yield from _server_families(stats.server)
     yield from _shard_families(stats.shards, now)
     yield from _drain_families({str(each.status.shard): each.drains for each in stats.shards})
 
 
 class _Page(Collector):
-    """Families that were read for one scrape."""
+    """The metric families of one scrape."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
@@ -131,10 +133,10 @@ class _Page(Collector):
 
 
 def _database_stats(scrapers: KnownScrapers, contexts: KeyContexts, now: datetime) -> DatabaseStats | None:
-    """What the database shows; None while it is away. Raises as the door does, also then for a key not known here."""
+    """The stats of the database; None while it is away, if the key is known here. Raises as `contexts.open` does."""
     try:
         with contexts.open(None) as context:
-            scrapers.note(contexts.secret)
+            scrapers.remember(contexts.secret)
             return read_database_stats(context.session, now)
     except Unauthenticated:
         scrapers.forget(contexts.secret)
@@ -162,7 +164,7 @@ def _job_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
         "job",
         ((run.job, _age(run.newest_at, now)) for run in stats.runs),
     )
-    yield _single("job_tenants_unseen", "Tenants that the figures of jobs leave out.", stats.tenants_unseen)
+    yield _single("job_tenants_unseen", "Tenants that the metrics of jobs leave out.", stats.tenants_unseen)
     for run in stats.runs:
         if run.violations is not None:
             yield _gauge("job_last_run_ok", "1 if its last runs found nothing.", "job", [(run.job, run.is_ok)])
@@ -191,10 +193,10 @@ def _shard_families(shards: Sequence[ShardStats], now: datetime) -> Iterator[Met
         (_age(status.oldest_at, now) or 0 for status in statuses),
     )
     yield of_shards("stream_entries", "Entries on the stream, applied or not.", (s.length for s in statuses))
-    yield of_shards("stream_pending", "Entries handed out and not acknowledged.", (s.pending for s in statuses))
+    yield of_shards("stream_pending", "Entries delivered and not acknowledged.", (s.pending for s in statuses))
     yield of_shards(
         "stream_pending_idle_seconds",
-        "Time since the oldest of them was handed out.",
+        "Time since the oldest of them was delivered.",
         (s.idle_s or 0 for s in statuses),
     )
     yield of_shards(
@@ -219,7 +221,7 @@ def _drain_families(drains: Mapping[str, DrainStats]) -> Iterator[Metric]:
         yield counter
     sizes = HistogramMetricFamily("milepost_drain_batch_events", "Events in a batch.", labels=["shard"])
     seconds = HistogramMetricFamily(
-        "milepost_drain_batch_seconds", "Time from a batch's begin to its commit.", labels=["shard"]
+        "milepost_drain_batch_seconds", "Time from the begin of a batch to its commit.", labels=["shard"]
     )
     for shard, stats in drains.items():
         sizes.add_metric([shard], _buckets(SIZE_BOUNDS, 1, stats.sizes, stats.batches), stats.events)
@@ -238,7 +240,7 @@ def _single(name: str, text: str, value: float) -> Metric:
 
 
 def _gauge(name: str, text: str, label: str, series: Series) -> Metric:
-    """A gauge with one label; what has no value has no series."""
+    """A gauge with one label; a value of None gets no series."""
     family = GaugeMetricFamily(f"milepost_{name}", text, labels=[label])
     for of, value in series:
         if value is not None:
@@ -247,5 +249,5 @@ def _gauge(name: str, text: str, label: str, series: Series) -> Metric:
 
 
 def _age(at: datetime | None, now: datetime) -> float | None:
-    """Seconds since a moment; a clock that runs ahead of ours makes it 0, never less."""
+    """Seconds since a moment; 0, never less, if another machine's clock is ahead of ours."""
     return None if at is None else max(0.0, (now - at).total_seconds())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import Request
 from starlette.responses import Response
 
-from api.bodies import RawBody, parse_body, takes
+from api.bodies import RawBody, document_body, parse_body
 from api.conditional import IfMatch
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
-from api.idempotency import REPLAYED, Once
+from api.idempotency import REPLAYED, Idempotency
 from api.paths import path_of
 from api.routing import Routes
 from api.schemas.documented import answers
@@ -39,23 +39,23 @@ router = Routes(below="/{goal_id}/milestones", tags=["milestones"])
     "",
     summary="Add milestone",
     status_code=201,
-    openapi_extra=takes(NewMilestone),
+    openapi_extra=document_body(NewMilestone),
     responses=answers(
         201, MilestoneBody, "The milestone, reached or not", 404, 409, 412, 413, 422, headers=(REPLAYED,)
     ),
 )
-def add(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, once: Once) -> Response:
-    """Add a milestone; one that the amount has passed already is reached at once."""
+def add(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, idempotency: Idempotency) -> Response:
+    """Add a milestone; one that the amount has crossed already is reached at once."""
     with contexts.open(Scope.GOALS_WRITE) as context:
 
-        def act() -> Response:
+        def perform() -> Response:
             draft = parse_body(NewMilestone, raw).draft()
             seen = if_match.versions(goal_id)
             milestone = add_milestone(context.session, context.tenant, goal_id, draft, context.now, seen=seen)
             currency = get_goal(context.session, context.tenant, goal_id).currency
             return ExactResponse(milestone_body(milestone, currency), status_code=201)
 
-        return once.answer(context, raw, act)
+        return idempotency.answer(context, raw, perform)
 
 
 @router.get(
@@ -79,9 +79,9 @@ def list_page(
             body = [milestone_body(milestone, currency) for milestone in page.items]
             return ExactResponse(body, headers=listing.link(path, limit, page.next_cursor))
 
-        # With the path, since it is in the answer: one tenant's goals may be mounted at several.
-        asked = ("milestones", path, limit, position)
-        return context.read_cache.answer(context.session, context.tenant, goal_id, asked, make)
+        # The path is in the answer, so it belongs to the key: one tenant's goals may be mounted at several paths.
+        part = ("milestones", path, limit, position)
+        return context.read_cache.answer(context.session, context.tenant, goal_id, part, make)
 
 
 @router.get(
@@ -106,7 +106,7 @@ def progress(goal_id: str, contexts: Contexts) -> Response:
     responses=answers(200, MilestoneBody | None, "The nearest one that is not reached; `null` if none is left", 404),
 )
 def following(goal_id: str, contexts: Contexts) -> Response:
-    """Get the milestone that comes next on the way."""
+    """Get the next milestone that is not reached."""
     with contexts.open(Scope.GOALS_READ) as context:
 
         def make() -> Response:
@@ -122,7 +122,7 @@ def following(goal_id: str, contexts: Contexts) -> Response:
     responses=answers(
         200,
         list[MilestoneBody],
-        "Those reached since the last check, in the order in which they are passed",
+        "Those reached since the last check, in the order in which a goal crosses them",
         404,
         409,
         412,
@@ -130,13 +130,13 @@ def following(goal_id: str, contexts: Contexts) -> Response:
         headers=(REPLAYED,),
     ),
 )
-def check(goal_id: str, contexts: Contexts, if_match: IfMatch, once: Once) -> Response:
+def check(goal_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Idempotency) -> Response:
     """Get the milestones that were reached since the last check; each is given once."""
     with contexts.open(Scope.GOALS_WRITE) as context:
 
-        def act() -> Response:
+        def perform() -> Response:
             seen = if_match.versions(goal_id)
             currency, reached = check_milestones(context.session, context.tenant, goal_id, context.now, seen=seen)
             return ExactResponse([milestone_body(milestone, currency) for milestone in reached])
 
-        return once.answer(context, b"", act)
+        return idempotency.answer(context, b"", perform)

@@ -1,4 +1,4 @@
-"""The routes of provider accounts: what the integrator tells of them."""
+"""The routes of provider accounts: what the integrator registered for them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.auth import actor_of
-from api.bodies import RawBody, parse_body, takes
+from api.bodies import RawBody, document_body, parse_body
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
-from api.idempotency import REPLAYED, Once
+from api.idempotency import REPLAYED, Idempotency
 from api.paths import path_of
 from api.routing import Routes
 from api.schemas.documented import answers
 from api.schemas.goals import Day, ExactResponse, Moment, day, moment
 from api.schemas.requests import NewProviderAccount
-from core.services import provider_accounts as acts
+from core.services import provider_accounts
 from core.services.keys import Scope
 from core.services.pages import PAGE
 from core.store.provider_accounts import ProviderAccount
@@ -27,7 +27,7 @@ router = Routes(tags=["providers"])
 
 
 class ProviderAccountBody(TypedDict):
-    """What was told of a provider's account; null where nothing was."""
+    """What was registered for a provider's account; null where nothing was."""
 
     provider: str
     provider_account_id: str
@@ -54,10 +54,10 @@ def list_page(
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> Response:
-    """List what was told of providers' accounts, by provider and its id."""
+    """List what was registered for providers' accounts, by provider and its id."""
     with contexts.open(Scope.EVENTS_READ) as context:
         listing = Listing(context.tenant.name, ("provider-accounts",), {"provider": provider})
-        page = acts.list_accounts(
+        page = provider_accounts.list_accounts(
             context.session, context.tenant.name, provider=provider, limit=limit, cursor=listing.position(cursor)
         )
         body = [_body(account) for account in page.items]
@@ -67,15 +67,15 @@ def list_page(
 # The id is the provider's own and may hold slashes, hence `:path`.
 @router.put(
     "/{provider}/{provider_account_id:path}",
-    summary="Tell of a provider account",
-    openapi_extra=takes(NewProviderAccount),
-    responses=answers(200, ProviderAccountBody, "What is told of it now", 404, 413, 422),
+    summary="Register a provider account",
+    openapi_extra=document_body(NewProviderAccount),
+    responses=answers(200, ProviderAccountBody, "What is registered for it now", 404, 413, 422),
 )
 def put(request: Request, provider: str, provider_account_id: str, contexts: Contexts, raw: RawBody) -> Response:
-    """Tell your own id for an account and what the provider leaves out, in the place of what was told before."""
+    """Register your own id for an account and what the provider leaves out; it replaces what was registered before."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
         draft = parse_body(NewProviderAccount, raw).draft()
-        account = acts.put_account(
+        account = provider_accounts.put_account(
             context.session,
             context.tenant.name,
             provider,
@@ -90,13 +90,13 @@ def put(request: Request, provider: str, provider_account_id: str, contexts: Con
 @router.get(
     "/{provider}/{provider_account_id:path}",
     summary="Get a provider account",
-    responses=answers(200, ProviderAccountBody, "What was told of it", 404),
+    responses=answers(200, ProviderAccountBody, "What was registered for it", 404),
 )
 def get_one(provider: str, provider_account_id: str, contexts: Contexts) -> Response:
-    """Get what was told of an account."""
+    """Get what was registered for an account."""
     with contexts.open(Scope.EVENTS_READ) as context:
         return ExactResponse(
-            _body(acts.read_account(context.session, context.tenant.name, provider, provider_account_id))
+            _body(provider_accounts.read_account(context.session, context.tenant.name, provider, provider_account_id))
         )
 
 
@@ -104,14 +104,16 @@ def get_one(provider: str, provider_account_id: str, contexts: Contexts) -> Resp
     "/{provider}/{provider_account_id:path}",
     summary="Forget a provider account",
     status_code=204,
-    responses=answers(204, None, "It goes by the provider's id again", 404, 409, 422, headers=(REPLAYED,)),
+    responses=answers(204, None, "The provider's id stands for it again", 404, 409, 422, headers=(REPLAYED,)),
 )
-def remove(request: Request, provider: str, provider_account_id: str, contexts: Contexts, once: Once) -> Response:
-    """Forget what was told of an account; what came in under its name stays."""
+def remove(
+    request: Request, provider: str, provider_account_id: str, contexts: Contexts, idempotency: Idempotency
+) -> Response:
+    """Forget what was registered for an account; events that came in under your own id stay."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
 
-        def act() -> Response:
-            acts.remove_account(
+        def perform() -> Response:
+            provider_accounts.remove_account(
                 context.session,
                 context.tenant.name,
                 provider,
@@ -121,7 +123,7 @@ def remove(request: Request, provider: str, provider_account_id: str, contexts: 
             )
             return Response(status_code=204)
 
-        return once.answer(context, b"", act)
+        return idempotency.answer(context, b"", perform)
 
 
 def _body(account: ProviderAccount) -> ProviderAccountBody:

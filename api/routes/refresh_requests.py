@@ -1,4 +1,4 @@
-"""The routes of refresh requests: what providers' webhooks ask to be pulled."""
+"""The routes of refresh requests: what providers' webhooks ask the integrator to pull."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pydantic import Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.bodies import RawBody, parse_body, takes
+from api.bodies import RawBody, document_body, parse_body
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
-from api.idempotency import REPLAYED, Once
+from api.idempotency import REPLAYED, Idempotency
 from api.paths import path_of
 from api.routing import Routes
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse, Moment, moment
 from api.schemas.requests import DoneRefresh
-from core.services import deliveries as acts
+from core.services import deliveries
 from core.services.keys import Scope
 from core.services.pages import PAGE
 from core.store.webhooks import RefreshRow
@@ -37,7 +37,7 @@ class RefreshBody(TypedDict):
     opened_at: Moment
     requested_at: Moment
     count: Annotated[int, Field(description="how often it was asked for; give it back when it is done")]
-    open: Annotated[bool, Field(description="whether it was asked for since it was seen to")]
+    open: Annotated[bool, Field(description="whether it was asked for again since it was last done")]
 
 
 @router.get(
@@ -59,10 +59,10 @@ def list_page(
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> Response:
-    """List what webhooks pointed to and nobody has pulled since."""
+    """List what webhooks asked to be pulled and nobody has pulled since."""
     with contexts.open(Scope.EVENTS_READ) as context:
         listing = Listing(context.tenant.name, ("refresh-requests",), {"provider": provider, "kind": kind})
-        page = acts.list_open(
+        page = deliveries.list_open(
             context.session,
             context.tenant.name,
             provider=provider,
@@ -77,22 +77,22 @@ def list_page(
 @router.post(
     "/{request_id}/done",
     summary="Refresh done",
-    openapi_extra=takes(DoneRefresh),
+    openapi_extra=document_body(DoneRefresh),
     responses=answers(
         200, RefreshBody, "Closed, unless it was asked for again since", 404, 409, 413, 422, headers=(REPLAYED,)
     ),
 )
-def done(request_id: str, contexts: Contexts, raw: RawBody, once: Once) -> Response:
+def done(request_id: str, contexts: Contexts, raw: RawBody, idempotency: Idempotency) -> Response:
     """Say that you have pulled what was asked for, with the `count` that you read before."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
 
-        def act() -> Response:
+        def perform() -> Response:
             count = parse_body(DoneRefresh, raw).count
             return ExactResponse(
-                _body(acts.mark_done(context.session, context.tenant.name, request_id, count, context.now))
+                _body(deliveries.mark_done(context.session, context.tenant.name, request_id, count, context.now))
             )
 
-        return once.answer(context, raw, act)
+        return idempotency.answer(context, raw, perform)
 
 
 def _body(row: RefreshRow) -> RefreshBody:

@@ -12,18 +12,18 @@ from api.cursors import Cursor, Listing
 from api.paths import path_of
 from api.routing import Routes
 from api.schemas.documented import answers
-from api.schemas.goals import CloseBody, ExactResponse, close_body
+from api.schemas.goals import CloseBody, ExactResponse, snapshot_body
 from api.schemas.requests import Day, QueryMoment
 from core.services.history import read_snapshots
 from core.services.keys import Scope
 from core.services.pages import cut, day_after
 
 PAGE_DAYS = 3660
-"""Ten years, the longest that may be asked for: one page, unless a shorter one is asked for."""
+"""Ten years, the longest range that may be asked for: it fits in one page, unless `limit` says less."""
 
 From = Annotated[Day | None, Query(alias="from", description="The first day; at the earliest the goal's start date")]
 To = Annotated[Day | None, Query(alias="to", description="The last day; at the latest the last one that has ended")]
-AsKnownAt = Annotated[QueryMoment | None, Query(description="Give the closes as they stood written at this moment")]
+AsKnownAt = Annotated[QueryMoment | None, Query(description="Give the snapshots as they were stored at this moment")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_DAYS, description="The most days that the page may have")]
 
 router = Routes(below="/{goal_id}/snapshots", tags=["goals"])
@@ -52,19 +52,19 @@ def list_page(
     cursor: Cursor = None,
 ) -> Response:
     """Get the amount at the end of every local day in a range of at most ten years."""
-    asked = {"from": first, "to": last, "as_known_at": as_known_at}
+    filters = {"from": first, "to": last, "as_known_at": as_known_at}
     with contexts.open(Scope.GOALS_READ) as context:
-        listing = Listing(context.tenant.name, ("goals", goal_id, "snapshots"), asked)
-        begin = day_after(listing.position(cursor)) or first
+        listing = Listing(context.tenant.name, ("goals", goal_id, "snapshots"), filters)
+        from_day = day_after(listing.position(cursor)) or first
         view = read_snapshots(
             context.session,
             context.tenant,
             goal_id,
-            from_day=begin,
+            from_day=from_day,
             to_day=last,
             now=context.now,
             as_known_at=as_known_at,
         )
-        page = cut(view.closes, limit, lambda close: close.day)
-        body = [close_body(close, view.currency) for close in page.items]
+        page = cut(view.closes, limit, lambda snapshot: snapshot.day)
+        body = [snapshot_body(snapshot, view.currency) for snapshot in page.items]
     return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))

@@ -1,4 +1,4 @@
-"""The route by which an integrator reconciles: what was accepted and has not taken effect."""
+"""The route by which an integrator reconciles: the accepted events that have not been applied yet."""
 
 from __future__ import annotations
 
@@ -33,24 +33,26 @@ Since = Annotated[QueryMoment | None, Query(description="Only events accepted at
 
 
 class UnappliedBody(TypedDict):
-    """An event that was accepted and has not taken effect."""
+    """An accepted event that has not been applied yet."""
 
     state: Annotated[
         State,
         Field(
-            description="`waiting`: not taken up yet; `pending`: being applied, or tried again; `dead_letter`: refused;"
-            " `discarded`: refused and given up; `replayed`: put onto the stream again within the last minute"
+            description="`waiting`: no worker has read it yet; `pending`: being applied, or tried again; `dead_letter`:"
+            " refused; `discarded`: refused and given up; `replayed`: put onto the stream again within the last minute"
         ),
     ]
     shard: int
     entry_id: Annotated[str, Field(description="with the shard, its place on the stream")]
     accepted_at: Moment
-    id: Annotated[str | None, Field(description="the event's own; null, as the next two, where it cannot be read")]
+    id: Annotated[
+        str | None, Field(description="the event's own id; null, like the next two fields, if it cannot be read")
+    ]
     source: str | None
     type: str | None
-    deliveries: Annotated[int | None, Field(description="how often a worker has taken it up, while it is pending")]
+    deliveries: Annotated[int | None, Field(description="how often a worker has read it, while it is pending")]
     code: Annotated[str | None, Field(description="why it was refused")]
-    reason: Annotated[str | None, Field(description="the same for a person")]
+    reason: Annotated[str | None, Field(description="the same, as text for a person")]
 
 
 @router.get(
@@ -67,22 +69,22 @@ class UnappliedBody(TypedDict):
 def list_page(
     request: Request, contexts: Contexts, since: Since = None, limit: Limit = PAGE, cursor: Cursor = None
 ) -> Response:
-    """List what was accepted and has not taken effect, and why; once all pages are read, all else has."""
+    """List the accepted events that have not been applied yet, and why; an event on no page has been applied."""
     with contexts.open(Scope.EVENTS_READ) as context:
         tenant = context.tenant.name
         listing = Listing(tenant, ("events", "unapplied"), {"since": since})
-        place = begin_unapplied(listing.position(cursor), since, context.now)
-    page = UnappliedPage((), place)
-    if not place.is_past_stream:
+        position = begin_unapplied(listing.position(cursor), since, context.now)
+    page = UnappliedPage((), position)
+    if not position.is_past_stream:
         backends = backends_of(request)
-        page = read_stream(backends.redis, backends.stream, tenant, place, since=since, limit=limit)
+        page = read_stream(backends.redis, backends.stream, tenant, position, since=since, limit=limit)
     if page.next is not None and page.next.is_past_stream and len(page.events) < limit:
-        # Begun now, so that it sees what has left the stream while that was looked at.
+        # A new transaction, so that it sees the dead letters of events that left the stream while that was read.
         with contexts.open(Scope.EVENTS_READ) as context:
             page = read_unapplied_dead_letters(context.session, tenant, page, page.next, since=since, limit=limit)
     body = [_body(event) for event in page.events]
-    position = None if page.next is None else str(page.next)
-    return ExactResponse(body, headers=listing.link(path_of(request), limit, position))
+    next_position = None if page.next is None else str(page.next)
+    return ExactResponse(body, headers=listing.link(path_of(request), limit, next_position))
 
 
 def _body(event: UnappliedEvent) -> UnappliedBody:

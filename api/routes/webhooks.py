@@ -1,4 +1,4 @@
-"""The routes by which providers deliver: no API key, but a signature over the very bytes of the body."""
+"""The routes for providers' webhooks, which carry no API key but a signature over the exact bytes of the body."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _EXAMPLE = {
     "webhook_code": "SYNC_UPDATES_AVAILABLE",
     "item_id": "wz666MBjYWTp2PDzzggYhM6oWWmBb",
 }
-_TAKES: dict[str, Any] = {
+_REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -56,29 +56,29 @@ RawDelivery = Annotated[Delivery, Depends(_read_delivery)]
 
 
 class TakenBody(TypedDict):
-    """How many events are on disk now, and to how many things that are to be pulled the delivery pointed."""
+    """How many events are on disk now, and how many things the delivery asks to be pulled."""
 
     accepted: int
     refreshes: int
 
 
-def _answers() -> dict[int | str, dict[str, Any]]:
-    found = answers(202, TakenBody, "What it says is on disk and will take effect", 404, 413, 422)
-    del found[403]
-    asked = {"WWW-Authenticate": {"description": "How the provider signs", "schema": {"type": "string"}}}
+def _document_answers() -> dict[int | str, dict[str, Any]]:
+    documented = answers(202, TakenBody, "What it says is on disk and will take effect", 404, 413, 422)
+    del documented[403]
+    challenge_header = {"WWW-Authenticate": {"description": "How the provider signs", "schema": {"type": "string"}}}
     meaning = "No such address, or not signed with a secret of it, or outside the replay window"
-    return found | {401: {"description": meaning, "model": Problem, "headers": asked}}
+    return documented | {401: {"description": meaning, "model": Problem, "headers": challenge_header}}
 
 
 @router.post(
     "/{provider}/{endpoint_id}",
     summary="Receive a webhook",
     status_code=202,
-    openapi_extra=_TAKES,
-    responses=_answers(),
+    openapi_extra=_REQUEST_BODY,
+    responses=_document_answers(),
 )
 def receive(request: Request, provider: str, endpoint_id: str, delivery: RawDelivery) -> Response:
-    """Take a provider's delivery to an address that `milepost webhooks add` made."""
+    """Receive a provider's delivery at an address that `milepost webhooks add` made."""
     return _receive(request, provider, endpoint_id, delivery)
 
 
@@ -86,11 +86,11 @@ def receive(request: Request, provider: str, endpoint_id: str, delivery: RawDeli
     "/{provider}",
     summary="Receive a webhook at the only address",
     status_code=202,
-    openapi_extra=_TAKES,
-    responses=_answers(),
+    openapi_extra=_REQUEST_BODY,
+    responses=_document_answers(),
 )
 def receive_at_only(request: Request, provider: str, delivery: RawDelivery) -> Response:
-    """Take a delivery that names its tenant by an API key, or where the provider has one address in all."""
+    """Receive a delivery that names its tenant by an API key, or whose provider has a single address in all."""
     return _receive(request, provider, None, delivery)
 
 
@@ -102,10 +102,10 @@ def _receive(request: Request, provider: str, endpoint_id: str | None, delivery:
         verdict = admit_delivery(session, backends.sealer, provider, candidates, delivery)
         if isinstance(verdict, Admitted):
             request.state.caller = Caller(verdict.tenant, f"webhook {verdict.endpoint_id[:10]}", frozenset())
-            # Only now: what nobody has signed does not reach a parser.
+            # Only now: an unsigned body must not reach a parser.
             body = parse_provider_body(delivery.body)
             adapted, refreshes = take_delivery(session, verdict, provider, body, delivery.arrived_at)
-    # The transaction has ended: what was asked of the integrator stays, also for a delivery that is refused.
+    # The transaction has committed: refresh requests for the integrator stay, even if the delivery is refused.
     if isinstance(verdict, NotAdmitted):
         raise DeliveryRefused(verdict.reason, scheme.challenge)
     return _accept(backends, verdict.tenant, adapted.events, refreshes)
@@ -118,7 +118,7 @@ def _accept(backends: Backends, tenant: Tenant, events: tuple[AdaptedEvent, ...]
 
 
 def _tenant_of_key(request: Request, session: Session) -> tuple[Tenant | None, bool]:
-    """The tenant of the key that came with a delivery, and whether one that came is good for sending."""
+    """The tenant of the key that came with a delivery, and whether it may send events; (None, True) without a key."""
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     secret = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
     if not secret:

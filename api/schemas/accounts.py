@@ -1,4 +1,4 @@
-"""How accounts go out: what is known of one, and which goals get how much of it."""
+"""The bodies of answers about accounts: what is known of one, and which goals get how much of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AllocationBody = TypedDict(
         "goal_name": str,
         "tracking": str,
         "allocation_percent": Percent,
-        "whole": Annotated[bool, Field(description="outside the sums of the account")],
+        "whole": Annotated[bool, Field(description="all of the account counts, outside the sums")],
         "share": Amount | None,
         "from": Moment,
         "note": Annotated[str | None, Field(description="why the share is 0 and outside the sums, if so")],
@@ -28,7 +28,7 @@ AllocationBody = TypedDict(
 
 
 class AllocationsBody(TypedDict):
-    """An account and how it is shared out; amounts are null until a fact tells the account's currency."""
+    """An account and how it is divided between goals; amounts are null until a fact names the account's currency."""
 
     account_id: str
     name: str | None

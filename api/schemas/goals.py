@@ -1,4 +1,4 @@
-"""How goals and their past go out: amounts with their currency's digits, times in UTC with Z."""
+"""The bodies of answers about goals and their past: amounts with their currency's digits, times in UTC with Z."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def progress_body(progress: ProgressView) -> ProgressBody:
 
 
 def milestone_body(milestone: MilestoneView, currency: str) -> MilestoneBody:
-    """A milestone; its `reached_date` is the effective time of what reached it."""
+    """A milestone; its `reached_date` is the effective time of the fact that reached it."""
     return {
         **_next_body(milestone, currency),
         "reached_date": moment(milestone.reached_at),
@@ -242,9 +242,9 @@ def entry_body(entry: Entry, currency: str) -> EntryBody:
     }
 
 
-def close_body(close: CloseView, currency: str) -> CloseBody:
-    """The close of a day, in the goal's currency."""
-    return {"day": day(close.day), "amount": to_decimal(close.amount_minor, currency)}
+def snapshot_body(snapshot: CloseView, currency: str) -> CloseBody:
+    """The snapshot of a day, in the goal's currency."""
+    return {"day": day(snapshot.day), "amount": to_decimal(snapshot.amount_minor, currency)}
 
 
 def _amount(minor: int | None, currency: str) -> Decimal | None:

@@ -1,4 +1,4 @@
-"""The bodies that callers send, and how they become drafts; what the values may be is for core to say."""
+"""The bodies that callers send, and how they become the drafts of core, which checks their values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 
 
 def _number(value: Any) -> Decimal | int | str:
-    """A JSON number or a string; core reads the string, so that there is one rule for amounts."""
+    """A JSON number or a string. Core parses the string, so that one place has the rule for amounts."""
     if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
         raise ValueError("must be a number or a decimal string")
     return value
@@ -72,14 +72,14 @@ def _day(value: Any) -> date:
 Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 
 
-def _addressable(account_id: str) -> str:
-    """Clients resolve `.` and `..` in a path, even encoded: a request for such an account would reach another URL."""
+def _check_addressable(account_id: str) -> str:
+    """Refuse ids with `.` or `..`: clients resolve these in a path, even encoded, and would reach another URL."""
     if not {".", ".."}.isdisjoint(account_id.split("/")):
         raise ValueError("must not be . or .., nor hold one of them between slashes: no URL could name the account")
     return account_id
 
 
-AccountId = Annotated[str, AfterValidator(_addressable)]
+AccountId = Annotated[str, AfterValidator(_check_addressable)]
 Type = Annotated[GoalType, WithJsonSchema({"type": "string", "enum": list(GoalType)})]
 Status = Annotated[GoalStatus, WithJsonSchema({"type": "string", "enum": list(GoalStatus)})]
 TrackingName = Annotated[Tracking, WithJsonSchema({"type": "string", "enum": list(Tracking)})]
@@ -128,7 +128,7 @@ class GoalPatch(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"current_amount": 3500.00, "status": "active"}})
 
-    # Factories, since a default would show in the OpenAPI text: what is left out stays as it is.
+    # Factories, since the OpenAPI text would show a plain default, and a field that is left out stays as it is.
     name: str = Field(default_factory=str)
     description: str | None = None
     target_amount: Number = Field(default_factory=int)
@@ -138,11 +138,11 @@ class GoalPatch(Body):
     version: StrictInt = Field(default_factory=int, description="If the goal is at another version, it stays as it is")
 
     def changes(self) -> GoalChanges:
-        """The changes asked for; what was left out is UNSET, whatever its default here."""
+        """The changes asked for; a field that was left out is UNSET, whatever its default here."""
         return GoalChanges(**{name: getattr(self, name) for name in self.model_fields_set - {"version"}})
 
     @property
-    def stated_version(self) -> int | None:
+    def expected_version(self) -> int | None:
         """The version that the changes are meant for; None for any."""
         return self.version if "version" in self.model_fields_set else None
 
@@ -232,11 +232,11 @@ class NewProviderAccount(Body):
     user_id: str | None = None
     kind: Annotated[str | None, Field(description="asset or liability, where the provider leaves it out")] = None
     currency: Annotated[str | None, Field(description="where the provider leaves it out, as Teller does")] = None
-    since: Annotated[Day | None, Field(description="rows of earlier days were told under its former id")] = None
-    connection: Annotated[str | None, Field(description="the item, enrollment or member that it hangs on")] = None
+    since: Annotated[Day | None, Field(description="records of earlier days came under its former id")] = None
+    connection: Annotated[str | None, Field(description="the item, enrollment or member that it belongs to")] = None
 
     def draft(self) -> AccountDraft:
-        """What core needs to tell of the account."""
+        """What core needs to register the account."""
         return AccountDraft(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
@@ -249,5 +249,5 @@ class DoneRefresh(Body):
 
 
 def with_its_plus(text: str) -> str:
-    """A moment of a query as it was meant: a client that does not encode the + of an offset sends a space."""
+    """The text of a moment in a query with its + restored: a client that does not encode it in fact sends a space."""
     return text.replace(" ", "+")

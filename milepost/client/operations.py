@@ -55,7 +55,7 @@ def _list_goals(context: RequestContext, call: ApiRequest) -> Any:
 
 def _update_goal(context: RequestContext, call: ApiRequest) -> Any:
     patch = parse_body(GoalPatch, call.raw_body)
-    seen = None if patch.stated_version is None else frozenset({patch.stated_version})
+    seen = None if patch.expected_version is None else frozenset({patch.expected_version})
     return goal_body(
         update_goal(context.session, context.tenant, call.path[0], patch.changes(), context.now, seen=seen)
     )

@@ -56,16 +56,16 @@ def test_large_bodies_at_once_have_a_most_and_small_ones_get_in(served: str) -> 
         for number in range(LARGEST_AT_ONCE):
             held.enter_context(begin(served, LARGE + 10, bytes(LARGE)))
             wanted = (number + 1) * (LARGE - SMALL_BYTES)
-            until(lambda wanted=wanted: ROOM.taken == wanted)  # type: ignore[misc]
+            until(lambda wanted=wanted: ROOM.reserved_bytes == wanted)  # type: ignore[misc]
         with begin(served, LARGE + 10, bytes(LARGE)) as one_too_many:
             assert status_of(one_too_many) == 503
         for size in (10, SMALL_BYTES):
             with begin(served, size, bytes(size)) as small:
                 assert status_of(small) == 401
-    until(lambda: ROOM.taken == 0)
+    until(lambda: ROOM.reserved_bytes == 0)
     with begin(served, LARGE, bytes(LARGE)) as large:
         assert status_of(large) == 401
-    until(lambda: ROOM.taken == 0)
+    until(lambda: ROOM.reserved_bytes == 0)
 
 
 def test_a_body_that_does_not_come_is_408(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,17 +74,17 @@ def test_a_body_that_does_not_come_is_408(served: str, monkeypatch: pytest.Monke
     for sent in (b"", b"{", bytes(LARGE)):
         with begin(served, LARGE + 1, sent) as slow:
             assert status_of(slow) == 408
-    until(lambda: ROOM.taken == 0)
+    until(lambda: ROOM.reserved_bytes == 0)
 
 
 def test_what_is_refused_holds_no_more_than_before() -> None:
     """A body that grows too far keeps what it held until it goes, and nothing is left of any."""
     room = BodyRoom()
-    with room.hold(SMALL_BYTES) as first, room.hold(SMALL_BYTES) as second:
+    with room.reserve(SMALL_BYTES) as first, room.reserve(SMALL_BYTES) as second:
         first.grow(SMALL_BYTES)
-        assert room.taken == 0
+        assert room.reserved_bytes == 0
         first.grow(SMALL_BYTES * (LARGEST_AT_ONCE + 1))
         with pytest.raises(TooManyBodies):
             second.grow(SMALL_BYTES + 1)
-        assert room.taken == SMALL_BYTES * LARGEST_AT_ONCE
-    assert room.taken == 0
+        assert room.reserved_bytes == SMALL_BYTES * LARGEST_AT_ONCE
+    assert room.reserved_bytes == 0

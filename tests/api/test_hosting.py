@@ -231,6 +231,6 @@ def test_a_prefix_that_is_no_path_is_refused(engine: Engine, prefix: str) -> Non
 @pytest.mark.parametrize(("method", "body"), [("GET", None), ("POST", SAVINGS)])
 def test_routes_without_a_door_let_no_one_in(method: str, body: Any) -> None:
     """A router that was made without a dependency that binds a door fails loudly at the first request."""
-    client = TestClient(foreign_app(goals.router.router("/goals")))
-    with pytest.raises(RuntimeError, match="binds its door"):
+    client = TestClient(foreign_app(goals.router.make_router("/goals")))
+    with pytest.raises(RuntimeError, match="binds its contexts"):
         client.request(method, "/goals", content=json.dumps(body))
