@@ -1,4 +1,4 @@
-"""What callers of the Python face may pass, made into what the REST interface takes; refused by the name they used."""
+"""Turns the arguments of the Python interface into REST values; refuses a bad one by the name that the caller used."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from milepost.client.models import GoalStatus
 from milepost.client.records import read_float
 
 Amount: TypeAlias = Decimal | float | int | str
-"""An amount or a percentage; a string is a plain decimal, and a float what it shows within a millionth."""
+"""An amount or a percentage. A string is a plain decimal; a float is the number that it shows, to a millionth."""
 Moment: TypeAlias = datetime | date | str
-"""A moment; one without a time zone is UTC. A date, or an ISO 8601 text, as over REST."""
+"""A moment, also as a date or as ISO 8601 text, as over REST. Without a time zone it is UTC."""
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Given = TypeVar("Given")
@@ -28,9 +28,9 @@ _KEY = re.compile(r"[\x20-\x7e]{1,200}")
 
 
 class GoalChanges(TypedDict, total=False):
-    """What update_goal takes: only what is given changes; None clears the description and the deadline.
+    """The arguments of update_goal: only what is given changes; None clears the description and the deadline.
 
-    With `version` nothing changes, and GoalMoved is raised, unless the goal is at that version.
+    With `version`, GoalMoved is raised and nothing changes unless the goal is at that version.
     """
 
     name: str
@@ -43,7 +43,7 @@ class GoalChanges(TypedDict, total=False):
 
 
 def number(field: str, value: Any) -> Decimal | str:
-    """An amount or a percentage, exact; raises InvalidField for NaN, infinities, and what is no number."""
+    """An amount or a percentage, exact; raises InvalidField for NaN, infinities, and what is not a number."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, Decimal | float | Integral):
@@ -97,7 +97,7 @@ def choice(field: str, kind: type[Choice], value: Any) -> str:
 
 
 def one_of(name: str, value: Given | None, other_name: str, other: Given | None) -> Given | None:
-    """What was given under either of two names; raises InvalidField if both were, and differ."""
+    """The value that was given under either of two names; raises InvalidField if both were given and differ."""
     if value is None or other is None:
         return other if value is None else value
     if value != other:
@@ -106,23 +106,23 @@ def one_of(name: str, value: Given | None, other_name: str, other: Given | None)
 
 
 def needed(name: str, value: Given | None) -> Given:
-    """The argument; raises InvalidField where it is missing."""
+    """The argument; raises InvalidField if it is missing."""
     if value is None:
         raise InvalidField.of(name, "is missing")
     return value
 
 
 def goal_path(goal_id: Any, *below: str) -> tuple[str, ...]:
-    """The path of a goal or of what is below it; raises NotFound for what can be no goal's id."""
+    """The path of a goal or of something below it; raises NotFound for what cannot be the id of a goal."""
     if not isinstance(goal_id, str) or _GOAL_ID.fullmatch(goal_id) is None:
         raise NotFound("Goal not found")
     return goal_id, *below
 
 
 def account_path(goal_id: Any, account_id: Any) -> tuple[str, ...]:
-    """The path of an account of a goal; raises NotFound for what no URL can name.
+    """The path of an account of a goal; raises NotFound for an id that no URL can name.
 
-    An empty id, or one with . or .. between slashes, would lead to another address: to that of the goal itself.
+    An empty id, or one with . or .. between slashes, would lead to another address, such as that of the goal itself.
     """
     if not isinstance(account_id, str) or not account_id or not {".", ".."}.isdisjoint(account_id.split("/")):
         raise NotFound("Account not found")
@@ -130,7 +130,7 @@ def account_path(goal_id: Any, account_id: Any) -> tuple[str, ...]:
 
 
 def changes(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a change; raises InvalidField for what cannot change."""
+    """The body of a change; raises InvalidField for a field that cannot change."""
     body = dict(given)
     for name in body:
         if name not in GoalChanges.__annotations__:
@@ -162,7 +162,7 @@ def idempotency_key(key: Any) -> str | None:
 def _decimal(value: Any) -> Decimal:
     if not isinstance(value, float):
         return Decimal(int(value))
-    # Nothing that can be taken has more than four decimals: what lies behind the sixth is what a sum of floats is off.
+    # No amount or percentage has more than four decimals: what comes after the sixth is the error of a sum of floats.
     return _rounded(read_float(value))
 
 

@@ -1,4 +1,4 @@
-"""What the Python face raises: the same from a manager and from a client, made from the same answers."""
+"""The errors of the Python interface, the same from a manager and a client: both make them from the same answers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 class MilepostError(Exception):
-    """Root of all errors of the Python face; the text tells a person what is wrong.
+    """The root of all errors of the Python interface; the text says to a person what is wrong.
 
-    `retry_after_s`: after how many seconds the same call may go through, where that is known. `idempotency_key`: the
-    key under which a call was made that changes something; made again with it, it is done once in all.
+    `retry_after_s`: after how many seconds the same call may succeed, if that is known. `idempotency_key`: the key of a
+    call that changes something; made again with this key, the call is carried out once in all.
     """
 
     retry_after_s: float | None = None
@@ -26,7 +26,7 @@ class MilepostError(Exception):
 
 
 class InvalidField(MilepostError, ValueError):
-    """A value that does not parse or cannot be; `field` is the name of the (first) one."""
+    """A value does not parse or cannot be; `field` is the name of the first such one."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class AllocationExceeded(MilepostError, ValueError):
 
 
 class Conflict(MilepostError, ValueError):
-    """What was asked for does not go with the present state: a final goal, a status move that does not exist."""
+    """The present state does not allow the change: the goal is final, or there is no such status move."""
 
 
 class GoalMoved(Conflict):
@@ -59,14 +59,14 @@ class NotAllowed(MilepostError, PermissionError):
 
 
 class Unavailable(MilepostError, ConnectionError):
-    """Milepost could not be reached, its database is away, or the same call is still in work, after all tries.
+    """After all tries, Milepost could not be reached, its database is away, or the same call is still in progress.
 
-    It may be that the call was done: make it again with the error's `idempotency_key`.
+    The call may have been carried out: make it again with the error's `idempotency_key`.
     """
 
 
 class ServerFault(MilepostError):
-    """An answer that should not be: a fault of Milepost's, or of something between."""
+    """An answer that Milepost should not give: a fault of its own, or of something between."""
 
 
 _KINDS: Mapping[int, type[MilepostError]] = {
@@ -89,12 +89,12 @@ _KINDS: Mapping[int, type[MilepostError]] = {
 def refusal(status: int, problem: object, retry_after: str | None = None) -> MilepostError:
     """The error for an answer of status 400 or above, with its parsed body and its Retry-After.
 
-    A 409 that says when to try again is not refused: the first call under its key is still in work.
+    A 409 with a Retry-After is not a refusal: the first call under the same key is still in progress.
     """
     message = _detail(problem) or f"Milepost answered {status}"
     if status == 422:
         return InvalidField(message, _first_field(problem))
-    # A date is not what Milepost sends, and counts as nothing.
+    # Milepost never sends a date here, so a date counts as no header.
     retry_after_s = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
     kind = Unavailable if status == 409 and retry_after_s is not None else _KINDS.get(status, ServerFault)
     error = kind(message)
@@ -103,7 +103,7 @@ def refusal(status: int, problem: object, retry_after: str | None = None) -> Mil
 
 
 def with_key(error: MilepostError, key: str | None) -> MilepostError:
-    """The error with the key of its call; one whose outcome is not known says so."""
+    """The error, now with the key of its call; if the outcome is not known, its text says so."""
     error.idempotency_key = key
     if key is not None and isinstance(error, Unavailable | ServerFault):
         error.message += "; it may have been done: to be sure, call again with the error's idempotency_key"
@@ -117,7 +117,7 @@ def _detail(problem: object) -> str | None:
 
 def _first_field(problem: Any) -> str | None:
     try:
-        _, *server_config = problem["errors"][0]["loc"]
+        _, *names = problem["errors"][0]["loc"]
     except (KeyError, IndexError, TypeError, ValueError):
         return None
-    return ".".join(str(part) for part in server_config) or None
+    return ".".join(str(part) for part in names) or None

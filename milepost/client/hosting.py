@@ -47,28 +47,28 @@ def add_goals(
 ) -> GoalManager | SyncGoalManager:
     """Serve the goals of a manager's tenant at `prefix`: the documented endpoints, and `check` and `next` milestones.
 
-    `auth` is the application's own dependency, or several: each runs before anything else, and what it raises is
-    answered as everywhere in the application. Without it, whoever reaches the app may read and change all goals of
-    the tenant. The rest of the app is not touched. Returns the manager, `easy_goals()` unless given. Raises
-    ValueError for a prefix that does not begin with / or that ends with it, for what is no dependency or an empty
-    list of them, and for what is no manager.
+    `auth` is the application's own dependency, or several: each runs before anything else, and the application
+    answers what it raises, as it does everywhere. Without it, whoever reaches the app may read and change all goals of
+    the tenant. The rest of the app does not change. Returns the manager, `easy_goals()` unless given. Raises
+    ValueError for a prefix that does not begin with / or that ends with it, for what is no dependency, for an empty
+    list of dependencies, and for what is no manager.
     """
     from milepost.client.manager import easy_goals
 
     dependencies = _dependencies(auth)
     hosting = import_check.load("api.hosting")
     chosen = easy_goals() if manager is None else manager
-    open_handle = getattr(chosen, "local", None)
-    if open_handle is None:
+    handle = getattr(chosen, "handle", None)
+    if handle is None:
         raise InvalidField.of("manager", "must be one that easy_goals() made")
     app.include_router(
-        hosting.goal_router(open_handle, prefix=prefix, dependencies=dependencies, include_in_schema=include_in_schema)
+        hosting.goal_router(handle, prefix=prefix, dependencies=dependencies, include_in_schema=include_in_schema)
     )
     return chosen
 
 
 def _dependencies(auth: Auth | Sequence[Auth] | None) -> list[Depends]:
-    """What `auth` names. An empty list of it is more likely a slip than a wish to let everyone in."""
+    """`auth` as FastAPI's dependencies. Refuses an empty list: more likely a slip than a wish to let everyone in."""
     from fastapi.params import Depends
 
     if auth is None:

@@ -1,4 +1,4 @@
-"""The client: goals of a Milepost elsewhere, over REST. One call is one request, sent again until it has an answer."""
+"""The client: the goals of a running Milepost, over REST. A call is one request, sent again until it is answered."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from milepost.client.transport import ApiRequest, ApiResponse, query_text
 
 
 class HttpTransport:
-    """Answers calls from a Milepost over HTTP.
+    """Sends requests to a Milepost over HTTP.
 
-    What changes something bears an Idempotency-Key, so that a request whose answer was lost can be sent again.
+    A request that changes something has an Idempotency-Key, so that it can be sent again if its answer was lost.
     """
 
     def __init__(self, server: Server, patience: Patience) -> None:
@@ -36,17 +36,17 @@ class HttpTransport:
         self._server = server
         self._patience = patience
 
-    async def call(self, call: ApiRequest) -> ApiResponse:
+    async def send(self, request: ApiRequest) -> ApiResponse:
         """The answer; raises the errors of milepost.client.errors."""
-        key = None if call.method == "GET" else call.idempotency_key or str(uuid4())
+        key = None if request.method == "GET" else request.idempotency_key or str(uuid4())
         message = Message(
-            call.method,
-            self._server.url + call.address + query_text(call.query),
+            request.method,
+            self._server.url + request.address + query_text(request.query),
             {} if key is None else {"Idempotency-Key": key},
-            call.raw_body or None,
+            request.raw_body or None,
         )
         try:
-            return await self._send(message)
+            return await self._send_with_retries(message)
         except httpx2.RequestError as error:
             raise with_key(unreachable(error, self._server), key) from error
         except MilepostError as error:
@@ -57,17 +57,17 @@ class HttpTransport:
         """Close the connections; the next call opens new ones."""
         await self._http.close()
 
-    async def _send(self, message: Message) -> ApiResponse:
-        again = retry_if_exception(may_try_again)
-        tries = AsyncRetrying(retry=again, wait=self._patience.pause_s, stop=self._patience.stop, reraise=True)
-        async for attempt in tries:
+    async def _send_with_retries(self, message: Message) -> ApiResponse:
+        retry = retry_if_exception(may_try_again)
+        attempts = AsyncRetrying(retry=retry, wait=self._patience.pause_s, stop=self._patience.stop, reraise=True)
+        async for attempt in attempts:
             with attempt:
                 return answer_of(await self._http.send(message))
         raise AssertionError("the last try returns or raises")
 
 
 class Client(Goals):
-    """The goals of the tenant that an API key stands for; many may use it at once."""
+    """The goals of the tenant to which an API key belongs; many may use it at once."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class Client(Goals):
     ) -> None:
         """Connect at the first call to the Milepost at `base_url`, or to an application that mounts it at `prefix`.
 
-        `headers` go with every request, for what such an application asks for. A request waits for its answer for
-        `timeout_s`, and is sent at most `attempts` times within `patience_s`, with pauses that grow from
-        `first_pause_s`. Raises ValueError for an address or a key that can be none.
+        `headers` go with every request, for what such an application asks for. A request waits `timeout_s` for its
+        answer, and is sent at most `attempts` times within `patience_s`, with pauses that grow from
+        `first_pause_s`. Raises ValueError for what cannot be an address or a key.
         """
         self._server = server_at(base_url, prefix, api_key, headers or {}, timeout_s)
         super().__init__(HttpTransport(self._server, Patience(attempts, patience_s, first_pause_s)))

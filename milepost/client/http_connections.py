@@ -1,4 +1,4 @@
-"""HTTP connections to a Milepost elsewhere: its address, what is sent and how often, and what a response means."""
+"""HTTP connections to a running Milepost: its address, how often a request is sent, and what a response means."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from milepost.client.transport import ApiResponse, decode
 _LONGEST_PAUSE_S = 5.0
 _LONGEST_RETRY_AFTER_S = 30.0
 _PRINTABLE = frozenset(map(chr, range(0x21, 0x7F)))
-# These say that the request itself is wrong; no other try makes it right.
+# Errors of the request itself: to send it again cannot help.
 _HOPELESS = httpx2.UnsupportedProtocol, httpx2.LocalProtocolError
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a Milepost answers. `url` is that of its goals; the headers, one of which may be the key, stay unseen."""
+    """A Milepost's address. `url` is that of its goals. The headers may hold the key, so repr leaves them out."""
 
     url: str
     headers: Mapping[str, str]
@@ -38,7 +38,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often a request is sent, for how long in all, and how long the first pause is; each is twice the last."""
+    """How often a request is sent, for how long in all, and how long the first pause is; each pause doubles."""
 
     attempts: int
     total_s: float
@@ -46,11 +46,11 @@ class Patience:
 
     @property
     def stop(self) -> tenacity.stop.stop_base:
-        """When the last try was the last."""
+        """The rule that ends the tries: enough of them, or no time for another."""
         return tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.total_s)
 
     def pause_s(self, state: tenacity.RetryCallState) -> float:
-        """How long to wait after a try: as the server said, else longer each time, and not all clients alike."""
+        """How long to wait after a try: as the server said, else longer each time, and random to spread the clients."""
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, MilepostError) and error.retry_after_s is not None:
             return min(error.retry_after_s, _LONGEST_RETRY_AFTER_S)
@@ -69,7 +69,7 @@ class Message:
 
 
 class AsyncHttp:
-    """Connections to one server, kept for the event loop that they were made in."""
+    """The connections to one server; each event loop has its own."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -92,30 +92,32 @@ class AsyncHttp:
 
 
 class SyncHttp:
-    """Connections to one server, kept for the process that they were made in; any number of threads may use them."""
+    """The connections to one server; each process has its own, and any number of its threads may use them."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self._client: tuple[int, httpx2.Client] | None = None
         self._lock = Lock()
-        _all_sync.add(self)
+        _instances.add(self)
 
     def send(self, message: Message) -> httpx2.Response:
         """The answer, whatever its status; raises httpx2.TransportError."""
-        return self._here().request(message.method, message.url, headers=dict(message.headers), content=message.content)
+        return self._client_of_process().request(
+            message.method, message.url, headers=dict(message.headers), content=message.content
+        )
 
     def close(self) -> None:
         """Close the connections; the next message opens new ones."""
         with self._lock:
-            kept, self._client = self._client, None
-        if kept is not None and kept[0] == os.getpid():
-            kept[1].close()
+            connected, self._client = self._client, None
+        if connected is not None and connected[0] == os.getpid():
+            connected[1].close()
 
     def renew_lock(self) -> None:
-        """For a fork: the thread that held the lock is not there any more."""
+        """To be called in a fork: the thread that had the lock does not exist there."""
         self._lock = Lock()
 
-    def _here(self) -> httpx2.Client:
+    def _client_of_process(self) -> httpx2.Client:
         with self._lock:
             if self._client is None or self._client[0] != os.getpid():
                 client = httpx2.Client(timeout=self.server.timeout_s, headers=dict(self.server.headers))
@@ -124,7 +126,7 @@ class SyncHttp:
 
 
 def server_at(base_url: str, prefix: str, api_key: str | None, headers: Mapping[str, str], timeout_s: float) -> Server:
-    """The server at an address; raises InvalidField for an address, a key or headers that can be none."""
+    """The server at an address; raises InvalidField for what cannot be an address, a prefix, a key or a header."""
     all_headers = {**headers, "Content-Type": "application/json", "Accept": "application/json"}
     if api_key is not None:
         if not api_key or not _PRINTABLE.issuperset(api_key):
@@ -135,12 +137,12 @@ def server_at(base_url: str, prefix: str, api_key: str | None, headers: Mapping[
             raise InvalidField.of("headers", f"{name} must be printable ASCII")
     if prefix and not (prefix.startswith("/") and _PRINTABLE.issuperset(prefix)):
         raise InvalidField.of("prefix", "must begin with /, such as /goals")
-    return Server(_checked(base_url).rstrip("/") + prefix.rstrip("/"), all_headers, timeout_s)
+    return Server(_check_base_url(base_url).rstrip("/") + prefix.rstrip("/"), all_headers, timeout_s)
 
 
 def answer_of(response: httpx2.Response) -> ApiResponse:
-    """The good answer that a response is; raises the error that it stands for."""
-    body = _body(response)
+    """The answer in a response of success; raises the error of any other response."""
+    body = _parse_body(response)
     if response.is_success:
         following = response.links.get("next", {}).get("url")
         query = None if following is None else dict(parse_qsl(urlsplit(following).query, keep_blank_values=True))
@@ -151,20 +153,20 @@ def answer_of(response: httpx2.Response) -> ApiResponse:
 
 
 def may_try_again(error: BaseException) -> bool:
-    """Whether the same request may go through at another try."""
+    """Whether the same request may succeed at another try."""
     if isinstance(error, httpx2.TransportError):
         return not isinstance(error, _HOPELESS)
     return isinstance(error, Unavailable)
 
 
 def unreachable(error: httpx2.RequestError, server: Server) -> Unavailable:
-    """What a caller is told when no try got an answer."""
+    """The error for the caller when no try got an answer."""
     why = str(error) or type(error).__name__
     return Unavailable(f"Milepost at {server.url} does not answer ({why})")
 
 
-def _checked(base_url: str) -> str:
-    """An address of a server and nothing else; what is in it may be shown, so no password."""
+def _check_base_url(base_url: str) -> str:
+    """The address, if it is one of a server and nothing more. It may be shown, so it must hold no password."""
     try:
         url = httpx2.URL(base_url)
         is_one = url.scheme in {"http", "https"} and bool(url.host) and _PRINTABLE.issuperset(base_url)
@@ -177,7 +179,7 @@ def _checked(base_url: str) -> str:
     return base_url
 
 
-def _body(response: httpx2.Response) -> object:
+def _parse_body(response: httpx2.Response) -> object:
     if not response.content:
         return None
     try:
@@ -188,11 +190,11 @@ def _body(response: httpx2.Response) -> object:
         return None
 
 
-_all_sync: WeakSet[SyncHttp] = WeakSet()
+_instances: WeakSet[SyncHttp] = WeakSet()
 
 
 def _renew_locks() -> None:
-    for http in list(_all_sync):
+    for http in list(_instances):
         http.renew_lock()
 
 

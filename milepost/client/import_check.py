@@ -1,4 +1,4 @@
-"""Loading what needs more than `milepost`, and saying so where a folder of the application hides one of ours."""
+"""Loads modules that need our other packages, and checks that no folder of the application hides one of these."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-# Those that run in the application's process; what runs beside it looks into no folder of the application.
+# The packages that run in the application's process. Our own processes do not search the application's folders.
 PACKAGES = ("api", "core")
 _HOME = Path(__file__).resolve().parents[2]
 
 
 class ImportConflict(ImportError):
-    """Another package of the name of one of ours comes first on the import path."""
+    """Another package with the name of one of ours comes first on the import path."""
 
     def __init__(self, name: str, found: str) -> None:
         super().__init__(
@@ -25,18 +25,18 @@ class ImportConflict(ImportError):
 
 
 def load(module: str) -> ModuleType:
-    """Import a module that needs these packages; raises ImportConflict, naming the folder that stands before ours."""
+    """Import a module that needs these packages; raises ImportConflict, naming the folder that hides ours."""
     for name in PACKAGES:
-        found = _server_config(name)
+        found = _location(name)
         if found is not None and found.parent != _HOME:
             raise ImportConflict(name, str(found))
     return import_module(module)
 
 
-def _server_config(name: str) -> Path | None:
-    """The folder or file that `import name` finds, or has found; None if there is none."""
+def _location(name: str) -> Path | None:
+    """The folder or file that `import name` finds or has found; None if there is none."""
     spec = find_spec(name)
     if spec is None:
         return None
-    server_configs = list(spec.submodule_search_locations or ()) or [spec.origin or ""]
-    return Path(server_configs[0]).resolve()
+    locations = list(spec.submodule_search_locations or ()) or [spec.origin or ""]
+    return Path(locations[0]).resolve()

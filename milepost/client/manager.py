@@ -1,4 +1,4 @@
-"""The manager: goals in this process, kept in Postgres; and the documented functions, which call it."""
+"""The manager, which answers in this process from Postgres; and the documented functions, which call it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from milepost.client import import_check
 from milepost.client.goals import Goals
-from milepost.client.transport import AsyncLocal, SyncTransport
+from milepost.client.transport import AsyncLocalTransport, SyncTransport
 
 
 class GoalManager(Goals):
-    """The goals of one tenant, kept in Postgres; connects at its first call; many may use it at once."""
+    """The goals of one tenant, stored in Postgres. Connects at its first call; many may use it at once."""
 
-    def __init__(self, local: SyncTransport) -> None:
-        super().__init__(AsyncLocal(local))
-        self.local = local
+    def __init__(self, handle: SyncTransport) -> None:
+        super().__init__(AsyncLocalTransport(handle))
+        self.handle = handle
 
     async def close(self) -> None:
-        """Give back the connections, and the embedded servers if nobody else uses them."""
+        """Close the connections, and let the embedded servers stop if nobody else uses them."""
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
@@ -46,46 +46,46 @@ def easy_goals(
     them at its first call if they don't run, and lets them stop once no process uses them. Raises ValueError for an
     address that makes no sense, and ImportError where a package of the application hides one of Milepost's.
     """
-    handles = import_check.load("milepost.client.in_process")
-    server_config = handles.server_config_of(database_url, redis_url, tenant, data_dir)
-    return GoalManager(handles.open_handle(server_config))
+    in_process = import_check.load("milepost.client.in_process")
+    server_config = in_process.server_config_of(database_url, redis_url, tenant, data_dir)
+    return GoalManager(in_process.open_handle(server_config))
 
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-# Made where a function is called before any manager; kept, so that its servers stay.
+# The manager that is made if a function is called before there is one; kept, so that its servers keep running.
 _kept: list[GoalManager] = []
 
 
 def _manager() -> GoalManager:
-    borrow_handle = import_check.load("milepost.client.in_process").borrow_handle()
-    if borrow_handle is not None:
-        return GoalManager(borrow_handle)
+    borrowed = import_check.load("milepost.client.in_process").borrow_handle()
+    if borrowed is not None:
+        return GoalManager(borrowed)
     _kept[:] = [easy_goals()]
     return _kept[0]
 
 
-def _function(method: Callable[Concatenate[Goals, Parameters], Result]) -> Callable[Parameters, Result]:
+def _as_function(method: Callable[Concatenate[Goals, Parameters], Result]) -> Callable[Parameters, Result]:
     @wraps(method)
-    def operation(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+    def call_method(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         return method(_manager(), *args, **kwargs)
 
-    return operation
+    return call_method
 
 
-create_goal = _function(Goals.create_goal)
-get_goal = _function(Goals.get_goal)
-list_goals = _function(Goals.list_goals)
-update_goal = _function(Goals.update_goal)
-delete_goal = _function(Goals.delete_goal)
-get_goal_progress = _function(Goals.get_goal_progress)
-add_milestone = _function(Goals.add_milestone)
-list_milestones = _function(Goals.list_milestones)
-check_milestones = _function(Goals.check_milestones)
-get_milestone_progress = _function(Goals.get_milestone_progress)
-get_next_milestone = _function(Goals.get_next_milestone)
-link_account_to_goal = _function(Goals.link_account_to_goal)
-get_goal_funding = _function(Goals.get_goal_funding)
-update_account_allocation = _function(Goals.update_account_allocation)
-remove_account_from_goal = _function(Goals.remove_account_from_goal)
+create_goal = _as_function(Goals.create_goal)
+get_goal = _as_function(Goals.get_goal)
+list_goals = _as_function(Goals.list_goals)
+update_goal = _as_function(Goals.update_goal)
+delete_goal = _as_function(Goals.delete_goal)
+get_goal_progress = _as_function(Goals.get_goal_progress)
+add_milestone = _as_function(Goals.add_milestone)
+list_milestones = _as_function(Goals.list_milestones)
+check_milestones = _as_function(Goals.check_milestones)
+get_milestone_progress = _as_function(Goals.get_milestone_progress)
+get_next_milestone = _as_function(Goals.get_next_milestone)
+link_account_to_goal = _as_function(Goals.link_account_to_goal)
+get_goal_funding = _as_function(Goals.get_goal_funding)
+update_account_allocation = _as_function(Goals.update_account_allocation)
+remove_account_from_goal = _as_function(Goals.remove_account_from_goal)

@@ -1,4 +1,4 @@
-"""The values that the Python face takes and gives: enumerations and records, with the types of their fields."""
+"""The values of the Python interface: enumerations and records, with the types of their fields."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class GoalType(StrEnum):
 
 
 class GoalStatus(StrEnum):
-    """Where a goal stands; COMPLETED and ABANDONED are final."""
+    """The status of a goal; COMPLETED and ABANDONED are final."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -33,7 +33,7 @@ class GoalStatus(StrEnum):
 
 
 class Tracking(StrEnum):
-    """How linked accounts make a goal's amount: see docs/rest.md."""
+    """How the amount of a goal follows from its linked accounts: see docs/rest.md."""
 
     CHANGE = "change"
     INFLOW = "inflow"
@@ -42,7 +42,7 @@ class Tracking(StrEnum):
 
 
 class Milestone(Record):
-    """An amount on the way. `celebration` is a sentence about having reached it, None before."""
+    """An amount to reach before the target. `celebration` is a sentence for when it is reached, None before that."""
 
     amount: Exact
     description: str | None
@@ -67,7 +67,7 @@ class Milestone(Record):
 
 
 class Goal(Record):
-    """A goal with its milestones, as it was when it was read, at `version`."""
+    """A goal with its milestones as it was at `version`, when it was read."""
 
     id: str
     user_id: str
@@ -122,7 +122,7 @@ class Goal(Record):
 
 
 class GoalProgress(Record):
-    """How far a goal is at `calculated_at`, by facts up to `as_of`; monthly amounts are positive towards the goal."""
+    """How far a goal is at `calculated_at`, by facts up to `as_of`. Monthly amounts above 0 are towards the goal."""
 
     goal_id: str
     current_amount: Exact
@@ -200,7 +200,7 @@ class FundingSource(Record):
 
     @property
     def from_(self) -> datetime:
-        """Since when the account counts."""
+        """The moment from which on the account counts."""
         return self["from"]
 
     if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Every act of the Python face in process: the parsing, the core act and the rendering that its REST route has."""
+"""Every operation of the Python interface in process: parsing, core function and rendering, as in its REST route."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ Item = TypeVar("Item")
 Operation = Callable[[RequestContext, ApiRequest], Any]
 
 
-def _create_goal(context: RequestContext, call: ApiRequest) -> Any:
-    draft = parse_body(NewGoal, call.raw_body).draft()
+def _create_goal(context: RequestContext, request: ApiRequest) -> Any:
+    draft = parse_body(NewGoal, request.raw_body).draft()
     return goal_body(create_goal(context.session, context.tenant, draft, context.now))
 
 
-def _get_goal(context: RequestContext, call: ApiRequest) -> Any:
-    return goal_body(get_goal(context.session, context.tenant, call.path[0]))
+def _get_goal(context: RequestContext, request: ApiRequest) -> Any:
+    return goal_body(get_goal(context.session, context.tenant, request.path[0]))
 
 
-def _list_goals(context: RequestContext, call: ApiRequest) -> Any:
-    type, status = call.query.get("type"), call.query.get("status")
+def _list_goals(context: RequestContext, request: ApiRequest) -> Any:
+    type, status = request.query.get("type"), request.query.get("status")
 
     def page(cursor: str | None) -> Page[Any]:
         return list_goals(
             context.session,
             context.tenant,
-            user_id=call.query.get("user_id"),
+            user_id=request.query.get("user_id"),
             type=None if type is None else GoalType(type),
             status=None if status is None else GoalStatus(status),
             limit=PAGE_LARGEST,
@@ -53,34 +53,34 @@ def _list_goals(context: RequestContext, call: ApiRequest) -> Any:
     return [goal_body(goal) for goal in _all(page)]
 
 
-def _update_goal(context: RequestContext, call: ApiRequest) -> Any:
-    patch = parse_body(GoalPatch, call.raw_body)
+def _update_goal(context: RequestContext, request: ApiRequest) -> Any:
+    patch = parse_body(GoalPatch, request.raw_body)
     seen = None if patch.expected_version is None else frozenset({patch.expected_version})
     return goal_body(
-        update_goal(context.session, context.tenant, call.path[0], patch.changes(), context.now, seen=seen)
+        update_goal(context.session, context.tenant, request.path[0], patch.changes(), context.now, seen=seen)
     )
 
 
-def _delete_goal(context: RequestContext, call: ApiRequest) -> Any:
-    delete_goal(context.session, context.tenant, call.path[0], context.now)
+def _delete_goal(context: RequestContext, request: ApiRequest) -> Any:
+    delete_goal(context.session, context.tenant, request.path[0], context.now)
 
 
-def _get_goal_progress(context: RequestContext, call: ApiRequest) -> Any:
-    return progress_body(goal_progress(context.session, context.tenant, call.path[0], context.now))
+def _get_goal_progress(context: RequestContext, request: ApiRequest) -> Any:
+    return progress_body(goal_progress(context.session, context.tenant, request.path[0], context.now))
 
 
-def _add_milestone(context: RequestContext, call: ApiRequest) -> Any:
-    draft = parse_body(NewMilestone, call.raw_body).draft()
-    milestone = add_milestone(context.session, context.tenant, call.path[0], draft, context.now)
-    return milestone_body(milestone, get_goal(context.session, context.tenant, call.path[0]).currency)
+def _add_milestone(context: RequestContext, request: ApiRequest) -> Any:
+    draft = parse_body(NewMilestone, request.raw_body).draft()
+    milestone = add_milestone(context.session, context.tenant, request.path[0], draft, context.now)
+    return milestone_body(milestone, get_goal(context.session, context.tenant, request.path[0]).currency)
 
 
-def _list_milestones(context: RequestContext, call: ApiRequest) -> Any:
+def _list_milestones(context: RequestContext, request: ApiRequest) -> Any:
     currencies = set()
 
     def page(cursor: str | None) -> Page[Any]:
         currency, found = list_milestones(
-            context.session, context.tenant, call.path[0], limit=PAGE_LARGEST, cursor=cursor
+            context.session, context.tenant, request.path[0], limit=PAGE_LARGEST, cursor=cursor
         )
         currencies.add(currency)
         return found
@@ -90,40 +90,40 @@ def _list_milestones(context: RequestContext, call: ApiRequest) -> Any:
     return [milestone_body(milestone, currency) for milestone in milestones]
 
 
-def _check_milestones(context: RequestContext, call: ApiRequest) -> Any:
-    currency, milestones = check_milestones(context.session, context.tenant, call.path[0], context.now)
+def _check_milestones(context: RequestContext, request: ApiRequest) -> Any:
+    currency, milestones = check_milestones(context.session, context.tenant, request.path[0], context.now)
     return [milestone_body(milestone, currency) for milestone in milestones]
 
 
-def _get_milestone_progress(context: RequestContext, call: ApiRequest) -> Any:
-    return milestone_progress_body(milestone_progress(context.session, context.tenant, call.path[0]))
+def _get_milestone_progress(context: RequestContext, request: ApiRequest) -> Any:
+    return milestone_progress_body(milestone_progress(context.session, context.tenant, request.path[0]))
 
 
-def _get_next_milestone(context: RequestContext, call: ApiRequest) -> Any:
-    currency, milestone = next_milestone(context.session, context.tenant, call.path[0])
+def _get_next_milestone(context: RequestContext, request: ApiRequest) -> Any:
+    currency, milestone = next_milestone(context.session, context.tenant, request.path[0])
     return None if milestone is None else milestone_body(milestone, currency)
 
 
-def _link_account_to_goal(context: RequestContext, call: ApiRequest) -> Any:
-    draft = parse_body(NewLink, call.raw_body).draft()
-    return funding_body(link_account(context.session, context.tenant, call.path[0], draft, context.now))
+def _link_account_to_goal(context: RequestContext, request: ApiRequest) -> Any:
+    draft = parse_body(NewLink, request.raw_body).draft()
+    return funding_body(link_account(context.session, context.tenant, request.path[0], draft, context.now))
 
 
-def _get_goal_funding(context: RequestContext, call: ApiRequest) -> Any:
+def _get_goal_funding(context: RequestContext, request: ApiRequest) -> Any:
     def page(cursor: str | None) -> Page[Any]:
-        return list_funding(context.session, context.tenant, call.path[0], limit=PAGE_LARGEST, cursor=cursor)
+        return list_funding(context.session, context.tenant, request.path[0], limit=PAGE_LARGEST, cursor=cursor)
 
     return [funding_body(source) for source in _all(page)]
 
 
-def _update_account_allocation(context: RequestContext, call: ApiRequest) -> Any:
-    goal_id, _, account_id = call.path
-    percent = parse_body(Allocation, call.raw_body).allocation_percent
+def _update_account_allocation(context: RequestContext, request: ApiRequest) -> Any:
+    goal_id, _, account_id = request.path
+    percent = parse_body(Allocation, request.raw_body).allocation_percent
     return funding_body(change_allocation(context.session, context.tenant, goal_id, account_id, percent, context.now))
 
 
-def _remove_account_from_goal(context: RequestContext, call: ApiRequest) -> Any:
-    goal_id, _, account_id = call.path
+def _remove_account_from_goal(context: RequestContext, request: ApiRequest) -> Any:
+    goal_id, _, account_id = request.path
     unlink_account(context.session, context.tenant, goal_id, account_id, context.now)
 
 
@@ -137,7 +137,7 @@ def _all(page: Callable[[str | None], Page[Item]]) -> list[Item]:
     return items
 
 
-# The act, and the status of its good answer over REST.
+# Each operation, and the status of its success over REST.
 OPERATIONS: Mapping[str, tuple[Operation, int]] = {
     "create_goal": (_create_goal, 201),
     "get_goal": (_get_goal, 200),

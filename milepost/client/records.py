@@ -1,4 +1,4 @@
-"""What all records share: dictionaries with attributes, and the exact decimals in them."""
+"""The base of all records: dictionaries with attributes, and the exact decimals in them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Real = Decimal | float | int
 def read_float(number: float) -> Decimal:
     """The decimal that a float stands for: its 15 significant digits; 0.1 + 0.2 is 0.3.
 
-    Every amount that Milepost takes has at most 15, and comes back from a float digit for digit; what a float shows
-    beyond them is the noise of its arithmetic. A whole number keeps all its digits. NaN and the infinities stay so.
+    Every amount that Milepost accepts has at most 15, and comes back from a float digit for digit; the digits of a
+    float after those are rounding errors. A whole number keeps all its digits. NaN and the infinities stay as they are.
     """
     if not math.isfinite(number):
         return Decimal(number)
@@ -27,8 +27,8 @@ def read_float(number: float) -> Decimal:
 class Exact(Decimal):
     """A decimal that also takes floats, in arithmetic and in comparisons, each as `read_float` reads it.
 
-    Exact("1234.56") == 1234.56, and Exact("0.10") + 0.2 == Exact("0.30"), where Decimal says no or raises. What
-    comes of it is an Exact again. It hashes as the Decimal that it is.
+    Exact("1234.56") == 1234.56, and Exact("0.10") + 0.2 == Exact("0.30"), where Decimal says no or raises. The
+    result is an Exact again. It hashes as the Decimal that it is.
     """
 
     __slots__ = ()
@@ -115,23 +115,23 @@ def _read(other: Any) -> Any:
 
 
 def _result(value: Decimal) -> Exact:
-    # Decimal answers NotImplemented for what is no number, and Python must see that.
+    # Decimal returns NotImplemented for what is not a number, and Python needs to see that.
     return value if value is NotImplemented else Exact(value)
 
 
 class Record(dict[str, Any]):
-    """What was answered, at one moment: a dictionary whose keys are attributes too.
+    """The answer at one moment, as a dictionary whose keys are attributes too.
 
-    It is the caller's own: changing it changes nothing that is stored.
+    It belongs to the caller: changing it changes nothing that is stored.
     """
 
     _READERS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
-    # What every body of the kind has; one without it comes from something that is no Milepost.
+    # A field that every such body has; a body without it does not come from a Milepost.
     _NEEDED: ClassVar[str] = ""
 
     @classmethod
     def of(cls, body: object) -> Self:
-        """The record of an answered body; fields that this version does not know are kept as they are.
+        """The record of a body; fields that this version does not know stay as they are.
 
         Raises ServerFault for what is no such body.
         """
@@ -183,14 +183,14 @@ class Record(dict[str, Any]):
 
 
 def listed(body: object) -> list[Any]:
-    """An answered list; raises ServerFault for what is none."""
+    """The body of an answer that must be a list; raises ServerFault for anything else."""
     if not isinstance(body, list):
         raise ServerFault("Milepost answered with what is no list: is base_url its own address?")
     return body
 
 
 def _for_json(value: Any) -> Any:
-    """Amounts as numbers, as the documentation has them: one that Milepost takes loses no digit as a float."""
+    """Amounts as numbers, as documented. No amount that Milepost accepts loses a digit as a float."""
     if isinstance(value, Exact):
         return float(value)
     if isinstance(value, Mapping):

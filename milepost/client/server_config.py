@@ -1,4 +1,4 @@
-"""Where a tenant's goals are kept, and what one process holds open there: servers, connections, the tenant itself."""
+"""Where a tenant's goals are stored, and what one process has open for them: servers, connections, the tenant."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from milepost.embedded.datadir import DataDir
 from milepost.embedded.trust import Untrusted
 
 CONNECTIONS = 10
-"""The most that one process holds for one tenant: ten such processes fit beside what the embedded Postgres serves."""
+"""The most connections that one process opens for one tenant. The embedded Postgres has room for ten such processes
+besides those that it runs with.
+"""
 
 _log = logging.getLogger("milepost")
 
 
-class NotOpened(DatabaseAway):
+class CannotOpen(DatabaseAway):
     """There is no database to work with: its servers do not start, or its tables are not those of this version."""
 
     def __init__(self, why: str) -> None:
@@ -37,15 +39,15 @@ class NotOpened(DatabaseAway):
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Where goals are kept, and whose they are."""
+    """Where goals are stored, and the tenant to which they belong."""
 
     settings: Settings
     tenant: str
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """What one process holds open; `use` is its hold on the embedded servers, None where the database is another."""
+class Connections:
+    """What one process has open. `use` keeps the embedded servers running; None if the database is another one."""
 
     pid: int
     engine: Engine
@@ -56,7 +58,7 @@ class Opened:
     use: Use | None
 
     def session(self, reading: bool) -> Session:
-        """A session that has its connection; raises OperationalError."""
+        """A session that is connected already; raises OperationalError."""
         session = (self.reading if reading else self.writing)()
         try:
             session.connection()
@@ -66,85 +68,85 @@ class Opened:
         return session
 
     def close(self) -> None:
-        """Give all of it back."""
+        """Close the connections, and let the embedded servers stop."""
         self.engine.dispose()
         if self.use is not None:
             self.use.close()
 
 
-class Opening:
-    """A place as one process has it open, or not yet; any number of threads may begin sessions."""
+class Connector:
+    """Opens the connections of one process at first use; any number of threads may begin sessions."""
 
     def __init__(self, server_config: ServerConfig) -> None:
         self.server_config = server_config
-        self._opened: Opened | None = None
-        # The garbage collector may close a place at any line, also of the thread that has the lock.
+        self._connections: Connections | None = None
+        # Reentrant: the garbage collector may close connections at any line, also while this thread has the lock.
         self._lock = RLock()
 
-    def begin(self, reading: bool) -> tuple[Opened, Session]:
-        """A session with its connection; where the embedded servers are others by now, of those.
+    def begin(self, reading: bool) -> tuple[Connections, Session]:
+        """A connected session, and the connections that it is of. Connects anew if other embedded servers run by now.
 
-        Raises OperationalError, NotOpened and NoSuchTenant.
+        Raises OperationalError, CannotOpen and NoSuchTenant.
         """
-        opened = self._open()
+        connections = self._open()
         try:
-            return opened, opened.session(reading)
+            return connections, connections.session(reading)
         except OperationalError:
-            if not self._has_moved(opened):
+            if not self._were_servers_replaced(connections):
                 raise
-        self._close(opened)
-        opened = self._open()
-        return opened, opened.session(reading)
+        self._close(connections)
+        connections = self._open()
+        return connections, connections.session(reading)
 
     def close(self) -> None:
-        """Give back what is held open; the next session opens it again."""
+        """Close what is open; the next session opens it again."""
         with self._lock:
-            opened = self._opened
-        if opened is not None:
-            self._close(opened)
+            connections = self._connections
+        if connections is not None:
+            self._close(connections)
 
     def renew_lock(self) -> None:
-        """For a fork: the thread that held the lock is not there any more."""
+        """To be called in a fork: the thread that had the lock does not exist there."""
         self._lock = RLock()
 
-    def _has_moved(self, opened: Opened) -> bool:
-        """Whether the servers that were used have ended, or others run in their place."""
-        if opened.use is None:
+    def _were_servers_replaced(self, connections: Connections) -> bool:
+        """Whether the embedded servers that were used have ended, or others run instead."""
+        if connections.use is None:
             return False
         try:
             running = DataDir(self.server_config.settings.data_dir).servers()
         except Untrusted:
-            # Opening it anew refuses it with the reason.
+            # To open it again raises the reason.
             return True
-        return running is None or running.supervisor_pid != opened.use.running.supervisor_pid
+        return running is None or running.supervisor_pid != connections.use.running.supervisor_pid
 
-    def _close(self, opened: Opened) -> None:
+    def _close(self, connections: Connections) -> None:
         with self._lock:
-            if self._opened is opened:
-                self._opened = None
-        # What a parent opened is the parent's to close.
-        if opened.pid == os.getpid():
-            opened.close()
+            if self._connections is connections:
+                self._connections = None
+        # In a fork: only the parent closes what it opened.
+        if connections.pid == os.getpid():
+            connections.close()
 
-    def _open(self) -> Opened:
+    def _open(self) -> Connections:
         with self._lock:
-            opened = self._opened
-            if opened is not None and opened.pid != os.getpid():
-                opened.engine.dispose(close=False)
-                opened = None
-            if opened is None:
-                opened = self._opened = _open(self.server_config)
-            return opened
+            connections = self._connections
+            if connections is not None and connections.pid != os.getpid():
+                connections.engine.dispose(close=False)
+                connections = None
+            if connections is None:
+                connections = self._connections = _open(self.server_config)
+            return connections
 
 
-def _open(server_config: ServerConfig) -> Opened:
-    """Find or start the servers, and look up the tenant; raises OperationalError, NotOpened and NoSuchTenant."""
+def _open(server_config: ServerConfig) -> Connections:
+    """Find or start the servers, and look up the tenant; raises OperationalError, CannotOpen and NoSuchTenant."""
     use = None
     if server_config.settings.database_url is None:
         try:
             use = use_servers(server_config.settings, say=_log.info)
         except MilepostError as failure:
-            raise NotOpened(str(failure)) from failure
+            raise CannotOpen(str(failure)) from failure
     engine = make_engine(
         use.database_url if use is not None else server_config.settings,
         application_name="milepost-python",
@@ -159,13 +161,13 @@ def _open(server_config: ServerConfig) -> Opened:
             use.close()
         raise
     cache = ReadCache(server_config.settings.read_cache_seconds)
-    return Opened(os.getpid(), engine, session_factory(engine), reading_sessions(engine), tenant, cache, use)
+    return Connections(os.getpid(), engine, session_factory(engine), reading_sessions(engine), tenant, cache, use)
 
 
 def _find_tenant(engine: Engine, name: str) -> Tenant:
     try:
         require_current(engine)
     except MilepostError as refusal:
-        raise NotOpened(str(refusal)) from refusal
+        raise CannotOpen(str(refusal)) from refusal
     with session_factory(engine)() as session:
         return require_tenant(session, name)

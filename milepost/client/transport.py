@@ -1,4 +1,4 @@
-"""Requests and answers in the terms of the REST interface, whoever answers; and what answers them in this process."""
+"""Requests and answers in REST terms, the transports that carry them, and threads for those in this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """One act: its name, and the request that asks for it. `path` are the segments below the goals' own address."""
+    """One operation: its name, and the request for it. `path` has the segments below the address of the goals."""
 
     operation: str
     method: str
@@ -31,7 +31,7 @@ class ApiRequest:
 
     @property
     def address(self) -> str:
-        """The path below the goals' own address, without the query: "" or /goal_1/funding/savings%2F1."""
+        """The path below the address of the goals, without the query: "" or /goal_1/funding/savings%2F1."""
         return "".join(f"/{quote(segment, safe='')}" for segment in self.path)
 
     @property
@@ -40,73 +40,73 @@ class ApiRequest:
         return b"" if self.body is None else encode(self.body)
 
     def on_page(self, query: Mapping[str, str]) -> ApiRequest:
-        """The same call for another page of its answer."""
+        """The same request for another page of its answer."""
         return replace(self, query=query)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """The body of a good answer, and the query of the page that follows, if one does."""
+    """The body of an answer of success, and the query of the next page, if there is one."""
 
     body: Any
     following: Mapping[str, str] | None = None
 
 
 class AsyncTransport(Protocol):
-    """What answers calls."""
+    """Carries requests to whatever answers them."""
 
-    async def call(self, call: ApiRequest) -> ApiResponse:
+    async def send(self, request: ApiRequest) -> ApiResponse:
         """The answer; raises the errors of milepost.client.errors."""
         ...
 
     async def close(self) -> None:
-        """Give back what is held open."""
+        """Close what is open."""
         ...
 
 
 class SyncTransport(Protocol):
-    """What answers calls, and blocks meanwhile."""
+    """Carries requests to whatever answers them, and blocks meanwhile."""
 
-    def call(self, call: ApiRequest) -> ApiResponse:
+    def send(self, request: ApiRequest) -> ApiResponse:
         """The answer; raises the errors of milepost.client.errors."""
         ...
 
     def close(self) -> None:
-        """Give back what is held open."""
+        """Close what is open."""
         ...
 
 
-class AsyncLocal:
-    """A door in this process, for coroutines.
+class AsyncLocalTransport:
+    """Runs a blocking transport of this process in threads, for coroutines.
 
-    A call that is cancelled goes on to its end, since its thread cannot be stopped in the middle, and is waited for:
-    after the cancellation it is either done or refused, and never still in work.
+    A thread cannot be stopped in the middle, so a request that is cancelled runs to its end, and its task waits for
+    that: when the task ends, the request is carried out or refused, and never still in progress.
     """
 
     def __init__(self, transport: SyncTransport) -> None:
         self.transport = transport
 
-    async def call(self, call: ApiRequest) -> ApiResponse:
-        """The answer; raises what the door raises."""
-        return await _in_thread(self.transport.call, call)
+    async def send(self, request: ApiRequest) -> ApiResponse:
+        """The answer; raises what the transport raises."""
+        return await _in_thread(self.transport.send, request)
 
     async def close(self) -> None:
-        """Give the door back."""
+        """Close the transport."""
         await _in_thread(self.transport.close)
 
 
-class SyncLocal:
-    """A door in this process, for callers that block."""
+class SyncLocalTransport:
+    """Passes requests to a blocking transport of this process; the counterpart in the generated sync client."""
 
     def __init__(self, transport: SyncTransport) -> None:
         self.transport = transport
 
-    def call(self, call: ApiRequest) -> ApiResponse:
-        """The answer; raises what the door raises."""
-        return self.transport.call(call)
+    def send(self, request: ApiRequest) -> ApiResponse:
+        """The answer; raises what the transport raises."""
+        return self.transport.send(request)
 
     def close(self) -> None:
-        """Give the door back."""
+        """Close the transport."""
         self.transport.close()
 
 
@@ -121,12 +121,12 @@ def decode(raw: bytes) -> Any:
 
 
 def query_text(query: Mapping[str, str]) -> str:
-    """?name=value&..., or nothing."""
+    """?name=value&..., or an empty text."""
     return f"?{urlencode(query)}" if query else ""
 
 
 class _Threads:
-    """The threads of this process that calls work in; the process does not end before their calls do."""
+    """The threads in which requests are carried out; the process does not end before they are done."""
 
     MOST = 16
 
@@ -134,13 +134,13 @@ class _Threads:
         self._executor: ThreadPoolExecutor | None = None
 
     def start(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Begin a call in a thread."""
+        """Call the function in a thread."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self.MOST, thread_name_prefix="milepost")
         return self._executor.submit(function, *arguments)
 
     def forget(self) -> None:
-        """For a fork, which has none of them."""
+        """To be called in a fork, which has none of the threads."""
         self._executor = None
 
 
@@ -150,10 +150,10 @@ if hasattr(os, "register_at_fork"):
 
 
 async def _in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
-    """What a function gives in a thread, waited for even if the task is cancelled meanwhile."""
+    """Call a function in a thread and wait for its result, even if the task is cancelled meanwhile."""
     try:
         asyncio.get_running_loop()
-    except RuntimeError:  # on trio, where waiting in spite of a cancellation is run_sync's own way
+    except RuntimeError:  # on trio, where run_sync itself waits in spite of a cancellation
         return await run_sync(function, *arguments)
     work = asyncio.wrap_future(_threads.start(function, *arguments))
     cancelled: asyncio.CancelledError | None = None
@@ -164,5 +164,5 @@ async def _in_thread(function: Callable[..., Result], *arguments: Any) -> Result
             cancelled = error
     if cancelled is None:
         return work.result()
-    work.exception()  # looked at, so that nobody complains that it was not
+    work.exception()  # retrieved, so that asyncio does not log that it never was
     raise cancelled

@@ -1,5 +1,5 @@
 # Generated from milepost/client by `make sync-client`; change it there.
-"""The Python interface: this one awaits; milepost.sync, which is generated from it, blocks."""
+"""The Python interface for coroutines; milepost.sync, which is generated from it, is the same interface that blocks."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Generated from milepost/client by `make sync-client`; change it there.
-"""The documented interface: every act on goals as a method, whoever answers it."""
+"""The documented interface: every operation on goals as a method, over any transport."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Goals:
     """The goals of one tenant.
 
     Every method raises ValueError for what cannot be (InvalidField, AllocationExceeded, Conflict), KeyError for what
-    is not there (NotFound), and Unavailable when Milepost is away; a refused call changes nothing. With an
-    `idempotency_key`, the same call made again within 24 hours gets its first answer and does nothing.
+    is not there (NotFound), and Unavailable if Milepost is away. A refused call changes nothing. With an
+    `idempotency_key`, the same call made again within 24 hours returns the first answer and changes nothing.
     """
 
     def __init__(self, transport: SyncTransport) -> None:
@@ -64,8 +64,8 @@ class Goals:
     ) -> Goal:
         """Create a goal, active or paused; `goal_type` is another spelling of `type`.
 
-        Without `current_amount` it starts at 0, a debt at its target. `start_date`, of the first daily close, may be
-        dated back.
+        Without `current_amount` it starts at 0, a debt at its target. `start_date`, the day of the first snapshot, may
+        be in the past.
         """
         chosen = needed("type", one_of("type", type, "goal_type", goal_type))
         body = {
@@ -82,7 +82,7 @@ class Goals:
             "start_date": moment("start_date", start_date),
             "auto_complete": arguments.flag("auto_complete", auto_complete),
         }
-        return Goal.of(self._operation("create_goal", "POST", (), body, idempotency_key))
+        return Goal.of(self._change("create_goal", "POST", (), body, idempotency_key))
 
     def get_goal(self, goal_id: str) -> Goal:
         """One goal with its milestones."""
@@ -106,16 +106,16 @@ class Goals:
         return Goal.all_of(self._list("list_goals", (), query))
 
     def update_goal(self, goal_id: str, *, idempotency_key: str | None = None, **changes: Unpack[GoalChanges]) -> Goal:
-        """Change what is given, all of it or nothing; the goal as it is then."""
+        """Change the given fields, all of them or none; returns the goal as it is then."""
         path, body = goal_path(goal_id), arguments.changes(changes)
-        return Goal.of(self._operation("update_goal", "PATCH", path, body, idempotency_key))
+        return Goal.of(self._change("update_goal", "PATCH", path, body, idempotency_key))
 
     def delete_goal(self, goal_id: str, *, idempotency_key: str | None = None) -> None:
-        """Delete a goal with its milestones, links and ledger; what the links held is free again."""
-        self._operation("delete_goal", "DELETE", goal_path(goal_id), None, idempotency_key)
+        """Delete a goal with its milestones, links and ledger; the shares of its links are free again."""
+        self._change("delete_goal", "DELETE", goal_path(goal_id), None, idempotency_key)
 
     def get_goal_progress(self, goal_id: str) -> GoalProgress:
-        """How far a goal is, at which pace, and when it will be reached at that pace."""
+        """How far a goal is, how fast its amount moves, and when it will be reached if it goes on so."""
         return GoalProgress.of(self._read("get_goal_progress", goal_path(goal_id, "progress")))
 
     def add_milestone(
@@ -127,26 +127,26 @@ class Goals:
         *,
         idempotency_key: str | None = None,
     ) -> Milestone:
-        """Add an amount on the way; one that the goal has passed already is reached at once."""
+        """Add a milestone at an amount; one that the goal has crossed already is reached at once."""
         body = {
             "amount": number("amount", amount),
             "description": arguments.optional_text("description", description),
             "target_date": moment("target_date", target_date),
         }
         path = goal_path(goal_id, "milestones")
-        return Milestone.of(self._operation("add_milestone", "POST", path, body, idempotency_key))
+        return Milestone.of(self._change("add_milestone", "POST", path, body, idempotency_key))
 
     def list_milestones(self, goal_id: str) -> list[Milestone]:
         """All milestones of a goal, by amount."""
         return Milestone.all_of(self._list("list_milestones", goal_path(goal_id, "milestones")))
 
     def check_milestones(self, goal_id: str, *, idempotency_key: str | None = None) -> list[Milestone]:
-        """The milestones reached since the last check, in the order in which they are passed; each comes once.
+        """The milestones reached since the last check, in the order in which a goal crosses them; each comes once.
 
-        Milestones are marked as soon as the amount passes them, checked or not; this tells which are news.
+        A milestone counts as reached as soon as the amount crosses it, checked or not; this returns the new ones.
         """
         path = goal_path(goal_id, "milestones", "check")
-        return Milestone.all_of(self._operation("check_milestones", "POST", path, None, idempotency_key))
+        return Milestone.all_of(self._change("check_milestones", "POST", path, None, idempotency_key))
 
     def get_milestone_progress(self, goal_id: str) -> MilestoneProgress:
         """How many milestones are reached, and the next one."""
@@ -173,10 +173,10 @@ class Goals:
         whole: bool = False,
         idempotency_key: str | None = None,
     ) -> FundingSource:
-        """Let a share of an account count for a goal, since now or since `from_`, which may be dated back.
+        """Let a share of an account count for a goal, from now on or from `from_` on, which may be in the past.
 
-        An account that is linked already gets the new share. `whole`, instead of a share: all of it, for a goal that
-        follows balances.
+        An account that is linked already gets the new share. With `whole`, instead of a share, all of the account
+        counts; for a goal that follows balances.
         """
         percent = allocation_percent
         body = {
@@ -187,7 +187,7 @@ class Goals:
             "whole": arguments.flag("whole", whole),
         }
         path = goal_path(goal_id, "funding")
-        return FundingSource.of(self._operation("link_account_to_goal", "POST", path, body, idempotency_key))
+        return FundingSource.of(self._change("link_account_to_goal", "POST", path, body, idempotency_key))
 
     def get_goal_funding(self, goal_id: str) -> list[FundingSource]:
         """The accounts that count for a goal now, in the order of linking."""
@@ -202,32 +202,32 @@ class Goals:
         new_allocation_percent: Amount | None = None,
         idempotency_key: str | None = None,
     ) -> FundingSource:
-        """Change the share from now on; what was counted stays. The two spellings mean the same."""
+        """Change the share from now on; what was counted stays. The two names of the share mean the same."""
         names = "allocation_percent", "new_allocation_percent"
         percent = one_of(names[0], allocation_percent, names[1], new_allocation_percent)
         body = {"allocation_percent": number("allocation_percent", needed("allocation_percent", percent))}
         path = account_path(goal_id, account_id)
-        return FundingSource.of(self._operation("update_account_allocation", "PATCH", path, body, idempotency_key))
+        return FundingSource.of(self._change("update_account_allocation", "PATCH", path, body, idempotency_key))
 
     def remove_account_from_goal(self, goal_id: str, account_id: str, *, idempotency_key: str | None = None) -> None:
         """End the link of an account; what it counted stays."""
         path = account_path(goal_id, account_id)
-        self._operation("remove_account_from_goal", "DELETE", path, None, idempotency_key)
+        self._change("remove_account_from_goal", "DELETE", path, None, idempotency_key)
 
-    def _operation(
+    def _change(
         self, operation: str, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None, key: str | None
     ) -> Any:
-        call = ApiRequest(operation, method, path, body=body, idempotency_key=arguments.idempotency_key(key))
-        return (self._transport.call(call)).body
+        request = ApiRequest(operation, method, path, body=body, idempotency_key=arguments.idempotency_key(key))
+        return (self._transport.send(request)).body
 
     def _read(self, operation: str, path: tuple[str, ...]) -> Any:
-        return (self._transport.call(ApiRequest(operation, "GET", path))).body
+        return (self._transport.send(ApiRequest(operation, "GET", path))).body
 
     def _list(self, operation: str, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> list[Any]:
-        call: ApiRequest | None = ApiRequest(operation, "GET", path, query or {})
+        request: ApiRequest | None = ApiRequest(operation, "GET", path, query or {})
         found: list[Any] = []
-        while call is not None:
-            answer = self._transport.call(call)
+        while request is not None:
+            answer = self._transport.send(request)
             found += listed(answer.body)
-            call = None if answer.following is None else call.on_page(answer.following)
+            request = None if answer.following is None else request.on_page(answer.following)
         return found
