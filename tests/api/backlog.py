@@ -1,4 +1,4 @@
-"""A stream whose drains stop where they are told to, and what is told of what lies on it, for tests."""
+"""For tests: a stream whose drains stop at a given step, and what the API lists of the events on it."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ class StoppingStream(EventStream):
         super().acknowledge(shard, entry_ids, batch)
 
 
-class Place:
-    """The stream behind the API, its drains, and what is told of what is not applied."""
+class Harness:
+    """The stream behind the API, its drains, and what the API lists as not applied."""
 
     def __init__(self, sessions: sessionmaker[Session], client: redis.Redis, api: TestClient) -> None:
         self.sessions, self.client, self.api = sessions, client, api
         self.stream = StoppingStream(client, 2)
 
     def drain(self, stops_at: str | None = None) -> None:
-        """Apply all that is there, unless the drains stop on the way."""
+        """Apply everything on the stream, unless the drains stop before the end."""
         self.stream.stops_at = stops_at
         for shard in range(2):
             self.stream.has_read = False
@@ -93,17 +93,17 @@ class Place:
         name: Any = self.client.xadd(stream_key(shard), {"tenant": tenant, "event": event})
         return str(name.decode())
 
-    def told(self, query: str = "", api: TestClient | None = None) -> list[dict[str, Any]]:
+    def listed(self, query: str = "", api: TestClient | None = None) -> list[dict[str, Any]]:
         """All that is not applied, from all pages."""
         return [event for page in walk(api or self.api, f"{ADDRESS}{query}") for event in page]
 
     def states(self, api: TestClient | None = None) -> list[tuple[str | None, str]]:
         """(event id, state) of each, by id."""
-        return sorted(((each["id"], each["state"]) for each in self.told(api=api)), key=str)
+        return sorted(((each["id"], each["state"]) for each in self.listed(api=api)), key=str)
 
     def letter(self, event_id: str) -> DeadLetterKey:
-        """The letter of an event."""
-        (found,) = [each for each in self.told() if each["id"] == event_id]
+        """The key of an event's dead letter."""
+        (found,) = [each for each in self.listed() if each["id"] == event_id]
         return DeadLetterKey("default", found["shard"], found["entry_id"])
 
     def worths(self) -> dict[tuple[str, str], int]:

@@ -25,7 +25,7 @@ from core.settings import Settings
 from core.store.tenants import read_tenants
 from core.stream.position import stream_key, tenant_of
 from core.stream.stream import arrival, connect
-from tests.api.backlog import Place
+from tests.api.backlog import Harness
 from tests.dumping import dump as dump_tables
 
 SECRETS_KEY = "a key of more than thirty-two characters"
@@ -90,7 +90,7 @@ def new_key(session_factory: sessionmaker[Session], now: datetime) -> MakeKey:
 
 @pytest.fixture
 def apply_stream(session_factory: sessionmaker[Session], redis_url: str, settings: Settings) -> Callable[[], Applied]:
-    """Applies all that lies on the stream, as a worker would."""
+    """Applies everything on the stream, as a worker would."""
 
     def apply() -> Applied:
         entries = []
@@ -120,7 +120,7 @@ SAVINGS = {"user_id": "user_123", "name": "Emergency Fund", "type": "savings", "
 
 @pytest.fixture
 def new_goal(api: TestClient) -> Callable[..., str]:
-    """Creates a goal, 10,000.00 of savings unless told otherwise, and gives its id."""
+    """Creates a goal, 10,000.00 of savings unless said otherwise, and gives its id."""
 
     def create(**fields: Any) -> str:
         response = api.post("/goals", json={**SAVINGS, **fields})
@@ -142,6 +142,6 @@ def exact() -> Callable[[Any], Any]:
 
 
 @pytest.fixture
-def place(session_factory: sessionmaker[Session], redis_client: redis.Redis, api: TestClient) -> Place:
+def harness(session_factory: sessionmaker[Session], redis_client: redis.Redis, api: TestClient) -> Harness:
     """An empty stream."""
-    return Place(session_factory, redis_client, api)
+    return Harness(session_factory, redis_client, api)

@@ -1,4 +1,4 @@
-"""GET /accounts/{account_id}/allocations: how an account is shared out between goals."""
+"""GET /accounts/{account_id}/allocations: how an account is divided between goals."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def report(tell: Callable[..., None]) -> Report:
 
 @pytest.fixture
 def link(api: TestClient, new_goal: Callable[..., str]) -> Callable[..., str]:
-    """Links an account, `a` unless told otherwise, to a new goal, whose id it gives."""
+    """Links an account, `a` unless said otherwise, to a new goal, whose id it gives."""
 
     def create(percent: Any, account: str = "a", name: str | None = None, **fields: Any) -> str:
         goal_id = new_goal(**fields)
@@ -72,7 +72,7 @@ def read(api: TestClient, exact: Callable[[Any], Any]) -> Callable[..., Any]:
     return ask
 
 
-def test_an_account_is_told_with_its_goals_and_its_rest(
+def test_an_account_is_shown_with_its_goals_and_its_rest(
     api: TestClient, link: Callable[..., str], report: Report, read: Callable[..., Any]
 ) -> None:
     """60% and 25.5% of 1,000.00 are 600.00 and 255.00, by goal in order of creation, and 145.00 is left."""
@@ -152,7 +152,7 @@ def test_an_account_without_facts_has_no_amounts(link: Callable[..., str], read:
     assert [(each["allocation_percent"], each["share"]) for each in body["allocations"]] == [(60, None)]
 
 
-def test_what_was_told_of_an_account_shows(
+def test_what_was_registered_for_an_account_shows(
     link: Callable[..., str], tell: Callable[..., None], report: Report, read: Callable[..., Any]
 ) -> None:
     """Its own name comes before the one that a link gave; kind and closing show too, and its links stay."""
@@ -231,7 +231,7 @@ def test_an_account_that_can_be_linked_can_be_asked_for(
 def test_the_sums_are_the_same_on_every_page(
     api: TestClient, link: Callable[..., str], report: Report, exact: Callable[[Any], Any]
 ) -> None:
-    """A page of one goal tells the account as a whole, and following the links meets each goal once."""
+    """A page of one goal shows the account as a whole, and following the links meets each goal once."""
     report("1000.00")
     made = [link(percent, account="a") for percent in (10, 20, 30)]
     met, following = [], "/accounts/a/allocations?limit=1"

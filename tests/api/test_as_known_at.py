@@ -1,4 +1,4 @@
-"""`as_known_at`: closes and the ledger as they were at a moment, over REST."""
+"""`as_known_at`: snapshots and the ledger as they were at a moment, over REST."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Story:
         self._payments = 0
 
     def pay(self, days_ago: int, amount: str, *, close: bool = True) -> None:
-        """A payment dated back, applied, and the days that it touched closed anew."""
+        """A payment dated back, applied, and the days that it changed closed again."""
         self._payments += 1
         now = datetime.now(UTC)
         data = {"account_id": "a", "transaction_id": f"t{self._payments}", "amount": amount, "currency": "USD"}
@@ -66,7 +66,7 @@ def story(
     return Story(api, goal_id, apply_stream, lambda: run_snapshot(session_factory, datetime.now(UTC)))
 
 
-def test_closes_are_told_as_they_stood(story: Story) -> None:
+def test_snapshots_are_shown_as_they_were_stored(story: Story) -> None:
     """Before the first closing there are none, and a late payment is in them from its closing on."""
     before = _moment()
     story.pay(2, "10")
@@ -96,7 +96,7 @@ def test_pages_are_of_one_moment(story: Story, api: TestClient) -> None:
     ]
 
 
-def test_the_ledger_is_told_as_it_was(story: Story, api: TestClient) -> None:
+def test_the_ledger_is_shown_as_it_was(story: Story, api: TestClient) -> None:
     """Its first line has the amount of that moment: none before the goal was made, and no later line."""
     before = quote((datetime.now(UTC) - DAY).isoformat())
     made = _moment()
@@ -119,7 +119,7 @@ def test_the_ledger_of_no_moment_is_refused(story: Story, api: TestClient, momen
 
 
 def test_what_was_known_is_its_tenants_own(story: Story, client: MakeClient) -> None:
-    """No other tenant is told of a goal, at any moment."""
+    """No other tenant sees a goal, at any moment."""
     story.pay(2, "10")
     other = client(tenant="other")
     for what in ("snapshots", "history"):

@@ -1,4 +1,4 @@
-"""Bodies that come in slowly or many at once hold neither memory nor time without end."""
+"""Bodies that come in slowly, or many at once, take neither unlimited memory nor unlimited time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def status_of(connection: socket.socket) -> int:
 
 
 def until(is_so: Callable[[], bool]) -> None:
-    """Come back once it is so."""
+    """Wait until it is so."""
     deadline = time.monotonic() + PATIENCE_S
     while not is_so():
         assert time.monotonic() < deadline, "it is not so"
@@ -78,7 +78,7 @@ def test_a_body_that_does_not_come_is_408(served: str, monkeypatch: pytest.Monke
 
 
 def test_what_is_refused_holds_no_more_than_before() -> None:
-    """A body that grows too far keeps what it held until it goes, and nothing is left of any."""
+    """A body that grows too far keeps its reservation until it ends, and then nothing stays reserved."""
     room = BodyRoom()
     with room.reserve(SMALL_BYTES) as first, room.reserve(SMALL_BYTES) as second:
         first.grow(SMALL_BYTES)

@@ -1,4 +1,4 @@
-"""Dead letters over REST: looked at, replayed and given up by their own tenant, and each act noted."""
+"""Dead letters over REST: read, replayed and given up by their own tenant, and each operation is in the audit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Put = Callable[..., None]
 
 @pytest.fixture
 def put(engine: Engine) -> Put:
-    """Keeps a letter."""
+    """Stores a dead letter."""
 
     def keep(number: int, tenant: str = "default", code: str = "bad_amount", event: bytes = EVENT.encode()) -> None:
         row = {"tenant": tenant, "shard": number % 2, "entry_id": f"{number}-0", "code": code, "event": event}
@@ -41,24 +41,24 @@ def put(engine: Engine) -> Put:
 
 @pytest.fixture
 def keeper(client: MakeClient) -> TestClient:
-    """A client that may see to the letters of the default tenant."""
+    """A client that may replay and discard the dead letters of the default tenant."""
     return client("events:read", "events:write")
 
 
 def states(api: TestClient) -> dict[str, str]:
-    """The state of each letter."""
+    """The state of each dead letter."""
     return {letter["entry_id"]: letter["state"] for letter in api.get("/dead-letters?limit=200").json()}
 
 
 def on_stream(redis_url: str) -> list[tuple[str, str]]:
-    """Tenant and event of all that lies on the stream."""
+    """Tenant and event of each entry on the stream."""
     with Redis.from_url(redis_url) as redis:
         rows: list[Any] = [row for shard in range(2) for row in redis.xrange(stream_key(shard))]  # type: ignore[union-attr]
     return [(fields[b"tenant"].decode(), fields[b"event"].decode()) for _, fields in rows]
 
 
-def acts(engine: Engine) -> list[tuple[str, ...]]:
-    """Tenant, action, subject and detail of each act on a letter, and who did it."""
+def operations(engine: Engine) -> list[tuple[str, ...]]:
+    """Tenant, action, subject and detail of each operation on a dead letter, and who did it."""
     asked = text(
         """SELECT tenant, action, subject, detail, actor FROM audit
         WHERE action LIKE 'dead_letter%' ORDER BY at, subject"""
@@ -75,7 +75,7 @@ def key_id(engine: Engine, scopes: str) -> str:
 
 
 def test_letters_are_listed_page_by_page(keeper: TestClient, put: Put) -> None:
-    """Every letter comes once, the latest kept first, whatever the page's length, also where many are of one moment."""
+    """Each comes once, the latest recorded first, whatever the page's length, also if many are of one moment."""
     for number in range(25):
         put(number, code="bad_amount" if number % 5 else "unparseable")
     whole = keeper.get("/dead-letters").json()
@@ -131,7 +131,7 @@ def test_an_event_that_is_json_comes_as_it_was_written(keeper: TestClient, put: 
 
 
 def test_a_letter_is_replayed_once(keeper: TestClient, put: Put, engine: Engine, redis_url: str) -> None:
-    """Its event lies on the stream byte for byte, the letter is marked, the act noted; a second time is 409."""
+    """Its event is on the stream byte for byte, its state is `replayed`, the audit has it; a second time is 409."""
     put(1)
     answer = keeper.post("/dead-letters/1/1-0/replay")
     assert (answer.status_code, answer.json()["state"]) == (200, "replayed")
@@ -141,7 +141,7 @@ def test_a_letter_is_replayed_once(keeper: TestClient, put: Put, engine: Engine,
     assert keeper.post("/dead-letters/1/1-0/replay?again=true").status_code == 200
     assert on_stream(redis_url) == [("default", EVENT)] * 2
     who = f"key {key_id(engine, 'events:read events:write')}"
-    assert acts(engine) == [("default", "dead_letter.replayed", "1 1-0", "bad_amount", who)] * 2
+    assert operations(engine) == [("default", "dead_letter.replayed", "1 1-0", "bad_amount", who)] * 2
 
 
 def test_a_letter_is_given_up_with_a_reason(keeper: TestClient, put: Put, engine: Engine, redis_url: str) -> None:
@@ -154,7 +154,7 @@ def test_a_letter_is_given_up_with_a_reason(keeper: TestClient, put: Put, engine
     assert (answer.status_code, answer.json()["state"]) == (200, "discarded")
     assert keeper.post("/dead-letters/1/1-0/discard", json={"reason": "again"}).status_code == 409
     assert keeper.post("/dead-letters/1/1-0/replay").status_code == 409
-    ((_, action, subject, detail, _),) = acts(engine)
+    ((_, action, subject, detail, _),) = operations(engine)
     assert (action, subject, detail) == ("dead_letter.discarded", "1 1-0", "a test of the bank's")
     assert on_stream(redis_url) == []
 
@@ -172,7 +172,7 @@ def test_what_was_given_up_and_is_replayed_then_is_given_up_no_more(keeper: Test
 
 
 def test_all_of_a_code_are_replayed_in_turns(keeper: TestClient, put: Put, engine: Engine, redis_url: str) -> None:
-    """The oldest go first; with `until` the turns come to an end, though what fails again becomes a new letter."""
+    """The oldest go first; with `until` there is an end, though what fails again becomes a new dead letter."""
     for number in range(10):
         put(number)
     put(11, code="unparseable")
@@ -184,7 +184,7 @@ def test_all_of_a_code_are_replayed_in_turns(keeper: TestClient, put: Put, engin
     assert second == {"replayed": 6, "left": 0, "until": first["until"]}
     assert states(keeper) == {f"{n}-0": "replayed" for n in range(10)} | {"300-0": "waiting", "11-0": "waiting"}
     assert keeper.post(f"/dead-letters/replay?code=bad_amount&until={first['until']}").json()["replayed"] == 0
-    assert len(on_stream(redis_url)) == len(acts(engine)) == 10
+    assert len(on_stream(redis_url)) == len(operations(engine)) == 10
     assert keeper.post("/dead-letters/replay?code=no-such").json() == {"replayed": 0, "left": 0, "until": None}
 
 
@@ -210,7 +210,7 @@ def test_what_the_stream_lost_has_nothing_to_replay(keeper: TestClient, put: Put
 
 
 def test_a_stream_that_is_full_leaves_the_letters_waiting(keeper: TestClient, put: Put, redis_url: str) -> None:
-    """A replay that could not be written is 503, and nothing is marked."""
+    """A replay that could not be written is 503, and nothing is marked as replayed."""
     put(1)
     with Redis.from_url(redis_url) as redis:
         limit: Any = redis.config_get("maxmemory")
@@ -247,7 +247,7 @@ def test_a_place_that_has_no_letter_is_404(keeper: TestClient, put: Put, path: s
 
 
 def test_each_act_has_its_scope(client: MakeClient, put: Put) -> None:
-    """Reading takes events:read, acting events:write, and neither is had with the keys of goals."""
+    """Reading needs events:read, changing needs events:write, and neither is had with the keys of goals."""
     put(1)
     reads, writes = ("GET", "/dead-letters"), ("POST", "/dead-letters/replay?code=x")
     for scopes, allowed in (

@@ -1,4 +1,4 @@
-"""Every request and answer of the documented API reference, sent and held against what comes back."""
+"""Every request and answer of the documented API reference, sent, and compared with what comes back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Act = Callable[..., Response]
 def send(api: TestClient) -> Act:
     """Sends a documented request, its body as it is written, for a goal."""
 
-    def act(documented: Exchange, goal_id: str = NOT_THERE, account_id: str = ACCOUNT) -> Response:
+    def send(documented: Exchange, goal_id: str = NOT_THERE, account_id: str = ACCOUNT) -> Response:
         return api.request(
             documented.method,
             documented.target.format(goal_id=goal_id, account_id=account_id),
@@ -31,12 +31,12 @@ def send(api: TestClient) -> Act:
             headers={"Content-Type": "application/json"} if documented.body else {},
         )
 
-    return act
+    return send
 
 
 @pytest.fixture
 def goal(send: Act) -> Callable[..., str]:
-    """Makes the documented goal, but with what is told otherwise, by the documented requests; gives its id."""
+    """Creates the documented goal, with the given changes, by the documented requests; returns its id."""
 
     def make(amount: float = 0.00, milestones: list[dict[str, Any]] | None = None) -> str:
         create = exchange("Create Goal")

@@ -15,7 +15,7 @@ from core.store.goals import lock_goal
 
 LINK = {"account_id": "savings_001", "allocation_percent": 10}
 
-# What changes a goal or what hangs on it: method, what follows the goal's path, body.
+# What changes a goal or what belongs to it: method, what follows the goal's path, body.
 WRITES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("PATCH", "", {"name": "Changed"}),
     ("POST", "/milestones", {"amount": 50}),

@@ -1,4 +1,4 @@
-"""POST /events: events come in over HTTP, whole or not at all, and lie on the stream as they were sent."""
+"""POST /events: events come in over HTTP, whole or not at all, and are on the stream as they were sent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _event(number: int = 1, account: Any = "acct", **changes: Any) -> dict[str, 
 
 
 class Stream:
-    """What lies on the stream."""
+    """The entries on the stream."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
@@ -63,7 +63,7 @@ def send(api: TestClient) -> Callable[..., Any]:
 
 
 def test_one_event_is_accepted(send: Callable[..., Any], on_stream: Stream) -> None:
-    """A single CloudEvents object gets 202, and lies on the stream with its tenant."""
+    """A single CloudEvents object gets 202, and is on the stream with its tenant."""
     text = json.dumps(_event())
     response = send(text, "application/cloudevents+json; charset=utf-8")
     assert (response.status_code, response.json()) == (202, {"accepted": 1})
@@ -82,7 +82,7 @@ def test_one_event_is_accepted(send: Callable[..., Any], on_stream: Stream) -> N
 def test_a_batch_keeps_every_character_of_its_events(
     send: Callable[..., Any], on_stream: Stream, content_type: str, frame: str
 ) -> None:
-    """The events of an array and of NDJSON lie on the stream digit by digit as they were sent."""
+    """The events of an array and of NDJSON are on the stream digit by digit as they were sent."""
     texts = [
         json.dumps(_event(1)).replace('"amount": 1', '"amount": 12345678901234567.8900'),
         json.dumps(_event(2)).replace('"amount": 1', '"amount":  -1.50E+1, "more": [{"a": "]},\\u00e9\\""}]'),
@@ -131,7 +131,7 @@ def test_the_events_of_an_account_stay_in_order(send: Callable[..., Any], on_str
 def test_a_well_formed_event_is_taken_whatever_its_data(
     send: Callable[..., Any], on_stream: Stream, data: dict[str, Any]
 ) -> None:
-    """What its data says is for the worker to judge: the door accepts it."""
+    """The worker checks the data of an event; the route accepts it."""
     assert send(json.dumps(_event(data=data))).status_code == 202
     assert len(on_stream.all()) == 1
 
@@ -174,7 +174,7 @@ BAD_ENVELOPES = [
 
 @pytest.mark.parametrize("content_type", [JSON, NDJSON])
 def test_a_malformed_envelope_refuses_the_batch(send: Callable[..., Any], on_stream: Stream, content_type: str) -> None:
-    """One malformed envelope is 422 with its index, and none of the events beside it is written."""
+    """One malformed envelope is 422 with its index, and none of the other events is written."""
     for bad in BAD_ENVELOPES:
         batch = [_event(1), _event(2), bad, _event(3)]
         lines = "\n".join(json.dumps(event) for event in batch)
@@ -253,7 +253,7 @@ def test_an_event_has_a_largest_size(
 
 
 def test_a_full_stream_is_503_and_nothing_is_lost_or_half_written(send: Callable[..., Any], on_stream: Stream) -> None:
-    """When the stream server is out of memory the door says 503 with Retry-After, and works again after."""
+    """When the stream server is out of memory the route answers 503 with Retry-After, and works again after."""
     limit: Any = on_stream.redis.config_get("maxmemory")
     on_stream.redis.config_set("maxmemory", 1)
     try:

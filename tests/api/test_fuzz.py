@@ -1,4 +1,4 @@
-"""Whatever is sent to the doors of events gets an answer of ours, and writes all that it says or nothing."""
+"""Whatever is sent to the routes that accept events gets an answer of ours, and writes all that it says or nothing."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def mutated(draw: st.DrawFn, bodies: list[Any]) -> bytes:
-    """A body as a provider sends it, with some of it replaced, left out, told twice, or put in another place."""
+    """A body as a provider sends it, with some of it replaced, left out, repeated, or put in another place."""
     body = copy.deepcopy(draw(st.sampled_from(bodies)))
     for _ in range(draw(st.integers(0, 4))):
         *path, last = draw(st.sampled_from(_places(body)[1:] or [()])) or (None,)
@@ -129,7 +129,7 @@ ANSWERS = {202, 401, 404, 413, 415, 422}
 
 @pytest.fixture
 def on_stream(redis_url: str) -> Callable[[], int]:
-    """How many entries lie on the stream."""
+    """How many entries are on the stream."""
 
     def count() -> int:
         with Redis.from_url(redis_url) as redis:
@@ -152,7 +152,7 @@ def paths(session_factory: sessionmaker[Session], now: datetime) -> dict[Provide
 
 
 def _lock_only(answer: Any, before: int, after: int) -> None:
-    """An answer of ours, in our form, that tells what was written."""
+    """An answer of ours, in our form, that says what was written."""
     assert answer.status_code in ANSWERS, answer.text
     accepted = answer.json()["accepted"] if answer.status_code == 202 else 0
     assert after - before == accepted
@@ -183,10 +183,10 @@ def test_pulled_bodies_of_any_kind(
     """And so may an integrator, with any query."""
     good = {"pulled_at": "2026-03-01T08:00:00Z", "account_id": "acc_1", "currency": "USD", "kind": "asset"}
     bad = data.draw(st.dictionaries(st.sampled_from(sorted(good)), st.sampled_from(["", "x", "\0"]), max_size=1))
-    told = good | (bad if data.draw(st.integers(0, 4)) == 0 else {})
+    query = good | (bad if data.draw(st.integers(0, 4)) == 0 else {})
     body = data.draw(bodies_like([FORMATS[format][0]]))
     before = on_stream()
-    answer = api.post(f"/events?{urlencode({'format': format.value, **told})}", content=body)
+    answer = api.post(f"/events?{urlencode({'format': format.value, **query})}", content=body)
     _lock_only(answer, before, on_stream())
 
 

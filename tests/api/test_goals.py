@@ -181,7 +181,7 @@ def test_progress_has_the_documented_body(
 def test_progress_tells_pace_and_deadline(
     api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
 ) -> None:
-    """2,500 of 10,000 in a year needs about 625.00 a month, in exact digits; without closes there is no pace yet."""
+    """2,500 of 10,000 in a year needs about 625.00 a month, in exact digits; without snapshots there is no trend."""
     now = datetime.now(UTC)
     goal_id = new_goal(current_amount=2500, deadline=(now + timedelta(days=365)).isoformat())
     body = exact(api.get(f"/goals/{goal_id}/progress"))
@@ -192,7 +192,7 @@ def test_progress_tells_pace_and_deadline(
         "calculated_at",
         "as_of",
     }
-    # Where a 29th of February lies between, 365 days are a day less than twelve months.
+    # If a 29th of February is between, 365 days are a day less than twelve months.
     assert Decimal("625.00") <= body["monthly_contribution_target"] < Decimal("627.00")
     assert (body["monthly_contribution_actual"], body["on_track"]) == (None, None)
     assert abs(datetime.fromisoformat(body["calculated_at"]) - now) < timedelta(seconds=30)

@@ -22,10 +22,10 @@ def _paid(amount: str) -> dict[str, Any]:
     return {**head, "type": "milepost.transaction.recorded", "data": data}
 
 
-def test_each_change_is_told_newest_first(
+def test_each_change_is_listed_newest_first(
     api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any], apply_stream: Callable[[], Any]
 ) -> None:
-    """A creation, an event and a typed amount are three entries with exact amounts, causes and accounts."""
+    """A creation, an event and a manual amount are three entries with exact amounts, causes and accounts."""
     goal_id = new_goal(current_amount=100)
     link = {"account_id": "a", "allocation_percent": 50, "from": "2026-01-01"}
     assert api.post(f"/goals/{goal_id}/funding", json=link).status_code == 201

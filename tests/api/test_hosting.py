@@ -89,7 +89,7 @@ def test_addresses_are_right_in_an_app_below_another(engine: Engine, app: FastAP
 
 
 def _follow_addresses(client: TestClient, prefix: str, shown: str | None = None) -> None:
-    """What is asked for below `prefix` is told as below `shown`, which leads to the same."""
+    """Answers to requests below `prefix` name addresses below `shown`, which lead to the same."""
     shown = shown or prefix
     user = {"user_id": f"ü of {prefix} {shown}"}
     for _ in range(3):
@@ -229,8 +229,8 @@ def test_a_prefix_that_is_no_path_is_refused(engine: Engine, prefix: str) -> Non
 
 
 @pytest.mark.parametrize(("method", "body"), [("GET", None), ("POST", SAVINGS)])
-def test_routes_without_a_door_let_no_one_in(method: str, body: Any) -> None:
-    """A router that was made without a dependency that binds a door fails loudly at the first request."""
+def test_routes_without_contexts_let_no_one_in(method: str, body: Any) -> None:
+    """A router that was made without a dependency that binds contexts fails loudly at the first request."""
     client = TestClient(foreign_app(goals.router.make_router("/goals")))
     with pytest.raises(RuntimeError, match="binds its contexts"):
         client.request(method, "/goals", content=json.dumps(body))

@@ -1,4 +1,4 @@
-"""An app whose goals cannot be opened: its callers are told that they are away, and its log why."""
+"""An app whose goals cannot be opened: its callers learn that they are away, and its log says why."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _answers(manager: Any) -> list[Any]:
     return [client.get("/goals"), client.post("/goals", json=SAVINGS)]
 
 
-def _told_only_in_the_log(manager: Any, caplog: pytest.LogCaptureFixture, *words: str) -> None:
+def _is_only_in_the_log(manager: Any, caplog: pytest.LogCaptureFixture, *words: str) -> None:
     """Each answer is a plain 503, and each has its line in the log, which has these words."""
     with caplog.at_level(logging.WARNING, logger="milepost"):
         answers = _answers(manager)
@@ -41,13 +41,13 @@ def test_a_tenant_whose_name_has_lines_is_one_line_of_the_log(
 ) -> None:
     """Whatever it is called, its line is one."""
     with sync.easy_goals(database_url=database_url, tenant="ac\r\nme\u2028x") as manager:
-        _told_only_in_the_log(manager, caplog, "there is no tenant ac me x;")
+        _is_only_in_the_log(manager, caplog, "there is no tenant ac me x;")
 
 
 def test_a_tenant_that_is_not_there(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """Neither its name nor the command that lists tenants goes out; the manager itself says both."""
     with sync.easy_goals(database_url=database_url, tenant="acme") as manager:
-        _told_only_in_the_log(manager, caplog, "acme", "milepost tenants list")
+        _is_only_in_the_log(manager, caplog, "acme", "milepost tenants list")
         with pytest.raises(LookupError, match="there is no tenant acme; `milepost tenants list`"):
             manager.list_goals()
 
@@ -57,7 +57,7 @@ def test_tables_that_are_not_there(engine: Engine, database_url: str, caplog: py
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM alembic_version"))
     with sync.easy_goals(database_url=database_url) as manager:
-        _told_only_in_the_log(manager, caplog, "milepost migrate")
+        _is_only_in_the_log(manager, caplog, "milepost migrate")
         with pytest.raises(MilepostError, match="milepost migrate"):
             manager.list_goals()
 
@@ -67,6 +67,6 @@ def test_servers_that_do_not_start(tmp_path: Path, caplog: pytest.LogCaptureFixt
     place = tmp_path / "a-file"
     place.write_text("in the way")
     with sync.easy_goals(data_dir=place) as manager:
-        _told_only_in_the_log(manager, caplog, str(place))
+        _is_only_in_the_log(manager, caplog, str(place))
         with pytest.raises(MilepostError, match="a-file"):
             manager.list_goals()

@@ -1,4 +1,4 @@
-"""Idempotency-Key: a change that comes again with its key does nothing and gets the answer that it got first."""
+"""Idempotency-Key: a change that is sent again with its key does nothing and gets its first answer."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_key_with_another_method_is_refused(api: TestClient, state: Callable[[
 def test_a_retried_amount_does_not_swallow_an_event(
     api: TestClient, apply_stream: Callable[[], Any], goal: str
 ) -> None:
-    """Typed 70, then 5% of 100 came in: the PATCH sent again with its key leaves 75, without one it types 70 again."""
+    """Set to 70, then 5% of 100 came in: the PATCH sent again with its key leaves 75, without one it sets 70 again."""
     url, manual = f"/goals/{goal}", {"current_amount": 70}
     first = api.patch(url, json=manual, headers=KEY)
     paid = {**EVENT["data"], "account_id": "a/b", "amount": 100}
@@ -179,7 +179,7 @@ def test_a_key_on_another_path_is_refused(
     assert state() == before
 
 
-def test_without_a_key_each_request_acts(api: TestClient) -> None:
+def test_without_a_key_each_request_is_carried_out(api: TestClient) -> None:
     """Two POSTs without a key, or with two keys, make two goals each."""
     for number, headers in enumerate(({}, {}, {"Idempotency-Key": "a"}, {"Idempotency-Key": "b"}), start=1):
         assert api.post("/goals", json=GOAL, headers=headers).status_code == 201
@@ -189,7 +189,7 @@ def test_without_a_key_each_request_acts(api: TestClient) -> None:
 def test_a_refused_request_leaves_its_key_free(
     api: TestClient, state: Callable[[], Any], new_goal: Callable[..., str]
 ) -> None:
-    """A request that was refused acts when it comes again with its key and is good by then."""
+    """A refused request is carried out when it comes again with its key and is valid by then."""
     goal = f"/goals/{new_goal(target_amount=10)}"
     before = state()
     assert api.post(f"{goal}/milestones", json=MILESTONE, headers=KEY).status_code == 422
@@ -203,7 +203,7 @@ def test_a_refused_request_leaves_its_key_free(
 
 
 def test_a_key_is_the_tenants(api: TestClient, client: Callable[..., TestClient]) -> None:
-    """Another key of the same tenant gets the first answer; another tenant's request acts."""
+    """Another key of the same tenant gets the first answer; another tenant's request is carried out."""
     first = api.post("/goals", json=GOAL, headers=KEY)
     _same_but_replayed(first, client("goals:write").post("/goals", json=GOAL, headers=KEY))
     stranger = client(tenant="other").post("/goals", json=GOAL, headers=KEY)
@@ -269,7 +269,7 @@ def test_of_two_at_once_one_acts_and_the_other_gets_its_answer(
     assert len(api.get(f"/goals/{goal_id}/milestones").json()) == 1
 
 
-def test_who_waited_too_long_is_told_when_to_come_again() -> None:
+def test_who_waited_too_long_gets_the_time_to_come_again() -> None:
     """A key whose first request is still being worked on is 409 with the seconds to wait."""
     refusal = refusal_of(KeyBusy(), method="PATCH")
     assert refusal is not None

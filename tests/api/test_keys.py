@@ -37,7 +37,7 @@ SCOPES = ("goals:read", "goals:write", "events:read", "events:write")
 
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
 def test_every_route_needs_its_scope(client: Any, method: str, path: str, scope: str) -> None:
-    """A key with every scope but the one that is needed gets 403 naming it; one with only that passes the door."""
+    """A key with every scope but the one that is needed gets 403 naming it; one with only that is admitted."""
     others = client(*(other for other in SCOPES if other != scope))
     refused = others.request(method, path.format(id="none"))
     assert (refused.status_code, refused.json()) == (403, {"detail": f"This key lacks the scope {scope}"})
@@ -78,7 +78,7 @@ def test_three_things_answer_without_a_key(app: FastAPI, path: str) -> None:
 
 
 def test_the_key_may_come_in_its_own_header(app: FastAPI, new_key: Any) -> None:
-    """X-API-Key does as well as Authorization: Bearer."""
+    """X-API-Key works like Authorization: Bearer."""
     response = TestClient(app).get("/goals", headers={"X-API-Key": new_key("goals:read")})
     assert (response.status_code, response.json()) == (200, [])
 

@@ -64,7 +64,7 @@ def test_the_next_page_keeps_the_filters(api: TestClient, new_goal: Callable[...
     assert sorted(goal["id"] for goal in first.json() + second.json()) == sorted(mine)
 
 
-def test_a_page_is_a_hundred_goals_unless_told(api: TestClient, new_goal: Callable[..., str]) -> None:
+def test_a_page_is_a_hundred_goals_by_default(api: TestClient, new_goal: Callable[..., str]) -> None:
     """Without a limit a page has 100 goals."""
     for number in range(101):
         new_goal(name=f"Goal {number}")

@@ -117,9 +117,9 @@ BODIES = {
 
 
 def test_hostile_bodies_do_not_make_a_process_grow(server: Server, address: str, new_key: MakeKey) -> None:
-    """Bodies at the limit of every hostile kind, at every door: each is refused in seconds, and memory is bounded."""
+    """Bodies at the limit of every hostile kind, at every route: each is refused in seconds, and memory is bounded."""
     bearer = {"Authorization": f"Bearer {new_key('events:write')}"}
-    doors = [
+    paths_and_headers = [
         ("/events", bearer | {"Content-Type": "application/json"}),
         ("/events", bearer | {"Content-Type": "application/x-ndjson"}),
         ("/events?format=plaid-sync&pulled_at=2026-03-01T08:00:00Z", bearer),
@@ -129,7 +129,7 @@ def test_hostile_bodies_do_not_make_a_process_grow(server: Server, address: str,
     assert server.post("/events", EVENT, bearer) == 202
     before = server.peak_mb
     for name, body in BODIES.items():
-        for path, headers in doors:
+        for path, headers in paths_and_headers:
             begun = time.monotonic()
             assert server.post(path, body, headers) in {401, 422}, (name, path)
             assert time.monotonic() - begun < PATIENCE_S / 2, (name, path)

@@ -1,4 +1,4 @@
-"""GET /metrics: what to watch, read from a running system."""
+"""GET /metrics: the metrics for monitoring, read from a running system."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_what_waits_to_be_pulled_is_counted(api: TestClient, session_factory: Se
     assert 7200 <= one(stats, "refresh_requests_oldest_age_seconds") < 7300
 
 
-def test_days_behind_are_told_in_each_tenants_zone(api: TestClient, session_factory: Sessions) -> None:
+def test_days_behind_are_counted_in_each_tenants_zone(api: TestClient, session_factory: Sessions) -> None:
     """The lag is that of the tenant furthest behind; a tenant of today, and one closed through yesterday, has none."""
     now = datetime.now(UTC)
     with session_factory.begin() as session:
@@ -199,7 +199,7 @@ def test_violations_of_any_tenant_count_among_many(
     api: TestClient, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many tenants there are the last one's violations count, until a later run makes them good; what the
-    ages leave out is told.
+    ages leave out is counted.
     """
     monkeypatch.setattr("core.store.monitoring.RUN_TENANTS_MOST", 10_000)
     with session_factory.begin() as session:

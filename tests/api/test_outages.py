@@ -84,7 +84,7 @@ def test_a_database_in_trouble_in_the_middle_of_an_act_is_503(
     monkeypatch: pytest.MonkeyPatch,
     trouble: Callable[[Session, Session], None],
 ) -> None:
-    """Also where the act writes by COPY; nothing of it is kept, and the next request is served."""
+    """Also where the operation writes by COPY; nothing of it is kept, and the next request is served."""
     draft = {"user_id": "u", "name": "g", "type": "savings", "target_amount": "100.00"}
     goal_url = f"/goals/{api.post('/goals', json=draft).json()['id']}"
     writes = ledger.write_entries

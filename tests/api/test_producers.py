@@ -31,10 +31,10 @@ Environment = dict[str, str]
 
 @pytest.fixture
 def environment(settings: Settings, redis_url: str, new_key: MakeKey) -> Iterator[Environment]:
-    """A running API, and what the programs are told of it and of the stream."""
+    """A running API, and the environment of the programs that use it and the stream."""
     with serving(make_app(settings)) as url:
-        told = {"API": url, "KEY": new_key("events:write"), "MILEPOST_REDIS_URL": redis_url}
-        yield {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **told}
+        environment = {"API": url, "KEY": new_key("events:write"), "MILEPOST_REDIS_URL": redis_url}
+        yield {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment}
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def needs(program: str) -> None:
 
 
 def entries(stream: EventStream) -> int:
-    """How many entries lie on the stream."""
+    """How many entries are on the stream."""
     return sum(status.length for status in stream.status())
 
 
@@ -77,7 +77,7 @@ def test_the_example_moves_a_goal(
     stream: EventStream,
     tmp_path: Path,
 ) -> None:
-    """Two runs of examples/produce.py are two transactions; it prints where its entry lies."""
+    """Two runs of examples/produce.py are two transactions; it prints the place of its entry."""
     command = [sys.executable, str(ROOT / "examples" / "produce.py"), "savings_001"]
     printed = [run([*command, amount, "USD"], environment, tmp_path) for amount in ("250.00", "-0.10")]
     assert stream.ends()[0] == printed[1].strip()

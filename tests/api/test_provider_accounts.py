@@ -1,4 +1,4 @@
-"""Provider accounts: what the integrator tells of them, and what of it the adapters get to know."""
+"""Provider accounts: what the integrator registers for them, and what of it the adapters know."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ WHOLE = {
 
 @pytest.fixture
 def teller_api(client: MakeClient) -> TestClient:
-    """A client that may tell of accounts."""
+    """A client that may register accounts."""
     return client("events:read", "events:write")
 
 
-def test_what_is_told_is_read_back(teller_api: TestClient) -> None:
-    """Also of an id with slashes; telling again takes the place of all that was told before."""
+def test_what_is_registered_is_read_back(teller_api: TestClient) -> None:
+    """Also of an id with slashes; registering again replaces all that was registered before."""
     for name in ("acc_1", "a/b/c", "ünï codé"):
         path = f"/provider-accounts/teller/{name}"
-        told = teller_api.put(path, json=WHOLE).json()
-        assert told == WHOLE | {
+        registered = teller_api.put(path, json=WHOLE).json()
+        assert registered == WHOLE | {
             "provider": "teller",
             "provider_account_id": name,
-            "updated_at": told["updated_at"],
+            "updated_at": registered["updated_at"],
         }
-        assert teller_api.get(path).json() == told
+        assert teller_api.get(path).json() == registered
     again = teller_api.put("/provider-accounts/teller/acc_1", json={"currency": "USD"}).json()
     assert (again["account_id"], again["user_id"], again["since"]) == ("acc_1", None, None)
 
 
 def test_accounts_are_listed_and_forgotten(teller_api: TestClient, engine: Engine) -> None:
-    """By provider and id, page by page; each act is in the audit."""
+    """By provider and id, page by page; each operation is in the audit."""
     for provider, name in (("mx", "b"), ("mx", "a b"), ("plaid", "a"), ("gocardless", "z z")):
         assert teller_api.put(f"/provider-accounts/{provider}/{name}", json={}).status_code == 200
 
@@ -63,8 +63,8 @@ def test_accounts_are_listed_and_forgotten(teller_api: TestClient, engine: Engin
     assert teller_api.delete("/provider-accounts/mx/a b").status_code == 404
     assert listed("&provider=mx") == [("mx", "b")]
     with engine.connect() as connection:
-        acts = connection.execute(text("SELECT action FROM audit WHERE subject = 'mx a b' ORDER BY at")).scalars()
-        assert list(acts) == ["provider_account.told", "provider_account.forgotten"]
+        actions = connection.execute(text("SELECT action FROM audit WHERE subject = 'mx a b' ORDER BY at")).scalars()
+        assert list(actions) == ["provider_account.told", "provider_account.forgotten"]
 
 
 BAD: list[tuple[str, Any]] = [
@@ -77,8 +77,8 @@ BAD: list[tuple[str, Any]] = [
 ]
 
 
-def test_what_cannot_be_told_is_refused_by_name(teller_api: TestClient) -> None:
-    """And what was told before stays."""
+def test_what_cannot_be_registered_is_refused_by_name(teller_api: TestClient) -> None:
+    """And what was registered before stays."""
     teller_api.put("/provider-accounts/teller/acc_1", json=WHOLE)
     before = teller_api.get("/provider-accounts/teller/acc_1").json()
     for field, value in BAD:
@@ -92,7 +92,7 @@ def test_what_cannot_be_told_is_refused_by_name(teller_api: TestClient) -> None:
 
 
 def test_another_tenants_accounts_are_not_there(client: MakeClient) -> None:
-    """One provider's id may be told of by two tenants, each for itself."""
+    """Two tenants may register the same provider's id, each for itself."""
     own, other = client("admin"), client("admin", tenant="acme")
     own.put("/provider-accounts/teller/acc_1", json=WHOLE)
     assert other.get("/provider-accounts").json() == []
@@ -102,20 +102,20 @@ def test_another_tenants_accounts_are_not_there(client: MakeClient) -> None:
     assert own.get("/provider-accounts/teller/acc_1").json()["account_id"] == "savings_001"
 
 
-def test_adapters_get_to_know_what_was_told_and_what_events_told(
+def test_adapters_know_what_was_registered_and_what_events_said(
     teller_api: TestClient, apply_stream: Callable[[], Any], session_factory: sessionmaker[Session]
 ) -> None:
-    """By id and by connection; the kind of an account that an event has told, and of no other."""
+    """By id and by connection; the kind of an account that an event has stated, and of no other."""
     teller_api.put("/provider-accounts/teller/acc_1", json=WHOLE)
     teller_api.put("/provider-accounts/teller/acc_2", json={"connection": "enr_1"})
     teller_api.put("/provider-accounts/mx/acc_3", json={"connection": "enr_1"})
     envelope = {"specversion": "1.0", "source": "t", "type": "milepost.account.changed", "time": "2026-01-31T12:00:00Z"}
-    told = [
+    registered = [
         {"account_id": "acc_2", "kind": "liability"},
         {"account_id": "new", "kind": "asset"},
         {"account_id": "bare", "name": "n"},
     ]
-    events = [{**envelope, "id": str(n), "data": data} for n, data in enumerate(told)]
+    events = [{**envelope, "id": str(n), "data": data} for n, data in enumerate(registered)]
     assert teller_api.post("/events", json=events).status_code == 202
     apply_stream()
     with session_factory() as session:
@@ -130,7 +130,7 @@ def test_adapters_get_to_know_what_was_told_and_what_events_told(
 
 
 def test_each_act_has_its_scope(client: MakeClient) -> None:
-    """Reading takes events:read, telling events:write."""
+    """Reading needs events:read, registering needs events:write."""
     reader, writer = client("events:read"), client("events:write")
     assert reader.put("/provider-accounts/mx/a", json={}).status_code == 403
     assert reader.delete("/provider-accounts/mx/a").status_code == 403

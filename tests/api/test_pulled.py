@@ -26,7 +26,7 @@ Entries = Callable[[], list[tuple[str, str]]]
 
 @pytest.fixture
 def entries(redis_url: str) -> Iterator[Entries]:
-    """Tenant and event of all that lies on the stream."""
+    """Tenant and event of each entry on the stream."""
     with Redis.from_url(redis_url) as redis:
 
         def read() -> list[tuple[str, str]]:
@@ -36,11 +36,11 @@ def entries(redis_url: str) -> Iterator[Entries]:
         yield read
 
 
-def send(api: TestClient, format: str, body: object, headers: dict[str, str] | None = None, **told: str) -> Any:
+def send(api: TestClient, format: str, body: object, headers: dict[str, str] | None = None, **query: str) -> Any:
     """Send a body; without `pulled_at` it was pulled at PULLED_AT."""
-    query = urlencode({"format": format, "pulled_at": PULLED_AT, **told})
+    encoded = urlencode({"format": format, "pulled_at": PULLED_AT, **query})
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return api.post(f"/events?{query}", content=raw, headers={"Content-Type": "application/json", **(headers or {})})
+    return api.post(f"/events?{encoded}", content=raw, headers={"Content-Type": "application/json", **(headers or {})})
 
 
 @pytest.mark.parametrize("format", [str(format) for format in Format])
@@ -48,25 +48,25 @@ def test_a_pulled_body_takes_effect(
     api: TestClient, entries: Entries, apply_stream: Callable[[], Any], engine: Engine, format: str
 ) -> None:
     """As many events as the answer says, and no dead letter among them; sent again, nothing moves."""
-    body, told = FORMATS[format]
-    answer = send(api, format, body, **told)
+    body, query = FORMATS[format]
+    answer = send(api, format, body, **query)
     assert answer.status_code == 202, answer.text
     assert answer.json() == {"accepted": len(entries())}
     assert apply_stream().dead_letters == 0
     facts = text("SELECT worth_minor, currency, kind FROM accounts WHERE account_id = 'acc_1'")
     with engine.connect() as connection:
         before = connection.execute(facts).one()
-    assert send(api, format, body, **told).status_code == 202
+    assert send(api, format, body, **query).status_code == 202
     assert apply_stream().dead_letters == 0
     with engine.connect() as connection:
         assert connection.execute(facts).one() == before
     assert before[0] != 0
 
 
-def test_a_list_of_members_tells_the_state_of_the_accounts_that_hang_on_them(api: TestClient, entries: Entries) -> None:
-    """They are found by the connection that the integrator told; members of which nothing was told say nothing."""
-    told = {"account_id": "savings_001", "connection": "MBR-1"}
-    assert api.put("/provider-accounts/mx/ACT-1", json=told).status_code in (200, 201)
+def test_a_list_of_members_gives_the_state_of_their_accounts(api: TestClient, entries: Entries) -> None:
+    """They are found by the connection that was registered for them; a member without any account says nothing."""
+    registered = {"account_id": "savings_001", "connection": "MBR-1"}
+    assert api.put("/provider-accounts/mx/ACT-1", json=registered).status_code in (200, 201)
     members = [{"guid": name, "connection_status": "EXPIRED"} for name in ("MBR-1", "MBR-2")]
     assert send(api, "mx", {"members": members}).json() == {"accepted": 1}
     ((_, event),) = entries()
@@ -80,11 +80,11 @@ def test_amounts_keep_every_digit(api: TestClient, entries: Entries) -> None:
     assert any("12345678901234567.8900" in event for _, event in entries())
 
 
-def test_what_is_told_of_accounts_holds_for_their_bodies(client: MakeClient, entries: Entries) -> None:
+def test_what_is_registered_for_accounts_holds_for_their_bodies(client: MakeClient, entries: Entries) -> None:
     """The integrator's own id, its user, the currency that Teller leaves out; of its own tenant only."""
     own, other = client("admin", tenant="acme"), client("admin")
-    told = {"account_id": "checking", "user_id": "u1", "currency": "EUR", "kind": "asset"}
-    own.put("/provider-accounts/teller/acc_1", json=told)
+    registered = {"account_id": "checking", "user_id": "u1", "currency": "EUR", "kind": "asset"}
+    own.put("/provider-accounts/teller/acc_1", json=registered)
     assert send(own, "teller", TELLER).status_code == 202
     spent = [json.loads(event) for tenant, event in entries() if "txn_1" in event and tenant == "acme"]
     assert [(each["data"]["account_id"], each["data"]["currency"]) for each in spent] == [("checking", "EUR")]
@@ -121,7 +121,7 @@ def test_a_query_that_cannot_be_is_refused_by_name(api: TestClient, entries: Ent
 
 
 @pytest.mark.parametrize(
-    ("format", "body", "told", "place"),
+    ("format", "body", "query", "place"),
     [
         ("plaid-sync", {}, {}, None),
         ("plaid-sync", [], {}, None),
@@ -140,10 +140,10 @@ def test_a_query_that_cannot_be_is_refused_by_name(api: TestClient, entries: Ent
     ],
 )
 def test_a_body_that_is_not_of_the_form_is_refused(
-    api: TestClient, entries: Entries, format: str, body: object, told: dict[str, str], place: str | None
+    api: TestClient, entries: Entries, format: str, body: object, query: dict[str, str], place: str | None
 ) -> None:
     """With the place where it is not, and nothing is written."""
-    answer = send(api, format, body, **told)
+    answer = send(api, format, body, **query)
     assert answer.status_code == 422, answer.text
     (problem,) = answer.json()["errors"]
     assert problem["loc"][0] == "body"

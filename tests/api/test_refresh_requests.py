@@ -42,7 +42,7 @@ def point(sessions: Sessions, now: datetime, *refreshes: Refresh, tenant: str = 
 
 @pytest.fixture
 def puller(client: MakeClient) -> TestClient:
-    """A client that may see to the requests of the default tenant."""
+    """A client that may read and close the requests of the default tenant."""
     return client("events:read", "events:write")
 
 
@@ -92,23 +92,23 @@ def test_a_pointer_that_came_since_keeps_the_request_open(
 @given(st.lists(st.sampled_from(["point", "read", "done"]), max_size=15))
 @settings(max_examples=examples(12))
 def test_a_request_is_open_if_and_only_if_nobody_read_the_last_pointer(
-    session_factory: Sessions, now: datetime, acts: list[str]
+    session_factory: Sessions, now: datetime, operations: list[str]
 ) -> None:
     """Whatever the order of pointers, reads and words that it is done."""
     refresh = Refresh(f"item_{next(_numbers)}", "transactions", "r")
     said = read = done = 0
     request_id = ""
-    for number, act in enumerate(acts):
+    for number, operation in enumerate(operations):
         with session_factory.begin() as session:
-            if act == "point":
+            if operation == "point":
                 record_refreshes(session, "default", "plaid", [refresh], now + number * SECOND)
                 said += 1
             page = list_open(session, "default", provider=None, kind=None, limit=200, cursor=None)
             counts = {row.request_id: row.count for row in page.items if row.subject == refresh.subject}
             assert list(counts.values()) == ([said] if said > done else [])
-            if act == "read" and counts:
+            if operation == "read" and counts:
                 ((request_id, read),) = counts.items()
-            if act == "done" and read:
+            if operation == "done" and read:
                 mark_done(session, "default", request_id, read, now)
                 done = max(done, read)
 

@@ -175,10 +175,10 @@ def test_a_final_goal_takes_no_changes(api: TestClient, refuses: Refuses, goal_i
     refuses.saying(409, text, "POST", f"/goals/{goal_id}/funding", LINK)
 
 
-def test_a_goal_that_follows_balances_takes_no_typed_amount(
+def test_a_goal_that_follows_balances_takes_no_manual_amount(
     api: TestClient, refuses: Refuses, new_goal: Callable[..., str], apply_stream: Callable[[], Any]
 ) -> None:
-    """Once a linked account has a balance, typing the amount of a balance goal is 409, and nothing changes."""
+    """Once a linked account has a balance, setting the amount of a balance goal is 409, and nothing changes."""
     goal_id = new_goal(tracking="balance")
     assert api.post(f"/goals/{goal_id}/funding", json=LINK).status_code == 201
     moment = "2026-01-31T12:00:00Z"
@@ -201,7 +201,7 @@ def test_a_refused_status_move_takes_the_other_changes_with_it(
     assert api.get(f"/goals/{goal_id}").json()["name"] == "Emergency Fund"
 
 
-def test_every_problem_of_a_body_is_told_at_once(api: TestClient) -> None:
+def test_every_problem_of_a_body_is_named_at_once(api: TestClient) -> None:
     """A body with four bad fields gets four problems."""
     body = {"user_id": 1, "name": True, "type": "x", "target_amount": None}
     problems = api.post("/goals", json=body).json()["errors"]

@@ -43,7 +43,7 @@ def _days(first: date, last: date) -> list[str]:
     return [(first + number * DAY).isoformat() for number in range((last - first).days + 1)]
 
 
-def test_every_day_has_its_close(api: TestClient, goal_id: str, exact: Callable[[Any], Any]) -> None:
+def test_every_day_has_its_snapshot(api: TestClient, goal_id: str, exact: Callable[[Any], Any]) -> None:
     """Each day of the range is there once, in order, with the exact amount, whether or not it moved."""
     response = api.get(f"/goals/{goal_id}/snapshots?from=2026-01-04&to=2026-01-09")
     assert response.status_code == 200
@@ -161,6 +161,6 @@ def test_the_last_day_is_the_tenants_yesterday(
 
 
 def test_closes_are_their_tenants_own(client: MakeClient, goal_id: str) -> None:
-    """The closes of another tenant's goal are not found, nor those of a goal that was never there."""
+    """The snapshots of another tenant's goal are not found, nor those of a goal that was never there."""
     assert client(tenant="other").get(f"/goals/{goal_id}/snapshots").status_code == 404
     assert client().get("/goals/goal_0/snapshots").json() == {"detail": "Goal not found"}

@@ -92,7 +92,7 @@ def test_a_fault_of_ours_is_a_plain_500(app: FastAPI, api: TestClient, capsys: p
     assert response.status_code == 500
     request_id = response.headers["X-Request-Id"]
     assert response.json() == {"detail": "Internal error", "request_id": request_id}
-    told, line = _lines(capsys)[-2:]
-    assert "the private text of a fault" in told["exception"]
-    assert told["request_id"] == line["request_id"] == request_id
+    error_line, line = _lines(capsys)[-2:]
+    assert "the private text of a fault" in error_line["exception"]
+    assert error_line["request_id"] == line["request_id"] == request_id
     assert line["status"] == 500

@@ -1,4 +1,4 @@
-"""POST /webhooks: what a provider signed is taken for the tenant of the address, and nothing else is."""
+"""POST /webhooks: what a provider signed is accepted for the tenant of the address, and nothing else is."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Register(Protocol):
 
 @pytest.fixture
 def register(session_factory: sessionmaker[Session], now: datetime) -> Register:
-    """Makes addresses, with the secret of SECRETS unless told otherwise."""
+    """Makes addresses, with the secret of SECRETS unless said otherwise."""
 
     def make(provider: Provider, *, tenant: str = "default", secret: str | None = "") -> str:
         given = SECRETS[provider] if secret == "" else secret
@@ -62,7 +62,7 @@ def anyone(app: FastAPI) -> TestClient:
 
 @pytest.fixture
 def entries(redis_url: str) -> Iterator[Callable[[], list[tuple[str, Any]]]]:
-    """Tenant and event of all that lies on the stream."""
+    """Tenant and event of each entry on the stream."""
     with Redis.from_url(redis_url) as redis:
 
         def read() -> list[tuple[str, Any]]:
@@ -111,10 +111,10 @@ def test_a_signed_delivery_is_taken(
 def test_events_lie_on_the_stream_of_the_addresss_tenant(
     anyone: TestClient, client: MakeClient, register: Register, entries: Entries
 ) -> None:
-    """Under the integrator's own account id, with what it told of the account."""
+    """Under the integrator's own account id, with what it registered for the account."""
     path = register(Provider.TELLER, tenant="acme")
-    told = {"account_id": "checking", "kind": "asset", "currency": "USD"}
-    assert client("admin", tenant="acme").put("/provider-accounts/teller/acc_1", json=told).status_code == 200
+    registered = {"account_id": "checking", "kind": "asset", "currency": "USD"}
+    assert client("admin", tenant="acme").put("/provider-accounts/teller/acc_1", json=registered).status_code == 200
     answer = deliver(anyone, path, Provider.TELLER)
     assert answer.status_code == 202, answer.text
     events = entries()
@@ -155,9 +155,9 @@ def test_every_refusal_looks_the_same(
     answers = _unsigned(anyone, path, provider, BODIES[provider], at)
     answers += [deliver(anyone, each, provider) for each in elsewhere]
     answers += _unsigned(anyone, elsewhere[2], provider, BODIES[provider], at)
-    told = {(each.status_code, each.text, each.headers["WWW-Authenticate"]) for each in answers}
-    assert len(told) == 1, told
-    assert next(iter(told))[:2] == (401, '{"detail":"The delivery is not signed as this address asks"}')
+    outcomes = {(each.status_code, each.text, each.headers["WWW-Authenticate"]) for each in answers}
+    assert len(outcomes) == 1, outcomes
+    assert next(iter(outcomes))[:2] == (401, '{"detail":"The delivery is not signed as this address asks"}')
     assert written() == (0, 0)
 
 

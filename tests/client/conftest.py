@@ -25,7 +25,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_left_open() -> Iterator[None]:
-    """Every manager that a test makes is closed by its end, so that none stands in the way of the next."""
+    """Every manager that a test makes is closed at its end, so that it cannot disturb the next test."""
     yield
     assert not in_process.server_configs()
 
@@ -45,7 +45,7 @@ async def manager(database_url: str) -> AsyncIterator[GoalManager]:
 
 @pytest.fixture
 def sync_manager(database_url: str) -> Iterator[sync.GoalManager]:
-    """Its blocking twin."""
+    """The same manager in milepost.sync."""
     with sync.easy_goals(database_url=database_url) as manager:
         yield manager
 

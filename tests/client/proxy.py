@@ -1,4 +1,4 @@
-"""A way to Postgres that breaks when it is told to: before a COMMIT, or between one and its answer."""
+"""A proxy to Postgres that breaks connections on request: before a COMMIT, or between one and its answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK_BYTES = 65_536
 
 @dataclass
 class Proxy:
-    """Lets connections through to a server; `url` leads by way of it."""
+    """Lets connections through to a server; `url` is the database by way of this proxy."""
 
     url: str
     # How many of the next COMMITs get through, with their connections cut before the answer; and how many do not.
@@ -85,7 +85,7 @@ def _pump(client: socket.socket, server: socket.socket, proxy: Proxy) -> None:
             return
         if COMMIT in data and proxy.lose_answers:
             proxy.lose_answers -= 1
-            # The client hears nothing any more, and the server has all it needs.
+            # The client receives nothing any more, and the server has all it needs.
             client.shutdown(socket.SHUT_RDWR)
             server.sendall(data)
             server.settimeout(10)

@@ -87,7 +87,7 @@ def operations(app: FastAPI) -> set[tuple[str, str]]:
 
 
 def test_the_documented_endpoints_are_there(database_url: str) -> None:
-    """The thirteen, and beside them check and next, in an app that goes on as it was."""
+    """The thirteen, and also check and next, in an app that otherwise stays as it was."""
     app = host()
     with sync.easy_goals(database_url=database_url) as manager:
         assert add_goals(app, manager=manager, prefix="/goals") is manager
@@ -177,7 +177,7 @@ def test_what_cannot_be_mounted_is_refused(database_url: str) -> None:
 
 
 def test_the_manager_is_made_where_none_is_given(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
-    """`add_goals(app)` is enough; the functions then act in the same place."""
+    """`add_goals(app)` is enough; the functions then use the same manager's server config."""
     monkeypatch.setenv("MILEPOST_DATABASE_URL", database_url)
     app = FastAPI()
     manager = add_goals(app)

@@ -1,4 +1,4 @@
-"""The client: the same interface over REST, done once whatever happens on the way."""
+"""The client: the same interface over REST; each call is carried out once, whatever happens to its request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FUND = {"user_id": "user_123", "name": "Emergency Fund", "type": "savings", "tar
 
 
 class LosesAnswers:
-    """An app whose first answers to what changes something get lost on the way, after the work was done."""
+    """An app whose first answers to requests that change something get lost, after the change was made."""
 
     def __init__(self, app: ASGIApp, times: int, between: Callable[[], None] = lambda: None) -> None:
         self.app = app
@@ -57,7 +57,7 @@ class LosesAnswers:
         raise ConnectionResetError
 
 
-async def every_act(goals: Goals) -> list[Any]:
+async def every_operation(goals: Goals) -> list[Any]:
     """One of each, with what each gave."""
     goal = await goals.create_goal(**FUND)
     return [
@@ -75,19 +75,19 @@ async def every_act(goals: Goals) -> list[Any]:
 
 
 async def test_an_answer_that_is_lost_is_asked_for_again(settings: Settings, manager: GoalManager) -> None:
-    """Whatever act loses its answer, twice over, it is done once, and its caller gets what it gave."""
+    """Whichever operation loses its answer, even twice, is done once, and its caller gets that answer."""
     app = LosesAnswers(make_app(settings), times=2)
     with serving(app) as url:
         async with Client(url, KEY, attempts=4, first_pause_s=0) as client:
-            assert await every_act(client) == await every_act(manager)
+            assert await every_operation(client) == await every_operation(manager)
     assert set(app.asked.values()) == {3}
     assert len(app.asked) == 8
 
 
-async def test_an_amount_is_not_typed_twice(
+async def test_an_amount_is_not_set_twice(
     settings: Settings, manager: GoalManager, session_factory: sessionmaker[Session]
 ) -> None:
-    """Money that comes between a lost answer and the next try stays counted: the amount was typed before it."""
+    """Money that comes between a lost answer and the next try stays counted: the amount was set before it."""
     goal = await manager.create_goal(**FUND)
     await manager.link_account_to_goal(goal.id, "savings", allocation_percent=100)
 
@@ -108,7 +108,7 @@ async def test_an_amount_is_not_typed_twice(
     assert (await manager.get_goal(goal.id)).current_amount == 3600
 
 
-async def test_a_server_that_is_never_reached_is_told(settings: Settings, manager: GoalManager) -> None:
+async def test_a_server_that_is_never_reached_is_reported(settings: Settings, manager: GoalManager) -> None:
     """After all tries the error has the key under which the call can be made again, which then does it once."""
     app = LosesAnswers(make_app(settings), times=4)
     with serving(app) as url:
@@ -165,7 +165,7 @@ async def test_patience_has_an_end() -> None:
     assert (asked, trouble.value.retry_after_s) == (["/goals"], 20)
 
 
-async def test_a_key_that_may_not_is_told(server: str, manager: GoalManager, new_key: Callable[..., str]) -> None:
+async def test_a_key_that_may_not_is_reported(server: str, manager: GoalManager, new_key: Callable[..., str]) -> None:
     """An unknown key, and one that lacks the scope, are PermissionErrors; neither is tried again."""
     goal = await manager.create_goal(**FUND)
     async with Client(server, "mp_unknown_key_of_nobody") as stranger:
@@ -181,7 +181,7 @@ async def test_a_key_that_may_not_is_told(server: str, manager: GoalManager, new
         assert "mp_" not in repr(reader)
 
 
-async def test_what_is_no_milepost_is_told(server: str) -> None:
+async def test_what_is_no_milepost_is_reported(server: str) -> None:
     """Another address of the same server, and one that leads elsewhere, become errors of ours."""
     async with Client(server, KEY, prefix="/openapi.json") as elsewhere:
         with pytest.raises(ServerFault):
@@ -224,7 +224,7 @@ def test_a_client_works_in_one_event_loop_after_the_other(server: str) -> None:
     assert asyncio.run(create()) != asyncio.run(create())
 
 
-def test_the_blocking_twin_serves_many_threads(server: str) -> None:
+def test_the_sync_client_serves_many_threads(server: str) -> None:
     """Ten threads share one client; each gets a goal of its own."""
     made: list[str] = []
     with sync.Client(server, KEY) as client:
@@ -237,7 +237,7 @@ def test_the_blocking_twin_serves_many_threads(server: str) -> None:
 
 
 def test_a_header_of_the_host_goes_with_every_request() -> None:
-    """What the application that mounts Milepost asks for is sent, beside the key or instead of it."""
+    """Headers that the hosting application asks for are sent, with the key or instead of it."""
     seen: list[dict[bytes, bytes]] = []
 
     async def host(scope: Scope, receive: Receive, send: Send) -> None:
@@ -259,7 +259,7 @@ def test_a_header_of_the_host_goes_with_every_request() -> None:
 
 
 def test_a_transport_error_is_httpx2s_own_no_more() -> None:
-    """Callers of the face need not know the library behind it."""
+    """Callers of the Python interface need not know the HTTP library behind it."""
     with sync.Client("http://127.0.0.1:1", KEY, attempts=2) as client, pytest.raises(Unavailable) as trouble:
         client.list_goals()
     assert isinstance(trouble.value.__cause__, httpx2.ConnectError)

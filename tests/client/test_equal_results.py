@@ -1,4 +1,4 @@
-"""Whatever is done, by manager, functions, client or plain HTTP: the same comes of it, and the ledger has no gap."""
+"""Manager, functions, client and plain HTTP: the same calls have the same outcomes, and no ledger has a gap."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.ingestion.decode import StreamEntry
 from core.verify.verify import verify
 from milepost import Client, easy_goals, sync
 from tests.budget import examples
-from tests.client.tellers import ByBlockingMethods, ByFunctions, ByHttp, ByMethods, Said, Teller, heard
+from tests.client.callers import ByBlockingMethods, ByFunctions, ByHttp, ByMethods, Call, Caller, comparable
 
 READINGS = (
     "get_goal",
@@ -32,7 +32,7 @@ READINGS = (
     "get_next_milestone",
     "get_goal_funding",
 )
-WAYS = ("manager", "blocking-manager", "functions", "client", "blocking-client", "http")
+INTERFACES = ("manager", "blocking-manager", "functions", "client", "blocking-client", "http")
 _numbers = itertools.count(1)
 
 which = st.integers(0, 2)
@@ -98,48 +98,48 @@ operations = st.one_of(
         st.sampled_from(["100.00", "-30.25", "0.01", "250.50"]),
     ),
 )
-SAVING: Said = ("create_goal", {"user_id": "user_123", "name": "Trip", "type": "savings", "target_amount": 250.25})
-BALANCE: Said = (
+SAVING: Call = ("create_goal", {"user_id": "user_123", "name": "Trip", "type": "savings", "target_amount": 250.25})
+BALANCE: Call = (
     "create_goal",
     {"user_id": "u", "name": "Cash", "type": "custom", "target_amount": 100, "tracking": "balance"},
 )
 
 
 @dataclass
-class Telling:
-    """One way of saying a sequence of acts, in a tenant of its own, and all that was heard."""
+class Run:
+    """A sequence of calls by one interface, in a tenant of its own, and all outcomes."""
 
-    teller: Teller
+    caller: Caller
     tenant: str
     sessions: sessionmaker[Session]
     goals: list[str] = field(default_factory=list)
-    heard: list[Any] = field(default_factory=list)
+    outcomes: list[Any] = field(default_factory=list)
 
-    async def say(self, number: int, said: Said, is_said_twice: bool) -> None:
-        """Say one act; one that is said twice under its key is done once, and heard twice."""
-        operation, arguments = said[0], self._named(said[1])
+    async def make(self, number: int, call: Call, is_repeated: bool) -> None:
+        """Make one call; one that is repeated under its key is carried out once, and has the same outcome."""
+        operation, arguments = call[0], self._named(call[1])
         if operation == "event":
-            self._tell(number, arguments)
+            self._apply_event(number, arguments)
             return
-        once = await self._hear(operation, arguments, f"key-{number}")
-        if is_said_twice and not isinstance(once, Exception):
-            again = await self._hear(operation, arguments, f"key-{number}")
+        once = await self._outcome(operation, arguments, f"key-{number}")
+        if is_repeated and not isinstance(once, Exception):
+            again = await self._outcome(operation, arguments, f"key-{number}")
             assert again == once
         if operation == "create_goal" and not isinstance(once, Exception):
             self.goals.append(once["id"])
-        self.heard.append(heard(once))
+        self.outcomes.append(comparable(once))
 
     async def read_all(self) -> None:
-        """Everything that can be read of every goal that ever was, and the list."""
+        """Read everything of each goal that was ever created, and the list."""
         for goal_id in self.goals:
             for reading in READINGS:
-                self.heard.append(heard(await self._hear(reading, {"goal_id": goal_id}, "")))
+                self.outcomes.append(comparable(await self._outcome(reading, {"goal_id": goal_id}, "")))
         for filters in ({}, {"user_id": "user_123", "type": "savings"}, {"status": "paused"}):
-            self.heard.append(heard(await self._hear("list_goals", filters, "")))
+            self.outcomes.append(comparable(await self._outcome("list_goals", filters, "")))
 
-    async def _hear(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
+    async def _outcome(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
         try:
-            return await self.teller.say(operation, arguments, key)
+            return await self.caller.call(operation, arguments, key)
         except (ValueError, KeyError) as refused:
             return refused
 
@@ -150,7 +150,7 @@ class Telling:
             named = {"goal_id": self.goals[number] if number < len(self.goals) else "goal_0", **named}
         return named
 
-    def _tell(self, number: int, arguments: Mapping[str, Any]) -> None:
+    def _apply_event(self, number: int, arguments: Mapping[str, Any]) -> None:
         now = datetime.now(UTC)
         event = {
             "specversion": "1.0",
@@ -165,7 +165,7 @@ class Telling:
 
 
 def has_gapless_ledgers(engine: Engine) -> bool:
-    """Every ledger begins with nothing before it, goes on where it was, and ends where its goal stands."""
+    """Every ledger begins with no `before`, goes on from entry to entry, and ends at the amount of its goal."""
     statement = text(
         """SELECT count(*) FROM (
             SELECT e.*, lag(after_minor) OVER w AS last, lead(entry) OVER w IS NULL AS is_latest,
@@ -181,47 +181,49 @@ def has_gapless_ledgers(engine: Engine) -> bool:
 
 @settings(max_examples=examples(8))
 @given(st.lists(st.tuples(operations, st.booleans()), min_size=3, max_size=14))
-def test_every_way_comes_to_the_same(
+def test_every_interface_gives_the_same(
     server: str,
     database_url: str,
     engine: Engine,
     session_factory: sessionmaker[Session],
     new_tenant: Callable[..., str],
     new_key: Callable[..., str],
-    said: list[tuple[Said, bool]],
+    calls: list[tuple[Call, bool]],
 ) -> None:
-    """Any sequence of acts, refused ones and repeated ones among them, and of events between them."""
+    """For any sequence of calls, also refused and repeated ones, with events between them."""
     number = next(_numbers)
-    tenants = {way: new_tenant(f"{way}-{number}") for way in WAYS}
-    keys = {way: new_key("admin", tenant=tenants[way]) for way in ("client", "blocking-client", "http")}
-    story = [(SAVING, False), (BALANCE, True), *said]
+    tenants = {interface: new_tenant(f"{interface}-{number}") for interface in INTERFACES}
+    keys = {
+        interface: new_key("admin", tenant=tenants[interface]) for interface in ("client", "blocking-client", "http")
+    }
+    story = [(SAVING, False), (BALANCE, True), *calls]
 
-    async def tell(way: str) -> list[Any]:
+    async def play(interface: str) -> list[Any]:
         async with AsyncExitStack() as open_ones:
-            if way == "client":
-                teller: Teller = ByMethods(await open_ones.enter_async_context(Client(server, keys[way])))
-            elif way == "blocking-client":
-                teller = ByBlockingMethods(open_ones.enter_context(sync.Client(server, keys[way])))
-            elif way == "blocking-manager":
-                blocking = sync.easy_goals(database_url=database_url, tenant=tenants[way])
-                teller = ByBlockingMethods(open_ones.enter_context(blocking))
-            elif way == "http":
-                headers = {"Authorization": f"Bearer {keys[way]}"}
+            if interface == "client":
+                caller: Caller = ByMethods(await open_ones.enter_async_context(Client(server, keys[interface])))
+            elif interface == "blocking-client":
+                caller = ByBlockingMethods(open_ones.enter_context(sync.Client(server, keys[interface])))
+            elif interface == "blocking-manager":
+                blocking = sync.easy_goals(database_url=database_url, tenant=tenants[interface])
+                caller = ByBlockingMethods(open_ones.enter_context(blocking))
+            elif interface == "http":
+                headers = {"Authorization": f"Bearer {keys[interface]}"}
                 http = httpx2.AsyncClient(base_url=server, headers=headers)
-                teller = ByHttp(await open_ones.enter_async_context(http))
+                caller = ByHttp(await open_ones.enter_async_context(http))
             else:
-                manager = easy_goals(database_url=database_url, tenant=tenants[way])
+                manager = easy_goals(database_url=database_url, tenant=tenants[interface])
                 await open_ones.enter_async_context(manager)
-                teller = ByMethods(manager) if way == "manager" else ByFunctions()
-            telling = Telling(teller, tenants[way], session_factory)
-            for step, (operation, is_said_twice) in enumerate(story):
-                await telling.say(step, operation, is_said_twice)
-            await telling.read_all()
-        return telling.heard
+                caller = ByMethods(manager) if interface == "manager" else ByFunctions()
+            run = Run(caller, tenants[interface], session_factory)
+            for step, (operation, is_repeated) in enumerate(story):
+                await run.make(step, operation, is_repeated)
+            await run.read_all()
+        return run.outcomes
 
-    told = {way: asyncio.run(tell(way)) for way in WAYS}
-    for way in WAYS:
-        assert told[way] == told["manager"], way
+    outcomes = {interface: asyncio.run(play(interface)) for interface in INTERFACES}
+    for interface in INTERFACES:
+        assert outcomes[interface] == outcomes["manager"], interface
     assert has_gapless_ledgers(engine)
     for tenant in tenants.values():
         assert verify(session_factory, datetime.now(UTC) + timedelta(seconds=1), tenant=tenant).first == ()

@@ -17,7 +17,7 @@ FUND = {"user_id": "user_123", "name": "Emergency Fund", "type": "savings", "tar
 
 @pytest.mark.anyio
 async def test_the_functions_use_the_manager_that_is_open(manager: GoalManager) -> None:
-    """Each does what the method does, in the same place, and leaves nothing open."""
+    """Each does what the method does, with the same server config, and leaves nothing open."""
     goal = await milepost.create_goal(**FUND, current_amount=2500.00)
     assert await manager.get_goal(goal.id) == goal == await milepost.get_goal(goal.id)
     await milepost.add_milestone(goal.id, 5000.00, "Halfway")
@@ -39,7 +39,7 @@ async def test_the_functions_use_the_manager_that_is_open(manager: GoalManager) 
 
 
 def test_the_blocking_functions_use_it_too(database_url: str) -> None:
-    """Whether the open manager blocks or not: the place is what counts."""
+    """Whether the open manager blocks or not: its server config is what counts."""
     with sync.easy_goals(database_url=database_url) as manager:
         goal = sync.create_goal(**FUND)
         assert manager.get_goal(goal.id) == goal
@@ -49,10 +49,10 @@ def test_the_blocking_functions_use_it_too(database_url: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_with_several_places_open_a_function_refuses(
+async def test_with_several_server_configs_open_a_function_refuses(
     manager: GoalManager, database_url: str, new_tenant: Callable[..., str]
 ) -> None:
-    """Whose goals are meant cannot be told then; two managers of one place are one."""
+    """It cannot know whose goals are meant; two managers of one server config count as one."""
     second = easy_goals(database_url=database_url)
     assert await milepost.list_goals() == []
     async with easy_goals(database_url=database_url, tenant=new_tenant("other")) as other:

@@ -67,12 +67,12 @@ def run(folder: Path, program: str, *arguments: str) -> str:
 
 
 def test_the_client_works_beside_packages_of_our_names(server: str, application: Path) -> None:
-    """Client, records and enumerations need nothing but `milepost`, in both kinds of face."""
+    """Client, records and enumerations need nothing but `milepost`, in both the async and the sync interface."""
     assert run(application, CLIENT, server, KEY) == "[Exact('2500.00')]\nCOMPLETED\n"
 
 
 def test_what_needs_our_packages_names_the_folder_in_the_way(application: Path) -> None:
-    """The ImportError tells which folder stands before ours, and what to do."""
+    """The ImportError says which folder hides ours, and what to do."""
     lines = run(application, REFUSED).splitlines()
     assert [line.partition(":")[0] for line in lines] == ["easy_goals", "twin", "function", "add_goals"]
     for line in lines:

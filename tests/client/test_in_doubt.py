@@ -1,4 +1,4 @@
-"""When nobody knows whether a call was done: it is done once all the same, or its caller has the key to make it so."""
+"""If nobody knows whether a call was carried out, it is carried out once, or its caller has the key to ensure that."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ PATIENCE_S = 20
 
 @pytest.fixture
 def proxy(database_url: str) -> Iterator[Proxy]:
-    """A breakable way to the database."""
+    """A proxy in front of the database."""
     with proxy_to(database_url) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def behind(proxy: Proxy) -> Iterator[sync.GoalManager]:
-    """A manager that goes that way."""
+def proxied(proxy: Proxy) -> Iterator[sync.GoalManager]:
+    """A manager that connects through the proxy."""
     with sync.easy_goals(database_url=proxy.url) as manager:
         yield manager
 
 
 @pytest.mark.parametrize("lost", ["lose_answers", "lose_commits"])
-def test_a_commit_that_breaks_off_is_settled(
-    proxy: Proxy, behind: sync.GoalManager, sync_manager: sync.GoalManager, lost: str
+def test_a_commit_that_breaks_off_is_resolved(
+    proxy: Proxy, proxied: sync.GoalManager, sync_manager: sync.GoalManager, lost: str
 ) -> None:
-    """Whether the commit was done or not when the connection ended, each act is done once and gives its answer."""
-    goal = behind.create_goal(**FUND)
+    """Whether or not the commit was done when the connection ended, each operation is done once and has its answer."""
+    goal = proxied.create_goal(**FUND)
     operations: list[Callable[[], object]] = [
-        lambda: behind.create_goal(**FUND),
-        lambda: behind.add_milestone(goal.id, 5000),
-        lambda: behind.update_goal(goal.id, current_amount=6000),
-        lambda: behind.check_milestones(goal.id)[0].amount,
-        lambda: behind.link_account_to_goal(goal.id, "a/1", allocation_percent=60),
-        lambda: behind.remove_account_from_goal(goal.id, "a/1"),
+        lambda: proxied.create_goal(**FUND),
+        lambda: proxied.add_milestone(goal.id, 5000),
+        lambda: proxied.update_goal(goal.id, current_amount=6000),
+        lambda: proxied.check_milestones(goal.id)[0].amount,
+        lambda: proxied.link_account_to_goal(goal.id, "a/1", allocation_percent=60),
+        lambda: proxied.remove_account_from_goal(goal.id, "a/1"),
     ]
     for operation in operations:
         setattr(proxy, lost, 1)
@@ -66,17 +66,17 @@ def test_a_commit_that_breaks_off_is_settled(
 
 
 def test_while_the_database_stays_away_the_error_has_the_key(
-    proxy: Proxy, behind: sync.GoalManager, sync_manager: sync.GoalManager, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, proxied: sync.GoalManager, sync_manager: sync.GoalManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says that nobody knows; the same call under its key, by another way, is done once in all."""
+    """It says that nobody knows; the same call under its key, by another connection, is done once in all."""
     monkeypatch.setattr(in_process, "_DOUBT_PATIENCE_S", 0.5)
     for lost in ("lose_answers", "lose_commits"):
         before = len(sync_manager.list_goals())
-        behind.list_goals()
+        proxied.list_goals()
         setattr(proxy, lost, 1)
         proxy.goes_down = True
         with pytest.raises(Unavailable, match="it may have been done") as trouble:
-            behind.create_goal(**FUND)
+            proxied.create_goal(**FUND)
         assert proxy.is_down
         proxy.goes_down = proxy.is_down = False
         assert trouble.value.idempotency_key is not None
@@ -87,7 +87,7 @@ def test_while_the_database_stays_away_the_error_has_the_key(
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", [502, 503, 504, 500])
 async def test_the_last_answer_of_a_server_that_is_away_comes_with_the_key(manager: GoalManager, status: int) -> None:
-    """A gateway that answers in the place of Milepost knows nothing of what was done: the error has the key."""
+    """A gateway that answers instead of Milepost does not know what was done, so the error has the key."""
     keys = []
 
     async def gateway(scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,12 +110,12 @@ async def test_the_last_answer_of_a_server_that_is_away_comes_with_the_key(manag
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("way", ["manager", "client"])
+@pytest.mark.parametrize("interface", ["manager", "client"])
 async def test_a_call_that_is_still_in_work_is_not_refused(
-    manager: GoalManager, client: Client, database_url: str, way: str
+    manager: GoalManager, client: Client, database_url: str, interface: str
 ) -> None:
     """Another process works under the same key for longer than a call can wait: Unavailable, with key and pause."""
-    goals: Goals = manager if way == "manager" else client
+    goals: Goals = manager if interface == "manager" else client
     body = {**FUND, "type": "savings", "current_amount": None, "deadline": None, "description": None}
     body |= {"status": "active", "currency": "USD", "tracking": None, "start_date": None, "auto_complete": False}
     row = ["default", "busy", "POST /goals", hashlib.sha256(encode(body)).digest(), NOW]
@@ -125,7 +125,7 @@ async def test_a_call_that_is_still_in_work_is_not_refused(
             VALUES (%s, %s, %s, %s, %s, 0, '')""",
             row,
         )
-        if way == "client":
+        if interface == "client":
             goals = Client(client._server.url.removesuffix("/goals"), KEY, attempts=1)
         with pytest.raises(Unavailable, match="still being worked on") as trouble:
             await goals.create_goal(**FUND, idempotency_key="busy")
@@ -160,16 +160,16 @@ def test_a_cancelled_call_comes_to_its_end(database_url: str, engine: Engine) ->
     asyncio.run(asyncio.wait_for(story(), PATIENCE_S))
 
 
-def test_a_fork_while_another_thread_opens_does_not_hang(proxy: Proxy, behind: sync.GoalManager) -> None:
+def test_a_fork_while_another_thread_opens_does_not_hang(proxy: Proxy, proxied: sync.GoalManager) -> None:
     """The child has none of the parent's threads, and so none of the locks that they hold."""
     proxy.let_in.clear()
-    opening = threading.Thread(target=behind.list_goals)
+    opening = threading.Thread(target=proxied.list_goals)
     opening.start()
     assert proxy.waiting.acquire(timeout=PATIENCE_S)
     pid = os.fork()
     if pid == 0:  # pragma: no cover
         signal.alarm(PATIENCE_S)
-        os._exit(len(behind.list_goals()))
+        os._exit(len(proxied.list_goals()))
     assert proxy.waiting.acquire(timeout=PATIENCE_S), "the child does not come so far as to connect"
     proxy.let_in.set()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
@@ -193,7 +193,7 @@ def test_a_function_outlives_no_manager(database_url: str) -> None:
 def test_a_forgotten_manager_in_a_cycle_is_closed_by_the_collector(
     database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when the collector runs in the middle of opening the same place for somebody else."""
+    """Also if the collector runs while the same server config is being opened for another manager."""
     forgotten = sync.easy_goals(database_url=database_url)
     forgotten.__dict__["itself"] = forgotten
     del forgotten

@@ -1,4 +1,4 @@
-"""The manager: what it gives is the caller's own, and what it holds open is given back."""
+"""The manager: what it returns belongs to the caller, and what it opens is closed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_a_goal_is_a_value(manager: GoalManager) -> None:
     assert (await manager.get_goal_funding(goal.id))[0].allocation_percent == 60
 
 
-async def test_arguments_may_be_told_in_every_documented_way(manager: GoalManager) -> None:
+async def test_arguments_may_be_given_in_every_documented_form(manager: GoalManager) -> None:
     """Names or order, members or text, floats, decimals or text, both spellings: one goal."""
     first = await manager.create_goal("user_123", "Trip", "savings", "100.10", current_amount=Decimal("0.10"))
     second = await manager.create_goal(
@@ -77,7 +77,7 @@ async def test_arguments_may_be_told_in_every_documented_way(manager: GoalManage
 
 
 async def test_a_naive_datetime_is_utc(manager: GoalManager) -> None:
-    """A deadline and a target date without a time zone are told back as UTC."""
+    """A deadline and a target date without a time zone come back as UTC."""
     naive = datetime(2030, 11, 9, 12, 30)  # noqa: DTZ001
     goal = await manager.create_goal(**FUND, deadline=naive)
     assert goal.deadline == naive.replace(tzinfo=UTC)
@@ -100,8 +100,8 @@ async def test_floats_of_arithmetic_lose_nothing(manager: GoalManager) -> None:
     assert str((await manager.update_goal(goal.id, current_amount=total)).current_amount) == "30.00"
 
 
-async def test_each_milestone_is_news_once(manager: GoalManager) -> None:
-    """What was passed since the last check comes in order with its sentence, and never again."""
+async def test_each_milestone_is_new_once(manager: GoalManager) -> None:
+    """The milestones crossed since the last check come in order with their sentences, and never again."""
     goal = await manager.create_goal(**FUND, current_amount=2500.00)
     for amount in (7500, 2500, 5000):
         await manager.add_milestone(goal.id, amount, f"{amount} saved")
@@ -109,10 +109,10 @@ async def test_each_milestone_is_news_once(manager: GoalManager) -> None:
     assert following is not None
     assert following.amount == 5000
     await manager.update_goal(goal.id, current_amount=8000)
-    news = await manager.check_milestones(goal.id)
-    assert [milestone.amount for milestone in news] == [2500, 5000, 7500]
-    assert "7,500.00 USD" in manager.get_celebration_message(news[2])
-    assert get_celebration_message(news[2]) == news[2].celebration
+    reached = await manager.check_milestones(goal.id)
+    assert [milestone.amount for milestone in reached] == [2500, 5000, 7500]
+    assert "7,500.00 USD" in manager.get_celebration_message(reached[2])
+    assert get_celebration_message(reached[2]) == reached[2].celebration
     assert await manager.check_milestones(goal.id) == []
     assert await manager.get_next_milestone(goal.id) is None
     progress = await manager.get_milestone_progress(goal.id)
@@ -120,7 +120,7 @@ async def test_each_milestone_is_news_once(manager: GoalManager) -> None:
 
 
 async def test_the_same_key_does_the_work_once(manager: GoalManager) -> None:
-    """Every act made again under its key gets its first answer, also after the goal has moved on or gone."""
+    """Every operation repeated under its key gets its first answer, also after the goal has changed or gone."""
     goal = await manager.create_goal(**FUND, idempotency_key="create")
     assert await manager.create_goal(**FUND, idempotency_key="create") == goal
     assert len(await manager.list_goals()) == 1
@@ -130,9 +130,9 @@ async def test_the_same_key_does_the_work_once(manager: GoalManager) -> None:
     await manager.update_goal(goal.id, current_amount=6100)
     assert await manager.update_goal(goal.id, current_amount=6000, idempotency_key="type") == manual
     assert (await manager.get_goal(goal.id)).current_amount == 6100
-    news = await manager.check_milestones(goal.id, idempotency_key="check")
-    assert len(news) == 1
-    assert await manager.check_milestones(goal.id, idempotency_key="check") == news
+    reached = await manager.check_milestones(goal.id, idempotency_key="check")
+    assert len(reached) == 1
+    assert await manager.check_milestones(goal.id, idempotency_key="check") == reached
     link = await manager.link_account_to_goal(goal.id, "a", allocation_percent=60, idempotency_key="link")
     assert await manager.link_account_to_goal(goal.id, "a", allocation_percent=60, idempotency_key="link") == link
     for _ in range(2):
@@ -172,7 +172,7 @@ async def test_a_list_has_all_goals(manager: GoalManager) -> None:
 
 
 async def test_many_may_use_one_manager_at_once(manager: GoalManager, engine: Engine) -> None:
-    """A hundred tasks type amounts into one goal: each is done, and the ledger has one entry for each, in a chain."""
+    """A hundred tasks set the amount of one goal: each is done, and the ledger has one entry for each, in a chain."""
     goal = await manager.create_goal(**FUND)
 
     async def type_amount(amount: int) -> None:
@@ -190,7 +190,7 @@ async def test_many_may_use_one_manager_at_once(manager: GoalManager, engine: En
     assert (await manager.get_goal(goal.id)).current_amount * 100 == rows[-1].after_minor
 
 
-async def test_managers_of_one_place_share_its_connections(
+async def test_managers_of_one_server_config_share_connections(
     manager: GoalManager, database_url: str, engine: Engine
 ) -> None:
     """A second manager, blocking or not, opens nothing of its own; the last one closed, or forgotten, closes all."""
@@ -220,9 +220,9 @@ async def test_a_closed_manager_says_so(manager: GoalManager) -> None:
         await manager.list_goals()
 
 
-async def test_what_cannot_be_opened_is_told(database_url: str, engine: Engine) -> None:
+async def test_what_cannot_be_opened_is_reported(database_url: str, engine: Engine) -> None:
     """An address that makes no sense is a ValueError at once; a database that is away and a tenant that is not there
-    are told at the first call, with what to do, and no password."""
+    are errors at the first call, with what to do, and no password."""
     with pytest.raises(ValueError, match=r"^MILEPOST_DATABASE_URL must be a postgresql:// address"):
         easy_goals(database_url="mysql://localhost/goals")
     async with easy_goals(database_url="postgresql://milepost:secret@127.0.0.1:1/goals") as away:

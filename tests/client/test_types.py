@@ -1,4 +1,4 @@
-"""The public face is typed: mypy, strict, sees every type that typed.py states and every mistake that it marks."""
+"""The Python interface is typed: mypy, strict, sees every type that typed.py states and every mistake that it marks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARK = re.compile(r"# error: (.+)$")
 REPORT = re.compile(r"typed\.py:(\d+): error: .*  \[([a-z-]+)\]$", re.MULTILINE)
 
 
-def test_a_type_checker_sees_the_face() -> None:
+def test_a_type_checker_sees_the_interface() -> None:
     """No error but in the lines that are marked, and there just the codes that the mark names."""
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--no-error-summary", str(TYPED)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)

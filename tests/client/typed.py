@@ -1,4 +1,4 @@
-"""What a type checker sees of the public face; checked by test_types.py, never run.
+"""What a type checker sees of the Python interface; checked by test_types.py, never run.
 
 A line that is wrong ends in a comment with the codes that mypy must report there.
 """
@@ -92,7 +92,7 @@ async def what_functions_give() -> None:
     assert_type(await milepost.check_milestones(goal_id="goal_1"), list[Milestone])
 
 
-def what_the_twins_give() -> None:
+def what_the_sync_interface_gives() -> None:
     with sync.easy_goals(tenant="acme") as manager:
         assert_type(manager, sync.GoalManager)
         assert_type(manager.create_goal("user_123", "Trip", "savings", 100), Goal)

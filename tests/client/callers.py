@@ -1,4 +1,4 @@
-"""Ways to say the same: by methods of managers and clients, waiting or blocking, by functions, and by plain HTTP."""
+"""All interfaces to the same operations: methods of managers and clients, async or sync, functions, and plain HTTP."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import httpx2
 import milepost
 from milepost import Goals, sync
 
-# What differs from one telling to another: ids, and moments.
-_OWN = {"id", "goal_id", "created_at", "updated_at", "reached_date", "calculated_at", "as_of", "from"}
+# The fields that differ from one run to another: ids, and moments.
+_DIFFERENT = {"id", "goal_id", "created_at", "updated_at", "reached_date", "calculated_at", "as_of", "from"}
 _REFUSED = {400: "ValueError", 404: "KeyError", 409: "ValueError", 412: "ValueError", 422: "ValueError"}
 
-# An act and its arguments; "goal" stands for the id of a goal.
-Said = tuple[str, Mapping[str, Any]]
-# What came of it, in a form that is the same for all.
-Heard = Any
+# An operation and its arguments; "goal" stands for the id of a goal.
+Call = tuple[str, Mapping[str, Any]]
+# The outcome of a call, in a form that is the same for all interfaces.
+Outcome = Any
 
 
-class Teller(Protocol):
-    """Says one thing at a time, under a key of its own."""
+class Caller(Protocol):
+    """Makes one call at a time, under the given idempotency key."""
 
-    async def say(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
-        """What came back; raises ValueError or KeyError."""
+    async def call(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
+        """What the call returned; raises ValueError or KeyError."""
         ...
 
 
@@ -39,18 +39,18 @@ class ByMethods:
     def __init__(self, goals: Goals) -> None:
         self.goals = goals
 
-    async def say(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
+    async def call(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
         keyed = {} if operation.startswith(("get_", "list_")) else {"idempotency_key": key}
         return await getattr(self.goals, operation)(**arguments, **keyed)
 
 
 class ByBlockingMethods:
-    """The methods of their blocking twins."""
+    """The methods of a manager or a client of milepost.sync."""
 
     def __init__(self, goals: sync.Goals) -> None:
         self.goals = goals
 
-    async def say(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
+    async def call(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
         keyed = {} if operation.startswith(("get_", "list_")) else {"idempotency_key": key}
         return getattr(self.goals, operation)(**arguments, **keyed)
 
@@ -58,7 +58,7 @@ class ByBlockingMethods:
 class ByFunctions:
     """The documented functions."""
 
-    async def say(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
+    async def call(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
         keyed = {} if operation.startswith(("get_", "list_")) else {"idempotency_key": key}
         return await getattr(milepost, operation)(**arguments, **keyed)
 
@@ -69,7 +69,7 @@ class ByHttp:
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self.http = http
 
-    async def say(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
+    async def call(self, operation: str, arguments: Mapping[str, Any], key: str) -> Any:
         method, path, body = _REQUESTS[operation](dict(arguments))
         headers = {} if method == "GET" else {"Idempotency-Key": key}
         content = None if body is None else json.dumps(body, default=float)
@@ -82,7 +82,7 @@ class ByHttp:
 
 
 def _goal(method: str, below: str = "") -> Callable[[dict[str, Any]], tuple[str, str, Any]]:
-    """The request of an act on one goal: all other arguments are its body."""
+    """The request of an operation on one goal: all other arguments are its body."""
 
     def request(arguments: dict[str, Any]) -> tuple[str, str, Any]:
         if "from_" in arguments:
@@ -114,15 +114,15 @@ _REQUESTS: Mapping[str, Callable[[dict[str, Any]], tuple[str, str, Any]]] = {
 }
 
 
-def heard(value: Any) -> Heard:
-    """What came back, without what is a telling's own: the same for records, bodies and errors."""
+def comparable(value: Any) -> Outcome:
+    """The outcome without the fields that differ between runs, in one form for records, bodies and errors."""
     if isinstance(value, Exception):
         kind = "KeyError" if isinstance(value, KeyError) else "ValueError"
         return kind, str(value.args[0]) if type(value) is KeyError else str(value)
     if isinstance(value, Mapping):
-        return {name: heard(each) for name, each in value.items() if name not in _OWN}
+        return {name: comparable(each) for name, each in value.items() if name not in _DIFFERENT}
     if isinstance(value, list):
-        return [heard(each) for each in value]
+        return [comparable(each) for each in value]
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, Decimal | int):
