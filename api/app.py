@@ -14,17 +14,15 @@ from starlette.routing import BaseRoute
 from api.auth import bind_key
 from api.context import THREADS, open_backends
 from api.errors import answer_errors
+from api.hosting import GOAL_ROUTES
 from api.paths import HeadAsGet
 from api.routes import (
     accounts,
     dead_letters,
     events,
-    funding,
-    goals,
     health,
     history,
     metrics,
-    milestones,
     provider_accounts,
     refresh_requests,
     snapshots,
@@ -44,7 +42,7 @@ their currency; decimal strings are accepted too. Times are UTC; one without an 
 _BY_KEY = (Depends(bind_key),)
 # In the order of /docs. All but two need an API key; of these two, /webhooks checks a signature instead.
 _ROUTES = (
-    ("/goals", Routes.of(goals.router, milestones.router, funding.router, history.router, snapshots.router), _BY_KEY),
+    ("/goals", Routes.of(GOAL_ROUTES, history.router, snapshots.router), _BY_KEY),
     ("/accounts", accounts.router, _BY_KEY),
     ("/events", Routes.of(events.router, unapplied.router), _BY_KEY),
     ("/webhooks", webhooks.router, ()),

@@ -21,6 +21,8 @@ from core.services.tenants import NoSuchTenant
 _OF_THE_APP = frozenset({401, 403})
 # The prefix of these routes in our own app.
 _GOALS = "/goals"
+GOAL_ROUTES = Routes.of(goals.router, milestones.router, funding.router)
+"""The routes that every app has which mounts goals; our own app has more."""
 _log = logging.getLogger("milepost")
 
 
@@ -89,8 +91,7 @@ def goal_router(
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise ValueError(f"prefix: must begin with / and not end with one, as /goals does; got {prefix!r}")
 
-    routes = Routes.of(goals.router, milestones.router, funding.router)
-    return routes.make_router(
+    return GOAL_ROUTES.make_router(
         prefix,
         known_as=_GOALS,
         dependencies=[Depends(_no_contexts), Depends(_bind_after(dependencies, host))],

@@ -63,7 +63,7 @@ def test_a_method_and_its_twin_and_its_function_have_one_signature() -> None:
     operations = [
         name for name, _ in inspect.getmembers(Goals, inspect.iscoroutinefunction) if not name.startswith("_")
     ]
-    assert len(operations) == 15
+    assert {"create_goal", "remove_account_from_goal"} <= set(operations)
     for name in operations:
         ours, twin = getattr(Goals, name), getattr(SyncGoals, name)
         assert not inspect.iscoroutinefunction(twin)
