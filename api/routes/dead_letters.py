@@ -106,7 +106,7 @@ def show(shard: str, entry_id: str, contexts: Contexts) -> Response:
 def replay_all(
     request: Request, contexts: Contexts, idempotency: Idempotency, code: Code, until: Until = None, most: Most = PAGE
 ) -> Response:
-    """Put the oldest waiting dead letters of a code onto the stream again; what fails again is a new dead letter."""
+    """Put the oldest waiting dead letters with a code onto the stream again; what fails again is a new dead letter."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
 
         def perform() -> Response:

@@ -104,7 +104,7 @@ def get_one(provider: str, provider_account_id: str, contexts: Contexts) -> Resp
     "/{provider}/{provider_account_id:path}",
     summary="Forget a provider account",
     status_code=204,
-    responses=answers(204, None, "The provider's id stands for it again", 404, 409, 422, headers=(REPLAYED,)),
+    responses=answers(204, None, "The account goes by the provider's id again", 404, 409, 422, headers=(REPLAYED,)),
 )
 def remove(
     request: Request, provider: str, provider_account_id: str, contexts: Contexts, idempotency: Idempotency

@@ -79,7 +79,7 @@ def list_page(
         backends = backends_of(request)
         page = read_stream(backends.redis, backends.stream, tenant, position, since=since, limit=limit)
     if page.next is not None and page.next.is_past_stream and len(page.events) < limit:
-        # A new transaction, so that it sees the dead letters of events that left the stream while that was read.
+        # A new transaction, so that it sees events that left the stream and became dead letters while that was read.
         with contexts.open(Scope.EVENTS_READ) as context:
             page = read_unapplied_dead_letters(context.session, tenant, page, page.next, since=since, limit=limit)
     body = [_body(event) for event in page.events]
