@@ -15,7 +15,6 @@ from api.auth import bind_key
 from api.context import THREADS, open_backends
 from api.errors import answer_errors
 from api.hosting import GOAL_ROUTES
-from api.paths import HeadAsGet
 from api.routes import (
     accounts,
     dead_letters,
@@ -29,7 +28,7 @@ from api.routes import (
     unapplied,
     webhooks,
 )
-from api.routing import Routes
+from api.routing import HeadAsGet, Routes
 from api.tracing import RequestMetrics, Tracing, request_log
 from core.settings import Settings
 

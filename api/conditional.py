@@ -77,8 +77,7 @@ def _joined(request: Request, name: str) -> str | None:
 async def _if_match(
     request: Request,
     _documented: Annotated[
-        str | None,
-        Header(alias="If-Match", description="ETags of the goal, or `*`: if it is at none of these, 412"),
+        str | None, Header(alias="If-Match", description="ETags of the goal, or `*`: if it is at none of these, 412")
     ] = None,
 ) -> IfMatchHeader:
     return IfMatchHeader(_joined(request, "if-match"))

@@ -37,7 +37,7 @@ from core.errors import (
     ProviderBodyRefused,
     StreamUnavailable,
 )
-from core.providers.sealing import CannotUnseal
+from core.providers.webhooks import CannotUnseal
 from core.services.webhooks import NoSecretsKey
 
 RETRY_AFTER_S = 2

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from api.bodies import HeaderRefused
 from api.context import RequestContext
-from api.paths import own_address_of
+from api.routing import own_address_of
 from core.services.idempotency import KeyedRequest, find_answer, keep_answer
 from core.store.idempotency import KeyedAnswer
 

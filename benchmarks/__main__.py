@@ -22,7 +22,7 @@ from core.errors import MilepostError
 from core.settings import load_settings
 from milepost.cli.connection import JsonOption
 from milepost.cli.output import print_json
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress
 
 # The usual way is slow, and its rate does not depend on the number of events.
 _USUAL_EVENTS = 5_000
@@ -78,7 +78,7 @@ def bench(
     Starts a durable Postgres and Valkey of its own in the temporary folder (TMPDIR) and removes them afterwards.
     Exit status 1 if a result does not fit the events, or if the memory of a soak grew by more than a tenth.
     """
-    from worker.run import log_as_json
+    from worker.app import log_as_json
 
     # Logs go to standard output by default, and would be printed between the results.
     log_as_json("WARNING")

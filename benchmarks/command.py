@@ -11,7 +11,7 @@ from rich.console import Console
 from benchmarks.servers import ServerUrls, bench_servers
 from milepost.cli.output import INTERRUPTED, run_program
 from milepost.embedded.child import StopAsked, stop_requests
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress
 
 
 def run(command: Callable[..., None]) -> None:

@@ -7,12 +7,11 @@ from starlette.responses import Response
 
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
-from api.paths import path_of
-from api.routing import Routes
+from api.routing import Routes, path_of
 from api.schemas.accounts import AllocationsBody, allocations_body
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse
-from core.services.allocations import read_allocations
+from core.services.funding import read_allocations
 from core.services.keys import Scope
 from core.services.pages import PAGE_LARGEST
 

@@ -14,9 +14,8 @@ from api.bodies import RawBody, document_body, parse_body
 from api.context import Contexts, RequestContext, backends_of
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
-from api.paths import path_of
-from api.routing import Routes
-from api.schemas.dead_letters import LetterBody, WholeLetterBody, letter_body, whole_letter_body
+from api.routing import Routes, path_of
+from api.schemas.accounts import LetterBody, WholeLetterBody, letter_body, whole_letter_body
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse, Moment, moment
 from api.schemas.requests import DiscardReason, QueryMoment

@@ -131,13 +131,7 @@ def parse_query(
     now: datetime,
 ) -> PulledQuery | None:
     """The parsed query; None if the body holds our own events. Raises QueryRefused."""
-    given = {
-        "pulled_at": pulled_at,
-        "account_id": account_id,
-        "user_id": user_id,
-        "currency": currency,
-        "kind": kind,
-    }
+    given = {"pulled_at": pulled_at, "account_id": account_id, "user_id": user_id, "currency": currency, "kind": kind}
     if format is None:
         unexpected = next((name for name, value in given.items() if value is not None), None)
         if unexpected is not None:

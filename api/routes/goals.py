@@ -14,8 +14,7 @@ from api.conditional import IfMatch, IfNoneMatch, etag
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
-from api.paths import path_of
-from api.routing import Routes
+from api.routing import Routes, path_of
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse, GoalBody, ProgressBody, goal_body, progress_body
 from api.schemas.requests import GoalPatch, NewGoal
@@ -83,9 +82,7 @@ def list_page(
 
 
 @router.get(
-    "/{goal_id}",
-    summary="Get goal details",
-    responses=answers(200, GoalBody, "The goal", 304, 404, headers=("ETag",)),
+    "/{goal_id}", summary="Get goal details", responses=answers(200, GoalBody, "The goal", 304, 404, headers=("ETag",))
 )
 def get_one(goal_id: str, contexts: Contexts, if_none_match: IfNoneMatch) -> Response:
     """Get a goal with its milestones; nothing but 304 if you have it already."""
@@ -140,9 +137,7 @@ def delete(goal_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Ide
 
 
 @router.get(
-    "/{goal_id}/progress",
-    summary="Get progress",
-    responses=answers(200, ProgressBody, "How far the goal is", 404),
+    "/{goal_id}/progress", summary="Get progress", responses=answers(200, ProgressBody, "How far the goal is", 404)
 )
 def progress(goal_id: str, contexts: Contexts) -> Response:
     """Get how far the goal is, in percent, and when it will be reached."""

@@ -9,8 +9,7 @@ from starlette.responses import Response
 
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
-from api.paths import path_of
-from api.routing import Routes
+from api.routing import Routes, path_of
 from api.schemas.documented import answers
 from api.schemas.goals import EntryBody, ExactResponse, entry_body
 from api.schemas.requests import QueryMoment

@@ -17,13 +17,7 @@ from api.auth import ContextsByKey, KeyContexts, Unauthenticated
 from api.context import DatabaseAway, backends_of
 from api.routing import Routes
 from api.schemas.documented import answers
-from core.services.metrics import (
-    DatabaseStats,
-    ShardStats,
-    StreamStats,
-    read_database_stats,
-    read_stream_stats,
-)
+from core.services.metrics import DatabaseStats, ShardStats, StreamStats, read_database_stats, read_stream_stats
 from core.stream.server import StreamServer
 from core.stream.stats import MICROSECOND_BOUNDS, SIZE_BOUNDS, DrainStats
 
@@ -195,9 +189,7 @@ def _shard_families(shards: Sequence[ShardStats], now: datetime) -> Iterator[Met
     yield of_shards("stream_entries", "Entries on the stream, applied or not.", (s.length for s in statuses))
     yield of_shards("stream_pending", "Entries delivered and not acknowledged.", (s.pending for s in statuses))
     yield of_shards(
-        "stream_pending_idle_seconds",
-        "Time since the oldest of them was delivered.",
-        (s.idle_s or 0 for s in statuses),
+        "stream_pending_idle_seconds", "Time since the oldest of them was delivered.", (s.idle_s or 0 for s in statuses)
     )
     yield of_shards(
         "drain_alive", "0 if an event has waited 30 s without any commit.", (each.is_alive for each in shards)

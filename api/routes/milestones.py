@@ -10,8 +10,7 @@ from api.conditional import IfMatch
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
-from api.paths import path_of
-from api.routing import Routes
+from api.routing import Routes, path_of
 from api.schemas.documented import answers
 from api.schemas.goals import (
     ExactResponse,

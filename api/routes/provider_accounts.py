@@ -13,15 +13,14 @@ from api.bodies import RawBody, document_body, parse_body
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
-from api.paths import path_of
-from api.routing import Routes
+from api.routing import Routes, path_of
 from api.schemas.documented import answers
 from api.schemas.goals import Day, ExactResponse, Moment, day, moment
 from api.schemas.requests import NewProviderAccount
 from core.services import provider_accounts
 from core.services.keys import Scope
 from core.services.pages import PAGE
-from core.store.provider_accounts import ProviderAccount
+from core.store.providers import ProviderAccount
 
 router = Routes(tags=["providers"])
 

@@ -9,8 +9,7 @@ from starlette.responses import Response
 
 from api.context import Contexts
 from api.cursors import Cursor, Listing
-from api.paths import path_of
-from api.routing import Routes
+from api.routing import Routes, path_of
 from api.schemas.documented import answers
 from api.schemas.goals import CloseBody, ExactResponse, snapshot_body
 from api.schemas.requests import Day, QueryMoment

@@ -11,8 +11,7 @@ from typing_extensions import TypedDict
 
 from api.context import Contexts, backends_of
 from api.cursors import Cursor, Limit, Listing
-from api.paths import path_of
-from api.routing import Routes
+from api.routing import Routes, path_of
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse, Moment, moment
 from api.schemas.requests import QueryMoment

@@ -174,11 +174,7 @@ class NewLink(Body):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {
-                "account_id": "savings_001",
-                "account_name": "High Yield Savings",
-                "allocation_percent": 60.0,
-            }
+            "example": {"account_id": "savings_001", "account_name": "High Yield Savings", "allocation_percent": 60.0}
         }
     )
 

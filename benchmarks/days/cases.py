@@ -21,7 +21,7 @@ from core.jobs.project import run_project
 from core.jobs.snapshot import AT_ONCE, run_snapshot
 from core.store import tables
 from core.store.engine import make_engine, session_factory
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress
 
 _SEEDED = "bench_days"
 _CHECKED = 500

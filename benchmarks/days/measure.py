@@ -134,8 +134,8 @@ def time_copy_again(engine: Engine, table: Table, selected: Select[tuple[object,
 
 def _step(pipe: Connection, url: str, work: Work, is_limited: bool) -> None:
     """Do one step in the new process."""
+    from worker.app import log_as_json
     from worker.context import spare_the_collector
-    from worker.run import log_as_json
 
     # Ctrl-C goes to the whole group of the terminal; the benchmark itself ends its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

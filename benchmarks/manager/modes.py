@@ -21,7 +21,7 @@ from core.settings import PREFIX
 from milepost import Client, GoalManager, Goals, easy_goals, sync
 from milepost.embedded.programs import free_port
 from milepost.embedded.supervisor import answers, prepare_database
-from milepost.ops.progress import Reached, StepProgress
+from milepost.ops.latency import Reached, StepProgress
 
 _PATIENCE_S = 30.0
 _QUARTERS = (1, 2, 3)

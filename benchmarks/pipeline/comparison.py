@@ -15,7 +15,7 @@ from benchmarks.servers import ServerUrls, database, empty
 from benchmarks.usual_way.run import UsualWay, measure_usual_way
 from benchmarks.workload import SPAN, Workload, make_events, sums
 from core.stream.stream import EventStream, connect
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress
 
 # Latency is measured at a tenth of full load: on a system that is not at its limit.
 _SHARE_OF_FULL_LOAD = 10

@@ -14,8 +14,7 @@ from benchmarks.check import WrongResult
 from benchmarks.pipeline.http_load import Answer, Ask, LoadResult, prepare_load, request
 from benchmarks.pipeline.live import Live
 from benchmarks.workers import Work, work_side_by_side
-from milepost.ops.latency import nearest_rank
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress, nearest_rank
 
 _GOALS_A_CONNECTION = 40
 

@@ -23,7 +23,7 @@ from core.settings import Settings, load_settings
 from core.store.engine import make_engine
 from core.store.tenants import DEFAULT
 from core.stream.stream import EventStream, connect
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress
 
 # The time between the seed and the first event, so that every link has begun.
 MARGIN = timedelta(hours=1)
@@ -159,8 +159,8 @@ def append_and_drain(bench: Bench, database_url: str) -> tuple[float, list[Run[i
 
 def prepare_drain(settings: Settings, shard: int) -> Work[int]:
     """Connect to both servers, as a running worker is. The work, which is timed, drains the shard until it is empty."""
+    from worker.app import log_as_json
     from worker.context import WorkerContext, share_the_interpreter, spare_the_collector
-    from worker.run import log_as_json
 
     log_as_json("WARNING")
     context = WorkerContext(settings)

@@ -12,7 +12,7 @@ from benchmarks.seed import seed
 from benchmarks.servers import ServerUrls, database, database_bytes
 from benchmarks.workers import seconds
 from benchmarks.workload import SPAN, Workload, make_events, sums
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress
 
 SIZES = (10_000, 100_000, 1_000_000)
 

@@ -30,7 +30,7 @@ from core.store.tenants import DEFAULT
 from core.stream.stats import read_drain_stats
 from core.stream.stream import EventStream, connect
 from milepost.embedded.child import children_of
-from milepost.ops.progress import Reached, StepProgress
+from milepost.ops.latency import Reached, StepProgress
 
 INTERVALS = 20
 _APPENDED_EVENTS = 1_000

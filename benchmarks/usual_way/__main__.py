@@ -24,7 +24,7 @@ from core.errors import MilepostError
 from core.settings import Settings, load_settings
 from core.store.engine import database_url, make_engine
 from milepost.embedded.child import StopAsked, stop_requests
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress
 
 
 def main(given: Sequence[str] | None = None) -> int:

@@ -133,12 +133,7 @@ def attribute_rank(rank: Rank) -> str:
 
 
 def facts_of_transaction(
-    simple: SimpleTransaction,
-    rank: Rank,
-    *,
-    is_pending: bool,
-    replaces: str | None,
-    attributes: tuple[Attribute, ...],
+    simple: SimpleTransaction, rank: Rank, *, is_pending: bool, replaces: str | None, attributes: tuple[Attribute, ...]
 ) -> AccountFacts:
     """The facts of an event that states this transaction, and what a simple one does not have."""
     transaction = Transaction(

@@ -48,12 +48,7 @@ class GoalHistory:
 
 
 def amount(
-    tracking: Tracking,
-    direction: int,
-    manual_minor: int,
-    links: Sequence[FundedLink],
-    *,
-    final_at: datetime | None,
+    tracking: Tracking, direction: int, manual_minor: int, links: Sequence[FundedLink], *, final_at: datetime | None
 ) -> int:
     """The goal's amount in minor units; `final_at` is the final moment of a completed or abandoned goal.
 

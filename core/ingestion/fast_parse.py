@@ -15,14 +15,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from core.errors import InvalidField
 from core.events.calendar import EARLIEST, day_start
 from core.events.envelope import ID_LONGEST, SOURCE_LONGEST, read_moment
-from core.events.facts import (
-    AccountFacts,
-    Attribute,
-    Rank,
-    SimpleTransaction,
-    attribute_rank,
-    facts_of_transaction,
-)
+from core.events.facts import AccountFacts, Attribute, Rank, SimpleTransaction, attribute_rank, facts_of_transaction
 from core.goals.money import MAX_MINOR, digits
 from core.ingestion.parse import FUTURE_ALLOWANCE, TEXT_LONGEST
 

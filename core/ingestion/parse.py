@@ -126,10 +126,7 @@ def _connection(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[A
     if state not in ("healthy", "broken"):
         raise EventRejected("bad_value", "state must be healthy or broken")
     rank = attribute_rank(_rank(envelope))
-    attributes = (
-        Attribute("connection", state, rank),
-        Attribute("connection_reason", _note(data, "reason"), rank),
-    )
+    attributes = (Attribute("connection", state, rank), Attribute("connection_reason", _note(data, "reason"), rank))
     names = sorted({_required_id({"account_ids": each}, "account_ids") for each in account_ids})
     return tuple(AccountFacts(name, attributes=attributes) for name in names)
 

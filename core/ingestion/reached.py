@@ -106,12 +106,7 @@ def _goal_message(goal: CrossingGoal, reached_at: datetime, now: datetime) -> le
 
 
 def _message(
-    goal: CrossingGoal,
-    kind: str,
-    threshold_minor: int,
-    about: dict[str, object],
-    reached_at: datetime,
-    now: datetime,
+    goal: CrossingGoal, kind: str, threshold_minor: int, about: dict[str, object], reached_at: datetime, now: datetime
 ) -> ledger.Message:
     payload = {
         "goal_id": goal.goal_id,

@@ -28,15 +28,7 @@ ATTEMPTS_MOST = 2
 ALONE_MOST = 100
 TROUBLES_MOST = 2
 
-EVENTS_FAULT = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    SQLAlchemyError,
-)
+EVENTS_FAULT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, SQLAlchemyError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from core.errors import InvalidField
 from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
 from core.jobs.snapshot import ChunkDays, check_day
-from core.snapshots.trend import completion_date, dense_amounts, projection_of, window
+from core.snapshots.amounts import completion_date, dense_amounts, projection_of, window
 from core.store.closes import read_closes
 from core.store.days import CHUNKS, JobRun, all_tenant_days, claim_run, count_runs, lock_closes, note_run
 from core.store.driver import plan_by_key
@@ -71,11 +71,7 @@ def run_project(
 
 
 def due_projections(
-    sessions: Sessions,
-    *,
-    tenant: str | None = None,
-    through: date | None = None,
-    again: bool = False,
+    sessions: Sessions, *, tenant: str | None = None, through: date | None = None, again: bool = False
 ) -> list[ChunkDays]:
     """The chunks of the tenants whose last closed day has no projections; with `again` of all with a closed day."""
     due = []

@@ -19,8 +19,8 @@ from core.store.days import JobRun, claim_run, count_runs, forget_runs, note_run
 from core.store.dead_letters import forget_dead_letters
 from core.store.idempotency import KEPT, forget_idempotency_keys
 from core.store.ledger import forget_delivered
+from core.store.providers import forget_refreshed
 from core.store.tenants import DEFAULT
-from core.store.webhooks import forget_refreshed
 
 log = structlog.get_logger(__name__)
 
@@ -47,13 +47,7 @@ class Retained:
     refresh_requests: int = 0
 
 
-def run_retain(
-    sessions: Sessions,
-    now: datetime,
-    *,
-    again: bool = True,
-    on_progress: Say | None = None,
-) -> Retained:
+def run_retain(sessions: Sessions, now: datetime, *, again: bool = True, on_progress: Say | None = None) -> Retained:
     """Drop what is past retention at `now`, and note the run of its UTC day under the tenant `default`.
 
     `again` is False for the scheduled run, which does nothing on a day that had one.

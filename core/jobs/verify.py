@@ -135,8 +135,5 @@ def _run_tenant(servers: Servers, tenant: str) -> PartDone:
 
 
 VERIFY = Job(
-    JOB,
-    run=_run,
-    scheduled=Parts("verify_tenant", ("tenant",), _due, _run_tenant, longest_s=LONGEST_S),
-    is_audit=True,
+    JOB, run=_run, scheduled=Parts("verify_tenant", ("tenant",), _due, _run_tenant, longest_s=LONGEST_S), is_audit=True
 )

@@ -234,14 +234,7 @@ def _amount(row: Row, reading: Reading) -> tuple[str, str]:
 
 
 def _recorded(
-    row: Row,
-    reading: Reading,
-    transaction_id: str,
-    amount: str,
-    currency: str,
-    posted: Posted,
-    *,
-    is_pending: bool,
+    row: Row, reading: Reading, transaction_id: str, amount: str, currency: str, posted: Posted, *, is_pending: bool
 ) -> Iterator[Statement]:
     account = reading.only_account()
     if account.is_former(posted.day):

@@ -199,12 +199,7 @@ def rows_of(value: object, where: str) -> list[Any]:
 def _kept_whole(part: Part, row: object, reading: Reading, where: str) -> AdaptedEvent:
     """The row as an event, so that it is not lost and can be read again once it is understood."""
     context = reading.context
-    data = {
-        "part": part.name,
-        "order": reading.order,
-        "row": row,
-        "context": context_as_json(context, row),
-    }
+    data = {"part": part.name, "order": reading.order, "row": row, "context": context_as_json(context, row)}
     try:
         time = reading.time().isoformat()
     except MissingValue as missing:

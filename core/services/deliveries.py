@@ -20,15 +20,14 @@ from core.providers.registry import (
     provider_of,
     scheme_of,
 )
-from core.providers.sealing import Sealer
-from core.providers.webhooks import Delivery, SignatureRefused, UnknownVerificationKey
+from core.providers.webhooks import Delivery, Sealer, SignatureRefused, UnknownVerificationKey
 from core.services.inputs import is_id
 from core.services.pages import Page, cut, moment_and_id_after
 from core.services.provider_accounts import read_known_accounts
 from core.services.webhooks import NoSecretsKey, secrets_of
-from core.store import webhooks as store
+from core.store import providers as store
+from core.store.providers import Endpoint, OpenPosition, RefreshRow
 from core.store.tenants import Tenant
-from core.store.webhooks import Endpoint, OpenPosition, RefreshRow
 
 Candidates = Sequence[tuple[Endpoint, Tenant]]
 

@@ -34,10 +34,7 @@ from core.ingestion.recompute import end_links, recompute_goal
 from core.services.goal_access import Versions, find_goal, locked_goal_and_accounts, moment_for, refuse_final
 from core.services.inputs import UNSET, GoalChanges, GoalDraft, Stated, check_id, is_id
 from core.services.pages import Page, cut, id_after, shown_as
-from core.services.views import (
-    GoalView,
-    goal_view,
-)
+from core.services.views import GoalView, goal_view
 from core.store import goals as store
 from core.store.accounts import lock_accounts
 from core.store.goals import GoalRow, add_manual_amount, insert_goal

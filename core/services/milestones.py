@@ -15,11 +15,7 @@ from core.ingestion.recompute import recompute_goal
 from core.services.goal_access import Versions, find_goal, locked_goal, moment_for, refuse_final
 from core.services.inputs import MilestoneDraft
 from core.services.pages import Page, cut, number_after, shown_as
-from core.services.views import (
-    MilestoneProgressView,
-    MilestoneView,
-    milestone_view,
-)
+from core.services.views import MilestoneProgressView, MilestoneView, milestone_view
 from core.store.goals import GoalRow
 from core.store.milestones import MilestoneRow, check_reached, insert_milestone, milestones_of_goal, milestones_of_goals
 from core.store.tenants import Tenant

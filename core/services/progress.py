@@ -16,10 +16,8 @@ from core.goals.progress import left_minor, percent_complete
 from core.goals.projection import is_on_track, monthly_target, months_until
 from core.services.goal_access import find_goal
 from core.services.history import is_dirty, read_dense_closes
-from core.services.views import (
-    ProgressView,
-)
-from core.snapshots.trend import completion_date, projection_of, window
+from core.services.views import ProgressView
+from core.snapshots.amounts import completion_date, projection_of, window
 from core.store.accounts import FactPeriod, newest_fact
 from core.store.forecasts import read_forecast
 from core.store.goals import GoalRow

@@ -20,8 +20,8 @@ from core.providers.contracts import KnownAccount
 from core.providers.registry import has_accounts
 from core.services.inputs import check_id, is_id
 from core.services.pages import Page, cut, no_position
-from core.store import provider_accounts as store
-from core.store.provider_accounts import ProviderAccount
+from core.store import providers as store
+from core.store.providers import ProviderAccount
 from core.store.tenants import note_operation
 
 

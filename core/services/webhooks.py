@@ -18,13 +18,13 @@ from core.errors import Conflict, InvalidField, MilepostError, NotFound
 from core.goals.goal import NAME_LONGEST, check_text
 from core.providers.provider import Scheme
 from core.providers.registry import scheme_of
-from core.providers.sealing import Sealer
+from core.providers.webhooks import Sealer
 from core.services.inputs import is_id
 from core.services.tenants import require_tenant
 from core.settings import SECRETS_KEY_SHORTEST, Settings
-from core.store import webhooks as store
+from core.store import providers as store
+from core.store.providers import Endpoint
 from core.store.tenants import list_tenants, lock_tenant, note_operation
-from core.store.webhooks import Endpoint
 
 ENDPOINTS_MOST = 10
 OVERLAP = timedelta(hours=24)

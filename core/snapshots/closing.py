@@ -226,11 +226,7 @@ def _close_days(
 
 
 def _write_days(
-    session: Session,
-    tenant: Tenant,
-    ranges: Sequence[GoalDays],
-    rewrites: Rewrites,
-    funding: Funding | None = None,
+    session: Session, tenant: Tenant, ranges: Sequence[GoalDays], rewrites: Rewrites, funding: Funding | None = None
 ) -> tuple[list[GoalDays], list[Closes], int]:
     """Compute the snapshots of ranges and write the rows that differ.
 

@@ -239,9 +239,7 @@ def read_closes(session: Session, wanted: Sequence[tuple[GoalKey, DayRange]]) ->
 
 
 def write_closes(
-    session: Session,
-    new: Sequence[tuple[GoalKey, date, int]],
-    changed: Sequence[tuple[GoalKey, date, int | None]],
+    session: Session, new: Sequence[tuple[GoalKey, date, int]], changed: Sequence[tuple[GoalKey, date, int | None]]
 ) -> None:
     """Add rows of locked goals, and change those that are stored; None deletes a row."""
     if new:

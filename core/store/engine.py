@@ -21,21 +21,12 @@ VERSION_LEAST = 160_000
 VERSION_NEEDED = "PostgreSQL 16 or newer"
 
 # If a process stops in the middle of a batch, the server must release its locks before others wait for long.
-LIMITS = {
-    "statement_timeout": "15s",
-    "lock_timeout": "5s",
-    "idle_in_transaction_session_timeout": "10s",
-}
+LIMITS = {"statement_timeout": "15s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"}
 
 # A server that has vanished, or a network that drops all packets, neither answers nor closes the connection. Without
 # these settings the operating system would wait for two hours, and a drain or a request with it. With them it gives up
 # after about 25 s, whichever side was to send next.
-KEEPALIVES = {
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 25_000,
-}
+KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 
 SessionFactory = Callable[[], Session]
 

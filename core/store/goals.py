@@ -15,17 +15,7 @@ from core.store import driver
 
 # (tenant, goal_id)
 GoalKey = tuple[str, str]
-_FIXED = (
-    "tenant",
-    "goal_id",
-    "user_id",
-    "type",
-    "tracking",
-    "currency",
-    "start_date",
-    "debt_form",
-    "created_at",
-)
+_FIXED = ("tenant", "goal_id", "user_id", "type", "tracking", "currency", "start_date", "debt_form", "created_at")
 _TYPES = {member.value: member for member in GoalType}
 _TRACKINGS = {member.value: member for member in Tracking}
 _STATUSES = {member.value: member for member in GoalStatus}

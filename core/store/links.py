@@ -17,15 +17,7 @@ from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey, GoalRow
 
-_LINK = (
-    "tenant",
-    "goal_id",
-    "linked_at",
-    "measure",
-    "whole",
-    "account_name",
-    *Link._fields,
-)
+_LINK = ("tenant", "goal_id", "linked_at", "measure", "whole", "account_name", *Link._fields)
 # (tenant, account_id, moment)
 AccountMoment = tuple[str, str, datetime]
 
@@ -214,15 +206,7 @@ def move_links(session: Session, deltas: Sequence[tuple[LinkPeriod, int, int]]) 
 def insert_link(session: Session, row: LinkRow) -> None:
     """Begin a link; the caller has locked the account and the goal."""
     link = row.link
-    values = (
-        link.account_id,
-        link.ppm,
-        link.from_at,
-        link.until_at,
-        link.begin_at,
-        link.base_minor,
-        link.end_minor,
-    )
+    values = (link.account_id, link.ppm, link.from_at, link.until_at, link.begin_at, link.base_minor, link.end_minor)
     head = (row.tenant, row.goal_id, row.linked_at, row.measure, row.whole, row.account_name)
     session.execute(_INSERT, dict(zip(_LINK, head + values, strict=True)))
 
@@ -274,12 +258,7 @@ def _funding(
 
 
 def _which(row: LinkRow) -> dict[str, object]:
-    return {
-        "tenant": row.tenant,
-        "goal_id": row.goal_id,
-        "account_id": row.link.account_id,
-        "linked_at": row.linked_at,
-    }
+    return {"tenant": row.tenant, "goal_id": row.goal_id, "account_id": row.link.account_id, "linked_at": row.linked_at}
 
 
 def _link(row: Any) -> LinkRow:

@@ -188,11 +188,7 @@ transactions = Table(
     ),
     # Reader: the fold, which looks up the transactions that replace a transaction.
     Index(
-        "transactions_replaces_idx",
-        "tenant",
-        "account_id",
-        "replaces",
-        postgresql_where=text("replaces IS NOT NULL"),
+        "transactions_replaces_idx", "tenant", "account_id", "replaces", postgresql_where=text("replaces IS NOT NULL")
     ),
 )
 
@@ -309,14 +305,7 @@ links = Table(
     # Readers: the fold, which reads the links of the accounts that moved, and GET /accounts/{id}/allocations.
     Index("links_account_idx", "tenant", "account_id"),
     # At most one open link of an account to a goal.
-    Index(
-        "links_open_idx",
-        "tenant",
-        "goal_id",
-        "account_id",
-        unique=True,
-        postgresql_where=text("until_at IS NULL"),
-    ),
+    Index("links_open_idx", "tenant", "goal_id", "account_id", unique=True, postgresql_where=text("until_at IS NULL")),
 )
 
 manual_amounts = Table(
@@ -512,11 +501,7 @@ refresh_requests = Table(
     CheckConstraint("done_count between 0 and count", name="done"),
     # Reader: the list of open requests, the longest waiting first.
     Index(
-        "refresh_requests_open_idx",
-        "tenant",
-        "opened_at",
-        "request_id",
-        postgresql_where=text("done_count < count"),
+        "refresh_requests_open_idx", "tenant", "opened_at", "request_id", postgresql_where=text("done_count < count")
     ),
 )
 

@@ -15,8 +15,7 @@ from core.stream.stream import EventStream, connect
 from milepost.cli.connection import DataDirOption, JsonOption, connected_settings, running_servers
 from milepost.cli.output import print_json
 from milepost.embedded.datadir import DataDir
-from milepost.ops.latency import Latency, Rest, measure_latency
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import Latency, Rest, StepProgress, measure_latency
 
 
 def latency(

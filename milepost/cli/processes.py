@@ -38,8 +38,7 @@ def migrate(data_dir: DataDirOption = None) -> None:
 
 def api(
     port: Annotated[
-        int | None,
-        typer.Option(help="Where to listen; 0: any free port.", min=0, max=65535, show_default="8000"),
+        int | None, typer.Option(help="Where to listen; 0: any free port.", min=0, max=65535, show_default="8000")
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     data_dir: DataDirOption = None,
@@ -76,7 +75,7 @@ def worker(
     """Run tasks: `drains` apply events, `jobs` are all others."""
     from celery.signals import worker_process_init
 
-    from worker.run import run_worker
+    from worker.app import run_worker
 
     settings = connected_settings(data_dir)
     require_current_schema(settings)
@@ -87,7 +86,7 @@ def worker(
 
 def beat(data_dir: DataDirOption = None) -> None:
     """Send the tasks of the schedule when they are due; two beats do no harm."""
-    from worker.run import run_beat
+    from worker.app import run_beat
 
     settings = connected_settings(data_dir)
     require_current_schema(settings)

@@ -29,9 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "latency": "milepost.cli.latency:latency",
 }
 # Commands that only our own processes call; --help does not show them.
-INTERNAL: Mapping[str, str] = {
-    "demo": "milepost.cli.demo:demo",
-}
+INTERNAL: Mapping[str, str] = {"demo": "milepost.cli.up:demo"}
 
 
 class _Commands(TyperGroup):
@@ -56,11 +54,7 @@ class _Commands(TyperGroup):
 
 
 program = typer.Typer(
-    name="milepost",
-    cls=_Commands,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+    name="milepost", cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
 

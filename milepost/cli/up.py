@@ -1,4 +1,4 @@
-"""`milepost up`: runs everything in one data directory until Ctrl-C."""
+"""`milepost up`: everything in one data directory, until Ctrl-C; and the process of its demo."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Annotated
 
 import typer
 
+from core.errors import MilepostError
 from core.settings import load_settings
-from milepost.cli.connection import DataDirOption
+from milepost.cli.connection import DataDirOption, connected_settings, running_servers
 from milepost.demo.run import TWO_YEARS, DemoHost
 from milepost.embedded.autostart import LINGER_S
 from milepost.embedded.child import WHILE_USED
@@ -22,8 +23,7 @@ from milepost.embedded.supervisor import Supervisor
 
 def up(
     port: Annotated[
-        int | None,
-        typer.Option(help="Where the API listens; 0: any free port.", min=0, max=65535, show_default="8000"),
+        int | None, typer.Option(help="Where the API listens; 0: any free port.", min=0, max=65535, show_default="8000")
     ] = None,
     demo: Annotated[
         bool,
@@ -69,3 +69,14 @@ def _log(line: str) -> None:
     # A log that cannot be written, on a full disk for example, must not end the servers.
     with suppress(OSError):
         print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", flush=True)
+
+
+def demo(data_dir: DataDirOption = None) -> None:
+    """Send the demo's events, and go on sending new ones; `milepost up --demo` starts this."""
+    from milepost.demo.run import run
+
+    settings = connected_settings(data_dir)
+    running = running_servers(settings)
+    if running is None:
+        raise MilepostError("no `milepost up` runs here: start it with --demo")
+    run(settings, running.api_url)

@@ -22,8 +22,8 @@ from core.services.webhooks import (
     rotate_secrets,
     sealer_of,
 )
+from core.store.providers import Endpoint
 from core.store.tenants import DEFAULT
-from core.store.webhooks import Endpoint
 from milepost.cli.connection import COMMAND_LINE, DataDirOption, JsonOption, command_session, connected_settings
 from milepost.cli.output import print_json
 

@@ -130,9 +130,7 @@ class Life:
         current = -worth if account.kind is AccountKind.LIABILITY else worth
         event_id = f"{account.account_id}-{day:%Y%m%d}.reported"
         self._send(
-            account.account_id,
-            at,
-            events.reported(account.account_id, current, account.currency, day, at, event_id),
+            account.account_id, at, events.reported(account.account_id, current, account.currency, day, at, event_id)
         )
 
     def _send(self, account_id: str, at: datetime, body: bytes) -> None:

@@ -94,11 +94,7 @@ class Child:
         output, _ = open_log(self.log)
         with output:
             self._process = spawn(
-                self.command,
-                death_signal=signal.SIGKILL,
-                cwd=self.folder,
-                output=output,
-                environment=self.environment,
+                self.command, death_signal=signal.SIGKILL, cwd=self.folder, output=output, environment=self.environment
             )
         self._started_at = time.monotonic()
 

@@ -15,6 +15,9 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
 from core.errors import MilepostError
 from core.stream.stream import EventStream
 
@@ -147,3 +150,39 @@ def nearest_rank(ordered: Sequence[float], percent: int) -> float:
 def _summary(times_ms: list[float]) -> Latency:
     ordered = sorted(times_ms)
     return Latency(len(ordered), *(nearest_rank(ordered, percent) for percent in (0, 50, 95, 100)))
+
+
+Reached = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """Steps on a console."""
+
+    progress: Progress
+
+    @classmethod
+    @contextmanager
+    def on(cls, console: Console) -> Iterator[StepProgress]:
+        """Show steps on `console` while the block runs."""
+        columns = (
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description:<28}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=console, refresh_per_second=4) as progress:
+            yield cls(progress)
+
+    @contextmanager
+    def step(self, name: str, total: int = 1) -> Iterator[Reached]:
+        """Show a step while the block runs; gives the function to call with the part of `total` that is done."""
+        task = self.progress.add_task(name, total=total)
+
+        def reached(number: int) -> None:
+            self.progress.update(task, completed=number)
+
+        yield reached
+        self.progress.update(task, completed=total)
+        self.progress.stop_task(task)

@@ -56,14 +56,7 @@ def test_each_change_is_listed_newest_first(
             "cause": "events",
             "account_ids": ["a"],
         },
-        {
-            "entry": 1,
-            "before": None,
-            "after": Decimal("100.00"),
-            "change": None,
-            "cause": "created",
-            "account_ids": [],
-        },
+        {"entry": 1, "before": None, "after": Decimal("100.00"), "change": None, "cause": "created", "account_ids": []},
     ]
 
 

@@ -8,11 +8,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-HALFWAY = {
-    "amount": 5000.00,
-    "description": "Halfway to emergency fund",
-    "target_date": "2025-12-31T00:00:00",
-}
+HALFWAY = {"amount": 5000.00, "description": "Halfway to emergency fund", "target_date": "2025-12-31T00:00:00"}
 
 
 def test_add_answers_with_the_documented_body(
@@ -117,12 +113,7 @@ def test_progress_counts_and_names_the_next(
         "reached_count": Decimal(2),
         "remaining_count": Decimal(2),
         "percent_complete": Decimal("50.0"),
-        "next_milestone": {
-            "amount": Decimal("7500.00"),
-            "description": None,
-            "target_date": None,
-            "reached": False,
-        },
+        "next_milestone": {"amount": Decimal("7500.00"), "description": None, "target_date": None, "reached": False},
     }
     amounts = [milestone["amount"] for milestone in api.get(f"/goals/{goal_id}/milestones").json()]
     assert amounts == [2500, 5000, 7500, 10000]

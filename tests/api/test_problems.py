@@ -68,13 +68,7 @@ def test_every_refusal_but_422_and_500_is_a_detail_alone(
             [["body", "user_id"], ["body", "name"]],
             "user_id: Input should be a valid string; name: Field required",
         ),
-        (
-            "POST",
-            "/events",
-            {"json": [EVENT, {**EVENT, "source": None}]},
-            [["body", 1]],
-            "event 1: source is missing",
-        ),
+        ("POST", "/events", {"json": [EVENT, {**EVENT, "source": None}]}, [["body", 1]], "event 1: source is missing"),
         ("GET", "/goals?limit=0", {}, [["query", "limit"]], "limit: Input should be greater than or equal to 1"),
         (
             "GET",

@@ -26,7 +26,7 @@ from benchmarks.servers import ServerUrls
 from benchmarks.workload import PAGE, SPAN, Workload, account_id, make_events, mark
 from core.jobs.snapshot import run_snapshot
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress
 
 ROOT = Path(__file__).parents[2]
 OF_ACCOUNT = ("accounts", "reports", "links")

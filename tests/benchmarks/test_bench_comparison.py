@@ -31,8 +31,7 @@ from benchmarks.servers import ServerUrls
 from benchmarks.usual_way.run import UsualWay
 from core.stream.stream import EventStream, connect
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.ops.latency import Rest
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import Rest, StepProgress
 from tests.serving import serving
 
 

@@ -22,7 +22,7 @@ from benchmarks.servers import database
 from core.store.engine import make_engine
 from core.store.engine import session_factory as make_sessions
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress
 
 LATE = 50
 SEEDED = "seeded_days"

@@ -12,7 +12,7 @@ from benchmarks.manager.__main__ import as_plain, as_table
 from benchmarks.manager.modes import ManagerPlan, ModeStats, _require, run_modes
 from benchmarks.servers import database
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress
 
 PLAN = ManagerPlan(rounds=32, callers=2)
 
@@ -20,10 +20,7 @@ PLAN = ManagerPlan(rounds=32, callers=2)
 @pytest.fixture
 def measured(postgres: EmbeddedPostgres, redis_url: str) -> list[ModeStats]:
     """A small run on a database of its own."""
-    with (
-        database(postgres.url, "bench_manager") as url,
-        StepProgress.on(Console(file=StringIO())) as progress,
-    ):
+    with database(postgres.url, "bench_manager") as url, StepProgress.on(Console(file=StringIO())) as progress:
         return list(run_modes(PLAN, url, redis_url, progress))
 
 

@@ -21,7 +21,7 @@ from benchmarks.pipeline.scale import run_scale
 from benchmarks.pipeline.soak import INTERVALS, DiskTooSmall, SoakPoint, SoakStats, require_disk
 from benchmarks.servers import ServerUrls
 from milepost.embedded.postgres import EmbeddedPostgres
-from milepost.ops.progress import StepProgress
+from milepost.ops.latency import StepProgress
 
 ROOT = Path(__file__).parents[2]
 

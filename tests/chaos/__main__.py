@@ -71,7 +71,7 @@ def chaos(
 
     Example: make chaos ARGS="--seed 1 --minutes 10"
     """
-    from worker.run import log_as_json
+    from worker.app import log_as_json
 
     log_as_json("ERROR")
     plan = Plan(seed, minutes, stream_fsync.modes, broken, rate, _known(only or []))

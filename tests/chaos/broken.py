@@ -74,7 +74,4 @@ def last_arrival() -> None:
     fold.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
 
 
-BROKEN: Mapping[str, Callable[[], None]] = {
-    "ack-before-commit": ack_before_commit,
-    "last-arrival": last_arrival,
-}
+BROKEN: Mapping[str, Callable[[], None]] = {"ack-before-commit": ack_before_commit, "last-arrival": last_arrival}

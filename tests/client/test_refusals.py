@@ -100,11 +100,7 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
     "description that is no text": (updating(description=object()), ValueError, "description: must be text"),
     "no yes or no": (creating(auto_complete="yes"), ValueError, "auto_complete: must be True or False"),
     "no version": (updating(version="3"), ValueError, "version: must be a whole number"),
-    "broken text": (
-        creating(name="\ud800"),
-        ValueError,
-        "name: must not contain control characters or broken Unicode",
-    ),
+    "broken text": (creating(name="\ud800"), ValueError, "name: must not contain control characters or broken Unicode"),
     "no user": (creating(user_id=""), ValueError, "user_id: must have 1 to 200 characters"),
     "currency": (
         creating(currency="usd"),

@@ -198,11 +198,7 @@ def test_without_a_stream_server_the_letter_still_waits(
     (letter,) = listed(run)
     with monkeypatch.context() as changed:
         changed.setenv("MILEPOST_REDIS_URL", "redis://127.0.0.1:1/0")
-        assert run("dead-letters", "replay", *place(letter)) == (
-            1,
-            "",
-            "milepost: the stream server does not answer\n",
-        )
+        assert run("dead-letters", "replay", *place(letter)) == (1, "", "milepost: the stream server does not answer\n")
     assert listed(run) == [letter]
     assert run("dead-letters", "replay", *place(letter))[0] == 0
 

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.providers.registry import Provider
-from core.providers.sealing import Sealer
+from core.providers.webhooks import Sealer
 from core.services.webhooks import Secret, secrets_of
-from core.store.webhooks import endpoints_of
+from core.store.providers import endpoints_of
 from tests.commands.conftest import Rows
 from tests.conftest import Run
 from tests.unit.providers.signatures.signing import TELLER_SECRET, jwk

@@ -85,9 +85,7 @@ def test_it_fills_moves_and_goes_on(start_demo: StartDemo, eventually: Callable[
 
 
 def test_stopped_or_killed_in_the_middle_it_ends_in_the_same_demo(
-    start_demo: StartDemo,
-    processes_in: Callable[[Path], list[int]],
-    eventually: Callable[[Question, float], bool],
+    start_demo: StartDemo, processes_in: Callable[[Path], list[int]], eventually: Callable[[Question, float], bool]
 ) -> None:
     """Ctrl-C while it fills ends everything; after that, and after kill -9 there, a start leaves each event once."""
     up = start_demo("--demo-days", MANY_DAYS)

@@ -17,11 +17,7 @@ Eventually = Callable[[Callable[[], object], float], bool]
 
 @pytest.mark.parametrize(
     ("lived_s", "waits_s"),
-    [
-        (1.0, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]),
-        (6.0, [0.5, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0]),
-        (31.0, [0.5, 0.5, 0.5]),
-    ],
+    [(1.0, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]), (6.0, [0.5, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0]), (31.0, [0.5, 0.5, 0.5])],
 )
 def test_one_that_ran_well_comes_back_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually, lived_s: float, waits_s: list[float]

@@ -88,8 +88,5 @@ def test_a_second_start_names_the_process_that_has_the_lock(server: EmbeddedValk
 
 def test_a_taken_port_is_reported(place: Path) -> None:
     """A port that somebody listens on is an error that says so."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(ServerFailed, match="Failed listening on port"),
-    ):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ServerFailed, match="Failed listening on port"):
         EmbeddedValkey.start(place / "valkey", port=taken.getsockname()[1])

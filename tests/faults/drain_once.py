@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from core.settings import load_settings
 from tests.chaos.crash_points import CrashingDrain, use_drain
+from worker.app import log_as_json
 from worker.context import WorkerContext
-from worker.run import log_as_json
 
 if __name__ == "__main__":
     log_as_json("ERROR")

@@ -148,11 +148,7 @@ def test_worths_are_those_of_the_definition_at_every_moment(
     st.permutations(["manual", "allocation", "unlinked"]),
 )
 def test_amounts_do_not_depend_on_when_facts_arrive_among_requests(
-    session_factory: sessionmaker[Session],
-    apply: Apply,
-    made: list[dict[str, Any]],
-    seed: int,
-    order: list[str],
+    session_factory: sessionmaker[Session], apply: Apply, made: list[dict[str, Any]], seed: int, order: list[str]
 ) -> None:
     """Links, allocations and manual amounts count from their own moments, however early or late the facts arrive."""
     accounts = [f"a{next(_names)}", f"a{next(_names)}"]
@@ -200,11 +196,7 @@ def test_amounts_do_not_depend_on_when_facts_arrive_among_requests(
 
 
 def _operation(
-    session_factory: sessionmaker[Session],
-    goal_id: str,
-    accounts: list[str],
-    act: str,
-    acts_at: dict[str, datetime],
+    session_factory: sessionmaker[Session], goal_id: str, accounts: list[str], act: str, acts_at: dict[str, datetime]
 ) -> None:
     at = acts_at[act]
     with session_factory.begin() as session:
@@ -219,11 +211,7 @@ def _operation(
 
 
 def _links_of_change(
-    first: OracleAccount,
-    second: OracleAccount,
-    created: datetime,
-    dated_back: datetime,
-    acts_at: dict[str, datetime],
+    first: OracleAccount, second: OracleAccount, created: datetime, dated_back: datetime, acts_at: dict[str, datetime]
 ) -> list[OracleLink]:
     return [
         OracleLink(first, 333_333, dated_back, acts_at["allocation"]),

@@ -90,11 +90,7 @@ def test_a_server_without_waitaof_is_taken_where_it_is_not_needed(start: Start) 
 
 def test_a_server_with_waitaof_or_away_or_set_up_otherwise_stops_no_start(start: Start) -> None:
     """WAITAOF is enough, a server that is down is waited for, and one that keeps nothing fails each append."""
-    for url in (
-        start(appendfsync="everysec").url,
-        start(settings={"appendonly": "no"}).url,
-        "redis://127.0.0.1:1/0",
-    ):
+    for url in (start(appendfsync="everysec").url, start(settings={"appendonly": "no"}).url, "redis://127.0.0.1:1/0"):
         with connect(url) as client:
             EventStream(client, 1).require_waitaof()
 

@@ -72,8 +72,7 @@ def test_a_goal_that_moved_is_projected_afresh(session_factory: Sessions, apply:
 
 
 @pytest.mark.parametrize(
-    ("status", "note"),
-    [(GoalStatus.PAUSED, "the goal is paused"), (GoalStatus.COMPLETED, "the goal is completed")],
+    ("status", "note"), [(GoalStatus.PAUSED, "the goal is paused"), (GoalStatus.COMPLETED, "the goal is completed")]
 )
 def test_a_goal_that_rests_has_no_date(session_factory: Sessions, apply: Apply, status: GoalStatus, note: str) -> None:
     """What is paused or final is not on its way."""

@@ -89,12 +89,7 @@ class Example:
 @settings(max_examples=examples(40))
 @given(places, histories, minutes, seeds)
 def test_the_view_has_what_each_day_moved(
-    session_factory: Sessions,
-    apply: Apply,
-    place: tuple[str, date],
-    made: list[dict[str, Any]],
-    shift: int,
-    seed: int,
+    session_factory: Sessions, apply: Apply, place: tuple[str, date], made: list[dict[str, Any]], shift: int, seed: int
 ) -> None:
     """Each day on which anything moved has its row, with the oracle's sums, and no other day has one."""
     example = Example(session_factory, apply, place, made)

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 # What api, workers, beat, commands and the Python face load between them.
 PROGRAM = """
 import sys
-import api.app, worker.app, worker.tasks, worker.run, milepost.cli.program, milepost.sync, milepost.client.in_process
+import api.app, worker.app, worker.tasks, worker.app, milepost.cli.program, milepost.sync, milepost.client.in_process
 import kombu.transport.redis, celery.bin.worker, celery.beat, uvicorn.protocols.http.h11_impl, psycopg, alembic.command
 import milepost.embedded.supervisor, milepost.cli.status, milepost.cli.replay, milepost.cli.verify
 print(*sorted({name.partition(".")[0] for name in sys.modules}))

@@ -109,10 +109,7 @@ def test_a_balance_goal_shows_the_manual_amount_until_a_report() -> None:
 
 def test_one_report_makes_a_balance_goal_follow_all_its_accounts() -> None:
     """With one of two accounts reported, both count, and only the other is waited for."""
-    links = [
-        following(funded("a", 500_000, 10_000)),
-        following(funded("b", 500_000, 600, has_report=False)),
-    ]
+    links = [following(funded("a", 500_000, 10_000)), following(funded("b", 500_000, 600, has_report=False))]
     assert amount(BALANCE, 1, 250_000, links, final_at=None) == 5_300
     assert waiting_for(BALANCE, links) == ("b",)
     assert follows_accounts(BALANCE, links)
@@ -166,13 +163,7 @@ def funded_links(draw: st.DrawFn) -> FundedLink:
     return following(source) if draw(st.booleans()) else source
 
 
-@given(
-    st.data(),
-    st.lists(funded_links(), max_size=6),
-    st.sampled_from(Tracking),
-    st.sampled_from([1, -1]),
-    minors,
-)
+@given(st.data(), st.lists(funded_links(), max_size=6), st.sampled_from(Tracking), st.sampled_from([1, -1]), minors)
 def test_the_order_of_the_links_changes_nothing(
     data: st.DataObject, links: list[FundedLink], tracking: Tracking, sign: int, manual: int
 ) -> None:

@@ -27,14 +27,7 @@ amounts = st.integers(0, 10**15)
 
 def test_types_have_their_documented_spelling() -> None:
     """The six types are spelt in lower case, as callers send them."""
-    assert [str(type) for type in GoalType] == [
-        "savings",
-        "debt",
-        "investment",
-        "net_worth",
-        "income",
-        "custom",
-    ]
+    assert [str(type) for type in GoalType] == ["savings", "debt", "investment", "net_worth", "income", "custom"]
 
 
 def test_only_debt_goes_down() -> None:

@@ -12,13 +12,7 @@ from core.goals.goal import GoalStatus, can_start_as, is_final, move
 ACTIVE, PAUSED = GoalStatus.ACTIVE, GoalStatus.PAUSED
 COMPLETED, ABANDONED = GoalStatus.COMPLETED, GoalStatus.ABANDONED
 
-ALLOWED = {
-    (ACTIVE, PAUSED),
-    (ACTIVE, COMPLETED),
-    (ACTIVE, ABANDONED),
-    (PAUSED, ACTIVE),
-    (PAUSED, ABANDONED),
-}
+ALLOWED = {(ACTIVE, PAUSED), (ACTIVE, COMPLETED), (ACTIVE, ABANDONED), (PAUSED, ACTIVE), (PAUSED, ABANDONED)}
 REFUSED = set(itertools.permutations(GoalStatus, 2)) - ALLOWED
 
 

@@ -49,14 +49,7 @@ def test_where_an_upward_goal_started_does_not_matter() -> None:
 
 @pytest.mark.parametrize(
     ("target", "amount", "percent"),
-    [
-        (0, -1, "0.0"),
-        (0, 0, "100.0"),
-        (0, 5, "100.0"),
-        (-500, -501, "0.0"),
-        (-500, -500, "100.0"),
-        (-500, 9, "100.0"),
-    ],
+    [(0, -1, "0.0"), (0, 0, "100.0"), (0, 5, "100.0"), (-500, -501, "0.0"), (-500, -500, "100.0"), (-500, 9, "100.0")],
 )
 def test_a_target_of_nothing_or_less_is_all_or_nothing(target: int, amount: int, percent: str) -> None:
     """A target of 0 or of -500 gives 100 once reached and 0 before."""
@@ -89,8 +82,7 @@ def test_a_total_debt_begun_below_its_total_has_progress_already() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reached", "total", "percent"),
-    [(0, 0, "0.0"), (0, 4, "0.0"), (2, 4, "50.0"), (1, 3, "33.3333"), (4, 4, "100.0")],
+    ("reached", "total", "percent"), [(0, 0, "0.0"), (0, 4, "0.0"), (2, 4, "50.0"), (1, 3, "33.3333"), (4, 4, "100.0")]
 )
 def test_milestones_progress_is_the_part_reached(reached: int, total: int, percent: str) -> None:
     """Two of four milestones are 50.0; none at all are 0.0."""

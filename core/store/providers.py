@@ -1,9 +1,10 @@
-"""Rows of webhook endpoints, to which providers post, and of refresh requests, which say what should be pulled."""
+"""Rows of what a tenant set up with providers: webhook endpoints, refresh requests, and provider accounts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -235,3 +236,99 @@ def _named(row: RefreshRow) -> dict[str, object]:
         "reason": row.reason,
         "now": row.requested_at,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAccount:
+    """A provider's account and the integrator's own id for it; a field that was not given is None."""
+
+    tenant: str
+    provider: str
+    provider_account_id: str
+    account_id: str
+    user_id: str | None
+    kind: str | None
+    currency: str | None
+    since: date | None
+    connection: str | None
+    updated_at: datetime
+
+
+_ACCOUNT_COLUMNS = (
+    "tenant, provider, provider_account_id, account_id, user_id, kind, currency, since, connection, updated_at"
+)
+_NAMED = "tenant = :tenant AND provider = :provider AND provider_account_id = :provider_account_id"
+_PUT_ACCOUNT = text(
+    f"""INSERT INTO provider_accounts ({_ACCOUNT_COLUMNS})
+    VALUES ({", ".join(f":{column}" for column in _ACCOUNT_COLUMNS.split(", "))})
+    ON CONFLICT (tenant, provider, provider_account_id) DO UPDATE SET
+        account_id = excluded.account_id, user_id = excluded.user_id, kind = excluded.kind,
+        currency = excluded.currency, since = excluded.since, connection = excluded.connection,
+        updated_at = excluded.updated_at"""
+)
+_READ_ACCOUNT = text(f"SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts WHERE {_NAMED}")
+_REMOVE_ACCOUNT = text(f"DELETE FROM provider_accounts WHERE {_NAMED} RETURNING 1")
+_LIST_ACCOUNTS = text(
+    f"""SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts
+    WHERE tenant = :tenant AND (provider, provider_account_id) > (:provider, :provider_account_id)
+    ORDER BY provider, provider_account_id LIMIT :limit"""
+)
+_LIST_OF_PROVIDER = text(
+    f"""SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts
+    WHERE tenant = :tenant AND provider = :provider AND provider_account_id > :provider_account_id
+    ORDER BY provider_account_id LIMIT :limit"""
+)
+_FIND_ACCOUNTS = text(
+    f"""SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts
+    WHERE tenant = :tenant AND provider = :provider AND provider_account_id = ANY(CAST(:names AS text[]))
+    UNION SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts
+    WHERE tenant = :tenant AND provider = :provider AND connection = ANY(CAST(:connections AS text[]))"""
+)
+_KINDS = text(
+    """SELECT account_id, kind FROM accounts
+    WHERE tenant = :tenant AND account_id = ANY(CAST(:names AS text[])) AND kind_rank IS NOT NULL"""
+)
+
+
+def put_provider_account(session: Session, account: ProviderAccount) -> None:
+    """Register an account; the row replaces an earlier one of the same provider and id."""
+    session.execute(_PUT_ACCOUNT, asdict(account))
+
+
+def read_provider_account(session: Session, tenant: str, provider: str, name: str) -> ProviderAccount | None:
+    """One registered account."""
+    row = session.execute(_READ_ACCOUNT, {"tenant": tenant, "provider": provider, "provider_account_id": name}).first()
+    return None if row is None else ProviderAccount(*row)
+
+
+def remove_provider_account(session: Session, tenant: str, provider: str, name: str) -> bool:
+    """Delete a registered account; False if there is none."""
+    found = session.execute(
+        _REMOVE_ACCOUNT, {"tenant": tenant, "provider": provider, "provider_account_id": name}
+    ).first()
+    return found is not None
+
+
+def list_provider_accounts(
+    session: Session, tenant: str, *, provider: str | None, after: tuple[str, str] | None, limit: int
+) -> list[ProviderAccount]:
+    """A tenant's registered accounts, ordered by provider and the provider's id, starting after `after`."""
+    from_provider, from_name = after or ("", "")
+    position = {"provider": provider or from_provider, "provider_account_id": from_name}
+    statement = _LIST_ACCOUNTS if provider is None else _LIST_OF_PROVIDER
+    return [ProviderAccount(*row) for row in session.execute(statement, position | {"tenant": tenant, "limit": limit})]
+
+
+def find_provider_accounts(
+    session: Session, tenant: str, provider: str, names: Iterable[str], connections: Iterable[str]
+) -> list[ProviderAccount]:
+    """The registered accounts of these ids, and all that belong to these connections."""
+    wanted = {"names": sorted(names), "connections": sorted(connections)}
+    rows = session.execute(_FIND_ACCOUNTS, {"tenant": tenant, "provider": provider} | wanted)
+    return [ProviderAccount(*row) for row in rows]
+
+
+def known_kinds(session: Session, tenant: str, account_ids: Iterable[str]) -> dict[str, str]:
+    """By account id, the kinds of the accounts whose kind an event has set."""
+    rows = session.execute(_KINDS, {"tenant": tenant, "names": sorted(account_ids)})
+    return {row[0]: row[1] for row in rows}
