@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import itertools
 import os
 import signal
 import threading
@@ -200,9 +201,10 @@ def test_a_forgotten_manager_in_a_cycle_is_closed_by_the_collector(
     from core.store import engine as engine_module
     from milepost.client import server_config
 
-    make = engine_module.make_engine
+    make, engines = engine_module.make_engine, itertools.count()
 
     def collecting(*args: object, **kwargs: object) -> Engine:
+        next(engines)
         gc.collect()
         return make(*args, **kwargs)  # type: ignore[arg-type]
 
@@ -215,6 +217,7 @@ def test_a_forgotten_manager_in_a_cycle_is_closed_by_the_collector(
 
     threading.Thread(target=call, daemon=True).start()
     assert answered.wait(PATIENCE_S), "it hangs"
+    assert next(engines) > 0
     gc.collect()
     assert in_process.server_configs() == []
     left = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'milepost-python'")

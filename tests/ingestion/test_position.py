@@ -225,14 +225,17 @@ class TooMuch(BaseException):
 class Small(EventStream):
     """A stream whose process dies of more than two entries."""
 
+    deaths = 0
+
     def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
-        return self._lock_only(super().read_after(shard, behind, count))
+        return self._at_most_two(super().read_after(shard, behind, count))
 
     def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
-        return self._lock_only(super().read(shard, count, pending=pending))
+        return self._at_most_two(super().read(shard, count, pending=pending))
 
-    def _lock_only(self, entries: list[RawEntry]) -> list[RawEntry]:
+    def _at_most_two(self, entries: list[RawEntry]) -> list[RawEntry]:
         if len(entries) > 2:
+            self.deaths += 1
             raise TooMuch
         return entries
 
@@ -245,6 +248,7 @@ def test_a_drain_that_dies_of_reading_is_given_less(redis_client: redis.Redis, s
     for _ in range(30):
         with suppress(TooMuch):
             drain.drain()
+    assert stream.deaths > 0
     assert worths(session_factory) == {"a1": 4_000}
     assert (stream.status()[0].pending, stream.status()[0].unapplied) == (0, 0)
 
