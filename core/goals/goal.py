@@ -89,6 +89,11 @@ def move(status: GoalStatus, wanted: GoalStatus) -> bool:
     return True
 
 
+def measure_of(tracking: Tracking) -> str:
+    """What a link of a goal measures of its account: its worth, or the money that came in."""
+    return "inflow" if tracking is Tracking.INFLOW else "worth"
+
+
 def follows_balances(tracking: Tracking) -> bool:
     """Whether the amount is the balance of the accounts, not their change since some moment."""
     return tracking in {Tracking.BALANCE, Tracking.NET_WORTH}

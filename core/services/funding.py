@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from core.errors import InvalidField, NotFound
 from core.events.calendar import EARLIEST, INSTANT, day_start, local_day
 from core.events.facts import AccountKind
-from core.goals.goal import NAME_LONGEST, GoalType, Tracking, check_text, follows_balances
+from core.goals.goal import NAME_LONGEST, GoalType, Tracking, check_text, follows_balances, measure_of
 from core.goals.links import Allotment, Link, allocate, allot, why_not
 from core.goals.money import WHOLE_PPM, share, to_ppm
 from core.ingestion.recompute import end_open_link, recompute_goal
@@ -90,7 +90,7 @@ def begin_link(
     It counts from the later of `from_at` and the moment of the manual amount; for a goal that follows balances, it
     counts the present balance.
     """
-    measure = "inflow" if goal.tracking is Tracking.INFLOW else "worth"
+    measure = measure_of(goal.tracking)
     begin_at, base = None, 0
     if not follows_balances(goal.tracking):
         begin_at = from_at if goal.manual_at is None else max(from_at, goal.manual_at)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from core.events.calendar import last_closed_day, local_day
 from core.goals.amounts import contributing_links
-from core.goals.goal import Tracking, follows_balances, is_final
+from core.goals.goal import follows_balances, is_final, measure_of
 from core.goals.progress import left_minor, percent_complete
 from core.goals.projection import is_on_track, monthly_target, months_until
 from core.services.goal_access import find_goal
@@ -64,7 +64,7 @@ def amount_as_of(session: Session, goal: GoalRow) -> datetime:
     the accounts alone; the amount given at creation has the moment of creation.
     """
     links = [source.funded(goal) for source in funding_of_goals(session, [goal.key])[goal.key]]
-    measure = "inflow" if goal.tracking is Tracking.INFLOW else "worth"
+    measure = measure_of(goal.tracking)
     periods = [
         FactPeriod(funded.link.account_id, measure, funded.link.begin_at, funded.link.until_at)
         for funded in contributing_links(goal.tracking, links, final_at=goal.final_at)
