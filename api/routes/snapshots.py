@@ -64,6 +64,6 @@ def list_page(
             now=context.now,
             as_known_at=as_known_at,
         )
-        page = cut(view.closes, limit, lambda snapshot: snapshot.day)
+        page = cut(view.snapshots, limit, lambda snapshot: snapshot.day)
         body = [snapshot_body(snapshot, view.currency) for snapshot in page.items]
     return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))

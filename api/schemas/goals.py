@@ -12,7 +12,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from core.goals.money import from_ppm, to_decimal
-from core.services.history import CloseView
+from core.services.history import SnapshotView
 from core.services.views import FundingView, GoalView, MilestoneProgressView, MilestoneView, ProgressView
 from core.store.ledger import Entry
 
@@ -242,7 +242,7 @@ def entry_body(entry: Entry, currency: str) -> EntryBody:
     }
 
 
-def snapshot_body(snapshot: CloseView, currency: str) -> CloseBody:
+def snapshot_body(snapshot: SnapshotView, currency: str) -> CloseBody:
     """The snapshot of a day, in the goal's currency."""
     return {"day": day(snapshot.day), "amount": to_decimal(snapshot.amount_minor, currency)}
 

@@ -18,11 +18,11 @@ from core.errors import InvalidField
 from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
 from core.jobs.snapshot import ChunkDays, check_day
 from core.snapshots.amounts import completion_date, dense_amounts, projection_of, window
-from core.store.closes import read_closes
-from core.store.days import CHUNKS, JobRun, all_tenant_days, claim_run, count_runs, lock_closes, note_run
+from core.store.days import CHUNKS, JobRun, all_tenant_days, claim_run, count_runs, lock_snapshots, note_run
 from core.store.driver import plan_by_key
 from core.store.forecasts import ForecastRow, active_goals, write_forecasts
 from core.store.goals import read_goals
+from core.store.snapshots import read_stored_snapshots
 from core.store.tenants import Tenant
 
 JOB = "project"
@@ -103,7 +103,7 @@ def project_chunk(
         with sessions.begin() as session:
             plan_by_key(session)
             # Else snapshots could change, and their forecasts be dropped, between our reading and our writing.
-            lock_closes(session, work.tenant.name, alone=True)
+            lock_snapshots(session, work.tenant.name, alone=True)
             ids = active_goals(
                 session, work.tenant.name, work.chunk, work.through, again=again, after=after, limit=AT_ONCE
             )
@@ -121,7 +121,7 @@ def _project_some(session: Session, work: ChunkDays, ids: Sequence[str]) -> Proj
     goals = read_goals(session, [(work.tenant.name, goal_id) for goal_id in ids])
     wanted = [(goal.key, window(work.through, goal.start_date)) for goal in goals]
     rows = []
-    for goal, (_, days), stored in zip(goals, wanted, read_closes(session, wanted), strict=True):
+    for goal, (_, days), stored in zip(goals, wanted, read_stored_snapshots(session, wanted), strict=True):
         projection = projection_of(goal, dense_amounts(stored, days))
         rows.append(
             ForecastRow(

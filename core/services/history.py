@@ -13,10 +13,10 @@ from core.services.goal_access import find_goal
 from core.services.inputs import check_past
 from core.services.pages import Page, cut, number_after
 from core.snapshots.amounts import GoalDays, compute_snapshots
-from core.store.closes import Closes, DayRange, known_through, read_closes, read_closes_as_known
 from core.store.days import accounts_dirty_from
 from core.store.goals import GoalRow
 from core.store.ledger import Entry, entries_of_goal
+from core.store.snapshots import DayRange, Snapshots, known_through, read_snapshots_as_known, read_stored_snapshots
 from core.store.tenants import Tenant
 
 
@@ -46,7 +46,7 @@ _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class CloseView:
+class SnapshotView:
     """The goal's amount at the end of one local day, in minor units."""
 
     day: date
@@ -58,7 +58,7 @@ class SnapshotsView:
     """Snapshots in order of day, without a gap."""
 
     currency: str
-    closes: tuple[CloseView, ...]
+    snapshots: tuple[SnapshotView, ...]
 
 
 def read_snapshots(
@@ -85,12 +85,12 @@ def read_snapshots(
         last = _last_known(session, goal, as_known_at, now)
     first, to = _days(goal, from_day, to_day, last)
     if first > to:
-        closes = []
+        snapshots = []
     elif as_known_at is None:
-        closes = read_dense_closes(session, tenant, goal, first, to)
+        snapshots = read_daily_snapshots(session, tenant, goal, first, to)
     else:
-        closes = _dense(read_closes_as_known(session, goal, DayRange(first, to), as_known_at), to)
-    return SnapshotsView(goal.currency, tuple(closes))
+        snapshots = _dense(read_snapshots_as_known(session, goal, DayRange(first, to), as_known_at), to)
+    return SnapshotsView(goal.currency, tuple(snapshots))
 
 
 def _days(goal: GoalRow, from_day: date | None, to_day: date | None, last: date | None) -> tuple[date, date]:
@@ -119,22 +119,24 @@ def _last_known(session: Session, goal: GoalRow, at: datetime, now: datetime) ->
     return known_through(session, goal.tenant, at)
 
 
-def read_dense_closes(session: Session, tenant: Tenant, goal: GoalRow, first: date, last: date) -> list[CloseView]:
+def read_daily_snapshots(
+    session: Session, tenant: Tenant, goal: GoalRow, first: date, last: date
+) -> list[SnapshotView]:
     """The snapshot of every day from `first`, which must not be before the goal's start, to `last`.
 
     Days that are dirty or not closed yet are computed from the facts as they are now.
     """
     if first > last:
         return []
-    stored = read_closes(session, [(goal.key, DayRange(first, last))])[0]
-    closes: Closes = [] if stored.before_minor is None else [(first, stored.before_minor)]
-    closes += sorted(stored.rows.items())
+    stored = read_stored_snapshots(session, [(goal.key, DayRange(first, last))])[0]
+    snapshots: Snapshots = [] if stored.before_minor is None else [(first, stored.before_minor)]
+    snapshots += sorted(stored.rows.items())
     dirty_from = _dirty_from(session, goal)
     if dirty_from is not None and dirty_from <= last:
         begin = max(dirty_from, first)
         fresh = compute_snapshots(session, [GoalDays(goal, begin, last)], tenant.zone)[0]
-        closes = [close for close in closes if close[0] < begin] + fresh
-    return _dense(closes, last)
+        snapshots = [each for each in snapshots if each[0] < begin] + fresh
+    return _dense(snapshots, last)
 
 
 def is_dirty(session: Session, goal: GoalRow, through: date) -> bool:
@@ -148,10 +150,10 @@ def _dirty_from(session: Session, goal: GoalRow) -> date | None:
     return min(days, default=None)
 
 
-def _dense(closes: Closes, last: date) -> list[CloseView]:
+def _dense(snapshots: Snapshots, last: date) -> list[SnapshotView]:
     """A snapshot for every day: a day without a row has the amount of the day before."""
     views = []
-    for number, (day, amount) in enumerate(closes):
-        end = closes[number + 1][0] if number + 1 < len(closes) else last + _DAY
-        views += [CloseView(day + n * _DAY, amount) for n in range((end - day).days)]
+    for number, (day, amount) in enumerate(snapshots):
+        end = snapshots[number + 1][0] if number + 1 < len(snapshots) else last + _DAY
+        views += [SnapshotView(day + n * _DAY, amount) for n in range((end - day).days)]
     return views

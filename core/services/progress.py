@@ -15,7 +15,7 @@ from core.goals.goal import follows_balances, is_final, measure_of
 from core.goals.progress import left_minor, percent_complete
 from core.goals.projection import is_on_track, monthly_target, months_until
 from core.services.goal_access import find_goal
-from core.services.history import is_dirty, read_dense_closes
+from core.services.history import is_dirty, read_daily_snapshots
 from core.services.views import ProgressView
 from core.snapshots.amounts import completion_date, projection_of, window
 from core.store.accounts import FactPeriod, newest_fact
@@ -83,8 +83,8 @@ def _trend(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Tr
     if stored is not None and is_current and not is_dirty(session, goal, through):
         return Trend(stored.projected_completion_at, stored.projection_note, stored.monthly_minor)
     days = window(through, goal.start_date)
-    closes = [close.amount_minor for close in read_dense_closes(session, tenant, goal, days.first, through)]
-    projection = projection_of(goal, closes)
+    amounts = [each.amount_minor for each in read_daily_snapshots(session, tenant, goal, days.first, through)]
+    projection = projection_of(goal, amounts)
     return Trend(completion_date(projection, through), projection.note, projection.monthly_minor)
 
 

@@ -15,11 +15,11 @@ from core.goals.amounts import FundedLink, GoalHistory, ManualAmount, amount_bef
 from core.goals.goal import GoalStatus, follows_balances
 from core.goals.projection import WINDOW_DAYS, Projection
 from core.goals.projection import project as project_amounts
-from core.store import closes as store
+from core.store import snapshots as store
 from core.store.accounts import AccountKey, AccountRow
-from core.store.closes import AccountDays, Closes, DayRange, StoredCloses
 from core.store.goals import GoalKey, GoalRow
 from core.store.links import AccountMoment, FundingRow, MeasuresBefore, funding_of_goals, read_measures
+from core.store.snapshots import AccountDays, DayRange, Snapshots, StoredSnapshots
 
 _DAY = timedelta(days=1)
 Funding = Mapping[GoalKey, Sequence[FundingRow]]
@@ -82,7 +82,7 @@ AccountMeasures = Mapping[AccountKey, _DayMeasures]
 
 def compute_snapshots(
     session: Session, ranges: Sequence[GoalDays], zone: ZoneInfo, funding: Funding | None = None
-) -> list[Closes]:
+) -> list[Snapshots]:
     """The sparse snapshots of each range, in the order given: the first day's, then each that differs from the last.
 
     All goals are of one tenant; `funding` is read here unless it is given. If the snapshots are to be written, the
@@ -188,12 +188,12 @@ def _moments_to_read(ranges: Iterable[GoalDays], goals: Mapping[GoalKey, _Goal],
     return asked
 
 
-def _snapshots(days: GoalDays, goal: _Goal, measures: AccountMeasures, moments: Moments, zone: ZoneInfo) -> Closes:
+def _snapshots(days: GoalDays, goal: _Goal, measures: AccountMeasures, moments: Moments, zone: ZoneInfo) -> Snapshots:
     changed = {days.first, *_days_of_goal_changes(days, goal, zone)}
     for source in goal.sources:
         own = measures[source.row.account_key].days
         changed.update(day for day in own if days.first < day <= days.last)
-    snapshots: Closes = []
+    snapshots: Snapshots = []
     for day in sorted(changed):
         amount = _end_of_day_amount(day, goal, measures, moments, zone)
         if not snapshots or amount != snapshots[-1][1]:
@@ -317,7 +317,7 @@ def window(through: date, start_date: date) -> DayRange:
     return DayRange(max(through - (WINDOW_DAYS - 1) * _DAY, start_date), through)
 
 
-def dense_amounts(stored: StoredCloses, days: DayRange) -> list[int]:
+def dense_amounts(stored: StoredSnapshots, days: DayRange) -> list[int]:
     """The amount at the end of each day of a range: on a day without a row it is that of the day before."""
     amounts: list[int] = []
     amount, day = stored.before_minor, days.first

@@ -16,20 +16,20 @@ from core.ingestion.reached import Crossing, can_reach_milestones, is_at_target,
 from core.ingestion.recompute import end_links, recompute_goals
 from core.snapshots.amounts import Funding, GoalDays, compute_snapshots, find_ranges
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
-from core.store.closes import (
-    Closes,
-    DayRange,
-    StoredCloses,
-    drop_forecasts,
-    note_rewrites,
-    read_closes,
-    read_manual_amounts,
-    write_closes,
-)
-from core.store.days import allow_long_work, clear_dirty_ranges, closed_through, lock_closes
+from core.store.days import allow_long_work, clear_dirty_ranges, closed_through, lock_snapshots
 from core.store.driver import plan_by_key
 from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_moved_goals
 from core.store.links import FundingRow, funding_of_goals, links_of_accounts
+from core.store.snapshots import (
+    DayRange,
+    Snapshots,
+    StoredSnapshots,
+    drop_forecasts,
+    note_rewrites,
+    read_manual_amounts,
+    read_stored_snapshots,
+    write_snapshots,
+)
 from core.store.tenants import Tenant
 
 # (first day, last day, amount in minor units) of equal snapshots, in order of day.
@@ -56,7 +56,7 @@ class Rewrites:
         """The amounts before, by tenant, goal and day, of the rows that are different now."""
         return {row: was for row, was in self._was.items() if was != self._is[row]}
 
-    def add(self, days: GoalDays, rows: Mapping[date, int], stored: StoredCloses) -> None:
+    def add(self, days: GoalDays, rows: Mapping[date, int], stored: StoredSnapshots) -> None:
         """Note where the rows that a range is to have differ from those that are stored."""
         key = days.goal.key
         if self.closed is None or key in self._new:
@@ -137,7 +137,7 @@ def close_touched_accounts(
     """
     plan_by_key(session)
     allow_long_work(session)
-    lock_closes(session, tenant.name, alone=False)
+    lock_snapshots(session, tenant.name, alone=False)
     accounts = lock_accounts(session, ((tenant.name, account_id) for account_id in account_ids))
     goals = lock_goals(session, (period.goal_key for period in links_of_accounts(session, accounts)))
     done = _close_days(session, tenant, goals, accounts, through, now)
@@ -151,7 +151,7 @@ def close_touched_goals(
     """Close the days of these goals that requests made dirty, up to `through`, and complete the goals that are due."""
     plan_by_key(session)
     allow_long_work(session)
-    lock_closes(session, tenant.name, alone=False)
+    lock_snapshots(session, tenant.name, alone=False)
     keys = [(tenant.name, goal_id) for goal_id in goal_ids]
     # Completing a goal ends its links, and only a transaction that has locked the accounts may change these.
     expected = {s.row.account_key for sources in funding_of_goals(session, keys).values() for s in sources}
@@ -227,14 +227,14 @@ def _close_days(
 
 def _write_days(
     session: Session, tenant: Tenant, ranges: Sequence[GoalDays], rewrites: Rewrites, funding: Funding | None = None
-) -> tuple[list[GoalDays], list[Closes], int]:
+) -> tuple[list[GoalDays], list[Snapshots], int]:
     """Compute the snapshots of ranges and write the rows that differ.
 
     Returns the ranges as they were done, their snapshots, and the number of rows written. If a process with a later
     clock has closed later days already, the snapshots of those are computed again as well.
     """
     wanted = [(days.goal.key, DayRange(days.first, None if days.is_open else days.last + _DAY)) for days in ranges]
-    kept = read_closes(session, wanted)
+    kept = read_stored_snapshots(session, wanted)
     extended = [
         replace(days, last=max(days.last, *stored.rows)) if days.is_open and stored.rows else days
         for days, stored in zip(ranges, kept, strict=True)
@@ -246,8 +246,8 @@ def _write_days(
 def _write_differences(
     session: Session,
     ranges: Sequence[GoalDays],
-    snapshots: Sequence[Closes],
-    kept: Sequence[StoredCloses],
+    snapshots: Sequence[Snapshots],
+    kept: Sequence[StoredSnapshots],
     rewrites: Rewrites,
 ) -> int:
     """Write the rows that differ from what is stored; returns how many."""
@@ -262,11 +262,11 @@ def _write_differences(
             elif stored.rows[day] != amount:
                 altered.append((days.goal.key, day, amount))
         altered += [(days.goal.key, day, None) for day in stored.rows if day not in rows]
-    write_closes(session, new, altered)
+    write_snapshots(session, new, altered)
     return len(new) + len(altered)
 
 
-def _sparse_rows(days: GoalDays, computed: Closes, stored: StoredCloses) -> dict[date, int]:
+def _sparse_rows(days: GoalDays, computed: Snapshots, stored: StoredSnapshots) -> dict[date, int]:
     """The rows that a range should have: one for each day whose snapshot differs from the one before."""
     rows = dict(computed)
     if computed[0][1] == stored.before_minor:
@@ -281,7 +281,7 @@ def _sparse_rows(days: GoalDays, computed: Closes, stored: StoredCloses) -> dict
 
 
 def _stretches_by_goal(
-    ranges: Sequence[GoalDays], snapshots: Sequence[Closes]
+    ranges: Sequence[GoalDays], snapshots: Sequence[Snapshots]
 ) -> dict[GoalKey, list[tuple[date, date, int]]]:
     """By goal (first day, last day, amount) of each stretch of equal snapshots, in order of day."""
     stretches: dict[GoalKey, list[tuple[date, date, int]]] = {}

@@ -21,7 +21,7 @@ CHUNKS = 4
 """The number of parts into which a tenant's accounts and goals are divided, so that several workers can close days."""
 _DAY = timedelta(days=1)
 LOCK_NAMESPACE = 0x4D44
-CLOSES_NAMESPACE = 0x4D45
+SNAPSHOTS_NAMESPACE = 0x4D45
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ _ALLOW_LONG_WORK = text(
 # A transaction of the snapshot job takes about a second, and some seconds where a single account has many facts.
 _ALLOW_LONG_WAIT = text("SELECT set_config('lock_timeout', '20s', true), set_config('statement_timeout', '30s', true)")
 _DATABASE_NOW = text("SELECT clock_timestamp()")
-_LOCK_CLOSES = text("SELECT pg_advisory_xact_lock_shared(:namespace, hashtext(:tenant))")
-_LOCK_CLOSES_ALONE = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:tenant))")
+_LOCK_SNAPSHOTS = text("SELECT pg_advisory_xact_lock_shared(:namespace, hashtext(:tenant))")
+_LOCK_SNAPSHOTS_ALONE = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:tenant))")
 _IN_CHUNK = f"(hashtext({{}}) & {CHUNKS - 1}) = coalesce(:chunk, hashtext({{}}) & {CHUNKS - 1})"
 _DIRTY_ACCOUNTS = text(
     f"""SELECT account_id FROM accounts
@@ -160,13 +160,13 @@ def allow_long_work(session: Session) -> None:
     session.execute(_ALLOW_LONG_WORK)
 
 
-def lock_closes(session: Session, tenant: str, *, alone: bool) -> None:
+def lock_snapshots(session: Session, tenant: str, *, alone: bool) -> None:
     """Keep a tenant's snapshots from being written while projections read them; call it before any row is locked.
 
     Writers of snapshots take the lock shared and do not exclude each other. A projection takes it `alone`.
     """
-    statement = _LOCK_CLOSES_ALONE if alone else _LOCK_CLOSES
-    session.execute(statement, {"namespace": CLOSES_NAMESPACE, "tenant": tenant})
+    statement = _LOCK_SNAPSHOTS_ALONE if alone else _LOCK_SNAPSHOTS
+    session.execute(statement, {"namespace": SNAPSHOTS_NAMESPACE, "tenant": tenant})
 
 
 def database_now(session: Session) -> datetime:
@@ -227,7 +227,7 @@ def note_closed_through(session: Session, tenant: str, through: date, now: datet
     if closed is not None and closed >= through:
         return
     session.execute(_ALLOW_LONG_WAIT)
-    lock_closes(session, tenant, alone=True)
+    lock_snapshots(session, tenant, alone=True)
     session.execute(_CLOSED, {"tenant": tenant, "through": through, "now": now})
 
 

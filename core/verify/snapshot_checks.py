@@ -162,7 +162,7 @@ _SNAPSHOTS = f"""
         CAST(CASE WHEN is_known_before THEN expected ELSE expected_amount END AS text) AS expected
     FROM filled WHERE NOT is_dirty"""
 
-CLOSE_CHECKS = (
+SNAPSHOT_CHECKS = (
     Check(
         "goal_snapshots",
         "the rows of the closed days follow from the facts by the definition: none wrong, none missing, none too many",

@@ -15,10 +15,10 @@ from core.errors import MilepostError
 from core.verify.account_checks import ACCOUNT_CHECKS, AMOUNT_CHECKS
 from core.verify.checks import ODD_DAYS, Check, Finding, Verified, Violation
 from core.verify.goal_checks import GOAL_CHECKS
-from core.verify.snapshot_checks import CLOSE_CHECKS, REWRITE_CHECKS
+from core.verify.snapshot_checks import REWRITE_CHECKS, SNAPSHOT_CHECKS
 
 BY_ACCOUNT: tuple[Check, ...] = ACCOUNT_CHECKS
-BY_GOAL: tuple[Check, ...] = AMOUNT_CHECKS + CLOSE_CHECKS + REWRITE_CHECKS + GOAL_CHECKS
+BY_GOAL: tuple[Check, ...] = AMOUNT_CHECKS + SNAPSHOT_CHECKS + REWRITE_CHECKS + GOAL_CHECKS
 FIRST = 20
 KEYS_AT_ONCE = 2_000
 # Delivered messages are deleted after 90 days. Messages that are younger than this must exist, even at the end of a run

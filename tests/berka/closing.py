@@ -11,7 +11,7 @@ from typing import Literal
 from tests.berka import rows
 from tests.berka.oracle_days import DAYS, Line, dense, goal_closes, sparse
 from tests.berka.report import Differs, Report
-from tests.berka.rest import GoalName, read_closes
+from tests.berka.rest import GoalName, read_stored_snapshots
 from tests.berka.system import CLOSED_WITHIN_S, JOBS, READY_WITHIN_S, SELDOM_S, System, SystemTrouble, eventually
 
 Victim = Literal["the command", "the jobs worker"]
@@ -51,7 +51,7 @@ def check_closes(report: Report, system: System, goals: dict[str, GoalName], wor
     """The close of every goal and the worth of every account on every day are the oracle's."""
     expected = goal_closes(worths)
     what = f"the closes of {len(expected):,} goals on {len(DAYS)} days, read over REST, are the formula's"
-    report.equal(what, expected, read_closes(system, goals))
+    report.equal(what, expected, read_stored_snapshots(system, goals))
     stored = {name: sparse(line) for name, line in expected.items()}
     what = f"the rows of goal_snapshots ({sum(map(len, stored.values())):,}) are their sparse form"
     report.equal(what, stored, rows.stored_closes(system))

@@ -42,7 +42,7 @@ def read_amounts(system: System, goals: dict[str, GoalName]) -> dict[GoalName, D
     return found
 
 
-def read_closes(system: System, goals: dict[str, GoalName]) -> dict[GoalName, Line]:
+def read_stored_snapshots(system: System, goals: dict[str, GoalName]) -> dict[GoalName, Line]:
     """The close of every day of every goal, in hellers."""
     with _client(system) as client, ThreadPoolExecutor(THREADS) as pool:
         lines = pool.map(lambda goal_id: _closes(client, goal_id), goals)

@@ -89,7 +89,7 @@ class World:
 
     def _closes(self, session: Session, goal_id: str) -> dict[date, int]:
         view = read_snapshots(session, self.tenant, goal_id, from_day=FIRST, to_day=LAST, now=TOLD_AT)
-        return {close.day: close.amount_minor for close in view.closes}
+        return {close.day: close.amount_minor for close in view.snapshots}
 
 
 def build(sessions: Sessions, names: Collection[str] = tuple(GOALS)) -> World:

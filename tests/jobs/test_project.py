@@ -16,7 +16,7 @@ from core.jobs.snapshot import run_snapshot
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
 from core.services.progress import goal_progress
-from core.store.days import CHUNKS, lock_closes
+from core.store.days import CHUNKS, lock_snapshots
 from tests.acts import DEFAULT, Sessions, balance, goal, link, paid
 from tests.conftest import Apply
 
@@ -112,7 +112,7 @@ def test_closes_are_not_written_while_they_are_projected_from(session_factory: S
     saving(session_factory, apply)
     closing = threading.Thread(target=run_snapshot, args=(session_factory, NOON))
     with session_factory.begin() as session:
-        lock_closes(session, "default", alone=True)
+        lock_snapshots(session, "default", alone=True)
         closing.start()
         _until(session_factory, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
         with session_factory() as other:

@@ -175,7 +175,7 @@ class Life:
             view = read_snapshots(
                 session, self.tenant, goal_id, from_day=None, to_day=None, now=now, as_known_at=as_known_at
             )
-        return {close.day: close.amount_minor for close in view.closes}
+        return {close.day: close.amount_minor for close in view.snapshots}
 
 
 BEGINNING = datetime(2026, 3, 3, 9, tzinfo=UTC)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.events.calendar import local_day
 from core.services.tenants import create_tenant
-from core.store.closes import AccountDays, DayRange, read_account_days
+from core.store.snapshots import AccountDays, DayRange, read_account_days
 from tests.acts import paid
 from tests.budget import examples
 from tests.conftest import Apply

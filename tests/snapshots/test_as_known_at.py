@@ -18,7 +18,7 @@ from core.services.goals import delete_goal
 from core.services.history import read_history, read_snapshots
 from core.snapshots import closing
 from core.snapshots.closing import Snapshotted
-from core.store.days import lock_closes
+from core.store.days import lock_snapshots
 from tests.acts import DEFAULT, Sessions, balance, goal, link, paid
 from tests.conftest import Apply
 from tests.snapshots.test_closing import TODAY, a_goal, days_ago
@@ -30,7 +30,7 @@ def known(sessions: Sessions, goal_id: str, at: datetime | None, now: datetime) 
     """(days ago, amount) of every snapshot as it was known at a moment."""
     with sessions() as session:
         view = read_snapshots(session, DEFAULT, goal_id, from_day=None, to_day=None, now=now, as_known_at=at)
-    return [((TODAY - close.day).days, close.amount_minor) for close in view.closes]
+    return [((TODAY - close.day).days, close.amount_minor) for close in view.snapshots]
 
 
 def rewrites(sessions: Sessions, goal_id: str) -> list[tuple[int, int | None]]:
@@ -205,7 +205,7 @@ def test_a_day_is_noted_as_closed_only_behind_what_is_being_written(
     a_goal(session_factory, 4)
     closed = "SELECT count(*) FROM closed_days"
     with session_factory.begin() as other:
-        lock_closes(other, "default", alone=False)
+        lock_snapshots(other, "default", alone=False)
         thread = threading.Thread(target=run_snapshot, args=(session_factory, now))
         thread.start()
         until_waiting(1)

@@ -248,7 +248,7 @@ def _assert_closes(world: World, now: datetime) -> None:
             view = read_snapshots(session, world.tenant, goal_id, from_day=None, to_day=None, now=now)
             members = world.members()
             expected = oracle.closes(first, last, world.tenant.time_zone, members)
-            assert {close.day: close.amount_minor for close in view.closes} == expected, name
+            assert {close.day: close.amount_minor for close in view.snapshots} == expected, name
             latest = oracle.amount_before(now + timedelta(days=9), members)
             assert get_goal(session, world.tenant, goal_id).amount_minor == latest, name
 

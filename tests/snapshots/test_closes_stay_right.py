@@ -27,7 +27,7 @@ def assert_last_close_is_the_amount(sessions: Sessions, goal_id: str, now: datet
     """Nothing is dated today, so yesterday's snapshot is the present amount; and the audit agrees."""
     with sessions() as session:
         view = read_snapshots(session, DEFAULT, goal_id, from_day=None, to_day=None, now=now)
-    assert view.closes[-1].amount_minor == amount(sessions, goal_id)
+    assert view.snapshots[-1].amount_minor == amount(sessions, goal_id)
     assert verify(sessions, now).is_ok
 
 

@@ -53,8 +53,8 @@ def test_days_are_closed_sparsely_and_read_densely(session_factory: Sessions, ap
         view = read_snapshots(session, DEFAULT, goal_id, from_day=None, to_day=None, now=now)
         before = rows_by_table(session)
         assert session.scalar(text("SELECT closed_through FROM tenants")) == TODAY - timedelta(days=1)
-    assert [close.amount_minor for close in view.closes] == [500, 500, 600, 600, 600, 800, 800, 800, 800, 800]
-    assert [close.day for close in view.closes] == [TODAY - timedelta(days=n) for n in range(10, 0, -1)]
+    assert [close.amount_minor for close in view.snapshots] == [500, 500, 600, 600, 600, 800, 800, 800, 800, 800]
+    assert [close.day for close in view.snapshots] == [TODAY - timedelta(days=n) for n in range(10, 0, -1)]
     assert run_snapshot(session_factory, now).closes == 0
     with session_factory() as session:
         assert rows_by_table(session) == before
@@ -85,7 +85,7 @@ def test_a_late_fact_changes_the_closes_up_to_the_next_report(
     with session_factory() as session:
         assert dict(stored(session, goal_id))[50] == 1_049 + 70
         assert dict(stored(session, goal_id))[49] == 1_050
-        assert {close.day: close.amount_minor for close in fresh.closes}[TODAY - timedelta(days=50)] == 1_049 + 70
+        assert {close.day: close.amount_minor for close in fresh.snapshots}[TODAY - timedelta(days=50)] == 1_049 + 70
 
 
 def test_closes_mark_what_no_commit_showed(session_factory: Sessions, apply: Apply, now: datetime) -> None:

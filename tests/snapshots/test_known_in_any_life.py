@@ -9,8 +9,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from core.goals.goal import Tracking
-from core.store.closes import DayRange, read_closes_as_known
 from core.store.goals import read_goal
+from core.store.snapshots import DayRange, read_snapshots_as_known
 from core.verify.verify import verify
 from tests.acts import Sessions
 from tests.budget import examples
@@ -80,5 +80,5 @@ def _assert_sparse(life: Life, goal_id: str, known: Known) -> None:
     with life.sessions() as session:
         goal = read_goal(session, (life.tenant.name, goal_id))
         assert goal is not None
-        closes = read_closes_as_known(session, goal, DayRange(goal.start_date, known.closed_through), known.at)
+        closes = read_snapshots_as_known(session, goal, DayRange(goal.start_date, known.closed_through), known.at)
     assert all(one[1] != other[1] for one, other in itertools.pairwise(closes))

@@ -1,6 +1,6 @@
 """Rows of snapshots, and what these are computed from: how accounts moved day by day, and the manual amounts.
 
-A snapshot (in code also: a close) is a goal's amount at the end of one local day. A row is stored only for a day whose
+A snapshot is a goal's amount at the end of one local day. A row is stored only for a day whose
 amount differs from that of the day before.
 """
 
@@ -22,11 +22,11 @@ from core.store.driver import moments
 from core.store.goals import GoalKey, GoalRow
 
 # (day, amount in minor units), in order of day; a day that is left out has the amount of the last day before it.
-Closes = list[tuple[date, int]]
+Snapshots = list[tuple[date, int]]
 
 _DAY = timedelta(days=1)
 # By (tenant, goal id, day) the amount that was stored before; None where the day had no row.
-ClosesBefore = Mapping[tuple[str, str, date], int | None]
+SnapshotsBefore = Mapping[tuple[str, str, date], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class AccountDays:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredCloses:
+class StoredSnapshots:
     """The last stored amount before a range, and the rows in the range."""
 
     before_minor: int | None
@@ -135,11 +135,11 @@ _READ_ROWS = text(
 )
 _SNAPSHOT = {"tenant": driver.TEXT, "goal_id": driver.TEXT, "day": driver.DATE, "amount_minor": driver.INT8}
 _CHANGE = text(
-    """UPDATE goal_snapshots g SET amount_minor = s.amount_minor FROM staged_closes s
+    """UPDATE goal_snapshots g SET amount_minor = s.amount_minor FROM staged_snapshots s
     WHERE (g.tenant, g.goal_id, g.day) = (s.tenant, s.goal_id, s.day) AND s.amount_minor IS NOT NULL"""
 )
 _DROP = text(
-    """DELETE FROM goal_snapshots g USING staged_closes s
+    """DELETE FROM goal_snapshots g USING staged_snapshots s
     WHERE (g.tenant, g.goal_id, g.day) = (s.tenant, s.goal_id, s.day) AND s.amount_minor IS NULL"""
 )
 _DROP_FORECASTS = text(
@@ -226,7 +226,7 @@ def read_manual_amounts(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
     return manual
 
 
-def read_closes(session: Session, wanted: Sequence[tuple[GoalKey, DayRange]]) -> list[StoredCloses]:
+def read_stored_snapshots(session: Session, wanted: Sequence[tuple[GoalKey, DayRange]]) -> list[StoredSnapshots]:
     """The stored snapshots in each (goal, range), in the order of `wanted`."""
     if not wanted:
         return []
@@ -235,17 +235,17 @@ def read_closes(session: Session, wanted: Sequence[tuple[GoalKey, DayRange]]) ->
     rows: list[dict[date, int]] = [{} for _ in wanted]
     for n, day, amount in session.execute(_READ_ROWS, parameters).all():
         rows[n - 1][day] = amount
-    return [StoredCloses(before.get(n + 1), found) for n, found in enumerate(rows)]
+    return [StoredSnapshots(before.get(n + 1), found) for n, found in enumerate(rows)]
 
 
-def write_closes(
+def write_snapshots(
     session: Session, new: Sequence[tuple[GoalKey, date, int]], changed: Sequence[tuple[GoalKey, date, int | None]]
 ) -> None:
     """Add rows of locked goals, and change those that are stored; None deletes a row."""
     if new:
         driver.copy_rows(session, "goal_snapshots", _SNAPSHOT, ((*key, day, amount) for key, day, amount in new))
     if changed:
-        driver.stage(session, "staged_closes", _SNAPSHOT, ((*key, day, amount) for key, day, amount in changed))
+        driver.stage(session, "staged_snapshots", _SNAPSHOT, ((*key, day, amount) for key, day, amount in changed))
         session.execute(_CHANGE)
         session.execute(_DROP)
 
@@ -257,7 +257,7 @@ def drop_forecasts(session: Session, keys: Iterable[GoalKey]) -> None:
         session.execute(_DROP_FORECASTS, driver.key_columns("goals", wanted))
 
 
-def note_rewrites(session: Session, before: ClosesBefore, now: datetime) -> None:
+def note_rewrites(session: Session, before: SnapshotsBefore, now: datetime) -> None:
     """Record what snapshots of locked goals were before this transaction rewrote them.
 
     `now` is the time at which the transaction began. Call it when the snapshots are written, as late as possible.
@@ -275,7 +275,7 @@ def known_through(session: Session, tenant: str, at: datetime) -> date | None:
     return found
 
 
-def read_closes_as_known(session: Session, goal: GoalRow, days: DayRange, at: datetime) -> Closes:
+def read_snapshots_as_known(session: Session, goal: GoalRow, days: DayRange, at: datetime) -> Snapshots:
     """The snapshots of a range as they were stored at a moment, without the days that equal the day before.
 
     The first one has the amount of the range's first day. All days of the range must have been closed at the moment.
