@@ -118,6 +118,7 @@ def _refused_by_core(error: Exception, method: str) -> Refusal | None:
             return _with_detail(404, str(error))
         case KeyBusy():
             return _with_detail(409, str(error), {"Retry-After": str(RETRY_AFTER_S)})
+        # A status move that is not allowed, a final goal, an amount that follows its accounts.
         case Conflict():
             return _with_detail(409, str(error))
         case GoalMoved():

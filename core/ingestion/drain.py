@@ -14,6 +14,8 @@ step 2), and each is pending until it is acknowledged (XACK in step 5). So it is
 more often, the smaller the batches: this finds the entries that are too much for a drain, while others go on.
 
 While Postgres works on a batch, the next one is read and decoded.
+
+Steps 1 and 3 to 5 are in shard.py; retry.py has what happens to a batch that fails.
 """
 
 from __future__ import annotations

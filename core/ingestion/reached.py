@@ -98,15 +98,20 @@ def mark_crossings(session: Session, crossings: Sequence[Crossing], now: datetim
 def _milestone_message(goal: CrossingGoal, reached: Reached, now: datetime) -> ledger.Message:
     amount_reached = to_decimal(reached.amount_minor, goal.currency)
     about: dict[str, object] = {"milestone_amount": amount_reached, "description": reached.description}
-    return _message(goal, "milestone", reached.amount_minor, about, reached.reached_at, now)
+    return _message(goal, "milestone.reached", reached.amount_minor, about, reached.reached_at, now)
 
 
 def _goal_message(goal: CrossingGoal, reached_at: datetime, now: datetime) -> ledger.Message:
-    return _message(goal, "goal", goal.target_minor, {}, reached_at, now)
+    return _message(goal, "goal.reached", goal.target_minor, {}, reached_at, now)
 
 
 def _message(
-    goal: CrossingGoal, kind: str, threshold_minor: int, about: dict[str, object], reached_at: datetime, now: datetime
+    goal: CrossingGoal,
+    message_type: str,
+    threshold_minor: int,
+    about: dict[str, object],
+    reached_at: datetime,
+    now: datetime,
 ) -> ledger.Message:
     payload = {
         "goal_id": goal.goal_id,
@@ -119,8 +124,8 @@ def _message(
     }
     return ledger.Message(
         goal.tenant,
-        f"{kind}.reached:{goal.goal_id}:{threshold_minor}",
-        f"{kind}.reached",
+        f"{message_type}:{goal.goal_id}:{threshold_minor}",
+        message_type,
         goal.goal_id,
         _encode(payload | about).decode(),
         now,

@@ -192,7 +192,9 @@ transactions = Table(
     ),
 )
 
-# The view account_days has, for each local day, how far the transactions and residuals of an account moved its worth.
+# The view account_days is made of transactions and of the residuals of reports: how far an account's worth moved on
+# each local day. Its SQL is in migrations/versions/0001_baseline.py alone.
+
 reports = Table(
     "reports",
     metadata,
