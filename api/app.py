@@ -1,7 +1,5 @@
 """The REST application: its routes, its errors, and what it opens and closes."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache

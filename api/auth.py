@@ -1,7 +1,5 @@
 """Authentication in our own app: the API key of a request and its scopes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Splits the body of POST /events into events, each kept as exactly the text that was sent."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """ETags of goals, and the conditions on them: If-Match on changing a goal, If-None-Match on reading it."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Annotated

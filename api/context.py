@@ -1,7 +1,5 @@
 """The request context: the connections that the API keeps, and the transaction in which a route works for a tenant."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Cursors as callers see them: each carries a checksum, so that a changed one, or one of another list, is refused."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

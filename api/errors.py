@@ -1,7 +1,5 @@
 """How errors are answered: the status and body of each, all in one form and never with a traceback."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NotRequired

@@ -1,7 +1,5 @@
 """The goal routes for any FastAPI app: below its prefix, behind its own auth, for one tenant."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """Changes under an Idempotency-Key: the first request is carried out, and a repeat gets the first one's answer."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable

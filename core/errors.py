@@ -1,7 +1,5 @@
 """The one exception root, and the errors that every layer above may raise or meet."""
 
-from __future__ import annotations
-
 
 class MilepostError(Exception):
     """Root of all errors that Milepost raises on purpose; a person can read the text."""

@@ -1,7 +1,5 @@
 """The one Settings class: a process parses it once at its start and passes it on."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The schedule, as data: what runs how often, in which queue, and why. A job's record is in its module."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from core.jobs.job import DRAIN_QUEUE, DRAIN_TASK, Job

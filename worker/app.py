@@ -1,7 +1,5 @@
 """The Celery application: its broker, settings and schedule; and running the worker and beat in this process."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Callable, Iterator

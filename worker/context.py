@@ -1,7 +1,5 @@
 """What a worker process needs: its engine and its stream, made when first used and never shared across a fork."""
 
-from __future__ import annotations
-
 import gc
 import sys
 from datetime import UTC, datetime

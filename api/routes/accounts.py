@@ -1,7 +1,5 @@
 """The routes of accounts."""
 
-from __future__ import annotations
-
 from fastapi import Request
 from starlette.responses import Response
 

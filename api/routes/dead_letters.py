@@ -1,7 +1,5 @@
 """The routes of dead letters: the events that could not take effect, and what to do about them."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """The route that puts events onto the stream: our own, or those of a body that was pulled from a provider."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

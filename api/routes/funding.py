@@ -1,7 +1,5 @@
 """The routes of a goal's funding sources: the accounts that are linked to it."""
 
-from __future__ import annotations
-
 from fastapi import Request
 from starlette.responses import Response
 

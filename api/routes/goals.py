@@ -1,7 +1,5 @@
 """The routes of goals and their progress."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Annotated

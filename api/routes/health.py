@@ -1,7 +1,5 @@
 """Whether the API runs, and whether what it needs is there."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from fastapi import Request

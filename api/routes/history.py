@@ -1,7 +1,5 @@
 """The route of a goal's ledger."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import Query, Request

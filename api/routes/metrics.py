@@ -1,7 +1,5 @@
 """GET /metrics: the metrics of the whole system, in the text format of Prometheus."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime

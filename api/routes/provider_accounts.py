@@ -1,7 +1,5 @@
 """The routes of provider accounts: what the integrator registered for them."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import Query, Request

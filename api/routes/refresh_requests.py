@@ -1,7 +1,5 @@
 """The routes of refresh requests: what providers' webhooks ask the integrator to pull."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import Query, Request

@@ -1,7 +1,5 @@
 """The route by which an integrator reconciles: the accepted events that have not been applied yet."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import Query, Request

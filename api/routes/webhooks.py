@@ -1,7 +1,5 @@
 """The routes for providers' webhooks, which carry no API key but a signature over the exact bytes of the body."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """How accounts and dead letters go out: what is known of each."""
 
-from __future__ import annotations
-
 import base64
 from typing import Annotated, Any, NotRequired
 

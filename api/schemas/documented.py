@@ -1,7 +1,5 @@
 """The OpenAPI text of answers: the body of the good one, its headers, and the refusals that can come."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

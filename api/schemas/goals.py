@@ -1,7 +1,5 @@
 """The bodies of answers about goals and their past: amounts with their currency's digits, times in UTC with Z."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, overload

@@ -1,7 +1,5 @@
 """The bodies that callers send, and how they become the drafts of core, which checks their values."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal

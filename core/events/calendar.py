@@ -1,7 +1,5 @@
 """Local days: where a day of a tenant's time zone begins and ends, in UTC."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo

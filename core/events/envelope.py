@@ -1,7 +1,5 @@
 """The envelope of an event: CloudEvents 1.0 in JSON, with numbers parsed as decimals."""
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """The facts that events state, each with a key and a rank: of two statements about one key the higher rank wins."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple

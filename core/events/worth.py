@@ -1,7 +1,5 @@
 """How facts change an account: which transactions count and how worth moves, without reading the account's history."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The amount of a goal, now and at any past moment: always computed from facts, never kept as a running sum."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime

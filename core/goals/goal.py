@@ -1,7 +1,5 @@
 """What a goal is: its type, tracking, span, texts and status, and which changes are allowed."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from enum import StrEnum

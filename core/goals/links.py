@@ -1,7 +1,5 @@
 """Links: the period in which a share of an account counts for a goal, and how one account is divided among goals."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime

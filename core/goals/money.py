@@ -1,7 +1,5 @@
 """Money and percentages as exact integers: parsing, printing, and cutting shares."""
 
-from __future__ import annotations
-
 import re
 from decimal import Decimal
 from functools import lru_cache

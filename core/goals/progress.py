@@ -1,7 +1,5 @@
 """Progress in percent, and milestones: which amounts are allowed, when one is reached, and the sentence for it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from decimal import Decimal
 

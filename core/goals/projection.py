@@ -1,7 +1,5 @@
 """The documented projection: a straight line through recent end-of-day amounts; the amount needed each month."""
 
-from __future__ import annotations
-
 from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -12,8 +12,6 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 7. write the dead letters
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime

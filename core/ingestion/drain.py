@@ -18,8 +18,6 @@ While Postgres works on a batch, the next one is read and decoded.
 Steps 1 and 3 to 5 are in shard.py; retry.py has what happens to a batch that fails.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

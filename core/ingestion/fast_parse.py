@@ -3,8 +3,6 @@
 `parse_event` is the full parser: it takes every event that this one does not, and makes the same facts of the others.
 """
 
-from __future__ import annotations
-
 from datetime import date, datetime
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo

@@ -1,7 +1,5 @@
 """Folding facts into locked accounts: which statements win, how worth moves, and which days that makes dirty."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Parsing an envelope into the facts that it states, or refusing it with a reason."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable
 from datetime import datetime, timedelta

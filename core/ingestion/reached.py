@@ -1,7 +1,5 @@
 """Marking milestones and targets as reached, each once, and writing a message about each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol

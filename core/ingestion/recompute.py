@@ -1,7 +1,5 @@
 """Recomputing locked goals: their amounts, ledger entries and what they have reached; ending their links."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -5,8 +5,6 @@ tried. One that fails, or kills its worker each time, is set aside as a dead let
 event's fault: its entries stay pending, and are tried again.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ stopped for longer finds its connection dead: it can neither commit nor acknowle
 A drain that is slow to move the position, and finds that another one moved it, leaves it where it is.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a batch did to accounts, and a goal's timeline: its amount after each movement, and when it crossed what."""
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Updating the goals that depend on the accounts of a batch: their links, members of net worths, and amounts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

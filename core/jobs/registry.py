@@ -4,8 +4,6 @@ The API reads them too, for its metrics. It must not import `schedules`: an appl
 may have a package of that name.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules

@@ -4,8 +4,6 @@ Each batch is a transaction of its own, so that no statement runs long or makes 
 dropped yet for the next run; running it twice, or two at once, drops nothing more.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

@@ -6,8 +6,6 @@ ranges of accounts and goals say what is left to do, so a run that is cut short,
 out and does nothing twice.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """The job sweep: trims applied entries off the stream, and names the shards that still have entries to apply."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from core.jobs.job import DRAIN_QUEUE, Job, Servers, WholeRun

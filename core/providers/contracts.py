@@ -1,7 +1,5 @@
 """What callers and adapters exchange: the context of a body (and its JSON), and what the body becomes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime

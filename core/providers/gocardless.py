@@ -1,7 +1,5 @@
 """GoCardless Bank Account Data (Berlin Group): the bodies of one account, as they are pulled."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta

@@ -1,7 +1,5 @@
 """MX Platform: its bodies as they are pulled, its webhooks, and the credentials that sign these."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import secrets as randomness

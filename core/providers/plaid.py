@@ -1,7 +1,5 @@
 """Plaid: transactions/sync and balances, its webhooks, and the JWT that signs these."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

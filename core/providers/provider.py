@@ -1,7 +1,5 @@
 """What a provider is: one record at the end of its module, which the registry lists."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The providers that there are, and what is looked up of them by their names and the names of formats."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC
 from enum import StrEnum

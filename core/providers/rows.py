@@ -1,7 +1,5 @@
 """From one row of a provider to our events; a row that cannot be understood becomes an event that keeps it whole."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Standard Webhooks from anyone: the payload is our own events, signed over `id.timestamp.body`."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

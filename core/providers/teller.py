@@ -1,7 +1,5 @@
 """Teller: accounts, balances and transactions as they are pulled, its webhooks, and their signature."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What webhooks of all providers have in common: deliveries, refusals, pointers; and how their secrets are sealed."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re

@@ -5,8 +5,6 @@ that transaction commits is it removed from the stream. So a caller first reads 
 a transaction that begins after that. An event that is found in neither has been applied.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator

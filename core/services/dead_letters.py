@@ -10,8 +10,6 @@ A replay has three steps:
 In the other order an event could be lost: its letter marked as replayed, but the event on no stream.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """What providers send: it verifies deliveries, turns them and pulled bodies into events, and requests refreshes."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

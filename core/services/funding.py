@@ -1,7 +1,5 @@
 """Funding: accounts linked to a goal, their shares changed, links ended, and what an account gives to which goals."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Finds a caller's goal, locked or not, together with the accounts that must be locked before it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 

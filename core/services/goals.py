@@ -1,7 +1,5 @@
 """Goals: create, read, list, change and delete them."""
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import replace
 from datetime import date, datetime

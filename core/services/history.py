@@ -1,7 +1,5 @@
 """The past of a goal: the lines of its ledger, and its snapshots, which are its amounts at the end of each day."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Requests with an idempotency key: call find_answer before carrying one out, and keep_answer afterwards."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """What callers pass in: drafts and changes, ids and moments."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """API keys: create, list, revoke and look them up, and make the first one."""
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 from collections.abc import Iterable

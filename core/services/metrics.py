@@ -1,7 +1,5 @@
 """Metrics: stats of the whole system for those who operate it, over all tenants together, without naming any."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -1,7 +1,5 @@
 """Milestones: add, list and check them, and read how many of them are reached."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial

@@ -1,7 +1,5 @@
 """Pages of lists: what a page is, and how a cursor is parsed into the position at which the next page begins."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta

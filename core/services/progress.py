@@ -1,7 +1,5 @@
 """Progress: how far a goal is, its trend, and what it needs each month to meet its deadline."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction

@@ -5,8 +5,6 @@ which day on an account counts that has a new id at the provider. An account tha
 id.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,7 +1,5 @@
 """Tenants: create one, and look one up that must exist."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from zoneinfo import available_timezones

@@ -1,7 +1,5 @@
 """Goals, milestones, progress and funding as callers see them. Amounts are minor units."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -4,8 +4,6 @@ An endpoint's secrets are shown only when they are set, and never in a log. They
 have them in clear leave them out of their representation.
 """
 
-from __future__ import annotations
-
 import json
 import secrets as randomness
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Which days of a goal are to be closed, its amount at the end of each, computed from facts, and the trend of these."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Rows of accounts: made when first seen, locked in id order, and how much of each is given to goals."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime

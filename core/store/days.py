@@ -1,7 +1,5 @@
 """Which days are closed for which tenant, which days have to be closed again, and which job has done which period."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta

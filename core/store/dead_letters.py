@@ -1,7 +1,5 @@
 """Rows of dead letters: events that could not be applied, each stored whole with the reason."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta

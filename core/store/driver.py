@@ -1,7 +1,5 @@
 """Direct use of psycopg: the drain's statements, COPY BINARY for thousands of rows, and arrays as parameters."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Engines and sessions: how a process reaches Postgres, and with which limits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import psycopg

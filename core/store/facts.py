@@ -1,7 +1,5 @@
 """Rows of facts: transactions and balance reports, read by key and written in bulk."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any

@@ -6,8 +6,6 @@ computes such a goal's new amount and writes its ledger line in the same round t
 accounts that moved, so that the caller recomputes them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime

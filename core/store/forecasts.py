@@ -1,7 +1,5 @@
 """Rows of forecasts: the stored projections of goals, and what they were computed from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,7 +1,5 @@
 """Rows of goals: inserted, locked in id order, read by page, and written back singly or thousands at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime

@@ -1,7 +1,5 @@
 """Rows of idempotency keys: claimed before a request is carried out, filled with its answer, deleted after a day."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """The ledger's entries, which say how a commit changed goals, and the outbox's messages, which notify others of it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Rows of links, and the measures (worth and inflow) of accounts before a moment."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime

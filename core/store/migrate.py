@@ -4,8 +4,6 @@ A database at a revision that this version does not know is refused. Such a revi
 release, in which one baseline replaced all earlier revisions, or from a newer version.
 """
 
-from __future__ import annotations
-
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory

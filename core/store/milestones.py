@@ -1,7 +1,5 @@
 """Rows of milestones: added by callers, and marked as reached once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple

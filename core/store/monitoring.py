@@ -1,7 +1,5 @@
 """What an operator monitors in the database, for all tenants together, at a cost that does not grow with the tables."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime

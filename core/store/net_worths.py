@@ -3,8 +3,6 @@
 An account belongs to a net worth while both have the same user and the same currency. Its link covers all of time.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Rows of what a tenant set up with providers: webhook endpoints, refresh requests, and provider accounts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime

@@ -4,8 +4,6 @@ A snapshot is a goal's amount at the end of one local day. A row is stored only 
 amount differs from that of the day before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta

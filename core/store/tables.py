@@ -1,7 +1,5 @@
 """The tables of Milepost: their columns, keys, checks and indexes, and functions that make the usual columns."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from sqlalchemy import (

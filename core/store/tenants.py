@@ -1,7 +1,5 @@
 """Rows of tenants (each is one integrating application), of their API keys, and of the audit of what was done."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass

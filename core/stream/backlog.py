@@ -1,7 +1,5 @@
 """What lies on the stream and is not applied, looked at without taking any of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast

@@ -1,7 +1,5 @@
 """The consumer group of a shard: it keeps the position, and which entries were handed out and are not acknowledged."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """Entries of the stream, the order of their ids, and the position up to which a shard's drains have applied them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The stream server: what it is, how much room it has, what its errors mean, and whether its disk has what it took."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

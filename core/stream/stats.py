@@ -4,8 +4,6 @@ They are for people and alerts alone. Nothing is decided by them, so that losing
 a gap in a chart; they start at nothing again, as any counter does.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The stream: where accepted events lie until they are applied. Redis protocol, one consumer group, one key a shard."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The checks of accounts and amounts: which transactions count, what accounts are worth, what links measure."""
 
-from __future__ import annotations
-
 from core.verify.checks import (
     ODD,
     Check,

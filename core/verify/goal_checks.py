@@ -1,7 +1,5 @@
 """The checks of goals: their ledgers, shares, milestones and messages, and the links they may and must have."""
 
-from __future__ import annotations
-
 from core.verify.checks import Check, direction, within
 
 _LEDGER = f"""

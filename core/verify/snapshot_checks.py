@@ -1,7 +1,5 @@
 """The checks of snapshots: every row of the closed days, and that rewrites can be undone step by step."""
 
-from __future__ import annotations
-
 from core.verify.checks import (
     ODD,
     Check,

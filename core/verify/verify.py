@@ -1,7 +1,5 @@
 """A verification: the list of all checks in the order in which they run, and the run over one tenant or all."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

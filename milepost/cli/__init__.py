@@ -1,7 +1,5 @@
 """The `milepost` command: one file per command or group, and the place where an error becomes one line."""
 
-from __future__ import annotations
-
 from milepost.cli.output import run_program
 from milepost.cli.program import program
 

@@ -1,7 +1,5 @@
 """Which servers a command talks to: those of the environment, else those of the running `milepost up`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -3,8 +3,6 @@
 Producers write the texts of a dead letter, so they are escaped: none may control the terminal.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

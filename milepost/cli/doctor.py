@@ -1,7 +1,5 @@
 """`milepost doctor`: checks an installation and says what to do."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import asdict
 

@@ -1,7 +1,5 @@
 """`milepost keys`: makes, lists and revokes API keys."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Annotated
 

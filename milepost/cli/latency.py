@@ -1,7 +1,5 @@
 """`milepost latency`: how soon an event on the idle stream of a running system is visible over REST."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Annotated
 

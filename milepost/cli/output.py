@@ -1,7 +1,5 @@
 """How commands print values, and how they explain errors to a person at a terminal."""
 
-from __future__ import annotations
-
 import json
 import sys
 import traceback

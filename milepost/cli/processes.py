@@ -1,7 +1,5 @@
 """`milepost migrate`, and the processes of an installation: `milepost api`, `worker` and `beat`."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """The list of commands; a command's module is imported when it is called, so that each process loads only its own."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import version

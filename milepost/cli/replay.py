@@ -1,7 +1,5 @@
 """`milepost replay`: puts a file of events onto the stream."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 import tempfile

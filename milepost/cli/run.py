@@ -1,7 +1,5 @@
 """`milepost run JOB`: runs one scheduled job, now and in this process."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Mapping

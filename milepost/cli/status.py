@@ -1,7 +1,5 @@
 """`milepost status`: which parts run, what waits, and the goals that moved last; once, or live."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys

@@ -1,7 +1,5 @@
 """`milepost tenants`: makes and lists tenants, the integrating applications."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated

@@ -1,7 +1,5 @@
 """`milepost up`: everything in one data directory, until Ctrl-C; and the process of its demo."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

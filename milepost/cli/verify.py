@@ -1,7 +1,5 @@
 """`milepost verify`: recomputes everything from the facts and compares it with what is stored."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """`milepost webhooks`: makes, lists, changes and removes the addresses that providers post to."""
 
-from __future__ import annotations
-
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

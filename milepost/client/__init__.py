@@ -1,7 +1,5 @@
 """The Python interface for coroutines; milepost.sync, which is generated from it, is the same interface that blocks."""
 
-from __future__ import annotations
-
 from milepost.client.arguments import GoalChanges
 from milepost.client.errors import (
     AllocationExceeded,

@@ -1,7 +1,5 @@
 """Turns the arguments of the Python interface into REST values; refuses a bad one by the name that the caller used."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime

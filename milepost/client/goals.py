@@ -1,7 +1,5 @@
 """The documented interface: every operation on goals as a method, over any transport."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Unpack

@@ -1,7 +1,5 @@
 """The client: the goals of a running Milepost, over REST. A call is one request, sent again until it is answered."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self

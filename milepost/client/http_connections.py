@@ -1,7 +1,5 @@
 """HTTP connections to a running Milepost: its address, how often a request is sent, and what a response means."""
 
-from __future__ import annotations
-
 import os
 import random
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Loads modules that need our other packages, and checks that no folder of the application hides one of these."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The manager, which answers in this process from Postgres; and the documented functions, which call it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path

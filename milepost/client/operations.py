@@ -1,7 +1,5 @@
 """Every operation of the Python interface in process: parsing, core function and rendering, as in its REST route."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """Where a tenant's goals are stored, and what one process has open for them: servers, connections, the tenant."""
 
-from __future__ import annotations
-
 import logging
 import os
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The demo's events as a producer sends them: deterministic ids, exact decimals, CloudEvents in JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import date, datetime
 

@@ -1,7 +1,5 @@
 """Fills the demo: makes all goals of an empty installation in one transaction, then sends the events until now."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A day depends only on the days before it. So the events through a moment are alw
 moment.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field

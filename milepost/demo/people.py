@@ -1,7 +1,5 @@
 """The people of the demo: five, in three currencies, with goals of every type and every tracking."""
 
-from __future__ import annotations
-
 from core.events.facts import AccountKind as Kind
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from milepost.demo.rules import (

@@ -3,8 +3,6 @@
 A file and not a pipe: the process can be killed and started again, and a stalled terminal blocks nothing.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 import shutil

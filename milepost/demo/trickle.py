@@ -4,8 +4,6 @@ Transfers into savings and purchases are undone once their sum is large enough. 
 looks like these people's lives; and the next day's reports show their true balances anyway.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime

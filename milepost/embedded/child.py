@@ -1,7 +1,5 @@
 """One Milepost process under the supervisor: started, started again after it ends, ended with its process group."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

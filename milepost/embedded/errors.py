@@ -1,7 +1,5 @@
 """Errors of embedded servers and their folders, with texts for people."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from core.errors import MilepostError

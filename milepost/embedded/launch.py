@@ -4,8 +4,6 @@ It runs as a script, `python -I -S launch.py SIGNAL PARENT RUN_AS PROGRAM ARGUME
 in a forked copy of a process that may have threads. It imports only the standard library.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

@@ -1,7 +1,5 @@
 """The log files of children: emptied at each start, limited in size, searched for warnings to show."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Orphan processes, which a crash left running in a directory: found by program and working directory, then ended."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -1,7 +1,5 @@
 """Children that end with us, each in a session of its own, and servers: started on a port, waited for, ended."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

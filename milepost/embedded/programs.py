@@ -1,7 +1,5 @@
 """What servers need to start: the programs in the wheels, memory and free ports."""
 
-from __future__ import annotations
-
 import errno
 import os
 import random

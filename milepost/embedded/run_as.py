@@ -7,8 +7,6 @@
    reach the program and the database; if it is not, the error names the folder that it cannot enter.
 """
 
-from __future__ import annotations
-
 import os
 import pwd
 import signal

@@ -1,7 +1,5 @@
 """The servers of one data directory: started, checked, started again, stopped; external servers are left alone."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field

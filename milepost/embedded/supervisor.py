@@ -13,8 +13,6 @@ sends its events again. With `linger_s` the supervisor also ends when nobody has
 IdleTimer of autostart.py says.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Mapping, Sequence

@@ -12,8 +12,6 @@ put a folder of their own in the place of ours, and that is refused. The files b
 that the server runs as (run_as.py), and the server itself refuses a folder that others may write.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import pwd

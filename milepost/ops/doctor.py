@@ -1,7 +1,5 @@
 """All checks of `milepost doctor`, one part after the other; each finding says what to do about it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """The machine, the data directory and the port: what `milepost up` needs of them."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

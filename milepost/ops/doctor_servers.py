@@ -1,7 +1,5 @@
 """Checks of the servers: whether they answer, are new enough, store durably, and have memory left."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime

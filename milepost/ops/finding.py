@@ -1,7 +1,5 @@
 """The finding of a check: what it found, how bad it is, and what to do about it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum

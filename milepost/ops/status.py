@@ -1,7 +1,5 @@
 """The status of an installation: every part is asked, and a part that does not answer becomes one of the troubles."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime

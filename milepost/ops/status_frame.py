@@ -1,7 +1,5 @@
 """The status of an installation as a terminal shows it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime
 

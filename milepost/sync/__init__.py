@@ -1,8 +1,6 @@
 # Generated from milepost/client by `make sync-client`; change it there.
 """The Python interface for coroutines; milepost.sync, which is generated from it, is the same interface that blocks."""
 
-from __future__ import annotations
-
 from milepost.client.arguments import GoalChanges
 from milepost.client.errors import (
     AllocationExceeded,

@@ -1,8 +1,6 @@
 # Generated from milepost/client by `make sync-client`; change it there.
 """The documented interface: every operation on goals as a method, over any transport."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Unpack

@@ -1,8 +1,6 @@
 # Generated from milepost/client by `make sync-client`; change it there.
 """The client: the goals of a running Milepost, over REST. A call is one request, sent again until it is answered."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self

@@ -1,8 +1,6 @@
 # Generated from milepost/client by `make sync-client`; change it there.
 """The manager, which answers in this process from Postgres; and the documented functions, which call it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Alembic's entry: runs migrations on the connection that core.store.migrate opened and locked."""
 
-from __future__ import annotations
-
 from alembic import context
 
 from core.store.tables import metadata
