@@ -8,10 +8,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -29,7 +31,6 @@ from core.settings import Settings
 from core.store.tenants import DEFAULT
 from core.stream.stats import read_drain_stats
 from core.stream.stream import EventStream, connect
-from milepost.embedded.child import children_of
 from milepost.ops.latency import Reached, StepProgress
 
 INTERVALS = 20
@@ -192,3 +193,15 @@ class Monitor:
         if not sizes:
             raise NoProcesses("the memory of the drains cannot be read: a soak needs Linux's /proc, and running drains")
         return max(sizes)
+
+
+def children_of(pid: int) -> list[int]:
+    """The living processes that `pid` has started, in order of their ids."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # Split after the last bracket: the process name before it may contain anything, brackets too.
+            state, parent = path.read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state not in {"Z", "X"}:
+                found.append(int(path.parent.name))
+    return sorted(found)

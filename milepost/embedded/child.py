@@ -153,18 +153,6 @@ def stop_requests() -> Iterator[StopRequests]:
             signal.signal(number, handler)
 
 
-def children_of(pid: int) -> list[int]:
-    """The living processes that `pid` has started, in order of their ids."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            # Split after the last bracket: the process name before it may contain anything, brackets too.
-            state, parent = path.read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
-            if int(parent) == pid and state not in {"Z", "X"}:
-                found.append(int(path.parent.name))
-    return sorted(found)
-
-
 def send(pid: int, number: signal.Signals) -> bool:
     """Send a signal; False if the process is gone."""
     try:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from milepost.embedded.child import children_of
 from tests.chaos.system.proxy import Mode, Proxy
+from tests.chaos.system.system import children_of
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 10

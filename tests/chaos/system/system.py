@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from core.errors import MilepostError
 from core.settings import PREFIX, Settings, load_settings
 from core.store.engine import make_engine
-from milepost.embedded.child import MARKER, Child, children_of, send
+from milepost.embedded.child import MARKER, Child, send
 from milepost.embedded.datadir import DataDir
 from milepost.embedded.orphans import end_orphans, end_processes, find_commands
 from milepost.embedded.programs import free_port
@@ -237,3 +237,15 @@ def _own_settings(data: DataDir) -> Settings:
 
 def _through(link: Proxy, url: str) -> str:
     return url.replace(f":{link.target}/", f":{link.port}/")
+
+
+def children_of(pid: int) -> list[int]:
+    """The living processes that `pid` has started, in order of their ids."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # Split after the last bracket: the process name before it may contain anything, brackets too.
+            state, parent = path.read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state not in {"Z", "X"}:
+                found.append(int(path.parent.name))
+    return sorted(found)
