@@ -172,7 +172,7 @@ try:
     except OSError as error:
         print(error.errno)
     os.sync()
-    disk.make_room()
+    disk.free_space()
     disk.lose_power()
     (disk.folder / "more").write_bytes(bytes(8_192))
     print("room")
