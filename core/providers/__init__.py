@@ -1,1 +1,1 @@
-"""How providers spell what happened: one module a provider, with its adapter, its webhook and its signature."""
+"""Turns what providers send into our events: one module a provider, with its adapter, webhook and signature."""

@@ -1,4 +1,4 @@
-"""What callers and adapters exchange: the context of a body (and its JSON), and what the body becomes."""
+"""What callers and adapters exchange: the context of a body, its form as JSON, and what the body becomes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from core.errors import EventRejected
 from core.events.envelope import identifier, parse_moment
 
 ROWS_MOST = 10_000
-"""How many rows an array of a body may have: a million tiny ones would each become an event."""
+"""The most rows that an array of a body may have: each row becomes an event, and a body has room for a million."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownAccount:
-    """What the integrator told of a provider's account: its own id for it, and what the provider leaves out.
+    """What the integrator registered for a provider's account: its own id for it, and what the provider leaves out.
 
-    Rows of a day before `since` are left out: the account's former id has told them. `connection` is the provider's
-    item, enrollment or member that the account hangs on; by it a broken login finds its accounts. `recorded_kind` is
-    what Milepost knows of the account by its events: signs are read by it, but it is never stated again, or what was
-    known when a body came would stand over what was told since.
+    Rows dated before `since` are left out, because the provider reported them under the account's former id.
+    `connection` is the provider's item, enrollment or member to which the account belongs; when a login breaks, it
+    says which accounts are affected. `recorded_kind` is the kind that Milepost knows from earlier events. It decides
+    signs, but no event repeats it: an event carries the time of its body, so an old kind could win over a newer one.
     """
 
     account_id: str
@@ -31,17 +31,18 @@ class KnownAccount:
     recorded_kind: str | None = None
 
     def is_former(self, day: date) -> bool:
-        """Whether what is dated `day` was told under the account's former id."""
+        """Whether the provider reported what is dated `day` under the account's former id."""
         return self.since is not None and day < self.since
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the caller says of a body.
+    """What the caller says about a body.
 
-    `pulled_at` (aware UTC) is when it was pulled, or when the webhook arrived. `accounts` is by the provider's id; an
-    account that is not in it goes by the provider's id. `account_id` is the provider's account for bodies that name
-    none; `currency` and `kind` are those of accounts of which neither the body nor `accounts` tells them.
+    `pulled_at` (aware UTC) is when the body was pulled, or when the webhook arrived. `accounts` maps the provider's
+    account ids to what is registered; an account that is not in it keeps the provider's id. `account_id` is the
+    provider's id of the account of a body that names none. `currency` and `kind` are used for an account where neither
+    the body nor `accounts` has them.
     """
 
     pulled_at: datetime | None
@@ -55,7 +56,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class AdaptedEvent:
-    """An event as POST /events takes it (JSON text), and the account by which it is spread over the shards."""
+    """An event as POST /events takes it (JSON text), and the account whose id chooses the event's shard."""
 
     account_id: str
     event: bytes
@@ -63,7 +64,7 @@ class AdaptedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """A webhook that is only a pointer: something is to be pulled.
+    """What a webhook becomes that has no data and only says that there is something to pull.
 
     `subject` is the provider's item, connection, member or account, `kind` what to pull, `reason` the provider's code.
     """
@@ -75,7 +76,7 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """What a body becomes. A row that cannot be understood is among the events, as `milepost.provider.row`."""
+    """What a body becomes. A row that was not understood is one of the events, of type `milepost.provider.row`."""
 
     events: tuple[AdaptedEvent, ...] = ()
     refreshes: tuple[Refresh, ...] = ()
@@ -86,11 +87,12 @@ _KNOWN_TEXTS = (*_TEXTS, "connection", "recorded_kind")
 
 
 def context_as_json(context: Context, row: object) -> dict[str, Any]:
-    """What is needed to read the row again: of the accounts only those that the row names, or whose connection."""
+    """The context as JSON, to read the row again later. It has only the accounts that the row names, by their own id or
+    that of their connection."""
     named = set() if context.account_id is None else {context.account_id}
     if isinstance(row, dict):
         named |= {value for value in row.values() if isinstance(value, str)}
-    kept: dict[str, Any] = {
+    stored: dict[str, Any] = {
         "accounts": {
             name: _texts(known, _KNOWN_TEXTS) | ({} if known.since is None else {"since": known.since.isoformat()})
             for name, known in context.accounts.items()
@@ -98,29 +100,29 @@ def context_as_json(context: Context, row: object) -> dict[str, Any]:
         }
     }
     if context.pulled_at is not None:
-        kept["pulled_at"] = context.pulled_at.isoformat()
-    return kept | _texts(context, _TEXTS)
+        stored["pulled_at"] = context.pulled_at.isoformat()
+    return stored | _texts(context, _TEXTS)
 
 
-def context_from_json(kept: object, source: str) -> Context:
-    """The context again; anyone may have written it, so raises EventRejected for what it cannot be."""
-    registered = _object(kept, "context")
-    accounts = _object(registered.get("accounts", {}), "context.accounts")
+def context_from_json(stored: object, source: str) -> Context:
+    """The context that `context_as_json` wrote; raises EventRejected for any other, since anyone may send it."""
+    fields = _object(stored, "context")
+    accounts = _object(fields.get("accounts", {}), "context.accounts")
     return Context(
-        pulled_at=_instant(registered.get("pulled_at")),
+        pulled_at=_instant(fields.get("pulled_at")),
         source=source,
-        accounts={name: _known(account) for name, account in accounts.items()},
-        **{name: _text(registered, name) for name in _TEXTS},
+        accounts={name: _known_account(account) for name, account in accounts.items()},
+        **{name: _text(fields, name) for name in _TEXTS},
     )
 
 
-def _known(kept: object) -> KnownAccount:
-    registered = _object(kept, "account")
-    account_id = _text(registered, "account_id")
+def _known_account(stored: object) -> KnownAccount:
+    fields = _object(stored, "account")
+    account_id = _text(fields, "account_id")
     if account_id is None:
         raise EventRejected("bad_value", "an account of the context has no account_id")
-    texts = {name: _text(registered, name) for name in _KNOWN_TEXTS if name != "account_id"}
-    return KnownAccount(account_id, since=_day(registered.get("since")), **texts)
+    texts = {name: _text(fields, name) for name in _KNOWN_TEXTS if name != "account_id"}
+    return KnownAccount(account_id, since=_day(fields.get("since")), **texts)
 
 
 def _texts(holder: Context | KnownAccount, names: tuple[str, ...]) -> dict[str, Any]:
@@ -133,8 +135,8 @@ def _object(value: object, name: str) -> Mapping[str, object]:
     return value
 
 
-def _text(registered: Mapping[str, object], name: str) -> str | None:
-    value = registered.get(name)
+def _text(fields: Mapping[str, object], name: str) -> str | None:
+    value = fields.get(name)
     if value is None:
         return None
     try:

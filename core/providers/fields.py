@@ -1,4 +1,4 @@
-"""Strict reading of what providers write: ids, texts, amounts, days and times."""
+"""Reads the fields of providers' rows strictly: ids, texts, amounts, days and times."""
 
 from __future__ import annotations
 
@@ -17,32 +17,36 @@ from core.providers.contracts import ROWS_MOST
 Row = Mapping[str, Any]
 
 TEXT_LONGEST = 500
-# Banks state balances of up to 10^13; half a cent more must not become two.
+# Banks report balances of up to 10^13 with many decimals: the precision must suffice to round them only once.
 _VALUATION = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _BEYOND = Decimal(10) ** 20
+# Nobody's money has a date outside these years, and near the limits of datetime a local day cannot be computed.
+EARLIEST_YEAR, LATEST_YEAR = 1901, 9998
+MIDNIGHT = frozenset({time(0)})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class MissingValue(EventRejected):
-    """Something that the provider leaves out, and that the caller has not told either; `where` names it."""
+    """Something is missing that neither the provider nor the caller has given; `where` names it."""
 
     def __init__(self, where: str, message: str) -> None:
         super().__init__("untold", message)
         self.where = where
 
     def at(self, place: str) -> MissingValue:
-        """The same, seen from the body."""
+        """The same error, with `where` as seen from the whole body."""
         return MissingValue(f"{place}.{self.where}" if place else self.where, self.message)
 
 
 def as_row(value: object) -> dict[str, Any]:
-    """A row is a JSON object."""
+    """The value as a row, which must be a JSON object."""
     if not isinstance(value, dict):
         raise EventRejected("bad_value", "a row must be an object")
     return value
 
 
 def required_id(row: Row, field: str) -> str:
-    """An id that must be there; a blank one is none."""
+    """An id that must be there; a blank one counts as missing."""
     found = optional_id(row, field)
     if found is None:
         raise EventRejected("missing_field", f"{field} is missing or blank")
@@ -60,16 +64,16 @@ def optional_id(row: Row, field: str) -> str | None:
         raise EventRejected("bad_value", error.message) from None
 
 
-def flag(row: Row, field: str) -> bool:
-    """A claim that must be made."""
+def required_bool(row: Row, field: str) -> bool:
+    """A boolean that must be there."""
     value = row.get(field)
     if not isinstance(value, bool):
         raise EventRejected("bad_value", f"{field} must be true or false")
     return value
 
 
-def whole(value: object) -> int | None:
-    """A whole number, also one written as 12e0; None for what is none, or is beyond any count of ours."""
+def whole_number(value: object) -> int | None:
+    """A whole number, also one written as 12e0; None for anything else and for decimals of 10^20 or more."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, Decimal) and value.copy_abs() < _BEYOND and value == value.to_integral_value():
@@ -77,8 +81,8 @@ def whole(value: object) -> int | None:
     return None
 
 
-def note(*values: object) -> str | None:
-    """The first text among the values, for people: what is no text is passed over, since no amount hangs on it."""
+def first_text(*values: object) -> str | None:
+    """The first text among the values, cut to TEXT_LONGEST. Only people read it, so other types are skipped."""
     return next((value[:TEXT_LONGEST] for value in values if isinstance(value, str) and value), None)
 
 
@@ -88,32 +92,32 @@ def nested(row: Row, field: str) -> Row:
     return value if isinstance(value, dict) else {}
 
 
-def exact(row: Row, field: str, currency: str) -> int:
-    """The minor units of what moved; never rounded, since cents that nobody moved would stay."""
+def exact_minor(row: Row, field: str, currency: str) -> int:
+    """The minor units of a transaction's amount. Never rounded: the difference would stay in the account's worth."""
     return to_minor(_number(row, field), currency, field)
 
 
-def valuation(row: Row, field: str, currency: str) -> int:
-    """The minor units of a balance, rounded half to even: shares times a price have more decimals than money has."""
+def rounded_minor(row: Row, field: str, currency: str) -> int:
+    """The minor units of a balance, rounded half to even: shares times a price have more decimals than the currency."""
     number = _number(row, field)
     if number.copy_abs() < _BEYOND:
         number = number.quantize(Decimal(1).scaleb(-digits(currency)), context=_VALUATION)
     return to_minor(number, currency, field)
 
 
-def written(minor: int, currency: str) -> str:
-    """An amount as our events have it: text with the currency's decimals."""
+def decimal_text(minor: int, currency: str) -> str:
+    """An amount as our events write it: text with the currency's decimals."""
     return str(to_decimal(minor, currency))
 
 
 def currency_code(value: object, *fallbacks: str | None) -> str:
-    """What the row says, else what the caller told; raises MissingValue when nobody has said it."""
+    """The row's currency, else the first that is set of `fallbacks`; raises MissingValue where all are missing."""
     if value is not None and not isinstance(value, str):
         raise EventRejected("bad_currency", "currency must be a code such as USD")
     code = next((code for code in (value, *fallbacks) if code), None)
     if code is None:
         raise MissingValue(
-            "currency", "the currency is not told: give currency, or register the account with its currency"
+            "currency", "the currency is missing: give currency, or register the account with its currency"
         )
     digits(code)
     return code
@@ -129,29 +133,22 @@ def _number(row: Row, field: str) -> Decimal:
         raise EventRejected("bad_amount", f"{field} must be a number or a decimal string") from None
 
 
-# What is beyond is no date of anyone's money, and its local day could not be told.
-EARLIEST_YEAR, LATEST_YEAR = 1901, 9998
-MIDNIGHT = frozenset({time(0)})
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """When a transaction stands: the provider's day, and what our event says (that day, or an instant of it)."""
+    """When a transaction was posted: the provider's day, and the text of our event (that day, or an instant of it)."""
 
     day: date
     text: str
 
 
 def posted_at(row: Row, days: Iterable[str], times: Iterable[str], markers: frozenset[time] = MIDNIGHT) -> Posted:
-    """The first filled day of `days`, and the instant of the first filled of `times` where it is a real one.
+    """The day of the first filled field of `days`, with the instant of the first filled field of `times` if it is real.
 
-    A time without offset, or whose clock shows one of `markers`, stands for its date alone: a day stays a day, and
-    the tenant's zone says when it begins. So does a time that is not of that day anywhere on earth, or not readable.
+    A time without offset, or whose clock shows one of `markers`, means only its date: it stays a day, and the tenant's
+    zone says when that begins. The same goes for a time that is nowhere on earth on that day, or cannot be parsed.
     """
-    day = next((found for field in days if (found := a_day(row, field)) is not None), None)
-    written = next((row[field] for field in times if row.get(field)), None)
-    instant = _readable(written)
+    day = next((found for field in days if (found := optional_day(row, field)) is not None), None)
+    instant = _clock_time(next((row[field] for field in times if row.get(field)), None))
     if instant is None:
         if day is None:
             raise EventRejected("missing_field", "the row has no date")
@@ -163,27 +160,27 @@ def posted_at(row: Row, days: Iterable[str], times: Iterable[str], markers: froz
     return Posted(day, utc.isoformat())
 
 
-def a_day(row: Row, field: str) -> date | None:
+def optional_day(row: Row, field: str) -> date | None:
     """A day written as YYYY-MM-DD, or None where there is none."""
-    moment = _stated(row, field)
+    moment = _moment(row, field)
     if isinstance(moment, datetime):
         raise EventRejected("bad_value", f"{field} must be a date (2026-01-31)")
     return moment
 
 
-def an_instant(row: Row, field: str) -> datetime | None:
+def optional_instant(row: Row, field: str) -> datetime | None:
     """A time (ISO 8601, or whole seconds since 1970) in UTC, or None where there is none."""
-    seconds = whole(row.get(field))
-    moment = _stated(row, field) if seconds is None else _unix(seconds, field)
+    seconds = whole_number(row.get(field))
+    moment = _moment(row, field) if seconds is None else _unix(seconds, field)
     if moment is not None and not isinstance(moment, datetime):
         raise EventRejected("bad_value", f"{field} must be a time (2026-01-31T12:00:00Z)")
     return moment
 
 
-def _readable(value: object) -> datetime | None:
-    """A time as its clock showed it, naive where no offset is written; None for what is not one."""
+def _clock_time(value: object) -> datetime | None:
+    """A time as its clock showed it, naive where no offset is written; None for anything else."""
     try:
-        seconds = whole(value)
+        seconds = whole_number(value)
         if seconds is not None:
             return _unix(seconds, "time")
         if not isinstance(value, str) or not isinstance(parse_moment(value), datetime):
@@ -195,7 +192,7 @@ def _readable(value: object) -> datetime | None:
     return moment
 
 
-def _stated(row: Row, field: str) -> datetime | date | None:
+def _moment(row: Row, field: str) -> datetime | date | None:
     value = row.get(field)
     if value is None or value == "":
         return None
@@ -211,26 +208,29 @@ def _unix(seconds: int, field: str) -> datetime:
     try:
         moment = _EPOCH + timedelta(seconds=seconds)
     except OverflowError:
-        raise EventRejected("bad_value", f"{field} is no time of ours") from None
+        raise EventRejected("bad_value", f"{field} is not in {EARLIEST_YEAR} to {LATEST_YEAR}") from None
     _checked(moment, field)
     return moment
 
 
 def _checked(moment: date, field: str) -> None:
     if not EARLIEST_YEAR <= moment.year <= LATEST_YEAR:
-        raise EventRejected("bad_value", f"{field} {moment.isoformat()} is no date of ours")
+        raise EventRejected("bad_value", f"{field} {moment.isoformat()} is not in {EARLIEST_YEAR} to {LATEST_YEAR}")
 
 
 def rows_in(value: object) -> Iterator[dict[str, Any]]:
+    """The objects of an array, or a single object, of any body: at most ROWS_MOST values are looked at."""
     rows = value if isinstance(value, list) else [value]
     return (row for row in islice(rows, ROWS_MOST) if isinstance(row, dict))
 
 
 def names_of(candidates: Iterable[object]) -> frozenset[str]:
+    """Those candidates that can be ids."""
     return frozenset(name for name in candidates if isinstance(name, str) and can_name(name))
 
 
 def can_name(name: str) -> bool:
+    """Whether a text can be an id."""
     try:
         identifier(name, "name", ID_LONGEST)
     except EventRejected:

@@ -1,4 +1,4 @@
-"""GoCardless Bank Account Data (Berlin Group): the bodies of one account, as they are pulled."""
+"""GoCardless Bank Account Data (Berlin Group): the pulled bodies of one account."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,53 +12,79 @@ from core.providers.contracts import ROWS_MOST, AdaptedEvent, Context
 from core.providers.fields import (
     Posted,
     Row,
-    a_day,
-    an_instant,
-    exact,
+    decimal_text,
+    exact_minor,
+    first_text,
     nested,
-    note,
+    optional_day,
     optional_id,
+    optional_instant,
     posted_at,
-    valuation,
-    written,
+    rounded_minor,
 )
 from core.providers.provider import ProviderSpec
-from core.providers.rows import Part, Reading, Statement, account_facts_of, connection, read_row, rows_of, stated
+from core.providers.rows import (
+    Part,
+    Reading,
+    Statement,
+    account_facts_of,
+    connection_statements,
+    make_statement,
+    read_row,
+    rows_of,
+)
+
+# ISO 20022 cash account types; any other type leaves the kind unknown.
+_KINDS = {"CACC": "asset", "SVGS": "asset", "CASH": "asset", "TRAN": "asset", "CARD": "liability", "LOAN": "liability"}
+_BROKEN = frozenset({"EXPIRED", "SUSPENDED", "ERROR"})
+# Booked before available: an available balance includes pending money, which would count twice once it is booked.
+# An opening or closing balance is exact together with the bookings dated after it, but interimBooked is newer.
+PREFERENCE = (
+    "interimBooked",
+    "closingBooked",
+    "openingBooked",
+    "previouslyClosedBooked",
+    "expected",
+    "interimAvailable",
+    "closingAvailable",
+    "information",
+)
+_OF_A_DAYS_END = frozenset({"closingBooked", "previouslyClosedBooked", "closingAvailable"})
 
 
-def day_of(row: Row) -> Posted:
-    """When it was booked; where the bank does not say so, its value date."""
+def booking_day(row: Row) -> Posted:
+    """When it was booked, or its value date where the bank gives no booking date."""
     if row.get("bookingDate") or row.get("bookingDateTime"):
         return posted_at(row, ("bookingDate",), ("bookingDateTime",))
     return posted_at(row, ("valueDate",), ("valueDateTime",))
 
 
 def booked_id(row: Row, day: str, amount: str, currency: str, ordinal: str) -> str:
-    """GoCardless's own id, else the row's day, amount and currency with its ordinal among equal ones.
+    """GoCardless's own id, else the row's day, amount and currency with its number among equal ones.
 
-    Not the bank's `transactionId`: where a bank uses one again, whether it is unique hangs on the window that was
-    pulled, and a row that changes its key counts twice. A window holds whole days, so it holds all rows of a day and
-    amount or none: however they are ordered and described, as many count as there are.
+    The bank's `transactionId` is not used: some banks use one again, so whether it is unique depends on the window that
+    was pulled, and a row whose key changes counts twice. A window contains whole days, so it contains either all rows
+    of a day and amount or none. So as many rows count as there are, in whatever order and with whatever texts.
     """
     return optional_id(row, "internalTransactionId") or f"row:{day}:{amount}:{currency}:{ordinal}"
 
 
 def pending_id(day: str, amount: str, currency: str, ordinal: str) -> str:
-    """Of its own kind: what is pending has no lasting id, and the booked row that follows does not point back."""
+    """A key that no booked row has: a pending row has no lasting id, and its booked row does not refer to it."""
     return f"pending:{day}:{amount}:{currency}:{ordinal}"
 
 
-def ordinals(rows: Sequence[object], reading: Reading) -> Iterator[str]:
-    """The place of each row among those of its day, amount and currency, whatever the order of the array."""
-    keys = [_equal_by(row, reading) for row in rows]
+def number_equal_rows(rows: Sequence[object], reading: Reading) -> Iterator[str]:
+    """Number each row from 1 among those of the same day, amount and currency, whatever the order of the array."""
+    keys = [_equality_key(row, reading) for row in rows]
     ranked = sorted(range(len(rows)), key=lambda index: (keys[index], _canonical(rows[index])))
-    places = [0] * len(rows)
+    numbers = [0] * len(rows)
     for before, index in zip([None, *ranked], ranked, strict=False):
-        places[index] = places[before] + 1 if before is not None and keys[before] == keys[index] else 1
-    return (str(place) for place in places)
+        numbers[index] = numbers[before] + 1 if before is not None and keys[before] == keys[index] else 1
+    return (str(number) for number in numbers)
 
 
-def _equal_by(row: object, reading: Reading) -> str:
+def _equality_key(row: object, reading: Reading) -> str:
     if not isinstance(row, dict):
         return _canonical(row)
     try:
@@ -66,7 +92,7 @@ def _equal_by(row: object, reading: Reading) -> str:
             return _canonical(row)
         amount = nested(row, "transactionAmount")
         currency = reading.currency_of(reading.only_account(), amount.get("currency"))
-        return f"{day_of(row).day} {written(exact(amount, 'amount', currency), currency)} {currency}"
+        return f"{booking_day(row).day} {decimal_text(exact_minor(amount, 'amount', currency), currency)} {currency}"
     except (EventRejected, InvalidField):
         return _canonical(row)
 
@@ -78,24 +104,9 @@ def _canonical(row: object) -> str:
         return ""
 
 
-# Booked before available: what is available has pending money in it, which would count twice once it is booked.
-# An opening or closing one is exact with the bookings dated after it; one of this moment is newer.
-PREFERENCE = (
-    "interimBooked",
-    "closingBooked",
-    "openingBooked",
-    "previouslyClosedBooked",
-    "expected",
-    "interimAvailable",
-    "closingAvailable",
-    "information",
-)
-_OF_A_CLOSE = frozenset({"closingBooked", "previouslyClosedBooked", "closingAvailable"})
-
-
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One entry, read: signed as the holder's money. `as_of` is as our events have it, a day or an instant."""
+    """A parsed entry of `balances`, negative if the holder owes. `as_of` is a day or an instant, as in our events."""
 
     type: str
     minor: int
@@ -104,36 +115,35 @@ class Balance:
     as_of: str
 
 
-def chosen(entries: Sequence[object], currency: str | None, fetched_at: datetime) -> Balance | None:
-    """The entry of the most preferred type, the latest of several; None where no entry tells the holder's own money.
+def choose_balance(entries: Sequence[object], currency: str | None, fetched_at: datetime) -> Balance | None:
+    """The usable entry of the most preferred type, the latest if there are several; None if no entry is usable.
 
-    An entry that includes a credit limit tells none, since it does not say how much the limit is; nor does one with a
-    null amount, or of another currency than the account's. Raises EventRejected where an entry of the preferred type
-    cannot be read.
+    An entry is not usable if it includes a credit limit (it does not say how much the limit is), if its amount is null,
+    or if its currency is not the account's. Raises EventRejected if an entry of the preferred type cannot be read.
     """
-    eligible = [entry for entry in entries if isinstance(entry, Mapping) and _tells(entry, currency)]
+    usable = [entry for entry in entries if isinstance(entry, Mapping) and _is_usable(entry, currency)]
     if entries and not any(isinstance(entry, Mapping) for entry in entries):
         raise EventRejected("bad_value", "balances must be objects")
     for type in PREFERENCE:
-        of_type = [read(entry, fetched_at) for entry in eligible if entry.get("balanceType") == type]
+        of_type = [read_balance(entry, fetched_at) for entry in usable if entry.get("balanceType") == type]
         if of_type:
             return max(of_type, key=lambda balance: balance.reference or date.max)
     return None
 
 
-def read(entry: Mapping[str, Any], fetched_at: datetime) -> Balance:
-    """An entry with the moment at which it was true."""
+def read_balance(entry: Mapping[str, Any], fetched_at: datetime) -> Balance:
+    """Parse an entry, with the moment at which it was true."""
     amount = nested(entry, "balanceAmount")
     currency = amount.get("currency")
     if not isinstance(currency, str):
         raise EventRejected("bad_currency", "balanceAmount.currency must be a code such as EUR")
-    type, reference = str(entry["balanceType"]), a_day(entry, "referenceDate")
+    type, reference = str(entry["balanceType"]), optional_day(entry, "referenceDate")
     return Balance(
-        type, valuation(amount, "amount", currency), currency, reference, _as_of(type, reference, fetched_at)
+        type, rounded_minor(amount, "amount", currency), currency, reference, _as_of(type, reference, fetched_at)
     )
 
 
-def _tells(entry: Mapping[str, Any], currency: str | None) -> bool:
+def _is_usable(entry: Mapping[str, Any], currency: str | None) -> bool:
     amount = nested(entry, "balanceAmount")
     return (
         amount.get("amount") is not None
@@ -143,31 +153,26 @@ def _tells(entry: Mapping[str, Any], currency: str | None) -> bool:
 
 
 def _as_of(type: str, reference: date | None, fetched_at: datetime) -> str:
-    """The end of a closed day for its close, that of the day before for an opening, else the moment of the fetch.
+    """When a balance is true: closing at the end of its day, opening at the end of the day before, others at the fetch.
 
-    A close of a day that is not over yet is no close: banks give that name to what is booked so far.
+    A closing balance of a day that is not over counts as of the fetch: banks give that name to what is booked so far.
     """
     today = fetched_at.date()
     if type == "openingBooked":
         return ((reference or today) - timedelta(days=1)).isoformat()
-    if type in _OF_A_CLOSE and reference is not None and reference < today:
+    if type in _OF_A_DAYS_END and reference is not None and reference < today:
         return reference.isoformat()
     return fetched_at.isoformat()
 
 
-def available(entries: Iterable[object], balance: Balance, fetched_at: datetime) -> int | None:
-    """What can be spent now, where the bank tells it without a credit limit."""
+def available_minor(entries: Iterable[object], balance: Balance, fetched_at: datetime) -> int | None:
+    """The minor units that can be spent now, if the bank reports them without a credit limit."""
     for entry in entries:
         if not isinstance(entry, Mapping) or entry.get("balanceType") != "interimAvailable":
             continue
-        if _tells(entry, balance.currency):
-            return read(entry, fetched_at).minor
+        if _is_usable(entry, balance.currency):
+            return read_balance(entry, fetched_at).minor
     return None
-
-
-# ISO 20022 cash account types; what is not here leaves the kind open.
-_KINDS = {"CACC": "asset", "SVGS": "asset", "CASH": "asset", "TRAN": "asset", "CARD": "liability", "LOAN": "liability"}
-_BROKEN = frozenset({"EXPIRED", "SUSPENDED", "ERROR"})
 
 
 def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
@@ -188,9 +193,9 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
 
 
 def _fetched_at(body: Mapping[str, Any]) -> datetime | None:
-    """When GoCardless had the rows from the bank, where it says so: before the pull, if they come from its store."""
+    """When GoCardless fetched the rows from the bank, if it says so: before the pull, if it had stored them."""
     try:
-        return an_instant(body, "last_updated")
+        return optional_instant(body, "last_updated")
     except EventRejected as error:
         raise ProviderBodyRefused("not_this_form", error.message, "last_updated") from None
 
@@ -202,22 +207,22 @@ def _transactions(value: object, context: Context) -> Iterator[AdaptedEvent]:
     for section, part in (("booked", BOOKED), ("pending", PENDING)):
         where = f"transactions.{section}"
         rows = rows_of(value.get(section, []), where)
-        for index, ordinal in enumerate(ordinals(rows, Reading(context))):
+        for index, ordinal in enumerate(number_equal_rows(rows, Reading(context))):
             yield from read_row(part, rows[index], Reading(context, ordinal), f"{where}[{index}]")
 
 
 def _booked(row: Row, reading: Reading) -> Iterator[Statement]:
-    posted, amount, currency = day_of(row), *_amount(row, reading)
+    posted, amount, currency = booking_day(row), *_amount(row, reading)
     transaction_id = booked_id(row, posted.day.isoformat(), amount, currency, reading.order)
     return _recorded(row, reading, transaction_id, amount, currency, posted, is_pending=False)
 
 
 def _pending(row: Row, reading: Reading) -> Iterator[Statement]:
-    """A hold often has no date yet; the moment of the pull will do for what does not count."""
+    """A pending row often has no date yet. It counts nothing, so the time of the pull will do."""
     amount, currency = _amount(row, reading)
     dates = ("bookingDate", "bookingDateTime", "valueDate", "valueDateTime")
     if any(row.get(name) for name in dates):
-        posted, day = (dated := day_of(row)), dated.day.isoformat()
+        posted, day = (dated := booking_day(row)), dated.day.isoformat()
     else:
         posted, day = Posted(reading.time().date(), reading.time().isoformat()), "undated"
     transaction_id = pending_id(day, amount, currency, reading.order)
@@ -225,10 +230,10 @@ def _pending(row: Row, reading: Reading) -> Iterator[Statement]:
 
 
 def _amount(row: Row, reading: Reading) -> tuple[str, str]:
-    """Signed as the holder's money, on accounts of every type."""
+    """The amount, positive when the holder gains money, on accounts of every type."""
     amount = nested(row, "transactionAmount")
     currency = reading.currency_of(reading.only_account(), amount.get("currency"))
-    return written(exact(amount, "amount", currency), currency), currency
+    return decimal_text(exact_minor(amount, "amount", currency), currency), currency
 
 
 def _recorded(
@@ -239,7 +244,7 @@ def _recorded(
         return
     lines = row.get("remittanceInformationUnstructuredArray")
     first_line = lines[0] if isinstance(lines, list) and lines else None
-    yield stated(
+    yield make_statement(
         "transaction.recorded",
         account.account_id,
         reading.time(),
@@ -248,30 +253,30 @@ def _recorded(
         currency=currency,
         posted_at=posted.text,
         pending=is_pending,
-        description=note(
+        description=first_text(
             row.get("remittanceInformationUnstructured"), first_line, row.get("creditorName"), row.get("debtorName")
         ),
     )
 
 
 def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
-    """A bank's balances are signed as the holder's money; ours of a liability say what is owed."""
+    """A bank's balance is negative if the holder owes. Ours says what is owed on a liability, so its sign is turned."""
     account, time = reading.only_account(), reading.time()
     entries = row.get("balances")
     if not isinstance(entries, list) or len(entries) > ROWS_MOST:
         raise EventRejected("bad_value", "balances must be an array of balances")
-    balance = chosen(entries, account.currency or reading.context.currency, time)
+    balance = choose_balance(entries, account.currency or reading.context.currency, time)
     if balance is None:
         return
     kind = reading.kind_of(account)
     is_owed = (kind or account.recorded_kind) == "liability"
-    spendable = None if is_owed else available(entries, balance, time)
-    yield stated(
+    spendable = None if is_owed else available_minor(entries, balance, time)
+    yield make_statement(
         "balance.reported",
         account.account_id,
         time,
-        current=written(-balance.minor if is_owed else balance.minor, balance.currency),
-        available=None if spendable is None else written(spendable, balance.currency),
+        current=decimal_text(-balance.minor if is_owed else balance.minor, balance.currency),
+        available=None if spendable is None else decimal_text(spendable, balance.currency),
         currency=balance.currency,
         as_of=balance.as_of,
         user_id=reading.user_of(account),
@@ -280,26 +285,26 @@ def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
 
 
 def _details(row: Row, reading: Reading) -> Iterator[Statement]:
-    """What the account is. Of its status only `deleted` says that the bank has closed it."""
+    """The account. Only the status `deleted` means that the bank has closed it."""
     account, status = reading.only_account(), row.get("status")
     type = row.get("cashAccountType")
-    registered = {
+    facts = {
         "user_id": reading.user_of(account),
         "kind": reading.kind_of(account, _KINDS.get(type) if isinstance(type, str) else None),
-        "name": note(row.get("displayName"), row.get("name"), row.get("product"), row.get("details")),
+        "name": first_text(row.get("displayName"), row.get("name"), row.get("product"), row.get("details")),
         "closed": status == "deleted" if status in ("enabled", "deleted", "blocked") else None,
     }
-    if any(value is not None for value in registered.values()):
-        yield stated("account.changed", account.account_id, reading.time(), **registered)
+    if any(value is not None for value in facts.values()):
+        yield make_statement("account.changed", account.account_id, reading.time(), **facts)
 
 
 def _metadata(row: Row, reading: Reading) -> Iterator[Statement]:
-    """The state of the consent. The body names its account itself."""
+    """The state of the consent. This body names its account itself."""
     account, status = reading.account(row, "id"), row.get("status")
     if status == "READY":
-        yield from connection([account.account_id], reading.time(), "healthy", None)
+        yield from connection_statements([account.account_id], reading.time(), "healthy", None)
     elif isinstance(status, str) and status in _BROKEN:
-        yield from connection([account.account_id], reading.time(), "broken", note(status))
+        yield from connection_statements([account.account_id], reading.time(), "broken", first_text(status))
 
 
 BOOKED = Part("gocardless/booked", _booked)
@@ -310,7 +315,7 @@ METADATA = Part("gocardless/metadata", _metadata)
 
 
 def _account_in(body: object) -> Iterator[object]:
-    """Only the account's metadata names it."""
+    """Of the bodies of an account only its metadata names the account."""
     if isinstance(body, dict):
         yield body.get("id")
 

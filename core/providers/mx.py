@@ -1,4 +1,4 @@
-"""MX Platform: its bodies as they are pulled, its webhooks, and the credentials that sign these."""
+"""MX Platform: its pulled bodies, its webhooks, and the Basic credentials that these carry."""
 
 import base64
 import binascii
@@ -13,16 +13,16 @@ from core.providers.fields import (
     MissingValue,
     Posted,
     Row,
-    an_instant,
-    exact,
+    decimal_text,
+    exact_minor,
+    first_text,
     names_of,
-    note,
+    optional_instant,
     posted_at,
     required_id,
+    rounded_minor,
     rows_in,
-    valuation,
-    whole,
-    written,
+    whole_number,
 )
 from core.providers.provider import DECOY, ProviderSpec, Scheme, Webhook, one_secret
 from core.providers.rows import (
@@ -30,11 +30,11 @@ from core.providers.rows import (
     Reading,
     Statement,
     account_facts_of,
-    connection,
+    connection_statements,
+    make_statement,
     read_row,
     read_rows,
     rows_of,
-    stated,
 )
 from core.providers.webhooks import (
     Delivery,
@@ -46,7 +46,7 @@ from core.providers.webhooks import (
     webhook_object,
 )
 
-# MX writes a date as a time of that date, which shows midnight (UTC's or its own, in Utah) or noon.
+# MX writes a date as a time of that date: midnight in UTC or in Utah (6 or 7 UTC), or noon.
 MARKERS = frozenset({time(0), time(6), time(7), time(12)})
 # Pulled bodies spell types in capitals; webhooks also by number.
 _TYPE_NUMBERS = {1: "CHECKING", 2: "SAVINGS", 3: "LOAN", 4: "CREDIT_CARD", 5: "INVESTMENT", 6: "LINE_OF_CREDIT"} | {
@@ -61,18 +61,30 @@ _LIABILITIES = frozenset({"LOAN", "CREDIT_CARD", "LINE_OF_CREDIT", "MORTGAGE", "
 _ASSETS = frozenset({"CHECKING", "SAVINGS", "INVESTMENT", "PROPERTY", "CASH", "INSURANCE", "PREPAID"})
 _SIGNS = {"CREDIT": 1, "DEBIT": -1, 1: 1, 2: -1}
 _PENDING = {"POSTED": False, "PENDING": True, 1: False, 2: True}
-# A member in these states gives data; every other state waits for its user.
+# In these states a member delivers data; in every other state MX waits for the user.
 _HEALTHY = frozenset({"CONNECTED", "RECONNECTED", "CREATED", "UPDATED", "DELAYED", "RESUMED", "DEGRADED"})
+# Webhooks that only say that a member has new data, by their `type`.
+_POINTERS = {
+    "AGGREGATION": "transactions",
+    "HISTORY": "transactions",
+    "BALANCE": "balances",
+    "STATEMENT": "statements",
+    "VERIFICATION": "accounts",
+    "IDENTIFICATION": "accounts",
+}
+_REVISION_DIGITS = 20
+PASSWORD_SHORTEST = 16
+_LISTS = ("accounts", "transactions", "account", "transaction")
 
 
 def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
-    """A list (accounts, members, transactions) or one of them in its single form."""
+    """A list of accounts, members or transactions, or a single one of them."""
     if not isinstance(body, dict):
         raise ProviderBodyRefused("not_this_form", "the body must be an object")
     found = [name for part in PARTS for name in (part, f"{part}s") if name in body]
     if not found:
         raise ProviderBodyRefused("not_this_form", "the body has no accounts, members or transactions")
-    # Of two pulls that saw one state of an object the later stands, and any pull over a webhook of that second.
+    # Of two pulls of the same state of an object the later wins, and any pull wins over a webhook of that second.
     order = "" if context.pulled_at is None else f"p{context.pulled_at:%Y%m%d%H%M%S%f}"
     if found[-1].startswith("transaction"):
         yield from account_facts_of(names_of(_accounts_in(body)), context)
@@ -85,60 +97,60 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
 
 
 def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
-    """The amount is positive; CREDIT is what raises the holder's worth, on accounts of every type."""
+    """The amount is never negative: CREDIT raises the holder's worth and DEBIT lowers it, on every type of account."""
     account, transaction_id = reading.account(row, "account_guid"), required_id(row, "guid")
     known_at = _known_at(row, reading)
     if row.get("action") == "deleted" or row.get("is_deleted") is True:
-        yield stated("transaction.removed", account.account_id, known_at, transaction_id=transaction_id)
+        yield make_statement("transaction.removed", account.account_id, known_at, transaction_id=transaction_id)
         return
     sign = _choice(row, ("type", "transaction_type"), _SIGNS)
     is_pending = bool(_choice(row, ("status",), _PENDING))
     currency = reading.currency_of(account, row.get("currency_code"))
-    amount = exact(row, "amount", currency)
+    amount = exact_minor(row, "amount", currency)
     if amount < 0:
         raise EventRejected("bad_amount", "amount must not be negative: type says in or out")
     posted = _posted(row)
     if account.is_former(posted.day):
         return
-    yield stated(
+    yield make_statement(
         "transaction.recorded",
         account.account_id,
         known_at,
         transaction_id=transaction_id,
-        amount=written(sign * amount, currency),
+        amount=decimal_text(sign * amount, currency),
         currency=currency,
         posted_at=posted.text,
         pending=is_pending,
-        category=note(row.get("category"), row.get("category_name")),
-        description=note(row.get("description"), row.get("original_description")),
+        category=first_text(row.get("category"), row.get("category_name")),
+        description=first_text(row.get("description"), row.get("original_description")),
     )
 
 
 def _account(row: Row, reading: Reading) -> Iterator[Statement]:
-    """What the account is, and its balance: of a debt what is owed. It was true when MX last changed the account."""
+    """The account, and its balance (what is owed, for a liability) as of when MX last changed the account."""
     required_id(row, "guid")
     account, known_at = reading.account(row, "guid"), _known_at(row, reading)
     if row.get("action") == "deleted" or row.get("is_deleted") is True:
-        yield from connection([account.account_id], known_at, "broken", "deleted")
+        yield from connection_statements([account.account_id], known_at, "broken", "deleted")
         return
     whose = {"user_id": reading.user_of(account), "kind": reading.kind_of(account, _kind(row))}
     is_closed = row.get("is_closed")
-    registered = {
-        "name": note(row.get("nickname"), row.get("name")),
+    details = {
+        "name": first_text(row.get("nickname"), row.get("name")),
         "closed": is_closed if isinstance(is_closed, bool) else None,
     }
-    if any(value is not None for value in (whose | registered).values()):
-        yield stated("account.changed", account.account_id, known_at, **whose, **registered)
+    if any(value is not None for value in (whose | details).values()):
+        yield make_statement("account.changed", account.account_id, known_at, **whose, **details)
     if row.get("balance") is None:
         return
     currency = reading.currency_of(account, row.get("currency_code"))
-    available = None if row.get("available_balance") is None else valuation(row, "available_balance", currency)
-    yield stated(
+    available = None if row.get("available_balance") is None else rounded_minor(row, "available_balance", currency)
+    yield make_statement(
         "balance.reported",
         account.account_id,
         known_at,
-        current=written(valuation(row, "balance", currency), currency),
-        available=None if available is None else written(available, currency),
+        current=decimal_text(rounded_minor(row, "balance", currency), currency),
+        available=None if available is None else decimal_text(available, currency),
         currency=currency,
         as_of=known_at.isoformat(),
         **whose,
@@ -146,24 +158,24 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
 
 
 def _member(row: Row, reading: Reading) -> Iterator[Statement]:
-    """The state of a member's connection, for the accounts that are known to hang on it."""
+    """The state of a member's connection, for the accounts that are registered with it."""
     guid, known_at = required_id(row, "guid"), reading.time()
-    hanging = [known.account_id for known in reading.context.accounts.values() if known.connection == guid]
+    affected = [known.account_id for known in reading.context.accounts.values() if known.connection == guid]
     if row.get("action") == "deleted" or row.get("is_deleted") is True:
-        yield from connection(hanging, known_at, "broken", "deleted")
+        yield from connection_statements(affected, known_at, "broken", "deleted")
         return
     status = row.get("connection_status")
     if isinstance(status, str) and status:
-        yield from connection(hanging, known_at, connection_of(status), note(status))
+        yield from connection_statements(affected, known_at, _connection_state(status), first_text(status))
 
 
-def connection_of(status: str) -> str:
-    """What a member's status says of its connection."""
+def _connection_state(status: str) -> str:
+    """The state of a member's connection, by its status."""
     return "healthy" if status.upper() in _HEALTHY else "broken"
 
 
 def _posted(row: Row) -> Posted:
-    """When it was posted; what is pending has only the date on which it took place."""
+    """When it was posted; a pending transaction has only the date on which it took place."""
     field = next((name for name in ("posted_at", "date", "transacted_at") if row.get(name)), "posted_at")
     value = row.get(field)
     is_day = isinstance(value, str) and "T" not in value.upper()
@@ -171,22 +183,22 @@ def _posted(row: Row) -> Posted:
 
 
 def _known_at(row: Row, reading: Reading) -> datetime:
-    """When MX last changed the object; of a deletion the moment it was deleted at."""
-    times = [an_instant(row, name) for name in ("updated_at", "deleted_at")]
+    """When MX last changed the object, or deleted it."""
+    times = [optional_instant(row, name) for name in ("updated_at", "deleted_at")]
     return reading.time(max((moment for moment in times if moment is not None), default=None))
 
 
 def _kind(row: Row) -> str | None:
     value = next((value for name in ("account_type", "type") if (value := row.get(name)) is not None), None)
-    number = whole(value)
+    number = whole_number(value)
     name = value.upper() if isinstance(value, str) else "" if number is None else _TYPE_NUMBERS.get(number, "")
     return "liability" if name in _LIABILITIES else "asset" if name in _ASSETS else None
 
 
 def _choice(row: Row, fields: tuple[str, ...], choices: dict[Any, Any]) -> Any:
-    """One of a few words or numbers, that must be there: money hangs on it."""
+    """One of a few words or numbers, which must be there because the amount depends on it."""
     value = next((value for name in fields if (value := row.get(name)) is not None), None)
-    key = value.upper() if isinstance(value, str) else whole(value)
+    key = value.upper() if isinstance(value, str) else whole_number(value)
     if key not in choices:
         known = ", ".join(str(choice) for choice in choices if isinstance(choice, str))
         raise EventRejected("bad_value", f"{fields[0]} must be one of {known}")
@@ -200,26 +212,14 @@ PARTS = {
 }
 
 
-# Webhooks that only say that a member has new data, by their `type`.
-_POINTERS = {
-    "AGGREGATION": "transactions",
-    "HISTORY": "transactions",
-    "BALANCE": "balances",
-    "STATEMENT": "statements",
-    "VERIFICATION": "accounts",
-    "IDENTIFICATION": "accounts",
-}
-_REVISION_DIGITS = 20
-
-
 def adapt_webhook(body: object, context: Context) -> Adapted:
-    """One webhook: an object of ours (created, updated, deleted), a connection's state, or a pointer."""
+    """One webhook: an object that was created, updated or deleted, a connection's state, or a request to pull."""
     hook = webhook_object(body)
     action, type = code_of(hook, "action"), hook.get("type")
     subjects = [hook.get(name) for name in ("member_guid", "guid", "user_guid")]
     if type == "CONNECTION_STATUS":
         status = code_of(hook, "connection_status")
-        return connection_state(subjects[0], [], connection_of(status), status, None, context)
+        return connection_state(subjects[0], [], _connection_state(status), status, None, context)
     if isinstance(type, str) and type in _POINTERS:
         return refresh(subjects, _POINTERS[type], action)
     part = _part_of(hook)
@@ -247,20 +247,17 @@ def _part_of(hook: Mapping[str, Any]) -> Part | None:
 
 
 def _member_in_webhook(hook: Mapping[str, Any], action: str, context: Context) -> Adapted:
-    """A member's accounts, where they are known; else a pointer to it."""
+    """The state of the member's registered accounts, or a request to look at the member if there are none."""
     events = tuple(read_row(PARTS["member"], hook, Reading(context), ""))
     return Adapted(events=events) if events else refresh([hook.get("guid")], "connection", action)
 
 
 def _order(hook: Mapping[str, Any]) -> str:
-    """The revision orders the changes of an object within one second, which is as fine as MX's times are."""
-    revision = whole(hook.get("revision", 0))
+    """The revision orders an object's changes within one second, because MX's times are whole seconds."""
+    revision = whole_number(hook.get("revision", 0))
     if revision is None or not 0 <= revision < 10**_REVISION_DIGITS:
         raise ProviderBodyRefused("not_this_form", "revision must be a whole number", "revision")
     return f"h{revision:0{_REVISION_DIGITS}}"
-
-
-PASSWORD_SHORTEST = 16
 
 
 def check_secret(text: str) -> str:
@@ -278,12 +275,9 @@ def verify(delivery: Delivery, secrets: Sequence[str]) -> None:
     try:
         credentials = base64.b64decode(given.strip(), validate=True)
     except (binascii.Error, ValueError):
-        raise SignatureRefused("authorization holds no Basic credentials") from None
+        raise SignatureRefused("authorization has no Basic credentials") from None
     if scheme.lower() != "basic" or not share_one([credentials], [each.encode() for each in secrets]):
         raise SignatureRefused("the credentials are not those of this address")
-
-
-_LISTS = ("accounts", "transactions", "account", "transaction")
 
 
 def _accounts_in(body: object) -> Iterator[object]:
@@ -300,7 +294,7 @@ def _members_in(body: object) -> Iterator[object]:
     yield from (member.get("guid") for member in members if "connection_status" in member)
 
 
-def _made_secret() -> str:
+def _make_secret() -> str:
     return f"milepost:{randomness.token_urlsafe(32)}"
 
 
@@ -314,7 +308,7 @@ MX = ProviderSpec(
             verify,
             decoys=(f"nobody:{DECOY}",),
             challenge='Basic realm="milepost"',
-            make_secret=_made_secret,
+            make_secret=_make_secret,
         ),
     ),
     parts=tuple(PARTS.values()),

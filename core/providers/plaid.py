@@ -1,4 +1,4 @@
-"""Plaid: transactions/sync and balances, its webhooks, and the JWT that signs these."""
+"""Plaid: pages of transactions/sync, balances, its webhooks, and the JWT that signs them."""
 
 import hashlib
 import json
@@ -13,22 +13,22 @@ from core.errors import EventRejected, InvalidField, ProviderBodyRefused
 from core.providers.contracts import Adapted, AdaptedEvent, Context, KnownAccount
 from core.providers.fields import (
     Row,
-    an_instant,
     currency_code,
-    exact,
-    flag,
+    decimal_text,
+    exact_minor,
+    first_text,
     names_of,
     nested,
-    note,
     optional_id,
+    optional_instant,
     posted_at,
+    required_bool,
     required_id,
+    rounded_minor,
     rows_in,
-    valuation,
-    written,
 )
 from core.providers.provider import ProviderSpec, Scheme, Webhook
-from core.providers.rows import Part, Reading, Statement, account_facts_of, read_row, read_rows, rows_of, stated
+from core.providers.rows import Part, Reading, Statement, account_facts_of, make_statement, read_row, read_rows, rows_of
 from core.providers.webhooks import (
     Delivery,
     SignatureRefused,
@@ -49,12 +49,37 @@ _KINDS = {
     "credit": "liability",
     "loan": "liability",
 }
+# What to pull, by webhook_type. Any other type asks to pull its own name, so that a new product is no error.
+_WEBHOOK_KINDS = {
+    "TRANSACTIONS": "transactions",
+    "INVESTMENTS_TRANSACTIONS": "investments_transactions",
+    "HOLDINGS": "holdings",
+    "LIABILITIES": "liabilities",
+    "AUTH": "auth",
+    "IDENTITY": "identity",
+    "TRANSFER": "transfers",
+}
+_BROKEN = frozenset({"ERROR", "USER_PERMISSION_REVOKED", "USER_ACCOUNT_REVOKED"})
+_REPAIRED = frozenset({"LOGIN_REPAIRED"})
+_ABOUT_TO_BREAK = frozenset({"PENDING_EXPIRATION", "PENDING_DISCONNECT"})
+_WITHOUT_EFFECT = frozenset({"WEBHOOK_UPDATE_ACKNOWLEDGED"})
+_SUBJECTS = ("item_id", "account_id", "recurring_transfer_id", "transfer_id", "user_id")
+HEADER = "plaid-verification"
+ALGORITHM = "ES256"
+TOLERANCE = timedelta(minutes=5)
+KEYS_MOST = 20
+TOKEN_LONGEST = 4_096
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+# Times are compared with the arrival of the delivery, not with the library's clock.
+_OPTIONS: Any = {"verify_iat": False, "verify_exp": False, "verify_nbf": False, "verify_aud": False, "require": ["iat"]}
+_LISTS = ("accounts", "added", "modified", "removed", "transactions")
 
 
 def adapt_sync(body: object, context: Context) -> Iterator[AdaptedEvent]:
-    """A page of transactions/sync (and a body of the older transactions/get, whose rows are all additions).
+    """A page of transactions/sync (or a body of the older transactions/get, whose rows are all additions).
 
-    At one time a modified row stands over an added one, and in a section the later row, as Plaid orders them.
+    All rows of a page have one time. Of several about one transaction a modified row wins over an added one, and the
+    later row in a section over the earlier one, as Plaid orders them.
     """
     page = _object(body)
     if not page.keys() & {"added", "modified", "removed", "transactions"}:
@@ -86,27 +111,27 @@ def _object(body: object) -> Mapping[str, Any]:
 
 
 def _account(row: Row, reading: Reading) -> Iterator[Statement]:
-    """What the account is, and its balance where the bank gives one: of a credit or loan account what is owed."""
+    """The account, and its balance if the bank gives one: what is owed, for a credit or loan account."""
     account = reading.account(row, "account_id")
     time = reading.time()
     type = row.get("type")
     kind = reading.kind_of(account, _KINDS.get(type) if isinstance(type, str) else None)
     whose = {"user_id": reading.user_of(account), "kind": kind}
-    name = note(row.get("name"), row.get("official_name"))
+    name = first_text(row.get("name"), row.get("official_name"))
     if name or any(whose.values()):
-        yield stated("account.changed", account.account_id, time, name=name, **whose)
+        yield make_statement("account.changed", account.account_id, time, name=name, **whose)
     balances = nested(row, "balances")
     if balances.get("current") is None:
         return
     currency = _currency(balances, account, reading)
-    available = None if balances.get("available") is None else valuation(balances, "available", currency)
-    as_of = an_instant(balances, "last_updated_datetime") or time
-    yield stated(
+    available = None if balances.get("available") is None else rounded_minor(balances, "available", currency)
+    as_of = optional_instant(balances, "last_updated_datetime") or time
+    yield make_statement(
         "balance.reported",
         account.account_id,
         time,
-        current=written(valuation(balances, "current", currency), currency),
-        available=None if available is None else written(available, currency),
+        current=decimal_text(rounded_minor(balances, "current", currency), currency),
+        available=None if available is None else decimal_text(available, currency),
         currency=currency,
         as_of=as_of.isoformat(),
         **whose,
@@ -114,41 +139,41 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
 
 
 def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
-    """Plaid's amount is positive when money leaves the account, of whatever type; ours when worth rises."""
+    """Plaid's amount is positive when money leaves an account of any type; ours is positive when worth rises."""
     account = reading.account(row, "account_id")
     transaction_id = required_id(row, "transaction_id")
     replaces = optional_id(row, "pending_transaction_id")
     if replaces == transaction_id:
         raise EventRejected("self_contradicting", "pending_transaction_id names the transaction itself")
     currency = _currency(row, account, reading)
-    amount = -exact(row, "amount", currency)
+    amount = -exact_minor(row, "amount", currency)
     posted = posted_at(row, ("date",), ("datetime",))
-    pending = flag(row, "pending")
+    pending = required_bool(row, "pending")
     if account.is_former(posted.day):
         return
-    yield stated(
+    yield make_statement(
         "transaction.recorded",
         account.account_id,
         reading.time(),
         transaction_id=transaction_id,
-        amount=written(amount, currency),
+        amount=decimal_text(amount, currency),
         currency=currency,
         posted_at=posted.text,
         pending=pending,
         replaces=replaces,
-        category=note(nested(row, "personal_finance_category").get("primary")),
-        description=note(row.get("merchant_name"), row.get("name")),
+        category=first_text(nested(row, "personal_finance_category").get("primary")),
+        description=first_text(row.get("merchant_name"), row.get("name")),
     )
 
 
 def _removed(row: Row, reading: Reading) -> Iterator[Statement]:
     account = reading.account(row, "account_id")
     transaction_id = required_id(row, "transaction_id")
-    yield stated("transaction.removed", account.account_id, reading.time(), transaction_id=transaction_id)
+    yield make_statement("transaction.removed", account.account_id, reading.time(), transaction_id=transaction_id)
 
 
 def _currency(row: Row, account: KnownAccount, reading: Reading) -> str:
-    """The ISO code; an unofficial one (a cryptocurrency's) is none of ours, and no other must stand in for it."""
+    """The ISO code. An unofficial one (a cryptocurrency's) is refused, and no default may replace it."""
     official, unofficial = row.get("iso_currency_code"), row.get("unofficial_currency_code")
     if official is None and unofficial is not None:
         return currency_code(unofficial)
@@ -160,25 +185,8 @@ TRANSACTION = Part("plaid/transaction", _transaction)
 REMOVED = Part("plaid/removed", _removed)
 
 
-# What to pull, by webhook_type. Types that are not here are pulled by their own name: a new product is no error.
-_WEBHOOK_KINDS = {
-    "TRANSACTIONS": "transactions",
-    "INVESTMENTS_TRANSACTIONS": "investments_transactions",
-    "HOLDINGS": "holdings",
-    "LIABILITIES": "liabilities",
-    "AUTH": "auth",
-    "IDENTITY": "identity",
-    "TRANSFER": "transfers",
-}
-_BROKEN = frozenset({"ERROR", "USER_PERMISSION_REVOKED", "USER_ACCOUNT_REVOKED"})
-_REPAIRED = frozenset({"LOGIN_REPAIRED"})
-_ABOUT_TO_BREAK = frozenset({"PENDING_EXPIRATION", "PENDING_DISCONNECT"})
-_SAYS_NOTHING = frozenset({"WEBHOOK_UPDATE_ACKNOWLEDGED"})
-_SUBJECTS = ("item_id", "account_id", "recurring_transfer_id", "transfer_id", "user_id")
-
-
 def adapt_webhook(body: object, context: Context) -> Adapted:
-    """One webhook. It has no id and no time: time is its arrival."""
+    """One webhook. It has no id and no time, so its time is its arrival."""
     hook = webhook_object(body)
     type, code = code_of(hook, "webhook_type"), code_of(hook, "webhook_code")
     if type == "ITEM":
@@ -196,19 +204,19 @@ def _of_item(hook: Mapping[str, Any], code: str, context: Context) -> Adapted:
     subject = hook.get("item_id")
     if code in _BROKEN:
         reason = nested(hook, "error").get("error_code")
-        registered = reason if isinstance(reason, str) and reason else code
+        cause = reason if isinstance(reason, str) and reason else code
         named = hook.get("account_id") if code == "USER_ACCOUNT_REVOKED" else None
-        return connection_state(None if named else subject, [named], "broken", registered, None, context)
+        return connection_state(None if named else subject, [named], "broken", cause, None, context)
     if code in _REPAIRED:
         return connection_state(subject, [], "healthy", code, None, context)
-    if code in _SAYS_NOTHING:
+    if code in _WITHOUT_EFFECT:
         return Adapted()
     kind = "connection" if code in _ABOUT_TO_BREAK else "accounts" if code == "NEW_ACCOUNTS_AVAILABLE" else "item"
     return refresh((hook.get(name) for name in _SUBJECTS), kind, code)
 
 
 def _removed_in_webhook(account_id: object, transactions: list[object], context: Context) -> Adapted:
-    """A processor's webhook names the account, so its removals can be stated at once; an item's leaves it open."""
+    """A processor's webhook names the account, so its removals become events at once. An item's does not."""
     events: list[AdaptedEvent] = []
     for index, name in enumerate(rows_of(transactions, "removed_transactions")):
         row = {"account_id": account_id, "transaction_id": name}
@@ -216,18 +224,8 @@ def _removed_in_webhook(account_id: object, transactions: list[object], context:
     return Adapted(events=tuple(events))
 
 
-HEADER = "plaid-verification"
-ALGORITHM = "ES256"
-TOLERANCE = timedelta(minutes=5)
-KEYS_MOST = 20
-TOKEN_LONGEST = 4_096
-_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
-# Moments are held against the arrival of the delivery, not against the library's clock.
-_OPTIONS: Any = {"verify_iat": False, "verify_exp": False, "verify_nbf": False, "verify_aud": False, "require": ["iat"]}
-
-
 def check_secret(text: str) -> tuple[str, ...]:
-    """Keys out of JSON, each as JSON of its own: a JWK, Plaid's answer that holds one, a list or a set of them.
+    """The keys in a JSON text, each as a JSON text: a JWK, Plaid's answer with one, or a list or set of these.
 
     Raises InvalidField.
     """
@@ -241,27 +239,27 @@ def check_secret(text: str) -> tuple[str, ...]:
 
 
 def key_id(key: str) -> str:
-    """The `kid` of a key that was checked."""
+    """The `kid` of a key that `check_secret` returned."""
     return str(json.loads(key)["kid"])
 
 
 def verify(delivery: Delivery, secrets: Sequence[str]) -> None:
-    """Raise SignatureRefused unless the token is Plaid's, fresh, and of this body; UnknownVerificationKey."""
+    """Raise SignatureRefused unless a known key signed the token, lately, for this body; UnknownVerificationKey."""
     token = delivery.header(HEADER)
     if len(token) > TOKEN_LONGEST:
         raise SignatureRefused(f"{HEADER} is longer than {TOKEN_LONGEST} characters")
     try:
         claims = _claims(token, secrets, delivery)
-    # The library parses what anybody sent before it looks at the signature; what it lets through is a refusal too.
+    # The library parses unsigned input before it checks the signature, so any of its errors is a refusal.
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-        raise SignatureRefused(f"{HEADER} is no token as it should be: {type(error).__name__}") from None
+        raise SignatureRefused(f"{HEADER} is not a valid token: {type(error).__name__}") from None
     signed_at = claims["iat"]
     if isinstance(signed_at, bool) or not isinstance(signed_at, int | float) or not abs(signed_at) < 1e11:
-        raise SignatureRefused("iat is no moment")
+        raise SignatureRefused("iat is not a time")
     delivery.check_age(str(int(signed_at)), TOLERANCE)
-    stated = claims.get("request_body_sha256")
+    claimed = claims.get("request_body_sha256")
     digest = hashlib.sha256(delivery.body).hexdigest().encode()
-    if not isinstance(stated, str) or not share_one([as_bytes(stated)], [digest]):
+    if not isinstance(claimed, str) or not share_one([as_bytes(claimed)], [digest]):
         raise SignatureRefused("request_body_sha256 is not that of the body")
 
 
@@ -295,24 +293,21 @@ def _keys(value: object) -> Iterator[dict[str, Any]]:
 
 
 def _key_text(key: dict[str, Any]) -> str:
-    """What is kept of a key, once it is known to be one that can verify."""
+    """The JSON to store for a key; raises ValueError unless the key can verify."""
     if key.get("kty") != "EC" or key.get("crv") != "P-256" or key.get("alg", ALGORITHM) != ALGORITHM:
         raise ValueError("not an ES256 key")
     if not isinstance(key.get("kid"), str) or not _KEY_ID.fullmatch(key["kid"]):
         raise ValueError("kid is missing")
     expired_at = key.get("expired_at")
     if expired_at is not None and (isinstance(expired_at, bool) or not isinstance(expired_at, int)):
-        raise ValueError("expired_at is no number of seconds")
+        raise ValueError("expired_at is not a whole number of seconds")
     jwt.PyJWK(_public(key), algorithm=ALGORITHM)
     return json.dumps({**_public(key), "kid": key["kid"], "expired_at": expired_at})
 
 
 def _public(key: dict[str, Any]) -> dict[str, Any]:
-    """The public half alone, whatever else was in the file."""
+    """Only the public half, whatever else was in the file."""
     return {name: key.get(name) for name in ("kty", "crv", "x", "y")}
-
-
-_LISTS = ("accounts", "added", "modified", "removed", "transactions")
 
 
 def _accounts_in(body: object) -> Iterator[object]:

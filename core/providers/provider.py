@@ -1,4 +1,4 @@
-"""What a provider is: one record at the end of its module, which the registry lists."""
+"""The record that describes a provider. Each provider's module ends with one, and the registry lists them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,21 +10,21 @@ from core.providers.webhooks import Delivery
 SECRETS_MOST = 5
 
 DECOY = "no-one-knows-this-secret-since-it-is-checked-in-vain"
-"""For providers whose secrets are text, out of which to make decoys."""
+"""The text from which providers whose secrets are text make their decoys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How a provider's secrets are read, deliveries verified, and what a 401 asks for.
+    """How a provider's secrets are read, how its deliveries are verified, and what a 401 asks for (`challenge`).
 
-    `read_secrets` makes secrets of what the integrator gives and raises InvalidField; `verify` raises SignatureRefused.
-    `decoys` are checked in the place of the secrets of an address that does not exist or has none yet, so that it takes
-    as long. They are no secrets: what is signed with one is not to be taken.
+    `read_secrets` parses the text that the integrator gives into secrets and raises InvalidField; `verify` raises
+    SignatureRefused. `decoys` are checked instead of secrets if an address does not exist or has no secret yet, so that
+    its refusal takes as long as any other. They are public: a delivery that is signed with one must be refused.
 
-    `make_secret` is for providers that leave the choice of a secret to us; where it is None the provider gives one.
-    `key_id` is for those that have several keys at a time and say themselves when one expires: a new key takes the
-    place of that with its name. Without it a new secret ends the old ones after a while. An address keeps the newest
-    `secrets_most`.
+    `make_secret` makes a secret where the provider lets us choose it; it is None where the provider chooses.
+    `key_id` is for providers that use several keys at a time and say themselves when one expires: a new key replaces
+    the one with the same id. Without `key_id`, a new secret makes the old ones expire after an overlap. An address
+    keeps the newest `secrets_most`.
     """
 
     read_secrets: Callable[[str], tuple[str, ...]]
@@ -38,7 +38,7 @@ class Scheme:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """What a provider posts: what a body becomes, and how it is signed."""
+    """A provider's webhook: `adapt` turns a body into events and refreshes, `scheme` verifies its signature."""
 
     adapt: Callable[[object, Context], Adapted]
     scheme: Scheme
@@ -48,10 +48,10 @@ class Webhook:
 class ProviderSpec:
     """One provider. Its name is in paths (`POST /webhooks/{provider}`) and in the database, and is the events' source.
 
-    `formats` are those of bodies that are pulled (`POST /events?format=`), each with what a body becomes. `parts` are
-    all places of its bodies where rows are, so that a row that was not understood can be read again. `accounts_in` and
-    `connections_in` find the ids of accounts, and of items, enrollments or members, in a pulled body or a webhook, and
-    none in what is not of its form; without `accounts_in` the provider has no account ids of its own.
+    `formats` maps each format of a pulled body (`POST /events?format=`) to the function that adapts it. `parts` lists
+    all kinds of rows in its bodies, so that a row that was not understood can be read again. `accounts_in` finds the
+    ids of accounts in a pulled body or a webhook, `connections_in` the ids of items, enrollments or members. Both find
+    none in a body of another form. Without `accounts_in` the provider has no account ids of its own.
     """
 
     name: str

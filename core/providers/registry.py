@@ -1,4 +1,4 @@
-"""The providers that there are, and what is looked up of them by their names and the names of formats."""
+"""The list of all providers, and what is looked up in it by the name of a provider or of a format."""
 
 from dataclasses import replace
 from datetime import UTC
@@ -18,6 +18,7 @@ from core.providers.standard import STANDARD
 from core.providers.teller import TELLER
 
 PROVIDERS: tuple[ProviderSpec, ...] = (PLAID, TELLER, GOCARDLESS, MX, STANDARD)
+ORDER_LONGEST = 100
 
 Format = StrEnum(  # type: ignore[misc]  # made from the records
     "Format", {name.upper().replace("-", "_"): name for provider in PROVIDERS for name in provider.formats}
@@ -29,11 +30,9 @@ Provider = StrEnum(  # type: ignore[misc]  # made from the records
 )
 Provider.__doc__ = "Who posts a webhook: `POST /webhooks/{provider}`. GoCardless Bank Account Data has none."
 
-ORDER_LONGEST = 100
-
 
 def provider_of(format: str) -> ProviderSpec:
-    """Whose bodies are of this format; raises NotFound."""
+    """The provider whose pulled bodies have this format; raises NotFound."""
     found = next((provider for provider in PROVIDERS if format in provider.formats), None)
     if found is None:
         raise NotFound("Format", format)
@@ -41,7 +40,7 @@ def provider_of(format: str) -> ProviderSpec:
 
 
 def webhook_of(provider: str) -> Webhook:
-    """What the provider of this name posts; raises NotFound, also for a provider that posts nothing."""
+    """The webhook of the provider of this name; raises NotFound, also for a provider that has none."""
     found = next((each.webhook for each in PROVIDERS if each.name == provider), None)
     if found is None:
         raise NotFound("Provider", provider)
@@ -54,15 +53,15 @@ def scheme_of(provider: str) -> Scheme:
 
 
 def has_accounts(provider: str) -> bool:
-    """Whether there is a provider of this name, and it has account ids of its own."""
+    """Whether there is a provider of this name that has account ids of its own."""
     return any(each.name == provider and each.accounts_in is not None for each in PROVIDERS)
 
 
 def adapt(format: str, body: object, context: Context) -> Adapted:
-    """What a pulled body becomes: accounts and balances first, then what moved.
+    """Turn a pulled body into events: accounts and balances first, then transactions.
 
-    Raises ProviderBodyRefused, and nothing else, for a body that is not of the form, and for one that lacks what only
-    the caller can tell (`untold`).
+    Raises ProviderBodyRefused, and nothing else, for a body that is not of the format, and for one where something is
+    missing that only the caller can supply (code `untold`).
     """
     try:
         return Adapted(events=tuple(provider_of(format).formats[format](body, _checked(context))))
@@ -71,31 +70,31 @@ def adapt(format: str, body: object, context: Context) -> Adapted:
 
 
 def adapt_webhook(provider: str, body: object, context: Context) -> Adapted:
-    """What a webhook becomes: events, pointers to what is to be pulled, or nothing. Raises as `adapt` does."""
+    """Turn a webhook into events, refreshes (what is to be pulled), or nothing. Raises as `adapt` does."""
     try:
         return webhook_of(provider).adapt(body, _checked(context))
     except MissingValue as missing:
         raise ProviderBodyRefused(missing.code, missing.message, missing.where) from None
 
 
-def envelopes_of_row(kept: Envelope) -> tuple[Envelope, ...]:
-    """Read a row that was kept whole (`milepost.provider.row`) again: the events that it would become today.
+def envelopes_of_row(stored: Envelope) -> tuple[Envelope, ...]:
+    """Read a row again that was stored whole (`milepost.provider.row`), and return the events that it becomes today.
 
     They have the ids and times that they would have had at first, so it does not matter when a row was understood.
-    Raises EventRejected with the reason why it still is not.
+    Raises EventRejected with the reason if it is still not understood.
     """
-    data = kept.data
+    data = stored.data
     name, order = data.get("part"), data.get("order", "")
     part = next((part for provider in PROVIDERS for part in provider.parts if part.name == name), None)
     if part is None or not isinstance(order, str) or len(order) > ORDER_LONGEST or "row" not in data:
-        raise EventRejected("bad_value", "not a provider's row as it was kept: part, order and row are needed")
-    context = context_from_json(data.get("context"), kept.source)
+        raise EventRejected("bad_value", "not a provider's row as it was stored: part, order and row are needed")
+    context = context_from_json(data.get("context"), stored.source)
     statements = statements_of(part, data["row"], Reading(context, order))
-    return tuple(envelope_of(statement, kept.source, order) for statement in statements)
+    return tuple(envelope_of(statement, stored.source, order) for statement in statements)
 
 
 def _checked(context: Context) -> Context:
-    """The caller's words as rows will use them: one that cannot be is no row's fault. The pull is in UTC."""
+    """The context with `pulled_at` in UTC. Refuses an invalid value here, where it is not blamed on a row."""
     for name, longest in (("source", SOURCE_LONGEST), ("account_id", ID_LONGEST), ("user_id", ID_LONGEST)):
         value = getattr(context, name)
         try:
@@ -114,7 +113,7 @@ def _checked(context: Context) -> Context:
 
 
 def accounts_named(source: str, body: object) -> frozenset[str]:
-    """The provider's ids of the accounts in a pulled body or a webhook; none for what is not of that form.
+    """The provider's ids of the accounts in a pulled body or a webhook; none for a body of another form.
 
     `source` is the body's format, or the name of the provider that posted it.
     """

@@ -1,4 +1,4 @@
-"""From one row of a provider to our events; a row that cannot be understood becomes an event that keeps it whole."""
+"""Reads one row of a provider into our events; a row that is not understood becomes an event that has it whole."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,10 +17,12 @@ from core.providers.fields import MissingValue, Row, as_row, currency_code, opti
 
 Data = Mapping[str, object]
 
+ROW_TYPE = "milepost.provider.row"
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One event to be, of one account (a connection's: its first). `time` is when the provider knew it."""
+    """What becomes one event, of one account (for a connection: its first). `time` is when the provider knew it."""
 
     type: str
     account_id: str
@@ -28,14 +30,16 @@ class Statement:
     data: Data
 
 
-def stated(type: str, account_id: str, time: datetime, **data: object) -> Statement:
-    """A statement about one account; what is None is left out."""
-    registered = {name: value for name, value in data.items() if value is not None}
-    return Statement(f"milepost.{type}", account_id, time, {"account_id": account_id} | registered)
+def make_statement(type: str, account_id: str, time: datetime, **data: object) -> Statement:
+    """Make a statement about one account; values that are None are left out."""
+    given = {name: value for name, value in data.items() if value is not None}
+    return Statement(f"milepost.{type}", account_id, time, {"account_id": account_id} | given)
 
 
-def connection(account_ids: Sequence[str], time: datetime, state: str, reason: str | None) -> Iterator[Statement]:
-    """The state of the connection of some accounts, as many at once as an event takes."""
+def connection_statements(
+    account_ids: Sequence[str], time: datetime, state: str, reason: str | None
+) -> Iterator[Statement]:
+    """The state of the connection of some accounts, in as few events as their maximum of accounts allows."""
     names = sorted(set(account_ids))
     for start in range(0, len(names), ACCOUNTS_MOST):
         some = names[start : start + ACCOUNTS_MOST]
@@ -44,10 +48,10 @@ def connection(account_ids: Sequence[str], time: datetime, state: str, reason: s
 
 
 def envelope_of(statement: Statement, source: str, order: str) -> Envelope:
-    """The statement with its id: equal statements have equal ids, and of several at one time the greater order stands.
+    """The statement with its id. Equal statements have equal ids; of several at one time the greatest order wins.
 
-    The order is the provider's own (a page's sections, an object's revision) or, where it has none, empty; then the
-    digest of what is stated decides, so that nothing hangs on which came first.
+    The order is the provider's own (a page's sections, an object's revision), or empty where the provider has none.
+    Then the digest of the content decides, so that the result does not depend on which arrived first.
     """
     content = [statement.type, statement.time.isoformat(), statement.data]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -80,33 +84,30 @@ def event_of(statement: Statement, source: str, order: str) -> AdaptedEvent:
 
 
 def account_facts_of(names: Iterable[str], context: Context, kind: str | None = None) -> Iterator[AdaptedEvent]:
-    """Whose the accounts of transactions are and of what kind, as far as the integrator said so; so it was at the pull.
+    """State whose the accounts of a body's transactions are and of what kind, as registered, at the time of the pull.
 
-    Transactions do not say it: a body of them alone would leave its accounts nobody's. `kind` is the word on the whole
-    body, for providers whose bodies tell no kind themselves.
+    Transactions do not say it: after a body of transactions alone, their accounts would belong to nobody. `kind` is the
+    caller's value for the whole body, for providers whose bodies do not have the kind.
     """
     if context.pulled_at is None:
         return
     for name in sorted({*names, *([] if context.account_id is None else [context.account_id])}):
         account = context.accounts.get(name, KnownAccount(name))
-        registered = {"user_id": account.user_id or context.user_id, "kind": account.kind or kind}
-        if any(registered.values()):
-            statement = stated("account.changed", account.account_id, context.pulled_at, **registered)
+        facts = {"user_id": account.user_id or context.user_id, "kind": account.kind or kind}
+        if any(facts.values()):
+            statement = make_statement("account.changed", account.account_id, context.pulled_at, **facts)
             yield event_of(statement, context.source, "")
-
-
-ROW_TYPE = "milepost.provider.row"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One row's surroundings: what the caller says, and where among statements of one time its own stand."""
+    """What is needed to read one row: what the caller says, and the order of the row's statements at one time."""
 
     context: Context
     order: str = ""
 
     def time(self, known_at: datetime | None = None) -> datetime:
-        """When the provider knew of the row, else when it was pulled; raises MissingValue where neither is said."""
+        """When the provider knew of the row, else when it was pulled; raises MissingValue where both are missing."""
         if known_at is not None:
             return known_at
         if self.context.pulled_at is None:
@@ -114,14 +115,14 @@ class Reading:
         return self.context.pulled_at
 
     def account(self, row: Row, field: str) -> KnownAccount:
-        """The account that a row names in `field`; where it names none, that of the whole body."""
+        """The account that a row names in `field`, else the account of the whole body."""
         name = optional_id(row, field) or self.context.account_id
         if name is None:
             raise EventRejected("missing_field", f"{field} is missing or blank")
         return self._known(name)
 
     def only_account(self) -> KnownAccount:
-        """The account of a body that never names one; raises MissingValue."""
+        """The account of a body whose format has no account id; raises MissingValue."""
         if self.context.account_id is None:
             raise MissingValue("account_id", "the body does not say whose it is: give the provider's account_id")
         return self._known(self.context.account_id)
@@ -131,15 +132,15 @@ class Reading:
         return KnownAccount(identifier(name, "account_id")) if known is None else known
 
     def user_of(self, account: KnownAccount) -> str | None:
-        """Whose account it is, as far as that was told."""
+        """The user whose account it is, if registered or given for the body."""
         return account.user_id or self.context.user_id
 
     def kind_of(self, account: KnownAccount, by_provider: str | None = None) -> str | None:
-        """Asset or liability: the integrator's word on the account, else the provider's, else that on the body."""
+        """Asset or liability: as registered for the account, else by the provider, else as given for the body."""
         return account.kind or by_provider or self.context.kind
 
     def currency_of(self, account: KnownAccount, by_row: object) -> str:
-        """The row's own currency, else what the caller told; raises MissingValue."""
+        """The row's own currency, else the account's registered one, else the body's; raises MissingValue."""
         return currency_code(by_row, account.currency, self.context.currency)
 
 
@@ -148,14 +149,14 @@ Reader = Callable[[Row, Reading], Iterable[Statement]]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A place in a format's bodies where rows lie. Its name is kept with a row that was not understood."""
+    """A kind of row in a provider's bodies. Its name is stored with a row that was not understood."""
 
     name: str
     reader: Reader
 
 
 def statements_of(part: Part, row: object, reading: Reading) -> tuple[Statement, ...]:
-    """What a row states; raises EventRejected (MissingValue, where the caller could help)."""
+    """What a row states; raises EventRejected (MissingValue for what only the caller can supply)."""
     try:
         return tuple(part.reader(as_row(row), reading))
     except InvalidField as error:
@@ -166,27 +167,27 @@ def statements_of(part: Part, row: object, reading: Reading) -> tuple[Statement,
 def read_rows(
     part: Part, rows: Iterable[object], context: Context, where: str, order: str = ""
 ) -> Iterator[AdaptedEvent]:
-    """The events of an array of rows, one row's trouble being no other's. `order` may hold {index}."""
+    """The events of an array of rows; a row that is not understood affects no other. `order` may contain {index}."""
     for index, row in enumerate(rows):
         reading = Reading(context, order.format(index=f"{index:06}"))
         yield from read_row(part, row, reading, f"{where}[{index}]")
 
 
 def read_row(part: Part, row: object, reading: Reading, where: str) -> Iterator[AdaptedEvent]:
-    """The events of one row; raises MissingValue, with the place, for what the caller must tell first."""
+    """The events of one row; raises MissingValue, with its place in the body, for what only the caller can supply."""
     try:
         statements = statements_of(part, row, reading)
     except MissingValue as missing:
         raise missing.at(where) from None
     except EventRejected:
-        yield _kept_whole(part, row, reading, where)
+        yield _unread_row_event(part, row, reading, where)
     else:
         for statement in statements:
             yield event_of(statement, reading.context.source, reading.order)
 
 
 def rows_of(value: object, where: str) -> list[Any]:
-    """An array that must be one, and of a size that a provider gives."""
+    """The value as an array; raises ProviderBodyRefused if it is none or has more than ROWS_MOST rows."""
     if not isinstance(value, list):
         raise ProviderBodyRefused("not_this_form", "must be an array", where)
     if len(value) > ROWS_MOST:
@@ -194,8 +195,8 @@ def rows_of(value: object, where: str) -> list[Any]:
     return value
 
 
-def _kept_whole(part: Part, row: object, reading: Reading, where: str) -> AdaptedEvent:
-    """The row as an event, so that it is not lost and can be read again once it is understood."""
+def _unread_row_event(part: Part, row: object, reading: Reading, where: str) -> AdaptedEvent:
+    """An event that has the whole row, so that it is not lost and can be read again once it is understood."""
     context = reading.context
     data = {"part": part.name, "order": reading.order, "row": row, "context": context_as_json(context, row)}
     try:
@@ -208,13 +209,13 @@ def _kept_whole(part: Part, row: object, reading: Reading, where: str) -> Adapte
     event = exact_json(head | about | {"data": data}, where)
     if len(event) > EVENT_LONGEST_BYTES:
         raise ProviderBodyRefused(
-            "too_large", f"cannot be understood, and is too large to be kept ({EVENT_LONGEST_BYTES:,} bytes)", where
+            "too_large", f"cannot be understood, and is too large to be stored ({EVENT_LONGEST_BYTES:,} bytes)", where
         )
-    return AdaptedEvent(_spread_by(row, context), event)
+    return AdaptedEvent(_account_for_shard(row, context), event)
 
 
 def exact_json(value: object, where: str) -> bytes:
-    """JSON with every digit; UTF-8 where the text has one (half a surrogate pair does not)."""
+    """JSON that keeps every digit, in UTF-8 if that can encode the text; it cannot encode half a surrogate pair."""
     try:
         text = simplejson.dumps(value, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()
@@ -224,7 +225,7 @@ def exact_json(value: object, where: str) -> bytes:
         raise ProviderBodyRefused("not_this_form", "nested too deeply", where) from None
 
 
-def _spread_by(row: object, context: Context) -> str:
+def _account_for_shard(row: object, context: Context) -> str:
     named = context.account_id
     if isinstance(row, dict):
         named = next((n for key in ("account_id", "account_guid") if isinstance(n := row.get(key), str)), named)

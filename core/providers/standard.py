@@ -1,4 +1,4 @@
-"""Standard Webhooks from anyone: the payload is our own events, signed over `id.timestamp.body`."""
+"""Webhooks from anyone who signs as Standard Webhooks says: our own events, signed over `id.timestamp.body`."""
 
 import base64
 import binascii
@@ -18,9 +18,15 @@ from core.providers.provider import DECOY, ProviderSpec, Scheme, Webhook, one_se
 from core.providers.rows import exact_json, rows_of
 from core.providers.webhooks import SIGNATURES_MOST, Delivery, SignatureRefused, share_one
 
+TOLERANCE = timedelta(minutes=5)
+SECRET, PUBLIC = "whsec_", "whpk_"
+SECRET_BYTES = (24, 64)
+PUBLIC_BYTES = 32
+_ID_LONGEST = 256
+
 
 def adapt_webhook(body: object, context: Context) -> Adapted:  # noqa: ARG001
-    """One event or an array of them; refused as a whole, naming the index, if one has a malformed envelope."""
+    """One event or an array of them. A malformed envelope refuses the whole body; the refusal names its index."""
     events = rows_of(body, "") if isinstance(body, list) else [body]
     return Adapted(events=tuple(_checked(event, f"[{index}]") for index, event in enumerate(events)))
 
@@ -33,22 +39,15 @@ def _checked(event: object, where: str) -> AdaptedEvent:
     text = exact_json(event, where)
     if len(text) > EVENT_LONGEST_BYTES:
         raise ProviderBodyRefused("too_large", f"an event has at most {EVENT_LONGEST_BYTES:,} bytes", where)
-    return AdaptedEvent(spread_by(envelope), text)
+    return AdaptedEvent(_account_for_shard(envelope), text)
 
 
-def spread_by(envelope: Envelope) -> str:
-    """The account, so that one account's events lie on one shard; what has none is spread by its id."""
+def _account_for_shard(envelope: Envelope) -> str:
+    """The account, so that all events of an account go to one shard; the event's own id if it has no account."""
     accounts = envelope.data.get("account_ids")
     first = accounts[0] if isinstance(accounts, list) and accounts else None
-    named = (name for name in (envelope.data.get("account_id"), first) if isinstance(name, str) and name)
-    return next(named, envelope.event_id)
-
-
-TOLERANCE = timedelta(minutes=5)
-SECRET, PUBLIC = "whsec_", "whpk_"
-SECRET_BYTES = (24, 64)
-PUBLIC_BYTES = 32
-_ID_LONGEST = 256
+    names = (name for name in (envelope.data.get("account_id"), first) if isinstance(name, str) and name)
+    return next(names, envelope.event_id)
 
 
 def check_secret(text: str) -> str:
@@ -67,7 +66,7 @@ def check_secret(text: str) -> str:
 
 
 def verify(delivery: Delivery, secrets: Sequence[str]) -> None:
-    """Raise SignatureRefused unless one of the signatures fits one of the secrets or public keys, made lately."""
+    """Raise SignatureRefused unless a signature within the tolerance was made with one of the secrets or keys."""
     name, moment = delivery.header("webhook-id"), delivery.header("webhook-timestamp")
     parts = [part.partition(",") for part in delivery.header("webhook-signature").split()]
     if not name or len(name) > _ID_LONGEST or not 1 <= len(parts) <= SIGNATURES_MOST:
@@ -76,7 +75,7 @@ def verify(delivery: Delivery, secrets: Sequence[str]) -> None:
     head = f"{name}.{moment}.".encode("latin-1", "replace")
     symmetric = [each for each in secrets if each.startswith(SECRET)]
     public = [each for each in secrets if each.startswith(PUBLIC)]
-    # The whole is put together only for who has a public key: it is as long as the body.
+    # Only a public key needs the signed content in one piece, which copies the whole body.
     if not _is_mac(parts, symmetric, head, delivery.body) and not (
         public and _is_signed(parts, public, head + delivery.body)
     ):
@@ -96,10 +95,10 @@ def _code(secret: str, head: bytes, body: bytes) -> bytes:
 
 def _is_signed(parts: Sequence[tuple[str, str, str]], keys: Sequence[str], content: bytes) -> bool:
     given = [code for version, _, text in parts if version == "v1a" and (code := _decoded(text)) is not None]
-    return any(_fits(key, signature, content) for key in keys for signature in given)
+    return any(_is_signature(key, signature, content) for key in keys for signature in given)
 
 
-def _fits(key: str, signature: bytes, content: bytes) -> bool:
+def _is_signature(key: str, signature: bytes, content: bytes) -> bool:
     try:
         Ed25519PublicKey.from_public_bytes(_decoded(key.removeprefix(PUBLIC)) or b"").verify(signature, content)
     except (InvalidSignature, ValueError):
@@ -108,14 +107,14 @@ def _fits(key: str, signature: bytes, content: bytes) -> bool:
 
 
 def _decoded(text: str) -> bytes | None:
-    """Base64, with or without the padding; None for what is none."""
+    """The bytes of base64 text, with or without padding; None if it is not base64."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
 
 
-def _made_secret() -> str:
+def _make_secret() -> str:
     return SECRET + base64.b64encode(randomness.token_bytes(32)).decode()
 
 
@@ -128,7 +127,7 @@ STANDARD = ProviderSpec(
             verify,
             decoys=(SECRET + base64.b64encode(DECOY.encode()).decode(),),
             challenge="Webhook-Signature",
-            make_secret=_made_secret,
+            make_secret=_make_secret,
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Teller: accounts, balances and transactions as they are pulled, its webhooks, and their signature."""
+"""Teller: pulled accounts, balances and transactions, its webhooks, and their signature."""
 
 import hashlib
 import hmac
@@ -12,16 +12,16 @@ from core.providers.contracts import Adapted, AdaptedEvent, Context, KnownAccoun
 from core.providers.fields import (
     MissingValue,
     Row,
-    an_instant,
-    exact,
+    decimal_text,
+    exact_minor,
+    first_text,
     names_of,
     nested,
-    note,
+    optional_instant,
     posted_at,
     required_id,
+    rounded_minor,
     rows_in,
-    valuation,
-    written,
 )
 from core.providers.provider import DECOY, ProviderSpec, Scheme, Webhook, one_secret
 from core.providers.rows import (
@@ -29,11 +29,11 @@ from core.providers.rows import (
     Reading,
     Statement,
     account_facts_of,
-    connection,
+    connection_statements,
+    make_statement,
     read_row,
     read_rows,
     rows_of,
-    stated,
 )
 from core.providers.webhooks import (
     SIGNATURES_MOST,
@@ -48,6 +48,9 @@ from core.providers.webhooks import (
 )
 
 _KINDS = {"depository": "asset", "credit": "liability"}
+HEADER = "teller-signature"
+TOLERANCE = timedelta(minutes=3)
+SECRET_SHORTEST = 16
 
 
 def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
@@ -64,22 +67,22 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
 
 
 def adapt_webhook(body: object, context: Context) -> Adapted:
-    """One webhook, which knows its own time: the same delivery, repeated, states the same."""
+    """One webhook. It has its own time, so a repeated delivery becomes the same events."""
     hook = webhook_object(body)
     type, payload = code_of(hook, "type"), nested(hook, "payload")
     known_at = _known_at(hook)
     if type == "transactions.processed":
         return _processed(payload, context if known_at is None else replace(context, pulled_at=known_at))
     if type == "enrollment.disconnected":
-        reason = note(payload.get("reason")) or "disconnected"
+        reason = first_text(payload.get("reason")) or "disconnected"
         return connection_state(payload.get("enrollment_id"), [], "broken", reason, known_at, context)
     if type in ("webhook.test", "account.number_verification.processed"):
-        return Adapted()  # nothing that an amount or a connection hangs on
+        return Adapted()  # changes no amount and no connection
     return refresh([payload.get("account_id"), payload.get("enrollment_id"), hook.get("id")], type, type)
 
 
 def _processed(payload: Mapping[str, Any], context: Context) -> Adapted:
-    """New transactions; a pointer to them where it is not known of each what kind of account it is on."""
+    """New transactions; a request to pull them if the kind or currency of one of their accounts is missing."""
     rows = rows_of(payload.get("transactions"), "payload.transactions")
     try:
         events = tuple(read_rows(TRANSACTION, rows, context, "payload.transactions"))
@@ -90,7 +93,7 @@ def _processed(payload: Mapping[str, Any], context: Context) -> Adapted:
 
 def _known_at(hook: Mapping[str, Any]) -> datetime | None:
     try:
-        return an_instant(hook, "timestamp")
+        return optional_instant(hook, "timestamp")
     except EventRejected as error:
         raise ProviderBodyRefused("not_this_form", error.message, "timestamp") from None
 
@@ -106,34 +109,34 @@ def _part_of(row: object) -> Part | None:
 
 
 def _account(row: Row, reading: Reading) -> Iterator[Statement]:
-    """What the account is. Teller calls one closed that it can't reach any more: its connection is broken then."""
+    """The account. Teller says `closed` of one that it can no longer reach, which is a broken connection."""
     required_id(row, "id")
     account, time = reading.account(row, "id"), reading.time()
     type = row.get("type")
     kind = reading.kind_of(account, _KINDS.get(type) if isinstance(type, str) else None)
-    registered = {"user_id": reading.user_of(account), "kind": kind, "name": note(row.get("name"))}
-    if any(registered.values()):
-        yield stated("account.changed", account.account_id, time, **registered)
+    facts = {"user_id": reading.user_of(account), "kind": kind, "name": first_text(row.get("name"))}
+    if any(facts.values()):
+        yield make_statement("account.changed", account.account_id, time, **facts)
     if row.get("status") == "open":
-        yield from connection([account.account_id], time, "healthy", None)
+        yield from connection_statements([account.account_id], time, "healthy", None)
     elif row.get("status") == "closed":
-        yield from connection([account.account_id], time, "broken", "closed")
+        yield from connection_statements([account.account_id], time, "broken", "closed")
 
 
 def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
-    """The ledger balance, live; of a credit account what is owed. Pending holds are in `available` alone."""
+    """The ledger balance as of the pull; what is owed, for a credit account. Only `available` includes holds."""
     account, time = reading.account(row, "account_id"), reading.time()
     if row.get("ledger") is None:
         return
     _kind(account, reading)
     currency = reading.currency_of(account, row.get("currency"))
-    available = None if row.get("available") is None else valuation(row, "available", currency)
-    yield stated(
+    available = None if row.get("available") is None else rounded_minor(row, "available", currency)
+    yield make_statement(
         "balance.reported",
         account.account_id,
         time,
-        current=written(valuation(row, "ledger", currency), currency),
-        available=None if available is None else written(available, currency),
+        current=decimal_text(rounded_minor(row, "ledger", currency), currency),
+        available=None if available is None else decimal_text(available, currency),
         currency=currency,
         as_of=time.isoformat(),
         user_id=reading.user_of(account),
@@ -142,28 +145,28 @@ def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
 
 
 def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
-    """Signed as the holder's money on a depository account; on a credit account positive when more is owed."""
+    """Teller's amount is positive when a depository account gains money, and when more is owed on a credit account."""
     account, transaction_id = reading.account(row, "account_id"), required_id(row, "id")
     status = row.get("status")
     if status not in ("posted", "pending"):
         raise EventRejected("bad_value", "status must be posted or pending")
     kind, currency = _kind(account, reading), reading.currency_of(account, row.get("currency"))
-    amount = exact(row, "amount", currency)
+    amount = exact_minor(row, "amount", currency)
     posted = posted_at(row, ("date",), ())
     if account.is_former(posted.day):
         return
     details = nested(row, "details")
-    yield stated(
+    yield make_statement(
         "transaction.recorded",
         account.account_id,
         reading.time(),
         transaction_id=transaction_id,
-        amount=written(amount if kind == "asset" else -amount, currency),
+        amount=decimal_text(amount if kind == "asset" else -amount, currency),
         currency=currency,
         posted_at=posted.text,
         pending=status == "pending",
-        category=note(details.get("category")),
-        description=note(nested(details, "counterparty").get("name"), row.get("description")),
+        category=first_text(details.get("category")),
+        description=first_text(nested(details, "counterparty").get("name"), row.get("description")),
     )
 
 
@@ -171,7 +174,7 @@ def _kind(account: KnownAccount, reading: Reading) -> str:
     kind = reading.kind_of(account) or account.recorded_kind
     if kind is None:
         raise MissingValue(
-            "kind", "asset or liability? Teller's sign hangs on it: give kind, or post the accounts first"
+            "kind", "asset or liability? Teller's sign depends on it: give kind, or post the accounts first"
         )
     return kind
 
@@ -179,11 +182,6 @@ def _kind(account: KnownAccount, reading: Reading) -> str:
 ACCOUNT = Part("teller/account", _account)
 BALANCES = Part("teller/balances", _balances)
 TRANSACTION = Part("teller/transaction", _transaction)
-
-
-HEADER = "teller-signature"
-TOLERANCE = timedelta(minutes=3)
-SECRET_SHORTEST = 16
 
 
 def check_secret(text: str) -> str:
@@ -195,7 +193,7 @@ def check_secret(text: str) -> str:
 
 
 def verify(delivery: Delivery, secrets: Sequence[str]) -> None:
-    """Raise SignatureRefused unless one of the signatures was made with one of the secrets, lately."""
+    """Raise SignatureRefused unless a signature within the tolerance was made with one of the secrets."""
     parts = [part.strip().partition("=") for part in delivery.header(HEADER).split(",")]
     moments = [value for name, _, value in parts if name == "t"]
     signatures = [as_bytes(value) for name, _, value in parts if name == "v1"]

@@ -1,4 +1,4 @@
-"""What webhooks of all providers have in common: deliveries, refusals, pointers; and how their secrets are sealed."""
+"""What the webhooks of all providers share: deliveries, refusals, states of connections, and sealed secrets."""
 
 import hashlib
 import hmac
@@ -17,20 +17,24 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from core.errors import EventRejected, MilepostError, ProviderBodyRefused
 from core.events.envelope import ID_LONGEST, identifier
 from core.providers.contracts import Adapted, Context, Refresh
-from core.providers.fields import note
-from core.providers.rows import Reading, connection, event_of
+from core.providers.fields import first_text
+from core.providers.rows import Reading, connection_statements, event_of
 
 HEADER_LONGEST = 8_192
 SIGNATURES_MOST = 10
+CODE_LONGEST = 100
 _SECONDS = re.compile(r"\d{1,11}", re.ASCII)
+# The first byte of a sealed secret, which says how the rest is laid out: name of the key, nonce, ciphertext.
+_FORM = b"\x01"
+_NAME_BYTES, _NONCE_BYTES = 4, 12
 
 
 class SignatureRefused(MilepostError):
-    """The delivery is not signed as it should be; the text says why, for our own log: its sender is told less."""
+    """The delivery is not signed correctly. The text says why, for our own log only: its sender gets no reason."""
 
 
 class UnknownVerificationKey(SignatureRefused):
-    """A delivery names a key that we have not been given."""
+    """A delivery names a key that this address does not have."""
 
     def __init__(self, key_id: str) -> None:
         super().__init__(f"no verification key {key_id!r} is known")
@@ -39,14 +43,14 @@ class UnknownVerificationKey(SignatureRefused):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What was posted: the very bytes, the headers by their names in small letters, and when it came."""
+    """What was posted: the bytes of the body unchanged, the headers with lower-case names, and when it arrived."""
 
     body: bytes = field(repr=False)
     headers: Sequence[tuple[str, str]] = field(repr=False)
     arrived_at: datetime
 
     def header(self, name: str) -> str:
-        """The one header of this name; raises SignatureRefused if it is missing, there twice, or absurdly long."""
+        """The header of this name; raises SignatureRefused if it is missing, there more than once, or too long."""
         found = [value for key, value in self.headers if key == name]
         if len(found) != 1:
             raise SignatureRefused(f"{name} is {'there more than once' if found else 'missing'}")
@@ -55,18 +59,18 @@ class Delivery:
         return found[0].strip()
 
     def check_age(self, seconds: str, tolerance: timedelta) -> None:
-        """Raise SignatureRefused unless a moment in Unix seconds is within `tolerance` of the arrival, both ways."""
+        """Raise SignatureRefused unless a time in Unix seconds is at most `tolerance` before or after the arrival."""
         if not _SECONDS.fullmatch(seconds):
-            raise SignatureRefused("the moment of signing is no number of seconds")
+            raise SignatureRefused("the time of signing is not a number of seconds")
         age = self.arrived_at.astimezone(UTC).timestamp() - int(seconds)
         if abs(age) > tolerance.total_seconds():
             raise SignatureRefused(
-                f"signed {abs(age):.0f} s {'ago' if age > 0 else 'ahead'}, outside the replay window"
+                f"signed {abs(age):.0f} s {'ago' if age > 0 else 'in the future'}, outside the replay window"
             )
 
 
 def share_one(given: Iterable[bytes], expected: Sequence[bytes]) -> bool:
-    """Whether any of `given` is among `expected`, in a time that tells neither which it is nor how near one comes."""
+    """Whether any of `given` is in `expected`, in a time that shows neither which one it is nor how close one came."""
     found = False
     for each in given:
         for other in expected:
@@ -75,22 +79,19 @@ def share_one(given: Iterable[bytes], expected: Sequence[bytes]) -> bool:
 
 
 def as_bytes(header: str) -> bytes:
-    """The bytes of a header's value as they came: comparing text that is not ASCII in constant time is not possible."""
+    """The bytes of a header's value. Text that is not ASCII cannot be compared in constant time, bytes can."""
     return header.encode("latin-1", "replace")
 
 
-CODE_LONGEST = 100
-
-
 def webhook_object(body: object) -> Mapping[str, Any]:
-    """The body as the object that every webhook is."""
+    """The body, which must be an object in every webhook."""
     if not isinstance(body, dict):
         raise ProviderBodyRefused("not_this_form", "a webhook is an object")
     return body
 
 
 def code_of(body: Mapping[str, Any], field: str) -> str:
-    """A provider's word for what happened, that must be there."""
+    """The provider's code in `field`, which must be there."""
     try:
         return identifier(body.get(field), field, CODE_LONGEST)
     except EventRejected as error:
@@ -98,10 +99,12 @@ def code_of(body: Mapping[str, Any], field: str) -> str:
 
 
 def refresh(candidates: Iterable[object], kind: str, reason: str) -> Adapted:
-    """A pointer: what is to be pulled for the first of the candidates that can name a thing."""
+    """A request to pull `kind`, for the first of the candidates that can be an id."""
     for subject in candidates:
         try:
-            return Adapted(refreshes=(Refresh(identifier(subject, "subject", ID_LONGEST), _word(kind), _word(reason)),))
+            return Adapted(
+                refreshes=(Refresh(identifier(subject, "subject", ID_LONGEST), _storable(kind), _storable(reason)),)
+            )
         except EventRejected:
             continue
     raise ProviderBodyRefused("not_this_form", "the webhook names nothing that it is about")
@@ -110,30 +113,26 @@ def refresh(candidates: Iterable[object], kind: str, reason: str) -> Adapted:
 def connection_state(
     subject: object, named: Iterable[object], state: str, reason: str, known_at: datetime | None, context: Context
 ) -> Adapted:
-    """The state of the accounts that hang on `subject` or are `named`; a pointer where none of them is known."""
-    registered = {name for name in named if isinstance(name, str)}
-    hanging = [
+    """The state of the known accounts of connection `subject` and of those `named`; a refresh if none is known."""
+    names = {name for name in named if isinstance(name, str)}
+    affected = [
         known.account_id
         for name, known in context.accounts.items()
-        if name in registered or (known.connection is not None and known.connection == subject)
+        if name in names or (known.connection is not None and known.connection == subject)
     ]
-    if not hanging:
-        return refresh([subject, *sorted(registered)], "connection", reason)
-    statements = connection(hanging, Reading(context).time(known_at), state, note(reason))
+    if not affected:
+        return refresh([subject, *sorted(names)], "connection", reason)
+    statements = connection_statements(affected, Reading(context).time(known_at), state, first_text(reason))
     return Adapted(events=tuple(event_of(statement, context.source, "") for statement in statements))
 
 
-def _word(said: str) -> str:
-    """A provider's word as a database takes it."""
-    return "".join(letter for letter in said if letter.isprintable())[:CODE_LONGEST] or "unsaid"
-
-
-_FORM = b"\x01"
-_NAME_BYTES, _NONCE_BYTES = 4, 12
+def _storable(code: str) -> str:
+    """A provider's code as a database takes it."""
+    return "".join(letter for letter in code if letter.isprintable())[:CODE_LONGEST] or "unsaid"
 
 
 class CannotUnseal(MilepostError):
-    """A secret was sealed with a key that this process does not have, or is not as it was written."""
+    """A secret was sealed with a key that this process does not have, or was changed since."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -142,14 +141,14 @@ class CannotUnseal(MilepostError):
 
 
 class Sealer:
-    """Seals with the first of its keys, and opens with any of them, so that the key can be changed."""
+    """Encrypts secrets with the first of its keys and decrypts with any of them, so that the key can be changed."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._ciphers = {_name(key): AESGCM(key) for key in map(_derived, keys)}
         self._first = next(iter(self._ciphers))
 
     def seal(self, secret: bytes, row: str) -> bytes:
-        """The secret as it may lie in the database, in this row only."""
+        """The encrypted secret, to store in this row; in another row it cannot be opened."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return _FORM + self._first + nonce + self._ciphers[self._first].encrypt(nonce, secret, row.encode())
 
@@ -166,7 +165,7 @@ class Sealer:
 
 
 def _derived(key: str) -> bytes:
-    """A key of the cipher from text of any length; the setting asks for enough of it to be beyond guessing."""
+    """The cipher's key for a text of any length. The settings refuse a text that is too short to resist guessing."""
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"milepost secrets").derive(key.encode())
 
 

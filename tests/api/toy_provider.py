@@ -12,21 +12,21 @@ import hmac
 
 from core.errors import InvalidField, ProviderBodyRefused
 from core.providers.contracts import Adapted
-from core.providers.fields import exact, posted_at, required_id, rows_in, written
+from core.providers.fields import exact_minor, posted_at, required_id, rows_in, decimal_text
 from core.providers.provider import DECOY, ProviderSpec, Scheme, Webhook, one_secret
-from core.providers.rows import Part, read_rows, rows_of, stated
+from core.providers.rows import Part, read_rows, rows_of, make_statement
 from core.providers.webhooks import SignatureRefused, as_bytes, share_one, webhook_object
 
 
 def _transaction(row, reading):
     account = reading.account(row, "account")
     currency = reading.currency_of(account, row.get("currency"))
-    yield stated(
+    yield make_statement(
         "transaction.recorded",
         account.account_id,
         reading.time(),
         transaction_id=required_id(row, "id"),
-        amount=written(exact(row, "amount", currency), currency),
+        amount=decimal_text(exact_minor(row, "amount", currency), currency),
         currency=currency,
         posted_at=posted_at(row, ("day",), ()).text,
         pending=False,
