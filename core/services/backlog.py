@@ -22,7 +22,7 @@ from core.services.pages import no_position
 from core.store.dead_letters import DeadLetterPosition, DeadLetterState, UnappliedDeadLetter, unapplied_dead_letters
 from core.stream.backlog import BacklogEntry, read_backlog
 from core.stream.position import tenant_of
-from core.stream.server import refusing_calmly
+from core.stream.server import raising_stream_unavailable
 from core.stream.stream import EventStream, arrival
 
 READ_S = 0.5
@@ -124,7 +124,7 @@ def read_stream(
     """
     stop_at = time.monotonic() + READ_S
     found: list[UnappliedEvent] = []
-    with refusing_calmly():
+    with raising_stream_unavailable():
         for entries, read_to in _read_entries(client, stream, position, since):
             for entry in entries:
                 if entry.fields is None or tenant_of(entry.fields.get(b"tenant")) != tenant:

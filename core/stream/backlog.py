@@ -1,4 +1,4 @@
-"""What lies on the stream and is not applied, looked at without taking any of it."""
+"""Lists the entries of the stream that are not applied, without reading any of them for a drain."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import cast
 import redis
 
 from core.stream.group import GROUP, delivery_counts, position_of
-from core.stream.position import BacklogPosition, Entry, in_progress_key, place, stream_key
+from core.stream.position import Entry, EntryOrder, in_progress_key, parse_id, stream_key
 
 AT_ONCE_FIRST, AT_ONCE_MOST = 16, 512
 FEW_BYTES, MANY_BYTES = 2**20, 4 * 2**20
@@ -17,8 +17,8 @@ FEW_BYTES, MANY_BYTES = 2**20, 4 * 2**20
 class BacklogEntry:
     """An entry that is not applied, as far as the stream knows.
 
-    `deliveries`: how often a drain took it up; None before the first time. `fields` are None for an entry that is
-    applied, or that the stream dropped: it only says how far the look has come.
+    `deliveries`: how often a drain has read it; None before the first time. `fields` are None for an entry that is
+    applied, or that the stream dropped: such an entry only says how far the listing has come.
     """
 
     entry_id: str
@@ -27,18 +27,18 @@ class BacklogEntry:
 
 
 def read_backlog(client: redis.Redis, shard: int, *, since_ms: int, after: str | None) -> Iterator[list[BacklogEntry]]:
-    """The entries of a shard from a moment on, or behind the entry `after`, in order, some at a time.
+    """The entries of a shard from a moment on (Unix milliseconds), or after the entry `after`, in order, in parts.
 
-    An entry that moves on meanwhile is given as it was or as it is, and never left out. That hangs on the order: first
-    the shard's position, then the entries, then who of them is pending. So one that is up to the position and not
-    pending was applied before the answer, and one behind it is given whatever happens to it.
+    An entry whose state changes meanwhile is given in its old or its new state, and never left out, because of the
+    order of the reads: first the shard's position, then the entries, then which of them are pending. So an entry that
+    is not after the position and not pending was applied before the answer, and every entry after it is given.
 
-    How many are read at once follows their size, so that a few large ones are not held together.
+    How many entries are read at once depends on their size, so that memory never has many large ones together.
     """
     key, size = stream_key(shard), AT_ONCE_FIRST
     position = position_of(client, key)
-    begun = client.get(in_progress_key(shard))
-    in_progress_to = None if begun is None else place(cast(bytes, begun))
+    noted = client.get(in_progress_key(shard))
+    in_progress_to = None if noted is None else parse_id(cast(bytes, noted))
     start = f"({after}" if after is not None else _start(client, key, position, since_ms)
     while True:
         rows = cast(list[Entry], client.xrange(key, min=start, count=size))
@@ -52,13 +52,13 @@ def read_backlog(client: redis.Redis, shard: int, *, since_ms: int, after: str |
         start, size = f"({last}", _next_size(size, rows)
 
 
-def _start(client: redis.Redis, key: str, position: BacklogPosition | None, since_ms: int) -> str:
-    """The least id that may not be applied; all before it are, or came before the moment."""
+def _start(client: redis.Redis, key: str, position: EntryOrder | None, since_ms: int) -> str:
+    """The least id that may not be applied and is not before the moment; every entry before it is one or the other."""
     first = (0, 0)
     if position is not None:
         pending = client.xpending(key, GROUP)
-        behind = (position[0], position[1] + 1)
-        first = min(behind, place(pending["min"])) if pending["pending"] else behind
+        following = (position[0], position[1] + 1)
+        first = min(following, parse_id(pending["min"])) if pending["pending"] else following
     milliseconds, sequence = max(first, (max(since_ms, 0), 0))
     return f"{milliseconds}-{sequence}"
 
@@ -67,12 +67,12 @@ def _entry(
     entry_id: str,
     fields: dict[bytes, bytes] | None,
     deliveries: dict[str, int],
-    position: BacklogPosition | None,
-    in_progress_to: BacklogPosition | None,
+    position: EntryOrder | None,
+    in_progress_to: EntryOrder | None,
 ) -> BacklogEntry:
-    times, at = deliveries.get(entry_id), place(entry_id)
+    times, at = deliveries.get(entry_id), parse_id(entry_id)
     if times is not None:
-        # Before it was handed out it was part of a batch that was begun.
+        # A drain had read it once before its first delivery, in the batch that was not finished.
         return BacklogEntry(entry_id, fields, times + 1)
     if position is not None and at <= position:
         return BacklogEntry(entry_id, None, None)

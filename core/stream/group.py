@@ -1,4 +1,4 @@
-"""The consumer group of a shard: it keeps the position, and which entries were handed out and are not acknowledged."""
+"""The consumer group of a shard: its position, and the entries that were delivered and are not acknowledged."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -8,12 +8,12 @@ from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from core.stream.position import (
-    BacklogPosition,
+    EntryOrder,
     Position,
     RawEntry,
     entries_of,
     in_progress_key,
-    place,
+    parse_id,
     raw_entries,
     raw_entry,
     stream_key,
@@ -25,21 +25,21 @@ GROUP = "milepost"
 PENDING_AT_ONCE = 512
 _KEEP_ATTEMPTS_S = 86_400
 
-# Both scripts go on only where the group still stands where the caller saw it.
-_STANDS = """
+# Both scripts do nothing unless the group's position is still where the caller saw it.
+_FIND_GROUP = """
 if redis.call('EXISTS', KEYS[1]) == 0 then
     return 0
 end
-local function told(row)
-    local found = {}
+local function as_table(row)
+    local fields = {}
     for i = 1, #row, 2 do
-        found[row[i]] = row[i + 1]
+        fields[row[i]] = row[i + 1]
     end
-    return found
+    return fields
 end
 local group
 for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-    local each = told(row)
+    local each = as_table(row)
     if each['name'] == ARGV[1] and each['last-delivered-id'] == ARGV[2] then
         group = each
     end
@@ -48,12 +48,12 @@ if not group then
     return 0
 end
 """
-# With the group's place moves the count of entries read, by which the server tells how many are left. It moves only
-# to an entry that is there: a server that lost its last second and whose clock was set back gives smaller ids to what
-# comes next, and a place beyond them would pass them over. A full server takes no note; the batch is read by then,
-# which is what the note is about.
+# The script moves the group's position and its count of entries read, from which the server computes how many are left.
+# It moves only to an entry that exists: a server that lost its last second, and whose clock was set back, gives smaller
+# ids to the next entries, and a position beyond them would skip them. A full server refuses the note of the next batch,
+# which does not matter: the note is for a batch whose reading fails, and that batch has been read by then.
 _MOVE = (
-    _STANDS
+    _FIND_GROUP
     + """
 if #redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3]) == 0 then
     return 0
@@ -70,14 +70,14 @@ end
 return 1
 """
 )
-# Where nothing lies behind the position, no batch can be begun, and whatever was added is applied or gone.
+# With no entry after the position no batch can be in progress, and every entry that was added is applied or gone.
 _RECONCILE = (
-    _STANDS
+    _FIND_GROUP
     + """
 if #redis.call('XRANGE', KEYS[1], '(' .. ARGV[2], '+', 'COUNT', 1) > 0 then
     return 0
 end
-local stream = told(redis.call('XINFO', 'STREAM', KEYS[1]))
+local stream = as_table(redis.call('XINFO', 'STREAM', KEYS[1]))
 local added = string.format('%.0f', stream['entries-added'])
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], stream['last-generated-id'], 'ENTRIESREAD', added)
 redis.call('DEL', KEYS[2])
@@ -87,27 +87,27 @@ return group['entries-read'] and stream['entries-added'] - group['entries-read']
 
 
 class ConsumerGroup:
-    """What a drain does with the group of a shard: read its position and move it, or take entries and acknowledge them.
+    """What a drain does with the group of a shard: read its position and move it, or read entries and acknowledge them.
 
-    What is taken is pending until it is acknowledged, and the server counts how often it was handed out.
+    An entry that is read by the group is pending until it is acknowledged, and the server counts its deliveries.
     """
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        # The library makes a mapping of each entry's fields, which costs more than reading them.
+        # The library turns each entry's fields into a mapping, which takes longer than reading them.
         self._reader = redis.Redis(connection_pool=client.connection_pool)
         self._reader.set_response_callback("XRANGE", raw_entries)
 
     def ensure_group(self, shard: int) -> None:
         """Make the shard's key and consumer group if they are not there.
 
-        The server is told how many entries are gone already, so that it can tell how many are left to be read.
+        The server gets the number of entries that are gone already, so that it knows how many are left to be read.
         """
         key = stream_key(shard)
         gone = 0
         if self._client.exists(key):
-            reported: dict[str, Any] = self._client.xinfo_stream(key)
-            gone = max(0, int(reported.get("entries-added", 0)) - int(reported["length"]))
+            stream: dict[str, Any] = self._client.xinfo_stream(key)
+            gone = max(0, int(stream.get("entries-added", 0)) - int(stream["length"]))
         try:
             self._client.xgroup_create(key, GROUP, id="0", mkstream=True, entries_read=gone)
         except ResponseError as error:
@@ -115,26 +115,26 @@ class ConsumerGroup:
                 raise
 
     def position(self, shard: int) -> Position:
-        """Where the shard's drains stand."""
+        """The position of the shard's drains."""
         pipeline = self._client.pipeline(transaction=False)
         pipeline.xinfo_groups(stream_key(shard))
         pipeline.get(in_progress_key(shard))
         try:
-            groups, begun = pipeline.execute()
+            groups, noted = pipeline.execute()
         except ResponseError as error:
             if "no such key" not in str(error):
                 raise
-            groups, begun = [], None
-        reported = _ours(groups)
-        if reported is None:
+            groups, noted = [], None
+        group = _our_group(groups)
+        if group is None:
             self.ensure_group(shard)
             return self.position(shard)
-        last = cast(bytes, reported["last-delivered-id"])
-        is_in_progress = begun is not None and place(begun) > place(last)
-        return Position(last, is_in_progress, reported.get("lag"), reported.get("entries-read") is not None)
+        last = cast(bytes, group["last-delivered-id"])
+        is_in_progress = noted is not None and parse_id(noted) > parse_id(last)
+        return Position(last, is_in_progress, group.get("lag"), group.get("entries-read") is not None)
 
     def note_in_progress(self, shard: int, entry_id: bytes) -> bool:
-        """Note that a batch up to this id is begun, see Position; False if the server is full."""
+        """Note that a batch up to this id is in progress, see Position; False if the server is full."""
         try:
             self._client.set(in_progress_key(shard), entry_id)
         except OutOfMemoryError:
@@ -142,52 +142,55 @@ class ConsumerGroup:
         return True
 
     def reconcile(self, shard: int, at: bytes) -> int:
-        """Take note that nothing lies behind `at`, if the position is there; how many entries went unread."""
+        """Correct the server's count if the position is `at` and no entry is after it.
+
+        Returns how many entries are gone that no drain has read.
+        """
         return int(cast(int, self._client.eval(_RECONCILE, 2, stream_key(shard), in_progress_key(shard), GROUP, at)))
 
     def advance(
         self,
         shard: int,
-        behind: bytes,
+        after: bytes,
         last: bytes,
         entries: int,
         *,
         next_last: bytes | None = None,
         batch: BatchStats | None = None,
     ) -> bool:
-        """Move the position from `behind` to the last of so many applied entries; False if it is elsewhere now.
+        """Move the position from `after` to `last`, the last of so many applied entries; False if it is elsewhere now.
 
-        If it moves, `next_last` notes that the batch up to there is begun. The batch is added to the shard's figures,
-        as `acknowledge` does.
+        If it moves, the batch up to `next_last` is noted as in progress. `batch` is added to the shard's stats, as
+        `acknowledge` does.
         """
         pipeline = self._client.pipeline(transaction=False)
         keys = stream_key(shard), in_progress_key(shard)
-        pipeline.eval(_MOVE, 2, *keys, GROUP, behind, last, entries, next_last or b"")
+        pipeline.eval(_MOVE, 2, *keys, GROUP, after, last, entries, next_last or b"")
         return bool(_send(pipeline, shard, batch))
 
     def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
-        """Take entries for the shard's one consumer: those a crash left (`pending`), or the next new ones.
+        """Read entries as the shard's one consumer: those that a crash left (`pending`), or the next new ones.
 
-        The server notes an entry as pending in the same step as it hands it out. At most `count` entries, and not
-        many more bytes than a process can hold with ease.
+        The server marks an entry as pending in the same step in which it delivers it. Returns at most `count` entries,
+        and little more than READ_BYTES_MOST bytes.
         """
 
         def read_some(wanted: int, last: bytes | None) -> list[RawEntry]:
-            return self._take_some(shard, wanted, (b"0" if last is None else last).decode() if pending else ">")
+            return self._read_some(shard, wanted, (b"0" if last is None else last).decode() if pending else ">")
 
         return up_to(count, read_some)
 
     def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchStats | None = None) -> None:
-        """Tell the server that entries are applied and committed, and add the batch to the shard's figures.
+        """Tell the server that entries are applied and committed, and add the batch to the shard's stats.
 
-        Figures that the server refuses (it is full, say) are let go: they must not hold up the events.
+        If the server refuses the stats (because it is full, say), they are dropped: they must not hold up the events.
         """
         pipeline = self._client.pipeline(transaction=False)
         pipeline.xack(stream_key(shard), GROUP, *entry_ids)
         _send(pipeline, shard, batch)
 
     def deliveries(self, shard: int, count: int) -> dict[bytes, int]:
-        """How often each of the oldest pending entries was handed out."""
+        """How often each of the oldest pending entries was delivered."""
         try:
             rows = self._client.xpending_range(stream_key(shard), GROUP, min="-", max="+", count=count)
         except ResponseError as error:
@@ -197,7 +200,7 @@ class ConsumerGroup:
         return {row["message_id"]: int(row["times_delivered"]) for row in cast(list[dict[str, Any]], rows)}
 
     def pending_entry(self, shard: int, entry_id: bytes) -> RawEntry | None:
-        """One entry, if it is still pending; without an event if the stream dropped it."""
+        """An entry if it is still pending, without its event if the stream dropped it; else None."""
         key, name = stream_key(shard), entry_id.decode()
         if not self._client.xpending_range(key, GROUP, min=name, max=name, count=1):
             return None
@@ -205,17 +208,17 @@ class ConsumerGroup:
         return rows[0] if rows else (entry_id, None, None)
 
     def note_attempt(self, shard: int, entry_id: bytes) -> int:
-        """Count an attempt at an entry on its own; how many there were, this one included."""
+        """Count an attempt to apply an entry alone, and return how many there were, including this one."""
         key = _attempts_key(shard)
         attempts = int(self._client.hincrby(key, entry_id.decode(), 1))
         self._client.expire(key, _KEEP_ATTEMPTS_S)
         return attempts
 
     def forget_attempts(self, shard: int, entry_id: bytes) -> None:
-        """Forget the attempts at an entry, since it went through or failed for another's fault."""
+        """Forget the attempts to apply an entry, because it was applied or because the failure was not its fault."""
         self._client.hdel(_attempts_key(shard), entry_id.decode())
 
-    def _take_some(self, shard: int, count: int, start: str) -> list[RawEntry]:
+    def _read_some(self, shard: int, count: int, start: str) -> list[RawEntry]:
         key = stream_key(shard)
         try:
             reply = self._client.xreadgroup(GROUP, f"drain-{shard}", {key: start}, count=count)
@@ -223,21 +226,21 @@ class ConsumerGroup:
             if "NOGROUP" not in str(error):
                 raise
             self.ensure_group(shard)
-            return self._take_some(shard, count, start)
+            return self._read_some(shard, count, start)
         return [raw_entry(entry_id, fields) for entry_id, fields in entries_of(reply)]
 
 
 def find_group(client: redis.Redis, key: str) -> dict[str, Any] | None:
-    """What the server says of a shard's group; None where there is no such key or group."""
+    """What the server reports about a shard's group; None where there is no such key or group."""
     try:
         groups = client.xinfo_groups(key)
     except ResponseError:
         return None  # no such key yet
-    return _ours(groups)
+    return _our_group(groups)
 
 
 def first_unapplied(client: redis.Redis, key: str) -> str:
-    """The least id that may still have to be applied: the oldest pending, else the one after the last read."""
+    """The least id that may not be applied: the oldest pending one, else the one after the last that was read."""
     group = find_group(client, key)
     if group is None:
         return "0-0"
@@ -249,31 +252,31 @@ def first_unapplied(client: redis.Redis, key: str) -> str:
 
 
 def last_delivered(client: redis.Redis, key: str) -> str:
-    """The id of the last entry that is applied or was handed out; 0 if none was."""
+    """The id of the last entry that is applied or was delivered; 0 if there is none."""
     group = find_group(client, key)
     return "0" if group is None else cast(bytes, group["last-delivered-id"]).decode()
 
 
-def position_of(client: redis.Redis, key: str) -> BacklogPosition | None:
-    """The last entry that is applied or was handed out; None before a drain has looked at the shard."""
+def position_of(client: redis.Redis, key: str) -> EntryOrder | None:
+    """The last entry that is applied or was delivered; None before the first drain of the shard."""
     try:
         groups = client.xinfo_groups(key)
     except ResponseError as error:
         if "no such key" not in str(error):
             raise
         return None
-    found = _ours(groups)
-    return None if found is None else place(found["last-delivered-id"])
+    group = _our_group(groups)
+    return None if group is None else parse_id(group["last-delivered-id"])
 
 
 def idle_s(client: redis.Redis, key: str) -> float | None:
-    """How long ago the oldest pending entry was handed out; None if nothing is pending."""
+    """How long ago the oldest pending entry was delivered; None if nothing is pending."""
     rows = cast(list[dict[str, Any]], client.xpending_range(key, GROUP, min="-", max="+", count=1))
     return int(rows[0]["time_since_delivered"]) / 1000 if rows else None
 
 
 def delivery_counts(client: redis.Redis, key: str, first: str, last: str) -> dict[str, int]:
-    """How often each entry of a range that is pending was handed out."""
+    """How often each pending entry of a range was delivered."""
     found: dict[str, int] = {}
     start = first
     while True:
@@ -288,12 +291,12 @@ def _attempts_key(shard: int) -> str:
     return f"milepost:attempts:{shard}"
 
 
-def _ours(groups: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _our_group(groups: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return next((group for group in groups if group["name"] == GROUP.encode()), None)
 
 
 def _send(pipeline: Pipeline, shard: int, batch: BatchStats | None) -> object:
-    """Send what is on the pipeline, and a batch's figures; the reply to the first command, which must not fail."""
+    """Send the pipeline and a batch's stats, and return the reply to the first command; only its error is raised."""
     if batch is not None:
         add_to_stats(pipeline, shard, batch)
     reply = pipeline.execute(raise_on_error=False)[0]

@@ -1,4 +1,4 @@
-"""Entries of the stream, the order of their ids, and the position up to which a shard's drains have applied them."""
+"""Entries of the stream, the order of their ids, and the position up to which drains have applied a shard."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,14 +7,14 @@ from core.store.tenants import DEFAULT
 
 # An entry as the server gives it: (entry id, fields); fields are None for a pending entry that was trimmed away.
 Entry = tuple[bytes, dict[bytes, bytes] | None]
-# An entry as a drain takes it: (entry id, tenant, event). No tenant is named where that is None; the event is None for
-# a pending entry that was trimmed away.
+# An entry as a drain reads it: (entry id, tenant, event). The tenant is None if the entry names none; the event is None
+# for a pending entry that was trimmed away.
 RawEntry = tuple[bytes, bytes | None, bytes | None]
-# An entry's id as what it is ordered by: (milliseconds, sequence).
-BacklogPosition = tuple[int, int]
+# What orders an entry's id: (milliseconds, sequence).
+EntryOrder = tuple[int, int]
 
-# What comes is not known in advance, so the first read of a batch is small, and the next are as large as what came
-# allows.
+# The size of entries is not known in advance, so the first read of a batch is small, and the entries that it returns
+# decide how large the next reads may be.
 READS_AT_FIRST = 100
 READS_GROW_BY = 5
 READ_BYTES_MOST = 16 * 2**20
@@ -24,10 +24,11 @@ _SEQUENCE_MOST = 2**64 - 1
 
 
 class Position(NamedTuple):
-    """The last entry that was taken, and what is known of those behind it.
+    """The last entry that a drain has finished or read by the consumer group, and what is known of those after it.
 
-    `is_in_progress`: a batch of them was begun and not finished. `lag`: how many there are by the server's
-    count; None where it does not know, which it finds out by handing them out (`is_counted`).
+    `is_in_progress`: a drain began a batch of them and has not finished it. `lag`: how many there are by the server's
+    count, None if it does not know. `is_counted`: the server counts the entries that the group reads; where it does
+    not, reading the entries by the group makes it count again.
     """
 
     entry_id: bytes
@@ -37,44 +38,44 @@ class Position(NamedTuple):
 
     @property
     def needs_care(self) -> bool:
-        """Whether what lies behind is to be handed out."""
+        """Whether the entries after it must be read by the consumer group, which counts their deliveries."""
         return self.is_in_progress or not self.is_counted
 
 
 def stream_key(shard: int) -> str:
-    """The key that carries a shard."""
+    """The key of a shard's stream."""
     return f"milepost:events:{shard}"
 
 
 def in_progress_key(shard: int) -> str:
-    """The key that holds the note of the batch that was begun last."""
+    """The key with the id of the last entry of the batch that a drain began last."""
     return f"milepost:begun:{shard}"
 
 
-def place(entry_id: bytes | str) -> BacklogPosition:
-    """An entry's id as what it is ordered by. Raises ValueError for what is none."""
+def parse_id(entry_id: bytes | str) -> EntryOrder:
+    """The milliseconds and the sequence of an entry's id. Raises ValueError for any other text."""
     name = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
     milliseconds, _, sequence = name.partition("-")
     return int(milliseconds), int(sequence or 0)
 
 
 def successor(entry_id: bytes) -> bytes:
-    """The least id behind one."""
-    milliseconds, sequence = place(entry_id)
+    """The least id after this one."""
+    milliseconds, sequence = parse_id(entry_id)
     if sequence == _SEQUENCE_MOST:
         return f"{milliseconds + 1}-0".encode()
     return f"{milliseconds}-{sequence + 1}".encode()
 
 
 def tenant_of(name: bytes | None) -> str:
-    """The tenant by the name on an entry; `default` without one. What is not text cannot be a tenant's name."""
+    """The tenant that an entry names, `default` if it names none. Bytes that no tenant's name can have are replaced."""
     if name is None or name == _DEFAULT:
         return DEFAULT
     return name.decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def raw_entries(reply: Any, **_options: Any) -> list[RawEntry]:
-    """Entries whose fields the server gives as one list of names and values in turn."""
+    """Entries from a reply that lists the names and values of their fields in turn."""
     return [
         (entry_id, fields[1], fields[3])
         if len(fields) == 4 and fields[::2] == _USUAL
@@ -84,12 +85,12 @@ def raw_entries(reply: Any, **_options: Any) -> list[RawEntry]:
 
 
 def raw_entry(entry_id: bytes, fields: dict[bytes, bytes] | None) -> RawEntry:
-    """An entry by the mapping of its fields."""
+    """An entry from the mapping of its fields."""
     return (entry_id, fields.get(b"tenant"), fields.get(b"event", b"")) if fields else (entry_id, None, None)
 
 
 def entries_of(reply: object) -> list[Entry]:
-    """The entries of the one key that was read, whichever protocol version shaped the reply."""
+    """The entries of the one key that was read, from a reply of either protocol version."""
     if not reply:
         return []
     rows: Any = reply
@@ -100,16 +101,19 @@ def entries_of(reply: object) -> list[Entry]:
 
 
 def up_to(count: int, read_some: Callable[[int, bytes | None], list[RawEntry]]) -> list[RawEntry]:
-    """At most `count` entries of what `read_some` gives, by how many and behind which, and not many bytes too many."""
+    """Read at most `count` entries in several reads, and little more than READ_BYTES_MOST bytes.
+
+    `read_some(wanted, last)` returns at most `wanted` entries after the entry `last`, or the first ones if it is None.
+    """
     entries: list[RawEntry] = []
-    taken_bytes, largest_bytes = 0, 1
-    while len(entries) < count and taken_bytes < READ_BYTES_MOST:
-        fitting = (READ_BYTES_MOST - taken_bytes) // largest_bytes + 1
+    read_bytes, largest_bytes = 0, 1
+    while len(entries) < count and read_bytes < READ_BYTES_MOST:
+        fitting = (READ_BYTES_MOST - read_bytes) // largest_bytes + 1
         wanted = min(max(READS_AT_FIRST, READS_GROW_BY * len(entries)), count - len(entries), fitting)
         some = read_some(wanted, entries[-1][0] if entries else None)
         entries += some
         sizes = [len(event) for _, _, event in some if event is not None]
-        taken_bytes += sum(sizes)
+        read_bytes += sum(sizes)
         largest_bytes = max(largest_bytes, *sizes) if sizes else largest_bytes
         if len(some) < wanted:
             break

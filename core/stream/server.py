@@ -1,4 +1,4 @@
-"""The stream server: what it is, how much room it has, what its errors mean, and whether its disk has what it took."""
+"""The stream server: its version and memory, what its errors mean, and whether what it accepted is on disk."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -13,19 +13,21 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from core.errors import MilepostError, StreamUnavailable
 
-# The queue of tasks lies on the same server: without room for its triggers nothing would drain or trim any more.
+# The task queue is on the same server: without memory for its messages no task would drain or trim any more.
 FULL_AT = 0.9
 ASK_DURABILITY_EVERY_S = 60.0
 SERVERS_NEEDED = "Redis 7.2, Valkey 8 or newer"
-_TRUTHFUL_REDIS = 8
-# A second, and what a server needs to look: it does so ten times a second, and at each of our questions.
-_BEGUN_WITHIN_S = 1.2
-_LOOK_EVERY_S = 0.1
-_PATIENCE_S = 6.0
+# From this major version on, Redis answers WAITAOF only once the data is on disk.
+_WAITING_REDIS = 8
+# With `everysec` a sync starts within a second, plus the time until the server checks whether one is due. It checks
+# ten times a second, and at each INFO.
+_SYNC_STARTS_WITHIN_S = 1.2
+_POLL_EVERY_S = 0.1
+_SYNC_TIMEOUT_S = 6.0
 
 
 class StreamTooOld(MilepostError):
-    """The stream server answers, but can't say when an event is on disk, as it would have to."""
+    """The stream server answers, but it cannot say when an event is on disk, and it must."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -36,9 +38,9 @@ class StreamTooOld(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class StreamServer:
-    """What a server says of itself. None: it does not show it, as managed servers often do not.
+    """What a server reports about itself; None for what it hides, as managed servers often do.
 
-    `max_bytes` 0: no limit. `now` is its clock. `runs_scripts`: whether this user may have it run one.
+    `max_bytes` 0: no limit. `now` is its clock. `runs_scripts`: whether our user may run scripts.
     """
 
     product: str
@@ -56,7 +58,7 @@ class StreamServer:
 
 def ask_stream_server(client: redis.Redis) -> StreamServer:
     """Ask the server about itself; raises StreamUnavailable."""
-    with refusing_calmly():
+    with raising_stream_unavailable():
         info: dict[str, Any] = client.info()
         seconds, microseconds = client.time()
         config, runs_scripts, has_waitaof = _config(client), _runs_scripts(client), knows_waitaof(client)
@@ -78,8 +80,8 @@ def ask_stream_server(client: redis.Redis) -> StreamServer:
 
 
 @contextmanager
-def refusing_calmly() -> Iterator[None]:
-    """Turn every error of the server within the block into StreamUnavailable, which says what is wrong."""
+def raising_stream_unavailable() -> Iterator[None]:
+    """Turn every error of the server within the block into a StreamUnavailable that says what is wrong."""
     try:
         yield
     except RedisConnectionError as error:
@@ -93,11 +95,11 @@ def refusing_calmly() -> Iterator[None]:
 
 
 class DurabilityCheck:
-    """What an append asks the server: whether there is room, and whether it must wait for the server's disk.
+    """Checks before an append: whether the server has room, and whether the append must wait for its disk.
 
-    `durability` says how an append knows that it is on disk: `always` (the server fsyncs before it answers),
-    `waitaof` (asked for after each append, and waited for where that answer comes too early), `none` (not at all), or
-    `auto`, which asks the server now and then.
+    `durability` says how an append knows that its events are on disk: `always` (the server fsyncs before it answers),
+    `waitaof` (WAITAOF after each append, and polling where a server answers WAITAOF too early), `none` (not at all), or
+    `auto`, which asks the server for its settings every ASK_DURABILITY_EVERY_S seconds and chooses.
     """
 
     def __init__(self, durability: str) -> None:
@@ -106,10 +108,11 @@ class DurabilityCheck:
         self._run_id: object = None
         self._answer = durability
 
-    def look_at_server(self, client: redis.Redis, coming_bytes: int) -> tuple[str | None, bool]:
-        """Refuse what would fill the server; its run, and whether it waits for its disk when it is asked to.
+    def check_room(self, client: redis.Redis, coming_bytes: int) -> tuple[str | None, bool]:
+        """Raise StreamUnavailable if `coming_bytes` would fill the server.
 
-        A server that began anew may sync otherwise and is asked again.
+        Returns the run id of the server, None if it hides it, and whether its WAITAOF really waits for the disk. After
+        a restart the server may sync differently, so a new run id makes the next append ask for its settings again.
         """
         try:
             found: dict[str, Any] = client.info("server", "memory")
@@ -123,7 +126,7 @@ class DurabilityCheck:
         return found.get("run_id"), waits_for_disk(found)
 
     def must_wait_for_disk(self, client: redis.Redis) -> bool:
-        """Whether an append must be confirmed. A server may be set up anew, or another may take its place."""
+        """Whether an append must wait for the disk. Asked again now and then, because settings and servers change."""
         now = time.monotonic()
         is_due = self._asked_at is None or now - self._asked_at > ASK_DURABILITY_EVERY_S
         if self._durability == "auto" and is_due:
@@ -133,9 +136,9 @@ class DurabilityCheck:
 
 
 def knows_waitaof(client: redis.Redis) -> bool:
-    """Whether the server has WAITAOF, whoever may use it."""
+    """Whether the server has WAITAOF, even if our user may not use it."""
     try:
-        # Waits for nobody.
+        # With no server to wait for, it returns at once.
         client.waitaof(0, 0, 1)
     except ResponseError as error:
         return "unknown command" not in str(error)
@@ -143,17 +146,18 @@ def knows_waitaof(client: redis.Redis) -> bool:
 
 
 def waits_for_disk(server: Mapping[str, Any]) -> bool:
-    """Whether WAITAOF waits for the disk, by what INFO says of the server: on Redis 8 or newer."""
+    """Whether WAITAOF really waits for the disk: by the server's INFO, only on Redis 8 or newer."""
     if "valkey_version" in server:
         return False
     major = str(server.get("redis_version", "0")).partition(".")[0]
-    return major.isdecimal() and int(major) >= _TRUTHFUL_REDIS
+    return major.isdecimal() and int(major) >= _WAITING_REDIS
 
 
 def await_sync(client: redis.Redis, run_id: str) -> None:
-    """Return when all that the server of a run has written by now is on disk: after about a second and a half.
+    """Return once all that the server has written by now is on disk: after about a second and a half.
 
-    At once where it syncs each write. Raises StreamUnavailable if it takes too long, or began anew meanwhile.
+    Returns at once if the server syncs each write. Raises StreamUnavailable if it takes too long, or if the server
+    restarted meanwhile (its run id is not `run_id` any more).
     """
     if not _syncs_always(client):
         _await_next_sync(client, run_id)
@@ -200,25 +204,25 @@ def _syncs_always(client: redis.Redis) -> bool:
 
 
 def _await_next_sync(client: redis.Redis, run_id: str) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    quiet_since: float | None = None
-    quiet_looks = 0
-    # Two looks in a row at the end: between them the server has come to where it begins a sync that is due.
-    while quiet_since is None or time.monotonic() - quiet_since < _BEGUN_WITHIN_S or quiet_looks < 2:
+    deadline = time.monotonic() + _SYNC_TIMEOUT_S
+    idle_since: float | None = None
+    idle_polls = 0
+    # The last two polls must both find no sync: between them the server has checked whether one is due.
+    while idle_since is None or time.monotonic() - idle_since < _SYNC_STARTS_WITHIN_S or idle_polls < 2:
         if time.monotonic() > deadline:
             raise StreamUnavailable("the stream server did not sync its append-only file in time")
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_EVERY_S)
         if _is_syncing(client, run_id):
-            quiet_looks = 0
+            idle_polls = 0
         else:
-            quiet_since = time.monotonic() if quiet_since is None else quiet_since
-            quiet_looks += 1
+            idle_since = time.monotonic() if idle_since is None else idle_since
+            idle_polls += 1
 
 
 def _is_syncing(client: redis.Redis, run_id: str) -> bool:
     found: Mapping[str, Any] = client.info("server", "persistence")
     if found.get("run_id") != run_id:
-        raise StreamUnavailable("the stream server began anew before the events were on disk")
+        raise StreamUnavailable("the stream server restarted before the events were on disk")
     if found.get("aof_last_write_status") != "ok":
         raise StreamUnavailable("the stream server cannot write its append-only file")
     return int(found["aof_pending_bio_fsync"]) > 0

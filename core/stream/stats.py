@@ -1,7 +1,7 @@
-"""The drains' figures: one hash a shard on the stream server, where every process can read what all drains did.
+"""The drains' stats: one hash per shard on the stream server, where every process can read what all drains did.
 
-They are for people and alerts alone. Nothing is decided by them, so that losing them (a flush, another server) costs
-a gap in a chart; they start at nothing again, as any counter does.
+They are only for people and alerts. No code decides by them, so losing them (a flush, another server) costs no more
+than a gap in a chart: they start at zero again, as any counter does.
 """
 
 from bisect import bisect_left
@@ -13,9 +13,9 @@ from typing import Any, cast
 import redis
 from redis.client import Pipeline
 
-from core.stream.server import refusing_calmly
+from core.stream.server import raising_stream_unavailable
 
-# Upper bounds, both included. What is beyond the last is in the count alone.
+# Upper bounds, inclusive. A batch beyond the last bound is only in the count of batches.
 SIZE_BOUNDS = (1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
 MICROSECOND_BOUNDS = (
     5_000,
@@ -53,7 +53,7 @@ class BatchStats:
 
 @dataclass(frozen=True, slots=True)
 class DrainStats:
-    """What all drains of one shard did since the figures began.
+    """What all drains of one shard did since the stats started at zero.
 
     `sizes` and `durations` say how many batches are at or below each of SIZE_BOUNDS and MICROSECOND_BOUNDS.
     """
@@ -69,36 +69,36 @@ class DrainStats:
 
 
 def stats_key(shard: int) -> str:
-    """The hash that holds a shard's figures."""
+    """The key of the hash with a shard's stats."""
     return f"milepost:drains:{shard}"
 
 
 def waiting_key(shard: int) -> str:
-    """The key that the drain which waits on a shard holds for the time of its wait."""
+    """The key that exists while a drain waits for entries of a shard."""
     return f"milepost:waiting:{shard}"
 
 
 def add_to_stats(pipeline: Pipeline, shard: int, batch: BatchStats) -> None:
-    """Put onto a pipeline what adds a batch to its shard's figures."""
+    """Put the commands that add a batch to its shard's stats onto a pipeline."""
     key, microseconds = stats_key(shard), round(batch.seconds * 1_000_000)
     for name, by in zip(_SUMS, (1, batch.events, batch.duplicates, batch.dead_letters, microseconds), strict=True):
         if by:
             pipeline.hincrby(key, name, by)
     for name, value, bounds in (("size", batch.events, SIZE_BOUNDS), ("us", microseconds, MICROSECOND_BOUNDS)):
-        place = bisect_left(bounds, value)
-        if place < len(bounds):
-            pipeline.hincrby(key, f"{name}:{bounds[place]}", 1)
+        index = bisect_left(bounds, value)
+        if index < len(bounds):
+            pipeline.hincrby(key, f"{name}:{bounds[index]}", 1)
     pipeline.hset(key, _LAST_COMMIT, str(int(batch.committed_at.timestamp() * 1000)))
 
 
 def read_drain_stats(client: redis.Redis, shards: Iterable[int]) -> dict[int, DrainStats]:
-    """The figures of each shard, zeros where there are none; raises StreamUnavailable."""
+    """The stats of each shard, zeros where there are none; raises StreamUnavailable."""
     wanted = list(shards)
     pipeline = client.pipeline(transaction=False)
     for shard in wanted:
         pipeline.hmget(stats_key(shard), _FIELDS)
-    with refusing_calmly():
-        # A key that is somebody else's and no hash is refused alone; nothing is decided by figures.
+    with raising_stream_unavailable():
+        # If somebody else has stored another type under a key, only its shard has no stats; the others are still read.
         replies = cast(list[list[bytes | None] | Exception], pipeline.execute(raise_on_error=False))
         for reply in replies:
             if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
@@ -112,19 +112,19 @@ def read_drain_stats(client: redis.Redis, shards: Iterable[int]) -> dict[int, Dr
 def shards_waited_on(client: redis.Redis, shards: Iterable[int]) -> set[int]:
     """The shards on which a drain waits at this moment; raises StreamUnavailable.
 
-    Where workers are well one does nearly always, but for the time of a batch and between two waits.
+    While workers are healthy a drain waits on every shard, except during a batch and between two waits.
     """
-    with refusing_calmly():
+    with raising_stream_unavailable():
         return {shard for shard in shards if client.exists(waiting_key(shard))}
 
 
 def _stats(values: Sequence[bytes | None]) -> DrainStats:
-    """The figures of the values of _FIELDS, or of none; what is no number that a drain could have written is 0."""
+    """The stats from the values of _FIELDS, or from none; a value that no drain can have written counts as 0."""
     found = {name: _number(value) for name, value in zip(_FIELDS, values, strict=False)}
     sums: dict[str, Any] = {name: found.get(name, 0) for name in _SUMS}
     return DrainStats(
-        sizes=_running(found, "size", SIZE_BOUNDS),
-        durations=_running(found, "us", MICROSECOND_BOUNDS),
+        sizes=_running_totals(found, "size", SIZE_BOUNDS),
+        durations=_running_totals(found, "us", MICROSECOND_BOUNDS),
         last_commit_at=_moment(found.get(_LAST_COMMIT, 0)),
         **sums,
     )
@@ -145,7 +145,7 @@ def _moment(milliseconds: int) -> datetime | None:
         return None
 
 
-def _running(found: Mapping[str, int], name: str, bounds: Iterable[int]) -> tuple[int, ...]:
+def _running_totals(found: Mapping[str, int], name: str, bounds: Iterable[int]) -> tuple[int, ...]:
     total, sums = 0, []
     for bound in bounds:
         total += found.get(f"{name}:{bound}", 0)

@@ -1,4 +1,4 @@
-"""The stream: where accepted events lie until they are applied. Redis protocol, one consumer group, one key a shard."""
+"""The stream of accepted events that are not applied yet. Redis protocol, one consumer group, a key per shard."""
 
 import zlib
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from redis.retry import Retry
 
 from core.errors import StreamUnavailable
 from core.stream.group import ConsumerGroup, find_group, first_unapplied, idle_s, last_delivered
-from core.stream.position import Entry, RawEntry, entries_of, place, stream_key, up_to
-from core.stream.server import DurabilityCheck, StreamTooOld, await_sync, knows_waitaof, refusing_calmly
+from core.stream.position import Entry, RawEntry, entries_of, parse_id, stream_key, up_to
+from core.stream.server import DurabilityCheck, StreamTooOld, await_sync, knows_waitaof, raising_stream_unavailable
 from core.stream.stats import waiting_key
 
 SHARDS_MOST = 64
@@ -26,9 +26,10 @@ ENTRY_OVERHEAD_BYTES = 100
 
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
-    """How one shard stands. `lag` is None where the server cannot tell; `oldest_at` is that of the first unapplied.
+    """The state of one shard: its entries, how many of them are pending, and how many no drain has read (`lag`).
 
-    `idle_s`: how long ago the oldest pending entry was handed out, None if nothing is pending.
+    `lag` is None where the server does not know it. `oldest_at`: when the stream took the first unapplied entry.
+    `idle_s`: how long ago the oldest pending entry was delivered, None if nothing is pending.
     """
 
     shard: int
@@ -40,15 +41,15 @@ class ShardStatus:
 
     @property
     def unapplied(self) -> int:
-        """How many entries are not applied, at most: all that lie there where the server cannot tell."""
+        """How many entries are not applied, at most: all that the stream has where the server does not know the lag."""
         return self.length if self.lag is None else self.lag + self.pending
 
 
 def connect(redis_url: str) -> redis.Redis:
     """A client that connects when first used; a half-open socket stalls it for seconds, not minutes.
 
-    A connection that the server dropped is opened anew once. A time-out is not tried again: the library's own ten
-    tries would hold a caller for over a minute.
+    It reconnects once if the server dropped the connection. It does not retry after a time-out: with the library's own
+    ten tries a caller would wait for over a minute.
     """
     return redis.Redis.from_url(
         redis_url,
@@ -61,15 +62,15 @@ def connect(redis_url: str) -> redis.Redis:
 
 
 def shard_of(tenant: str, account_id: str, shards: int) -> int:
-    """The shard of `shards` to which our own producers append an account's events; any other would do as well."""
-    # A row that nobody understood may name half a surrogate pair; to spread by, anything will do.
+    """The shard of `shards` to which our own producers append an account's events. Any other would be right as well."""
+    # A row that was not understood may name half a surrogate pair. Any bytes will do to choose a shard.
     return zlib.crc32(f"{tenant}\x00{account_id}".encode("utf-8", "surrogatepass")) % shards
 
 
 def arrival(entry_id: str) -> datetime:
-    """When the stream took an entry: the milliseconds in front of its id, but never later than now.
+    """When the stream took an entry: the milliseconds that its id starts with, but never later than now.
 
-    A producer may choose ids of its own, and the ids that the server chooses after such a one go on from there.
+    A producer may choose ids in the future, and the server's next ids are greater than those.
     """
     now = datetime.now(UTC)
     milliseconds = int(entry_id.partition("-")[0])
@@ -77,9 +78,9 @@ def arrival(entry_id: str) -> datetime:
 
 
 class EventStream(ConsumerGroup):
-    """The shards of one Milepost: producers append, drains read, sweeps trim, and people look how they stand.
+    """The shards of one Milepost: producers append to them, drains read them, sweeps trim them, people see their state.
 
-    What a drain does by the consumer group is in ConsumerGroup. `durability`: see DurabilityCheck.
+    ConsumerGroup has what a drain does with the consumer group. `durability`: see DurabilityCheck.
     """
 
     def __init__(self, client: redis.Redis, shards: int, durability: str = "auto") -> None:
@@ -90,9 +91,9 @@ class EventStream(ConsumerGroup):
     def append(self, tenant: str, events: Sequence[tuple[str, bytes]]) -> int:
         """Append (account id or "", event) pairs and return their number once they are on disk.
 
-        Raises StreamUnavailable, in which case some may lie on the stream: sending them again changes nothing.
+        Raises StreamUnavailable. Some of the events may be on the stream then; sending them again changes nothing.
         """
-        with refusing_calmly():
+        with raising_stream_unavailable():
             parts = range(0, len(events), APPENDS_AT_ONCE)
             runs = [self._append_some(tenant, events[start : start + APPENDS_AT_ONCE]) for start in parts]
             for run_id in dict.fromkeys(filter(None, runs)):
@@ -102,72 +103,72 @@ class EventStream(ConsumerGroup):
     def require_waitaof(self) -> None:
         """Raise StreamTooOld if the server answers, appends must be confirmed, and it cannot confirm them.
 
-        Whatever else is wrong with it is told by an append.
+        An append reports whatever else is wrong with the server.
         """
-        with suppress(StreamUnavailable), refusing_calmly():
+        with suppress(StreamUnavailable), raising_stream_unavailable():
             if self._check.must_wait_for_disk(self._client) and not knows_waitaof(self._client):
                 raise StreamTooOld
 
     def ping(self) -> None:
-        """Raises StreamUnavailable if the server does not answer."""
-        with refusing_calmly():
+        """Raise StreamUnavailable if the server does not answer."""
+        with raising_stream_unavailable():
             self._client.ping()
 
-    def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
-        """The entries behind one, in order, as many as `read` would give. Takes nothing."""
+    def read_after(self, shard: int, after: bytes, count: int) -> list[RawEntry]:
+        """The entries after one, in order, as many as `read` would return. They do not become pending."""
 
         def read_some(wanted: int, last: bytes | None) -> list[RawEntry]:
-            start = f"({(last or behind).decode()}"
+            start = f"({(last or after).decode()}"
             return cast(list[RawEntry], self._reader.xrange(stream_key(shard), min=start, count=wanted))
 
         return up_to(count, read_some)
 
     def wait(self, shard: int, timeout_ms: int) -> bool:
-        """Wait for an entry that no drain has read yet; whether there is one. Takes nothing."""
+        """Wait for an entry that no drain has read yet, and return whether there is one. It does not become pending."""
         key = stream_key(shard)
         last = last_delivered(self._client, key)
         return bool(entries_of(self._client.xread({key: last}, count=1, block=timeout_ms)))
 
     def claim_wait(self, shard: int, milliseconds: int) -> bool:
-        """Become the one that waits on a shard, for at most that long; False if another does."""
+        """Become the drain that waits on a shard, for at most so long; False if another drain does."""
         return bool(self._client.set(waiting_key(shard), "1", nx=True, px=milliseconds))
 
     def release_wait(self, shard: int) -> None:
-        """Let another wait. Losing this costs a moment of latency, never an event."""
+        """Let another drain wait. If this call is lost, an event may be applied a moment later, but none is lost."""
         self._client.delete(waiting_key(shard))
 
     def existing_shards(self) -> list[int]:
-        """The configured shards, and those left over from a time when there were more."""
+        """The configured shards, and those that still exist from a time when more were configured."""
         beyond = [n for n in range(self.shards, SHARDS_MOST) if self._client.exists(stream_key(n))]
         return [*range(self.shards), *beyond]
 
     def trim(self, shard: int) -> int:
-        """Drop entries below the oldest pending one and below the last one read; how many went."""
+        """Drop the entries that are applied, which are all before the first unapplied one; returns how many."""
         key = stream_key(shard)
         return int(self._client.xtrim(key, minid=first_unapplied(self._client, key), approximate=False))
 
     def ends(self) -> dict[int, str]:
         """The id of the last entry of every shard that has any."""
-        with refusing_calmly():
+        with raising_stream_unavailable():
             keys = {shard: stream_key(shard) for shard in self.existing_shards()}
             found = {shard: self._client.xrevrange(key, count=1) for shard, key in keys.items()}
         return {shard: cast(list[Entry], rows)[0][0].decode() for shard, rows in found.items() if rows}
 
     def is_applied(self, shard: int, entry_id: str) -> bool:
-        """Whether an entry, and with it every one before it, is applied."""
-        with refusing_calmly():
+        """Whether an entry and every entry before it is applied."""
+        with raising_stream_unavailable():
             first = first_unapplied(self._client, stream_key(shard))
-        return place(entry_id) < place(first)
+        return parse_id(entry_id) < parse_id(first)
 
     def status(self) -> list[ShardStatus]:
-        """How every shard stands."""
-        with refusing_calmly():
+        """The state of every shard."""
+        with raising_stream_unavailable():
             return [self._status(shard) for shard in self.existing_shards()]
 
     def _append_some(self, tenant: str, events: Sequence[tuple[str, bytes]]) -> str | None:
-        """Append what one pipeline takes; the run of the server, where that it confirms is not yet enough."""
+        """Append the events in one pipeline. Returns the server's run id if the caller must still call `await_sync`."""
         coming_bytes = sum(len(event) + ENTRY_OVERHEAD_BYTES for _, event in events)
-        run_id, is_truthful = self._check.look_at_server(self._client, coming_bytes)
+        run_id, waits_for_disk = self._check.check_room(self._client, coming_bytes)
         must_wait = self._check.must_wait_for_disk(self._client)
         pipeline = self._client.pipeline(transaction=False)
         for account_id, event in events:
@@ -178,7 +179,7 @@ class EventStream(ConsumerGroup):
         replies = pipeline.execute()
         if must_wait and int(replies[-1][0]) < 1:
             raise StreamUnavailable("the stream server did not confirm in time that the events are on disk")
-        return None if is_truthful or not must_wait else run_id
+        return None if waits_for_disk or not must_wait else run_id
 
     def _status(self, shard: int) -> ShardStatus:
         key = stream_key(shard)
