@@ -1,4 +1,4 @@
-"""Whatever a body holds, it is events, pointers or one typed refusal; no row is lost and no amount is inexact."""
+"""Whatever a body has in it, it becomes events, pointers or one typed refusal; no row is lost, no amount inexact."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from core.providers.registry import Format, Provider, accounts_named, adapt, ada
 from core.providers.rows import ROW_TYPE
 from tests.budget import examples
 from tests.unit.providers import test_gocardless, test_mx, test_plaid, test_plaid_webhooks, test_standard, test_teller
+from tests.unit.providers.adapted import PULLED, UTC_ZONE, context
 from tests.unit.providers.mutations import anything, mutated
-from tests.unit.providers.registered import PULLED, UTC_ZONE, context
 
 BODIES: dict[Format, list[Any]] = {
     Format.PLAID_SYNC: [
@@ -105,7 +105,7 @@ contexts = st.sampled_from(
 
 
 def rejection_of(envelope: Envelope) -> str | None:
-    """The code with which the drain keeps an event as a dead letter, if it does."""
+    """The code with which the drain makes an event a dead letter, or None."""
     try:
         parse_event(envelope, UTC_ZONE, PULLED)
     except EventRejected as rejected:
@@ -113,10 +113,10 @@ def rejection_of(envelope: Envelope) -> str | None:
     return None
 
 
-def adapted_or_refused(act: Callable[[], Adapted]) -> Adapted:
-    """What a body becomes; nothing, if it is refused in one of the three ways."""
+def adapted_or_refused(adapt_body: Callable[[], Adapted]) -> Adapted:
+    """What a body becomes; nothing if it is refused with one of the three codes."""
     try:
-        return act()
+        return adapt_body()
     except ProviderBodyRefused as refused:
         if refused.code not in ("not_this_form", "untold", "too_large"):
             raise
@@ -124,7 +124,7 @@ def adapted_or_refused(act: Callable[[], Adapted]) -> Adapted:
 
 
 def check(events: tuple[AdaptedEvent, ...]) -> list[str]:
-    """Every event is one that the drain takes, or a row kept whole with the reason why; their types."""
+    """Assert that the drain accepts every event, or that it is a row kept whole; returns the types of the events."""
     types = []
     for event in events:
         assert len(event.event) <= EVENT_LONGEST_BYTES
@@ -165,7 +165,7 @@ def test_any_webhook_is_events_or_pointers_or_refused(provider: Provider, data: 
 @settings(max_examples=examples(40))
 @given(st.one_of(mutated(HOOKS[Provider.STANDARD]), anything))
 def test_any_payload_of_standard_webhooks_is_events_with_good_envelopes_or_refused(body: Any) -> None:
-    """What such an event states is looked into by the drain, as of any event."""
+    """Only the drain checks what such an event states, as for any event."""
     try:
         adapted = adapt_webhook(Provider.STANDARD, body, context())
     except ProviderBodyRefused:
@@ -177,7 +177,7 @@ def test_any_payload_of_standard_webhooks_is_events_with_good_envelopes_or_refus
 @settings(max_examples=examples(40))
 @given(mutated(BODIES[Format.PLAID_SYNC]))
 def test_no_row_of_a_page_is_lost(body: Any) -> None:
-    """Each row of a section is a transaction, its removal or a kept row."""
+    """Each row of a section becomes a transaction, a removal or a row that is kept whole."""
     try:
         types = check(adapt(Format.PLAID_SYNC, body, context(currency="USD", account_id="a")).events)
     except ProviderBodyRefused:
@@ -192,8 +192,8 @@ def test_no_row_of_a_page_is_lost(body: Any) -> None:
 @given(data=st.data())
 def test_any_kept_row_is_facts_or_rejected(data: st.DataObject) -> None:
     """Anyone may post such an event; the parser answers with facts or with a reason."""
-    registered = adapt(Format.PLAID_SYNC, {"added": [test_plaid.row() | {"amount": "x"}]}, context(accounts=KNOWN))
-    kept = check_envelope(parse_json(registered.events[-1].event))
+    adapted = adapt(Format.PLAID_SYNC, {"added": [test_plaid.row() | {"amount": "x"}]}, context(accounts=KNOWN))
+    kept = check_envelope(parse_json(adapted.events[-1].event))
     data_of_row = data.draw(mutated([kept.data, kept.data | {"row": test_plaid.row()}]))
     if not isinstance(data_of_row, dict):
         return
@@ -210,7 +210,7 @@ def test_any_kept_row_is_facts_or_rejected(data: st.DataObject) -> None:
     ],
 )
 def test_more_rows_than_any_provider_gives_at_once_are_refused(format: Format, body: Any) -> None:
-    """A million tiny rows would each become an event that keeps it."""
+    """Otherwise each of a million tiny rows would become an event."""
     with pytest.raises(ProviderBodyRefused) as refused:
         adapt(format, body, context(account_id="a"))
     assert refused.value.code == "too_large"

@@ -1,4 +1,4 @@
-"""What the caller says of a body: believed where the body is silent, refused where it cannot be."""
+"""What the caller says about a body: it is used where the body says nothing, and refused where it is invalid."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from core.errors import ProviderBodyRefused
 from core.events.envelope import check_envelope, parse_json
 from core.providers.contracts import Context, KnownAccount
 from core.providers.registry import Format, adapt
-from tests.unit.providers.registered import PULLED, context, only, values
+from tests.unit.providers.adapted import PULLED, context, only, values
 from tests.unit.providers.test_plaid import account, row
 
 
 @pytest.mark.parametrize(
-    ("registered", "where"),
+    ("given", "where"),
     [
         ({"source": ""}, "source"),
         ({"account_id": "a\n"}, "account_id"),
@@ -25,22 +25,22 @@ from tests.unit.providers.test_plaid import account, row
         ({"currency": "usd"}, "currency"),
     ],
 )
-def test_a_word_that_cannot_be_refuses_the_body(registered: dict[str, Any], where: str) -> None:
-    """It would make a dead letter of every row."""
+def test_an_invalid_value_refuses_the_body(given: dict[str, Any], where: str) -> None:
+    """Otherwise every row would become a dead letter."""
     with pytest.raises(ProviderBodyRefused) as refused:
-        adapt(Format.PLAID_SYNC, {"added": [row()]}, context(**registered))
+        adapt(Format.PLAID_SYNC, {"added": [row()]}, context(**given))
     assert refused.value.where == where
 
 
-def test_the_type_that_a_provider_gives_stands_over_the_word_on_the_whole_body() -> None:
-    """`kind` is for accounts whose bodies tell none: a page of several accounts is not of one kind."""
+def test_the_type_that_a_provider_gives_wins_over_the_kind_of_the_whole_body() -> None:
+    """`kind` is for accounts whose bodies have none: a page of several accounts is not of one kind."""
     body = {"accounts": [account("depository", 5)], "added": [row()]}
     adapted = adapt(Format.PLAID_SYNC, body, context(kind="liability"))
     assert only(adapted, "account.changed")["kind"] == "asset"
     assert only(adapted, "balance.reported")["kind"] == "asset"
 
 
-def test_the_word_on_one_account_stands_over_its_type() -> None:
+def test_the_registered_kind_of_an_account_wins_over_its_type() -> None:
     """The integrator knows what a home-equity line is to its holder."""
     known = {"a": KnownAccount("a", kind="liability")}
     adapted = adapt(Format.PLAID_BALANCES, {"accounts": [account("depository", 5)]}, context(accounts=known))
@@ -55,8 +55,8 @@ def test_a_pull_is_the_same_moment_in_every_zone() -> None:
     assert adapt(Format.PLAID_SYNC, body, context(elsewhere)) == adapt(Format.PLAID_SYNC, body, context())
 
 
-def test_a_kept_member_knows_the_accounts_that_hang_on_it() -> None:
-    """They are named by their connection, not by the row."""
+def test_a_member_that_is_kept_whole_has_its_accounts_in_its_context() -> None:
+    """They belong to it by their connection; the row does not name them."""
     known = {"ACT-1": KnownAccount("main", connection="MBR-1"), "ACT-2": KnownAccount("other", connection="MBR-2")}
     said = Context(PULLED, "mx", known)
     member = {"guid": None, "id": "MBR-1", "connection_status": "CONNECTED"}

@@ -1,4 +1,4 @@
-"""The bodies on docs/providers.md become the events that stand below them."""
+"""The bodies in docs/providers.md become the events that are listed below them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import pytest
 from core.events.envelope import parse_json
 from core.providers.contracts import Adapted
 from core.providers.registry import Format, Provider, adapt, adapt_webhook
-from tests.unit.providers.registered import context, values
+from tests.unit.providers.adapted import context, values
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "providers.md"
 EXAMPLE = re.compile(r"```json ([a-z]+=[^\n]*)\n(.*?)```\n+```json events\n(.*?)```", re.DOTALL)
 EXAMPLES = EXAMPLE.findall(PAGE.read_text())
 
 
-def adapted(words: str, body: object) -> Adapted:
-    """What the body becomes with the words that stand at its block."""
-    said = dict(word.split("=") for word in words.split())
-    if "webhook" in said:
-        return adapt_webhook(Provider(said["webhook"]), body, context())
-    return adapt(Format(said.pop("format")), body, context(**said))
+def adapted(options: str, body: object) -> Adapted:
+    """What the body becomes with the options after `json` at the top of its block."""
+    given = dict(option.split("=") for option in options.split())
+    if "webhook" in given:
+        return adapt_webhook(Provider(given["webhook"]), body, context())
+    return adapt(Format(given.pop("format")), body, context(**given))
 
 
 def test_there_is_an_example_for_each_provider() -> None:
     """A page without its examples would prove nothing."""
-    assert [words.split()[0] for words, _, _ in EXAMPLES] == [
+    assert [options.split()[0] for options, _, _ in EXAMPLES] == [
         "format=plaid-sync",
         "format=teller",
         "format=gocardless",
@@ -36,11 +36,11 @@ def test_there_is_an_example_for_each_provider() -> None:
     ]
 
 
-@pytest.mark.parametrize(("words", "body", "events"), EXAMPLES)
-def test_each_body_becomes_the_events_below_it(words: str, body: str, events: str) -> None:
+@pytest.mark.parametrize(("options", "body", "events"), EXAMPLES)
+def test_each_body_becomes_the_events_below_it(options: str, body: str, events: str) -> None:
     """With `pulled_at` at noon of 10 March 2026."""
     expected: Any = parse_json(events.encode())
-    registered = [
-        {"type": f"milepost.{type}", "data": data} for type, data in values(adapted(words, parse_json(body.encode())))
+    found = [
+        {"type": f"milepost.{type}", "data": data} for type, data in values(adapted(options, parse_json(body.encode())))
     ]
-    assert registered == expected
+    assert found == expected

@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 from core.errors import ProviderBodyRefused
 from core.providers.contracts import Adapted, AdaptedEvent, KnownAccount
 from core.providers.registry import Format, adapt
-from tests.unit.providers.registered import context, counted, later, only, values
+from tests.unit.providers.adapted import context, counted, later, only, values
 
 
 def row(amount: str = "-5.50", internal: str | None = "i1", **more: Any) -> dict[str, Any]:
     """A booked row."""
-    plain: dict[str, Any] = {
+    booked: dict[str, Any] = {
         "bookingDate": "2026-03-09",
         "valueDate": "2026-03-10",
         "transactionAmount": {"amount": amount, "currency": "EUR"},
         "remittanceInformationUnstructured": "Coffee",
     }
-    return plain | ({} if internal is None else {"internalTransactionId": internal}) | more
+    return booked | ({} if internal is None else {"internalTransactionId": internal}) | more
 
 
-def registered(body: dict[str, Any], hours: float = 0, **more: Any) -> Adapted:
+def adapted_body(body: dict[str, Any], hours: float = 0, **more: Any) -> Adapted:
     """What a body becomes that was pulled so many hours after noon."""
     return adapt(Format.GOCARDLESS, body, later(hours, account_id="g1", **more))
 
@@ -36,11 +36,11 @@ def pull(
     *booked: dict[str, Any], hours: float = 0, pending: list[dict[str, Any]] | None = None
 ) -> tuple[AdaptedEvent, ...]:
     """The events of a pull of transactions."""
-    return registered({"transactions": {"booked": list(booked), "pending": pending or []}}, hours).events
+    return adapted_body({"transactions": {"booked": list(booked), "pending": pending or []}}, hours).events
 
 
 def total(*pulls: tuple[AdaptedEvent, ...]) -> int:
-    """The cents that count when all pulls have been heard, the same in any order."""
+    """The cents that count once all pulls are applied, which must be the same in any order."""
     results = [sum(counted(itertools.chain(*order)).values()) for order in itertools.permutations(pulls)]
     assert len(set(results)) == 1
     return results[0]
@@ -49,7 +49,7 @@ def total(*pulls: tuple[AdaptedEvent, ...]) -> int:
 def test_an_amount_is_the_holders_whatever_the_account() -> None:
     """Money out is negative, on a card as on a current account."""
     known = {"g1": KnownAccount("card", kind="liability")}
-    adapted = registered({"transactions": {"booked": [row("-5.50"), row("20", "i2")], "pending": []}}, accounts=known)
+    adapted = adapted_body({"transactions": {"booked": [row("-5.50"), row("20", "i2")], "pending": []}}, accounts=known)
     assert counted(adapted.events) == {"i1": -550, "i2": 2000}
 
 
@@ -62,7 +62,7 @@ def test_gocardless_own_id_names_a_row() -> None:
 
 @pytest.mark.parametrize("bank_id", [None, "", "  ", "STANDING-ORDER-7"])
 def test_rows_whose_bank_id_is_blank_or_used_again_all_count(bank_id: str | None) -> None:
-    """Three rows, two of them equal in everything: three transactions, also when the window is pulled again."""
+    """Three rows, two of them equal, are three transactions, also when the window is pulled again."""
     rows = [row(internal=None, transactionId=bank_id), row(internal=None, transactionId=bank_id)]
     rows.append(row("-7.00", internal=None, transactionId=bank_id))
     assert total(pull(*rows)) == -1800
@@ -71,13 +71,13 @@ def test_rows_whose_bank_id_is_blank_or_used_again_all_count(bank_id: str | None
 
 @pytest.mark.parametrize("blank", [None, "", "  "])
 def test_rows_whose_own_id_is_blank_are_numbered_whatever_their_texts(blank: str | None) -> None:
-    """Two coffees of one day count twice, though each has a text of its own."""
+    """Two purchases of one day and amount both count, though each has a text of its own."""
     rows = [row(internalTransactionId=blank, remittanceInformationUnstructured=each) for each in ("Coffee", "Tea")]
     assert total(pull(*rows)) == -1100
 
 
 def test_an_id_used_again_beyond_the_window_changes_no_key() -> None:
-    """The first window holds the id once, the overlapping second one twice; the row in both counts once."""
+    """The first window has the id once, the overlapping second one twice; the row in both counts once."""
     january = row(internal=None, transactionId="rent", bookingDate="2026-01-02")
     february = row(internal=None, transactionId="rent", bookingDate="2026-02-02")
     assert total(pull(january), pull(january, february, hours=24)) == -1100
@@ -108,8 +108,8 @@ def test_rows_without_ids_count_as_often_as_they_are_there(amounts: list[str], c
     assert total(pull(*rows), pull(*shuffled, hours=3)) == expected
 
 
-def test_a_pending_row_counts_nothing_and_does_not_stand_in_the_way_of_the_booked_one() -> None:
-    """It has no lasting id: the booked row that follows is a transaction of its own."""
+def test_a_pending_row_counts_nothing_and_does_not_replace_the_booked_one() -> None:
+    """It has no lasting id, so the booked row that follows is a transaction of its own."""
     hold = row(internal=None, transactionId="p")
     assert total(pull(pending=[hold]), pull(row("-5.80"), hours=24)) == -580
     undated = {"transactionAmount": {"amount": "-1", "currency": "EUR"}}
@@ -126,16 +126,16 @@ def test_a_pending_row_counts_nothing_and_does_not_stand_in_the_way_of_the_booke
         ({"bookingDate": None}, "2026-03-10"),
     ],
 )
-def test_a_row_stands_when_it_was_booked(written: dict[str, Any], posted_at: str) -> None:
-    """A local time without its offset is only its day; the value date stands in for a missing booking date."""
+def test_a_row_counts_from_when_it_was_booked(written: dict[str, Any], posted_at: str) -> None:
+    """A local time without its offset is only its day; the value date replaces a missing booking date."""
     assert only(Adapted(pull(row(**written))), "transaction.recorded")["posted_at"] == posted_at
 
 
-def test_rows_that_the_former_account_told_are_left_out() -> None:
+def test_rows_that_the_former_account_reported_are_left_out() -> None:
     """After a renewed consent the account has a new id, and its history comes again."""
     known = {"g1": KnownAccount("main", since=date(2026, 3, 9))}
     body = {"transactions": {"booked": [row(bookingDate="2026-03-08"), row(internal="i2")], "pending": []}}
-    assert counted(registered(body, accounts=known).events) == {"i2": -550}
+    assert counted(adapted_body(body, accounts=known).events) == {"i2": -550}
 
 
 def entry(type: str, amount: Any = "100.00", **more: Any) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def entry(type: str, amount: Any = "100.00", **more: Any) -> dict[str, Any]:
 )
 def test_the_balance_taken_is_the_booked_one(entries: list[dict[str, Any]], current: str, as_of: str) -> None:
     """Booked before expected before available, never with a credit limit in it, at the moment when it was true."""
-    reported = only(registered({"balances": entries}), "balance.reported")
+    reported = only(adapted_body({"balances": entries}), "balance.reported")
     assert (reported["current"], reported["as_of"]) == (current, as_of)
 
 
@@ -182,25 +182,27 @@ def test_the_balance_taken_is_the_booked_one(entries: list[dict[str, Any]], curr
     "entries",
     [[], [entry("interimBooked", None)], [entry("expected", creditLimitIncluded=True)], [entry("forwardAvailable")]],
 )
-def test_balances_that_do_not_tell_the_holders_money_are_no_event(entries: list[dict[str, Any]]) -> None:
-    """Null, with an unknown limit, or of a day to come."""
-    assert registered({"balances": entries}).events == ()
+def test_balances_that_do_not_show_the_holders_money_are_no_event(entries: list[dict[str, Any]]) -> None:
+    """The amount is null, includes an unknown limit, or is of a day to come."""
+    assert adapted_body({"balances": entries}).events == ()
 
 
 @pytest.mark.parametrize(("kind", "current"), [("asset", "-250.00"), ("liability", "250.00"), (None, "-250.00")])
 def test_a_balance_below_zero_is_owed(kind: str | None, current: str) -> None:
-    """Banks sign it as the holder's money; of a liability we say what is owed."""
+    """A bank writes it as negative when the holder owes; our event of a liability says what is owed."""
     known = {"g1": KnownAccount("card", kind=kind)}
-    reported = only(registered({"balances": [entry("interimBooked", "-250.00")]}, accounts=known), "balance.reported")
+    reported = only(adapted_body({"balances": [entry("interimBooked", "-250.00")]}, accounts=known), "balance.reported")
     assert reported["current"] == current
 
 
 def test_of_an_account_in_several_currencies_the_known_one_is_taken() -> None:
-    """The integrator says which; the others are other money."""
+    """The integrator registered the currency of the account; the other balances are other money."""
     dollars = entry("interimBooked", "7") | {"balanceAmount": {"amount": "7", "currency": "USD"}}
     known = {"g1": KnownAccount("main", currency="USD")}
     assert (
-        only(registered({"balances": [entry("interimBooked"), dollars]}, accounts=known), "balance.reported")["current"]
+        only(adapted_body({"balances": [entry("interimBooked"), dollars]}, accounts=known), "balance.reported")[
+            "current"
+        ]
         == "7.00"
     )
 
@@ -208,25 +210,25 @@ def test_of_an_account_in_several_currencies_the_known_one_is_taken() -> None:
 def test_rows_out_of_gocardless_store_are_as_old_as_they_are() -> None:
     """`last_updated` says when the bank was asked; a pull of an hour later states the same."""
     body = {"transactions": {"booked": [row()], "pending": []}, "last_updated": "2026-03-10T06:00:00Z"}
-    assert registered(body).events == registered(body, hours=1).events
+    assert adapted_body(body).events == adapted_body(body, hours=1).events
 
 
-def test_details_and_metadata_tell_the_account_and_its_consent() -> None:
+def test_details_and_metadata_state_the_account_and_its_consent() -> None:
     """A card is a liability; an expired consent is a broken connection of the account that the body names."""
     details = {
         "account": {"iban": "DE1", "currency": "EUR", "name": "Visa", "cashAccountType": "CARD", "status": "enabled"}
     }
-    assert values(registered(details)) == [
+    assert values(adapted_body(details)) == [
         ("account.changed", {"account_id": "g1", "kind": "liability", "name": "Visa", "closed": False})
     ]
     metadata = {"id": "g2", "iban": "DE1", "status": "EXPIRED", "institution_id": "BANK"}
-    assert values(registered(metadata)) == [
+    assert values(adapted_body(metadata)) == [
         ("connection.changed", {"account_ids": ["g2"], "state": "broken", "reason": "EXPIRED"})
     ]
 
 
 def test_a_body_that_names_no_account_needs_one() -> None:
-    """GoCardless puts the account into the URL, so only the caller knows it."""
+    """GoCardless has the account only in the URL, so only the caller knows it."""
     with pytest.raises(ProviderBodyRefused) as refused:
         adapt(Format.GOCARDLESS, {"transactions": {"booked": [row()]}}, context())
     assert (refused.value.code, refused.value.where) == ("untold", "transactions.booked[0].account_id")
@@ -237,7 +239,7 @@ def test_a_body_that_names_no_account_needs_one() -> None:
     [None, [], {}, {"summary": "x"}, {"transactions": []}, {"transactions": {"booked": {}}}, {"last_updated": 5}],
 )
 def test_a_body_of_another_form_is_refused(body: Any) -> None:
-    """An error that GoCardless answered, or arrays that are none."""
+    """It is an error that GoCardless answered, or has something else where an array must be."""
     with pytest.raises(ProviderBodyRefused) as refused:
-        registered(body)
+        adapted_body(body)
     assert refused.value.code == "not_this_form"

@@ -1,4 +1,4 @@
-"""A row that was not understood is read again at every replay, as if it had come then for the first time."""
+"""A row that was not understood is kept whole, and each replay reads it again as if for the first time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.ingestion.parse import parse_event
 from core.providers.contracts import AdaptedEvent, KnownAccount
 from core.providers.registry import Format, adapt
 from core.providers.rows import ROW_TYPE
-from tests.unit.providers.registered import PULLED, UTC_ZONE, context, facts
+from tests.unit.providers.adapted import PULLED, UTC_ZONE, context, facts
 
 ROW: dict[str, Any] = {"account_id": "a", "transaction_id": "t1", "amount": "1.00", "iso_currency_code": "USD"}
 ROW |= {"date": "2026-03-09", "pending": False}
@@ -21,26 +21,26 @@ KNOWN = {"a": KnownAccount("main", user_id="u", kind="asset", currency="USD", si
 
 
 def kept(row: object) -> AdaptedEvent:
-    """The event that keeps a row."""
+    """The event that has the whole row."""
     return adapt(Format.PLAID_SYNC, {"added": [{}, row]}, context(accounts=KNOWN)).events[-1]
 
 
 def mended(event: AdaptedEvent, **row: Any) -> Envelope:
-    """The kept row as it would read if what was wrong with it had been a fault of the adapter."""
+    """The same event with parts of its row replaced, as if the adapter now understood the row."""
     envelope = check_envelope(parse_json(event.event))
     assert envelope.type == ROW_TYPE
     return envelope._replace(data=envelope.data | {"row": envelope.data["row"] | row})
 
 
 def test_a_row_that_is_understood_later_states_what_it_would_have_stated_at_first() -> None:
-    """Facts, times and ranks are the same, so nothing hangs on when the fix came."""
+    """Facts, times and ranks are the same, so it does not matter when the adapter was fixed."""
     later = parse_event(mended(kept(ROW | {"date": "9 March"}), date="2026-03-09"), UTC_ZONE, PULLED)
     at_first = facts([adapt(Format.PLAID_SYNC, {"added": [{}, ROW]}, context(accounts=KNOWN)).events[-1]])
     assert list(later) == at_first
 
 
 def test_a_row_that_is_still_not_understood_says_why() -> None:
-    """The reason is the row's own, so the dead letter tells what to mend."""
+    """The reason is about the row, so the dead letter says what to fix."""
     with pytest.raises(EventRejected) as rejected:
         facts([kept(ROW | {"amount": "1.005"})])
     assert rejected.value.code == "bad_amount"
@@ -85,14 +85,14 @@ def test_a_row_too_large_to_be_kept_refuses_the_body_and_is_named() -> None:
     ],
 )
 def test_a_kept_row_that_someone_made_up_is_rejected(data: dict[str, Any]) -> None:
-    """Anyone may post an event of this type; what is not as we keep it states nothing."""
+    """Anyone may post an event of this type; one that is not in our form states nothing."""
     with pytest.raises(EventRejected):
         parse_event(Envelope("e", "s", ROW_TYPE, PULLED, None, data), UTC_ZONE, PULLED)
 
 
 def test_a_kept_row_from_the_future_is_rejected_like_any_event() -> None:
-    """Its facts would have a time of their own, which must not be more than a day ahead either."""
-    ahead = {"part": "plaid/transaction", "row": ROW, "context": {"pulled_at": "2026-04-01T00:00:00Z"}}
+    """Its facts get their time from the row's context, which must not be more than a day in the future either."""
+    future = {"part": "plaid/transaction", "row": ROW, "context": {"pulled_at": "2026-04-01T00:00:00Z"}}
     with pytest.raises(EventRejected) as rejected:
-        parse_event(Envelope("e", "s", ROW_TYPE, PULLED, None, ahead), UTC_ZONE, PULLED)
+        parse_event(Envelope("e", "s", ROW_TYPE, PULLED, None, future), UTC_ZONE, PULLED)
     assert rejected.value.code == "far_future"

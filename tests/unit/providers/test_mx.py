@@ -11,16 +11,16 @@ import pytest
 from core.errors import ProviderBodyRefused
 from core.providers.contracts import Adapted, KnownAccount, Refresh
 from core.providers.registry import Format, Provider, adapt, adapt_webhook, connections_named
-from tests.unit.providers.registered import context, counted, later, only, values
+from tests.unit.providers.adapted import context, counted, later, only, values
 
 NOON = int(datetime(2026, 3, 9, 12, tzinfo=UTC).timestamp())
 
 
 def row(amount: Any = "61.11", type: Any = "DEBIT", **more: Any) -> dict[str, Any]:
     """A transaction as a list has it."""
-    plain = {"guid": "TRN-1", "account_guid": "ACT-1", "amount": amount, "type": type, "status": "POSTED"}
+    posted = {"guid": "TRN-1", "account_guid": "ACT-1", "amount": amount, "type": type, "status": "POSTED"}
     times = {"date": "2026-03-08", "posted_at": "2026-03-09T12:00:00.000Z", "transacted_at": "2026-03-08T12:00:00.000Z"}
-    return plain | times | {"currency_code": "USD", "updated_at": "2026-03-09T18:00:00.000Z"} | more
+    return posted | times | {"currency_code": "USD", "updated_at": "2026-03-09T18:00:00.000Z"} | more
 
 
 def hook(action: str = "created", revision: int = 1, **more: Any) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def test_the_sign_is_that_of_the_type(type: Any, cents: int) -> None:
 
 @pytest.mark.parametrize("broken", [{"type": None}, {"type": "OTHER"}, {"type": True}, {"status": 3}, {"amount": "-1"}])
 def test_a_row_whose_sign_or_state_is_not_known_is_kept_whole(broken: dict[str, Any]) -> None:
-    """No amount is guessed."""
+    """The adapter guesses no amount."""
     assert [type for type, _ in values(pulled(row() | broken))] == ["provider.row"]
 
 
@@ -69,25 +69,25 @@ def test_a_single_object_reads_like_a_list_of_one() -> None:
         ({"posted_at": None, "date": None}, "2026-03-08"),
     ],
 )
-def test_noon_and_midnight_stand_for_their_day(times: dict[str, Any], posted_at: str) -> None:
-    """MX writes a date as a time of that day; a list and a webhook say the same day by it."""
+def test_noon_and_midnight_mean_their_day(times: dict[str, Any], posted_at: str) -> None:
+    """MX writes a date as a time of that day; in lists and in webhooks it is read as the same day."""
     assert only(pulled(row(**times)), "transaction.recorded")["posted_at"] == posted_at
 
 
 def test_a_list_and_a_webhook_of_one_state_count_the_same() -> None:
-    """The same object, once with texts and once with numbers for its times."""
+    """The same object, once with its times as texts and once as numbers."""
     for order in itertools.permutations([pulled(row()).events, posted(hook()).events]):
         assert counted(itertools.chain(*order)) == {"TRN-1": -6111}
 
 
 def test_revisions_order_the_changes_of_one_second() -> None:
-    """MX's times are whole seconds; of two changes in one, the greater revision stands (9 before 10)."""
+    """MX's times are whole seconds; of two changes within one the greater revision wins (10 over 9)."""
     changes = [posted(hook("updated", 9, amount=1)).events, posted(hook("updated", 10, amount=2)).events]
     for order in itertools.permutations(changes):
         assert counted(itertools.chain(*order)) == {"TRN-1": -200}
 
 
-def test_a_later_change_stands_over_a_greater_revision_of_before() -> None:
+def test_a_later_change_wins_over_a_greater_revision_of_before() -> None:
     """Time decides first."""
     changes = [
         posted(hook("updated", 3, amount=1)).events,
@@ -97,8 +97,8 @@ def test_a_later_change_stands_over_a_greater_revision_of_before() -> None:
         assert counted(itertools.chain(*order)) == {"TRN-1": -200}
 
 
-def test_of_two_pulls_that_saw_one_state_the_later_stands() -> None:
-    """What was changed without a new time is healed by the next pull."""
+def test_of_two_pulls_of_one_state_the_later_wins() -> None:
+    """The next pull corrects what MX changed without a new time."""
     pulls = [
         pulled(row("1")).events,
         pulled(row("2"), hours=24).events,
@@ -108,14 +108,14 @@ def test_of_two_pulls_that_saw_one_state_the_later_stands() -> None:
         assert counted(itertools.chain(*order)) == {"TRN-1": -200}
 
 
-def test_a_deleted_transaction_is_gone_whatever_is_heard_later() -> None:
+def test_a_deleted_transaction_is_gone_whatever_is_applied_later() -> None:
     """Deliveries are repeated and unordered."""
-    registered = [
+    deliveries = [
         posted(hook()).events,
         posted(hook("updated", 2, amount=5)).events,
         posted(hook("deleted", 3, deleted_at=NOON + 9000)).events,
     ]
-    for order in itertools.permutations([*registered, registered[0]]):
+    for order in itertools.permutations([*deliveries, deliveries[0]]):
         assert counted(itertools.chain(*order)) == {}
 
 
@@ -129,7 +129,7 @@ def test_a_repeated_delivery_is_the_same_event() -> None:
     [("CHECKING", "asset"), ("CREDIT_CARD", "liability"), ("MORTGAGE", "liability"), ("LINE_OF_CREDIT", "liability")],
 )
 def test_a_balance_is_owed_on_debts(type: str, kind: str) -> None:
-    """It is positive when owed, as ours is, and was true when MX last changed the account."""
+    """It is positive when owed, as in our events, and as of when MX last changed the account."""
     account = {
         "guid": "ACT-1",
         "type": type,
@@ -147,8 +147,8 @@ def test_a_balance_is_owed_on_debts(type: str, kind: str) -> None:
 def test_webhooks_may_give_the_type_of_an_account_as_a_number(number: int, kind: str | None) -> None:
     """A number that nobody knows leaves the kind open."""
     body = {"guid": "ACT-1", "member_guid": "MBR-1", "account_type": number, "action": "updated", "revision": 4}
-    registered = adapt_webhook(Provider.MX, body | {"name": "A", "balance": None, "updated_at": NOON}, context())
-    assert only(registered, "account.changed").get("kind") == kind
+    adapted = adapt_webhook(Provider.MX, body | {"name": "A", "balance": None, "updated_at": NOON}, context())
+    assert only(adapted, "account.changed").get("kind") == kind
 
 
 def test_lists_need_no_pulled_at_as_long_as_their_rows_have_times() -> None:
@@ -159,8 +159,8 @@ def test_lists_need_no_pulled_at_as_long_as_their_rows_have_times() -> None:
     assert refused.value.where == "transactions[1].pulled_at"
 
 
-def test_a_missing_currency_is_the_integrators_to_tell() -> None:
-    """In a list it refuses the body; in a webhook it makes a pointer; told, it is taken."""
+def test_a_missing_currency_must_come_from_the_integrator() -> None:
+    """Without it a list is refused and a webhook becomes a pointer; with it the row is applied."""
     with pytest.raises(ProviderBodyRefused) as refused:
         pulled(row(currency_code=None))
     assert (refused.value.code, refused.value.where) == ("untold", "transactions[0].currency")
@@ -173,11 +173,11 @@ def test_a_missing_currency_is_the_integrators_to_tell() -> None:
     [("CONNECTED", "healthy"), ("CHALLENGED", "broken"), ("EXPIRED", "broken"), ("DENIED", "broken")],
 )
 def test_a_members_state_is_that_of_its_accounts(status: str, state: str) -> None:
-    """For the accounts that are known to hang on it; without any it is a pointer."""
+    """The accounts are those registered with the member; without any the body becomes a pointer."""
     known = {"ACT-1": KnownAccount("main", connection="MBR-1")}
     body = {"guid": "MBR-1", "connection_status": status, "action": "updated", "revision": 1}
-    registered = adapt_webhook(Provider.MX, body, context(accounts=known))
-    assert only(registered, "connection.changed") == {"account_ids": ["main"], "state": state, "reason": status}
+    adapted = adapt_webhook(Provider.MX, body, context(accounts=known))
+    assert only(adapted, "connection.changed") == {"account_ids": ["main"], "state": state, "reason": status}
     assert adapt_webhook(Provider.MX, body, context()).refreshes == (Refresh("MBR-1", "connection", "updated"),)
     assert connections_named(Provider.MX, body) == {"MBR-1"}
     listed = {"members": [{"guid": "MBR-1", "connection_status": status}]}
@@ -197,7 +197,7 @@ def test_a_members_new_data_is_a_pointer(type: str, kind: str) -> None:
     )
 
 
-def test_a_word_of_mx_that_is_no_word_is_cleaned() -> None:
+def test_a_code_of_mx_that_cannot_be_stored_is_cleaned() -> None:
     """A database takes neither a zero byte nor half a surrogate pair, nor a name as long as a page."""
     hook = {"action": "created", "type": "\0\ud800New" + "x" * 500, "member_guid": "MBR-1"}
     (asked,) = adapt_webhook(Provider.MX, hook, context()).refreshes
@@ -206,7 +206,7 @@ def test_a_word_of_mx_that_is_no_word_is_cleaned() -> None:
 
 @pytest.mark.parametrize(("status", "state"), [("LOCKED", "broken"), ("CONNECTED", "healthy")])
 def test_a_webhook_of_a_status_says_what_the_members_status_says(status: str, state: str) -> None:
-    """What waits for the user is broken; should MX tell of a good state too, that breaks nothing."""
+    """A state that waits for the user is broken; should MX ever post a good state, it is healthy."""
     known = {"ACT-1": KnownAccount("main", connection="MBR-1")}
     body = {"type": "CONNECTION_STATUS", "action": "CHANGED", "connection_status": status, "member_guid": "MBR-1"}
     changed = only(adapt_webhook(Provider.MX, body, context(accounts=known)), "connection.changed")
@@ -218,6 +218,6 @@ def test_a_webhook_of_a_status_says_what_the_members_status_says(status: str, st
     [None, [], {}, {"action": "created"}, hook(revision=-1), hook(revision=10**30), {"action": 5, "guid": "TRN-1"}],
 )
 def test_what_is_no_webhook_of_mx_is_refused(body: object) -> None:
-    """Without an action, a subject or a whole revision it says nothing."""
+    """It has no action, no subject or no whole revision."""
     with pytest.raises(ProviderBodyRefused):
         adapt_webhook(Provider.MX, body, context())

@@ -1,4 +1,4 @@
-"""Plaid's pages: pending rows that post anew, corrections, removals, signs and times."""
+"""Plaid's pages: pending rows that post under a new id, corrections, removals, signs and times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.errors import EventRejected, ProviderBodyRefused
 from core.events.envelope import check_envelope, parse_json
 from core.providers.contracts import Adapted, AdaptedEvent, KnownAccount
 from core.providers.registry import Format, adapt
-from tests.unit.providers.registered import UTC_ZONE, context, counted, facts, later, only, values
+from tests.unit.providers.adapted import UTC_ZONE, context, counted, facts, later, only, values
 
 
 def row(name: str = "t1", amount: Any = 12, **more: Any) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def counts_in_any_order(*pages: tuple[AdaptedEvent, ...]) -> dict[str, int]:
 
 @pytest.mark.parametrize("pointer", ["p1", None])
 def test_a_pending_row_that_posts_with_a_new_id_counts_once(pointer: str | None) -> None:
-    """Added, posted anew and removed lie on three pages, the pointer may be null: one transaction counts."""
+    """The pending row, the posted row and the removal are on three pages, the pointer may be null: one row counts."""
     pending = page(0, added=[row("p1", 12, pending=True)])
     posted = page(24, added=[row("t1", 15, pending_transaction_id=pointer)])
     removed = page(25, removed=[{"account_id": "a", "transaction_id": "p1"}])
@@ -55,14 +55,14 @@ def test_a_posted_row_whose_pending_one_is_never_removed_counts_once() -> None:
     assert counts_in_any_order(page(0, added=[row("p1", pending=True)]), page(24, added=[row("t1")])) == {"t1": -1200}
 
 
-def test_a_row_edited_and_edited_back_stands_as_it_was_last() -> None:
-    """12, then 13, then 12 again: the last word stands, whichever page is heard last."""
+def test_a_row_edited_and_edited_back_counts_as_it_was_last() -> None:
+    """12, then 13, then 12 again: the page that was pulled last wins, in whatever order the pages are applied."""
     pages = [page(0, added=[row(amount=12)]), page(24, modified=[row(amount=13)]), page(48, modified=[row(amount=12)])]
     assert counts_in_any_order(*pages) == {"t1": -1200}
 
 
-def test_a_removed_row_stays_removed_whatever_is_heard_later() -> None:
-    """The removal comes before the row it removes and before its correction."""
+def test_a_removed_row_stays_removed_whatever_is_applied_later() -> None:
+    """Also when the removal is applied before the row that it removes and before its correction."""
     pages = [
         page(0, added=[row()]),
         page(24, modified=[row(amount=13)]),
@@ -72,13 +72,13 @@ def test_a_removed_row_stays_removed_whatever_is_heard_later() -> None:
 
 
 def test_a_row_that_comes_back_after_its_removal_counts_again() -> None:
-    """A later page stands over an earlier removal."""
+    """A later page wins over an earlier removal."""
     gone = page(24, removed=[{"account_id": "a", "transaction_id": "t1"}])
     assert counts_in_any_order(page(0, added=[row()]), gone, page(48, added=[row(amount=14)])) == {"t1": -1400}
 
 
 def test_in_one_page_a_removal_beats_a_correction_and_a_correction_an_addition() -> None:
-    """All sections of a page have one time; what Plaid did last stands."""
+    """All sections of a page have one time; what Plaid did last wins."""
     both = page(0, added=[row(amount=99)], modified=[row(amount=1), row(amount=2)])
     assert counted(both) == counted(both[::-1]) == {"t1": -200}
     gone = {"account_id": "a", "transaction_id": "t1"}
@@ -86,7 +86,7 @@ def test_in_one_page_a_removal_beats_a_correction_and_a_correction_an_addition()
 
 
 def test_a_page_pulled_again_at_the_same_moment_is_the_same_events() -> None:
-    """Equal statements are equal byte for byte."""
+    """Equal statements become events that are equal byte for byte."""
     assert page(0, added=[row()], accounts=[account("credit", 5)]) == page(
         0, added=[row()], accounts=[account("credit", 5)]
     )
@@ -111,14 +111,14 @@ def test_a_balance_is_owned_or_owed_by_the_type_of_the_account(type: str, kind: 
 
 
 def test_money_that_leaves_lowers_worth_on_every_type_of_account() -> None:
-    """A purchase by card and a transfer out are positive at Plaid; a payment to the card is negative."""
+    """Plaid writes a purchase by card and a transfer out as positive, a payment to the card as negative."""
     assert counted(page(added=[row("purchase", 20), row("payment", -50)])) == {"purchase": -2000, "payment": 5000}
 
 
 def test_an_account_of_another_type_leaves_its_kind_open() -> None:
-    """What Plaid calls `other` is neither owned nor owed until someone says so."""
-    registered = only(adapt(Format.PLAID_BALANCES, {"accounts": [account("other", 1)]}, context()), "balance.reported")
-    assert "kind" not in registered
+    """What Plaid calls `other` is neither an asset nor a liability until someone says so."""
+    reported = only(adapt(Format.PLAID_BALANCES, {"accounts": [account("other", 1)]}, context()), "balance.reported")
+    assert "kind" not in reported
 
 
 def test_a_null_balance_is_no_event() -> None:
@@ -127,8 +127,8 @@ def test_a_null_balance_is_no_event() -> None:
     assert [type for type, _ in values(adapted)] == ["account.changed"]
 
 
-def test_a_balance_stands_from_when_the_bank_told_it() -> None:
-    """Where Plaid says when the balance was fetched, it is true from then; else from the pull."""
+def test_a_balance_counts_from_when_the_bank_reported_it() -> None:
+    """If Plaid says when the balance was fetched, it is true as of then; else as of the pull."""
     fetched = account("depository", 5, last_updated_datetime="2026-03-10T06:00:00-05:00")
     adapted = adapt(Format.PLAID_BALANCES, {"accounts": [fetched]}, context())
     assert only(adapted, "balance.reported")["as_of"] == "2026-03-10T11:00:00+00:00"
@@ -152,7 +152,7 @@ def test_a_time_that_only_fills_a_field_leaves_the_day_a_day(written: str | None
 
 
 def test_a_day_is_the_day_of_the_tenants_zone() -> None:
-    """A date crosses no midnight: in Auckland it begins thirteen hours before it does in UTC."""
+    """A date is not converted between zones: in Auckland it begins thirteen hours before it does in UTC."""
     (auckland,) = facts(page(added=[row()]), ZoneInfo("Pacific/Auckland"))
     (utc,) = facts(page(added=[row()]), UTC_ZONE)
     assert auckland.transaction is not None
@@ -161,14 +161,14 @@ def test_a_day_is_the_day_of_the_tenants_zone() -> None:
 
 
 def test_a_page_without_pulled_at_is_refused() -> None:
-    """Plaid's rows have no event times, so nobody could tell which of two words is the later."""
+    """Plaid's rows have no event times, so nobody could say which of two reports is the later."""
     with pytest.raises(ProviderBodyRefused) as refused:
         adapt(Format.PLAID_SYNC, {"added": [row()]}, context(None))
     assert (refused.value.code, refused.value.where) == ("untold", "added[0].pulled_at")
 
 
-def test_rows_that_the_former_account_told_are_left_out() -> None:
-    """A connection whose account got a new id counts from the day that the former id did not tell any more."""
+def test_rows_that_the_former_account_reported_are_left_out() -> None:
+    """An account with a new id counts from the first day that was not reported under its former id."""
     known = {"a": KnownAccount("checking", since=date(2026, 3, 9))}
     rows = [row("old", date="2026-03-08"), row("new", date="2026-03-09")]
     adapted = adapt(Format.PLAID_SYNC, {"added": rows}, context(accounts=known))
@@ -176,8 +176,8 @@ def test_rows_that_the_former_account_told_are_left_out() -> None:
     assert only(adapted, "transaction.recorded")["account_id"] == "checking"
 
 
-def test_what_the_integrator_told_of_an_account_is_stated_as_its_fact() -> None:
-    """Transactions alone do not say whose they are; the account's user is stated beside them."""
+def test_what_the_integrator_registered_for_an_account_is_stated_as_its_fact() -> None:
+    """Transactions alone do not say whose they are, so an event of its own states the account's user."""
     known = {"a": KnownAccount("checking", user_id="u1", kind="liability")}
     adapted = adapt(Format.PLAID_SYNC, {"added": [row()]}, context(accounts=known))
     assert only(adapted, "account.changed") == {"account_id": "checking", "user_id": "u1", "kind": "liability"}
@@ -201,7 +201,7 @@ def test_what_the_integrator_told_of_an_account_is_stated_as_its_fact() -> None:
     ],
 )
 def test_a_row_that_cannot_be_understood_is_kept_whole_and_holds_up_no_other(broken: dict[str, Any], code: str) -> None:
-    """It goes to the stream as it came; the parser tells why it still is not understood."""
+    """It goes to the stream unchanged; the parser says why it is still not understood."""
     events = page(added=[row() | broken, row("t2")])
     assert counted(events[1:]) == {"t2": -1200}
     kept = check_envelope(parse_json(events[0].event))

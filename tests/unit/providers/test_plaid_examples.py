@@ -11,11 +11,11 @@ from core.errors import ProviderBodyRefused
 from core.events.envelope import parse_json
 from core.providers.registry import Format, Provider, adapt, adapt_webhook
 from core.providers.rows import ROW_TYPE
-from tests.unit.providers.registered import context, facts, only, values
+from tests.unit.providers.adapted import context, facts, only, values
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "shared" / "data" / "plaid" / "openapi_examples.json"
 pytestmark = pytest.mark.skipif(
-    not EXAMPLES.is_file(), reason="Plaid's examples are not beside this repository (../shared/data/plaid)"
+    not EXAMPLES.is_file(), reason="Plaid's examples are not next to this repository (../shared/data/plaid)"
 )
 BODIES = {
     "/transactions/sync": (Format.PLAID_SYNC, 5),
@@ -48,7 +48,7 @@ POINTERS = {
 
 
 def example(kind: str, name: str) -> Any:
-    """One example as the door parses it."""
+    """One example, parsed as the API parses a body."""
     parsed: Any = parse_json(EXAMPLES.read_bytes())
     return parsed[kind][name]["example-1"]
 
@@ -63,7 +63,7 @@ def test_every_body_is_understood_whole(name: str, format: Format, events: int) 
 
 
 def test_a_body_of_neither_form_is_refused() -> None:
-    """Recurring streams are guesses about the future: no balance, no transaction."""
+    """Recurring streams are guesses about the future, neither balances nor transactions."""
     with pytest.raises(ProviderBodyRefused) as refused:
         adapt(Format.PLAID_SYNC, example("responses", "/transactions/recurring/get"), context())
     assert refused.value.code == "not_this_form"
@@ -72,8 +72,8 @@ def test_a_body_of_neither_form_is_refused() -> None:
 def test_a_value_of_shares_is_rounded_to_cents() -> None:
     """A 401k of 24,580.0605 USD is reported as 24,580.06, as its bank would show it."""
     adapted = adapt(Format.PLAID_BALANCES, example("responses", "/investments/holdings/get"), context())
-    registered = {data["account_id"]: data["current"] for type, data in values(adapted) if type == "balance.reported"}
-    assert registered["k67E4xKvMlhmleEa4pg9hlwGGNnnEeixPolGm"] == "24580.06"
+    balances = {data["account_id"]: data["current"] for type, data in values(adapted) if type == "balance.reported"}
+    assert balances["k67E4xKvMlhmleEa4pg9hlwGGNnnEeixPolGm"] == "24580.06"
 
 
 def test_every_webhook_is_a_pointer_or_a_removal() -> None:

@@ -1,4 +1,4 @@
-"""Plaid's webhooks about an item: the state of its login becomes that of the accounts that hang on it."""
+"""Plaid's webhooks about an item: the state of its login becomes that of the accounts that belong to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from core.errors import ProviderBodyRefused
 from core.providers.contracts import KnownAccount, Refresh
 from core.providers.registry import Provider, accounts_named, adapt_webhook, connections_named
-from tests.unit.providers.registered import context, only, values
+from tests.unit.providers.adapted import context, only, values
 
 KNOWN = {
     "p1": KnownAccount("checking", connection="item-1"),
@@ -36,7 +36,7 @@ def test_a_broken_login_breaks_the_accounts_of_its_item() -> None:
 
 
 def test_a_repaired_login_heals_them() -> None:
-    """LOGIN_REPAIRED comes with nothing to pull."""
+    """LOGIN_REPAIRED asks for no pull."""
     adapted = adapt_webhook(Provider.PLAID, hook("LOGIN_REPAIRED"), context(accounts=KNOWN))
     assert only(adapted, "connection.changed")["state"] == "healthy"
     assert adapted.refreshes == ()
@@ -50,8 +50,8 @@ def test_a_revoked_account_breaks_alone() -> None:
 
 
 @pytest.mark.parametrize("code", ["ERROR", "USER_PERMISSION_REVOKED", "LOGIN_REPAIRED"])
-def test_an_item_whose_accounts_nobody_told_is_a_pointer(code: str) -> None:
-    """Whom it concerns is not known, so the integrator is asked to look."""
+def test_an_item_without_registered_accounts_is_a_pointer(code: str) -> None:
+    """Which accounts it concerns is not known, so the integrator is asked to look."""
     adapted = adapt_webhook(Provider.PLAID, hook(code), context())
     assert adapted.events == ()
     assert adapted.refreshes == (Refresh("item-1", "connection", code),)
@@ -72,7 +72,7 @@ def test_what_is_about_to_happen_changes_no_state(code: str, kind: str) -> None:
     assert adapted.refreshes == (Refresh("item-1", kind, code),)
 
 
-def test_sixty_accounts_of_one_item_are_told_in_two_events() -> None:
+def test_sixty_accounts_of_one_item_become_two_events() -> None:
     """An event names at most fifty accounts."""
     many = {f"p{n}": KnownAccount(f"a{n}", connection="item-1") for n in range(60)}
     adapted = adapt_webhook(Provider.PLAID, hook("ERROR"), context(accounts=many))
@@ -103,6 +103,6 @@ def test_what_is_no_webhook_is_refused(body: object) -> None:
 
 
 def test_what_a_webhook_names_can_be_looked_up() -> None:
-    """The door asks for the accounts and for the item before it adapts."""
+    """The API looks up the accounts and the item before it adapts the webhook."""
     assert accounts_named(Provider.PLAID, hook("USER_ACCOUNT_REVOKED", account_id="p2")) == {"p2"}
     assert connections_named(Provider.PLAID, hook("ERROR")) == {"item-1"}

@@ -1,4 +1,4 @@
-"""The records of providers go together: a name, a format or a part is one provider's."""
+"""The records of providers fit together: a name, a format or a part belongs to one provider."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.providers.registry import PROVIDERS, Format, Provider, has_accounts, p
 
 
 def test_names_formats_and_parts_are_unique() -> None:
-    """Two records never claim the same name, so that what is looked up by one is found in one record."""
+    """No two records have the same name, so that a look-up by name finds one record."""
     sources = [name for each in PROVIDERS for name in {each.name, *each.formats}]
     parts = [part.name for each in PROVIDERS for part in each.parts]
     assert len(sources) == len(set(sources))
@@ -17,7 +17,7 @@ def test_names_formats_and_parts_are_unique() -> None:
 
 
 def test_every_part_is_in_its_providers_record() -> None:
-    """A row that was kept whole names its part; one that is left out of the record could never be read again."""
+    """A row that was stored whole names its part; if the record lacks that part, the row can never be read again."""
     for provider in PROVIDERS:
         assert {part.name.partition("/")[0] for part in provider.parts} <= {provider.name}
         assert bool(provider.parts) == bool(provider.formats)

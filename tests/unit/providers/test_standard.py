@@ -1,4 +1,4 @@
-"""Standard Webhooks: whoever signs so sends our own events."""
+"""Standard Webhooks: their payload is our own events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from core.errors import ProviderBodyRefused
 from core.events.envelope import parse_json
 from core.providers.registry import Provider, accounts_named, adapt_webhook
-from tests.unit.providers.registered import context, counted
+from tests.unit.providers.adapted import context, counted
 
 EVENT: dict[str, Any] = {
     "specversion": "1.0",
@@ -22,7 +22,7 @@ EVENT: dict[str, Any] = {
 
 
 def test_one_event_or_an_array_of_them_comes_through_as_it_is() -> None:
-    """Each is spread by its account, with every digit."""
+    """Each goes to the shard of its account and keeps every digit."""
     precise = EVENT | {"data": EVENT["data"] | {"amount": parse_json(b"123456789012.10"), "note": "caf\u00e9"}}
     adapted = adapt_webhook(Provider.STANDARD, [EVENT, precise], context())
     assert [event.account_id for event in adapted.events] == ["a", "a"]
@@ -35,7 +35,7 @@ def test_one_event_or_an_array_of_them_comes_through_as_it_is() -> None:
     "bad", [None, 5, {}, EVENT | {"time": "soon"}, EVENT | {"data": "x" * 70_000}, EVENT | {"id": ""}]
 )
 def test_a_malformed_event_refuses_the_body_and_is_named(bad: object) -> None:
-    """Nothing of it is taken."""
+    """None of its events is accepted."""
     with pytest.raises(ProviderBodyRefused) as refused:
         adapt_webhook(Provider.STANDARD, [EVENT, bad], context())
     assert refused.value.where == "[1]"

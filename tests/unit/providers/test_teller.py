@@ -10,7 +10,7 @@ import pytest
 from core.errors import ProviderBodyRefused
 from core.providers.contracts import Adapted, KnownAccount, Refresh
 from core.providers.registry import Format, Provider, accounts_named, adapt, adapt_webhook
-from tests.unit.providers.registered import context, counted, later, only, values
+from tests.unit.providers.adapted import context, counted, later, only, values
 
 CHECKING = {"acc": KnownAccount("checking", kind="asset", currency="USD", connection="enr")}
 CARD = {"acc": KnownAccount("card", kind="liability", currency="USD", connection="enr")}
@@ -18,40 +18,40 @@ CARD = {"acc": KnownAccount("card", kind="liability", currency="USD", connection
 
 def row(name: str = "txn_1", amount: str = "-42.50", **more: Any) -> dict[str, Any]:
     """A posted transaction."""
-    plain = {"id": name, "account_id": "acc", "amount": amount, "date": "2026-03-09", "status": "posted"}
+    posted = {"id": name, "account_id": "acc", "amount": amount, "date": "2026-03-09", "status": "posted"}
     details = {"category": "groceries", "counterparty": {"name": "Shop", "type": "organization"}}
-    return plain | {"details": details, "description": "SHOP 12", "running_balance": None} | more
+    return posted | {"details": details, "description": "SHOP 12", "running_balance": None} | more
 
 
-def registered(body: Any, **more: Any) -> Adapted:
+def adapted_body(body: Any, **more: Any) -> Adapted:
     """What a pulled body becomes."""
     return adapt(Format.TELLER, body, context(**({"accounts": CHECKING} | more)))
 
 
 def test_amounts_are_the_holders_on_a_checking_account() -> None:
     """Negative is money out."""
-    assert counted(registered([row(), row("txn_2", "2500.00")]).events) == {"txn_1": -4250, "txn_2": 250000}
+    assert counted(adapted_body([row(), row("txn_2", "2500.00")]).events) == {"txn_1": -4250, "txn_2": 250000}
 
 
 def test_amounts_are_inverted_on_a_card() -> None:
     """A purchase is positive there, and a payment negative: the first lowers worth, the second raises it."""
     rows = [row(amount="42.50"), row("txn_2", "-100.00")]
-    assert counted(registered(rows, accounts=CARD).events) == {"txn_1": -4250, "txn_2": 10000}
+    assert counted(adapted_body(rows, accounts=CARD).events) == {"txn_1": -4250, "txn_2": 10000}
 
 
 @pytest.mark.parametrize(("accounts", "current"), [(CHECKING, "28.57"), (CARD, "28.57")])
 def test_the_ledger_balance_is_owned_or_owed(accounts: dict[str, KnownAccount], current: str) -> None:
-    """Of a card it says what is owed, which the kind beside it turns into worth."""
+    """A card's balance says what is owed; the kind in the same event says how it counts in worth."""
     body = {"account_id": "acc", "ledger": "28.57", "available": "20.00", "links": {}}
-    reported = only(registered(body, accounts=accounts), "balance.reported")
+    reported = only(adapted_body(body, accounts=accounts), "balance.reported")
     assert reported["current"] == current
     assert reported["kind"] == accounts["acc"].kind
     assert reported["as_of"] == "2026-03-10T12:00:00+00:00"
 
 
 def test_without_a_ledger_balance_there_is_no_report() -> None:
-    """What is available has holds in it, and is not what the account is worth."""
-    assert registered({"account_id": "acc", "ledger": None, "available": "20.00"}) == Adapted()
+    """The available balance includes holds, so it is not what the account is worth."""
+    assert adapted_body({"account_id": "acc", "ledger": None, "available": "20.00"}) == Adapted()
 
 
 @pytest.mark.parametrize(
@@ -62,36 +62,36 @@ def test_without_a_ledger_balance_there_is_no_report() -> None:
         ({"acc": KnownAccount("x", kind="asset")}, "currency"),
     ],
 )
-def test_rows_whose_sign_or_currency_nobody_told_are_refused(accounts: dict[str, KnownAccount], field: str) -> None:
-    """A guess would be another's money; the caller tells it and sends the body again."""
+def test_rows_whose_sign_or_currency_is_missing_are_refused(accounts: dict[str, KnownAccount], field: str) -> None:
+    """A guess could change money wrongly, so the caller must supply it and send the body again."""
     with pytest.raises(ProviderBodyRefused) as refused:
-        registered([row()], accounts=accounts)
+        adapted_body([row()], accounts=accounts)
     assert (refused.value.code, refused.value.where) == ("untold", f"[0].{field}")
 
 
-def test_the_caller_may_tell_kind_and_currency_for_the_whole_body() -> None:
-    """Without a registered account the body's own parameters will do."""
-    assert counted(registered([row()], accounts={}, kind="liability", currency="USD").events) == {"txn_1": 4250}
+def test_the_caller_may_give_kind_and_currency_for_the_whole_body() -> None:
+    """Where the account is not registered, the parameters of the request are used."""
+    assert counted(adapted_body([row()], accounts={}, kind="liability", currency="USD").events) == {"txn_1": 4250}
 
 
 def test_one_transaction_says_as_much_as_a_list_of_it() -> None:
-    """Whose the account is and of what kind, as the caller told it."""
+    """Both state the account's user and kind, as the caller gave them."""
     said: dict[str, Any] = {"accounts": {}, "kind": "liability", "currency": "USD", "user_id": "u1"}
-    alone = registered(row(), **said)
-    assert alone == registered([row()], **said)
+    alone = adapted_body(row(), **said)
+    assert alone == adapted_body([row()], **said)
     assert only(alone, "account.changed") == {"account_id": "acc", "kind": "liability", "user_id": "u1"}
 
 
 def test_a_recorded_kind_decides_signs_and_is_not_stated_again() -> None:
-    """What Milepost knew when the body came must not stand over what was told since."""
+    """What Milepost knew when the body arrived must not win over what was reported since."""
     known = {"acc": KnownAccount("card", recorded_kind="liability", currency="USD")}
-    adapted = registered([row()], accounts=known)
+    adapted = adapted_body([row()], accounts=known)
     assert counted(adapted.events) == {"txn_1": 4250}
     assert [type for type, _ in values(adapted)] == ["transaction.recorded"]
 
 
 def test_accounts_say_their_kind_and_whether_they_are_connected() -> None:
-    """An account that Teller calls closed is one that it cannot reach, which bars no links."""
+    """Teller says `closed` of an account that it cannot reach; a goal may still be linked to it."""
     body = [
         {
             "id": "acc",
@@ -103,7 +103,7 @@ def test_accounts_say_their_kind_and_whether_they_are_connected() -> None:
         },
         {"id": "b", "enrollment_id": "enr", "name": "Old", "type": "depository", "currency": "USD", "status": "closed"},
     ]
-    assert values(registered(body, accounts={})) == [
+    assert values(adapted_body(body, accounts={})) == [
         ("account.changed", {"account_id": "acc", "kind": "liability", "name": "Platinum"}),
         ("connection.changed", {"account_ids": ["acc"], "state": "healthy"}),
         ("account.changed", {"account_id": "b", "kind": "asset", "name": "Old"}),
@@ -115,14 +115,14 @@ def test_a_pending_row_counts_once_it_is_posted_whether_or_not_its_id_changes() 
     """Teller has no pointer and no removals: a pending row that is gone counts nothing."""
     for posted_id in ("txn_1", "txn_9"):
         pulls = [
-            registered([row(status="pending")]).events,
+            adapted_body([row(status="pending")]).events,
             adapt(Format.TELLER, [row(posted_id, "-45.00")], later(24, accounts=CHECKING)).events,
         ]
         for order in itertools.permutations(pulls):
             assert counted(itertools.chain(*order)) == {posted_id: -4500}
 
 
-def test_of_overlapping_pulls_the_later_stands() -> None:
+def test_of_overlapping_pulls_the_later_wins() -> None:
     """A row that was corrected, and one that was corrected back."""
     pulls = [
         adapt(Format.TELLER, [row(amount=amount)], later(hours, accounts=CHECKING)).events
@@ -133,7 +133,7 @@ def test_of_overlapping_pulls_the_later_stands() -> None:
 
 
 def test_new_transactions_come_with_the_webhook_at_its_own_time() -> None:
-    """The delivery, repeated an hour later, is the same events."""
+    """The same delivery an hour later becomes the same events."""
     body = {
         "id": "wh_1",
         "type": "transactions.processed",
@@ -147,8 +147,8 @@ def test_new_transactions_come_with_the_webhook_at_its_own_time() -> None:
     assert accounts_named(Provider.TELLER, body) == {"acc"}
 
 
-def test_new_transactions_of_accounts_that_nobody_told_of_are_a_pointer() -> None:
-    """Their signs are not known; the pull that follows says them."""
+def test_new_transactions_of_unregistered_accounts_are_a_pointer() -> None:
+    """Their signs are not known until the accounts are pulled."""
     payload = {"enrollment_id": "enr", "transactions": [row()]}
     body = {"id": "wh_1", "type": "transactions.processed", "timestamp": "2026-03-10T11:00:00Z", "payload": payload}
     adapted = adapt_webhook(Provider.TELLER, body, context())
@@ -156,7 +156,7 @@ def test_new_transactions_of_accounts_that_nobody_told_of_are_a_pointer() -> Non
 
 
 def test_a_lost_enrollment_breaks_its_accounts() -> None:
-    """By the enrollment that they hang on; it is told once, at the webhook's time."""
+    """The accounts are found by their enrollment; one event states it, at the webhook's time."""
     payload = {"enrollment_id": "enr", "reason": "disconnected.user_action.mfa_required"}
     body = {"id": "wh_1", "type": "enrollment.disconnected", "timestamp": "2026-03-10T11:00:00Z", "payload": payload}
     adapted = adapt_webhook(Provider.TELLER, body, context(accounts=CARD))
@@ -169,8 +169,8 @@ def test_a_lost_enrollment_breaks_its_accounts() -> None:
 
 
 @pytest.mark.parametrize("type", ["webhook.test", "account.number_verification.processed"])
-def test_webhooks_on_which_nothing_hangs_are_taken_and_state_nothing(type: str) -> None:
-    """They are answered with success, or they would be sent again."""
+def test_webhooks_without_effect_are_accepted_and_state_nothing(type: str) -> None:
+    """They are answered with success; otherwise Teller would send them again."""
     body = {"id": "wh_1", "type": type, "timestamp": "2026-03-10T11:00:00Z", "payload": {}}
     assert adapt_webhook(Provider.TELLER, body, context()) == Adapted()
 
@@ -179,10 +179,10 @@ def test_webhooks_on_which_nothing_hangs_are_taken_and_state_nothing(type: str) 
 def test_a_body_of_another_form_is_refused(body: object) -> None:
     """An error that Teller answered, or something else altogether."""
     with pytest.raises(ProviderBodyRefused) as refused:
-        registered(body)
+        adapted_body(body)
     assert refused.value.code == "not_this_form"
 
 
 def test_no_transactions_are_no_events() -> None:
     """An empty array is a good answer."""
-    assert registered([]) == Adapted()
+    assert adapted_body([]) == Adapted()

@@ -32,13 +32,13 @@ def plaid(
     body: bytes, at: datetime, key: Any = PLAID_KEY, kid: str = "kid-1", alg: str = "ES256", **claims: Any
 ) -> dict[str, str]:
     """The headers of Plaid's delivery."""
-    stated = {"iat": int(at.timestamp()), "request_body_sha256": hashlib.sha256(body).hexdigest(), **claims}
-    wanted = {name: value for name, value in stated.items() if value is not None}
+    all_claims = {"iat": int(at.timestamp()), "request_body_sha256": hashlib.sha256(body).hexdigest(), **claims}
+    wanted = {name: value for name, value in all_claims.items() if value is not None}
     return {"Plaid-Verification": jwt.encode(wanted, key, algorithm=alg, headers={"kid": kid})}
 
 
 def symmetric_plaid(body: bytes, at: datetime, key: bytes, alg: str = "HS256") -> dict[str, str]:
-    """A token that is signed, if at all, with a key that both sides have; the library makes none with a public key."""
+    """A token with an HMAC, or unsigned for an empty key; the library refuses to make one with a public key."""
     claims = {"iat": int(at.timestamp()), "request_body_sha256": hashlib.sha256(body).hexdigest()}
     parts = [json.dumps(each).encode() for each in ({"alg": alg, "typ": "JWT", "kid": "kid-1"}, claims)]
     content = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
@@ -47,7 +47,7 @@ def symmetric_plaid(body: bytes, at: datetime, key: bytes, alg: str = "HS256") -
 
 
 def public_pem(key: EllipticCurvePrivateKey = PLAID_KEY) -> bytes:
-    """The public key as the usual confusion of algorithms takes it."""
+    """The public key in the form that an algorithm confusion attack uses as an HMAC key."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 

@@ -1,4 +1,4 @@
-"""What each provider signs is taken, and nothing else is, whatever was sent."""
+"""A delivery that its provider signed is accepted, and nothing else is, whatever was sent."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def verify(
 @pytest.mark.parametrize("provider", list(Provider))
 @pytest.mark.parametrize("body", [BODY, b"", NOT_UTF8])
 def test_what_is_signed_is_taken(provider: Provider, body: bytes) -> None:
-    """Whatever the bytes of the body are."""
+    """The bytes of the body may be anything."""
     verify(provider, SIGNERS[provider](body, AT), body)
 
 
@@ -79,7 +79,7 @@ def test_another_body_is_refused(provider: Provider) -> None:
 @pytest.mark.parametrize("provider", list(Provider))
 @given(place=st.integers(0, 10_000), character=st.characters(min_codepoint=0x21, max_codepoint=0xFF))
 def test_no_other_header_is_taken(provider: Provider, place: int, character: str) -> None:
-    """A header in which any one character is another does not do, but for spellings of the same bytes."""
+    """A header with any one character changed is refused, unless it is another spelling of the same bytes."""
     headers = SIGNERS[provider](BODY, AT)
     name = list(headers)[-1]
     at = place % len(headers[name])
@@ -91,7 +91,7 @@ def test_no_other_header_is_taken(provider: Provider, place: int, character: str
 
 
 def _means_the_same(provider: Provider, header: str, changed: str) -> bool:
-    """The last character of base64 has bits that count for nothing, and a scheme's name any case."""
+    """Whether both are the same bytes: base64's last character has unused bits, and a scheme's name any case."""
     if provider is Provider.PLAID:
         head, _, last = header.rpartition(".")
         changed_head, _, changed_last = changed.rpartition(".")
@@ -150,7 +150,7 @@ def test_nothing_but_a_refusal_comes_out(provider: Provider, data: st.DataObject
 
 @pytest.mark.parametrize("provider", list(Provider))
 def test_a_header_comes_once(provider: Provider) -> None:
-    """A header that is missing, or there twice, is refused: which of the two counts nobody could say."""
+    """A header that is missing, or there twice, is refused: nobody could say which of the two counts."""
     headers = [(name.lower(), value) for name, value in SIGNERS[provider](BODY, AT).items()]
     read = scheme_of(provider).read_secrets(SECRETS[provider])
     for n, found in enumerate(headers):
@@ -163,14 +163,14 @@ def test_a_header_comes_once(provider: Provider) -> None:
 
 @pytest.mark.parametrize("provider", list(Provider))
 def test_the_decoys_take_nothing(provider: Provider) -> None:
-    """What is checked in the place of an address that does not exist lets nobody in, its own secret least of all."""
+    """Decoys, which are checked for an address that does not exist, verify no delivery, however it is signed."""
     scheme = scheme_of(provider)
     with pytest.raises(SignatureRefused):
         scheme.verify(delivery(SIGNERS[provider](BODY, AT)), scheme.decoys)
 
 
 def test_several_secrets_are_good_during_a_rotation() -> None:
-    """Any of ours with any of theirs; ones that are not ours do not do, however many there are."""
+    """One signature with one of our secrets is enough; a signature with any other secret does not count."""
     old, new, foreign = signing.TELLER_SECRET, "another_secret_of_teller", "nobody_knows_this_secret"
     for theirs in ((old,), (new,), (old, new), (new, old), (foreign, new)):
         verify(Provider.TELLER, signing.teller(BODY, AT, *theirs), BODY, old, new)
@@ -194,7 +194,7 @@ def test_standard_webhooks_sign_as_their_own_library_does() -> None:
 
 
 def test_a_public_key_verifies_its_own_kind_of_signature() -> None:
-    """v1a is Ed25519; neither kind of signature is taken for the other, and unknown ones are passed over."""
+    """v1a is Ed25519; neither kind is accepted for the other, and signatures of unknown versions are ignored."""
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     secret = "whpk_" + base64.b64encode(public).decode()
@@ -208,7 +208,7 @@ def test_a_public_key_verifies_its_own_kind_of_signature() -> None:
 
 
 def test_only_es256_with_plaids_key_is_a_token_of_plaids() -> None:
-    """No algorithm but ES256, no key but one that was given, and none that came in the token itself."""
+    """No other algorithm and no other key is accepted, not even a key that is in the token itself."""
     other = generate_private_key(SECP256R1())
     keys = (b"x" * 40, signing.public_pem(), json.dumps(signing.jwk()).encode())
     symmetric = [signing.symmetric_plaid(BODY, AT, key) for key in keys]
@@ -241,13 +241,13 @@ def test_only_es256_with_plaids_key_is_a_token_of_plaids() -> None:
     ],
 )
 def test_a_token_without_its_claims_is_refused(claims: dict[str, Any]) -> None:
-    """Signed with the right key, but without a moment or the hash of this body."""
+    """It is signed with the right key, but has no valid time or not the hash of this body."""
     with pytest.raises(SignatureRefused):
         verify(Provider.PLAID, signing.plaid(BODY, AT, **claims))
 
 
 def test_an_unknown_key_is_named_and_an_expired_one_is_refused() -> None:
-    """So that the integrator can be asked for the one, and never for the other."""
+    """The integrator is asked for the unknown key, and never for the expired one."""
     with pytest.raises(UnknownVerificationKey) as unknown:
         verify(Provider.PLAID, signing.plaid(BODY, AT, kid="kid-9"))
     assert unknown.value.key_id == "kid-9"
@@ -261,7 +261,7 @@ def test_an_unknown_key_is_named_and_an_expired_one_is_refused() -> None:
 
 
 def test_plaids_keys_are_read_in_every_form_and_only_their_public_half_is_kept() -> None:
-    """A key, the answer that holds one, a list, a set."""
+    """The forms: a key, the answer that has one, a list, a set."""
     private = {**json.loads(jwt.algorithms.ECAlgorithm.to_jwk(signing.PLAID_KEY)), "kid": "kid-1"}
     key = signing.jwk()
     read = scheme_of(Provider.PLAID).read_secrets
@@ -306,7 +306,7 @@ BAD_SECRETS = {
 
 @pytest.mark.parametrize("provider", BAD_SECRETS)
 def test_what_is_no_secret_is_refused_when_it_is_set(provider: Provider) -> None:
-    """By name, and without being repeated in the text."""
+    """The refusal names the field and does not repeat the secret."""
     for text in BAD_SECRETS[provider]:
         with pytest.raises(InvalidField) as refused:
             scheme_of(provider).read_secrets(text)

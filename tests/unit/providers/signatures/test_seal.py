@@ -1,4 +1,4 @@
-"""Sealed secrets open for whom and where they were sealed, and nowhere else."""
+"""Sealed secrets open only with the key and in the row with which they were sealed."""
 
 from __future__ import annotations
 

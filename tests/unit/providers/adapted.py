@@ -1,4 +1,4 @@
-"""What adapted bodies state, for tests: events as values, and the money that counts after all of them."""
+"""For tests: the context of a body, its adapted events as values, and the money that counts after all of them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ PULLED = datetime(2026, 3, 10, 12, tzinfo=UTC)
 UTC_ZONE = ZoneInfo("UTC")
 
 
-def context(pulled_at: datetime | None = PULLED, source: str = "bank", **registered: Any) -> Context:
-    """What a caller says of a body."""
-    accounts: dict[str, KnownAccount] = registered.pop("accounts", {})
-    return Context(pulled_at=pulled_at, source=source, accounts=accounts, **registered)
+def context(pulled_at: datetime | None = PULLED, source: str = "bank", **given: Any) -> Context:
+    """What a caller says about a body."""
+    accounts: dict[str, KnownAccount] = given.pop("accounts", {})
+    return Context(pulled_at=pulled_at, source=source, accounts=accounts, **given)
 
 
-def later(hours: float = 1, **registered: Any) -> Context:
-    """The same, of a body pulled so much later."""
-    return context(PULLED + timedelta(hours=hours), **registered)
+def later(hours: float = 1, **given: Any) -> Context:
+    """The same, for a body pulled so many hours later."""
+    return context(PULLED + timedelta(hours=hours), **given)
 
 
 def values(adapted: Adapted) -> list[tuple[str, dict[str, Any]]]:
-    """Each event's type, without our name before it, and its data."""
+    """Each event's type, without `milepost.`, and its data."""
     envelopes = [check_envelope(parse_json(event.event)) for event in adapted.events]
     return [(envelope.type.removeprefix("milepost."), envelope.data) for envelope in envelopes]
 
@@ -49,7 +49,7 @@ def facts(events: Iterable[AdaptedEvent], zone: ZoneInfo = UTC_ZONE) -> list[Acc
 
 
 def counted(events: Iterable[AdaptedEvent]) -> dict[str, int]:
-    """The minor units of every transaction that counts when all have been heard."""
+    """The minor units of every transaction that counts once all events are applied."""
     stated = winning_transactions(each.transaction for each in facts(events) if each.transaction is not None)
     changes = fold_transactions(stated, {})
     return {c.after.transaction.transaction_id: c.after.transaction.amount_minor for c in changes if c.after.counts}
