@@ -1,4 +1,4 @@
-"""Reads one row of a provider into our events; a row that is not understood becomes an event that has it whole."""
+"""Reads one row of a provider into our events; a row that is not understood becomes an event that contains it."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

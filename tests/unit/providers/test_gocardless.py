@@ -199,12 +199,8 @@ def test_of_an_account_in_several_currencies_the_known_one_is_taken() -> None:
     """The integrator registered the currency of the account; the other balances are other money."""
     dollars = entry("interimBooked", "7") | {"balanceAmount": {"amount": "7", "currency": "USD"}}
     known = {"g1": KnownAccount("main", currency="USD")}
-    assert (
-        only(adapted_body({"balances": [entry("interimBooked"), dollars]}, accounts=known), "balance.reported")[
-            "current"
-        ]
-        == "7.00"
-    )
+    reported = only(adapted_body({"balances": [entry("interimBooked"), dollars]}, accounts=known), "balance.reported")
+    assert reported["current"] == "7.00"
 
 
 def test_rows_out_of_gocardless_store_are_as_old_as_they_are() -> None:
