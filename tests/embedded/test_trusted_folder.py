@@ -29,9 +29,14 @@ PLANTED = "mp_planted-by-another-user-000000000000\n"
 # Takes requests, a line each, to do something as a user, and answers with status and output. It forks: importing
 # everything takes a second, and another user may not be able to import at all. {} in a request is the directory.
 ASKED = """
-import json, os, signal, sys
+import importlib, json, os, signal, sys
 from milepost import sync
 from milepost.cli import main
+from milepost.cli.program import COMMANDS
+
+# The clone may be in a folder that only root can enter.
+for where in COMMANDS.values():
+    importlib.import_module(where.partition(":")[0])
 
 def run(call):
     if call[0] == "easy_goals":
