@@ -1,8 +1,10 @@
 """Migrations: they bring a database up to the tables of this version, one after the other, with short locks.
 
-A database at a revision that this version does not know is refused. Such a revision is either from before the first
-release, in which one baseline replaced all earlier revisions, or from a newer version.
+A database at a revision from before the first release is refused: one baseline replaced all of these. One that a newer
+version has migrated can be used, and only that version migrates it.
 """
+
+import re
 
 from alembic import command
 from alembic.config import Config
@@ -14,11 +16,13 @@ from core.store.engine import require_version
 
 # With this lock any two migrations of one database, from any machines, run one after the other.
 LOCK_KEY = 0x4D494C45
+# How revisions were named before the first release, which made one baseline of them.
+_BEFORE_RELEASE = re.compile(r"\d{4}")
 CANNOT = "which this version of Milepost cannot bring forward (no earlier release had it)"
 
 
 class UnknownRevision(MilepostError):
-    """The database is at a revision from before the first release, or of a newer version."""
+    """The database is at a revision from before the first release."""
 
     def __init__(self, revision: str) -> None:
         super().__init__(
@@ -26,6 +30,13 @@ class UnknownRevision(MilepostError):
             "keep it for the Milepost that made it, and set MILEPOST_DATABASE_URL to a new, empty database"
         )
         self.revision = revision
+
+
+class NewerRevision(MilepostError):
+    """A newer version has migrated the database. This one can go on using it, and cannot migrate it."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(f"the database is at revision {revision} of a newer Milepost: migrate it with that version")
 
 
 class NotMigrated(MilepostError):
@@ -39,8 +50,8 @@ def migrate(engine: Engine) -> None:
     """Bring the database to the newest revision, each step in a transaction of its own.
 
     Waits up to 60 s for another migration, but only 5 s for a table's lock: a step that cannot get the lock is rolled
-    back, and the next call continues with that step. Raises DatabaseTooOld and UnknownRevision; then nothing was
-    changed.
+    back, and the next call continues with that step. Raises DatabaseTooOld, UnknownRevision and NewerRevision; then
+    nothing was changed.
     """
     with engine.connect() as connection:
         # Closed at the end and not returned to the pool, so that its lock and its limits end with it.
@@ -52,7 +63,9 @@ def migrate(engine: Engine) -> None:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
         connection.execute(text("SET lock_timeout = '5s'"))
         connection.execute(text("SET statement_timeout = '60s'"))
-        _known_revision(connection)
+        found = _revision_since_release(connection)
+        if _is_newer(found):
+            raise NewerRevision(str(found))
         connection.commit()
         config = _config()
         config.attributes["connection"] = connection
@@ -63,28 +76,37 @@ def require_current(engine: Engine) -> None:
     """Raise DatabaseTooOld, UnknownRevision or NotMigrated unless the database can be used without a migration."""
     with engine.connect() as connection:
         require_version(connection)
-        if _known_revision(connection) != _scripts().get_current_head():
-            raise NotMigrated
+        found = _revision_since_release(connection)
+    if _is_behind(found):
+        raise NotMigrated
 
 
 def is_behind(engine: Engine) -> bool:
     """Whether the database still has to be migrated.
 
-    False for an unknown revision: a process that started before newer code migrated the database keeps running.
+    False for the revision of a newer version: processes of this one keep running when newer code has migrated.
     """
     with engine.connect() as connection:
         try:
-            return _known_revision(connection) != _scripts().get_current_head()
+            return _is_behind(_revision_since_release(connection))
         except UnknownRevision:
             return False
 
 
-def _known_revision(connection: Connection) -> str | None:
-    """The database's revision, None before the first migration; raises UnknownRevision if this version lacks it."""
+def _revision_since_release(connection: Connection) -> str | None:
+    """The database's revision, None before the first migration; raises UnknownRevision if it is an older one."""
     found = revision(connection)
-    if found is not None and found not in {script.revision for script in _scripts().walk_revisions()}:
+    if found is not None and _BEFORE_RELEASE.fullmatch(found):
         raise UnknownRevision(found)
     return found
+
+
+def _is_behind(found: str | None) -> bool:
+    return found != _scripts().get_current_head() and not _is_newer(found)
+
+
+def _is_newer(found: str | None) -> bool:
+    return found is not None and found not in {script.revision for script in _scripts().walk_revisions()}
 
 
 def revision(connection: Connection) -> str | None:

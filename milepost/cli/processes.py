@@ -17,9 +17,6 @@ from milepost.embedded.supervisor import prepare_database
 _GRACEFUL_S = 2
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
-_GRACEFUL_S = 2
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
 
 def migrate(data_dir: DataDirOption = None) -> None:
     """Bring the schema up to date and make the tenant `default`, with MILEPOST_BOOTSTRAP_KEY if that is set."""

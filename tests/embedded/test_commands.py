@@ -95,16 +95,15 @@ def test_without_the_tables_nothing_starts(
 @pytest.mark.parametrize(
     "arguments", [("migrate",), ("api", "--port", "0"), ("worker", "--queues=drains"), ("beat",)], ids=" ".join
 )
-@pytest.mark.parametrize("revision", ["0029", "of_tomorrow"])
 def test_a_database_of_an_unknown_revision_is_refused(
-    run: Run, session_factory: sessionmaker[Session], arguments: tuple[str, ...], revision: str
+    run: Run, session_factory: sessionmaker[Session], arguments: tuple[str, ...]
 ) -> None:
-    """One from before the first release, or of a newer version: each command says so in a line, and ends with 1."""
+    """It is from before the first release: each command says so in a line, and ends with 1."""
     assert run("migrate")[0] == 0
     with session_factory.begin() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+        session.execute(text("UPDATE alembic_version SET version_num = '0029'"))
     said = (
-        f"milepost: the database is at revision {revision}, which this version of Milepost cannot bring forward (no "
+        "milepost: the database is at revision 0029, which this version of Milepost cannot bring forward (no "
         "earlier release had it): keep it for the Milepost that made it, and set MILEPOST_DATABASE_URL to a new, "
         "empty database\n"
     )

@@ -22,7 +22,7 @@ from core.services.inputs import GoalDraft, LinkDraft
 from core.services.keys import bootstrap
 from core.store.engine import make_engine
 from core.store.engine import session_factory as make_sessions
-from core.store.migrate import NotMigrated, UnknownRevision, is_behind, migrate, require_current
+from core.store.migrate import NewerRevision, NotMigrated, UnknownRevision, is_behind, migrate, require_current
 from core.store.tables import metadata
 from core.store.tenants import Tenant
 from milepost.embedded.postgres import EmbeddedPostgres
@@ -56,15 +56,27 @@ def test_tables_are_stored_as_the_code_says(engine: Engine) -> None:
     assert found == expected == dict.fromkeys(("accounts", "goals", "milestones"), ("fillfactor=80",))
 
 
-def test_a_database_at_an_unknown_revision_is_left_as_it_is(engine: Engine) -> None:
-    """It is refused and not migrated; it is not behind, so that a process which runs meanwhile goes on."""
+def test_a_database_of_before_the_first_release_is_left_as_it_is(engine: Engine) -> None:
+    """It is refused and not migrated."""
     with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = 'from_the_future'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0029'"))
         connection.execute(text("DROP TABLE forecasts"))
     for refusing in (migrate, require_current):
-        with pytest.raises(UnknownRevision, match=r"^the database is at revision from_the_future, which"):
+        with pytest.raises(UnknownRevision, match=r"^the database is at revision 0029, which"):
             refusing(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT to_regclass('forecasts')")) is None
+
+
+def test_a_database_that_newer_code_has_migrated_can_be_used(engine: Engine) -> None:
+    """Processes of this version start and are ready, as in an upgrade machine by machine; only migrating is refused."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002_of_tomorrow'"))
+        connection.execute(text("DROP TABLE forecasts"))
+    require_current(engine)
     assert not is_behind(engine)
+    with pytest.raises(NewerRevision, match=r"^the database is at revision 0002_of_tomorrow of a newer Milepost"):
+        migrate(engine)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT to_regclass('forecasts')")) is None
 
