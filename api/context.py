@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.responses import Response
 
 from core.errors import MilepostError, SettingsError
-from core.providers.webhooks import Sealer
+from core.providers.sealing import Sealer
 from core.services.goal_access import find_version
 from core.services.keys import Scope
 from core.services.webhooks import sealer_of

@@ -35,7 +35,7 @@ from core.errors import (
     ProviderBodyRefused,
     StreamUnavailable,
 )
-from core.providers.webhooks import CannotUnseal
+from core.providers.sealing import CannotUnseal
 from core.services.webhooks import NoSecretsKey
 
 RETRY_AFTER_S = 2

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-import jwt
-
 from core.errors import EventRejected, InvalidField, ProviderBodyRefused
 from core.providers.contracts import Adapted, AdaptedEvent, Context, KnownAccount
 from core.providers.fields import (
@@ -229,6 +227,8 @@ def check_secret(text: str) -> tuple[str, ...]:
 
     Raises InvalidField.
     """
+    import jwt  # not at the top: drains read rows and check no signatures
+
     try:
         keys = tuple(_key_text(each) for each in _keys(json.loads(text)))
     except (ValueError, RecursionError, jwt.PyJWTError) as error:
@@ -245,6 +245,8 @@ def key_id(key: str) -> str:
 
 def verify(delivery: Delivery, secrets: Sequence[str]) -> None:
     """Raise SignatureRefused unless a known key signed the token, lately, for this body; UnknownVerificationKey."""
+    import jwt  # not at the top: drains read rows and check no signatures
+
     token = delivery.header(HEADER)
     if len(token) > TOKEN_LONGEST:
         raise SignatureRefused(f"{HEADER} is longer than {TOKEN_LONGEST} characters")
@@ -264,6 +266,8 @@ def verify(delivery: Delivery, secrets: Sequence[str]) -> None:
 
 
 def _claims(token: str, secrets: Sequence[str], delivery: Delivery) -> dict[str, Any]:
+    import jwt  # not at the top: drains read rows and check no signatures
+
     header = jwt.get_unverified_header(token)
     wanted = header.get("kid")
     if header.get("alg") != ALGORITHM or not isinstance(wanted, str) or not _KEY_ID.fullmatch(wanted):
@@ -294,6 +298,8 @@ def _keys(value: object) -> Iterator[dict[str, Any]]:
 
 def _key_text(key: dict[str, Any]) -> str:
     """The JSON to store for a key; raises ValueError unless the key can verify."""
+    import jwt  # not at the top: drains read rows and check no signatures
+
     if key.get("kty") != "EC" or key.get("crv") != "P-256" or key.get("alg", ALGORITHM) != ALGORITHM:
         raise ValueError("not an ES256 key")
     if not isinstance(key.get("kid"), str) or not _KEY_ID.fullmatch(key["kid"]):

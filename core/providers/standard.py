@@ -8,9 +8,6 @@ import secrets as randomness
 from collections.abc import Sequence
 from datetime import timedelta
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from core.errors import InvalidField, MalformedEvent, ProviderBodyRefused
 from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope
 from core.providers.contracts import Adapted, AdaptedEvent, Context
@@ -99,6 +96,10 @@ def _is_signed(parts: Sequence[tuple[str, str, str]], keys: Sequence[str], conte
 
 
 def _is_signature(key: str, signature: bytes, content: bytes) -> bool:
+    # Not at the top: drains read rows and check no signatures.
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         Ed25519PublicKey.from_public_bytes(_decoded(key.removeprefix(PUBLIC)) or b"").verify(signature, content)
     except (InvalidSignature, ValueError):

@@ -1,18 +1,11 @@
-"""What the webhooks of all providers share: deliveries, refusals, states of connections, and sealed secrets."""
+"""What the webhooks of all providers share: deliveries, refusals, and states of connections."""
 
-import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from core.errors import EventRejected, MilepostError, ProviderBodyRefused
 from core.events.envelope import ID_LONGEST, identifier
@@ -24,9 +17,6 @@ HEADER_LONGEST = 8_192
 SIGNATURES_MOST = 10
 CODE_LONGEST = 100
 _SECONDS = re.compile(r"\d{1,11}", re.ASCII)
-# The first byte of a sealed secret, which says how the rest is laid out: name of the key, nonce, ciphertext.
-_FORM = b"\x01"
-_NAME_BYTES, _NONCE_BYTES = 4, 12
 
 
 class SignatureRefused(MilepostError):
@@ -129,45 +119,3 @@ def connection_state(
 def _storable(code: str) -> str:
     """A provider's code as a database takes it."""
     return "".join(letter for letter in code if letter.isprintable())[:CODE_LONGEST] or "unsaid"
-
-
-class CannotUnseal(MilepostError):
-    """A secret was sealed with a key that this process does not have, or was changed since."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "a secret cannot be opened: it was sealed with another MILEPOST_SECRETS_KEY than this process has"
-        )
-
-
-class Sealer:
-    """Encrypts secrets with the first of its keys and decrypts with any of them, so that the key can be changed."""
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        self._ciphers = {_name(key): AESGCM(key) for key in map(_derived, keys)}
-        self._first = next(iter(self._ciphers))
-
-    def seal(self, secret: bytes, row: str) -> bytes:
-        """The encrypted secret, to store in this row; in another row it cannot be opened."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return _FORM + self._first + nonce + self._ciphers[self._first].encrypt(nonce, secret, row.encode())
-
-    def open(self, sealed: bytes, row: str) -> bytes:
-        """The secret in clear; raises CannotUnseal."""
-        name, rest = sealed[1 : 1 + _NAME_BYTES], sealed[1 + _NAME_BYTES :]
-        cipher = self._ciphers.get(name) if sealed[:1] == _FORM else None
-        if cipher is None:
-            raise CannotUnseal
-        try:
-            return cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], row.encode())
-        except (InvalidTag, ValueError):
-            raise CannotUnseal from None
-
-
-def _derived(key: str) -> bytes:
-    """The cipher's key for a text of any length. The settings refuse a text that is too short to resist guessing."""
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"milepost secrets").derive(key.encode())
-
-
-def _name(key: bytes) -> bytes:
-    return hashlib.sha256(b"name of " + key).digest()[:_NAME_BYTES]

@@ -18,7 +18,8 @@ from core.providers.registry import (
     provider_of,
     scheme_of,
 )
-from core.providers.webhooks import Delivery, Sealer, SignatureRefused, UnknownVerificationKey
+from core.providers.sealing import Sealer
+from core.providers.webhooks import Delivery, SignatureRefused, UnknownVerificationKey
 from core.services.inputs import is_id
 from core.services.pages import Page, cut, moment_and_id_after
 from core.services.provider_accounts import read_known_accounts

@@ -16,7 +16,7 @@ from core.errors import Conflict, InvalidField, MilepostError, NotFound
 from core.goals.goal import NAME_LONGEST, check_text
 from core.providers.provider import Scheme
 from core.providers.registry import scheme_of
-from core.providers.webhooks import Sealer
+from core.providers.sealing import Sealer
 from core.services.inputs import is_id
 from core.services.tenants import require_tenant
 from core.settings import SECRETS_KEY_SHORTEST, Settings

@@ -20,7 +20,7 @@ from redis import Redis
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.providers.registry import Format, Provider
-from core.providers.webhooks import Sealer
+from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
 from core.stream.position import stream_key
 from tests.api.conftest import SECRETS_KEY

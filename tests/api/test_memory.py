@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.providers.registry import Provider
-from core.providers.webhooks import Sealer
+from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
 from milepost.embedded.programs import free_port
 from tests.api.conftest import SECRETS_KEY, MakeKey

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 import core
 from core.errors import NotFound
-from core.providers.webhooks import Sealer
+from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
 from tests.api import toy_provider
 from tests.api.conftest import SECRETS_KEY, MakeKey

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.bodies import parse_provider_body
 from core.providers.registry import Provider, scheme_of
-from core.providers.webhooks import Sealer
+from core.providers.sealing import Sealer
 from core.services.tenants import create_tenant
 from core.services.webhooks import add_endpoint, remove_endpoint, rotate_secrets
 from core.store.tenants import read_tenants

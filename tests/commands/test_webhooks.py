@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.providers.registry import Provider
-from core.providers.webhooks import Sealer
+from core.providers.sealing import Sealer
 from core.services.webhooks import Secret, secrets_of
 from core.store.providers import endpoints_of
 from tests.commands.conftest import Rows

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.providers.webhooks import CannotUnseal, Sealer
+from core.providers.sealing import CannotUnseal, Sealer
 
 OLD, NEW = "an old key of more than thirty-two characters", "a new key of more than thirty-two characters"
 
