@@ -42,7 +42,7 @@ TELLER_HOOK = json.dumps(
 MX_HOOK = json.dumps({"action": "aggregated", "type": "AGGREGATION", "member_guid": "MBR-1"}).encode()
 
 BODIES = {Provider.PLAID: POINTER, Provider.TELLER: TELLER_HOOK, Provider.MX: MX_HOOK, Provider.STANDARD: OWN}
-# What each of these becomes, of an account of which nothing was told: how many events, and how many requests to pull.
+# What each of these becomes, of an unregistered account: how many events, and how many requests to pull.
 BECOMES = {Provider.PLAID: (0, 1), Provider.TELLER: (0, 1), Provider.MX: (0, 1), Provider.STANDARD: (1, 0)}
 
 SPENT = {

@@ -40,9 +40,9 @@ def test_migrations_make_the_tables_of_the_code(engine: Engine) -> None:
 def test_the_database_takes_the_values_of_the_code(engine: Engine) -> None:
     """A new member of an enumeration has its migration: the check of its column names all members and nothing else."""
     read = text("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = :name")
-    told = {"type": GoalType, "tracking": Tracking, "status": GoalStatus, "debt_form": DebtForm}
+    enumerations = {"type": GoalType, "tracking": Tracking, "status": GoalStatus, "debt_form": DebtForm}
     with engine.connect() as connection:
-        for column, values in told.items():
+        for column, values in enumerations.items():
             check = connection.execute(read, {"name": f"goals_{column}_check"}).scalar_one()
             assert re.findall("'([^']*)'", check) == list(values)
 
