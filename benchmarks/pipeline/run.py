@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from benchmarks.check import check_baseline, check_result, count_entries
 from benchmarks.pipeline.baseline_rows import Shard
 from benchmarks.pipeline.baseline_writes import prepare_baseline_copy, prepare_baseline_writes
+from benchmarks.pipeline.drains import prepare_drain
 from benchmarks.seed import seed
 from benchmarks.servers import ServerUrls, database, empty, world
 from benchmarks.workers import Run, Work, seconds, work_side_by_side
@@ -155,30 +156,6 @@ def append_and_drain(bench: Bench, database_url: str) -> tuple[float, list[Run[i
             drains = [partial(prepare_drain, settings, shard) for shard in range(settings.shards)]
             drained = work_side_by_side(drains, lambda: reached(len(bodies) - unapplied(stream)))
     return append_s, drained
-
-
-def prepare_drain(settings: Settings, shard: int) -> Work[int]:
-    """Connect to both servers, as a running worker is. The work, which is timed, drains the shard until it is empty."""
-    from worker.app import log_as_json
-    from worker.context import WorkerContext, share_the_interpreter, spare_the_collector
-
-    log_as_json("WARNING")
-    context = WorkerContext(settings)
-    drain = context.shard_drain(shard)
-    with context.sessions.begin() as session:
-        session.execute(text("SELECT 1"))
-    context.stream.ensure_group(shard)
-    spare_the_collector()
-    share_the_interpreter()
-
-    def work() -> int:
-        events, is_cut_short = 0, True
-        while is_cut_short:
-            drained = drain.drain()
-            events, is_cut_short = events + drained.events, drained.is_cut_short
-        return events
-
-    return work
 
 
 def drain_settings(plan: Plan, servers: ServerUrls, database_url: str) -> Settings:
