@@ -1,4 +1,4 @@
-"""Authentication in our own app: the API key of a request and its scopes."""
+"""Authentication in our own app: the API key of a request and its scopes; errors of keys and of signatures."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -14,8 +14,7 @@ from kombu import Queue
 from kombu.transport import redis as redis_transport
 from kombu.transport import virtual
 
-from core.jobs.job import DRAIN_QUEUE, DRAIN_TASK, JOB_QUEUE, Parts
-from core.jobs.registry import jobs
+from core.jobs.job import DRAIN_QUEUE, DRAIN_TASK, JOB_QUEUE, Parts, jobs
 from core.settings import Settings
 from schedules.table import Clock, schedule
 from worker.context import KEY_PREFIX, WorkerContext, share_the_interpreter, spare_the_collector

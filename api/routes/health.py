@@ -13,7 +13,7 @@ from api.routing import Routes
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse
 from core.errors import MilepostError
-from core.services.progress import check_ready
+from core.store.engine import ping
 from core.store.migrate import is_behind
 
 OK = "ok"
@@ -47,7 +47,7 @@ async def live() -> Response:
 def ready(request: Request, contexts: Contexts) -> Response:
     """Check the database, its migrations and the stream; takes any key."""
     with contexts.open(None) as context:
-        database = _state(lambda: check_ready(context.session))
+        database = _state(lambda: ping(context.session))
     if database == OK:
         with as_database_away():
             database = "not migrated: run `milepost migrate`" if is_behind(backends_of(request).engine) else OK

@@ -17,10 +17,11 @@ from pathlib import Path
 from benchmarks.check import WrongResult
 from benchmarks.manager.dictionary import DictionaryGoals
 from core.errors import MilepostError
+from core.services.keys import prepare_database
 from core.settings import PREFIX
 from milepost import Client, GoalManager, Goals, easy_goals, sync
 from milepost.embedded.programs import free_port
-from milepost.embedded.supervisor import answers, prepare_database
+from milepost.embedded.supervisor import answers
 from milepost.ops.latency import Reached, StepProgress
 
 _PATIENCE_S = 30.0

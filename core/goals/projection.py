@@ -1,14 +1,36 @@
-"""The documented projection: a straight line through recent end-of-day amounts; the amount needed each month."""
+"""When a goal will be reached, or why that is not known, and the amount needed each month.
+
+The documented projection: a straight line through recent end-of-day amounts, followed to the finish.
+"""
 
 from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from typing import Protocol
+
+from core.goals.goal import DebtForm, GoalStatus
 
 WINDOW_DAYS = 30
 FEWEST_DAYS = 7
 FURTHEST_DAYS = 36_525
+_DAY = timedelta(days=1)
+
+
+class ProjectedGoal(Protocol):
+    """What a projection reads of a goal, amounts in minor units."""
+
+    status: GoalStatus
+    waiting_for: list[str]
+    debt_form: DebtForm | None
+    finish_minor: int
+    target_minor: int
+    amount_minor: int
+
+    @property
+    def direction(self) -> int:
+        """-1 for debt, +1 for all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +63,28 @@ class _Line:
         """The rise in a month of 365.25 / 12 = 487 / 16 days, cut towards zero."""
         part = 6 * 487 * abs(self.rise) // (16 * self.scale)
         return part if self.rise >= 0 else -part
+
+
+def projection_of(goal: ProjectedGoal, day_amounts: Sequence[int]) -> Projection:
+    """The projection of a goal from its daily snapshots, oldest first; a note why for a goal that has none."""
+    if goal.status is not GoalStatus.ACTIVE:
+        return Projection(None, f"the goal is {goal.status.value}")
+    if goal.waiting_for:
+        return Projection(None, f"waits for a balance of {', '.join(goal.waiting_for)}")
+    finish = goal.finish_minor if goal.debt_form is not None else goal.target_minor
+    return project(goal.direction, finish, goal.amount_minor, day_amounts)
+
+
+def completion_date(projection: Projection, through: date) -> datetime | None:
+    """The projected day as an instant: midnight UTC of that date."""
+    if projection.days is None:
+        return None
+    return datetime.combine(through + (projection.days + 1) * _DAY, datetime.min.time(), UTC)
+
+
+def window_begin(through: date, start_date: date) -> date:
+    """The first of the days, up to `through`, whose snapshots a projection uses."""
+    return max(through - (WINDOW_DAYS - 1) * _DAY, start_date)
 
 
 def project(direction: int, finish_minor: int, amount_minor: int, day_amounts: Sequence[int]) -> Projection:

@@ -15,7 +15,8 @@ more often, the smaller the batches: this finds the entries that are too much fo
 
 While Postgres works on a batch, the next one is read and decoded.
 
-Steps 1 and 3 to 5 are in shard.py; retry.py has what happens to a batch that fails.
+`_drain_batch` begins the transaction and commits it. It calls shard.py to lock, decode and apply, and after the commit;
+retry.py has what happens to a batch that fails.
 """
 
 import time

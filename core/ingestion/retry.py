@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from core.ingestion.apply import Applied, quarantine
 from core.ingestion.decode import Batch, stream_entries
 from core.ingestion.shard import ShardBatches
-from core.store.engine import is_refused_value
+from core.store.engine import is_refused_value, ping
 from core.stream.position import RawEntry
 
 log = structlog.get_logger(__name__)
@@ -127,9 +126,10 @@ class ShardRetry(ShardBatches):
     def _is_database_well(self) -> bool:
         try:
             with self.sessions.begin() as session:
-                return bool(session.scalar(text("SELECT 1")) == 1)
+                ping(session)
         except SQLAlchemyError:
             return False
+        return True
 
 
 def is_events_fault(error: Exception) -> bool:

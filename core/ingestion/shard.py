@@ -1,4 +1,4 @@
-"""One batch of a shard: the shard's lock, the transaction in which the batch is applied, and what follows its commit.
+"""What one batch of a shard needs: the shard's lock, decoding, applying, and what follows the commit.
 
 The transaction alone has the lock, and the server ends a transaction that is idle for ten seconds. So a drain that was
 stopped for longer finds its connection dead: it can neither commit nor acknowledge after another drain has taken over.

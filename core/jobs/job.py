@@ -1,10 +1,18 @@
-"""The record of a job, one in the module of each. Schedule, worker, command line and metrics read it."""
+"""The record of a job, one in each module of this folder. Schedule, worker, command line and metrics read them.
+
+The API reads them for its metrics. It must not import `schedules`: an application that runs it in its own process may
+have a package of that name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
+from importlib import import_module
+from operator import attrgetter
+from pkgutil import iter_modules
 from typing import Any, Protocol
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -115,3 +123,22 @@ class Job:
     def task(self) -> str:
         """The name of the task that the schedule starts."""
         return f"milepost.{self.name}"
+
+
+@cache
+def jobs() -> tuple[Job, ...]:
+    """All jobs, sorted by name: a module of this folder that has a record is found without being listed anywhere."""
+    folder = __name__.rpartition(".")[0]
+    names = (f"{folder}.{each.name}" for each in iter_modules(import_module(folder).__path__))
+    values = [value for name in names for value in vars(import_module(name)).values()]
+    # A record is in the namespace of each module that imports it.
+    found = {id(value): value for value in values if isinstance(value, Job)}
+    listed = sorted(job.name for job in found.values())
+    if len(listed) > len(set(listed)):
+        raise ValueError(f"two jobs have one name: {', '.join(listed)}")
+    return tuple(sorted(found.values(), key=attrgetter("name")))
+
+
+def job_named(name: str) -> Job:
+    """The job of this name; raises KeyError."""
+    return {job.name: job for job in jobs()}[name]

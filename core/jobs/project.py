@@ -1,6 +1,6 @@
 """The job project: stores every night when each active goal will be reached if its last thirty days continue.
 
-A chunk is done in transactions of a thousand goals each; the last one claims (project, day, tenant, chunk). A
+A chunk is done in transactions of a thousand goals each; the last one records (project, day, tenant, chunk). A
 projection names the version of the goal that it was computed for, and is not used once the goal has another version.
 """
 
@@ -15,14 +15,14 @@ from datetime import date, datetime, timedelta
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidField
+from core.goals.projection import completion_date, projection_of, window_begin
 from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
 from core.jobs.snapshot import ChunkDays, check_day
-from core.snapshots.amounts import completion_date, dense_amounts, projection_of, window
-from core.store.days import CHUNKS, JobRun, all_tenant_days, claim_run, count_runs, lock_snapshots, note_run
+from core.store.days import CHUNKS, JobRun, all_tenant_days, count_runs, lock_snapshots, note_run, record_run
 from core.store.driver import plan_by_key
 from core.store.forecasts import ForecastRow, active_goals, write_forecasts
 from core.store.goals import read_goals
-from core.store.snapshots import read_stored_snapshots
+from core.store.snapshots import DayRange, dense_amounts, read_stored_snapshots
 from core.store.tenants import Tenant
 
 JOB = "project"
@@ -94,7 +94,7 @@ def project_chunk(
     after: str = "",
     time_slice_s: float | None = None,
 ) -> ChunkProjected:
-    """Project the active goals of one chunk and claim it.
+    """Project the active goals of one chunk and record it as done.
 
     Without `again` only the goals that have no current projection: so a run continues where a killed one stopped.
     """
@@ -111,7 +111,7 @@ def project_chunk(
             if len(ids) < AT_ONCE:
                 result = json.dumps(asdict(did))
                 run = JobRun(work.tenant.name, JOB, work.through.isoformat(), work.chunk, now, now, result)
-                (note_run if again else claim_run)(session, run)
+                (note_run if again else record_run)(session, run)
                 return ChunkProjected(did, is_done=True)
             after = ids[-1]
     return ChunkProjected(did, is_done=False, after=after)
@@ -119,7 +119,7 @@ def project_chunk(
 
 def _project_some(session: Session, work: ChunkDays, ids: Sequence[str]) -> Projected:
     goals = read_goals(session, [(work.tenant.name, goal_id) for goal_id in ids])
-    wanted = [(goal.key, window(work.through, goal.start_date)) for goal in goals]
+    wanted = [(goal.key, DayRange(window_begin(work.through, goal.start_date), work.through)) for goal in goals]
     rows = []
     for goal, (_, days), stored in zip(goals, wanted, read_stored_snapshots(session, wanted), strict=True):
         projection = projection_of(goal, dense_amounts(stored, days))

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from core.jobs.job import Job, Say, Servers, Sessions, WholeRun
-from core.store.days import JobRun, claim_run, count_runs, forget_runs, note_run
+from core.store.days import JobRun, count_runs, forget_runs, note_run, record_run
 from core.store.dead_letters import forget_dead_letters
 from core.store.idempotency import KEPT, forget_idempotency_keys
 from core.store.ledger import forget_delivered
@@ -72,7 +72,7 @@ def run_retain(sessions: Sessions, now: datetime, *, again: bool = True, on_prog
     )
     # In a transaction after the work: the rows are dropped already, and a run that was cut short is not noted as done.
     with sessions.begin() as session:
-        note = note_run if again else claim_run
+        note = note_run if again else record_run
         note(session, JobRun(DEFAULT, JOB, period, 0, now, now, json.dumps(asdict(done))))
     return done
 

@@ -1,7 +1,7 @@
 """The job snapshot: closes the days of every tenant that are over, missed ones too, and closed days with late facts.
 
-A tenant is closed chunk by chunk, each chunk in transactions of some hundred accounts or goals; the last one claims
-(snapshot, day, tenant, chunk). Once all chunks of a day are claimed, the tenant is closed through that day. The dirty
+A tenant is closed chunk by chunk, each chunk in transactions of some hundred accounts or goals; the last one records
+(snapshot, day, tenant, chunk). Once all chunks of a day are recorded, the tenant is closed through that day. The dirty
 ranges of accounts and goals say what is left to do, so a run that is cut short, killed or started twice leaves nothing
 out and does nothing twice.
 """
@@ -25,13 +25,13 @@ from core.store.days import (
     JobRun,
     TenantDays,
     all_tenant_days,
-    claim_run,
     count_runs,
     dirty_accounts,
     dirty_goals,
     has_dirty_ranges,
     lock_chunk,
     note_closed_through,
+    record_run,
 )
 from core.store.engine import is_database_trouble
 from core.store.tenants import Tenant, lock_tenant
@@ -186,18 +186,18 @@ def _steps(
 
 
 def _finish(sessions: Sessions, work: ChunkDays, did: Snapshotted, began: datetime, clock: Clock) -> Snapshotted:
-    """Claim the chunk's day. The process that claims the last chunk closes the tenant's day.
+    """Record the chunk's day as done. The process that records the last chunk closes the tenant's day.
 
     A goal that is to be completed because of a chunk's accounts may belong to a chunk that was done before: so dirty
     goals are looked for once more.
     """
     period = work.through.isoformat()
     with sessions.begin() as session:
-        # Of two workers that claim the last two chunks at once, the second must see the first one's claim.
+        # Of two workers that record the last two chunks at once, the second must see the first one's record.
         lock_tenant(session, work.tenant.name)
         ended = clock()
         result = json.dumps(asdict(did) | {"seconds": round((ended - began).total_seconds(), 3)})
-        claim_run(session, JobRun(work.tenant.name, JOB, period, work.chunk, began, ended, result))
+        record_run(session, JobRun(work.tenant.name, JOB, period, work.chunk, began, ended, result))
         if count_runs(session, work.tenant.name, JOB, period) < CHUNKS:
             return Snapshotted()
     done = Snapshotted()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from core.jobs.job import Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
-from core.store.days import JobRun, all_tenant_days, claim_run, count_runs
+from core.store.days import JobRun, all_tenant_days, count_runs, record_run
 from core.verify.checks import Verified
 from core.verify.verify import Progress, verify
 
@@ -75,7 +75,7 @@ def verify_tenant(sessions: Sessions, tenant: str, now: datetime, *, on_progress
         run = JobRun(
             tenant, JOB, _period(now), count_runs(session, tenant, JOB, _period(now)), now, finished_at, _result(found)
         )
-        while not claim_run(session, run):
+        while not record_run(session, run):
             # Another run of this tenant took the number at the same time.
             run = replace(run, chunk=run.chunk + 1)
     _say(tenant, found)

@@ -1,9 +1,9 @@
-"""API keys: create, list, revoke and look them up, and make the first one."""
+"""API keys: create, list, revoke and look them up, and make the first one in a database that is brought up to date."""
 
 import hashlib
 import secrets
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy.orm import Session
@@ -13,6 +13,8 @@ from core.goals.goal import NAME_LONGEST, check_text
 from core.services.inputs import Caller
 from core.services.tenants import require_tenant
 from core.store import tenants as store
+from core.store.engine import make_engine, session_factory
+from core.store.migrate import migrate
 from core.store.tenants import DEFAULT, ApiKey, Tenant, add_tenant, find_any_key, find_key, lock_tenant, note_operation
 
 # The label of the first key. When another first key is given, every key with this label is revoked.
@@ -109,6 +111,20 @@ def bootstrap(session: Session, *, key: str | None, now: datetime, replaces_othe
     _require_usable(present)
     if replaces_others:
         _revoke_others(session, present, now)
+
+
+def prepare_database(database_url: str, key: str | None, *, replaces_others: bool = True) -> None:
+    """Bring the schema up to date, and make the first tenant and, if `key` is not None, its key, unless they exist.
+
+    `replaces_others`: other first keys are revoked. Raises Conflict for a key that cannot be the first one.
+    """
+    engine = make_engine(database_url, application_name="milepost migrate")
+    try:
+        migrate(engine)
+        with session_factory(engine).begin() as session:
+            bootstrap(session, key=key, now=datetime.now(UTC), replaces_others=replaces_others)
+    finally:
+        engine.dispose()
 
 
 def _require_usable(key: ApiKey) -> None:

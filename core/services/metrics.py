@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import StreamUnavailable
 from core.events.calendar import last_closed_day, local_day
-from core.jobs.registry import job_named, jobs
+from core.jobs.job import job_named, jobs
 from core.store import monitoring
 from core.stream.server import StreamServer, ask_stream_server
 from core.stream.stats import DrainStats, read_drain_stats

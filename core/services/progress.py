@@ -4,18 +4,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.calendar import last_closed_day, local_day
 from core.goals.amounts import contributing_links
 from core.goals.goal import follows_balances, is_final, measure_of
 from core.goals.progress import left_minor, percent_complete
-from core.goals.projection import is_on_track, monthly_target, months_until
+from core.goals.projection import (
+    completion_date,
+    is_on_track,
+    monthly_target,
+    months_until,
+    projection_of,
+    window_begin,
+)
 from core.services.goal_access import find_goal
 from core.services.history import is_dirty, read_daily_snapshots
 from core.services.views import ProgressView
-from core.snapshots.amounts import completion_date, projection_of, window
 from core.store.accounts import FactPeriod, newest_fact
 from core.store.forecasts import read_forecast
 from core.store.goals import GoalRow
@@ -80,8 +85,8 @@ def _trend(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Tr
     is_current = stored is not None and (stored.goal_version, stored.through_day) == (goal.version, through)
     if stored is not None and is_current and not is_dirty(session, goal, through):
         return Trend(stored.projected_completion_at, stored.projection_note, stored.monthly_minor)
-    days = window(through, goal.start_date)
-    amounts = [each.amount_minor for each in read_daily_snapshots(session, tenant, goal, days.first, through)]
+    begin = window_begin(through, goal.start_date)
+    amounts = [each.amount_minor for each in read_daily_snapshots(session, tenant, goal, begin, through)]
     projection = projection_of(goal, amounts)
     return Trend(completion_date(projection, through), projection.note, projection.monthly_minor)
 
@@ -93,11 +98,6 @@ def _monthly_target(tenant: Tenant, goal: GoalRow, left: int, now: datetime) -> 
         return monthly_target(left, Fraction(1))
     due = min(goal.deadline, _LATEST_DEADLINE)
     return monthly_target(left, months_until(local_day(now, tenant.zone), local_day(due, tenant.zone)))
-
-
-def check_ready(session: Session) -> None:
-    """Raise the database's own error if it does not answer."""
-    session.execute(text("SELECT 1"))
 
 
 def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:

@@ -1,23 +1,21 @@
-"""Which days of a goal are to be closed, its amount at the end of each, computed from facts, and the trend of these."""
+"""Which days of a goal are to be closed, and its amount at the end of each, computed from facts."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
 from core.events.calendar import day_start, local_day
 from core.goals.amounts import FundedLink, GoalHistory, ManualAmount, amount_before, begins_before
-from core.goals.goal import GoalStatus, follows_balances
-from core.goals.projection import WINDOW_DAYS, Projection
-from core.goals.projection import project as project_amounts
+from core.goals.goal import follows_balances
 from core.store import snapshots as store
 from core.store.accounts import AccountKey, AccountRow
 from core.store.goals import GoalKey, GoalRow
 from core.store.links import AccountMoment, FundingRow, MeasuresBefore, funding_of_goals, read_measures
-from core.store.snapshots import AccountDays, DayRange, Snapshots, StoredSnapshots
+from core.store.snapshots import AccountDays, DayRange, Snapshots
 
 _DAY = timedelta(days=1)
 Funding = Mapping[GoalKey, Sequence[FundingRow]]
@@ -291,37 +289,3 @@ def _ranges(goal: GoalRow, dirty: _DirtyDays, through: date, closed: date) -> li
         if first <= through:
             ranges.append(GoalDays(goal, first, through))
     return ranges
-
-
-def projection_of(goal: GoalRow, day_amounts: Sequence[int]) -> Projection:
-    """The projection of a goal from its daily snapshots, oldest first; a note why for a goal that has none."""
-    if goal.status is not GoalStatus.ACTIVE:
-        return Projection(None, f"the goal is {goal.status.value}")
-    if goal.waiting_for:
-        return Projection(None, f"waits for a balance of {', '.join(goal.waiting_for)}")
-    finish = goal.finish_minor if goal.debt_form is not None else goal.target_minor
-    return project_amounts(goal.direction, finish, goal.amount_minor, day_amounts)
-
-
-def completion_date(projection: Projection, through: date) -> datetime | None:
-    """The projected day as an instant: midnight UTC of that date."""
-    if projection.days is None:
-        return None
-    return datetime.combine(through + (projection.days + 1) * _DAY, datetime.min.time(), UTC)
-
-
-def window(through: date, start_date: date) -> DayRange:
-    """The days whose snapshots a projection uses."""
-    return DayRange(max(through - (WINDOW_DAYS - 1) * _DAY, start_date), through)
-
-
-def dense_amounts(stored: StoredSnapshots, days: DayRange) -> list[int]:
-    """The amount at the end of each day of a range: on a day without a row it is that of the day before."""
-    amounts: list[int] = []
-    amount, day = stored.before_minor, days.first
-    while days.last is not None and day <= days.last:
-        amount = stored.rows.get(day, amount)
-        if amount is not None:
-            amounts.append(amount)
-        day += _DAY
-    return amounts

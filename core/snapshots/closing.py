@@ -18,13 +18,13 @@ from core.snapshots.amounts import Funding, GoalDays, compute_snapshots, find_ra
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
 from core.store.days import allow_long_work, clear_dirty_ranges, closed_through, lock_snapshots
 from core.store.driver import plan_by_key
+from core.store.forecasts import drop_forecasts
 from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_moved_goals
 from core.store.links import FundingRow, funding_of_goals, links_of_accounts
 from core.store.snapshots import (
     DayRange,
     Snapshots,
     StoredSnapshots,
-    drop_forecasts,
     note_rewrites,
     read_manual_amounts,
     read_stored_snapshots,

@@ -110,7 +110,7 @@ _CLOSED = text(
     FROM closed"""
 )
 _RUN_COLUMNS = "tenant, job, period, chunk, started_at, finished_at, result"
-_CLAIM_RUN = text(
+_RECORD_RUN = text(
     f"""INSERT INTO job_runs ({_RUN_COLUMNS})
     VALUES (:tenant, :job, :period, :chunk, :started_at, :finished_at, :result)
     ON CONFLICT (tenant, job, period, chunk) DO NOTHING RETURNING chunk"""
@@ -229,9 +229,9 @@ def note_closed_through(session: Session, tenant: str, through: date, now: datet
     session.execute(_CLOSED, {"tenant": tenant, "through": through, "now": now})
 
 
-def claim_run(session: Session, run: JobRun) -> bool:
-    """Record a run in the transaction of its work; False if anyone has recorded the same run before."""
-    return session.execute(_CLAIM_RUN, asdict(run)).first() is not None
+def record_run(session: Session, run: JobRun) -> bool:
+    """Record a run; False if anyone has recorded the same run before. It keeps nobody from the work."""
+    return session.execute(_RECORD_RUN, asdict(run)).first() is not None
 
 
 def note_run(session: Session, run: JobRun) -> None:

@@ -92,6 +92,11 @@ def session_factory(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
+def ping(session: Session) -> None:
+    """Raise the database's own error if it does not answer."""
+    session.execute(text("SELECT 1"))
+
+
 def is_database_trouble(error: BaseException) -> bool:
     """Whether an error comes from the database's own state and not from the data."""
     return isinstance(error, SQLAlchemyError) and not is_refused_value(error)

@@ -1,6 +1,6 @@
 """Rows of forecasts: the stored projections of goals, and what they were computed from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -47,6 +47,10 @@ _WRITE = text(
         {", ".join(f"{c} = EXCLUDED.{c}" for c in list(_COLUMNS)[2:])}
     WHERE forecasts.through_day IS NULL OR forecasts.through_day <= EXCLUDED.through_day"""
 )
+_DROP = text(
+    f"""DELETE FROM forecasts f USING {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
+    WHERE f.tenant = k.tenant AND f.goal_id = k.goal_id"""
+)
 _ACTIVE = text(
     """SELECT g.goal_id FROM goals g WHERE g.tenant = :tenant AND g.status = 'active' AND g.goal_id > :after
       AND (hashtext(g.goal_id) & :mask) = :chunk
@@ -68,6 +72,13 @@ def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:
         values = (tuple(getattr(row, column) for column in _COLUMNS) for row in rows)
         driver.stage(session, "staged_forecasts", _COLUMNS, values)
         session.execute(_WRITE)
+
+
+def drop_forecasts(session: Session, keys: Iterable[GoalKey]) -> None:
+    """Delete the projections of goals whose snapshots have changed."""
+    wanted = sorted(set(keys))
+    if wanted:
+        session.execute(_DROP, driver.key_columns("goals", wanted))
 
 
 def active_goals(

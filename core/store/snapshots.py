@@ -140,10 +140,6 @@ _DROP = text(
     """DELETE FROM goal_snapshots g USING staged_snapshots s
     WHERE (g.tenant, g.goal_id, g.day) = (s.tenant, s.goal_id, s.day) AND s.amount_minor IS NULL"""
 )
-_DROP_FORECASTS = text(
-    f"""DELETE FROM forecasts f USING {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
-    WHERE f.tenant = k.tenant AND f.goal_id = k.goal_id"""
-)
 _REWRITE = {
     "tenant": driver.TEXT,
     "goal_id": driver.TEXT,
@@ -236,6 +232,18 @@ def read_stored_snapshots(session: Session, wanted: Sequence[tuple[GoalKey, DayR
     return [StoredSnapshots(before.get(n + 1), found) for n, found in enumerate(rows)]
 
 
+def dense_amounts(stored: StoredSnapshots, days: DayRange) -> list[int]:
+    """The amount at the end of each day of a range: on a day without a row it is that of the day before."""
+    amounts: list[int] = []
+    amount, day = stored.before_minor, days.first
+    while days.last is not None and day <= days.last:
+        amount = stored.rows.get(day, amount)
+        if amount is not None:
+            amounts.append(amount)
+        day += _DAY
+    return amounts
+
+
 def write_snapshots(
     session: Session, new: Sequence[tuple[GoalKey, date, int]], changed: Sequence[tuple[GoalKey, date, int | None]]
 ) -> None:
@@ -246,13 +254,6 @@ def write_snapshots(
         driver.stage(session, "staged_snapshots", _SNAPSHOT, ((*key, day, amount) for key, day, amount in changed))
         session.execute(_CHANGE)
         session.execute(_DROP)
-
-
-def drop_forecasts(session: Session, keys: Iterable[GoalKey]) -> None:
-    """Delete the projections of goals whose snapshots have changed."""
-    wanted = sorted(set(keys))
-    if wanted:
-        session.execute(_DROP_FORECASTS, driver.key_columns("goals", wanted))
 
 
 def note_rewrites(session: Session, before: SnapshotsBefore, now: datetime) -> None:

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import typer
 
 from core.errors import MilepostError
+from core.services.keys import prepare_database
 from core.settings import Settings, load_settings
 from milepost.cli.connection import DataDirOption, connected_settings
 from milepost.embedded.launch import die_with_parent
-from milepost.embedded.supervisor import prepare_database
 
 _GRACEFUL_S = 2
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from core.jobs.job import Job, WholeRun
-from core.jobs.registry import jobs
+from core.jobs.job import Job, WholeRun, jobs
 from core.stream.stream import EventStream, connect
 from milepost.cli.connection import DataDirOption, JsonOption, command_sessions, connected_settings
 from milepost.cli.output import print_json, trouble_as

@@ -16,7 +16,7 @@ from core.services.goals import create_goal, list_goals, update_goal
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
 from core.services.milestones import add_milestone
 from core.services.views import GoalView
-from core.store.days import JobRun, claim_run, last_runs
+from core.store.days import JobRun, last_runs, record_run
 from core.store.tenants import DEFAULT, Tenant, is_empty, lock_tenant, read_tenants
 from core.stream.stream import EventStream
 from milepost.demo.life import Life, TimedEvent
@@ -60,7 +60,7 @@ def make_goals(session: Session, people: Sequence[Person], now: datetime, days: 
         names = {account.account_id: account.name for account in person.accounts}
         for goal in person.goals:
             _make(session, tenant, person.user_id, goal, names, begin, next(moments))
-    claim_run(session, JobRun(DEFAULT, _PLANTED, begin.isoformat(), 0, now, now, "{}"))
+    record_run(session, JobRun(DEFAULT, _PLANTED, begin.isoformat(), 0, now, now, "{}"))
     return True
 
 
@@ -87,7 +87,7 @@ def fill(sessions: sessionmaker[Session], stream: EventStream, life: Life, now: 
             _end_goals(session, tenant, life.people, now)
     _close_days(sessions, now)
     with sessions.begin() as session:
-        claim_run(session, JobRun(DEFAULT, _FILLED, now.isoformat(), 0, now, now, "{}"))
+        record_run(session, JobRun(DEFAULT, _FILLED, now.isoformat(), 0, now, now, "{}"))
     return Filled(len(timed_events), filled_at is None)
 
 

@@ -17,14 +17,12 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 
 from core.errors import Conflict
-from core.services.keys import bootstrap
+from core.services.keys import prepare_database
 from core.settings import PREFIX, Settings
-from core.store.engine import make_engine, session_factory
-from core.store.migrate import UnknownRevision, migrate
+from core.store.migrate import UnknownRevision
 from core.stream.stream import EventStream, connect
 from milepost.demo.run import DemoHost
 from milepost.embedded.autostart import IdleTimer
@@ -219,20 +217,6 @@ class Supervisor:
     def _url(self, port: int) -> str:
         host = _ANY_HOST.get(self.settings.host, self.settings.host)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def prepare_database(database_url: str, key: str | None, *, replaces_others: bool = True) -> None:
-    """Bring the schema up to date, and make the first tenant and, if `key` is not None, its key, unless they exist.
-
-    `replaces_others`: other first keys are revoked. Raises Conflict for a key that cannot be the first one.
-    """
-    engine = make_engine(database_url, application_name="milepost up")
-    try:
-        migrate(engine)
-        with session_factory(engine).begin() as session:
-            bootstrap(session, key=key, now=datetime.now(UTC), replaces_others=replaces_others)
-    finally:
-        engine.dispose()
 
 
 def answers(url: str) -> bool:

@@ -16,7 +16,7 @@ from core.providers.contracts import Refresh
 from core.services.deliveries import list_open, mark_done, record_refreshes
 from core.services.tenants import create_tenant
 from core.settings import Settings
-from core.store.days import JobRun, claim_run
+from core.store.days import JobRun, record_run
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
 from tests.api.metric_values import elsewhere, names, one, scrape
@@ -166,7 +166,7 @@ def test_the_last_run_of_each_job_is_shown(api: TestClient, session_factory: Ses
         create_tenant(session, "acme", "UTC", now - timedelta(days=9))
         for tenant, job, period, hours, result in runs:
             at = now - timedelta(hours=hours)
-            claim_run(session, JobRun(tenant, job, period, 0, at, at, result))
+            record_run(session, JobRun(tenant, job, period, 0, at, at, result))
     stats = scrape(api)
     assert one(stats, "verify_violations") == 2
     assert one(stats, "job_last_run_ok", job="verify") == 0
@@ -185,9 +185,9 @@ def test_a_tenant_that_a_job_never_comes_to_shows(api: TestClient, session_facto
         session.execute(text("UPDATE tenants SET created_at = :at"), {"at": now - timedelta(days=90)})
         create_tenant(session, "failing", "UTC", now - timedelta(days=5))
         for job in ("snapshot", "project", "verify", "retain"):
-            claim_run(session, JobRun("default", job, "2026-03-09", 0, now, now, "{}"))
-        claim_run(session, JobRun("deleted long ago", "project", "2026-01-01", 0, now, now - timedelta(days=60), "{}"))
-        claim_run(session, JobRun("failing", "snapshot", "2026-03-08", 0, now, now - timedelta(days=2), "{}"))
+            record_run(session, JobRun("default", job, "2026-03-09", 0, now, now, "{}"))
+        record_run(session, JobRun("deleted long ago", "project", "2026-01-01", 0, now, now - timedelta(days=60), "{}"))
+        record_run(session, JobRun("failing", "snapshot", "2026-03-08", 0, now, now - timedelta(days=2), "{}"))
     stats = scrape(api)
     days = {job: one(stats, "job_furthest_run_age_seconds", job=job) // 86_400 for job in ("snapshot", "project")}
     assert days == {"snapshot": 2, "project": 5}
@@ -222,7 +222,7 @@ def test_violations_of_any_tenant_count_among_many(
     assert one(stats, "job_tenants_unseen") == 2001
     now = datetime.now(UTC)
     with session_factory.begin() as session:
-        claim_run(session, JobRun("t012000", "verify", "2026-03-09", 1, now, now, '{"violations": 0}'))
+        record_run(session, JobRun("t012000", "verify", "2026-03-09", 1, now, now, '{"violations": 0}'))
     assert one(scrape(api), "verify_violations") == 0
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import load_settings
-from core.store.days import JobRun, claim_run
+from core.store.days import JobRun, record_run
 from core.stream.server import StreamServer
 from milepost.cli import main
 from milepost.embedded.datadir import DataDir, DirectoryLock
@@ -149,9 +149,9 @@ def test_work_that_is_not_done_is_reported(
                 VALUES ('default', 0, '1-0', 'bad_value', 'r', '', now(), now())"""
             )
         )
-        claim_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 2}'))
+        record_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 2}'))
         session.execute(text("UPDATE tenants SET created_at = :at"), {"at": now - timedelta(days=9)})
-        claim_run(session, JobRun("default", "project", "p", 0, now, now - timedelta(days=3), "{}"))
+        record_run(session, JobRun("default", "project", "p", 0, now, now - timedelta(days=3), "{}"))
     _, found = examine(database_url=database_url, redis_url=redis_url)
     states = {check: found[check]["state"] for check in ("backlog", "drains", "closed days", "dead letters", "audit")}
     assert states == {

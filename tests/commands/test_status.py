@@ -22,10 +22,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
-from core.jobs.registry import jobs as known_jobs
+from core.jobs.job import jobs as known_jobs
 from core.services.tenants import create_tenant
 from core.settings import load_settings
-from core.store.days import JobRun, claim_run
+from core.store.days import JobRun, record_run
 from milepost.ops.status import GOALS_MOST, collect_status
 from milepost.ops.status_frame import frame
 from tests.acts import goal
@@ -178,7 +178,7 @@ def test_days_jobs_and_letters_are_shown(status: Run, session_factory: Sessions)
     yesterday = now.date() - timedelta(days=1)
     with session_factory.begin() as session:
         session.execute(text("UPDATE tenants SET closed_through = :day"), {"day": yesterday})
-        claim_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 0}'))
+        record_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 0}'))
         session.execute(
             text(
                 """INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at)
@@ -208,7 +208,7 @@ def test_a_wrong_value_is_not_well(status: Run, session_factory: Sessions) -> No
     """When the last audit found something, status says so and ends with 1."""
     now = datetime.now(UTC)
     with session_factory.begin() as session:
-        claim_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 3}'))
+        record_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 3}'))
     code, out, _ = status()
     assert code == 1
     assert "found 3 wrong values: `milepost verify` names the rows; once they are repaired, `milepost run" in out
@@ -219,7 +219,7 @@ def test_a_job_that_is_late_for_one_tenant_is_reported(status: Run, session_fact
     now = datetime.now(UTC)
     with session_factory.begin() as session:
         create_tenant(session, "left", "UTC", now - timedelta(days=4))
-        claim_run(session, JobRun("default", "project", "p", 0, now, now, "{}"))
+        record_run(session, JobRun("default", "project", "p", 0, now, now, "{}"))
     _, out, _ = status()
     (line,) = (line for line in out.splitlines() if line.startswith("project"))
     assert line.rstrip().endswith("not for some tenant since 4 d ago")

@@ -13,11 +13,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import Conflict
-from core.services.keys import authenticate, bootstrap, create_key, list_keys, revoke_key
+from core.services.keys import authenticate, bootstrap, create_key, list_keys, prepare_database, revoke_key
 from core.settings import load_settings
 from core.store.tenants import Tenant, add_tenant
 from milepost.embedded.datadir import DataDir
-from milepost.embedded.supervisor import Supervisor, prepare_database
+from milepost.embedded.supervisor import Supervisor
 
 FIRST = "mp_test_key_that_is_long_enough"
 SECOND = "another-key-of-twenty-and-more"

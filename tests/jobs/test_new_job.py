@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 import core.jobs
 import milepost.cli.run
 from api.routes.metrics import database_families
-from core.jobs.job import JOB_QUEUE
-from core.jobs.registry import job_named, jobs
+from core.jobs.job import JOB_QUEUE, job_named, jobs
 from core.services.metrics import read_database_stats
 from core.settings import load_settings
 from core.store.days import database_now
@@ -33,7 +32,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from core.jobs.job import Job, PartDone, Parts
-from core.store.days import JobRun, claim_run
+from core.store.days import JobRun, record_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def _tenants(sessions):
 def _count(sessions, tenant, now):
     with sessions.begin() as session:
         found = session.scalar(text("SELECT count(*) FROM accounts WHERE tenant = :tenant"), {"tenant": tenant})
-        claim_run(session, JobRun(tenant, "toy", now.date().isoformat(), 0, now, now, str(found)))
+        record_run(session, JobRun(tenant, "toy", now.date().isoformat(), 0, now, now, str(found)))
     return found
 
 

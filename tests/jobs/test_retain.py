@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.jobs.retain import AT_ONCE, Retained, run_retain
+from core.settings import load_settings
 from tests.acts import balance, goal, link, paid
 from tests.conftest import Apply
 from tests.dumping import FACTS_AND_GOALS, rows_by_table
+from worker.app import make_worker_app
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -106,6 +108,16 @@ def test_a_scheduled_run_works_once_a_day(session_factory: Sessions, now: dateti
     runs = kept(session_factory, "SELECT period || ' ' || result FROM job_runs WHERE job = 'retain'")
     assert [run.partition(" ")[0] for run in runs] == ["2026-03-10", "2026-03-11"]
     assert json.loads(runs[0].partition(" ")[2])["idempotency_keys"] == 1
+
+
+def test_the_task_drops_once_a_day(database_url: str, redis_url: str, session_factory: Sessions) -> None:
+    """The first trigger of a day drops what is past retention; a second one finds the day done."""
+    app = make_worker_app(load_settings(database_url=database_url, redis_url=redis_url))
+    dropped = []
+    for name in ("a", "b"):
+        put(session_factory, _KEY, {"name": name, "at": datetime.now(UTC) - 2 * DAY})
+        dropped.append(app.tasks["milepost.retain"].apply(throw=True).get(disable_sync_subtasks=False))
+    assert dropped == [1, 0]
 
 
 def test_a_second_run_of_a_day_is_noted(session_factory: Sessions, now: datetime) -> None:

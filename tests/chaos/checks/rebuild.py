@@ -20,11 +20,11 @@ from core.jobs.snapshot import run_snapshot
 from core.services.funding import change_allocation, link_account, unlink_account
 from core.services.goals import create_goal, update_goal
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
+from core.services.keys import prepare_database
 from core.services.milestones import add_milestone
 from core.services.tenants import create_tenant
 from core.store.engine import make_engine, session_factory
 from core.store.tenants import DEFAULT, Tenant
-from milepost.embedded.supervisor import prepare_database
 from tests.chaos.checks.evidence import Evidence, Row
 from tests.chaos.load.events import Event, money
 from tests.chaos.load.world import ZONES

@@ -17,13 +17,14 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from core.errors import MilepostError
+from core.services.keys import prepare_database
 from core.settings import PREFIX, Settings, load_settings
 from core.store.engine import make_engine
 from milepost.embedded.child import MARKER, Child, send
 from milepost.embedded.datadir import DataDir
 from milepost.embedded.orphans import end_orphans, end_processes, find_commands
 from milepost.embedded.programs import free_port
-from milepost.embedded.supervisor import FRONT, WORKERS, answers, prepare_database
+from milepost.embedded.supervisor import FRONT, WORKERS, answers
 from tests.chaos.crash_points import VARIABLE
 from tests.chaos.load.world import SHARDS
 from tests.chaos.system.disks import Disk
