@@ -26,6 +26,9 @@ LIMITS = {"statement_timeout": "15s", "lock_timeout": "5s", "idle_in_transaction
 # after about 25 s, whichever side was to send next.
 KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 
+# Else a server works on a statement to its end, and keeps its locks, although its client was killed meanwhile.
+CLIENT_CHECK = {"client_connection_check_interval": "2s"}
+
 SessionFactory = Callable[[], Session]
 
 
@@ -48,7 +51,9 @@ def make_engine(
 ) -> Engine:
     """An engine that connects when it is first used; times are UTC, and every wait has a limit."""
     url = database_url(database) if isinstance(database, Settings) else database
-    options = " ".join(f"-c {name}={value}" for name, value in (LIMITS if limits is None else limits).items())
+    options = " ".join(
+        f"-c {name}={value}" for name, value in (CLIENT_CHECK | (LIMITS if limits is None else limits)).items()
+    )
     return create_engine(
         url,
         pool_size=pool_size,
@@ -95,6 +100,12 @@ def session_factory(engine: Engine) -> sessionmaker[Session]:
 def ping(session: Session) -> None:
     """Raise the database's own error if it does not answer."""
     session.execute(text("SELECT 1"))
+
+
+def is_wait_too_long(error: BaseException) -> bool:
+    """Whether a statement was given up because it took longer than a limit, most likely since others kept a lock."""
+    too_long = psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled
+    return isinstance(error, DBAPIError) and isinstance(error.orig, too_long)
 
 
 def is_database_trouble(error: BaseException) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from core.store.engine import make_engine
 
@@ -50,3 +52,33 @@ def test_an_engine_takes_arrays_whatever_is_imported_after_it(database_url: str)
     command = [sys.executable, "-c", FIRST_AN_ENGINE, database_url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("5\n", "")
+
+
+LONG_WORK = """
+import sys
+from sqlalchemy import text
+from core.store.engine import make_engine
+with make_engine(sys.argv[1], application_name="tests", limits={}).begin() as connection:
+    connection.execute(text("SELECT pg_advisory_xact_lock(77)"))
+    print("locked", flush=True)
+    connection.execute(text("SELECT pg_sleep(120)"))
+"""
+
+
+def test_the_locks_of_a_killed_client_are_free_after_seconds(database_url: str) -> None:
+    """Postgres gives up a statement whose client is gone, however long the statement would have gone on."""
+    command = [sys.executable, "-c", LONG_WORK, database_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "locked\n"
+        client.kill()
+    engine = make_engine(database_url, application_name="tests")
+    try:
+        began, is_free = time.monotonic(), False
+        while not is_free:
+            with engine.begin() as connection:
+                is_free = connection.execute(text("SELECT pg_try_advisory_xact_lock(77)")).scalar_one()
+            assert time.monotonic() - began < 30
+            time.sleep(0.1)
+    finally:
+        engine.dispose()
