@@ -66,7 +66,8 @@ def metrics(request: Request, contexts: ContextsByKey) -> Response:
     now = datetime.now(UTC)
     backends = backends_of(request)
     database = _database_stats(request.app.state.scrapers, contexts, now)
-    stream = read_stream_stats(backends.redis, backends.stream, now)
+    positions = None if database is None else database.positions
+    stream = read_stream_stats(backends.redis, backends.stream, positions, now)
     families = [up_family({"database": database is not None, "stream": stream is not None})]
     families += [] if database is None else database_families(database, now)
     families += [] if stream is None else stream_families(stream, now)
@@ -108,10 +109,11 @@ def database_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
 
 
 def stream_families(stats: StreamStats, now: datetime) -> Iterator[Metric]:
-    """The metrics of the stream server and the drains."""
+    """The metrics of the stream server and the drains; without those that need positions if these are not known."""
     yield from _server_families(stats.server)
-    yield from _shard_families(stats.shards, now)
-    yield from _drain_families({str(each.status.shard): each.drains for each in stats.shards})
+    if stats.shards:
+        yield from _shard_families(stats.shards, now)
+    yield from _drain_families({str(shard): drains for shard, drains in stats.drains.items()}, now)
 
 
 class _Page(Collector):
@@ -185,21 +187,24 @@ def _shard_families(shards: Sequence[ShardStats], now: datetime) -> Iterator[Met
         (_age(status.oldest_at, now) or 0 for status in statuses),
     )
     yield of_shards("stream_entries", "Entries on the stream, applied or not.", (s.length for s in statuses))
-    yield of_shards("stream_pending", "Entries delivered and not acknowledged.", (s.pending for s in statuses))
+    yield of_shards("stream_pending", "Entries that were tried in vain, and come again.", (s.pending for s in statuses))
     yield of_shards(
-        "stream_pending_idle_seconds", "Time since the oldest of them was delivered.", (s.idle_s or 0 for s in statuses)
+        "stream_pending_idle_seconds",
+        "How long a drain has been trying what follows the position.",
+        (s.idle_s or 0 for s in statuses),
     )
     yield of_shards(
         "drain_alive", "0 if an event has waited 30 s without any commit.", (each.is_alive for each in shards)
     )
-    yield of_shards(
+
+
+def _drain_families(drains: Mapping[str, DrainStats], now: datetime) -> Iterator[Metric]:
+    yield _gauge(
         "drain_last_commit_age_seconds",
         "Time since the last committed batch.",
-        (_age(each.drains.last_commit_at, now) for each in shards),
+        "shard",
+        ((shard, _age(stats.last_commit_at, now)) for shard, stats in drains.items()),
     )
-
-
-def _drain_families(drains: Mapping[str, DrainStats]) -> Iterator[Metric]:
     for name, text in (
         ("events", "Events in committed batches, duplicates and dead letters included."),
         ("duplicates", "Events that changed nothing, since what they state was known or older."),

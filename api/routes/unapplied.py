@@ -14,6 +14,7 @@ from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse, Moment, moment
 from api.schemas.requests import QueryMoment
 from core.services.backlog import (
+    Applied,
     State,
     UnappliedEvent,
     UnappliedPage,
@@ -23,6 +24,7 @@ from core.services.backlog import (
 )
 from core.services.keys import Scope
 from core.services.pages import PAGE
+from core.store.positions import read_positions
 
 router = Routes(below="/unapplied", tags=["events"])
 
@@ -35,8 +37,9 @@ class UnappliedBody(TypedDict):
     state: Annotated[
         State,
         Field(
-            description="`waiting`: no worker has read it yet; `pending`: being applied, or tried again; `dead_letter`:"
-            " refused; `discarded`: refused and given up; `replayed`: put onto the stream again within the last minute"
+            description="`waiting`: no worker has tried it yet; `pending`: being applied, or tried again;"
+            " `dead_letter`: refused; `discarded`: refused and given up; `replayed`: put onto the stream again within"
+            " the last minute"
         ),
     ]
     shard: int
@@ -47,7 +50,7 @@ class UnappliedBody(TypedDict):
     ]
     source: str | None
     type: str | None
-    deliveries: Annotated[int | None, Field(description="how often a worker has read it, while it is pending")]
+    deliveries: Annotated[int | None, Field(description="how often a worker has tried it, while it is pending")]
     code: Annotated[str | None, Field(description="why it was refused")]
     reason: Annotated[str | None, Field(description="the same, as text for a person")]
 
@@ -71,10 +74,11 @@ def list_page(
         tenant = context.tenant.name
         listing = Listing(tenant, ("events", "unapplied"), {"since": since})
         position = begin_unapplied(listing.position(cursor), since, context.now)
+        applied = Applied(read_positions(context.session), request.app.state.settings.batch_events)
     page = UnappliedPage((), position)
     if not position.is_past_stream:
         backends = backends_of(request)
-        page = read_stream(backends.redis, backends.stream, tenant, position, since=since, limit=limit)
+        page = read_stream(backends.redis, backends.stream, tenant, position, applied, since=since, limit=limit)
     if page.next is not None and page.next.is_past_stream and len(page.events) < limit:
         # A new transaction, so that it sees events that left the stream and became dead letters while that was read.
         with contexts.open(Scope.EVENTS_READ) as context:

@@ -14,6 +14,7 @@ from benchmarks.seed import HAS_BEGUN, seed
 from benchmarks.servers import ServerUrls, database, empty
 from benchmarks.usual_way.run import UsualWay, measure_usual_way
 from benchmarks.workload import SPAN, Workload, make_events, sums
+from core.store.engine import session_factory
 from core.stream.stream import EventStream, connect
 from milepost.ops.latency import StepProgress
 
@@ -60,7 +61,7 @@ def run_comparison(
             with progress.step("live: check"):
                 assert settings.redis_url is not None, "the bench names both servers"
                 with connect(settings.redis_url.get_secret_value()) as client:
-                    await_applied(EventStream(client, settings.shards))
+                    await_applied(session_factory(engine), EventStream(client, settings.shards))
                 number = len(events) + probed.latency.probes
                 check_live(engine, "the load", sums(events) | probed.sums, number)
             rest = measure_rest(comparison.rest, live, engine, progress)

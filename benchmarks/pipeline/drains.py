@@ -17,7 +17,6 @@ def prepare_drain(settings: Settings, shard: int) -> Work[int]:
     drain = context.shard_drain(shard)
     with context.sessions.begin() as session:
         session.execute(text("SELECT 1"))
-    context.stream.ensure_group(shard)
     spare_the_collector()
     share_the_interpreter()
 

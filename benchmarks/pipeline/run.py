@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.check import check_baseline, check_result, count_entries
 from benchmarks.pipeline.baseline_rows import Shard
@@ -21,8 +22,9 @@ from benchmarks.workers import Run, Work, seconds, work_side_by_side
 from benchmarks.workload import SPAN, BenchEvent, Workload, account_id, make_events, sums
 from core.errors import MilepostError
 from core.settings import Settings, load_settings
-from core.store.engine import make_engine
+from core.store.engine import make_engine, session_factory
 from core.store.tenants import DEFAULT
+from core.stream.backlog import shard_statuses
 from core.stream.stream import EventStream, connect
 from milepost.ops.latency import StepProgress
 
@@ -148,13 +150,13 @@ def append_and_drain(bench: Bench, database_url: str) -> tuple[float, list[Run[i
     settings = drain_settings(plan, servers, database_url)
     bodies = [(account_id(event.account), event.to_json()) for event in bench.events]
     empty(servers)
-    with connect(servers.redis_url) as client:
-        stream = EventStream(client, settings.shards)
+    with connect(servers.redis_url) as client, unlimited(database_url) as engine:
+        stream, sessions = EventStream(client, settings.shards), session_factory(engine)
         with bench.progress.step(f"{name}: append", len(bodies)):
             append_s = _timed_append(stream, bodies)
         with bench.progress.step(f"{name}: drain", len(bodies)) as reached:
             drains = [partial(prepare_drain, settings, shard) for shard in range(settings.shards)]
-            drained = work_side_by_side(drains, lambda: reached(len(bodies) - unapplied(stream)))
+            drained = work_side_by_side(drains, lambda: reached(len(bodies) - unapplied(sessions, stream)))
     return append_s, drained
 
 
@@ -202,10 +204,10 @@ def _timed_append(stream: EventStream, bodies: Sequence[tuple[str, bytes]]) -> f
     return time.monotonic() - began_s
 
 
-def await_applied(stream: EventStream, *, but: int = 0) -> None:
+def await_applied(sessions: sessionmaker[Session], stream: EventStream, *, but: int = 0) -> None:
     """Wait until at most `but` entries are left to apply; raises NotDrained if the drains make no progress."""
     least: int | None = None
-    while (left := unapplied(stream)) > but:
+    while (left := unapplied(sessions, stream)) > but:
         if least is None or left < least:
             least, progressed_s = left, time.monotonic()
         if time.monotonic() - progressed_s > _STALLED_S:
@@ -213,6 +215,6 @@ def await_applied(stream: EventStream, *, but: int = 0) -> None:
         time.sleep(_POLL_S)
 
 
-def unapplied(stream: EventStream) -> int:
+def unapplied(sessions: sessionmaker[Session], stream: EventStream) -> int:
     """The number of entries that wait on all shards."""
-    return sum(shard.unapplied for shard in stream.status())
+    return sum(shard.unapplied for shard in shard_statuses(sessions, stream))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from redis import Redis
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.check import check_live
 from benchmarks.memory import rss_bytes_of
@@ -27,7 +28,9 @@ from benchmarks.servers import ServerUrls, database, database_bytes, empty
 from benchmarks.workers import Work, work_side_by_side
 from benchmarks.workload import Workload, account_id, each_event
 from core.errors import MilepostError, StreamUnavailable
+from core.jobs.sweep import sweep
 from core.settings import Settings
+from core.store.engine import make_engine, session_factory
 from core.store.tenants import DEFAULT
 from core.stream.stats import read_drain_stats
 from core.stream.stream import EventStream, connect
@@ -123,6 +126,7 @@ def prepare_feed(settings: Settings, plan: Plan, workload: Workload, since: date
     """
     assert settings.redis_url is not None, "the bench names both servers"
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards)
+    sessions = session_factory(make_engine(settings, application_name="milepost bench"))
 
     def work() -> dict[str, int]:
         totals: dict[str, int] = {}
@@ -131,32 +135,27 @@ def prepare_feed(settings: Settings, plan: Plan, workload: Workload, since: date
             for event in some:
                 name = account_id(event.account)
                 totals[name] = totals.get(name, 0) + event.amount_minor
-            await_applied(stream, but=_UNAPPLIED_MOST)
-            _append(stream, [(account_id(event.account), event.to_json()) for event in some])
+            await_applied(sessions, stream, but=_UNAPPLIED_MOST)
+            _append(sessions, stream, [(account_id(event.account), event.to_json()) for event in some])
             if number % (_TRIM_EVERY // _APPENDED_EVENTS) == 0:
-                _trim(stream)
-        await_applied(stream)
-        _trim(stream)
+                sweep(sessions, stream)
+        await_applied(sessions, stream)
+        sweep(sessions, stream)
         return totals
 
     return work
 
 
-def _append(stream: EventStream, bodies: list[tuple[str, bytes]]) -> None:
+def _append(sessions: sessionmaker[Session], stream: EventStream, bodies: list[tuple[str, bytes]]) -> None:
     """Append, and try again while the stream is full: an event that is there twice changes nothing."""
     while True:
         try:
             stream.append(DEFAULT, bodies)
         except StreamUnavailable:
-            _trim(stream)
+            sweep(sessions, stream)
             time.sleep(_POLL_S)
         else:
             return
-
-
-def _trim(stream: EventStream) -> None:
-    for shard in range(stream.shards):
-        stream.trim(shard)
 
 
 @dataclass(slots=True)

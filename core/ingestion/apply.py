@@ -31,6 +31,8 @@ from core.store.dead_letters import TENANT_LONGEST, DeadLetter, keep_dead_letter
 from core.store.driver import plan_by_key
 from core.store.facts import TransactionKey, read_transactions, write_transactions
 from core.store.tenants import DEFAULT, read_tenants
+from core.stream.entries import successor
+from core.stream.stream import arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +169,10 @@ def quarantine(session: Session, entry: StreamEntry, reason: str, now: datetime)
     keep_dead_letters(session, [_dead_letter(entry, EventRejected("poison", reason), now)])
 
 
-def keep_lost_entry(session: Session, shard: int, entry_id: str, arrived_at: datetime, now: datetime) -> None:
-    """Make a dead letter of an entry whose content the stream dropped before it was applied, so that the loss shows."""
-    lost = StreamEntry(shard, entry_id, arrived_at, DEFAULT, b"")
-    rejection = EventRejected("lost", "the stream dropped the entry before it was applied")
+def keep_lost_entries(session: Session, shard: int, after: str, entries: int, now: datetime) -> None:
+    """Make one dead letter of all the entries after one that the stream dropped, so that the loss shows."""
+    lost = StreamEntry(shard, successor(after), arrival(after), DEFAULT, b"")
+    rejection = EventRejected("lost", f"the stream dropped {entries:,} entries after {after} before they were applied")
     keep_dead_letters(session, [_dead_letter(lost, rejection, now)])
 
 

@@ -21,7 +21,7 @@ from core.ingestion.fast_parse import read_transaction
 from core.ingestion.parse import parse_event
 from core.store.accounts import AccountKey
 from core.store.fast_path import SimpleWrite
-from core.stream.position import RawEntry, tenant_of
+from core.stream.entries import READ_BYTES_MOST, RawEntry, tenant_of
 from core.stream.stream import arrival
 
 Zones = Mapping[str, ZoneInfo]
@@ -69,17 +69,16 @@ class Decoded:
 
 
 def stream_entries(shard: int, raw: Iterable[RawEntry]) -> list[StreamEntry]:
-    """The entries of a shard, without those that have no content any more."""
+    """The entries of a shard."""
     entries = []
     milliseconds = b""
     arrived_at = EARLIEST
     for entry_id, tenant, event in raw:
-        if event is not None:
-            name = entry_id.decode()
-            # Neighbouring entries often arrived in the same millisecond.
-            if (own := entry_id.partition(b"-")[0]) != milliseconds:
-                milliseconds, arrived_at = own, arrival(name)
-            entries.append(StreamEntry(shard, name, arrived_at, tenant_of(tenant), event))
+        name = entry_id.decode()
+        # Neighbouring entries often arrived in the same millisecond.
+        if (own := entry_id.partition(b"-")[0]) != milliseconds:
+            milliseconds, arrived_at = own, arrival(name)
+        entries.append(StreamEntry(shard, name, arrived_at, tenant_of(tenant), event))
     return entries
 
 
@@ -155,38 +154,38 @@ def _sum(key: AccountKey, transactions: Sequence[SimpleTransaction], zone: ZoneI
 
 
 class Batch(NamedTuple):
-    """Entries, and what they state if they are decoded already.
+    """The entries after the entry `after`, and what they state if they are decoded already."""
 
-    `after` is the position that they follow. It is None for entries that the consumer group delivered: these are
-    pending until they are acknowledged.
-    """
-
+    after: str
     raw: list[RawEntry]
-    after: bytes | None
     decoded: Decoded | None = None
 
     @property
-    def entry_ids(self) -> list[bytes]:
-        """The entries' ids, in order."""
-        return [entry[0] for entry in self.raw]
+    def last(self) -> str:
+        """The id of the last entry; of `after` if there is none."""
+        return self.raw[-1][0].decode() if self.raw else self.after
+
+    def is_full(self, size: int) -> bool:
+        """Whether more entries may follow: it has as many, or as large ones, as a batch of this size may have."""
+        return len(self.raw) >= size or sum([len(event) for _, _, event in self.raw]) >= READ_BYTES_MOST
 
 
 class Prefetch:
     """Reads and decodes at most one batch in advance, in a thread of its own.
 
-    `read` returns the entries after an entry, `decode_batch` what they state.
+    `read` returns the entries after an entry, `decode` what they state.
     """
 
     def __init__(
-        self, read: Callable[[bytes], list[RawEntry]], decode_batch: Callable[[list[RawEntry], Zones], Decoded]
+        self, read: Callable[[str], list[RawEntry]], decode: Callable[[list[RawEntry], Zones], Decoded]
     ) -> None:
         self._read = read
-        self._decode = decode_batch
+        self._decode = decode
         self._zones: Zones = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._future: Future[Batch] | None = None
         self._is_read = Event()
-        self._last: bytes | None = None
+        self._has_entries = False
 
     def __enter__(self) -> Prefetch:
         return self
@@ -196,38 +195,30 @@ class Prefetch:
     ) -> None:
         self._thread.shutdown()
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether a batch was begun that nobody has taken yet."""
-        return self._future is not None
-
-    def begin(self, after: bytes, zones: Zones) -> None:
+    def begin(self, after: str, zones: Zones) -> None:
         """Begin the batch after an entry; its tenants are most likely among those whose zones are known so far."""
         self._zones = {**self._zones, **zones}
         self._is_read.clear()
-        self._last = None
+        self._has_entries = False
         self._future = self._thread.submit(self._work, after, self._zones)
 
-    def last(self) -> bytes | None:
-        """The last entry of the prefetched batch; None if there is none. Waits until the batch is read."""
+    def has_entries(self) -> bool:
+        """Whether there is a prefetched batch that has entries. Waits until it is read."""
         if self._future is None:
-            return None
+            return False
         self._is_read.wait()
-        return self._last
+        return self._has_entries
 
-    def take(self) -> Batch | None:
-        """The prefetched batch; None if there is none. Raises the error that reading or decoding it raised."""
+    def take(self, after: str) -> Batch | None:
+        """The prefetched batch; None if there is none after this entry. Raises what reading or decoding it raised."""
         future, self._future = self._future, None
-        return None if future is None else future.result()
+        batch = None if future is None else future.result()
+        return batch if batch is not None and batch.after == after else None
 
-    def drop(self) -> None:
-        """Forget the prefetched batch, because it does not follow what is applied."""
-        self._future = None
-
-    def _work(self, after: bytes, zones: Zones) -> Batch:
+    def _work(self, after: str, zones: Zones) -> Batch:
         try:
             raw = self._read(after)
-            self._last = raw[-1][0] if raw else None
+            self._has_entries = bool(raw)
         finally:
             self._is_read.set()
-        return Batch(raw, after, self._decode(raw, zones))
+        return Batch(after, raw, self._decode(raw, zones))

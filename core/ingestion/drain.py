@@ -1,51 +1,60 @@
 """The drain: carries a shard's entries from the stream into Postgres, a batch and a transaction at a time.
 
-For one batch, with what a crash after each step leaves behind:
+What a drain does, with what a crash after each step leaves behind:
 
-1. BEGIN, and the shard's advisory lock; if it is taken, another drain works    nothing
-2. note that the batch after the shard's position is in progress, and read it   the note
-3. apply the batch in that transaction                                          the note
-4. COMMIT                                                                       the rows and the note: it is applied
-                                                                                again, which changes nothing
-5. move the position past the batch                                             nothing
-
-Where a drain finds a note of a batch that was not finished, the consumer group delivers its entries (XREADGROUP in
-step 2), and each is pending until it is acknowledged (XACK in step 5). So it is counted how often each was tried. The
-more often, the smaller the batches: this finds the entries that are too much for a drain, while others go on.
+1. note that it begins, in a small transaction of its own                      the note: see attempts.py
+2. BEGIN, and lock the shard's position; if it is locked, another drain works  the note
+3. read what follows the position, and apply it in that transaction            the note; Postgres rolls the rows back
+4. move the position past it in that transaction, and COMMIT                   nothing: rows and position are one commit
+5. go on with step 2, and end when nothing follows                             a note only if a next batch is begun
 
 While Postgres works on a batch, the next one is read and decoded.
 
-`_drain_batch` begins the transaction and commits it. It calls shard.py to lock, decode and apply, and after the commit;
-retry.py has what happens to a batch that fails.
+The transaction alone has the lock, and the server ends a transaction that is idle for ten seconds. So a drain that was
+stopped for longer finds its connection dead: it cannot commit after another drain has taken over.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
 
-from core.ingestion.decode import Batch, Prefetch
+from core.ingestion.apply import Applied, apply_decoded, keep_lost_entries, quarantine, zones_of
+from core.ingestion.attempts import after_entries, after_failure, batch_size, begin, is_hopeless
+from core.ingestion.decode import Batch, Decoded, Prefetch, Zones, decode_batch, stream_entries
 from core.ingestion.fast_path import DuplicateCheck
-from core.ingestion.retry import EVENTS_FAULT, ShardRetry, is_events_fault
-from core.stream.position import Position, successor
+from core.store.engine import is_refused_value, is_wait_too_long
+from core.store.positions import BEGINNING, Position, lock_position, read_position, wait_not_for_disk, write_position
+from core.stream.entries import RawEntry
+from core.stream.position import StreamLook, count_gone, from_oldest, holds, is_all_applied, is_behind
+from core.stream.stats import BatchStats
+from core.stream.stream import EventStream, arrival
 
 log = structlog.get_logger(__name__)
 
-DELIVERIES_MOST = 5
 TIME_SLICE_S = 30.0
 WAIT_S = 2.0
 # Longer than the wait itself; a process that died while it waited is replaced after this.
 CLAIM_MS = 3_000
+_EVENTS_FAULT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, SQLAlchemyError)
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What a drain did. `is_busy`: another drain has the shard; `is_cut_short`: its time was up, there is more."""
+    """What a drain did. `is_busy`: another drain has the shard; `is_cut_short`: it stopped, and there may be more.
+
+    `position`: the last entry that is applied.
+    """
 
     events: int = 0
     is_busy: bool = False
     is_cut_short: bool = False
+    position: str = BEGINNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,120 +65,206 @@ class Followed:
     is_to_go_on: bool
 
 
+class _ShardIsBusy(Exception):
+    """Another drain has the shard."""
+
+
 @dataclass(frozen=True, slots=True)
-class ShardDrain(ShardRetry):
-    """Drains one shard: first what a crash left pending, then what follows the position."""
+class Step:
+    """What one transaction did: how many entries it passed, up to which one, and whether more may follow."""
+
+    position: str
+    events: int = 0
+    is_more: bool = False
+    goes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDrain:
+    """Drains one shard. `clock` gives aware UTC."""
+
+    sessions: sessionmaker[Session]
+    stream: EventStream
+    shard: int
+    batch_events: int
+    clock: Callable[[], datetime]
 
     def drain(self, time_slice_s: float = TIME_SLICE_S) -> Drained:
-        """Apply batch after batch until the shard is empty, another drain has it, or the time slice is used up."""
-        stop_at = time.monotonic() + time_slice_s
-        events = 0
-        # What a crash left comes first. A batch that cannot be acknowledged raises, so none is skipped.
-        is_pending, duplicate_check = True, DuplicateCheck()
-        with Prefetch(self._read_after, self._decode) as prefetch:
-            while True:
-                batch = (
-                    self._drain_pending(stop_at) if is_pending else self._drain_next(stop_at, prefetch, duplicate_check)
-                )
-                if batch is None:
-                    return Drained(events, is_busy=True)
-                events += batch
-                if not batch:
-                    if not is_pending:
-                        return Drained(events)
-                    is_pending = False
-                elif time.monotonic() > stop_at and not prefetch.has_begun:
-                    return Drained(events, is_cut_short=True)
+        """Apply batch after batch until nothing follows, another drain has the shard, or the time slice is used up."""
+        stop_at, events = time.monotonic() + time_slice_s, 0
+        try:
+            step = self._begin()
+            with Prefetch(self._read_after, self._decode) as prefetch:
+                check = DuplicateCheck()
+                while step.goes_on:
+                    step = self._apply_next(prefetch, check, stop_at)
+                    events += step.events
+        except _ShardIsBusy:
+            return Drained(events, is_busy=True)
+        return Drained(events, is_cut_short=step.is_more, position=step.position)
 
-    def _drain_pending(self, stop_at: float) -> int | None:
-        """One batch of what was delivered and not acknowledged: the more often it was tried, the smaller.
+    def _begin(self) -> Step:
+        """Note that a drain begins, unless nothing follows the position. Raises _ShardIsBusy."""
+        with self.sessions() as session:
+            position = read_position(session, self.shard)
+        look = self.stream.look(self.shard)
+        if _is_settled(position, look):
+            return Step(position.entry_id)
+        with self.sessions.begin() as session:
+            position, look = self._lock(session), self.stream.look(self.shard)
+            if not holds(position, look):
+                # Another server process is usual after a restart.
+                say = log.warning if is_behind(position, look) else log.info
+                say("the stream may have lost entries: reading all that it has", shard=self.shard)
+                position = from_oldest(look)
+            elif position == Position():
+                position = from_oldest(look)
+            position = position._replace(server=look.server or position.server)
+            gone = count_gone(position, look)
+            if gone:
+                log.error("entries went before they were read", shard=self.shard, entries=gone)
+                keep_lost_entries(session, self.shard, position.entry_id, gone, self.clock())
+                position = position._replace(passed=position.passed + gone)
+            else:
+                wait_not_for_disk(session)
+            is_there = not is_all_applied(position, look)
+            if is_there:
+                position = begin(position, self.batch_events)
+            write_position(session, self.shard, position, is_begun=is_there)
+        return Step(position.entry_id, goes_on=is_there)
 
-        So a batch that takes longer than a transaction may, for whatever reason, becomes one that does not.
-        """
-        oldest = self.stream.deliveries(self.shard, 1)
-        if not oldest:
-            return 0
-        (deliveries,) = oldest.values()
-        # They were tried once before they were delivered: as part of the batch that was not finished.
-        if deliveries + 1 > DELIVERIES_MOST:
-            return self._drain_alone(stop_at)
-        size = self._part(deliveries + 1)
-        return self._drain_batch(lambda: Batch(self.stream.read(self.shard, size, pending=True), None), stop_at)
-
-    def _drain_next(self, stop_at: float, prefetch: Prefetch, duplicate_check: DuplicateCheck) -> int | None:
-        """One batch of what is new: the prefetched one, if any."""
-
-        def take() -> Batch:
-            batch = prefetch.take()
-            return batch if batch is not None and batch.raw else self._next_batch()
-
-        return self._drain_batch(take, stop_at, prefetch, duplicate_check)
-
-    def _next_batch(self) -> Batch:
-        position = self.stream.position(self.shard)
-        if position.needs_care:
-            batch = self._deliver(self._part(1) if position.is_in_progress else self.batch_events)
-        else:
-            batch = self._begin(position)
-        if not batch.raw and (position.needs_care or position.lag != 0):
-            unread = self.stream.reconcile(self.shard, position.entry_id)
-            if unread:
-                log.error("entries went before they were read", shard=self.shard, entries=unread)
-        return batch
-
-    def _begin(self, position: Position) -> Batch:
-        """The batch after a position, noted before it is read: so one whose reading kills the worker is seen too."""
-        if position.lag != 0 and not self.stream.note_in_progress(self.shard, successor(position.entry_id)):
-            # A full server takes no note, but it still delivers.
-            return self._deliver(self.batch_events)
-        raw = self._read_after(position.entry_id)
-        if raw:
-            self.stream.note_in_progress(self.shard, raw[-1][0])
-        return Batch(raw, position.entry_id)
-
-    def _deliver(self, size: int) -> Batch:
-        return Batch(self.stream.read(self.shard, size, pending=False), None)
-
-    def _part(self, times: int) -> int:
-        """How many entries to try at once, after so many tries."""
-        return max(1, self.batch_events >> 2 * times)
-
-    def _drain_batch(
-        self,
-        take: Callable[[], Batch],
-        stop_at: float,
-        prefetch: Prefetch | None = None,
-        duplicate_check: DuplicateCheck | None = None,
-    ) -> int | None:
-        """Take and apply one batch; how many entries there were, None if another drain has the shard.
-
-        With `prefetch` the next batch is read meanwhile; `duplicate_check` remembers what the batches before were like.
-        """
-        began, batch = time.monotonic(), Batch([], None)
+    def _apply_next(self, prefetch: Prefetch, check: DuplicateCheck, stop_at: float) -> Step:
+        """Apply the entries after the position, and move it past them. Raises _ShardIsBusy."""
+        began, batch = time.monotonic(), Batch(BEGINNING, [])
         try:
             with self.sessions.begin() as session:
-                if not self._lock(session):
-                    return None
-                batch = take()
+                position = self._lock(session)
+                batch = prefetch.take(position.entry_id) or self._read(position)
                 if not batch.raw:
-                    return 0
-                decoded = self._decoded(session, batch.raw, batch.decoded)
-                is_full = len(batch.raw) == self.batch_events
-                # After delivered entries the position does not move, so a batch after them would not be noted.
-                if prefetch is not None and batch.after is not None and is_full and time.monotonic() < stop_at:
-                    prefetch.begin(batch.raw[-1][0], decoded.zones)
-                applied = self._apply_decoded(session, decoded, duplicate_check)
-        except EVENTS_FAULT as error:
-            if not batch.raw or not is_events_fault(error):
+                    write_position(session, self.shard, position, is_begun=False)
+                    return Step(position.entry_id)
+                is_more = batch.is_full(batch_size(position, self.batch_events))
+                if is_hopeless(position, self.batch_events):
+                    applied = self._set_aside(session, batch, "the worker died each time it was applied")
+                else:
+                    decoded = self._decoded(session, batch)
+                    if is_more and not position.tries and time.monotonic() < stop_at:
+                        prefetch.begin(batch.last, decoded.zones)
+                    applied = self._apply(session, decoded, check)
+                goes_on = is_more and time.monotonic() < stop_at
+                self._pass(session, position, batch, goes_on=goes_on)
+        except _EVENTS_FAULT as error:
+            if not batch.raw:
                 raise
-            events = len(batch.raw)
-            log.warning("batch failed, trying its parts", shard=self.shard, events=events, error=type(error).__name__)
-            if batch.after is not None:
-                # Deliver it first: parts of it that stay unfinished are pending then, and come again.
-                return self._drain_batch(lambda: self._deliver(events), stop_at)
-            return events if self._apply_parts(batch.raw, stop_at) else None
-        self._finish(batch, applied, began, prefetch)
-        return len(batch.raw)
+            return self._handle(error, batch, began, stop_at)
+        except BaseException:
+            # Of a server, or of a time limit: an entry that is alone is to blame only if the process dies.
+            self._forget_begin(batch)
+            raise
+        self._finish(batch, applied, began)
+        return Step(batch.last, len(batch.raw), is_more, goes_on)
+
+    def _handle(self, error: Exception, batch: Batch, began: float, stop_at: float) -> Step:
+        """Go on after a batch that failed: with its parts, or past the entry if it is alone. Else raise the error.
+
+        Only an event's fault makes it a dead letter. An entry that is alone and is held up by others (by a lock that
+        they keep, say) is appended to the shard again, after all others, so that it does not hold these up. After any
+        other error the note of the begin stays, so that the next drain tries a part.
+        """
+        name, is_alone, goes_on = type(error).__name__, len(batch.raw) == 1, time.monotonic() < stop_at
+        is_at_fault = is_events_fault(error)
+        if not is_at_fault and not (is_alone and is_wait_too_long(error)):
+            self._forget_begin(batch)
+            raise error
+        with self.sessions.begin() as session:
+            position = self._lock_at(session, batch.after)
+            if not is_alone:
+                log.warning("batch failed, trying its parts", shard=self.shard, events=len(batch.raw), error=name)
+                write_position(session, self.shard, after_failure(position, self.batch_events), is_begun=goes_on)
+                return Step(position.entry_id, is_more=True, goes_on=goes_on)
+            if not is_at_fault:
+                log.warning("event in trouble", shard=self.shard, entry_id=batch.last, error=name)
+                (entry,) = stream_entries(self.shard, batch.raw)
+                self.stream.append_to_shards([(self.shard, entry.tenant, entry.event)])
+                self._pass(session, position, batch, goes_on=False)
+                return Step(batch.last, 1, is_more=True)
+            applied = self._set_aside(session, batch, f"it cannot be applied: {name}")
+            self._pass(session, position, batch, goes_on=goes_on)
+        self._finish(batch, applied, began)
+        return Step(batch.last, 1, is_more=True, goes_on=goes_on)
+
+    def _forget_begin(self, batch: Batch) -> None:
+        """Do not count this try of an entry that is alone, unless the database is away."""
+        if len(batch.raw) == 1:
+            with suppress(_ShardIsBusy, SQLAlchemyError), self.sessions.begin() as session:
+                write_position(session, self.shard, self._lock_at(session, batch.after), is_begun=False)
+
+    def _lock_at(self, session: Session, entry_id: str) -> Position:
+        """Lock the position if it is still at this entry; raises _ShardIsBusy."""
+        position = self._lock(session)
+        if position.entry_id != entry_id:
+            raise _ShardIsBusy
+        return position
+
+    def _lock(self, session: Session) -> Position:
+        position = lock_position(session, self.shard)
+        if position is None:
+            raise _ShardIsBusy
+        return position
+
+    def _pass(self, session: Session, position: Position, batch: Batch, *, goes_on: bool) -> None:
+        """Move the position past a batch, in the transaction that applied it."""
+        position = after_entries(position, batch.last, len(batch.raw), self.batch_events)
+        write_position(session, self.shard, position, is_begun=goes_on)
+
+    def _read_after(self, after: str) -> list[RawEntry]:
+        return self.stream.read_after(self.shard, after, self.batch_events)
+
+    def _read(self, position: Position) -> Batch:
+        size = batch_size(position, self.batch_events)
+        return Batch(position.entry_id, self.stream.read_after(self.shard, position.entry_id, size))
+
+    def _decode(self, raw: Sequence[RawEntry], zones: Zones) -> Decoded:
+        return decode_batch(stream_entries(self.shard, raw), zones)
+
+    def _decoded(self, session: Session, batch: Batch) -> Decoded:
+        """The entries decoded in the time zones of their tenants; a prefetched batch may be decoded in other ones."""
+        known = batch.decoded
+        entries = stream_entries(self.shard, batch.raw) if known is None else known.entries
+        zones = zones_of(session, entries)
+        return known if known is not None and known.holds_in(zones) else decode_batch(entries, zones)
+
+    def _apply(self, session: Session, decoded: Decoded, check: DuplicateCheck) -> Applied:
+        return apply_decoded(session, decoded, self.clock(), check)
+
+    def _set_aside(self, session: Session, batch: Batch, reason: str) -> Applied:
+        """Make a dead letter of the only entry of a batch."""
+        (entry,) = stream_entries(self.shard, batch.raw)
+        log.error("event quarantined", shard=self.shard, entry_id=entry.entry_id, reason=reason)
+        quarantine(session, entry, reason, self.clock())
+        return Applied(events=1, dead_letters=1)
+
+    def _finish(self, batch: Batch, applied: Applied, began: float) -> None:
+        """After the commit: add to the stats, and write one log line.
+
+        `lag_s` is how long the oldest event of the batch had waited since it was accepted.
+        """
+        committed_at, seconds = self.clock(), time.monotonic() - began
+        stats = BatchStats(applied.events, applied.duplicates, applied.dead_letters, seconds, committed_at)
+        self.stream.note_stats(self.shard, stats)
+        oldest_at = arrival(batch.raw[0][0].decode())  # entries are read in the order of their ids
+        log.info(
+            "applied",
+            shard=self.shard,
+            events=applied.events,
+            duplicates=applied.duplicates,
+            dead_letters=applied.dead_letters,
+            accounts=applied.accounts_moved,
+            goals=applied.goals_moved,
+            milestones=applied.milestones_reached,
+            seconds=round(seconds, 3),
+            lag_s=round((committed_at - oldest_at).total_seconds(), 3),
+        )
 
 
 def follow_shard(drain: ShardDrain, wait_s: float = WAIT_S) -> Followed:
@@ -183,7 +278,7 @@ def follow_shard(drain: ShardDrain, wait_s: float = WAIT_S) -> Followed:
     stop_at = time.monotonic() + wait_s
     try:
         while (left_ms := int((stop_at - time.monotonic()) * 1000)) > 0:
-            if drain.stream.wait(drain.shard, left_ms):
+            if drain.stream.wait(drain.shard, drained.position, left_ms):
                 drained = drain.drain(wait_s)
                 events += drained.events
                 if drained.is_busy:
@@ -191,3 +286,23 @@ def follow_shard(drain: ShardDrain, wait_s: float = WAIT_S) -> Followed:
     finally:
         drain.stream.release_wait(drain.shard)
     return Followed(events, is_to_go_on=True)
+
+
+def is_events_fault(error: Exception) -> bool:
+    """Whether an error can be the event's: a value that Postgres refused, or that folding cannot take.
+
+    All others (a server that is away or full, a time limit, a schema that is not migrated yet) are not the event's
+    fault: the position stays, and the entries are tried again.
+    """
+    return not isinstance(error, SQLAlchemyError) or is_refused_value(error)
+
+
+def _is_settled(position: Position, look: StreamLook) -> bool:
+    """Whether there is nothing to do for a shard, and nothing to write."""
+    return (
+        holds(position, look)
+        and is_all_applied(position, look)
+        and not count_gone(position, look)
+        and position.begun_at is None
+        and position.server == look.server
+    )

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from core.jobs.job import DRAIN_QUEUE, Job, Servers, WholeRun
+from core.jobs.job import DRAIN_QUEUE, Job, Servers, Sessions, WholeRun
 from core.jobs.snapshot import SNAPSHOT, tenants_behind
+from core.store.positions import read_positions
 from core.stream.stream import EventStream
 
 
@@ -15,20 +16,22 @@ class Swept:
     unapplied_shards: tuple[int, ...]
 
 
-def sweep(stream: EventStream) -> Swept:
-    """Trim every shard below its oldest unapplied entry. Shards left over from a larger setting are swept too."""
-    trimmed = sum(stream.trim(shard) for shard in stream.existing_shards())
-    unapplied = (status.shard for status in stream.status() if status.oldest_at is not None)
+def sweep(sessions: Sessions, stream: EventStream) -> Swept:
+    """Trim every shard up to its position. Shards left over from a larger setting are swept too."""
+    with sessions() as session:
+        positions = read_positions(session)
+    trimmed = sum(stream.trim(shard, positions[shard]) for shard in stream.existing_shards() if shard in positions)
+    unapplied = (status.shard for status in stream.status(positions) if status.oldest_at is not None)
     return Swept(trimmed, tuple(unapplied))
 
 
 def _run(whole: WholeRun) -> Swept:
-    return sweep(whole.stream)
+    return sweep(whole.sessions, whole.stream)
 
 
 def _run_and_start(servers: Servers) -> int:
     """Sweep, start drains for the entries that are left, and the job snapshot if days are over and not closed."""
-    swept = sweep(servers.stream)
+    swept = sweep(servers.sessions, servers.stream)
     servers.start_drains(swept.unapplied_shards)
     if tenants_behind(servers.sessions, servers.database_now()):
         servers.start_job(SNAPSHOT)

@@ -1,13 +1,13 @@
 """The backlog: events that were accepted and have not been applied yet, and why.
 
-An event is first on the stream. Then it is applied, or stored as a dead letter, in a Postgres transaction; only after
-that transaction commits is it removed from the stream. So a caller first reads the stream, and then the dead letters in
-a transaction that begins after that. An event that is found in neither has been applied.
+An event is first on the stream, after its shard's position. Then it is applied, or stored as a dead letter, in the
+Postgres transaction that moves the position. So a caller first reads the positions, then the stream, and then the dead
+letters in a transaction that begins after that. An event that is found in neither has been applied.
 """
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -17,11 +17,14 @@ from sqlalchemy.orm import Session
 
 from core.events.calendar import EARLIEST
 from core.events.envelope import EVENT_LONGEST_BYTES, EventHead, head_of
+from core.ingestion.attempts import tried_now
 from core.services.inputs import check_past, is_id
 from core.services.pages import no_position
 from core.store.dead_letters import DeadLetterPosition, DeadLetterState, UnappliedDeadLetter, unapplied_dead_letters
-from core.stream.backlog import BacklogEntry, read_backlog
-from core.stream.position import tenant_of
+from core.store.positions import Position
+from core.stream.backlog import BacklogEntry, Tried, read_backlog
+from core.stream.entries import tenant_of
+from core.stream.position import from_oldest, holds
 from core.stream.server import raising_stream_unavailable
 from core.stream.stream import EventStream, arrival
 
@@ -48,7 +51,7 @@ State = Literal["waiting", "pending"] | DeadLetterState
 class UnappliedEvent:
     """An event that has not been applied.
 
-    `state`: `waiting` (no drain has read it), `pending` (a drain has read it, `deliveries` times), `dead_letter`
+    `state`: `waiting` (no drain has tried it), `pending` (a drain has tried it, `deliveries` times), `dead_letter`
     (refused, with `code` and `reason`), `discarded` (refused, and then discarded by someone) or `replayed` (put back on
     the stream a moment ago).
     """
@@ -87,6 +90,14 @@ class UnappliedPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class Applied:
+    """How far each shard is applied, and how many events a drain tries at once."""
+
+    positions: Mapping[int, Position]
+    batch_events: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnappliedPage:
     """The events that were found, and the position at which the next page begins; None if everything was read."""
 
@@ -113,23 +124,24 @@ def read_stream(
     stream: EventStream,
     tenant: str,
     position: UnappliedPosition,
+    applied: Applied,
     *,
     since: datetime | None,
     limit: int,
 ) -> UnappliedPage:
     """A tenant's events on the stream, from a position on; `next` is past the stream once all of it was read.
 
-    Call it outside any transaction. It reads for READ_S, but always some entries, so that a caller who asks for page
-    after page comes to an end. Raises StreamUnavailable.
+    `applied` was read before. Call it outside any transaction. It reads for READ_S, but always some entries, so that a
+    caller who asks for page after page comes to an end. Raises StreamUnavailable.
     """
     stop_at = time.monotonic() + READ_S
     found: list[UnappliedEvent] = []
     with raising_stream_unavailable():
-        for entries, read_to in _read_entries(client, stream, position, since):
+        for entries, read_to in _read_entries(client, stream, position, applied, since):
             for entry in entries:
-                if entry.fields is None or tenant_of(entry.fields.get(b"tenant")) != tenant:
+                if tenant_of(entry.fields.get(b"tenant")) != tenant:
                     continue
-                found.append(_from_entry(read_to.shard, entry, entry.fields))
+                found.append(_from_entry(read_to.shard, entry))
                 if len(found) == limit:
                     return UnappliedPage(tuple(found), replace(read_to, entry_id=entry.entry_id))
             if time.monotonic() > stop_at:
@@ -168,7 +180,7 @@ def read_unapplied_dead_letters(
 
 
 def _read_entries(
-    client: redis.Redis, stream: EventStream, position: UnappliedPosition, since: datetime | None
+    client: redis.Redis, stream: EventStream, position: UnappliedPosition, applied: Applied, since: datetime | None
 ) -> Iterator[tuple[list[BacklogEntry], UnappliedPosition]]:
     """Some entries of a shard at a time, each time with the position after them."""
     since_ms = 0 if since is None else int(since.timestamp() * 1000)
@@ -176,17 +188,22 @@ def _read_entries(
         if shard < position.shard:
             continue
         after = position.entry_id if shard == position.shard else None
-        for entries in read_backlog(client, shard, since_ms=since_ms, after=after):
+        to, look = applied.positions.get(shard, Position()), stream.look(shard)
+        if not holds(to, look):
+            to = from_oldest(look)
+        until_ms = float("inf") if to.begun_at is None else to.begun_at.timestamp() * 1000
+        tried = Tried(*tried_now(to, applied.batch_events), until_ms)
+        for entries in read_backlog(client, shard, to, tried, since_ms=since_ms, after=after):
             yield entries, UnappliedPosition(position.began, shard, entries[-1].entry_id)
 
 
-def _from_entry(shard: int, entry: BacklogEntry, fields: dict[bytes, bytes]) -> UnappliedEvent:
+def _from_entry(shard: int, entry: BacklogEntry) -> UnappliedEvent:
     return UnappliedEvent(
         state="waiting" if entry.deliveries is None else "pending",
         shard=shard,
         entry_id=entry.entry_id,
         accepted_at=arrival(entry.entry_id),
-        head=head_of(fields.get(b"event", b"")),
+        head=head_of(entry.fields.get(b"event", b"")),
         deliveries=entry.deliveries,
     )
 

@@ -1,5 +1,6 @@
 """Metrics: stats of the whole system for those who operate it, over all tenants together, without naming any."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,7 +12,8 @@ from core.errors import StreamUnavailable
 from core.events.calendar import last_closed_day, local_day
 from core.jobs.job import job_named, jobs
 from core.store import monitoring
-from core.stream.server import StreamServer, ask_stream_server
+from core.store.positions import Position, read_positions
+from core.stream.server import StreamServer, ask_stream_server, raising_stream_unavailable
 from core.stream.stats import DrainStats, read_drain_stats
 from core.stream.stream import EventStream, ShardStatus
 
@@ -47,6 +49,8 @@ class LastRun:
 class DatabaseStats:
     """Stats from the database. `days_behind` has a number for each of the tenants furthest behind, the greatest first.
 
+    `positions` say how far each shard of the stream is applied.
+
     If there are very many tenants, `runs` leave out `tenants_unseen` of them; violations of these are still counted.
     """
 
@@ -56,6 +60,7 @@ class DatabaseStats:
     days_behind: tuple[int, ...]
     runs: tuple[LastRun, ...]
     tenants_unseen: int
+    positions: Mapping[int, Position]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +74,11 @@ class ShardStats:
 
 @dataclass(frozen=True, slots=True)
 class StreamStats:
-    """Stats from the stream server."""
+    """Stats from the stream server. `shards` is empty if the positions are not known."""
 
     server: StreamServer
     shards: tuple[ShardStats, ...]
+    drains: Mapping[int, DrainStats]
 
 
 def read_database_stats(session: Session, now: datetime) -> DatabaseStats:
@@ -91,22 +97,27 @@ def read_database_stats(session: Session, now: datetime) -> DatabaseStats:
         days_behind=tuple(sorted(behind, reverse=True)),
         runs=tuple(_last_run(job, violations) for job in found.jobs),
         tenants_unseen=found.tenants_unseen,
+        positions=read_positions(session),
     )
 
 
-def read_stream_stats(client: redis.Redis, stream: EventStream, now: datetime) -> StreamStats | None:
-    """Read the stats of the stream server; None if it does not answer."""
+def read_stream_stats(
+    client: redis.Redis, stream: EventStream, positions: Mapping[int, Position] | None, now: datetime
+) -> StreamStats | None:
+    """Read the stats of the stream server, given the shards' positions if they are known; None if it is away."""
     try:
-        statuses = stream.status()
-        drains = read_drain_stats(client, (status.shard for status in statuses))
+        with raising_stream_unavailable():
+            drains = read_drain_stats(client, stream.existing_shards())
+        statuses = [] if positions is None else stream.status(positions)
         server = ask_stream_server(client)
     except StreamUnavailable:
         return None
     shards = (
         ShardStats(status, drains[status.shard], is_drain_alive(status, drains[status.shard], now))
         for status in statuses
+        if status.shard in drains
     )
-    return StreamStats(server, tuple(shards))
+    return StreamStats(server, tuple(shards), drains)
 
 
 def is_drain_alive(status: ShardStatus, drains: DrainStats, now: datetime) -> bool:

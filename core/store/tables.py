@@ -529,6 +529,20 @@ provider_accounts = Table(
     ),
 )
 
+stream_positions = Table(
+    "stream_positions",
+    metadata,
+    # A shard has entries of all tenants; its row is of the tenant `default`.
+    tenant_column(),
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    text_column("entry_id", required=True),
+    Column("passed", BigInteger, nullable=False),
+    text_column("server", required=True),
+    Column("tries", Integer, nullable=False),
+    Column("in_doubt", Integer, nullable=False),
+    moment_column("begun_at"),
+)
+
 BUSINESS_TABLES = (
     tenants,
     accounts,

@@ -1,13 +1,15 @@
-"""Lists the entries of the stream that are not applied, without reading any of them for a drain."""
+"""What is on the stream and not applied: how much, whether certain entries are, and a list of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 import redis
+from sqlalchemy.orm import Session, sessionmaker
 
-from core.stream.group import GROUP, delivery_counts, position_of
-from core.stream.position import Entry, EntryOrder, in_progress_key, parse_id, stream_key
+from core.store.positions import Position, read_positions
+from core.stream.entries import Entry, RawEntry, parse_id, raw_entry, stream_key, successor, up_to
+from core.stream.stream import EventStream, ShardStatus
 
 AT_ONCE_FIRST, AT_ONCE_MOST = 16, 512
 FEW_BYTES, MANY_BYTES = 2**20, 4 * 2**20
@@ -15,72 +17,89 @@ FEW_BYTES, MANY_BYTES = 2**20, 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class BacklogEntry:
-    """An entry that is not applied, as far as the stream knows.
-
-    `deliveries`: how often a drain has read it; None before the first time. `fields` are None for an entry that is
-    applied, or that the stream dropped: such an entry only says how far the listing has come.
-    """
+    """An entry that is not applied. `deliveries`: how often a drain has tried it; None before the first time."""
 
     entry_id: str
-    fields: dict[bytes, bytes] | None
+    fields: dict[bytes, bytes]
     deliveries: int | None
 
 
-def read_backlog(client: redis.Redis, shard: int, *, since_ms: int, after: str | None) -> Iterator[list[BacklogEntry]]:
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The first `entries` after a position were tried so many `times`, but none that came later than `until_ms`."""
+
+    entries: int
+    times: int
+    until_ms: float
+
+
+def shard_statuses(sessions: sessionmaker[Session], stream: EventStream) -> list[ShardStatus]:
+    """The state of every shard. Raises StreamUnavailable."""
+    with sessions() as session:
+        positions = read_positions(session)
+    return stream.status(positions)
+
+
+def not_applied(sessions: sessionmaker[Session], entries: Mapping[int, str]) -> dict[int, str]:
+    """Of one entry a shard, those that are not applied, or have one before them that is not.
+
+    An entry that is held up by others and was appended again counts as applied here.
+    """
+    with sessions() as session:
+        positions = read_positions(session)
+    return {
+        shard: entry_id
+        for shard, entry_id in entries.items()
+        if parse_id(positions.get(shard, Position()).entry_id) < parse_id(entry_id)
+    }
+
+
+def read_backlog(
+    client: redis.Redis, shard: int, position: Position, tried: Tried, *, since_ms: int, after: str | None
+) -> Iterator[list[BacklogEntry]]:
     """The entries of a shard from a moment on (Unix milliseconds), or after the entry `after`, in order, in parts.
 
-    An entry whose state changes meanwhile is given in its old or its new state, and never left out, because of the
-    order of the reads: first the shard's position, then the entries, then which of them are pending. So an entry that
-    is not after the position and not pending was applied before the answer, and every entry after it is given.
-
-    How many entries are read at once depends on their size, so that memory never has many large ones together.
+    The caller has read the position before. So an entry that is applied meanwhile is still given, and none is left out
+    that is not applied. How many entries are read at once depends on their size, so that memory never has many large
+    ones together.
     """
     key, size = stream_key(shard), AT_ONCE_FIRST
-    position = position_of(client, key)
-    noted = client.get(in_progress_key(shard))
-    in_progress_to = None if noted is None else parse_id(cast(bytes, noted))
-    start = f"({after}" if after is not None else _start(client, key, position, since_ms)
+    first = successor(position.entry_id)
+    start = max(first, f"{max(since_ms, 0)}-0", successor(after or position.entry_id), key=parse_id)
+    left = tried.entries if start == first else tried.entries - _count_between(client, key, first, start, tried.entries)
     while True:
         rows = cast(list[Entry], client.xrange(key, min=start, count=size))
         if not rows:
             return
-        first, last = rows[0][0].decode(), rows[-1][0].decode()
-        deliveries = {} if position is None else delivery_counts(client, key, first, last)
-        yield [_entry(entry_id.decode(), fields, deliveries, position, in_progress_to) for entry_id, fields in rows]
+        yield [
+            BacklogEntry(
+                entry_id.decode(), fields, tried.times if number < left and _ms(entry_id) <= tried.until_ms else None
+            )
+            for number, (entry_id, fields) in enumerate(rows)
+        ]
         if len(rows) < size:
             return
-        start, size = f"({last}", _next_size(size, rows)
+        left -= len(rows)
+        start, size = f"({rows[-1][0].decode()}", _next_size(size, rows)
 
 
-def _start(client: redis.Redis, key: str, position: EntryOrder | None, since_ms: int) -> str:
-    """The least id that may not be applied and is not before the moment; every entry before it is one or the other."""
-    first = (0, 0)
-    if position is not None:
-        pending = client.xpending(key, GROUP)
-        following = (position[0], position[1] + 1)
-        first = min(following, parse_id(pending["min"])) if pending["pending"] else following
-    milliseconds, sequence = max(first, (max(since_ms, 0), 0))
-    return f"{milliseconds}-{sequence}"
+def _count_between(client: redis.Redis, key: str, first: str, before: str, most: int) -> int:
+    """How many entries there are from one id to before another, at most `most`."""
+
+    def read_some(wanted: int, last: bytes | None) -> list[RawEntry]:
+        start = first if last is None else f"({last.decode()}"
+        rows = cast(list[Entry], client.xrange(key, min=start, max=f"({before}", count=wanted))
+        return [raw_entry(entry_id, fields) for entry_id, fields in rows]
+
+    return len(up_to(most, read_some)) if most else 0
 
 
-def _entry(
-    entry_id: str,
-    fields: dict[bytes, bytes] | None,
-    deliveries: dict[str, int],
-    position: EntryOrder | None,
-    in_progress_to: EntryOrder | None,
-) -> BacklogEntry:
-    times, at = deliveries.get(entry_id), parse_id(entry_id)
-    if times is not None:
-        # A drain had read it once before its first delivery, in the batch that was not finished.
-        return BacklogEntry(entry_id, fields, times + 1)
-    if position is not None and at <= position:
-        return BacklogEntry(entry_id, None, None)
-    return BacklogEntry(entry_id, fields, 1 if in_progress_to is not None and at <= in_progress_to else None)
+def _ms(entry_id: bytes) -> int:
+    return parse_id(entry_id)[0]
 
 
 def _next_size(size: int, rows: list[Entry]) -> int:
-    read_bytes = sum(len(value) for _, fields in rows for value in (fields or {}).values())
+    read_bytes = sum(len(value) for _, fields in rows for value in fields.values())
     if read_bytes > MANY_BYTES:
         return max(1, size // 4)
     return min(AT_ONCE_MOST, size * 2) if read_bytes < FEW_BYTES else size

@@ -1,120 +1,64 @@
-"""Entries of the stream, the order of their ids, and the position up to which drains have applied a shard."""
+"""What the stream says about a shard's position: whether it still holds, and what is left after it."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from core.store.tenants import DEFAULT
-
-# An entry as the server gives it: (entry id, fields); fields are None for a pending entry that was trimmed away.
-Entry = tuple[bytes, dict[bytes, bytes] | None]
-# An entry as a drain reads it: (entry id, tenant, event). The tenant is None if the entry names none; the event is None
-# for a pending entry that was trimmed away.
-RawEntry = tuple[bytes, bytes | None, bytes | None]
-# What orders an entry's id: (milliseconds, sequence).
-EntryOrder = tuple[int, int]
-
-# The size of entries is not known in advance, so the first read of a batch is small, and the entries that it returns
-# decide how large the next reads may be.
-READS_AT_FIRST = 100
-READS_GROW_BY = 5
-READ_BYTES_MOST = 16 * 2**20
-_DEFAULT = DEFAULT.encode()
-_USUAL = [b"tenant", b"event"]
-_SEQUENCE_MOST = 2**64 - 1
+from core.store.positions import BEGINNING, Position
+from core.stream.entries import parse_id
 
 
-class Position(NamedTuple):
-    """The last entry that a drain has finished or read by the consumer group, and what is known of those after it.
+class StreamLook(NamedTuple):
+    """A shard's stream at one moment.
 
-    `is_in_progress`: a drain began a batch of them and has not finished it. `lag`: how many there are by the server's
-    count, None if it does not know. `is_counted`: the server counts the entries that the group reads; where it does
-    not, reading the entries by the group makes it count again.
+    `added` counts all entries that the server ever took, None where it does not count (before Redis 7); `newest` is the
+    greatest id that it gave, and `last` the last entry that is there. `server` is the server's process, "" if it does
+    not say.
     """
 
-    entry_id: bytes
-    is_in_progress: bool
-    lag: int | None
-    is_counted: bool
-
-    @property
-    def needs_care(self) -> bool:
-        """Whether the entries after it must be read by the consumer group, which counts their deliveries."""
-        return self.is_in_progress or not self.is_counted
+    length: int = 0
+    added: int | None = 0
+    newest: str = BEGINNING
+    last: str | None = None
+    server: str = ""
 
 
-def stream_key(shard: int) -> str:
-    """The key of a shard's stream."""
-    return f"milepost:events:{shard}"
+def holds(position: Position, look: StreamLook) -> bool:
+    """Whether the stream still has the entry of this position behind it.
 
-
-def in_progress_key(shard: int) -> str:
-    """The key with the id of the last entry of the batch that a drain began last."""
-    return f"milepost:begun:{shard}"
-
-
-def parse_id(entry_id: bytes | str) -> EntryOrder:
-    """The milliseconds and the sequence of an entry's id. Raises ValueError for any other text."""
-    name = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
-    milliseconds, _, sequence = name.partition("-")
-    return int(milliseconds), int(sequence or 0)
-
-
-def successor(entry_id: bytes) -> bytes:
-    """The least id after this one."""
-    milliseconds, sequence = parse_id(entry_id)
-    if sequence == _SEQUENCE_MOST:
-        return f"{milliseconds + 1}-0".encode()
-    return f"{milliseconds}-{sequence + 1}".encode()
-
-
-def tenant_of(name: bytes | None) -> str:
-    """The tenant that an entry names, `default` if it names none. Bytes that no tenant's name can have are replaced."""
-    if name is None or name == _DEFAULT:
-        return DEFAULT
-    return name.decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
-
-
-def raw_entries(reply: Any, **_options: Any) -> list[RawEntry]:
-    """Entries from a reply that lists the names and values of their fields in turn."""
-    return [
-        (entry_id, fields[1], fields[3])
-        if len(fields) == 4 and fields[::2] == _USUAL
-        else raw_entry(entry_id, dict(zip(fields[::2], fields[1::2], strict=True)))
-        for entry_id, fields in reply or ()
-    ]
-
-
-def raw_entry(entry_id: bytes, fields: dict[bytes, bytes] | None) -> RawEntry:
-    """An entry from the mapping of its fields."""
-    return (entry_id, fields.get(b"tenant"), fields.get(b"event", b"")) if fields else (entry_id, None, None)
-
-
-def entries_of(reply: object) -> list[Entry]:
-    """The entries of the one key that was read, from a reply of either protocol version."""
-    if not reply:
-        return []
-    rows: Any = reply
-    if isinstance(rows, dict):
-        (entries,) = rows.values()
-        return list(entries[0]) if entries and isinstance(entries[0], list) else list(entries)
-    return list(rows[0][1])
-
-
-def up_to(count: int, read_some: Callable[[int, bytes | None], list[RawEntry]]) -> list[RawEntry]:
-    """Read at most `count` entries in several reads, and little more than READ_BYTES_MOST bytes.
-
-    `read_some(wanted, last)` returns at most `wanted` entries after the entry `last`, or the first ones if it is None.
+    It has not if the stream was flushed and begun anew, or if its server lost its last entries: then it may give their
+    ids, and lesser ones, to new entries. It may have lost some whenever another process answers than before.
     """
-    entries: list[RawEntry] = []
-    read_bytes, largest_bytes = 0, 1
-    while len(entries) < count and read_bytes < READ_BYTES_MOST:
-        fitting = (READ_BYTES_MOST - read_bytes) // largest_bytes + 1
-        wanted = min(max(READS_AT_FIRST, READS_GROW_BY * len(entries)), count - len(entries), fitting)
-        some = read_some(wanted, entries[-1][0] if entries else None)
-        entries += some
-        sizes = [len(event) for _, _, event in some if event is not None]
-        read_bytes += sum(sizes)
-        largest_bytes = max(largest_bytes, *sizes) if sizes else largest_bytes
-        if len(some) < wanted:
-            break
-    return entries
+    is_same_server = not position.server or not look.server or position.server == look.server
+    return is_same_server and not is_behind(position, look)
+
+
+def is_behind(position: Position, look: StreamLook) -> bool:
+    """Whether the stream has certainly lost entries that were applied."""
+    if parse_id(look.newest) < parse_id(position.entry_id):
+        return True
+    return look.added is not None and look.added < position.passed
+
+
+def from_oldest(look: StreamLook) -> Position:
+    """The position before the oldest entry that the stream has."""
+    return Position(passed=max(0, (look.added or 0) - look.length), server=look.server)
+
+
+def is_all_applied(position: Position, look: StreamLook) -> bool:
+    """Whether no entry follows a position that holds."""
+    return look.last is None or parse_id(look.last) <= parse_id(position.entry_id)
+
+
+def count_after(position: Position, look: StreamLook) -> int | None:
+    """How many entries follow a position that holds; None if the server does not count."""
+    if is_all_applied(position, look):
+        return 0
+    if look.added is None:
+        return None
+    return min(max(1, look.added - position.passed), look.length)
+
+
+def count_gone(position: Position, look: StreamLook) -> int:
+    """How many entries went that no drain has read; 0 as long as entries follow the position."""
+    if look.added is None or not is_all_applied(position, look):
+        return 0
+    return max(0, look.added - position.passed)

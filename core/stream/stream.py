@@ -1,22 +1,24 @@
-"""The stream of accepted events that are not applied yet. Redis protocol, one consumer group, a key per shard."""
+"""The stream of accepted events that are not applied yet. Redis protocol, a key per shard."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from core.errors import StreamUnavailable
-from core.stream.group import ConsumerGroup, find_group, first_unapplied, idle_s, last_delivered
-from core.stream.position import Entry, RawEntry, entries_of, parse_id, stream_key, up_to
+from core.store.positions import Position
+from core.stream.entries import Entry, RawEntry, entries_of, raw_entries, stream_key, successor, up_to
+from core.stream.position import StreamLook, count_after, from_oldest, holds
 from core.stream.server import DurabilityCheck, StreamTooOld, await_sync, knows_waitaof, raising_stream_unavailable
-from core.stream.stats import waiting_key
+from core.stream.stats import BatchStats, add_to_stats, waiting_key
 
 SHARDS_MOST = 64
 WAIT_FOR_DISK_MS = 5_000
@@ -26,10 +28,11 @@ ENTRY_OVERHEAD_BYTES = 100
 
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
-    """The state of one shard: its entries, how many of them are pending, and how many no drain has read (`lag`).
+    """The state of one shard: its entries, and how many of them are not applied (`lag`).
 
-    `lag` is None where the server does not know it. `oldest_at`: when the stream took the first unapplied entry.
-    `idle_s`: how long ago the oldest pending entry was delivered, None if nothing is pending.
+    `lag` is None where the server does not count. `pending`: how many of them were tried in vain, at most, and are
+    tried again in smaller batches. `oldest_at`: when the stream took the first unapplied entry. `idle_s`: how long a
+    drain has been trying what follows the position, None if none does.
     """
 
     shard: int
@@ -41,8 +44,8 @@ class ShardStatus:
 
     @property
     def unapplied(self) -> int:
-        """How many entries are not applied, at most: all that the stream has where the server does not know the lag."""
-        return self.length if self.lag is None else self.lag + self.pending
+        """How many entries are not applied, at most: all that the stream has where the server does not count."""
+        return self.length if self.lag is None else self.lag
 
 
 def connect(redis_url: str) -> redis.Redis:
@@ -77,14 +80,17 @@ def arrival(entry_id: str) -> datetime:
     return now if milliseconds >= now.timestamp() * 1000 else datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
 
 
-class EventStream(ConsumerGroup):
+class EventStream:
     """The shards of one Milepost: producers append to them, drains read them, sweeps trim them, people see their state.
 
-    ConsumerGroup has what a drain does with the consumer group. `durability`: see DurabilityCheck.
+    How far a shard is applied is not known here: core/store/positions.py has that. `durability`: see DurabilityCheck.
     """
 
     def __init__(self, client: redis.Redis, shards: int, durability: str = "auto") -> None:
-        super().__init__(client)
+        self._client = client
+        # The library turns each entry's fields into a mapping, which takes longer than reading them.
+        self._reader = redis.Redis(connection_pool=client.connection_pool)
+        self._reader.set_response_callback("XRANGE", raw_entries)
         self.shards = shards
         self._check = DurabilityCheck(durability)
 
@@ -93,12 +99,18 @@ class EventStream(ConsumerGroup):
 
         Raises StreamUnavailable. Some of the events may be on the stream then; sending them again changes nothing.
         """
+        return self.append_to_shards(
+            [(shard_of(tenant, account_id, self.shards), tenant, event) for account_id, event in events]
+        )
+
+    def append_to_shards(self, entries: Sequence[tuple[int, str, bytes]]) -> int:
+        """As `append`, for (shard, tenant, event) entries."""
         with raising_stream_unavailable():
-            parts = range(0, len(events), APPENDS_AT_ONCE)
-            runs = [self._append_some(tenant, events[start : start + APPENDS_AT_ONCE]) for start in parts]
+            parts = range(0, len(entries), APPENDS_AT_ONCE)
+            runs = [self._append_some(entries[start : start + APPENDS_AT_ONCE]) for start in parts]
             for run_id in dict.fromkeys(filter(None, runs)):
                 await_sync(self._client, run_id)
-        return len(events)
+        return len(entries)
 
     def require_waitaof(self) -> None:
         """Raise StreamTooOld if the server answers, appends must be confirmed, and it cannot confirm them.
@@ -114,20 +126,45 @@ class EventStream(ConsumerGroup):
         with raising_stream_unavailable():
             self._client.ping()
 
-    def read_after(self, shard: int, after: bytes, count: int) -> list[RawEntry]:
-        """The entries after one, in order, as many as `read` would return. They do not become pending."""
+    def look(self, shard: int) -> StreamLook:
+        """The shard's stream as it is now."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.xinfo_stream(stream_key(shard))
+        pipeline.info("server")
+        stream, server = pipeline.execute(raise_on_error=False)
+        # A user with limited rights may not be allowed to ask for the server.
+        run_id = "" if isinstance(server, ResponseError) else str(_answer(server).get("run_id", ""))
+        if isinstance(stream, ResponseError) and "no such key" in str(stream):
+            return StreamLook(server=run_id)
+        found = _answer(stream)
+        last = found["last-entry"]
+        return StreamLook(
+            length=int(found["length"]),
+            added=None if found.get("entries-added") is None else int(found["entries-added"]),
+            newest=found["last-generated-id"].decode(),
+            last=None if last is None else last[0].decode(),
+            server=run_id,
+        )
+
+    def read_after(self, shard: int, after: str, count: int) -> list[RawEntry]:
+        """At most `count` entries after one, in order, and little more than READ_BYTES_MOST bytes."""
 
         def read_some(wanted: int, last: bytes | None) -> list[RawEntry]:
-            start = f"({(last or after).decode()}"
+            start = f"({after if last is None else last.decode()}"
             return cast(list[RawEntry], self._reader.xrange(stream_key(shard), min=start, count=wanted))
 
         return up_to(count, read_some)
 
-    def wait(self, shard: int, timeout_ms: int) -> bool:
-        """Wait for an entry that no drain has read yet, and return whether there is one. It does not become pending."""
-        key = stream_key(shard)
-        last = last_delivered(self._client, key)
-        return bool(entries_of(self._client.xread({key: last}, count=1, block=timeout_ms)))
+    def wait(self, shard: int, after: str, timeout_ms: int) -> bool:
+        """Wait for an entry after one, and return whether there is one."""
+        reply = self._client.xread({stream_key(shard): after}, count=1, block=timeout_ms)
+        return bool(entries_of(reply))
+
+    def note_stats(self, shard: int, batch: BatchStats) -> None:
+        """Add a committed batch to the shard's stats. A server that is full refuses them, and they are dropped."""
+        pipeline = self._client.pipeline(transaction=False)
+        add_to_stats(pipeline, shard, batch)
+        pipeline.execute(raise_on_error=False)
 
     def claim_wait(self, shard: int, milliseconds: int) -> bool:
         """Become the drain that waits on a shard, for at most so long; False if another drain does."""
@@ -142,10 +179,12 @@ class EventStream(ConsumerGroup):
         beyond = [n for n in range(self.shards, SHARDS_MOST) if self._client.exists(stream_key(n))]
         return [*range(self.shards), *beyond]
 
-    def trim(self, shard: int) -> int:
-        """Drop the entries that are applied, which are all before the first unapplied one; returns how many."""
+    def trim(self, shard: int, position: Position) -> int:
+        """Drop the entries that are applied; returns how many. None if the position does not hold any more."""
+        if not holds(position, self.look(shard)):
+            return 0
         key = stream_key(shard)
-        return int(self._client.xtrim(key, minid=first_unapplied(self._client, key), approximate=False))
+        return int(self._client.xtrim(key, minid=successor(position.entry_id), approximate=False))
 
     def ends(self) -> dict[int, str]:
         """The id of the last entry of every shard that has any."""
@@ -154,26 +193,22 @@ class EventStream(ConsumerGroup):
             found = {shard: self._client.xrevrange(key, count=1) for shard, key in keys.items()}
         return {shard: cast(list[Entry], rows)[0][0].decode() for shard, rows in found.items() if rows}
 
-    def is_applied(self, shard: int, entry_id: str) -> bool:
-        """Whether an entry and every entry before it is applied."""
+    def status(self, positions: Mapping[int, Position]) -> list[ShardStatus]:
+        """The state of every shard, given the positions of those that drains have looked at."""
         with raising_stream_unavailable():
-            first = first_unapplied(self._client, stream_key(shard))
-        return parse_id(entry_id) < parse_id(first)
+            return [self._status(shard, positions.get(shard, Position())) for shard in self.existing_shards()]
 
-    def status(self) -> list[ShardStatus]:
-        """The state of every shard."""
-        with raising_stream_unavailable():
-            return [self._status(shard) for shard in self.existing_shards()]
+    def _append_some(self, entries: Sequence[tuple[int, str, bytes]]) -> str | None:
+        """Append (shard, tenant, event) entries in one pipeline.
 
-    def _append_some(self, tenant: str, events: Sequence[tuple[str, bytes]]) -> str | None:
-        """Append the events in one pipeline. Returns the server's run id if the caller must still call `await_sync`."""
-        coming_bytes = sum(len(event) + ENTRY_OVERHEAD_BYTES for _, event in events)
+        Returns the server's run id if the caller must still call `await_sync`.
+        """
+        coming_bytes = sum(len(event) + ENTRY_OVERHEAD_BYTES for _, _, event in entries)
         run_id, waits_for_disk = self._check.check_room(self._client, coming_bytes)
         must_wait = self._check.must_wait_for_disk(self._client)
         pipeline = self._client.pipeline(transaction=False)
-        for account_id, event in events:
-            key = stream_key(shard_of(tenant, account_id, self.shards))
-            pipeline.xadd(key, {"tenant": tenant, "event": event})
+        for shard, tenant, event in entries:
+            pipeline.xadd(stream_key(shard), {"tenant": tenant, "event": event})
         if must_wait:
             pipeline.waitaof(1, 0, WAIT_FOR_DISK_MS)
         replies = pipeline.execute()
@@ -181,20 +216,25 @@ class EventStream(ConsumerGroup):
             raise StreamUnavailable("the stream server did not confirm in time that the events are on disk")
         return None if waits_for_disk or not must_wait else run_id
 
-    def _status(self, shard: int) -> ShardStatus:
-        key = stream_key(shard)
-        group = find_group(self._client, key)
-        oldest = self._oldest_entry_from(key, first_unapplied(self._client, key))
-        lag = None if group is None else group.get("lag")
+    def _status(self, shard: int, position: Position) -> ShardStatus:
+        look = self.look(shard)
+        if not holds(position, look):
+            position = from_oldest(look)
+        lag = count_after(position, look)
+        rows = [] if lag == 0 else self._client.xrange(stream_key(shard), min=f"({position.entry_id}", count=1)
+        oldest = cast(list[Entry], rows)
         return ShardStatus(
             shard,
-            int(self._client.xlen(key)),
-            0 if group is None else int(group["pending"]),
-            None if lag is None else int(lag),
-            arrival(oldest) if oldest else None,
-            idle_s(self._client, key) if group is not None and group["pending"] else None,
+            look.length,
+            position.in_doubt if lag is None else min(position.in_doubt, lag),
+            lag,
+            arrival(oldest[0][0].decode()) if oldest else None,
+            None if position.begun_at is None else max(0.0, (datetime.now(UTC) - position.begun_at).total_seconds()),
         )
 
-    def _oldest_entry_from(self, key: str, first: str) -> str | None:
-        rows = cast(list[Entry], self._client.xrange(key, min=first, count=1))
-        return rows[0][0].decode() if rows else None
+
+def _answer(reply: object) -> dict[str, Any]:
+    """The reply to a command of a pipeline; raises it if it is an error."""
+    if isinstance(reply, Exception):
+        raise reply
+    return cast(dict[str, Any], reply)

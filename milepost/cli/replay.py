@@ -13,13 +13,15 @@ from typing import IO, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MalformedEvent, MilepostError
 from core.events.envelope import check_envelope, parse_json
 from core.services.inputs import is_id
 from core.store.tenants import DEFAULT, read_tenants
+from core.stream.backlog import not_applied, shard_statuses
 from core.stream.stream import EventStream, connect
-from milepost.cli.connection import DataDirOption, JsonOption, command_session, connected_settings
+from milepost.cli.connection import DataDirOption, JsonOption, command_sessions, connected_settings
 from milepost.cli.output import print_json
 
 CHUNK_EVENTS = 1_000
@@ -43,22 +45,19 @@ def replay(
 ) -> None:
     """Put a file of events onto the stream, in the file's order. If any line is not an event, nothing is replayed."""
     settings = connected_settings(data_dir)
-    with command_session(data_dir) as session:
-        if tenant not in read_tenants(session, [tenant]):
-            raise MilepostError(
-                f"there is no tenant {tenant}; make it with `milepost tenants create {tenant} --time-zone ZONE`"
-            )
     assert settings.redis_url is not None
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards, settings.stream_durability)
-    with _progress() as progress, _seekable(file) as lines:
-        total = _check(lines, progress)
-        began = time.monotonic()
-        lines.seek(0)
-        _append(stream, tenant, lines, total, progress)
-        appended_s = time.monotonic() - began
-        if wait:
-            _wait_until_applied(stream, total, progress)
-        applied_s = time.monotonic() - began
+    with command_sessions(data_dir) as sessions:
+        _require_tenant(sessions, tenant)
+        with _progress() as progress, _seekable(file) as lines:
+            total = _check(lines, progress)
+            began = time.monotonic()
+            lines.seek(0)
+            _append(stream, tenant, lines, total, progress)
+            appended_s = time.monotonic() - began
+            if wait:
+                _wait_until_applied(sessions, stream, total, progress)
+            applied_s = time.monotonic() - began
     stats = {"events": total, "appended_s": round(appended_s, 3)}
     if wait:
         stats["applied_s"] = round(applied_s, 3)
@@ -66,6 +65,14 @@ def replay(
         print_json(stats)
     else:
         print(_sentence(stats))
+
+
+def _require_tenant(sessions: sessionmaker[Session], tenant: str) -> None:
+    with sessions() as session:
+        if tenant not in read_tenants(session, [tenant]):
+            raise MilepostError(
+                f"there is no tenant {tenant}; make it with `milepost tenants create {tenant} --time-zone ZONE`"
+            )
 
 
 def _sentence(stats: dict[str, int | float]) -> str:
@@ -109,13 +116,13 @@ def _account_of(number: int, body: bytes) -> str:
     return account_id if isinstance(account_id, str) and is_id(account_id) else ""
 
 
-def _wait_until_applied(stream: EventStream, total: int, progress: Progress) -> None:
+def _wait_until_applied(sessions: sessionmaker[Session], stream: EventStream, total: int, progress: Progress) -> None:
     """Wait until the entries that are on the stream now are applied, not for what others append meanwhile."""
     task = progress.add_task("applied", total=total)
     waiting, fewest_left, fewest_left_at = stream.ends(), total, time.monotonic()
     while waiting:
-        waiting = {shard: last for shard, last in waiting.items() if not stream.is_applied(shard, last)}
-        left = sum(status.unapplied for status in stream.status())
+        waiting = not_applied(sessions, waiting)
+        left = sum(status.unapplied for status in shard_statuses(sessions, stream))
         progress.update(task, completed=max(0, total - left))
         if left < fewest_left:
             fewest_left, fewest_left_at = left, time.monotonic()

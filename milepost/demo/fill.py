@@ -18,6 +18,7 @@ from core.services.milestones import add_milestone
 from core.services.views import GoalView
 from core.store.days import JobRun, last_runs, record_run
 from core.store.tenants import DEFAULT, Tenant, is_empty, lock_tenant, read_tenants
+from core.stream.backlog import not_applied, shard_statuses
 from core.stream.stream import EventStream
 from milepost.demo.life import Life, TimedEvent
 from milepost.demo.rules import GoalPlan, Person
@@ -81,7 +82,7 @@ def fill(sessions: sessionmaker[Session], stream: EventStream, life: Life, now: 
     timed_events = life.through(now)
     if filled_at is not None:
         timed_events = [event for event in timed_events if event.at > filled_at]
-    _send(stream, timed_events, progress)
+    _send(sessions, stream, timed_events, progress)
     if filled_at is None:
         with sessions.begin() as session:
             _end_goals(session, tenant, life.people, now)
@@ -146,22 +147,25 @@ def _filled_at(session: Session) -> datetime | None:
     return next((run.started_at for run in last_runs(session, DEFAULT) if run.job == _FILLED), None)
 
 
-def _send(stream: EventStream, timed_events: Sequence[TimedEvent], progress: Progress) -> None:
+def _send(
+    sessions: sessionmaker[Session], stream: EventStream, timed_events: Sequence[TimedEvent], progress: Progress
+) -> None:
     for start in range(0, len(timed_events), _AT_ONCE):
         send(stream, timed_events[start : start + _AT_ONCE])
-        progress("events applied", _applied(stream, min(start + _AT_ONCE, len(timed_events))), len(timed_events))
+        sent = min(start + _AT_ONCE, len(timed_events))
+        progress("events applied", _applied(sessions, stream, sent), len(timed_events))
     waiting = stream.ends()
     while waiting:
-        waiting = {shard: last for shard, last in waiting.items() if not stream.is_applied(shard, last)}
+        waiting = not_applied(sessions, waiting)
         if waiting:
-            progress("events applied", _applied(stream, len(timed_events)), len(timed_events))
+            progress("events applied", _applied(sessions, stream, len(timed_events)), len(timed_events))
             time.sleep(_POLL_S)
     progress("events applied", len(timed_events), len(timed_events))
 
 
-def _applied(stream: EventStream, sent: int) -> int:
+def _applied(sessions: sessionmaker[Session], stream: EventStream, sent: int) -> int:
     """How many of the `sent` events are applied, at least: events of others may be among those that wait."""
-    return max(0, sent - sum(status.unapplied for status in stream.status()))
+    return max(0, sent - sum(status.unapplied for status in shard_statuses(sessions, stream)))
 
 
 def _end_goals(session: Session, tenant: Tenant, people: Sequence[Person], now: datetime) -> None:

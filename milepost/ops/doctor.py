@@ -1,13 +1,14 @@
 """All checks of `milepost doctor`, one part after the other; each finding says what to do about it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
 import redis
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import MilepostError, SettingsError
 from core.services.metrics import LastRun, is_drain_alive, is_quiet, read_database_stats
@@ -15,8 +16,9 @@ from core.settings import Settings, load_settings
 from core.store.engine import make_engine, session_factory
 from core.store.migrate import require_current
 from core.store.monitoring import COUNTED_MOST
+from core.store.positions import Position, read_positions
 from core.stream.stats import read_drain_stats, shards_waited_on
-from core.stream.stream import EventStream, connect
+from core.stream.stream import EventStream, ShardStatus, connect
 from milepost.cli.connection import NoServers, connected_settings, running_servers
 from milepost.cli.output import explain
 from milepost.embedded.datadir import RunningServers
@@ -32,24 +34,32 @@ _POLL_S = 0.1
 _BEAT = "run `milepost up`, or `milepost beat` and `milepost worker --queues=jobs`"
 
 
-def examine_drains(client: redis.Redis, settings: Settings) -> Iterator[Finding]:
-    """Check each shard: its backlog, whether events are applied, and whether a drain waits for the next event."""
-    statuses = EventStream(client, settings.shards).status()
+def examine_drains(
+    client: redis.Redis, settings: Settings, positions: Mapping[int, Position] | None
+) -> Iterator[Finding]:
+    """Check each shard: its backlog, whether events are applied, and whether a drain waits for the next event.
+
+    Without positions, which the database has, only the last is checked.
+    """
+    if positions is not None:
+        yield _backlog(client, EventStream(client, settings.shards).status(positions))
+    yield _served_shards(client, range(settings.shards))
+
+
+def _backlog(client: redis.Redis, statuses: Sequence[ShardStatus]) -> Finding:
     drains = read_drain_stats(client, (status.shard for status in statuses))
     now = datetime.now(UTC)
     stuck = [status.shard for status in statuses if not is_drain_alive(status, drains[status.shard], now)]
     waiting = [status.oldest_at for status in statuses if status.oldest_at is not None]
     if stuck:
-        yield problem(
+        return problem(
             "backlog",
             f"events wait on shard {_listed(stuck)}, and none was applied for 30 s",
             "run `milepost worker --queues=drains` and `milepost beat`; their logs say what is in the way",
         )
-    elif waiting:
-        yield ok("backlog", f"the oldest event waits for {max(0.0, (now - min(waiting)).total_seconds()):.1f} s")
-    else:
-        yield ok("backlog", "every event is applied")
-    yield _served_shards(client, range(settings.shards))
+    if waiting:
+        return ok("backlog", f"the oldest event waits for {max(0.0, (now - min(waiting)).total_seconds()):.1f} s")
+    return ok("backlog", "every event is applied")
 
 
 def examine_rows(engine: Engine) -> Iterator[Finding]:
@@ -172,12 +182,13 @@ def _examine_servers(settings: Settings) -> Iterator[Finding]:
     engine = make_engine(settings, application_name="milepost doctor")
     try:
         yield from _unless_away("database", _examine_database(engine))
+        positions = _positions(engine)
     finally:
         engine.dispose()
     assert settings.redis_url is not None, "connected_settings names both servers"
     with connect(settings.redis_url.get_secret_value()) as client:
         yield from _unless_away(
-            "stream server", chain(examine_stream(client, settings), examine_drains(client, settings))
+            "stream server", chain(examine_stream(client, settings), examine_drains(client, settings, positions))
         )
 
 
@@ -188,6 +199,15 @@ def _examine_database(engine: Engine) -> Iterator[Finding]:
     except MilepostError:
         return  # examine_database() has reported it
     yield from examine_rows(engine)
+
+
+def _positions(engine: Engine) -> dict[int, Position] | None:
+    """The positions of the shards; None if the database does not give them, which has been reported."""
+    try:
+        with session_factory(engine)() as session:
+            return read_positions(session)
+    except SQLAlchemyError:
+        return None
 
 
 def _unless_away(server: str, findings: Iterator[Finding]) -> Iterator[Finding]:

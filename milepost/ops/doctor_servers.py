@@ -173,5 +173,7 @@ def _scripts(server: StreamServer) -> Finding:
     if server.runs_scripts:
         return ok(check, "EVAL works")
     return problem(
-        check, "EVAL is refused: no drain can say how far it is", "let the user of MILEPOST_REDIS_URL use EVAL"
+        check,
+        "EVAL is refused: tasks of a worker that died stay undelivered",
+        "let the user of MILEPOST_REDIS_URL use EVAL",
     )

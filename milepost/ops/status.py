@@ -1,6 +1,6 @@
 """The status of an installation: every part is asked, and a part that does not answer becomes one of the troubles."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from core.settings import Settings
 from core.store import monitoring
 from core.store.engine import database_url, make_engine, session_factory
 from core.store.migrate import NotMigrated, require_current
+from core.store.positions import Position
 from core.stream.server import StreamServer, ask_stream_server
 from core.stream.stats import DrainStats, read_drain_stats
 from core.stream.stream import EventStream, ShardStatus, connect
@@ -60,7 +61,7 @@ class DatabaseStatus:
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """What is on the stream, and what the drains have done."""
+    """What is on the stream, and what the drains have done. `shards` is empty where the positions are not known."""
 
     server: StreamServer
     shards: tuple[ShardStatus, ...]
@@ -99,7 +100,8 @@ def collect_status(settings: Settings) -> Status:
         contents = _ask(troubles, lambda: _collect_from_database(engine, now)) if current else None
     finally:
         engine.dispose()
-    stream = _ask(troubles, lambda: _collect_from_stream(settings))
+    positions = None if contents is None else contents.stats.positions
+    stream = _ask(troubles, lambda: _collect_from_stream(settings, positions))
     troubles += _wrong_in_database(contents) + _wrong_on_stream(stream, now)
     return Status(now, database, current, contents, stream, _processes(settings), tuple(troubles))
 
@@ -186,11 +188,11 @@ def _counts(session: Session, stats: DatabaseStats) -> dict[str, int]:
     }
 
 
-def _collect_from_stream(settings: Settings) -> StreamStatus:
+def _collect_from_stream(settings: Settings, positions: Mapping[int, Position] | None) -> StreamStatus:
     if settings.redis_url is None:
         raise MilepostError("the settings name no stream server")
     with connect(settings.redis_url.get_secret_value()) as client:
-        shards = tuple(EventStream(client, settings.shards).status())
+        shards = () if positions is None else tuple(EventStream(client, settings.shards).status(positions))
         drains = read_drain_stats(client, (each.shard for each in shards))
         return StreamStatus(ask_stream_server(client), shards, drains)
 

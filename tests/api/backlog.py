@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.drain import ShardDrain
 from core.store.dead_letters import DeadLetterKey
-from core.stream.position import stream_key
+from core.stream.entries import RawEntry, stream_key
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
 from tests.api.paging import walk
@@ -34,35 +33,19 @@ class StoppingStream(EventStream):
     """A stream whose drain stops at a named step."""
 
     stops_at: str | None = None
-    has_read = False
 
-    def read_after(self, shard: int, behind: bytes, count: int) -> list[Any]:
-        self.has_read = True
-        return self._stopping(super().read_after(shard, behind, count))
-
-    def read(self, shard: int, count: int, *, pending: bool) -> list[Any]:
-        return self._stopping(super().read(shard, count, pending=pending))
-
-    def note_in_progress(self, shard: int, entry_id: bytes) -> bool:
-        is_noted = super().note_in_progress(shard, entry_id)
-        if self.stops_at == "begin" and self.has_read:
+    def read_after(self, shard: int, after: str, count: int) -> list[RawEntry]:
+        if self.stops_at == "begin":
             raise RedisConnectionError("stopped")
-        return is_noted
-
-    def _stopping(self, entries: list[Any]) -> list[Any]:
+        entries = super().read_after(shard, after, count)
         if entries and self.stops_at == "read":
             raise RedisConnectionError("stopped")
         return entries
 
-    def advance(self, *arguments: Any, **named: Any) -> bool:
+    def note_stats(self, shard: int, batch: BatchStats) -> None:
         if self.stops_at == "commit":
             raise RedisConnectionError("stopped")
-        return super().advance(*arguments, **named)
-
-    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchStats | None = None) -> None:
-        if self.stops_at == "commit":
-            raise RedisConnectionError("stopped")
-        super().acknowledge(shard, entry_ids, batch)
+        super().note_stats(shard, batch)
 
 
 class Harness:
@@ -76,7 +59,6 @@ class Harness:
         """Apply everything on the stream, unless the drains stop before the end."""
         self.stream.stops_at = stops_at
         for shard in range(2):
-            self.stream.has_read = False
             drain = ShardDrain(self.sessions, self.stream, shard, 10, lambda: datetime.now(UTC))
             if stops_at is None:
                 drain.drain()

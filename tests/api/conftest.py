@@ -23,7 +23,7 @@ from core.services.keys import create_key
 from core.services.tenants import create_tenant
 from core.settings import Settings
 from core.store.tenants import read_tenants
-from core.stream.position import stream_key, tenant_of
+from core.stream.entries import stream_key, tenant_of
 from core.stream.stream import arrival, connect
 from tests.api.backlog import Harness
 from tests.dumping import dump as dump_tables

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from core.stream.position import stream_key
+from core.stream.entries import stream_key
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields, walk
 

@@ -12,7 +12,7 @@ from redis import Redis
 
 from api.batches import MAX_EVENTS
 from core.events.envelope import EVENT_LONGEST_BYTES
-from core.stream.position import stream_key
+from core.stream.entries import stream_key
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.providers.registry import Format, Provider
 from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
-from core.stream.position import stream_key
+from core.stream.entries import stream_key
 from tests.api.conftest import SECRETS_KEY
 from tests.api.provider_bodies import BODIES, FORMATS
 from tests.budget import examples

@@ -20,7 +20,7 @@ from api.errors import refusal_of
 from core.errors import KeyBusy
 from core.store.goals import lock_goal
 from core.store.tables import idempotency_keys
-from core.stream.position import stream_key
+from core.stream.entries import stream_key
 
 GOAL = {"user_id": "u", "name": "n", "type": "savings", "target_amount": 100}
 MILESTONE = {"amount": 50}

@@ -20,6 +20,7 @@ from core.store.days import JobRun, record_run
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
 from tests.api.metric_values import elsewhere, names, one, scrape
+from tests.ingestion.positions import die
 from tests.ingestion.test_drain import clock, spent
 
 Sessions = sessionmaker[Session]
@@ -75,11 +76,11 @@ def test_what_drains_do_is_counted(api: TestClient, stream: EventStream, drains:
     assert one(stats, "dead_letters_waiting", code="unparseable") == 1
 
 
-def test_an_entry_that_waits_shows_its_age(api: TestClient, stream: EventStream, redis_client: Any) -> None:
+def test_an_entry_that_waits_shows_its_age(api: TestClient, session_factory: Sessions, redis_client: Any) -> None:
     """The age of the oldest entry that is not applied counts from its arrival; drains that leave it are not alive."""
     arrived = datetime.now(UTC) - timedelta(minutes=2)
     redis_client.xadd("milepost:events:0", {"event": b"{}"}, id=f"{int(arrived.timestamp() * 1000)}-0")
-    stream.read(0, 10, pending=False)
+    die(session_factory, 10, times=2)
     stats = scrape(api)
     assert 120 <= one(stats, "stream_oldest_age_seconds", shard="0") < 180
     assert (one(stats, "stream_entries", shard="0"), one(stats, "stream_pending", shard="0")) == (1, 1)
@@ -92,7 +93,7 @@ def test_drains_that_commit_are_alive_with_any_backlog(api: TestClient, stream: 
     redis_client.xadd("milepost:events:0", {"event": b"{}"}, id="1000-0")
     for seconds, alive in ((31, 0), (1, 1)):
         at = datetime.now(UTC) - timedelta(seconds=seconds)
-        stream.acknowledge(0, [b"1-0"], BatchStats(1, 0, 0, 0.1, at))
+        stream.note_stats(0, BatchStats(1, 0, 0, 0.1, at))
         assert one(scrape(api), "drain_alive", shard="0") == alive
 
 
@@ -231,7 +232,7 @@ def test_what_others_wrote_into_the_figures_breaks_no_scrape(
 ) -> None:
     """A field that is foreign or no number counts as 0, and so does a key that is no hash; the server stays up."""
     at = datetime.now(UTC)
-    stream.acknowledge(0, [b"1-0"], BatchStats(3, 0, 0, 0.1, at))
+    stream.note_stats(0, BatchStats(3, 0, 0, 0.1, at))
     odd = {"somebody": "else", b"\xff": "x", "duplicates": "many", "us:5000": "9" * 400, "dead_letters": "-4"}
     redis_client.hset("milepost:drains:0", mapping=odd)
     redis_client.set("milepost:drains:1", "not a hash")

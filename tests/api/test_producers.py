@@ -67,7 +67,7 @@ def needs(program: str) -> None:
 
 def entries(stream: EventStream) -> int:
     """How many entries are on the stream."""
-    return sum(status.length for status in stream.status())
+    return sum(status.length for status in stream.status({}))
 
 
 def test_the_example_moves_a_goal(

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 
 from api.batches import MAX_EVENTS
 from core.providers.registry import Format
-from core.stream.position import stream_key
+from core.stream.entries import stream_key
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields
 from tests.api.provider_bodies import FORMATS, GOCARDLESS, MX, SPENT, SYNC, TELLER

@@ -23,7 +23,7 @@ from core.providers.sealing import Sealer
 from core.services.tenants import create_tenant
 from core.services.webhooks import add_endpoint, remove_endpoint, rotate_secrets
 from core.store.tenants import read_tenants
-from core.stream.position import stream_key
+from core.stream.entries import stream_key
 from tests.api.conftest import SECRETS_KEY, MakeClient, MakeKey
 from tests.api.paging import refused_fields
 from tests.api.provider_bodies import BECOMES, BODIES, OWN, POINTER, TELLER_HOOK

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import redis
 
 from core.settings import load_settings
-from core.stream.stream import EventStream
 from milepost.embedded.child import MARKER
 from milepost.embedded.orphans import end_orphans, end_processes, find_commands, is_alive
 from milepost.embedded.process import spawn
@@ -57,11 +55,6 @@ class System:
         """A connection to its database, each statement its own transaction."""
         url = self.servers["database_url"].replace("postgresql+psycopg://", "postgresql://")
         return psycopg.connect(url, autocommit=True)
-
-    def pending(self) -> int:
-        """How many entries were handed to a drain and not acknowledged."""
-        with redis.Redis.from_url(self.servers["redis_url"]) as client:
-            return sum(shard.pending for shard in EventStream(client, 1).status())
 
     def replay(self, file: Path) -> dict[str, Any]:
         """`milepost replay`, until all is applied; returns its figures."""

@@ -9,40 +9,30 @@ from datetime import UTC, datetime
 from core.events.facts import Transaction
 from core.events.worth import StoredTransaction, TransactionChange, fold_transactions
 from core.ingestion import fold
-from core.ingestion.decode import Batch, Prefetch
+from core.ingestion.decode import Prefetch
+from core.ingestion.drain import ShardDrain, Step
 from core.ingestion.fast_path import DuplicateCheck
-from tests.chaos.crash_points import CrashingDrain, use_drain
+from tests.chaos.crash_points import BEFORE_COMMIT, CrashingDrain, use_drain
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
-class AckBeforeCommit(CrashingDrain):
-    """Acknowledges a batch before its transaction has committed: a crash in between loses it."""
+class PositionFirst(CrashingDrain):
+    """Moves the position in a transaction of its own, before a batch is applied: a crash in between loses the batch."""
 
-    def _drain_batch(
-        self,
-        take: Callable[[], Batch],
-        stop_at: float,  # noqa: ARG002
-        prefetch: Prefetch | None = None,  # noqa: ARG002
-        duplicate_check: DuplicateCheck | None = None,  # noqa: ARG002
-    ) -> int | None:
+    def _apply_next(self, prefetch: Prefetch, check: DuplicateCheck, stop_at: float) -> Step:  # noqa: ARG002
         began = time.monotonic()
         with self.sessions.begin() as session:
-            if not self._lock(session):
-                return None
-            batch = take()
+            position = self._lock(session)
+            batch = self._read(position)
             if not batch.raw:
-                return 0
-            self._acknowledge(batch)
-            applied = self._apply_decoded(session, self._decoded(session, batch.raw))
+                return Step(position.entry_id)
+            ShardDrain._pass(self, session, position, batch, goes_on=False)
+        with self.sessions.begin() as session:
+            applied = self._apply(session, self._decoded(session, batch), check)
+            self.crash_points.reach(BEFORE_COMMIT)
         self._finish(batch, applied, began)
-        return len(batch.raw)
-
-    def _acknowledge(self, batch: Batch) -> None:
-        if batch.after is None:
-            self.stream.acknowledge(self.shard, batch.entry_ids)
-        else:
-            self.stream.advance(self.shard, batch.after, batch.raw[-1][0], len(batch.raw))
+        return Step(batch.last, len(batch.raw), is_more=True, goes_on=True)
 
 
 def _last_arrivals(statements: Iterable[Transaction]) -> dict[str, Transaction]:
@@ -63,9 +53,9 @@ def _fold_as_they_come(
     return [change._replace(before=stored.get(change.after.transaction.transaction_id)) for change in changes]
 
 
-def ack_before_commit() -> None:
-    """Make this process's drains acknowledge too early."""
-    use_drain(AckBeforeCommit)
+def position_first() -> None:
+    """Make this process's drains move the position too early."""
+    use_drain(PositionFirst)
 
 
 def last_arrival() -> None:
@@ -74,4 +64,4 @@ def last_arrival() -> None:
     fold.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
 
 
-BROKEN: Mapping[str, Callable[[], None]] = {"ack-before-commit": ack_before_commit, "last-arrival": last_arrival}
+BROKEN: Mapping[str, Callable[[], None]] = {"position-first": position_first, "last-arrival": last_arrival}

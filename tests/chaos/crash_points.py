@@ -18,18 +18,18 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from core.ingestion.apply import Applied
-from core.ingestion.decode import Batch, Decoded, Prefetch
-from core.ingestion.drain import ShardDrain
-from core.ingestion.fast_path import DuplicateCheck
-from core.stream.position import RawEntry
+from core.ingestion.decode import Batch, Decoded
+from core.ingestion.drain import ShardDrain, Step
+from core.store.positions import Position
+from core.stream.entries import RawEntry
 from worker import context
 
 VARIABLE = "CHAOS_CRASH_POINTS"
+AFTER_BEGIN = "after_begin"
 AFTER_READ = "after_read"
 BEFORE_COMMIT = "before_commit"
 AFTER_COMMIT = "after_commit"
-AFTER_ACK = "after_ack"
-POINTS = (AFTER_READ, BEFORE_COMMIT, AFTER_COMMIT, AFTER_ACK)
+POINTS = (AFTER_BEGIN, AFTER_READ, BEFORE_COMMIT, AFTER_COMMIT)
 ON_EVENT = "on_event"
 
 
@@ -62,24 +62,27 @@ class CrashingDrain(ShardDrain):
 
     crash_points: CrashPoints = field(default_factory=CrashPoints.of_environment)
 
-    def _decoded(self, session: Session, raw: Sequence[RawEntry], known: Decoded | None = None) -> Decoded:
+    def _begin(self) -> Step:
+        """The step after the begin is noted."""
+        step = super()._begin()
+        if step.goes_on:
+            self.crash_points.reach(AFTER_BEGIN)
+        return step
+
+    def _decoded(self, session: Session, batch: Batch) -> Decoded:
         """The step after the read."""
-        self.crash_points.reach_read(raw)
-        return super()._decoded(session, raw, known)
+        self.crash_points.reach_read(batch.raw)
+        return super()._decoded(session, batch)
 
-    def _apply_decoded(
-        self, session: Session, decoded: Decoded, duplicate_check: DuplicateCheck | None = None
-    ) -> Applied:
+    def _pass(self, session: Session, position: Position, batch: Batch, *, goes_on: bool) -> None:
         """The step before the commit."""
-        applied = super()._apply_decoded(session, decoded, duplicate_check)
+        super()._pass(session, position, batch, goes_on=goes_on)
         self.crash_points.reach(BEFORE_COMMIT)
-        return applied
 
-    def _finish(self, batch: Batch, applied: Applied, began: float, prefetch: Prefetch | None = None) -> None:
-        """The steps after the commit and after the acknowledgement."""
+    def _finish(self, batch: Batch, applied: Applied, began: float) -> None:
+        """The step after the commit."""
         self.crash_points.reach(AFTER_COMMIT)
-        super()._finish(batch, applied, began, prefetch)
-        self.crash_points.reach(AFTER_ACK)
+        super()._finish(batch, applied, began)
 
 
 def use_drain(drain: type[ShardDrain]) -> None:
@@ -101,7 +104,7 @@ def _contains(entries: Sequence[RawEntry], file: Path) -> bool:
         wanted = file.read_bytes()
     except FileNotFoundError:
         return False
-    return any(event is not None and wanted in event for _, _, event in entries)
+    return any(wanted in event for _, _, event in entries)
 
 
 def _die() -> None:

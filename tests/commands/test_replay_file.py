@@ -55,7 +55,7 @@ def run(environment: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def length(client: redis.Redis) -> int:
     """Entries on all shards."""
-    return sum(status.length for status in EventStream(client, 2).status())
+    return sum(status.length for status in EventStream(client, 2).status({}))
 
 
 def test_a_file_is_put_onto_the_stream_whole(

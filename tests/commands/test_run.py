@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.store.tables import BUSINESS_TABLES
+from core.stream.backlog import shard_statuses
 from core.stream.stream import EventStream
 from milepost.cli.run import JOBS, JOBS_WITH_A_DAY
 from tests.acts import goal, link, paid
@@ -59,11 +60,13 @@ def test_days_are_closed_up_to_a_date(run: Run, rows: Rows) -> None:
     assert rows("SELECT closed_through FROM tenants") == [(YESTERDAY,)]
 
 
-def test_a_sweep_trims_what_is_applied(run: Run, stream: EventStream, moved: str) -> None:
+def test_a_sweep_trims_what_is_applied(
+    run: Run, stream: EventStream, session_factory: sessionmaker[Session], moved: str
+) -> None:
     """`run sweep` removes the applied entries and names the shards that have something left."""
     assert moved
     stream.append("default", [("b", b"{}")])
-    (waiting,) = (status.shard for status in stream.status() if status.oldest_at is not None)
+    (waiting,) = (status.shard for status in shard_statuses(session_factory, stream) if status.oldest_at is not None)
     status, out, _ = run("run", "sweep", "--json")
     assert (status, json.loads(out)) == (0, {"trimmed": 1, "unapplied_shards": [waiting]})
 

@@ -192,7 +192,6 @@ def test_a_database_that_is_away_does_not_stop_a_start(redis_url: str) -> None:
 
 def test_status_shows_counts_and_backlog(run: Run, stream: Any) -> None:
     """`status --json` on real servers shows versions, schema, counts and what waits on each shard."""
-    stream.ensure_group(0)
     stream.append("default", [("a", b"{}"), ("b", b"{}"), ("c", b"{}")])
     status, out, _ = run("status", "--json")
     found = json.loads(out)

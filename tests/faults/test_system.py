@@ -207,7 +207,7 @@ try:
         server = EmbeddedValkey.start(disk.folder, port=port, appendfsync="everysec", log=folder / "log")
         with connect(server.url) as client:
             stream = EventStream(client, 1)
-            print(stream.status()[0].length)
+            print(stream.status({})[0].length)
             stream.append("default", [("a", b"{}")] * 10)
         server.kill()
         disk.lose_power()

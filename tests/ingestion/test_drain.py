@@ -9,23 +9,26 @@ from typing import Any
 
 import pytest
 import redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion import apply as apply_module
-from core.ingestion import shard as shard_module
+from core.ingestion import drain as drain_module
 from core.ingestion.apply import Applied, apply_decoded
-from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
+from core.ingestion.decode import Batch
+from core.ingestion.drain import ShardDrain
 from core.jobs.sweep import sweep
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
-from core.stream.position import RawEntry, stream_key
+from core.store.positions import Position, lock_position
+from core.stream.entries import RawEntry, stream_key
+from core.stream.position import StreamLook
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
 from tests.acts import event, money
 from tests.dumping import rows_by_table
+from tests.ingestion.positions import die, is_settled, position, status
 
 POSTED = datetime(2026, 3, 9, tzinfo=UTC)
 FACTS = ("accounts", "transactions", "reports", "account_days")
@@ -81,97 +84,98 @@ def dead_letters(session_factory: sessionmaker[Session]) -> list[tuple[str, byte
         ]
 
 
-def test_a_drain_applies_and_acknowledges_everything(
+def test_a_drain_applies_everything_and_moves_the_position(
     drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
 ) -> None:
-    """After a drain every event is applied, none is pending, and a sweep may drop them all."""
+    """After a drain every event is applied, the position is at the last one, and a sweep may drop them all."""
     append(one_shard, [spent(number) for number in range(25)])
     assert drain.drain().events == 25
     assert worths(session_factory) == {"a1": 2500}
-    assert one_shard.status()[0].pending == 0
-    assert sweep(one_shard).trimmed == 25
-    assert one_shard.status()[0].length == 0
+    assert is_settled(session_factory, one_shard)
+    assert {0: position(session_factory).entry_id} == one_shard.ends()
+    assert sweep(session_factory, one_shard).trimmed == 25
+    assert status(session_factory, one_shard).length == 0
+
+
+class Died(BaseException):
+    """Stands for the death of a process: nothing in it handles this."""
 
 
 class DyingStream(EventStream):
-    """A stream whose process dies at a named step, once."""
+    """A stream whose process dies at a named step, once each."""
 
     dies_at: Sequence[str] = ()
 
-    def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
-        entries = super().read_after(shard, behind, count)
+    def look(self, shard: int) -> StreamLook:
+        found = super().look(shard)
+        self._maybe_die("at the beginning")
+        return found
+
+    def read_after(self, shard: int, after: str, count: int) -> list[RawEntry]:
+        entries = super().read_after(shard, after, count)
         if entries:
-            self._maybe_die("after read")
+            self._maybe_die("after the read")
         return entries
 
-    def note_in_progress(self, shard: int, entry_id: bytes) -> bool:
-        is_noted = super().note_in_progress(shard, entry_id)
-        self._maybe_die("after beginning")
-        return is_noted
-
-    def advance(self, *arguments: Any, **named: Any) -> bool:
-        self._maybe_die("before advancing")
-        is_there = super().advance(*arguments, **named)
-        self._maybe_die("after advancing")
-        return is_there
-
-    def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
-        entries = super().read(shard, count, pending=pending)
-        if entries:
-            self._maybe_die("after handing out")
-        return entries
-
-    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchStats | None = None) -> None:
-        self._maybe_die("before acknowledging")
-        super().acknowledge(shard, entry_ids, batch)
-        self._maybe_die("after acknowledging")
+    def note_stats(self, shard: int, batch: BatchStats) -> None:
+        self._maybe_die("after the commit")
+        super().note_stats(shard, batch)
 
     def _maybe_die(self, step: str) -> None:
         if self.dies_at[:1] == [step]:
             self.dies_at = self.dies_at[1:]
-            raise RedisConnectionError("died")
+            raise Died
 
 
-NEW = ["after beginning", "after read", "before advancing", "after advancing"]
-AGAIN = ["after handing out", "before acknowledging", "after acknowledging"]
+class DyingDrain(ShardDrain):
+    """A drain of such a stream that can also die before its commit, and in it."""
+
+    __slots__ = ()
+
+    def _pass(self, session: Session, position: Position, batch: Batch, *, goes_on: bool) -> None:
+        super()._pass(session, position, batch, goes_on=goes_on)
+        assert isinstance(self.stream, DyingStream)
+        self.stream._maybe_die("before the commit")
 
 
-@pytest.mark.parametrize(
-    "steps", [*([step] for step in NEW), *(["after beginning", step] for step in AGAIN), ["after beginning", *AGAIN]]
-)
+STEPS = ["at the beginning", "after the read", "before the commit", "after the commit"]
+
+
+@pytest.mark.parametrize("steps", [*([step] for step in STEPS), STEPS, [*reversed(STEPS)], ["after the read"] * 3])
 def test_a_crash_at_any_step_loses_and_doubles_nothing(
     redis_client: redis.Redis, session_factory: sessionmaker[Session], steps: list[str]
 ) -> None:
-    """Whatever steps drains die at, the last one leaves every event applied once and none pending."""
+    """Whatever steps drains die at, the last one leaves every event applied once and nothing noted."""
     stream = DyingStream(redis_client, 1)
     append(stream, [spent(number, 100 + number) for number in range(17)])
-    drain = ShardDrain(session_factory, stream, 0, 10, clock)
+    drain = DyingDrain(session_factory, stream, 0, 10, clock)
     stream.dies_at = steps
     for _ in steps:
-        with pytest.raises(RedisConnectionError):
+        with pytest.raises(Died):
             drain.drain()
     assert stream.dies_at == []
     drain.drain()
     assert worths(session_factory) == {"a1": sum(100 + number for number in range(17))}
-    assert (stream.status()[0].pending, stream.status()[0].unapplied) == (0, 0)
-    assert sweep(stream).trimmed == 17
+    assert is_settled(session_factory, stream)
+    assert sweep(session_factory, stream).trimmed == 17
 
 
-def test_applying_again_after_a_crash_changes_no_row(
+def test_what_a_crash_after_the_commit_left_is_not_applied_again(
     redis_client: redis.Redis, session_factory: sessionmaker[Session]
 ) -> None:
-    """A batch whose position did not move after its commit is read again and leaves every table as it was."""
+    """Rows and position are one commit: the next drain finds nothing to do, and leaves every table as it was."""
     stream = DyingStream(redis_client, 1)
     append(stream, [spent(number) for number in range(5)])
-    stream.dies_at = ["before advancing"]
+    stream.dies_at = ["after the commit"]
     drain = ShardDrain(session_factory, stream, 0, 10, clock)
-    with pytest.raises(RedisConnectionError):
+    with pytest.raises(Died):
         drain.drain()
     with session_factory() as session:
         before = rows_by_table(session)
-    assert drain.drain().events == 5
+    assert drain.drain().events == 0
     with session_factory() as session:
         assert rows_by_table(session) == before
+    assert worths(session_factory) == {"a1": 500}
 
 
 def test_a_shard_is_drained_by_one_at_a_time(
@@ -179,11 +183,30 @@ def test_a_shard_is_drained_by_one_at_a_time(
 ) -> None:
     """While one connection has locked the shard, another drain finds it busy and takes nothing."""
     append(one_shard, [spent(1)])
+    drain.drain()
+    append(one_shard, [spent(2)])
     with session_factory.begin() as other:
-        assert drain._lock(other)
+        assert lock_position(other, 0) is not None
         assert drain.drain().is_busy
-        assert one_shard.status()[0].pending == 0
+        assert worths(session_factory) == {"a1": 100}
     assert drain.drain().events == 1
+
+
+def test_two_first_drains_of_a_shard_make_one_row(
+    redis_client: redis.Redis, session_factory: sessionmaker[Session]
+) -> None:
+    """No shard has a row before its first drain, and two workers may come at once."""
+    stream = EventStream(redis_client, 1)
+    append(stream, [spent(number) for number in range(30)])
+    drains = [ShardDrain(session_factory, stream, 0, 5, clock) for _ in range(4)]
+    threads = [threading.Thread(target=each.drain) for each in drains]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    drains[0].drain()
+    assert worths(session_factory) == {"a1": 3_000}
+    assert is_settled(session_factory, stream)
 
 
 class StalledStream(EventStream):
@@ -193,8 +216,8 @@ class StalledStream(EventStream):
         super().__init__(client, shards)
         self.has_read, self.may_go_on = threading.Event(), threading.Event()
 
-    def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
-        entries = super().read_after(shard, behind, count)
+    def read_after(self, shard: int, after: str, count: int) -> list[RawEntry]:
+        entries = super().read_after(shard, after, count)
         if entries and not self.has_read.is_set():
             self.has_read.set()
             assert self.may_go_on.wait(30)
@@ -243,36 +266,36 @@ def test_an_event_that_cannot_be_applied_is_quarantined_and_the_rest_goes_on(
     drain.drain()
     assert worths(session_factory)["a1"] == 300
     assert dead_letters(session_factory) == [("poison", poison)]
-    assert one_shard.status()[0].pending == 0
+    assert is_settled(session_factory, one_shard)
 
 
 def test_an_event_that_kills_its_worker_each_time_is_quarantined(
     drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
 ) -> None:
-    """Entries delivered more than five times are tried alone; one whose attempts never ended is set aside."""
+    """What was tried in vain too often is tried alone; an entry whose attempts never ended is set aside."""
     append(one_shard, [spent(1), spent(2), spent(3)])
-    taken = one_shard.read(0, 10, pending=False)
-    for _ in range(DELIVERIES_MOST):
-        one_shard.read(0, 10, pending=True)
-    killer = taken[1][0]
-    one_shard.note_attempt(0, killer)
-    one_shard.note_attempt(0, killer)
+    die(session_factory, 10, times=8)
     drain.drain()
     assert worths(session_factory) == {"a1": 200}
-    assert dead_letters(session_factory) == [("poison", spent(2))]
-    assert one_shard.status()[0].pending == 0
+    assert dead_letters(session_factory) == [("poison", spent(1))]
+    assert is_settled(session_factory, one_shard)
 
 
 def test_an_entry_that_the_stream_dropped_is_not_lost_in_silence(
     drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: sessionmaker[Session]
 ) -> None:
-    """A pending entry that was trimmed away by someone else is kept as a dead letter that says so."""
-    append(one_shard, [spent(1), spent(2)])
-    entries = one_shard.read(0, 10, pending=False)
-    redis_client.xdel(stream_key(0), entries[0][0])
+    """Entries that someone else trimmed away leave a dead letter that says how many they were."""
+    append(one_shard, [spent(0)])
     drain.drain()
-    assert worths(session_factory) == {"a1": 100}
-    assert [code for code, _ in dead_letters(session_factory)] == ["lost"]
+    append(one_shard, [spent(1), spent(2), spent(3)])
+    redis_client.xtrim(stream_key(0), maxlen=1, approximate=False)
+    drain.drain()
+    drain.drain()
+    assert worths(session_factory) == {"a1": 200}
+    with session_factory() as session:
+        ((code, reason),) = session.execute(text("SELECT code, reason FROM dead_letters")).all()
+    assert code == "lost"
+    assert reason.startswith("the stream dropped 2 entries after ")
 
 
 def test_a_batch_finds_its_rows_by_key(
@@ -288,7 +311,7 @@ def test_a_batch_finds_its_rows_by_key(
 
     append(one_shard, [spent(1)])
     monkeypatch.setattr(apply_module, "apply_decoded", noting)
-    monkeypatch.setattr(shard_module, "apply_decoded", noting)
+    monkeypatch.setattr(drain_module, "apply_decoded", noting)
     drain.drain()
     with session_factory.begin() as session:
         apply_module.apply_events(session, [], clock())

@@ -6,17 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
-from redis.exceptions import ResponseError
 from sqlalchemy.orm import Session, sessionmaker
 from structlog.testing import capture_logs
 
 from core.ingestion.apply import Applied
-from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
-from core.stream.position import stream_key
-from core.stream.stats import BatchStats, DrainStats, read_drain_stats, stats_key
+from core.ingestion.drain import ShardDrain
+from core.stream.entries import stream_key
+from core.stream.stats import DrainStats, read_drain_stats, stats_key
 from core.stream.stream import EventStream
 from tests.acts import balance, event, paid
 from tests.conftest import Apply
+from tests.ingestion.positions import die, is_settled, status
 from tests.ingestion.test_drain import append, clock, spent, worths
 
 AT = datetime(2026, 3, 9, 12, tzinfo=UTC)
@@ -100,15 +100,11 @@ def test_every_batch_adds_to_the_stats(drain: ShardDrain, one_shard: EventStream
 
 
 def test_quarantined_events_are_in_the_stats(
-    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis
+    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
     """An event that is set aside because its worker always died counts as a batch of one dead letter."""
     append(one_shard, [spent(1)])
-    (entry_id,) = (row[0] for row in one_shard.read(0, 1, pending=False))
-    for _ in range(DELIVERIES_MOST):
-        one_shard.read(0, 1, pending=True)
-    for _ in range(2):
-        one_shard.note_attempt(0, entry_id)
+    die(session_factory, 10, times=8)
     drain.drain()
     found = stats(redis_client)
     assert (found.batches, found.events, found.dead_letters) == (1, 1, 1)
@@ -145,27 +141,20 @@ def test_a_flush_loses_stats_and_nothing_else(
 def test_stats_that_cannot_be_written_fail_no_drain(
     drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
-    """If the server refuses the stats, events are applied and acknowledged all the same."""
+    """If the server refuses the stats, events are applied all the same."""
     redis_client.set(stats_key(0), "not a hash")
     append(one_shard, [spent(1)])
     assert drain.drain().events == 1
-    assert one_shard.status()[0].pending == 0
+    assert is_settled(session_factory, one_shard)
     assert worths(session_factory) == {"a1": 100}
 
 
-def test_an_acknowledgement_that_is_refused_is_reported(one_shard: EventStream, redis_client: redis.Redis) -> None:
-    """The pipeline of stats does not hide that the server refused the acknowledgement itself."""
-    redis_client.set(stream_key(0), "not a stream")
-    with pytest.raises(ResponseError):
-        one_shard.acknowledge(0, [b"1-0"], BatchStats(1, 0, 0, 0.1, clock()))
-
-
-def test_the_oldest_pending_entry_has_its_idle_time(one_shard: EventStream) -> None:
-    """A shard with nothing pending has no idle time; after a read it is what passed since then."""
+def test_a_drain_at_work_has_its_time(one_shard: EventStream, session_factory: Sessions) -> None:
+    """A shard that no drain works on has no such time; after one has begun it is what passed since then."""
     append(one_shard, [spent(1)])
-    assert one_shard.status()[0].idle_s is None
-    read_at = clock()
-    one_shard.read(0, 1, pending=False)
-    idle_s = one_shard.status()[0].idle_s
+    assert status(session_factory, one_shard).idle_s is None
+    began_at = clock()
+    die(session_factory, 10)
+    idle_s = status(session_factory, one_shard).idle_s
     assert idle_s is not None
-    assert 0 <= idle_s <= (clock() - read_at).total_seconds() + 0.01
+    assert 0 <= idle_s <= (clock() - began_at).total_seconds() + 0.01

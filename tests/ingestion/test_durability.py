@@ -113,7 +113,7 @@ def test_killing_the_server_loses_nothing_that_was_appended(start: Start, tmp_pa
     server.kill()
     again = EmbeddedValkey.start(tmp_path / "valkey0", port=server.port)
     with connect(again.url) as client:
-        assert sum(status.length for status in EventStream(client, 2).status()) == 300
+        assert sum(status.length for status in EventStream(client, 2).status({})) == 300
     again.stop()
 
 

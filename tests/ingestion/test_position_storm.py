@@ -19,14 +19,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion import apply as apply_module
-from core.ingestion import shard as shard_module
+from core.ingestion import drain as drain_module
 from core.ingestion.apply import Applied
-from core.ingestion.decode import Batch
 from core.ingestion.drain import ShardDrain
 from core.jobs.sweep import sweep
-from core.stream.position import Position, RawEntry, in_progress_key, stream_key
+from core.stream.entries import RawEntry, stream_key
+from core.stream.position import StreamLook
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream, connect
+from tests.ingestion.positions import is_settled, position, status
 from tests.ingestion.test_drain import append, clock, dead_letters, spent, worths
 
 DRAINS = 4
@@ -49,45 +50,21 @@ class Shaky(EventStream):
         if self.chance.random() < 0.35:
             time.sleep(self.chance.randrange(30) * MILLISECONDS)
 
-    def position(self, shard: int) -> Position:
+    def look(self, shard: int) -> StreamLook:
         self._step()
-        return super().position(shard)
+        found = super().look(shard)
+        self._step()
+        return found
 
-    def note_in_progress(self, shard: int, entry_id: bytes) -> bool:
+    def read_after(self, shard: int, after: str, count: int) -> list[RawEntry]:
         self._step()
-        return super().note_in_progress(shard, entry_id)
-
-    def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
-        self._step()
-        entries = super().read_after(shard, behind, count)
+        entries = super().read_after(shard, after, count)
         self._step()
         return entries
 
-    def advance(self, *arguments: Any, **named: Any) -> bool:
+    def note_stats(self, shard: int, batch: BatchStats) -> None:
         self._step()
-        is_there = super().advance(*arguments, **named)
-        self._step()
-        return is_there
-
-    def read(self, shard: int, count: int, *, pending: bool) -> list[RawEntry]:
-        self._step()
-        entries = super().read(shard, count, pending=pending)
-        self._step()
-        return entries
-
-    def acknowledge(self, shard: int, entry_ids: Any, batch: BatchStats | None = None) -> None:
-        self._step()
-        super().acknowledge(shard, entry_ids, batch)
-        self._step()
-
-
-class BeforeDrain(ShardDrain):
-    """A drain of the version before, to which the group delivers all entries."""
-
-    __slots__ = ()
-
-    def _next_batch(self) -> Batch:
-        return self._deliver(self.batch_events)
+        super().note_stats(shard, batch)
 
 
 class Server:
@@ -96,29 +73,20 @@ class Server:
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
         self.losses = 0
-        self._kept: tuple[bytes | None, bytes | None, int] | None = None
+        self._kept: tuple[bytes | None, int] | None = None
 
     def remember(self, sent: int) -> None:
         """Keep what is on disk now."""
-        pipeline = self.client.pipeline(transaction=True)
-        pipeline.dump(stream_key(0))
-        pipeline.get(in_progress_key(0))
-        self._kept = (*pipeline.execute(), sent)
+        self._kept = self.client.dump(stream_key(0)), sent
 
     def lose(self) -> int | None:
         """Go back there; the number of the first event to be sent again."""
         kept, self._kept = self._kept, None
         if kept is None or kept[0] is None:
             return None
-        pipeline = self.client.pipeline(transaction=True)
-        pipeline.restore(stream_key(0), 0, kept[0], replace=True)
-        if kept[1] is None:
-            pipeline.delete(in_progress_key(0))
-        else:
-            pipeline.set(in_progress_key(0), kept[1])
-        pipeline.execute()
+        self.client.restore(stream_key(0), 0, kept[0], replace=True)
         self.losses += 1
-        return kept[2]
+        return kept[1]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -144,17 +112,16 @@ def test_nothing_is_lost_or_doubled_in_a_storm(
             raise error
         return applies(*given)
 
-    monkeypatch.setattr(shard_module, "apply_decoded", failing_at_times)
+    monkeypatch.setattr(drain_module, "apply_decoded", failing_at_times)
 
     def work(number: int) -> None:
-        kind = BeforeDrain if number == 0 and seed % 2 else ShardDrain
         luck = random.Random(seed * 100 + number)
         while not stop.is_set():
             with connect(redis_url) as client:
                 stream = Shaky(client, 1)
                 stream.chance = luck
                 with suppress(RedisError, SQLAlchemyError, Interrupted):
-                    kind(session_factory, stream, 0, luck.randint(1, 8), clock).drain(luck.random())
+                    ShardDrain(session_factory, stream, 0, luck.randint(1, 8), clock).drain(luck.random())
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(DRAINS)]
     for thread in threads:
@@ -167,7 +134,7 @@ def test_nothing_is_lost_or_doubled_in_a_storm(
         sent += count
         time.sleep(chance.randrange(30) * MILLISECONDS)
         if chance.random() < 0.2:
-            sweep(plain)
+            sweep(session_factory, plain)
         if chance.random() < 0.15:
             server.remember(sent)
         elif chance.random() < 0.15 and (first := server.lose()) is not None:
@@ -177,10 +144,11 @@ def test_nothing_is_lost_or_doubled_in_a_storm(
         thread.join()
     for _ in range(5):
         ShardDrain(session_factory, plain, 0, 5, clock).drain()
-    sweep(plain)
-    (status,) = plain.status()
-    assert (status.length, status.pending, status.lag) == (0, 0, 0)
-    assert not plain.position(0).needs_care
+    sweep(session_factory, plain)
+    found = status(session_factory, plain)
+    assert (found.length, found.lag) == (0, 0)
+    assert is_settled(session_factory, plain)
+    assert position(session_factory).begun_at is None
     assert server.losses > 0
     assert failed
     with session_factory() as session:

@@ -12,14 +12,15 @@ import redis
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.ingestion import shard as shard_module
+from core.ingestion import drain as drain_module
 from core.ingestion.apply import Applied, apply_decoded
 from core.ingestion.decode import Decoded, StreamEntry, decode_batch
-from core.ingestion.drain import Drained, ShardDrain
+from core.ingestion.drain import ShardDrain
 from core.ingestion.fast_path import DuplicateCheck
 from core.store.tenants import Tenant, add_tenant
-from core.stream.position import Position, RawEntry
+from core.stream.entries import RawEntry
 from core.stream.stream import EventStream
+from tests.ingestion.positions import is_settled, position, status
 from tests.ingestion.test_drain import POSTED, append, clock, dead_letters, spent, worths
 
 Sessions = sessionmaker[Session]
@@ -51,10 +52,10 @@ class Noting(EventStream):
         self.reads: list[tuple[int, int]] = []
         self.in_work = threading.Event()
 
-    def read_after(self, shard: int, behind: bytes, count: int) -> list[RawEntry]:
+    def read_after(self, shard: int, after: str, count: int) -> list[RawEntry]:
         if self.reads:
             assert self.in_work.wait(30)
-        entries = super().read_after(shard, behind, count)
+        entries = super().read_after(shard, after, count)
         self.reads.append((len(entries), worths(self.sessions).get("a1", 0) // 100))
         return entries
 
@@ -81,12 +82,13 @@ def let_batches_wait(stream: Noting, monkeypatch: pytest.MonkeyPatch, *, fails_a
         if len(batch.entries) == BATCH:
             stream.in_work.clear()
         number = next(numbers)
-        assert number == 1 or stream.position(0).is_in_progress, "what was read ahead is noted when its turn comes"
+        begun_at = position(stream.sessions).begun_at
+        assert begun_at is not None, "the commit of a batch notes that the one read ahead is begun"
         if number == fails_at:
             raise Interrupted
         return applied
 
-    monkeypatch.setattr(shard_module, "apply_decoded", waiting)
+    monkeypatch.setattr(drain_module, "apply_decoded", waiting)
 
 
 def test_the_next_batch_is_read_while_this_one_is_applied(
@@ -95,9 +97,9 @@ def test_the_next_batch_is_read_while_this_one_is_applied(
     """While Postgres works on a full batch the next one is read, which takes nothing off the stream."""
     append(noting, [spent(number) for number in range(25)])
     let_batches_wait(noting, monkeypatch)
-    assert ShardDrain(session_factory, noting, 0, BATCH, clock).drain() == Drained(25)
+    assert ShardDrain(session_factory, noting, 0, BATCH, clock).drain().events == 25
     assert noting.reads[:3] == [(10, 0), (10, 0), (5, 10)]
-    assert (noting.status()[0].pending, noting.status()[0].unapplied) == (0, 0)
+    assert is_settled(session_factory, noting)
     assert worths(session_factory) == {"a1": 2_500}
 
 
@@ -110,7 +112,7 @@ def test_what_was_prefetched_before_a_failure_is_applied_by_the_next_drain(
         let_batches_wait(noting, patched, fails_at=1)
         with pytest.raises(Interrupted):
             ShardDrain(session_factory, noting, 0, BATCH, clock).drain()
-    assert noting.status()[0].unapplied == 25
+    assert status(session_factory, noting).unapplied == 25
     assert worths(session_factory) == {}
     sizes: list[int] = []
 
@@ -120,18 +122,18 @@ def test_what_was_prefetched_before_a_failure_is_applied_by_the_next_drain(
         sizes.append(len(batch.entries))
         return apply_decoded(session, batch, now, duplicate_check)
 
-    monkeypatch.setattr(shard_module, "apply_decoded", sizing)
+    monkeypatch.setattr(drain_module, "apply_decoded", sizing)
     noting.in_work.set()
-    assert ShardDrain(session_factory, noting, 0, BATCH, clock).drain() == Drained(25)
+    assert ShardDrain(session_factory, noting, 0, BATCH, clock).drain().events == 25
     assert sizes == [2, 2, 2, 2, 2, 10, 5]
     assert worths(session_factory) == {"a1": 2_500}
-    assert (noting.status()[0].pending, noting.status()[0].unapplied) == (0, 0)
+    assert is_settled(session_factory, noting)
 
 
 def test_another_drain_between_two_batches_applies_what_was_prefetched(
     drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the first drain applies it again nothing changes, and it goes on where the other one stopped."""
+    """The first drain drops it, and goes on where the other one stopped."""
     append(one_shard, [spent(number) for number in range(25)])
     other = ShardDrain(session_factory, one_shard, 0, BATCH, clock)
     drained: list[int] = []
@@ -145,40 +147,11 @@ def test_another_drain_between_two_batches_applies_what_was_prefetched(
             append(one_shard, [spent(number) for number in range(25, 28)])
 
     monkeypatch.setattr(ShardDrain, "_finish", giving_way)
-    assert drain.drain() == Drained(23)
+    assert drain.drain().events == 13
     assert drained == [15]
     assert worths(session_factory) == {"a1": 2_800}
     assert dead_letters(session_factory) == []
-    assert (one_shard.status()[0].pending, one_shard.status()[0].unapplied) == (0, 0)
-
-
-def test_a_drain_that_is_slow_to_advance_moves_no_position_back(
-    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between its commit and its move of the position another drain goes on; what that one applied stays applied."""
-    append(one_shard, [spent(number) for number in range(BATCH)])
-    other = ShardDrain(session_factory, one_shard, 0, BATCH, clock)
-    finish = ShardDrain._finish
-    positions: list[Position] = []
-
-    def slow(self: ShardDrain, *arguments: object) -> None:
-        if self is drain and not positions:
-            append(one_shard, [spent(number) for number in range(BATCH, 35)])
-            positions.append(one_shard.position(0))
-            assert other.drain().events == 35
-            positions.append(one_shard.position(0))
-            finish(self, *arguments)  # type: ignore[arg-type]
-            positions.append(one_shard.position(0))
-        else:
-            finish(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(ShardDrain, "_finish", slow)
-    assert drain.drain() == Drained(BATCH)
-    assert positions[0].needs_care
-    assert not positions[1].needs_care
-    assert positions[1] == positions[2]
-    assert worths(session_factory) == {"a1": 3_500}
-    assert (one_shard.status()[0].pending, one_shard.status()[0].unapplied) == (0, 0)
+    assert is_settled(session_factory, one_shard)
 
 
 def test_a_tenant_that_comes_first_in_the_prefetched_batch_is_known(
@@ -190,7 +163,7 @@ def test_a_tenant_that_comes_first_in_the_prefetched_batch_is_known(
     append(one_shard, [spent(number) for number in range(BATCH)])
     late = spent(99).replace(POSTED.isoformat().encode(), b"2026-03-08T23:30:00+00:00")
     one_shard.append("other", [("a1", late)])
-    assert drain.drain() == Drained(11)
+    assert drain.drain().events == 11
     with session_factory() as session:
         days = session.execute(text("SELECT tenant, day FROM account_days ORDER BY 1")).all()
     assert [(tenant, str(day)) for tenant, day in days] == [("default", "2026-03-09"), ("other", "2026-03-09")]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 import redis
@@ -16,19 +14,21 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion import apply as apply_module
-from core.ingestion import shard as shard_module
+from core.ingestion import drain as drain_module
 from core.ingestion.apply import Applied
 from core.ingestion.decode import Decoded
-from core.ingestion.drain import DELIVERIES_MOST, ShardDrain
+from core.ingestion.drain import ShardDrain
 from core.ingestion.fast_path import DuplicateCheck
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
-from core.stream.position import stream_key
+from core.stream.entries import stream_key
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
+from tests.ingestion.positions import die, is_settled, position, status
 from tests.ingestion.test_drain import append, clock, dead_letters, spent, worths
 
 Sessions = sessionmaker[Session]
+TRIES = 12
 
 
 @pytest.fixture
@@ -53,16 +53,16 @@ def test_a_schema_that_is_not_migrated_yet_loses_no_event(
     with pytest.raises(ProgrammingError) as failed:
         drain.drain()
     assert is_database_trouble(failed.value)
-    for _ in range(DELIVERIES_MOST + 3):
+    for _ in range(TRIES):
         with suppress(ProgrammingError):
             drain.drain()
-    assert one_shard.status()[0].pending == 5
+    assert status(session_factory, one_shard).unapplied == 5
     assert dead_letters(session_factory) == []
     with session_factory.begin() as session:
         session.execute(text("ALTER TABLE transactions RENAME COLUMN kategorie TO category"))
     drain.drain()
     assert worths(session_factory) == {"a1": 500}
-    assert one_shard.status()[0].pending == 0
+    assert is_settled(session_factory, one_shard)
 
 
 def test_a_worker_of_the_version_before_loses_no_event(
@@ -77,16 +77,16 @@ def test_a_worker_of_the_version_before_loses_no_event(
         before.setattr(apply_module, "write_transactions", lambda session, _: session.execute(adding))
         with pytest.raises(OperationalError) as failed:
             drain.drain()
-        for _ in range(DELIVERIES_MOST + 3):
+        for _ in range(TRIES):
             with suppress(OperationalError):
                 drain.drain()
     assert getattr(failed.value.orig, "sqlstate", None) == "55000"
     assert is_database_trouble(failed.value)
-    assert one_shard.status()[0].pending == 5
+    assert status(session_factory, one_shard).unapplied == 5
     assert dead_letters(session_factory) == []
     drain.drain()
     assert worths(session_factory) == {"a1": 500}
-    assert one_shard.status()[0].pending == 0
+    assert is_settled(session_factory, one_shard)
 
 
 class StallingStream(EventStream):
@@ -94,34 +94,27 @@ class StallingStream(EventStream):
 
     stalls = 0
 
-    def advance(self, *arguments: Any, **named: Any) -> bool:
-        self._maybe_stall()
-        return super().advance(*arguments, **named)
-
-    def acknowledge(self, shard: int, entry_ids: Sequence[bytes], batch: BatchStats | None = None) -> None:
-        self._maybe_stall()
-        super().acknowledge(shard, entry_ids, batch)
-
-    def _maybe_stall(self) -> None:
+    def note_stats(self, shard: int, batch: BatchStats) -> None:
         if self.stalls:
             self.stalls -= 1
             raise RedisTimeoutError("stalled")
+        super().note_stats(shard, batch)
 
 
 def test_a_stalling_stream_server_makes_no_dead_letters(redis_client: redis.Redis, session_factory: Sessions) -> None:
-    """However often acknowledging fails, each event is applied and none is set aside."""
+    """However often it fails after a commit, each event is applied and none is set aside."""
     stream = StallingStream(redis_client, 1)
-    drain = ShardDrain(session_factory, stream, 0, 10, clock)
-    append(stream, [spent(number) for number in range(4)])
-    stream.stalls = DELIVERIES_MOST + 6
+    drain = ShardDrain(session_factory, stream, 0, 2, clock)
+    append(stream, [spent(number) for number in range(24)])
+    stream.stalls = TRIES
     deadline = clock() + timedelta(seconds=30)
-    while stream.stalls or stream.status()[0].unapplied:
+    while status(session_factory, stream).unapplied:
         assert clock() < deadline
         try:
             drain.drain()
         except RedisError:
             continue
-    assert worths(session_factory) == {"a1": 400}
+    assert worths(session_factory) == {"a1": 2_400}
     assert dead_letters(session_factory) == []
 
 
@@ -132,18 +125,18 @@ class TimeIsUp(Exception):
 def test_a_time_limit_is_not_the_events_fault(
     drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An exception that no event can cause leaves the entries pending, even if it comes again and again."""
+    """An exception that no event can cause leaves the entries where they are, even if it comes again and again."""
     append(one_shard, [spent(1)])
     applies = apply_module.apply_decoded
 
     def interrupted(*_: object) -> None:
         raise TimeIsUp
 
-    monkeypatch.setattr(shard_module, "apply_decoded", interrupted)
-    for _ in range(DELIVERIES_MOST + 3):
+    monkeypatch.setattr(drain_module, "apply_decoded", interrupted)
+    for _ in range(TRIES):
         with pytest.raises(TimeIsUp):
             drain.drain()
-    monkeypatch.setattr(shard_module, "apply_decoded", applies)
+    monkeypatch.setattr(drain_module, "apply_decoded", applies)
     drain.drain()
     assert worths(session_factory) == {"a1": 100}
     assert dead_letters(session_factory) == []
@@ -177,9 +170,9 @@ def test_a_batch_that_comes_back_is_taken_in_smaller_parts(
             raise TimeIsUp
         return applies(session, batch, now, duplicate_check)
 
-    monkeypatch.setattr(shard_module, "apply_decoded", limited)
+    monkeypatch.setattr(drain_module, "apply_decoded", limited)
     deadline = clock() + timedelta(seconds=30)
-    while one_shard.status()[0].unapplied:
+    while status(session_factory, one_shard).unapplied:
         assert clock() < deadline
         try:
             drain.drain()
@@ -189,40 +182,40 @@ def test_a_batch_that_comes_back_is_taken_in_smaller_parts(
     assert sizes[:3] == [64, 16, 4]
 
 
-def test_two_entries_in_trouble_do_not_hold_up_new_events(
+def test_entries_that_a_lock_holds_up_do_not_hold_up_others(
     drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, database_url: str
 ) -> None:
-    """While an account's row is locked by someone, its pending events wait, and those of other accounts are applied."""
+    """While an account's row is locked by someone, its events wait, and those of other accounts are applied."""
     append(one_shard, [spent(1), spent(2)])
     with session_factory.begin() as session:
         session.execute(text("INSERT INTO accounts (tenant, account_id) VALUES ('default', 'a1')"))
-    one_shard.read(0, 10, pending=False)
-    for _ in range(DELIVERIES_MOST):
-        one_shard.read(0, 10, pending=True)
     append(one_shard, [spent(3, account="b")])
     engine = make_engine(database_url, application_name="hasty", limits={"lock_timeout": "100ms"})
     hasty = ShardDrain(make_sessions(engine), one_shard, 0, 10, clock)
+    deadline = clock() + timedelta(seconds=30)
     with session_factory.begin() as holder:
         holder.execute(text("SELECT 1 FROM accounts WHERE account_id = 'a1' FOR UPDATE"))
-        hasty.drain()
+        while worths(session_factory) != {"a1": 0, "b": 100}:
+            assert clock() < deadline
+            with suppress(OperationalError):
+                hasty.drain()
     engine.dispose()
-    assert worths(session_factory) == {"a1": 0, "b": 100}
     drain.drain()
     assert worths(session_factory) == {"a1": 200, "b": 100}
     assert dead_letters(session_factory) == []
+    assert is_settled(session_factory, one_shard)
 
 
-def test_an_entry_that_another_drain_applied_is_not_set_aside(
+def test_a_begin_that_the_database_did_not_survive_counts_for_nothing(
     drain: ShardDrain, one_shard: EventStream, session_factory: Sessions
 ) -> None:
-    """Attempts are counted under the shard's lock, and an entry that is no longer pending is left alone."""
+    """Who dies with the database, however often, was not killed by the event: it is applied, and not set aside."""
     append(one_shard, [spent(1)])
-    (entry,) = one_shard.read(0, 10, pending=False)
-    for _ in range(DELIVERIES_MOST + 1):
-        one_shard.read(0, 10, pending=True)
-    one_shard.note_attempt(0, entry[0])
+    for _ in range(TRIES):
+        die(session_factory, 10)
+        with session_factory.begin() as session:
+            session.execute(text("UPDATE stream_positions SET begun_at = pg_postmaster_start_time() - interval '1 s'"))
+    assert position(session_factory).tries == 0
     drain.drain()
-    assert drain._attempt(entry[0])
-    assert drain._attempt(entry[0])
     assert worths(session_factory) == {"a1": 100}
     assert dead_letters(session_factory) == []

@@ -8,24 +8,27 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.ingestion.drain import ShardDrain
 from core.jobs.sweep import sweep
 from core.stream.stream import EventStream
+from tests.ingestion.positions import die, status
 from tests.ingestion.test_drain import append, clock, spent
 
 
 def test_a_sweep_keeps_what_is_not_applied(redis_client: redis.Redis, session_factory: sessionmaker[Session]) -> None:
-    """Trimming stops below the oldest pending entry and below what no one has read."""
+    """Trimming stops at the position, whatever a drain does with what follows it."""
     one_shard = EventStream(redis_client, 1)
     drain = ShardDrain(session_factory, one_shard, 0, 10, clock)
     append(one_shard, [spent(number) for number in range(4)])
     drain.drain()
     append(one_shard, [spent(number) for number in range(4, 9)])
-    one_shard.read(0, 2, pending=False)
-    swept = sweep(one_shard)
+    die(session_factory, 10)
+    swept = sweep(session_factory, one_shard)
     assert swept.trimmed == 4
     assert swept.unapplied_shards == (0,)
-    assert one_shard.status()[0].length == 5
+    assert status(session_factory, one_shard).length == 5
 
 
-def test_a_shard_left_over_from_a_larger_setting_is_swept(redis_client: redis.Redis) -> None:
+def test_a_shard_left_over_from_a_larger_setting_is_swept(
+    redis_client: redis.Redis, session_factory: sessionmaker[Session]
+) -> None:
     """Entries on a shard beyond the present number are still named as unapplied."""
     EventStream(redis_client, 4).append("default", [(f"a{n}", spent(n)) for n in range(40)])
-    assert sweep(EventStream(redis_client, 1)).unapplied_shards == (0, 1, 2, 3)
+    assert sweep(session_factory, EventStream(redis_client, 1)).unapplied_shards == (0, 1, 2, 3)

@@ -6,7 +6,7 @@ import fakeredis
 import pytest
 
 from core.errors import StreamUnavailable
-from core.stream.position import stream_key
+from core.stream.entries import stream_key
 from core.stream.stream import EventStream
 
 

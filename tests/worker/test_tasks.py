@@ -102,7 +102,7 @@ def test_a_server_that_is_away_costs_nothing_but_time(
 ) -> None:
     """A task that meets a closed port ends in peace, and the event is applied when the server is back."""
     stream.append("default", [("a", event("transaction.recorded", AT, "1", SPENT))])
-    shard = next(status.shard for status in stream.status() if status.length)
+    shard = next(status.shard for status in stream.status({}) if status.length)
     closed = {
         "database_url": f"postgresql://u:p@127.0.0.1:{free_port()}/d",
         "redis_url": f"redis://127.0.0.1:{free_port()}/0",
