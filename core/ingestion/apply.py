@@ -31,7 +31,6 @@ from core.store.dead_letters import TENANT_LONGEST, DeadLetter, keep_dead_letter
 from core.store.driver import plan_by_key
 from core.store.facts import TransactionKey, read_transactions, write_transactions
 from core.store.tenants import DEFAULT, read_tenants
-from core.stream.entries import successor
 from core.stream.stream import arrival
 
 
@@ -169,9 +168,10 @@ def quarantine(session: Session, entry: StreamEntry, reason: str, now: datetime)
     keep_dead_letters(session, [_dead_letter(entry, EventRejected("poison", reason), now)])
 
 
-def keep_lost_entries(session: Session, shard: int, after: str, entries: int, now: datetime) -> None:
-    """Make one dead letter of all the entries after one that the stream dropped, so that the loss shows."""
-    lost = StreamEntry(shard, successor(after), arrival(after), DEFAULT, b"")
+def keep_lost_entries(session: Session, shard: int, after: str, up_to: str, entries: int, now: datetime) -> None:
+    """Make one dead letter of all the entries between two that the stream dropped, so that the loss shows."""
+    # No entry can have this for an id, so the letter is in no other's place.
+    lost = StreamEntry(shard, f"{after}..{up_to}", arrival(after), DEFAULT, b"")
     rejection = EventRejected("lost", f"the stream dropped {entries:,} entries after {after} before they were applied")
     keep_dead_letters(session, [_dead_letter(lost, rejection, now)])
 

@@ -40,7 +40,8 @@ def after_entries(position: Position, last: str, entries: int, batch_events: int
 
 def is_hopeless(position: Position, batch_events: int) -> bool:
     """Whether the next entry has been tried alone so often that it has to be set aside."""
-    return position.tries >= _alone_from(batch_events) + ALONE_MOST
+    # With more in doubt it was not alone: then the setting of the batch's size has changed meanwhile.
+    return position.in_doubt <= 1 and position.tries >= _alone_from(batch_events) + ALONE_MOST
 
 
 def tried_now(position: Position, batch_events: int) -> tuple[int, int]:

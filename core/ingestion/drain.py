@@ -112,21 +112,20 @@ class ShardDrain:
             return Step(position.entry_id)
         with self.sessions.begin() as session:
             position, look = self._lock(session), self.stream.look(self.shard)
+            gone = count_gone(position, look)
+            if gone:
+                log.error("entries went before they were read", shard=self.shard, entries=gone)
+                keep_lost_entries(session, self.shard, position.entry_id, look.newest, gone, self.clock())
+                position = position._replace(passed=position.passed + gone)
+            else:
+                wait_not_for_disk(session)
             if not holds(position, look):
                 # Another server process is usual after a restart.
                 say = log.warning if is_behind(position, look) else log.info
                 say("the stream may have lost entries: reading all that it has", shard=self.shard)
-                position = from_oldest(look)
-            elif position == Position():
+            if not holds(position, look) or position == Position():
                 position = from_oldest(look)
             position = position._replace(server=look.server or position.server)
-            gone = count_gone(position, look)
-            if gone:
-                log.error("entries went before they were read", shard=self.shard, entries=gone)
-                keep_lost_entries(session, self.shard, position.entry_id, gone, self.clock())
-                position = position._replace(passed=position.passed + gone)
-            else:
-                wait_not_for_disk(session)
             is_there = not is_all_applied(position, look)
             if is_there:
                 position = begin(position, self.batch_events)
@@ -135,6 +134,14 @@ class ShardDrain:
 
     def _apply_next(self, prefetch: Prefetch, check: DuplicateCheck, stop_at: float) -> Step:
         """Apply the entries after the position, and move it past them. Raises _ShardIsBusy."""
+        try:
+            return self._apply_batch(prefetch, check, stop_at)
+        except BaseException:
+            # Of a server, or of a time limit: an entry that is alone is to blame only if the process dies.
+            self._forget_begin_alone()
+            raise
+
+    def _apply_batch(self, prefetch: Prefetch, check: DuplicateCheck, stop_at: float) -> Step:
         began, batch = time.monotonic(), Batch(BEGINNING, [])
         try:
             with self.sessions.begin() as session:
@@ -154,13 +161,7 @@ class ShardDrain:
                 goes_on = is_more and time.monotonic() < stop_at
                 self._pass(session, position, batch, goes_on=goes_on)
         except _EVENTS_FAULT as error:
-            if not batch.raw:
-                raise
             return self._handle(error, batch, began, stop_at)
-        except BaseException:
-            # Of a server, or of a time limit: an entry that is alone is to blame only if the process dies.
-            self._forget_begin(batch)
-            raise
         self._finish(batch, applied, began)
         return Step(batch.last, len(batch.raw), is_more, goes_on)
 
@@ -173,8 +174,7 @@ class ShardDrain:
         """
         name, is_alone, goes_on = type(error).__name__, len(batch.raw) == 1, time.monotonic() < stop_at
         is_at_fault = is_events_fault(error)
-        if not is_at_fault and not (is_alone and is_wait_too_long(error)):
-            self._forget_begin(batch)
+        if not batch.raw or (not is_at_fault and not (is_alone and is_wait_too_long(error))):
             raise error
         with self.sessions.begin() as session:
             position = self._lock_at(session, batch.after)
@@ -193,11 +193,12 @@ class ShardDrain:
         self._finish(batch, applied, began)
         return Step(batch.last, 1, is_more=True, goes_on=goes_on)
 
-    def _forget_begin(self, batch: Batch) -> None:
-        """Do not count this try of an entry that is alone, unless the database is away."""
-        if len(batch.raw) == 1:
-            with suppress(_ShardIsBusy, SQLAlchemyError), self.sessions.begin() as session:
-                write_position(session, self.shard, self._lock_at(session, batch.after), is_begun=False)
+    def _forget_begin_alone(self) -> None:
+        """Do not count the last try if the next entry is to be tried alone, unless the database is away."""
+        with suppress(_ShardIsBusy, SQLAlchemyError), self.sessions.begin() as session:
+            position = self._lock(session)
+            if batch_size(position, self.batch_events) == 1:
+                write_position(session, self.shard, position, is_begun=False)
 
     def _lock_at(self, session: Session, entry_id: str) -> Position:
         """Lock the position if it is still at this entry; raises _ShardIsBusy."""

@@ -58,7 +58,13 @@ def count_after(position: Position, look: StreamLook) -> int | None:
 
 
 def count_gone(position: Position, look: StreamLook) -> int:
-    """How many entries went that no drain has read; 0 as long as entries follow the position."""
-    if look.added is None or not is_all_applied(position, look):
+    """How many entries went that no drain has read.
+
+    As long as entries follow a position of the same server process, it is not known; it is once all are applied.
+    """
+    if look.added is None or position == Position() or is_behind(position, look):
         return 0
-    return max(0, look.added - position.passed)
+    if holds(position, look):
+        return max(0, look.added - position.passed) if is_all_applied(position, look) else 0
+    # All that the stream still has is read again; what is gone and was not passed was never read.
+    return max(0, look.added - look.length - position.passed)

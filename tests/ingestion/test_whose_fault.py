@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -13,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.errors import StreamUnavailable
 from core.ingestion import apply as apply_module
 from core.ingestion import drain as drain_module
 from core.ingestion.apply import Applied
@@ -21,7 +23,7 @@ from core.ingestion.drain import ShardDrain
 from core.ingestion.fast_path import DuplicateCheck
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
-from core.stream.entries import stream_key
+from core.stream.entries import RawEntry, stream_key
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
 from tests.ingestion.positions import die, is_settled, position, status
@@ -217,5 +219,63 @@ def test_a_begin_that_the_database_did_not_survive_counts_for_nothing(
             session.execute(text("UPDATE stream_positions SET begun_at = pg_postmaster_start_time() - interval '1 s'"))
     assert position(session_factory).tries == 0
     drain.drain()
+    assert worths(session_factory) == {"a1": 100}
+    assert dead_letters(session_factory) == []
+
+
+class UnreadableStream(EventStream):
+    """A stream server that can be asked, and refuses to give entries."""
+
+    is_refusing = True
+
+    def read_after(self, shard: int, after: str, count: int) -> list[RawEntry]:
+        if self.is_refusing:
+            raise RedisTimeoutError("no entries")
+        return super().read_after(shard, after, count)
+
+
+def test_entries_that_cannot_be_read_are_not_to_blame(redis_client: redis.Redis, session_factory: Sessions) -> None:
+    """However often reading fails, nothing is set aside once it works."""
+    stream = UnreadableStream(redis_client, 1)
+    drain = ShardDrain(session_factory, stream, 0, 10, clock)
+    append(stream, [spent(1), spent(2)])
+    for _ in range(TRIES):
+        with pytest.raises(RedisTimeoutError):
+            drain.drain()
+    stream.is_refusing = False
+    drain.drain()
+    assert worths(session_factory) == {"a1": 200}
+    assert dead_letters(session_factory) == []
+
+
+class FullStream(EventStream):
+    """A stream server that takes nothing more."""
+
+    is_full = False
+
+    def append_to_shards(self, entries: Sequence[tuple[int, str, bytes]]) -> int:
+        if self.is_full:
+            raise StreamUnavailable("the stream is full")
+        return super().append_to_shards(entries)
+
+
+def test_an_entry_that_is_held_up_while_the_stream_is_full_is_not_to_blame(
+    redis_client: redis.Redis, session_factory: Sessions, database_url: str
+) -> None:
+    """It cannot be appended again: so it stays where it is, however long, and is applied when the lock is free."""
+    stream = FullStream(redis_client, 1)
+    append(stream, [spent(1)])
+    with session_factory.begin() as session:
+        session.execute(text("INSERT INTO accounts (tenant, account_id) VALUES ('default', 'a1')"))
+    engine = make_engine(database_url, application_name="hasty", limits={"lock_timeout": "50ms"})
+    hasty = ShardDrain(make_sessions(engine), stream, 0, 10, clock)
+    stream.is_full = True
+    with session_factory.begin() as holder:
+        holder.execute(text("SELECT 1 FROM accounts WHERE account_id = 'a1' FOR UPDATE"))
+        for _ in range(TRIES):
+            with pytest.raises(StreamUnavailable):
+                hasty.drain()
+    hasty.drain()
+    engine.dispose()
     assert worths(session_factory) == {"a1": 100}
     assert dead_letters(session_factory) == []
