@@ -27,7 +27,7 @@ from core.ingestion.fast_path import DuplicateCheck, Moves, take_fast_path
 from core.ingestion.fold import fold_accounts
 from core.ingestion.update_goals import update_goals
 from core.store.accounts import AccountKey, AccountRow, read_accounts
-from core.store.dead_letters import TENANT_LONGEST, DeadLetter, keep_dead_letters
+from core.store.dead_letters import TENANT_LONGEST, DeadLetter, events_of_letters, keep_dead_letters
 from core.store.driver import plan_by_key
 from core.store.facts import TransactionKey, read_transactions, write_transactions
 from core.store.tenants import DEFAULT, read_tenants
@@ -166,6 +166,14 @@ def _transaction_keys(facts: Mapping[AccountKey, Sequence[AccountFacts]]) -> lis
 def quarantine(session: Session, entry: StreamEntry, reason: str, now: datetime) -> None:
     """Make a dead letter of an entry that fails, or kills its worker, even when it is applied alone."""
     keep_dead_letters(session, [_dead_letter(entry, EventRejected("poison", reason), now)])
+
+
+def not_set_aside(session: Session, batch: Decoded) -> Decoded:
+    """A batch that is read again, without the entries that are dead letters already: these need somebody's decision."""
+    keys = [(entry.tenant[:TENANT_LONGEST], entry.shard, entry.entry_id) for entry in batch.entries]
+    letters = events_of_letters(session, keys)
+    left = [entry for key, entry in zip(keys, batch.entries, strict=True) if letters.get(key) != entry.event]
+    return decode_batch(left, batch.zones) if len(left) < len(keys) else batch
 
 
 def keep_lost_entries(session: Session, shard: int, after: str, up_to: str, entries: int, now: datetime) -> None:

@@ -6,6 +6,7 @@ passed meanwhile is applied for good, and once a part is through, the next part 
 """
 
 from core.store.positions import Position
+from core.stream.entries import parse_id
 
 ALONE_MOST = 3
 """How often one entry is tried alone before it is set aside."""
@@ -33,8 +34,14 @@ def after_entries(position: Position, last: str, entries: int, batch_events: int
     if tries and in_doubt <= 0:
         tries = min(tries, _alone_from(batch_events)) - 1
         in_doubt = batch_size(position._replace(tries=tries), batch_events) if tries > 0 else 0
+    is_reread = bool(position.reread_to) and parse_id(last) >= parse_id(position.reread_to)
     return position._replace(
-        entry_id=last, passed=position.passed + entries, tries=max(0, tries), in_doubt=max(0, in_doubt), begun_at=None
+        entry_id=last,
+        passed=position.passed + entries,
+        tries=max(0, tries),
+        in_doubt=max(0, in_doubt),
+        reread_to="" if is_reread else position.reread_to,
+        begun_at=None,
     )
 
 

@@ -24,7 +24,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.ingestion.apply import Applied, apply_decoded, keep_lost_entries, quarantine, zones_of
+from core.ingestion.apply import Applied, apply_decoded, keep_lost_entries, not_set_aside, quarantine, zones_of
 from core.ingestion.attempts import after_entries, after_failure, batch_size, begin, is_hopeless
 from core.ingestion.decode import Batch, Decoded, Prefetch, Zones, decode_batch, stream_entries
 from core.ingestion.fast_path import DuplicateCheck
@@ -120,10 +120,12 @@ class ShardDrain:
             else:
                 wait_not_for_disk(session)
             if not holds(position, look):
+                # Its entries are applied again, which changes nothing, but for those that were set aside.
                 # Another server process is usual after a restart.
                 say = log.warning if is_behind(position, look) else log.info
                 say("the stream may have lost entries: reading all that it has", shard=self.shard)
-            if not holds(position, look) or position == Position():
+                position = from_oldest(look)._replace(reread_to=position.entry_id)
+            elif position == Position():
                 position = from_oldest(look)
             position = position._replace(server=look.server or position.server)
             is_there = not is_all_applied(position, look)
@@ -155,6 +157,8 @@ class ShardDrain:
                     applied = self._set_aside(session, batch, "the worker died each time it was applied")
                 else:
                     decoded = self._decoded(session, batch)
+                    if position.reread_to:
+                        decoded = not_set_aside(session, decoded)
                     if is_more and not position.tries and time.monotonic() < stop_at:
                         prefetch.begin(batch.last, decoded.zones)
                     applied = self._apply(session, decoded, check)

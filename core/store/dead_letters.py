@@ -166,6 +166,12 @@ STATES = {
 _LOCK = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY} FOR UPDATE")
 _READ = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY}")
 _READ_EVENT = text(f"SELECT event FROM dead_letters {_OF_KEY}")
+_EVENTS = text(
+    """SELECT d.tenant, d.shard, d.entry_id, d.event
+    FROM unnest(CAST(:tenants AS text[]), CAST(:shards AS integer[]), CAST(:entries AS text[]))
+        AS k(tenant, shard, entry_id)
+    JOIN dead_letters d USING (tenant, shard, entry_id)"""
+)
 _REPLAYABLE = text(
     f"""SELECT {_SUMMARY} FROM dead_letters
     WHERE tenant = :tenant AND code = :code AND discarded_at IS NULL AND (:again OR replayed_at IS NULL)
@@ -244,6 +250,16 @@ def lock_dead_letter(session: Session, key: DeadLetterKey) -> DeadLetterSummary 
 def read_event(session: Session, key: DeadLetterKey) -> bytes:
     """The event of a dead letter that exists, byte for byte as it arrived."""
     return bytes(session.execute(_READ_EVENT, asdict(key)).scalar_one())
+
+
+def events_of_letters(session: Session, keys: Sequence[tuple[str, int, str]]) -> dict[tuple[str, int, str], bytes]:
+    """By (tenant, shard, entry id) the events of those entries that are dead letters."""
+    columns = {
+        "tenants": [key[0] for key in keys],
+        "shards": [key[1] for key in keys],
+        "entries": [key[2] for key in keys],
+    }
+    return {(row[0], row[1], row[2]): bytes(row[3]) for row in session.execute(_EVENTS, columns).all()}
 
 
 def find_replayable(

@@ -19,6 +19,8 @@ class Position(NamedTuple):
     `entry_id` is the last entry that is applied; `passed` counts all entries up to it, as the stream server counts the
     entries that it took. `server` is the process of the stream server that gave the entry its id, "" if not known.
 
+    `reread_to`: entries up to this one may have been applied or set aside before, "" if none.
+
     `begun_at`: since when a drain is trying the entries that follow; None if none does. `tries`: how many times these
     were tried in vain, and `in_doubt` how many they are, at most: one of them makes a batch fail, or kills its worker.
     """
@@ -28,23 +30,25 @@ class Position(NamedTuple):
     server: str = ""
     tries: int = 0
     in_doubt: int = 0
+    reread_to: str = ""
     begun_at: datetime | None = None
 
 
 _SHARDS_OWN = f"tenant = '{DEFAULT}' AND shard = :shard"
 # A begin that the database has noted before it was started last was ended by that, and says nothing about the entries.
-_COLUMNS = """entry_id, passed, server, tries, in_doubt,
+_COLUMNS = """entry_id, passed, server, tries, in_doubt, reread_to,
     CASE WHEN begun_at >= pg_postmaster_start_time() THEN begun_at END"""
 _READ = text(f"SELECT shard, {_COLUMNS} FROM stream_positions WHERE tenant = '{DEFAULT}'")
 _READ_ONE = Direct(f"SELECT {_COLUMNS} FROM stream_positions WHERE {_SHARDS_OWN}")
 _LOCK = Direct(f"SELECT {_COLUMNS}, {BY_KEY} FROM stream_positions WHERE {_SHARDS_OWN} FOR UPDATE SKIP LOCKED")
 _MAKE = Direct(
-    f"""INSERT INTO stream_positions (tenant, shard, entry_id, passed, server, tries, in_doubt)
-    VALUES ('{DEFAULT}', :shard, '{BEGINNING}', 0, '', 0, 0) ON CONFLICT DO NOTHING"""
+    f"""INSERT INTO stream_positions (tenant, shard, entry_id, passed, server, tries, in_doubt, reread_to)
+    VALUES ('{DEFAULT}', :shard, '{BEGINNING}', 0, '', 0, 0, '') ON CONFLICT DO NOTHING"""
 )
 _WRITE = Direct(
     f"""UPDATE stream_positions SET entry_id = :entry_id, passed = :passed, server = :server, tries = :tries,
-        in_doubt = :in_doubt, begun_at = CASE WHEN :is_begun THEN coalesce(:begun_at, clock_timestamp()) END
+        in_doubt = :in_doubt, reread_to = :reread_to,
+        begun_at = CASE WHEN :is_begun THEN coalesce(:begun_at, clock_timestamp()) END
     WHERE {_SHARDS_OWN}"""
 )
 

@@ -540,6 +540,7 @@ stream_positions = Table(
     text_column("server", required=True),
     Column("tries", Integer, nullable=False),
     Column("in_doubt", Integer, nullable=False),
+    text_column("reread_to", required=True),
     moment_column("begun_at"),
 )
 

@@ -19,7 +19,7 @@ from core.jobs.sweep import sweep
 from core.store.positions import Position
 from core.stream.entries import RawEntry, stream_key, successor
 from core.stream.stream import EventStream
-from tests.ingestion.positions import is_settled, position, status
+from tests.ingestion.positions import die, is_settled, position, status
 from tests.ingestion.test_drain import append, clock, dead_letters, spent, worths
 
 Sessions = sessionmaker[Session]
@@ -149,6 +149,26 @@ def test_another_server_process_is_read_from_its_oldest_entry(
     assert left(session_factory, one_shard) == (5, 5)
     assert sweep(session_factory, one_shard).trimmed == 0
     assert drain.drain().events == 5
+    assert worths(session_factory) == {"a1": 500}
+    assert is_settled(session_factory, one_shard)
+
+
+def test_what_was_set_aside_stays_so_when_it_is_read_again(
+    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
+) -> None:
+    """A dead letter needs somebody's decision; another entry that a server gave the same id is applied."""
+    die(session_factory, 2, times=8)
+    drain.drain()
+    assert dead_letters(session_factory) == [("poison", spent(0))]
+    with session_factory.begin() as session:
+        session.execute(text("UPDATE stream_positions SET server = 'another'"))
+    assert drain.drain().events == 5
+    assert worths(session_factory) == {"a1": 400}
+    assert position(session_factory).reread_to == ""
+    (first,) = redis_client.xrange(stream_key(0), count=1)
+    redis_client.delete(stream_key(0))
+    redis_client.xadd(stream_key(0), {"event": spent(9)}, id=first[0].decode())
+    assert drain.drain().events == 1
     assert worths(session_factory) == {"a1": 500}
     assert is_settled(session_factory, one_shard)
 

@@ -25,6 +25,7 @@ def upgrade() -> None:
             server text NOT NULL,
             tries integer NOT NULL,
             in_doubt integer NOT NULL,
+            reread_to text NOT NULL,
             begun_at timestamptz,
             PRIMARY KEY (tenant, shard)
         )"""
