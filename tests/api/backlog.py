@@ -20,6 +20,8 @@ from core.stream.stream import EventStream
 from tests.api.paging import walk
 
 ADDRESS = "/events/unapplied"
+# The default, by which the API too says how many entries a drain tries at once.
+BATCH_EVENTS = 2_000
 
 
 def paid(number: int, amount: object = "1.50", **changes: Any) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Harness:
         """Apply everything on the stream, unless the drains stop before the end."""
         self.stream.stops_at = stops_at
         for shard in range(2):
-            drain = ShardDrain(self.sessions, self.stream, shard, 10, lambda: datetime.now(UTC))
+            drain = ShardDrain(self.sessions, self.stream, shard, BATCH_EVENTS, lambda: datetime.now(UTC))
             if stops_at is None:
                 drain.drain()
             elif self.client.xlen(stream_key(shard)):
