@@ -30,7 +30,7 @@ from core.ingestion.decode import Batch, Decoded, Prefetch, Zones, decode_batch,
 from core.ingestion.fast_path import DuplicateCheck
 from core.store.engine import is_refused_value, is_wait_too_long
 from core.store.positions import BEGINNING, Position, lock_position, read_position, wait_not_for_disk, write_position
-from core.stream.entries import RawEntry
+from core.stream.entries import RawEntry, parse_id
 from core.stream.position import StreamLook, count_gone, from_oldest, holds, is_all_applied, is_behind
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream, arrival
@@ -124,7 +124,9 @@ class ShardDrain:
                 # Another server process is usual after a restart.
                 say = log.warning if is_behind(position, look) else log.info
                 say("the stream may have lost entries: reading all that it has", shard=self.shard)
-                position = from_oldest(look)._replace(reread_to=position.entry_id)
+                # If it is begun again in the middle, all of it is still read again.
+                furthest = max(position.reread_to, position.entry_id, key=lambda name: parse_id(name or BEGINNING))
+                position = from_oldest(look)._replace(reread_to=furthest)
             elif position == Position():
                 position = from_oldest(look)
             position = position._replace(server=look.server or position.server)

@@ -191,7 +191,7 @@ def _read_entries(
         to, look = applied.positions.get(shard, Position()), stream.look(shard)
         if not holds(to, look):
             to = from_oldest(look)
-        until_ms = float("inf") if to.begun_at is None else to.begun_at.timestamp() * 1000
+        until_ms = None if to.begun_at is None else int(to.begun_at.timestamp() * 1000)
         tried = Tried(*tried_now(to, applied.batch_events), until_ms)
         for entries in read_backlog(client, shard, to, tried, since_ms=since_ms, after=after):
             yield entries, UnappliedPosition(position.began, shard, entries[-1].entry_id)

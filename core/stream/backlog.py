@@ -26,11 +26,15 @@ class BacklogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """The first `entries` after a position were tried so many `times`, but none that came later than `until_ms`."""
+    """The first `entries` after a position were tried so many `times`, but none that came after `until_ms` if given."""
 
     entries: int
     times: int
-    until_ms: float
+    until_ms: int | None
+
+    def counts(self, entry_id: bytes) -> bool:
+        """Whether an entry came in time to be tried."""
+        return self.until_ms is None or parse_id(entry_id)[0] <= self.until_ms
 
 
 def shard_statuses(sessions: sessionmaker[Session], stream: EventStream) -> list[ShardStatus]:
@@ -72,9 +76,7 @@ def read_backlog(
         if not rows:
             return
         yield [
-            BacklogEntry(
-                entry_id.decode(), fields, tried.times if number < left and _ms(entry_id) <= tried.until_ms else None
-            )
+            BacklogEntry(entry_id.decode(), fields, tried.times if number < left and tried.counts(entry_id) else None)
             for number, (entry_id, fields) in enumerate(rows)
         ]
         if len(rows) < size:
@@ -92,10 +94,6 @@ def _count_between(client: redis.Redis, key: str, first: str, before: str, most:
         return [raw_entry(entry_id, fields) for entry_id, fields in rows]
 
     return len(up_to(most, read_some)) if most else 0
-
-
-def _ms(entry_id: bytes) -> int:
-    return parse_id(entry_id)[0]
 
 
 def _next_size(size: int, rows: list[Entry]) -> int:

@@ -173,6 +173,20 @@ def test_what_was_set_aside_stays_so_when_it_is_read_again(
     assert is_settled(session_factory, one_shard)
 
 
+def test_reading_again_that_is_begun_again_goes_as_far(drain: ShardDrain, session_factory: Sessions) -> None:
+    """The stream server restarts twice: what was applied before the first time is read again up to the same end."""
+    drain.drain()
+    end = position(session_factory).entry_id
+    for server in ("one", "another"):
+        with session_factory.begin() as session:
+            session.execute(text("UPDATE stream_positions SET server = :server"), {"server": server})
+        assert drain.drain(0).events == 2
+        assert position(session_factory).reread_to == end
+    drain.drain()
+    assert position(session_factory).reread_to == ""
+    assert worths(session_factory) == {"a1": 500}
+
+
 def test_entries_that_went_unread_are_counted(
     one_shard: EventStream, drain: ShardDrain, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
