@@ -1,13 +1,18 @@
 """How facts change an account: which transactions count and how worth moves, without reading the account's history."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from core.events.calendar import INSTANT
-from core.events.facts import Report, Transaction
+from core.events.facts import Report, SimpleTransaction, Transaction
+
+_MOMENT = attrgetter("at")
 
 
 class StoredTransaction(NamedTuple):
@@ -24,7 +29,7 @@ class TransactionChange(NamedTuple):
     after: StoredTransaction
 
 
-class Movement(NamedTuple):
+class Movement(Struct, frozen=True, gc=False):
     """From `at` on, worth is higher by `worth_minor` and total inflow by `inflow_minor`."""
 
     at: datetime
@@ -86,18 +91,7 @@ class WorthFold:
         if not self.residuals:
             return self.movements
         residuals = [Movement(at, minor) for at, minor in self.residuals.items() if minor]
-        return sorted(self.movements + residuals, key=lambda movement: movement.at)
-
-    @property
-    def worth_minor(self) -> int:
-        """By how much the present worth moves."""
-        moved = sum([movement.worth_minor for movement in self.movements])
-        return self.opening_minor + moved + sum(self.residuals.values())
-
-    @property
-    def inflow_minor(self) -> int:
-        """By how much the total inflow moves."""
-        return sum([movement.inflow_minor for movement in self.movements])
+        return sorted(self.movements + residuals, key=_MOMENT)
 
 
 def winning_transactions(statements: Iterable[Transaction]) -> dict[str, Transaction]:
@@ -161,6 +155,41 @@ def movements_of(changes: Iterable[TransactionChange]) -> list[Movement]:
             sums[0] += sign * amount
             sums[1] += sign * max(amount, 0)
     return [Movement(at, worth, inflow) for at, (worth, inflow) in sorted(moved.items()) if worth or inflow]
+
+
+def movements_of_new(transactions: Iterable[SimpleTransaction]) -> list[Movement]:
+    """The movements by simple transactions that are new, in order of time: what `movements_of` makes of their changes.
+
+    Of two that have one moment each has its own movement.
+    """
+    movements = []
+    for transaction in transactions:
+        amount = transaction.amount_minor
+        movements.append(Movement(transaction.posted_at, amount, amount if amount > 0 else 0))
+    if len(movements) > 1:
+        movements.sort(key=_MOMENT)
+    return movements
+
+
+def sums_of_new(transactions: Sequence[SimpleTransaction]) -> tuple[datetime, datetime, int, int]:
+    """Of simple transactions that are new: the first and the last moment, and the sums of worth and of inflow."""
+    first = last = transactions[0].posted_at
+    worth = inflow = 0
+    for transaction in transactions:
+        at, amount = transaction.posted_at, transaction.amount_minor
+        worth += amount
+        if amount > 0:
+            inflow += amount
+        if at < first:
+            first = at
+        elif at > last:
+            last = at
+    return first, last, worth, inflow
+
+
+def merged(some: list[Movement], others: list[Movement]) -> list[Movement]:
+    """Both in order of time."""
+    return sorted([*some, *others], key=_MOMENT) if some and others else some or others
 
 
 def questions(before: WorthState, movements: Iterable[Movement], changed: Iterable[datetime]) -> dict[datetime, bool]:

@@ -3,16 +3,15 @@
 Steps, all in the caller's transaction, so that a crash after any of them leaves nothing of the batch behind:
 
 1. decode every entry; an entry that cannot be decoded becomes a dead letter
-2. find the accounts for which the batch has only new simple transactions: they are for the fast path
-3. lock all accounts in id order and make new ones; add the sums of step 2 to those accounts that, under the lock, still
-   qualify for the fast path, and to the goals that depend on one such account alone
-4. fold the facts of the other accounts into what is stored: of two statements about one key the later one wins
-5. write facts, these accounts and their goals
-6. correct the links whose base or end late facts change; lock the other goals in id order and recompute them
+2. lock all accounts in id order, the new ones after they are inserted: from here on their facts and links stand still
+3. write the transactions that are new (facts.py)
+4. fold: compare all other facts against what is stored, and find how the worth of each account moves (accounts.py)
+5. write the facts that won; write the accounts, and move or recompute their goals (update_goals.py)
+6. mark what the goals have reached (crossings.py)
 7. write the dead letters
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -22,14 +21,14 @@ from sqlalchemy.orm import Session
 
 from core.errors import EventRejected
 from core.events.facts import AccountFacts, SimpleTransaction
+from core.ingestion.accounts import fold_accounts
 from core.ingestion.decode import Decoded, StreamEntry, decode_batch
-from core.ingestion.fast_path import DuplicateCheck, Moves, take_fast_path
-from core.ingestion.fold import fold_accounts
+from core.ingestion.facts import DuplicateCheck, KnownAfterAll, add_new
 from core.ingestion.update_goals import update_goals
-from core.store.accounts import AccountKey, AccountRow, read_accounts
+from core.store.accounts import AccountKey, AccountRow, hold_accounts, read_accounts
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, events_of_letters, keep_dead_letters
-from core.store.driver import plan_by_key
-from core.store.facts import TransactionKey, read_transactions, write_transactions
+from core.store.driver import Savepoint, plan_by_key
+from core.store.facts import SimpleTransactions, write_transactions
 from core.store.tenants import DEFAULT, read_tenants
 from core.stream.stream import arrival
 
@@ -52,6 +51,11 @@ class ParsedEntry(NamedTuple):
     entry: StreamEntry
     tenant: str
     facts: tuple[AccountFacts, ...]
+
+    @property
+    def account_keys(self) -> list[AccountKey]:
+        """The account of each of the facts."""
+        return [(self.tenant, facts.account_id) for facts in self.facts]
 
     def is_duplicate(self, winning_ids: Set[int]) -> bool:
         """Whether no statement of the entry is among the winners, which are given by their id()."""
@@ -83,32 +87,50 @@ def apply_decoded(
     `duplicate_check` knows whether the batches before this one had duplicates. The caller has set the transaction to
     find rows by their keys (`plan_by_key`).
     """
+    duplicate_check, before = duplicate_check or DuplicateCheck(), Savepoint(session, "before_batch")
+    try:
+        return _apply_once(session, batch, now, duplicate_check)
+    except KnownAfterAll:
+        before.undo()
+    return _apply_once(session, batch, now, duplicate_check)
+
+
+def _apply_once(session: Session, batch: Decoded, now: datetime, duplicate_check: DuplicateCheck) -> Applied:
+    """Apply a batch; raises KnownAfterAll, which is rare: then it has to be begun again.
+
+    There is no savepoint in here after the locks: to update a row that was locked before a savepoint, Postgres writes a
+    record of both (a multixact).
+    """
     refused = [_dead_letter(entry, rejection, now) for entry, rejection in batch.refused]
-    sums, written = take_fast_path(session, batch.sums, batch.others, now, duplicate_check or DuplicateCheck())
-    rows = read_accounts(session, written.locked_only)
-    admitted, facts = _admit(_entries_of(batch, written.locked_only), rows, refused, now)
-    folded = fold_accounts(session, rows, facts, batch.zones, read_transactions(session, _transaction_keys(facts)))
+    held = hold_accounts(session, [*batch.simple, *batch.others])
+    new = add_new(session, batch.simple, held, duplicate_check)
+    entries = _to_compare(batch, new)
+    rows = read_accounts(session, {key for each in entries for key in each.account_keys})
+    admitted, facts = _admit(entries, rows, refused, now)
+    folded = fold_accounts(session, held, new, rows, facts, batch.zones)
     write_transactions(session, folded.changes)
-    moves = Moves(folded.moves, sums)
-    updated = update_goals(session, written, folded.writes, moves, now)
+    updated = update_goals(session, folded, now)
     keep_dead_letters(session, refused)
     return Applied(
         events=len(batch.entries),
         duplicates=sum([each.is_duplicate(folded.winning_ids) for each in admitted]),
         dead_letters=len(refused),
-        accounts_moved=len(moves),
+        accounts_moved=len(folded.moves),
         goals_moved=updated.goals,
         milestones_reached=updated.milestones_reached,
     )
 
 
-def _entries_of(batch: Decoded, keys: Collection[AccountKey]) -> list[ParsedEntry]:
-    """The entries that state anything about these accounts, in the order of arrival."""
+def _to_compare(batch: Decoded, new: SimpleTransactions) -> list[ParsedEntry]:
+    """The entries but those of new transactions, in the order of arrival."""
+    if sum([len(of_account) for of_account in new.values()]) == len(batch.parsed):
+        return []
+    written = {id(transaction) for of_account in new.values() for transaction in of_account}
     entries = []
-    for entry, parsed in batch.parsed if keys else ():
+    for entry, parsed in batch.parsed:
         if not isinstance(parsed, SimpleTransaction):
             entries.append(ParsedEntry(entry, entry.tenant, parsed))
-        elif (entry.tenant, parsed.account_id) in keys:
+        elif id(parsed) not in written:
             entries.append(ParsedEntry(entry, entry.tenant, (parsed.facts(),)))
     return entries
 
@@ -121,46 +143,28 @@ def _admit(
     The currency of an account is that of the first fact received, and its row gets it here. An entry with a fact in
     another currency is added to `refused`.
     """
-    currencies = {key: row.currency for key, row in rows.items()}
-    by_account: dict[AccountKey, list[AccountFacts]] = {key: [] for key in rows}
+    by_account: dict[AccountKey, list[AccountFacts]] = {}
     admitted: list[ParsedEntry] = []
     for each in entries:
-        tenant = each.tenant
+        keys = each.account_keys
         try:
-            for facts in each.facts:
-                _note_currency((tenant, facts.account_id), facts.currency, currencies)
+            for key, facts in zip(keys, each.facts, strict=True):
+                _note_currency(rows[key], facts.currency)
         except EventRejected as rejection:
             refused.append(_dead_letter(each.entry, rejection, now))
             continue
         admitted.append(each)
-        for facts in each.facts:
-            by_account[tenant, facts.account_id].append(facts)
-    for key, row in rows.items():
-        if row.currency != currencies[key]:
-            row.currency, row.is_changed = currencies[key], True
+        for key, facts in zip(keys, each.facts, strict=True):
+            by_account.setdefault(key, []).append(facts)
     return admitted, by_account
 
 
-def _note_currency(key: AccountKey, stated: str | None, currencies: dict[AccountKey, str | None]) -> None:
-    known = currencies[key]
-    if stated is None or stated == known:
+def _note_currency(row: AccountRow, stated: str | None) -> None:
+    if stated is None or stated == row.currency:
         return
-    if known is not None:
-        raise EventRejected("currency_mismatch", f"the event is in {stated}, but the account is in {known}")
-    currencies[key] = stated
-
-
-def _transaction_keys(facts: Mapping[AccountKey, Sequence[AccountFacts]]) -> list[TransactionKey]:
-    """The keys of the transactions that facts state or replace, with repetitions."""
-    keys: list[TransactionKey] = []
-    for (tenant, account_id), of_account in facts.items():
-        for stated in of_account:
-            transaction = stated.transaction
-            if transaction is not None:
-                keys.append((tenant, account_id, transaction.transaction_id))
-                if transaction.replaces is not None:
-                    keys.append((tenant, account_id, transaction.replaces))
-    return keys
+    if row.currency is not None:
+        raise EventRejected("currency_mismatch", f"the event is in {stated}, but the account is in {row.currency}")
+    row.currency, row.is_changed = stated, True
 
 
 def quarantine(session: Session, entry: StreamEntry, reason: str, now: datetime) -> None:

@@ -14,13 +14,12 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from core.errors import EventRejected
-from core.events.calendar import EARLIEST, local_day
+from core.events.calendar import EARLIEST
 from core.events.envelope import EVENT_LONGEST_BYTES, check_envelope, parse_json
 from core.events.facts import AccountFacts, SimpleTransaction
 from core.ingestion.fast_parse import read_transaction
 from core.ingestion.parse import parse_event
 from core.store.accounts import AccountKey
-from core.store.fast_path import SimpleWrite
 from core.stream.entries import READ_BYTES_MOST, RawEntry, tenant_of
 from core.stream.stream import arrival
 
@@ -41,26 +40,20 @@ class StreamEntry(Struct, frozen=True, gc=False):
 Parsed = SimpleTransaction | tuple[AccountFacts, ...]
 
 
-class AccountSum(NamedTuple):
-    """The simple transactions of one account, and the row by which their sum is added to the account."""
-
-    transactions: Sequence[SimpleTransaction]
-    write: SimpleWrite
-
-
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """What a batch states, decoded in `zones`, the time zones of its tenants.
 
-    `sums`: the accounts for which the batch has only simple transactions, all in one currency and each once. `others`:
-    all other accounts that the batch states anything about. `refused`: the entries that become dead letters.
+    `simple`: by account the simple transactions of those accounts of which the batch states nothing else, all in one
+    currency and each once. `others`: all other accounts that the batch states anything about. `refused`: the entries
+    that become dead letters.
     """
 
     entries: Sequence[StreamEntry]
     zones: Zones
     parsed: Sequence[tuple[StreamEntry, Parsed]]
     refused: Sequence[tuple[StreamEntry, EventRejected]]
-    sums: Mapping[AccountKey, AccountSum]
+    simple: Mapping[AccountKey, Sequence[SimpleTransaction]]
     others: frozenset[AccountKey]
 
     def holds_in(self, zones: Zones) -> bool:
@@ -104,13 +97,10 @@ def decode_batch(entries: Sequence[StreamEntry], zones: Zones) -> Decoded:
                 of_account.append(stated)
         else:
             others.update([(entry.tenant, facts.account_id) for facts in stated])
-    sums = {}
-    for key, of_account in simple.items():
-        if key not in others and _can_be_summed(of_account):
-            sums[key] = _sum(key, of_account, zones[key[0]])
-        else:
-            others.add(key)
-    return Decoded(entries, zones, parsed, refused, sums, frozenset(others))
+    others.update([key for key, of_account in simple.items() if not _is_each_once(of_account)])
+    for key in others:
+        simple.pop(key, None)
+    return Decoded(entries, zones, parsed, refused, simple, frozenset(others))
 
 
 def _parse_entry(entry: StreamEntry, zone: ZoneInfo | None) -> Parsed:
@@ -125,32 +115,12 @@ def _parse_entry(entry: StreamEntry, zone: ZoneInfo | None) -> Parsed:
     return (parsed,) if isinstance(parsed, AccountFacts) else parsed
 
 
-def _can_be_summed(transactions: Sequence[SimpleTransaction]) -> bool:
+def _is_each_once(transactions: Sequence[SimpleTransaction]) -> bool:
     """Whether each transaction is there once, and all are in one currency."""
     if len(transactions) == 1:
         return True
     currency = transactions[0].currency
     return len({each.transaction_id for each in transactions if each.currency == currency}) == len(transactions)
-
-
-def _sum(key: AccountKey, transactions: Sequence[SimpleTransaction], zone: ZoneInfo) -> AccountSum:
-    if len(transactions) == 1:
-        (only,) = transactions
-        amount, posted_at = only.amount_minor, only.posted_at
-        inflow, day = amount if amount > 0 else 0, local_day(posted_at, zone)
-        return AccountSum(transactions, SimpleWrite(*key, only.currency, amount, inflow, posted_at, day, posted_at))
-    currency, worth, inflow = transactions[0].currency, 0, 0
-    earliest_at = latest_at = transactions[0].posted_at
-    for transaction in transactions:
-        amount, posted_at = transaction.amount_minor, transaction.posted_at
-        worth += amount
-        inflow += amount if amount > 0 else 0
-        if posted_at < earliest_at:
-            earliest_at = posted_at
-        elif posted_at > latest_at:
-            latest_at = posted_at
-    first_day = local_day(earliest_at, zone)
-    return AccountSum(transactions, SimpleWrite(*key, currency, worth, inflow, latest_at, first_day, earliest_at))
 
 
 class Batch(NamedTuple):

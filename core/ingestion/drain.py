@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.ingestion.apply import Applied, apply_decoded, keep_lost_entries, not_set_aside, quarantine, zones_of
 from core.ingestion.attempts import after_entries, after_failure, batch_size, begin, is_hopeless
 from core.ingestion.decode import Batch, Decoded, Prefetch, Zones, decode_batch, stream_entries
-from core.ingestion.fast_path import DuplicateCheck
+from core.ingestion.facts import DuplicateCheck
 from core.store.engine import is_refused_value, is_wait_too_long
 from core.store.positions import BEGINNING, Position, lock_position, read_position, wait_not_for_disk, write_position
 from core.stream.entries import RawEntry, parse_id

@@ -1,21 +1,17 @@
 """Recomputing locked goals: their amounts, ledger entries and what they have reached; ending their links."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from core.goals.amounts import amount, waiting_for
-from core.goals.progress import is_reached
-from core.ingestion.reached import can_reach_milestones, is_at_target, mark_crossings
-from core.ingestion.timeline import AccountMove, crossing_by_timeline, timeline_of
+from core.ingestion.account_moves import AccountMoves
+from core.ingestion.crossings import crossing_of, has_crossed, mark_crossings
 from core.store import ledger
-from core.store.accounts import AccountKey
 from core.store.goals import GoalKey, GoalRow, write_goal
 from core.store.links import FundingRow, LinkRow, end_link, funding_of_goals, measures_before
-
-AccountMoves = Mapping[AccountKey, AccountMove]
 
 
 @dataclass(slots=True)
@@ -35,7 +31,7 @@ def recompute_goals(
     effective time a milestone was reached. Without `moves` that time is `now`. Only active goals that wait for no
     report reach milestones and send messages.
     """
-    moves = moves or {}
+    moves = moves or AccountMoves()
     funding = funding_of_goals(session, (goal.key for goal in goals))
     recomputed = Recomputed()
     entries: list[ledger.Entry] = []
@@ -48,13 +44,13 @@ def recompute_goals(
             goal.updated_at = max(now, goal.updated_at)
         if goal.amount_minor != before:
             entries.append(_entry(goal, before, funding[goal.key], moves, now, cause))
-        if _has_crossed_something(goal):
+        if has_crossed(goal):
             crossing.append(goal)
             goal.version += goal.key not in recomputed.goals
             recomputed.goals[goal.key] = goal
             goal.updated_at = max(now, goal.updated_at)
     ledger.write_entries(session, entries)
-    crossings = [crossing_by_timeline(goal, timeline_of(goal, funding[goal.key], moves, now)) for goal in crossing]
+    crossings = [crossing_of(goal, funding[goal.key], moves, now) for goal in crossing]
     recomputed.milestones_reached = mark_crossings(session, crossings, now)
     return recomputed
 
@@ -79,15 +75,6 @@ def _entry(
     moved = sorted({s.row.link.account_id for s in sources if s.row.account_key in moves})
     goal.entries += 1
     return ledger.Entry(goal.tenant, goal.goal_id, goal.entries, now, before, goal.amount_minor, cause, moved)
-
-
-def _has_crossed_something(goal: GoalRow) -> bool:
-    if not can_reach_milestones(goal):
-        return False
-    upcoming = goal.next_milestone_minor
-    if upcoming is not None and is_reached(goal.direction, goal.amount_minor, upcoming):
-        return True
-    return goal.reached_at is None and is_at_target(goal, goal.amount_minor)
 
 
 def end_open_link(

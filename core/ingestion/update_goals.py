@@ -1,20 +1,20 @@
 """Updating the goals that depend on the accounts of a batch: their links, members of net worths, and amounts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from core.ingestion.fast_path import Moves
-from core.ingestion.reached import mark_crossings
+from core.ingestion.account_moves import AccountMoves
+from core.ingestion.accounts import Folded
+from core.ingestion.crossings import mark_crossed
 from core.ingestion.recompute import recompute_goals
-from core.ingestion.timeline import AccountMove, crossing_by_timeline, timeline_of_link
 from core.store import net_worths as store
-from core.store.accounts import AccountKey
-from core.store.fast_path import AccountWrite, CrossedGoal, Written, write_accounts, write_crossed
-from core.store.goals import GoalKey, GoalRow, lock_goals, write_moved_goals
-from core.store.links import LinkPeriod, links_of_accounts, move_links
+from core.store.accounts import AccountKey, write_attributes
+from core.store.goals import GoalKey, GoalRow, read_goals, write_moved_goals
+from core.store.links import links_of_accounts, move_links
+from core.store.moves import write_accounts
 from core.store.net_worths import Belonging
 
 
@@ -31,9 +31,9 @@ class MembershipChanges:
         return {(tenant, goal_id) for tenant, _, goal_id in self.joins | self.leaves}
 
 
-def find_membership_changes(session: Session, moves: Mapping[AccountKey, AccountMove]) -> MembershipChanges:
+def find_membership_changes(session: Session, moves: AccountMoves) -> MembershipChanges:
     """What follows from the new users and currencies of locked accounts; no query while no account has new ones."""
-    changed = {key: move.new_membership for key, move in moves.items() if move.new_membership is not None}
+    changed = moves.new_memberships()
     if not changed:
         return MembershipChanges()
     members = {key: (new.user_id, new.currency) for key, new in changed.items() if new.user_id and new.currency}
@@ -71,46 +71,31 @@ class GoalsUpdated:
     milestones_reached: int
 
 
-def update_goals(
-    session: Session, written: Written, writes: Sequence[AccountWrite], moves: Moves, now: datetime
-) -> GoalsUpdated:
-    """Write the folded accounts, and update every goal that an account in `moves` funds.
+def update_goals(session: Session, folded: Folded, now: datetime) -> GoalsUpdated:
+    """Write the folded accounts, and update every goal that an account which moved funds.
 
-    `written` is what the fast path did. The statements that write accounts also update, in place, the goals that depend
-    on one account alone. All other goals are locked and recomputed here, from links and accounts that are read after
-    the lock: else two shards would overwrite each other's amounts. Goals are still locked in an order without a cycle,
-    because no other batch can need a goal that was updated in place: it would need the goal's account, which is locked.
+    The statement that writes the accounts also locks these goals, and moves most of them by the difference of their
+    shares. The others are recomputed here, from links and accounts that are read after the lock: else two shards would
+    overwrite each other's amounts.
     """
-    memberships = find_membership_changes(session, moves.folded)
-    further = write_accounts(session, writes, now)
-    if late := written.late | further.late:
-        _correct_links(session, links_of_accounts(session, late), moves)
-    goals = lock_goals(session, written.to_recompute | further.to_recompute | memberships.goal_keys)
-    regrouped = change_memberships(session, memberships, goals)
-    recomputed = recompute_goals(session, goals, now, cause="events", moves=moves)
-    recomputed.goals.update((goal.key, goal) for goal in regrouped)
+    memberships = find_membership_changes(session, folded.moves)
+    moved = write_accounts(session, folded.additions, folded.writes, memberships.goal_keys, now)
+    write_attributes(session, folded.described_anew)
+    left = read_goals(session, moved.to_recompute)
+    _correct_links(session, moved.late, folded.moves)
+    joined = change_memberships(session, memberships, left)
+    recomputed = recompute_goals(session, left, now, cause="events", moves=folded.moves)
+    recomputed.goals.update((goal.key, goal) for goal in joined)
     write_moved_goals(session, list(recomputed.goals.values()))
-    milestones = recomputed.milestones_reached + mark_crossed(session, [*written.crossed, *further.crossed], moves, now)
-    return GoalsUpdated(written.moved + further.moved + len(recomputed.goals), milestones)
+    milestones = recomputed.milestones_reached + mark_crossed(session, moved.crossed, folded.moves, now)
+    return GoalsUpdated(moved.goals + len(recomputed.goals), milestones)
 
 
-def _correct_links(session: Session, periods: Sequence[LinkPeriod], moves: Mapping[AccountKey, AccountMove]) -> None:
+def _correct_links(session: Session, late: Set[AccountKey], moves: AccountMoves) -> None:
     """Correct the bases and ends of links that begin or end after a movement of the batch."""
-    deltas = ((period, *moves[period.account_key].deltas(period)) for period in periods)
-    move_links(session, [delta for delta in deltas if delta[1] or delta[2]])
-
-
-def mark_crossed(session: Session, goals: Sequence[CrossedGoal], moves: Moves, now: datetime) -> int:
-    """Mark what goals that were updated in place have reached, as recompute_goals does for the others.
-
-    Returns how many milestones.
-    """
-    if not goals:
-        return 0
-    crossings = [
-        crossing_by_timeline(goal, timeline_of_link(goal, moves.running_sums(goal.account_key, goal.measure), now))
-        for goal in goals
-    ]
-    marked = mark_crossings(session, crossings, now)
-    write_crossed(session, goals)
-    return marked
+    deltas = []
+    for period in links_of_accounts(session, late):
+        move = moves.of(period.account_key)
+        if move is not None and any(own := move.deltas(period)):
+            deltas.append((period, *own))
+    move_links(session, deltas)

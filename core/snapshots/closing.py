@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core.events.calendar import day_end, day_start, local_day
 from core.goals.goal import GoalStatus
 from core.goals.progress import is_reached
-from core.ingestion.reached import Crossing, can_reach_milestones, is_at_target, mark_crossings
+from core.ingestion.crossings import Crossing, can_reach_milestones, is_at_target, mark_crossings
 from core.ingestion.recompute import end_links, recompute_goals
 from core.snapshots.amounts import Funding, GoalDays, compute_snapshots, find_ranges
 from core.store.accounts import AccountKey, AccountRow, lock_accounts

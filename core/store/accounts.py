@@ -1,10 +1,11 @@
 """Rows of accounts: made when first seen, locked in id order, and how much of each is given to goals."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from msgspec import Struct, field
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -12,6 +13,7 @@ from core.events.facts import AccountKind
 from core.events.worth import WorthState
 from core.goals.goal import GoalType, Tracking
 from core.store import driver
+from core.store.driver import Direct, Row, Savepoint
 from core.store.tables import ATTRIBUTES
 
 # (tenant, account_id)
@@ -38,11 +40,11 @@ class StoredAttribute(NamedTuple):
     rank: str | None
 
 
-@dataclass(slots=True)
-class AccountRow:
-    """An account as stored. Mutable: under the row's lock a batch folds its facts into it and writes it back.
+class AccountRow(Struct):
+    """An account as stored. Mutable: under the row's lock a batch notes on it what its facts change.
 
-    `attributes` is filled only by `read_attributes`, since most batches set none.
+    `attributes` is filled only by `read_attributes`, since most batches set none. A Struct is made in a third of the
+    time of a dataclass.
     """
 
     tenant: str
@@ -95,6 +97,19 @@ class AccountRow:
             self.is_closed = bool(stored.value)
 
 
+class Held(Struct, frozen=True, gc=False):
+    """What a batch needs to know of a locked account if all that it has for it is new and later than its reports.
+
+    `place` is where the row is in its table; while it is locked only a write of the transaction itself moves it.
+    `replaces`: whether any transaction of the account replaces another one.
+    """
+
+    place: bytes
+    currency: str | None
+    last_report_at: datetime | None
+    replaces: bool
+
+
 @dataclass(frozen=True, slots=True)
 class FactPeriod:
     """The facts of an account that a goal counts: those from `begin_at` on and before `until_at`; None: no limit.
@@ -117,19 +132,24 @@ _KEY = {"tenant": driver.TEXT, "account_id": driver.TEXT}
 
 _KEYS = f"{driver.keys('tenants', 'accounts')} AS k(tenant, account_id)"
 
-_ENSURE = text(
-    f"""INSERT INTO accounts (tenant, account_id)
-    SELECT k.tenant, k.account_id FROM {_KEYS} LEFT JOIN accounts a USING (tenant, account_id)
-    WHERE a.account_id IS NULL ORDER BY 1, 2
+_ENSURE = Direct(
+    f"""INSERT INTO accounts (tenant, account_id) SELECT * FROM {_KEYS} ORDER BY account_id, tenant
     ON CONFLICT DO NOTHING"""
 )
-_COUNT = text(f"SELECT count(*) FROM {_KEYS} JOIN accounts a USING (tenant, account_id)")
+_FROM = f"FROM (SELECT * FROM {_KEYS} ORDER BY account_id, tenant) AS k JOIN accounts a USING (tenant, account_id)"
 _ROWS = f"""SELECT a.tenant, a.account_id, a.currency, a.kind, a.kind_rank IS NOT NULL, a.user_id, a.closed,
-        {", ".join(f"a.{column}" for column in _FOLDED_COLUMNS)}
-    FROM {_KEYS} JOIN accounts a USING (tenant, account_id)
-    ORDER BY a.tenant, a.account_id"""
-_READ = text(_ROWS)
-_LOCK = text(f"{_ROWS} FOR NO KEY UPDATE OF a")
+        {", ".join(f"a.{column}" for column in _FOLDED_COLUMNS)} {_FROM}"""
+# By the id first: to compare tenants, which are mostly the same, takes longer than all the rest of sorting.
+_IN_ORDER = "ORDER BY k.account_id, k.tenant FOR NO KEY UPDATE OF a"
+_READ = Direct(_ROWS)
+_LOCK = Direct(f"{_ROWS} {_IN_ORDER}")
+# Sorted before the rows are looked up too: neighbours in an index are found in half the time.
+_HOLD = Direct(
+    f"""SELECT k.number, a.ctid, a.currency, a.last_report_at, a.replaces
+    FROM (SELECT * FROM {driver.keys("tenants", "accounts")} WITH ORDINALITY AS k(tenant, account_id, number)
+        ORDER BY account_id, tenant) AS k
+    JOIN accounts a USING (tenant, account_id) {_IN_ORDER}"""
+)
 _READ_ATTRIBUTES = text(
     f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column in _ATTRIBUTE_COLUMNS)}
     FROM {_KEYS} JOIN accounts a USING (tenant, account_id)"""
@@ -158,37 +178,55 @@ _NEWEST_FACT = text(
 
 
 def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
-    """Insert the accounts that are new, then lock and read all of them in id order.
+    """Lock accounts in id order and read them; the accounts that are new are inserted first.
 
-    Call it once for an operation, with all of the operation's accounts.
-
-    New rows are inserted in id order before any row is locked. A transaction that wants a row which another one is
-    inserting waits at the insert, when it has no lock that the other could want. Inserting while other rows are
-    locked would deadlock.
-
-    This function sets no savepoint. A caller may release the locks by rolling back to a savepoint of its own. If an
-    inner savepoint had been released before, those who wait for the rows would wait for the whole transaction, and
-    the transaction for them.
+    Call it, or `hold_accounts`, once for an operation, with all of the operation's accounts.
     """
-    wanted = sorted(set(keys))
-    if not wanted:
-        return {}
-    columns = driver.key_columns("accounts", wanted)
-    if session.execute(_COUNT, columns).scalar_one() < len(wanted):
-        session.execute(_ENSURE, columns)
-    return {(row[0], row[1]): _account(row) for row in session.execute(_LOCK, columns).all()}
+    return {(row[0], row[1]): _account(row) for row in _locked(session, _LOCK, list(set(keys)))}
 
 
-def make_accounts(session: Session, keys: Iterable[AccountKey]) -> None:
-    """Insert the accounts that are new; the caller must not have locked any account yet (see `lock_accounts`)."""
-    session.execute(_ENSURE, driver.key_columns("accounts", list(keys)))
+def hold_accounts(session: Session, keys: Collection[AccountKey]) -> dict[AccountKey, Held]:
+    """Lock accounts as `lock_accounts` does, and read only what a batch needs to know of most of them.
+
+    `keys` has no repetitions; the result is in id order.
+    """
+    wanted = list(keys)
+    rows = _locked(session, _HOLD, wanted)
+    return {
+        wanted[number - 1]: Held(place, currency, reported_at, replaces)
+        for number, place, currency, reported_at, replaces in rows
+    }
 
 
 def read_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
-    """Read accounts that are locked already, in id order."""
-    wanted = sorted(keys)
+    """Read accounts that are locked already."""
+    wanted = list(keys)
+    rows = _READ.rows(session, driver.key_columns("accounts", wanted)) if wanted else []
+    return {(row[0], row[1]): _account(row) for row in rows}
+
+
+def _locked(session: Session, statement: Direct, wanted: Sequence[AccountKey]) -> list[Row]:
+    """Lock accounts in id order, and return the statement's rows.
+
+    New rows are inserted in id order before any row is locked. A transaction that wants a row which another one is
+    inserting waits at the insert, when it has no lock that the other could want. Inserting while other rows are
+    locked would deadlock. So if an account turns out to be new, the locks are given up, and taken again after the
+    insert.
+
+    The savepoint is not released. A caller may give up the locks by rolling back to a savepoint of its own. If an
+    inner savepoint had been released before, those who wait for the rows would wait for the whole transaction, and
+    the transaction for them.
+    """
+    if not wanted:
+        return []
     columns = driver.key_columns("accounts", wanted)
-    return {(row[0], row[1]): _account(row) for row in session.execute(_READ, columns).all()} if wanted else {}
+    before = Savepoint(session, "before_accounts")
+    rows = statement.rows(session, columns)
+    if len(rows) < len(wanted):
+        before.undo()
+        _ENSURE.run(session, columns)
+        rows = statement.rows(session, columns)
+    return rows
 
 
 def read_attributes(session: Session, rows: Mapping[AccountKey, AccountRow]) -> None:
@@ -223,7 +261,7 @@ def newest_fact(session: Session, tenant: str, periods: Sequence[FactPeriod]) ->
     return newest
 
 
-def _account(row: Any) -> AccountRow:
+def _account(row: Row) -> AccountRow:
     return AccountRow(row[0], row[1], row[2], KINDS[row[3]], *row[4:])
 
 

@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 _NULL = "\x1e"
-_INT8_OID, _MOMENT_OID, _DATE_OID, _BOOL_OID = 20, 1184, 1082, 16
+_INT8_OID, _MOMENT_OID, _DATE_OID, _BOOL_OID, _PLACE_OID = 20, 1184, 1082, 16, 27
+_PLACE_BYTES = 6
 _NO_VALUE = struct.pack(">i", -1)
 _FIRST_MOMENT, _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC), date(2000, 1, 1).toordinal()
 _DAY_S, _SECOND_US = 86_400, 1_000_000
@@ -70,6 +71,10 @@ class Bools(Packed):
     """boolean[]"""
 
 
+class Places(Packed):
+    """tid[]"""
+
+
 class _PackedDumper(Dumper):
     format = Format.BINARY
 
@@ -78,7 +83,7 @@ class _PackedDumper(Dumper):
 
 
 # The driver needs the oid that each kind of array has in Postgres' catalogue.
-for _kind, _array_oid in ((Int8s, 1016), (Moments, 1185), (Dates, 1182), (Bools, 1000)):
+for _kind, _array_oid in ((Int8s, 1016), (Moments, 1185), (Dates, 1182), (Bools, 1000), (Places, 1010)):
     psycopg.adapters.register_dumper(_kind, type(f"{_kind.__name__}Dumper", (_PackedDumper,), {"oid": _array_oid}))
 
 
@@ -110,25 +115,28 @@ class Direct:
 class Savepoint:
     """A savepoint in the session's transaction; it costs one round trip where nothing has to be undone.
 
-    Unlike `Session.begin_nested` it is not released when all goes well: the end of the transaction does that.
+    Unlike `Session.begin_nested` it is not released when all goes well: the end of the transaction does that. So one
+    that may be undone after another one was set needs a name of its own.
     """
 
-    __slots__ = ("_session",)
+    __slots__ = ("_name", "_session")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, name: str) -> None:
         self._session = session
-        self._do("SAVEPOINT before")
+        self._name = name
+        self._do(f"SAVEPOINT {name}")
 
     def undo(self) -> None:
         """Undo what was done since the savepoint, and release the locks that were taken since."""
-        self._do("ROLLBACK TO SAVEPOINT before; RELEASE SAVEPOINT before")
+        self._do(f"ROLLBACK TO SAVEPOINT {self._name}; RELEASE SAVEPOINT {self._name}")
 
     def _do(self, commands: str) -> None:
         with errors_translated(self._session, commands):
             driver(self._session).execute(commands, prepare=False)
 
 
-BY_KEY = ", ".join(f"set_config('enable_{plan}', 'off', true)" for plan in ("hashjoin", "mergejoin", "seqscan"))
+_SCANNING_PLANS = ("hashjoin", "mergejoin", "seqscan", "hashagg")
+BY_KEY = ", ".join(f"set_config('enable_{plan}', 'off', true)" for plan in _SCANNING_PLANS)
 """SQL for what `plan_by_key` does, to be selected together with something else."""
 _PLAN_BY_KEY = Direct(f"SELECT {BY_KEY}")
 
@@ -140,7 +148,11 @@ def int8s(values: Sequence[int | None]) -> Int8s:
 
 def moments(values: Sequence[datetime | None]) -> Moments:
     """Aware times as one parameter."""
-    return Moments(_packed(_MOMENT_OID, "q", 8, [None if value is None else _microseconds(value) for value in values]))
+    since = [None if value is None else value - _FIRST_MOMENT for value in values]
+    microseconds = [
+        None if each is None else (each.days * _DAY_S + each.seconds) * _SECOND_US + each.microseconds for each in since
+    ]
+    return Moments(_packed(_MOMENT_OID, "q", 8, microseconds))
 
 
 def dates(values: Sequence[date | None]) -> Dates:
@@ -152,6 +164,11 @@ def dates(values: Sequence[date | None]) -> Dates:
 def bools(values: Sequence[bool]) -> Bools:
     """Booleans as one parameter."""
     return Bools(_packed(_BOOL_OID, "?", 1, values))
+
+
+def places(values: Sequence[bytes]) -> Places:
+    """Places of rows, as the driver returns a column `ctid`."""
+    return Places(_packed(_PLACE_OID, f"{_PLACE_BYTES}s", _PLACE_BYTES, values))
 
 
 def driver(session: Session) -> psycopg.Connection[Row]:
@@ -254,7 +271,7 @@ def stage(session: Session, name: str, columns: Columns, rows: Iterable[Sequence
     copy_rows(session, name, columns, rows)
 
 
-def _packed(oid: int, code: str, size: int, values: Sequence[int | None]) -> bytes:
+def _packed(oid: int, code: str, size: int, values: Sequence[int | bytes | None]) -> bytes:
     has_null = None in values
     head = struct.pack(">iiiii", 1, has_null, oid, len(values), 1) if values else struct.pack(">iii", 0, 0, oid)
     try:
@@ -265,8 +282,3 @@ def _packed(oid: int, code: str, size: int, values: Sequence[int | None]) -> byt
         return head + b"".join([_NO_VALUE if value is None else one.pack(size, value) for value in values])
     except struct.error:
         raise OverflowError("a number is out of the range of its column") from None
-
-
-def _microseconds(moment: datetime) -> int:
-    since = moment - _FIRST_MOMENT
-    return (since.days * _DAY_S + since.seconds) * _SECOND_US + since.microseconds

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import astuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -35,6 +36,8 @@ _TRANSACTION = {
     "source": driver.TEXT,
     "event_id": driver.TEXT,
 }
+# The other columns of a simple transaction have their defaults.
+_SIMPLE = {name: _TRANSACTION[name] for name in ("tenant", "counts", *SimpleTransaction.__struct_fields__)}
 _REPORT = {
     "tenant": driver.TEXT,
     "account_id": driver.TEXT,
@@ -70,19 +73,12 @@ _READ_REPLACERS = Direct(
     WHERE t.replaces IS NOT NULL"""
 )
 _KNOWN = Direct(
-    f"""SELECT k.tenant, k.account_id FROM {_THREE_TEXTS} AS k(tenant, account_id, transaction_id)
+    f"""SELECT tenant, account_id, transaction_id FROM {_THREE_TEXTS} AS k(tenant, account_id, transaction_id)
     JOIN transactions t USING (tenant, account_id, transaction_id)"""
 )
 _REPLACED = Direct(
-    f"""SELECT k.tenant, k.account_id FROM {_THREE_TEXTS} AS k(tenant, account_id, replaces)
+    f"""SELECT tenant, account_id, replaces FROM {_THREE_TEXTS} AS k(tenant, account_id, replaces)
     JOIN transactions t USING (tenant, account_id, replaces) WHERE t.replaces IS NOT NULL"""
-)
-# Postgres cannot turn a lateral query with a limit into a join, so it stops at an account's first such transaction.
-_HAVE_REPLACERS = Direct(
-    f"""SELECT k.tenant, k.account_id FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)
-    CROSS JOIN LATERAL (
-        SELECT 1 FROM transactions t
-        WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.replaces IS NOT NULL LIMIT 1) AS replacer"""
 )
 _READ_REPORTS = text(
     f"""SELECT {_list(_REPORT, "r")}
@@ -141,21 +137,14 @@ def read_transactions(
     return found
 
 
-def accounts_with_stored(session: Session, transactions: SimpleTransactions) -> set[AccountKey]:
-    """The accounts for which any of these transactions is stored already."""
-    return {(row[0], row[1]) for row in _by_texts(session, _KNOWN, _keys(transactions))}
+def known_transactions(session: Session, transactions: SimpleTransactions) -> set[TransactionKey]:
+    """Which of these transactions are stored already."""
+    return _keys_of(_by_texts(session, _KNOWN, _keys(transactions)))
 
 
-def accounts_with_replaced(session: Session, transactions: SimpleTransactions) -> set[AccountKey]:
-    """The accounts for which a stored transaction replaces any of these.
-
-    Few accounts have a transaction that replaces another, so the first statement finds those accounts and the second
-    looks up the exact ids for them alone. The accounts are locked, so that nobody adds a transaction between the two.
-    """
-    columns = driver.key_columns("accounts", list(transactions))
-    rows = _HAVE_REPLACERS.rows(session, columns) if transactions else []
-    candidates = {(row[0], row[1]): transactions[row[0], row[1]] for row in rows}
-    return {(row[0], row[1]) for row in _by_texts(session, _REPLACED, _keys(candidates))}
+def replaced_transactions(session: Session, transactions: SimpleTransactions) -> set[TransactionKey]:
+    """Which of these transactions a stored one replaces."""
+    return _keys_of(_by_texts(session, _REPLACED, _keys(transactions)))
 
 
 def read_reports(session: Session, keys: Iterable[ReportKey]) -> dict[ReportKey, StoredReport]:
@@ -207,11 +196,11 @@ def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[T
         session.execute(_UPDATE_TRANSACTIONS)
 
 
-def add_simple_transactions(session: Session, transactions: SimpleTransactions) -> None:
+def add_transactions(session: Session, transactions: SimpleTransactions) -> None:
     """Write new transactions; raises IntegrityError, from a UniqueViolation, if one is stored after all."""
-    if transactions:
-        new = [_simple_values(key, each) for key, of_account in transactions.items() for each in of_account]
-        driver.copy_rows(session, "transactions", _TRANSACTION, new)
+    new = [(tenant, True, *astuple(each)) for (tenant, _), of_account in transactions.items() for each in of_account]
+    if new:
+        driver.copy_rows(session, "transactions", _SIMPLE, new)
 
 
 def write_reports(
@@ -238,6 +227,10 @@ def _by_texts(session: Session, statement: Direct, keys: Iterable[TransactionKey
         return []
     columns = {"abc"[n]: driver.joined([key[n] for key in wanted]) for n in range(3)}
     return statement.rows(session, columns)
+
+
+def _keys_of(rows: Iterable[Row]) -> set[TransactionKey]:
+    return {(row[0], row[1], row[2]) for row in rows}
 
 
 def _keys(transactions: SimpleTransactions) -> list[TransactionKey]:
@@ -273,27 +266,6 @@ def _transaction_values(key: AccountKey, stored: StoredTransaction) -> tuple[obj
         rank.time,
         rank.source,
         rank.event_id,
-    )
-
-
-def _simple_values(key: AccountKey, new: SimpleTransaction) -> tuple[object, ...]:
-    """The values of a new simple transaction: the same as `_transaction_values`, without building its objects."""
-    return (
-        key[0],
-        key[1],
-        new.transaction_id,
-        new.amount_minor,
-        new.currency,
-        new.posted_at,
-        False,
-        False,
-        True,
-        None,
-        new.category,
-        new.description,
-        new.time,
-        new.source,
-        new.event_id,
     )
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Span, Tracking, direction
 from core.store import driver
+from core.store.driver import Direct, dates, int8s, moments
 
 # (tenant, goal_id)
 GoalKey = tuple[str, str]
@@ -75,17 +76,26 @@ class GoalRow:
         return direction(self.type)
 
 
+class _Enumerations(Protocol):
+    type: GoalType
+    tracking: Tracking
+    debt_form: DebtForm | None
+
+
+_HasEnumerations = TypeVar("_HasEnumerations", bound=_Enumerations)
 _COLUMNS = tuple(f.name for f in fields(GoalRow))
 _LIST = ", ".join(f"g.{column}" for column in _COLUMNS)
+# Between the accounts that a goal waits for, within what `driver.joined` joins.
+_WITHIN = "\x1d"
 _MOVED = {
-    "amount_minor": driver.INT8,
-    "waiting_for": driver.TEXTS,
-    "next_milestone_minor": driver.INT8,
-    "reached_at": driver.TIMESTAMPTZ,
-    "dirty_from": driver.DATE,
-    "entries": driver.INT8,
-    "version": driver.INT8,
-    "updated_at": driver.TIMESTAMPTZ,
+    "amount_minor": ":amounts",
+    "waiting_for": driver.split("waiting"),
+    "next_milestone_minor": ":upcoming",
+    "reached_at": ":reached",
+    "dirty_from": ":dirty",
+    "entries": ":entries",
+    "version": ":versions",
+    "updated_at": ":updated",
 }
 
 _INSERT = text(f"INSERT INTO goals ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + column for column in _COLUMNS)})")
@@ -100,11 +110,14 @@ _LOCK_ONE = text(f"{_READ} FOR NO KEY UPDATE")
 _MANY = f"""SELECT {_LIST}
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN goals g USING (tenant, goal_id)
-    ORDER BY g.tenant, g.goal_id"""
-_READ_MANY = text(_MANY)
-_LOCK_MANY = text(f"{_MANY} FOR NO KEY UPDATE OF g")
-_WRITE_MOVED = text(
-    f"""UPDATE goals g SET {", ".join(f"{c} = s.{c}" for c in _MOVED)} FROM staged_goals s
+    ORDER BY g.goal_id, g.tenant"""
+_READ_MANY = Direct(_MANY)
+_LOCK_MANY = Direct(f"{_MANY} FOR NO KEY UPDATE OF g")
+_WRITE_MOVED = Direct(
+    f"""UPDATE goals g SET {", ".join(f"{c} = s.{c}" for c in _MOVED if c != "waiting_for")},
+        waiting_for = coalesce(string_to_array(s.waiting_for, chr({ord(_WITHIN)})), '{{}}')
+    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, {", ".join(_MOVED.values())})
+        AS s(tenant, goal_id, {", ".join(_MOVED)})
     WHERE g.tenant = s.tenant AND g.goal_id = s.goal_id"""
 )
 _FUNDED_BY = text(
@@ -146,16 +159,12 @@ def lock_goal(session: Session, key: GoalKey) -> GoalRow | None:
 
 def lock_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
     """Lock goals in id order; a goal that was deleted meanwhile is left out."""
-    wanted = sorted(set(keys))
-    columns = driver.key_columns("goals", wanted)
-    return [_goal(row) for row in session.execute(_LOCK_MANY, columns).all()] if wanted else []
+    return _many(session, _LOCK_MANY, keys)
 
 
 def read_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
     """Goals in id order, not locked; a goal that does not exist is left out."""
-    wanted = sorted(set(keys))
-    columns = driver.key_columns("goals", wanted)
-    return [_goal(row) for row in session.execute(_READ_MANY, columns).all()] if wanted else []
+    return _many(session, _READ_MANY, keys)
 
 
 def write_goal(session: Session, row: GoalRow) -> None:
@@ -167,24 +176,17 @@ def write_moved_goals(session: Session, rows: Sequence[GoalRow]) -> None:
     """Write back the columns that events change, for many locked goals."""
     if not rows:
         return
-    columns = {"tenant": driver.TEXT, "goal_id": driver.TEXT} | _MOVED
-    values = (
-        (
-            row.tenant,
-            row.goal_id,
-            row.amount_minor,
-            driver.texts(row.waiting_for),
-            row.next_milestone_minor,
-            row.reached_at,
-            row.dirty_from,
-            row.entries,
-            row.version,
-            row.updated_at,
-        )
-        for row in rows
-    )
-    driver.stage(session, "staged_goals", columns, values)
-    session.execute(_WRITE_MOVED)
+    columns: dict[str, object] = {
+        "amounts": int8s([row.amount_minor for row in rows]),
+        "waiting": driver.joined([_WITHIN.join(row.waiting_for) for row in rows]),
+        "upcoming": int8s([row.next_milestone_minor for row in rows]),
+        "reached": moments([row.reached_at for row in rows]),
+        "dirty": dates([row.dirty_from for row in rows]),
+        "entries": int8s([row.entries for row in rows]),
+        "versions": int8s([row.version for row in rows]),
+        "updated": moments([row.updated_at for row in rows]),
+    }
+    _WRITE_MOVED.run(session, driver.key_columns("goals", [row.key for row in rows]) | columns)
 
 
 def delete_goal(session: Session, key: GoalKey) -> None:
@@ -226,6 +228,11 @@ def add_manual_amount(session: Session, key: GoalKey, manual_at: datetime, amoun
     session.execute(_ADD, {"tenant": key[0], "goal_id": key[1], "manual_at": manual_at, "amount_minor": amount_minor})
 
 
+def _many(session: Session, statement: Direct, keys: Iterable[GoalKey]) -> list[GoalRow]:
+    wanted = list(set(keys))
+    return [_goal(row) for row in statement.rows(session, driver.key_columns("goals", wanted))] if wanted else []
+
+
 def _one(session: Session, statement: Any, key: GoalKey) -> GoalRow | None:
     row = session.execute(statement, {"tenant": key[0], "goal_id": key[1]}).first()
     return None if row is None else _goal(row)
@@ -233,9 +240,14 @@ def _one(session: Session, statement: Any, key: GoalKey) -> GoalRow | None:
 
 def _goal(row: Any) -> GoalRow:
     goal = GoalRow(*row)
+    goal.status = _STATUSES[goal.status]
+    return read_enumerations(goal)
+
+
+def read_enumerations(goal: _HasEnumerations) -> _HasEnumerations:
+    """The same goal, with members of the enumerations in the place of the texts that are stored for them."""
     goal.type = _TYPES[goal.type]
     goal.tracking = _TRACKINGS[goal.tracking]
-    goal.status = _STATUSES[goal.status]
     if goal.debt_form is not None:
         goal.debt_form = _FORMS[goal.debt_form]
     return goal

@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.goals.amounts import FundedLink
+from core.goals.goal import GoalType, Tracking
 from core.goals.links import Link, measured, why_not
 from core.goals.money import share
 from core.store import driver
 from core.store.accounts import AccountKey
+from core.store.driver import Direct, int8s, moments
 from core.store.goals import GoalKey, GoalRow
 
 _LINK = ("tenant", "goal_id", "linked_at", "measure", "whole", "account_name", *Link._fields)
@@ -64,6 +66,14 @@ class LinkRow(NamedTuple):
         return self.tenant, self.link.account_id
 
 
+class FundedGoal(Protocol):
+    """What decides whether a link counts for a goal."""
+
+    currency: str
+    type: GoalType
+    tracking: Tracking
+
+
 class FundingRow(NamedTuple):
     """A link, with what is known of its account."""
 
@@ -76,6 +86,11 @@ class FundingRow(NamedTuple):
     first_report_at: datetime | None
     known_name: str | None
 
+    @property
+    def measure_minor(self) -> int:
+        """What the link measures of its account, at present."""
+        return self.inflow_minor if self.row.measure == "inflow" else self.worth_minor
+
     def funded(self, goal: GoalRow) -> FundedLink:
         """The link as an input of the arithmetic of its goal's present amount."""
         link = self.ever_funded(goal)
@@ -83,10 +98,9 @@ class FundingRow(NamedTuple):
 
     def ever_funded(self, goal: GoalRow) -> FundedLink:
         """The link as an input of the arithmetic of its goal's past, where a later manual amount does not matter."""
-        measure = self.inflow_minor if self.row.measure == "inflow" else self.worth_minor
         reported_at = self.first_report_at
         has_report = reported_at is not None and (goal.final_at is None or reported_at <= goal.final_at)
-        return FundedLink(self.row.link, measure, self.why_not(goal) is None, has_report)
+        return FundedLink(self.row.link, self.measure_minor, self.why_not(goal) is None, has_report)
 
     def _ended_before_manual_amount(self, goal: GoalRow) -> bool:
         """Whether the link ended before the manual amount was set, which then includes all that the link counted."""
@@ -100,7 +114,7 @@ class FundingRow(NamedTuple):
             return 0
         return goal.direction * share(measured(funded.link, funded.measure_minor), funded.link.ppm)
 
-    def why_not(self, goal: GoalRow) -> str | None:
+    def why_not(self, goal: FundedGoal) -> str | None:
         """Why the link does not count; None if it counts."""
         is_known_asset = self.kind != "liability" and (self.is_kind_known or self.first_report_at is not None)
         return why_not(self.currency, is_known_asset, goal.currency, goal.type, goal.tracking)
@@ -123,18 +137,18 @@ _ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a
     a.first_report_at, a.name"""
 
 _PERIOD_LIST = ", ".join(f"l.{column}" for column in LinkPeriod._fields)
-_OF_ACCOUNTS = text(
+_OF_ACCOUNTS = Direct(
     f"""SELECT {_PERIOD_LIST}
     FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)
     JOIN links l USING (tenant, account_id)"""
 )
-_OF_GOALS = text(
+_OF_GOALS = Direct(
     f"""SELECT {_LINK_LIST}, {_ACCOUNT_LIST}
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN links l USING (tenant, goal_id)
     JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id"""
 )
-_OF_ACCOUNT_TO_GOALS = text(
+_OF_ACCOUNT_TO_GOALS = Direct(
     f"""SELECT {_LINK_LIST}, {_ACCOUNT_LIST}
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN links l USING (tenant, goal_id)
@@ -145,9 +159,10 @@ _INSERT = text(f"INSERT INTO links ({', '.join(_LINK)}) VALUES ({', '.join(':' +
 _WHICH = "tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id AND linked_at = :linked_at"
 _END = text(f"UPDATE links SET until_at = :until_at, end_minor = :end_minor WHERE {_WHICH}")
 _REBASE = text(f"UPDATE links SET begin_at = :begin_at, base_minor = :base_minor WHERE {_WHICH}")
-_MOVE = text(
-    """UPDATE links l SET base_minor = l.base_minor + s.base_delta, end_minor = l.end_minor + s.end_delta
-    FROM staged_links s
+_MOVE = Direct(
+    f"""UPDATE links l SET base_minor = l.base_minor + s.base_delta, end_minor = l.end_minor + s.end_delta
+    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, {driver.split("accounts")}, :linked, :bases, :ends)
+        AS s(tenant, goal_id, account_id, linked_at, base_delta, end_delta)
     WHERE (l.tenant, l.goal_id, l.account_id, l.linked_at) = (s.tenant, s.goal_id, s.account_id, s.linked_at)"""
 )
 _READ_MEASURES = text(
@@ -167,9 +182,9 @@ _READ_MEASURES = text(
 
 def links_of_accounts(session: Session, keys: Iterable[AccountKey]) -> list[LinkPeriod]:
     """The periods of all links of accounts, which must be locked, so that nobody begins or ends a link meanwhile."""
-    wanted = sorted(keys)
-    columns = driver.key_columns("accounts", wanted)
-    return [LinkPeriod(*row) for row in session.execute(_OF_ACCOUNTS, columns).all()] if wanted else []
+    wanted = list(keys)
+    rows = _OF_ACCOUNTS.rows(session, driver.key_columns("accounts", wanted)) if wanted else []
+    return [LinkPeriod(*row) for row in rows]
 
 
 def funding_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[FundingRow]]:
@@ -188,17 +203,14 @@ def move_links(session: Session, deltas: Sequence[tuple[LinkPeriod, int, int]]) 
     """Add the (base, end) deltas, in minor units, to links whose accounts are locked."""
     if not deltas:
         return
-    columns = {
-        "tenant": driver.TEXT,
-        "goal_id": driver.TEXT,
-        "account_id": driver.TEXT,
-        "linked_at": driver.TIMESTAMPTZ,
-        "base_delta": driver.INT8,
-        "end_delta": driver.INT8,
+    periods = [period for period, _, _ in deltas]
+    columns: dict[str, object] = {
+        "accounts": driver.joined([period.account_id for period in periods]),
+        "linked": moments([period.linked_at for period in periods]),
+        "bases": int8s([base for _, base, _ in deltas]),
+        "ends": int8s([end for _, _, end in deltas]),
     }
-    rows = ((p.tenant, p.goal_id, p.account_id, p.linked_at, base, end) for p, base, end in deltas)
-    driver.stage(session, "staged_links", columns, rows)
-    session.execute(_MOVE)
+    _MOVE.run(session, driver.key_columns("goals", [period.goal_key for period in periods]) | columns)
 
 
 def insert_link(session: Session, row: LinkRow) -> None:
@@ -245,19 +257,15 @@ def measures_before(
 
 
 def _funding(
-    session: Session, statement: TextClause, keys: Iterable[GoalKey], **more: str
+    session: Session, statement: Direct, keys: Iterable[GoalKey], **more: str
 ) -> dict[GoalKey, list[FundingRow]]:
-    wanted = sorted(keys)
-    funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in wanted}
-    if wanted:
-        for row in session.execute(statement, driver.key_columns("goals", wanted) | more).all():
-            funding[row[0], row[1]].append(FundingRow(_link(row), *row[len(_LINK) :]))
+    funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in keys}
+    if funding:
+        for row in statement.rows(session, driver.key_columns("goals", list(funding)) | more):
+            link = LinkRow(row[0], row[1], row[2], row[3], row[4], row[5], Link(*row[6:13]))
+            funding[row[0], row[1]].append(FundingRow(link, *row[len(_LINK) :]))
     return funding
 
 
 def _which(row: LinkRow) -> dict[str, object]:
     return {"tenant": row.tenant, "goal_id": row.goal_id, "account_id": row.link.account_id, "linked_at": row.linked_at}
-
-
-def _link(row: Any) -> LinkRow:
-    return LinkRow(row[0], row[1], row[2], row[3], row[4], row[5], Link(*row[6:13]))

@@ -139,14 +139,13 @@ accounts = Table(
     moment_column("first_report_at"),
     moment_column("last_report_at"),
     moment_column("last_transaction_at"),
+    # Whether any transaction of the account replaces another one. Batches look for these only where it is true.
+    flag_column("replaces"),
     # The dirty range: the snapshots of the goals of this account have to be written, or written again, from
     # `dirty_from` on, and for the days from `late_from` to `late_through`, both included.
     Column("dirty_from", Date),
     Column("late_from", Date),
     Column("late_through", Date),
-    # The last transaction that changed a link of the account, recorded by a trigger. A statement that waited for the
-    # account's lock compares it with its snapshot, to know whether it sees the present links.
-    Column("linked_xid", BigInteger),
     CheckConstraint("kind in ('asset', 'liability')", name="kind"),
     # Reader: net worth of a user, and the accounts of a user over REST.
     Index("accounts_user_idx", "tenant", "user_id"),
@@ -226,10 +225,6 @@ goals = Table(
     amount_column("manual_minor"),
     moment_column("manual_at"),
     amount_column("amount_minor"),
-    # The amount before the ledger line that the fast path wrote last.
-    amount_column("before_minor", required=False),
-    # How many links the goal has, open and ended; a trigger on links counts them.
-    Column("sources", BigInteger, nullable=False, server_default=text("0")),
     Column("waiting_for", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     amount_column("next_milestone_minor", required=False),
     moment_column("reached_at"),

@@ -31,8 +31,6 @@ from milepost.ops.latency import StepProgress
 ROOT = Path(__file__).parents[2]
 OF_ACCOUNT = ("accounts", "reports", "links")
 OF_GOAL = ("goals", "milestones", "goal_entries")
-# The number of the transaction that made the links.
-MADE_BY = "linked_xid"
 
 
 def rows_of(session: Session, number: int) -> dict[str, list[dict[str, Any]]]:
@@ -56,10 +54,7 @@ def rows_of(session: Session, number: int) -> dict[str, list[dict[str, Any]]]:
         return goals.get(value, value.replace(mark(number), "n")) if isinstance(value, str) else value
 
     return {
-        table: sorted(
-            ({name: plain(value) for name, value in row.items() if name != MADE_BY} for row in rows.mappings()),
-            key=repr,
-        )
+        table: sorted(({name: plain(value) for name, value in row.items()} for row in rows.mappings()), key=repr)
         for table, rows in found.items()
     }
 

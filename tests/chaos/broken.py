@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from core.events.facts import Transaction
 from core.events.worth import StoredTransaction, TransactionChange, fold_transactions
-from core.ingestion import fold
+from core.ingestion import accounts
 from core.ingestion.decode import Prefetch
 from core.ingestion.drain import ShardDrain, Step
-from core.ingestion.fast_path import DuplicateCheck
+from core.ingestion.facts import DuplicateCheck
 from tests.chaos.crash_points import BEFORE_COMMIT, CrashingDrain, use_drain
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -60,8 +60,8 @@ def position_first() -> None:
 
 def last_arrival() -> None:
     """Make this process's drains apply the last arrival of a transaction, whatever its time."""
-    fold.winning_transactions = _last_arrivals  # type: ignore[attr-defined]
-    fold.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
+    accounts.winning_transactions = _last_arrivals  # type: ignore[attr-defined]
+    accounts.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
 
 
 BROKEN: Mapping[str, Callable[[], None]] = {"position-first": position_first, "last-arrival": last_arrival}

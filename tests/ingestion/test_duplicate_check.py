@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.apply import apply_decoded, zones_of
 from core.ingestion.decode import StreamEntry, decode_batch
-from core.ingestion.fast_path import DuplicateCheck
+from core.ingestion.facts import DuplicateCheck
 from tests import acts
 from tests.acts import Sessions
 from tests.budget import examples

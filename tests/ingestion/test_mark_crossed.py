@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,12 +15,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType, Tracking
-from core.ingestion import reached, update_goals
+from core.ingestion import crossings
 from core.services.inputs import MilestoneDraft
 from core.services.milestones import add_milestone
 from core.store import ledger
-from core.store.fast_path import CrossedGoal, write_crossed
-from core.store.goals import GoalKey
 from tests import acts
 from tests.acts import DEFAULT, event
 from tests.budget import examples
@@ -110,18 +107,11 @@ def test_a_goal_of_one_link_is_marked_as_one_with_a_quiet_account_too(
             assert _stored(session_factory, one) == _stored(session_factory, other)
 
 
-def test_the_goal_is_updated_in_place(
+def test_each_mark_of_one_batch_has_its_own_moment(
     session_factory: sessionmaker[Session], apply: Apply, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A goal of one link that crosses two milestones and the target in one batch: each at its own moment, once."""
     monkeypatch.setattr(ledger, "_SENT_AT_ONCE", 2)
-    short: list[GoalKey] = []
-
-    def noting(session: Session, goals: Sequence[CrossedGoal]) -> None:
-        short.extend([goal.key for goal in goals])
-        write_crossed(session, goals)
-
-    monkeypatch.setattr(update_goals, "write_crossed", noting)
     goal_id = acts.goal(session_factory, now, currency="USD", target_amount="300")
     acts.link(session_factory, now, goal_id, "a", "50")
     with session_factory.begin() as session:
@@ -139,7 +129,6 @@ def test_the_goal_is_updated_in_place(
         ("milestone.reached", f"{at[0]:%Y-%m-%dT%H:%M:%SZ}"),
         ("milestone.reached", f"{at[1]:%Y-%m-%dT%H:%M:%SZ}"),
     ]
-    assert short == [("default", goal_id)]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +168,6 @@ def test_a_message_is_json_with_exact_amounts(
 def test_the_encoder_of_messages_escapes_every_control_character() -> None:
     """One of them stands between the values of a parameter."""
     controls = "".join(map(chr, range(0x20)))
-    encoded = reached._encode({"name": controls})
+    encoded = crossings._encode({"name": controls})
     assert json.loads(encoded) == {"name": controls}
     assert min(encoded) >= 0x20

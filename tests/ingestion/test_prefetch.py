@@ -16,7 +16,7 @@ from core.ingestion import drain as drain_module
 from core.ingestion.apply import Applied, apply_decoded
 from core.ingestion.decode import Decoded, StreamEntry, decode_batch
 from core.ingestion.drain import ShardDrain
-from core.ingestion.fast_path import DuplicateCheck
+from core.ingestion.facts import DuplicateCheck
 from core.store.tenants import Tenant, add_tenant
 from core.stream.entries import RawEntry
 from core.stream.stream import EventStream

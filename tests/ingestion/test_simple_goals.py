@@ -1,4 +1,4 @@
-"""Goals that are updated in place get the amounts that recomputing them in Python gives."""
+"""Goals that are moved by the difference of their shares get the amounts that recomputing them gives."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from core.errors import MilepostError
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.goals.money import WHOLE_PPM, share
 from core.ingestion.recompute import recompute_goals
+from core.services.funding import unlink_account
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
 from core.store.driver import bools, dates, int8s, joined_or_null, moments, split_or_null
-from core.store.fast_path import SHARE
 from core.store.goals import lock_goals
+from core.store.moves import SHARE
 from tests import acts
 from tests.acts import DEFAULT
 from tests.budget import examples
@@ -33,21 +34,26 @@ hours = st.integers(0, 200).map(lambda hour: START + timedelta(hours=hour))
 steps = st.one_of(
     st.tuples(st.just("paid"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
     st.tuples(st.just("paid"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
+    st.tuples(st.just("edited"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
+    st.tuples(st.just("removed"), st.integers(0, 2), st.integers(0, 2), hours),
     st.tuples(st.just("reported"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
+    st.tuples(st.just("owner"), st.integers(0, 2), st.sampled_from(["", "-other"]), hours),
     st.tuples(st.just("kind"), st.integers(0, 2), st.sampled_from(["asset", "liability"]), hours),
     st.tuples(st.just("link"), st.integers(0, 2), st.integers(1, 33), st.integers(0, 3)),
+    st.tuples(st.just("unlink"), st.integers(0, 2), st.just(0), st.integers(0, 3)),
     st.tuples(st.just("type"), st.just(0), st.integers(0, 500), st.integers(0, 3)),
     st.tuples(st.just("pause"), st.just(0), st.just(0), st.integers(0, 3)),
 )
 
 
 def goals_of(sessions: sessionmaker[Session], user: str) -> list[str]:
-    """Four goals of a user, one of each kind that a batch distinguishes."""
+    """Goals of a user, one of each kind that a batch distinguishes; the first four take links."""
     kinds: list[tuple[GoalType, dict[str, Any]]] = [
         (GoalType.SAVINGS, {"tracking": Tracking.CHANGE, "current_amount": "100"}),
         (GoalType.SAVINGS, {"tracking": Tracking.BALANCE}),
         (GoalType.DEBT, {"tracking": Tracking.BALANCE, "target_amount": "8500"}),
         (GoalType.INCOME, {"tracking": Tracking.INFLOW}),
+        (GoalType.NET_WORTH, {"tracking": Tracking.NET_WORTH}),
     ]
     return [acts.goal(sessions, START, kind, user_id=user, currency="USD", **more) for kind, more in kinds]
 
@@ -69,6 +75,14 @@ def test_recomputing_changes_nothing(
             name = f"{what}-{next(_names)}"
             if what == "paid":
                 events.append(acts.paid(name, value, at, accounts[account]))
+            elif what == "edited":
+                events.append(acts.paid(f"known-{value % 3}", value, at, accounts[account]))
+            elif what == "removed":
+                data = {"account_id": accounts[account], "transaction_id": f"known-{value}"}
+                events.append(acts.event("transaction.removed", at, name, data))
+            elif what == "owner":
+                data = {"account_id": accounts[account], "user_id": f"{user}{value}"}
+                events.append(acts.event("account.changed", at, name, data))
             elif what == "reported":
                 events.append(acts.balance(value, at, accounts[account], user_id=user))
             elif what == "kind":
@@ -95,6 +109,10 @@ def _operation(
         if what == "link":
             acts.link(sessions, now, goal_id, account, str(value))
             return
+        if what == "unlink":
+            with sessions.begin() as session:
+                unlink_account(session, DEFAULT, goal_id, account, now)
+            return
         changes = GoalChanges(current_amount=value) if what == "type" else GoalChanges(status=GoalStatus.PAUSED)
         with sessions.begin() as session:
             update_goal(session, DEFAULT, goal_id, changes, now)
@@ -102,23 +120,21 @@ def _operation(
         return
 
 
-def test_a_goal_on_one_account_of_the_batch_is_updated_in_place(
+def test_a_ledger_goes_on_when_a_goal_is_moved(
     session_factory: sessionmaker[Session], apply: Apply, now: datetime
 ) -> None:
-    """It is not recomputed in Python, and its ledger entry continues the one before."""
+    """Each entry continues the one before, and the goal has the last one's amount."""
     goal_id = acts.goal(session_factory, now, current_amount="100", currency="USD")
     acts.link(session_factory, now, goal_id, "a", "60")
     apply([acts.paid("first", 10_00, now + timedelta(hours=1))])
     apply([acts.paid("second", 5_00, now + timedelta(hours=2))], at=now + timedelta(hours=3))
     with session_factory() as session:
-        row = session.execute(
-            text("SELECT amount_minor, before_minor, entries, sources FROM goals WHERE goal_id = :g"), {"g": goal_id}
-        ).one()
+        row = session.execute(text("SELECT amount_minor, entries FROM goals WHERE goal_id = :g"), {"g": goal_id}).one()
         lines = session.execute(
             text("SELECT entry, before_minor, after_minor FROM goal_entries WHERE goal_id = :g ORDER BY 1"),
             {"g": goal_id},
         ).all()
-    assert tuple(row) == (109_00, 106_00, 3, 1)
+    assert tuple(row) == (109_00, 3)
     assert [tuple(line) for line in lines] == [(1, None, 100_00), (2, 100_00, 106_00), (3, 106_00, 109_00)]
 
 

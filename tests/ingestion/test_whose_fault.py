@@ -20,7 +20,7 @@ from core.ingestion import drain as drain_module
 from core.ingestion.apply import Applied
 from core.ingestion.decode import Decoded
 from core.ingestion.drain import ShardDrain
-from core.ingestion.fast_path import DuplicateCheck
+from core.ingestion.facts import DuplicateCheck
 from core.store.engine import is_database_trouble, make_engine
 from core.store.engine import session_factory as make_sessions
 from core.stream.entries import RawEntry, stream_key

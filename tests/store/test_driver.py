@@ -54,12 +54,12 @@ def test_an_undone_savepoint_leaves_what_was_before(session_factory: Sessions, n
     with session_factory.begin() as session:
         add(session, now, "before")
         for _ in range(2):
-            attempt = Savepoint(session)
+            attempt = Savepoint(session, "attempt")
             add(session, now, "undone")
             with pytest.raises(IntegrityError):
                 add(session, now, "undone")
             attempt.undo()
-        Savepoint(session)
+        Savepoint(session, "attempt")
         add(session, now, "kept")
     assert tenants(session_factory) == ["before", "kept"]
 
@@ -83,7 +83,11 @@ def test_a_refused_value_is_not_server_trouble(session_factory: Sessions, now: d
 def test_a_server_that_ends_a_connection_is_database_trouble(session_factory: Sessions, now: datetime) -> None:
     """Whatever was under way, and the next session has another connection."""
     end = Direct("SELECT pg_terminate_backend(:pid)")
-    for act in (lambda one: add(one, now, "lost"), lambda one: end.rows(one, {"pid": 0}), Savepoint):
+    for act in (
+        lambda one: add(one, now, "lost"),
+        lambda one: end.rows(one, {"pid": 0}),
+        lambda one: Savepoint(one, "s"),
+    ):
         with session_factory() as session, session_factory() as other:
             ((pid,),) = Direct("SELECT pg_backend_pid()").rows(session, {})
             end.rows(other, {"pid": pid})

@@ -144,7 +144,7 @@ def test_a_time_in_any_form_has_the_result_of_the_full_parser(time: str, posted_
     else:
         assert isinstance(fast, SimpleTransaction)
         assert (fast.facts(),) == full
-        assert fast.time.tzinfo is fast.posted_at.tzinfo is UTC
+        assert fast.event_time.tzinfo is fast.posted_at.tzinfo is UTC
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_the_fast_path_takes_a_time_in_any_usual_form(text: str, moment: datetim
     raw = written(USUAL | {"posted_at": f'"{text}"'}, time=f'"{text}"')
     fast = read_transaction(raw, PRAGUE, ARRIVED)
     assert isinstance(fast, SimpleTransaction)
-    assert fast.time == fast.posted_at == moment
-    assert fast.time.tzinfo is fast.posted_at.tzinfo is UTC
+    assert fast.event_time == fast.posted_at == moment
+    assert fast.event_time.tzinfo is fast.posted_at.tzinfo is UTC
     assert (fast.facts(),) == parse_fully(raw)
 
 

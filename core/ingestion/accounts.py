@@ -1,0 +1,310 @@
+"""The fold: what a batch's facts make of its accounts, which are locked. It is one for all accounts and all facts.
+
+For each account: which statements win over what is stored, how worth moves and when, and for which days that makes
+new snapshots necessary. The rules about worth are in `core.events.worth`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+from sqlalchemy.orm import Session
+
+from core.events.calendar import local_day
+from core.events.facts import AccountFacts, Report
+from core.events.worth import (
+    Movement,
+    NextReport,
+    StoredReport,
+    TransactionChange,
+    WorthFold,
+    WorthState,
+    fold_transactions,
+    fold_worth,
+    merged,
+    movements_of,
+    movements_of_new,
+    questions,
+    sums_of_new,
+    winning_transactions,
+)
+from core.ingestion.account_moves import AccountMove, AccountMoves, Membership
+from core.ingestion.dirty_days import FIRST_DAY, mark_dirty, mark_from
+from core.store import facts as store
+from core.store.accounts import AccountKey, AccountRow, Held, StoredAttribute, read_accounts, read_attributes
+from core.store.facts import SimpleTransactions, TransactionKey
+from core.store.moves import AccountWrite, Addition
+
+# From when on worth has changed if the opening has: every later worth changes with it.
+_BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
+_NO_ANSWERS: Mapping[datetime, NextReport] = {}
+
+Facts = Mapping[AccountKey, Sequence[AccountFacts]]
+ReportChanges = dict[datetime, tuple[StoredReport | None, Report]]
+
+
+@dataclass(slots=True)
+class Folded:
+    """The result of a fold. `moves`: what concerns goals, by account.
+
+    The caller still has to write the accounts (`additions` to those that have new transactions alone, `writes` of the
+    others, and the attributes of those that are `described_anew`) and the `changes` of compared transactions.
+    `winning_ids` has the id() of every compared statement that changed what is stored: all others were known or are
+    outdated.
+    """
+
+    moves: AccountMoves
+    additions: list[Addition] = field(default_factory=list)
+    writes: list[AccountWrite] = field(default_factory=list)
+    described_anew: list[AccountRow] = field(default_factory=list)
+    changes: dict[AccountKey, Sequence[TransactionChange]] = field(default_factory=dict)
+    winning_ids: set[int] = field(default_factory=set)
+
+
+class _Before(NamedTuple):
+    """What goals depend on besides worth, before the batch."""
+
+    state: WorthState
+    user_id: str | None
+    is_kind_known: bool
+    is_currency_new: bool
+
+    def is_another(self, row: AccountRow) -> bool:
+        """Whether the account means something else to its goals now, whatever its movements are."""
+        return (
+            self.is_currency_new
+            or self.user_id != row.user_id
+            or self.state.sign != row.kind.sign
+            or self.is_kind_known != row.is_kind_known
+            or self.state.first_report_at != row.first_report_at
+        )
+
+
+class _Account(Struct):
+    """One account during the fold. `before` is kept if it has facts to compare: new transactions change worth alone."""
+
+    place: bytes
+    row: AccountRow
+    movements: list[Movement]
+    posted_at: datetime | None
+    before: _Before | None = None
+    changes: Sequence[TransactionChange] = ()
+    reports: ReportChanges = {}  # a Struct gives each its own
+
+    @property
+    def state(self) -> WorthState:
+        """The worth before the batch."""
+        return self.row.worth_state if self.before is None else self.before.state
+
+
+def fold_accounts(
+    session: Session,
+    held: Mapping[AccountKey, Held],
+    new: SimpleTransactions,
+    rows: Mapping[AccountKey, AccountRow],
+    facts: Facts,
+    zones: Mapping[str, ZoneInfo],
+) -> Folded:
+    """Fold facts into locked accounts. Writes their reports; the caller writes the rest.
+
+    `new` are transactions that are known to be new and to count, and are written already. `facts` are those to be
+    compared, by account, and `rows` their accounts. Of an account with new transactions they have no report, as this
+    would be compared with a sum of stored transactions. What is stored is read by key: the transactions and reports
+    that the facts restate and, for facts that are dated before others, the next report. So the cost does not grow with
+    an account's history.
+    """
+    folded = Folded(AccountMoves(new))
+    additions, movements = folded.additions, dict[AccountKey, list[Movement]]()
+    for key, transactions in new.items():
+        # If all are dated after the account's reports, worth moves by them, and by nothing else. This is what most
+        # accounts of most batches come to, and it needs nothing that is stored.
+        known = held[key]
+        first_at, last_at, worth_minor, inflow_minor = sums_of_new(transactions)
+        is_after_reports = known.last_report_at is None or known.last_report_at < first_at
+        if is_after_reports and (not facts or key not in facts):
+            day = local_day(first_at, zones[key[0]])
+            additions.append((known.place, worth_minor, inflow_minor, last_at, day, first_at))
+        else:
+            movements[key] = movements_of_new(transactions)
+    late = read_accounts(session, movements.keys() - rows.keys())
+    accounts = {key: _account(held[key], row, movements.get(key, [])) for key, row in {**rows, **late}.items()}
+    _compare(session, {key: accounts[key] for key in facts}, facts, folded)
+    answers = store.read_next_reports(session, _questions(accounts))
+    residuals = {}
+    for key, account in accounts.items():
+        fold = fold_worth(
+            account.state, account.movements, account.reports, answers.get(key, _NO_ANSWERS), account.row.kind.sign
+        )
+        if account.reports or fold.residuals:
+            residuals[key] = fold.residuals
+        _finish(key, account, fold, zones[key[0]], folded)
+    _write_reports(session, accounts, residuals)
+    return folded
+
+
+def _account(held: Held, row: AccountRow, movements: list[Movement]) -> _Account:
+    return _Account(held.place, row, movements, movements[-1].at if movements else None)
+
+
+def _compare(session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, folded: Folded) -> None:
+    """Note on each account which of its facts win over what is stored."""
+    for account in accounts.values():
+        row = account.row
+        account.before = _Before(row.worth_state, row.user_id, row.is_kind_known, row.is_changed)
+    _compare_attributes(session, accounts, facts, folded.winning_ids)
+    _compare_transactions(session, accounts, facts, folded)
+    _compare_reports(session, accounts, facts, folded.winning_ids)
+    folded.described_anew += [account.row for account in accounts.values() if account.row.is_described_anew]
+
+
+def _compare_attributes(
+    session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, winning_ids: set[int]
+) -> None:
+    by_account = {
+        key: attributes for key in accounts if (attributes := [a for stated in facts[key] for a in stated.attributes])
+    }
+    read_attributes(session, {key: accounts[key].row for key in by_account})
+    for key, attributes in by_account.items():
+        row, new = accounts[key].row, {}
+        for attribute in attributes:
+            before = row.attributes[attribute.name]
+            if (attribute.rank, str(attribute.value)) > (before.rank or "", str(before.value)):
+                row.set_attribute(attribute.name, StoredAttribute(attribute.value, attribute.rank))
+                new[attribute.name] = id(attribute)
+        winning_ids.update(new.values())
+
+
+def _compare_transactions(
+    session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, folded: Folded
+) -> None:
+    stored = store.read_transactions(session, _transaction_keys(facts))
+    for key, account in accounts.items():
+        winners = winning_transactions([s.transaction for s in facts[key] if s.transaction is not None])
+        changes = fold_transactions(winners, stored.get(key, {})) if winners else []
+        if changes:
+            account.changes = folded.changes[key] = changes
+            account.movements = merged(account.movements, movements_of(changes))
+            posted = [at for c in changes if c.after.counts and (at := c.after.transaction.posted_at) is not None]
+            account.posted_at = max(filter(None, (account.posted_at, *posted)), default=None)
+            folded.winning_ids.update([id(change.after.transaction) for change in changes])
+
+
+def _transaction_keys(facts: Facts) -> list[TransactionKey]:
+    """The keys of the transactions that facts state or replace, with repetitions."""
+    keys: list[TransactionKey] = []
+    for (tenant, account_id), of_account in facts.items():
+        for stated in of_account:
+            transaction = stated.transaction
+            if transaction is not None:
+                keys.append((tenant, account_id, transaction.transaction_id))
+                if transaction.replaces is not None:
+                    keys.append((tenant, account_id, transaction.replaces))
+    return keys
+
+
+def _compare_reports(
+    session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, winning_ids: set[int]
+) -> None:
+    stated = {key: reports for key in accounts if (reports := _winning_reports(facts[key]))}
+    stored = store.read_reports(session, ((*key, as_of) for key, reports in stated.items() for as_of in reports))
+    for key, reports in stated.items():
+        for as_of, report in reports.items():
+            known = stored.get((*key, as_of))
+            if known is None or report.precedence > known.report.precedence:
+                accounts[key].reports[as_of] = known, report
+                winning_ids.add(id(report))
+    for key, account in accounts.items():
+        if account.row.kind.sign != account.state.sign:
+            # With a change of kind every report counts with the other sign.
+            for as_of, known in store.read_all_reports(session, key).items():
+                account.reports.setdefault(as_of, (known, known.report))
+
+
+def _winning_reports(facts: Iterable[AccountFacts]) -> dict[datetime, Report]:
+    winners: dict[datetime, Report] = {}
+    for stated in facts:
+        report = stated.report
+        if report is not None:
+            rival = winners.get(report.as_of)
+            if rival is None or report.precedence > rival.precedence:
+                winners[report.as_of] = report
+    return winners
+
+
+def _questions(accounts: Mapping[AccountKey, _Account]) -> dict[store.ReportKey, bool]:
+    """What has to be known of stored reports: nothing of an account whose transactions are all after its last one."""
+    asked = {}
+    for key, account in accounts.items():
+        movements, last_report_at = account.movements, account.row.last_report_at
+        is_late = last_report_at is not None and movements and movements[0].at <= last_report_at
+        if is_late or account.reports:
+            for moment, with_sum in questions(account.state, movements, account.reports).items():
+                asked[*key, moment] = with_sum
+    return asked
+
+
+def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo, folded: Folded) -> None:
+    """Add to the result what has to be written of an account, and what concerns its goals."""
+    row, before, reports, opening = account.row, account.before, account.reports, fold.opening_minor
+    movements = fold.all_movements
+    latest_at = movements[-1].at if movements else None
+    if reports:
+        row.first_report_at = min(filter(None, (row.first_report_at, *reports)))
+        row.last_report_at = max(filter(None, (row.last_report_at, *reports)))
+        latest_at = max(filter(None, (latest_at, *reports)))
+        row.is_changed = True
+    replaces = any(change.after.transaction.replaces is not None for change in account.changes)
+    is_another = before is not None and before.is_another(row)
+    mark_dirty(row, fold, zone)
+    if is_another:
+        mark_from(row, FIRST_DAY)
+    if movements or opening or is_another:
+        earliest_at = _BEFORE_ALL if opening else movements[0].at if movements else None
+        is_member_anew = before is not None and (before.is_currency_new or before.user_id != row.user_id)
+        membership = Membership(row.user_id, row.currency) if is_member_anew else None
+        folded.moves.add(key, AccountMove(opening, movements, latest_at, membership))
+    elif row.is_changed or replaces or account.posted_at is not None:
+        earliest_at = None
+    else:
+        return
+    folded.writes.append(
+        AccountWrite(
+            (
+                account.place,
+                opening + sum([movement.worth_minor for movement in movements]),
+                sum([movement.inflow_minor for movement in movements]),
+                account.posted_at,
+                row.dirty_from,
+                earliest_at,
+            ),
+            None if before is None else row.currency,
+            opening,
+            row.first_report_at if reports else None,
+            row.last_report_at if reports else None,
+            row.late_from,
+            row.late_through,
+            replaces,
+            is_another,
+        )
+    )
+
+
+def _write_reports(
+    session: Session, accounts: Mapping[AccountKey, _Account], residuals: Mapping[AccountKey, Mapping[datetime, int]]
+) -> None:
+    """Write the reports of the accounts that `residuals` has, with what the fold adds to each residual."""
+    new: dict[store.ReportKey, tuple[Report, int]] = {}
+    known: dict[store.ReportKey, Report] = {}
+    moved: dict[store.ReportKey, int] = {}
+    for key, by_report in residuals.items():
+        left = dict(by_report)
+        for as_of, (stored, report) in accounts[key].reports.items():
+            if stored is None:
+                new[*key, as_of] = report, left.pop(as_of, 0)
+            elif stored.report != report:
+                known[*key, as_of] = report
+        moved |= {(*key, as_of): minor for as_of, minor in left.items() if minor}
+    store.write_reports(session, new, known, moved)
