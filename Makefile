@@ -14,7 +14,7 @@ PACKAGES := api benchmarks core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test properties test-integrations check sync-client bench bench-days bench-manager berka chaos clean
+.PHONY: help setup run test properties test-integrations check sync-client bench bench-days bench-manager bench-worst berka chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,9 @@ bench-days: setup ## measure what closing days and late facts cost (ARGS="--goal
 
 bench-manager: setup ## measure how fast the Python interface sets amounts (ARGS="--rounds 1000")
 	@exec .venv/bin/python -m benchmarks.manager $(ARGS)
+
+bench-worst: setup ## measure what the least usual batches cost (ARGS="--rows 5000 --history 20000")
+	@exec .venv/bin/python -m benchmarks.worst $(ARGS)
 
 berka: setup ## replay real bank data in five ways and check every figure (ARGS="FOLDER --accounts 25")
 	@exec .venv/bin/python -m tests.berka $(ARGS)

@@ -13,6 +13,7 @@ MODULES = {
     "bench": "benchmarks",
     "bench-days": "benchmarks.days",
     "bench-manager": "benchmarks.manager",
+    "bench-worst": "benchmarks.worst",
     "chaos": "tests.chaos",
 }
 
