@@ -119,12 +119,9 @@ def fold_accounts(
     folded = Folded(AccountMoves(new))
     additions, movements = folded.additions, dict[AccountKey, list[Movement]]()
     for key, transactions in new.items():
-        # If all are dated after the account's reports, worth moves by them, and by nothing else. This is what most
-        # accounts of most batches come to, and it needs nothing that is stored.
         known = held[key]
         first_at, last_at, worth_minor, inflow_minor = sums_of_new(transactions)
-        is_after_reports = known.last_report_at is None or known.last_report_at < first_at
-        if is_after_reports and (not facts or key not in facts):
+        if come_after_reports(known, first_at) and (not facts or key not in facts):
             day = local_day(first_at, zones[key[0]])
             additions.append((known.place, worth_minor, inflow_minor, last_at, day, first_at))
         else:
@@ -143,6 +140,15 @@ def fold_accounts(
         _finish(key, account, fold, zones[key[0]], folded)
     _write_reports(session, accounts, residuals)
     return folded
+
+
+def come_after_reports(account: Held, first_at: datetime) -> bool:
+    """Whether new transactions, of which this is the first moment, are all dated after the account's reports.
+
+    Then worth moves by them, and by nothing else. This is what most accounts of most batches come to, and nothing
+    stored has to be read for it.
+    """
+    return account.last_report_at is None or account.last_report_at < first_at
 
 
 def _account(held: Held, row: AccountRow, movements: list[Movement]) -> _Account:
