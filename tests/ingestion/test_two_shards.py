@@ -101,16 +101,16 @@ def test_goals_of_two_accounts_moved_on_two_shards_are_right(session_factory: Se
     assert_all_is_right(session_factory, now)
 
 
-def test_one_account_told_on_two_shards_is_right(session_factory: Sessions, now: datetime) -> None:
+def test_one_account_reported_on_two_shards_is_right(session_factory: Sessions, now: datetime) -> None:
     """The same facts on both, in another order, and facts of each alone: each counts once."""
     goals = shared_goals(session_factory, now, 3)
     at = [now - timedelta(minutes=200 - n) for n in range(ROUNDS)]
     both = [paid(f"both{n}", 100, at[n], account) for n, account in itertools.product(range(ROUNDS), "ab")]
 
-    def drain(name: str, told: list[bytes]) -> None:
+    def drain(name: str, shared: list[bytes]) -> None:
         for number in range(ROUNDS):
             own = paid(f"{name}{number}", 10, at[number], "a")
-            applied(session_factory, [own, *told[2 * number : 2 * number + 2]], now)
+            applied(session_factory, [own, *shared[2 * number : 2 * number + 2]], now)
 
     assert at_once(lambda: drain("x", both), lambda: drain("y", both[::-1])) == []
     assert_all_is_right(session_factory, now)
