@@ -123,7 +123,7 @@ def fold_accounts(
         first_at, last_at, worth_minor, inflow_minor = sums_of_new(transactions)
         if come_after_reports(known, first_at) and (not facts or key not in facts):
             day = local_day(first_at, zones[key[0]])
-            additions.append((known.place, worth_minor, inflow_minor, last_at, day, first_at))
+            additions.append((key[0], known.place, worth_minor, inflow_minor, last_at, day, first_at))
         else:
             movements[key] = movements_of_new(transactions)
     late = read_accounts(session, movements.keys() - rows.keys())
@@ -279,6 +279,7 @@ def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo,
     folded.writes.append(
         AccountWrite(
             (
+                key[0],
                 account.place,
                 opening + sum([movement.worth_minor for movement in movements]),
                 sum([movement.inflow_minor for movement in movements]),

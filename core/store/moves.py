@@ -23,9 +23,14 @@ from core.store.crossed import CrossedGoal, crossed_goal
 from core.store.driver import Direct, Row, bools, dates, int8s, joined_or_null, moments, places, split_or_null
 from core.store.goals import GoalKey
 
-# What new transactions add to one locked account: the place of its row, by how much its worth and its inflow move, the
-# time of the last one, and the day and the moment from which on worth and inflow are others; None if neither moves.
-Addition = tuple[bytes, int, int, datetime | None, date | None, datetime | None]
+# What new transactions add to one locked account: its tenant and the place of its row, by how much its worth and its
+# inflow move, the time of the last one, and the day and the moment from which on worth and inflow are others; None if
+# neither moves.
+Addition = tuple[str, bytes, int, int, datetime | None, date | None, datetime | None]
+
+
+class AccountsMissed(Exception):
+    """An account was not at its place: the transaction has to be rolled back. It would be a fault of this code."""
 
 
 class AccountWrite(NamedTuple):
@@ -63,6 +68,7 @@ class Moved:
 
 # The columns of an Addition, then those of AccountWrite: Postgres fills the shorter arrays up with nulls.
 _PACKS: dict[str, Callable[[Any], object]] = {
+    "tenant": driver.joined,
     "place": places,
     "worth_minor": int8s,
     "inflow_minor": int8s,
@@ -78,7 +84,10 @@ _PACKS: dict[str, Callable[[Any], object]] = {
     "replaces": bools,
     "is_another": bools,
 }
-_GIVEN = ", ".join(split_or_null(name) if pack is joined_or_null else f":{name}" for name, pack in _PACKS.items())
+_GIVEN = ", ".join(
+    driver.split(name) if pack is driver.joined else split_or_null(name) if pack is joined_or_null else f":{name}"
+    for name, pack in _PACKS.items()
+)
 
 
 def _share(measured: str) -> str:
@@ -99,8 +108,10 @@ _HAS_CROSSED = """g.status = 'active' AND CASE g.type
                 ELSE g.amount_minor >= g.next_milestone_minor
                     OR (g.reached_at IS NULL AND g.amount_minor >= g.target_minor) END"""
 _MOVED_MINOR = "CASE g.type WHEN 'debt' THEN -m.moved_minor ELSE m.moved_minor END"
-_IS_LEFT = """(m.is_to_recompute OR g.currency IS DISTINCT FROM m.currency OR g.waiting_for <> '{}'
-                OR (m.has_known_asset AND g.type = 'debt' AND g.tracking = 'balance'))"""
+# The shares of these goals were added up with one that counts nothing. Their sum may even be 0.
+_COUNTS_TOO_MUCH = "(m.has_known_asset AND g.type = 'debt' AND g.tracking = 'balance')"
+_IS_LEFT = f"""(m.is_to_recompute OR g.currency IS DISTINCT FROM m.currency OR g.waiting_for <> '{{}}'
+                OR {_COUNTS_TOO_MUCH})"""
 # The accounts are locked, so their links are those that the statement sees. A goal may change while the statement waits
 # for its lock: then Postgres looks at the goal's new row with the same differences, which stay true. A goal that is
 # left is written as it is, which locks it in its turn.
@@ -118,7 +129,7 @@ _WRITE = Direct(
             late_through = greatest(a.late_through, s.late_through),
             replaces = a.replaces OR s.replaces IS TRUE
         FROM unnest({_GIVEN}) AS s({", ".join(_PACKS)})
-        WHERE a.ctid = s.place
+        WHERE a.ctid = s.place AND a.tenant = s.tenant
         RETURNING a.tenant, a.account_id, a.currency, a.worth_minor, a.inflow_minor, s.earliest_at,
             s.worth_minor AS worth_moved, s.inflow_minor AS inflow_moved,
             a.kind <> 'liability' AND (a.kind_rank IS NOT NULL OR a.first_report_at IS NOT NULL) AS is_known_asset,
@@ -153,7 +164,8 @@ _WRITE = Direct(
             version = CASE WHEN {_IS_LEFT} THEN g.version ELSE g.version + 1 END,
             updated_at = CASE WHEN {_IS_LEFT} THEN g.updated_at ELSE greatest(:now, g.updated_at) END
         FROM moved m
-        WHERE g.tenant = m.tenant AND g.goal_id = m.goal_id AND (m.moved_minor <> 0 OR m.is_to_recompute)
+        WHERE g.tenant = m.tenant AND g.goal_id = m.goal_id
+            AND (m.moved_minor <> 0 OR m.is_to_recompute OR {_COUNTS_TOO_MUCH})
         RETURNING {", ".join(f"g.{column}" for column in _GOAL)}, g.entries, m.account_ids,
             g.amount_minor - {_MOVED_MINOR} AS before_minor, {_IS_LEFT} AS is_left, {_HAS_CROSSED} AS has_crossed
     ), noted AS (
@@ -166,6 +178,7 @@ _WRITE = Direct(
     SELECT CASE WHEN is_left THEN 'to_recompute' ELSE 'crossed' END, CAST(NULL AS bigint), {", ".join(_GOAL)}
         FROM changed WHERE is_left OR has_crossed
     UNION ALL SELECT 'moved', count(*), {_NO_GOAL} FROM changed WHERE NOT is_left
+    UNION ALL SELECT 'written', count(*), {_NO_GOAL} FROM written
     UNION ALL SELECT 'late', NULL, tenant, unnest(late_ids), {_NO_MORE} FROM moved WHERE late_ids IS NOT NULL"""
 )
 
@@ -193,7 +206,9 @@ def write_accounts(
     rows: dict[str, list[Row]] = defaultdict(list)
     for what, *row in _WRITE.rows(session, parameters | {"now": now}):
         rows[what].append(tuple(row))
-    ((goals, *_),) = rows["moved"]
+    ((goals, *_),), ((written, *_),) = rows["moved"], rows["written"]
+    if written != len(additions) + len(writes):
+        raise AccountsMissed
     return Moved(
         goals,
         [crossed_goal(row[1:]) for row in rows["crossed"]],

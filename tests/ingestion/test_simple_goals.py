@@ -15,13 +15,14 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.errors import MilepostError
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.goals.money import WHOLE_PPM, share
+from core.ingestion import update_goals
 from core.ingestion.recompute import recompute_goals
 from core.services.funding import unlink_account
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
 from core.store.driver import bools, dates, int8s, joined_or_null, moments, split_or_null
 from core.store.goals import lock_goals
-from core.store.moves import SHARE
+from core.store.moves import SHARE, AccountsMissed, write_accounts
 from tests import acts
 from tests.acts import DEFAULT
 from tests.budget import examples
@@ -30,13 +31,15 @@ from tests.conftest import Apply
 START = datetime(2026, 3, 1, tzinfo=UTC)
 _names = itertools.count(1)
 
+# Some are each other's opposites, so that shares cancel out.
+minors = st.one_of(st.sampled_from([-200_00, -100_00, 100_00, 200_00]), st.integers(-9_000_00, 9_000_00))
 hours = st.integers(0, 200).map(lambda hour: START + timedelta(hours=hour))
 steps = st.one_of(
-    st.tuples(st.just("paid"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
-    st.tuples(st.just("paid"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
-    st.tuples(st.just("edited"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
+    st.tuples(st.just("paid"), st.integers(0, 2), minors, hours),
+    st.tuples(st.just("paid"), st.integers(0, 2), minors, hours),
+    st.tuples(st.just("edited"), st.integers(0, 2), minors, hours),
     st.tuples(st.just("removed"), st.integers(0, 2), st.integers(0, 2), hours),
-    st.tuples(st.just("reported"), st.integers(0, 2), st.integers(-9_000_00, 9_000_00), hours),
+    st.tuples(st.just("reported"), st.integers(0, 2), minors, hours),
     st.tuples(st.just("owner"), st.integers(0, 2), st.sampled_from(["", "-other"]), hours),
     st.tuples(st.just("kind"), st.integers(0, 2), st.sampled_from(["asset", "liability"]), hours),
     st.tuples(st.just("link"), st.integers(0, 2), st.integers(1, 33), st.integers(0, 3)),
@@ -118,6 +121,39 @@ def _operation(
             update_goal(session, DEFAULT, goal_id, changes, now)
     except MilepostError:
         return
+
+
+def test_a_transfer_between_two_accounts_of_a_debt_moves_it_by_the_liability_alone(
+    session_factory: sessionmaker[Session], apply: Apply, now: datetime
+) -> None:
+    """An asset counts nothing for a debt that follows balances, also when both shares would cancel each other out."""
+    began = now - timedelta(days=1)
+    debt: dict[str, Any] = {"tracking": Tracking.BALANCE, "target_amount": "0", "current_amount": "1000"}
+    goal_id = acts.goal(session_factory, began, GoalType.DEBT, **debt)
+    for account in ("card", "checking"):
+        acts.link(session_factory, began, goal_id, account, "50")
+    at = began + timedelta(hours=1)
+    apply([acts.balance(800_00, at, "card", kind="liability"), acts.balance(500_00, at, "checking", kind="asset")])
+    assert acts.amount(session_factory, goal_id) == 400_00
+    apply([acts.paid("out", -100_00, now, "checking"), acts.paid("in", 100_00, now, "card")])
+    assert acts.amount(session_factory, goal_id) == 350_00
+
+
+def test_an_account_that_is_not_at_its_place_stops_the_batch(
+    session_factory: sessionmaker[Session], apply: Apply, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the batch is stored, rather than a transaction without its worth."""
+
+    def moving(session: Session, *arguments: Any) -> Any:
+        session.execute(text("UPDATE accounts SET name = 'moved'"))
+        return write_accounts(session, *arguments)
+
+    apply([acts.paid("first", 10_00, now)])
+    monkeypatch.setattr(update_goals, "write_accounts", moving)
+    with pytest.raises(AccountsMissed):
+        apply([acts.paid("second", 5_00, now)])
+    with session_factory() as session:
+        assert session.execute(text("SELECT transaction_id FROM transactions")).scalars().all() == ["first"]
 
 
 def test_a_ledger_goes_on_when_a_goal_is_moved(
