@@ -5,8 +5,9 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 1. decode every entry; an entry that cannot be decoded becomes a dead letter
 2. lock all accounts in id order, the new ones after they are inserted: from here on their facts and links stand still
 3. write the transactions that are new (facts.py)
-4. fold: compare all other facts against what is stored, and find how the worth of each account moves (accounts.py)
-5. write the facts that won; write the accounts, and move or recompute their goals (update_goals.py)
+4. fold: compare all other facts against what is stored, find how the worth of each account moves, and write the
+   reports that won (accounts.py)
+5. write the transactions that won; write the accounts, and move or recompute their goals (update_goals.py)
 6. mark what the goals have reached (crossings.py)
 7. write the dead letters
 """

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Event
 from types import TracebackType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -154,8 +153,6 @@ class Prefetch:
         self._zones: Zones = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._future: Future[Batch] | None = None
-        self._is_read = Event()
-        self._has_entries = False
 
     def __enter__(self) -> Prefetch:
         return self
@@ -168,16 +165,7 @@ class Prefetch:
     def begin(self, after: str, zones: Zones) -> None:
         """Begin the batch after an entry; its tenants are most likely among those whose zones are known so far."""
         self._zones = {**self._zones, **zones}
-        self._is_read.clear()
-        self._has_entries = False
         self._future = self._thread.submit(self._work, after, self._zones)
-
-    def has_entries(self) -> bool:
-        """Whether there is a prefetched batch that has entries. Waits until it is read."""
-        if self._future is None:
-            return False
-        self._is_read.wait()
-        return self._has_entries
 
     def take(self, after: str) -> Batch | None:
         """The prefetched batch; None if there is none after this entry. Raises what reading or decoding it raised."""
@@ -186,9 +174,5 @@ class Prefetch:
         return batch if batch is not None and batch.after == after else None
 
     def _work(self, after: str, zones: Zones) -> Batch:
-        try:
-            raw = self._read(after)
-            self._has_entries = bool(raw)
-        finally:
-            self._is_read.set()
+        raw = self._read(after)
         return Batch(after, raw, self._decode(raw, zones))

@@ -27,6 +27,7 @@ movements = st.lists(st.builds(Movement, hours, minors, st.integers(0, 50_00)), 
 )
 # Of each account: the share, the measure after the batch, what is measured, when its link and its reports began, and
 # its movements; None if it did not move.
+reports = st.one_of(st.none(), hours)
 account = st.tuples(
     st.integers(1, 1_000_000),
     st.integers(-200_00, 200_00),
@@ -63,10 +64,17 @@ def amounts(accounts: list[Any], amount: int, direction: int, began_at: datetime
     st.sampled_from([Tracking.CHANGE, Tracking.BALANCE]),
     st.integers(-100_00, 100_00),
     hours,
+    reports,
     st.integers(-100_00, 100_00),
 )
 def test_the_moment_is_that_of_the_first_amount_there(
-    accounts: list[Any], type: GoalType, tracking: Tracking, amount: int, linked_at: datetime, threshold: int
+    accounts: list[Any],
+    type: GoalType,
+    tracking: Tracking,
+    amount: int,
+    linked_at: datetime,
+    reported_at: datetime | None,
+    threshold: int,
 ) -> None:
     """Of a single link and of several, with movements of one moment, before a link, and before the amount began."""
     goal = CrossedGoal("t", "g", "u", "n", "USD", type, tracking, None, 10**9, 0, -(10**9), amount, None, START)
@@ -74,7 +82,7 @@ def test_the_moment_is_that_of_the_first_amount_there(
     for n, (ppm, after, measure, begin_at, moved) in enumerate(accounts):
         link = Link(str(n), ppm, linked_at, None, begin_at, 0, None)
         row = LinkRow("t", "g", linked_at, measure, False, None, link)
-        sources.append(FundingRow(row, "USD", "liability", True, after, after, None, None))
+        sources.append(FundingRow(row, "USD", "liability", True, after, after, reported_at, None))
         if moved is not None:
             moves.add(("t", str(n)), AccountMove(0, moved, START + timedelta(days=1)))
     found = crossing_of(goal, sources, moves, START).milestone_at(threshold)
@@ -82,7 +90,7 @@ def test_the_moment_is_that_of_the_first_amount_there(
         assert found is None
         return
     is_moved = any(moved is not None for *_, moved in accounts)
-    began_at = linked_at if is_moved and tracking is Tracking.BALANCE else None
+    began_at = max(linked_at, reported_at or linked_at) if is_moved and tracking is Tracking.BALANCE else None
     by_moment = amounts(accounts, amount, goal.direction, began_at) if is_moved else []
     reached = [at for at, minor in by_moment if goal.direction * minor >= goal.direction * threshold]
     assert found == (reached[0] if reached else START + timedelta(days=1) if is_moved else START)
