@@ -23,7 +23,6 @@ from core.goals.goal import GoalType, Tracking
 from core.ingestion.apply import apply_decoded, zones_of
 from core.ingestion.decode import StreamEntry, decode_batch
 from core.ingestion.facts import DuplicateCheck
-from core.jobs.verify import run_verify
 from core.services.funding import link_account
 from core.services.goals import create_goal
 from core.services.inputs import GoalDraft, LinkDraft
@@ -31,6 +30,7 @@ from core.settings import load_settings
 from core.store.driver import plan_by_key
 from core.store.engine import session_factory
 from core.store.tenants import DEFAULT, Tenant
+from core.verify.verify import verify
 from milepost.cli.connection import JsonOption
 from milepost.cli.output import print_json
 from milepost.ops.latency import StepProgress
@@ -169,9 +169,9 @@ def bench_worst(
         bench = Bench(session_factory(engine), progress, accounts + 2, began, load_settings().batch_events)
         costs = list(bench.measure(rows, history))
         with progress.step("verify"):
-            wrong = run_verify(bench.sessions, datetime.now(UTC)).rows
-        if wrong:
-            raise WrongResult("bench-worst", [str(row) for row in wrong[:10]])
+            found = verify(bench.sessions, datetime.now(UTC))
+        if not found.is_ok:
+            raise WrongResult("bench-worst", [str(each) for each in found.first])
     if as_json:
         print_json([as_plain(cost) for cost in costs])
     else:
