@@ -18,6 +18,8 @@ def upgrade() -> None:
         op.execute(f"DROP TRIGGER {trigger} ON links")
         op.execute(f"DROP FUNCTION {function}()")
     op.execute("ALTER TABLE accounts DROP COLUMN linked_xid, ADD COLUMN replaces boolean NOT NULL DEFAULT false")
+    # It takes as long as there are accounts with such transactions: a minute for some ten million.
+    op.execute("SET LOCAL statement_timeout = 0")
     op.execute(
         """UPDATE accounts a SET replaces = true WHERE EXISTS (
             SELECT FROM transactions t
