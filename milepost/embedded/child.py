@@ -25,6 +25,7 @@ _STABLE_S = 30.0
 _RAN_WELL_S = 5.0
 _LONGEST_WAIT_AFTER_RUN_S = 2.0
 _FAILURES_TO_REPORT = 3
+_AGAIN_S = 0.02
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -120,16 +121,32 @@ class StopRequests:
 
     count: int = 0
     is_stopping: bool = False
+    _is_raised: bool = False
 
     @property
     def is_urgent(self) -> bool:
         """Whether a stop was requested more than once."""
         return self.count > 1
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
-        if self.count == 1 and not self.is_stopping:
-            raise StopAsked
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.count += number != signal.SIGALRM
+        if self._is_raised or self.is_stopping:
+            return
+        if _is_finalizing(frame):
+            # Python drops what is raised there, and with it the request. So it is raised a moment later.
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+            return
+        self._is_raised = True
+        raise StopAsked
+
+
+def _is_finalizing(frame: FrameType | None) -> bool:
+    """Whether an object is being finalized."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def describe_status(status: int) -> str:
@@ -145,10 +162,11 @@ def stop_requests() -> Iterator[StopRequests]:
     handled = [
         number for number in _STOP_SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
     ]
-    before = {number: signal.signal(number, requests._note) for number in handled}
+    before = {number: signal.signal(number, requests._note) for number in (*handled, signal.SIGALRM)}
     try:
         yield requests
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 
