@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8000, ge=0, le=65535, description="0: any free one")
     shards: int = Field(2, ge=1, le=64, description="how many streams carry events")
-    batch_events: int = Field(2000, ge=1, le=20_000, description="events a drain applies in one transaction")
+    batch_events: int = Field(4000, ge=1, le=20_000, description="events a drain applies in one transaction")
     drain_processes: int | None = Field(None, ge=1, le=64, description="unset: one a shard")
     job_processes: int = Field(1, ge=1, le=64)
     max_body_bytes: int = Field(8_388_608, ge=1_024, le=268_435_456, description="of one HTTP request")

@@ -1,12 +1,14 @@
 """How many entries a drain tries at once: all that fit a batch, and fewer after each time that it was in vain.
 
 One event can make its batch fail, or kill the worker that applies it. So entries that were tried in vain are tried
-again in parts, each a quarter of the last, until the event is alone; then others no longer suffer from it. What was
-passed meanwhile is applied for good, and once a part is through, the next part is four times as large.
+again in parts, each an eighth of the last, until the event is alone; then others no longer suffer from it. What was
+passed meanwhile is applied for good, and once a part is through, the next part is eight times as large.
 """
 
 from core.store.positions import Position
 from core.stream.entries import parse_id
+
+_EIGHTH_BITS = 3
 
 ALONE_MOST = 3
 """How often one entry is tried alone before it is set aside."""
@@ -14,7 +16,7 @@ ALONE_MOST = 3
 
 def batch_size(position: Position, batch_events: int) -> int:
     """How many entries to try at once."""
-    return max(1, batch_events >> 2 * position.tries)
+    return max(1, batch_events >> _EIGHTH_BITS * position.tries)
 
 
 def after_failure(position: Position, batch_events: int) -> Position:
@@ -60,4 +62,4 @@ def tried_now(position: Position, batch_events: int) -> tuple[int, int]:
 
 def _alone_from(batch_events: int) -> int:
     """After how many tries in vain an entry is alone."""
-    return next(tries for tries in range(64) if batch_events >> 2 * tries <= 1)
+    return next(tries for tries in range(64) if batch_events >> _EIGHTH_BITS * tries <= 1)

@@ -21,7 +21,7 @@ from tests.api.paging import walk
 
 ADDRESS = "/events/unapplied"
 # The default, by which the API too says how many entries a drain tries at once.
-BATCH_EVENTS = 2_000
+BATCH_EVENTS = 4_000
 
 
 def paid(number: int, amount: object = "1.50", **changes: Any) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def test_a_batch_that_comes_back_is_taken_in_smaller_parts(
         except TimeIsUp:
             continue
     assert worths(session_factory) == {"a1": 6400}
-    assert sizes[:3] == [64, 16, 4]
+    assert sizes[:3] == [64, 8, 1]
 
 
 def test_entries_that_a_lock_holds_up_do_not_hold_up_others(
