@@ -86,6 +86,11 @@ def first_text(*values: object) -> str | None:
     return next((value[:TEXT_LONGEST] for value in values if isinstance(value, str) and value), None)
 
 
+def is_filled(row: Row, field: str) -> bool:
+    """Whether a field has a value: null and an empty text are none."""
+    return row.get(field) not in (None, "")
+
+
 def nested(row: Row, field: str) -> Row:
     """An object inside a row; empty where there is none."""
     value = row.get(field)

@@ -16,6 +16,7 @@ from core.providers.fields import (
     decimal_text,
     exact_minor,
     first_text,
+    is_filled,
     names_of,
     optional_instant,
     posted_at,
@@ -72,6 +73,7 @@ _POINTERS = {
     "VERIFICATION": "accounts",
     "IDENTIFICATION": "accounts",
 }
+_TIMES = ("updated_at", "deleted_at")
 _REVISION_DIGITS = 20
 PASSWORD_SHORTEST = 16
 _LISTS = ("accounts", "transactions", "account", "transaction")
@@ -184,7 +186,7 @@ def _posted(row: Row) -> Posted:
 
 def _known_at(row: Row, reading: Reading) -> datetime:
     """When MX last changed the object, or deleted it."""
-    times = [optional_instant(row, name) for name in ("updated_at", "deleted_at")]
+    times = [optional_instant(row, name) for name in _TIMES]
     return reading.time(max((moment for moment in times if moment is not None), default=None))
 
 
@@ -228,12 +230,25 @@ def adapt_webhook(body: object, context: Context) -> Adapted:
     if part is PARTS["member"]:
         return _member_in_webhook(hook, action, context)
     is_transaction = part is PARTS["transaction"]
-    try:
-        events = tuple(read_row(part, hook, Reading(context, _order(hook)), ""))
-    except MissingValue:
+    events = _events_of(part, hook, context)
+    if events is None:
         return refresh([hook.get("account_guid"), *subjects], "transactions" if is_transaction else "accounts", action)
     names = names_of(_accounts_in(hook)) if is_transaction else ()
     return Adapted(events=(*account_facts_of(names, context), *events))
+
+
+def _events_of(part: Part, hook: Mapping[str, Any], context: Context) -> tuple[AdaptedEvent, ...] | None:
+    """The events of an object in a webhook; None if something is missing that only the caller or a pull can supply.
+
+    That may be a time of its own: when the webhook is repeated, the object must not win over what was pulled since.
+    """
+    order = _order(hook)
+    if not any(is_filled(hook, name) for name in _TIMES):
+        return None
+    try:
+        return tuple(read_row(part, hook, Reading(context, order), ""))
+    except MissingValue:
+        return None
 
 
 def _part_of(hook: Mapping[str, Any]) -> Part | None:

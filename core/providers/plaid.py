@@ -26,7 +26,7 @@ from core.providers.fields import (
     rows_in,
 )
 from core.providers.provider import ProviderSpec, Scheme, Webhook
-from core.providers.rows import Part, Reading, Statement, account_facts_of, make_statement, read_row, read_rows, rows_of
+from core.providers.rows import Part, Reading, Statement, account_facts_of, make_statement, read_rows, rows_of
 from core.providers.webhooks import (
     Delivery,
     SignatureRefused,
@@ -184,14 +184,14 @@ REMOVED = Part("plaid/removed", _removed)
 
 
 def adapt_webhook(body: object, context: Context) -> Adapted:
-    """One webhook. It has no id and no time, so its time is its arrival."""
+    """One webhook. It has no id and no time, so one of transactions only says what to pull.
+
+    What TRANSACTIONS_REMOVED names may have come back by the time that the delivery arrives, or is repeated.
+    """
     hook = webhook_object(body)
     type, code = code_of(hook, "webhook_type"), code_of(hook, "webhook_code")
     if type == "ITEM":
         return _of_item(hook, code, context)
-    removed = hook.get("removed_transactions")
-    if type == "TRANSACTIONS" and code == "TRANSACTIONS_REMOVED" and isinstance(removed, list) and "account_id" in hook:
-        return _removed_in_webhook(hook["account_id"], removed, context)
     kind = (
         "recurring_transactions" if code == "RECURRING_TRANSACTIONS_UPDATE" else _WEBHOOK_KINDS.get(type, type.lower())
     )
@@ -211,15 +211,6 @@ def _of_item(hook: Mapping[str, Any], code: str, context: Context) -> Adapted:
         return Adapted()
     kind = "connection" if code in _ABOUT_TO_BREAK else "accounts" if code == "NEW_ACCOUNTS_AVAILABLE" else "item"
     return refresh((hook.get(name) for name in _SUBJECTS), kind, code)
-
-
-def _removed_in_webhook(account_id: object, transactions: list[object], context: Context) -> Adapted:
-    """A processor's webhook names the account, so its removals become events at once. An item's does not."""
-    events: list[AdaptedEvent] = []
-    for index, name in enumerate(rows_of(transactions, "removed_transactions")):
-        row = {"account_id": account_id, "transaction_id": name}
-        events += read_row(REMOVED, row, Reading(context), f"removed_transactions[{index}]")
-    return Adapted(events=tuple(events))
 
 
 def check_secret(text: str) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def adapt_webhook(body: object, context: Context) -> Adapted:
     type, payload = code_of(hook, "type"), nested(hook, "payload")
     known_at = _known_at(hook)
     if type == "transactions.processed":
-        return _processed(payload, context if known_at is None else replace(context, pulled_at=known_at))
+        return _processed(payload, known_at, context)
     if type == "enrollment.disconnected":
         reason = first_text(payload.get("reason")) or "disconnected"
         return connection_state(payload.get("enrollment_id"), [], "broken", reason, known_at, context)
@@ -81,9 +81,15 @@ def adapt_webhook(body: object, context: Context) -> Adapted:
     return refresh([payload.get("account_id"), payload.get("enrollment_id"), hook.get("id")], type, type)
 
 
-def _processed(payload: Mapping[str, Any], context: Context) -> Adapted:
-    """New transactions; a request to pull them if the kind or currency of one of their accounts is missing."""
-    rows = rows_of(payload.get("transactions"), "payload.transactions")
+def _processed(payload: Mapping[str, Any], known_at: datetime | None, context: Context) -> Adapted:
+    """New transactions; a request to pull them if the kind or currency of one of their accounts is missing.
+
+    The same if it has no rows, or no time of its own: when it is repeated, its rows must not win over later ones.
+    """
+    found = payload.get("transactions")
+    if known_at is None or found is None:
+        return refresh([payload.get("enrollment_id")], "transactions", "transactions.processed")
+    rows, context = rows_of(found, "payload.transactions"), replace(context, pulled_at=known_at)
     try:
         events = tuple(read_rows(TRANSACTION, rows, context, "payload.transactions"))
     except MissingValue as missing:

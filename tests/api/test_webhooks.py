@@ -174,6 +174,38 @@ def test_the_log_says_why(anyone: TestClient, register: Register, capsys: pytest
     assert path.rpartition("/")[2] not in json.dumps([taken, unknown, nowhere])
 
 
+def test_a_removal_that_is_repeated_after_the_row_came_back_removes_nothing(
+    anyone: TestClient, register: Register, client: MakeClient, apply_stream: Callable[[], Any], engine: Engine
+) -> None:
+    """The webhook has no time of its own, so it asks for a pull; the page that is pulled removes and restores."""
+    path, api = register(Provider.PLAID), client()
+    named = {"webhook_type": "TRANSACTIONS", "webhook_code": "TRANSACTIONS_REMOVED", "account_id": "acc_1"}
+    gone = json.dumps(named | {"removed_transactions": ["t1"], "error": None}).encode()
+    row = {"account_id": "acc_1", "transaction_id": "t1"}
+    spent = row | {"amount": -100, "iso_currency_code": "USD", "date": "2026-03-01", "pending": False}
+
+    def pulled(hour: int, **page: Any) -> int:
+        answer = api.post(f"/events?format=plaid-sync&pulled_at=2026-03-01T{hour:02}:00:00Z", json=page)
+        assert answer.status_code == 202, answer.text
+        return worth()
+
+    def worth() -> int:
+        assert apply_stream().dead_letters == 0
+        with engine.connect() as connection:
+            return int(connection.execute(text("SELECT worth_minor FROM accounts")).scalar_one())
+
+    assert pulled(9, added=[spent]) == 10_000
+    assert deliver(anyone, path, Provider.PLAID, gone).json() == {"accepted": 0, "refreshes": 1}
+    assert worth() == 10_000
+    assert pulled(10, removed=[row]) == 0
+    assert pulled(11, added=[spent]) == 10_000
+    for _ in range(2):
+        assert deliver(anyone, path, Provider.PLAID, gone).json() == {"accepted": 0, "refreshes": 1}
+    assert worth() == 10_000
+    (asked,) = api.get("/refresh-requests").json()
+    assert (asked["subject"], asked["kind"], asked["count"]) == ("acc_1", "transactions", 3)
+
+
 def test_an_unknown_key_is_asked_for_once(anyone: TestClient, register: Register, client: MakeClient) -> None:
     """The delivery is refused, and the integrator finds which key to fetch; what is no address asks for nothing."""
     path = register(Provider.PLAID, secret=None)

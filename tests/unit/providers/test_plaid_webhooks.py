@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.errors import ProviderBodyRefused
-from core.providers.contracts import KnownAccount, Refresh
+from core.providers.contracts import Adapted, KnownAccount, Refresh
 from core.providers.registry import Provider, accounts_named, adapt_webhook, connections_named
 from tests.unit.providers.adapted import context, only, values
 
@@ -55,6 +55,15 @@ def test_an_item_without_registered_accounts_is_a_pointer(code: str) -> None:
     adapted = adapt_webhook(Provider.PLAID, hook(code), context())
     assert adapted.events == ()
     assert adapted.refreshes == (Refresh("item-1", "connection", code),)
+
+
+def test_a_removal_is_a_pointer_of_the_item_or_the_account_and_removes_nothing() -> None:
+    """The webhook has no time of its own. Repeated after the row came back, it must not remove it again."""
+    gone = hook("TRANSACTIONS_REMOVED", "TRANSACTIONS", removed_transactions=["t1"], account_id="p1")
+    of_account = {name: value for name, value in gone.items() if name != "item_id"}
+    for body, subject in ((gone, "item-1"), (of_account, "p1")):
+        adapted = adapt_webhook(Provider.PLAID, body, context(accounts=KNOWN))
+        assert adapted == Adapted(refreshes=(Refresh(subject, "transactions", "TRANSACTIONS_REMOVED"),))
 
 
 @pytest.mark.parametrize(
