@@ -149,6 +149,13 @@ def read_moment(text: str) -> datetime | date:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def text_of(value: object) -> str | None:
+    """A text as it is, and a number as it is written, where only people read it; None for anything else."""
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else None
+
+
 def head_of(raw: bytes) -> EventHead:
     """The head of an event as it is on the stream; empty for one longer than an event may be, which is not parsed."""
     if len(raw) > EVENT_LONGEST_BYTES:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from core.errors import EventRejected, InvalidField
 from core.events.calendar import EARLIEST, day_end, day_start
-from core.events.envelope import Envelope, identifier, parse_moment
+from core.events.envelope import Envelope, identifier, parse_moment, text_of
 from core.events.facts import (
     ACCOUNTS_MOST,
     AccountFacts,
@@ -69,8 +69,8 @@ def _transaction(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[
     replaces = None if data.get("replaces") is None else _required_id(data, "replaces")
     if replaces == transaction_id:
         raise EventRejected("self_contradicting", "replaces names the transaction itself")
-    pending = data.get("pending", False)
-    if not isinstance(pending, bool):
+    pending = data.get("pending")
+    if pending is not None and not isinstance(pending, bool):
         raise EventRejected("bad_value", "pending must be true or false")
     currency = _currency(data)
     transaction = Transaction(
@@ -79,7 +79,7 @@ def _transaction(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[
         amount_minor=_amount(data, "amount", currency),
         currency=currency,
         posted_at=_moment(data, "posted_at", zone, day_start, latest),
-        pending=pending,
+        pending=pending is True,
         replaces=replaces,
         category=_note(data, "category"),
         description=_note(data, "description"),
@@ -221,12 +221,13 @@ def _check_moment(moment: datetime, field: str, latest: datetime) -> datetime:
 
 
 def _note(data: Data, field: str) -> str | None:
-    """Free text for people: control characters are removed and long text is cut, since no amount depends on it."""
+    """Free text for people, or a number. No amount depends on it, so control characters are removed and it is cut."""
     value = data.get(field)
     if value is None:
         return None
-    if not isinstance(value, str):
+    text = text_of(value)
+    if text is None:
         raise EventRejected("bad_value", f"{field} must be text")
-    if not value.isprintable():
-        value = "".join(c for c in value if unicodedata.category(c) not in {"Cc", "Cs"})
-    return value[:TEXT_LONGEST]
+    if not text.isprintable():
+        text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"})
+    return text[:TEXT_LONGEST]

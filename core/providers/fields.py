@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from core.errors import EventRejected
-from core.events.envelope import ID_LONGEST, identifier, parse_moment
+from core.events.envelope import ID_LONGEST, identifier, parse_moment, text_of
 from core.goals.money import digits, parse, to_decimal, to_minor
 from core.providers.contracts import ROWS_MOST
 
@@ -64,12 +64,25 @@ def optional_id(row: Row, field: str) -> str | None:
         raise EventRejected("bad_value", error.message) from None
 
 
-def required_bool(row: Row, field: str) -> bool:
-    """A boolean that must be there."""
+def flag(row: Row, field: str) -> bool:
+    """A boolean; False where it is absent or null. Amounts depend on it, so anything else is refused."""
     value = row.get(field)
-    if not isinstance(value, bool):
+    if value is not None and not isinstance(value, bool):
         raise EventRejected("bad_value", f"{field} must be true or false")
+    return value is True
+
+
+def optional_word(row: Row, field: str) -> str | None:
+    """A word with a meaning, such as a type or a status, or None where it is absent or null."""
+    value = row.get(field)
+    if value is not None and not isinstance(value, str):
+        raise EventRejected("bad_value", f"{field} must be text")
     return value
+
+
+def is_filled(row: Row, field: str) -> bool:
+    """Whether a field has a value: null and an empty text are none."""
+    return row.get(field) not in (None, "")
 
 
 def whole_number(value: object) -> int | None:
@@ -82,17 +95,20 @@ def whole_number(value: object) -> int | None:
 
 
 def first_text(*values: object) -> str | None:
-    """The first text among the values, cut to TEXT_LONGEST. Only people read it, so other types are skipped."""
-    return next((value[:TEXT_LONGEST] for value in values if isinstance(value, str) and value), None)
+    """The first text or number among the values, cut to TEXT_LONGEST. Only people read it: other types are skipped."""
+    return next((text[:TEXT_LONGEST] for value in values if (text := text_of(value))), None)
 
 
-def is_filled(row: Row, field: str) -> bool:
-    """Whether a field has a value: null and an empty text are none."""
-    return row.get(field) not in (None, "")
+def object_in(row: Row, field: str) -> Row:
+    """An object inside a row, in which amounts are; empty where it is absent or null."""
+    value = row.get(field)
+    if value is not None and not isinstance(value, dict):
+        raise EventRejected("bad_value", f"{field} must be an object")
+    return value or {}
 
 
 def nested(row: Row, field: str) -> Row:
-    """An object inside a row; empty where there is none."""
+    """An object inside a row, on which no amount depends; empty where there is none."""
     value = row.get(field)
     return value if isinstance(value, dict) else {}
 
@@ -115,10 +131,11 @@ def decimal_text(minor: int, currency: str) -> str:
     return str(to_decimal(minor, currency))
 
 
-def currency_code(value: object, *fallbacks: str | None) -> str:
-    """The row's currency, else the first that is set of `fallbacks`; raises MissingValue where all are missing."""
+def currency_code(row: Row, field: str, *fallbacks: str | None) -> str:
+    """The currency in a field of the row, else the first that is set of `fallbacks`; raises MissingValue if none is."""
+    value = row.get(field)
     if value is not None and not isinstance(value, str):
-        raise EventRejected("bad_currency", "currency must be a code such as USD")
+        raise EventRejected("bad_currency", f"{field} must be a code such as USD")
     code = next((code for code in (value, *fallbacks) if code), None)
     if code is None:
         raise MissingValue(
@@ -146,17 +163,19 @@ class Posted:
     text: str
 
 
-def posted_at(row: Row, days: Iterable[str], times: Iterable[str], markers: frozenset[time] = MIDNIGHT) -> Posted:
+def posted_at(row: Row, days: Sequence[str], times: Sequence[str], markers: frozenset[time] = MIDNIGHT) -> Posted:
     """The day of the first filled field of `days`, with the instant of the first filled field of `times` if it is real.
 
     A time without offset, or whose clock shows one of `markers`, means only its date: it stays a day, and the tenant's
     zone says when that begins. The same goes for a time that is nowhere on earth on that day, or cannot be parsed.
+    A field of `times` may hold a date, too.
     """
-    day = next((found for field in days if (found := optional_day(row, field)) is not None), None)
+    day = _first_day(row, days)
     instant = _clock_time(next((row[field] for field in times if row.get(field)), None))
     if instant is None:
+        day = _first_day(row, times) if day is None else day
         if day is None:
-            raise EventRejected("missing_field", "the row has no date")
+            raise EventRejected("missing_field", f"{' or '.join((*days, *times))} is missing")
         return Posted(day, day.isoformat())
     day = instant.date() if day is None else day
     utc = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
@@ -165,12 +184,18 @@ def posted_at(row: Row, days: Iterable[str], times: Iterable[str], markers: froz
     return Posted(day, utc.isoformat())
 
 
+def _first_day(row: Row, fields: Sequence[str]) -> date | None:
+    return next((found for field in fields if (found := optional_day(row, field)) is not None), None)
+
+
 def optional_day(row: Row, field: str) -> date | None:
-    """A day written as YYYY-MM-DD, or None where there is none."""
+    """A day written as YYYY-MM-DD, or None where there is none. Of a time the date that is written in it counts."""
     moment = _moment(row, field)
-    if isinstance(moment, datetime):
-        raise EventRejected("bad_value", f"{field} must be a date (2026-01-31)")
-    return moment
+    if not isinstance(moment, datetime):
+        return moment
+    day = date.fromisoformat(row[field][: len("2026-01-31")])
+    _checked(day, field)
+    return day
 
 
 def optional_instant(row: Row, field: str) -> datetime | None:

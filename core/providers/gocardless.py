@@ -12,13 +12,17 @@ from core.providers.contracts import ROWS_MOST, AdaptedEvent, Context
 from core.providers.fields import (
     Posted,
     Row,
+    currency_code,
     decimal_text,
     exact_minor,
     first_text,
-    nested,
+    flag,
+    is_filled,
+    object_in,
     optional_day,
     optional_id,
     optional_instant,
+    optional_word,
     posted_at,
     rounded_minor,
 )
@@ -50,13 +54,13 @@ PREFERENCE = (
     "information",
 )
 _OF_A_DAYS_END = frozenset({"closingBooked", "previouslyClosedBooked", "closingAvailable"})
+_DATES = (("bookingDate", "bookingDateTime"), ("valueDate", "valueDateTime"))
 
 
 def booking_day(row: Row) -> Posted:
     """When it was booked, or its value date where the bank gives no booking date."""
-    if row.get("bookingDate") or row.get("bookingDateTime"):
-        return posted_at(row, ("bookingDate",), ("bookingDateTime",))
-    return posted_at(row, ("valueDate",), ("valueDateTime",))
+    day, time = next((pair for pair in _DATES if any(is_filled(row, name) for name in pair)), _DATES[0])
+    return posted_at(row, (day,), (time,))
 
 
 def booked_id(row: Row, day: str, amount: str, currency: str, ordinal: str) -> str:
@@ -90,9 +94,8 @@ def _equality_key(row: object, reading: Reading) -> str:
     try:
         if optional_id(row, "internalTransactionId") is not None:
             return _canonical(row)
-        amount = nested(row, "transactionAmount")
-        currency = reading.currency_of(reading.only_account(), amount.get("currency"))
-        return f"{booking_day(row).day} {decimal_text(exact_minor(amount, 'amount', currency), currency)} {currency}"
+        amount, currency = _amount(row, reading)
+        return f"{booking_day(row).day} {amount} {currency}"
     except (EventRejected, InvalidField):
         return _canonical(row)
 
@@ -115,28 +118,26 @@ class Balance:
     as_of: str
 
 
-def choose_balance(entries: Sequence[object], currency: str | None, fetched_at: datetime) -> Balance | None:
+def choose_balance(entries: Sequence[Mapping[str, Any]], currency: str | None, fetched_at: datetime) -> Balance | None:
     """The usable entry of the most preferred type, the latest if there are several; None if no entry is usable.
 
     An entry is not usable if it includes a credit limit (it does not say how much the limit is), if its amount is null,
     or if its currency is not the account's. Raises EventRejected if an entry of the preferred type cannot be read.
     """
-    usable = [entry for entry in entries if isinstance(entry, Mapping) and _is_usable(entry, currency)]
-    if entries and not any(isinstance(entry, Mapping) for entry in entries):
-        raise EventRejected("bad_value", "balances must be objects")
+    usable = [entry for entry in entries if _is_usable(entry, currency)]
     for type in PREFERENCE:
-        of_type = [read_balance(entry, fetched_at) for entry in usable if entry.get("balanceType") == type]
+        of_type = [
+            read_balance(entry, currency, fetched_at) for entry in usable if optional_word(entry, "balanceType") == type
+        ]
         if of_type:
             return max(of_type, key=lambda balance: balance.reference or date.max)
     return None
 
 
-def read_balance(entry: Mapping[str, Any], fetched_at: datetime) -> Balance:
-    """Parse an entry, with the moment at which it was true."""
-    amount = nested(entry, "balanceAmount")
-    currency = amount.get("currency")
-    if not isinstance(currency, str):
-        raise EventRejected("bad_currency", "balanceAmount.currency must be a code such as EUR")
+def read_balance(entry: Mapping[str, Any], known_currency: str | None, fetched_at: datetime) -> Balance:
+    """Parse an entry, with the moment at which it was true; `known_currency` is the account's, where it says none."""
+    amount = object_in(entry, "balanceAmount")
+    currency = currency_code(amount, "currency", known_currency)
     type, reference = str(entry["balanceType"]), optional_day(entry, "referenceDate")
     return Balance(
         type, rounded_minor(amount, "amount", currency), currency, reference, _as_of(type, reference, fetched_at)
@@ -144,12 +145,9 @@ def read_balance(entry: Mapping[str, Any], fetched_at: datetime) -> Balance:
 
 
 def _is_usable(entry: Mapping[str, Any], currency: str | None) -> bool:
-    amount = nested(entry, "balanceAmount")
-    return (
-        amount.get("amount") is not None
-        and entry.get("creditLimitIncluded") is not True
-        and currency in (None, amount.get("currency"))
-    )
+    amount = object_in(entry, "balanceAmount")
+    is_other_money = currency is not None and (optional_word(amount, "currency") or currency) != currency
+    return amount.get("amount") is not None and not flag(entry, "creditLimitIncluded") and not is_other_money
 
 
 def _as_of(type: str, reference: date | None, fetched_at: datetime) -> str:
@@ -165,13 +163,11 @@ def _as_of(type: str, reference: date | None, fetched_at: datetime) -> str:
     return fetched_at.isoformat()
 
 
-def available_minor(entries: Iterable[object], balance: Balance, fetched_at: datetime) -> int | None:
+def available_minor(entries: Iterable[Mapping[str, Any]], balance: Balance, fetched_at: datetime) -> int | None:
     """The minor units that can be spent now, if the bank reports them without a credit limit."""
     for entry in entries:
-        if not isinstance(entry, Mapping) or entry.get("balanceType") != "interimAvailable":
-            continue
-        if _is_usable(entry, balance.currency):
-            return read_balance(entry, fetched_at).minor
+        if entry.get("balanceType") == "interimAvailable" and _is_usable(entry, balance.currency):
+            return read_balance(entry, balance.currency, fetched_at).minor
     return None
 
 
@@ -182,11 +178,11 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
     if not body.keys() & {"transactions", "balances", "account", "iban", "institution_id"}:
         raise ProviderBodyRefused("not_this_form", "the body has no transactions, balances or account")
     context = replace(context, pulled_at=_fetched_at(body) or context.pulled_at)
-    if "account" in body:
+    if body.get("account") is not None:
         yield from read_row(DETAILS, body["account"], Reading(context), "account")
-    if "balances" in body:
+    if body.get("balances") is not None:
         yield from read_row(BALANCES, {"balances": body["balances"]}, Reading(context), "balances")
-    if "transactions" in body:
+    if body.get("transactions") is not None:
         yield from _transactions(body["transactions"], context)
     if "iban" in body or "institution_id" in body:
         yield from read_row(METADATA, body, Reading(context), "")
@@ -220,8 +216,7 @@ def _booked(row: Row, reading: Reading) -> Iterator[Statement]:
 def _pending(row: Row, reading: Reading) -> Iterator[Statement]:
     """A pending row often has no date yet. It counts nothing, so the time of the pull will do."""
     amount, currency = _amount(row, reading)
-    dates = ("bookingDate", "bookingDateTime", "valueDate", "valueDateTime")
-    if any(row.get(name) for name in dates):
+    if any(is_filled(row, name) for pair in _DATES for name in pair):
         posted, day = (dated := booking_day(row)), dated.day.isoformat()
     else:
         posted, day = Posted(reading.time().date(), reading.time().isoformat()), "undated"
@@ -231,8 +226,10 @@ def _pending(row: Row, reading: Reading) -> Iterator[Statement]:
 
 def _amount(row: Row, reading: Reading) -> tuple[str, str]:
     """The amount, positive when the holder gains money, on accounts of every type."""
-    amount = nested(row, "transactionAmount")
-    currency = reading.currency_of(reading.only_account(), amount.get("currency"))
+    amount = object_in(row, "transactionAmount")
+    if not amount:
+        raise EventRejected("missing_field", "transactionAmount is missing")
+    currency = reading.currency_of(reading.only_account(), amount, "currency")
     return decimal_text(exact_minor(amount, "amount", currency), currency), currency
 
 
@@ -263,7 +260,7 @@ def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
     """A bank's balance is negative if the holder owes. Ours says what is owed on a liability, so its sign is turned."""
     account, time = reading.only_account(), reading.time()
     entries = row.get("balances")
-    if not isinstance(entries, list) or len(entries) > ROWS_MOST:
+    if not isinstance(entries, list) or len(entries) > ROWS_MOST or not all(isinstance(each, dict) for each in entries):
         raise EventRejected("bad_value", "balances must be an array of balances")
     balance = choose_balance(entries, account.currency or reading.context.currency, time)
     if balance is None:
@@ -286,11 +283,10 @@ def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
 
 def _details(row: Row, reading: Reading) -> Iterator[Statement]:
     """The account. Only the status `deleted` means that the bank has closed it."""
-    account, status = reading.only_account(), row.get("status")
-    type = row.get("cashAccountType")
+    account, status = reading.only_account(), optional_word(row, "status")
     facts = {
         "user_id": reading.user_of(account),
-        "kind": reading.kind_of(account, _KINDS.get(type) if isinstance(type, str) else None),
+        "kind": reading.kind_of(account, _KINDS.get(optional_word(row, "cashAccountType") or "")),
         "name": first_text(row.get("displayName"), row.get("name"), row.get("product"), row.get("details")),
         "closed": status == "deleted" if status in ("enabled", "deleted", "blocked") else None,
     }
@@ -300,10 +296,10 @@ def _details(row: Row, reading: Reading) -> Iterator[Statement]:
 
 def _metadata(row: Row, reading: Reading) -> Iterator[Statement]:
     """The state of the consent. This body names its account itself."""
-    account, status = reading.account(row, "id"), row.get("status")
+    account, status = reading.account(row, "id"), optional_word(row, "status")
     if status == "READY":
         yield from connection_statements([account.account_id], reading.time(), "healthy", None)
-    elif isinstance(status, str) and status in _BROKEN:
+    elif status in _BROKEN:
         yield from connection_statements([account.account_id], reading.time(), "broken", first_text(status))
 
 

@@ -16,9 +16,11 @@ from core.providers.fields import (
     decimal_text,
     exact_minor,
     first_text,
+    flag,
     is_filled,
     names_of,
     optional_instant,
+    optional_word,
     posted_at,
     required_id,
     rounded_minor,
@@ -102,12 +104,12 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
     """The amount is never negative: CREDIT raises the holder's worth and DEBIT lowers it, on every type of account."""
     account, transaction_id = reading.account(row, "account_guid"), required_id(row, "guid")
     known_at = _known_at(row, reading)
-    if row.get("action") == "deleted" or row.get("is_deleted") is True:
+    if _is_deleted(row):
         yield make_statement("transaction.removed", account.account_id, known_at, transaction_id=transaction_id)
         return
     sign = _choice(row, ("type", "transaction_type"), _SIGNS)
-    is_pending = bool(_choice(row, ("status",), _PENDING))
-    currency = reading.currency_of(account, row.get("currency_code"))
+    is_pending = bool(_choice(row, ("status",), _PENDING, absent="POSTED"))
+    currency = reading.currency_of(account, row, "currency_code")
     amount = exact_minor(row, "amount", currency)
     if amount < 0:
         raise EventRejected("bad_amount", "amount must not be negative: type says in or out")
@@ -132,20 +134,19 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
     """The account, and its balance (what is owed, for a liability) as of when MX last changed the account."""
     required_id(row, "guid")
     account, known_at = reading.account(row, "guid"), _known_at(row, reading)
-    if row.get("action") == "deleted" or row.get("is_deleted") is True:
+    if _is_deleted(row):
         yield from connection_statements([account.account_id], known_at, "broken", "deleted")
         return
     whose = {"user_id": reading.user_of(account), "kind": reading.kind_of(account, _kind(row))}
-    is_closed = row.get("is_closed")
     details = {
         "name": first_text(row.get("nickname"), row.get("name")),
-        "closed": is_closed if isinstance(is_closed, bool) else None,
+        "closed": None if row.get("is_closed") is None else flag(row, "is_closed"),
     }
     if any(value is not None for value in (whose | details).values()):
         yield make_statement("account.changed", account.account_id, known_at, **whose, **details)
     if row.get("balance") is None:
         return
-    currency = reading.currency_of(account, row.get("currency_code"))
+    currency = reading.currency_of(account, row, "currency_code")
     available = None if row.get("available_balance") is None else rounded_minor(row, "available_balance", currency)
     yield make_statement(
         "balance.reported",
@@ -163,12 +164,16 @@ def _member(row: Row, reading: Reading) -> Iterator[Statement]:
     """The state of a member's connection, for the accounts that are registered with it."""
     guid, known_at = required_id(row, "guid"), reading.time()
     affected = [known.account_id for known in reading.context.accounts.values() if known.connection == guid]
-    if row.get("action") == "deleted" or row.get("is_deleted") is True:
+    if _is_deleted(row):
         yield from connection_statements(affected, known_at, "broken", "deleted")
         return
-    status = row.get("connection_status")
-    if isinstance(status, str) and status:
+    status = optional_word(row, "connection_status")
+    if status:
         yield from connection_statements(affected, known_at, _connection_state(status), first_text(status))
+
+
+def _is_deleted(row: Row) -> bool:
+    return optional_word(row, "action") == "deleted" or flag(row, "is_deleted")
 
 
 def _connection_state(status: str) -> str:
@@ -178,10 +183,10 @@ def _connection_state(status: str) -> str:
 
 def _posted(row: Row) -> Posted:
     """When it was posted; a pending transaction has only the date on which it took place."""
-    field = next((name for name in ("posted_at", "date", "transacted_at") if row.get(name)), "posted_at")
+    field = next((name for name in ("posted_at", "date", "transacted_at") if is_filled(row, name)), "posted_at")
     value = row.get(field)
-    is_day = isinstance(value, str) and "T" not in value.upper()
-    return posted_at(row, (field,) if is_day else (), () if is_day else (field,), MARKERS)
+    is_time = whole_number(value) is not None or (isinstance(value, str) and "T" in value.upper())
+    return posted_at(row, () if is_time else (field,), (field,) if is_time else (), MARKERS)
 
 
 def _known_at(row: Row, reading: Reading) -> datetime:
@@ -191,15 +196,15 @@ def _known_at(row: Row, reading: Reading) -> datetime:
 
 
 def _kind(row: Row) -> str | None:
-    value = next((value for name in ("account_type", "type") if (value := row.get(name)) is not None), None)
-    number = whole_number(value)
-    name = value.upper() if isinstance(value, str) else "" if number is None else _TYPE_NUMBERS.get(number, "")
+    field = next((name for name in ("account_type", "type") if row.get(name) is not None), "type")
+    number = whole_number(row.get(field))
+    name = (optional_word(row, field) or "").upper() if number is None else _TYPE_NUMBERS.get(number, "")
     return "liability" if name in _LIABILITIES else "asset" if name in _ASSETS else None
 
 
-def _choice(row: Row, fields: tuple[str, ...], choices: dict[Any, Any]) -> Any:
-    """One of a few words or numbers, which must be there because the amount depends on it."""
-    value = next((value for name in fields if (value := row.get(name)) is not None), None)
+def _choice(row: Row, fields: tuple[str, ...], choices: dict[Any, Any], absent: str | None = None) -> Any:
+    """One of a few words or numbers, on which the amount depends; `absent` is what a missing one means, if anything."""
+    value = next((value for name in fields if (value := row.get(name)) is not None), absent)
     key = value.upper() if isinstance(value, str) else whole_number(value)
     if key not in choices:
         known = ", ".join(str(choice) for choice in choices if isinstance(choice, str))
@@ -269,7 +274,7 @@ def _member_in_webhook(hook: Mapping[str, Any], action: str, context: Context) -
 
 def _order(hook: Mapping[str, Any]) -> str:
     """The revision orders an object's changes within one second, because MX's times are whole seconds."""
-    revision = whole_number(hook.get("revision", 0))
+    revision = 0 if hook.get("revision") is None else whole_number(hook["revision"])
     if revision is None or not 0 <= revision < 10**_REVISION_DIGITS:
         raise ProviderBodyRefused("not_this_form", "revision must be a whole number", "revision")
     return f"h{revision:0{_REVISION_DIGITS}}"

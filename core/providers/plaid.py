@@ -15,12 +15,14 @@ from core.providers.fields import (
     decimal_text,
     exact_minor,
     first_text,
+    flag,
     names_of,
     nested,
+    object_in,
     optional_id,
     optional_instant,
+    optional_word,
     posted_at,
-    required_bool,
     required_id,
     rounded_minor,
     rows_in,
@@ -112,13 +114,12 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
     """The account, and its balance if the bank gives one: what is owed, for a credit or loan account."""
     account = reading.account(row, "account_id")
     time = reading.time()
-    type = row.get("type")
-    kind = reading.kind_of(account, _KINDS.get(type) if isinstance(type, str) else None)
+    kind = reading.kind_of(account, _KINDS.get(optional_word(row, "type") or ""))
     whose = {"user_id": reading.user_of(account), "kind": kind}
     name = first_text(row.get("name"), row.get("official_name"))
     if name or any(whose.values()):
         yield make_statement("account.changed", account.account_id, time, name=name, **whose)
-    balances = nested(row, "balances")
+    balances = object_in(row, "balances")
     if balances.get("current") is None:
         return
     currency = _currency(balances, account, reading)
@@ -146,7 +147,7 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
     currency = _currency(row, account, reading)
     amount = -exact_minor(row, "amount", currency)
     posted = posted_at(row, ("date",), ("datetime",))
-    pending = required_bool(row, "pending")
+    pending = flag(row, "pending")
     if account.is_former(posted.day):
         return
     yield make_statement(
@@ -174,8 +175,8 @@ def _currency(row: Row, account: KnownAccount, reading: Reading) -> str:
     """The ISO code. An unofficial one (a cryptocurrency's) is refused, and no default may replace it."""
     official, unofficial = row.get("iso_currency_code"), row.get("unofficial_currency_code")
     if official is None and unofficial is not None:
-        return currency_code(unofficial)
-    return reading.currency_of(account, official)
+        return currency_code(row, "unofficial_currency_code")
+    return reading.currency_of(account, row, "iso_currency_code")
 
 
 ACCOUNT = Part("plaid/account", _account)

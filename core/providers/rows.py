@@ -139,9 +139,9 @@ class Reading:
         """Asset or liability: as registered for the account, else by the provider, else as given for the body."""
         return account.kind or by_provider or self.context.kind
 
-    def currency_of(self, account: KnownAccount, by_row: object) -> str:
+    def currency_of(self, account: KnownAccount, row: Row, field: str) -> str:
         """The row's own currency, else the account's registered one, else the body's; raises MissingValue."""
-        return currency_code(by_row, account.currency, self.context.currency)
+        return currency_code(row, field, account.currency, self.context.currency)
 
 
 Reader = Callable[[Row, Reading], Iterable[Statement]]
@@ -187,7 +187,9 @@ def read_row(part: Part, row: object, reading: Reading, where: str) -> Iterator[
 
 
 def rows_of(value: object, where: str) -> list[Any]:
-    """The value as an array; raises ProviderBodyRefused if it is none or has more than ROWS_MOST rows."""
+    """The value as an array, empty for null; raises ProviderBodyRefused for any other, or if it has too many rows."""
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise ProviderBodyRefused("not_this_form", "must be an array", where)
     if len(value) > ROWS_MOST:

@@ -18,6 +18,7 @@ from core.providers.fields import (
     names_of,
     nested,
     optional_instant,
+    optional_word,
     posted_at,
     required_id,
     rounded_minor,
@@ -118,14 +119,14 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
     """The account. Teller says `closed` of one that it can no longer reach, which is a broken connection."""
     required_id(row, "id")
     account, time = reading.account(row, "id"), reading.time()
-    type = row.get("type")
-    kind = reading.kind_of(account, _KINDS.get(type) if isinstance(type, str) else None)
+    kind = reading.kind_of(account, _KINDS.get(optional_word(row, "type") or ""))
+    status = optional_word(row, "status")
     facts = {"user_id": reading.user_of(account), "kind": kind, "name": first_text(row.get("name"))}
     if any(facts.values()):
         yield make_statement("account.changed", account.account_id, time, **facts)
-    if row.get("status") == "open":
+    if status == "open":
         yield from connection_statements([account.account_id], time, "healthy", None)
-    elif row.get("status") == "closed":
+    elif status == "closed":
         yield from connection_statements([account.account_id], time, "broken", "closed")
 
 
@@ -135,7 +136,7 @@ def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
     if row.get("ledger") is None:
         return
     _kind(account, reading)
-    currency = reading.currency_of(account, row.get("currency"))
+    currency = reading.currency_of(account, row, "currency")
     available = None if row.get("available") is None else rounded_minor(row, "available", currency)
     yield make_statement(
         "balance.reported",
@@ -153,10 +154,10 @@ def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
 def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
     """Teller's amount is positive when a depository account gains money, and when more is owed on a credit account."""
     account, transaction_id = reading.account(row, "account_id"), required_id(row, "id")
-    status = row.get("status")
+    status = optional_word(row, "status") or "posted"
     if status not in ("posted", "pending"):
         raise EventRejected("bad_value", "status must be posted or pending")
-    kind, currency = _kind(account, reading), reading.currency_of(account, row.get("currency"))
+    kind, currency = _kind(account, reading), reading.currency_of(account, row, "currency")
     amount = exact_minor(row, "amount", currency)
     posted = posted_at(row, ("date",), ())
     if account.is_former(posted.day):

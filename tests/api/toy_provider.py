@@ -20,7 +20,7 @@ from core.providers.webhooks import SignatureRefused, as_bytes, share_one, webho
 
 def _transaction(row, reading):
     account = reading.account(row, "account")
-    currency = reading.currency_of(account, row.get("currency"))
+    currency = reading.currency_of(account, row, "currency")
     yield make_statement(
         "transaction.recorded",
         account.account_id,

@@ -182,8 +182,8 @@ def test_no_row_of_a_page_is_lost(body: Any) -> None:
         types = check(adapt(Format.PLAID_SYNC, body, context(currency="USD", account_id="a")).events)
     except ProviderBodyRefused:
         return
-    rows = sum(len(body.get(section, [])) for section in ("added", "modified", "removed"))
-    accounts = len(body.get("accounts", []))
+    rows = sum(len(body.get(section) or []) for section in ("added", "modified", "removed"))
+    accounts = len(body.get("accounts") or [])
     stated = sum(type.startswith("milepost.transaction.") for type in types)
     assert rows <= stated + types.count(ROW_TYPE) <= rows + accounts
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import ProviderBodyRefused
+from core.errors import EventRejected, ProviderBodyRefused
 from core.providers.contracts import Adapted, AdaptedEvent, KnownAccount
 from core.providers.registry import Format, adapt
 from tests.unit.providers.adapted import context, counted, later, only, values
@@ -239,3 +239,33 @@ def test_a_body_of_another_form_is_refused(body: Any) -> None:
     with pytest.raises(ProviderBodyRefused) as refused:
         adapted_body(body)
     assert refused.value.code == "not_this_form"
+
+
+def test_a_date_may_be_where_a_time_is_expected() -> None:
+    """The bank gives no other date; what is neither a date nor a time is named."""
+    dated = row(bookingDate=None, bookingDateTime="2026-03-09")
+    assert only(Adapted(pull(dated)), "transaction.recorded")["posted_at"] == "2026-03-09"
+    with pytest.raises(EventRejected, match="bookingDateTime"):
+        counted(pull(row(bookingDate=None, bookingDateTime="soon")))
+
+
+@pytest.mark.parametrize(
+    ("written", "posted_at"),
+    [
+        ("2026-03-09T00:00:00Z", "2026-03-09"),
+        ("2026-03-09T00:00:00", "2026-03-09"),
+        ("2026-03-09T00:00:00+02:00", "2026-03-09"),
+        ("2026-03-09T23:59:59-11:00", "2026-03-09"),
+        ("2026-03-09t14:30:00.000z", "2026-03-09"),
+    ],
+)
+def test_of_a_date_with_a_time_the_date_counts(written: str, posted_at: str) -> None:
+    """As it is written: some banks fill the field with a midnight, and in UTC it may be another day."""
+    undated = row(bookingDate=None, valueDate=written)
+    for dated in (row(bookingDate=written), undated):
+        assert only(Adapted(pull(dated)), "transaction.recorded")["posted_at"] == posted_at
+    assert total(pull(row(internal=None)), pull(row(internal=None, bookingDate=written), hours=24)) == -550
+    reported = only(
+        adapted_body({"balances": [entry("closingBooked", "2", referenceDate=written)]}), "balance.reported"
+    )
+    assert reported["as_of"] == posted_at

@@ -195,7 +195,7 @@ def test_what_the_integrator_registered_for_an_account_is_stated_as_its_fact() -
         ({"iso_currency_code": "usd"}, "bad_currency"),
         ({"iso_currency_code": None, "unofficial_currency_code": "BTC"}, "bad_currency"),
         ({"transaction_id": "  "}, "missing_field"),
-        ({"pending": None}, "bad_value"),
+        ({"pending": "false"}, "bad_value"),
         ({"pending_transaction_id": "t1"}, "self_contradicting"),
         ({"account_id": ""}, "missing_field"),
     ],
