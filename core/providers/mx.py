@@ -19,6 +19,7 @@ from core.providers.fields import (
     flag,
     is_filled,
     names_of,
+    optional_id,
     optional_instant,
     optional_word,
     posted_at,
@@ -109,6 +110,13 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
         return
     sign = _choice(row, ("type", "transaction_type"), _SIGNS)
     is_pending = bool(_choice(row, ("status",), _PENDING, absent="POSTED"))
+    parent = optional_id(row, "parent_guid")
+    if parent == transaction_id:
+        raise EventRejected("self_contradicting", "parent_guid names the transaction itself")
+    # The parts of a split transaction are rows of their own, whose times may be older. Each part replaces its parent.
+    # The parent itself is kept as a row that does not count, like a pending one. It is not removed: if MX gives no new
+    # time to a parent whose parts were deleted, the removal would win over the row that counts again.
+    is_split = flag(row, "has_been_split")
     currency = reading.currency_of(account, row, "currency_code")
     amount = exact_minor(row, "amount", currency)
     if amount < 0:
@@ -124,7 +132,8 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
         amount=decimal_text(sign * amount, currency),
         currency=currency,
         posted_at=posted.text,
-        pending=is_pending,
+        pending=is_pending or is_split,
+        replaces=parent,
         category=first_text(row.get("category"), row.get("category_name")),
         description=first_text(row.get("description"), row.get("original_description")),
     )

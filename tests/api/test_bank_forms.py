@@ -1,4 +1,4 @@
-"""Bodies as banks really write them, over REST: fields that are null, absent or of another type, dates with a time."""
+"""Bodies as banks really write them, over REST: odd fields, dates with a time, split transactions."""
 
 from __future__ import annotations
 
@@ -97,6 +97,29 @@ def spent(internal: str, money: str, day: Any, currency: str = "SEK") -> dict[st
     """A booked row of GoCardless."""
     amount = {"amount": money, "currency": currency}
     return {"internalTransactionId": internal, "bookingDate": day, "transactionAmount": amount}
+
+
+def test_a_split_transaction_counts_once(api: TestClient, goal_of: NewGoal, pull: Callable[..., None]) -> None:
+    """100.00 became parts of 60.00 and 40.00, whose times are older than the split; then the split is undone."""
+    goal = goal_of("ACT")
+
+    def row(guid: str, money: float, hours: float, **more: Any) -> dict[str, Any]:
+        times = {"posted_at": f"{days_ago(2)}T12:00:00Z", "date": days_ago(2), "updated_at": hours_ago(hours)}
+        about = {"guid": guid, "account_guid": "ACT", "amount": money, "type": "CREDIT", "status": "POSTED"}
+        return about | times | {"currency_code": "USD"} | more
+
+    parts = [row("C1", 60, 5, parent_guid="P"), row("C2", 40, 5, parent_guid="P")]
+    pull("mx", {"transactions": [row("P", 100, 5, has_been_split=False)]}, 4)
+    assert amount(api, goal) == 100.0
+    pull("mx", {"transactions": parts}, 2.5)
+    assert amount(api, goal) == 100.0
+    pull("mx", {"transactions": [row("P", 100, 3, has_been_split=True), *parts]}, 2)
+    assert amount(api, goal) == 100.0
+    pull("mx", {"transactions": [row("P", 100, 3, has_been_split=False)]}, 1.5)
+    assert amount(api, goal) == 100.0
+    gone = [row("C1", 60, 1, is_deleted=True), row("C2", 40, 1, is_deleted=True)]
+    pull("mx", {"transactions": gone}, 1)
+    assert amount(api, goal) == 100.0
 
 
 def test_forms_whose_meaning_is_plain_take_effect(

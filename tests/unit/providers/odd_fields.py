@@ -396,6 +396,8 @@ GOCARDLESS = (
 _MX_ROW = {
     "guid": "TRN-1",
     "account_guid": "ACT-1",
+    "parent_guid": "TRN-0",
+    "has_been_split": False,
     "is_deleted": False,
     "action": None,
     "amount": "61.11",
@@ -441,6 +443,8 @@ MX = (
         (
             kept("guid", NO_WORD),
             kept("account_guid", NO_WORD),
+            kept("parent_guid", NO_WORD, Changed({"replaces": None})),
+            kept("has_been_split", NO_FLAG, SAME),
             kept("is_deleted", NO_FLAG, SAME),
             kept("action", NO_WORD, SAME),
             kept("amount", NO_AMOUNT),

@@ -56,6 +56,7 @@ BODIES: dict[Format, list[Any]] = {
     ],
     Format.MX: [
         {"transactions": [test_mx.row(), test_mx.row(guid="TRN-2", posted_at=test_mx.NOON)]},
+        {"transactions": [test_mx.row(has_been_split=True), test_mx.row(guid="TRN-3", parent_guid="TRN-1")]},
         {"account": {"guid": "ACT-1", "type": "LOAN", "balance": "5", "currency_code": "USD", "is_closed": False}},
         {"members": [{"guid": "enr", "connection_status": "CONNECTED"}]},
     ],

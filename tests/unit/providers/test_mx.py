@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import ProviderBodyRefused
-from core.providers.contracts import Adapted, KnownAccount, Refresh
+from core.providers.contracts import Adapted, AdaptedEvent, KnownAccount, Refresh
 from core.providers.registry import Format, Provider, adapt, adapt_webhook, connections_named
 from tests.unit.providers.adapted import context, counted, later, only, values
 
@@ -117,6 +117,60 @@ def test_a_deleted_transaction_is_gone_whatever_is_applied_later() -> None:
     ]
     for order in itertools.permutations([*deliveries, deliveries[0]]):
         assert counted(itertools.chain(*order)) == {}
+
+
+def split(hours: float = 1, updated: str = "2026-03-09T20:00:00Z", **more: Any) -> tuple[AdaptedEvent, ...]:
+    """A pull of a split transaction and its two parts, whose own time is that of the transaction before the split."""
+    parts = [row(amount, guid=guid, parent_guid="TRN-1") for guid, amount in (("TRN-2", "40.11"), ("TRN-3", "21.00"))]
+    return pulled(row(has_been_split=True, updated_at=updated, **more), *parts, hours=hours).events
+
+
+WHOLE, PARTS = {"TRN-1": -6111}, {"TRN-2": -4011, "TRN-3": -2100}
+
+
+@pytest.mark.parametrize("updated", ["2026-03-09T20:00:00Z", "2026-03-09T18:00:00.000Z"])
+def test_a_split_transaction_counts_through_its_parts_alone(updated: str) -> None:
+    """In any order of pulls and rows, whether or not MX gives the parent a new time, repeated as often as you like."""
+    events = [*pulled(row()).events, *split(updated=updated)]
+    for order in itertools.permutations(events):
+        assert counted(order) == PARTS
+    assert counted([*events, *events[:2]]) == PARTS
+
+
+def test_parts_that_come_before_their_parent_is_known_as_split_do_not_count_twice() -> None:
+    """A part replaces its parent by itself; a parent that is split does not count before its parts are there."""
+    before = pulled(row()).events
+    parts, parent = split()[-2:], split()[-3:-2]
+    assert counted([*before, *parts]) == PARTS
+    assert counted([*before, *parent]) == {}
+
+
+@pytest.mark.parametrize("updated", ["2026-03-09T22:00:00Z", "2026-03-09T20:00:00Z"])
+@pytest.mark.parametrize("are_removals_known", [True, False])
+def test_a_transaction_whose_split_is_undone_counts_again(updated: str, are_removals_known: bool) -> None:
+    """Alone once its parts are known to be gone. Until then they count in its stead: the sum is the same throughout."""
+    pulls = [pulled(row()).events, split(), pulled(row(has_been_split=False, updated_at=updated), hours=2).events]
+    if are_removals_known:
+        gone = {"deleted_at": NOON + 40_000, "parent_guid": "TRN-1"}
+        pulls.append(posted(hook("deleted", 4, guid="TRN-2", **gone)).events)
+        pulls.append(posted(hook("deleted", 4, guid="TRN-3", **gone)).events)
+    for order in itertools.permutations(pulls):
+        assert counted(itertools.chain(*order)) == (WHOLE if are_removals_known else PARTS)
+
+
+def test_a_split_in_webhooks_of_one_second_is_as_its_greatest_revision_says() -> None:
+    """Split and undone within the second that MX's times have."""
+    states = [
+        posted(hook("updated", revision, has_been_split=is_split)).events
+        for revision, is_split in ((1, False), (2, True), (3, False))
+    ]
+    for order in itertools.permutations(states):
+        assert counted(itertools.chain(*order)) == WHOLE
+
+
+def test_a_transaction_that_is_a_part_of_itself_is_kept_whole() -> None:
+    """It would never count."""
+    assert [type for type, _ in values(pulled(row(parent_guid="TRN-1")))] == ["provider.row"]
 
 
 def test_a_repeated_delivery_is_the_same_event() -> None:
