@@ -34,6 +34,7 @@ class ProviderAccountBody(TypedDict):
     currency: str | None
     since: Day | None
     connection: str | None
+    sign: str | None
     updated_at: Moment
 
 
@@ -133,5 +134,6 @@ def _body(account: ProviderAccount) -> ProviderAccountBody:
         "currency": account.currency,
         "since": None if account.since is None else day(account.since),
         "connection": account.connection,
+        "sign": account.sign,
         "updated_at": moment(account.updated_at),
     }

@@ -213,6 +213,12 @@ class DiscardReason(Body):
     reason: Annotated[str, Field(description="why it is given up, for the audit")]
 
 
+_SIGN = (
+    "`reversed` if the bank writes the amounts of transactions and the balances with the opposite sign, "
+    "`reversed_amounts` or `reversed_balances` if only one of them, else `as_given`"
+)
+
+
 class NewProviderAccount(Body):
     """PUT /provider-accounts/{provider}/{provider_account_id}."""
 
@@ -228,6 +234,7 @@ class NewProviderAccount(Body):
     currency: Annotated[str | None, Field(description="where the provider leaves it out, as Teller does")] = None
     since: Annotated[Day | None, Field(description="records of earlier days came under its former id")] = None
     connection: Annotated[str | None, Field(description="the item, enrollment or member that it belongs to")] = None
+    sign: Annotated[str | None, Field(description=_SIGN)] = None
 
     def draft(self) -> AccountDraft:
         """What core needs to register the account."""

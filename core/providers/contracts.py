@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
 from core.errors import EventRejected
@@ -10,6 +11,18 @@ from core.events.envelope import identifier, parse_moment
 
 ROWS_MOST = 10_000
 """The most rows that an array of a body may have: each row becomes an event, and a body has room for a million."""
+
+
+class Sign(StrEnum):
+    """Whether a bank writes an account's amounts with the opposite sign of what the provider documents.
+
+    `REVERSED` is said of the amounts of transactions and of balances, the next two of one of them alone.
+    """
+
+    AS_GIVEN = "as_given"
+    REVERSED = "reversed"
+    REVERSED_AMOUNTS = "reversed_amounts"
+    REVERSED_BALANCES = "reversed_balances"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +33,7 @@ class KnownAccount:
     `connection` is the provider's item, enrollment or member to which the account belongs; when a login breaks, it
     says which accounts are affected. `recorded_kind` is the kind that Milepost knows from earlier events. It decides
     signs, but no event repeats it: an event carries the time of its body, so an old kind could win over a newer one.
+    `sign` is one of Sign; None is as_given.
     """
 
     account_id: str
@@ -29,6 +43,25 @@ class KnownAccount:
     since: date | None = None
     connection: str | None = None
     recorded_kind: str | None = None
+    sign: str | None = None
+
+    @property
+    def turns_amounts(self) -> bool:
+        """Whether the amounts of its transactions come with the opposite sign."""
+        return self.sign in (Sign.REVERSED, Sign.REVERSED_AMOUNTS)
+
+    @property
+    def turns_balances(self) -> bool:
+        """Whether its balances come with the opposite sign."""
+        return self.sign in (Sign.REVERSED, Sign.REVERSED_BALANCES)
+
+    def has_available(self, kind: str | None) -> bool:
+        """Whether an available balance can say what the account has; `kind` is what is known besides `recorded_kind`.
+
+        Of a liability it says what is left of a limit. Of an account whose balances come with the opposite sign nobody
+        can tell which sign it has.
+        """
+        return (kind or self.recorded_kind) != "liability" and not self.turns_balances
 
     def is_former(self, day: date) -> bool:
         """Whether the provider reported what is dated `day` under the account's former id."""
@@ -83,7 +116,9 @@ class Adapted:
 
 
 _TEXTS = ("account_id", "user_id", "currency", "kind")
-_KNOWN_TEXTS = (*_TEXTS, "connection", "recorded_kind")
+_KNOWN_TEXTS = (*_TEXTS, "connection", "recorded_kind", "sign")
+_KINDS = ("asset", "liability")
+_WORDS: Mapping[str, tuple[str, ...]] = {"kind": _KINDS, "recorded_kind": _KINDS, "sign": tuple(Sign)}
 
 
 def context_as_json(context: Context, row: object) -> dict[str, Any]:
@@ -143,8 +178,8 @@ def _text(fields: Mapping[str, object], name: str) -> str | None:
         text = identifier(value, name)
     except EventRejected as error:
         raise EventRejected("bad_value", error.message) from None
-    if name in ("kind", "recorded_kind") and text not in ("asset", "liability"):
-        raise EventRejected("bad_value", f"{name} must be asset or liability")
+    if text not in _WORDS.get(name, (text,)):
+        raise EventRejected("bad_value", f"{name} must be {' or '.join(_WORDS[name])}")
     return text
 
 

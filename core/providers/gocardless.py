@@ -53,6 +53,7 @@ PREFERENCE = (
     "closingAvailable",
     "information",
 )
+_AVAILABLE = frozenset({"interimAvailable", "closingAvailable"})
 _OF_A_DAYS_END = frozenset({"closingBooked", "previouslyClosedBooked", "closingAvailable"})
 _DATES = (("bookingDate", "bookingDateTime"), ("valueDate", "valueDateTime"))
 
@@ -118,14 +119,19 @@ class Balance:
     as_of: str
 
 
-def choose_balance(entries: Sequence[Mapping[str, Any]], currency: str | None, fetched_at: datetime) -> Balance | None:
+def choose_balance(
+    entries: Sequence[Mapping[str, Any]], currency: str | None, fetched_at: datetime, *, takes_available: bool
+) -> Balance | None:
     """The usable entry of the most preferred type, the latest if there are several; None if no entry is usable.
 
     An entry is not usable if it includes a credit limit (it does not say how much the limit is), if its amount is null,
-    or if its currency is not the account's. Raises EventRejected if an entry of the preferred type cannot be read.
+    if its currency is not the account's, or if it is an available one where none is taken. Raises EventRejected if an
+    entry of the preferred type cannot be read.
     """
     usable = [entry for entry in entries if _is_usable(entry, currency)]
     for type in PREFERENCE:
+        if type in _AVAILABLE and not takes_available:
+            continue
         of_type = [
             read_balance(entry, currency, fetched_at) for entry in usable if optional_word(entry, "balanceType") == type
         ]
@@ -243,7 +249,7 @@ def _recorded(
     first_line = lines[0] if isinstance(lines, list) and lines else None
     yield make_statement(
         "transaction.recorded",
-        account.account_id,
+        account,
         reading.time(),
         transaction_id=transaction_id,
         amount=amount,
@@ -262,22 +268,25 @@ def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
     entries = row.get("balances")
     if not isinstance(entries, list) or len(entries) > ROWS_MOST or not all(isinstance(each, dict) for each in entries):
         raise EventRejected("bad_value", "balances must be an array of balances")
-    balance = choose_balance(entries, account.currency or reading.context.currency, time)
-    if balance is None:
-        return
     kind = reading.kind_of(account)
+    whose = {"user_id": reading.user_of(account), "kind": kind}
+    currency = account.currency or reading.context.currency
+    balance = choose_balance(entries, currency, time, takes_available=account.has_available(kind))
+    if balance is None:
+        if any(whose.values()):
+            yield make_statement("account.changed", account, time, **whose)
+        return
     is_owed = (kind or account.recorded_kind) == "liability"
-    spendable = None if is_owed else available_minor(entries, balance, time)
+    spendable = available_minor(entries, balance, time)
     yield make_statement(
         "balance.reported",
-        account.account_id,
+        account,
         time,
         current=decimal_text(-balance.minor if is_owed else balance.minor, balance.currency),
         available=None if spendable is None else decimal_text(spendable, balance.currency),
         currency=balance.currency,
         as_of=balance.as_of,
-        user_id=reading.user_of(account),
-        kind=kind,
+        **whose,
     )
 
 
@@ -291,7 +300,7 @@ def _details(row: Row, reading: Reading) -> Iterator[Statement]:
         "closed": status == "deleted" if status in ("enabled", "deleted", "blocked") else None,
     }
     if any(value is not None for value in facts.values()):
-        yield make_statement("account.changed", account.account_id, reading.time(), **facts)
+        yield make_statement("account.changed", account, reading.time(), **facts)
 
 
 def _metadata(row: Row, reading: Reading) -> Iterator[Statement]:

@@ -106,7 +106,7 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
     account, transaction_id = reading.account(row, "account_guid"), required_id(row, "guid")
     known_at = _known_at(row, reading)
     if _is_deleted(row):
-        yield make_statement("transaction.removed", account.account_id, known_at, transaction_id=transaction_id)
+        yield make_statement("transaction.removed", account, known_at, transaction_id=transaction_id)
         return
     sign = _choice(row, ("type", "transaction_type"), _SIGNS)
     is_pending = bool(_choice(row, ("status",), _PENDING, absent="POSTED"))
@@ -126,7 +126,7 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
         return
     yield make_statement(
         "transaction.recorded",
-        account.account_id,
+        account,
         known_at,
         transaction_id=transaction_id,
         amount=decimal_text(sign * amount, currency),
@@ -152,14 +152,14 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
         "closed": None if row.get("is_closed") is None else flag(row, "is_closed"),
     }
     if any(value is not None for value in (whose | details).values()):
-        yield make_statement("account.changed", account.account_id, known_at, **whose, **details)
+        yield make_statement("account.changed", account, known_at, **whose, **details)
     if row.get("balance") is None:
         return
     currency = reading.currency_of(account, row, "currency_code")
     available = None if row.get("available_balance") is None else rounded_minor(row, "available_balance", currency)
     yield make_statement(
         "balance.reported",
-        account.account_id,
+        account,
         known_at,
         current=decimal_text(rounded_minor(row, "balance", currency), currency),
         available=None if available is None else decimal_text(available, currency),

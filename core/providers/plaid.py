@@ -118,7 +118,7 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
     whose = {"user_id": reading.user_of(account), "kind": kind}
     name = first_text(row.get("name"), row.get("official_name"))
     if name or any(whose.values()):
-        yield make_statement("account.changed", account.account_id, time, name=name, **whose)
+        yield make_statement("account.changed", account, time, name=name, **whose)
     balances = object_in(row, "balances")
     if balances.get("current") is None:
         return
@@ -127,7 +127,7 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
     as_of = optional_instant(balances, "last_updated_datetime") or time
     yield make_statement(
         "balance.reported",
-        account.account_id,
+        account,
         time,
         current=decimal_text(rounded_minor(balances, "current", currency), currency),
         available=None if available is None else decimal_text(available, currency),
@@ -152,7 +152,7 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
         return
     yield make_statement(
         "transaction.recorded",
-        account.account_id,
+        account,
         reading.time(),
         transaction_id=transaction_id,
         amount=decimal_text(amount, currency),
@@ -168,7 +168,7 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
 def _removed(row: Row, reading: Reading) -> Iterator[Statement]:
     account = reading.account(row, "account_id")
     transaction_id = required_id(row, "transaction_id")
-    yield make_statement("transaction.removed", account.account_id, reading.time(), transaction_id=transaction_id)
+    yield make_statement("transaction.removed", account, reading.time(), transaction_id=transaction_id)
 
 
 def _currency(row: Row, account: KnownAccount, reading: Reading) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
@@ -30,10 +31,25 @@ class Statement:
     data: Data
 
 
-def make_statement(type: str, account_id: str, time: datetime, **data: object) -> Statement:
-    """Make a statement about one account; values that are None are left out."""
+def make_statement(type: str, account: KnownAccount, time: datetime, **data: Any) -> Statement:
+    """Make a statement about one account, under the integrator's id for it; values that are None are left out.
+
+    An adapter gives amounts as if the account were registered without a sign. Here they get the sign that it was
+    registered with, and an available balance that says nothing of what the account has is left out.
+    """
     given = {name: value for name, value in data.items() if value is not None}
-    return Statement(f"milepost.{type}", account_id, time, {"account_id": account_id} | given)
+    if type == "transaction.recorded" and account.turns_amounts:
+        given["amount"] = _turned(given["amount"])
+    if type == "balance.reported":
+        if account.turns_balances:
+            given["current"] = _turned(given["current"])
+        if not account.has_available(given.get("kind")):
+            given.pop("available", None)
+    return Statement(f"milepost.{type}", account.account_id, time, {"account_id": account.account_id} | given)
+
+
+def _turned(amount: str) -> str:
+    return str(-Decimal(amount))
 
 
 def connection_statements(
@@ -95,7 +111,7 @@ def account_facts_of(names: Iterable[str], context: Context, kind: str | None = 
         account = context.accounts.get(name, KnownAccount(name))
         facts = {"user_id": account.user_id or context.user_id, "kind": account.kind or kind}
         if any(facts.values()):
-            statement = make_statement("account.changed", account.account_id, context.pulled_at, **facts)
+            statement = make_statement("account.changed", account, context.pulled_at, **facts)
             yield event_of(statement, context.source, "")
 
 

@@ -123,7 +123,7 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
     status = optional_word(row, "status")
     facts = {"user_id": reading.user_of(account), "kind": kind, "name": first_text(row.get("name"))}
     if any(facts.values()):
-        yield make_statement("account.changed", account.account_id, time, **facts)
+        yield make_statement("account.changed", account, time, **facts)
     if status == "open":
         yield from connection_statements([account.account_id], time, "healthy", None)
     elif status == "closed":
@@ -140,7 +140,7 @@ def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
     available = None if row.get("available") is None else rounded_minor(row, "available", currency)
     yield make_statement(
         "balance.reported",
-        account.account_id,
+        account,
         time,
         current=decimal_text(rounded_minor(row, "ledger", currency), currency),
         available=None if available is None else decimal_text(available, currency),
@@ -165,7 +165,7 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
     details = nested(row, "details")
     yield make_statement(
         "transaction.recorded",
-        account.account_id,
+        account,
         reading.time(),
         transaction_id=transaction_id,
         amount=decimal_text(amount if kind == "asset" else -amount, currency),

@@ -1,8 +1,8 @@
 """Provider accounts: register, read, list and remove them, and read what is known of accounts for the adapters.
 
-With a registration the integrator gives an account an id of its own, adds what the provider leaves out, and says from
-which day on an account counts that has a new id at the provider. An account that is not registered has the provider's
-id.
+With a registration the integrator gives an account an id of its own, adds what the provider leaves out, turns the signs
+of a bank that writes them the other way, and says from which day on an account counts that has a new id at the
+provider. An account that is not registered has the provider's id.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from core.errors import InvalidField, NotFound
 from core.events.facts import AccountKind
 from core.goals.money import digits
-from core.providers.contracts import KnownAccount
+from core.providers.contracts import KnownAccount, Sign
 from core.providers.registry import has_accounts
 from core.services.inputs import check_id, is_id
 from core.services.pages import Page, cut, no_position
@@ -33,6 +33,7 @@ class AccountDraft:
     currency: str | None = None
     since: date | None = None
     connection: str | None = None
+    sign: str | None = None
 
 
 def put_account(
@@ -54,6 +55,7 @@ def put_account(
         currency=check_currency(draft.currency),
         since=draft.since,
         connection=_checked("connection", draft.connection),
+        sign=_check_sign(draft.sign),
         updated_at=now,
     )
     store.put_provider_account(session, account)
@@ -123,6 +125,12 @@ def check_currency(currency: str | None) -> str | None:
     return currency
 
 
+def _check_sign(sign: str | None) -> str | None:
+    if sign is not None and sign not in set(Sign):
+        raise InvalidField("sign", f"must be one of {', '.join(Sign)}")
+    return sign
+
+
 def _checked(field: str, value: str | None) -> str | None:
     return None if value is None else check_id(field, value)
 
@@ -138,6 +146,7 @@ def _known(registered: ProviderAccount | None, own_id: str, recorded_kind: str |
         registered.since,
         registered.connection,
         recorded_kind=recorded_kind,
+        sign=registered.sign,
     )
 
 

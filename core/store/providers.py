@@ -249,11 +249,12 @@ class ProviderAccount:
     currency: str | None
     since: date | None
     connection: str | None
+    sign: str | None
     updated_at: datetime
 
 
 _ACCOUNT_COLUMNS = (
-    "tenant, provider, provider_account_id, account_id, user_id, kind, currency, since, connection, updated_at"
+    "tenant, provider, provider_account_id, account_id, user_id, kind, currency, since, connection, sign, updated_at"
 )
 _NAMED = "tenant = :tenant AND provider = :provider AND provider_account_id = :provider_account_id"
 _PUT_ACCOUNT = text(
@@ -262,7 +263,7 @@ _PUT_ACCOUNT = text(
     ON CONFLICT (tenant, provider, provider_account_id) DO UPDATE SET
         account_id = excluded.account_id, user_id = excluded.user_id, kind = excluded.kind,
         currency = excluded.currency, since = excluded.since, connection = excluded.connection,
-        updated_at = excluded.updated_at"""
+        sign = excluded.sign, updated_at = excluded.updated_at"""
 )
 _READ_ACCOUNT = text(f"SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts WHERE {_NAMED}")
 _REMOVE_ACCOUNT = text(f"DELETE FROM provider_accounts WHERE {_NAMED} RETURNING 1")

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Tracking
+from core.providers.contracts import Sign
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 """The smallest and the greatest BIGINT."""
@@ -512,8 +513,10 @@ provider_accounts = Table(
     text_column("currency"),
     Column("since", Date),
     text_column("connection"),
+    text_column("sign"),
     moment_column("updated_at", required=True),
     CheckConstraint("kind in ('asset', 'liability')", name="kind"),
+    is_one_of("sign", Sign),
     # Reader: a webhook that names only the connection.
     Index(
         "provider_accounts_connection_idx",

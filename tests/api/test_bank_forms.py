@@ -1,4 +1,4 @@
-"""Bodies as banks really write them, over REST: odd fields, dates with a time, split transactions."""
+"""Bodies as banks really write them, over REST: odd fields, turned signs, available balances, split transactions."""
 
 from __future__ import annotations
 
@@ -97,6 +97,55 @@ def spent(internal: str, money: str, day: Any, currency: str = "SEK") -> dict[st
     """A booked row of GoCardless."""
     amount = {"amount": money, "currency": currency}
     return {"internalTransactionId": internal, "bookingDate": day, "transactionAmount": amount}
+
+
+def test_a_card_whose_bank_turns_its_signs_counts_as_its_holder_sees_it(
+    api: TestClient, goal_of: NewGoal, pull: Callable[..., None]
+) -> None:
+    """Spending 250.00 raises what is owed, and the balance is owed, as registered; nothing of the limit is money."""
+    registered = {"account_id": "card", "kind": "liability", "currency": "SEK", "sign": "reversed"}
+    assert api.put("/provider-accounts/gocardless/seb", json=registered).json()["sign"] == "reversed"
+    goal = goal_of("card", type="debt", target_amount=0, current_amount="3000.00", currency="SEK")
+    pull("gocardless", {"transactions": {"booked": [spent("s1", "250.00", days_ago(2))]}}, 3, account_id="seb")
+    assert amount(api, goal) == 3250.0
+    balances = [("expected", "3250.00"), ("interimAvailable", "46750.00")]
+    entries = [{"balanceType": type, "balanceAmount": {"amount": money, "currency": "SEK"}} for type, money in balances]
+    pull("gocardless", {"balances": entries}, 2, account_id="seb")
+    assert worth(api, "card") == -3250.0
+    pull("gocardless", {"balances": entries[1:]}, 1, account_id="seb")
+    assert worth(api, "card") == -3250.0
+
+
+@pytest.mark.parametrize(
+    ("sign", "moved", "held"),
+    [
+        (None, 5.0, 100.0),
+        ("as_given", 5.0, 100.0),
+        ("reversed", -5.0, -100.0),
+        ("reversed_amounts", -5.0, 100.0),
+        ("reversed_balances", 5.0, -100.0),
+    ],
+)
+def test_amounts_and_balances_can_be_turned_each_alone(
+    api: TestClient, goal_of: NewGoal, pull: Callable[..., None], sign: str | None, moved: float, held: float
+) -> None:
+    """A bank may write one of them as its provider documents it, and the other one with the opposite sign."""
+    api.put("/provider-accounts/gocardless/g1", json={"account_id": "main", "sign": sign})
+    goal = goal_of("main", currency="SEK")
+    pull("gocardless", {"transactions": {"booked": [spent("i1", "5.00", days_ago(2))]}}, 3, account_id="g1")
+    assert amount(api, goal) == moved
+    booked = {"balanceType": "interimBooked", "balanceAmount": {"amount": "100.00", "currency": "SEK"}}
+    pull("gocardless", {"balances": [booked]}, 2, account_id="g1")
+    assert worth(api, "main") == held
+
+
+def test_what_is_left_of_a_cards_limit_is_no_money(api: TestClient, pull: Callable[..., None]) -> None:
+    """The bank gives nothing but 5,000.00 that can be spent: the account is known, and has no report."""
+    left = {"balanceType": "interimAvailable", "balanceAmount": {"amount": "5000.00", "currency": "EUR"}}
+    pull("gocardless", {"balances": [left]}, 2, account_id="lim", kind="liability")
+    assert worth(api, "lim") in (None, 0)
+    pull("plaid-balances", {"accounts": [{"account_id": "visa", "type": "credit", "balances": {"available": 5000}}]}, 2)
+    assert worth(api, "visa") in (None, 0)
 
 
 def test_a_split_transaction_counts_once(api: TestClient, goal_of: NewGoal, pull: Callable[..., None]) -> None:

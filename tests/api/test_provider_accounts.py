@@ -23,6 +23,7 @@ WHOLE = {
     "currency": "EUR",
     "since": "2026-03-01",
     "connection": "enr_1",
+    "sign": "reversed",
 }
 
 
@@ -44,7 +45,7 @@ def test_what_is_registered_is_read_back(teller_api: TestClient) -> None:
         }
         assert teller_api.get(path).json() == registered
     again = teller_api.put("/provider-accounts/teller/acc_1", json={"currency": "USD"}).json()
-    assert (again["account_id"], again["user_id"], again["since"]) == ("acc_1", None, None)
+    assert (again["account_id"], again["user_id"], again["since"], again["sign"]) == ("acc_1", None, None, None)
 
 
 def test_accounts_are_listed_and_forgotten(teller_api: TestClient, engine: Engine) -> None:
@@ -74,6 +75,7 @@ BAD: list[tuple[str, Any]] = [
     *(("currency", value) for value in ("usd", "XXX", "", 5)),
     *(("since", value) for value in ("yesterday", "2026-03-01T00:00:00Z", 5)),
     *(("connection", value) for value in ("", "a\0b", "x" * 201)),
+    *(("sign", value) for value in ("", "Reversed", "negative", -1, True)),
 ]
 
 
@@ -122,7 +124,9 @@ def test_adapters_know_what_was_registered_and_what_events_said(
         found = read_known_accounts(session, "default", "teller", ["acc_1", "new", "bare", "\0"], ["enr_1", "none"])
         assert read_known_accounts(session, "acme", "teller", ["acc_1"], ["enr_1"]) == {"acc_1": KnownAccount("acc_1")}
     assert found == {
-        "acc_1": KnownAccount("savings_001", "user_123", "liability", "EUR", date(2026, 3, 1), "enr_1"),
+        "acc_1": KnownAccount(
+            "savings_001", "user_123", "liability", "EUR", date(2026, 3, 1), "enr_1", sign="reversed"
+        ),
         "acc_2": KnownAccount("acc_2", connection="enr_1", recorded_kind="liability"),
         "new": KnownAccount("new", recorded_kind="asset"),
         "bare": KnownAccount("bare"),

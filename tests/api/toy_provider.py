@@ -23,7 +23,7 @@ def _transaction(row, reading):
     currency = reading.currency_of(account, row, "currency")
     yield make_statement(
         "transaction.recorded",
-        account.account_id,
+        account,
         reading.time(),
         transaction_id=required_id(row, "id"),
         amount=decimal_text(exact_minor(row, "amount", currency), currency),

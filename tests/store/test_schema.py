@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Tracking
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
+from core.providers.contracts import Sign
 from core.services.funding import link_account
 from core.services.goals import create_goal, get_goal
 from core.services.inputs import GoalDraft, LinkDraft
@@ -40,10 +41,11 @@ def test_migrations_make_the_tables_of_the_code(engine: Engine) -> None:
 def test_the_database_takes_the_values_of_the_code(engine: Engine) -> None:
     """A new member of an enumeration has its migration: the check of its column names all members and nothing else."""
     read = text("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = :name")
-    enumerations = {"type": GoalType, "tracking": Tracking, "status": GoalStatus, "debt_form": DebtForm}
+    enumerations = {"goals_type": GoalType, "goals_tracking": Tracking, "goals_status": GoalStatus}
+    enumerations |= {"goals_debt_form": DebtForm, "provider_accounts_sign": Sign}
     with engine.connect() as connection:
         for column, values in enumerations.items():
-            check = connection.execute(read, {"name": f"goals_{column}_check"}).scalar_one()
+            check = connection.execute(read, {"name": f"{column}_check"}).scalar_one()
             assert re.findall("'([^']*)'", check) == list(values)
 
 

@@ -94,7 +94,7 @@ HOOKS: dict[Provider, list[Any]] = {
 }
 KNOWN = {
     "acc": KnownAccount("main", "u", "liability", "USD", date(2026, 3, 1), "enr"),
-    "a": KnownAccount("other", recorded_kind="asset"),
+    "a": KnownAccount("other", recorded_kind="asset", sign="reversed"),
 }
 contexts = st.sampled_from(
     [

@@ -79,6 +79,7 @@ def test_a_row_too_large_to_be_kept_refuses_the_body_and_is_named() -> None:
         {"part": "plaid/transaction", "row": ROW, "context": {"kind": "both"}},
         {"part": "plaid/transaction", "row": ROW, "context": {"accounts": {"a": {"account_id": ""}}}},
         {"part": "plaid/transaction", "row": ROW, "context": {"accounts": {"a": {"account_id": "m", "since": 5}}}},
+        {"part": "plaid/transaction", "row": ROW, "context": {"accounts": {"a": {"account_id": "m", "sign": "minus"}}}},
         {"part": "plaid/transaction", "row": ROW, "order": 7, "context": {"pulled_at": "2026-03-09T12:00:00Z"}},
         {"part": "plaid/transaction", "row": ROW, "order": "x" * 500, "context": {"pulled_at": "2026-03-09T12:00:00Z"}},
         {"part": "plaid/transaction", "row": ROW, "context": {}},
