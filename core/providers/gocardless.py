@@ -1,31 +1,26 @@
 """GoCardless Bank Account Data (Berlin Group): the pulled bodies of one account."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-import simplejson
-
-from core.errors import EventRejected, InvalidField, ProviderBodyRefused
-from core.providers.contracts import ROWS_MOST, AdaptedEvent, Context
+from core.errors import EventRejected, ProviderBodyRefused
+from core.providers.contracts import AdaptedEvent, Context
 from core.providers.fields import (
     Posted,
     Row,
-    currency_code,
     decimal_text,
     exact_minor,
     first_text,
-    flag,
     is_filled,
     object_in,
-    optional_day,
     optional_id,
     optional_instant,
     optional_word,
     posted_at,
-    rounded_minor,
 )
+from core.providers.iso20022 import KINDS, BalanceFields, balance_statements, booked_key, number_equal_rows, pending_key
 from core.providers.provider import ProviderSpec
 from core.providers.rows import (
     Part,
@@ -38,23 +33,23 @@ from core.providers.rows import (
     rows_of,
 )
 
-# ISO 20022 cash account types; any other type leaves the kind unknown.
-_KINDS = {"CACC": "asset", "SVGS": "asset", "CASH": "asset", "TRAN": "asset", "CARD": "liability", "LOAN": "liability"}
 _BROKEN = frozenset({"EXPIRED", "SUSPENDED", "ERROR"})
-# Booked before available: an available balance includes pending money, which would count twice once it is booked.
-# An opening or closing balance is exact together with the bookings dated after it, but interimBooked is newer.
-PREFERENCE = (
-    "interimBooked",
-    "closingBooked",
-    "openingBooked",
-    "previouslyClosedBooked",
-    "expected",
-    "interimAvailable",
-    "closingAvailable",
-    "information",
+_BALANCE = BalanceFields(
+    amount="balanceAmount",
+    type="balanceType",
+    reference="referenceDate",
+    types={
+        "interimBooked": "ITBD",
+        "closingBooked": "CLBD",
+        "openingBooked": "OPBD",
+        "previouslyClosedBooked": "PRCD",
+        "expected": "XPCD",
+        "interimAvailable": "ITAV",
+        "closingAvailable": "CLAV",
+        "information": "INFO",
+    },
+    includes_limit="creditLimitIncluded",
 )
-_AVAILABLE = frozenset({"interimAvailable", "closingAvailable"})
-_OF_A_DAYS_END = frozenset({"closingBooked", "previouslyClosedBooked", "closingAvailable"})
 _DATES = (("bookingDate", "bookingDateTime"), ("valueDate", "valueDateTime"))
 
 
@@ -68,113 +63,16 @@ def booked_id(row: Row, day: str, amount: str, currency: str, ordinal: str) -> s
     """GoCardless's own id, else the row's day, amount and currency with its number among equal ones.
 
     The bank's `transactionId` is not used: some banks use one again, so whether it is unique depends on the window that
-    was pulled, and a row whose key changes counts twice. A window contains whole days, so it contains either all rows
-    of a day and amount or none. So as many rows count as there are, in whatever order and with whatever texts.
+    was pulled, and a row whose key changes counts twice.
     """
-    return optional_id(row, "internalTransactionId") or f"row:{day}:{amount}:{currency}:{ordinal}"
+    return optional_id(row, "internalTransactionId") or booked_key(day, amount, currency, ordinal)
 
 
-def pending_id(day: str, amount: str, currency: str, ordinal: str) -> str:
-    """A key that no booked row has: a pending row has no lasting id, and its booked row does not refer to it."""
-    return f"pending:{day}:{amount}:{currency}:{ordinal}"
-
-
-def number_equal_rows(rows: Sequence[object], reading: Reading) -> Iterator[str]:
-    """Number each row from 1 among those of the same day, amount and currency, whatever the order of the array."""
-    keys = [_equality_key(row, reading) for row in rows]
-    ranked = sorted(range(len(rows)), key=lambda index: (keys[index], _canonical(rows[index])))
-    numbers = [0] * len(rows)
-    for before, index in zip([None, *ranked], ranked, strict=False):
-        numbers[index] = numbers[before] + 1 if before is not None and keys[before] == keys[index] else 1
-    return (str(number) for number in numbers)
-
-
-def _equality_key(row: object, reading: Reading) -> str:
-    if not isinstance(row, dict):
-        return _canonical(row)
-    try:
-        if optional_id(row, "internalTransactionId") is not None:
-            return _canonical(row)
-        amount, currency = _amount(row, reading)
-        return f"{booking_day(row).day} {amount} {currency}"
-    except (EventRejected, InvalidField):
-        return _canonical(row)
-
-
-def _canonical(row: object) -> str:
-    try:
-        return simplejson.dumps(row, sort_keys=True, use_decimal=True)
-    except RecursionError:
-        return ""
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """A parsed entry of `balances`, negative if the holder owes. `as_of` is a day or an instant, as in our events."""
-
-    type: str
-    minor: int
-    currency: str
-    reference: date | None
-    as_of: str
-
-
-def choose_balance(
-    entries: Sequence[Mapping[str, Any]], currency: str | None, fetched_at: datetime, *, takes_available: bool
-) -> Balance | None:
-    """The usable entry of the most preferred type, the latest if there are several; None if no entry is usable.
-
-    An entry is not usable if it includes a credit limit (it does not say how much the limit is), if its amount is null,
-    if its currency is not the account's, or if it is an available one where none is taken. Raises EventRejected if an
-    entry of the preferred type cannot be read.
-    """
-    usable = [entry for entry in entries if _is_usable(entry, currency)]
-    for type in PREFERENCE:
-        if type in _AVAILABLE and not takes_available:
-            continue
-        of_type = [
-            read_balance(entry, currency, fetched_at) for entry in usable if optional_word(entry, "balanceType") == type
-        ]
-        if of_type:
-            return max(of_type, key=lambda balance: balance.reference or date.max)
-    return None
-
-
-def read_balance(entry: Mapping[str, Any], known_currency: str | None, fetched_at: datetime) -> Balance:
-    """Parse an entry, with the moment at which it was true; `known_currency` is the account's, where it says none."""
-    amount = object_in(entry, "balanceAmount")
-    currency = currency_code(amount, "currency", known_currency)
-    type, reference = str(entry["balanceType"]), optional_day(entry, "referenceDate")
-    return Balance(
-        type, rounded_minor(amount, "amount", currency), currency, reference, _as_of(type, reference, fetched_at)
-    )
-
-
-def _is_usable(entry: Mapping[str, Any], currency: str | None) -> bool:
-    amount = object_in(entry, "balanceAmount")
-    is_other_money = currency is not None and (optional_word(amount, "currency") or currency) != currency
-    return amount.get("amount") is not None and not flag(entry, "creditLimitIncluded") and not is_other_money
-
-
-def _as_of(type: str, reference: date | None, fetched_at: datetime) -> str:
-    """When a balance is true: closing at the end of its day, opening at the end of the day before, others at the fetch.
-
-    A closing balance of a day that is not over counts as of the fetch: banks give that name to what is booked so far.
-    """
-    today = fetched_at.date()
-    if type == "openingBooked":
-        return ((reference or today) - timedelta(days=1)).isoformat()
-    if type in _OF_A_DAYS_END and reference is not None and reference < today:
-        return reference.isoformat()
-    return fetched_at.isoformat()
-
-
-def available_minor(entries: Iterable[Mapping[str, Any]], balance: Balance, fetched_at: datetime) -> int | None:
-    """The minor units that can be spent now, if the bank reports them without a credit limit."""
-    for entry in entries:
-        if entry.get("balanceType") == "interimAvailable" and _is_usable(entry, balance.currency):
-            return read_balance(entry, balance.currency, fetched_at).minor
-    return None
+def _equality_key(row: Row, reading: Reading) -> str | None:
+    if optional_id(row, "internalTransactionId") is not None:
+        return None
+    amount, currency = _amount(row, reading)
+    return f"{booking_day(row).day} {amount} {currency}"
 
 
 def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
@@ -209,7 +107,8 @@ def _transactions(value: object, context: Context) -> Iterator[AdaptedEvent]:
     for section, part in (("booked", BOOKED), ("pending", PENDING)):
         where = f"transactions.{section}"
         rows = rows_of(value.get(section, []), where)
-        for index, ordinal in enumerate(number_equal_rows(rows, Reading(context))):
+        numbers = number_equal_rows(rows, lambda row: _equality_key(row, Reading(context)))
+        for index, ordinal in enumerate(numbers):
             yield from read_row(part, rows[index], Reading(context, ordinal), f"{where}[{index}]")
 
 
@@ -226,7 +125,7 @@ def _pending(row: Row, reading: Reading) -> Iterator[Statement]:
         posted, day = (dated := booking_day(row)), dated.day.isoformat()
     else:
         posted, day = Posted(reading.time().date(), reading.time().isoformat()), "undated"
-    transaction_id = pending_id(day, amount, currency, reading.order)
+    transaction_id = pending_key(day, amount, currency, reading.order)
     return _recorded(row, reading, transaction_id, amount, currency, posted, is_pending=True)
 
 
@@ -263,31 +162,7 @@ def _recorded(
 
 
 def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
-    """A bank's balance is negative if the holder owes. Ours says what is owed on a liability, so its sign is turned."""
-    account, time = reading.only_account(), reading.time()
-    entries = row.get("balances")
-    if not isinstance(entries, list) or len(entries) > ROWS_MOST or not all(isinstance(each, dict) for each in entries):
-        raise EventRejected("bad_value", "balances must be an array of balances")
-    kind = reading.kind_of(account)
-    whose = {"user_id": reading.user_of(account), "kind": kind}
-    currency = account.currency or reading.context.currency
-    balance = choose_balance(entries, currency, time, takes_available=account.has_available(kind))
-    if balance is None:
-        if any(whose.values()):
-            yield make_statement("account.changed", account, time, **whose)
-        return
-    is_owed = (kind or account.recorded_kind) == "liability"
-    spendable = available_minor(entries, balance, time)
-    yield make_statement(
-        "balance.reported",
-        account,
-        time,
-        current=decimal_text(-balance.minor if is_owed else balance.minor, balance.currency),
-        available=None if spendable is None else decimal_text(spendable, balance.currency),
-        currency=balance.currency,
-        as_of=balance.as_of,
-        **whose,
-    )
+    return balance_statements(row, reading, _BALANCE)
 
 
 def _details(row: Row, reading: Reading) -> Iterator[Statement]:
@@ -295,7 +170,7 @@ def _details(row: Row, reading: Reading) -> Iterator[Statement]:
     account, status = reading.only_account(), optional_word(row, "status")
     facts = {
         "user_id": reading.user_of(account),
-        "kind": reading.kind_of(account, _KINDS.get(optional_word(row, "cashAccountType") or "")),
+        "kind": reading.kind_of(account, KINDS.get(optional_word(row, "cashAccountType") or "")),
         "name": first_text(row.get("displayName"), row.get("name"), row.get("product"), row.get("details")),
         "closed": status == "deleted" if status in ("enabled", "deleted", "blocked") else None,
     }
