@@ -155,6 +155,15 @@ class Reading:
         """Asset or liability: as registered for the account, else by the provider, else as given for the body."""
         return account.kind or by_provider or self.context.kind
 
+    def known_kind(self, account: KnownAccount) -> str:
+        """Asset or liability, from whoever has said it, for bodies whose signs depend on it; raises MissingValue."""
+        kind = self.kind_of(account) or account.recorded_kind
+        if kind is None:
+            raise MissingValue(
+                "kind", "asset or liability? The sign depends on it: give kind, or register the account with its kind"
+            )
+        return kind
+
     def currency_of(self, account: KnownAccount, row: Row, field: str) -> str:
         """The row's own currency, else the account's registered one, else the body's; raises MissingValue."""
         return currency_code(row, field, account.currency, self.context.currency)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.errors import EventRejected, InvalidField, ProviderBodyRefused
-from core.providers.contracts import Adapted, AdaptedEvent, Context, KnownAccount
+from core.providers.contracts import Adapted, AdaptedEvent, Context
 from core.providers.fields import (
     MissingValue,
     Row,
@@ -135,7 +135,7 @@ def _balances(row: Row, reading: Reading) -> Iterator[Statement]:
     account, time = reading.account(row, "account_id"), reading.time()
     if row.get("ledger") is None:
         return
-    _kind(account, reading)
+    reading.known_kind(account)
     currency = reading.currency_of(account, row, "currency")
     available = None if row.get("available") is None else rounded_minor(row, "available", currency)
     yield make_statement(
@@ -157,7 +157,7 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
     status = optional_word(row, "status") or "posted"
     if status not in ("posted", "pending"):
         raise EventRejected("bad_value", "status must be posted or pending")
-    kind, currency = _kind(account, reading), reading.currency_of(account, row, "currency")
+    kind, currency = reading.known_kind(account), reading.currency_of(account, row, "currency")
     amount = exact_minor(row, "amount", currency)
     posted = posted_at(row, ("date",), ())
     if account.is_former(posted.day):
@@ -175,15 +175,6 @@ def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
         category=first_text(details.get("category")),
         description=first_text(nested(details, "counterparty").get("name"), row.get("description")),
     )
-
-
-def _kind(account: KnownAccount, reading: Reading) -> str:
-    kind = reading.kind_of(account) or account.recorded_kind
-    if kind is None:
-        raise MissingValue(
-            "kind", "asset or liability? Teller's sign depends on it: give kind, or post the accounts first"
-        )
-    return kind
 
 
 ACCOUNT = Part("teller/account", _account)
