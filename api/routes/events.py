@@ -36,15 +36,11 @@ PulledAt = Annotated[
     str | None, Query(description="With `format`: when the body was pulled, for records without a time of their own")
 ]
 PulledAccount = Annotated[
-    str | None, Query(description="With `format`: the provider's account, where the body names none (GoCardless)")
+    str | None, Query(description="With `format`: the provider's account, where the body names none")
 ]
 PulledUser = Annotated[str | None, Query(description="With `format`: whose the accounts are")]
-PulledCurrency = Annotated[
-    str | None, Query(description="With `format`: the currency, where the body has none (Teller)")
-]
-PulledKind = Annotated[
-    str | None, Query(description="With `format`: asset or liability, where the body does not say (Teller)")
-]
+PulledCurrency = Annotated[str | None, Query(description="With `format`: the currency, where the body has none")]
+PulledKind = Annotated[str | None, Query(description="With `format`: asset or liability, where the body does not say")]
 router = Routes(tags=["events"])
 _EXAMPLE = {
     "specversion": "1.0",

@@ -28,7 +28,7 @@ Format.__doc__ = "The form of a body that was pulled from a provider: `POST /eve
 Provider = StrEnum(  # type: ignore[misc]  # made from the records
     "Provider", {provider.name.upper(): provider.name for provider in PROVIDERS if provider.webhook is not None}
 )
-Provider.__doc__ = "Who posts a webhook: `POST /webhooks/{provider}`. GoCardless Bank Account Data has none."
+Provider.__doc__ = "Who posts a webhook: `POST /webhooks/{provider}`."
 
 
 def provider_of(format: str) -> ProviderSpec:

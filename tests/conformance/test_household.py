@@ -7,6 +7,8 @@ import random
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.providers.registry import PROVIDERS
+from tests.conformance.histories import HISTORIES
 from tests.conformance.household import ACCOUNTS, LAST, MOVES, SILENT, pulls
 from tests.conformance.tellers import TELLINGS, Telling
 from tests.conformance.world import World, build, expected
@@ -34,6 +36,13 @@ def test_the_story_has_what_can_go_wrong() -> None:
     assert len({(m.account, m.day, m.cents) for m in MOVES if m.text == "COFFEE"}) == 1
     assert not any(SILENT[0] <= moment.date() <= SILENT[1] for moment in pulls())
     assert all(move.seen < LAST for move in MOVES)
+
+
+def test_every_provider_tells_the_story() -> None:
+    """And is tried with random histories; so a new one is, too."""
+    told = {provider.name for provider in PROVIDERS if provider.formats}
+    assert set(TELLINGS) == {"plain", *told}
+    assert set(HISTORIES) == told
 
 
 @pytest.mark.parametrize("dialect", TELLINGS)
