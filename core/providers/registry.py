@@ -14,10 +14,11 @@ from core.providers.mx import MX
 from core.providers.plaid import PLAID
 from core.providers.provider import ProviderSpec, Scheme, Webhook
 from core.providers.rows import Reading, envelope_of, statements_of
+from core.providers.simplefin import SIMPLEFIN
 from core.providers.standard import STANDARD
 from core.providers.teller import TELLER
 
-PROVIDERS: tuple[ProviderSpec, ...] = (PLAID, TELLER, GOCARDLESS, MX, STANDARD)
+PROVIDERS: tuple[ProviderSpec, ...] = (PLAID, TELLER, GOCARDLESS, MX, SIMPLEFIN, STANDARD)
 ORDER_LONGEST = 100
 
 Format = StrEnum(  # type: ignore[misc]  # made from the records

@@ -102,10 +102,28 @@ MX = {
         }
     ]
 }
+SIMPLEFIN = {
+    "errors": [],
+    "accounts": [
+        {
+            "org": {"domain": "bank.example", "sfin-url": "https://bank.example"},
+            "id": "acc_1",
+            "name": "Checking",
+            "currency": "USD",
+            "balance": "110.50",
+            "available-balance": "100.50",
+            "balance-date": 1772179200,
+            "transactions": [
+                {"id": "s1", "posted": 1772150400, "amount": "-12.30", "description": "d", "pending": False}
+            ],
+        }
+    ],
+}
 FORMATS: dict[str, tuple[Any, dict[str, str]]] = {
     "plaid-sync": (SYNC, {}),
     "plaid-balances": (BALANCES, {}),
     "teller": (TELLER, {"currency": "USD", "kind": "asset"}),
     "gocardless": (GOCARDLESS, {"account_id": "acc_1"}),
     "mx": (MX, {}),
+    "simplefin": (SIMPLEFIN, {"kind": "asset"}),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
@@ -65,6 +65,23 @@ def _posted(name: str, amount: int, day: date, revision: int, known: datetime, s
     return list(adapt_webhook(Provider.MX, told, Context(TOLD_AT, "mx", {})).events)
 
 
+def _answered(moment: datetime, read: datetime, rows: list[Any], balance: str | None) -> list[AdaptedEvent]:
+    account = {
+        "id": "savings",
+        "name": "S",
+        "currency": "USD",
+        "balance": balance,
+        "balance-date": int(read.timestamp()),
+    }
+    body = {"errors": [], "accounts": [account | {"transactions": rows}]}
+    return list(adapt(Format.SIMPLEFIN, body, Context(moment, "simplefin", _KNOWN)).events)
+
+
+def _simplefin_row(name: str, amount: str, day: date, state: str) -> dict[str, Any]:
+    noon = int(datetime.combine(day, time(12), UTC).timestamp())
+    return {"id": name, "amount": amount, "posted": 0 if state == "pending" else noon, "transacted_at": noon}
+
+
 def _listed(moment: datetime, balance: str | None, type: str) -> list[AdaptedEvent]:
     account = {"guid": "savings", "type": type, "balance": balance, "currency_code": "USD"}
     return list(adapt(Format.MX, {"account": account}, Context(moment, "mx", {})).events)
@@ -103,5 +120,15 @@ HISTORIES: dict[str, st.SearchStrategy[list[list[AdaptedEvent]]]] = {
             st.builds(_listed, moments, balances, st.sampled_from(["SAVINGS", "SAVINGS", "LOAN"])),
         ),
         max_size=14,
+    ),
+    "simplefin": st.lists(
+        st.builds(
+            _answered,
+            moments,
+            moments,
+            st.lists(st.builds(_simplefin_row, ids, cents, days, _states), max_size=4),
+            balances,
+        ),
+        max_size=6,
     ),
 }

@@ -251,12 +251,55 @@ def _mx_hooks(move: Move) -> Iterator[dict[str, Any]]:
         yield row | times | {"action": action, "revision": revision + 1, "member_guid": "MBR-1", "user_guid": "USR-1"}
 
 
+def simplefin() -> Telling:
+    """All accounts in each answer, as the server read them in the morning; some rows get their id when they post."""
+    known = {f"ACT-{a.name}": KnownAccount(a.name, "u", a.kind) for a in ACCOUNTS}
+    events: Telling = []
+    for moment in pulls():
+        accounts = [_simplefin_account(account, moment) for account in ACCOUNTS]
+        connection = {"conn_id": "CON-1", "name": "Bank", "org_id": "ORG-1", "sfin_url": "https://bank.example"}
+        body = {"errlist": [], "connections": [connection], "accounts": accounts}
+        events += _bytes(adapt(Format.SIMPLEFIN, body, _context("simplefin", moment, known)))
+    return events
+
+
+def _simplefin_account(account: Account, moment: datetime) -> dict[str, Any]:
+    rows = shown(account, moment.date(), moment.date() - WINDOW)
+    return {
+        "id": f"ACT-{account.name}",
+        "name": account.name,
+        "conn_id": "CON-1",
+        "currency": "USD",
+        "balance": money(balance(account, moment.date())),
+        "available-balance": "1.00",
+        "balance-date": int((moment - timedelta(hours=2)).timestamp()),
+        "transactions": [_simplefin_row(*row, moment) for row in rows],
+    }
+
+
+def _simplefin_row(move: Move, state: str, moment: datetime) -> dict[str, Any]:
+    """Signed as the holder's money. A date is midnight or noon; there are no removals, so a phantom never posts."""
+    is_pending = state == "pending" or move.is_phantom
+    clock = time(12) if len(move.key) % 3 else time(0)
+    day = int(datetime.combine(move.day, clock, UTC).timestamp())
+    return {
+        "id": f"{move.key}-hold" if is_pending and len(move.key) % 2 else move.key,
+        "posted": 0 if is_pending else day,
+        "transacted_at": day,
+        "pending": is_pending,
+        "amount": money(move.cents_at(moment.date())),
+        "description": move.text,
+        "memo": "",
+    }
+
+
 TELLINGS: dict[str, Callable[[], Telling]] = {
     "plain": plain,
     "plaid": plaid,
     "teller": teller,
     "gocardless": gocardless,
     "mx": mx,
+    "simplefin": simplefin,
 }
 
 

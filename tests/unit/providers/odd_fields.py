@@ -489,4 +489,102 @@ MX = (
         (kept("guid", NO_WORD), kept("connection_status", NO_WORD, NOTHING), kept("is_deleted", NO_FLAG, SAME)),
     ),
 )
-TABLES: tuple[Table, ...] = (*PLAID, *TELLER, *GOCARDLESS, *MX)
+
+_SIMPLEFIN_ROW = {
+    "id": "TRN-1",
+    "posted": 1773057600,
+    "amount": "-12.50",
+    "description": "SHOP 12",
+    "payee": "Shop",
+    "memo": "Thanks",
+    "transacted_at": 1773000000,
+    "pending": False,
+    "extra": {"category": "food"},
+}
+_SIMPLEFIN_ACCOUNT = {
+    "id": "ACT-1",
+    "name": "Daily",
+    "conn_id": "CON-1",
+    "currency": "USD",
+    "balance": "100.23",
+    "available-balance": "75.20",
+    "balance-date": 1773123300,
+    "transactions": [_SIMPLEFIN_ROW],
+    "extra": {},
+}
+_BLAMED = {
+    "errlist": [{"code": "con.auth", "msg": "Sign in again", "conn_id": "CON-1"}],
+    "connections": [{"conn_id": "CON-1", "name": "Bank", "org_id": "ORG-1"}],
+    "accounts": [_SIMPLEFIN_ACCOUNT | {"transactions": []}],
+}
+_HEALTHY = Changed({"state": "healthy", "reason": None})
+_OF_ASSETS = {"kind": "asset"}
+SIMPLEFIN = (
+    Table(
+        Format.SIMPLEFIN,
+        {"errors": [], "accounts": [_SIMPLEFIN_ACCOUNT]},
+        "",
+        "transaction.recorded",
+        (
+            Odd("accounts", NOTHING, Refused("accounts"), NO_ARRAY, absent=Refused("accounts")),
+            Odd("accounts.0.transactions", NOTHING, Refused("transactions"), NO_ARRAY),
+            Odd("errors", SAME, SAME, NO_ARRAY),
+        ),
+        _OF_ASSETS,
+    ),
+    Table(
+        Format.SIMPLEFIN,
+        {"accounts": [_SIMPLEFIN_ACCOUNT | {"transactions": [_SIMPLEFIN_ROW, _SIMPLEFIN_ROW | {"id": "TRN-2"}]}]},
+        "accounts.0.transactions.0",
+        "transaction.recorded",
+        (
+            kept("id", NO_WORD),
+            kept("posted", NO_TIME),
+            kept("amount", NO_AMOUNT),
+            texts("payee", {"description": "SHOP 12"}),
+            texts("description", {}),
+            texts("memo", {}),
+            kept("pending", NO_FLAG, SAME),
+            ignored("transacted_at", NO_TIME),
+            texts("extra", {"category": None}),
+            texts("extra.category", {"category": None}),
+        ),
+        _OF_ASSETS,
+    ),
+    Table(
+        Format.SIMPLEFIN,
+        {"accounts": [_SIMPLEFIN_ACCOUNT | {"transactions": []}]},
+        "accounts.0",
+        "balance.reported",
+        (
+            kept("id", NO_WORD),
+            texts("name", {}),
+            kept("currency", (*NO_WORD, "https://bank.example/miles"), Refused("currency")),
+            kept("balance", NO_AMOUNT, NOTHING),
+            kept("available-balance", NO_AMOUNT, Changed({"available": None})),
+            kept("balance-date", NO_TIME, Changed({"as_of": _PULLED_TEXT})),
+            ignored("conn_id", NO_WORD),
+            ignored("extra", NO_OBJECT),
+        ),
+        _OF_ASSETS,
+    ),
+    Table(
+        Format.SIMPLEFIN,
+        _BLAMED,
+        "",
+        "connection.changed",
+        (
+            Odd("errlist", NOTHING, Refused("errlist"), NO_ARRAY),
+            Odd("errlist.0.code", _HEALTHY, _HEALTHY, (*NO_WORD, "act.failed")),
+            Odd("errlist.0.conn_id", _HEALTHY, _HEALTHY, NO_WORD),
+            texts("errlist.0.msg", {}),
+            Odd("connections", SAME, Refused("connections"), NO_ARRAY),
+            texts("connections.0.name", {}),
+            Odd("accounts.0.conn_id", NOTHING, NOTHING, NO_WORD),
+        ),
+        _OF_ASSETS,
+    ),
+    Table(Format.SIMPLEFIN, _BLAMED, "connections.0", "connection.changed", (kept("conn_id", NO_WORD),), _OF_ASSETS),
+)
+
+TABLES: tuple[Table, ...] = (*PLAID, *TELLER, *GOCARDLESS, *MX, *SIMPLEFIN)

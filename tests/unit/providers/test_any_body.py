@@ -17,7 +17,15 @@ from core.providers.contracts import Adapted, AdaptedEvent, Context, KnownAccoun
 from core.providers.registry import Format, Provider, accounts_named, adapt, adapt_webhook, connections_named
 from core.providers.rows import ROW_TYPE
 from tests.budget import examples
-from tests.unit.providers import test_gocardless, test_mx, test_plaid, test_plaid_webhooks, test_standard, test_teller
+from tests.unit.providers import (
+    test_gocardless,
+    test_mx,
+    test_plaid,
+    test_plaid_webhooks,
+    test_simplefin,
+    test_standard,
+    test_teller,
+)
 from tests.unit.providers.adapted import PULLED, UTC_ZONE, context
 from tests.unit.providers.mutations import anything, mutated
 
@@ -59,6 +67,10 @@ BODIES: dict[Format, list[Any]] = {
         {"transactions": [test_mx.row(has_been_split=True), test_mx.row(guid="TRN-3", parent_guid="TRN-1")]},
         {"account": {"guid": "ACT-1", "type": "LOAN", "balance": "5", "currency_code": "USD", "is_closed": False}},
         {"members": [{"guid": "enr", "connection_status": "CONNECTED"}]},
+    ],
+    Format.SIMPLEFIN: [
+        {"errors": [], "accounts": [test_simplefin.account(test_simplefin.row(), id="acc")]},
+        test_simplefin.second_version({"code": "con.auth", "msg": "Sign in again", "conn_id": "CON-1"}),
     ],
 }
 HOOKS: dict[Provider, list[Any]] = {
@@ -208,6 +220,8 @@ def test_any_kept_row_is_facts_or_rejected(data: st.DataObject) -> None:
         (Format.TELLER, [test_teller.row(), *[0] * 10_000]),
         (Format.GOCARDLESS, {"transactions": {"booked": [0] * 10_001}}),
         (Format.MX, {"transactions": [0] * 10_001}),
+        (Format.SIMPLEFIN, {"accounts": [0] * 10_001}),
+        (Format.SIMPLEFIN, {"accounts": [{"transactions": [0] * 10_001}]}),
     ],
 )
 def test_more_rows_than_any_provider_gives_at_once_are_refused(format: Format, body: Any) -> None:

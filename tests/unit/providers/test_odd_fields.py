@@ -96,6 +96,7 @@ def test_a_field_that_is_null_absent_or_of_another_type_is_understood_or_named(v
         (Format.TELLER, "0", "details.counterparty.name", {"kind": "asset", "currency": "USD"}),
         (Format.GOCARDLESS, "transactions.booked.0", "remittanceInformationUnstructured", {"account_id": "g1"}),
         (Format.MX, "transactions.0", "description", {}),
+        (Format.SIMPLEFIN, "accounts.0.transactions.0", "payee", {"kind": "asset"}),
     ],
 )
 @pytest.mark.parametrize(

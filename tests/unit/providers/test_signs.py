@@ -125,6 +125,10 @@ AVAILABLE: dict[Format, tuple[Any, dict[str, Any]]] = {
         },
         {},
     ),
+    Format.SIMPLEFIN: (
+        {"accounts": [{"id": "a", "balance": None, "available-balance": "5000.00", "currency": "EUR"}]},
+        {},
+    ),
 }
 
 
@@ -132,7 +136,7 @@ AVAILABLE: dict[Format, tuple[Any, dict[str, Any]]] = {
 @pytest.mark.parametrize("format", list(AVAILABLE))
 def test_an_available_balance_of_a_liability_is_no_balance(format: Format, known: str) -> None:
     """Whoever says that it is a liability: it is what is left of a limit, and no adapter takes it for money."""
-    if known == "body" and format in (Format.TELLER, Format.GOCARDLESS):
+    if known == "body" and format not in (Format.PLAID_BALANCES, Format.MX):
         pytest.skip("its balances do not say what kind of account it is")
     body, said = AVAILABLE[format]
     said = dict(said)
