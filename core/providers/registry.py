@@ -8,6 +8,7 @@ from core.errors import EventRejected, InvalidField, NotFound, ProviderBodyRefus
 from core.events.envelope import ID_LONGEST, SOURCE_LONGEST, Envelope, identifier
 from core.goals.money import digits
 from core.providers.contracts import Adapted, Context, context_from_json
+from core.providers.enablebanking import ENABLE_BANKING
 from core.providers.fields import MissingValue, names_of
 from core.providers.gocardless import GOCARDLESS
 from core.providers.mx import MX
@@ -18,7 +19,7 @@ from core.providers.simplefin import SIMPLEFIN
 from core.providers.standard import STANDARD
 from core.providers.teller import TELLER
 
-PROVIDERS: tuple[ProviderSpec, ...] = (PLAID, TELLER, GOCARDLESS, MX, SIMPLEFIN, STANDARD)
+PROVIDERS: tuple[ProviderSpec, ...] = (PLAID, TELLER, GOCARDLESS, MX, SIMPLEFIN, ENABLE_BANKING, STANDARD)
 ORDER_LONGEST = 100
 
 Format = StrEnum(  # type: ignore[misc]  # made from the records

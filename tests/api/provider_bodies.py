@@ -119,6 +119,20 @@ SIMPLEFIN = {
         }
     ],
 }
+ENABLE_BANKING = {
+    "transactions": [
+        {
+            "entry_reference": "e1",
+            "transaction_id": None,
+            "transaction_amount": {"amount": "12.30", "currency": "EUR"},
+            "credit_debit_indicator": "DBIT",
+            "status": "BOOK",
+            "booking_date": "2026-02-27",
+            "remittance_information": ["d"],
+        }
+    ],
+    "continuation_key": None,
+}
 FORMATS: dict[str, tuple[Any, dict[str, str]]] = {
     "plaid-sync": (SYNC, {}),
     "plaid-balances": (BALANCES, {}),
@@ -126,4 +140,5 @@ FORMATS: dict[str, tuple[Any, dict[str, str]]] = {
     "gocardless": (GOCARDLESS, {"account_id": "acc_1"}),
     "mx": (MX, {}),
     "simplefin": (SIMPLEFIN, {"kind": "asset"}),
+    "enablebanking": (ENABLE_BANKING, {"account_id": "acc_1"}),
 }

@@ -82,6 +82,22 @@ def _simplefin_row(name: str, amount: str, day: date, state: str) -> dict[str, A
     return {"id": name, "amount": amount, "posted": 0 if state == "pending" else noon, "transacted_at": noon}
 
 
+def _paged(moment: datetime, rows: list[Any], balance: tuple[str, str, date]) -> list[AdaptedEvent]:
+    type, amount, day = balance
+    context = Context(moment, "enablebanking", _KNOWN, account_id="savings")
+    pages = [{"transactions": rows[:2], "continuation_key": "more"}, {"transactions": rows[2:]}]
+    entry = {"balance_amount": {"amount": amount, "currency": "USD"}, "balance_type": type}
+    balances = {"balances": [entry | {"reference_date": day.isoformat()}]}
+    return [*adapt(Format.ENABLEBANKING, pages, context).events, *adapt(Format.ENABLEBANKING, balances, context).events]
+
+
+def _enablebanking_row(name: str | None, amount: str, day: date, state: str) -> dict[str, Any]:
+    statuses = {"posted": "BOOK", "pending": "PDNG", "deleted": "CNCL"}
+    row = {"entry_reference": name, "booking_date": day.isoformat(), "status": statuses[state]}
+    row |= {"transaction_amount": {"amount": amount.lstrip("-"), "currency": "USD"}}
+    return row | {"credit_debit_indicator": "DBIT" if amount.startswith("-") else "CRDT"}
+
+
 def _listed(moment: datetime, balance: str | None, type: str) -> list[AdaptedEvent]:
     account = {"guid": "savings", "type": type, "balance": balance, "currency_code": "USD"}
     return list(adapt(Format.MX, {"account": account}, Context(moment, "mx", {})).events)
@@ -91,6 +107,7 @@ balances = st.one_of(st.none(), cents)
 _plaid_rows = st.builds(_plaid_row, ids, cents, days, st.booleans(), st.one_of(st.none(), ids))
 _window_rows = st.builds(_gocardless_row, st.one_of(st.none(), ids), cents, days)
 _types = st.sampled_from(["interimBooked", "closingBooked", "openingBooked"])
+_codes = st.sampled_from(["ITBD", "CLBD", "OPBD"])
 _states = st.sampled_from(["posted", "posted", "pending", "deleted"])
 
 HISTORIES: dict[str, st.SearchStrategy[list[list[AdaptedEvent]]]] = {
@@ -128,6 +145,15 @@ HISTORIES: dict[str, st.SearchStrategy[list[list[AdaptedEvent]]]] = {
             moments,
             st.lists(st.builds(_simplefin_row, ids, cents, days, _states), max_size=4),
             balances,
+        ),
+        max_size=6,
+    ),
+    "enablebanking": st.lists(
+        st.builds(
+            _paged,
+            moments,
+            st.lists(st.builds(_enablebanking_row, st.one_of(st.none(), ids), cents, days, _states), max_size=5),
+            st.tuples(_codes, cents, days),
         ),
         max_size=6,
     ),

@@ -293,6 +293,41 @@ def _simplefin_row(move: Move, state: str, moment: datetime) -> dict[str, Any]:
     }
 
 
+def enablebanking() -> Telling:
+    """Balances and pulls of several pages; some rows never have a reference, others get it a week later."""
+    events: Telling = []
+    for moment in pulls():
+        for account in ACCOUNTS:
+            known = {f"hash-{account.name}": KnownAccount(account.name, "u", account.kind, "USD")}
+            context = _context("enablebanking", moment, known, f"hash-{account.name}")
+            rows = [_enablebanking_row(*row, moment) for row in shown(account, moment.date(), moment.date() - WINDOW)]
+            pages = [{"transactions": rows[at : at + 7], "continuation_key": "on"} for at in range(0, len(rows), 7)]
+            events += _bytes(adapt(Format.ENABLEBANKING, [*pages, {"transactions": []}], context))
+            amounts = (("ITAV", "1.00"), ("CLBD", money(balance(account, moment.date()))), ("OTHR", "2.00"))
+            entries = [
+                {"name": type, "balance_type": type, "balance_amount": {"amount": amount, "currency": "USD"}}
+                for type, amount in amounts
+            ]
+            events += _bytes(adapt(Format.ENABLEBANKING, {"balances": entries}, context))
+    return events
+
+
+def _enablebanking_row(move: Move, state: str, moment: datetime) -> dict[str, Any]:
+    """Without a sign, the direction beside it. The id of the pull is another one each time."""
+    cents, is_pending = move.cents_at(moment.date()), state == "pending" or move.is_phantom
+    is_late = len(move.key) % 3 == 1 and moment.date() < move.seen + timedelta(days=7)
+    has_reference = bool(move.edits) or (len(move.key) % 3 != 0 and not is_late)
+    return {
+        "entry_reference": f"ref-{move.key}" if has_reference and not is_pending else None,
+        "transaction_id": f"{move.key}-{moment}",
+        "transaction_amount": {"amount": money(abs(cents)), "currency": "USD"},
+        "credit_debit_indicator": "CRDT" if cents > 0 else "DBIT",
+        "status": "PDNG" if is_pending else "BOOK",
+        "booking_date": move.day.isoformat(),
+        "remittance_information": [move.text],
+    }
+
+
 TELLINGS: dict[str, Callable[[], Telling]] = {
     "plain": plain,
     "plaid": plaid,
@@ -300,6 +335,7 @@ TELLINGS: dict[str, Callable[[], Telling]] = {
     "gocardless": gocardless,
     "mx": mx,
     "simplefin": simplefin,
+    "enablebanking": enablebanking,
 }
 
 

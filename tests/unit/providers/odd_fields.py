@@ -587,4 +587,102 @@ SIMPLEFIN = (
     Table(Format.SIMPLEFIN, _BLAMED, "connections.0", "connection.changed", (kept("conn_id", NO_WORD),), _OF_ASSETS),
 )
 
-TABLES: tuple[Table, ...] = (*PLAID, *TELLER, *GOCARDLESS, *MX, *SIMPLEFIN)
+_ENABLE_BANKING_ROW = {
+    "entry_reference": "e1",
+    "transaction_id": "opaque",
+    "transaction_amount": {"amount": "5.50", "currency": "EUR"},
+    "credit_debit_indicator": "DBIT",
+    "status": "BOOK",
+    "booking_date": "2026-03-09",
+    "value_date": "2026-03-10",
+    "transaction_date": "2026-03-08",
+    "creditor": {"name": "Bar"},
+    "debtor": {"name": "Me"},
+    "remittance_information": ["Coffee", "Tea"],
+}
+_CLBD = {
+    "name": "Booked",
+    "balance_type": "CLBD",
+    "balance_amount": {"amount": "100.00", "currency": "EUR"},
+    "last_change_date_time": "2026-03-09T20:00:00Z",
+    "reference_date": "2026-03-09",
+}
+_NUMBERED = "row:2026-03-09:-5.50:EUR:1"
+_OF_AN_ASSET = _OF_ACCOUNT | _OF_ASSETS
+ENABLE_BANKING = (
+    Table(
+        Format.ENABLEBANKING,
+        {"transactions": [_ENABLE_BANKING_ROW], "continuation_key": None},
+        "",
+        "transaction.recorded",
+        (
+            Odd("transactions", NOTHING, Refused("transactions"), NO_ARRAY, absent=Refused("transactions")),
+            Odd("continuation_key", SAME, Refused("continuation_key"), (*NO_WORD, "more")),
+        ),
+        _OF_ACCOUNT,
+    ),
+    Table(
+        Format.ENABLEBANKING,
+        {"transactions": [_ENABLE_BANKING_ROW, copy.deepcopy(_ENABLE_BANKING_ROW) | {"booking_date": "2026-03-05"}]},
+        "transactions.0",
+        "transaction.recorded",
+        (
+            kept("entry_reference", NO_WORD, Changed({"transaction_id": _NUMBERED, "replaces": None})),
+            ignored("transaction_id", NO_WORD),
+            kept("transaction_amount", (*NO_OBJECT, {})),
+            kept("transaction_amount.amount", (*NO_AMOUNT, "-5.50")),
+            kept("transaction_amount.currency", NO_WORD, Refused("currency")),
+            kept("credit_debit_indicator", (*NO_WORD, "OTHR")),
+            kept("status", (*NO_WORD, "booked")),
+            kept(
+                "booking_date", NO_DAY, Changed({"posted_at": "2026-03-10", "replaces": "row:2026-03-10:-5.50:EUR:1"})
+            ),
+            ignored("value_date", NO_DAY),
+            ignored("transaction_date", NO_DAY),
+            texts("creditor", {"description": "Coffee"}),
+            texts("creditor.name", {"description": "Coffee"}),
+            texts("debtor", {}),
+            texts("remittance_information", {}),
+        ),
+        _OF_ACCOUNT,
+    ),
+    Table(
+        Format.ENABLEBANKING,
+        {"balances": [_CLBD]},
+        "",
+        "balance.reported",
+        (Odd("balances", NOTHING, Kept("balances"), (*NO_ARRAY, [5]), absent=Refused("balances")),),
+        _OF_AN_ASSET,
+    ),
+    Table(
+        Format.ENABLEBANKING,
+        {"balances": [_CLBD]},
+        "balances.0",
+        "balance.reported",
+        (
+            kept("balance_type", NO_WORD, NOTHING),
+            kept("balance_amount", NO_OBJECT, NOTHING),
+            kept("balance_amount.amount", NO_AMOUNT, NOTHING),
+            kept("balance_amount.currency", NO_WORD, Refused("currency")),
+            kept("reference_date", NO_DAY, Changed({"as_of": _PULLED_TEXT})),
+            ignored("last_change_date_time", NO_TIME),
+            texts("name", {}),
+        ),
+        _OF_AN_ASSET,
+    ),
+    Table(
+        Format.ENABLEBANKING,
+        {"identification_hash": "g1", "cash_account_type": "CARD", "details": "Gold", "product": "Card", "name": "Me"},
+        "",
+        "account.changed",
+        (
+            kept("cash_account_type", NO_WORD, Changed({"kind": None})),
+            ignored("identification_hash", NO_WORD),
+            texts("details", {"name": "Card"}),
+            texts("product", {}),
+            texts("name", {}),
+        ),
+        _OF_ACCOUNT,
+    ),
+)
+TABLES: tuple[Table, ...] = (*PLAID, *TELLER, *GOCARDLESS, *MX, *SIMPLEFIN, *ENABLE_BANKING)

@@ -18,6 +18,7 @@ from core.providers.registry import Format, Provider, accounts_named, adapt, ada
 from core.providers.rows import ROW_TYPE
 from tests.budget import examples
 from tests.unit.providers import (
+    test_enablebanking,
     test_gocardless,
     test_mx,
     test_plaid,
@@ -71,6 +72,15 @@ BODIES: dict[Format, list[Any]] = {
     Format.SIMPLEFIN: [
         {"errors": [], "accounts": [test_simplefin.account(test_simplefin.row(), id="acc")]},
         test_simplefin.second_version({"code": "con.auth", "msg": "Sign in again", "conn_id": "CON-1"}),
+    ],
+    Format.ENABLEBANKING: [
+        {"transactions": [test_enablebanking.row(), test_enablebanking.row(reference=None)]},
+        [
+            {"transactions": [test_enablebanking.row(status="PDNG")], "continuation_key": "more"},
+            {"transactions": [test_enablebanking.row(status="CNCL")], "continuation_key": None},
+        ],
+        {"balances": [test_enablebanking.entry("ITAV"), test_enablebanking.entry("CLBD", reference_date="2026-03-09")]},
+        {"identification_hash": "acc", "cash_account_type": "CARD", "details": "Gold"},
     ],
 }
 HOOKS: dict[Provider, list[Any]] = {
@@ -222,6 +232,7 @@ def test_any_kept_row_is_facts_or_rejected(data: st.DataObject) -> None:
         (Format.MX, {"transactions": [0] * 10_001}),
         (Format.SIMPLEFIN, {"accounts": [0] * 10_001}),
         (Format.SIMPLEFIN, {"accounts": [{"transactions": [0] * 10_001}]}),
+        (Format.ENABLEBANKING, {"transactions": [0] * 10_001}),
     ],
 )
 def test_more_rows_than_any_provider_gives_at_once_are_refused(format: Format, body: Any) -> None:

@@ -97,6 +97,7 @@ def test_a_field_that_is_null_absent_or_of_another_type_is_understood_or_named(v
         (Format.GOCARDLESS, "transactions.booked.0", "remittanceInformationUnstructured", {"account_id": "g1"}),
         (Format.MX, "transactions.0", "description", {}),
         (Format.SIMPLEFIN, "accounts.0.transactions.0", "payee", {"kind": "asset"}),
+        (Format.ENABLEBANKING, "transactions.0", "creditor.name", {"account_id": "g1"}),
     ],
 )
 @pytest.mark.parametrize(
@@ -243,6 +244,7 @@ def test_a_report_without_a_current_balance_is_none_whatever_is_available() -> N
             {"transactions.booked.0.bookingDateTime": None},
             {"account_id": "g1"},
         ),
+        (Format.ENABLEBANKING, "transactions.0.booking_date", {}, {"account_id": "g1"}),
     ],
 )
 def test_of_a_time_in_the_place_of_a_date_its_date_counts(

@@ -25,7 +25,15 @@ def test_every_part_is_in_its_providers_record() -> None:
 
 def test_what_callers_may_name_comes_from_the_records() -> None:
     """The values of POST /events?format=, of POST /webhooks/{provider} and of /provider-accounts, which are public."""
-    assert [str(each) for each in Format] == ["plaid-sync", "plaid-balances", "teller", "gocardless", "mx", "simplefin"]
+    assert [str(each) for each in Format] == [
+        "plaid-sync",
+        "plaid-balances",
+        "teller",
+        "gocardless",
+        "mx",
+        "simplefin",
+        "enablebanking",
+    ]
     assert [str(each) for each in Provider] == ["plaid", "teller", "mx", "standard"]
     assert [each.name for each in PROVIDERS if has_accounts(each.name)] == [
         "plaid",
@@ -33,10 +41,11 @@ def test_what_callers_may_name_comes_from_the_records() -> None:
         "gocardless",
         "mx",
         "simplefin",
+        "enablebanking",
     ]
 
 
-@pytest.mark.parametrize("name", ["paypal", "gocardless", "simplefin", "Teller", "", "plaid-sync"])
+@pytest.mark.parametrize("name", ["paypal", "gocardless", "simplefin", "enablebanking", "Teller", "", "plaid-sync"])
 def test_a_name_that_posts_nothing_is_not_found(name: str) -> None:
     """It is no provider, or one without webhooks."""
     for look_up in (webhook_of, scheme_of):

@@ -129,6 +129,10 @@ AVAILABLE: dict[Format, tuple[Any, dict[str, Any]]] = {
         {"accounts": [{"id": "a", "balance": None, "available-balance": "5000.00", "currency": "EUR"}]},
         {},
     ),
+    Format.ENABLEBANKING: (
+        {"balances": [{"balance_type": "ITAV", "balance_amount": {"amount": "5000.00", "currency": "EUR"}}]},
+        {"account_id": "a"},
+    ),
 }
 
 
