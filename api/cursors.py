@@ -67,4 +67,6 @@ class Listing:
 
 def _as_text(value: object) -> str:
     """A filter's value as it is written in a query."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return moment(value) if isinstance(value, datetime) else str(value)

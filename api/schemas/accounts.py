@@ -11,7 +11,9 @@ from api.schemas.goals import Amount, Moment, Percent, moment
 from core.errors import MalformedEvent
 from core.events.envelope import parse_json
 from core.goals.money import from_ppm, to_decimal
+from core.services.accounts import AccountView, CurrencyFrom, FactType
 from core.services.funding import AllocationsView, AllocationView
+from core.store.account_views import ReportRow
 from core.store.dead_letters import DeadLetterSummary
 
 # The functional form, since `from` is a keyword.
@@ -79,8 +81,113 @@ def _allocation_body(allocation: AllocationView, currency: str | None) -> Alloca
     }
 
 
-def _amount(minor: int, currency: str | None) -> Amount | None:
-    return None if currency is None else to_decimal(minor, currency)
+def _amount(minor: int | None, currency: str | None) -> Amount | None:
+    return None if minor is None or currency is None else to_decimal(minor, currency)
+
+
+class LastFactBody(TypedDict):
+    """The last report or transaction that counts."""
+
+    type: FactType
+    at: Annotated[Moment, Field(description="the moment that it is dated at")]
+    time: Annotated[Moment, Field(description="the `time` of the event that states it: when its source said so")]
+
+
+class ConnectionBody(TypedDict):
+    """The account's connection at its provider, as far as it is known."""
+
+    provider: Annotated[str | None, Field(description="of the latest registration of the account, like `id`")]
+    id: Annotated[str | None, Field(description="the item, enrollment or member")]
+    state: Annotated[str | None, Field(description="healthy or broken, by the latest event about it")]
+    reason: str | None
+    changed_at: Annotated[Moment | None, Field(description="the `time` of that event")]
+
+
+class ReportBody(TypedDict):
+    """A report, with the `time`, `source` and `id` of the event that states it."""
+
+    as_of: Moment
+    currency: str
+    current: Annotated[Amount, Field(description="of a liability positive when owed")]
+    available: Amount | None
+    difference: Annotated[
+        Amount | None,
+        Field(
+            description="by how much it puts the account's worth above what the report before it and the transactions"
+            " between the two lead to; null for the first report"
+        ),
+    ]
+    time: Moment
+    source: str
+    id: str
+
+
+class AccountBody(TypedDict):
+    """An account; what is not known is null."""
+
+    account_id: str
+    name: str | None
+    user_id: str | None
+    kind: str
+    currency: str | None
+    currency_from: Annotated[
+        CurrencyFrom | None, Field(description="who says so: what was registered for it, a report or a transaction")
+    ]
+    worth: Annotated[Amount | None, Field(description="by all facts so far; an amount owed is negative")]
+    closed: bool
+    last_report: ReportBody | None
+    last_fact: LastFactBody | None
+    connection: ConnectionBody | None
+
+
+def account_body(view: AccountView) -> AccountBody:
+    """An account with its latest facts."""
+    account = view.summary
+    return {
+        "account_id": account.account_id,
+        "name": account.name,
+        "user_id": account.user_id,
+        "kind": account.kind,
+        "currency": account.currency,
+        "currency_from": view.currency_from,
+        "worth": _amount(account.worth_minor, account.currency),
+        "closed": account.closed,
+        "last_report": None if account.last_report is None else report_body(account.last_report),
+        "last_fact": _last_fact_body(view),
+        "connection": _connection_body(view),
+    }
+
+
+def report_body(report: ReportRow) -> ReportBody:
+    """A report with its difference."""
+    return {
+        "as_of": moment(report.as_of),
+        "currency": report.currency,
+        "current": to_decimal(report.current_minor, report.currency),
+        "available": _amount(report.available_minor, report.currency),
+        "difference": _amount(report.difference_minor, report.currency),
+        "time": moment(report.time),
+        "source": report.source,
+        "id": report.event_id,
+    }
+
+
+def _last_fact_body(view: AccountView) -> LastFactBody | None:
+    fact = view.last_fact
+    return None if fact is None else {"type": fact.type, "at": moment(fact.at), "time": moment(fact.time)}
+
+
+def _connection_body(view: AccountView) -> ConnectionBody | None:
+    connection = view.connection
+    if connection is None:
+        return None
+    return {
+        "provider": connection.provider,
+        "id": connection.connection_id,
+        "state": connection.state,
+        "reason": connection.reason,
+        "changed_at": moment(connection.changed_at),
+    }
 
 
 class LetterBody(TypedDict):

@@ -1,6 +1,6 @@
 """The facts that events state, each with a key and a rank: of two statements about one key the higher rank wins."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -130,6 +130,11 @@ def attribute_rank(rank: Rank) -> str:
     sorts before every character that is allowed in sources and ids.
     """
     return f"{rank.time:%Y-%m-%dT%H:%M:%S.%f}\x1f{rank.source}\x1f{rank.event_id}"
+
+
+def rank_time(rank: str) -> datetime:
+    """The time of the event that set an attribute, from the attribute's rank."""
+    return datetime.fromisoformat(rank.partition("\x1f")[0]).replace(tzinfo=UTC)
 
 
 def facts_of_transaction(

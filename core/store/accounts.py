@@ -297,11 +297,13 @@ class EqualShares:
     number: int
 
 
+ACCOUNT_NAME = """coalesce(a.name, (SELECT l.account_name FROM links l
+        WHERE l.tenant = a.tenant AND l.account_id = a.account_id AND l.account_name IS NOT NULL
+        ORDER BY l.linked_at DESC LIMIT 1))"""
+"""The name of an account `a` in SQL: its own, else the one that was given with its latest link."""
 _ACCOUNT = text(
-    """SELECT a.account_id, coalesce(a.name, (SELECT l.account_name FROM links l
-            WHERE l.tenant = a.tenant AND l.account_id = a.account_id AND l.account_name IS NOT NULL
-            ORDER BY l.linked_at DESC LIMIT 1)),
-        a.user_id, a.kind, a.kind_rank IS NOT NULL, a.currency, a.worth_minor, a.first_report_at, a.closed
+    f"""SELECT a.account_id, {ACCOUNT_NAME}, a.user_id, a.kind, a.kind_rank IS NOT NULL, a.currency, a.worth_minor,
+        a.first_report_at, a.closed
     FROM accounts a WHERE a.tenant = :tenant AND a.account_id = :account_id"""
 )
 _SHARES = text(

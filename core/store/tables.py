@@ -525,6 +525,8 @@ provider_accounts = Table(
         "connection",
         postgresql_where=text("connection IS NOT NULL"),
     ),
+    # Reader: GET /accounts, which shows what was registered for an account.
+    Index("provider_accounts_account_idx", "tenant", "account_id"),
 )
 
 stream_positions = Table(

@@ -31,6 +31,10 @@ ROUTES = [
     ("DELETE", "/goals/{id}/funding/acct", "goals:write"),
     ("POST", "/events", "events:write"),
     ("GET", "/events/unapplied", "events:read"),
+    ("GET", "/accounts", "goals:read"),
+    ("GET", "/accounts/acct", "goals:read"),
+    ("GET", "/accounts/acct/reports", "goals:read"),
+    ("GET", "/accounts/acct/allocations", "goals:read"),
 ]
 SCOPES = ("goals:read", "goals:write", "events:read", "events:write")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -15,7 +16,9 @@ MILESTONES = "/goals/{goal_id}/milestones"
 FUNDING = "/goals/{goal_id}/funding"
 HISTORY = "/goals/{goal_id}/history"
 ALLOCATIONS = "/accounts/a/allocations"
-LISTS = ("/goals", MILESTONES, FUNDING, HISTORY, ALLOCATIONS)
+ACCOUNTS = "/accounts"
+REPORTS = "/accounts/a/reports"
+LISTS = ("/goals", MILESTONES, FUNDING, HISTORY, ALLOCATIONS, ACCOUNTS, REPORTS)
 
 # Positions that no list gives, each sealed as if one had.
 NOWHERE = {
@@ -24,6 +27,8 @@ NOWHERE = {
     FUNDING: ["", "x", "2026-01-31 a", "2026-01-31T12:00:00 a", "9999-99-99T00:00:00+00:00 a"],
     HISTORY: ["", "x", "-9223372036854775809", "NaN"],
     ALLOCATIONS: ["", "\0", "\x7f"],
+    ACCOUNTS: ["", "\0", "\n", " ", "x" * 201],
+    REPORTS: ["", "x", "2026-01-31 USD", "2026-01-31T12:00:00 USD", "2026-01-31T12:00:00Z ", "2026-01-31T12:00:00Z \0"],
 }
 
 
@@ -32,8 +37,11 @@ def _refuses_the_cursor(api: TestClient, url: str) -> bool:
 
 
 @pytest.fixture
-def goal_id(api: TestClient, new_goal: Callable[..., str]) -> str:
-    """A goal with three milestones, accounts and ledger entries; with two others it shares the account `a`."""
+def goal_id(api: TestClient, new_goal: Callable[..., str], apply_stream: Callable[[], Any]) -> str:
+    """A goal with three milestones, accounts and ledger entries; with two others it shares the account `a`.
+
+    That account has three reports.
+    """
     goals = [new_goal(name=f"Goal {number}", current_amount=0) for number in range(3)]
     for goal_id in goals:
         link = {"account_id": "a", "allocation_percent": 10}
@@ -44,6 +52,12 @@ def goal_id(api: TestClient, new_goal: Callable[..., str]) -> str:
         assert api.patch(f"/goals/{goals[0]}", json={"current_amount": number}).status_code == 200
     for amount in (2500, 7500, 5000):
         assert api.post(f"/goals/{goals[0]}/milestones", json={"amount": amount}).status_code == 201
+    for day in (1, 2, 3):
+        data = {"account_id": "a", "current": 1000, "currency": "USD", "as_of": f"2026-01-0{day}T12:00:00Z"}
+        head = {"specversion": "1.0", "id": f"e{day}", "source": "bank", "type": "milepost.balance.reported"}
+        report = {**head, "time": "2026-01-31T12:00:00Z", "data": data}
+        assert api.post("/events", json=report).status_code == 202
+    assert apply_stream().dead_letters == 0
     return goals[0]
 
 
@@ -135,13 +149,16 @@ def test_the_lists_of_an_odd_goal_are_not_found(api: TestClient, part: str) -> N
 
 
 def test_answers_have_the_described_keys(api: TestClient, goal_id: str) -> None:
-    """The keys of the ledger and of allocations are the ones that the OpenAPI text gives."""
+    """The keys of the ledger and of what is shown of accounts are the ones that the OpenAPI text gives."""
     schemas = api.get("/openapi.json").json()["components"]["schemas"]
     account = api.get(ALLOCATIONS).json()
     shown = {
         "EntryBody": api.get(HISTORY.format(goal_id=goal_id)).json()[0],
         "AllocationsBody": account,
         "AllocationBody": account["allocations"][0],
+        "AccountBody": api.get("/accounts/a").json(),
+        "LastFactBody": api.get("/accounts/a").json()["last_fact"],
+        "ReportBody": api.get(REPORTS).json()[0],
     }
     assert {name: set(body) for name, body in shown.items()} == {
         name: set(schemas[name]["properties"]) for name in shown

@@ -1,0 +1,137 @@
+"""Accounts as callers see them: what is known of each, and by how much reports differ from the transactions."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy.orm import Session
+
+from core.errors import NotFound
+from core.events.facts import rank_time
+from core.services.inputs import is_id
+from core.services.pages import Page, cut, id_after, moment_and_id_after, no_position
+from core.store import account_views as store
+from core.store.account_views import AccountSummary, ReportRow
+from core.store.tenants import Tenant
+
+CurrencyFrom = Literal["registration", "report", "transaction"]
+FactType = Literal["report", "transaction"]
+
+
+@dataclass(frozen=True, slots=True)
+class LastFact:
+    """The last report or counted transaction: the moment it is dated at, and the time of the event that states it."""
+
+    type: FactType
+    at: datetime
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The connection at the provider, by the latest registration, and its last stated state with that event's time."""
+
+    provider: str | None
+    connection_id: str | None
+    state: str | None
+    reason: str | None
+    changed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account as callers see it; `connection` is None if neither a registration nor an event names one."""
+
+    summary: AccountSummary
+    currency_from: CurrencyFrom | None
+    last_fact: LastFact | None
+    connection: Connection | None
+
+
+def list_accounts(
+    session: Session,
+    tenant: Tenant,
+    *,
+    user_id: str | None,
+    has_difference: bool | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[AccountView]:
+    """A page of at most `limit` accounts in the order of their ids; raises InvalidField for a bad cursor.
+
+    With `has_difference` only those that have a difference which was not taken back (see store.with_difference), or
+    only those without one. Then a page looks at a limited number of accounts, so it may be short or empty though there
+    are more.
+    """
+    after = id_after(cursor)
+    if user_id is not None and not is_id(user_id):
+        return Page((), None)
+    most = limit if has_difference is None else store.ACCOUNTS_AT_ONCE
+    ids = cut(
+        store.account_ids(session, tenant.name, user_id=user_id, after=after or "", limit=most + 1), most, lambda id: id
+    )
+    if has_difference is not None:
+        differing = store.with_difference(session, tenant.name, ids.items)
+        fitting = tuple(id for id in ids.items if (id in differing) is has_difference)
+        ids = Page(fitting, ids.next_cursor) if len(fitting) <= limit else cut(fitting, limit, lambda id: id)
+    rows = store.read_summaries(session, tenant.name, ids.items)
+    return Page(tuple(_view(row) for row in rows), ids.next_cursor)
+
+
+def get_account(session: Session, tenant: Tenant, account_id: str) -> AccountView:
+    """One account; raises NotFound if neither an event nor a link has named it."""
+    rows = store.read_summaries(session, tenant.name, [account_id]) if is_id(account_id) else []
+    if not rows:
+        raise NotFound("Account", account_id)
+    return _view(rows[0])
+
+
+def list_reports(
+    session: Session, tenant: Tenant, account_id: str, *, limit: int, cursor: str | None
+) -> Page[ReportRow]:
+    """A page of an account's reports, the newest first; raises NotFound as get_account does, and InvalidField."""
+    get_account(session, tenant, account_id)
+    before = moment_and_id_after(cursor)
+    if before is not None and not is_id(before[1]):
+        raise no_position()
+    rows = store.list_reports(session, (tenant.name, account_id), before=before, limit=limit + 1)
+    return cut(rows, limit, lambda row: f"{row.as_of.isoformat()} {row.currency}")
+
+
+def currency_from(account: AccountSummary) -> CurrencyFrom | None:
+    """Who says in which currency an account is; None while no fact does.
+
+    The account has the currency of its first fact. Of what can have said so the strongest is named: what was registered
+    for it, else its reports, else its transactions.
+    """
+    if account.currency is None:
+        return None
+    if account.is_currency_registered:
+        return "registration"
+    return "transaction" if account.last_report is None else "report"
+
+
+def _view(account: AccountSummary) -> AccountView:
+    return AccountView(account, currency_from(account), _last_fact(account), _connection(account))
+
+
+def _last_fact(account: AccountSummary) -> LastFact | None:
+    """The one that is dated later."""
+    facts: list[LastFact] = []
+    if account.posted_at is not None and account.posted_time is not None:
+        facts.append(LastFact("transaction", account.posted_at, account.posted_time))
+    if account.last_report is not None:
+        facts.append(LastFact("report", account.last_report.as_of, account.last_report.time))
+    return max(facts, key=lambda fact: fact.at, default=None)
+
+
+def _connection(account: AccountSummary) -> Connection | None:
+    if account.provider is None and account.connection_state is None:
+        return None
+    return Connection(
+        account.provider,
+        account.provider_connection,
+        account.connection_state,
+        account.connection_reason,
+        None if account.connection_rank is None else rank_time(account.connection_rank),
+    )

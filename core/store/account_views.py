@@ -1,0 +1,163 @@
+"""What is read of accounts to show them: their ids in pages, their latest facts, and reports with their differences."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.store.accounts import ACCOUNT_NAME, AccountKey
+
+ACCOUNTS_AT_ONCE = 500
+"""For how many accounts at once differences are looked for: all of their reports are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """A report, with the time, source and id of the event that states it.
+
+    `difference_minor`: by how much it puts the account's worth above what the report before it and the transactions
+    between the two lead to. None for the first report, and for one in another currency than the account's.
+    """
+
+    as_of: datetime
+    currency: str
+    current_minor: int
+    available_minor: int | None
+    difference_minor: int | None
+    time: datetime
+    source: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """An account with its latest facts and what is known of its provider; None where there is none.
+
+    `is_currency_registered`: whether a registration of the account names the currency that it has. `posted_at` is that
+    of the last transaction that counts, `posted_time` the time of the event that states it. `provider` and
+    `provider_connection` are those of the latest registration. `connection_rank` is of the event that states the state.
+    """
+
+    account_id: str
+    name: str | None
+    user_id: str | None
+    kind: str
+    currency: str | None
+    is_currency_registered: bool
+    worth_minor: int
+    closed: bool
+    posted_at: datetime | None
+    posted_time: datetime | None
+    provider: str | None
+    provider_connection: str | None
+    connection_state: str | None
+    connection_reason: str | None
+    connection_rank: str | None
+    last_report: ReportRow | None
+
+
+# Reports in another currency than the account's count nothing.
+_OWN_REPORTS = "r.tenant = a.tenant AND r.account_id = a.account_id AND r.currency = a.currency"
+# Of a report `r` of an account `a`: the fields of ReportRow.
+_REPORT = """r.as_of, r.currency, r.current_minor, r.available_minor,
+        CASE WHEN r.currency = a.currency AND r.as_of > a.first_report_at THEN r.residual_minor END,
+        r.event_time, r.source, r.event_id"""
+_REPORT_FIELDS = len(ReportRow.__slots__)
+_IDS = """SELECT account_id FROM accounts WHERE tenant = :tenant AND account_id > :after {}
+    ORDER BY account_id LIMIT :limit"""
+_IDS_OF_ALL, _IDS_OF_USER = text(_IDS.format("")), text(_IDS.format("AND user_id = :user_id"))
+# Of an account's facts and registrations each part reads one row, found by an index.
+_SUMMARIES = text(
+    f"""SELECT a.account_id, {ACCOUNT_NAME}, a.user_id, a.kind, a.currency, coalesce(p.names_currency, false),
+        a.worth_minor, a.closed, t.posted_at, t.event_time, p.provider, p.connection, a.connection,
+        a.connection_reason, a.connection_rank, {_REPORT}
+    FROM accounts a
+    LEFT JOIN LATERAL (
+        SELECT t.posted_at, t.event_time FROM transactions t
+        WHERE t.tenant = a.tenant AND t.account_id = a.account_id AND t.counts
+        ORDER BY t.posted_at DESC LIMIT 1) t ON true
+    LEFT JOIN LATERAL (SELECT r.* FROM reports r WHERE {_OWN_REPORTS} ORDER BY r.as_of DESC LIMIT 1) r ON true
+    LEFT JOIN LATERAL (
+        SELECT p.provider, p.connection, bool_or(p.currency = a.currency) OVER () AS names_currency
+        FROM provider_accounts p WHERE p.tenant = a.tenant AND p.account_id = a.account_id
+        ORDER BY p.updated_at DESC, p.provider, p.provider_account_id LIMIT 1) p ON true
+    WHERE a.tenant = :tenant AND a.account_id = ANY(CAST(:names AS text[]))
+    ORDER BY a.account_id"""
+)
+_REPORTS = f"""SELECT {_REPORT}
+    FROM accounts a JOIN reports r ON r.tenant = a.tenant AND r.account_id = a.account_id
+    WHERE a.tenant = :tenant AND a.account_id = :account_id {{}}
+    ORDER BY r.as_of DESC, r.currency DESC LIMIT :limit"""
+_NEWEST_REPORTS = text(_REPORTS.format(""))
+_REPORTS_BEFORE = text(_REPORTS.format("AND (r.as_of, r.currency) < (:as_of, :currency)"))
+
+
+def _rows_around(column: str, offsets: Iterable[int]) -> str:
+    """An array of a column in the rows around the present one of the window `w`; null beyond its first and last row.
+
+    Written as sliding frames of array_agg, the statement takes more than twice as long.
+    """
+    calls = (f"{'lag' if offset < 0 else 'lead'}({column}, {abs(offset)}) OVER w" for offset in offsets)
+    return f"ARRAY[{', '.join(calls)}]"
+
+
+# `level` is the sum of all differences so far. A run of reports whose differences sum to 0 ends on the level on which
+# it began. So the levels after the four reports before a difference are compared with those after its own report and
+# the three that follow it.
+_WITH_DIFFERENCE = text(
+    f"""WITH levels AS (
+        SELECT r.account_id, r.as_of, r.residual_minor AS difference, sum(r.residual_minor) OVER w AS level
+        FROM accounts a JOIN reports r ON {_OWN_REPORTS}
+        WHERE a.tenant = :tenant AND a.account_id = ANY(CAST(:names AS text[]))
+        WINDOW w AS (PARTITION BY r.account_id ORDER BY r.as_of)),
+    surrounded AS (
+        SELECT account_id, difference, lead(as_of, 3) OVER w AS third_after,
+            {_rows_around("difference", (-3, -2, -1, 1, 2, 3))} AS near,
+            {_rows_around("level", range(-4, 0))} AS levels_before, {_rows_around("level", range(4))} AS levels_since
+        FROM levels WINDOW w AS (PARTITION BY account_id ORDER BY as_of))
+    SELECT DISTINCT account_id FROM surrounded
+    WHERE difference <> 0 AND third_after IS NOT NULL
+      AND NOT (ARRAY[-difference] && near) AND NOT (levels_before && levels_since)"""
+)
+
+
+def account_ids(session: Session, tenant: str, *, user_id: str | None = None, after: str, limit: int) -> list[str]:
+    """The ids of a tenant's accounts, or of one user's, in order, from the one that comes after `after` on."""
+    parameters = {"tenant": tenant, "after": after, "limit": limit}
+    if user_id is None:
+        return list(session.execute(_IDS_OF_ALL, parameters).scalars())
+    return list(session.execute(_IDS_OF_USER, parameters | {"user_id": user_id}).scalars())
+
+
+def read_summaries(session: Session, tenant: str, account_ids: Sequence[str]) -> list[AccountSummary]:
+    """The accounts of these ids, in the order of their ids; those that do not exist are left out."""
+    summaries = []
+    for row in session.execute(_SUMMARIES, {"tenant": tenant, "names": list(account_ids)}):
+        report = row[-_REPORT_FIELDS:]
+        last_report = None if report[0] is None else ReportRow(*report)
+        summaries.append(AccountSummary(*(*row[:-_REPORT_FIELDS], last_report)))
+    return summaries
+
+
+def list_reports(
+    session: Session, key: AccountKey, *, before: tuple[datetime, str] | None, limit: int
+) -> list[ReportRow]:
+    """An account's reports, the newest first, from the one that comes after `before` (as_of, currency) on."""
+    parameters: dict[str, object] = {"tenant": key[0], "account_id": key[1], "limit": limit}
+    statement = _NEWEST_REPORTS
+    if before is not None:
+        statement, parameters = _REPORTS_BEFORE, parameters | {"as_of": before[0], "currency": before[1]}
+    return [ReportRow(*row) for row in session.execute(statement, parameters)]
+
+
+def with_difference(session: Session, tenant: str, account_ids: Sequence[str]) -> set[str]:
+    """Which of these accounts have a difference that the three reports after it did not take back.
+
+    A difference is judged once its account has three later reports. It is taken back if one of the three reports before
+    or after it has the opposite difference, or if it is part of a run of reports whose differences sum to 0: a run that
+    begins at most three reports before it and ends at most three after it. The reports before it matter since one that
+    takes back an earlier difference has a difference too. Reads all reports of the accounts.
+    """
+    return set(session.execute(_WITH_DIFFERENCE, {"tenant": tenant, "names": list(account_ids)}).scalars())
