@@ -105,6 +105,12 @@ def database_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
         max(days_behind, default=0),
     )
     yield _single("snapshot_tenants_behind", "Tenants with such days.", sum(days > 0 for days in days_behind))
+    if stats.accounts_with_difference is not None:
+        yield _single(
+            "accounts_with_unexplained_difference",
+            "Accounts with a difference that three further balances did not take back, by the last audits.",
+            stats.accounts_with_difference,
+        )
     yield from _job_families(stats, now)
 
 

@@ -1,4 +1,8 @@
-"""The job verify: compares, once a day, what every tenant has stored with its facts, and stores the result."""
+"""The job verify: compares, once a day, what every tenant has stored with its facts, and stores the result.
+
+It also counts the accounts whose reports say something that their transactions do not explain. That is no wrong value:
+it is what no audit of the stored values can see, since those follow from the reports and the transactions as they came.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from core.jobs.job import Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
+from core.store.account_views import count_with_difference
 from core.store.days import JobRun, all_tenant_days, count_runs, record_run
 from core.verify.checks import Verified
 from core.verify.verify import Progress, verify
@@ -24,12 +29,16 @@ LONGEST_S = 7_200
 
 @dataclass(frozen=True, slots=True)
 class VerifyDone:
-    """What a run found. `rows` names the first of the rows that are wrong, without amounts."""
+    """What a run found. `rows` names the first of the rows that are wrong, without amounts.
+
+    `accounts_with_difference`: see core.store.account_views.with_difference.
+    """
 
     tenants: int = 0
     checked: int = 0
     violations: int = 0
     rows: tuple[str, ...] = ()
+    accounts_with_difference: int = 0
 
     def __add__(self, other: VerifyDone) -> VerifyDone:
         return VerifyDone(
@@ -37,6 +46,7 @@ class VerifyDone:
             self.checked + other.checked,
             self.violations + other.violations,
             self.rows + other.rows,
+            self.accounts_with_difference + other.accounts_with_difference,
         )
 
 
@@ -69,41 +79,46 @@ def verify_tenant(sessions: Sessions, tenant: str, now: datetime, *, on_progress
     A later run of the same day is noted in addition to the earlier ones. Raises NoSuchTenant.
     """
     found = verify(sessions, now, tenant=tenant, progress=None if on_progress is None else _teller(on_progress))
+    with sessions() as session:
+        differing = count_with_difference(session, tenant)
     with sessions.begin() as session:
         # Every run is noted by itself: a run writes nothing else, so running twice does no harm.
         finished_at = now + timedelta(seconds=found.seconds)
+        result = _result(found, differing)
         run = JobRun(
-            tenant, JOB, _period(now), count_runs(session, tenant, JOB, _period(now)), now, finished_at, _result(found)
+            tenant, JOB, _period(now), count_runs(session, tenant, JOB, _period(now)), now, finished_at, result
         )
         while not record_run(session, run):
             # Another run of this tenant took the number at the same time.
             run = replace(run, chunk=run.chunk + 1)
-    _say(tenant, found)
-    return VerifyDone(1, sum(found.checked.values()), found.violations, tuple(_rows(found)))
+    _say(tenant, found, differing)
+    return VerifyDone(1, sum(found.checked.values()), found.violations, tuple(_rows(found)), differing)
 
 
 def _period(now: datetime) -> str:
     return now.astimezone(UTC).date().isoformat()
 
 
-def _say(tenant: str, found: Verified) -> None:
+def _say(tenant: str, found: Verified, differing: int) -> None:
     say = log.info if found.is_ok else log.error
     say(
         "verified" if found.is_ok else "what is stored is not what the facts say: run `milepost verify`",
         tenant=tenant,
         checked=sum(found.checked.values()),
         violations=found.violations,
+        accounts_with_difference=differing,
         first=_rows(found),
         seconds=round(found.seconds, 3),
     )
 
 
-def _result(found: Verified) -> str:
+def _result(found: Verified, differing: int) -> str:
     return json.dumps(
         {
             "ok": found.is_ok,
             "checked": found.checked,
             "violations": found.violations,
+            "accounts_with_difference": differing,
             "first": _rows(found),
             "seconds": round(found.seconds, 3),
         }

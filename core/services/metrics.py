@@ -51,7 +51,11 @@ class DatabaseStats:
 
     `positions` say how far each shard of the stream is applied.
 
-    If there are very many tenants, `runs` leave out `tenants_unseen` of them; violations of these are still counted.
+    `accounts_with_difference`: how many accounts have an unexplained difference, by the last verifications; None before
+    the first.
+
+    If there are very many tenants, `runs` and `accounts_with_difference` leave out `tenants_unseen` of them; violations
+    of these are still counted.
     """
 
     dead_letters: dict[str, int]
@@ -60,6 +64,7 @@ class DatabaseStats:
     days_behind: tuple[int, ...]
     runs: tuple[LastRun, ...]
     tenants_unseen: int
+    accounts_with_difference: int | None
     positions: Mapping[int, Position]
 
 
@@ -97,6 +102,7 @@ def read_database_stats(session: Session, now: datetime) -> DatabaseStats:
         days_behind=tuple(sorted(behind, reverse=True)),
         runs=tuple(_last_run(job, violations) for job in found.jobs),
         tenants_unseen=found.tenants_unseen,
+        accounts_with_difference=monitoring.count_with_difference(session),
         positions=read_positions(session),
     )
 

@@ -127,12 +127,13 @@ _CLOSED_DAYS = text(
     """SELECT tenant, time_zone, created_at, closed_through FROM tenants
     ORDER BY coalesce(closed_through, (created_at AT TIME ZONE 'UTC')::date), tenant LIMIT :most"""
 )
+# At most :most tenants: `default`, then those whose days are closed the least far.
+_TENANTS_SEEN = """SELECT tenant, created_at FROM tenants
+        ORDER BY tenant <> :all_tenants, coalesce(closed_through, (created_at AT TIME ZONE 'UTC')::date), tenant
+        LIMIT :most"""
 # Reads one row by the primary key of job_runs for each tenant and job, and returns one row for each job.
 _LAST_RUNS = text(
-    """WITH seen AS (
-        SELECT tenant, created_at FROM tenants
-        ORDER BY tenant <> :all_tenants, coalesce(closed_through, (created_at AT TIME ZONE 'UTC')::date), tenant
-        LIMIT :most)
+    f"""WITH seen AS ({_TENANTS_SEEN})
     SELECT j.job, max(r.finished_at), min(coalesce(r.finished_at, t.created_at))
     FROM unnest(CAST(:of_each AS text[]) || CAST(:of_all AS text[])) AS j (job)
     JOIN seen t ON j.job = ANY(CAST(:of_each AS text[])) OR t.tenant = :all_tenants
@@ -157,6 +158,14 @@ _VIOLATIONS = text(
                 AND n.finished_at IS NOT NULL)
           AND EXISTS (SELECT 1 FROM tenants t WHERE t.tenant = w.tenant)
         LIMIT :most) wrong"""
+)
+# Reads one row by the primary key of job_runs for each tenant. Null if no tenant was verified yet.
+_WITH_DIFFERENCE = text(
+    f"""SELECT sum(CASE jsonb_typeof(found) WHEN 'number' THEN found::numeric::bigint END)::bigint
+    FROM ({_TENANTS_SEEN}) t CROSS JOIN LATERAL (
+        SELECT CASE WHEN result IS JSON OBJECT THEN result::jsonb -> 'accounts_with_difference' END AS found
+        FROM job_runs WHERE tenant = t.tenant AND job = 'verify' AND finished_at IS NOT NULL
+        ORDER BY period DESC, chunk DESC LIMIT 1) last"""
 )
 _COUNT_TENANTS = text("SELECT count(*) FROM tenants")
 _GOAL_COLUMNS = """g.tenant, g.goal_id, g.user_id, g.name, g.type, g.tracking, g.status, g.currency, g.amount_minor,
@@ -222,6 +231,16 @@ def last_runs_of_all(session: Session, of_each: Sequence[str], of_all: Sequence[
 def count_violations(session: Session) -> int:
     """How many values the last verifications found to be wrong, for COUNTED_MOST tenants with wrong values at most."""
     return int(session.execute(_VIOLATIONS, {"most": COUNTED_MOST}).scalar_one())
+
+
+def count_with_difference(session: Session) -> int | None:
+    """How many accounts had an unexplained difference by each tenant's last verification; None if there was none.
+
+    At most RUN_TENANTS_MOST tenants are read, as for `last_runs_of_all`.
+    """
+    parameters = {"all_tenants": DEFAULT, "most": RUN_TENANTS_MOST}
+    found: int | None = session.execute(_WITH_DIFFERENCE, parameters).scalar_one()
+    return found
 
 
 def goals_moved_last(session: Session, most: int) -> list[MovedGoal]:

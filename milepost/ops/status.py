@@ -124,6 +124,7 @@ def status_as_json(found: Status) -> dict[str, Any]:
         "job_tenants_unseen": None if stats is None else stats.tenants_unseen,
         "outbox": None if stats is None else asdict(stats.outbox),
         "dead_letters": None if stats is None else stats.dead_letters,
+        "accounts_with_difference": None if stats is None else stats.accounts_with_difference,
         "processes": found.processes,
         "troubles": list(found.troubles),
     }

@@ -74,10 +74,17 @@ def _rows(found: Status) -> list[tuple[str, str]]:
     return [
         *rows,
         ("accounts", _counted(contents.counts["accounts"])),
+        ("differences", _differences(contents.stats.accounts_with_difference)),
         ("goals", _counted(contents.counts["goals"])),
         ("dead letters", _counted(contents.counts["dead_letters"]) + (f" waiting: {by_code}" if by_code else "")),
         ("outbox", f"{_counted(outbox.messages)} not delivered{oldest}"),
     ]
+
+
+def _differences(accounts: int | None) -> str:
+    if accounts is None:
+        return "not counted before the first audit"
+    return f"unexplained in {accounts:,} of the accounts, by the last audit"
 
 
 def _shards(stream: StreamStatus, now: datetime) -> Table:

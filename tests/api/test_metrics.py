@@ -179,6 +179,26 @@ def test_the_last_run_of_each_job_is_shown(api: TestClient, session_factory: Ses
     ]
 
 
+def test_accounts_with_a_difference_are_those_of_the_last_audits(api: TestClient, session_factory: Sessions) -> None:
+    """The sum over the last audit of each tenant; absent before the first, and not of a result without the number."""
+    assert "accounts_with_unexplained_difference" not in names(scrape(api))
+    now = datetime.now(UTC)
+    runs = [
+        ("default", "2026-03-08", '{"violations": 0, "accounts_with_difference": 9}'),
+        ("default", "2026-03-09", '{"violations": 1, "accounts_with_difference": 2}'),
+        ("acme", "2026-03-09", '{"violations": 0, "accounts_with_difference": 3}'),
+        ("older", "2026-03-09", '{"violations": 0}'),
+        ("odd", "2026-03-09", '{"accounts_with_difference": "many"}'),
+        ("broken", "2026-03-09", "not JSON"),
+    ]
+    with session_factory.begin() as session:
+        for tenant, period, result in runs:
+            if tenant != "default":
+                create_tenant(session, tenant, "UTC", now)
+            record_run(session, JobRun(tenant, "verify", period, 0, now, now, result))
+    assert one(scrape(api), "accounts_with_unexplained_difference") == 5
+
+
 def test_a_tenant_that_a_job_never_comes_to_shows(api: TestClient, session_factory: Sessions) -> None:
     """The age of a job is that of the tenant furthest behind, from its creation on where it never ran for it."""
     now = datetime.now(UTC)

@@ -178,7 +178,8 @@ def test_days_jobs_and_letters_are_shown(status: Run, session_factory: Sessions)
     yesterday = now.date() - timedelta(days=1)
     with session_factory.begin() as session:
         session.execute(text("UPDATE tenants SET closed_through = :day"), {"day": yesterday})
-        record_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 0}'))
+        result = '{"violations": 0, "accounts_with_difference": 3}'
+        record_run(session, JobRun("default", "verify", "p", 0, now, now, result))
         session.execute(
             text(
                 """INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at)
@@ -198,9 +199,11 @@ def test_days_jobs_and_letters_are_shown(status: Run, session_factory: Sessions)
     assert sorted(jobs) == [job.name for job in known_jobs() if job.quiet_after is not None]
     assert (jobs["verify"]["is_ok"], jobs["verify"]["violations"], jobs["project"]["newest_at"]) == (True, 0, None)
     assert (found["outbox"]["messages"], found["dead_letters"]) == (1, {"bad_value": 1})
+    assert found["accounts_with_difference"] == 3
     code, out, _ = status()
     assert code == 0
-    for part in (yesterday.isoformat(), "verify", "0 violations", "1 waiting: bad_value 1", "1 not delivered"):
+    parts = (yesterday.isoformat(), "verify", "0 violations", "1 waiting: bad_value 1", "1 not delivered")
+    for part in (*parts, "unexplained in 3 of the accounts"):
         assert part in out
 
 

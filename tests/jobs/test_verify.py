@@ -55,6 +55,33 @@ def test_a_result_names_rows_and_no_amounts(filled: Filled) -> None:
     assert "987654321" not in run.result
 
 
+def test_accounts_with_a_lasting_difference_are_counted(filled: Filled) -> None:
+    """A balance that no row explains is no violation; the run and its result say in how many accounts one stays."""
+    before = verify_tenant(filled.sessions, "default", LATEST)
+    with filled.sessions.begin() as session:
+        session.execute(text("INSERT INTO accounts (tenant, account_id, currency) VALUES ('default', 'odd', 'USD')"))
+        # 1.00, then 6.00 four times, without a transaction.
+        session.execute(
+            text(
+                """INSERT INTO reports (tenant, account_id, as_of, current_minor, currency, residual_minor, event_time,
+                    source, event_id)
+                SELECT 'default', 'odd', timestamptz '2026-01-01' + n * interval '1 day',
+                    CASE n WHEN 0 THEN 100 ELSE 600 END, 'USD', CASE n WHEN 1 THEN 500 ELSE 0 END, now(), 's', 'e'
+                FROM generate_series(0, 4) n"""
+            )
+        )
+        session.execute(
+            text(
+                """UPDATE accounts SET opening_minor = 100, worth_minor = 600, first_report_at = '2026-01-01',
+                    last_report_at = '2026-01-05' WHERE account_id = 'odd'"""
+            )
+        )
+    done = verify_tenant(filled.sessions, "default", LATEST + timedelta(hours=1))
+    assert (done.violations, done.accounts_with_difference) == (0, before.accounts_with_difference + 1)
+    result = json.loads(last_run(filled, "default").result)
+    assert (result["ok"], result["accounts_with_difference"]) == (True, done.accounts_with_difference)
+
+
 def test_of_two_runs_at_once_neither_result_is_lost(filled: Filled) -> None:
     """Two verifications of a tenant that end together leave two results."""
     with ThreadPoolExecutor(2) as pool, filled.sessions.begin() as session:

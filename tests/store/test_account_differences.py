@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.store.account_views import with_difference
+from core.store.account_views import count_with_difference, with_difference
 
 Sessions = sessionmaker[Session]
 _ADD_ACCOUNT = text("INSERT INTO accounts (tenant, account_id, currency) VALUES (:tenant, :account_id, 'USD')")
@@ -103,3 +103,13 @@ def test_a_report_in_another_currency_neither_differs_nor_counts(session_factory
         foreign = {"tenant": "default", "account_id": "a", "currency": "EUR", "number": 9, "difference": 7}
         session.execute(_ADD_REPORT, foreign)
         assert with_difference(session, "default", ["a"]) == set()
+
+
+def test_all_of_a_tenant_are_counted(session_factory: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many accounts are read at once."""
+    monkeypatch.setattr("core.store.account_views.ACCOUNTS_AT_ONCE", 2)
+    with session_factory.begin() as session:
+        for number in range(5):
+            add(session, "default", f"a{number}", [5, 0, 0, 0] if number % 2 == 0 else [])
+        assert count_with_difference(session, "default") == 3
+        assert count_with_difference(session, "other") == 0
