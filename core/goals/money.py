@@ -4,9 +4,8 @@ import re
 from decimal import Decimal
 from functools import lru_cache
 
-from iso4217 import Currency
-
 from core.errors import AllocationExceeded, InvalidField
+from core.goals.currencies import DIGITS
 
 MAX_MINOR = 10**15
 """The largest absolute amount that is accepted; the sum of 9,000 such amounts still fits a BIGINT."""
@@ -18,7 +17,6 @@ _PERCENT_PLACES = 4
 _LARGEST_PERCENT = Decimal(1_000_000)
 
 _PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
-_DIGITS = {entry.code: entry.exponent for entry in Currency if entry.exponent is not None}
 
 
 def parse(value: object, field: str) -> Decimal:
@@ -90,9 +88,10 @@ def from_ppm(ppm: int) -> Decimal:
 def digits(currency: str, *, field: str = "currency") -> int:
     """How many decimals the currency has: 2 for USD, 0 for JPY, 3 for KWD.
 
-    Raises InvalidField for what is not an upper-case ISO 4217 code, and for codes without minor units (XAU).
+    Currencies that ISO has withdrawn keep the decimals that they had. Raises InvalidField for what is not an upper-case
+    ISO 4217 code, and for codes without minor units (XAU).
     """
-    places = _DIGITS.get(currency)
+    places = DIGITS.get(currency)
     if places is None:
         raise InvalidField(field, "must be an ISO 4217 currency code in capitals, such as USD")
     return places

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from iso4217 import Currency
 
 from core.errors import InvalidField
+from core.goals import currencies as currencies_module
 from core.goals.money import MAX_MINOR, digits, share, to_decimal, to_minor
 
 PLACES = {"JPY": 0, "USD": 2, "KWD": 3, "CLF": 4}
@@ -263,3 +265,27 @@ def test_a_share_is_within_one_minor_unit_of_the_exact_one(worth: int, ppm: int)
     exact: Any = Fraction(worth) * ppm / 1_000_000
     assert 0 <= abs(exact) - abs(share(worth, ppm)) < 1
     assert share(-worth, ppm) == -share(worth, ppm)
+
+
+@pytest.mark.parametrize(
+    ("currency", "places"),
+    [("HRK", 2), ("BGN", 2), ("ANG", 2), ("CUC", 2), ("SLL", 2), ("DEM", 2), ("ITL", 0), ("ESP", 0), ("BYR", 0)],
+)
+def test_withdrawn_currencies_keep_the_decimals_that_they_had(currency: str, places: int) -> None:
+    """Accounts and goals have amounts in them, which stay readable, and facts still come in them."""
+    assert digits(currency) == places
+    minor = to_minor("1250", currency, "amount")
+    assert (minor, to_decimal(minor, currency)) == (1250 * 10**places, Decimal(1250))
+
+
+def test_no_currency_is_left_to_the_installed_library_alone() -> None:
+    """Its next release drops what ISO withdraws: all that it knows is listed by us, with the same decimals."""
+    listed = {
+        code: places
+        for table in (currencies_module._LISTED, currencies_module._WITHDRAWN)
+        for places, codes in table.items()
+        for code in codes.split()
+    }
+    known = {entry.code: entry.exponent for entry in Currency if entry.exponent is not None}
+    assert {code: listed.get(code) for code in known} == known
+    assert all(len(code) == 3 and code.isupper() for code in listed)
