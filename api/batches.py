@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 
 from api.bodies import BodyRefused
 from core.errors import MalformedEvent
-from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope, parse_json
+from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_clock, check_envelope, parse_json
 from core.services.inputs import is_id
 
 MAX_EVENTS = 10_000
@@ -16,18 +17,19 @@ _SPLITTER = json.JSONDecoder(parse_float=str, parse_int=str)
 _SPACE = " \t\n\r"
 
 
-def read_events(raw: bytes, content_type: str) -> list[tuple[str, bytes]]:
+def read_events(raw: bytes, content_type: str, now: datetime) -> list[tuple[str, bytes]]:
     """The events of a body, each as its shard key and its JSON text.
 
     The body is one event, an array of them, or NDJSON if `content_type` says so. Raises BodyRefused, naming
-    the index of the event, if one of them is too large or has a malformed envelope; also for no event or too many.
+    the index of the event, if one of them is too large, has a malformed envelope or a `time` that is ahead of `now`;
+    also for no event or too many.
     """
     events: list[tuple[str, bytes]] = []
     for text in _texts(raw, content_type):
         if len(events) == MAX_EVENTS:
             message = f"At most {MAX_EVENTS} events are taken at once"
             raise BodyRefused.at([], message, "too_many_events")
-        events.append((_shard_key(_check_event(text, len(events))), text))
+        events.append((_shard_key(_check_event(text, len(events), now)), text))
     if not events:
         raise BodyRefused.at([], "The body holds no event", "missing")
     return events
@@ -88,13 +90,15 @@ def _skip_space(text: str, at: int) -> int:
     return at
 
 
-def _check_event(text: bytes, index: int) -> Envelope:
+def _check_event(text: bytes, index: int, now: datetime) -> Envelope:
     if len(text) > EVENT_LONGEST_BYTES:
         raise BodyRefused.at([index], f"An event must have at most {EVENT_LONGEST_BYTES} bytes", "event_too_large")
     try:
-        return check_envelope(parse_json(text))
+        envelope = check_envelope(parse_json(text))
+        check_clock(envelope.time, now)
     except MalformedEvent as error:
         raise BodyRefused.at([index], error.message, error.code) from None
+    return envelope
 
 
 def _shard_key(event: Envelope) -> str:

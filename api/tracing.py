@@ -30,7 +30,10 @@ _LOGGABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestMetrics:
-    """Counts requests by route template, method and status. Each process counts its own; whoever scrapes sums them."""
+    """Counts requests by route template, method and status, and refused bodies of events by what was wrong.
+
+    Each process counts its own; whoever scrapes sums them.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -47,12 +50,22 @@ class RequestMetrics:
             buckets=SECONDS_BOUNDS,
             registry=self._registry,
         )
+        self._refused_events = Counter(
+            "milepost_events_refused",
+            "Bodies of POST /events that were refused, by what was wrong.",
+            ("reason",),
+            registry=self._registry,
+        )
 
     def note(self, method: str, route: str | None, status: int | None, seconds: float) -> None:
         """Count one request; `route` is the template, None where no route matched."""
         name, verb = route or NO_ROUTE, method if method in _METHODS else _OTHER
         self._requests.labels(name, verb, str(status or _OTHER)).inc()
         self._seconds.labels(name, verb).observe(seconds)
+
+    def note_refused_events(self, reason: str) -> None:
+        """Count one refused body of events."""
+        self._refused_events.labels(reason).inc()
 
     def families(self) -> Iterable[Metric]:
         """The metric families, without the `_created` samples (when each series began), which nobody reads."""

@@ -97,7 +97,7 @@ class EventRejected(MilepostError):
 
 
 class MalformedEvent(EventRejected):
-    """The envelope itself is not a CloudEvents 1.0 object; the API refuses these with 422."""
+    """The envelope itself cannot be right: no CloudEvents 1.0 object, or a `time` ahead of now. The API answers 422."""
 
 
 class ProviderBodyRefused(MilepostError):

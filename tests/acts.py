@@ -14,6 +14,7 @@ from core.services.funding import link_account
 from core.services.goals import create_goal, get_goal
 from core.services.inputs import GoalDraft, LinkDraft
 from core.store.tenants import Tenant
+from tests.conftest import NOW
 
 DEFAULT = Tenant("default", "UTC")
 Sessions = sessionmaker[Session]
@@ -58,7 +59,7 @@ def money(minor: int) -> Decimal:
 
 
 def paid(name: str, minor: int, at: datetime, account: str = "a") -> bytes:
-    """A posted transaction."""
+    """A posted transaction, stated when it was posted; one that is dated ahead is stated now."""
     data = {
         "account_id": account,
         "transaction_id": name,
@@ -66,10 +67,10 @@ def paid(name: str, minor: int, at: datetime, account: str = "a") -> bytes:
         "currency": "USD",
         "posted_at": at.isoformat(),
     }
-    return event("transaction.recorded", at, name, data)
+    return event("transaction.recorded", min(at, NOW), name, data)
 
 
 def balance(minor: int, at: datetime, account: str = "a", **more: object) -> bytes:
-    """A report."""
+    """A report, stated when it was true; one that is dated ahead is stated now."""
     data = {"account_id": account, "current": money(minor), "currency": "USD", "as_of": at.isoformat()} | more
-    return event("balance.reported", at, f"b-{account}-{at}", data)
+    return event("balance.reported", min(at, NOW), f"b-{account}-{at}", data)

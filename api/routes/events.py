@@ -12,16 +12,15 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.batches import MAX_EVENTS, read_events
-from api.bodies import BodyRefused, QueryRefused, RawBody, parse_provider_body
+from api.bodies import BodyRefused, QueryRefused, RawBody, RequestRefused, parse_provider_body
 from api.context import Contexts, RequestContext, backends_of
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse
 from api.schemas.requests import with_its_plus
-from core.errors import InvalidField
-from core.events.envelope import EVENT_LONGEST_BYTES, parse_moment
-from core.ingestion.parse import FUTURE_ALLOWANCE
+from core.errors import InvalidField, MalformedEvent, ProviderBodyRefused
+from core.events.envelope import EVENT_LONGEST_BYTES, check_clock, parse_moment
 from core.providers.registry import Format
 from core.services.deliveries import PullDetails, read_pulled
 from core.services.inputs import check_id
@@ -167,20 +166,34 @@ def send(
 
     Either all events are accepted or none.
     """
-    with contexts.open(Scope.EVENTS_WRITE) as context:
-        tenant = context.tenant.name
-        pulled_query = parse_query(format, pulled_at, account_id, user_id, currency, kind, context.now)
-        if idempotency.has_key:
-            # The transaction keeps the key locked until the events are on the stream server's disk. If it then fails
-            # to commit, the next try sends the events again, which changes nothing.
-            keyed_bytes = raw if pulled_query is None else pulled_query.keyed_bytes(request, raw)
-            return idempotency.answer(
-                context, keyed_bytes, lambda: _accept(request, tenant, _events(request, raw, pulled_query, context))
-            )
-        # To adapt a provider's body, the transaction reads what is known of its accounts; our own events need no read.
-        pulled_events = None if pulled_query is None else pulled_query.events(context, raw)
-    # The transaction has ended: without a key, none stays open while the stream server writes to its disk.
-    return _accept(request, tenant, _own_events(request, raw) if pulled_events is None else pulled_events)
+    with _counting_refusals(request):
+        with contexts.open(Scope.EVENTS_WRITE) as context:
+            tenant, now = context.tenant.name, context.now
+            pulled_query = parse_query(format, pulled_at, account_id, user_id, currency, kind, now)
+            if idempotency.has_key:
+                # The transaction keeps the key locked until the events are on the stream server's disk. If it then
+                # fails to commit, the next try sends the events again, which changes nothing.
+                keyed_bytes = raw if pulled_query is None else pulled_query.keyed_bytes(request, raw)
+                return idempotency.answer(
+                    context, keyed_bytes, lambda: _accept(request, tenant, _events(request, raw, pulled_query, context))
+                )
+            # To adapt a provider's body, the transaction reads what is known of its accounts; our own events need no
+            # read.
+            pulled_events = None if pulled_query is None else pulled_query.events(context, raw)
+        # The transaction has ended: without a key, none stays open while the stream server writes to its disk.
+        return _accept(request, tenant, _own_events(request, raw, now) if pulled_events is None else pulled_events)
+
+
+@contextmanager
+def _counting_refusals(request: Request) -> Iterator[None]:
+    try:
+        yield
+    except RequestRefused as refused:
+        request.app.state.request_metrics.note_refused_events(refused.problems[0]["type"])
+        raise
+    except ProviderBodyRefused as refused:
+        request.app.state.request_metrics.note_refused_events(refused.code)
+        raise
 
 
 @contextmanager
@@ -201,19 +214,21 @@ def _moment(text: str | None, now: datetime) -> datetime | None:
         moment = None
     if not isinstance(moment, datetime):
         raise InvalidField("pulled_at", "must be a time (2026-01-31T12:00:00Z)")
-    if moment > now + FUTURE_ALLOWANCE:
-        raise InvalidField("pulled_at", "is more than a day ahead")
+    try:
+        check_clock(moment, now)
+    except MalformedEvent as error:
+        raise QueryRefused.at("pulled_at", error.message, error.code) from None
     return moment
 
 
 def _events(
     request: Request, raw: bytes, pulled_query: PulledQuery | None, context: RequestContext
 ) -> Sequence[tuple[str, bytes]]:
-    return _own_events(request, raw) if pulled_query is None else pulled_query.events(context, raw)
+    return _own_events(request, raw, context.now) if pulled_query is None else pulled_query.events(context, raw)
 
 
-def _own_events(request: Request, raw: bytes) -> Sequence[tuple[str, bytes]]:
-    return read_events(raw, request.headers.get("content-type", ""))
+def _own_events(request: Request, raw: bytes, now: datetime) -> Sequence[tuple[str, bytes]]:
+    return read_events(raw, request.headers.get("content-type", ""), now)
 
 
 def _accept(request: Request, tenant: str, events: Sequence[tuple[str, bytes]]) -> Response:

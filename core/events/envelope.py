@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ ID_LONGEST = 200
 SOURCE_LONGEST = 500
 # A transaction has some hundred bytes. A far larger event could delay the events of everyone else.
 EVENT_LONGEST_BYTES = 65_536
+# Clocks differ. What a clock that is further ahead says would win over every correction until its time has come.
+CLOCK_ALLOWANCE = timedelta(minutes=5)
 _DATE_LENGTH = len("2026-01-31")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
@@ -111,6 +113,16 @@ def check_envelope(value: object) -> Envelope:
         subject=subject,
         data=data,
     )
+
+
+def check_clock(time: datetime, arrived_at: datetime) -> None:
+    """Refuse an event whose `time` is ahead of its arrival; raises MalformedEvent("clock_ahead")."""
+    if time - arrived_at > CLOCK_ALLOWANCE:
+        raise MalformedEvent(
+            "clock_ahead",
+            f"time {time.isoformat()} is more than five minutes after the arrival ({arrived_at:%Y-%m-%dT%H:%M:%SZ}): "
+            "set the clock that gave it, and send it again with the right time",
+        )
 
 
 def identifier(value: object, field: str, longest: int = ID_LONGEST) -> str:

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from core.errors import InvalidField
 from core.events.calendar import EARLIEST, day_start
-from core.events.envelope import ID_LONGEST, SOURCE_LONGEST, read_moment
+from core.events.envelope import CLOCK_ALLOWANCE, ID_LONGEST, SOURCE_LONGEST, read_moment
 from core.events.facts import AccountFacts, Attribute, Rank, SimpleTransaction, attribute_rank, facts_of_transaction
 from core.goals.money import MAX_MINOR, digits
 from core.ingestion.parse import FUTURE_ALLOWANCE, TEXT_LONGEST
@@ -99,12 +99,11 @@ def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> Simple
         posted_at = stated_at if isinstance(stated_at, datetime) else day_start(stated_at, zone)
         currency = data.currency
         amount_minor = _minor(bytes(data.amount), digits(currency))
-        latest = arrived_at + FUTURE_ALLOWANCE
         if (
             amount_minor is None
             or not isinstance(time, datetime)
-            or not EARLIEST <= time <= latest
-            or not EARLIEST <= posted_at <= latest
+            or not EARLIEST <= time <= arrived_at + CLOCK_ALLOWANCE
+            or not EARLIEST <= posted_at <= arrived_at + FUTURE_ALLOWANCE
         ):
             return None
     except (msgspec.MsgspecError, InvalidField, ValueError, OverflowError, RecursionError):

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from core.errors import EventRejected, InvalidField
 from core.events.calendar import EARLIEST, day_end, day_start
-from core.events.envelope import Envelope, identifier, parse_moment, text_of
+from core.events.envelope import Envelope, check_clock, identifier, parse_moment, text_of
 from core.events.facts import (
     ACCOUNTS_MOST,
     AccountFacts,
@@ -37,23 +37,22 @@ def parse_event(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tup
     parser = _PARSERS.get(envelope.type)
     if parser is None:
         raise EventRejected("unknown_type", f"type {envelope.type!r} is none of {', '.join(_PARSERS)}")
-    latest = arrived_at + FUTURE_ALLOWANCE
-    _check_moment(envelope.time, "time", latest)
+    _check_time(envelope, arrived_at)
     try:
-        return parser(envelope, zone, latest)
+        return parser(envelope, zone, arrived_at)
     except InvalidField as error:
         code = "bad_currency" if error.field == "currency" else "bad_amount"
         raise EventRejected(code, str(error)) from None
 
 
-def _report(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:
+def _report(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:
     data = envelope.data
     account_id = _required_id(data, "account_id")
     if "current" in data and data["current"] is None:
         return ()
     currency = _currency(data)
     report = Report(
-        as_of=_moment(data, "as_of", zone, day_end, latest),
+        as_of=_moment(data, "as_of", zone, day_end, arrived_at),
         rank=_rank(envelope),
         current_minor=_amount(data, "current", currency),
         currency=currency,
@@ -62,7 +61,7 @@ def _report(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[Accou
     return (AccountFacts(account_id, currency, _stated_attributes(envelope), report=report),)
 
 
-def _transaction(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:
+def _transaction(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:
     data = envelope.data
     account_id = _required_id(data, "account_id")
     transaction_id = _required_id(data, "transaction_id")
@@ -78,7 +77,7 @@ def _transaction(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[
         rank=_rank(envelope),
         amount_minor=_amount(data, "amount", currency),
         currency=currency,
-        posted_at=_moment(data, "posted_at", zone, day_start, latest),
+        posted_at=_moment(data, "posted_at", zone, day_start, arrived_at),
         pending=pending is True,
         replaces=replaces,
         category=_note(data, "category"),
@@ -87,14 +86,14 @@ def _transaction(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[
     return (AccountFacts(account_id, currency, _stated_attributes(envelope), transaction=transaction),)
 
 
-def _removal(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:  # noqa: ARG001
+def _removal(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:  # noqa: ARG001
     data = envelope.data
     rank = Rank(envelope.time, True, envelope.source, envelope.event_id)
     removed = Transaction(_required_id(data, "transaction_id"), rank)
     return (AccountFacts(_required_id(data, "account_id"), transaction=removed),)
 
 
-def _account(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:  # noqa: ARG001
+def _account(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:  # noqa: ARG001
     data = envelope.data
     account_id = _required_id(data, "account_id")
     rank = attribute_rank(_rank(envelope))
@@ -115,7 +114,7 @@ def _account(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[Acco
     return (AccountFacts(account_id, attributes=tuple(attributes)),)
 
 
-def _connection(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:  # noqa: ARG001
+def _connection(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:  # noqa: ARG001
     data = envelope.data
     account_ids = data.get("account_ids")
     if not isinstance(account_ids, list) or not 1 <= len(account_ids) <= ACCOUNTS_MOST:
@@ -129,12 +128,12 @@ def _connection(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[A
     return tuple(AccountFacts(name, attributes=attributes) for name in names)
 
 
-def _provider_row(envelope: Envelope, zone: ZoneInfo, latest: datetime) -> tuple[AccountFacts, ...]:
+def _provider_row(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:
     """The facts of a provider's row that could not be read when it arrived, if this version can read it."""
     facts: list[AccountFacts] = []
     for stated in envelopes_of_row(envelope):
-        _check_moment(stated.time, "time", latest)
-        facts += _PARSERS[stated.type](stated, zone, latest)
+        _check_time(stated, arrived_at)
+        facts += _PARSERS[stated.type](stated, zone, arrived_at)
     return tuple(facts)
 
 
@@ -199,7 +198,7 @@ def _amount(data: Data, field: str, currency: str) -> int:
 
 
 def _moment(
-    data: Data, field: str, zone: ZoneInfo, of_day: Callable[[Any, ZoneInfo], datetime], latest: datetime
+    data: Data, field: str, zone: ZoneInfo, of_day: Callable[[Any, ZoneInfo], datetime], arrived_at: datetime
 ) -> datetime:
     value = data.get(field)
     if value is None:
@@ -209,15 +208,20 @@ def _moment(
         instant = moment if isinstance(moment, datetime) else of_day(moment, zone)
     except (ValueError, OverflowError) as error:
         raise EventRejected("bad_value", f"{field} {error}") from None
-    return _check_moment(instant, field, latest)
+    _check_not_too_early(instant, field)
+    if instant > arrived_at + FUTURE_ALLOWANCE:
+        raise EventRejected("far_future", f"{field} {instant.isoformat()} is more than a day after its arrival")
+    return instant
 
 
-def _check_moment(moment: datetime, field: str, latest: datetime) -> datetime:
-    if moment > latest:
-        raise EventRejected("far_future", f"{field} {moment.isoformat()} is more than a day after its arrival")
+def _check_time(envelope: Envelope, arrived_at: datetime) -> None:
+    check_clock(envelope.time, arrived_at)
+    _check_not_too_early(envelope.time, "time")
+
+
+def _check_not_too_early(moment: datetime, field: str) -> None:
     if moment < EARLIEST:
         raise EventRejected("bad_value", f"{field} {moment.isoformat()} is before 1900")
-    return moment
 
 
 def _note(data: Data, field: str) -> str | None:

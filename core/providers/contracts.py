@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from core.errors import EventRejected
-from core.events.envelope import identifier, parse_moment
+from core.events.envelope import CLOCK_ALLOWANCE, identifier, parse_moment
 
 ROWS_MOST = 10_000
 """The most rows that an array of a body may have: each row becomes an event, and a body has room for a million."""
@@ -85,6 +85,15 @@ class Context:
     user_id: str | None = None
     currency: str | None = None
     kind: str | None = None
+
+    def time(self, known_at: datetime | None) -> datetime | None:
+        """When the provider knew of something, by its own time, else by that of the pull; None if neither is given.
+
+        The provider cannot have known of it after the pull. Its own time is not used if it is more than five minutes
+        later: it is of a wrong clock, and a correction with a right time would lose against it.
+        """
+        is_ahead = known_at is not None and self.pulled_at is not None and known_at - self.pulled_at > CLOCK_ALLOWANCE
+        return self.pulled_at if known_at is None or is_ahead else known_at
 
 
 @dataclass(frozen=True, slots=True)

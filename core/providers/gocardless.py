@@ -81,7 +81,7 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
         raise ProviderBodyRefused("not_this_form", "the body must be an object")
     if not body.keys() & {"transactions", "balances", "account", "iban", "institution_id"}:
         raise ProviderBodyRefused("not_this_form", "the body has no transactions, balances or account")
-    context = replace(context, pulled_at=_fetched_at(body) or context.pulled_at)
+    context = replace(context, pulled_at=context.time(_fetched_at(body)))
     if body.get("account") is not None:
         yield from read_row(DETAILS, body["account"], Reading(context), "account")
     if body.get("balances") is not None:

@@ -124,11 +124,10 @@ class Reading:
 
     def time(self, known_at: datetime | None = None) -> datetime:
         """When the provider knew of the row, else when it was pulled; raises MissingValue where both are missing."""
-        if known_at is not None:
-            return known_at
-        if self.context.pulled_at is None:
+        time = self.context.time(known_at)
+        if time is None:
             raise MissingValue("pulled_at", "the provider gives no time here: say when the body was pulled (pulled_at)")
-        return self.context.pulled_at
+        return time
 
     def account(self, row: Row, field: str) -> KnownAccount:
         """The account that a row names in `field`, else the account of the whole body."""

@@ -6,10 +6,10 @@ import hashlib
 import hmac
 import secrets as randomness
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from core.errors import InvalidField, MalformedEvent, ProviderBodyRefused
-from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_envelope
+from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_clock, check_envelope
 from core.providers.contracts import Adapted, AdaptedEvent, Context
 from core.providers.provider import DECOY, ProviderSpec, Scheme, Webhook, one_secret
 from core.providers.rows import exact_json, rows_of
@@ -22,15 +22,20 @@ PUBLIC_BYTES = 32
 _ID_LONGEST = 256
 
 
-def adapt_webhook(body: object, context: Context) -> Adapted:  # noqa: ARG001
-    """One event or an array of them. A malformed envelope refuses the whole body; the refusal names its index."""
+def adapt_webhook(body: object, context: Context) -> Adapted:
+    """One event or an array of them.
+
+    A malformed envelope, or a `time` ahead of the arrival, refuses the whole body; the refusal names its index.
+    """
     events = rows_of(body, "") if isinstance(body, list) else [body]
-    return Adapted(events=tuple(_checked(event, f"[{index}]") for index, event in enumerate(events)))
+    return Adapted(events=tuple(_checked(event, context.pulled_at, f"[{index}]") for index, event in enumerate(events)))
 
 
-def _checked(event: object, where: str) -> AdaptedEvent:
+def _checked(event: object, arrived_at: datetime | None, where: str) -> AdaptedEvent:
     try:
         envelope = check_envelope(event)
+        if arrived_at is not None:
+            check_clock(envelope.time, arrived_at)
     except MalformedEvent as error:
         raise ProviderBodyRefused(error.code, error.message, where) from None
     text = exact_json(event, where)

@@ -90,7 +90,7 @@ def _processed(payload: Mapping[str, Any], known_at: datetime | None, context: C
     found = payload.get("transactions")
     if known_at is None or found is None:
         return refresh([payload.get("enrollment_id")], "transactions", "transactions.processed")
-    rows, context = rows_of(found, "payload.transactions"), replace(context, pulled_at=known_at)
+    rows, context = rows_of(found, "payload.transactions"), replace(context, pulled_at=context.time(known_at))
     try:
         events = tuple(read_rows(TRANSACTION, rows, context, "payload.transactions"))
     except MissingValue as missing:

@@ -96,12 +96,12 @@ class Town:
             "currency": self.currency,
             "posted_at": at.isoformat(),
         }
-        self.record("transaction.recorded", at, account_id=account, **(data | more))
+        self.record("transaction.recorded", min(at, LATEST), account_id=account, **(data | more))
 
     def reported(self, account: str, amount: int, at: datetime, **more: Any) -> None:
         """A report."""
         data = {"current": Decimal(amount), "currency": self.currency, "as_of": at.isoformat()} | more
-        self.record("balance.reported", at, account_id=account, **data)
+        self.record("balance.reported", min(at, LATEST), account_id=account, **data)
 
 
 def fill(sessions: Sessions) -> list[Town]:

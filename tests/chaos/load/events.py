@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tests.chaos.load.world import AccountPlan
@@ -106,6 +106,9 @@ def spoil(event: Event, how: str, later: datetime) -> Event:
             return _become(event, "currency_mismatch", _with(parsed, currency="EUR", amount="1.00"))
         case "far ahead":
             return _become(event, "far_future", _with(parsed, posted_at=later.isoformat()))
+        case "clock ahead":
+            ahead = (datetime.fromisoformat(parsed["time"]) + timedelta(hours=20)).isoformat()
+            return _become(event, "clock_ahead", json.dumps(parsed | {"time": ahead}).encode(), is_malformed=True)
         case "of itself":
             return _become(event, "self_contradicting", _with(parsed, replaces=data["transaction_id"]))
         case "too large":
@@ -126,6 +129,7 @@ SPOILINGS = (
     "too exact",
     "another currency",
     "far ahead",
+    "clock ahead",
     "of itself",
     "too large",
 )

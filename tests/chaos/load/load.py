@@ -28,8 +28,8 @@ from tests.chaos.plan import Plan
 from tests.chaos.system.system import System
 from tests.chaos.verdict import Verdict
 
-# Two producers with right clocks, and two whose clocks are an hour off.
-_CLOCKS_OFF = (timedelta(), timedelta(), timedelta(hours=1), timedelta(hours=-1))
+# Two producers with right clocks, one whose clock is a little ahead, which is still taken, and one an hour behind.
+_CLOCKS_OFF = (timedelta(), timedelta(), timedelta(minutes=3), timedelta(hours=-1))
 _OPENING = timedelta(days=25)
 _RESENT = 0.5
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -83,6 +83,15 @@ def test_user_and_kind_inside_a_fact_count_at_its_time() -> None:
     assert [(a.name, a.value) for a in facts.attributes] == [("user_id", "u"), ("kind", "liability")]
     (facts,) = parse_event(envelope("transaction.recorded", data | {"user_id": None, "kind": None}), PRAGUE, ARRIVED)
     assert facts.attributes == ()
+
+
+def test_a_clock_may_be_five_minutes_ahead_and_no_more() -> None:
+    """An event with a later `time` than that is refused, however its facts are dated."""
+    event = envelope("transaction.recorded", SPENT | {"posted_at": "2026-03-10"})
+    assert parse_event(event._replace(time=ARRIVED + timedelta(minutes=5)), PRAGUE, ARRIVED)
+    with pytest.raises(EventRejected, match="set the clock that gave it") as refused:
+        parse_event(event._replace(time=ARRIVED + timedelta(minutes=5, microseconds=1)), PRAGUE, ARRIVED)
+    assert refused.value.code == "clock_ahead"
 
 
 def test_an_event_a_day_ahead_is_taken_and_one_further_ahead_is_not() -> None:

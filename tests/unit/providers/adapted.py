@@ -41,10 +41,10 @@ def only(adapted: Adapted, type: str) -> dict[str, Any]:
 
 
 def facts(events: Iterable[AdaptedEvent], zone: ZoneInfo = UTC_ZONE) -> list[AccountFacts]:
-    """What the events state to a tenant of that zone."""
+    """What the events state to a tenant of that zone; they arrive a month later."""
     found: list[AccountFacts] = []
     for event in events:
-        found += parse_event(check_envelope(parse_json(event.event)), zone, PULLED + timedelta(days=1))
+        found += parse_event(check_envelope(parse_json(event.event)), zone, PULLED + timedelta(days=30))
     return found
 
 
