@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from core.jobs.due import DUE
 from core.jobs.job import DRAIN_QUEUE, DRAIN_TASK, Job
 from core.jobs.project import PROJECT
 from core.jobs.retain import RETAIN
@@ -47,6 +48,7 @@ JOB_ROWS = (
         "removes applied entries from the stream, wakes the drains of shards that a crash left behind, and starts the "
         "jobs of tenants whose day is over and not closed yet",
     ),
+    job_row(DUE, 60.0, "lets facts count that were dated too far ahead when they arrived, once their time has come"),
     job_row(
         SNAPSHOT,
         Clock(minute=2),

@@ -98,6 +98,13 @@ def database_families(stats: DatabaseStats, now: datetime) -> Iterator[Metric]:
     yield _single(
         "refresh_requests_oldest_age_seconds", "Age of the oldest of them.", _age(refreshes.oldest_at, now) or 0
     )
+    facts = stats.waiting_facts
+    yield _gauge("facts_not_due", "Facts dated too far ahead to count yet.", "kind", facts.by_kind.items())
+    yield _single(
+        "facts_overdue_seconds",
+        "How long a fact has been due that does not count yet; 0: there is none.",
+        _age(facts.next_at, now) or 0,
+    )
     days_behind = stats.days_behind
     yield _single(
         "snapshot_lag_days",

@@ -32,7 +32,10 @@ class AccountKind(StrEnum):
 
 
 class Transaction(NamedTuple):
-    """One statement about a transaction; its key is (account, transaction_id). A removal is stored as a tombstone."""
+    """One statement about a transaction; its key is (account, transaction_id). A removal is stored as a tombstone.
+
+    `due_at` is set while the transaction is dated too far ahead to count: from then on it counts.
+    """
 
     transaction_id: str
     rank: Rank
@@ -43,15 +46,20 @@ class Transaction(NamedTuple):
     replaces: str | None = None
     category: str | None = None
     description: str | None = None
+    due_at: datetime | None = None
 
     @property
     def is_posted(self) -> bool:
-        """Whether it may count: neither removed nor pending."""
-        return not self.rank.is_removal and not self.pending
+        """Whether it may count: neither removed nor pending, and not dated too far ahead."""
+        return not self.rank.is_removal and not self.pending and self.due_at is None
 
     @property
     def precedence(self) -> tuple[Any, ...]:
-        """Sorts statements of one key. The content comes last, so that the order of arrival never decides."""
+        """Sorts statements of one key. The content comes last, so that the order of arrival never decides.
+
+        A statement that is due wins over itself as it was before; where one gives the date and another its first
+        instant, the one that is due first wins.
+        """
         return (
             self.rank,
             self.amount_minor,
@@ -60,17 +68,23 @@ class Transaction(NamedTuple):
             self.replaces or "",
             self.category or "",
             self.description or "",
+            self.due_at is None,
+            self.due_at != self.posted_at,
         )
 
 
 class Report(NamedTuple):
-    """A reported balance; its key is (account, as_of). `current_minor` of a liability is positive when owed."""
+    """A reported balance; its key is (account, as_of). `current_minor` of a liability is positive when owed.
+
+    `due_at` is set while the report is dated too far ahead to count.
+    """
 
     as_of: datetime
     rank: Rank
     current_minor: int
     currency: str
     available_minor: int | None = None
+    due_at: datetime | None = None
 
     @property
     def precedence(self) -> tuple[Any, ...]:

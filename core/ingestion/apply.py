@@ -6,7 +6,7 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 2. lock all accounts in id order, the new ones after they are inserted: from here on their facts and links stand still
 3. write the transactions that are new (facts.py)
 4. fold: compare all other facts against what is stored, find how the worth of each account moves, and write the
-   reports that won (accounts.py)
+   reports that won (accounts.py); keep the reports that are dated too far ahead to count (due.py)
 5. write the transactions that won; write the accounts, and move or recompute their goals (update_goals.py)
 6. mark what the goals have reached (crossings.py)
 7. write the dead letters
@@ -21,9 +21,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.errors import EventRejected
-from core.events.facts import AccountFacts, SimpleTransaction
+from core.events.facts import AccountFacts, Report, SimpleTransaction
 from core.ingestion.accounts import fold_accounts
 from core.ingestion.decode import Decoded, StreamEntry, decode_batch
+from core.ingestion.due import keep_waiting_reports
 from core.ingestion.facts import DuplicateCheck, KnownAfterAll, add_new
 from core.ingestion.update_goals import update_goals
 from core.store.accounts import AccountKey, AccountRow, hold_accounts, read_accounts
@@ -107,8 +108,9 @@ def _apply_once(session: Session, batch: Decoded, now: datetime, duplicate_check
     new = add_new(session, batch.simple, held, duplicate_check)
     entries = _to_compare(batch, new)
     rows = read_accounts(session, {key for each in entries for key in each.account_keys})
-    admitted, facts = _admit(entries, rows, refused, now)
+    admitted, facts, waiting = _admit(entries, rows, refused, now)
     folded = fold_accounts(session, held, new, rows, facts, batch.zones)
+    folded.winning_ids.update(keep_waiting_reports(session, waiting))
     write_transactions(session, folded.changes)
     updated = update_goals(session, folded, now)
     keep_dead_letters(session, refused)
@@ -138,14 +140,15 @@ def _to_compare(batch: Decoded, new: SimpleTransactions) -> list[ParsedEntry]:
 
 def _admit(
     entries: Sequence[ParsedEntry], rows: Mapping[AccountKey, AccountRow], refused: list[DeadLetter], now: datetime
-) -> tuple[list[ParsedEntry], dict[AccountKey, list[AccountFacts]]]:
-    """The entries in the currency of their accounts, and their facts by account.
+) -> tuple[list[ParsedEntry], dict[AccountKey, list[AccountFacts]], list[tuple[AccountKey, Report]]]:
+    """The entries in the currency of their accounts, their facts by account, and the reports that are not due.
 
     The currency of an account is that of the first fact received, and its row gets it here. An entry with a fact in
     another currency is added to `refused`.
     """
     by_account: dict[AccountKey, list[AccountFacts]] = {}
     admitted: list[ParsedEntry] = []
+    waiting: list[tuple[AccountKey, Report]] = []
     for each in entries:
         keys = each.account_keys
         try:
@@ -156,8 +159,12 @@ def _admit(
             continue
         admitted.append(each)
         for key, facts in zip(keys, each.facts, strict=True):
+            report = facts.report
+            if report is not None and report.due_at is not None:
+                waiting.append((key, report))
+                facts = facts._replace(report=None)
             by_account.setdefault(key, []).append(facts)
-    return admitted, by_account
+    return admitted, by_account, waiting
 
 
 def _note_currency(row: AccountRow, stated: str | None) -> None:

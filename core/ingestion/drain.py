@@ -41,7 +41,7 @@ TIME_SLICE_S = 30.0
 WAIT_S = 2.0
 # Longer than the wait itself; a process that died while it waited is replaced after this.
 CLAIM_MS = 3_000
-_EVENTS_FAULT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, SQLAlchemyError)
+EVENTS_FAULT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, SQLAlchemyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class ShardDrain:
                     applied = self._apply(session, decoded, check)
                 goes_on = is_more and time.monotonic() < stop_at
                 self._pass(session, position, batch, goes_on=goes_on)
-        except _EVENTS_FAULT as error:
+        except EVENTS_FAULT as error:
             return self._handle(error, batch, began, stop_at)
         self._finish(batch, applied, began)
         return Step(batch.last, len(batch.raw), is_more, goes_on)

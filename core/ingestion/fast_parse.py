@@ -15,7 +15,7 @@ from core.events.calendar import EARLIEST, day_start
 from core.events.envelope import CLOCK_ALLOWANCE, ID_LONGEST, SOURCE_LONGEST, read_moment
 from core.events.facts import AccountFacts, Attribute, Rank, SimpleTransaction, attribute_rank, facts_of_transaction
 from core.goals.money import MAX_MINOR, digits
-from core.ingestion.parse import FUTURE_ALLOWANCE, TEXT_LONGEST
+from core.ingestion.parse import AHEAD_MOST, COUNTS_AHEAD, TEXT_LONGEST
 
 # MAX_MINOR has 16 digits; a number with many more characters is left to the full parser.
 _AMOUNT_LONGEST: Final = 20
@@ -96,14 +96,18 @@ def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> Simple
             return None
         time = _moment(event.time)
         stated_at = time if data.posted_at == event.time else _moment(data.posted_at)
-        posted_at = stated_at if isinstance(stated_at, datetime) else day_start(stated_at, zone)
+        if isinstance(stated_at, datetime):
+            posted_at, latest = stated_at, arrived_at + COUNTS_AHEAD
+        else:
+            posted_at, latest = day_start(stated_at, zone), arrived_at
         currency = data.currency
         amount_minor = _minor(bytes(data.amount), digits(currency))
         if (
             amount_minor is None
             or not isinstance(time, datetime)
             or not EARLIEST <= time <= arrived_at + CLOCK_ALLOWANCE
-            or not EARLIEST <= posted_at <= arrived_at + FUTURE_ALLOWANCE
+            or not EARLIEST <= posted_at <= latest
+            or posted_at - time > AHEAD_MOST
         ):
             return None
     except (msgspec.MsgspecError, InvalidField, ValueError, OverflowError, RecursionError):

@@ -22,7 +22,10 @@ from core.events.facts import (
 from core.goals.money import digits, to_minor
 from core.providers.registry import envelopes_of_row
 
-FUTURE_ALLOWANCE = timedelta(days=1)
+# What is dated at most this far ahead counts at once, if it has an instant: clocks and time zones differ.
+COUNTS_AHEAD = timedelta(days=1)
+# Banks book ahead by days, and card payments by weeks; what is further ahead of its event is a mistake.
+AHEAD_MOST = timedelta(days=400)
 TEXT_LONGEST = 500
 
 Data = dict[str, Any]
@@ -51,12 +54,14 @@ def _report(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[A
     if "current" in data and data["current"] is None:
         return ()
     currency = _currency(data)
+    as_of, _ = _moment(envelope, "as_of", zone, day_end)
     report = Report(
-        as_of=_moment(data, "as_of", zone, day_end, arrived_at),
+        as_of=as_of,
         rank=_rank(envelope),
         current_minor=_amount(data, "current", currency),
         currency=currency,
         available_minor=None if data.get("available") is None else _amount(data, "available", currency),
+        due_at=_due_at(as_of - COUNTS_AHEAD, arrived_at),
     )
     return (AccountFacts(account_id, currency, _stated_attributes(envelope), report=report),)
 
@@ -72,16 +77,18 @@ def _transaction(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tu
     if pending is not None and not isinstance(pending, bool):
         raise EventRejected("bad_value", "pending must be true or false")
     currency = _currency(data)
+    posted_at, is_date = _moment(envelope, "posted_at", zone, day_start)
     transaction = Transaction(
         transaction_id=transaction_id,
         rank=_rank(envelope),
         amount_minor=_amount(data, "amount", currency),
         currency=currency,
-        posted_at=_moment(data, "posted_at", zone, day_start, arrived_at),
+        posted_at=posted_at,
         pending=pending is True,
         replaces=replaces,
         category=_note(data, "category"),
         description=_note(data, "description"),
+        due_at=None if pending else _due_at(posted_at if is_date else posted_at - COUNTS_AHEAD, arrived_at),
     )
     return (AccountFacts(account_id, currency, _stated_attributes(envelope), transaction=transaction),)
 
@@ -198,9 +205,10 @@ def _amount(data: Data, field: str, currency: str) -> int:
 
 
 def _moment(
-    data: Data, field: str, zone: ZoneInfo, of_day: Callable[[Any, ZoneInfo], datetime], arrived_at: datetime
-) -> datetime:
-    value = data.get(field)
+    envelope: Envelope, field: str, zone: ZoneInfo, of_day: Callable[[Any, ZoneInfo], datetime]
+) -> tuple[datetime, bool]:
+    """The instant that a field says or that its date stands for, and whether it is a date."""
+    value = envelope.data.get(field)
     if value is None:
         raise EventRejected("missing_field", f"{field} is missing")
     try:
@@ -209,9 +217,11 @@ def _moment(
     except (ValueError, OverflowError) as error:
         raise EventRejected("bad_value", f"{field} {error}") from None
     _check_not_too_early(instant, field)
-    if instant > arrived_at + FUTURE_ALLOWANCE:
-        raise EventRejected("far_future", f"{field} {instant.isoformat()} is more than a day after its arrival")
-    return instant
+    if instant - envelope.time > AHEAD_MOST:
+        raise EventRejected(
+            "far_future", f"{field} {instant.isoformat()} is more than {AHEAD_MOST.days} days after the event's time"
+        )
+    return instant, not isinstance(moment, datetime)
 
 
 def _check_time(envelope: Envelope, arrived_at: datetime) -> None:
@@ -222,6 +232,11 @@ def _check_time(envelope: Envelope, arrived_at: datetime) -> None:
 def _check_not_too_early(moment: datetime, field: str) -> None:
     if moment < EARLIEST:
         raise EventRejected("bad_value", f"{field} {moment.isoformat()} is before 1900")
+
+
+def _due_at(counts_from: datetime, arrived_at: datetime) -> datetime | None:
+    """When a fact begins to count; None if that is not after its arrival."""
+    return counts_from if counts_from > arrived_at else None
 
 
 def _note(data: Data, field: str) -> str | None:

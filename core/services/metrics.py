@@ -19,6 +19,8 @@ from core.stream.stream import EventStream, ShardStatus
 
 QUIET_S = 30.0
 STATEMENT_LONGEST_S = 3
+# The job due runs every minute.
+OVERDUE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class DatabaseStats:
     dead_letters: dict[str, int]
     outbox: monitoring.OutboxBacklog
     refreshes: monitoring.OpenRefreshes
+    waiting_facts: monitoring.WaitingFacts
     days_behind: tuple[int, ...]
     runs: tuple[LastRun, ...]
     tenants_unseen: int
@@ -99,6 +102,7 @@ def read_database_stats(session: Session, now: datetime) -> DatabaseStats:
         dead_letters=monitoring.waiting_dead_letters(session),
         outbox=monitoring.outbox_backlog(session),
         refreshes=monitoring.open_refreshes(session),
+        waiting_facts=monitoring.waiting_facts(session),
         days_behind=tuple(sorted(behind, reverse=True)),
         runs=tuple(_last_run(job, violations) for job in found.jobs),
         tenants_unseen=found.tenants_unseen,
@@ -131,6 +135,11 @@ def is_drain_alive(status: ShardStatus, drains: DrainStats, now: datetime) -> bo
     quiet_since = now - timedelta(seconds=QUIET_S)
     is_waiting = status.oldest_at is not None and status.oldest_at < quiet_since
     return not is_waiting or (drains.last_commit_at is not None and drains.last_commit_at >= quiet_since)
+
+
+def is_overdue(facts: monitoring.WaitingFacts, now: datetime) -> bool:
+    """Whether a fact should have counted for minutes and does not."""
+    return facts.next_at is not None and now - facts.next_at > OVERDUE
 
 
 def days_behind(tenant: monitoring.ClosedDays, now: datetime) -> int:

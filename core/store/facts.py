@@ -35,6 +35,7 @@ _TRANSACTION = {
     "event_time": driver.TIMESTAMPTZ,
     "source": driver.TEXT,
     "event_id": driver.TEXT,
+    "due_at": driver.TIMESTAMPTZ,
 }
 # The other columns of a simple transaction have their defaults.
 _SIMPLE = {name: _TRANSACTION[name] for name in ("tenant", "counts", *SimpleTransaction.__struct_fields__)}
@@ -245,7 +246,7 @@ def _with_times(keys: Sequence[ReportKey]) -> dict[str, object]:
 def _transaction(row: Any) -> StoredTransaction:
     rank = Rank(row[12], row[7], row[13], row[14])
     return StoredTransaction(
-        Transaction(row[2], rank, row[3], row[4], row[5], row[6], row[9], row[10], row[11]), counts=row[8]
+        Transaction(row[2], rank, row[3], row[4], row[5], row[6], row[9], row[10], row[11], row[15]), counts=row[8]
     )
 
 
@@ -266,6 +267,7 @@ def _transaction_values(key: AccountKey, stored: StoredTransaction) -> tuple[obj
         rank.time,
         rank.source,
         rank.event_id,
+        t.due_at,
     )
 
 

@@ -42,6 +42,17 @@ class OpenRefreshes:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingFacts:
+    """The facts that are dated too far ahead to count: how many of each kind, COUNTED_MOST at most, and the first due.
+
+    `next_at` is in the past while one is due and not counted yet.
+    """
+
+    by_kind: dict[str, int]
+    next_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class ClosedDays:
     """A tenant and the last local day that is closed for it; None before the first day is closed."""
 
@@ -122,6 +133,13 @@ _OLDEST_REFRESH = text(
     """SELECT min(o.opened_at) FROM tenants t CROSS JOIN LATERAL (
         SELECT opened_at FROM refresh_requests WHERE tenant = t.tenant AND done_count < count
         ORDER BY opened_at LIMIT 1) o"""
+)
+_WAITING_FACTS = text(
+    """SELECT 'transaction', count(*), min(due_at) FROM (
+        SELECT due_at FROM transactions WHERE due_at IS NOT NULL ORDER BY due_at LIMIT :most) AS waiting
+    UNION ALL
+    SELECT 'report', count(*), min(due_at) FROM (
+        SELECT due_at FROM waiting_reports ORDER BY due_at LIMIT :most) AS waiting"""
 )
 _CLOSED_DAYS = text(
     """SELECT tenant, time_zone, created_at, closed_through FROM tenants
@@ -209,6 +227,14 @@ def open_refreshes(session: Session) -> OpenRefreshes:
     """The refresh requests that webhooks opened and nobody has marked as done."""
     by_provider = {row[0]: row[1] for row in session.execute(_OPEN_REFRESHES, {"most": COUNTED_MOST})}
     return OpenRefreshes(by_provider, session.execute(_OLDEST_REFRESH).scalar_one() if by_provider else None)
+
+
+def waiting_facts(session: Session) -> WaitingFacts:
+    """The facts that are stored and do not count yet because of their date."""
+    rows = session.execute(_WAITING_FACTS, {"most": COUNTED_MOST}).all()
+    return WaitingFacts(
+        {row[0]: row[1] for row in rows}, min((row[2] for row in rows if row[2] is not None), default=None)
+    )
 
 
 def closed_days(session: Session) -> list[ClosedDays]:

@@ -175,6 +175,8 @@ transactions = Table(
     moment_column("event_time", required=True),
     text_column("source", required=True),
     text_column("event_id", required=True),
+    # From when on it counts, while it is dated too far ahead to count; null for all others.
+    moment_column("due_at"),
     # Readers: a report that is dated before stored transactions, a link that is dated back, a manual amount.
     Index(
         "transactions_counted_idx",
@@ -188,6 +190,8 @@ transactions = Table(
     Index(
         "transactions_replaces_idx", "tenant", "account_id", "replaces", postgresql_where=text("replaces IS NOT NULL")
     ),
+    # Reader: the job due, which looks for the rows of all tenants whose time has come.
+    Index("transactions_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
 )
 
 # The view account_days is made of transactions and of the residuals of reports: how far an account's worth moved on
@@ -206,6 +210,25 @@ reports = Table(
     moment_column("event_time", required=True),
     text_column("source", required=True),
     text_column("event_id", required=True),
+)
+
+# Reports that are dated too far ahead to count. They are moved to `reports` when they are due: all who read that table
+# take its rows as reports that count.
+waiting_reports = Table(
+    "waiting_reports",
+    metadata,
+    tenant_column(),
+    key_column("account_id"),
+    Column("as_of", DateTime(timezone=True), primary_key=True),
+    amount_column("current_minor"),
+    amount_column("available_minor", required=False),
+    text_column("currency", required=True),
+    moment_column("event_time", required=True),
+    text_column("source", required=True),
+    text_column("event_id", required=True),
+    moment_column("due_at", required=True),
+    # Reader: the job due.
+    Index("waiting_reports_due_idx", "due_at"),
 )
 
 goals = Table(
@@ -549,6 +572,7 @@ BUSINESS_TABLES = (
     accounts,
     transactions,
     reports,
+    waiting_reports,
     goals,
     milestones,
     links,

@@ -19,12 +19,23 @@ from core.verify.checks import (
 
 _TRANSACTIONS = f"""
     SELECT t.account_id, t.transaction_id, 'counts' AS what, CAST(t.counts AS text) AS stored,
-        CAST(NOT t.pending AND NOT t.removed AND r.replaces IS NULL AS text) AS expected
+        CAST(NOT t.pending AND NOT t.removed AND t.due_at IS NULL AND r.replaces IS NULL AS text) AS expected
     FROM transactions t LEFT JOIN (
         SELECT DISTINCT account_id, replaces FROM transactions
-        WHERE tenant = :tenant AND {within("account_id")} AND replaces IS NOT NULL AND NOT pending AND NOT removed) AS r
+        WHERE tenant = :tenant AND {within("account_id")} AND replaces IS NOT NULL AND NOT pending AND NOT removed
+          AND due_at IS NULL) AS r
       ON r.account_id = t.account_id AND r.replaces = t.transaction_id
     WHERE t.tenant = :tenant AND {within("t.account_id")}"""
+
+# A date is due when its day begins, an instant a day before.
+_WAITING = f"""
+    SELECT account_id, 'transaction ' || transaction_id AS fact, 'due_at' AS what, CAST(due_at AS text) AS stored,
+        CASE WHEN NOT pending AND NOT removed AND due_at IN (posted_at, posted_at - interval '1 day')
+            THEN CAST(due_at AS text) END AS expected
+    FROM transactions WHERE tenant = :tenant AND {within("account_id")} AND due_at IS NOT NULL
+    UNION ALL
+    SELECT account_id, 'report ' || as_of, 'due_at', CAST(due_at AS text), CAST(as_of - interval '1 day' AS text)
+    FROM waiting_reports WHERE tenant = :tenant AND {within("account_id")}"""
 
 _ACCOUNTS = f"""
     SELECT a.account_id, v.what, v.stored, v.expected
@@ -110,7 +121,7 @@ _CONSERVATION = f"""
 ACCOUNT_CHECKS = (
     Check(
         "transactions",
-        "a transaction counts while it is posted and no posted one replaces it",
+        "a transaction counts while it is posted and due, and none that is posted and due replaces it",
         ("account_id", "transaction_id"),
         _TRANSACTIONS,
     ),
@@ -125,6 +136,12 @@ ACCOUNT_CHECKS = (
         "a residual is what a report adds to the report before it and the transactions since",
         ("account_id", "as_of"),
         _REPORTS,
+    ),
+    Check(
+        "waiting",
+        "what is dated too far ahead to count is due on its day, or a day before its moment",
+        ("account_id", "fact"),
+        _WAITING,
     ),
     Check(
         "account_closes",

@@ -17,6 +17,7 @@ from core.services.metrics import (
     LastRun,
     days_behind,
     is_drain_alive,
+    is_overdue,
     read_database_stats,
 )
 from core.settings import Settings
@@ -102,7 +103,7 @@ def collect_status(settings: Settings) -> Status:
         engine.dispose()
     positions = None if contents is None else contents.stats.positions
     stream = _ask(troubles, lambda: _collect_from_stream(settings, positions))
-    troubles += _wrong_in_database(contents) + _wrong_on_stream(stream, now)
+    troubles += _wrong_in_database(contents, now) + _wrong_on_stream(stream, now)
     return Status(now, database, current, contents, stream, _processes(settings), tuple(troubles))
 
 
@@ -125,6 +126,7 @@ def status_as_json(found: Status) -> dict[str, Any]:
         "outbox": None if stats is None else asdict(stats.outbox),
         "dead_letters": None if stats is None else stats.dead_letters,
         "accounts_with_difference": None if stats is None else stats.accounts_with_difference,
+        "waiting_facts": None if stats is None else asdict(stats.waiting_facts),
         "processes": found.processes,
         "troubles": list(found.troubles),
     }
@@ -198,9 +200,14 @@ def _collect_from_stream(settings: Settings, positions: Mapping[int, Position] |
         return StreamStatus(ask_stream_server(client), shards, drains)
 
 
-def _wrong_in_database(contents: DatabaseStatus | None) -> list[str]:
-    violations = 0 if contents is None else violations_of(contents.stats.runs)
-    return [f"the last audit found {violations:,} wrong values: {REPAIR}"] if violations else []
+def _wrong_in_database(contents: DatabaseStatus | None, now: datetime) -> list[str]:
+    if contents is None:
+        return []
+    violations = violations_of(contents.stats.runs)
+    wrong = [f"the last audit found {violations:,} wrong values: {REPAIR}"] if violations else []
+    if is_overdue(contents.stats.waiting_facts, now):
+        wrong.append("facts are due and do not count: is a worker for drains running? `milepost run due` counts them")
+    return wrong
 
 
 def _wrong_on_stream(stream: StreamStatus | None, now: datetime) -> list[str]:

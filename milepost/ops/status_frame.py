@@ -71,6 +71,8 @@ def _rows(found: Status) -> list[tuple[str, str]]:
     by_code = ", ".join(f"{code} {number:,}" for code, number in contents.stats.dead_letters.items())
     outbox = contents.stats.outbox
     oldest = "" if outbox.oldest_at is None else f", the oldest {_ago(outbox.oldest_at, found.at)}"
+    facts = contents.stats.waiting_facts
+    next_one = "" if facts.next_at is None else f", the next one at {facts.next_at:%Y-%m-%d %H:%M} UTC"
     return [
         *rows,
         ("accounts", _counted(contents.counts["accounts"])),
@@ -78,6 +80,7 @@ def _rows(found: Status) -> list[tuple[str, str]]:
         ("goals", _counted(contents.counts["goals"])),
         ("dead letters", _counted(contents.counts["dead_letters"]) + (f" waiting: {by_code}" if by_code else "")),
         ("outbox", f"{_counted(outbox.messages)} not delivered{oldest}"),
+        ("facts dated ahead", f"{_counted(sum(facts.by_kind.values()))} not due{next_one}"),
     ]
 
 

@@ -28,8 +28,8 @@ from core.settings import load_settings
 from core.store.days import JobRun, record_run
 from milepost.ops.status import GOALS_MOST, collect_status
 from milepost.ops.status_frame import frame
-from tests.acts import goal
-from tests.conftest import Run
+from tests.acts import event, goal
+from tests.conftest import NOW, Apply, Run
 
 Sessions = sessionmaker[Session]
 pytestmark = pytest.mark.usefixtures("run")
@@ -215,6 +215,23 @@ def test_a_wrong_value_is_not_well(status: Run, session_factory: Sessions) -> No
     code, out, _ = status()
     assert code == 1
     assert "found 3 wrong values: `milepost verify` names the rows; once they are repaired, `milepost run" in out
+
+
+def test_facts_that_are_dated_ahead_are_shown(status: Run, apply: Apply, session_factory: Sessions) -> None:
+    """How many wait, and for when; one that has been due for minutes and does not count is not well."""
+    data = {"account_id": "a", "transaction_id": "t", "amount": "5.00", "currency": "USD", "posted_at": "2026-03-12"}
+    apply([event("transaction.recorded", NOW, "e", data)])
+    with session_factory.begin() as session:
+        session.execute(text("UPDATE transactions SET due_at = '2099-03-12'"))
+    code, out, _ = status()
+    assert code == 0
+    assert "1 not due, the next one at 2099-03-12 00:00 UTC" in out
+    assert status_json(status)["waiting_facts"]["by_kind"] == {"transaction": 1, "report": 0}
+    with session_factory.begin() as session:
+        session.execute(text("UPDATE transactions SET due_at = now() - interval '6 minutes'"))
+    code, out, _ = status()
+    assert code == 1
+    assert "trouble: facts are due and do not count" in out
 
 
 def test_a_job_that_is_late_for_one_tenant_is_reported(status: Run, session_factory: Sessions) -> None:

@@ -219,3 +219,29 @@ def test_only_the_first_are_shown_and_all_are_counted(filled: Filled) -> None:
     assert [violation.tenant for violation in flags.first] == ["cuba", "cuba"]
     alone = verify(filled.sessions, LATEST, tenant="york", first=500)
     assert {violation.tenant for violation in alone.first} == {"york"}
+
+
+@pytest.mark.parametrize("due_at", ["due_at + interval '1 second'", "posted_at - interval '2 days'"])
+def test_an_altered_time_from_which_a_transaction_counts_is_found(alter: Alter, due_at: str) -> None:
+    """A transaction that waits and is due at another time than its date says is named, and nothing else."""
+    wrong = alter(f"UPDATE transactions SET due_at = {due_at} WHERE transaction_id = 'not due'")
+    assert [(violation.check, violation.key) for violation in wrong] == [
+        ("waiting", {"account_id": "savings", "fact": "transaction not due"})
+    ]
+
+
+@pytest.mark.parametrize(("name", "due_at"), [("not due", "NULL"), ("s10", "posted_at")])
+def test_a_transaction_made_to_wait_or_not_to_wait_is_found(alter: Alter, name: str, due_at: str) -> None:
+    """Without the time it ought to count, and with one it ought not to."""
+    wrong = alter(f"UPDATE transactions SET due_at = {due_at} WHERE transaction_id = '{name}'")
+    assert [(violation.check, violation.key["transaction_id"], violation.what) for violation in wrong] == [
+        ("transactions", name, "counts")
+    ]
+
+
+def test_a_report_made_to_wait_otherwise_is_found(alter: Alter) -> None:
+    """A waiting report that is due at another time is named."""
+    wrong = alter("UPDATE waiting_reports SET due_at = as_of WHERE account_id = 'flat'")
+    assert [(violation.check, violation.key["fact"]) for violation in wrong] == [
+        ("waiting", "report 2026-03-29 12:00:00+00")
+    ]

@@ -189,5 +189,8 @@ def _correct(town: Town) -> None:
     town.paid("late too", "visa", -250, town.at(13, 1))
     town.reported("checking", 900, town.at(4))
     town.paid("ahead", "savings", 5, LATEST + 20 * HOUR)
+    town.paid("not due", "savings", 6, LATEST + 3 * DAY)
+    town.paid("not due today", "savings", 7, LATEST + 3 * DAY, posted_at="2026-03-24")
+    town.reported("flat", 252_000, LATEST + 9 * DAY)
     town.record("account.changed", town.at(17), account_id="flat", user_id="u")
     town.record("account.changed", town.at(17), account_id="checking", kind="liability")

@@ -84,7 +84,7 @@ class Maker:
 
 
 def spoil(event: Event, how: str, later: datetime) -> Event:
-    """An event that cannot be applied, made from a transaction that could; `later` is more than a day away."""
+    """An event that cannot be applied, made from a transaction that could; `later` is more than 400 days away."""
     parsed = json.loads(event.body)
     data = parsed["data"]
     match how:

@@ -174,7 +174,7 @@ class Producer:
             how, self._huge_at = "huge", self._huge_at + _HUGE_EVERY
         now, name = self._now(), f"{self.number}-{self._count}"
         event = maker.transaction(self._id(), now, account, name, self._minor(), now.isoformat())
-        return spoil(event, how, now + timedelta(days=3))
+        return spoil(event, how, now + timedelta(days=500))
 
     def _posted_at(self) -> str:
         """Mostly in the last hours, else in the last weeks; sometimes only a date, sometimes later than now."""

@@ -8,6 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import EventRejected, MalformedEvent
 from core.events.envelope import Envelope, check_envelope, parse_json
@@ -94,10 +96,44 @@ def test_a_clock_may_be_five_minutes_ahead_and_no_more() -> None:
     assert refused.value.code == "clock_ahead"
 
 
-def test_an_event_a_day_ahead_is_taken_and_one_further_ahead_is_not() -> None:
-    """Facts may be dated up to a day after their arrival on the stream."""
-    ahead = SPENT | {"posted_at": "2026-03-11T12:00:00Z"}
-    assert parse_event(envelope("transaction.recorded", ahead), PRAGUE, ARRIVED)
-    with pytest.raises(EventRejected) as refused:
-        parse_event(envelope("transaction.recorded", ahead | {"posted_at": "2026-03-11T12:00:01Z"}), PRAGUE, ARRIVED)
-    assert refused.value.code == "far_future"
+@pytest.mark.parametrize(
+    ("posted_at", "due_at"),
+    [
+        ("2026-03-10", None),
+        ("2026-03-11", "2026-03-10T23:00:00+00:00"),
+        ("2026-03-11T12:00:00Z", None),
+        ("2026-03-11T12:00:01Z", "2026-03-10T12:00:01+00:00"),
+        ("2027-04-14T11:00:00Z", "2027-04-13T11:00:00+00:00"),
+    ],
+)
+def test_a_fact_that_is_dated_ahead_says_when_it_is_due(posted_at: str, due_at: str | None) -> None:
+    """A date when its local day begins, an instant a day before; what has begun on arrival is due. Pending rows are."""
+    due = None if due_at is None else datetime.fromisoformat(due_at)
+    (facts,) = parse_event(envelope("transaction.recorded", SPENT | {"posted_at": posted_at}), PRAGUE, ARRIVED)
+    assert facts.transaction is not None
+    assert (facts.transaction.due_at, facts.transaction.is_posted) == (due, due is None)
+    pending = SPENT | {"posted_at": posted_at, "pending": True}
+    (facts,) = parse_event(envelope("transaction.recorded", pending), PRAGUE, ARRIVED)
+    assert facts.transaction is not None
+    assert facts.transaction.due_at is None
+
+
+def test_what_is_dated_more_than_400_days_after_its_time_is_refused() -> None:
+    """It is a mistake of a year or a century, whenever it arrives."""
+    ahead = envelope("transaction.recorded", SPENT | {"posted_at": "2027-04-14T11:00:01Z"})
+    for arrived_at in (ARRIVED, ARRIVED + timedelta(days=500)):
+        with pytest.raises(EventRejected, match="more than 400 days after the event's time") as refused:
+            parse_event(ahead, PRAGUE, arrived_at)
+        assert refused.value.code == "far_future"
+
+
+@given(st.booleans(), st.sampled_from(["2026-03-12", "2026-03-11T23:00:00Z", "2026-03-12T23:00:00Z"]))
+def test_a_statement_wins_over_itself_once_it_is_due(is_pending: bool, posted_at: str) -> None:
+    """So it counts whenever it is read again after its time has come, and never stops counting when read as before."""
+    stated = envelope("transaction.recorded", SPENT | {"posted_at": posted_at, "pending": is_pending})
+    (early,) = parse_event(stated, PRAGUE, ARRIVED)
+    (late,) = parse_event(stated, PRAGUE, ARRIVED + timedelta(days=5))
+    assert early.transaction is not None
+    assert late.transaction is not None
+    assert (late.transaction.precedence > early.transaction.precedence) is not is_pending
+    assert early.transaction.precedence <= late.transaction.precedence

@@ -1,0 +1,68 @@
+"""Facts that are dated too far ahead: kept when they arrive, and counted when their time has come.
+
+Whether a fact is due depends on its date and its arrival alone (parse.py). One that is not due is stored and does not
+count. Once it is due, it is applied like a fact that arrives: the account's lock is taken, the fact is compared with
+what is stored by then, and worth, goals, milestones and dirty days follow from the comparison. So it counts once,
+whoever looks at the same time; a removal or correction that came meanwhile has won before; and a crash leaves nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from core.events.facts import AccountFacts, Report
+from core.ingestion.accounts import fold_accounts
+from core.ingestion.update_goals import update_goals
+from core.store import due as store
+from core.store.accounts import AccountKey, hold_accounts, read_accounts
+from core.store.driver import plan_by_key
+from core.store.due import DueFacts
+from core.store.facts import ReportKey, read_transactions, write_transactions
+from core.store.tenants import read_tenants
+
+Facts = dict[AccountKey, list[AccountFacts]]
+
+
+def keep_waiting_reports(session: Session, reports: Iterable[tuple[AccountKey, Report]]) -> set[int]:
+    """Store those reports of locked accounts that win over the waiting ones of their keys; returns their id()."""
+    winners: dict[ReportKey, Report] = {}
+    for account_key, report in reports:
+        key = (*account_key, report.as_of)
+        if key not in winners or report.precedence > winners[key].precedence:
+            winners[key] = report
+    for key, known in store.read_waiting_reports(session, winners).items():
+        if known.precedence >= winners[key].precedence:
+            del winners[key]
+    store.write_waiting_reports(session, winners)
+    return {id(report) for report in winners.values()}
+
+
+def apply_due(session: Session, due: Sequence[DueFacts], now: datetime) -> int:
+    """Let facts count that were found to be due; returns how many of them still waited when the locks were taken."""
+    plan_by_key(session)
+    held = hold_accounts(session, [each.account_key for each in due])
+    facts = _waiting_facts(session, due, now)
+    zones = {name: tenant.zone for name, tenant in read_tenants(session, {key[0] for key in facts}).items()}
+    folded = fold_accounts(session, held, {}, read_accounts(session, facts), facts, zones)
+    write_transactions(session, folded.changes)
+    update_goals(session, folded, now)
+    return sum(len(of_account) for of_account in facts.values())
+
+
+def _waiting_facts(session: Session, due: Sequence[DueFacts], now: datetime) -> Facts:
+    """The facts as they are now that their accounts are locked; the reports among them no longer wait."""
+    facts: Facts = {}
+    stored = read_transactions(session, [(*each.account_key, name) for each in due for name in each.transaction_ids])
+    for each in due:
+        for name in each.transaction_ids:
+            transaction = stored[each.account_key][name].transaction
+            if transaction.due_at is not None and transaction.due_at <= now:
+                stated = AccountFacts(each.account_key[1], transaction=transaction._replace(due_at=None))
+                facts.setdefault(each.account_key, []).append(stated)
+    report_keys = [(*each.account_key, as_of) for each in due for as_of in each.reported_at]
+    for key, report in store.read_waiting_reports(session, report_keys).items():
+        stated = AccountFacts(key[1], report=report._replace(due_at=None))
+        facts.setdefault(key[:2], []).append(stated)
+    store.forget_waiting_reports(session, report_keys)
+    return facts

@@ -1,0 +1,111 @@
+"""Facts that are dated too far ahead to count: which of them are due, and the reports among them until they are.
+
+A transaction waits in its own row, since other statements about it must win or lose against it meanwhile. A report
+waits in a table of its own.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.events.facts import Rank, Report
+from core.store import driver
+from core.store.accounts import AccountKey
+from core.store.facts import ReportKey
+
+
+class DueFacts(NamedTuple):
+    """The facts of an account whose time has come: the ids of its transactions, and the times of its reports."""
+
+    account_key: AccountKey
+    transaction_ids: list[str]
+    reported_at: list[datetime]
+
+
+_REPORT = {
+    "tenant": driver.TEXT,
+    "account_id": driver.TEXT,
+    "as_of": driver.TIMESTAMPTZ,
+    "current_minor": driver.INT8,
+    "available_minor": driver.INT8,
+    "currency": driver.TEXT,
+    "event_time": driver.TIMESTAMPTZ,
+    "source": driver.TEXT,
+    "event_id": driver.TEXT,
+    "due_at": driver.TIMESTAMPTZ,
+}
+_KEY = ("tenant", "account_id", "as_of")
+_KEYS = f"unnest({driver.split('tenants')}, {driver.split('accounts')}, CAST(:times AS timestamptz[]))"
+_LIST = ", ".join(_REPORT)
+_FIND = text(
+    """SELECT tenant, account_id, coalesce(array_agg(transaction_id) FILTER (WHERE transaction_id IS NOT NULL), '{}'),
+        coalesce(array_agg(as_of) FILTER (WHERE as_of IS NOT NULL), '{}')
+    FROM (
+        (SELECT tenant, account_id, transaction_id, CAST(NULL AS timestamptz) AS as_of FROM transactions
+         WHERE due_at <= :now ORDER BY due_at LIMIT :most)
+        UNION ALL
+        (SELECT tenant, account_id, NULL, as_of FROM waiting_reports
+         WHERE due_at <= :now ORDER BY due_at LIMIT :most)) AS due
+    GROUP BY account_id, tenant ORDER BY account_id, tenant"""
+)
+_READ = text(f"""SELECT {_LIST} FROM {_KEYS} AS k({", ".join(_KEY)}) JOIN waiting_reports USING ({", ".join(_KEY)})""")
+_KEEP = text(
+    f"""INSERT INTO waiting_reports ({_LIST}) SELECT {_LIST} FROM staged_waiting_reports
+    ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET
+        {", ".join(f"{column} = EXCLUDED.{column}" for column in _REPORT if column not in _KEY)}"""
+)
+_FORGET = text(f"DELETE FROM waiting_reports WHERE ({', '.join(_KEY)}) IN (SELECT * FROM {_KEYS})")
+
+
+def find_due(session: Session, now: datetime, most: int) -> list[DueFacts]:
+    """The facts that are due, by account; at most `most` transactions and as many reports, the longest due first."""
+    rows = session.execute(_FIND, {"now": now, "most": most})
+    return [DueFacts((row[0], row[1]), list(row[2]), list(row[3])) for row in rows]
+
+
+def read_waiting_reports(session: Session, keys: Collection[ReportKey]) -> dict[ReportKey, Report]:
+    """Waiting reports by key; a report that does not wait is left out."""
+    if not keys:
+        return {}
+    return {(row[0], row[1], row[2]): _report(row) for row in session.execute(_READ, _columns(keys))}
+
+
+def write_waiting_reports(session: Session, reports: Mapping[ReportKey, Report]) -> None:
+    """Write waiting reports over those that are stored, if any are."""
+    if reports:
+        rows = ((*key, *_values(report)) for key, report in reports.items())
+        driver.stage(session, "staged_waiting_reports", _REPORT, rows)
+        session.execute(_KEEP)
+
+
+def forget_waiting_reports(session: Session, keys: Collection[ReportKey]) -> None:
+    """Delete waiting reports, which are in the table of reports now."""
+    if keys:
+        session.execute(_FORGET, _columns(keys))
+
+
+def _columns(keys: Iterable[ReportKey]) -> dict[str, object]:
+    tenants, accounts, times = zip(*keys, strict=True)
+    return {"tenants": driver.joined(tenants), "accounts": driver.joined(accounts), "times": list(times)}
+
+
+def _report(row: Any) -> Report:
+    rank = Rank(row[6], False, row[7], row[8])
+    return Report(row[2], rank, row[3], row[5], row[4], row[9])
+
+
+def _values(report: Report) -> tuple[object, ...]:
+    """The columns that are not of the key."""
+    rank = report.rank
+    return (
+        report.current_minor,
+        report.available_minor,
+        report.currency,
+        rank.time,
+        rank.source,
+        rank.event_id,
+        report.due_at,
+    )
