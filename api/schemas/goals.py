@@ -18,6 +18,9 @@ Amount = Annotated[Decimal, WithJsonSchema({"type": "number", "examples": [10000
 Percent = Annotated[Decimal, WithJsonSchema({"type": "number", "examples": [65.0]})]
 Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Day = Annotated[str, WithJsonSchema({"type": "string", "format": "date"})]
+Due = Annotated[
+    str, WithJsonSchema({"type": "string", "description": "a time in UTC with Z; a day as its midnight without offset"})
+]
 # The functional form, since `from` is a keyword.
 FundingBody = TypedDict(
     "FundingBody",
@@ -48,7 +51,7 @@ class NextMilestoneBody(TypedDict):
 
     amount: Amount
     description: str | None
-    target_date: Moment | None
+    target_date: Due | None
     reached: bool
 
 
@@ -71,7 +74,7 @@ class GoalBody(TypedDict):
     target_amount: Amount
     current_amount: Amount
     start_date: Day
-    deadline: Moment | None
+    deadline: Due | None
     description: str | None
     status: str
     auto_complete: bool
@@ -90,7 +93,7 @@ class ProgressBody(TypedDict):
     target_amount: Amount
     percent_complete: Percent
     status: str
-    deadline: Moment | None
+    deadline: Due | None
     projected_completion_date: Moment | None
     projection_note: str | None
     monthly_contribution_actual: Amount | None
@@ -142,7 +145,7 @@ def goal_body(goal: GoalView) -> GoalBody:
         "target_amount": to_decimal(goal.target_minor, goal.currency),
         "current_amount": to_decimal(goal.amount_minor, goal.currency),
         "start_date": day(goal.start_date),
-        "deadline": moment(goal.deadline),
+        "deadline": due(goal.deadline),
         "description": goal.description,
         "status": goal.status.value,
         "auto_complete": goal.auto_complete,
@@ -162,7 +165,7 @@ def progress_body(progress: ProgressView) -> ProgressBody:
         "target_amount": to_decimal(progress.target_minor, progress.currency),
         "percent_complete": progress.percent_complete,
         "status": progress.status.value,
-        "deadline": moment(progress.deadline),
+        "deadline": due(progress.deadline),
         "projected_completion_date": moment(progress.projected_completion_date),
         "projection_note": progress.projection_note,
         "monthly_contribution_actual": _amount(progress.monthly_actual_minor, progress.currency),
@@ -221,6 +224,11 @@ def moment(at: datetime | None) -> str | None:
     return None if at is None else at.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
+def due(by: datetime | date | None) -> str | None:
+    """A deadline: a moment as `moment` writes it, a day as its midnight without offset: 2026-11-09T00:00:00."""
+    return moment(by) if by is None or isinstance(by, datetime) else f"{by.isoformat()}T00:00:00"
+
+
 def day(on: date) -> str:
     """A day: 2026-11-09."""
     return on.isoformat()
@@ -253,6 +261,6 @@ def _next_body(milestone: MilestoneView, currency: str) -> NextMilestoneBody:
     return {
         "amount": to_decimal(milestone.amount_minor, currency),
         "description": milestone.description,
-        "target_date": moment(milestone.target_date),
+        "target_date": due(milestone.target_date),
         "reached": milestone.reached,
     }

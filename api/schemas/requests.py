@@ -1,5 +1,6 @@
 """The bodies that callers send, and how they become the drafts of core, which checks their values."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,6 +16,8 @@ from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDra
 from core.services.provider_accounts import AccountDraft
 
 _NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+# Of a text that is known to be a date or a time.
+_LOCAL_MIDNIGHT = re.compile(r".{10}T00:00:00(\.0+)?", re.IGNORECASE)
 
 
 def _number(value: Any) -> Decimal | int | str:
@@ -27,18 +30,11 @@ def _number(value: Any) -> Decimal | int | str:
 Number = Annotated[Decimal | int | str, PlainValidator(_number), WithJsonSchema(_NUMBER_SCHEMA)]
 
 
-def _moment(value: Any) -> datetime:
-    given = _moment_or_day(value)
+def _query_moment(value: Any) -> datetime:
+    given = _moment_or_day(with_its_plus(value) if isinstance(value, str) else value)
     if isinstance(given, datetime):
         return given
     return datetime(given.year, given.month, given.day, tzinfo=UTC)
-
-
-Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
-
-
-def _query_moment(value: Any) -> datetime:
-    return _moment(with_its_plus(value) if isinstance(value, str) else value)
 
 
 QueryMoment = Annotated[
@@ -57,6 +53,22 @@ MomentOrDay = Annotated[
     datetime | date,
     PlainValidator(_moment_or_day),
     WithJsonSchema({"type": "string", "description": "a time, or a date for the whole of that day"}),
+]
+
+
+def _due(value: Any) -> datetime | date:
+    given = _moment_or_day(value)
+    if isinstance(given, datetime) and _LOCAL_MIDNIGHT.fullmatch(value):
+        return given.date()
+    return given
+
+
+Due = Annotated[
+    datetime | date,
+    PlainValidator(_due),
+    WithJsonSchema(
+        {"type": "string", "description": "a time; a date, or a midnight without offset, for that whole local day"}
+    ),
 ]
 
 
@@ -109,7 +121,7 @@ class NewGoal(Body):
     target_amount: Number
     current_amount: Number | None = None
     currency: str = "USD"
-    deadline: Moment | None = None
+    deadline: Due | None = None
     description: str | None = None
     status: Status = GoalStatus.ACTIVE
     tracking: TrackingName | None = None
@@ -131,7 +143,7 @@ class GoalPatch(Body):
     description: str | None = None
     target_amount: Number = Field(default_factory=int)
     current_amount: Number = Field(default_factory=int)
-    deadline: Moment | None = None
+    deadline: Due | None = None
     status: Status = Field(default_factory=lambda: GoalStatus.ACTIVE)
     version: StrictInt = Field(default_factory=int, description="If the goal is at another version, it stays as it is")
 
@@ -160,7 +172,7 @@ class NewMilestone(Body):
 
     amount: Number
     description: str | None = None
-    target_date: Moment | None = None
+    target_date: Due | None = None
 
     def draft(self) -> MilestoneDraft:
         """What core needs to add the milestone."""

@@ -47,6 +47,14 @@ class Projection:
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """A deadline: the local day that it is on, and the last moment at which it has not passed."""
+
+    day: date
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class _Line:
     """A least-squares line: 6 * rise / scale minor units a day towards the finish."""
 
@@ -131,26 +139,22 @@ def monthly_target(left_minor: int, months: Fraction) -> int:
 
 
 def is_on_track(
-    left_minor: int,
-    monthly_actual_minor: int | None,
-    deadline: datetime | None,
-    projected_at: datetime | None,
-    now: datetime,
+    left_minor: int, monthly_actual_minor: int | None, due: Due | None, projected_on: date | None, now: datetime
 ) -> bool | None:
-    """Whether the goal is reached or will be by its deadline.
+    """Whether the goal is reached or will be by its deadline; `projected_on` is the local day on which it will be.
 
     None without a deadline, and while there is no line through its recent amounts. A goal that is not reached and whose
     deadline has passed is not on track, whatever its line says.
     """
     if left_minor <= 0:
         return True
-    if deadline is None:
+    if due is None:
         return None
-    if now > deadline:
+    if now > due.at:
         return False
     if monthly_actual_minor is None:
         return None
-    return projected_at is not None and projected_at <= deadline
+    return projected_on is not None and projected_on <= due.day
 
 
 def _line_through(direction: int, window: Sequence[int]) -> _Line | None:

@@ -35,7 +35,7 @@ from core.services.pages import Page, cut, id_after, shown_as
 from core.services.views import GoalView, goal_view
 from core.store import goals as store
 from core.store.accounts import lock_accounts
-from core.store.goals import GoalRow, add_manual_amount, insert_goal
+from core.store.goals import GoalRow, add_manual_amount, at_or_day, insert_goal
 from core.store.ledger import Entry, write_entries
 from core.store.links import FundingRow, measures_before, rebase_link
 from core.store.milestones import milestones_of_goals
@@ -54,6 +54,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         raise InvalidField("status", "a goal is created active or paused")
     span = span_of(draft.type, target, current)
     start_date = _start_date(draft.start_date, tenant, now)
+    deadline_at, deadline_day = at_or_day(draft.deadline)
     row = GoalRow(
         tenant=tenant.name,
         goal_id=new_goal_id(now),
@@ -73,7 +74,8 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         waiting_for=[],
         next_milestone_minor=None,
         reached_at=None,
-        deadline=draft.deadline,
+        deadline_at=deadline_at,
+        deadline_day=deadline_day,
         start_date=start_date,
         dirty_from=start_date,
         evaluated_from=None,
@@ -196,7 +198,7 @@ def _change_texts(goal: GoalRow, changes: GoalChanges) -> None:
             "description", changes.description, longest=DESCRIPTION_LONGEST, blank_allowed=True, lines_allowed=True
         )
     if changes.deadline is not UNSET:
-        goal.deadline = changes.deadline
+        goal.deadline_at, goal.deadline_day = at_or_day(changes.deadline)
 
 
 def _change_target(goal: GoalRow, stated: Stated) -> bool:

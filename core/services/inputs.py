@@ -12,6 +12,8 @@ from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.store.tenants import Tenant
 
 Stated = Decimal | int | str
+# A moment, or the whole of a local day.
+DayOrMoment = datetime | date
 
 
 class Unset(Enum):
@@ -43,7 +45,7 @@ class GoalDraft:
     target_amount: Stated
     current_amount: Stated | None = None
     currency: str = "USD"
-    deadline: datetime | None = None
+    deadline: DayOrMoment | None = None
     description: str | None = None
     status: GoalStatus = GoalStatus.ACTIVE
     tracking: Tracking | None = None
@@ -59,7 +61,7 @@ class GoalChanges:
     description: str | MaybeUnset | None = UNSET
     target_amount: Stated | MaybeUnset = UNSET
     current_amount: Stated | MaybeUnset = UNSET
-    deadline: datetime | MaybeUnset | None = UNSET
+    deadline: DayOrMoment | MaybeUnset | None = UNSET
     status: GoalStatus | MaybeUnset = UNSET
 
 
@@ -69,7 +71,7 @@ class MilestoneDraft:
 
     amount: Stated
     description: str | None = None
-    target_date: datetime | None = None
+    target_date: DayOrMoment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class LinkDraft:
     account_id: str
     account_name: str | None
     allocation_percent: Stated
-    from_: datetime | date | None = None
+    from_: DayOrMoment | None = None
     whole: bool = False
 
 

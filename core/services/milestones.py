@@ -14,7 +14,7 @@ from core.services.goal_access import Versions, find_goal, locked_goal, moment_f
 from core.services.inputs import MilestoneDraft
 from core.services.pages import Page, cut, number_after, shown_as
 from core.services.views import MilestoneProgressView, MilestoneView, milestone_view
-from core.store.goals import GoalRow
+from core.store.goals import GoalRow, at_or_day
 from core.store.milestones import MilestoneRow, check_reached, insert_milestone, milestones_of_goal, milestones_of_goals
 from core.store.tenants import Tenant
 
@@ -43,7 +43,7 @@ def add_milestone(
         description = check_text(
             "description", draft.description, longest=DESCRIPTION_LONGEST, blank_allowed=True, lines_allowed=True
         )
-    row = MilestoneRow(goal.tenant, goal.goal_id, amount, description, draft.target_date, None, None, at)
+    row = MilestoneRow(goal.tenant, goal.goal_id, amount, description, *at_or_day(draft.target_date), None, None, at)
     insert_milestone(session, row)
     upcoming = {amount} if goal.next_milestone_minor is None else {amount, goal.next_milestone_minor}
     goal.next_milestone_minor = nearest(goal.direction, upcoming)

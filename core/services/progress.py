@@ -1,16 +1,16 @@
 """Progress: how far a goal is, its trend, and what it needs each month to meet its deadline."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from fractions import Fraction
+from datetime import UTC, date, datetime
 
 from sqlalchemy.orm import Session
 
-from core.events.calendar import last_closed_day, local_day
+from core.events.calendar import EARLIEST, day_end, last_closed_day, local_day
 from core.goals.amounts import contributing_links
 from core.goals.goal import follows_balances, is_final, measure_of
 from core.goals.progress import left_minor, percent_complete
 from core.goals.projection import (
+    Due,
     completion_date,
     is_on_track,
     monthly_target,
@@ -27,7 +27,7 @@ from core.store.goals import GoalRow
 from core.store.links import funding_of_goals
 from core.store.tenants import Tenant
 
-# A deadline may be so late that its local day is out of Python's range in some time zone; then this moment is used.
+# Deadlines before EARLIEST and after this moment count as these two: in some time zone they are out of Python's range.
 _LATEST_DEADLINE = datetime(9999, 11, 1, tzinfo=UTC)
 
 
@@ -53,11 +53,13 @@ def projection_for(session: Session, tenant: Tenant, goal: GoalRow, now: datetim
     """The projection of a goal that is not locked."""
     trend = _trend(session, tenant, goal, now)
     left = left_minor(goal.type, goal.span, goal.target_minor, goal.amount_minor)
-    return GoalProjection(
-        trend,
-        _monthly_target(tenant, goal, left, now),
-        is_on_track(left, trend.monthly_minor, goal.deadline, trend.projected_at, now),
-    )
+    due = None if goal.deadline is None else _due(goal.deadline, tenant)
+    # The projected day is stored as its midnight in UTC.
+    projected_on = None if trend.projected_at is None else trend.projected_at.astimezone(UTC).date()
+    needed = None
+    if due is not None and not is_final(goal.status):
+        needed = monthly_target(left, months_until(local_day(now, tenant.zone), due.day))
+    return GoalProjection(trend, needed, is_on_track(left, trend.monthly_minor, due, projected_on, now))
 
 
 def amount_as_of(session: Session, goal: GoalRow) -> datetime:
@@ -91,13 +93,13 @@ def _trend(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Tr
     return Trend(completion_date(projection, through), projection.note, projection.monthly_minor)
 
 
-def _monthly_target(tenant: Tenant, goal: GoalRow, left: int, now: datetime) -> int | None:
-    if goal.deadline is None or is_final(goal.status):
-        return None
-    if goal.deadline <= now:
-        return monthly_target(left, Fraction(1))
-    due = min(goal.deadline, _LATEST_DEADLINE)
-    return monthly_target(left, months_until(local_day(now, tenant.zone), local_day(due, tenant.zone)))
+def _due(deadline: datetime | date, tenant: Tenant) -> Due:
+    """A deadline given as a day lasts until that local day is over."""
+    if isinstance(deadline, datetime):
+        at = min(max(deadline, EARLIEST), _LATEST_DEADLINE)
+        return Due(local_day(at, tenant.zone), at)
+    day = min(max(deadline, EARLIEST.date()), _LATEST_DEADLINE.date())
+    return Due(day, day_end(day, tenant.zone))
 
 
 def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:

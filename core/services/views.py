@@ -18,7 +18,7 @@ class MilestoneView:
 
     amount_minor: int
     description: str | None
-    target_date: datetime | None
+    target_date: datetime | date | None
     reached_at: datetime | None
     celebration: str | None
 
@@ -42,7 +42,7 @@ class GoalView:
     amount_minor: int
     start_minor: int
     start_date: date
-    deadline: datetime | None
+    deadline: datetime | date | None
     description: str | None
     status: GoalStatus
     auto_complete: bool
@@ -68,7 +68,7 @@ class ProgressView:
     target_minor: int
     percent_complete: Decimal
     status: GoalStatus
-    deadline: datetime | None
+    deadline: datetime | date | None
     projected_completion_date: datetime | None
     projection_note: str | None
     waiting_for: tuple[str, ...]

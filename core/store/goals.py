@@ -43,7 +43,8 @@ class GoalRow:
     waiting_for: list[str]
     next_milestone_minor: int | None
     reached_at: datetime | None
-    deadline: datetime | None
+    deadline_at: datetime | None
+    deadline_day: date | None
     start_date: date
     dirty_from: date | None
     evaluated_from: datetime | None
@@ -65,6 +66,11 @@ class GoalRow:
     def span(self) -> Span:
         """Where the goal starts and where it should end."""
         return Span(self.start_minor, self.finish_minor, self.debt_form)
+
+    @property
+    def deadline(self) -> datetime | date | None:
+        """The moment, or the local day, by whose end the goal should be reached."""
+        return self.deadline_day if self.deadline_at is None else self.deadline_at
 
     def mark_dirty_from(self, day: date) -> None:
         """Note that the goal's snapshots from a day on have to be written, or written again."""
@@ -134,6 +140,11 @@ _ADD = text(
     """INSERT INTO manual_amounts (tenant, goal_id, manual_at, amount_minor)
     VALUES (:tenant, :goal_id, :manual_at, :amount_minor)"""
 )
+
+
+def at_or_day(given: datetime | date | None) -> tuple[datetime | None, date | None]:
+    """The two columns for what is a moment or a whole day: at most one of them is not None."""
+    return (given, None) if isinstance(given, datetime) else (None, given)
 
 
 def insert_goal(session: Session, row: GoalRow) -> None:

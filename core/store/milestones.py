@@ -1,7 +1,7 @@
 """Rows of milestones: added by callers, and marked as reached once."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -22,7 +22,8 @@ class MilestoneRow(NamedTuple):
     goal_id: str
     amount_minor: int
     description: str | None
-    target_date: datetime | None
+    target_at: datetime | None
+    target_day: date | None
     reached_at: datetime | None
     marked_at: datetime | None
     created_at: datetime
@@ -31,6 +32,11 @@ class MilestoneRow(NamedTuple):
     def goal_key(self) -> GoalKey:
         """(tenant, goal_id)."""
         return self.tenant, self.goal_id
+
+    @property
+    def target_date(self) -> datetime | date | None:
+        """The moment, or the local day, by whose end it should be reached."""
+        return self.target_day if self.target_at is None else self.target_at
 
 
 class Reached(NamedTuple):
@@ -42,10 +48,10 @@ class Reached(NamedTuple):
     reached_at: datetime
 
 
-_COLUMNS = "tenant, goal_id, amount_minor, description, target_date, reached_at, marked_at, created_at"
+_COLUMNS = "tenant, goal_id, amount_minor, description, target_at, target_day, reached_at, marked_at, created_at"
 _INSERT = text(
     f"""INSERT INTO milestones ({_COLUMNS}) VALUES
-    (:tenant, :goal_id, :amount_minor, :description, :target_date, :reached_at, :marked_at, :created_at)"""
+    (:tenant, :goal_id, :amount_minor, :description, :target_at, :target_day, :reached_at, :marked_at, :created_at)"""
 )
 _READ = text(
     f"""SELECT {", ".join(f"m.{c}" for c in _COLUMNS.split(", "))}

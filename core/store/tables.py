@@ -252,7 +252,9 @@ goals = Table(
     Column("waiting_for", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     amount_column("next_milestone_minor", required=False),
     moment_column("reached_at"),
-    moment_column("deadline"),
+    # A deadline is a moment, or the whole of a local day.
+    moment_column("deadline_at"),
+    Column("deadline_day", Date),
     Column("start_date", Date, nullable=False),
     # The snapshots from this day on have to be written, or written again, because of a request.
     Column("dirty_from", Date),
@@ -273,6 +275,7 @@ goals = Table(
     is_one_of("status", GoalStatus),
     is_one_of("debt_form", DebtForm),
     CheckConstraint("(final_at IS NULL) = (status in ('active','paused'))", name="final"),
+    CheckConstraint("deadline_at IS NULL OR deadline_day IS NULL", name="deadline"),
     # Readers: GET /goals of one user, and of all (by the primary key).
     Index("goals_user_idx", "tenant", "user_id", "goal_id"),
     # Reader: the snapshot job.
@@ -289,13 +292,15 @@ milestones = Table(
     key_column("goal_id"),
     Column("amount_minor", BigInteger, primary_key=True),
     text_column("description"),
-    moment_column("target_date"),
+    moment_column("target_at"),
+    Column("target_day", Date),
     moment_column("reached_at"),
     moment_column("marked_at"),
     # When a check for new milestones returned it.
     moment_column("checked_at"),
     moment_column("created_at", required=True),
     _of_goal(),
+    CheckConstraint("target_at IS NULL OR target_day IS NULL", name="target"),
     info=ROOM_FOR_UPDATES,
 )
 

@@ -15,7 +15,10 @@ from milepost.client.records import read_float
 Amount: TypeAlias = Decimal | float | int | str
 """An amount or a percentage. A string is a plain decimal; a float is the number that it shows, to a millionth."""
 Moment: TypeAlias = datetime | date | str
-"""A moment, also as a date or as ISO 8601 text, as over REST. Without a time zone it is UTC."""
+"""A moment, also as a date or as ISO 8601 text, as over REST. Without a time zone it is UTC.
+
+A deadline or a target date that is a date, or a midnight without a time zone, is that whole local day.
+"""
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Given = TypeVar("Given")
@@ -72,12 +75,14 @@ def flag(field: str, value: Any) -> bool:
 
 
 def moment(field: str, value: Any) -> str | None:
-    """A moment as text: in UTC, or as it was given; raises InvalidField for other kinds."""
+    """A moment as text: in UTC, or without an offset if it has no time zone; raises InvalidField for other kinds."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, datetime):
+        if value.tzinfo is None:
+            return value.isoformat()
         try:
-            aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+            aware = value.astimezone(UTC)
         except OverflowError:
             raise InvalidField.of(field, "is out of range") from None
         return aware.isoformat().removesuffix("+00:00") + "Z"

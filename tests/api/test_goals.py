@@ -41,7 +41,7 @@ def test_create_answers_with_the_documented_body(api: TestClient) -> None:
     assert response.status_code == 201
     assert response.headers["Location"] == f"/goals/{goal['id']}"
     assert set(goal) == DOCUMENTED_KEYS | OUR_KEYS
-    expected = {**DOCUMENTED, "deadline": "2026-11-09T00:00:00Z", "milestones": [], "waiting_for": []}
+    expected = {**DOCUMENTED, "milestones": [], "waiting_for": []}
     assert {name: goal[name] for name in expected} == expected
     assert (goal["currency"], goal["tracking"], goal["auto_complete"]) == ("USD", "change", False)
     assert goal["created_at"] == goal["updated_at"]
@@ -84,16 +84,31 @@ def test_an_amount_never_passes_through_float(api: TestClient) -> None:
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
-        ("2026-11-09T00:00:00", "2026-11-09T00:00:00Z"),
+        ("2026-11-09T00:00:00", "2026-11-09T00:00:00"),
+        ("2026-11-09t00:00:00.000", "2026-11-09T00:00:00"),
+        ("2026-11-09", "2026-11-09T00:00:00"),
+        ("0001-01-01", "0001-01-01T00:00:00"),
+        ("9999-12-31", "9999-12-31T00:00:00"),
+        ("2026-11-09T00:00:00Z", "2026-11-09T00:00:00Z"),
+        ("2026-11-09T00:00:00+00:00", "2026-11-09T00:00:00Z"),
         ("2026-11-09T02:30:00+02:30", "2026-11-09T00:00:00Z"),
-        ("2026-11-09T00:00:00.25Z", "2026-11-09T00:00:00.250000Z"),
-        ("2026-11-09", "2026-11-09T00:00:00Z"),
+        ("2026-11-09T00:00:00+01:00", "2026-11-08T23:00:00Z"),
+        ("2026-11-09T00:00:00.25", "2026-11-09T00:00:00.250000Z"),
+        ("2026-11-09T12:00:00", "2026-11-09T12:00:00Z"),
         (None, None),
     ],
 )
-def test_times_come_in_as_utc_and_go_out_with_z(api: TestClient, given: str | None, kept: str | None) -> None:
-    """A time without offset is UTC, and a date where a time is documented is its midnight."""
-    assert api.post("/goals", json={**DOCUMENTED, "deadline": given}).json()["deadline"] == kept
+def test_a_deadline_is_a_day_or_a_moment(api: TestClient, given: str | None, kept: str | None) -> None:
+    """A date, or a midnight without offset, is a day and goes out as that midnight; all else is a moment in UTC."""
+    goal = api.post("/goals", json={**DOCUMENTED, "deadline": given}).json()
+    assert goal["deadline"] == kept
+    assert api.get(f"/goals/{goal['id']}/progress").json()["deadline"] == kept
+    cleared = api.patch(f"/goals/{goal['id']}", json={"deadline": None}).json()
+    assert cleared["deadline"] is None
+    assert api.patch(f"/goals/{goal['id']}", json={"deadline": given}).json()["deadline"] == kept
+    milestone = {"amount": 1, "target_date": given}
+    assert api.post(f"/goals/{goal['id']}/milestones", json=milestone).json()["target_date"] == kept
+    assert api.get(f"/goals/{goal['id']}/milestones/next").json()["target_date"] == kept
 
 
 def test_unknown_fields_are_ignored(api: TestClient) -> None:
@@ -172,7 +187,7 @@ def test_progress_has_the_documented_body(
         "target_amount": Decimal("10000.00"),
         "percent_complete": Decimal("65.0"),
         "status": "active",
-        "deadline": "2026-11-09T00:00:00Z",
+        "deadline": "2026-11-09T00:00:00",
         "projected_completion_date": None,
         "projection_note": "too little history: 0 of at least 7 closed days",
     }

@@ -20,7 +20,7 @@ def test_add_answers_with_the_documented_body(
     milestone = {
         "amount": Decimal("5000.00"),
         "description": "Halfway to emergency fund",
-        "target_date": "2025-12-31T00:00:00Z",
+        "target_date": "2025-12-31T00:00:00",
         "reached": False,
         "reached_date": None,
         "celebration": None,

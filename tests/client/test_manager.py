@@ -76,13 +76,18 @@ async def test_arguments_may_be_given_in_every_documented_form(manager: GoalMana
     assert source["allocation_percent"] == 33.3333
 
 
-async def test_a_naive_datetime_is_utc(manager: GoalManager) -> None:
-    """A deadline and a target date without a time zone come back as UTC."""
+async def test_a_naive_datetime_is_utc_but_a_midnight_is_a_day(manager: GoalManager) -> None:
+    """A deadline and a target date without a time zone come back as UTC; a midnight or a date as that midnight."""
     naive = datetime(2030, 11, 9, 12, 30)  # noqa: DTZ001
     goal = await manager.create_goal(**FUND, deadline=naive)
     assert goal.deadline == naive.replace(tzinfo=UTC)
     milestone = await manager.add_milestone(goal.id, 1, target_date=naive)
     assert milestone.target_date == naive.replace(tzinfo=UTC)
+    day = datetime(2030, 11, 9)  # noqa: DTZ001
+    for given in (day, day.date(), "2030-11-09", "2030-11-09T00:00:00"):
+        goal = await manager.update_goal(goal.id, deadline=given)
+        assert goal.deadline == day
+    assert (await manager.add_milestone(goal.id, 2, target_date=day)).target_date == day
     goal = await manager.update_goal(goal.id, deadline=None)
     assert goal.deadline is None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
+from core.events.calendar import INSTANT
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.jobs.project import run_project
 from core.jobs.snapshot import run_snapshot
@@ -85,13 +86,44 @@ def test_months_are_counted_in_the_time_zone_of_the_tenant(session_factory: Sess
     assert progress(session_factory, goal_id, NOON, there).monthly_target_minor == 375_000
 
 
+ZONES = ["UTC", "Pacific/Kiritimati", "Pacific/Niue", "America/New_York", "America/Havana", "Asia/Kathmandu"]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_deadline_that_is_a_day_lasts_until_that_local_day_is_over(session_factory: Sessions, zone: str) -> None:
+    """The goal is not missed before its day is over, there and not in UTC; a moment is missed once it has passed."""
+    tenant, day = Tenant("default", zone), date(2026, 11, 1)  # in Havana and New York clocks go back on it
+    is_over_at = datetime(2026, 11, 2, tzinfo=tenant.zone).astimezone(UTC)
+    # So new that it has no line yet, which says that it will not be reached.
+    goal_id = goal(session_factory, is_over_at - 3 * DAY, current_amount="400", target_amount="1000", deadline=day)
+    assert progress(session_factory, goal_id, is_over_at - INSTANT, tenant).is_on_track is None
+    assert progress(session_factory, goal_id, is_over_at, tenant).is_on_track is False
+    change(session_factory, goal_id, deadline=datetime(2026, 11, 1, tzinfo=UTC))
+    assert progress(session_factory, goal_id, datetime(2026, 11, 1, tzinfo=UTC), tenant).is_on_track is None
+    assert progress(session_factory, goal_id, datetime(2026, 11, 1, tzinfo=UTC) + INSTANT, tenant).is_on_track is False
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_the_months_to_a_day_are_the_same_at_any_hour(session_factory: Sessions, zone: str) -> None:
+    """600.00 a month for the whole of a day, from the first to the last instant of the day two months before."""
+    tenant = Tenant("default", zone)
+    goal_id = goal(session_factory, NOON, target_amount="1200", deadline=date(2026, 5, 10))
+    for now in (datetime(2026, 3, 10, tzinfo=tenant.zone), datetime(2026, 3, 11, tzinfo=tenant.zone) - INSTANT):
+        assert progress(session_factory, goal_id, now.astimezone(UTC), tenant).monthly_target_minor == 60_000
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Niue"])
-def test_the_last_and_the_first_deadline_are_taken(session_factory: Sessions, zone: str) -> None:
+@pytest.mark.parametrize(
+    "end", [(datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)), (date.max, date.min)]
+)
+def test_the_last_and_the_first_deadline_are_taken(
+    session_factory: Sessions, zone: str, end: tuple[date, date]
+) -> None:
     """A deadline at the end of all days, or at their beginning, is one in every time zone."""
-    goal_id = goal(session_factory, NOON, deadline=datetime.max.replace(tzinfo=UTC))
+    goal_id = goal(session_factory, NOON, deadline=end[0])
     tenant = Tenant("default", zone)
     assert progress(session_factory, goal_id, tenant=tenant).monthly_target_minor == 11
-    change(session_factory, goal_id, deadline=datetime.min.replace(tzinfo=UTC))
+    change(session_factory, goal_id, deadline=end[1])
     assert progress(session_factory, goal_id, tenant=tenant).monthly_target_minor == 1_000_000
 
 
@@ -121,9 +153,10 @@ def test_a_day_too_late_is_not_on_track(session_factory: Sessions, apply: Apply)
     """The goal is projected for May 9: a deadline of that day is made, one of the day before is not."""
     goal_id = saving(session_factory, apply)
     assert progress(session_factory, goal_id).is_on_track is None
-    for deadline, expected in ((9, True), (8, False)):
-        change(session_factory, goal_id, deadline=datetime(2026, 5, deadline, tzinfo=UTC))
-        assert progress(session_factory, goal_id).is_on_track is expected
+    for day, expected in ((9, True), (8, False)):
+        for deadline in (date(2026, 5, day), datetime(2026, 5, day, tzinfo=UTC)):
+            change(session_factory, goal_id, deadline=deadline)
+            assert progress(session_factory, goal_id).is_on_track is expected
     change(session_factory, goal_id, current_amount="1000", deadline=NOON - DAY)
     assert progress(session_factory, goal_id).is_on_track is True
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.goals.projection import is_on_track, monthly_target, months_until
+from core.goals.projection import Due, is_on_track, monthly_target, months_until
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
-DUE = datetime(2026, 12, 31, tzinfo=UTC)
+DUE = date(2026, 12, 31)
+YESTERDAY = NOW.date() - timedelta(days=1)
 days = st.dates(date(1990, 1, 1), date(2110, 1, 1))
 
 
@@ -73,20 +74,23 @@ def test_the_worked_target() -> None:
     ("left", "actual", "deadline", "projected", "expected"),
     [
         (0, None, None, None, True),
-        (-1, None, NOW - timedelta(days=1), None, True),
+        (-1, None, YESTERDAY, None, True),
         (1, 5, None, DUE, None),
         (1, None, DUE, None, None),
         (1, 5, DUE, DUE, True),
+        (1, 5, NOW.date(), NOW.date(), True),
+        (1, None, NOW.date(), None, None),
         (1, 5, DUE, DUE + timedelta(days=1), False),
         (1, 0, DUE, None, False),
         (1, -5, DUE, None, False),
-        (1, 5, NOW - timedelta(days=1), NOW - timedelta(days=2), False),
-        (1, 5, NOW - timedelta(days=1), None, False),
-        (1, None, NOW - timedelta(days=1), None, False),
+        (1, 5, YESTERDAY, YESTERDAY - timedelta(days=1), False),
+        (1, 5, YESTERDAY, None, False),
+        (1, None, YESTERDAY, None, False),
     ],
 )
 def test_on_track_is_the_projected_day_against_the_deadline(
-    left: int, actual: int | None, deadline: datetime | None, projected: datetime | None, expected: bool | None
+    left: int, actual: int | None, deadline: date | None, projected: date | None, expected: bool | None
 ) -> None:
     """Reached: yes; deadline missed: no; no deadline, or no line: unknown; else the projected day decides."""
-    assert is_on_track(left, actual, deadline, projected, NOW) is expected
+    due = None if deadline is None else Due(deadline, datetime.combine(deadline, time.max, UTC))
+    assert is_on_track(left, actual, due, projected, NOW) is expected
