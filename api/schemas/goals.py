@@ -82,6 +82,7 @@ class GoalBody(TypedDict):
     updated_at: Moment
     version: int
     waiting_for: list[str]
+    note: str | None
     milestones: list[MilestoneBody]
 
 
@@ -101,6 +102,7 @@ class ProgressBody(TypedDict):
     on_track: bool | None
     calculated_at: Moment
     as_of: Moment
+    note: str | None
 
 
 class MilestoneProgressBody(TypedDict):
@@ -153,6 +155,7 @@ def goal_body(goal: GoalView) -> GoalBody:
         "updated_at": moment(goal.updated_at),
         "version": goal.version,
         "waiting_for": list(goal.waiting_for),
+        "note": goal.note,
         "milestones": [milestone_body(milestone, goal.currency) for milestone in goal.milestones],
     }
 
@@ -173,6 +176,7 @@ def progress_body(progress: ProgressView) -> ProgressBody:
         "on_track": progress.is_on_track,
         "calculated_at": moment(progress.calculated_at),
         "as_of": moment(progress.as_of),
+        "note": progress.note,
     }
 
 

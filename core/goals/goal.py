@@ -60,6 +60,7 @@ class Span:
     form: DebtForm | None
 
 
+_DEFAULT_TRACKINGS = {GoalType.INCOME: Tracking.INFLOW, GoalType.NET_WORTH: Tracking.NET_WORTH}
 _MOVES: dict[GoalStatus, frozenset[GoalStatus]] = {
     GoalStatus.ACTIVE: frozenset({GoalStatus.PAUSED, GoalStatus.COMPLETED, GoalStatus.ABANDONED}),
     GoalStatus.PAUSED: frozenset({GoalStatus.ACTIVE, GoalStatus.ABANDONED}),
@@ -104,7 +105,7 @@ def direction(type: GoalType) -> int:
 
 def default_tracking(type: GoalType) -> Tracking:
     """The tracking of a goal that was created without one."""
-    return Tracking.INFLOW if type is GoalType.INCOME else Tracking.CHANGE
+    return _DEFAULT_TRACKINGS.get(type, Tracking.CHANGE)
 
 
 def span_of(type: GoalType, target_minor: int, current_minor: int) -> Span:

@@ -64,6 +64,8 @@ def why_not(
     account_currency: str | None, is_known_asset: bool, goal_currency: str, type: GoalType, tracking: Tracking
 ) -> str | None:
     """Why a link from such an account adds nothing to such a goal; None if it counts."""
+    if account_currency is None and tracking is Tracking.NET_WORTH:
+        return "counts nothing: the account has no currency yet"
     if account_currency is not None and account_currency != goal_currency:
         return f"counts nothing: the account is in {account_currency}, the goal in {goal_currency}"
     if is_known_asset and type is GoalType.DEBT and tracking is Tracking.BALANCE:

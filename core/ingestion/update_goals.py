@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from core.goals.goal import Tracking
 from core.ingestion.account_moves import AccountMoves
 from core.ingestion.accounts import Folded
 from core.ingestion.crossings import mark_crossed
@@ -20,15 +21,19 @@ from core.store.net_worths import Belonging
 
 @dataclass(frozen=True, slots=True)
 class MembershipChanges:
-    """The accounts that join or leave net worth goals. The goals have to be locked before that is done."""
+    """The accounts that join, leave, or stay in net worth goals with another currency than before.
+
+    The goals have to be locked before accounts join and leave.
+    """
 
     joins: frozenset[Belonging] = frozenset()
     leaves: frozenset[Belonging] = frozenset()
+    stays: frozenset[Belonging] = frozenset()
 
     @property
     def goal_keys(self) -> set[GoalKey]:
-        """The goals that gain or lose an account."""
-        return {(tenant, goal_id) for tenant, _, goal_id in self.joins | self.leaves}
+        """The goals of all these accounts."""
+        return {(tenant, goal_id) for tenant, _, goal_id in self.joins | self.leaves | self.stays}
 
 
 def find_membership_changes(session: Session, moves: AccountMoves) -> MembershipChanges:
@@ -36,17 +41,20 @@ def find_membership_changes(session: Session, moves: AccountMoves) -> Membership
     changed = moves.new_memberships()
     if not changed:
         return MembershipChanges()
-    members = {key: (new.user_id, new.currency) for key, new in changed.items() if new.user_id and new.currency}
-    store.lock_users(session, ((key[0], user_id) for key, (user_id, _) in members.items()))
+    members = {key: new.user_id for key, new in changed.items() if new.user_id}
+    store.lock_users(session, ((key[0], user_id) for key, user_id in members.items()))
     wanted = store.wanted_belongings(session, members)
     present = store.present_belongings(session, changed)
-    return MembershipChanges(frozenset(wanted - present), frozenset(present - wanted))
+    return MembershipChanges(frozenset(wanted - present), frozenset(present - wanted), frozenset(wanted & present))
 
 
 def change_memberships(session: Session, changes: MembershipChanges, goals: Iterable[GoalRow]) -> list[GoalRow]:
-    """Let accounts join and leave locked goals; returns these goals, all of whose days are dirty now."""
-    leaves, joins = _by_goal(changes.leaves), _by_goal(changes.joins)
-    touched = [goal for goal in goals if goal.key in leaves or goal.key in joins]
+    """Let accounts join and leave locked goals; returns the goals of `changes`, all of whose days are dirty now.
+
+    A goal that was not a net worth any more when it was locked is left out.
+    """
+    leaves, joins, keys = _by_goal(changes.leaves), _by_goal(changes.joins), changes.goal_keys
+    touched = [goal for goal in goals if goal.key in keys and goal.tracking is Tracking.NET_WORTH]
     for goal in touched:
         for account_id in leaves.get(goal.key, ()):
             store.leave_net_worth(session, (goal.tenant, account_id, goal.goal_id))
@@ -83,9 +91,13 @@ def update_goals(session: Session, folded: Folded, now: datetime) -> GoalsUpdate
     write_attributes(session, folded.described_anew)
     left = read_goals(session, moved.to_recompute)
     _correct_links(session, moved.late, folded.moves)
-    joined = change_memberships(session, memberships, left)
+    with_members = change_memberships(session, memberships, left)
     recomputed = recompute_goals(session, left, now, cause="events", moves=folded.moves)
-    recomputed.goals.update((goal.key, goal) for goal in joined)
+    for goal in with_members:
+        # What it says of its accounts is new, even if its amount is not.
+        goal.version += goal.key not in recomputed.goals
+        goal.updated_at = max(now, goal.updated_at)
+        recomputed.goals[goal.key] = goal
     write_moved_goals(session, list(recomputed.goals.values()))
     milestones = recomputed.milestones_reached + mark_crossed(session, moved.crossed, folded.moves, now)
     return GoalsUpdated(moved.goals + len(recomputed.goals), milestones)

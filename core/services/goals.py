@@ -1,6 +1,7 @@
 """Goals: create, read, list, change and delete them."""
 
 import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
@@ -32,12 +33,12 @@ from core.ingestion.recompute import end_links, recompute_goal
 from core.services.goal_access import Versions, find_goal, locked_goal_and_accounts, moment_for, refuse_final
 from core.services.inputs import UNSET, GoalChanges, GoalDraft, Stated, check_id, is_id
 from core.services.pages import Page, cut, id_after, shown_as
-from core.services.views import GoalView, goal_view
+from core.services.views import GoalView, goal_view, left_out_note
 from core.store import goals as store
 from core.store.accounts import lock_accounts
 from core.store.goals import GoalRow, add_manual_amount, at_or_day, insert_goal
 from core.store.ledger import Entry, write_entries
-from core.store.links import FundingRow, measures_before, rebase_link
+from core.store.links import FundingRow, delete_links, funding_of_goals, measures_before, rebase_link
 from core.store.milestones import milestones_of_goals
 from core.store.net_worths import accounts_of_user, join_net_worth, lock_user_alone
 from core.store.tenants import Tenant, note_operation
@@ -63,6 +64,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         description=_description(draft.description),
         type=draft.type,
         tracking=_tracking(draft),
+        tracking_by_default=draft.tracking is None,
         currency=draft.currency,
         debt_form=span.form,
         target_minor=target,
@@ -93,7 +95,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
     join_net_worth(session, row.key, members, None)
     write_entries(session, [Entry(row.tenant, row.goal_id, 1, now, None, current, "created", [])])
     recompute_goal(session, row, now, cause="created")
-    return goal_view(row, [])
+    return _view(session, row)
 
 
 def new_goal_id(now: datetime) -> str:
@@ -125,7 +127,7 @@ def _tracking(draft: GoalDraft) -> Tracking:
 
 
 def _lock_accounts_of_user(session: Session, row: GoalRow) -> list[str]:
-    """Lock the user's accounts in the goal's currency, and keep others from being added until the transaction ends.
+    """Lock the user's accounts, and keep others from being added until the transaction ends.
 
     Which accounts these are can change until the user is locked, which must come after the accounts. So this function
     looks them up, locks them, then the user, and looks again. If an account was added in between, it rolls back to the
@@ -133,10 +135,10 @@ def _lock_accounts_of_user(session: Session, row: GoalRow) -> list[str]:
     """
     while True:
         attempt = session.begin_nested()
-        found = accounts_of_user(session, row.tenant, row.user_id, row.currency)
+        found = accounts_of_user(session, row.tenant, row.user_id)
         lock_accounts(session, ((row.tenant, account_id) for account_id in found))
         lock_user_alone(session, row.tenant, row.user_id)
-        present = accounts_of_user(session, row.tenant, row.user_id, row.currency)
+        present = accounts_of_user(session, row.tenant, row.user_id)
         if set(present) <= set(found):
             attempt.commit()
             return present
@@ -170,7 +172,7 @@ def update_goal(
             goal.evaluated_from = at
     if changes.current_amount is not UNSET:
         refuse_final(goal)
-        _set_amount(session, goal, sources, changes.current_amount, at)
+        sources = _set_amount(session, goal, sources, changes.current_amount, at)
     # The amount is recomputed before the status changes, so that a milestone which it reaches counts even if the same
     # request completes the goal.
     if goal != before:
@@ -187,7 +189,7 @@ def update_goal(
             goal.evaluated_from = at
             goal.mark_dirty_from(goal.start_date)
         recompute_goal(session, goal, at, cause="status")
-    return goal_view(goal, milestones_of_goals(session, [goal.key])[goal.key])
+    return _view(session, goal)
 
 
 def _change_texts(goal: GoalRow, changes: GoalChanges) -> None:
@@ -216,8 +218,16 @@ def _change_target(goal: GoalRow, stated: Stated) -> bool:
     return has_moved
 
 
-def _set_amount(session: Session, goal: GoalRow, sources: list[FundingRow], stated: Stated, at: datetime) -> None:
-    """Set a manual amount. It includes everything dated before this moment, so links count only from here on."""
+def _set_amount(
+    session: Session, goal: GoalRow, sources: list[FundingRow], stated: Stated, at: datetime
+) -> list[FundingRow]:
+    """Set a manual amount; returns the links that the goal has afterwards.
+
+    It includes everything dated before this moment, so links count only from here on. A goal that follows its user's
+    accounts only by default does not follow them any more.
+    """
+    if goal.tracking is Tracking.NET_WORTH and goal.tracking_by_default:
+        sources = _leave_accounts(session, goal, at)
     if follows_accounts(goal.tracking, [source.funded(goal) for source in sources]):
         raise AmountFollowsAccounts
     amount = to_minor(stated, goal.currency, "current_amount")
@@ -225,13 +235,33 @@ def _set_amount(session: Session, goal: GoalRow, sources: list[FundingRow], stat
     goal.manual_minor, goal.manual_at, goal.evaluated_from = amount, at, at
     add_manual_amount(session, goal.key, at, amount)
     if follows_balances(goal.tracking):
-        return
+        return sources
     # Ended links stay as they are: the manual amount includes all that they counted, and only batches that have locked
     # their accounts may change their rows.
     rows = [source.row for source in sources if source.row.link.is_open]
     measures = measures_before(session, goal.tenant, (row.link.account_id for row in rows), at)
     for row in rows:
         rebase_link(session, row, at, measures[row.link.account_id].of(row.measure))
+    return sources
+
+
+def _leave_accounts(session: Session, goal: GoalRow, at: datetime) -> list[FundingRow]:
+    """Let a net worth follow no accounts, as if it never had; returns its links, which are none.
+
+    All of its past is then what was set by hand.
+    """
+    delete_links(session, goal.key)
+    goal.tracking = Tracking.CHANGE
+    goal.mark_dirty_from(goal.start_date)
+    note_operation(
+        session,
+        goal.tenant,
+        action="goal.tracking",
+        subject=goal.goal_id,
+        at=at,
+        detail="change instead of net_worth, since current_amount was set by hand",
+    )
+    return []
 
 
 def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime, *, seen: Versions | None = None) -> None:
@@ -246,8 +276,7 @@ def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime, *
 
 def get_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalView:
     """One goal with its milestones; raises NotFound."""
-    row = find_goal(session, tenant, goal_id)
-    return goal_view(row, milestones_of_goals(session, [row.key])[row.key])
+    return _view(session, find_goal(session, tenant, goal_id))
 
 
 def list_goals(
@@ -268,5 +297,17 @@ def list_goals(
         session, tenant.name, user_id=user_id, type=type, status=status, limit=limit + 1, after=after
     )
     page = cut(rows, limit, lambda row: row.goal_id)
-    milestones = milestones_of_goals(session, (row.key for row in page.items))
-    return shown_as(page, lambda row: goal_view(row, milestones[row.key]))
+    return shown_as(page, _viewer(session, page.items))
+
+
+def _view(session: Session, row: GoalRow) -> GoalView:
+    return _viewer(session, [row])(row)
+
+
+def _viewer(session: Session, rows: Sequence[GoalRow]) -> Callable[[GoalRow], GoalView]:
+    """A function that gives the view of each of these goals; what it needs is read here, for all of them."""
+    milestones = milestones_of_goals(session, (row.key for row in rows))
+    net_worths = [row for row in rows if row.tracking is Tracking.NET_WORTH]
+    sources = funding_of_goals(session, (row.key for row in net_worths))
+    notes = {row.key: left_out_note(row, sources[row.key]) for row in net_worths}
+    return lambda row: goal_view(row, milestones[row.key], notes.get(row.key))

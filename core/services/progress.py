@@ -1,5 +1,6 @@
 """Progress: how far a goal is, its trend, and what it needs each month to meet its deadline."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -7,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.events.calendar import EARLIEST, day_end, last_closed_day, local_day
 from core.goals.amounts import contributing_links
-from core.goals.goal import follows_balances, is_final, measure_of
+from core.goals.goal import Tracking, follows_balances, is_final, measure_of
 from core.goals.progress import left_minor, percent_complete
 from core.goals.projection import (
     Due,
@@ -20,11 +21,11 @@ from core.goals.projection import (
 )
 from core.services.goal_access import find_goal
 from core.services.history import is_dirty, read_daily_snapshots
-from core.services.views import ProgressView
+from core.services.views import ProgressView, left_out_note
 from core.store.accounts import FactPeriod, newest_fact
 from core.store.forecasts import read_forecast
 from core.store.goals import GoalRow
-from core.store.links import funding_of_goals
+from core.store.links import FundingRow, funding_of_goals
 from core.store.tenants import Tenant
 
 # Deadlines before EARLIEST and after this moment count as these two: in some time zone they are out of Python's range.
@@ -62,13 +63,14 @@ def projection_for(session: Session, tenant: Tenant, goal: GoalRow, now: datetim
     return GoalProjection(trend, needed, is_on_track(left, trend.monthly_minor, due, projected_on, now))
 
 
-def amount_as_of(session: Session, goal: GoalRow) -> datetime:
-    """The moment of the newest fact in a goal's amount: at most a day in the future, and not after its final moment.
+def amount_as_of(session: Session, goal: GoalRow, sources: Iterable[FundingRow]) -> datetime:
+    """The moment of the newest fact in the amount of a goal with these links.
 
-    It does not depend on the order in which facts arrived. A manual amount is such a fact, unless the amount comes from
-    the accounts alone; the amount given at creation has the moment of creation.
+    It is at most a day in the future, and not after the goal's final moment, and does not depend on the order in which
+    facts arrived. A manual amount is such a fact, unless the amount comes from the accounts alone; the amount given at
+    creation has the moment of creation.
     """
-    links = [source.funded(goal) for source in funding_of_goals(session, [goal.key])[goal.key]]
+    links = [source.funded(goal) for source in sources]
     measure = measure_of(goal.tracking)
     periods = [
         FactPeriod(funded.link.account_id, measure, funded.link.begin_at, funded.link.until_at)
@@ -105,6 +107,7 @@ def _due(deadline: datetime | date, tenant: Tenant) -> Due:
 def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:
     """How far a goal is, and when it will be reached by the trend of its last thirty snapshots; raises NotFound."""
     row = find_goal(session, tenant, goal_id)
+    sources = funding_of_goals(session, [row.key])[row.key]
     projection = projection_for(session, tenant, row, now)
     return ProgressView(
         goal_id=row.goal_id,
@@ -117,9 +120,10 @@ def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime)
         projected_completion_date=projection.trend.projected_at,
         projection_note=projection.trend.note,
         waiting_for=tuple(row.waiting_for),
+        note=left_out_note(row, sources) if row.tracking is Tracking.NET_WORTH else None,
         monthly_actual_minor=projection.trend.monthly_minor,
         monthly_target_minor=projection.monthly_target_minor,
         is_on_track=projection.is_on_track,
         calculated_at=now,
-        as_of=amount_as_of(session, row),
+        as_of=amount_as_of(session, row, sources),
     )

@@ -50,6 +50,7 @@ class GoalView:
     updated_at: datetime
     version: int
     waiting_for: tuple[str, ...]
+    note: str | None
     milestones: tuple[MilestoneView, ...]
 
 
@@ -72,6 +73,7 @@ class ProgressView:
     projected_completion_date: datetime | None
     projection_note: str | None
     waiting_for: tuple[str, ...]
+    note: str | None
     monthly_actual_minor: int | None
     monthly_target_minor: int | None
     is_on_track: bool | None
@@ -118,8 +120,8 @@ def milestone_view(goal: GoalRow, row: MilestoneRow) -> MilestoneView:
     return MilestoneView(row.amount_minor, row.description, row.target_date, row.reached_at, message)
 
 
-def goal_view(row: GoalRow, milestones: list[MilestoneRow]) -> GoalView:
-    """The view of a goal with its milestones."""
+def goal_view(row: GoalRow, milestones: list[MilestoneRow], note: str | None) -> GoalView:
+    """The view of a goal with its milestones; `note` says what its amount leaves out."""
     return GoalView(
         goal_id=row.goal_id,
         user_id=row.user_id,
@@ -139,8 +141,19 @@ def goal_view(row: GoalRow, milestones: list[MilestoneRow]) -> GoalView:
         updated_at=row.updated_at,
         version=row.version,
         waiting_for=tuple(row.waiting_for),
+        note=note,
         milestones=tuple(milestone_view(row, milestone) for milestone in milestones),
     )
+
+
+def left_out_note(goal: GoalRow, sources: Iterable[FundingRow]) -> str | None:
+    """Which accounts of its user a net worth leaves out, since they are not in its currency; None if none."""
+    left_out = sorted(
+        f"{source.row.link.account_id} ({source.currency or 'no currency yet'})"
+        for source in sources
+        if source.why_not(goal) is not None
+    )
+    return f"leaves out accounts that are not in {goal.currency}: {', '.join(left_out)}" if left_out else None
 
 
 def funding_views(goal: GoalRow, sources: Iterable[FundingRow]) -> tuple[FundingView, ...]:

@@ -14,7 +14,7 @@ from core.store.driver import Direct, dates, int8s, moments
 
 # (tenant, goal_id)
 GoalKey = tuple[str, str]
-_FIXED = ("tenant", "goal_id", "user_id", "type", "tracking", "currency", "start_date", "debt_form", "created_at")
+_FIXED = ("tenant", "goal_id", "user_id", "type", "currency", "start_date", "debt_form", "created_at")
 _TYPES = {member.value: member for member in GoalType}
 _TRACKINGS = {member.value: member for member in Tracking}
 _STATUSES = {member.value: member for member in GoalStatus}
@@ -32,6 +32,7 @@ class GoalRow:
     description: str | None
     type: GoalType
     tracking: Tracking
+    tracking_by_default: bool
     currency: str
     debt_form: DebtForm | None
     target_minor: int

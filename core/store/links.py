@@ -159,6 +159,7 @@ _INSERT = text(f"INSERT INTO links ({', '.join(_LINK)}) VALUES ({', '.join(':' +
 _WHICH = "tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id AND linked_at = :linked_at"
 _END = text(f"UPDATE links SET until_at = :until_at, end_minor = :end_minor WHERE {_WHICH}")
 _REBASE = text(f"UPDATE links SET begin_at = :begin_at, base_minor = :base_minor WHERE {_WHICH}")
+_DELETE = text("DELETE FROM links WHERE tenant = :tenant AND goal_id = :goal_id")
 _MOVE = Direct(
     f"""UPDATE links l SET base_minor = l.base_minor + s.base_delta, end_minor = l.end_minor + s.end_delta
     FROM unnest({driver.split("tenants")}, {driver.split("goals")}, {driver.split("accounts")}, :linked, :bases, :ends)
@@ -229,6 +230,11 @@ def end_link(session: Session, row: LinkRow, until_at: datetime, end_minor: int)
 def rebase_link(session: Session, row: LinkRow, begin_at: datetime, base_minor: int) -> None:
     """Let a link count only from `begin_at` on, because a manual amount was set at that moment."""
     session.execute(_REBASE, _which(row) | {"begin_at": begin_at, "base_minor": base_minor})
+
+
+def delete_links(session: Session, key: GoalKey) -> None:
+    """Remove all links of a locked goal, whose accounts are locked too: it is then as if it had had none."""
+    session.execute(_DELETE, {"tenant": key[0], "goal_id": key[1]})
 
 
 def read_measures(session: Session, wanted: Iterable[AccountMoment]) -> dict[AccountMoment, MeasuresBefore]:

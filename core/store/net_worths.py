@@ -1,6 +1,7 @@
 """Which accounts belong to which net worths: the links that Milepost keeps for goals that follow a user's accounts.
 
-An account belongs to a net worth while both have the same user and the same currency. Its link covers all of time.
+An account belongs to a net worth while both have the same user. Its link covers all of time, and counts nothing while
+the account has another currency than the goal, or none yet.
 """
 
 import zlib
@@ -31,9 +32,8 @@ _LOCK_SHARED = text(
 _LOCK_ALONE = text("SELECT pg_advisory_xact_lock(:namespace, :bucket)")
 _WANTED = text(
     f"""SELECT k.tenant, k.account_id, g.goal_id
-    FROM {driver.keys("tenants", "accounts", "users", "currencies")} AS k(tenant, account_id, user_id, currency)
-    JOIN goals g ON g.tenant = k.tenant AND g.user_id = k.user_id AND g.tracking = 'net_worth'
-    WHERE g.currency = k.currency"""
+    FROM {driver.keys("tenants", "accounts", "users")} AS k(tenant, account_id, user_id)
+    JOIN goals g ON g.tenant = k.tenant AND g.user_id = k.user_id AND g.tracking = 'net_worth'"""
 )
 _PRESENT = text(
     f"""SELECT k.tenant, k.account_id, l.goal_id
@@ -41,10 +41,7 @@ _PRESENT = text(
     JOIN links l USING (tenant, account_id)
     JOIN goals g ON g.tenant = k.tenant AND g.goal_id = l.goal_id AND g.tracking = 'net_worth'"""
 )
-_OF_USER = text(
-    """SELECT account_id FROM accounts
-    WHERE tenant = :tenant AND user_id = :user_id AND currency = :currency ORDER BY account_id"""
-)
+_OF_USER = text("SELECT account_id FROM accounts WHERE tenant = :tenant AND user_id = :user_id ORDER BY account_id")
 _LEAVE = text("DELETE FROM links WHERE tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id")
 
 
@@ -64,21 +61,17 @@ def lock_user_alone(session: Session, tenant: str, user_id: str) -> None:
     session.execute(_LOCK_ALONE, {"namespace": LOCK_NAMESPACE, "bucket": _bucket((tenant, user_id))})
 
 
-def accounts_of_user(session: Session, tenant: str, user_id: str, currency: str) -> list[str]:
-    """The ids of a user's accounts in one currency."""
-    parameters = {"tenant": tenant, "user_id": user_id, "currency": currency}
-    return [row[0] for row in session.execute(_OF_USER, parameters).all()]
+def accounts_of_user(session: Session, tenant: str, user_id: str) -> list[str]:
+    """The ids of a user's accounts."""
+    return [row[0] for row in session.execute(_OF_USER, {"tenant": tenant, "user_id": user_id}).all()]
 
 
-def wanted_belongings(session: Session, accounts: Mapping[AccountKey, tuple[str, str]]) -> set[Belonging]:
-    """The net worths to which accounts should belong; `accounts` has the user and the currency of each."""
+def wanted_belongings(session: Session, accounts: Mapping[AccountKey, str]) -> set[Belonging]:
+    """The net worths to which accounts should belong; `accounts` has the user of each."""
     if not accounts:
         return set()
     keys = sorted(accounts)
-    columns = driver.key_columns("accounts", keys) | {
-        "users": driver.joined(accounts[key][0] for key in keys),
-        "currencies": driver.joined(accounts[key][1] for key in keys),
-    }
+    columns = driver.key_columns("accounts", keys) | {"users": driver.joined(accounts[key] for key in keys)}
     return {(row[0], row[1], row[2]) for row in session.execute(_WANTED, columns).all()}
 
 

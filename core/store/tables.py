@@ -241,6 +241,8 @@ goals = Table(
     text_column("description"),
     text_column("type", required=True),
     text_column("tracking", required=True),
+    # Nobody asked for the tracking: it is the one that goals of the type have by default.
+    flag_column("tracking_by_default"),
     text_column("currency", required=True),
     text_column("debt_form"),
     amount_column("target_minor"),

@@ -161,7 +161,7 @@ def follows(goal: str) -> str:
 
 def counts(goal: str, account: str) -> str:
     """Whether a link of the account to the goal counts."""
-    return f"""(({account}.currency IS NULL OR {account}.currency = {goal}.currency)
+    return f"""(coalesce({account}.currency = {goal}.currency, {goal}.tracking <> 'net_worth')
         AND NOT ({goal}.type = 'debt' AND {goal}.tracking = 'balance' AND {account}.kind <> 'liability'
                  AND ({account}.kind_rank IS NOT NULL OR {first_report(account)} IS NOT NULL)))"""
 

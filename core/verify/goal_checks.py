@@ -78,13 +78,13 @@ _FINAL_GOALS = f"""
       AND g.final_at IS NOT NULL"""
 
 _NET_WORTHS = f"""
-    WITH g AS MATERIALIZED (SELECT goal_id, user_id, currency, final_at FROM goals
+    WITH g AS MATERIALIZED (SELECT goal_id, user_id, final_at FROM goals
         WHERE tenant = :tenant AND {within("goal_id")} AND tracking = 'net_worth'),
     wanted AS (
         SELECT g.goal_id, a.account_id, 'whole, from 1900-01-02 00:00:00+00'
             || coalesce(' until ' || CAST(g.final_at AS text), '') AS link
         FROM g CROSS JOIN LATERAL (SELECT account_id FROM accounts
-            WHERE tenant = :tenant AND user_id = g.user_id AND currency = g.currency OFFSET 0) AS a),
+            WHERE tenant = :tenant AND user_id = g.user_id OFFSET 0) AS a),
     kept AS (
         SELECT g.goal_id, l.account_id, CASE WHEN l.whole AND l.ppm = 1000000 AND l.measure = 'worth'
                 AND l.begin_at IS NULL AND l.base_minor = 0 THEN 'whole' ELSE 'not whole' END
@@ -124,7 +124,7 @@ GOAL_CHECKS = (
     ),
     Check(
         "net_worths",
-        "a net worth has exactly the accounts of its user in its currency, each whole",
+        "a net worth has exactly the accounts of its user, each whole",
         ("goal_id", "account_id"),
         _NET_WORTHS,
     ),

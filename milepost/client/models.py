@@ -86,6 +86,7 @@ class Goal(Record):
     updated_at: datetime
     version: int
     waiting_for: list[str]
+    note: str | None
     milestones: list[Milestone]
 
     if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Goal(Record):
         @overload
         def __getitem__(self, name: Literal["deadline"], /) -> datetime | None: ...
         @overload
-        def __getitem__(self, name: Literal["description"], /) -> str | None: ...
+        def __getitem__(self, name: Literal["description", "note"], /) -> str | None: ...
         @overload
         def __getitem__(self, name: Literal["created_at", "updated_at"], /) -> datetime: ...
         @overload
@@ -137,6 +138,7 @@ class GoalProgress(Record):
     monthly_contribution_target: Exact | None
     calculated_at: datetime
     as_of: datetime
+    note: str | None
 
     if TYPE_CHECKING:
 
@@ -149,7 +151,7 @@ class GoalProgress(Record):
         @overload
         def __getitem__(self, name: Literal["deadline", "projected_completion_date"], /) -> datetime | None: ...
         @overload
-        def __getitem__(self, name: Literal["projection_note"], /) -> str | None: ...
+        def __getitem__(self, name: Literal["projection_note", "note"], /) -> str | None: ...
         @overload
         def __getitem__(self, name: Literal["on_track"], /) -> bool | None: ...
         @overload

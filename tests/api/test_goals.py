@@ -31,7 +31,7 @@ DOCUMENTED = {
     "status": "active",
 }
 DOCUMENTED_KEYS = {*DOCUMENTED, "id", "created_at", "updated_at", "milestones"}
-OUR_KEYS = {"tracking", "start_date", "auto_complete", "currency", "waiting_for", "version"}
+OUR_KEYS = {"tracking", "start_date", "auto_complete", "currency", "waiting_for", "version", "note"}
 
 
 def test_create_answers_with_the_documented_body(api: TestClient) -> None:
@@ -206,6 +206,7 @@ def test_progress_tells_pace_and_deadline(
         "on_track",
         "calculated_at",
         "as_of",
+        "note",
     }
     # If a 29th of February is between, 365 days are a day less than twelve months.
     assert Decimal("625.00") <= body["monthly_contribution_target"] < Decimal("627.00")

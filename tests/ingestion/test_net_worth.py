@@ -1,10 +1,10 @@
-"""Net worths: all of a user's accounts in one currency, whether the goal or the accounts came first."""
+"""Net worths: all of a user's accounts, whether the goal or the accounts came first, and what they leave out."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -15,6 +15,8 @@ from core.jobs.snapshot import run_snapshot
 from core.services.funding import change_allocation, link_account, list_funding, unlink_account
 from core.services.goals import delete_goal, get_goal, update_goal
 from core.services.inputs import GoalChanges, LinkDraft
+from core.services.progress import goal_progress
+from core.verify.verify import verify
 from tests.acts import DEFAULT, Sessions, amount, balance, event, goal, link, paid
 from tests.conftest import Apply
 
@@ -47,7 +49,7 @@ def test_accounts_count_whether_they_come_before_or_after_the_goal(
     assert amount(session_factory, goal_id) == 250
     with session_factory() as session:
         counted = {view.account_id: view.counted_minor for view in _funding(session, goal_id)}
-    assert counted == {"house": 850, "mortgage": -600}
+    assert counted == {"euros": 0, "house": 850, "mortgage": -600}
 
 
 def test_an_account_that_changes_hands_leaves_one_net_worth_and_joins_the_other(
@@ -166,3 +168,120 @@ def test_accounts_that_count_whole_are_outside_the_shares(
 
 def _funding(session: object, goal_id: str) -> tuple[object, ...]:
     return tuple(list_funding(session, DEFAULT, goal_id, limit=100, cursor=None).items)  # type: ignore[arg-type]
+
+
+def test_a_net_worth_goal_follows_its_user_by_default_and_says_what_it_leaves_out(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """Accounts in another currency or in none yet are named by the goal, its progress and its funding until they go."""
+    goal_id = goal(session_factory, now, GoalType.NET_WORTH)
+    assert _notes(session_factory, goal_id, now) == (None, {})
+    apply(
+        [
+            balance(100, now, account="dollars", user_id="u"),
+            balance(5_000, now, account="euros", user_id="u", currency="EUR"),
+            belongs("new", "u", now),
+        ]
+    )
+    note, sources = _notes(session_factory, goal_id, now)
+    assert note == "leaves out accounts that are not in USD: euros (EUR), new (no currency yet)"
+    assert sources == {
+        "dollars": (100, None),
+        "euros": (0, "counts nothing: the account is in EUR, the goal in USD"),
+        "new": (0, "counts nothing: the account has no currency yet"),
+    }
+    with session_factory() as session:
+        view = get_goal(session, DEFAULT, goal_id)
+        assert (view.tracking, view.amount_minor, view.waiting_for) == (Tracking.NET_WORTH, 100, ())
+    versions = [_version(session_factory, goal_id)]
+    apply([paid("1", 9, now + timedelta(minutes=1), account="new")])
+    assert _notes(session_factory, goal_id, now)[0] == "leaves out accounts that are not in USD: euros (EUR)"
+    versions.append(_version(session_factory, goal_id))
+    apply([belongs("euros", "v", now + timedelta(minutes=1))])
+    assert _notes(session_factory, goal_id, now)[0] is None
+    versions.append(_version(session_factory, goal_id))
+    assert versions == sorted(set(versions)), "what a version says must not change"
+    assert verify(session_factory, datetime.now(UTC)).is_ok
+
+
+@pytest.mark.parametrize("has_facts", [False, True])
+def test_an_amount_by_hand_ends_following_by_default(
+    session_factory: Sessions, apply: Apply, now: datetime, has_facts: bool
+) -> None:
+    """The goal then counts what was set by hand, in its past too; the audit says so, and it takes links again."""
+    began = now - timedelta(days=5)
+    goal_id = goal(session_factory, began, GoalType.NET_WORTH, current_amount="3", target_amount="50")
+    if has_facts:
+        apply([balance(900, began, account="a", user_id="u"), balance(7, began, account="b", user_id="u")])
+    run_snapshot(session_factory, now)
+    with session_factory.begin() as session:
+        view = update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount="12"), now)
+        assert (view.tracking, view.amount_minor, view.waiting_for, view.note) == (Tracking.CHANGE, 1200, (), None)
+        assert _funding(session, goal_id) == ()
+        acts = session.execute(text("SELECT action, subject, detail FROM audit WHERE action LIKE 'goal%'")).all()
+    detail = "change instead of net_worth, since current_amount was set by hand"
+    assert [tuple(act) for act in acts] == [("goal.tracking", goal_id, detail)]
+    apply([balance(5, now, account="a", user_id="u"), balance(9, now, account="late", user_id="u")])
+    assert amount(session_factory, goal_id) == 1200
+    link(session_factory, now, goal_id, "a", "100")
+    apply([paid("1", 40, now + timedelta(minutes=1))])
+    assert amount(session_factory, goal_id) == 1240
+    run_snapshot(session_factory, now + timedelta(days=1))
+    with session_factory() as session:
+        rows = session.execute(text("SELECT amount_minor FROM goal_snapshots ORDER BY day")).scalars().all()
+    assert rows == [300, 1240]
+    assert verify(session_factory, datetime.now(UTC)).is_ok
+
+
+def test_a_net_worth_that_was_asked_for_is_not_set_by_hand(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """Its amount stays that of the accounts, and a refusal changes nothing; before the first balance it can be set."""
+    goal_id = net_worth(session_factory, now)
+    with session_factory.begin() as session:
+        assert update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount="12"), now).amount_minor == 1200
+    apply([balance(900, now, account="a", user_id="u")])
+    with session_factory() as session, pytest.raises(AmountFollowsAccounts):
+        update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount="13"), now)
+    assert amount(session_factory, goal_id) == 900
+
+
+def test_an_account_that_joins_while_an_amount_is_set_by_hand_is_not_linked(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """Many races of a batch and a request on two connections: whoever is first, only the amount by hand counts."""
+    for number in range(12):
+        user = f"racer-{number}"
+        goal_id = goal(session_factory, now, GoalType.NET_WORTH, user_id=user)
+        start = threading.Barrier(2)
+
+        def type_amount(goal_id: str = goal_id, start: threading.Barrier = start) -> None:
+            start.wait()
+            with session_factory.begin() as session:
+                update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount="1"), now)
+
+        thread = threading.Thread(target=type_amount)
+        thread.start()
+        start.wait()
+        apply([balance(7, now, account=f"{user}-new", user_id=user)])
+        thread.join()
+        assert amount(session_factory, goal_id) == 100
+        with session_factory() as session:
+            assert _funding(session, goal_id) == ()
+    assert verify(session_factory, datetime.now(UTC)).is_ok
+
+
+def _notes(
+    sessions: Sessions, goal_id: str, now: datetime
+) -> tuple[str | None, dict[str, tuple[int | None, str | None]]]:
+    """The note of a goal and its progress, and what each of its funding sources counts, with its note."""
+    with sessions() as session:
+        note = get_goal(session, DEFAULT, goal_id).note
+        assert goal_progress(session, DEFAULT, goal_id, now).note == note
+        sources = list_funding(session, DEFAULT, goal_id, limit=100, cursor=None).items
+    return note, {view.account_id: (view.counted_minor, view.note) for view in sources}
+
+
+def _version(sessions: Sessions, goal_id: str) -> int:
+    with sessions() as session:
+        return get_goal(session, DEFAULT, goal_id).version

@@ -36,10 +36,12 @@ def test_only_debt_goes_down() -> None:
     assert {direction(type) for type in UPWARD} == {1}
 
 
-def test_income_counts_inflow_and_all_others_change() -> None:
-    """A goal created without a tracking counts changes, an income goal its inflow."""
-    assert default_tracking(GoalType.INCOME) is Tracking.INFLOW
-    assert {default_tracking(type) for type in GoalType if type is not GoalType.INCOME} == {Tracking.CHANGE}
+def test_income_counts_inflow_net_worth_all_accounts_and_all_others_change() -> None:
+    """A goal created without a tracking counts changes, an income goal its inflow, a net worth its user's accounts."""
+    own = {GoalType.INCOME: Tracking.INFLOW, GoalType.NET_WORTH: Tracking.NET_WORTH}
+    assert {type: default_tracking(type) for type in GoalType} == {
+        type: own.get(type, Tracking.CHANGE) for type in GoalType
+    }
 
 
 @pytest.mark.parametrize("type", UPWARD)

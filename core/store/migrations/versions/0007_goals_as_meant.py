@@ -1,4 +1,4 @@
-"""Goals as their owners mean them: deadlines that are days.
+"""Goals as their owners mean them: deadlines that are days, net worths that follow accounts by default.
 
 Revision ID: 0007_goals_as_meant
 Revises: 0006_due
@@ -12,12 +12,32 @@ branch_labels = None
 depends_on = None
 
 
+# Accounts of a net worth's user that are not in its currency have a link, too, which counts nothing.
+_LINK_LEFT_OUT = """
+    INSERT INTO links (tenant, goal_id, account_id, linked_at, measure, whole, ppm, from_at, until_at, base_minor,
+        end_minor)
+    SELECT g.tenant, g.goal_id, a.account_id, early.at, 'worth', true, 1000000, early.at, g.final_at, 0,
+        CASE WHEN g.final_at IS NOT NULL THEN a.worth_minor
+            - coalesce((SELECT sum(t.amount_minor) FROM transactions t
+                WHERE t.tenant = a.tenant AND t.account_id = a.account_id AND t.counts
+                  AND t.posted_at >= g.final_at), 0)
+            - coalesce((SELECT sum(r.residual_minor) FROM reports r
+                WHERE r.tenant = a.tenant AND r.account_id = a.account_id AND r.as_of >= g.final_at), 0) END
+    FROM goals g JOIN accounts a ON a.tenant = g.tenant AND a.user_id = g.user_id
+    CROSS JOIN (SELECT timestamptz '1900-01-02 00:00:00+00' AS at) AS early
+    WHERE g.tracking = 'net_worth'
+      AND NOT EXISTS (SELECT FROM links l
+          WHERE l.tenant = g.tenant AND l.goal_id = g.goal_id AND l.account_id = a.account_id)"""
+
+
 def upgrade() -> None:
-    """Tell days from moments."""
+    """Tell days from moments, asked trackings from default ones; link the accounts that a net worth leaves out."""
     # It takes as long as there are goals and milestones.
     op.execute("SET LOCAL statement_timeout = 0")
     _tell_days("goals", "deadline", "deadline")
     _tell_days("milestones", "target_date", "target")
+    op.execute("ALTER TABLE goals ADD COLUMN tracking_by_default boolean NOT NULL DEFAULT false")
+    op.execute(_LINK_LEFT_OUT)
 
 
 def _tell_days(table: str, column: str, name: str) -> None:
