@@ -134,17 +134,24 @@ def retarget(type: GoalType, span: Span, target_minor: int) -> Span:
 
 
 def check_target(type: GoalType, target_minor: int) -> None:
-    """Refuse a negative target, except for net worth and income; raises InvalidField."""
-    _refuse_negative(type, "target_amount", target_minor)
+    """Refuse a target of 0, except for debts and net worths, and one below 0, except for net worths.
+
+    Raises InvalidField.
+    """
+    if target_minor < 0 and type is not GoalType.NET_WORTH:
+        raise InvalidField("target_amount", f"must not be negative for a goal of type {type}")
+    if target_minor == 0 and type not in {GoalType.DEBT, GoalType.NET_WORTH}:
+        raise InvalidField("target_amount", f"must be greater than 0 for a goal of type {type}")
 
 
 def check_current(type: GoalType, current_minor: int) -> None:
     """Refuse a negative manual amount, except for net worth and income; raises InvalidField."""
-    _refuse_negative(type, "current_amount", current_minor)
+    if current_minor < 0 and not may_be_negative(type):
+        raise InvalidField("current_amount", f"must not be negative for a goal of type {type}")
 
 
 def may_be_negative(type: GoalType) -> bool:
-    """Whether amounts of the type may be below zero: a net worth and the income of a business can be."""
+    """Whether the amount of a goal may be below zero: a net worth and the income of a business can be."""
     return type in {GoalType.NET_WORTH, GoalType.INCOME}
 
 
@@ -164,11 +171,6 @@ def check_text(
     if (_UNFIT_IN_LINES if lines_allowed else _UNFIT).search(text):
         raise InvalidField(field, "must not contain control characters or broken Unicode")
     return text
-
-
-def _refuse_negative(type: GoalType, field: str, minor: int) -> None:
-    if minor < 0 and not may_be_negative(type):
-        raise InvalidField(field, f"must not be negative for a goal of type {type}")
 
 
 def _check_goes_down(span: Span) -> Span:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from core.errors import InvalidField
-from core.goals.goal import GoalType, Span, may_be_negative
+from core.goals.goal import GoalType, Span
 from core.goals.money import WHOLE_PPM, from_ppm, to_decimal
 
 
@@ -40,8 +40,8 @@ def is_goal_reached(type: GoalType, span: Span, target_minor: int, amount_minor:
 def check_milestone(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> None:
     """Refuse a milestone that the goal cannot reach; raises InvalidField.
 
-    A milestone of a debt is from its finish to its start, both included. Any other is at most the target, and negative
-    only for net worth and income.
+    A milestone of a debt is from its finish to its start, both included. Any other is at most the target, never 0, and
+    below 0 only for a net worth.
     """
     if type is GoalType.DEBT:
         if not span.finish_minor <= amount_minor <= span.start_minor:
@@ -49,7 +49,9 @@ def check_milestone(type: GoalType, span: Span, target_minor: int, amount_minor:
         return
     if amount_minor > target_minor:
         raise InvalidField("amount", "must not be above the goal's target amount")
-    if amount_minor < 0 and not may_be_negative(type):
+    if amount_minor == 0:
+        raise InvalidField("amount", "must not be 0, but for a debt")
+    if amount_minor < 0 and type is not GoalType.NET_WORTH:
         raise InvalidField("amount", f"must not be negative for a goal of type {type}")
 
 

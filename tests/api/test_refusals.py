@@ -22,7 +22,9 @@ BAD_GOALS: list[tuple[str, dict[str, Any]]] = [
     *(("user_id", {"user_id": value}) for value in NO_TEXTS),
     *(("name", {"name": value}) for value in NO_TEXTS),
     *(("type", {"type": value}) for value in (None, "gold", "SAVINGS", 1, [])),
-    *(("target_amount", {"target_amount": value}) for value in NO_AMOUNTS + TOO_FINE_OR_TOO_MUCH + [-1]),
+    *(("target_amount", {"target_amount": value}) for value in NO_AMOUNTS + TOO_FINE_OR_TOO_MUCH + [0, -1]),
+    *(("target_amount", {"type": "income", "target_amount": value}) for value in (0, -1)),
+    ("target_amount", {"type": "debt", "target_amount": -1, "current_amount": 5}),
     *(
         ("current_amount", {"current_amount": value})
         for value in NO_AMOUNTS + TOO_FINE_OR_TOO_MUCH + [-1]
@@ -40,7 +42,7 @@ BAD_GOALS: list[tuple[str, dict[str, Any]]] = [
 ]
 BAD_CHANGES: list[tuple[str, dict[str, Any]]] = [
     *(("name", {"name": value}) for value in NO_TEXTS),
-    *(("target_amount", {"target_amount": value}) for value in NO_AMOUNTS + TOO_FINE_OR_TOO_MUCH),
+    *(("target_amount", {"target_amount": value}) for value in NO_AMOUNTS + TOO_FINE_OR_TOO_MUCH + [0]),
     *(("current_amount", {"current_amount": value}) for value in NO_AMOUNTS + TOO_FINE_OR_TOO_MUCH),
     *(("deadline", {"deadline": value}) for value in NO_TIMES),
     *(("description", {"description": value}) for value in (1, "x" * 2001, "a\0b")),
@@ -50,7 +52,7 @@ BAD_CHANGES: list[tuple[str, dict[str, Any]]] = [
 BAD_MILESTONES: list[tuple[str, dict[str, Any]]] = [
     *(("amount", {"amount": value}) for value in NO_AMOUNTS + TOO_FINE_OR_TOO_MUCH),
     ("amount", {}),
-    *(("amount", {"amount": value}) for value in (10000.01, -0.01)),  # beyond the target, below nothing
+    *(("amount", {"amount": value}) for value in (10000.01, 0, -0.01)),  # beyond the target, nothing and below
     ("amount", {"amount": 5000}),  # is there already
     *(("target_date", {"amount": 1, "target_date": value}) for value in NO_TIMES),
     *(("description", {"amount": 1, "description": value}) for value in (1, "x" * 2001, "a\0b")),

@@ -195,9 +195,9 @@ async def test_a_long_list_comes_in_pages(client: Client, manager: GoalManager) 
     made = [(await manager.create_goal("user_1", f"Goal {n}", "savings", 200)).id for n in range(102)]
     assert [goal.id for goal in await client.list_goals(user_id="user_1", status="active")] == made
     for n in range(102):
-        await manager.add_milestone(made[0], n)
+        await manager.add_milestone(made[0], n + 1)
         await manager.link_account_to_goal(made[0], f"account/{n}", allocation_percent="0.5")
-    assert [milestone.amount for milestone in await client.list_milestones(made[0])] == list(range(102))
+    assert [milestone.amount for milestone in await client.list_milestones(made[0])] == list(range(1, 103))
     funding = await client.get_goal_funding(made[0])
     assert [source.account_id for source in funding] == [f"account/{n}" for n in range(102)]
     assert funding == await manager.get_goal_funding(made[0])

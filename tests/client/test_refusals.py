@@ -66,6 +66,11 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
         ValueError,
         "target_amount: must not be negative for a goal of type savings",
     ),
+    "target of nothing": (
+        creating(target_amount=0),
+        ValueError,
+        "target_amount: must be greater than 0 for a goal of type savings",
+    ),
     "negative amount": (
         updating(current_amount=-0.01),
         ValueError,
@@ -307,12 +312,12 @@ async def test_a_goal_of_another_tenant_is_not_there(
 
 
 async def test_net_worth_and_income_may_be_negative_and_overshoot(manager: GoalManager) -> None:
-    """Their amounts and targets may lie below zero, and any amount may go beyond its target."""
+    """Their amounts may lie below zero, a net worth's target too, and any amount may go beyond its target."""
     worth = await manager.create_goal("user_123", "Out of the red", "net_worth", 0, current_amount=-5000.50)
     assert worth.current_amount == -5000.50
     worth = await manager.update_goal(worth.id, current_amount=12000)
     assert (await manager.get_goal_progress(worth.id)).percent_complete == 100
-    income = await manager.create_goal("user_123", "Break even", "income", -100, current_amount=-500)
+    income = await manager.create_goal("user_123", "Break even", "income", 100, current_amount=-500)
     assert (await manager.get_goal_progress(income.id)).percent_complete == 0
     saved = await manager.create_goal("user_123", "Trip", "savings", 100, current_amount=150)
     assert (await manager.get_goal_progress(saved.id)).percent_complete == 150

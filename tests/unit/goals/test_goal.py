@@ -122,15 +122,20 @@ def test_a_debt_always_has_a_way_down(target: int, current: int, later: int) -> 
 
 
 @pytest.mark.parametrize("type", GoalType)
-def test_negative_amounts_are_for_net_worth_and_income_only(type: GoalType) -> None:
-    """A negative target or manual amount is refused, naming its field, except for net worth and income."""
-    for check, field in ((check_target, "target_amount"), (check_current, "current_amount")):
-        check(type, 0)
-        if type in SIGNED:
-            check(type, -1)
+def test_which_types_take_targets_and_amounts_of_0_and_below(type: GoalType) -> None:
+    """A target below 0 is for net worth, one of 0 for debt too; an amount below 0 for net worth and income."""
+    check_target(type, 1)
+    check_current(type, 0)
+    for check, field, minor, takers in (
+        (check_target, "target_amount", 0, {GoalType.NET_WORTH, GoalType.DEBT}),
+        (check_target, "target_amount", -1, {GoalType.NET_WORTH}),
+        (check_current, "current_amount", -1, SIGNED),
+    ):
+        if type in takers:
+            check(type, minor)
             continue
-        with pytest.raises(InvalidField, match="negative") as refusal:
-            check(type, -1)
+        with pytest.raises(InvalidField, match=str(type)) as refusal:
+            check(type, minor)
         assert refusal.value.field == field
 
 

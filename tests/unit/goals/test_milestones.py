@@ -14,27 +14,29 @@ PART = Span(850_000, 200_000, DebtForm.TO_TARGET)
 DOCUMENTED = [600_000, 400_000, 200_000, 0]
 
 
-@pytest.mark.parametrize("amount", [0, 250_000, 500_000, 750_000, 1_000_000])
+@pytest.mark.parametrize("amount", [1, 250_000, 500_000, 750_000, 1_000_000])
 def test_milestones_up_to_the_target_are_fine(amount: int) -> None:
-    """An upward milestone may be anything from 0 to the target, both included."""
+    """An upward milestone may be anything above 0 and up to the target."""
     check_milestone(GoalType.SAVINGS, FUND, 1_000_000, amount)
 
 
-@pytest.mark.parametrize("amount", [1_000_001, -1])
+@pytest.mark.parametrize("amount", [1_000_001, 0, -1])
 def test_upward_milestones_out_of_range_are_refused(amount: int) -> None:
-    """A milestone above the target or below zero is refused, naming the amount."""
+    """A milestone above the target, at zero or below it is refused, naming the amount."""
     with pytest.raises(InvalidField) as refusal:
         check_milestone(GoalType.SAVINGS, FUND, 1_000_000, amount)
     assert refusal.value.field == "amount"
 
 
-@pytest.mark.parametrize("type", [GoalType.NET_WORTH, GoalType.INCOME])
-def test_net_worth_may_have_milestones_below_zero(type: GoalType) -> None:
-    """A net worth that rises from below zero may have one at -5,000.00, but still none above the target."""
-    span = Span(-2_000_000, -100, None)
-    check_milestone(type, span, -100, -500_000)
+def test_net_worth_alone_may_have_milestones_below_zero() -> None:
+    """A net worth that rises from below zero may have one at -5,000.00, but none at 0 and none above the target."""
+    for target in (-100, 0, 100):
+        check_milestone(GoalType.NET_WORTH, Span(-2_000_000, target, None), target, -500_000)
+        for amount in (0, target + 1):
+            with pytest.raises(InvalidField):
+                check_milestone(GoalType.NET_WORTH, Span(-2_000_000, target, None), target, amount)
     with pytest.raises(InvalidField):
-        check_milestone(type, span, -100, -99)
+        check_milestone(GoalType.INCOME, Span(-2_000_000, 100, None), 100, -500_000)
 
 
 @pytest.mark.parametrize("amount", [*DOCUMENTED, 850_000])
