@@ -17,19 +17,23 @@ from api.schemas.goals import (
     milestone_body,
     milestone_progress_body,
 )
-from api.schemas.requests import NewMilestone
+from api.schemas.requests import MilestonePatch, NewMilestone
 from core.services.goals import get_goal
 from core.services.keys import Scope
 from core.services.milestones import (
     add_milestone,
+    change_milestone,
     check_milestones,
     list_milestones,
     milestone_progress,
     next_milestone,
+    remove_milestone,
 )
 from core.services.pages import PAGE
 
 router = Routes(below="/{goal_id}/milestones", tags=["milestones"])
+
+MILESTONE = "/{milestone_id}"
 
 
 @router.post(
@@ -135,5 +139,48 @@ def check(goal_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Idem
             seen = if_match.versions(goal_id)
             currency, reached = check_milestones(context.session, context.tenant, goal_id, context.now, seen=seen)
             return ExactResponse([milestone_body(milestone, currency) for milestone in reached])
+
+        return idempotency.answer(context, b"", perform)
+
+
+@router.patch(
+    MILESTONE,
+    summary="Update milestone",
+    openapi_extra=document_body(MilestonePatch),
+    responses=answers(200, MilestoneBody, "The milestone as it is now", 404, 409, 412, 413, 422, headers=(REPLAYED,)),
+)
+def change(
+    goal_id: str, milestone_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, idempotency: Idempotency
+) -> Response:
+    """Change the fields that are given; a new amount is reached if the goal has crossed it, and else not."""
+    with contexts.open(Scope.GOALS_WRITE) as context:
+
+        def perform() -> Response:
+            changes = parse_body(MilestonePatch, raw).changes()
+            seen = if_match.versions(goal_id)
+            milestone = change_milestone(
+                context.session, context.tenant, goal_id, milestone_id, changes, context.now, seen=seen
+            )
+            return ExactResponse(milestone_body(milestone, get_goal(context.session, context.tenant, goal_id).currency))
+
+        return idempotency.answer(context, raw, perform)
+
+
+@router.delete(
+    MILESTONE,
+    summary="Delete milestone",
+    status_code=204,
+    responses=answers(204, None, "It is gone, reached or not", 404, 409, 412, 422, headers=(REPLAYED,)),
+)
+def remove(
+    goal_id: str, milestone_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Idempotency
+) -> Response:
+    """Delete a milestone."""
+    with contexts.open(Scope.GOALS_WRITE) as context:
+
+        def perform() -> Response:
+            seen = if_match.versions(goal_id)
+            remove_milestone(context.session, context.tenant, goal_id, milestone_id, context.now, seen=seen)
+            return Response(status_code=204)
 
         return idempotency.answer(context, b"", perform)

@@ -53,6 +53,7 @@ class NextMilestoneBody(TypedDict):
     description: str | None
     target_date: Due | None
     reached: bool
+    id: str
 
 
 class MilestoneBody(NextMilestoneBody):
@@ -267,4 +268,5 @@ def _next_body(milestone: MilestoneView, currency: str) -> NextMilestoneBody:
         "description": milestone.description,
         "target_date": due(milestone.target_date),
         "reached": milestone.reached,
+        "id": milestone.milestone_id,
     }

@@ -12,7 +12,7 @@ from api.bodies import Body
 from core.errors import InvalidField
 from core.events.envelope import parse_moment
 from core.goals.goal import GoalStatus, GoalType, Tracking
-from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
+from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneChanges, MilestoneDraft
 from core.services.provider_accounts import AccountDraft
 
 _NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}
@@ -177,6 +177,20 @@ class NewMilestone(Body):
     def draft(self) -> MilestoneDraft:
         """What core needs to add the milestone."""
         return MilestoneDraft(self.amount, self.description, self.target_date)
+
+
+class MilestonePatch(Body):
+    """PATCH /goals/{goal_id}/milestones/{milestone_id}: only what is given changes."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"amount": 6000.00, "target_date": "2026-06-30"}})
+
+    amount: Number = Field(default_factory=int)
+    description: str | None = None
+    target_date: Due | None = None
+
+    def changes(self) -> MilestoneChanges:
+        """The changes asked for; a field that was left out is UNSET, whatever its default here."""
+        return MilestoneChanges(**{name: getattr(self, name) for name in self.model_fields_set})
 
 
 class NewLink(Body):

@@ -25,6 +25,8 @@ from core.store.goals import GoalKey, GoalRow
 from core.store.links import FundingRow, funding_of_goals
 from core.store.milestones import Reached, mark_milestones, unreached_of_goals
 
+MILESTONE_REACHED = "milestone.reached"
+
 # Decimals as numbers with all their digits. Control characters are escaped, others stay as they are.
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -202,10 +204,15 @@ def _share_of(source: FundingRow, rise: Rise) -> Callable[[int], int]:
     return lambda minor: share(before + minor, ppm)
 
 
+def message_id(message_type: str, goal_id: str, threshold_minor: int) -> str:
+    """The id of the message that a goal has reached a milestone or its target: the same each time it is written."""
+    return f"{message_type}:{goal_id}:{threshold_minor}"
+
+
 def _milestone_message(goal: CrossingGoal, reached: Reached, now: datetime) -> ledger.Message:
     amount_reached = to_decimal(reached.amount_minor, goal.currency)
     about: dict[str, object] = {"milestone_amount": amount_reached, "description": reached.description}
-    return _message(goal, "milestone.reached", reached.amount_minor, about, reached.reached_at, now)
+    return _message(goal, MILESTONE_REACHED, reached.amount_minor, about, reached.reached_at, now)
 
 
 def _goal_message(goal: CrossingGoal, reached_at: datetime, now: datetime) -> ledger.Message:
@@ -231,7 +238,7 @@ def _message(
     }
     return ledger.Message(
         goal.tenant,
-        f"{message_type}:{goal.goal_id}:{threshold_minor}",
+        message_id(message_type, goal.goal_id, threshold_minor),
         message_type,
         goal.goal_id,
         _encode(payload | about).decode(),

@@ -1,6 +1,5 @@
 """Goals: create, read, list, change and delete them."""
 
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -31,7 +30,7 @@ from core.goals.money import digits, to_minor
 from core.goals.progress import is_goal_reached
 from core.ingestion.recompute import end_links, recompute_goal
 from core.services.goal_access import Versions, find_goal, locked_goal_and_accounts, moment_for, refuse_final
-from core.services.inputs import UNSET, GoalChanges, GoalDraft, Stated, check_id, is_id
+from core.services.inputs import UNSET, GoalChanges, GoalDraft, Stated, check_id, is_id, new_id
 from core.services.pages import Page, cut, id_after, shown_as
 from core.services.views import GoalView, goal_view, left_out_note
 from core.store import goals as store
@@ -58,7 +57,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
     deadline_at, deadline_day = at_or_day(draft.deadline)
     row = GoalRow(
         tenant=tenant.name,
-        goal_id=new_goal_id(now),
+        goal_id=new_id("goal", now),
         user_id=check_id("user_id", draft.user_id),
         name=check_text("name", draft.name, longest=NAME_LONGEST),
         description=_description(draft.description),
@@ -96,11 +95,6 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
     write_entries(session, [Entry(row.tenant, row.goal_id, 1, now, None, current, "created", [])])
     recompute_goal(session, row, now, cause="created")
     return _view(session, row)
-
-
-def new_goal_id(now: datetime) -> str:
-    """An id that nobody can guess; ids sort by the moment of creation."""
-    return f"goal_{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
 
 
 def _amount(draft: GoalDraft, stated: Stated, field: str) -> int:

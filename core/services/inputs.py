@@ -1,5 +1,6 @@
 """What callers pass in: drafts and changes, ids and moments."""
 
+import secrets
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -75,6 +76,15 @@ class MilestoneDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class MilestoneChanges:
+    """The fields of a milestone to be changed; UNSET leaves a field as it is, None clears it."""
+
+    amount: Stated | MaybeUnset = UNSET
+    description: str | MaybeUnset | None = UNSET
+    target_date: DayOrMoment | MaybeUnset | None = UNSET
+
+
+@dataclass(frozen=True, slots=True)
 class LinkDraft:
     """An account to be linked; `from_` defaults to now, and a date counts from the first instant of that local day."""
 
@@ -83,6 +93,11 @@ class LinkDraft:
     allocation_percent: Stated
     from_: DayOrMoment | None = None
     whole: bool = False
+
+
+def new_id(kind: str, now: datetime) -> str:
+    """An id that nobody can guess; ids of one kind sort by the moment of creation."""
+    return f"{kind}_{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
 
 
 def check_id(field: str, value: str) -> str:

@@ -1,4 +1,4 @@
-"""Milestones: add, list and check them, and read how many of them are reached."""
+"""Milestones: add, change, delete, list and check them, and read how many of them are reached."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,17 +6,30 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
+from core.errors import NotFound
 from core.goals.goal import DESCRIPTION_LONGEST, check_text
 from core.goals.money import to_minor
 from core.goals.progress import check_milestone, in_order, milestones_percent, nearest
+from core.ingestion.crossings import MILESTONE_REACHED, message_id
 from core.ingestion.recompute import recompute_goal
 from core.services.goal_access import Versions, find_goal, locked_goal, moment_for, refuse_final
-from core.services.inputs import MilestoneDraft
+from core.services.inputs import UNSET, MilestoneChanges, MilestoneDraft, is_id, new_id
 from core.services.pages import Page, cut, number_after, shown_as
 from core.services.views import MilestoneProgressView, MilestoneView, milestone_view
 from core.store.goals import GoalRow, at_or_day
-from core.store.milestones import MilestoneRow, check_reached, insert_milestone, milestones_of_goal, milestones_of_goals
-from core.store.tenants import Tenant
+from core.store.ledger import forget_message
+from core.store.milestones import (
+    MilestoneRow,
+    check_reached,
+    delete_milestone,
+    insert_milestone,
+    milestones_of_goal,
+    milestones_of_goals,
+    read_milestone,
+    unreached_of_goals,
+    write_milestone,
+)
+from core.store.tenants import Tenant, note_operation
 
 
 def add_milestone(
@@ -38,20 +51,108 @@ def add_milestone(
     amount = to_minor(draft.amount, goal.currency, "amount")
     check_milestone(goal.type, goal.span, goal.target_minor, amount)
     at = moment_for(goal, now)
-    description = None
-    if draft.description is not None:
-        description = check_text(
-            "description", draft.description, longest=DESCRIPTION_LONGEST, blank_allowed=True, lines_allowed=True
-        )
-    row = MilestoneRow(goal.tenant, goal.goal_id, amount, description, *at_or_day(draft.target_date), None, None, at)
+    row = MilestoneRow(
+        goal.tenant,
+        goal.goal_id,
+        new_id("milestone", at),
+        amount,
+        _description(draft.description),
+        *at_or_day(draft.target_date),
+        None,
+        None,
+        at,
+    )
     insert_milestone(session, row)
-    upcoming = {amount} if goal.next_milestone_minor is None else {amount, goal.next_milestone_minor}
-    goal.next_milestone_minor = nearest(goal.direction, upcoming)
-    # The amount of an earlier day may have been beyond it.
+    _evaluate_anew(session, goal, at, amount)
+    return _view_of(session, goal, row.milestone_id)
+
+
+def change_milestone(
+    session: Session,
+    tenant: Tenant,
+    goal_id: str,
+    milestone_id: str,
+    changes: MilestoneChanges,
+    now: datetime,
+    *,
+    seen: Versions | None = None,
+) -> MilestoneView:
+    """Change a milestone; with another amount it is as one that was added just now, reached or not.
+
+    Raises NotFound for the goal or the milestone, and what `add_milestone` raises.
+    """
+    goal = locked_goal(session, tenant, goal_id, seen)
+    refuse_final(goal)
+    row = changed = _find(session, goal, milestone_id)
+    if changes.description is not UNSET:
+        changed = changed._replace(description=_description(changes.description))
+    if changes.target_date is not UNSET:
+        target_at, target_day = at_or_day(changes.target_date)
+        changed = changed._replace(target_at=target_at, target_day=target_day)
+    if changes.amount is not UNSET:
+        changed = changed._replace(amount_minor=to_minor(changes.amount, goal.currency, "amount"))
+    if changed == row:
+        return milestone_view(goal, row)
+    at = moment_for(goal, now)
+    if changed.amount_minor != row.amount_minor:
+        check_milestone(goal.type, goal.span, goal.target_minor, changed.amount_minor)
+        write_milestone(session, changed._replace(reached_at=None, marked_at=None))
+        _evaluate_anew(session, goal, at, changed.amount_minor)
+    else:
+        write_milestone(session, changed)
+        recompute_goal(session, goal, at, cause="events")
+    _note(session, goal, "milestone.changed", milestone_id, at)
+    return _view_of(session, goal, milestone_id)
+
+
+def remove_milestone(
+    session: Session, tenant: Tenant, goal_id: str, milestone_id: str, now: datetime, *, seen: Versions | None = None
+) -> None:
+    """Delete a milestone, reached or not; a message that it was reached stays.
+
+    Raises NotFound for the goal or the milestone, GoalMoved and GoalIsFinal.
+    """
+    goal = locked_goal(session, tenant, goal_id, seen)
+    refuse_final(goal)
+    delete_milestone(session, _find(session, goal, milestone_id))
+    at = moment_for(goal, now)
+    _find_next(session, goal)
+    recompute_goal(session, goal, at, cause="events")
+    _note(session, goal, "milestone.deleted", milestone_id, at)
+
+
+def _evaluate_anew(session: Session, goal: GoalRow, at: datetime, amount_minor: int) -> None:
+    """Mark a milestone that has just got this amount if the goal is there; the snapshot job looks at earlier days."""
+    # An earlier milestone at this amount, which has another one now or is deleted, may have been reached.
+    forget_message(session, goal.tenant, message_id(MILESTONE_REACHED, goal.goal_id, amount_minor))
+    _find_next(session, goal)
     goal.mark_dirty_from(goal.start_date)
     recompute_goal(session, goal, at, cause="events")
-    milestones = milestones_of_goals(session, [goal.key])[goal.key]
-    return next(milestone_view(goal, m) for m in milestones if m.amount_minor == amount)
+
+
+def _find_next(session: Session, goal: GoalRow) -> None:
+    goal.next_milestone_minor = nearest(goal.direction, unreached_of_goals(session, [goal.key])[goal.key])
+
+
+def _find(session: Session, goal: GoalRow, milestone_id: str) -> MilestoneRow:
+    row = read_milestone(session, goal.key, milestone_id) if is_id(milestone_id) else None
+    if row is None:
+        raise NotFound("Milestone", milestone_id)
+    return row
+
+
+def _view_of(session: Session, goal: GoalRow, milestone_id: str) -> MilestoneView:
+    return milestone_view(goal, _find(session, goal, milestone_id))
+
+
+def _description(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return check_text("description", text, longest=DESCRIPTION_LONGEST, blank_allowed=True, lines_allowed=True)
+
+
+def _note(session: Session, goal: GoalRow, action: str, milestone_id: str, at: datetime) -> None:
+    note_operation(session, goal.tenant, action=action, subject=f"{goal.goal_id} {milestone_id}", at=at)
 
 
 def check_milestones(

@@ -16,6 +16,7 @@ from core.store.milestones import MilestoneRow
 class MilestoneView:
     """A milestone as callers see it; `celebration` is a message for the user once it is reached."""
 
+    milestone_id: str
     amount_minor: int
     description: str | None
     target_date: datetime | date | None
@@ -117,7 +118,7 @@ def milestone_view(goal: GoalRow, row: MilestoneRow) -> MilestoneView:
     message = None
     if row.reached_at is not None:
         message = celebration(goal.direction, row.amount_minor, goal.currency, row.description)
-    return MilestoneView(row.amount_minor, row.description, row.target_date, row.reached_at, message)
+    return MilestoneView(row.milestone_id, row.amount_minor, row.description, row.target_date, row.reached_at, message)
 
 
 def goal_view(row: GoalRow, milestones: list[MilestoneRow], note: str | None) -> GoalView:

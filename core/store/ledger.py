@@ -69,6 +69,7 @@ _SEND = Direct(
         {driver.split("goals")}, {driver.split("payloads")}, :at)
     ON CONFLICT (tenant, message_id) DO NOTHING"""
 )
+_FORGET = text("DELETE FROM outbox WHERE tenant = :tenant AND message_id = :message_id")
 _FORGET_DELIVERED = text(
     """DELETE FROM outbox WHERE (tenant, message_id) IN (
         SELECT tenant, message_id FROM outbox WHERE delivered_at < :before
@@ -121,6 +122,11 @@ def write_messages(session: Session, messages: Sequence[Message]) -> None:
             "at": moments([message.created_at for message in part]),
         }
         _SEND.run(session, columns)
+
+
+def forget_message(session: Session, tenant: str, message_id: str) -> None:
+    """Remove a message, delivered or not, so that what it says can be said again."""
+    session.execute(_FORGET, {"tenant": tenant, "message_id": message_id})
 
 
 def forget_delivered(session: Session, before: datetime, most: int = 10_000) -> int:

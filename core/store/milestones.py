@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -20,6 +20,7 @@ class MilestoneRow(NamedTuple):
 
     tenant: str
     goal_id: str
+    milestone_id: str
     amount_minor: int
     description: str | None
     target_at: datetime | None
@@ -48,13 +49,21 @@ class Reached(NamedTuple):
     reached_at: datetime
 
 
-_COLUMNS = "tenant, goal_id, amount_minor, description, target_at, target_day, reached_at, marked_at, created_at"
+_COLUMNS = ", ".join(MilestoneRow._fields)
 _INSERT = text(
-    f"""INSERT INTO milestones ({_COLUMNS}) VALUES
-    (:tenant, :goal_id, :amount_minor, :description, :target_at, :target_day, :reached_at, :marked_at, :created_at)"""
+    f"INSERT INTO milestones ({_COLUMNS}) VALUES ({', '.join(':' + column for column in MilestoneRow._fields)})"
 )
+_WHICH = "tenant = :tenant AND goal_id = :goal_id AND milestone_id = :milestone_id"
+_UPDATE = text(
+    f"""UPDATE milestones SET amount_minor = :amount_minor, description = :description, target_at = :target_at,
+        target_day = :target_day, reached_at = :reached_at, marked_at = :marked_at,
+        checked_at = CASE WHEN CAST(:reached_at AS timestamptz) IS NOT NULL THEN checked_at END
+    WHERE {_WHICH}"""
+)
+_DELETE = text(f"DELETE FROM milestones WHERE {_WHICH}")
+_READ_ONE = text(f"SELECT {_COLUMNS} FROM milestones WHERE {_WHICH}")
 _READ = text(
-    f"""SELECT {", ".join(f"m.{c}" for c in _COLUMNS.split(", "))}
+    f"""SELECT {", ".join(f"m.{c}" for c in MilestoneRow._fields)}
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN milestones m USING (tenant, goal_id)
     ORDER BY m.tenant, m.goal_id, m.amount_minor"""
@@ -87,11 +96,26 @@ _CHECK = text(
 
 def insert_milestone(session: Session, row: MilestoneRow) -> None:
     """Add a milestone; raises InvalidField if the goal has one at this amount."""
-    values = {column: getattr(row, column) for column in _COLUMNS.split(", ")}
-    try:
-        session.execute(_INSERT, values)
-    except IntegrityError:
-        raise InvalidField("amount", "the goal has a milestone at this amount already") from None
+    _write(session, _INSERT, row)
+
+
+def read_milestone(session: Session, key: GoalKey, milestone_id: str) -> MilestoneRow | None:
+    """One milestone of a goal."""
+    row = session.execute(_READ_ONE, {"tenant": key[0], "goal_id": key[1], "milestone_id": milestone_id}).first()
+    return None if row is None else MilestoneRow(*row)
+
+
+def write_milestone(session: Session, row: MilestoneRow) -> None:
+    """Write back what can change of a milestone of a locked goal; one that is not reached is not checked either.
+
+    Raises InvalidField if the goal has another one at this amount.
+    """
+    _write(session, _UPDATE, row)
+
+
+def delete_milestone(session: Session, row: MilestoneRow) -> None:
+    """Remove a milestone of a locked goal."""
+    session.execute(_DELETE, row._asdict())
 
 
 def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[MilestoneRow]]:
@@ -138,3 +162,10 @@ def mark_milestones(session: Session, reached: Sequence[tuple[GoalKey, int, date
     }
     rows = _MARK.rows(session, driver.key_columns("goals", [key for key, _, _ in reached]) | columns)
     return [Reached((row[0], row[1]), *row[2:]) for row in rows]
+
+
+def _write(session: Session, statement: TextClause, row: MilestoneRow) -> None:
+    try:
+        session.execute(statement, row._asdict())
+    except IntegrityError:
+        raise InvalidField("amount", "the goal has a milestone at this amount already") from None

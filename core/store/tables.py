@@ -293,6 +293,7 @@ milestones = Table(
     tenant_column(),
     key_column("goal_id"),
     Column("amount_minor", BigInteger, primary_key=True),
+    text_column("milestone_id", required=True),
     text_column("description"),
     moment_column("target_at"),
     Column("target_day", Date),

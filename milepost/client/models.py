@@ -44,6 +44,7 @@ class Tracking(StrEnum):
 class Milestone(Record):
     """An amount to reach before the target. `celebration` is a sentence for when it is reached, None before that."""
 
+    id: str
     amount: Exact
     description: str | None
     target_date: datetime | None
@@ -53,6 +54,8 @@ class Milestone(Record):
 
     if TYPE_CHECKING:
 
+        @overload
+        def __getitem__(self, name: Literal["id"], /) -> str: ...
         @overload
         def __getitem__(self, name: Literal["amount"], /) -> Exact: ...
         @overload

@@ -18,6 +18,7 @@ def test_add_answers_with_the_documented_body(
     goal_id = new_goal()
     response = api.post(f"/goals/{goal_id}/milestones", json=HALFWAY)
     milestone = {
+        "id": response.json()["id"],
         "amount": Decimal("5000.00"),
         "description": "Halfway to emergency fund",
         "target_date": "2025-12-31T00:00:00",
@@ -104,8 +105,7 @@ def test_progress_counts_and_names_the_next(
 ) -> None:
     """Two of four reached is 50.0 percent, and the next one comes with the documented keys."""
     goal_id = new_goal()
-    for amount in (10000, 2500, 7500, 5000):
-        api.post(f"/goals/{goal_id}/milestones", json={"amount": amount})
+    added = [api.post(f"/goals/{goal_id}/milestones", json={"amount": amount}) for amount in (10000, 2500, 7500, 5000)]
     api.patch(f"/goals/{goal_id}", json={"current_amount": 5500.00})
     assert exact(api.get(f"/goals/{goal_id}/milestones/progress")) == {
         "goal_id": goal_id,
@@ -113,7 +113,13 @@ def test_progress_counts_and_names_the_next(
         "reached_count": Decimal(2),
         "remaining_count": Decimal(2),
         "percent_complete": Decimal("50.0"),
-        "next_milestone": {"amount": Decimal("7500.00"), "description": None, "target_date": None, "reached": False},
+        "next_milestone": {
+            "id": added[2].json()["id"],
+            "amount": Decimal("7500.00"),
+            "description": None,
+            "target_date": None,
+            "reached": False,
+        },
     }
     amounts = [milestone["amount"] for milestone in api.get(f"/goals/{goal_id}/milestones").json()]
     assert amounts == [2500, 5000, 7500, 10000]
@@ -144,3 +150,33 @@ def test_a_debt_counts_its_milestones_downwards(api: TestClient, new_goal: Calla
     assert (progress["reached_count"], progress["next_milestone"]["amount"]) == (1, 4000)
     amounts = [milestone["amount"] for milestone in api.get(f"/goals/{goal_id}/milestones").json()]
     assert amounts == [0, 2000, 4000, 6000]
+
+
+def test_a_milestone_is_changed_and_deleted_by_its_id(
+    api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
+) -> None:
+    """PATCH gives 200 and the milestone as it is then, evaluated anew; DELETE gives 204, and after it both are 404."""
+    goal_id = new_goal(current_amount=5500)
+    address = f"/goals/{goal_id}/milestones"
+    milestone_id = api.post(address, json=HALFWAY).json()["id"]
+    response = api.patch(f"{address}/{milestone_id}", json={"amount": 6000.00, "target_date": "2026-06-30"})
+    milestone = {
+        "id": milestone_id,
+        "amount": Decimal("6000.00"),
+        "description": "Halfway to emergency fund",
+        "target_date": "2026-06-30T00:00:00",
+        "reached": False,
+        "reached_date": None,
+        "celebration": None,
+    }
+    assert (response.status_code, exact(response)) == (200, milestone)
+    assert exact(api.get(address)) == exact(api.get(f"/goals/{goal_id}"))["milestones"] == [milestone]
+    assert exact(api.get(f"{address}/next")) == milestone
+    assert api.patch(f"{address}/{milestone_id}", json={}).json() == response.json()
+    refused = api.patch(f"{address}/{milestone_id}", json={"amount": None})
+    assert (refused.status_code, "amount" in refused.text) == (422, True)
+    response = api.delete(f"{address}/{milestone_id}")
+    assert (response.status_code, response.content) == (204, b"")
+    for again in (api.delete(f"{address}/{milestone_id}"), api.patch(f"{address}/{milestone_id}", json={"amount": 1})):
+        assert (again.status_code, again.json()) == (404, {"detail": "Milestone not found"})
+    assert api.get(address).json() == []

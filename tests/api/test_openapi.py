@@ -85,10 +85,11 @@ def test_the_examples_are_taken(
     for path, operations in app.openapi()["paths"].items():
         for method, operation in operations.items():
             for media_type, content in operation.get("requestBody", {"content": {}})["content"].items():
-                # A goal of its own with a funding source, so that no example depends on the one before.
+                # A goal of its own with a milestone and a funding source, so that no example depends on another one.
                 goal_id = new_goal()
                 link = {"account_id": "account_1", "allocation_percent": 5}
                 assert api.post(f"/goals/{goal_id}/funding", json=link).status_code == 201
+                milestone_id = api.post(f"/goals/{goal_id}/milestones", json={"amount": 10}).json()["id"]
                 with engine.begin() as connection:
                     connection.execute(_LETTER, {"name": goal_id})
                     connection.execute(_REFRESH, {"name": goal_id})
@@ -98,7 +99,8 @@ def test_the_examples_are_taken(
                 if _is_delivery(path):
                     continue  # it would have to be signed
                 accounts = {"account_id": "account_1", "provider": "teller", "provider_account_id": "acc_1"}
-                url = path.format(goal_id=goal_id, shard=0, entry_id=goal_id, request_id=goal_id, **accounts)
+                ids = {"goal_id": goal_id, "milestone_id": milestone_id, "entry_id": goal_id, "request_id": goal_id}
+                url = path.format(shard=0, **ids, **accounts)
                 answer = api.request(method, url, content=raw, headers={"Content-Type": media_type})
                 assert [str(answer.status_code)] == _successes(operation), (method, path, answer.text)
                 assert (dump() != before) is path.startswith("/goals"), "an example that changes nothing shows nothing"

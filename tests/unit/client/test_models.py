@@ -29,6 +29,7 @@ from milepost.client.models import (
 from milepost.client.records import Exact, Record
 
 MILESTONE = {
+    "id": "milestone_1",
     "amount": Decimal("5000.00"),
     "description": "Halfway",
     "target_date": "2026-12-31T00:00:00Z",
@@ -54,6 +55,7 @@ GOAL: dict[str, Any] = {
     "updated_at": "2026-03-02T00:00:00Z",
     "version": 3,
     "waiting_for": [],
+    "note": None,
     "milestones": [MILESTONE],
 }
 

@@ -31,13 +31,16 @@ _LINK_LEFT_OUT = """
 
 
 def upgrade() -> None:
-    """Tell days from moments, asked trackings from default ones; link the accounts that a net worth leaves out."""
+    """Tell days from moments and asked trackings from default ones; link what net worths leave out; name milestones."""
     # It takes as long as there are goals and milestones.
     op.execute("SET LOCAL statement_timeout = 0")
     _tell_days("goals", "deadline", "deadline")
     _tell_days("milestones", "target_date", "target")
     op.execute("ALTER TABLE goals ADD COLUMN tracking_by_default boolean NOT NULL DEFAULT false")
     op.execute(_LINK_LEFT_OUT)
+    op.execute("ALTER TABLE milestones ADD COLUMN milestone_id text")
+    op.execute("UPDATE milestones SET milestone_id = 'milestone_' || replace(CAST(gen_random_uuid() AS text), '-', '')")
+    op.execute("ALTER TABLE milestones ALTER COLUMN milestone_id SET NOT NULL")
 
 
 def _tell_days(table: str, column: str, name: str) -> None:
