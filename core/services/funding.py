@@ -47,8 +47,6 @@ def link_account(
     account = accounts[tenant.name, account_id]
     refuse_final(goal)
     refuse_links(goal)
-    if draft.whole and goal.tracking is not Tracking.BALANCE:
-        raise InvalidField("whole", "only a goal that follows balances can count an account whole")
     _check_account(goal, account)
     at = moment_for(goal, now)
     if not draft.whole:
@@ -227,8 +225,8 @@ class AllocationView:
 class AllocationsView:
     """An account, the sum of all its shares, and a page of the goals that get one.
 
-    The sum leaves out links that count the account whole, and links that do not count. While the account's currency is
-    unknown all amounts are unknown too, and 0 here.
+    The sum leaves out net worth goals, and links that do not count. While the account's currency is unknown all amounts
+    are unknown too, and 0 here.
     """
 
     account: KnownAccount

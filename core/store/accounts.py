@@ -287,7 +287,7 @@ class KnownAccount:
 class EqualShares:
     """The number of open links of an account with the same share, to goals of the same currency, type and tracking.
 
-    Links that count the account whole are not included.
+    Net worth goals are not included: they follow all accounts of their user, and nobody gave them a share.
     """
 
     ppm: int
@@ -309,7 +309,7 @@ _ACCOUNT = text(
 _SHARES = text(
     """SELECT l.ppm, g.currency, g.type, g.tracking, count(*)
     FROM links l JOIN goals g USING (tenant, goal_id)
-    WHERE l.tenant = :tenant AND l.account_id = :account_id AND l.until_at IS NULL AND NOT l.whole
+    WHERE l.tenant = :tenant AND l.account_id = :account_id AND l.until_at IS NULL AND g.tracking <> 'net_worth'
     GROUP BY 1, 2, 3, 4"""
 )
 

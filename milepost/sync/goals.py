@@ -174,7 +174,7 @@ class Goals:
         """Let a share of an account count for a goal, from now on or from `from_` on, which may be in the past.
 
         An account that is linked already gets the new share. With `whole`, instead of a share, all of the account
-        counts; for a goal that follows balances.
+        counts, outside the 100%.
         """
         percent = allocation_percent
         body = {

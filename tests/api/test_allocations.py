@@ -176,17 +176,27 @@ def test_a_link_that_counts_nothing_takes_nothing(
     assert (body["allocated_percent"], body["unallocated"]) == (30, 700)
 
 
-def test_whole_links_are_outside_the_sums(
-    api: TestClient, new_goal: Callable[..., str], link: Callable[..., str], report: Report, read: Callable[..., Any]
+@pytest.mark.parametrize("tracking", ["change", "inflow", "balance"])
+def test_whole_links_count_as_100_percent(
+    api: TestClient,
+    new_goal: Callable[..., str],
+    link: Callable[..., str],
+    report: Report,
+    read: Callable[..., Any],
+    tracking: str,
 ) -> None:
-    """A link that counts the whole account is listed with all of the worth, and leaves what is left as it is."""
+    """Under every tracking that takes links: the account is given away, and with another share over-allocated."""
     report("1000.00")
-    link(60)
-    goal_id = new_goal(tracking="balance")
+    goal_id = new_goal(tracking=tracking)
     assert api.post(f"/goals/{goal_id}/funding", json={"account_id": "a", "whole": True}).status_code == 201
     body = read()
-    assert [(each["whole"], each["share"]) for each in body["allocations"]] == [(False, 600), (True, 1000)]
-    assert (body["allocated_percent"], body["unallocated"], body["over_allocated"]) == (60, 400, False)
+    assert [(each["whole"], each["allocation_percent"], each["share"]) for each in body["allocations"]] == [
+        (True, 100, 1000)
+    ]
+    assert (body["allocated_percent"], body["unallocated"], body["over_allocated"]) == (100, 0, False)
+    link(60)
+    body = read()
+    assert (body["allocated_percent"], body["unallocated"], body["over_allocated"]) == (160, 0, True)
 
 
 def test_the_links_of_a_net_worth_goal_are_whole(

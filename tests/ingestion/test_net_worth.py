@@ -148,7 +148,7 @@ def test_a_net_worth_created_while_an_account_joins_misses_nothing(
 def test_accounts_that_count_whole_are_outside_the_shares(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
-    """A house and its mortgage count whole beside shares of 100%; only a goal that follows balances can do that."""
+    """A house and its mortgage count whole beside shares of 100%, and take no percentage."""
     goal_id = goal(session_factory, now, tracking=Tracking.BALANCE)
     apply([balance(900, now, account="house"), balance(600, now, account="mortgage", kind="liability")])
     apply([balance(50, now, account="a")])
@@ -161,9 +161,29 @@ def test_accounts_that_count_whole_are_outside_the_shares(
         change_allocation(session, DEFAULT, goal_id, "house", 1, now)
     with session_factory.begin() as session, pytest.raises(InvalidField, match="leave it out"):
         link_account(session, DEFAULT, goal_id, LinkDraft("b", None, 50, whole=True), now)
-    other = goal(session_factory, now)
-    with session_factory.begin() as session, pytest.raises(InvalidField, match="only a goal that follows balances"):
-        link_account(session, DEFAULT, other, LinkDraft("b", None, 100, whole=True), now)
+
+
+@pytest.mark.parametrize(("tracking", "expected"), [(Tracking.CHANGE, 1_260), (Tracking.INFLOW, 1_600)])
+def test_whole_accounts_beside_shares_under_every_tracking(
+    session_factory: Sessions, apply: Apply, now: datetime, tracking: Tracking, expected: int
+) -> None:
+    """Two accounts whole and 60% and 40% of two others; a share instead of the whole fits only into the 100%."""
+    goal_id = goal(session_factory, now, tracking=tracking)
+    with session_factory.begin() as session:
+        for account in ("w", "v"):
+            assert link_account(session, DEFAULT, goal_id, LinkDraft(account, None, 100, whole=True), now).whole
+    link(session_factory, now, goal_id, "a", "60")
+    link(session_factory, now, goal_id, "b", "40")
+    at = now + timedelta(minutes=1)
+    came_in = {"w": 900, "v": 300, "a": 500, "b": 250}
+    went_out = {"w": 100, "v": 200, "a": 50, "b": 25}
+    apply([paid("in", minor, at, account) for account, minor in came_in.items()])
+    apply([paid("out", -minor, at, account) for account, minor in went_out.items()])
+    assert amount(session_factory, goal_id) == expected
+    with session_factory() as session, pytest.raises(AllocationExceeded):
+        change_allocation(session, DEFAULT, goal_id, "w", 1, at)
+    run_snapshot(session_factory, now + timedelta(days=1))
+    assert verify(session_factory, datetime.now(UTC)).is_ok
 
 
 def _funding(session: object, goal_id: str) -> tuple[object, ...]:
