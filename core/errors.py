@@ -52,7 +52,14 @@ class GoalIsFinal(Conflict):
     """A request would change the amount, target, milestones or links of a completed or abandoned goal."""
 
     def __init__(self, status: str) -> None:
-        super().__init__(f"The goal is {status}, which is final")
+        super().__init__(f"The goal is {status}, which is final; reopen it first")
+
+
+class NotFinal(Conflict):
+    """A request would reopen a goal that is neither completed nor abandoned."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"The goal is {status}: only one that is completed or abandoned can be reopened")
 
 
 class GoalMoved(MilepostError):

@@ -19,7 +19,7 @@ from api.schemas.requests import GoalPatch, NewGoal
 from core.errors import InvalidField
 from core.goals.goal import GoalStatus, GoalType
 from core.services.goal_access import find_version
-from core.services.goals import create_goal, delete_goal, get_goal, list_goals, update_goal
+from core.services.goals import create_goal, delete_goal, get_goal, list_goals, reopen_goal, update_goal
 from core.services.keys import Scope
 from core.services.pages import PAGE
 from core.services.progress import goal_progress
@@ -132,6 +132,22 @@ def delete(goal_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Ide
             return Response(status_code=204)
 
         return idempotency.answer(context, b"", perform)
+
+
+@router.post(
+    "/{goal_id}/reopen",
+    summary="Reopen goal",
+    responses=answers(200, GoalBody, "The goal, active again", 404, 409, 412, 422, headers=("ETag", REPLAYED)),
+)
+def reopen(goal_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Idempotency) -> Response:
+    """Undo that a goal was completed or abandoned: its links go on as if they had never ended."""
+    with contexts.open(Scope.GOALS_WRITE) as context:
+
+        def perform() -> Response:
+            seen = if_match.versions(goal_id)
+            return _answer(reopen_goal(context.session, context.tenant, goal_id, context.now, seen=seen))
+
+        return _with_etag(idempotency.answer(context, b"", perform))
 
 
 @router.get(

@@ -1,6 +1,6 @@
 """Recomputing locked goals: their amounts, ledger entries and what they have reached; ending their links."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from core.ingestion.account_moves import AccountMoves
 from core.ingestion.crossings import crossing_of, has_crossed, mark_crossings
 from core.store import ledger
 from core.store.goals import GoalKey, GoalRow, write_goal
-from core.store.links import FundingRow, LinkRow, end_link, funding_of_goals, measures_before
+from core.store.links import FundingRow, LinkRow, funding_of_goals, measures_before, write_end
 
 
 @dataclass(slots=True)
@@ -82,22 +82,44 @@ def end_open_link(
 ) -> LinkRow | None:
     """End the open link of one account, if there is one; returns it. Account and goal must be locked."""
     rows = [s.row for s in sources if s.row.link.is_open and s.row.link.account_id == account_id]
-    end_links(session, goal, rows, at)
+    for row, until_at, end_minor in _ends(session, goal, rows, at):
+        write_end(session, row, until_at, end_minor, until_at)
     return rows[0] if rows else None
 
 
 def end_links(session: Session, goal: GoalRow, rows: Iterable[LinkRow], at: datetime) -> None:
-    """End links at a moment, which is no longer in their period; accounts and goal must be locked.
+    """End links at the final moment of their goal, which is no longer in their period; accounts and goal are locked.
 
     A link that began only after that moment gets an empty period.
     """
+    for row, until_at, end_minor in _ends(session, goal, rows, at):
+        write_end(session, row, until_at, end_minor, row.unlinked_at)
+
+
+def restore_links(session: Session, goal: GoalRow, rows: Iterable[LinkRow]) -> None:
+    """Let links of a goal that is not final any more end where a request ended them, and the others go on.
+
+    Accounts and goal are locked.
+    """
+    for row in rows:
+        if row.unlinked_at is None:
+            write_end(session, row, None, None, None)
+        elif row.unlinked_at != row.link.until_at:
+            for _, until_at, end_minor in _ends(session, goal, [row], row.unlinked_at):
+                write_end(session, row, until_at, end_minor, until_at)
+
+
+def _ends(
+    session: Session, goal: GoalRow, rows: Iterable[LinkRow], at: datetime
+) -> Iterator[tuple[LinkRow, datetime, int]]:
+    """When each link ends if it ends at a moment or, if that is later, at its begin; and the measure there."""
     by_end: dict[datetime, list[LinkRow]] = {}
     for row in rows:
         by_end.setdefault(max(at, row.link.from_at), []).append(row)
     for until_at, ending in by_end.items():
         measures = measures_before(session, goal.tenant, (row.link.account_id for row in ending), until_at)
         for row in ending:
-            end_link(session, row, until_at, measures[row.link.account_id].of(row.measure))
+            yield row, until_at, measures[row.link.account_id].of(row.measure)
 
 
 def recompute_goal(session: Session, goal: GoalRow, now: datetime, *, cause: str) -> None:

@@ -95,7 +95,7 @@ def begin_link(
     if until_at is not None:
         end = measures_before(session, goal.tenant, [account.account_id], until_at)[account.account_id].of(measure)
     link = Link(account.account_id, ppm, from_at, until_at, begin_at, base, end)
-    insert_link(session, LinkRow(goal.tenant, goal.goal_id, linked_at, measure, whole, account_name, link))
+    insert_link(session, LinkRow(goal.tenant, goal.goal_id, linked_at, measure, whole, account_name, link, until_at))
 
 
 def shared_out(sources: Iterable[FundingRow]) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Goals: create, read, list, change and delete them."""
+"""Goals: create, read, list, change, reopen and delete them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from sqlalchemy.orm import Session
 
-from core.errors import AmountFollowsAccounts, InvalidField
+from core.errors import AmountFollowsAccounts, InvalidField, NotFinal
 from core.events.calendar import EARLIEST, local_day
 from core.goals.amounts import follows_accounts
 from core.goals.goal import (
@@ -28,7 +28,7 @@ from core.goals.goal import (
 )
 from core.goals.money import digits, to_minor
 from core.goals.progress import is_goal_reached
-from core.ingestion.recompute import end_links, recompute_goal
+from core.ingestion.recompute import end_links, recompute_goal, restore_links
 from core.services.goal_access import Versions, find_goal, locked_goal_and_accounts, moment_for, refuse_final
 from core.services.inputs import UNSET, GoalChanges, GoalDraft, Stated, check_id, is_id, new_id
 from core.services.pages import Page, cut, id_after, shown_as
@@ -179,9 +179,7 @@ def update_goal(
             goal.final_at = at
             end_links(session, goal, (s.row for s in sources if s.row.link.is_open), at)
         if goal.status is GoalStatus.ACTIVE:
-            # So that the snapshot job marks the milestones that the amount has passed during the pause.
-            goal.evaluated_from = at
-            goal.mark_dirty_from(goal.start_date)
+            _evaluate_from(goal, at)
         recompute_goal(session, goal, at, cause="status")
     return _view(session, goal)
 
@@ -256,6 +254,35 @@ def _leave_accounts(session: Session, goal: GoalRow, at: datetime) -> list[Fundi
         detail="change instead of net_worth, since current_amount was set by hand",
     )
     return []
+
+
+def reopen_goal(
+    session: Session, tenant: Tenant, goal_id: str, now: datetime, *, seen: Versions | None = None
+) -> GoalView:
+    """Make a completed or abandoned goal active again, as if it had never ended, but without `auto_complete`.
+
+    Raises NotFound, GoalMoved and NotFinal.
+    """
+    goal, sources, _ = locked_goal_and_accounts(session, tenant, goal_id, with_ended=True, seen=seen)
+    if not is_final(goal.status):
+        raise NotFinal(goal.status.value)
+    at = moment_for(goal, now)
+    was = goal.status.value
+    goal.status, goal.final_at, goal.auto_complete = GoalStatus.ACTIVE, None, False
+    restore_links(session, goal, (source.row for source in sources))
+    _evaluate_from(goal, at)
+    recompute_goal(session, goal, at, cause="status")
+    note_operation(session, tenant.name, action="goal.reopened", subject=goal.goal_id, at=at, detail=f"was {was}")
+    return _view(session, goal)
+
+
+def _evaluate_from(goal: GoalRow, at: datetime) -> None:
+    """Let the closes of a goal that has just become active be evaluated.
+
+    They mark the milestones that the amount has passed meanwhile, but are compared with the target only from now on.
+    """
+    goal.evaluated_from = at
+    goal.mark_dirty_from(goal.start_date)
 
 
 def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime, *, seen: Versions | None = None) -> None:

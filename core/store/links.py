@@ -17,7 +17,7 @@ from core.store.accounts import AccountKey
 from core.store.driver import Direct, int8s, moments
 from core.store.goals import GoalKey, GoalRow
 
-_LINK = ("tenant", "goal_id", "linked_at", "measure", "whole", "account_name", *Link._fields)
+_LINK = ("tenant", "goal_id", "linked_at", "measure", "whole", "account_name", *Link._fields, "unlinked_at")
 # (tenant, account_id, moment)
 AccountMoment = tuple[str, str, datetime]
 
@@ -45,7 +45,10 @@ class LinkPeriod(NamedTuple):
 
 
 class LinkRow(NamedTuple):
-    """A link as stored. `measure` is worth or inflow; links of one account to one goal differ in `linked_at`."""
+    """A link as stored. `measure` is worth or inflow; links of one account to one goal differ in `linked_at`.
+
+    `unlinked_at` is when a request ended it. It may end before that, or without that, together with its goal.
+    """
 
     tenant: str
     goal_id: str
@@ -54,6 +57,7 @@ class LinkRow(NamedTuple):
     whole: bool
     account_name: str | None
     link: Link
+    unlinked_at: datetime | None = None
 
     @property
     def goal_key(self) -> GoalKey:
@@ -157,7 +161,7 @@ _OF_ACCOUNT_TO_GOALS = Direct(
 )
 _INSERT = text(f"INSERT INTO links ({', '.join(_LINK)}) VALUES ({', '.join(':' + column for column in _LINK)})")
 _WHICH = "tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id AND linked_at = :linked_at"
-_END = text(f"UPDATE links SET until_at = :until_at, end_minor = :end_minor WHERE {_WHICH}")
+_END = text(f"UPDATE links SET until_at = :until_at, end_minor = :end_minor, unlinked_at = :unlinked_at WHERE {_WHICH}")
 _REBASE = text(f"UPDATE links SET begin_at = :begin_at, base_minor = :base_minor WHERE {_WHICH}")
 _DELETE = text("DELETE FROM links WHERE tenant = :tenant AND goal_id = :goal_id")
 _MOVE = Direct(
@@ -219,12 +223,15 @@ def insert_link(session: Session, row: LinkRow) -> None:
     link = row.link
     values = (link.account_id, link.ppm, link.from_at, link.until_at, link.begin_at, link.base_minor, link.end_minor)
     head = (row.tenant, row.goal_id, row.linked_at, row.measure, row.whole, row.account_name)
-    session.execute(_INSERT, dict(zip(_LINK, head + values, strict=True)))
+    session.execute(_INSERT, dict(zip(_LINK, (*head, *values, row.unlinked_at), strict=True)))
 
 
-def end_link(session: Session, row: LinkRow, until_at: datetime, end_minor: int) -> None:
-    """End an open link; the caller has locked the account and the goal."""
-    session.execute(_END, _which(row) | {"until_at": until_at, "end_minor": end_minor})
+def write_end(
+    session: Session, row: LinkRow, until_at: datetime | None, end_minor: int | None, unlinked_at: datetime | None
+) -> None:
+    """Write when a link ends, and the measure there, or that it is open; account and goal are locked."""
+    end = {"until_at": until_at, "end_minor": end_minor, "unlinked_at": unlinked_at}
+    session.execute(_END, _which(row) | end)
 
 
 def rebase_link(session: Session, row: LinkRow, begin_at: datetime, base_minor: int) -> None:
@@ -268,7 +275,7 @@ def _funding(
     funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in keys}
     if funding:
         for row in statement.rows(session, driver.key_columns("goals", list(funding)) | more):
-            link = LinkRow(row[0], row[1], row[2], row[3], row[4], row[5], Link(*row[6:13]))
+            link = LinkRow(row[0], row[1], row[2], row[3], row[4], row[5], Link(*row[6:13]), row[13])
             funding[row[0], row[1]].append(FundingRow(link, *row[len(_LINK) :]))
     return funding
 

@@ -316,6 +316,8 @@ links = Table(
     Column("linked_at", DateTime(timezone=True), primary_key=True),
     moment_column("from_at", required=True),
     moment_column("until_at"),
+    # When a request ended the link. A completed or abandoned goal may end it earlier, for as long as it is final.
+    moment_column("unlinked_at"),
     Column("ppm", Integer, nullable=False),
     flag_column("whole"),
     text_column("account_name"),

@@ -71,11 +71,10 @@ _OUTBOX = f"""
 # A link that began at or after the final moment counts nothing: it ended at its own begin.
 _FINAL_GOALS = f"""
     SELECT g.goal_id, l.account_id, l.linked_at, 'until_at' AS what, CAST(l.until_at AS text) AS stored,
-        CAST(CASE WHEN l.until_at <= greatest(g.final_at, l.from_at) THEN l.until_at
-            ELSE greatest(g.final_at, l.from_at) END AS text) AS expected
+        CAST(CASE WHEN g.final_at IS NULL THEN l.unlinked_at
+            ELSE least(l.unlinked_at, greatest(g.final_at, l.from_at)) END AS text) AS expected
     FROM goals g JOIN links l ON l.tenant = g.tenant AND l.goal_id = g.goal_id
-    WHERE g.tenant = :tenant AND l.tenant = :tenant AND {within("g.goal_id")} AND {within("l.goal_id")}
-      AND g.final_at IS NOT NULL"""
+    WHERE g.tenant = :tenant AND l.tenant = :tenant AND {within("g.goal_id")} AND {within("l.goal_id")}"""
 
 _NET_WORTHS = f"""
     WITH g AS MATERIALIZED (SELECT goal_id, user_id, final_at FROM goals
@@ -120,7 +119,10 @@ GOAL_CHECKS = (
         _OUTBOX,
     ),
     Check(
-        "final_goals", "the links of a final goal ended with it", ("goal_id", "account_id", "linked_at"), _FINAL_GOALS
+        "final_goals",
+        "links end when a request ended them, those of a final goal with it at the latest",
+        ("goal_id", "account_id", "linked_at"),
+        _FINAL_GOALS,
     ),
     Check(
         "net_worths",

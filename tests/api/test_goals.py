@@ -223,3 +223,20 @@ def test_created_is_now(api: TestClient) -> None:
     """created_at is the moment of the request, in UTC."""
     created = datetime.fromisoformat(api.post("/goals", json=DOCUMENTED).json()["created_at"])
     assert abs(datetime.now(UTC) - created) < timedelta(seconds=30)
+
+
+def test_a_completed_goal_is_reopened(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """POST /goals/{goal_id}/reopen gives 200 and the active goal with its ETag; asking twice is a conflict."""
+    goal_id = new_goal(auto_complete=True)
+    completed = api.patch(f"/goals/{goal_id}", json={"status": "completed"}).json()
+    response = api.post(f"/goals/{goal_id}/reopen", headers={"Idempotency-Key": "once"})
+    goal = response.json()
+    assert (response.status_code, goal["status"], goal["auto_complete"]) == (200, "active", False)
+    assert goal["version"] > completed["version"]
+    assert api.get(f"/goals/{goal_id}").headers["ETag"] == response.headers["ETag"]
+    again = api.post(f"/goals/{goal_id}/reopen")
+    reason = "The goal is active: only one that is completed or abandoned can be reopened"
+    assert (again.status_code, again.json()) == (409, {"detail": reason})
+    repeated = api.post(f"/goals/{goal_id}/reopen", headers={"Idempotency-Key": "once"})
+    assert (repeated.status_code, repeated.json(), repeated.headers["ETag"]) == (200, goal, response.headers["ETag"])
+    assert api.post("/goals/none/reopen").status_code == 404

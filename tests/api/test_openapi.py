@@ -29,7 +29,12 @@ SUMMARIES = {
 
 
 # What takes no body.
-BODILESS = {"/goals/{goal_id}/milestones/check", "/dead-letters/replay", "/dead-letters/{shard}/{entry_id}/replay"}
+BODILESS = {
+    "/goals/{goal_id}/milestones/check",
+    "/goals/{goal_id}/reopen",
+    "/dead-letters/replay",
+    "/dead-letters/{shard}/{entry_id}/replay",
+}
 _LETTER = text(
     """INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at)
     VALUES ('default', 0, :name, 'c', 'r', '', now(), now())"""

@@ -170,7 +170,7 @@ def test_more_than_a_hundred_percent_is_the_documented_refusal(refuses: Refuses,
 def test_a_final_goal_takes_no_changes(api: TestClient, refuses: Refuses, goal_id: str) -> None:
     """Amounts, milestones and links of a completed goal can't be changed: 409, and nothing changes."""
     assert api.patch(f"/goals/{goal_id}", json={"status": "completed"}).status_code == 200
-    text = "The goal is completed, which is final"
+    text = "The goal is completed, which is final; reopen it first"
     refuses.saying(409, text, "PATCH", f"/goals/{goal_id}", {"current_amount": 1})
     refuses.saying(409, text, "PATCH", f"/goals/{goal_id}", {"target_amount": 1})
     refuses.saying(409, text, "POST", f"/goals/{goal_id}/milestones", {"amount": 1})

@@ -37,6 +37,7 @@ BESIDE = {
     ("/goals/{goal_id}/milestones/next", "get"),
     ("/goals/{goal_id}/milestones/{milestone_id}", "patch"),
     ("/goals/{goal_id}/milestones/{milestone_id}", "delete"),
+    ("/goals/{goal_id}/reopen", "post"),
 }
 
 

@@ -167,12 +167,12 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
     "amount of a final goal": (
         lambda goals, world: goals.update_goal(world.completed, current_amount=11),
         ValueError,
-        "The goal is completed, which is final",
+        "The goal is completed, which is final; reopen it first",
     ),
     "link of a final goal": (
         lambda goals, world: goals.link_account_to_goal(world.completed, "a", allocation_percent=1),
         ValueError,
-        "The goal is completed, which is final",
+        "The goal is completed, which is final; reopen it first",
     ),
     "over 100%": (
         lambda goals, world: goals.link_account_to_goal(world.open, "b", allocation_percent=40.0001),

@@ -31,7 +31,7 @@ from core.services.keys import Scope
         (Unauthenticated(), 401, "A valid API key is needed: Authorization: Bearer KEY"),
         (ScopeMissing(Scope.ADMIN), 403, "This key lacks the scope admin"),
         (NotFound("Goal", "goal_1"), 404, "Goal not found"),
-        (GoalIsFinal("completed"), 409, "The goal is completed, which is final"),
+        (GoalIsFinal("completed"), 409, "The goal is completed, which is final; reopen it first"),
         (GoalMoved("g", 7), 412, "The goal has changed since it was read: it is at version 7 now; read it again"),
         (BodyTooLarge(5), 413, "The body must have at most 5 bytes"),
         (

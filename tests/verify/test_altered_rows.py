@@ -200,8 +200,10 @@ def test_a_check_of_a_milestone_that_is_not_reached_is_found(alter: Alter) -> No
 
 
 def test_links_that_must_not_be_are_found(alter: Alter) -> None:
-    """A final goal with an open link, a net worth with an account of someone else, shares beyond 100%."""
+    """A final goal's open link, an open link that was unlinked, a net worth's account of another user, over 100%."""
     wrong = alter("UPDATE links SET until_at = NULL, end_minor = NULL WHERE goal_id = :g", "debt")
+    assert "final_goals" in checks(wrong)
+    wrong = alter("UPDATE links SET unlinked_at = from_at WHERE goal_id = :g AND account_id = 'silent'", "house")
     assert "final_goals" in checks(wrong)
     wrong = alter("UPDATE accounts SET user_id = 'v' WHERE account_id = 'visa'")
     assert "net_worths" in checks(wrong)

@@ -31,13 +31,21 @@ _LINK_LEFT_OUT = """
 
 
 def upgrade() -> None:
-    """Tell days from moments and asked trackings from default ones; link what net worths leave out; name milestones."""
+    """Tell days from moments, asked trackings from default ones, and ends of links from ends of goals.
+
+    Accounts that net worths leave out get their links, and milestones their ids.
+    """
     # It takes as long as there are goals and milestones.
     op.execute("SET LOCAL statement_timeout = 0")
     _tell_days("goals", "deadline", "deadline")
     _tell_days("milestones", "target_date", "target")
     op.execute("ALTER TABLE goals ADD COLUMN tracking_by_default boolean NOT NULL DEFAULT false")
     op.execute(_LINK_LEFT_OUT)
+    op.execute("ALTER TABLE links ADD COLUMN unlinked_at timestamptz")
+    op.execute(
+        """UPDATE links l SET unlinked_at = l.until_at FROM goals g
+        WHERE g.tenant = l.tenant AND g.goal_id = l.goal_id AND l.until_at < coalesce(g.final_at, 'infinity')"""
+    )
     op.execute("ALTER TABLE milestones ADD COLUMN milestone_id text")
     op.execute("UPDATE milestones SET milestone_id = 'milestone_' || replace(CAST(gen_random_uuid() AS text), '-', '')")
     op.execute("ALTER TABLE milestones ALTER COLUMN milestone_id SET NOT NULL")
