@@ -93,7 +93,7 @@ class ProgressBody(TypedDict):
     goal_id: str
     current_amount: Amount
     target_amount: Amount
-    percent_complete: Percent
+    percent_complete: Percent | None
     status: str
     deadline: Due | None
     projected_completion_date: Moment | None

@@ -1,7 +1,7 @@
 """What a goal is: its type, tracking, span, texts and status, and which changes are allowed."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from core.errors import InvalidField, StatusMoveRefused
@@ -53,11 +53,15 @@ class DebtForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The amounts at which a goal starts and should end, in minor units; a debt starts above its finish."""
+    """The amounts at which a goal starts and should end, in minor units; a debt starts above its finish.
 
-    start_minor: int
+    A debt that `starts_at_balance` has None for its start while its accounts have no balance.
+    """
+
+    start_minor: int | None
     finish_minor: int
     form: DebtForm | None
+    starts_at_balance: bool = False
 
 
 _DEFAULT_TRACKINGS = {GoalType.INCOME: Tracking.INFLOW, GoalType.NET_WORTH: Tracking.NET_WORTH}
@@ -122,14 +126,23 @@ def span_of(type: GoalType, target_minor: int, current_minor: int) -> Span:
     return _check_goes_down(Span(target_minor, 0, DebtForm.TOTAL))
 
 
+def span_from_balance(target_minor: int) -> Span:
+    """The span of a debt that starts at the first balance of its accounts; above 0 the target is the total debt.
+
+    In both forms it is paid down to 0.
+    """
+    return Span(None, 0, DebtForm.TOTAL if target_minor else DebtForm.TO_TARGET, starts_at_balance=True)
+
+
 def retarget(type: GoalType, span: Span, target_minor: int) -> Span:
     """The span after a change of target, which moves the finish; of a debt given as a total, it moves the start.
 
-    Raises InvalidField for a debt that then has nothing to pay off.
+    A debt that starts at its first balance keeps that start. Raises InvalidField for a debt that then has nothing to
+    pay off.
     """
     if type is GoalType.DEBT and span.form is DebtForm.TOTAL:
-        return _check_goes_down(Span(target_minor, span.finish_minor, span.form))
-    moved = Span(span.start_minor, target_minor, span.form)
+        return span if span.starts_at_balance else _check_goes_down(replace(span, start_minor=target_minor))
+    moved = replace(span, finish_minor=target_minor)
     return _check_goes_down(moved) if type is GoalType.DEBT else moved
 
 
@@ -175,6 +188,8 @@ def check_text(
 
 def _check_goes_down(span: Span) -> Span:
     """Return the span of a debt; raises InvalidField unless it ends below its start."""
+    if span.start_minor is None:
+        return span
     if span.start_minor == span.finish_minor:
         raise InvalidField("target_amount", "leaves nothing to pay off: the debt starts where it should end")
     if span.start_minor < span.finish_minor:

@@ -8,18 +8,21 @@ from core.goals.goal import GoalType, Span
 from core.goals.money import WHOLE_PPM, from_ppm, to_decimal
 
 
-def percent_complete(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> Decimal:
+def percent_complete(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> Decimal | None:
     """How much of the goal is done, in percent: never below 0, not capped at 100, with one to four decimals.
 
     6,500 of 10,000 is 65.0; a debt of 8,500 that is to go to 0 and is paid down to 7,750 is 8.8235. The percentage is
     cut, not rounded, so that it is 100 only once the goal is reached. A target of 0 or less gives 100 when reached,
-    else 0.
+    else 0, and so does a debt whose first balance is at its finish. None for a debt that has no balance to start at.
     """
     if type is GoalType.DEBT:
-        return _ratio(span.start_minor - amount_minor, span.start_minor - span.finish_minor)
-    if target_minor <= 0:
-        return from_ppm(WHOLE_PPM if amount_minor >= target_minor else 0)
-    return _ratio(amount_minor, target_minor)
+        if span.start_minor is None:
+            return None
+        if span.start_minor > span.finish_minor:
+            return _ratio(span.start_minor - amount_minor, span.start_minor - span.finish_minor)
+    elif target_minor > 0:
+        return _ratio(amount_minor, target_minor)
+    return from_ppm(WHOLE_PPM if is_goal_reached(type, span, target_minor, amount_minor) else 0)
 
 
 def milestones_percent(reached: int, total: int) -> Decimal:
@@ -40,11 +43,12 @@ def is_goal_reached(type: GoalType, span: Span, target_minor: int, amount_minor:
 def check_milestone(type: GoalType, span: Span, target_minor: int, amount_minor: int) -> None:
     """Refuse a milestone that the goal cannot reach; raises InvalidField.
 
-    A milestone of a debt is from its finish to its start, both included. Any other is at most the target, never 0, and
-    below 0 only for a net worth.
+    A milestone of a debt is from its finish to its start, both included, while the start is known. Any other is at most
+    the target, never 0, and below 0 only for a net worth.
     """
     if type is GoalType.DEBT:
-        if not span.finish_minor <= amount_minor <= span.start_minor:
+        is_below = amount_minor < span.finish_minor
+        if is_below or (span.start_minor is not None and amount_minor > span.start_minor):
             raise InvalidField("amount", "must lie between where the debt starts and where it should end")
         return
     if amount_minor > target_minor:

@@ -24,6 +24,7 @@ class ProjectedGoal(Protocol):
     status: GoalStatus
     waiting_for: list[str]
     debt_form: DebtForm | None
+    start_minor: int | None
     finish_minor: int
     target_minor: int
     amount_minor: int
@@ -79,6 +80,8 @@ def projection_of(goal: ProjectedGoal, day_amounts: Sequence[int]) -> Projection
         return Projection(None, f"the goal is {goal.status.value}")
     if goal.waiting_for:
         return Projection(None, f"waits for a balance of {', '.join(goal.waiting_for)}")
+    if goal.start_minor is None:
+        return Projection(None, "waits for a first balance")
     finish = goal.finish_minor if goal.debt_form is not None else goal.target_minor
     return project(goal.direction, finish, goal.amount_minor, day_amounts)
 

@@ -68,8 +68,11 @@ class Crossing(NamedTuple):
 
 
 def can_reach_milestones(goal: GoalRow) -> bool:
-    """Whether the goal can reach milestones and its target at present: it is active and waits for no balance."""
-    return goal.status is GoalStatus.ACTIVE and not goal.waiting_for
+    """Whether the goal can reach milestones and its target at present: it is active and waits for no balance.
+
+    A debt that starts at its first balance waits for that, even if it has no accounts yet.
+    """
+    return goal.status is GoalStatus.ACTIVE and not goal.waiting_for and goal.start_minor is not None
 
 
 def is_at_target(goal: CrossingGoal, amount_minor: int) -> bool:

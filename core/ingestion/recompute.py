@@ -6,12 +6,14 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from core.goals.amounts import amount, waiting_for
+from core.events.calendar import INSTANT
+from core.goals.amounts import amount, contributing_links, waiting_for
+from core.goals.money import share
 from core.ingestion.account_moves import AccountMoves
 from core.ingestion.crossings import crossing_of, has_crossed, mark_crossings
 from core.store import ledger
 from core.store.goals import GoalKey, GoalRow, write_goal
-from core.store.links import FundingRow, LinkRow, funding_of_goals, measures_before, write_end
+from core.store.links import FundingRow, LinkRow, funding_of_goals, measures_before, read_measures, write_end
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ def recompute_goals(
     crossing: list[GoalRow] = []
     for goal in goals:
         before = goal.amount_minor
-        if _recompute(goal, funding[goal.key]):
+        if _recompute(session, goal, funding[goal.key]):
             recomputed.goals[goal.key] = goal
             goal.version += 1
             goal.updated_at = max(now, goal.updated_at)
@@ -55,18 +57,48 @@ def recompute_goals(
     return recomputed
 
 
-def _recompute(goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
-    """Update the row's amount and the accounts that it waits for; returns whether either changed."""
+def _recompute(session: Session, goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
+    """Update the row's start and amount, and the accounts that it waits for; returns whether any of them changed."""
     links = [source.funded(goal) for source in sources]
-    new_amount = amount(goal.tracking, goal.direction, goal.manual_minor, links, final_at=goal.final_at)
     waiting = list(waiting_for(goal.tracking, links, final_at=goal.final_at))
-    if new_amount == goal.amount_minor and waiting == goal.waiting_for:
+    has_started_anew = goal.starts_at_balance and not waiting and _start_at_balance(session, goal, sources)
+    new_amount = amount(goal.tracking, goal.direction, goal.manual_minor, links, final_at=goal.final_at)
+    if new_amount == goal.amount_minor and waiting == goal.waiting_for and not has_started_anew:
         return False
-    if goal.waiting_for and not waiting:
+    if (goal.waiting_for and not waiting) or has_started_anew:
         # The wait is over: closing the days again marks the milestones that end-of-day amounts reached meanwhile.
         goal.mark_dirty_from(goal.start_date)
     goal.amount_minor, goal.waiting_for = new_amount, waiting
     return True
+
+
+def _start_at_balance(session: Session, goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
+    """Let a debt start at the first balance of its accounts; returns whether its start is another one now.
+
+    That is the sum of its present shares of what each account owed when it was first linked or, if that was later, by
+    its first report. So it follows from the facts in any order. It stays while the goal has no accounts.
+    """
+    funded = contributing_links(goal.tracking, [source.funded(goal) for source in sources], final_at=goal.final_at)
+    if not funded:
+        return False
+    first_reports = {source.row.link.account_id: source.first_report_at for source in sources}
+    moments: dict[str, datetime] = {}
+    for source in sources:
+        account_id, moment = source.row.link.account_id, source.row.link.from_at
+        first_report_at = first_reports[account_id]
+        if first_report_at is not None:
+            moment = max(moment, first_report_at + INSTANT)
+        moments[account_id] = min(moments.get(account_id, moment), moment)
+    measures = read_measures(session, ((goal.tenant, *each) for each in moments.items()))
+    owed = [
+        share(measures[goal.tenant, each.link.account_id, moments[each.link.account_id]].worth_minor, each.link.ppm)
+        for each in funded
+    ]
+    before = goal.start_minor
+    goal.start_minor = goal.direction * sum(owed)
+    if goal.manual_at is None:
+        goal.manual_minor = goal.start_minor
+    return goal.start_minor != before
 
 
 def _entry(

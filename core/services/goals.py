@@ -24,6 +24,7 @@ from core.goals.goal import (
     is_final,
     move,
     retarget,
+    span_from_balance,
     span_of,
 )
 from core.goals.money import digits, to_minor
@@ -44,7 +45,11 @@ from core.store.tenants import Tenant, note_operation
 
 
 def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetime) -> GoalView:
-    """Create a goal; raises InvalidField. A debt without a current amount starts with its target as the amount owed."""
+    """Create a goal; raises InvalidField.
+
+    A debt without a current amount starts with its target as the amount owed, but one that follows balances starts at
+    its first balance.
+    """
     digits(draft.currency)
     target = _amount(draft, draft.target_amount, "target_amount")
     check_target(draft.type, target)
@@ -52,7 +57,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
     check_current(draft.type, current)
     if not can_start_as(draft.status):
         raise InvalidField("status", "a goal is created active or paused")
-    span = span_of(draft.type, target, current)
+    span = span_from_balance(target) if _starts_at_balance(draft) else span_of(draft.type, target, current)
     start_date = _start_date(draft.start_date, tenant, now)
     deadline_at, deadline_day = at_or_day(draft.deadline)
     row = GoalRow(
@@ -68,6 +73,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         debt_form=span.form,
         target_minor=target,
         start_minor=span.start_minor,
+        starts_at_balance=span.starts_at_balance,
         finish_minor=span.finish_minor,
         manual_minor=current,
         manual_at=None,
@@ -105,6 +111,10 @@ def _current(draft: GoalDraft, target: int) -> int:
     if draft.current_amount is not None:
         return _amount(draft, draft.current_amount, "current_amount")
     return target if draft.type is GoalType.DEBT else 0
+
+
+def _starts_at_balance(draft: GoalDraft) -> bool:
+    return draft.type is GoalType.DEBT and draft.tracking is Tracking.BALANCE and draft.current_amount is None
 
 
 def _description(text: str | None) -> str | None:

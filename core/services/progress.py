@@ -51,8 +51,10 @@ class GoalProjection:
 
 
 def projection_for(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> GoalProjection:
-    """The projection of a goal that is not locked."""
+    """The projection of a goal that is not locked; one without a first balance has none."""
     trend = _trend(session, tenant, goal, now)
+    if goal.start_minor is None:
+        return GoalProjection(trend, None, None)
     left = left_minor(goal.type, goal.span, goal.target_minor, goal.amount_minor)
     due = None if goal.deadline is None else _due(goal.deadline, tenant)
     # The projected day is stored as its midnight in UTC.

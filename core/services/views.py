@@ -41,7 +41,7 @@ class GoalView:
     currency: str
     target_minor: int
     amount_minor: int
-    start_minor: int
+    start_minor: int | None
     start_date: date
     deadline: datetime | date | None
     description: str | None
@@ -68,7 +68,7 @@ class ProgressView:
     currency: str
     amount_minor: int
     target_minor: int
-    percent_complete: Decimal
+    percent_complete: Decimal | None
     status: GoalStatus
     deadline: datetime | date | None
     projected_completion_date: datetime | None

@@ -14,7 +14,17 @@ from core.store.driver import Direct, dates, int8s, moments
 
 # (tenant, goal_id)
 GoalKey = tuple[str, str]
-_FIXED = ("tenant", "goal_id", "user_id", "type", "currency", "start_date", "debt_form", "created_at")
+_FIXED = (
+    "tenant",
+    "goal_id",
+    "user_id",
+    "type",
+    "currency",
+    "start_date",
+    "debt_form",
+    "starts_at_balance",
+    "created_at",
+)
 _TYPES = {member.value: member for member in GoalType}
 _TRACKINGS = {member.value: member for member in Tracking}
 _STATUSES = {member.value: member for member in GoalStatus}
@@ -36,7 +46,8 @@ class GoalRow:
     currency: str
     debt_form: DebtForm | None
     target_minor: int
-    start_minor: int
+    start_minor: int | None
+    starts_at_balance: bool
     finish_minor: int
     manual_minor: int
     manual_at: datetime | None
@@ -66,7 +77,7 @@ class GoalRow:
     @property
     def span(self) -> Span:
         """Where the goal starts and where it should end."""
-        return Span(self.start_minor, self.finish_minor, self.debt_form)
+        return Span(self.start_minor, self.finish_minor, self.debt_form, self.starts_at_balance)
 
     @property
     def deadline(self) -> datetime | date | None:
@@ -95,6 +106,8 @@ _LIST = ", ".join(f"g.{column}" for column in _COLUMNS)
 # Between the accounts that a goal waits for, within what `driver.joined` joins.
 _WITHIN = "\x1d"
 _MOVED = {
+    "start_minor": ":starts",
+    "manual_minor": ":manuals",
     "amount_minor": ":amounts",
     "waiting_for": driver.split("waiting"),
     "next_milestone_minor": ":upcoming",
@@ -189,6 +202,8 @@ def write_moved_goals(session: Session, rows: Sequence[GoalRow]) -> None:
     if not rows:
         return
     columns: dict[str, object] = {
+        "starts": int8s([row.start_minor for row in rows]),
+        "manuals": int8s([row.manual_minor for row in rows]),
         "amounts": int8s([row.amount_minor for row in rows]),
         "waiting": driver.joined([_WITHIN.join(row.waiting_for) for row in rows]),
         "upcoming": int8s([row.next_milestone_minor for row in rows]),

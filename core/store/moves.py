@@ -5,7 +5,9 @@ amount moves by the difference of the share before and after, of each link of ea
 account has to be read. The statement moves such goals, writes their ledger lines, and says which crossed something.
 
 The other goals of these accounts are returned, and have to be recomputed: an account means something else to them, or
-has a fact dated before the begin or the end of its link; they wait for a report; or a link of theirs counts nothing.
+has a fact dated before the begin or the end of its link, where a debt may start; they wait for a report; or a link of
+theirs counts nothing.
+
 All goals, those too, are locked in id order: two batches can only wait for each other if they lock in different orders.
 """
 
@@ -150,7 +152,8 @@ _WRITE = Direct(
                 SELECT CASE l.measure WHEN 'inflow' THEN w.inflow_minor ELSE w.worth_minor END - l.base_minor
                         AS measured,
                     CASE l.measure WHEN 'inflow' THEN w.inflow_moved ELSE w.worth_moved END AS moved,
-                    (w.earliest_at < greatest(l.begin_at, l.until_at)) IS TRUE AS is_late) AS of_link
+                    (w.earliest_at < greatest(coalesce(l.begin_at, l.from_at), l.until_at)) IS TRUE AS is_late
+                ) AS of_link
             WHERE w.earliest_at IS NOT NULL OR w.is_another
             UNION ALL
             SELECT tenant, goal_id, NULL, NULL, false, true, false, 0

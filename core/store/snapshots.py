@@ -107,8 +107,10 @@ _READ_ANCHORS = text(
         ORDER BY r.as_of LIMIT 1) first ON true"""
 )
 _READ_MANUAL = text(
-    f"""SELECT k.tenant, k.goal_id, CAST(NULL AS timestamptz) AS manual_at, e.after_minor
+    f"""SELECT k.tenant, k.goal_id, CAST(NULL AS timestamptz) AS manual_at,
+        CASE WHEN g.starts_at_balance THEN coalesce(g.start_minor, e.after_minor) ELSE e.after_minor END
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
+    JOIN goals g ON g.tenant = k.tenant AND g.goal_id = k.goal_id
     JOIN goal_entries e ON e.tenant = k.tenant AND e.goal_id = k.goal_id AND e.entry = 1
     UNION ALL
     SELECT k.tenant, k.goal_id, t.manual_at, t.amount_minor
@@ -210,7 +212,8 @@ def read_account_days(
 def read_manual_amounts(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[ManualAmount]]:
     """All manual amounts of goals, in order of time.
 
-    The first of each goal is the amount given at creation, which is read from the first line of the ledger.
+    The first of each goal is the amount given at creation, which is read from the first line of the ledger; for a debt
+    that starts at its first balance it is that balance.
     """
     wanted = sorted(keys)
     manual: dict[GoalKey, list[ManualAmount]] = {}

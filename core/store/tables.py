@@ -246,7 +246,9 @@ goals = Table(
     text_column("currency", required=True),
     text_column("debt_form"),
     amount_column("target_minor"),
-    amount_column("start_minor"),
+    # Null while a debt that starts at its first balance has none. Until it was set by hand, `manual_minor` is the same.
+    amount_column("start_minor", required=False),
+    flag_column("starts_at_balance"),
     amount_column("finish_minor"),
     amount_column("manual_minor"),
     moment_column("manual_at"),
@@ -278,6 +280,7 @@ goals = Table(
     is_one_of("debt_form", DebtForm),
     CheckConstraint("(final_at IS NULL) = (status in ('active','paused'))", name="final"),
     CheckConstraint("deadline_at IS NULL OR deadline_day IS NULL", name="deadline"),
+    CheckConstraint("start_minor IS NOT NULL OR starts_at_balance", name="start"),
     # Readers: GET /goals of one user, and of all (by the primary key).
     Index("goals_user_idx", "tenant", "user_id", "goal_id"),
     # Reader: the snapshot job.

@@ -1,10 +1,12 @@
 """The checks of accounts and amounts: which transactions count, what accounts are worth, what links measure."""
 
 from core.verify.checks import (
+    INSTANT,
     ODD,
     Check,
     counts,
     direction,
+    first_report,
     follows,
     has_report,
     inflow_before,
@@ -165,7 +167,8 @@ _MANUAL = """
          WHERE y.tenant = :tenant AND y.goal_id = g.goal_id AND y.manual_at <= coalesce(g.final_at, 'infinity')
          ORDER BY y.manual_at DESC LIMIT 1)
         UNION ALL
-        SELECT NULL, e.after_minor FROM goal_entries e
+        SELECT NULL, coalesce(CASE WHEN g.starts_at_balance THEN g.start_minor END, e.after_minor)
+        FROM goal_entries e
         WHERE e.tenant = :tenant AND e.goal_id = g.goal_id AND e.entry = 1) AS choices
     ORDER BY manual_at DESC NULLS LAST LIMIT 1"""
 
@@ -193,6 +196,7 @@ _LINKS = f"""
 # balances, the worth if the link is open or ended with the goal.
 _PARTS = f"""
     SELECT g.goal_id, l.account_id, {follows("g")} AS is_following, {has_report("g", "a")} AS has_report,
+        CASE WHEN g.starts_at_balance THEN {share(worth_before("a", "p.balanced_at"), "l.ppm")} END AS start_part,
         CASE
         WHEN {follows("g")} THEN {share(worth_before("a", "p.final_at"), "l.ppm")}
         WHEN p.begin_at < p.until_at THEN {
@@ -208,14 +212,16 @@ _PARTS = f"""
         SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a
     CROSS JOIN LATERAL ({_MANUAL}) AS manual
     CROSS JOIN LATERAL (SELECT coalesce(g.final_at, 'infinity') AS final_at, greatest(l.from_at, manual.manual_at)
-            AS begin_at, least(l.until_at, g.final_at, 'infinity') AS until_at) AS p
+            AS begin_at, least(l.until_at, g.final_at, 'infinity') AS until_at,
+        greatest((SELECT min(from_at) FROM links WHERE tenant = :tenant AND goal_id = g.goal_id
+            AND account_id = l.account_id), {first_report("a")} + {INSTANT}) AS balanced_at) AS p
     WHERE g.tenant = :tenant AND {within("g.goal_id")} AND {counts("g", "a")}
       AND (NOT {follows("g")}
            OR (l.from_at < p.final_at AND coalesce(l.until_at, 'infinity') >= p.final_at))"""
 
 _GOALS = f"""
     WITH sums AS (
-        SELECT goal_id, sum(part) AS parts, bool_or(has_report) AS is_reported,
+        SELECT goal_id, sum(part) AS parts, sum(start_part) AS start_parts, bool_or(has_report) AS is_reported,
             array_agg(DISTINCT account_id COLLATE "C" ORDER BY account_id COLLATE "C")
                 FILTER (WHERE is_following AND NOT has_report) AS waiting_for
         FROM ({_PARTS}) AS parts GROUP BY goal_id)
@@ -227,6 +233,9 @@ _GOALS = f"""
             WHEN NOT {follows("g")} THEN manual.amount_minor + {direction("g")} * coalesce(sums.parts, 0)
             WHEN sums.is_reported THEN {direction("g")} * sums.parts
             ELSE manual.amount_minor END AS text)),
+        ('start_minor', CAST(g.start_minor AS text), CAST(CASE
+            WHEN g.starts_at_balance AND sums.is_reported AND sums.waiting_for IS NULL
+            THEN {direction("g")} * sums.start_parts ELSE g.start_minor END AS text)),
         ('waiting_for', CAST(g.waiting_for AS text), CAST(coalesce(sums.waiting_for, '{{}}') AS text)))
         AS v(what, stored, expected)
     WHERE g.tenant = :tenant AND {within("g.goal_id")}"""
@@ -240,7 +249,8 @@ AMOUNT_CHECKS = (
     ),
     Check(
         "goals",
-        "the amount, and the accounts that the goal waits for, follow from all facts by the definition",
+        "the amount, the start of a debt at its first balance, and the accounts that the goal waits for, follow from"
+        " all facts by the definition",
         ("goal_id",),
         _GOALS,
     ),

@@ -32,7 +32,7 @@ _OF_GOALS = f"""
     goals g JOIN milestones m ON m.tenant = g.tenant AND m.goal_id = g.goal_id
     WHERE g.tenant = :tenant AND m.tenant = :tenant AND {within("g.goal_id")} AND {within("m.goal_id")}"""
 
-_MARKS_REACHED = "g.status = 'active' AND g.waiting_for = '{}'"
+_MARKS_REACHED = "g.status = 'active' AND g.waiting_for = '{}' AND g.start_minor IS NOT NULL"
 
 _MILESTONES = f"""
     SELECT g.goal_id, m.amount_minor, 'reached_at' AS what, coalesce(CAST(m.reached_at AS text), 'none') AS stored,

@@ -18,7 +18,7 @@ _SEGMENTS = """
     SELECT goal_id, manual_at, amount_minor, lead(manual_at) OVER w AS manual_next,
         amount_minor - coalesce(lag(amount_minor) OVER w, 0) AS step
     FROM (
-        SELECT g.goal_id, timestamptz '-infinity' AS manual_at, e.after_minor AS amount_minor
+        SELECT g.goal_id, timestamptz '-infinity' AS manual_at, coalesce(g.start_minor, e.after_minor) AS amount_minor
         FROM g CROSS JOIN LATERAL (SELECT after_minor FROM goal_entries
             WHERE tenant = :tenant AND goal_id = g.goal_id AND entry = 1 OFFSET 0) AS e
         UNION ALL
@@ -129,6 +129,7 @@ _SNAPSHOTS = f"""
     WITH {ODD},
     g AS MATERIALIZED (
         SELECT goal_id, type, tracking, currency, start_date, final_at, dirty_from,
+            CASE WHEN starts_at_balance THEN start_minor END AS start_minor,
             {direction("goals")} AS direction, {follows("goals")} AS is_following
         FROM goals
         WHERE tenant = :tenant AND {within("goal_id")} AND start_date <= :closed_through),

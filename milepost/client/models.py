@@ -131,7 +131,7 @@ class GoalProgress(Record):
     goal_id: str
     current_amount: Exact
     target_amount: Exact
-    percent_complete: Exact
+    percent_complete: Exact | None
     status: GoalStatus
     deadline: datetime | None
     projected_completion_date: datetime | None
@@ -148,7 +148,7 @@ class GoalProgress(Record):
         @overload
         def __getitem__(self, name: Literal["goal_id"], /) -> str: ...
         @overload
-        def __getitem__(self, name: Literal["current_amount", "target_amount", "percent_complete"], /) -> Exact: ...
+        def __getitem__(self, name: Literal["current_amount", "target_amount"], /) -> Exact: ...
         @overload
         def __getitem__(self, name: Literal["status"], /) -> GoalStatus: ...
         @overload
@@ -159,7 +159,7 @@ class GoalProgress(Record):
         def __getitem__(self, name: Literal["on_track"], /) -> bool | None: ...
         @overload
         def __getitem__(
-            self, name: Literal["monthly_contribution_actual", "monthly_contribution_target"], /
+            self, name: Literal["percent_complete", "monthly_contribution_actual", "monthly_contribution_target"], /
         ) -> Exact | None: ...
         @overload
         def __getitem__(self, name: Literal["calculated_at", "as_of"], /) -> datetime: ...

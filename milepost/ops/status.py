@@ -133,8 +133,9 @@ def status_as_json(found: Status) -> dict[str, Any]:
 
 
 def percent_of(goal: monitoring.MovedGoal) -> str:
-    """The percentage that GET /goals/{id}/progress shows."""
-    return str(percent_complete(goal.type, goal.span, goal.target_minor, goal.amount_minor))
+    """The percentage that GET /goals/{id}/progress shows; a dash where that is null."""
+    percent = percent_complete(goal.type, goal.span, goal.target_minor, goal.amount_minor)
+    return "-" if percent is None else str(percent)
 
 
 def violations_of(runs: Sequence[LastRun]) -> int:

@@ -73,7 +73,7 @@ def what_records_hold(goal: Goal, progress: GoalProgress, source: FundingSource,
     assert_type(goal["milestones"], list[Milestone])
     assert_type(goal["milestones"][0]["reached_date"], datetime | None)
     assert_type(goal["something else"], Any)
-    assert_type(progress["percent_complete"], Exact)
+    assert_type(progress["percent_complete"], Exact | None)
     assert_type(progress.projected_completion_date, datetime | None)
     assert_type(progress.on_track, bool | None)
     assert_type(progress["monthly_contribution_target"], Exact | None)

@@ -46,6 +46,11 @@ def upgrade() -> None:
         """UPDATE links l SET unlinked_at = l.until_at FROM goals g
         WHERE g.tenant = l.tenant AND g.goal_id = l.goal_id AND l.until_at < coalesce(g.final_at, 'infinity')"""
     )
+    op.execute("ALTER TABLE goals ADD COLUMN starts_at_balance boolean NOT NULL DEFAULT false")
+    op.execute("ALTER TABLE goals ALTER COLUMN start_minor DROP NOT NULL, ALTER COLUMN start_minor DROP DEFAULT")
+    op.execute(
+        "ALTER TABLE goals ADD CONSTRAINT goals_start_check CHECK (start_minor IS NOT NULL OR starts_at_balance)"
+    )
     op.execute("ALTER TABLE milestones ADD COLUMN milestone_id text")
     op.execute("UPDATE milestones SET milestone_id = 'milestone_' || replace(CAST(gen_random_uuid() AS text), '-', '')")
     op.execute("ALTER TABLE milestones ALTER COLUMN milestone_id SET NOT NULL")
