@@ -1,6 +1,8 @@
 """The routes of a goal's funding sources: the accounts that are linked to it."""
 
-from fastapi import Request
+from typing import Annotated
+
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from api.bodies import RawBody, document_body, parse_body
@@ -11,7 +13,7 @@ from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse, FundingBody, funding_body
-from api.schemas.requests import Allocation, NewLink
+from api.schemas.requests import Allocation, Day, NewLink
 from core.services.funding import change_allocation, link_account, list_funding, unlink_account
 from core.services.keys import Scope
 from core.services.pages import PAGE
@@ -77,14 +79,20 @@ def list_page(
 def change(
     goal_id: str, account_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, idempotency: Idempotency
 ) -> Response:
-    """Change the share from now on; what was counted stays."""
+    """Change the share from now on; what was counted stays, unless it is corrected from a day on."""
     with contexts.open(Scope.GOALS_WRITE) as context:
 
         def perform() -> Response:
-            percent = parse_body(Allocation, raw).allocation_percent
-            seen = if_match.versions(goal_id)
+            asked = parse_body(Allocation, raw)
             source = change_allocation(
-                context.session, context.tenant, goal_id, account_id, percent, context.now, seen=seen
+                context.session,
+                context.tenant,
+                goal_id,
+                account_id,
+                asked.allocation_percent,
+                context.now,
+                correct_from=asked.correct_from,
+                seen=if_match.versions(goal_id),
             )
             return ExactResponse(funding_body(source))
 
@@ -99,13 +107,23 @@ def change(
         204, None, "The account counts no more; what was counted stays", 404, 409, 412, 422, headers=(REPLAYED,)
     ),
 )
-def unlink(goal_id: str, account_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Idempotency) -> Response:
-    """End the link of an account to the goal."""
+def unlink(
+    goal_id: str,
+    account_id: str,
+    contexts: Contexts,
+    if_match: IfMatch,
+    idempotency: Idempotency,
+    correct_from: Annotated[Day | None, Query(description="Since when it counts no more; unless given, now")] = None,
+) -> Response:
+    """End the link of an account to the goal, now or from a day on."""
     with contexts.open(Scope.GOALS_WRITE) as context:
 
         def perform() -> Response:
             seen = if_match.versions(goal_id)
-            unlink_account(context.session, context.tenant, goal_id, account_id, context.now, seen=seen)
+            unlink_account(
+                context.session, context.tenant, goal_id, account_id, context.now, correct_from=correct_from, seen=seen
+            )
             return Response(status_code=204)
 
-        return idempotency.answer(context, b"", perform)
+        # With another day it is another request.
+        return idempotency.answer(context, b"" if correct_from is None else str(correct_from).encode(), perform)

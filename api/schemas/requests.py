@@ -229,6 +229,7 @@ class Allocation(Body):
     second_names: ClassVar[Mapping[str, str]] = {"new_allocation_percent": "allocation_percent"}
 
     allocation_percent: Annotated[Number, Field(description="also taken as `new_allocation_percent`")]
+    correct_from: Annotated[Day | None, Field(description="since when the share was another; unless given, now")] = None
 
 
 class DiscardReason(Body):

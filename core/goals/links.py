@@ -31,6 +31,10 @@ class Link(NamedTuple):
         """Whether new movements of the account still count."""
         return self.until_at is None
 
+    def ends_after(self, moment: datetime) -> bool:
+        """Whether the period is not over yet at a moment."""
+        return self.until_at is None or self.until_at > moment
+
 
 @dataclass(frozen=True, slots=True)
 class Allotment:

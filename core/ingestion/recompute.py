@@ -13,7 +13,15 @@ from core.ingestion.account_moves import AccountMoves
 from core.ingestion.crossings import crossing_of, has_crossed, mark_crossings
 from core.store import ledger
 from core.store.goals import GoalKey, GoalRow, write_goal
-from core.store.links import FundingRow, LinkRow, funding_of_goals, measures_before, read_measures, write_end
+from core.store.links import (
+    FundingRow,
+    LinkRow,
+    delete_link,
+    funding_of_goals,
+    measures_before,
+    read_measures,
+    write_end,
+)
 
 
 @dataclass(slots=True)
@@ -109,14 +117,17 @@ def _entry(
     return ledger.Entry(goal.tenant, goal.goal_id, goal.entries, now, before, goal.amount_minor, cause, moved)
 
 
-def end_open_link(
-    session: Session, goal: GoalRow, sources: Iterable[FundingRow], account_id: str, at: datetime
-) -> LinkRow | None:
-    """End the open link of one account, if there is one; returns it. Account and goal must be locked."""
-    rows = [s.row for s in sources if s.row.link.is_open and s.row.link.account_id == account_id]
-    for row, until_at, end_minor in _ends(session, goal, rows, at):
-        write_end(session, row, until_at, end_minor, until_at)
-    return rows[0] if rows else None
+def cut_links(session: Session, goal: GoalRow, rows: Iterable[LinkRow], at: datetime) -> None:
+    """Let links count nothing from a moment on, as a request asks: those that begin only then are removed.
+
+    Accounts and goal must be locked.
+    """
+    for row in rows:
+        if row.link.from_at >= at:
+            delete_link(session, row)
+        elif row.link.ends_after(at):
+            for _, until_at, end_minor in _ends(session, goal, [row], at):
+                write_end(session, row, until_at, end_minor, until_at)
 
 
 def end_links(session: Session, goal: GoalRow, rows: Iterable[LinkRow], at: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from sqlalchemy.orm import Session
 
@@ -11,8 +11,8 @@ from core.events.calendar import EARLIEST, INSTANT, day_start, local_day
 from core.events.facts import AccountKind
 from core.goals.goal import NAME_LONGEST, GoalType, Tracking, check_text, follows_balances, measure_of
 from core.goals.links import Allotment, Link, allocate, allot, why_not
-from core.goals.money import WHOLE_PPM, share, to_ppm
-from core.ingestion.recompute import end_open_link, recompute_goal
+from core.goals.money import WHOLE_PPM, from_ppm, share, to_ppm
+from core.ingestion.recompute import cut_links, recompute_goal
 from core.services.goal_access import (
     Versions,
     find_goal,
@@ -27,7 +27,7 @@ from core.services.views import FundingView, funding_views
 from core.store.accounts import AccountKey, AccountRow, EqualShares, KnownAccount, read_account, shares_of_account
 from core.store.goals import GoalRow, goals_funded_by
 from core.store.links import FundingRow, LinkRow, funding_by_account, funding_of_goals, insert_link, measures_before
-from core.store.tenants import Tenant
+from core.store.tenants import Tenant, note_operation
 
 
 def link_account(
@@ -53,7 +53,8 @@ def link_account(
         allocate(shared_out(sources), account_id, ppm)
     from_at = _begin_of(draft, tenant, at)
     own = sorted((s.row for s in sources if s.row.link.account_id == account_id), key=lambda row: row.link.from_at)
-    previous = end_open_link(session, goal, sources, account_id, at)
+    previous = next((row for row in own if row.link.is_open), None)
+    cut_links(session, goal, own, at)
     name = name or (previous.account_name if previous else None)
     gaps = _uncovered(from_at, at, [(row.link.from_at, row.link.until_at or at) for row in own])
     for number, (begin, end) in enumerate(gaps):
@@ -154,12 +155,14 @@ def change_allocation(
     allocation_percent: Stated,
     now: datetime,
     *,
+    correct_from: date | None = None,
     seen: Versions | None = None,
 ) -> FundingView:
     """End an account's link and begin the next one with another share, at the same moment.
 
-    Raises NotFound for the goal or the link, GoalMoved, GoalIsFinal, TakesNoLinks, AllocationExceeded and
-    InvalidField.
+    That is now, or the first instant of the day `correct_from`: from then on the account counts with the new share,
+    whatever links it has had since. Raises NotFound for the goal or the link, GoalMoved, GoalIsFinal, TakesNoLinks,
+    AllocationExceeded and InvalidField.
     """
     ppm = to_ppm(allocation_percent, "allocation_percent")
     goal, sources, accounts = locked_goal_and_accounts(session, tenant, goal_id, seen=seen)
@@ -170,30 +173,62 @@ def change_allocation(
         raise NotFound("Account", account_id)
     allocate(shared_out(sources), account_id, ppm)
     at = moment_for(goal, now)
-    previous = end_open_link(session, goal, sources, account_id, at)
+    from_at = at if correct_from is None else _corrected_from(goal, tenant, correct_from, at)
+    own = [source.row for source in sources if source.row.link.account_id == account_id]
+    previous = next((row for row in own if row.link.is_open), None)
     if previous is None:
         raise NotFound("Account", account_id)
-    begin_link(session, goal, account, ppm, at, at, previous.account_name)
-    goal.mark_dirty_from(local_day(at, tenant.zone))
+    cut_links(session, goal, own, from_at)
+    begin_link(session, goal, account, ppm, from_at, at, previous.account_name)
+    goal.mark_dirty_from(local_day(from_at, tenant.zone))
     recompute_goal(session, goal, at, cause="allocation")
+    if correct_from is not None:
+        _note_correction(session, goal, account_id, f"{from_ppm(ppm)}% from {correct_from} on", at)
     return view_of(session, goal, account_id)
 
 
 def unlink_account(
-    session: Session, tenant: Tenant, goal_id: str, account_id: str, now: datetime, *, seen: Versions | None = None
+    session: Session,
+    tenant: Tenant,
+    goal_id: str,
+    account_id: str,
+    now: datetime,
+    *,
+    correct_from: date | None = None,
+    seen: Versions | None = None,
 ) -> None:
     """End an account's link; what it has counted stays in the goal's amount.
 
-    Raises NotFound for the goal or the link, GoalMoved, GoalIsFinal and TakesNoLinks.
+    With `correct_from` the account counts nothing from the first instant of that day on, whatever links it has had
+    since. Raises NotFound for the goal, or for an account that has no link to end; GoalMoved, GoalIsFinal, TakesNoLinks
+    and InvalidField.
     """
-    goal, sources, _ = locked_goal_and_accounts(session, tenant, goal_id, seen=seen)
+    goal, sources, _ = locked_goal_and_accounts(
+        session, tenant, goal_id, with_ended=correct_from is not None, seen=seen
+    )
     at = moment_for(goal, now)
     refuse_final(goal)
     refuse_links(goal)
-    if end_open_link(session, goal, sources, account_id, at) is None:
+    until_at = at if correct_from is None else _corrected_from(goal, tenant, correct_from, at)
+    own = [source.row for source in sources if source.row.link.account_id == account_id]
+    if not any(row.link.is_open or (correct_from is not None and row.link.ends_after(until_at)) for row in own):
         raise NotFound("Account", account_id)
-    goal.mark_dirty_from(local_day(at, tenant.zone))
+    cut_links(session, goal, own, until_at)
+    goal.mark_dirty_from(local_day(until_at, tenant.zone))
     recompute_goal(session, goal, at, cause="unlinked")
+    if correct_from is not None:
+        _note_correction(session, goal, account_id, f"nothing from {correct_from} on", at)
+
+
+def _corrected_from(goal: GoalRow, tenant: Tenant, day: date, now: datetime) -> datetime:
+    if not goal.start_date <= day <= local_day(now, tenant.zone):
+        raise InvalidField("correct_from", f"must be from {goal.start_date}, when the goal began, to today")
+    return day_start(day, tenant.zone)
+
+
+def _note_correction(session: Session, goal: GoalRow, account_id: str, detail: str, at: datetime) -> None:
+    subject = f"{goal.goal_id} {account_id}"
+    note_operation(session, goal.tenant, action="funding.corrected", subject=subject, at=at, detail=detail)
 
 
 def list_funding(

@@ -162,6 +162,7 @@ _OF_ACCOUNT_TO_GOALS = Direct(
 _INSERT = text(f"INSERT INTO links ({', '.join(_LINK)}) VALUES ({', '.join(':' + column for column in _LINK)})")
 _WHICH = "tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id AND linked_at = :linked_at"
 _END = text(f"UPDATE links SET until_at = :until_at, end_minor = :end_minor, unlinked_at = :unlinked_at WHERE {_WHICH}")
+_DELETE_ONE = text(f"DELETE FROM links WHERE {_WHICH}")
 _REBASE = text(f"UPDATE links SET begin_at = :begin_at, base_minor = :base_minor WHERE {_WHICH}")
 _DELETE = text("DELETE FROM links WHERE tenant = :tenant AND goal_id = :goal_id")
 _MOVE = Direct(
@@ -237,6 +238,11 @@ def write_end(
 def rebase_link(session: Session, row: LinkRow, begin_at: datetime, base_minor: int) -> None:
     """Let a link count only from `begin_at` on, because a manual amount was set at that moment."""
     session.execute(_REBASE, _which(row) | {"begin_at": begin_at, "base_minor": base_minor})
+
+
+def delete_link(session: Session, row: LinkRow) -> None:
+    """Remove a link of a locked goal to a locked account."""
+    session.execute(_DELETE_ONE, _which(row))
 
 
 def delete_links(session: Session, key: GoalKey) -> None:

@@ -197,3 +197,27 @@ def test_links_made_at_once_do_not_exceed_a_hundred_percent(
         statuses = sorted(threads.map(link, range(8)))
     assert statuses == [201] * 3 + [400] * 5
     assert len(_shares(api, goal_id)) == 3
+
+
+def test_a_share_is_corrected_from_a_day_on(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """PATCH takes `correct_from` in its body and DELETE in its query; a day before the goal began is 422 by name."""
+    today = datetime.now(UTC).date()
+    goal_id = new_goal(start_date=str(today - timedelta(days=9)))
+    address = f"/goals/{goal_id}/funding/savings_001"
+    link = {"account_id": "savings_001", "allocation_percent": 60, "from": str(today - timedelta(days=5))}
+    assert api.post(f"/goals/{goal_id}/funding", json=link).status_code == 201
+    early, late = str(today - timedelta(days=10)), str(today - timedelta(days=3))
+    for refused in (
+        api.patch(address, json={"allocation_percent": 40, "correct_from": early}),
+        api.delete(address, params={"correct_from": early}),
+        api.delete(address, params={"correct_from": "2026-01-01T00:00:00Z"}),
+    ):
+        assert (refused.status_code, "correct_from" in refused.text) == (422, True)
+    corrected = api.patch(address, json={"allocation_percent": 40, "correct_from": late})
+    assert (corrected.status_code, corrected.json()["allocation_percent"]) == (200, 40)
+    key = {"Idempotency-Key": "once"}
+    assert api.delete(address, params={"correct_from": late}, headers=key).status_code == 204
+    assert api.delete(address, params={"correct_from": late}, headers=key).status_code == 204
+    assert api.delete(address, params={"correct_from": early}, headers=key).status_code == 422
+    assert api.get(f"/goals/{goal_id}/funding").json() == []
+    assert api.delete(address, params={"correct_from": late}).status_code == 404
