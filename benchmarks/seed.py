@@ -133,6 +133,8 @@ def multiply(connection: Connection, table: Table, copies: Copies, *, order: str
 def _expression(column: str) -> str:
     if column == "goal_id":
         return _GOAL_ID
+    if column == "milestone_id":
+        return "left(m.milestone_id, -20) || left(md5(m.milestone_id || n), 20)"
     if column in _MARKED:
         return f"replace(m.{column}, :model, 'n' || lpad(n::text, 7, '0'))"
     return f"m.{column}"
