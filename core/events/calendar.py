@@ -15,6 +15,7 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
+@lru_cache(maxsize=16_384)
 def day_end(day: date, zone: ZoneInfo) -> datetime:
     """The last instant (to the microsecond) of a local day."""
     return day_start(day + timedelta(days=1), zone) - INSTANT

@@ -1,6 +1,6 @@
 """The facts that events state, each with a key and a rank: of two statements about one key the higher rank wins."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -31,10 +31,27 @@ class AccountKind(StrEnum):
         return 1 if self is AccountKind.ASSET else -1
 
 
+class Booked(NamedTuple):
+    """What stays known of a transaction that is removed, or pending again: its latest record that says it is booked.
+
+    `rank` is a text, see `attribute_rank`. `dated` is None if the record had an instant.
+    """
+
+    rank: str
+    amount_minor: int
+    dated: date | None
+
+    @property
+    def precedence(self) -> tuple[Any, ...]:
+        """Sorts the booked records of one key as their transactions' precedence does."""
+        return self.rank, self.amount_minor, str(self.dated)
+
+
 class Transaction(NamedTuple):
     """One statement about a transaction; its key is (account, transaction_id). A removal is stored as a tombstone.
 
-    `due_at` is set while the transaction is dated too far ahead to count: from then on it counts.
+    `posted_at` is its instant, or `dated` its local day if it has only a date. `due_at` is set while the transaction is
+    dated too far ahead to count: from then on it counts.
     """
 
     transaction_id: str
@@ -42,6 +59,7 @@ class Transaction(NamedTuple):
     amount_minor: int = 0
     currency: str = ""
     posted_at: datetime | None = None
+    dated: date | None = None
     pending: bool = False
     replaces: str | None = None
     category: str | None = None
@@ -54,22 +72,28 @@ class Transaction(NamedTuple):
         return not self.rank.is_removal and not self.pending and self.due_at is None
 
     @property
+    def booked(self) -> Booked | None:
+        """What stays known of it; None if it does not say that the transaction is booked."""
+        if self.rank.is_removal or self.pending:
+            return None
+        return Booked(attribute_rank(self.rank), self.amount_minor, self.dated)
+
+    @property
     def precedence(self) -> tuple[Any, ...]:
         """Sorts statements of one key. The content comes last, so that the order of arrival never decides.
 
-        A statement that is due wins over itself as it was before; where one gives the date and another its first
-        instant, the one that is due first wins.
+        A statement that is due wins over itself as it was before.
         """
         return (
             self.rank,
             self.amount_minor,
+            str(self.dated),
             str(self.posted_at),
             self.pending,
             self.replaces or "",
             self.category or "",
             self.description or "",
             self.due_at is None,
-            self.due_at != self.posted_at,
         )
 
 
@@ -114,7 +138,8 @@ class AccountFacts(NamedTuple):
 class SimpleTransaction(Struct, frozen=True, gc=False):
     """A posted transaction with an amount other than 0 that replaces none and states no attribute of its account.
 
-    Its fields are called as the columns of the table.
+    Its fields are called as the columns of the table. If it has only a date, `posted_at` is where it stands while no
+    balance is known that it belongs to.
 
     A Struct is made in a third of the time of a named tuple, and the garbage collector need not look at one that has
     only texts, numbers and moments.
@@ -125,6 +150,7 @@ class SimpleTransaction(Struct, frozen=True, gc=False):
     amount_minor: int
     currency: str
     posted_at: datetime
+    dated: date | None
     category: str | None
     description: str | None
     event_time: datetime
@@ -160,7 +186,8 @@ def facts_of_transaction(
         rank,
         simple.amount_minor,
         simple.currency,
-        simple.posted_at,
+        simple.posted_at if simple.dated is None else None,
+        simple.dated,
         is_pending,
         replaces,
         simple.category,

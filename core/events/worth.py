@@ -1,8 +1,11 @@
 """How facts change an account: which transactions count and how worth moves, without reading the account's history."""
 
+from __future__ import annotations
+
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import NamedTuple
@@ -10,16 +13,62 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from core.events.calendar import INSTANT
-from core.events.facts import Report, SimpleTransaction, Transaction
+from core.events.facts import Booked, Report, SimpleTransaction, Transaction
+from core.events.placement import Row, lent
 
-_MOMENT = attrgetter("at")
+MOMENT = attrgetter("at")
 
 
 class StoredTransaction(NamedTuple):
-    """A transaction as stored, and whether it counts for worth."""
+    """A transaction as stored: the statement that wins, whether it counts for worth, and where it is placed.
+
+    `first_reported` is the least time of all statements that say it is booked, those that lost included, and `booked`
+    the latest of these; None if there is none. `lent_at` is that of a removed row of which this one is the new id.
+    """
 
     transaction: Transaction
     counts: bool
+    first_reported: datetime | None = None
+    booked: Booked | None = None
+    placed_at: datetime | None = None
+    lent_at: datetime | None = None
+
+    @property
+    def reported_at(self) -> datetime | None:
+        """When it was first reported, or the row of which it has a new id."""
+        return self.lent_at or self.first_reported
+
+    @property
+    def lending(self) -> tuple[date, int] | None:
+        """The date and amount of a row that is removed; None if it has no date or was never booked."""
+        booked = self.booked
+        if not self.transaction.rank.is_removal or booked is None or booked.dated is None:
+            return None
+        return booked.dated, booked.amount_minor
+
+    @property
+    def borrowing(self) -> tuple[date, int] | None:
+        """The date and amount of a row that counts and has only a date; None for all others."""
+        transaction = self.transaction
+        return None if not self.counts or transaction.dated is None else (transaction.dated, transaction.amount_minor)
+
+    def with_statement(self, statement: Transaction) -> StoredTransaction:
+        """The same with one more statement about the transaction, as long as no other one replaces it."""
+        winner = statement if statement.precedence > self.transaction.precedence else self.transaction
+        booked, counts = statement.booked, winner.is_posted
+        if booked is None:
+            return self._replace(transaction=winner, counts=counts)
+        if self.booked is not None and self.booked.precedence > booked.precedence:
+            booked = self.booked
+        time = statement.rank.time
+        first_reported = time if self.first_reported is None else min(time, self.first_reported)
+        return self._replace(transaction=winner, counts=counts, first_reported=first_reported, booked=booked)
+
+    @classmethod
+    def of(cls, statement: Transaction) -> StoredTransaction:
+        """A transaction about which there is one statement. It is not placed yet."""
+        time = None if statement.booked is None else statement.rank.time
+        return cls(statement, statement.is_posted, time, statement.booked)
 
 
 class TransactionChange(NamedTuple):
@@ -91,56 +140,66 @@ class WorthFold:
         if not self.residuals:
             return self.movements
         residuals = [Movement(at, minor) for at, minor in self.residuals.items() if minor]
-        return sorted(self.movements + residuals, key=_MOMENT)
-
-
-def winning_transactions(statements: Iterable[Transaction]) -> dict[str, Transaction]:
-    """Of all statements about one transaction the one that wins, by transaction id."""
-    winners: dict[str, Transaction] = {}
-    for statement in statements:
-        rival = winners.get(statement.transaction_id)
-        if rival is None or statement.precedence > rival.precedence:
-            winners[statement.transaction_id] = statement
-    return winners
+        return sorted(self.movements + residuals, key=MOMENT)
 
 
 def fold_transactions(
-    stated: Mapping[str, Transaction], stored: Mapping[str, StoredTransaction]
+    statements: Iterable[Transaction], stored: Mapping[str, StoredTransaction]
 ) -> list[TransactionChange]:
-    """The rows that change when the `stated` transactions are added to the `stored` ones, in no particular order.
+    """The rows that change when statements are added to the `stored` transactions, in no particular order.
 
     If they exist, `stored` must have the rows of the stated ids, the rows that these (stated or stored) replace, and
     every row that replaces any of them. A transaction counts if it is posted, is not removed, and is not replaced by a
     transaction that is posted and not removed.
     """
-    winners = {
-        name: statement
-        for name, statement in stated.items()
-        if name not in stored or statement.precedence > stored[name].transaction.precedence
-    }
-    if not winners:
-        return []
-    if not stored and all(statement.replaces is None for statement in winners.values()):
-        return [TransactionChange(None, StoredTransaction(each, each.is_posted)) for each in winners.values()]
-    replaced = _replaced_after(winners, stored)
-    touched = set(winners)
-    for name, statement in winners.items():
-        touched.add(statement.replaces or name)
+    after: dict[str, StoredTransaction] = {}
+    for statement in statements:
+        name = statement.transaction_id
+        known = after.get(name) or stored.get(name)
+        after[name] = StoredTransaction.of(statement) if known is None else known.with_statement(statement)
+    touched = {name for name, each in after.items() if each != stored.get(name)}
+    if not stored and all(each.transaction.replaces is None for each in after.values()):
+        return [TransactionChange(None, each) for each in after.values()]
+    after = {**stored, **after}
+    replaced = {each.transaction.replaces for each in after.values() if each.transaction.is_posted}
+    for name in list(touched):
+        touched.add(after[name].transaction.replaces or name)
         if name in stored:
             touched.add(stored[name].transaction.replaces or name)
     changes = []
-    for name in touched:
-        before = stored.get(name)
-        if name in winners:
-            statement = winners[name]
-        elif before is not None:
-            statement = before.transaction
-        else:
-            continue  # a replaced transaction that has not been seen yet
-        after = StoredTransaction(statement, statement.is_posted and name not in replaced)
-        if after != before:
-            changes.append(TransactionChange(before, after))
+    for name in touched & after.keys():  # a replaced transaction may not have been seen yet
+        each = after[name]
+        each = each._replace(counts=each.transaction.is_posted and name not in replaced)
+        if each != stored.get(name):
+            changes.append(TransactionChange(stored.get(name), each))
     return changes
+
+
+def with_lent_times(
+    changes: Sequence[TransactionChange], stored: Mapping[str, StoredTransaction]
+) -> list[TransactionChange]:
+    """The changes, and those of other rows, after removed rows lent the times of their first reports.
+
+    `stored` must have all rows that lend or borrow of the dates and amounts of the changed rows, before the changes.
+    """
+    after = {**stored, **{change.after.transaction.transaction_id: change.after for change in changes}}
+    before = {**stored, **{change.after.transaction.transaction_id: change.before for change in changes}}
+    lending: dict[tuple[date, int], list[tuple[datetime, str]]] = defaultdict(list)
+    borrowing: dict[tuple[date, int], list[tuple[datetime, str]]] = defaultdict(list)
+    for name, row in after.items():
+        if row.first_reported is not None:
+            if row.lending is not None:
+                lending[row.lending].append((row.first_reported, name))
+            elif row.borrowing is not None:
+                borrowing[row.borrowing].append((row.first_reported, name))
+    times = {name: at for what, rows in lending.items() for name, at in lent(rows, borrowing[what]).items()}
+    changed = {change.after.transaction.transaction_id for change in changes}
+    result = []
+    for name, row in after.items():
+        row = row._replace(lent_at=times.get(name))
+        if name in changed or row != before[name]:
+            result.append(TransactionChange(before[name], row))
+    return result
 
 
 def movements_of(changes: Iterable[TransactionChange]) -> list[Movement]:
@@ -148,10 +207,10 @@ def movements_of(changes: Iterable[TransactionChange]) -> list[Movement]:
     moved: dict[datetime, list[int]] = {}
     for change in changes:
         for row, sign in ((change.before, -1), (change.after, 1)):
-            if row is None or not row.counts or row.transaction.posted_at is None:
+            if row is None or not row.counts or row.placed_at is None:
                 continue
             amount = row.transaction.amount_minor
-            sums = moved.setdefault(row.transaction.posted_at, [0, 0])
+            sums = moved.setdefault(row.placed_at, [0, 0])
             sums[0] += sign * amount
             sums[1] += sign * max(amount, 0)
     return [Movement(at, worth, inflow) for at, (worth, inflow) in sorted(moved.items()) if worth or inflow]
@@ -167,13 +226,28 @@ def movements_of_new(transactions: Iterable[SimpleTransaction]) -> list[Movement
         amount = transaction.amount_minor
         movements.append(Movement(transaction.posted_at, amount, amount if amount > 0 else 0))
     if len(movements) > 1:
-        movements.sort(key=_MOMENT)
+        movements.sort(key=MOMENT)
     return movements
 
 
-def sums_of_new(transactions: Sequence[SimpleTransaction]) -> tuple[datetime, datetime, int, int]:
-    """Of simple transactions that are new: the first and the last moment, and the sums of worth and of inflow."""
+class NewSums(NamedTuple):
+    """Of simple transactions that are new: the first and the last moment, and the sums of worth and of inflow.
+
+    `recorded_from` and `recorded_to` are the least and the greatest time of the events.
+    """
+
+    first_at: datetime
+    last_at: datetime
+    worth_minor: int
+    inflow_minor: int
+    recorded_from: datetime
+    recorded_to: datetime
+
+
+def sums_of_new(transactions: Sequence[SimpleTransaction]) -> NewSums:
+    """The sums of new simple transactions, at least one."""
     first = last = transactions[0].posted_at
+    recorded_from = recorded_to = transactions[0].event_time
     worth = inflow = 0
     for transaction in transactions:
         at, amount = transaction.posted_at, transaction.amount_minor
@@ -184,12 +258,26 @@ def sums_of_new(transactions: Sequence[SimpleTransaction]) -> tuple[datetime, da
             first = at
         elif at > last:
             last = at
-    return first, last, worth, inflow
+        time = transaction.event_time
+        if time < recorded_from:
+            recorded_from = time
+        elif time > recorded_to:
+            recorded_to = time
+    return NewSums(first, last, worth, inflow, recorded_from, recorded_to)
 
 
-def merged(some: list[Movement], others: list[Movement]) -> list[Movement]:
-    """Both in order of time."""
-    return sorted([*some, *others], key=_MOMENT) if some and others else some or others
+def movement_of(row: Row) -> Movement:
+    """The movement by a row that is new."""
+    return Movement(row.placed_at, row.amount_minor, max(row.amount_minor, 0))
+
+
+def movements_of_moved(moved: Iterable[tuple[datetime, Row]]) -> list[Movement]:
+    """The movements by rows that leave their places, which are given with them, for others."""
+    movements = []
+    for left_at, row in moved:
+        amount, inflow = row.amount_minor, max(row.amount_minor, 0)
+        movements += [Movement(left_at, -amount, -inflow), Movement(row.placed_at, amount, inflow)]
+    return movements
 
 
 def questions(before: WorthState, movements: Iterable[Movement], changed: Iterable[datetime]) -> dict[datetime, bool]:
@@ -254,14 +342,6 @@ def fold_worth(
             fold.residual(follower.as_of, -reported_more)
             heappush(upcoming, (follower.as_of, -reported_more))
     return fold
-
-
-def _replaced_after(winners: Mapping[str, Transaction], stored: Mapping[str, StoredTransaction]) -> set[str]:
-    replaced = {t.replaces for t in winners.values() if t.replaces is not None and t.is_posted}
-    for name, row in stored.items():
-        if name not in winners and row.transaction.replaces is not None and row.transaction.is_posted:
-            replaced.add(row.transaction.replaces)
-    return replaced
 
 
 def _stored_worth_at(state: WorthState, before: StoredReport | None, follower: NextReport | None) -> int:

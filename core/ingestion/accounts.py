@@ -14,9 +14,12 @@ from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from core.events.calendar import local_day
-from core.events.facts import AccountFacts, Report
+from core.events.facts import AccountFacts, Report, SimpleTransaction
+from core.events.placement import AccountBefore, RowChange
 from core.events.worth import (
+    MOMENT,
     Movement,
+    NewSums,
     NextReport,
     StoredReport,
     TransactionChange,
@@ -24,15 +27,16 @@ from core.events.worth import (
     WorthState,
     fold_transactions,
     fold_worth,
-    merged,
+    movement_of,
     movements_of,
-    movements_of_new,
+    movements_of_moved,
     questions,
     sums_of_new,
-    winning_transactions,
+    with_lent_times,
 )
 from core.ingestion.account_moves import AccountMove, AccountMoves, Membership
 from core.ingestion.dirty_days import FIRST_DAY, mark_dirty, mark_from
+from core.ingestion.placing import ToPlace, place_rows, row_change, row_of_new, with_places
 from core.store import facts as store
 from core.store.accounts import AccountKey, AccountRow, Held, StoredAttribute, read_accounts, read_attributes
 from core.store.facts import SimpleTransactions, TransactionKey
@@ -51,7 +55,8 @@ class Folded:
     """The result of a fold. `moves`: what concerns goals, by account.
 
     The caller still has to write the accounts (`additions` to those that have new transactions alone, `writes` of the
-    others, and the attributes of those that are `described_anew`) and the `changes` of compared transactions.
+    others, and the attributes of those that are `described_anew`), the `changes` of compared transactions, and the new
+    `places` of others.
     `winning_ids` has the id() of every compared statement that changed what is stored: all others were known or are
     outdated.
     """
@@ -61,6 +66,7 @@ class Folded:
     writes: list[AccountWrite] = field(default_factory=list)
     described_anew: list[AccountRow] = field(default_factory=list)
     changes: dict[AccountKey, Sequence[TransactionChange]] = field(default_factory=dict)
+    places: list[tuple[TransactionKey, datetime]] = field(default_factory=list)
     winning_ids: set[int] = field(default_factory=set)
 
 
@@ -88,11 +94,18 @@ class _Account(Struct):
 
     place: bytes
     row: AccountRow
-    movements: list[Movement]
-    posted_at: datetime | None
+    new: Sequence[SimpleTransaction] = ()
     before: _Before | None = None
     changes: Sequence[TransactionChange] = ()
     reports: ReportChanges = {}  # a Struct gives each its own
+    movements: Sequence[Movement] = ()
+    # The last place of a row that counts, if it is new or has moved.
+    posted_at: datetime | None = None
+    # The times at which the rows of the batch were first reported, the least and the greatest.
+    recorded: tuple[datetime | None, datetime | None] = (None, None)
+    # Rows that are stored already, and where they stand now.
+    moved: Sequence[tuple[str, datetime]] = ()
+    intervals: Mapping[datetime, tuple[int, bool]] = {}
 
     @property
     def state(self) -> WorthState:
@@ -117,18 +130,18 @@ def fold_accounts(
     an account's history.
     """
     folded = Folded(AccountMoves(new))
-    additions, movements = folded.additions, dict[AccountKey, list[Movement]]()
+    additions, late = folded.additions, set[AccountKey]()
     for key, transactions in new.items():
         known = held[key]
-        first_at, last_at, worth_minor, inflow_minor = sums_of_new(transactions)
-        if come_after_reports(known, first_at) and (not facts or key not in facts):
-            day = local_day(first_at, zones[key[0]])
-            additions.append((key[0], known.place, worth_minor, inflow_minor, last_at, day, first_at))
+        sums = sums_of_new(transactions)
+        if come_after_reports(known, sums) and (not facts or key not in facts):
+            additions.append(_addition(key, known, sums, zones[key[0]]))
         else:
-            movements[key] = movements_of_new(transactions)
-    late = read_accounts(session, movements.keys() - rows.keys())
-    accounts = {key: _account(held[key], row, movements.get(key, [])) for key, row in {**rows, **late}.items()}
+            late.add(key)
+    rows = {**rows, **read_accounts(session, late - rows.keys())}
+    accounts = {key: _Account(held[key].place, row, new[key] if key in late else ()) for key, row in rows.items()}
     _compare(session, {key: accounts[key] for key in facts}, facts, folded)
+    _place(session, accounts, zones, folded)
     answers = store.read_next_reports(session, _questions(accounts))
     residuals = {}
     for key, account in accounts.items():
@@ -142,17 +155,28 @@ def fold_accounts(
     return folded
 
 
-def come_after_reports(account: Held, first_at: datetime) -> bool:
-    """Whether new transactions, of which this is the first moment, are all dated after the account's reports.
+def come_after_reports(account: Held, new: NewSums) -> bool:
+    """Whether new transactions are all reported, and dated, after the account's reports.
 
     Then worth moves by them, and by nothing else. This is what most accounts of most batches come to, and nothing
     stored has to be read for it.
     """
-    return account.last_report_at is None or account.last_report_at < first_at
+    last_report_at = account.last_report_at
+    return last_report_at is None or (last_report_at < new.first_at and last_report_at < new.recorded_from)
 
 
-def _account(held: Held, row: AccountRow, movements: list[Movement]) -> _Account:
-    return _Account(held.place, row, movements, movements[-1].at if movements else None)
+def _addition(key: AccountKey, account: Held, new: NewSums, zone: ZoneInfo) -> Addition:
+    return (
+        key[0],
+        account.place,
+        new.worth_minor,
+        new.inflow_minor,
+        new.last_at,
+        local_day(new.first_at, zone),
+        new.first_at,
+        new.recorded_from,
+        new.recorded_to,
+    )
 
 
 def _compare(session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, folded: Folded) -> None:
@@ -188,14 +212,86 @@ def _compare_transactions(
 ) -> None:
     stored = store.read_transactions(session, _transaction_keys(facts))
     for key, account in accounts.items():
-        winners = winning_transactions([s.transaction for s in facts[key] if s.transaction is not None])
-        changes = fold_transactions(winners, stored.get(key, {})) if winners else []
+        statements = [each.transaction for each in facts[key] if each.transaction is not None]
+        if statements:
+            account.changes = fold_transactions(statements, stored.get(key, {}))
+            folded.winning_ids.update([id(change.after.transaction) for change in account.changes])
+    _lend(session, accounts)
+
+
+def _lend(session: Session, accounts: Mapping[AccountKey, _Account]) -> None:
+    """Let removed rows lend the times of their first reports to those that came after them."""
+    days: set[store.AccountDay] = set()
+    for key, account in accounts.items():
+        rows = [row for change in account.changes for row in change if row is not None]
+        if account.row.lends or any(row.lending is not None for row in rows):
+            concerned = filter(None, [row.lending or row.borrowing for row in rows])
+            days.update([(*key, day) for day, _ in concerned])
+    if days:
+        stored = store.lending_and_borrowing_rows(session, days)
+        for key in {(tenant, account_id) for tenant, account_id, _ in days}:
+            accounts[key].changes = with_lent_times(accounts[key].changes, stored.get(key, {}))
+
+
+def _place(
+    session: Session, accounts: Mapping[AccountKey, _Account], zones: Mapping[str, ZoneInfo], folded: Folded
+) -> None:
+    """Find where the rows of the batch stand, and which others move, and note how worth moves thereby."""
+    to_place = {}
+    for key, account in accounts.items():
+        if account.new or account.changes or account.reports:
+            to_place[key] = _to_place(account, zones[key[0]])
+    for key, placed in place_rows(session, to_place).items():
+        account, zone = accounts[key], zones[key[0]]
+        changes = with_places(account.changes, placed, zone)
         if changes:
-            account.changes = folded.changes[key] = changes
-            account.movements = merged(account.movements, movements_of(changes))
-            posted = [at for c in changes if c.after.counts and (at := c.after.transaction.posted_at) is not None]
-            account.posted_at = max(filter(None, (account.posted_at, *posted)), default=None)
-            folded.winning_ids.update([id(change.after.transaction) for change in changes])
+            folded.changes[key] = changes
+        account.changes, account.intervals = changes, placed.intervals
+        moved = [row for _, row in placed.moved]
+        movements = [*movements_of(changes), *movements_of_moved(placed.moved)]
+        changed = _ids_of(changes)
+        for each in account.new:
+            row = row_of_new(each)
+            if each.transaction_id not in changed:
+                row = row._replace(placed_at=placed.places[each.transaction_id])
+            movements.append(movement_of(row))
+            if row.placed_at != each.posted_at:
+                moved.append(row)
+        account.movements = sorted(movements, key=MOMENT) if len(movements) > 1 else movements
+        places = [row.placed_at for row in moved] + [each.posted_at for each in account.new]
+        places += [at for change in changes if change.after.counts and (at := change.after.placed_at) is not None]
+        account.posted_at = max(places, default=None)
+        folded.places += [((*key, row.transaction_id), row.placed_at) for row in moved]
+
+
+def _ids_of(changes: Iterable[TransactionChange]) -> set[str]:
+    return {change.after.transaction.transaction_id for change in changes}
+
+
+def _to_place(account: _Account, zone: ZoneInfo) -> ToPlace:
+    row, state = account.row, account.state
+    # A new row may be changed already: another row of the batch lends it the time of its first report.
+    new, changed = {each.transaction_id for each in account.new}, _ids_of(account.changes)
+    changes = [RowChange(None, row_of_new(each)) for each in account.new if each.transaction_id not in changed]
+    for change in account.changes:
+        placing = row_change(change)
+        is_new = change.after.transaction.transaction_id in new
+        changes.append(RowChange(None, placing.after) if is_new else placing)
+    recorded = [each.event_time for each in account.new]
+    recorded += [at for change in account.changes if (at := change.after.first_reported) is not None]
+    account.recorded = min(recorded, default=None), max(recorded, default=None)
+    first_recorded_at = min(filter(None, (row.first_recorded_at, account.recorded[0])), default=None)
+    sign = row.kind.sign
+    reports = {as_of: report.current_minor * sign for as_of, (_, report) in account.reports.items()}
+    before = AccountBefore(
+        zone,
+        state.worth_minor,
+        state.last_report_at,
+        state.last_transaction_at,
+        row.first_recorded_at,
+        row.last_recorded_at,
+    )
+    return ToPlace(before, changes, reports, first_recorded_at, sign)
 
 
 def _transaction_keys(facts: Facts) -> list[TransactionKey]:
@@ -272,7 +368,7 @@ def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo,
         is_member_anew = before is not None and (before.is_currency_new or before.user_id != row.user_id)
         membership = Membership(row.user_id, row.currency) if is_member_anew else None
         folded.moves.add(key, AccountMove(opening, movements, latest_at, membership))
-    elif row.is_changed or replaces or account.posted_at is not None:
+    elif row.is_changed or replaces or account.posted_at is not None or account.recorded[0] is not None:
         earliest_at = None
     else:
         return
@@ -286,6 +382,7 @@ def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo,
                 account.posted_at,
                 row.dirty_from,
                 earliest_at,
+                *account.recorded,
             ),
             None if before is None else row.currency,
             opening,
@@ -294,6 +391,7 @@ def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo,
             row.late_from,
             row.late_through,
             replaces,
+            any(change.after.lending is not None for change in account.changes),
             is_another,
         )
     )
@@ -303,6 +401,7 @@ def _write_reports(
     session: Session, accounts: Mapping[AccountKey, _Account], residuals: Mapping[AccountKey, Mapping[datetime, int]]
 ) -> None:
     """Write the reports of the accounts that `residuals` has, with what the fold adds to each residual."""
+    intervals = {(*key, as_of): kept for key, each in accounts.items() for as_of, kept in each.intervals.items()}
     new: dict[store.ReportKey, tuple[Report, int]] = {}
     known: dict[store.ReportKey, Report] = {}
     moved: dict[store.ReportKey, int] = {}
@@ -314,4 +413,4 @@ def _write_reports(
             elif stored.report != report:
                 known[*key, as_of] = report
         moved |= {(*key, as_of): minor for as_of, minor in left.items() if minor}
-    store.write_reports(session, new, known, moved)
+    store.write_reports(session, new, known, moved, intervals)

@@ -5,8 +5,9 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 1. decode every entry; an entry that cannot be decoded becomes a dead letter
 2. lock all accounts in id order, the new ones after they are inserted: from here on their facts and links stand still
 3. write the transactions that are new (facts.py)
-4. fold: compare all other facts against what is stored, find how the worth of each account moves, and write the
-   reports that won (accounts.py); keep the reports that are dated too far ahead to count (due.py)
+4. fold: compare all other facts against what is stored, find where rows stand that have only a date (placing.py) and
+   how the worth of each account moves, and write the reports that won (accounts.py); keep the reports that are dated
+   too far ahead to count (due.py)
 5. write the transactions that won; write the accounts, and move or recompute their goals (update_goals.py)
 6. mark what the goals have reached (crossings.py)
 7. write the dead letters
@@ -30,7 +31,7 @@ from core.ingestion.update_goals import update_goals
 from core.store.accounts import AccountKey, AccountRow, hold_accounts, read_accounts
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, events_of_letters, keep_dead_letters
 from core.store.driver import Savepoint, plan_by_key
-from core.store.facts import SimpleTransactions, write_transactions
+from core.store.facts import SimpleTransactions, write_places, write_transactions
 from core.store.tenants import DEFAULT, read_tenants
 from core.stream.stream import arrival
 
@@ -105,13 +106,14 @@ def _apply_once(session: Session, batch: Decoded, now: datetime, duplicate_check
     """
     refused = [_dead_letter(entry, rejection, now) for entry, rejection in batch.refused]
     held = hold_accounts(session, [*batch.simple, *batch.others])
-    new = add_new(session, batch.simple, held, duplicate_check)
+    new = add_new(session, batch.simple, held, batch.zones, duplicate_check)
     entries = _to_compare(batch, new)
     rows = read_accounts(session, {key for each in entries for key in each.account_keys})
     admitted, facts, waiting = _admit(entries, rows, refused, now)
     folded = fold_accounts(session, held, new, rows, facts, batch.zones)
     folded.winning_ids.update(keep_waiting_reports(session, waiting))
     write_transactions(session, folded.changes)
+    write_places(session, folded.places)
     updated = update_goals(session, folded, now)
     keep_dead_letters(session, refused)
     return Applied(
@@ -128,12 +130,12 @@ def _to_compare(batch: Decoded, new: SimpleTransactions) -> list[ParsedEntry]:
     """The entries but those of new transactions, in the order of arrival."""
     if sum([len(of_account) for of_account in new.values()]) == len(batch.parsed):
         return []
-    written = {id(transaction) for of_account in new.values() for transaction in of_account}
+    written = {(*key, each.transaction_id) for key, of_account in new.items() for each in of_account}
     entries = []
     for entry, parsed in batch.parsed:
         if not isinstance(parsed, SimpleTransaction):
             entries.append(ParsedEntry(entry, entry.tenant, parsed))
-        elif id(parsed) not in written:
+        elif (entry.tenant, parsed.account_id, parsed.transaction_id) not in written:
             entries.append(ParsedEntry(entry, entry.tenant, (parsed.facts(),)))
     return entries
 

@@ -18,7 +18,7 @@ from core.store import due as store
 from core.store.accounts import AccountKey, hold_accounts, read_accounts
 from core.store.driver import plan_by_key
 from core.store.due import DueFacts
-from core.store.facts import ReportKey, read_transactions, write_transactions
+from core.store.facts import ReportKey, read_transactions, write_places, write_transactions
 from core.store.tenants import read_tenants
 
 Facts = dict[AccountKey, list[AccountFacts]]
@@ -46,6 +46,7 @@ def apply_due(session: Session, due: Sequence[DueFacts], now: datetime) -> int:
     zones = {name: tenant.zone for name, tenant in read_tenants(session, {key[0] for key in facts}).items()}
     folded = fold_accounts(session, held, {}, read_accounts(session, facts), facts, zones)
     write_transactions(session, folded.changes)
+    write_places(session, folded.places)
     update_goals(session, folded, now)
     return sum(len(of_account) for of_account in facts.values())
 

@@ -6,18 +6,25 @@ batch need not ask. What is known, or replaced by another, is left to `core.even
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
 from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from core.events.facts import SimpleTransaction
+from core.events.placement import TOGETHER, held_within
 from core.store.accounts import AccountKey, Held
 from core.store.facts import (
+    AccountDay,
     SimpleTransactions,
     TransactionKey,
     add_transactions,
     known_transactions,
+    lending_rows,
     replaced_transactions,
 )
 
@@ -55,21 +62,35 @@ class KnownAfterAll(Exception):
 
 
 def add_new(
-    session: Session, stated: SimpleTransactions, held: Mapping[AccountKey, Held], duplicate_check: DuplicateCheck
+    session: Session,
+    stated: SimpleTransactions,
+    held: Mapping[AccountKey, Held],
+    zones: Mapping[str, ZoneInfo],
+    duplicate_check: DuplicateCheck,
 ) -> SimpleTransactions:
     """Write those simple transactions of locked accounts that are new and that count, and return them.
 
     The others have to be compared: they are stored already, or a stored one replaces them, or they are in another
-    currency than their account. Raises KnownAfterAll.
+    currency than their account, or they were reported before its last balance, or
+    they may be new ids of removed ones. Raises KnownAfterAll.
     """
-    own, suspects = {}, {}
+    own: dict[AccountKey, Sequence[SimpleTransaction]] = {}
+    suspects, days = set[AccountKey](), set[AccountDay]()
     for key, account in held.items():  # in the order of the indexes
         of_account = stated.get(key)
         if of_account is not None and of_account[0].currency == account.currency:
+            if account.last_report_at is not None:
+                of_account = _with_last_balance(of_account, account.last_report_at, zones[key[0]])
+                if of_account is None:
+                    continue
+            if account.lends:
+                days.update([(*key, each.dated) for each in of_account if each.dated is not None])
             own[key] = of_account
             if account.replaces:
-                suspects[key] = of_account
-    new = _without(own, replaced_transactions(session, suspects))
+                suspects.add(key)
+    for key in _borrowing(own, lending_rows(session, days)):
+        del own[key]
+    new = _without(own, replaced_transactions(session, {key: own[key] for key in suspects & own.keys()}))
     known = known_transactions(session, new) if duplicate_check.is_needed else set()
     new = _without(new, known)
     try:
@@ -82,6 +103,37 @@ def add_new(
     if stated:
         duplicate_check.note(had_duplicates=bool(known))
     return new
+
+
+def _with_last_balance(
+    transactions: Sequence[SimpleTransaction], last_report_at: datetime, zone: ZoneInfo
+) -> Sequence[SimpleTransaction] | None:
+    """The transactions, those with the last balance that were reported together with it.
+
+    None if one has only a date and was reported before that balance: it may belong to an earlier one.
+    """
+    if all(each.dated is None for each in transactions):
+        return transactions
+    placed = []
+    for each in transactions:
+        if each.dated is not None:
+            if each.event_time < last_report_at:
+                return None
+            if each.event_time - last_report_at <= TOGETHER:
+                each = replace(each, posted_at=held_within(last_report_at, each.dated, zone))
+        placed.append(each)
+    return placed
+
+
+def _borrowing(transactions: SimpleTransactions, lending: Set[tuple[str, str, date, int]]) -> set[AccountKey]:
+    """The accounts with a transaction that has the date and the amount of a removed one, and may be its new id."""
+    if not lending:
+        return set()
+    return {
+        key
+        for key, of_account in transactions.items()
+        if any((*key, each.dated, each.amount_minor) in lending for each in of_account)
+    }
 
 
 def _without(transactions: SimpleTransactions, left_out: Set[TransactionKey]) -> SimpleTransactions:

@@ -14,6 +14,7 @@ from core.errors import InvalidField
 from core.events.calendar import EARLIEST, day_start
 from core.events.envelope import CLOCK_ALLOWANCE, ID_LONGEST, SOURCE_LONGEST, read_moment
 from core.events.facts import AccountFacts, Attribute, Rank, SimpleTransaction, attribute_rank, facts_of_transaction
+from core.events.placement import held_within
 from core.goals.money import MAX_MINOR, digits
 from core.ingestion.parse import AHEAD_MOST, COUNTS_AHEAD, TEXT_LONGEST
 
@@ -96,20 +97,22 @@ def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> Simple
             return None
         time = _moment(event.time)
         stated_at = time if data.posted_at == event.time else _moment(data.posted_at)
+        dated = None if isinstance(stated_at, datetime) else stated_at
         if isinstance(stated_at, datetime):
-            posted_at, latest = stated_at, arrived_at + COUNTS_AHEAD
+            first_at, latest = stated_at, arrived_at + COUNTS_AHEAD
         else:
-            posted_at, latest = day_start(stated_at, zone), arrived_at
+            first_at, latest = day_start(stated_at, zone), arrived_at
         currency = data.currency
         amount_minor = _minor(bytes(data.amount), digits(currency))
         if (
             amount_minor is None
             or not isinstance(time, datetime)
             or not EARLIEST <= time <= arrived_at + CLOCK_ALLOWANCE
-            or not EARLIEST <= posted_at <= latest
-            or posted_at - time > AHEAD_MOST
+            or not EARLIEST <= first_at <= latest
+            or first_at - time > AHEAD_MOST
         ):
             return None
+        posted_at = first_at if dated is None else held_within(time, dated, zone)
     except (msgspec.MsgspecError, InvalidField, ValueError, OverflowError, RecursionError):
         return None
     simple = SimpleTransaction(
@@ -118,6 +121,7 @@ def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> Simple
         amount_minor,
         currency,
         posted_at,
+        dated,
         category,
         description,
         time,

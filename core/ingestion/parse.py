@@ -2,12 +2,12 @@
 
 import unicodedata
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from core.errors import EventRejected, InvalidField
-from core.events.calendar import EARLIEST, day_end, day_start
+from core.events.calendar import EARLIEST, day_start
 from core.events.envelope import Envelope, check_clock, identifier, parse_moment, text_of
 from core.events.facts import (
     ACCOUNTS_MOST,
@@ -19,6 +19,7 @@ from core.events.facts import (
     Transaction,
     attribute_rank,
 )
+from core.events.placement import held_within
 from core.goals.money import digits, to_minor
 from core.providers.registry import envelopes_of_row
 
@@ -54,7 +55,9 @@ def _report(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[A
     if "current" in data and data["current"] is None:
         return ()
     currency = _currency(data)
-    as_of, _ = _moment(envelope, "as_of", zone, day_end)
+    as_of = _moment_or_day(envelope, "as_of", zone)
+    if not isinstance(as_of, datetime):
+        as_of = held_within(envelope.time, as_of, zone)
     report = Report(
         as_of=as_of,
         rank=_rank(envelope),
@@ -77,18 +80,21 @@ def _transaction(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tu
     if pending is not None and not isinstance(pending, bool):
         raise EventRejected("bad_value", "pending must be true or false")
     currency = _currency(data)
-    posted_at, is_date = _moment(envelope, "posted_at", zone, day_start)
+    posted = _moment_or_day(envelope, "posted_at", zone)
+    posted_at, dated = (posted, None) if isinstance(posted, datetime) else (None, posted)
+    counts_from = day_start(posted, zone) if posted_at is None else posted_at - COUNTS_AHEAD
     transaction = Transaction(
         transaction_id=transaction_id,
         rank=_rank(envelope),
         amount_minor=_amount(data, "amount", currency),
         currency=currency,
         posted_at=posted_at,
+        dated=dated,
         pending=pending is True,
         replaces=replaces,
         category=_note(data, "category"),
         description=_note(data, "description"),
-        due_at=None if pending else _due_at(posted_at if is_date else posted_at - COUNTS_AHEAD, arrived_at),
+        due_at=None if pending else _due_at(counts_from, arrived_at),
     )
     return (AccountFacts(account_id, currency, _stated_attributes(envelope), transaction=transaction),)
 
@@ -204,16 +210,14 @@ def _amount(data: Data, field: str, currency: str) -> int:
     return to_minor(value, currency, field)
 
 
-def _moment(
-    envelope: Envelope, field: str, zone: ZoneInfo, of_day: Callable[[Any, ZoneInfo], datetime]
-) -> tuple[datetime, bool]:
-    """The instant that a field says or that its date stands for, and whether it is a date."""
+def _moment_or_day(envelope: Envelope, field: str, zone: ZoneInfo) -> datetime | date:
+    """An instant, or a local day."""
     value = envelope.data.get(field)
     if value is None:
         raise EventRejected("missing_field", f"{field} is missing")
     try:
         moment = parse_moment(value)
-        instant = moment if isinstance(moment, datetime) else of_day(moment, zone)
+        instant = moment if isinstance(moment, datetime) else day_start(moment, zone)
     except (ValueError, OverflowError) as error:
         raise EventRejected("bad_value", f"{field} {error}") from None
     _check_not_too_early(instant, field)
@@ -221,7 +225,7 @@ def _moment(
         raise EventRejected(
             "far_future", f"{field} {instant.isoformat()} is more than {AHEAD_MOST.days} days after the event's time"
         )
-    return instant, not isinstance(moment, datetime)
+    return moment
 
 
 def _check_time(envelope: Envelope, arrived_at: datetime) -> None:

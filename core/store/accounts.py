@@ -27,6 +27,9 @@ _FOLDED_COLUMNS = (
     "first_report_at",
     "last_report_at",
     "last_transaction_at",
+    "first_recorded_at",
+    "last_recorded_at",
+    "lends",
     "dirty_from",
     "late_from",
     "late_through",
@@ -60,6 +63,9 @@ class AccountRow(Struct):
     first_report_at: datetime | None
     last_report_at: datetime | None
     last_transaction_at: datetime | None
+    first_recorded_at: datetime | None
+    last_recorded_at: datetime | None
+    lends: bool
     dirty_from: date | None
     late_from: date | None
     late_through: date | None
@@ -101,13 +107,15 @@ class Held(Struct, frozen=True, gc=False):
     """What a batch needs to know of a locked account if all that it has for it is new and later than its reports.
 
     `place` is where the row is in its table; while it is locked only a write of the transaction itself moves it.
-    `replaces`: whether any transaction of the account replaces another one.
+    `replaces`: whether any transaction of the account replaces another one. `lends`: whether any was removed that was
+    booked with a date only.
     """
 
     place: bytes
     currency: str | None
     last_report_at: datetime | None
     replaces: bool
+    lends: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,7 @@ _READ = Direct(_ROWS)
 _LOCK = Direct(f"{_ROWS} {_IN_ORDER}")
 # Sorted before the rows are looked up too: neighbours in an index are found in half the time.
 _HOLD = Direct(
-    f"""SELECT k.number, a.ctid, a.currency, a.last_report_at, a.replaces
+    f"""SELECT k.number, a.ctid, a.currency, a.last_report_at, a.replaces, a.lends
     FROM (SELECT * FROM {driver.keys("tenants", "accounts")} WITH ORDINALITY AS k(tenant, account_id, number)
         ORDER BY account_id, tenant) AS k
     JOIN accounts a USING (tenant, account_id) {_IN_ORDER}"""
@@ -192,10 +200,7 @@ def hold_accounts(session: Session, keys: Collection[AccountKey]) -> dict[Accoun
     """
     wanted = list(keys)
     rows = _locked(session, _HOLD, wanted)
-    return {
-        wanted[number - 1]: Held(place, currency, reported_at, replaces)
-        for number, place, currency, reported_at, replaces in rows
-    }
+    return {wanted[number - 1]: Held(*known) for number, *known in rows}
 
 
 def read_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:

@@ -1,14 +1,16 @@
 """Rows of facts: transactions and balance reports, read by key and written in bulk."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 from msgspec.structs import astuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.events.facts import Rank, Report, SimpleTransaction, Transaction
+from core.events.facts import Booked, Rank, Report, SimpleTransaction, Transaction
+from core.events.placement import BALANCES_AFTER, BALANCES_BEFORE, EARLIER_DAYS, Balance, BalancesAround, RowsBetween
+from core.events.placement import Row as PlacedRow
 from core.events.worth import NextReport, StoredReport, StoredTransaction, TransactionChange
 from core.store import driver
 from core.store.accounts import AccountKey
@@ -16,6 +18,7 @@ from core.store.driver import Direct, Row
 
 TransactionKey = tuple[str, str, str]
 ReportKey = tuple[str, str, datetime]
+AccountDay = tuple[str, str, date]
 # The simple transactions of each account.
 SimpleTransactions = Mapping[AccountKey, Sequence[SimpleTransaction]]
 
@@ -26,6 +29,7 @@ _TRANSACTION = {
     "amount_minor": driver.INT8,
     "currency": driver.TEXT,
     "posted_at": driver.TIMESTAMPTZ,
+    "dated": driver.DATE,
     "pending": driver.BOOL,
     "removed": driver.BOOL,
     "counts": driver.BOOL,
@@ -36,6 +40,11 @@ _TRANSACTION = {
     "source": driver.TEXT,
     "event_id": driver.TEXT,
     "due_at": driver.TIMESTAMPTZ,
+    "first_reported": driver.TIMESTAMPTZ,
+    "booked_rank": driver.TEXT,
+    "booked_minor": driver.INT8,
+    "booked_on": driver.DATE,
+    "lent_at": driver.TIMESTAMPTZ,
 }
 # The other columns of a simple transaction have their defaults.
 _SIMPLE = {name: _TRANSACTION[name] for name in ("tenant", "counts", *SimpleTransaction.__struct_fields__)}
@@ -47,10 +56,17 @@ _REPORT = {
     "available_minor": driver.INT8,
     "currency": driver.TEXT,
     "residual_minor": driver.INT8,
+    "gap_minor": driver.INT8,
+    "has_moved": driver.BOOL,
     "event_time": driver.TIMESTAMPTZ,
     "source": driver.TEXT,
     "event_id": driver.TEXT,
 }
+# What is kept of the interval that ends at a report, see core.events.placement, has writes of its own.
+_KEPT = ("residual_minor", "gap_minor", "has_moved")
+_REPORT_KEY = {name: _REPORT[name] for name in ("tenant", "account_id", "as_of")}
+_INTERVAL = _REPORT_KEY | {name: _REPORT[name] for name in ("gap_minor", "has_moved")}
+_PLACE = {name: _TRANSACTION[name] for name in ("tenant", "account_id", "transaction_id", "posted_at")}
 _RESIDUAL = {"tenant": driver.TEXT, "account_id": driver.TEXT, "as_of": driver.TIMESTAMPTZ, "minor": driver.INT8}
 _THREE_TEXTS = driver.keys("a", "b", "c")
 # Two columns of text, and one or two more that are passed as arrays.
@@ -113,8 +129,54 @@ _UPDATE_TRANSACTIONS = text(
     WHERE (t.tenant, t.account_id, t.transaction_id) = (s.tenant, s.account_id, s.transaction_id)"""
 )
 _UPDATE_REPORTS = text(
-    f"""UPDATE reports r SET {_assign(c for c in list(_REPORT)[3:] if c != "residual_minor")} FROM staged_reports s
+    f"""UPDATE reports r SET {_assign(c for c in list(_REPORT)[3:] if c not in _KEPT)} FROM staged_reports s
     WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
+)
+_WRITE_INTERVALS = text(
+    """UPDATE reports r SET gap_minor = s.gap_minor, has_moved = s.has_moved FROM staged_intervals s
+    WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
+)
+_WRITE_PLACES = text(
+    """UPDATE transactions t SET posted_at = s.posted_at FROM staged_places s
+    WHERE (t.tenant, t.account_id, t.transaction_id) = (s.tenant, s.account_id, s.transaction_id)"""
+)
+_BALANCES_AROUND = Direct(
+    f"""SELECT k.number, r.as_of, r.current_minor, r.gap_minor, r.has_moved
+    FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :firsts, :lasts)
+        WITH ORDINALITY AS k(tenant, account_id, first, last, number)
+    CROSS JOIN LATERAL (
+        SELECT
+            (SELECT as_of FROM reports WHERE tenant = k.tenant AND account_id = k.account_id AND as_of < k.first
+                ORDER BY as_of DESC OFFSET {BALANCES_BEFORE - 1} LIMIT 1) AS first,
+            (SELECT as_of FROM reports WHERE tenant = k.tenant AND account_id = k.account_id AND as_of >= k.last
+                ORDER BY as_of OFFSET {BALANCES_AFTER - 1} LIMIT 1) AS last) AS bound
+    JOIN reports r ON r.tenant = k.tenant AND r.account_id = k.account_id
+        AND r.as_of >= coalesce(bound.first, '-infinity') AND r.as_of <= coalesce(bound.last, 'infinity')
+    ORDER BY k.number, r.as_of"""
+)
+_ROWS_BETWEEN = Direct(
+    f"""SELECT k.number, t.transaction_id, t.dated, coalesce(t.lent_at, t.first_reported, t.event_time), t.amount_minor,
+        t.posted_at
+    FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :firsts, :lasts, :with_instants)
+        WITH ORDINALITY AS k(tenant, account_id, first, last, with_instants, number)
+    JOIN transactions t ON t.tenant = k.tenant AND t.account_id = k.account_id
+        AND t.counts AND t.posted_at BETWEEN k.first AND k.last AND (k.with_instants OR t.dated IS NOT NULL)
+    ORDER BY k.number"""
+)
+_REMOVED_DAYS = f"""{_THREE_TEXTS} AS k(tenant, account_id, day)
+    JOIN transactions t ON t.tenant = k.tenant AND t.account_id = k.account_id AND t.removed
+        AND t.booked_on = CAST(k.day AS date)"""
+_LENDING = Direct(f"SELECT t.tenant, t.account_id, t.booked_on, t.booked_minor FROM {_REMOVED_DAYS}")
+# A row with only a date is placed on its day, or after a balance of one of the next days.
+_LENDING_AND_BORROWING = Direct(
+    f"""SELECT {_list(_TRANSACTION, "t")} FROM {_REMOVED_DAYS}
+    UNION ALL
+    SELECT {_list(_TRANSACTION, "t")}
+    FROM {_THREE_TEXTS} AS k(tenant, account_id, day)
+    JOIN transactions t ON t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
+        AND t.dated = CAST(k.day AS date)
+        AND t.posted_at >= CAST(k.day AS date) - interval '2 days'
+        AND t.posted_at < CAST(k.day AS date) + interval '{EARLIER_DAYS + 3} days'"""
 )
 _MOVE_RESIDUALS = text(
     """UPDATE reports r SET residual_minor = r.residual_minor + s.minor FROM staged_residuals s
@@ -129,7 +191,7 @@ def read_transactions(
     wanted = set(keys)
     found: dict[AccountKey, dict[str, StoredTransaction]] = {}
     rows = _by_texts(session, _READ_TRANSACTIONS, wanted)
-    replaced = {(row[0], row[1], row[9]) for row in rows if row[9] is not None} - wanted
+    replaced = {(row[0], row[1], row[10]) for row in rows if row[10] is not None} - wanted
     if replaced:
         rows += _by_texts(session, _READ_TRANSACTIONS, replaced)
     rows += _by_texts(session, _READ_REPLACERS, wanted | replaced)
@@ -180,6 +242,65 @@ def read_next_reports(
     return answers
 
 
+def lending_rows(session: Session, days: Collection[AccountDay]) -> set[tuple[str, str, date, int]]:
+    """The (tenant, account, date, amount) of removed rows that have one of these dates."""
+    rows = _by_texts(session, _LENDING, _texts_of(days))
+    return {(row[0], row[1], row[2], row[3]) for row in rows}
+
+
+def lending_and_borrowing_rows(
+    session: Session, days: Collection[AccountDay]
+) -> dict[AccountKey, dict[str, StoredTransaction]]:
+    """The removed rows that have one of these dates, and the rows that count and have it."""
+    found: dict[AccountKey, dict[str, StoredTransaction]] = {}
+    for row in _by_texts(session, _LENDING_AND_BORROWING, _texts_of(days)):
+        found.setdefault((row[0], row[1]), {})[row[2]] = _transaction(row)
+    return found
+
+
+def read_balances_around(
+    session: Session, questions: Mapping[AccountKey, BalancesAround], signs: Mapping[AccountKey, int]
+) -> dict[AccountKey, list[list[Balance]]]:
+    """For each account the stored balances that its question asks for; `signs` are those of the accounts' kinds."""
+    spans = [(key, *span) for key, question in questions.items() for span in question.spans]
+    around = [list[Balance]() for _ in spans]
+    if spans:
+        for number, as_of, current_minor, *kept in _BALANCES_AROUND.rows(session, _of_spans(spans)):
+            around[number - 1].append(Balance(as_of, current_minor * signs[spans[number - 1][0]], *kept))
+    found: dict[AccountKey, list[list[Balance]]] = {key: [] for key in questions}
+    for (key, _, _), balances in zip(spans, around, strict=True):
+        found[key].append(balances)
+    return found
+
+
+def read_rows_between(
+    session: Session, questions: Mapping[AccountKey, RowsBetween]
+) -> dict[AccountKey, list[PlacedRow]]:
+    """For each account the stored rows that its question asks for."""
+    keys, found = list(questions), {key: list[PlacedRow]() for key in questions}
+    if keys:
+        parameters = _of_spans([(key, each.first, each.last) for key, each in questions.items()])
+        parameters["with_instants"] = driver.bools([each.with_instants for each in questions.values()])
+        for number, *row in _ROWS_BETWEEN.rows(session, parameters):
+            found[keys[number - 1]].append(PlacedRow(*row))
+    return found
+
+
+def _of_spans(spans: Sequence[tuple[AccountKey, datetime, datetime]]) -> dict[str, object]:
+    parameters: dict[str, object] = {**driver.key_columns("accounts", [key for key, _, _ in spans])}
+    parameters["firsts"] = driver.moments([first for _, first, _ in spans])
+    parameters["lasts"] = driver.moments([last for _, _, last in spans])
+    return parameters
+
+
+def write_places(session: Session, places: Iterable[tuple[TransactionKey, datetime]]) -> None:
+    """Write where stored transactions are placed now."""
+    values = [(*key, placed_at) for key, placed_at in places]
+    if values:
+        driver.stage(session, "staged_places", _PLACE, values)
+        session.execute(_WRITE_PLACES)
+
+
 def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[TransactionChange]]) -> None:
     """Write new and changed transactions.
 
@@ -209,14 +330,26 @@ def write_reports(
     new: Mapping[ReportKey, tuple[Report, int]],
     known: Mapping[ReportKey, Report],
     residuals: Mapping[ReportKey, int],
+    intervals: Mapping[ReportKey, tuple[int, bool]],
 ) -> None:
-    """Write new reports with their residuals, rewrite changed ones, and add to the residuals of known ones."""
+    """Write new reports with their residuals, rewrite changed ones, and add to the residuals of known ones.
+
+    `intervals`: the gap of the interval that ends at a report, new or known, and whether rows are moved because of it.
+    """
     if new:
-        rows = (_report_values(key, report, residual) for key, (report, residual) in new.items())
+        rows = (
+            _report_values(key, report, residual, *intervals.get(key, (0, False)))
+            for key, (report, residual) in new.items()
+        )
         driver.copy_rows(session, "reports", _REPORT, rows)
     if known:
-        driver.stage(session, "staged_reports", _REPORT, (_report_values(k, r, 0) for k, r in known.items()))
+        values = (_report_values(key, report, 0, 0, has_moved=False) for key, report in known.items())
+        driver.stage(session, "staged_reports", _REPORT, values)
         session.execute(_UPDATE_REPORTS)
+    kept = [(*key, *interval) for key, interval in intervals.items() if key not in new]
+    if kept:
+        driver.stage(session, "staged_intervals", _INTERVAL, kept)
+        session.execute(_WRITE_INTERVALS)
     if residuals:
         driver.stage(session, "staged_residuals", _RESIDUAL, ((*key, minor) for key, minor in residuals.items()))
         session.execute(_MOVE_RESIDUALS)
@@ -228,6 +361,10 @@ def _by_texts(session: Session, statement: Direct, keys: Iterable[TransactionKey
         return []
     columns = {"abc"[n]: driver.joined([key[n] for key in wanted]) for n in range(3)}
     return statement.rows(session, columns)
+
+
+def _texts_of(days: Iterable[AccountDay]) -> list[tuple[str, str, str]]:
+    return [(tenant, account_id, day.isoformat()) for tenant, account_id, day in days]
 
 
 def _keys_of(rows: Iterable[Row]) -> set[TransactionKey]:
@@ -244,20 +381,30 @@ def _with_times(keys: Sequence[ReportKey]) -> dict[str, object]:
 
 
 def _transaction(row: Any) -> StoredTransaction:
-    rank = Rank(row[12], row[7], row[13], row[14])
-    return StoredTransaction(
-        Transaction(row[2], rank, row[3], row[4], row[5], row[6], row[9], row[10], row[11], row[15]), counts=row[8]
+    _, _, name, minor, currency, placed_at, dated, pending, removed, counts, *rest = row
+    replaces, category, description, time, source, event_id, due_at, *rest = rest
+    first_reported, booked_rank, booked_minor, booked_on, lent_at = rest
+    posted_at = placed_at if dated is None else None
+    rank = Rank(time, removed, source, event_id)
+    transaction = Transaction(
+        name, rank, minor, currency, posted_at, dated, pending, replaces, category, description, due_at
     )
+    booked = transaction.booked if booked_rank is None else Booked(booked_rank, booked_minor, booked_on)
+    if first_reported is None and transaction.booked is not None:
+        first_reported = time
+    return StoredTransaction(transaction, counts, first_reported, booked, placed_at, lent_at)
 
 
 def _transaction_values(key: AccountKey, stored: StoredTransaction) -> tuple[object, ...]:
     t, rank = stored.transaction, stored.transaction.rank
+    booked = stored.booked if stored.booked != t.booked else None
     return (
         *key,
         t.transaction_id,
         t.amount_minor,
         t.currency,
-        t.posted_at,
+        stored.placed_at,
+        t.dated,
         t.pending,
         rank.is_removal,
         stored.counts,
@@ -268,15 +415,20 @@ def _transaction_values(key: AccountKey, stored: StoredTransaction) -> tuple[obj
         rank.source,
         rank.event_id,
         t.due_at,
+        None if t.booked is not None and stored.first_reported == rank.time else stored.first_reported,
+        *((None, None, None) if booked is None else booked),
+        stored.lent_at,
     )
 
 
 def _report(row: Any) -> StoredReport:
-    rank = Rank(row[7], False, row[8], row[9])
+    rank = Rank(row[9], False, row[10], row[11])
     return StoredReport(Report(row[2], rank, row[3], row[5], row[4]), row[6])
 
 
-def _report_values(key: ReportKey, report: Report, residual_minor: int) -> tuple[object, ...]:
+def _report_values(
+    key: ReportKey, report: Report, residual_minor: int, gap_minor: int, has_moved: bool
+) -> tuple[object, ...]:
     rank = report.rank
     return (
         *key,
@@ -284,6 +436,8 @@ def _report_values(key: ReportKey, report: Report, residual_minor: int) -> tuple
         report.available_minor,
         report.currency,
         residual_minor,
+        gap_minor,
+        has_moved,
         rank.time,
         rank.source,
         rank.event_id,

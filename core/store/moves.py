@@ -27,8 +27,8 @@ from core.store.goals import GoalKey
 
 # What new transactions add to one locked account: its tenant and the place of its row, by how much its worth and its
 # inflow move, the time of the last one, and the day and the moment from which on worth and inflow are others; None if
-# neither moves.
-Addition = tuple[str, bytes, int, int, datetime | None, date | None, datetime | None]
+# neither moves. Then the least and the greatest time at which one of them was first reported; None if none was.
+Addition = tuple[str, bytes, int, int, datetime | None, date | None, datetime | None, datetime | None, datetime | None]
 
 
 class AccountsMissed(Exception):
@@ -38,8 +38,8 @@ class AccountsMissed(Exception):
 class AccountWrite(NamedTuple):
     """All that a batch changes in one locked account: amounts to add, and times and days by which ranges are extended.
 
-    `replaces`: one of its new transactions replaces another one. `is_another`: it means something else to its goals
-    now, which all have to be recomputed.
+    `replaces`: one of its new transactions replaces another one. `lends`: one is removed that was booked with a date.
+    `is_another`: it means something else to its goals now, which all have to be recomputed.
     """
 
     addition: Addition
@@ -50,6 +50,7 @@ class AccountWrite(NamedTuple):
     late_from: date | None
     late_through: date | None
     replaces: bool
+    lends: bool
     is_another: bool
 
 
@@ -77,6 +78,8 @@ _PACKS: dict[str, Callable[[Any], object]] = {
     "last_transaction_at": moments,
     "dirty_from": dates,
     "earliest_at": moments,
+    "first_recorded_at": moments,
+    "last_recorded_at": moments,
     "currency": joined_or_null,
     "opening_minor": int8s,
     "first_report_at": moments,
@@ -84,6 +87,7 @@ _PACKS: dict[str, Callable[[Any], object]] = {
     "late_from": dates,
     "late_through": dates,
     "replaces": bools,
+    "lends": bools,
     "is_another": bools,
 }
 _GIVEN = ", ".join(
@@ -126,10 +130,13 @@ _WRITE = Direct(
             first_report_at = least(a.first_report_at, s.first_report_at),
             last_report_at = greatest(a.last_report_at, s.last_report_at),
             last_transaction_at = greatest(a.last_transaction_at, s.last_transaction_at),
+            first_recorded_at = least(a.first_recorded_at, s.first_recorded_at),
+            last_recorded_at = greatest(a.last_recorded_at, s.last_recorded_at),
             dirty_from = least(a.dirty_from, s.dirty_from),
             late_from = least(a.late_from, s.late_from),
             late_through = greatest(a.late_through, s.late_through),
-            replaces = a.replaces OR s.replaces IS TRUE
+            replaces = a.replaces OR s.replaces IS TRUE,
+            lends = a.lends OR s.lends IS TRUE
         FROM unnest({_GIVEN}) AS s({", ".join(_PACKS)})
         WHERE a.ctid = s.place AND a.tenant = s.tenant
         RETURNING a.tenant, a.account_id, a.currency, a.worth_minor, a.inflow_minor, s.earliest_at,

@@ -140,6 +140,11 @@ accounts = Table(
     moment_column("first_report_at"),
     moment_column("last_report_at"),
     moment_column("last_transaction_at"),
+    # When its rows were first reported: the first of all that it ever had, and the last.
+    moment_column("first_recorded_at"),
+    moment_column("last_recorded_at"),
+    # Whether any of its rows was removed that was booked with a date only.
+    flag_column("lends"),
     # Whether any transaction of the account replaces another one. Batches look for these only where it is true.
     flag_column("replaces"),
     # The dirty range: the snapshots of the goals of this account have to be written, or written again, from
@@ -165,7 +170,9 @@ transactions = Table(
     key_column("transaction_id"),
     amount_column("amount_minor"),
     text_column("currency", required=True),
+    # Where it is placed: its instant, or for one that has only a date see core.events.placement.
     moment_column("posted_at"),
+    Column("dated", Date),
     flag_column("pending"),
     flag_column("removed"),
     flag_column("counts"),
@@ -177,6 +184,22 @@ transactions = Table(
     text_column("event_id", required=True),
     # From when on it counts, while it is dated too far ahead to count; null for all others.
     moment_column("due_at"),
+    # The least time of its statements that say it is booked, if that is not `event_time`, and the latest of these if
+    # it does not stand.
+    moment_column("first_reported"),
+    text_column("booked_rank"),
+    amount_column("booked_minor", required=False),
+    Column("booked_on", Date),
+    # The first report of the removed row of which this one is the new id.
+    moment_column("lent_at"),
+    # Reader: the fold, which looks up the removed rows that have the date of a new one.
+    Index(
+        "transactions_removed_idx",
+        "tenant",
+        "account_id",
+        "booked_on",
+        postgresql_where=text("removed AND booked_on IS NOT NULL"),
+    ),
     # Readers: a report that is dated before stored transactions, a link that is dated back, a manual amount.
     Index(
         "transactions_counted_idx",
@@ -207,6 +230,8 @@ reports = Table(
     amount_column("available_minor", required=False),
     text_column("currency", required=True),
     amount_column("residual_minor"),
+    amount_column("gap_minor"),
+    flag_column("has_moved"),
     moment_column("event_time", required=True),
     text_column("source", required=True),
     text_column("event_id", required=True),

@@ -35,21 +35,18 @@ class PositionFirst(CrashingDrain):
         return Step(batch.last, len(batch.raw), is_more=True, goes_on=True)
 
 
-def _last_arrivals(statements: Iterable[Transaction]) -> dict[str, Transaction]:
-    return {statement.transaction_id: statement for statement in statements}
-
-
 def _fold_as_they_come(
-    stated: Mapping[str, Transaction], stored: Mapping[str, StoredTransaction]
+    statements: Iterable[Transaction], stored: Mapping[str, StoredTransaction]
 ) -> list[TransactionChange]:
     """Fold as if every stored transaction had a time long ago, so that any later arrival wins."""
+    stated = {statement.transaction_id: statement for statement in statements}
     aged = {
         name: known._replace(
             transaction=known.transaction._replace(rank=known.transaction.rank._replace(time=_LONG_AGO))
         )
         for name, known in stored.items()
     }
-    changes = fold_transactions(stated, {**stored, **{name: aged[name] for name in stated if name in aged}})
+    changes = fold_transactions(stated.values(), {**stored, **{name: aged[name] for name in stated if name in aged}})
     return [change._replace(before=stored.get(change.after.transaction.transaction_id)) for change in changes]
 
 
@@ -60,7 +57,6 @@ def position_first() -> None:
 
 def last_arrival() -> None:
     """Make this process's drains apply the last arrival of a transaction, whatever its time."""
-    accounts.winning_transactions = _last_arrivals  # type: ignore[attr-defined]
     accounts.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
 
 

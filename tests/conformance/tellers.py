@@ -14,6 +14,8 @@ from tests.conformance.household import ACCOUNTS, MOVES, Account, Move, balance,
 
 Telling = list[bytes]
 WINDOW = timedelta(days=90)
+# How much later Enable Banking gives some rows their references.
+_UNTIL_REFERRED = timedelta(days=7)
 # In Plaid's telling the login is renewed in May: the checking account and all of its rows have other ids from then on.
 RENEWED = date(2026, 5, 1)
 
@@ -312,10 +314,18 @@ def enablebanking() -> Telling:
     return events
 
 
+def first_told(dialect: str, move: Move) -> datetime:
+    """When a telling first says that a move is booked, under the key that stays: in the first pull that can show it."""
+    told = [moment for moment in pulls() if moment.date() >= move.seen]
+    is_renamed = dialect == "enablebanking" and not move.edits and len(move.key) % 3 == 1
+    named = [moment for moment in told if moment.date() >= move.seen + _UNTIL_REFERRED]
+    return min(named) if is_renamed and named else min(told)
+
+
 def _enablebanking_row(move: Move, state: str, moment: datetime) -> dict[str, Any]:
     """Without a sign, the direction beside it. The id of the pull is another one each time."""
     cents, is_pending = move.cents_at(moment.date()), state == "pending" or move.is_phantom
-    is_late = len(move.key) % 3 == 1 and moment.date() < move.seen + timedelta(days=7)
+    is_late = len(move.key) % 3 == 1 and moment.date() < move.seen + _UNTIL_REFERRED
     has_reference = bool(move.edits) or (len(move.key) % 3 != 0 and not is_late)
     return {
         "entry_reference": f"ref-{move.key}" if has_reference and not is_pending else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from core.services.history import read_snapshots
 from core.services.inputs import GoalDraft, LinkDraft
 from core.services.tenants import create_tenant
 from core.store.tenants import Tenant
-from tests.conformance.household import ACCOUNTS, FIRST, LAST, MOVES, TOLD_AT, ZONE, balance, pulls
+from tests.conformance.household import ACCOUNTS, FIRST, LAST, MOVES, TOLD_AT, ZONE, Move, balance, pulls
 from tests.ingestion.oracle import OracleAccount, apply_fact
 from tests.snapshots.close_oracle import OracleGoal, OraclePeriod, first_instant
 
@@ -109,9 +109,12 @@ def build(sessions: Sessions, names: Collection[str] = tuple(GOALS)) -> World:
     return world
 
 
-def expected() -> dict[str, Any]:
-    """The same by the definitions, from the story itself and by a second way that shares no code with the first."""
-    oracles = {account.name: OracleAccount() for account in ACCOUNTS}
+def expected(first_told: Callable[[Move], datetime]) -> dict[str, Any]:
+    """The same by the definitions, from the story itself and by a second way that shares no code with the first.
+
+    `first_told`: when a telling first says that a move is booked, under the key that stays.
+    """
+    oracles = {account.name: OracleAccount(zone=ZONE) for account in ACCOUNTS}
     for account in ACCOUNTS:
         apply_fact(oracles[account.name], _fact("kind", None, account.kind))
         sign = 1 if account.kind == "asset" else -1
@@ -121,9 +124,8 @@ def expected() -> dict[str, Any]:
             )
     for move in MOVES:
         if not move.is_phantom:
-            at = first_instant(move.day, ZONE).astimezone(UTC)
-            body = {"amount": move.cents_at(LAST), "at": at, "pending": False, "replaces": None}
-            apply_fact(oracles[move.account], _fact("recorded", move.key, body))
+            body = {"amount": move.cents_at(LAST), "day": move.day, "pending": False, "replaces": None}
+            apply_fact(oracles[move.account], _fact("recorded", move.key, body) | {"time": first_told(move)})
     goals = {name: _oracle_goal(name, oracles) for name in GOALS}
     members = list(oracles.values())
     return {

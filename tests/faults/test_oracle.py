@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.oracle.facts import TenantFacts, first_instant, minor, moment
+from tests.chaos.oracle.facts import TenantFacts, minor
 from tests.chaos.oracle.goals import Goal, Link, Oracle, cut
+from tests.chaos.oracle.placement import first_instant, within
 from tests.chaos.oracle.worth import FOR_EVER, Measures
 
 _numbers = itertools.count(1)
@@ -130,12 +131,12 @@ def test_what_is_removed_replaces_nothing_any_more() -> None:
     assert worth([*events, removed("t2", at(5))]) == 800
 
 
-def test_a_date_is_the_first_instant_of_a_transaction_and_the_last_of_a_report() -> None:
+def test_a_date_is_the_local_day_of_the_tenant() -> None:
     """March 10 in Auckland, 13 hours ahead, begins on the 9th at 11:00 UTC and ends a day later."""
-    assert moment("2026-03-10", "Pacific/Auckland", is_end_of_day=False) == at(9, 11)
-    assert moment("2026-03-10", "Pacific/Auckland", is_end_of_day=True) == datetime(
-        2026, 3, 10, 10, 59, 59, 999_999, UTC
-    )
+    assert within(at(9, 10), date(2026, 3, 10), "Pacific/Auckland") == at(9, 11)
+    assert within(at(9, 12), date(2026, 3, 10), "Pacific/Auckland") == at(9, 12)
+    last = datetime(2026, 3, 10, 10, 59, 59, 999_999, UTC)
+    assert within(at(11), date(2026, 3, 10), "Pacific/Auckland") == last
     # Clocks go forward at two in the morning of March 29: the day before has 24 hours, this one 23.
     assert first_instant(date(2026, 3, 30), "Europe/Prague") == datetime(2026, 3, 29, 22, tzinfo=UTC)
 

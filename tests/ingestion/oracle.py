@@ -8,20 +8,27 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
+from tests.chaos.oracle.placement import Record, place_all
+
 
 @dataclass
 class OracleAccount:
     """The winning statements, by key, after every event was applied."""
 
     transactions: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    statements: list[Record] = field(default_factory=list)
     reports: dict[datetime, tuple[Any, ...]] = field(default_factory=dict)
     kind: tuple[Any, ...] = (("",), "asset")
+    zone: str = "UTC"
 
     def counted(self) -> list[tuple[datetime, int]]:
         """(posted_at, amount) of the transactions that count."""
         live = {name: body for name, (_, body) in self.transactions.items() if body is not None and not body["pending"]}
         replaced = {body["replaces"] for body in live.values()}
-        return [(body["at"], body["amount"]) for name, body in live.items() if name not in replaced]
+        counting = {name: body for name, body in live.items() if name not in replaced}
+        but = {record.name for record in self.statements} - counting.keys()
+        places = place_all(self.statements, self.reported(), self.zone, but=but)
+        return [(places[name], body["amount"]) for name, body in counting.items()]
 
     def reported(self) -> dict[datetime, int]:
         """Worth by report."""
@@ -54,12 +61,24 @@ def apply_fact(account: OracleAccount, event: dict[str, Any]) -> None:
         kept = account.transactions.get(event["key"])
         if kept is None or rank > kept[0]:
             account.transactions[event["key"]] = (rank, body)
+        account.statements.append(_record(event))
     elif event["kind"] == "reported":
         kept = account.reports.get(event["key"])
         if kept is None or rank > kept[0]:
             account.reports[event["key"]] = (rank, event["body"])
     elif account.kind[0] == ("",) or (rank, event["body"]) > account.kind:
         account.kind = (rank, event["body"])
+
+
+def _record(event: dict[str, Any]) -> Record:
+    """The statement as the oracle of places takes it. A row that waits for its day is booked, though it is pending."""
+    body, record = event["body"], Record(event["key"], event["time"], event["id"])
+    if body is None:
+        return record
+    is_pending = body["pending"] and not body.get("waits", False)
+    record = record._replace(amount=body["amount"], is_pending=is_pending)
+    day = body["at"].date() if body.get("is_date") else body.get("day")
+    return record._replace(instant=body["at"]) if day is None else record._replace(day=day)
 
 
 def cut_share(amount: int, ppm: int) -> int:

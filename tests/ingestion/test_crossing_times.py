@@ -98,14 +98,14 @@ def test_the_moment_is_that_of_the_first_amount_there(
 
 @given(st.lists(st.tuples(hours, minors.filter(bool)), min_size=1, max_size=8))
 def test_sums_of_new_transactions_are_those_of_their_movements(stated: list[tuple[datetime, int]]) -> None:
-    """First and last moment, and what worth and inflow rise by."""
+    """First and last moment, what worth and inflow rise by, and the times of the events."""
     new = [
-        SimpleTransaction("a", str(n), minor, "USD", at, None, None, at, "s", str(n))
+        SimpleTransaction("a", str(n), minor, "USD", at, None, None, None, at, "s", str(n))
         for n, (at, minor) in enumerate(stated)
     ]
     each = movements_of_new(new)
     worth, inflow = sum(m.worth_minor for m in each), sum(m.inflow_minor for m in each)
-    assert sums_of_new(new) == (each[0].at, each[-1].at, worth, inflow)
+    assert sums_of_new(new) == (each[0].at, each[-1].at, worth, inflow, each[0].at, each[-1].at)
 
 
 def test_a_rise_has_one_sum_for_each_moment() -> None:

@@ -87,11 +87,10 @@ def _miscounted(sent: Iterable[SentEvent], counts: Counter[str]) -> Iterable[str
 
 
 def _expected(tenant: str, name: str, account: Account) -> Iterable[tuple[str, str]]:
+    places = account.places()
     for transaction_id, stated in account.transactions.items():
-        value = stated.value
-        text = (
-            f"amount {value.amount_minor}, at {value.posted_at}, pending {value.is_pending}, replaces {value.replaces}"
-        )
+        value, placed_at = stated.value, account.stored_place(transaction_id, places)
+        text = f"amount {value.amount_minor}, at {placed_at}, pending {value.is_pending}, replaces {value.replaces}"
         yield f"{tenant} {name} transaction {transaction_id}", _line(stated, "removed" if value.is_removal else text)
     for as_of, stated in account.reports.items():
         yield f"{tenant} {name} report {as_of}", _line(stated, str(stated.value))

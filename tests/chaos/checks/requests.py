@@ -8,7 +8,7 @@ from datetime import datetime
 from tests.chaos.checks.evidence import Evidence, Row
 from tests.chaos.load.world import ZONES
 from tests.chaos.operations.log import GoalLog, Operation, Period, periods
-from tests.chaos.oracle.facts import first_instant
+from tests.chaos.oracle.placement import first_instant
 from tests.chaos.verdict import Verdict
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
+
+from tests.chaos.oracle.placement import Record, place_all, within
 
 # The decimals of the currencies of the load's accounts.
 DECIMALS = {"USD": 2, "EUR": 2, "JPY": 0, "KWD": 3}
 ATTRIBUTES = ("user_id", "kind", "name", "closed", "replaced_by")
-
-_LAST = timedelta(microseconds=1)
-_QUARTER = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,7 @@ class Transaction:
 
     amount_minor: int
     posted_at: datetime | None
+    day: date | None
     is_pending: bool
     is_removal: bool
     replaces: str | None
@@ -50,10 +49,36 @@ class Transaction:
 class Account:
     """All facts of one account."""
 
+    zone: str = "UTC"
     currency: str | None = None
+    records: set[Record] = field(default_factory=set)
     transactions: dict[str, Statement] = field(default_factory=dict)
     reports: dict[datetime, Statement] = field(default_factory=dict)
     attributes: dict[str, Statement] = field(default_factory=dict)
+
+    def counting(self) -> dict[str, Transaction]:
+        """The transactions that are posted and that no posted one replaces."""
+        posted = {name: stated.value for name, stated in self.transactions.items() if stated.value.is_posted}
+        replaced = {each.replaces for each in posted.values() if each.replaces is not None}
+        return {name: each for name, each in posted.items() if name not in replaced}
+
+    def reported(self) -> dict[datetime, int]:
+        """The worth by each report."""
+        sign = -1 if self.is_liability else 1
+        return {as_of: sign * stated.value for as_of, stated in self.reports.items()}
+
+    def places(self) -> dict[str, datetime]:
+        """Where each transaction stands that counts."""
+        but = self.transactions.keys() - self.counting().keys()
+        return place_all(self.records, self.reported(), self.zone, but=but)
+
+    def stored_place(self, name: str, places: dict[str, datetime]) -> datetime | None:
+        """Where a transaction is stored; one that does not count and has a day, where it was first reported."""
+        transaction: Transaction = self.transactions[name].value
+        if transaction.day is None or name in places:
+            return places.get(name, transaction.posted_at)
+        times = [record.time for record in self.records if record.name == name and record.is_booked]
+        return within(min(times, default=self.transactions[name].rank[0]), transaction.day, self.zone)
 
     @property
     def user_id(self) -> str | None:
@@ -90,9 +115,15 @@ class TenantFacts:
             return
         account = self._account(data["account_id"])
         if kind.startswith("transaction."):
-            self._state(account.transactions, data["transaction_id"], rank, self._transaction(data, is_removal))
+            stated = self._transaction(data, is_removal)
+            self._state(account.transactions, data["transaction_id"], rank, stated)
+            tie = f"{event['source']}\x1f{event['id']}"
+            record = Record(data["transaction_id"], rank[0], tie, stated.amount_minor, stated.day, stated.posted_at)
+            account.records.add(record._replace(is_pending=stated.is_pending))
         if kind == "balance.reported":
-            as_of = moment(data["as_of"], self.zone, is_end_of_day=True)
+            as_of, day = moment_or_day(data["as_of"])
+            if day is not None:
+                as_of = within(rank[0], day, self.zone)
             self._state(account.reports, as_of, rank, minor(data["current"], data["currency"]))
         account.currency = data.get("currency") or account.currency
         for name in ATTRIBUTES if kind == "account.changed" else () if is_removal else ("user_id", "kind"):
@@ -101,14 +132,15 @@ class TenantFacts:
                 self._state(account.attributes, name, rank, data[name])
 
     def _account(self, account_id: str) -> Account:
-        return self.accounts.setdefault(account_id, Account())
+        return self.accounts.setdefault(account_id, Account(self.zone))
 
     def _transaction(self, data: dict[str, Any], is_removal: bool) -> Transaction:
         if is_removal:
-            return Transaction(0, None, False, True, None)
-        posted_at = moment(data["posted_at"], self.zone, is_end_of_day=False)
+            return Transaction(0, None, None, False, True, None)
         amount = minor(data["amount"], data["currency"])
-        return Transaction(amount, posted_at, data.get("pending", False), False, data.get("replaces"))
+        return Transaction(
+            amount, *moment_or_day(data["posted_at"]), data.get("pending", False), False, data.get("replaces")
+        )
 
     @staticmethod
     def _state(statements: dict[Any, Statement], key: Any, rank: tuple[datetime, bool, str, str], value: Any) -> None:
@@ -129,22 +161,8 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
 
 
-def moment(text: str, zone: str, *, is_end_of_day: bool) -> datetime:
-    """A time, or the first or last instant of a local day."""
+def moment_or_day(text: str) -> tuple[datetime | None, date | None]:
+    """A time, or a local day; the other of the two is None."""
     if len(text) > len("2026-01-31"):
-        return instant(text)
-    day = date.fromisoformat(text)
-    return first_instant(day + timedelta(days=1), zone) - _LAST if is_end_of_day else first_instant(day, zone)
-
-
-_FOUND: dict[tuple[date, str], datetime] = {}
-
-
-def first_instant(day: date, zone: str) -> datetime:
-    """The first instant whose local date is not before `day`, found by trying each quarter of an hour."""
-    if (day, zone) not in _FOUND:
-        at = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=16)
-        while at.astimezone(ZoneInfo(zone)).date() < day:
-            at += _QUARTER
-        _FOUND[day, zone] = at
-    return _FOUND[day, zone]
+        return instant(text), None
+    return None, date.fromisoformat(text)

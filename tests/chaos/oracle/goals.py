@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 
-from tests.chaos.oracle.facts import Account, TenantFacts, first_instant
+from tests.chaos.oracle.facts import Account, TenantFacts
+from tests.chaos.oracle.placement import first_instant
 from tests.chaos.oracle.worth import FOR_EVER, Measures
 
 

@@ -21,8 +21,7 @@ class Measures:
 
     def __post_init__(self) -> None:
         self._counted = counted(self.account)
-        sign = -1 if self.account.is_liability else 1
-        self._reported = {as_of: sign * stated.value for as_of, stated in self.account.reports.items()}
+        self._reported = self.account.reported()
 
     @property
     def has_report(self) -> bool:
@@ -56,11 +55,6 @@ class Measures:
 
 
 def counted(account: Account) -> list[tuple[datetime, int]]:
-    """(time, amount) of each transaction that is posted and that no posted one replaces."""
-    transactions = {name: stated.value for name, stated in account.transactions.items()}
-    replaced = {each.replaces for each in transactions.values() if each.is_posted and each.replaces is not None}
-    return [
-        (each.posted_at, each.amount_minor)
-        for name, each in transactions.items()
-        if each.is_posted and name not in replaced
-    ]
+    """(time, amount) of each transaction that counts."""
+    places = account.places()
+    return [(places[name], each.amount_minor) for name, each in account.counting().items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -66,16 +66,25 @@ def test_times_become_utc(text: str, moment: str) -> None:
     assert check_envelope(whole).time == datetime.fromisoformat(moment)
 
 
-def test_a_date_is_the_end_of_its_day_for_reports_and_its_start_for_transactions() -> None:
-    """A date-only transaction comes first in its local day, a date-only report last."""
+@pytest.mark.parametrize(
+    ("time", "as_of"),
+    [
+        (datetime(2026, 3, 10, 12, tzinfo=UTC), datetime(2026, 3, 10, 12, tzinfo=UTC)),
+        (datetime(2026, 3, 9, 12, tzinfo=UTC), datetime(2026, 3, 9, 23, tzinfo=UTC)),
+        (datetime(2026, 3, 10, 23, tzinfo=UTC), datetime(2026, 3, 10, 22, 59, 59, 999_999, tzinfo=UTC)),
+    ],
+)
+def test_a_date_stays_a_date_and_a_balance_of_a_day_has_the_time_of_its_event(time: datetime, as_of: datetime) -> None:
+    """Where a transaction stands within its local day is found out later; a balance is held within its day."""
     (spent,) = parse_event(envelope("transaction.recorded", SPENT | {"posted_at": "2026-03-10"}), PRAGUE, ARRIVED)
     assert spent.transaction is not None
-    assert spent.transaction.posted_at == datetime(2026, 3, 9, 23, tzinfo=UTC)
+    assert (spent.transaction.posted_at, spent.transaction.dated) == (None, date(2026, 3, 10))
     assert spent.transaction.amount_minor == -1230
     report_data = {"account_id": "a", "current": 5, "currency": "CZK", "as_of": "2026-03-10"}
-    (report,) = parse_event(envelope("balance.reported", report_data), PRAGUE, ARRIVED)
+    stated = envelope("balance.reported", report_data)._replace(time=time)
+    (report,) = parse_event(stated, PRAGUE, time)
     assert report.report is not None
-    assert report.report.as_of == datetime(2026, 3, 10, 22, 59, 59, 999_999, tzinfo=UTC)
+    assert report.report.as_of == as_of
 
 
 def test_user_and_kind_inside_a_fact_count_at_its_time() -> None:
