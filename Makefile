@@ -14,7 +14,7 @@ PACKAGES := api benchmarks core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test properties test-integrations check sync-client bench bench-days bench-manager bench-worst berka chaos clean
+.PHONY: help setup run test properties test-integrations check sync-client bench bench-days bench-manager bench-worst bench-banks berka chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,9 @@ bench-manager: setup ## measure how fast the Python interface sets amounts (ARGS
 
 bench-worst: setup ## measure what the least usual batches cost (ARGS="--rows 5000 --history 20000")
 	@exec .venv/bin/python -m benchmarks.worst $(ARGS)
+
+bench-banks: setup ## count the amounts that stay wrong as banks give dates only (ARGS="--accounts 100")
+	@exec .venv/bin/python -m benchmarks.banks $(ARGS)
 
 berka: setup ## replay real bank data in five ways and check every figure (ARGS="FOLDER --accounts 25")
 	@exec .venv/bin/python -m tests.berka $(ARGS)

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULES = {
     "bench": "benchmarks",
+    "bench-banks": "benchmarks.banks",
     "bench-days": "benchmarks.days",
     "bench-manager": "benchmarks.manager",
     "bench-worst": "benchmarks.worst",
