@@ -5,6 +5,7 @@ from core.verify.checks import (
     ODD,
     Check,
     counts,
+    day_start,
     direction,
     first_report,
     follows,
@@ -29,19 +30,31 @@ _TRANSACTIONS = f"""
       ON r.account_id = t.account_id AND r.replaces = t.transaction_id
     WHERE t.tenant = :tenant AND {within("t.account_id")}"""
 
-# A date is due when its day begins, an instant a day before.
+# A date is due when its day begins, an instant a day before. A date may be stored as the instant at which its day
+# begins, as all were before rows with only a date were placed.
 _WAITING = f"""
+    WITH {ODD}
     SELECT account_id, 'transaction ' || transaction_id AS fact, 'due_at' AS what, CAST(due_at AS text) AS stored,
-        CASE WHEN NOT pending AND NOT removed AND due_at IN (posted_at, posted_at - interval '1 day')
+        CASE WHEN NOT pending AND NOT removed AND (due_at = {day_start("dated")}
+                OR (dated IS NULL AND due_at IN (posted_at, posted_at - interval '1 day')))
             THEN CAST(due_at AS text) END AS expected
     FROM transactions WHERE tenant = :tenant AND {within("account_id")} AND due_at IS NOT NULL
     UNION ALL
     SELECT account_id, 'report ' || as_of, 'due_at', CAST(due_at AS text), CAST(as_of - interval '1 day' AS text)
     FROM waiting_reports WHERE tenant = :tenant AND {within("account_id")}"""
 
+# A row that waits until it is due is booked, a pending one is not. `last_recorded_at` may be later than any first
+# report, since a row's first report becomes earlier when an earlier record of it comes; and `lends` stays true.
+_RECORDED = f"""
+    SELECT account_id, min(at) AS first_at, max(at) AS last_at, bool_or(removed AND booked_on IS NOT NULL) AS lends
+    FROM (SELECT account_id, removed, booked_on,
+            coalesce(first_reported, CASE WHEN NOT pending AND NOT removed THEN event_time END) AS at
+        FROM transactions WHERE tenant = :tenant AND {within("account_id")}) AS booked
+    GROUP BY account_id"""
+
 _ACCOUNTS = f"""
     SELECT a.account_id, v.what, v.stored, v.expected
-    FROM accounts a
+    FROM accounts a LEFT JOIN ({_RECORDED}) AS recorded ON recorded.account_id = a.account_id
     CROSS JOIN LATERAL (SELECT min(as_of) AS first, max(as_of) AS last FROM reports
         WHERE tenant = :tenant AND account_id = a.account_id) AS reported
     CROSS JOIN LATERAL (VALUES
@@ -50,7 +63,12 @@ _ACCOUNTS = f"""
             CAST({worth_before("a", "timestamptz '-infinity'")} AS text)),
         ('inflow_minor', CAST(a.inflow_minor AS text), CAST({inflow_before("a", "timestamptz 'infinity'")} AS text)),
         ('first_report_at', CAST(a.first_report_at AS text), CAST(reported.first AS text)),
-        ('last_report_at', CAST(a.last_report_at AS text), CAST(reported.last AS text))) AS v(what, stored, expected)
+        ('last_report_at', CAST(a.last_report_at AS text), CAST(reported.last AS text)),
+        ('first_recorded_at', CAST(a.first_recorded_at AS text), CAST(recorded.first_at AS text)),
+        ('last_recorded_at', CAST(a.last_recorded_at AS text), CAST(CASE WHEN recorded.last_at IS NOT NULL
+            THEN greatest(a.last_recorded_at, recorded.last_at) END AS text)),
+        ('lends', CAST(a.lends AS text), CAST(a.lends OR coalesce(recorded.lends, false) AS text)))
+        AS v(what, stored, expected)
     WHERE a.tenant = :tenant AND {within("a.account_id")}"""
 
 # A residual is the difference between a report and what the report before it and the transactions since lead to. The
@@ -120,16 +138,19 @@ _CONSERVATION = f"""
             THEN CAST(sum(part) AS text) ELSE 'within ' || max(whole) END AS expected
     FROM ({_SHARES}) AS shares GROUP BY account_id, is_following, measure, begin_at, base_minor"""
 
-ACCOUNT_CHECKS = (
+COUNTED_CHECKS = (
     Check(
         "transactions",
         "a transaction counts while it is posted and due, and none that is posted and due replaces it",
         ("account_id", "transaction_id"),
         _TRANSACTIONS,
     ),
+)
+
+ACCOUNT_CHECKS = (
     Check(
         "accounts",
-        "worth, opening, inflow and the moments of the first and last report follow from the facts",
+        "worth, opening, inflow, and when the account and its rows were first and last reported, follow from the facts",
         ("account_id",),
         _ACCOUNTS,
     ),

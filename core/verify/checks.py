@@ -110,14 +110,15 @@ class Check:
 INSTANT = "interval '1 microsecond'"
 
 # The days whose first midnight comes twice because clocks go back over it (America/Havana). AT TIME ZONE takes the
-# second one: `plain_at` is what AT TIME ZONE returns for midnight, `starts_at` the first instant of the day.
+# second one: `plain_at` is what AT TIME ZONE returns for midnight, `starts_at` the first instant of the day. A row may
+# be dated 400 days ahead.
 ODD_DAYS = """
     SELECT day, first_at AS starts_at, plain_at FROM (
         SELECT day, plain_at, (day - (early_at AT TIME ZONE :zone - early_at AT TIME ZONE 'UTC')) AT TIME ZONE 'UTC'
             AS first_at
         FROM (SELECT day, day AT TIME ZONE :zone AS plain_at, day AT TIME ZONE :zone - interval '3 hours' AS early_at
-              FROM generate_series(timestamp '1900-01-01',
-                  CAST(:now AS timestamptz) AT TIME ZONE 'UTC' + interval '3 days', '1 day') AS days(day)) AS midnights
+              FROM generate_series(timestamp '1900-01-01', CAST(:now AS timestamptz) AT TIME ZONE 'UTC'
+                  + interval '403 days', '1 day') AS days(day)) AS midnights
         ) AS both_midnights
     WHERE first_at < plain_at AND first_at AT TIME ZONE :zone >= day"""
 
@@ -137,6 +138,23 @@ def local_day(moment: str) -> str:
     """The local day of a moment."""
     return f"""coalesce((SELECT o.day FROM odd o WHERE {moment} >= o.starts_at AND {moment} < o.plain_at),
         CAST({moment} AT TIME ZONE :zone AS date))"""
+
+
+def day_start(day: str) -> str:
+    """The first instant of a local day."""
+    return f"""coalesce((SELECT o.starts_at FROM odd o WHERE o.day = {day}),
+        CAST({day} AS timestamp) AT TIME ZONE :zone)"""
+
+
+def day_end(day: str) -> str:
+    """The last instant of a local day."""
+    return f"({day_start(f'({day} + 1)')} - {INSTANT})"
+
+
+def held_within(moment: str, day: str) -> str:
+    """The moment, or the instant of a local day that is nearest to it."""
+    start = day_start(day)
+    return f"(CASE WHEN {moment} < {start} THEN {start} ELSE least({moment}, {day_end(day)}) END)"
 
 
 def share(minor: str, ppm: str) -> str:

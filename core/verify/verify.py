@@ -10,12 +10,13 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MilepostError
-from core.verify.account_checks import ACCOUNT_CHECKS, AMOUNT_CHECKS
+from core.verify.account_checks import ACCOUNT_CHECKS, AMOUNT_CHECKS, COUNTED_CHECKS
 from core.verify.checks import ODD_DAYS, Check, Finding, Verified, Violation
 from core.verify.goal_checks import GOAL_CHECKS
+from core.verify.placement_checks import PLACEMENT_CHECKS
 from core.verify.snapshot_checks import REWRITE_CHECKS, SNAPSHOT_CHECKS
 
-BY_ACCOUNT: tuple[Check, ...] = ACCOUNT_CHECKS
+BY_ACCOUNT: tuple[Check, ...] = COUNTED_CHECKS + PLACEMENT_CHECKS + ACCOUNT_CHECKS
 BY_GOAL: tuple[Check, ...] = AMOUNT_CHECKS + SNAPSHOT_CHECKS + REWRITE_CHECKS + GOAL_CHECKS
 FIRST = 20
 KEYS_AT_ONCE = 2_000

@@ -126,9 +126,10 @@ def test_a_missing_ledger_line_is_found(alter: Alter) -> None:
 
 
 def test_an_altered_transaction_is_found(alter: Alter) -> None:
-    """An altered amount makes the account's inflow wrong, the next report's residual, and that day's worth."""
+    """An altered amount makes the account's inflow wrong, the next report's gap and residual, and that day's worth."""
     wrong = alter("UPDATE transactions SET amount_minor = amount_minor + 1 WHERE transaction_id = 's8'")
     assert named_accounts(wrong) == [
+        ("places", {"account_id": "savings", "as_of": "2026-03-12 12:00:00+00"}),
         ("accounts", {"account_id": "savings"}),
         ("reports", {"account_id": "savings", "as_of": "2026-03-12 12:00:00+00"}),
         ("account_closes", {"account_id": "savings", "day": "2026-03-12"}),
@@ -136,9 +137,12 @@ def test_an_altered_transaction_is_found(alter: Alter) -> None:
 
 
 def test_a_missing_transaction_is_found(alter: Alter) -> None:
-    """A deleted transaction makes the residual of the next report wrong, and that day's worth."""
+    """A deleted transaction makes the next report's gap and residual wrong, that day's worth, and the first report."""
     wrong = alter("DELETE FROM transactions WHERE account_id = 'visa'")
     assert named_accounts(wrong) == [
+        ("places", {"account_id": "visa", "as_of": "2026-03-14 12:00:00+00"}),
+        ("accounts", {"account_id": "visa"}),
+        ("accounts", {"account_id": "visa"}),
         ("reports", {"account_id": "visa", "as_of": "2026-03-14 12:00:00+00"}),
         ("account_closes", {"account_id": "visa", "day": "2026-03-14"}),
     ]
