@@ -39,7 +39,7 @@ def upgrade() -> None:
     op.execute(
         """UPDATE accounts a SET first_recorded_at = t.first_at, last_recorded_at = t.last_at
         FROM (SELECT tenant, account_id, min(event_time) AS first_at, max(event_time) AS last_at
-            FROM transactions GROUP BY 1, 2) AS t
+            FROM transactions WHERE NOT pending AND NOT removed GROUP BY 1, 2) AS t
         WHERE a.tenant = t.tenant AND a.account_id = t.account_id"""
     )
     op.execute(
