@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -20,8 +20,10 @@ from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse
 from api.schemas.requests import with_its_plus
 from core.errors import InvalidField, MalformedEvent, ProviderBodyRefused
+from core.events.calendar import EARLIEST
 from core.events.envelope import EVENT_LONGEST_BYTES, check_clock, parse_moment
-from core.providers.registry import Format
+from core.ingestion.parse import AHEAD_MOST
+from core.providers.registry import Format, check_has_windows
 from core.services.deliveries import PullDetails, read_pulled
 from core.services.inputs import check_id
 from core.services.keys import Scope
@@ -40,6 +42,14 @@ PulledAccount = Annotated[
 PulledUser = Annotated[str | None, Query(description="With `format`: whose the accounts are")]
 PulledCurrency = Annotated[str | None, Query(description="With `format`: the currency, where the body has none")]
 PulledKind = Annotated[str | None, Query(description="With `format`: asset or liability, where the body does not say")]
+CompleteFrom = Annotated[
+    str | None,
+    Query(
+        description="With `format` gocardless or enablebanking: the body holds all booked rows of the days from this"
+        " one through `complete_through`, so rows that it no longer has count as removed"
+    ),
+]
+CompleteThrough = Annotated[str | None, Query(description="The last of these days; needed with `complete_from`")]
 router = Routes(tags=["events"])
 _EXAMPLE = {
     "specversion": "1.0",
@@ -121,22 +131,27 @@ def parse_query(
     user_id: str | None,
     currency: str | None,
     kind: str | None,
+    complete_from: str | None,
+    complete_through: str | None,
     now: datetime,
 ) -> PulledQuery | None:
     """The parsed query; None if the body holds our own events. Raises QueryRefused."""
     given = {"pulled_at": pulled_at, "account_id": account_id, "user_id": user_id, "currency": currency, "kind": kind}
+    given |= {"complete_from": complete_from, "complete_through": complete_through}
     if format is None:
         unexpected = next((name for name, value in given.items() if value is not None), None)
         if unexpected is not None:
             raise QueryRefused.at("format", f"is needed with {unexpected}: our own events say it themselves", "missing")
         return None
     with _refuse_query():
+        moment = _moment(pulled_at, now)
         details = PullDetails(
-            pulled_at=_moment(pulled_at, now),
+            pulled_at=moment,
             account_id=None if account_id is None else check_id("account_id", account_id),
             user_id=None if user_id is None else check_id("user_id", user_id),
             currency=check_currency(currency),
             kind=check_kind(kind),
+            complete=_complete_days(format, complete_from, complete_through, moment or now),
         )
     return PulledQuery(format, details)
 
@@ -161,6 +176,8 @@ def send(
     user_id: PulledUser = None,
     currency: PulledCurrency = None,
     kind: PulledKind = None,
+    complete_from: CompleteFrom = None,
+    complete_through: CompleteThrough = None,
 ) -> Response:
     """Put one event, an array of them, or NDJSON on the stream; or, with `format`, a body pulled from a provider.
 
@@ -169,7 +186,9 @@ def send(
     with _counting_refusals(request):
         with contexts.open(Scope.EVENTS_WRITE) as context:
             tenant, now = context.tenant.name, context.now
-            pulled_query = parse_query(format, pulled_at, account_id, user_id, currency, kind, now)
+            pulled_query = parse_query(
+                format, pulled_at, account_id, user_id, currency, kind, complete_from, complete_through, now
+            )
             if idempotency.has_key:
                 # The transaction keeps the key locked until the events are on the stream server's disk. If it then
                 # fails to commit, the next try sends the events again, which changes nothing.
@@ -219,6 +238,34 @@ def _moment(text: str | None, now: datetime) -> datetime | None:
     except MalformedEvent as error:
         raise QueryRefused.at("pulled_at", error.message, error.code) from None
     return moment
+
+
+def _complete_days(
+    format: Format, first: str | None, last: str | None, pulled_at: datetime
+) -> tuple[date, date] | None:
+    """The first and the last of the days of which the body is the whole; None if it is not said to be."""
+    if first is None and last is None:
+        return None
+    if first is None or last is None:
+        missing = "complete_from" if first is None else "complete_through"
+        raise InvalidField(missing, "is missing: the days need a first and a last one")
+    check_has_windows(format)
+    days = _day("complete_from", first, pulled_at), _day("complete_through", last, pulled_at)
+    if days[1] < days[0]:
+        raise InvalidField("complete_through", "must not be before complete_from")
+    return days
+
+
+def _day(name: str, text: str, pulled_at: datetime) -> date:
+    try:
+        day = parse_moment(text)
+    except (ValueError, OverflowError):
+        day = None
+    if day is None or isinstance(day, datetime):
+        raise InvalidField(name, "must be a date (2026-01-31)")
+    if not EARLIEST.date() < day < (pulled_at + AHEAD_MOST).date():
+        raise InvalidField(name, f"must be after 1900-01-02, and less than {AHEAD_MOST.days} days after the pull")
+    return day
 
 
 def _events(

@@ -3,8 +3,11 @@
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+
+from core.events.calendar import local_day
 
 ACCOUNTS_MOST = 50
 """How many accounts one event about a connection may name."""
@@ -78,6 +81,10 @@ class Transaction(NamedTuple):
             return None
         return Booked(attribute_rank(self.rank), self.amount_minor, self.dated)
 
+    def day(self, zone: ZoneInfo) -> date | None:
+        """Its local day; None for a removal, which has none."""
+        return local_day(self.posted_at, zone) if self.posted_at is not None else self.dated
+
     @property
     def precedence(self) -> tuple[Any, ...]:
         """Sorts statements of one key. The content comes last, so that the order of arrival never decides.
@@ -117,6 +124,19 @@ class Report(NamedTuple):
         return (self.rank, self.current_minor, available is not None, available or 0)
 
 
+class Window(NamedTuple):
+    """Local days, both included, of which a pull held all booked rows of an account. It is its own key.
+
+    A row counts as removed if its standing statement is booked, of the window's source and dated in the window, and
+    older than the window: the pull would have had it.
+    """
+
+    source: str
+    first_day: date
+    last_day: date
+    time: datetime
+
+
 class Attribute(NamedTuple):
     """One attribute of an account; its key is (account, name). `rank` is the text that attribute_rank makes."""
 
@@ -133,6 +153,7 @@ class AccountFacts(NamedTuple):
     attributes: tuple[Attribute, ...] = ()
     transaction: Transaction | None = None
     report: Report | None = None
+    window: Window | None = None
 
 
 class SimpleTransaction(Struct, frozen=True, gc=False):

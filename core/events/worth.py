@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from heapq import heapify, heappop, heappush
@@ -24,6 +24,7 @@ class StoredTransaction(NamedTuple):
 
     `first_reported` is the least time of all statements that say it is booked, those that lost included, and `booked`
     the latest of these; None if there is none. `lent_at` is that of a removed row of which this one is the new id.
+    `is_missing`: a window does not have it any more, so it counts as removed.
     """
 
     transaction: Transaction
@@ -32,6 +33,17 @@ class StoredTransaction(NamedTuple):
     booked: Booked | None = None
     placed_at: datetime | None = None
     lent_at: datetime | None = None
+    is_missing: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may count: posted, neither removed nor missing."""
+        return self.transaction.is_posted and not self.is_missing
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether it counts as removed, by an event that says so or by a window."""
+        return self.is_missing or self.transaction.rank.is_removal
 
     @property
     def reported_at(self) -> datetime | None:
@@ -42,7 +54,7 @@ class StoredTransaction(NamedTuple):
     def lending(self) -> tuple[date, int] | None:
         """The date and amount of a row that is removed; None if it has no date or was never booked."""
         booked = self.booked
-        if not self.transaction.rank.is_removal or booked is None or booked.dated is None:
+        if not self.is_removed or booked is None or booked.dated is None:
             return None
         return booked.dated, booked.amount_minor
 
@@ -54,15 +66,17 @@ class StoredTransaction(NamedTuple):
 
     def with_statement(self, statement: Transaction) -> StoredTransaction:
         """The same with one more statement about the transaction, as long as no other one replaces it."""
-        winner = statement if statement.precedence > self.transaction.precedence else self.transaction
-        booked, counts = statement.booked, winner.is_posted
+        known = self
+        if statement.precedence > self.transaction.precedence:
+            known = self._replace(transaction=statement, is_missing=False)
+        known, booked = known._replace(counts=known.is_live), statement.booked
         if booked is None:
-            return self._replace(transaction=winner, counts=counts)
+            return known
         if self.booked is not None and self.booked.precedence > booked.precedence:
             booked = self.booked
         time = statement.rank.time
         first_reported = time if self.first_reported is None else min(time, self.first_reported)
-        return self._replace(transaction=winner, counts=counts, first_reported=first_reported, booked=booked)
+        return known._replace(first_reported=first_reported, booked=booked)
 
     @classmethod
     def of(cls, statement: Transaction) -> StoredTransaction:
@@ -144,24 +158,29 @@ class WorthFold:
 
 
 def fold_transactions(
-    statements: Iterable[Transaction], stored: Mapping[str, StoredTransaction]
+    statements: Iterable[Transaction], stored: Mapping[str, StoredTransaction], missing: Set[Transaction] = frozenset()
 ) -> list[TransactionChange]:
     """The rows that change when statements are added to the `stored` transactions, in no particular order.
 
     If they exist, `stored` must have the rows of the stated ids, the rows that these (stated or stored) replace, and
-    every row that replaces any of them. A transaction counts if it is posted, is not removed, and is not replaced by a
-    transaction that is posted and not removed.
+    every row that replaces any of them. `missing` are the statements that a window would have had, as long as they
+    stand. A transaction counts if it is posted, does not count as removed, and is not replaced by a transaction of
+    which the same is true.
     """
     after: dict[str, StoredTransaction] = {}
     for statement in statements:
         name = statement.transaction_id
         known = after.get(name) or stored.get(name)
         after[name] = StoredTransaction.of(statement) if known is None else known.with_statement(statement)
+    if missing:
+        for name, each in after.items():
+            if each.transaction in missing:
+                after[name] = each._replace(is_missing=True, counts=False)
     touched = {name for name, each in after.items() if each != stored.get(name)}
     if not stored and all(each.transaction.replaces is None for each in after.values()):
         return [TransactionChange(None, each) for each in after.values()]
     after = {**stored, **after}
-    replaced = {each.transaction.replaces for each in after.values() if each.transaction.is_posted}
+    replaced = {each.transaction.replaces for each in after.values() if each.is_live}
     for name in list(touched):
         touched.add(after[name].transaction.replaces or name)
         if name in stored:
@@ -169,7 +188,7 @@ def fold_transactions(
     changes = []
     for name in touched & after.keys():  # a replaced transaction may not have been seen yet
         each = after[name]
-        each = each._replace(counts=each.transaction.is_posted and name not in replaced)
+        each = each._replace(counts=each.is_live and name not in replaced)
         if each != stored.get(name):
             changes.append(TransactionChange(stored.get(name), each))
     return changes

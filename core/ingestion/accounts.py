@@ -14,7 +14,7 @@ from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from core.events.calendar import local_day
-from core.events.facts import AccountFacts, Report, SimpleTransaction
+from core.events.facts import AccountFacts, Report, SimpleTransaction, Transaction
 from core.events.placement import AccountBefore, RowChange
 from core.events.worth import (
     MOMENT,
@@ -37,6 +37,7 @@ from core.events.worth import (
 from core.ingestion.account_moves import AccountMove, AccountMoves, Membership
 from core.ingestion.dirty_days import FIRST_DAY, mark_dirty, mark_from
 from core.ingestion.placing import ToPlace, place_rows, row_change, row_of_new, with_places
+from core.ingestion.windows import add_windows, missing_statements, rows_before
 from core.store import facts as store
 from core.store.accounts import AccountKey, AccountRow, Held, StoredAttribute, read_accounts, read_attributes
 from core.store.facts import SimpleTransactions, TransactionKey
@@ -140,7 +141,7 @@ def fold_accounts(
             late.add(key)
     rows = {**rows, **read_accounts(session, late - rows.keys())}
     accounts = {key: _Account(held[key].place, row, new[key] if key in late else ()) for key, row in rows.items()}
-    _compare(session, {key: accounts[key] for key in facts}, facts, folded)
+    _compare(session, {key: accounts[key] for key in facts}, facts, zones, folded)
     _place(session, accounts, zones, folded)
     answers = store.read_next_reports(session, _questions(accounts))
     residuals = {}
@@ -179,13 +180,19 @@ def _addition(key: AccountKey, account: Held, new: NewSums, zone: ZoneInfo) -> A
     )
 
 
-def _compare(session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, folded: Folded) -> None:
+def _compare(
+    session: Session,
+    accounts: Mapping[AccountKey, _Account],
+    facts: Facts,
+    zones: Mapping[str, ZoneInfo],
+    folded: Folded,
+) -> None:
     """Note on each account which of its facts win over what is stored."""
     for account in accounts.values():
         row = account.row
         account.before = _Before(row.worth_state, row.user_id, row.is_kind_known, row.is_changed)
     _compare_attributes(session, accounts, facts, folded.winning_ids)
-    _compare_transactions(session, accounts, facts, folded)
+    _compare_transactions(session, accounts, facts, zones, folded)
     _compare_reports(session, accounts, facts, folded.winning_ids)
     folded.described_anew += [account.row for account in accounts.values() if account.row.is_described_anew]
 
@@ -208,14 +215,26 @@ def _compare_attributes(
 
 
 def _compare_transactions(
-    session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, folded: Folded
+    session: Session,
+    accounts: Mapping[AccountKey, _Account],
+    facts: Facts,
+    zones: Mapping[str, ZoneInfo],
+    folded: Folded,
 ) -> None:
-    stored = store.read_transactions(session, _transaction_keys(facts))
-    for key, account in accounts.items():
-        statements = [each.transaction for each in facts[key] if each.transaction is not None]
-        if statements:
-            account.changes = fold_transactions(statements, stored.get(key, {}))
-            folded.winning_ids.update([id(change.after.transaction) for change in account.changes])
+    """Compare the transactions that are stated, and once more the stored ones that a new window does not have."""
+    rows = {key: account.row for key, account in accounts.items()}
+    windows = add_windows(session, rows, facts, folded.winning_ids)
+    statements = rows_before(session, windows, zones)
+    for key in accounts:
+        stated = [each.transaction for each in facts[key] if each.transaction is not None]
+        if stated:
+            statements[key] = stated + statements.get(key, [])
+    stored = store.read_transactions(session, _transaction_keys(statements))
+    missing = missing_statements(session, rows, statements, zones)
+    for key, of_account in statements.items():
+        changes = fold_transactions(of_account, stored.get(key, {}), missing.get(key, frozenset()))
+        accounts[key].changes = changes
+        folded.winning_ids.update([id(change.after.transaction) for change in changes])
     _lend(session, accounts)
 
 
@@ -294,16 +313,14 @@ def _to_place(account: _Account, zone: ZoneInfo) -> ToPlace:
     return ToPlace(before, changes, reports, first_recorded_at, sign)
 
 
-def _transaction_keys(facts: Facts) -> list[TransactionKey]:
-    """The keys of the transactions that facts state or replace, with repetitions."""
+def _transaction_keys(statements: Mapping[AccountKey, Sequence[Transaction]]) -> list[TransactionKey]:
+    """The keys of the transactions that are stated or replaced, with repetitions."""
     keys: list[TransactionKey] = []
-    for (tenant, account_id), of_account in facts.items():
-        for stated in of_account:
-            transaction = stated.transaction
-            if transaction is not None:
-                keys.append((tenant, account_id, transaction.transaction_id))
-                if transaction.replaces is not None:
-                    keys.append((tenant, account_id, transaction.replaces))
+    for (tenant, account_id), of_account in statements.items():
+        for transaction in of_account:
+            keys.append((tenant, account_id, transaction.transaction_id))
+            if transaction.replaces is not None:
+                keys.append((tenant, account_id, transaction.replaces))
     return keys
 
 
@@ -392,6 +409,7 @@ def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo,
             row.late_through,
             replaces,
             any(change.after.lending is not None for change in account.changes),
+            row.last_window_at,
             is_another,
         )
     )

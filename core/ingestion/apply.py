@@ -5,9 +5,9 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 1. decode every entry; an entry that cannot be decoded becomes a dead letter
 2. lock all accounts in id order, the new ones after they are inserted: from here on their facts and links stand still
 3. write the transactions that are new (facts.py)
-4. fold: compare all other facts against what is stored, find where rows stand that have only a date (placing.py) and
-   how the worth of each account moves, and write the reports that won (accounts.py); keep the reports that are dated
-   too far ahead to count (due.py)
+4. fold: compare all other facts against what is stored, find which rows the windows do not have any more
+   (windows.py), where rows stand that have only a date (placing.py) and how the worth of each account moves, and write
+   the reports that won (accounts.py); keep the reports that are dated too far ahead to count (due.py)
 5. write the transactions that won; write the accounts, and move or recompute their goals (update_goals.py)
 6. mark what the goals have reached (crossings.py)
 7. write the dead letters
@@ -63,7 +63,7 @@ class ParsedEntry(NamedTuple):
     def is_duplicate(self, winning_ids: Set[int]) -> bool:
         """Whether no statement of the entry is among the winners, which are given by their id()."""
         for facts in self.facts:
-            if id(facts.transaction) in winning_ids or id(facts.report) in winning_ids:
+            if any(id(stated) in winning_ids for stated in (facts.transaction, facts.report, facts.window)):
                 return False
             if facts.attributes and any(id(attribute) in winning_ids for attribute in facts.attributes):
                 return False

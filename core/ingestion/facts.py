@@ -71,14 +71,18 @@ def add_new(
     """Write those simple transactions of locked accounts that are new and that count, and return them.
 
     The others have to be compared: they are stored already, or a stored one replaces them, or they are in another
-    currency than their account, or they were reported before its last balance, or
-    they may be new ids of removed ones. Raises KnownAfterAll.
+    currency than their account, or they were reported before its last balance or its last window, or they may be new
+    ids of removed ones. Raises KnownAfterAll.
     """
     own: dict[AccountKey, Sequence[SimpleTransaction]] = {}
     suspects, days = set[AccountKey](), set[AccountDay]()
     for key, account in held.items():  # in the order of the indexes
         of_account = stated.get(key)
         if of_account is not None and of_account[0].currency == account.currency:
+            if account.last_window_at is not None and any(
+                each.event_time < account.last_window_at for each in of_account
+            ):
+                continue
             if account.last_report_at is not None:
                 of_account = _with_last_balance(of_account, account.last_report_at, zones[key[0]])
                 if of_account is None:

@@ -17,6 +17,7 @@ from core.events.facts import (
     Rank,
     Report,
     Transaction,
+    Window,
     attribute_rank,
 )
 from core.events.placement import held_within
@@ -141,6 +142,14 @@ def _connection(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tup
     return tuple(AccountFacts(name, attributes=attributes) for name in names)
 
 
+def _window(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:  # noqa: ARG001
+    first, last = _day(envelope, "from", zone), _day(envelope, "through", zone)
+    if last < first:
+        raise EventRejected("self_contradicting", f"through {last} is before from {first}")
+    window = Window(envelope.source, first, last, envelope.time)
+    return (AccountFacts(_required_id(envelope.data, "account_id"), window=window),)
+
+
 def _provider_row(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:
     """The facts of a provider's row that could not be read when it arrived, if this version can read it."""
     facts: list[AccountFacts] = []
@@ -156,6 +165,7 @@ _PARSERS: dict[str, Callable[[Envelope, ZoneInfo, datetime], tuple[AccountFacts,
     "milepost.transaction.removed": _removal,
     "milepost.account.changed": _account,
     "milepost.connection.changed": _connection,
+    "milepost.window.reported": _window,
     "milepost.provider.row": _provider_row,
 }
 
@@ -226,6 +236,14 @@ def _moment_or_day(envelope: Envelope, field: str, zone: ZoneInfo) -> datetime |
             "far_future", f"{field} {instant.isoformat()} is more than {AHEAD_MOST.days} days after the event's time"
         )
     return moment
+
+
+def _day(envelope: Envelope, field: str, zone: ZoneInfo) -> date:
+    """A local day."""
+    day = _moment_or_day(envelope, field, zone)
+    if isinstance(day, datetime):
+        raise EventRejected("bad_value", f"{field} must be a date (2026-01-31)")
+    return day
 
 
 def _check_time(envelope: Envelope, arrived_at: datetime) -> None:

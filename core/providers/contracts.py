@@ -75,7 +75,8 @@ class Context:
     `pulled_at` (aware UTC) is when the body was pulled, or when the webhook arrived. `accounts` maps the provider's
     account ids to what is registered; an account that is not in it keeps the provider's id. `account_id` is the
     provider's id of the account of a body that names none. `currency` and `kind` are used for an account where neither
-    the body nor `accounts` has them.
+    the body nor `accounts` has them. `complete`: the first and the last of the days of which the body holds all booked
+    rows, if it does.
     """
 
     pulled_at: datetime | None
@@ -85,6 +86,7 @@ class Context:
     user_id: str | None = None
     currency: str | None = None
     kind: str | None = None
+    complete: tuple[date, date] | None = None
 
     def time(self, known_at: datetime | None) -> datetime | None:
         """When the provider knew of something, by its own time, else by that of the pull; None if neither is given.
@@ -98,10 +100,14 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class AdaptedEvent:
-    """An event as POST /events takes it (JSON text), and the account whose id chooses the event's shard."""
+    """An event as POST /events takes it (JSON text), and the account whose id chooses the event's shard.
+
+    `is_understood`: False for one that contains a row that was not understood.
+    """
 
     account_id: str
     event: bytes
+    is_understood: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +162,10 @@ def context_from_json(stored: object, source: str) -> Context:
         pulled_at=_instant(fields.get("pulled_at")),
         source=source,
         accounts={name: _known_account(account) for name, account in accounts.items()},
-        **{name: _text(fields, name) for name in _TEXTS},
+        account_id=_text(fields, "account_id"),
+        user_id=_text(fields, "user_id"),
+        currency=_text(fields, "currency"),
+        kind=_text(fields, "kind"),
     )
 
 

@@ -1,6 +1,7 @@
 """Enable Banking: the pulled transactions, balances and details of one account."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from core.errors import EventRejected, ProviderBodyRefused
 from core.providers.contracts import AdaptedEvent, Context
@@ -27,7 +28,17 @@ from core.providers.iso20022 import (
     pending_key,
 )
 from core.providers.provider import ProviderSpec
-from core.providers.rows import Part, Reading, Statement, account_facts_of, make_statement, read_row, rows_of
+from core.providers.rows import (
+    Part,
+    Reading,
+    Statement,
+    account_facts_of,
+    make_statement,
+    read_row,
+    refuse_window,
+    rows_of,
+    with_window,
+)
 
 _BALANCE = BalanceFields(
     amount="balance_amount", type="balance_type", reference="reference_date", types={code: code for code in PREFERENCE}
@@ -50,6 +61,8 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
         raise ProviderBodyRefused("not_this_form", "the body must be an object, or an array of pages")
     if not body.keys() & {"transactions", "balances", *_DETAILS}:
         raise ProviderBodyRefused("not_this_form", "the body has no transactions, balances or details of an account")
+    if "transactions" not in body:
+        refuse_window(context, "the body has no transactions")
     if body.keys() & _DETAILS:
         yield from read_row(DETAILS, body, Reading(context), "")
     if body.get("balances") is not None:
@@ -63,8 +76,11 @@ def _transactions(pages: Sequence[object], places: Sequence[str], context: Conte
     rows = list(_rows_of(pages, places))
     yield from account_facts_of([], context, context.kind)
     numbers = number_equal_rows([row for row, _ in rows], lambda row: _equality_key(row, Reading(context)))
-    for (row, where), ordinal in zip(rows, numbers, strict=True):
-        yield from read_row(TRANSACTION, row, Reading(context, ordinal), where)
+    read = (
+        read_row(TRANSACTION, row, Reading(context, ordinal), where)
+        for (row, where), ordinal in zip(rows, numbers, strict=True)
+    )
+    yield from with_window(chain.from_iterable(read), context)
 
 
 def _rows_of(pages: Sequence[object], places: Sequence[str]) -> Iterator[tuple[object, str]]:
@@ -189,4 +205,5 @@ ENABLE_BANKING = ProviderSpec(
     formats={"enablebanking": adapt_pulled},
     parts=(TRANSACTION, BALANCES, DETAILS),
     accounts_in=_accounts_in,
+    has_windows=True,
 )

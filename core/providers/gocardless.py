@@ -30,7 +30,9 @@ from core.providers.rows import (
     connection_statements,
     make_statement,
     read_row,
+    refuse_window,
     rows_of,
+    with_window,
 )
 
 _BROKEN = frozenset({"EXPIRED", "SUSPENDED", "ERROR"})
@@ -82,6 +84,8 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
     if not body.keys() & {"transactions", "balances", "account", "iban", "institution_id"}:
         raise ProviderBodyRefused("not_this_form", "the body has no transactions, balances or account")
     context = replace(context, pulled_at=context.time(_fetched_at(body)))
+    if body.get("transactions") is None:
+        refuse_window(context, "the body has no transactions")
     if body.get("account") is not None:
         yield from read_row(DETAILS, body["account"], Reading(context), "account")
     if body.get("balances") is not None:
@@ -103,13 +107,20 @@ def _fetched_at(body: Mapping[str, Any]) -> datetime | None:
 def _transactions(value: object, context: Context) -> Iterator[AdaptedEvent]:
     if not isinstance(value, dict):
         raise ProviderBodyRefused("not_this_form", "must be an object with booked and pending", "transactions")
+    links = value.get("_links")
+    if isinstance(links, dict) and links.get("next"):
+        refuse_window(context, "it is a page of several")
     yield from account_facts_of([], context, context.kind)
-    for section, part in (("booked", BOOKED), ("pending", PENDING)):
-        where = f"transactions.{section}"
-        rows = rows_of(value.get(section, []), where)
-        numbers = number_equal_rows(rows, lambda row: _equality_key(row, Reading(context)))
-        for index, ordinal in enumerate(numbers):
-            yield from read_row(part, rows[index], Reading(context, ordinal), f"{where}[{index}]")
+    yield from with_window(_rows(value, "booked", BOOKED, context), context)
+    yield from _rows(value, "pending", PENDING, context)
+
+
+def _rows(transactions: Mapping[str, Any], section: str, part: Part, context: Context) -> Iterator[AdaptedEvent]:
+    where = f"transactions.{section}"
+    rows = rows_of(transactions.get(section, []), where)
+    numbers = number_equal_rows(rows, lambda row: _equality_key(row, Reading(context)))
+    for index, ordinal in enumerate(numbers):
+        yield from read_row(part, rows[index], Reading(context, ordinal), f"{where}[{index}]")
 
 
 def _booked(row: Row, reading: Reading) -> Iterator[Statement]:
@@ -205,4 +216,5 @@ GOCARDLESS = ProviderSpec(
     formats={"gocardless": adapt_pulled},
     parts=(BOOKED, PENDING, BALANCES, DETAILS, METADATA),
     accounts_in=_account_in,
+    has_windows=True,
 )

@@ -51,7 +51,9 @@ class ProviderSpec:
     `formats` maps each format of a pulled body (`POST /events?format=`) to the function that adapts it. `parts` lists
     all kinds of rows in its bodies, so that a row that was not understood can be read again. `accounts_in` finds the
     ids of accounts in a pulled body or a webhook, `connections_in` the ids of items, enrollments or members. Both find
-    none in a body of another form. Without `accounts_in` the provider has no account ids of its own.
+    none in a body of another form. Without `accounts_in` the provider has no account ids of its own. `has_windows`:
+    whether a pull of transactions can be the whole of its days (rows.with_window); all rows of it must then have the
+    time of the pull.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ProviderSpec:
     parts: tuple[Part, ...] = ()
     accounts_in: Callable[[object], Iterable[object]] | None = None
     connections_in: Callable[[object], Iterable[object]] | None = None
+    has_windows: bool = False
 
 
 def one_secret(check: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:

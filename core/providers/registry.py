@@ -41,6 +41,13 @@ def provider_of(format: str) -> ProviderSpec:
     return found
 
 
+def check_has_windows(format: str) -> None:
+    """Raise InvalidField if a pull of this format can't be the whole of its days."""
+    if not provider_of(format).has_windows:
+        formats = sorted(name for provider in PROVIDERS if provider.has_windows for name in provider.formats)
+        raise InvalidField("complete_from", f"is for {' and '.join(formats)} only: leave it out")
+
+
 def webhook_of(provider: str) -> Webhook:
     """The webhook of the provider of this name; raises NotFound, also for a provider that has none."""
     found = next((each.webhook for each in PROVIDERS if each.name == provider), None)

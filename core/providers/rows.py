@@ -210,6 +210,34 @@ def read_row(part: Part, row: object, reading: Reading, where: str) -> Iterator[
             yield event_of(statement, reading.context.source, reading.order)
 
 
+def with_window(events: Iterable[AdaptedEvent], context: Context) -> Iterator[AdaptedEvent]:
+    """The events of all booked rows of a pull and, if it is the whole of its days, that it is.
+
+    That is left out if a row was not understood: the row would count as removed only because nobody could read it. Of
+    the days before `since` the pull has no rows, since the provider reported them under the account's former id.
+    """
+    are_understood = True
+    for each in events:
+        are_understood = are_understood and each.is_understood
+        yield each
+    if context.complete is None or not are_understood:
+        return
+    reading, (first, last) = Reading(context), context.complete
+    account = reading.only_account()
+    if account.since is not None:
+        first = max(first, account.since)
+    if first <= last:
+        days = {"from": first.isoformat(), "through": last.isoformat()}
+        yield event_of(make_statement("window.reported", account, reading.time(), **days), context.source, "")
+
+
+def refuse_window(context: Context, why: str) -> None:
+    """Raise ProviderBodyRefused if the caller says that a body is the whole of its days which is not."""
+    if context.complete is not None:
+        message = f"{why}, so it is not the whole of its days: send it without complete_from and complete_through"
+        raise ProviderBodyRefused("not_this_form", message)
+
+
 def rows_of(value: object, where: str) -> list[Any]:
     """The value as an array, empty for null; raises ProviderBodyRefused for any other, or if it has too many rows."""
     if value is None:
@@ -237,7 +265,7 @@ def _unread_row_event(part: Part, row: object, reading: Reading, where: str) -> 
         raise ProviderBodyRefused(
             "too_large", f"cannot be understood, and is too large to be stored ({EVENT_LONGEST_BYTES:,} bytes)", where
         )
-    return AdaptedEvent(_account_for_shard(row, context), event)
+    return AdaptedEvent(_account_for_shard(row, context), event, is_understood=False)
 
 
 def exact_json(value: object, where: str) -> bytes:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy.orm import Session
 
@@ -48,13 +48,14 @@ class NotAdmitted:
 
 @dataclass(frozen=True, slots=True)
 class PullDetails:
-    """What the caller states about a body that was pulled from a provider."""
+    """What the caller states about a body that was pulled from a provider; see Context for what it means."""
 
     pulled_at: datetime | None = None
     account_id: str | None = None
     user_id: str | None = None
     currency: str | None = None
     kind: str | None = None
+    complete: tuple[date, date] | None = None
 
 
 def find_endpoints(session: Session, provider: str, *, endpoint_id: str | None, tenant: Tenant | None) -> Candidates:
@@ -118,6 +119,7 @@ def read_pulled(session: Session, tenant: Tenant, format: str, body: object, det
         user_id=details.user_id,
         currency=details.currency,
         kind=details.kind,
+        complete=details.complete,
     )
     return adapt(format, body, context)
 

@@ -30,6 +30,7 @@ _FOLDED_COLUMNS = (
     "first_recorded_at",
     "last_recorded_at",
     "lends",
+    "last_window_at",
     "dirty_from",
     "late_from",
     "late_through",
@@ -66,6 +67,7 @@ class AccountRow(Struct):
     first_recorded_at: datetime | None
     last_recorded_at: datetime | None
     lends: bool
+    last_window_at: datetime | None
     dirty_from: date | None
     late_from: date | None
     late_through: date | None
@@ -108,7 +110,8 @@ class Held(Struct, frozen=True, gc=False):
 
     `place` is where the row is in its table; while it is locked only a write of the transaction itself moves it.
     `replaces`: whether any transaction of the account replaces another one. `lends`: whether any was removed that was
-    booked with a date only.
+    booked with a date only. `last_window_at`: the time of its last window; what is reported earlier may count as
+    removed.
     """
 
     place: bytes
@@ -116,6 +119,7 @@ class Held(Struct, frozen=True, gc=False):
     last_report_at: datetime | None
     replaces: bool
     lends: bool
+    last_window_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,7 @@ _READ = Direct(_ROWS)
 _LOCK = Direct(f"{_ROWS} {_IN_ORDER}")
 # Sorted before the rows are looked up too: neighbours in an index are found in half the time.
 _HOLD = Direct(
-    f"""SELECT k.number, a.ctid, a.currency, a.last_report_at, a.replaces, a.lends
+    f"""SELECT k.number, a.ctid, a.currency, a.last_report_at, a.replaces, a.lends, a.last_window_at
     FROM (SELECT * FROM {driver.keys("tenants", "accounts")} WITH ORDINALITY AS k(tenant, account_id, number)
         ORDER BY account_id, tenant) AS k
     JOIN accounts a USING (tenant, account_id) {_IN_ORDER}"""

@@ -8,7 +8,7 @@ from msgspec.structs import astuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.events.facts import Booked, Rank, Report, SimpleTransaction, Transaction
+from core.events.facts import Booked, Rank, Report, SimpleTransaction, Transaction, Window
 from core.events.placement import BALANCES_AFTER, BALANCES_BEFORE, EARLIER_DAYS, Balance, BalancesAround, RowsBetween
 from core.events.placement import Row as PlacedRow
 from core.events.worth import NextReport, StoredReport, StoredTransaction, TransactionChange
@@ -45,6 +45,7 @@ _TRANSACTION = {
     "booked_minor": driver.INT8,
     "booked_on": driver.DATE,
     "lent_at": driver.TIMESTAMPTZ,
+    "missing": driver.BOOL,
 }
 # The other columns of a simple transaction have their defaults.
 _SIMPLE = {name: _TRANSACTION[name] for name in ("tenant", "counts", *SimpleTransaction.__struct_fields__)}
@@ -178,6 +179,31 @@ _LENDING_AND_BORROWING = Direct(
         AND t.posted_at >= CAST(k.day AS date) - interval '2 days'
         AND t.posted_at < CAST(k.day AS date) + interval '{EARLIER_DAYS + 3} days'"""
 )
+_WINDOWS = f"""unnest({driver.split("tenants")}, {driver.split("accounts")}, {driver.split("sources")}, :times, :firsts,
+    :lasts)"""
+_ADD_WINDOWS = Direct(
+    f"""INSERT INTO windows (tenant, account_id, source, event_time, from_day, through_day) SELECT * FROM {_WINDOWS}
+    ON CONFLICT DO NOTHING RETURNING tenant, account_id, source, from_day, through_day, event_time"""
+)
+# A row with only a date is placed on its day or after a balance of one of the next days, until the instant after that.
+_OLDER_ROWS = f"""SELECT {_list(_TRANSACTION, "t")}
+    FROM {_WINDOWS} AS k(tenant, account_id, source, event_time, first, last)
+    JOIN transactions t ON t.tenant = k.tenant AND t.account_id = k.account_id
+        AND t.posted_at BETWEEN k.first AND k.last AND t.source = k.source AND t.event_time < k.event_time"""
+_BOOKED_BEFORE = Direct(
+    f"""{_OLDER_ROWS} AND t.counts
+    UNION ALL {_OLDER_ROWS} AND NOT t.counts AND NOT t.pending AND NOT t.removed"""
+)
+_LATEST_WINDOWS = Direct(
+    f"""SELECT k.number, w.event_time
+    FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, {driver.split("sources")}, :times, :days)
+        WITH ORDINALITY AS k(tenant, account_id, source, event_time, day, number)
+    CROSS JOIN LATERAL (
+        SELECT event_time FROM windows w
+        WHERE w.tenant = k.tenant AND w.account_id = k.account_id AND w.source = k.source
+          AND w.event_time > k.event_time AND w.from_day <= k.day AND w.through_day >= k.day
+        ORDER BY w.event_time DESC LIMIT 1) AS w"""
+)
 _MOVE_RESIDUALS = text(
     """UPDATE reports r SET residual_minor = r.residual_minor + s.minor FROM staged_residuals s
     WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
@@ -256,6 +282,55 @@ def lending_and_borrowing_rows(
     for row in _by_texts(session, _LENDING_AND_BORROWING, _texts_of(days)):
         found.setdefault((row[0], row[1]), {})[row[2]] = _transaction(row)
     return found
+
+
+def add_windows(session: Session, windows: Iterable[tuple[AccountKey, Window]]) -> set[tuple[AccountKey, Window]]:
+    """Store windows, and return those that are new."""
+    wanted = list(windows)
+    if not wanted:
+        return set()
+    days = [(window.first_day, window.last_day) for _, window in wanted]
+    spans = {"firsts": driver.dates([day for day, _ in days]), "lasts": driver.dates([day for _, day in days])}
+    rows = _ADD_WINDOWS.rows(session, _of_windows(wanted) | spans)
+    return {((row[0], row[1]), Window(*row[2:])) for row in rows}
+
+
+def booked_before(
+    session: Session, spans: Sequence[tuple[AccountKey, Window, datetime, datetime]]
+) -> dict[AccountKey, list[Transaction]]:
+    """For each window the booked rows of its source that are older and placed in the span of time given with it."""
+    found: dict[AccountKey, list[Transaction]] = {}
+    if spans:
+        parameters = _of_windows([(key, window) for key, window, _, _ in spans])
+        parameters["firsts"] = driver.moments([first for _, _, first, _ in spans])
+        parameters["lasts"] = driver.moments([last for _, _, _, last in spans])
+        for row in _BOOKED_BEFORE.rows(session, parameters):
+            found.setdefault((row[0], row[1]), []).append(_transaction(row).transaction)
+    return found
+
+
+def latest_windows(
+    session: Session, since: Mapping[tuple[AccountKey, str, date], datetime]
+) -> dict[tuple[AccountKey, str, date], datetime]:
+    """By (account, source, day) the time of the latest window over the day, if there is one after `since`."""
+    wanted = list(since)
+    if not wanted:
+        return {}
+    parameters: dict[str, object] = {
+        **driver.key_columns("accounts", [key for key, _, _ in wanted]),
+        "sources": driver.joined([source for _, source, _ in wanted]),
+        "times": driver.moments(list(since.values())),
+        "days": driver.dates([day for _, _, day in wanted]),
+    }
+    return {wanted[number - 1]: time for number, time in _LATEST_WINDOWS.rows(session, parameters)}
+
+
+def _of_windows(windows: Sequence[tuple[AccountKey, Window]]) -> dict[str, object]:
+    return {
+        **driver.key_columns("accounts", [key for key, _ in windows]),
+        "sources": driver.joined([window.source for _, window in windows]),
+        "times": driver.moments([window.time for _, window in windows]),
+    }
 
 
 def read_balances_around(
@@ -383,21 +458,22 @@ def _with_times(keys: Sequence[ReportKey]) -> dict[str, object]:
 def _transaction(row: Any) -> StoredTransaction:
     _, _, name, minor, currency, placed_at, dated, pending, removed, counts, *rest = row
     replaces, category, description, time, source, event_id, due_at, *rest = rest
-    first_reported, booked_rank, booked_minor, booked_on, lent_at = rest
-    posted_at = placed_at if dated is None else None
-    rank = Rank(time, removed, source, event_id)
+    first_reported, booked_rank, booked_minor, booked_on, lent_at, missing = rest
+    posted_at, is_missing = placed_at if dated is None else None, missing is True
+    rank = Rank(time, removed and not is_missing, source, event_id)
     transaction = Transaction(
         name, rank, minor, currency, posted_at, dated, pending, replaces, category, description, due_at
     )
     booked = transaction.booked if booked_rank is None else Booked(booked_rank, booked_minor, booked_on)
     if first_reported is None and transaction.booked is not None:
         first_reported = time
-    return StoredTransaction(transaction, counts, first_reported, booked, placed_at, lent_at)
+    return StoredTransaction(transaction, counts, first_reported, booked, placed_at, lent_at, is_missing)
 
 
 def _transaction_values(key: AccountKey, stored: StoredTransaction) -> tuple[object, ...]:
     t, rank = stored.transaction, stored.transaction.rank
-    booked = stored.booked if stored.booked != t.booked else None
+    # The removed rows of a day are found by what they were booked with.
+    booked = stored.booked if stored.is_missing or stored.booked != t.booked else None
     return (
         *key,
         t.transaction_id,
@@ -406,7 +482,7 @@ def _transaction_values(key: AccountKey, stored: StoredTransaction) -> tuple[obj
         stored.placed_at,
         t.dated,
         t.pending,
-        rank.is_removal,
+        stored.is_removed,
         stored.counts,
         t.replaces,
         t.category,
@@ -418,6 +494,7 @@ def _transaction_values(key: AccountKey, stored: StoredTransaction) -> tuple[obj
         None if t.booked is not None and stored.first_reported == rank.time else stored.first_reported,
         *((None, None, None) if booked is None else booked),
         stored.lent_at,
+        True if stored.is_missing else None,
     )
 
 

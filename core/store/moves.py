@@ -39,7 +39,8 @@ class AccountWrite(NamedTuple):
     """All that a batch changes in one locked account: amounts to add, and times and days by which ranges are extended.
 
     `replaces`: one of its new transactions replaces another one. `lends`: one is removed that was booked with a date.
-    `is_another`: it means something else to its goals now, which all have to be recomputed.
+    `last_window_at`: the time of the account's last window, None if it has none. `is_another`: the account means
+    something else to its goals now, which all have to be recomputed.
     """
 
     addition: Addition
@@ -51,6 +52,7 @@ class AccountWrite(NamedTuple):
     late_through: date | None
     replaces: bool
     lends: bool
+    last_window_at: datetime | None
     is_another: bool
 
 
@@ -88,6 +90,7 @@ _PACKS: dict[str, Callable[[Any], object]] = {
     "late_through": dates,
     "replaces": bools,
     "lends": bools,
+    "last_window_at": moments,
     "is_another": bools,
 }
 _GIVEN = ", ".join(
@@ -136,7 +139,8 @@ _WRITE = Direct(
             late_from = least(a.late_from, s.late_from),
             late_through = greatest(a.late_through, s.late_through),
             replaces = a.replaces OR s.replaces IS TRUE,
-            lends = a.lends OR s.lends IS TRUE
+            lends = a.lends OR s.lends IS TRUE,
+            last_window_at = greatest(a.last_window_at, s.last_window_at)
         FROM unnest({_GIVEN}) AS s({", ".join(_PACKS)})
         WHERE a.ctid = s.place AND a.tenant = s.tenant
         RETURNING a.tenant, a.account_id, a.currency, a.worth_minor, a.inflow_minor, s.earliest_at,

@@ -145,6 +145,8 @@ accounts = Table(
     moment_column("last_recorded_at"),
     # Whether any of its rows was removed that was booked with a date only.
     flag_column("lends"),
+    # The time of its last window. Batches look for windows only after rows that were reported before it.
+    moment_column("last_window_at"),
     # Whether any transaction of the account replaces another one. Batches look for these only where it is true.
     flag_column("replaces"),
     # The dirty range: the snapshots of the goals of this account have to be written, or written again, from
@@ -192,6 +194,9 @@ transactions = Table(
     Column("booked_on", Date),
     # The first report of the removed row of which this one is the new id.
     moment_column("lent_at"),
+    # True: it is booked, but a later window of its source does not have it, so it counts as removed. Null for all
+    # others, since a null takes no room.
+    Column("missing", Boolean),
     # Reader: the fold, which looks up the removed rows that have the date of a new one.
     Index(
         "transactions_removed_idx",
@@ -208,6 +213,14 @@ transactions = Table(
         "posted_at",
         postgresql_include=["amount_minor"],
         postgresql_where=text("counts"),
+    ),
+    # Reader: the fold, which looks up the rows that a window does not have: these, and those that count.
+    Index(
+        "transactions_uncounted_idx",
+        "tenant",
+        "account_id",
+        "posted_at",
+        postgresql_where=text("NOT counts AND NOT pending AND NOT removed"),
     ),
     # Reader: the fold, which looks up the transactions that replace a transaction.
     Index(
@@ -235,6 +248,20 @@ reports = Table(
     moment_column("event_time", required=True),
     text_column("source", required=True),
     text_column("event_id", required=True),
+)
+
+# Days of which a pull held all booked rows of an account, see core.events.facts.Window. The time comes before the days
+# in the key, since the fold looks for the latest window over a day that is later than a row.
+windows = Table(
+    "windows",
+    metadata,
+    tenant_column(),
+    key_column("account_id"),
+    key_column("source"),
+    Column("event_time", DateTime(timezone=True), primary_key=True),
+    Column("from_day", Date, primary_key=True),
+    Column("through_day", Date, primary_key=True),
+    CheckConstraint("from_day <= through_day", name="days"),
 )
 
 # Reports that are dated too far ahead to count. They are moved to `reports` when they are due: all who read that table
@@ -611,6 +638,7 @@ BUSINESS_TABLES = (
     transactions,
     reports,
     waiting_reports,
+    windows,
     goals,
     milestones,
     links,

@@ -35,7 +35,7 @@ _TRANSACTIONS = f"""
 _WAITING = f"""
     WITH {ODD}
     SELECT account_id, 'transaction ' || transaction_id AS fact, 'due_at' AS what, CAST(due_at AS text) AS stored,
-        CASE WHEN NOT pending AND NOT removed AND (due_at = {day_start("dated")}
+        CASE WHEN NOT pending AND (NOT removed OR missing) AND (due_at = {day_start("dated")}
                 OR (dated IS NULL AND due_at IN (posted_at, posted_at - interval '1 day')))
             THEN CAST(due_at AS text) END AS expected
     FROM transactions WHERE tenant = :tenant AND {within("account_id")} AND due_at IS NOT NULL
@@ -48,9 +48,42 @@ _WAITING = f"""
 _RECORDED = f"""
     SELECT account_id, min(at) AS first_at, max(at) AS last_at, bool_or(removed AND booked_on IS NOT NULL) AS lends
     FROM (SELECT account_id, removed, booked_on,
-            coalesce(first_reported, CASE WHEN NOT pending AND NOT removed THEN event_time END) AS at
+            coalesce(first_reported, CASE WHEN NOT pending AND (NOT removed OR missing) THEN event_time END) AS at
         FROM transactions WHERE tenant = :tenant AND {within("account_id")}) AS booked
     GROUP BY account_id"""
+
+# Of the rows that a window may say something about: does a later one of their source hold their day? Daily windows
+# slide along, so of most rows the bounds of all later windows together show that none does. Only for the others the
+# windows are looked up.
+_MISSING = f"""
+    WITH {ODD},
+    facts AS (
+        SELECT account_id, source, event_time, NULL AS transaction_id, from_day, through_day, CAST(NULL AS date) AS day,
+            false AS removed, false AS missing, false AS is_booked
+        FROM windows WHERE tenant = :tenant AND {within("account_id")}
+        UNION ALL
+        SELECT t.account_id, t.source, t.event_time, t.transaction_id, NULL, NULL,
+            coalesce(t.dated, {local_day("t.posted_at")}), t.removed, t.missing IS TRUE,
+            NOT t.pending AND (NOT t.removed OR t.missing IS TRUE)
+        FROM transactions t
+        WHERE t.tenant = :tenant AND {within("t.account_id")}
+          AND (t.missing OR (t.account_id, t.source) IN (
+            SELECT account_id, source FROM windows WHERE tenant = :tenant AND {within("account_id")}))),
+    bounded AS (
+        SELECT *, is_booked AND day BETWEEN min(from_day) OVER w AND max(through_day) OVER w AS may_be_missing
+        FROM facts
+        WINDOW w AS (PARTITION BY account_id, source ORDER BY event_time DESC, transaction_id IS NULL)),
+    compared_rows AS (
+        SELECT b.account_id, b.transaction_id, b.removed, b.missing, CASE WHEN b.may_be_missing THEN EXISTS (
+                SELECT FROM windows w WHERE w.tenant = :tenant AND w.account_id = b.account_id AND w.source = b.source
+                  AND w.event_time > b.event_time AND b.day BETWEEN w.from_day AND w.through_day)
+            ELSE false END AS is_missing
+        FROM bounded b WHERE b.transaction_id IS NOT NULL)
+    SELECT r.account_id, r.transaction_id, v.what, CAST(v.stored AS text) AS stored,
+        CAST(v.expected AS text) AS expected
+    FROM compared_rows r CROSS JOIN LATERAL (VALUES
+        ('missing', r.missing, r.is_missing),
+        ('removed', r.removed, r.removed OR r.is_missing)) AS v(what, stored, expected)"""
 
 _ACCOUNTS = f"""
     SELECT a.account_id, v.what, v.stored, v.expected
@@ -67,8 +100,9 @@ _ACCOUNTS = f"""
         ('first_recorded_at', CAST(a.first_recorded_at AS text), CAST(recorded.first_at AS text)),
         ('last_recorded_at', CAST(a.last_recorded_at AS text), CAST(CASE WHEN recorded.last_at IS NOT NULL
             THEN greatest(a.last_recorded_at, recorded.last_at) END AS text)),
-        ('lends', CAST(a.lends AS text), CAST(a.lends OR coalesce(recorded.lends, false) AS text)))
-        AS v(what, stored, expected)
+        ('lends', CAST(a.lends AS text), CAST(a.lends OR coalesce(recorded.lends, false) AS text)),
+        ('last_window_at', CAST(a.last_window_at AS text), CAST((SELECT max(event_time) FROM windows
+            WHERE tenant = :tenant AND account_id = a.account_id) AS text))) AS v(what, stored, expected)
     WHERE a.tenant = :tenant AND {within("a.account_id")}"""
 
 # A residual is the difference between a report and what the report before it and the transactions since lead to. The
@@ -149,8 +183,15 @@ COUNTED_CHECKS = (
 
 ACCOUNT_CHECKS = (
     Check(
+        "windows",
+        "a booked row counts as removed while a later window of its source holds its day",
+        ("account_id", "transaction_id"),
+        _MISSING,
+    ),
+    Check(
         "accounts",
-        "worth, opening, inflow, and when the account and its rows were first and last reported, follow from the facts",
+        "worth, opening, inflow, when the account and its rows were first and last reported, and its last window,"
+        " follow from the facts",
         ("account_id",),
         _ACCOUNTS,
     ),

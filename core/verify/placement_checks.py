@@ -3,7 +3,8 @@
 from core.verify.checks import INSTANT, ODD, Check, day_end, held_within, local_day, sign, within
 
 # Of a row that is removed or pending, the latest record that said it is booked is kept, with a rank that begins with
-# its time. A row that is booked keeps when it was first reported only if that is not the time of its own record.
+# its time; of one that a window does not have any more, too. A row that is booked keeps when it was first reported only
+# if that is not the time of its own record.
 _KEPT = f"""
     SELECT t.account_id, t.transaction_id, v.what, v.stored, v.expected
     FROM (SELECT *, NOT pending AND NOT removed AS is_booked, left(booked_rank, 26) COLLATE "C" AS booked_time,
@@ -13,7 +14,7 @@ _KEPT = f"""
           AND num_nonnulls(first_reported, booked_rank, booked_minor, booked_on) > 0) AS t
     CROSS JOIN LATERAL (VALUES
         ('first_reported', t.first_time, CASE
-            WHEN t.is_booked THEN CASE WHEN t.first_time < t.own_time THEN t.first_time END
+            WHEN t.is_booked OR t.missing THEN CASE WHEN t.first_time < t.own_time THEN t.first_time END
             WHEN t.booked_rank IS NULL THEN NULL
             WHEN t.first_time <= t.booked_time THEN t.first_time
             ELSE 'at most ' || t.booked_time END),
@@ -33,10 +34,11 @@ _KEPT = f"""
 # number k + the greatest c(j) - j of all j up to k: each takes the next one, or a later one.
 _LENT = f"""
     WITH removed_rows AS (
-        SELECT account_id, booked_on AS day, booked_minor AS minor, first_reported AS at, transaction_id
+        SELECT account_id, booked_on AS day, booked_minor AS minor, transaction_id,
+            coalesce(first_reported, CASE WHEN missing THEN event_time END) AS at
         FROM transactions
         WHERE tenant = :tenant AND {within("account_id")} AND removed AND booked_on IS NOT NULL
-          AND first_reported IS NOT NULL),
+          AND (first_reported IS NOT NULL OR missing)),
     standing AS (
         SELECT account_id, dated AS day, amount_minor AS minor, coalesce(first_reported, event_time) AS at,
             transaction_id
@@ -49,7 +51,7 @@ _LENT = f"""
             count(*) FILTER (WHERE is_standing) OVER (PARTITION BY account_id, day, minor
                 ORDER BY at, is_standing DESC ROWS UNBOUNDED PRECEDING) + 1 AS next_number
         FROM (SELECT *, false AS is_standing FROM removed_rows
-            UNION ALL SELECT *, true FROM standing) AS both_kinds),
+            UNION ALL SELECT account_id, day, minor, transaction_id, at, true FROM standing) AS both_kinds),
     lending AS (
         SELECT account_id, day, minor, at, number + max(next_number - number)
             OVER (PARTITION BY account_id, day, minor ORDER BY number) AS lends_to

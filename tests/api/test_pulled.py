@@ -73,6 +73,30 @@ def test_a_list_of_members_gives_the_state_of_their_accounts(api: TestClient, en
     assert json.loads(event)["data"] == {"account_ids": ["savings_001"], "state": "broken", "reason": "EXPIRED"}
 
 
+@pytest.mark.parametrize("format", ["gocardless", "enablebanking"])
+def test_a_pull_of_whole_days_removes_what_it_no_longer_has(
+    api: TestClient, apply_stream: Callable[[], Any], engine: Engine, format: str
+) -> None:
+    """A row of these days; the pull is refused if it has no transactions, and then nothing is removed."""
+    body, query = FORMATS[format]
+    days = {"complete_from": "2026-02-01", "complete_through": "2026-03-01"}
+    none = {"transactions": {"booked": []} if format == "gocardless" else []}
+    worth = text("SELECT worth_minor FROM accounts WHERE account_id = 'acc_1'")
+
+    def worth_after(later: object, at: str) -> int:
+        assert send(api, format, later, **query, **days, pulled_at=at).status_code == 202
+        assert apply_stream().dead_letters == 0
+        with engine.connect() as connection:
+            return int(connection.execute(worth).scalar_one())
+
+    assert worth_after(body, "2026-03-01T08:00:00Z") == -12_30
+    refused = send(api, format, {"balances": []}, **query, **days, pulled_at="2026-03-01T09:00:00Z")
+    assert (refused.status_code, "complete_from" in refused.text) == (422, True)
+    assert worth_after(none, "2026-03-01T10:00:00Z") == 0
+    assert worth_after(body, "2026-03-01T09:00:00Z") == 0
+    assert worth_after(body, "2026-03-01T11:00:00Z") == -12_30
+
+
 def test_amounts_keep_every_digit(api: TestClient, entries: Entries) -> None:
     """Also those that no double holds, and those that are no amount of ours."""
     raw = json.dumps(SYNC).replace("72.25", "12345678901234567.8900").encode()
@@ -108,6 +132,20 @@ BAD_QUERIES = [
     ("format=mx&user_id=%00", "user_id"),
     ("format=gocardless&account_id=", "account_id"),
     (f"format=gocardless&account_id={'x' * 201}", "account_id"),
+    ("complete_from=2026-01-01", "format"),
+    ("format=gocardless&complete_from=2026-01-01", "complete_through"),
+    ("format=gocardless&complete_through=2026-01-01", "complete_from"),
+    ("format=gocardless&complete_from=2026-01-02&complete_through=2026-01-01", "complete_through"),
+    ("format=gocardless&complete_from=2026-01-02T00:00:00Z&complete_through=2026-01-03", "complete_from"),
+    ("format=gocardless&complete_from=2026-02-30&complete_through=2026-03-01", "complete_from"),
+    ("format=gocardless&complete_from=&complete_through=2026-03-01", "complete_from"),
+    ("format=gocardless&complete_from=1899-01-01&complete_through=2026-03-01", "complete_from"),
+    ("format=gocardless&complete_from=2026-01-01&complete_through=9999-12-31", "complete_through"),
+    *(
+        (f"format={format}&complete_from=2026-01-01&complete_through=2026-03-01", "complete_from")
+        for format in Format
+        if format not in (Format.GOCARDLESS, Format.ENABLEBANKING)
+    ),
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import UTC, datetime
 
 from core.events.facts import Transaction
@@ -36,7 +36,7 @@ class PositionFirst(CrashingDrain):
 
 
 def _fold_as_they_come(
-    statements: Iterable[Transaction], stored: Mapping[str, StoredTransaction]
+    statements: Iterable[Transaction], stored: Mapping[str, StoredTransaction], missing: Set[Transaction] = frozenset()
 ) -> list[TransactionChange]:
     """Fold as if every stored transaction had a time long ago, so that any later arrival wins."""
     stated = {statement.transaction_id: statement for statement in statements}
@@ -46,7 +46,8 @@ def _fold_as_they_come(
         )
         for name, known in stored.items()
     }
-    changes = fold_transactions(stated.values(), {**stored, **{name: aged[name] for name in stated if name in aged}})
+    aged = {name: aged[name] for name in stated if name in aged}
+    changes = fold_transactions(stated.values(), {**stored, **aged}, missing)
     return [change._replace(before=stored.get(change.after.transaction.transaction_id)) for change in changes]
 
 

@@ -20,14 +20,35 @@ class OracleAccount:
     reports: dict[datetime, tuple[Any, ...]] = field(default_factory=dict)
     kind: tuple[Any, ...] = (("",), "asset")
     zone: str = "UTC"
+    windows: list[dict[str, Any]] = field(default_factory=list)
+
+    def missing(self) -> set[str]:
+        """The transactions that a later pull of all booked rows of their days did not have."""
+        return {
+            name
+            for name, (rank, body) in self.transactions.items()
+            if body is not None
+            and not body["pending"]
+            and any(
+                window["source"] == rank[2]
+                and window["body"][0] <= body["at"].date() <= window["body"][1]
+                and window["time"] > rank[0]
+                for window in self.windows
+            )
+        }
 
     def counted(self) -> list[tuple[datetime, int]]:
         """(posted_at, amount) of the transactions that count."""
-        live = {name: body for name, (_, body) in self.transactions.items() if body is not None and not body["pending"]}
+        missing = self.missing()
+        live = {
+            name: body
+            for name, (_, body) in self.transactions.items()
+            if body is not None and not body["pending"] and name not in missing
+        }
         replaced = {body["replaces"] for body in live.values()}
         counting = {name: body for name, body in live.items() if name not in replaced}
         but = {record.name for record in self.statements} - counting.keys()
-        places = place_all(self.statements, self.reported(), self.zone, but=but)
+        places = place_all(self.statements, self.reported(), self.zone, but=but, missing=missing)
         return [(places[name], body["amount"]) for name, body in counting.items()]
 
     def reported(self) -> dict[datetime, int]:
@@ -66,13 +87,15 @@ def apply_fact(account: OracleAccount, event: dict[str, Any]) -> None:
         kept = account.reports.get(event["key"])
         if kept is None or rank > kept[0]:
             account.reports[event["key"]] = (rank, event["body"])
+    elif event["kind"] == "window":
+        account.windows.append(event)
     elif account.kind[0] == ("",) or (rank, event["body"]) > account.kind:
         account.kind = (rank, event["body"])
 
 
 def _record(event: dict[str, Any]) -> Record:
     """The statement as the oracle of places takes it. A row that waits for its day is booked, though it is pending."""
-    body, record = event["body"], Record(event["key"], event["time"], event["id"])
+    body, record = event["body"], Record(event["key"], event["time"], f"{event['source']}\x1f{event['id']}")
     if body is None:
         return record
     is_pending = body["pending"] and not body.get("waits", False)

@@ -122,7 +122,7 @@ def test_progress_is_reported(filled: Filled) -> None:
     """A run reports to its caller how far it is."""
     reported: list[str] = []
     verify_tenant(filled.sessions, "cuba", LATEST, on_progress=reported.append)
-    assert reported[0] == "cuba: 0 of 5 accounts"
+    assert reported[0] == "cuba: 0 of 6 accounts"
     assert reported[-1] == "cuba: 8 of 8 goals"
 
 

@@ -148,6 +148,39 @@ def test_a_missing_transaction_is_found(alter: Alter) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("statement", "wrong_rows"),
+    [
+        ("UPDATE windows SET through_day = '2026-03-04' WHERE account_id = 'shown'", {("old id", "missing")}),
+        (
+            "UPDATE windows SET through_day = '2026-03-12' WHERE account_id = 'shown'",
+            {("kept", "missing"), ("kept", "removed")},
+        ),
+        ("UPDATE windows SET event_time = '2026-03-05T08:00Z' WHERE account_id = 'shown'", {("old id", "missing")}),
+        ("UPDATE windows SET source = 'another' WHERE account_id = 'shown'", {("old id", "missing")}),
+        ("UPDATE transactions SET removed = false WHERE transaction_id = 'old id'", {("old id", "removed")}),
+        (
+            "UPDATE transactions SET missing = NULL, removed = false WHERE transaction_id = 'old id'",
+            {("old id", "missing"), ("old id", "removed")},
+        ),
+        ("UPDATE transactions SET missing = true WHERE transaction_id = 'kept'", {("kept", "missing")}),
+        ("UPDATE transactions SET source = 'another' WHERE transaction_id = 'old id'", {("old id", "missing")}),
+    ],
+)
+def test_an_altered_window_or_row_of_its_days_is_found(
+    alter: Alter, statement: str, wrong_rows: set[tuple[str, str]]
+) -> None:
+    """The row is named that should count as removed, or should not."""
+    wrong = alter(statement)
+    assert {(v.key["transaction_id"], v.what) for v in wrong if v.check == "windows"} == wrong_rows
+
+
+def test_an_altered_time_of_the_last_window_is_found(alter: Alter) -> None:
+    """By it a batch knows which rows it has to look at."""
+    wrong = alter("UPDATE accounts SET last_window_at = NULL WHERE account_id = 'shown'")
+    assert [(v.check, v.what) for v in wrong] == [("accounts", "last_window_at")]
+
+
 def test_an_altered_residual_is_found(alter: Alter) -> None:
     """An altered residual is named, and so is the worth of its day, the first day that becomes wrong by it."""
     wrong = alter("UPDATE reports SET residual_minor = residual_minor - 1 WHERE as_of = '2026-03-12T12:00Z'")

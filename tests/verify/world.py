@@ -192,5 +192,10 @@ def _correct(town: Town) -> None:
     town.paid("not due", "savings", 6, LATEST + 3 * DAY)
     town.paid("not due today", "savings", 7, LATEST + 3 * DAY, posted_at="2026-03-24")
     town.reported("flat", 252_000, LATEST + 9 * DAY)
+    town.paid("old id", "shown", 11, town.at(5, 8), posted_at="2026-03-05")
+    town.paid("kept", "shown", 12, town.at(5, 8), posted_at="2026-03-12")
+    days = {"from": "2026-03-01", "through": "2026-03-10"}
+    town.record("window.reported", town.at(16), account_id="shown", **days)
+    town.paid("new id", "shown", 11, town.at(16), posted_at="2026-03-05")
     town.record("account.changed", town.at(17), account_id="flat", user_id="u")
     town.record("account.changed", town.at(17), account_id="checking", kind="liability")

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from tests.chaos.oracle.placement import Record, place_all, within
+from tests.chaos.oracle.placement import Record, day_of, place_all, within
 
 # The decimals of the currencies of the load's accounts.
 DECIMALS = {"USD": 2, "EUR": 2, "JPY": 0, "KWD": 3}
@@ -45,6 +45,16 @@ class Transaction:
         return not self.is_removal and not self.is_pending
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A pull of a source that held all booked rows of the days from `first` through `last`."""
+
+    source: str
+    first: date
+    last: date
+    time: datetime
+
+
 @dataclass(slots=True)
 class Account:
     """All facts of one account."""
@@ -55,10 +65,27 @@ class Account:
     transactions: dict[str, Statement] = field(default_factory=dict)
     reports: dict[datetime, Statement] = field(default_factory=dict)
     attributes: dict[str, Statement] = field(default_factory=dict)
+    windows: set[Window] = field(default_factory=set)
+
+    def missing(self) -> set[str]:
+        """The transactions that a later pull of all booked rows of their days did not have."""
+        found = set()
+        for name, stated in self.transactions.items():
+            time, _, source, _ = stated.rank
+            if stated.value.is_posted:
+                day = stated.value.day or day_of(stated.value.posted_at, self.zone)
+                if any(w.source == source and w.first <= day <= w.last and time < w.time for w in self.windows):
+                    found.add(name)
+        return found
 
     def counting(self) -> dict[str, Transaction]:
         """The transactions that are posted and that no posted one replaces."""
-        posted = {name: stated.value for name, stated in self.transactions.items() if stated.value.is_posted}
+        missing = self.missing()
+        posted = {
+            name: stated.value
+            for name, stated in self.transactions.items()
+            if stated.value.is_posted and name not in missing
+        }
         replaced = {each.replaces for each in posted.values() if each.replaces is not None}
         return {name: each for name, each in posted.items() if name not in replaced}
 
@@ -70,7 +97,7 @@ class Account:
     def places(self) -> dict[str, datetime]:
         """Where each transaction stands that counts."""
         but = self.transactions.keys() - self.counting().keys()
-        return place_all(self.records, self.reported(), self.zone, but=but)
+        return place_all(self.records, self.reported(), self.zone, but=but, missing=self.missing())
 
     def stored_place(self, name: str, places: dict[str, datetime]) -> datetime | None:
         """Where a transaction is stored; one that does not count and has a day, where it was first reported."""
@@ -114,6 +141,9 @@ class TenantFacts:
         if kind == "balance.reported" and data["current"] is None:
             return
         account = self._account(data["account_id"])
+        if kind == "window.reported":
+            days = date.fromisoformat(data["from"]), date.fromisoformat(data["through"])
+            account.windows.add(Window(event["source"], *days, rank[0]))
         if kind.startswith("transaction."):
             stated = self._transaction(data, is_removal)
             self._state(account.transactions, data["transaction_id"], rank, stated)

@@ -41,10 +41,18 @@ class Standing(NamedTuple):
 
 
 def place_all(
-    records: Iterable[Record], reports: dict[datetime, int], zone: str, *, but: Collection[str] = ()
+    records: Iterable[Record],
+    reports: dict[datetime, int],
+    zone: str,
+    *,
+    but: Collection[str] = (),
+    missing: Collection[str] = (),
 ) -> dict[str, datetime]:
-    """The place of every row that counts; those named by `but` do not, though they are booked."""
-    rows, first = _standing(records, but)
+    """The place of every row that counts; those named by `but` do not, though they are booked.
+
+    Those named by `missing` count as removed, because a window does not have them.
+    """
+    rows, first = _standing(records, but, missing)
     as_ofs = sorted(reports)
     effectives = {row.name: _effective(row, as_ofs) for row in rows}
     base = {row.name: _base(row, effectives[row.name], zone) for row in rows}
@@ -55,7 +63,9 @@ def place_all(
     return places
 
 
-def _standing(records: Iterable[Record], but: Collection[str]) -> tuple[list[Standing], datetime | None]:
+def _standing(
+    records: Iterable[Record], but: Collection[str], missing: Collection[str]
+) -> tuple[list[Standing], datetime | None]:
     by_name: dict[str, list[Record]] = {}
     for record in records:
         by_name.setdefault(record.name, []).append(record)
@@ -69,10 +79,12 @@ def _standing(records: Iterable[Record], but: Collection[str]) -> tuple[list[Sta
         firsts.append(reported)
         winner = max(of_name, key=lambda record: (record.time, record.is_removal, record.event_id))
         latest = max(booked, key=lambda record: (record.time, record.event_id))
-        if winner.is_booked and name not in but:
-            rows.append(Standing(name, winner.amount, winner.day, reported, winner.instant))
-        elif winner.is_removal and latest.day is not None:
+        if winner.is_removal or name in missing:
+            if latest.day is None:
+                continue
             removed.append((reported, name, latest.day, latest.amount))
+        elif winner.is_booked and name not in but:
+            rows.append(Standing(name, winner.amount, winner.day, reported, winner.instant))
     rows.sort(key=lambda row: (row.reported, row.name))
     lent: dict[str, datetime] = {}
     for reported, _, day, amount in sorted(removed):
@@ -82,6 +94,12 @@ def _standing(records: Iterable[Record], but: Collection[str]) -> tuple[list[Sta
                 break
     rows = [row._replace(reported=lent.get(row.name, row.reported)) for row in rows]
     return sorted(rows), min(firsts, default=None)
+
+
+def day_of(moment: datetime, zone: str) -> date:
+    """The local day of a moment."""
+    day = moment.astimezone(ZoneInfo(zone)).date()
+    return day + timedelta(days=1) if moment >= first_instant(day + timedelta(days=1), zone) else day
 
 
 def _base(row: Standing, effective: datetime, zone: str) -> datetime:
@@ -121,12 +139,6 @@ def within(moment: datetime, day: date, zone: str) -> datetime:
     return min(max(moment, first_instant(day, zone)), last_instant(day, zone))
 
 
-def _day(moment: datetime, zone: str) -> date:
-    """The local day of a moment."""
-    day = moment.astimezone(ZoneInfo(zone)).date()
-    return day + timedelta(days=1) if moment >= first_instant(day + timedelta(days=1), zone) else day
-
-
 def _judge(
     p: datetime,
     q: datetime,
@@ -140,7 +152,7 @@ def _judge(
     zone: str,
 ) -> set[str]:
     """Place the rows that the interval (p, q] decides about; returns those of T that moved."""
-    day = _day(p, zone)
+    day = day_of(p, zone)
     t, a, b, others = [], [], [], 0
     for row in rows:
         effective = effectives[row.name]
