@@ -39,7 +39,7 @@ def test_a_request_that_code_swallows_is_raised_again() -> None:
     """Also where the exception is dropped without a word."""
     with stop_requests() as requests:
         with suppress(BaseException):
-            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(30)
         with pytest.raises(StopAsked):
             time.sleep(30)
