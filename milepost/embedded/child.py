@@ -1,7 +1,5 @@
 """One Milepost process under the supervisor: started, started again after it ends, ended with its process group."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -27,7 +25,7 @@ _STABLE_S = 30.0
 _RAN_WELL_S = 5.0
 _LONGEST_WAIT_AFTER_RUN_S = 2.0
 _FAILURES_TO_REPORT = 3
-_AGAIN_S = 0.05
+_AGAIN_S = 0.02
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -114,16 +112,12 @@ class Child:
 
 
 class StopAsked(BaseException):
-    """Raised in the main thread at the first request to stop; like KeyboardInterrupt it is no error."""
+    """Raised in the main thread, once, at the first request to stop; like KeyboardInterrupt it is no error."""
 
 
 @dataclass(slots=True)
 class StopRequests:
-    """How often a stop was requested. Once `is_stopping` is set, a request no longer raises StopAsked.
-
-    Python drops what is raised while an object is finalized, and so may code that expects no exception. So StopAsked is
-    raised again, a moment later, until it is handled.
-    """
+    """How often a stop was requested. Once `is_stopping` is set, a request no longer raises StopAsked."""
 
     count: int = 0
     is_stopping: bool = False
@@ -134,33 +128,25 @@ class StopRequests:
         """Whether a stop was requested more than once."""
         return self.count > 1
 
-    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        is_timer = number == signal.SIGALRM
-        self.count += not is_timer
-        if self.is_stopping or (self._is_raised and not is_timer):
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.count += number != signal.SIGALRM
+        if self._is_raised or self.is_stopping:
+            return
+        if _is_finalizing(frame):
+            # Python drops what is raised there, and with it the request. So it is raised a moment later.
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
             return
         self._is_raised = True
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
-        if not _is_being_handled():
-            raise StopAsked
+        raise StopAsked
 
 
-def _is_being_handled() -> bool:
-    """Whether the code that a signal interrupts handles StopAsked, or cleans up because of it."""
-    error = sys.exception()
-    while error is not None and not isinstance(error, StopAsked):
-        error = error.__context__
-    return error is not None
-
-
-def _say_unless_stop(say: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], None]:
-    """What is called with an exception that Python drops: nothing is printed of StopAsked, which is raised again."""
-
-    def hook(dropped: sys.UnraisableHookArgs) -> None:
-        if not isinstance(dropped.exc_value, StopAsked):
-            say(dropped)
-
-    return hook
+def _is_finalizing(frame: FrameType | None) -> bool:
+    """Whether an object is being finalized."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def describe_status(status: int) -> str:
@@ -170,20 +156,17 @@ def describe_status(status: int) -> str:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequests]:
-    """Handle INT, TERM and HUP: the first raises StopAsked in the main thread, later ones are counted."""
+    """Handle INT, TERM and HUP; the first raises StopAsked in the main thread, later ones are counted."""
     requests = StopRequests()
     # Under nohup HUP is ignored, and stays so; INT and TERM are handled even if a shell has set them to be ignored.
     handled = [
         number for number in _STOP_SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
     ]
     before = {number: signal.signal(number, requests._note) for number in (*handled, signal.SIGALRM)}
-    unraisable = sys.unraisablehook
-    sys.unraisablehook = _say_unless_stop(unraisable)
     try:
         yield requests
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -48,7 +48,10 @@ def started() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     processes, timers = [], []
 
     def start(*arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+        # A process that is started while HUP is ignored, as the tests are under nohup, ignores it, too.
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         process = subprocess.Popen([*COMMAND, *arguments], stdout=output, stderr=subprocess.PIPE)
+        signal.signal(signal.SIGHUP, before)
         processes.append(process)
         # A read from a process that prints nothing more would wait for ever.
         timers.append(Timer(60, process.kill))
