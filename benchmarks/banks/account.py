@@ -9,15 +9,14 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from core.events.facts import Transaction
-from core.events.placement import (
+from core.events.placement import Balance, Row
+from core.events.placement_changes import (
     BALANCES_AFTER,
     BALANCES_BEFORE,
     AccountBefore,
     Answer,
-    Balance,
     BalancesAround,
     Placed,
-    Row,
     RowsBetween,
     place,
 )

@@ -24,8 +24,8 @@ class Pattern(Enum):
     DAILY = auto()  # at one time of the day
     ANY_TIME = auto()  # once a day, at any time
     FOUR = auto()  # every six hours, from two o'clock on
-    WEBHOOKS = auto()  # whenever the provider says that there is news
-    ROW_WEBHOOKS = auto()  # rows whenever there is news, and a balance once a day
+    WEBHOOKS = auto()  # whenever the provider says that something is new
+    ROW_WEBHOOKS = auto()  # rows whenever something is new, and a balance once a day
 
 
 class Pull(NamedTuple):
@@ -110,8 +110,8 @@ def _rows(bank: Bank, pulled: list[tuple[datetime, datetime]], *, with_window: b
         since = (at - _WINDOW).date() if with_window and number else date.min
         shown = {bank.id_of(booking, at): booking for booking in bank.rows_shown(at) if booking.shown >= since}
         removed = [name for name, booking in known.items() if booking.shown >= since and name not in shown]
-        told = shown if with_window else {name: booking for name, booking in shown.items() if name not in known}
-        records = [_record(name, booking, time) for name, booking in told.items()]
+        stated = shown if with_window else {name: booking for name, booking in shown.items() if name not in known}
+        records = [_record(name, booking, time) for name, booking in stated.items()]
         yield Delivery(at, records + [Transaction(name, Rank(time, True, "bank", name)) for name in removed], {})
         known.update(shown)
         for name in removed:

@@ -21,6 +21,15 @@ def day_end(day: date, zone: ZoneInfo) -> datetime:
     return day_start(day + timedelta(days=1), zone) - INSTANT
 
 
+def within_day(moment: datetime, day: date, zone: ZoneInfo) -> datetime:
+    """The moment, or the instant of the local day that is nearest to it."""
+    first = day_start(day, zone)
+    if moment < first:
+        return first
+    last = day_end(day, zone)
+    return last if moment > last else moment
+
+
 def local_day(moment: datetime, zone: ZoneInfo) -> date:
     """The local day of a moment. A day ends where the next one begins.
 

@@ -125,7 +125,7 @@ class Report(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Local days, both included, of which a pull held all booked rows of an account. It is its own key.
+    """Local days, both included, of which a pull had all booked rows of an account. It is its own key.
 
     A row counts as removed if its standing statement is booked, of the window's source and dated in the window, and
     older than the window: the pull would have had it.
@@ -159,7 +159,7 @@ class AccountFacts(NamedTuple):
 class SimpleTransaction(Struct, frozen=True, gc=False):
     """A posted transaction with an amount other than 0 that replaces none and states no attribute of its account.
 
-    Its fields are called as the columns of the table. If it has only a date, `posted_at` is where it stands while no
+    Its fields are called as the columns of the table. If it has only a date, `posted_at` is where it is placed while no
     balance is known that it belongs to.
 
     A Struct is made in a third of the time of a named tuple, and the garbage collector need not look at one that has

@@ -163,9 +163,9 @@ def fold_transactions(
     """The rows that change when statements are added to the `stored` transactions, in no particular order.
 
     If they exist, `stored` must have the rows of the stated ids, the rows that these (stated or stored) replace, and
-    every row that replaces any of them. `missing` are the statements that a window would have had, as long as they
-    stand. A transaction counts if it is posted, does not count as removed, and is not replaced by a transaction of
-    which the same is true.
+    every row that replaces any of them. `missing` are the statements that a window would have had; this matters for
+    those that win. A transaction counts if it is posted, does not count as removed, and is not replaced by a
+    transaction of which the same is true.
     """
     after: dict[str, StoredTransaction] = {}
     for statement in statements:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from core.events.calendar import local_day
 from core.events.facts import AccountFacts, Report, SimpleTransaction, Transaction
-from core.events.placement import AccountBefore, RowChange
+from core.events.placement_changes import AccountBefore, RowChange
 from core.events.worth import (
     MOMENT,
     Movement,
@@ -104,7 +104,7 @@ class _Account(Struct):
     posted_at: datetime | None = None
     # The times at which the rows of the batch were first reported, the least and the greatest.
     recorded: tuple[datetime | None, datetime | None] = (None, None)
-    # Rows that are stored already, and where they stand now.
+    # Rows that are stored already, and where they are placed now.
     moved: Sequence[tuple[str, datetime]] = ()
     intervals: Mapping[datetime, tuple[int, bool]] = {}
 
@@ -255,7 +255,7 @@ def _lend(session: Session, accounts: Mapping[AccountKey, _Account]) -> None:
 def _place(
     session: Session, accounts: Mapping[AccountKey, _Account], zones: Mapping[str, ZoneInfo], folded: Folded
 ) -> None:
-    """Find where the rows of the batch stand, and which others move, and note how worth moves thereby."""
+    """Find where the rows of the batch are placed and which others move, and note how worth moves by that."""
     to_place = {}
     for key, account in accounts.items():
         if account.new or account.changes or account.reports:

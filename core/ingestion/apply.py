@@ -6,8 +6,8 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 2. lock all accounts in id order, the new ones after they are inserted: from here on their facts and links stand still
 3. write the transactions that are new (facts.py)
 4. fold: compare all other facts against what is stored, find which rows the windows do not have any more
-   (windows.py), where rows stand that have only a date (placing.py) and how the worth of each account moves, and write
-   the reports that won (accounts.py); keep the reports that are dated too far ahead to count (due.py)
+   (windows.py), where rows are placed that have only a date (placing.py) and how the worth of each account moves, and
+   write the reports that won (accounts.py); keep the reports that are dated too far ahead to count (due.py)
 5. write the transactions that won; write the accounts, and move or recompute their goals (update_goals.py)
 6. mark what the goals have reached (crossings.py)
 7. write the dead letters

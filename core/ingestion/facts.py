@@ -15,8 +15,9 @@ from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from core.events.calendar import within_day
 from core.events.facts import SimpleTransaction
-from core.events.placement import TOGETHER, held_within
+from core.events.placement import TOGETHER
 from core.store.accounts import AccountKey, Held
 from core.store.facts import (
     AccountDay,
@@ -124,7 +125,7 @@ def _with_last_balance(
             if each.event_time < last_report_at:
                 return None
             if each.event_time - last_report_at <= TOGETHER:
-                each = replace(each, posted_at=held_within(last_report_at, each.dated, zone))
+                each = replace(each, posted_at=within_day(last_report_at, each.dated, zone))
         placed.append(each)
     return placed
 

@@ -11,10 +11,9 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from core.errors import InvalidField
-from core.events.calendar import EARLIEST, day_start
+from core.events.calendar import EARLIEST, day_start, within_day
 from core.events.envelope import CLOCK_ALLOWANCE, ID_LONGEST, SOURCE_LONGEST, read_moment
 from core.events.facts import AccountFacts, Attribute, Rank, SimpleTransaction, attribute_rank, facts_of_transaction
-from core.events.placement import held_within
 from core.goals.money import MAX_MINOR, digits
 from core.ingestion.parse import AHEAD_MOST, COUNTS_AHEAD, TEXT_LONGEST
 
@@ -112,7 +111,7 @@ def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> Simple
             or first_at - time > AHEAD_MOST
         ):
             return None
-        posted_at = first_at if dated is None else held_within(time, dated, zone)
+        posted_at = first_at if dated is None else within_day(time, dated, zone)
     except (msgspec.MsgspecError, InvalidField, ValueError, OverflowError, RecursionError):
         return None
     simple = SimpleTransaction(

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from core.errors import EventRejected, InvalidField
-from core.events.calendar import EARLIEST, day_start
+from core.events.calendar import EARLIEST, day_start, within_day
 from core.events.envelope import Envelope, check_clock, identifier, parse_moment, text_of
 from core.events.facts import (
     ACCOUNTS_MOST,
@@ -20,7 +20,6 @@ from core.events.facts import (
     Window,
     attribute_rank,
 )
-from core.events.placement import held_within
 from core.goals.money import digits, to_minor
 from core.providers.registry import envelopes_of_row
 
@@ -58,7 +57,7 @@ def _report(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[A
     currency = _currency(data)
     as_of = _moment_or_day(envelope, "as_of", zone)
     if not isinstance(as_of, datetime):
-        as_of = held_within(envelope.time, as_of, zone)
+        as_of = within_day(envelope.time, as_of, zone)
     report = Report(
         as_of=as_of,
         rank=_rank(envelope),

@@ -1,4 +1,4 @@
-"""Placing: where the rows that have only a date stand after a batch, see core.events.placement.
+"""Placing: where the rows that have only a date are placed after a batch, see core.events.placement.
 
 Each account asks for what it needs to know of its stored rows and balances; the questions that many accounts have at
 the same time are answered together.
@@ -11,17 +11,17 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
+from core.events.calendar import within_day
 from core.events.facts import SimpleTransaction
-from core.events.placement import (
+from core.events.placement import Row
+from core.events.placement_changes import (
     AccountBefore,
     Answer,
     BalancesAround,
     Placed,
     Question,
-    Row,
     RowChange,
     RowsBetween,
-    held_within,
     place,
 )
 from core.events.worth import StoredTransaction, TransactionChange
@@ -43,7 +43,7 @@ class ToPlace(NamedTuple):
 
 
 def place_rows(session: Session, accounts: Mapping[AccountKey, ToPlace]) -> dict[AccountKey, Placed]:
-    """Find where rows stand, of all accounts at once."""
+    """Find where rows are placed, of all accounts at once."""
     placed: dict[AccountKey, Placed] = {}
     asking: dict[AccountKey, Generator[Question, Answer, Placed]] = {}
     questions: dict[AccountKey, Question] = {}
@@ -104,7 +104,7 @@ def with_places(changes: Iterable[TransactionChange], placed: Placed, zone: Zone
             reported_at = after.first_reported or transaction.rank.time
             at = placed.places.get(transaction.transaction_id)
             if at is None:
-                at = held_within(reported_at, transaction.dated, zone)
+                at = within_day(reported_at, transaction.dated, zone)
         after = after._replace(placed_at=at)
         if after != change.before:
             result.append(TransactionChange(change.before, after))

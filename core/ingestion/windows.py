@@ -1,4 +1,4 @@
-"""Windows: of the days of a window a pull held all booked rows, so an older row that it did not have counts as removed.
+"""Windows: of the days of a window a pull had all booked rows, so an older row that it did not have counts as removed.
 
 Whether it does depends on the row's standing statement and on the latest window of its source over its day alone, so
 the order in which rows and windows arrive decides nothing. A row is looked at when it is stated, and when a window
@@ -43,7 +43,7 @@ def add_windows(
 def rows_before(
     session: Session, windows: Sequence[tuple[AccountKey, Window]], zones: Mapping[str, ZoneInfo]
 ) -> dict[AccountKey, list[Transaction]]:
-    """The stored rows that new windows would have had, as they stand, and others that were reported before them."""
+    """The stored rows that new windows would have had, and others that were reported before them."""
     spans = []
     for key, window in windows:
         zone = zones[key[0]]

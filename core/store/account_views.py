@@ -155,10 +155,10 @@ def list_reports(
 def with_difference(session: Session, tenant: str, account_ids: Sequence[str]) -> set[str]:
     """Which of these accounts have a difference that the three reports after it did not take back.
 
-    A difference is judged once its account has three later reports. It is taken back if one of the three reports before
-    or after it has the opposite difference, or if it is part of a run of reports whose differences sum to 0: a run that
-    begins at most three reports before it and ends at most three after it. The reports before it matter since one that
-    takes back an earlier difference has a difference too. Reads all reports of the accounts.
+    A difference is evaluated once its account has three later reports. It is taken back if one of the three reports
+    before or after it has the opposite difference, or if it is part of a run of reports whose differences sum to 0: a
+    run that begins at most three reports before it and ends at most three after it. The reports before it matter since
+    one that takes back an earlier difference has a difference too. Reads all reports of the accounts.
     """
     return set(session.execute(_WITH_DIFFERENCE, {"tenant": tenant, "names": list(account_ids)}).scalars())
 

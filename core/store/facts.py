@@ -9,8 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.facts import Booked, Rank, Report, SimpleTransaction, Transaction, Window
-from core.events.placement import BALANCES_AFTER, BALANCES_BEFORE, EARLIER_DAYS, Balance, BalancesAround, RowsBetween
+from core.events.placement import EARLIER_DAYS, Balance
 from core.events.placement import Row as PlacedRow
+from core.events.placement_changes import BALANCES_AFTER, BALANCES_BEFORE, BalancesAround, RowsBetween
 from core.events.worth import NextReport, StoredReport, StoredTransaction, TransactionChange
 from core.store import driver
 from core.store.accounts import AccountKey

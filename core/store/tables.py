@@ -140,7 +140,7 @@ accounts = Table(
     moment_column("first_report_at"),
     moment_column("last_report_at"),
     moment_column("last_transaction_at"),
-    # When its rows were first reported: the first of all that it ever had, and the last.
+    # When the first of its rows was first reported; none was after `last_recorded_at`.
     moment_column("first_recorded_at"),
     moment_column("last_recorded_at"),
     # Whether any of its rows was removed that was booked with a date only.
@@ -186,8 +186,8 @@ transactions = Table(
     text_column("event_id", required=True),
     # From when on it counts, while it is dated too far ahead to count; null for all others.
     moment_column("due_at"),
-    # The least time of its statements that say it is booked, if that is not `event_time`, and the latest of these if
-    # it does not stand.
+    # The least time of its statements that say it is booked, if that is not `event_time`; and the latest of these, if
+    # another statement won.
     moment_column("first_reported"),
     text_column("booked_rank"),
     amount_column("booked_minor", required=False),
@@ -250,7 +250,7 @@ reports = Table(
     text_column("event_id", required=True),
 )
 
-# Days of which a pull held all booked rows of an account, see core.events.facts.Window. The time comes before the days
+# Days of which a pull had all booked rows of an account, see core.events.facts.Window. The time comes before the days
 # in the key, since the fold looks for the latest window over a day that is later than a row.
 windows = Table(
     "windows",

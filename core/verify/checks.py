@@ -151,7 +151,7 @@ def day_end(day: str) -> str:
     return f"({day_start(f'({day} + 1)')} - {INSTANT})"
 
 
-def held_within(moment: str, day: str) -> str:
+def within_day(moment: str, day: str) -> str:
     """The moment, or the instant of a local day that is nearest to it."""
     start = day_start(day)
     return f"(CASE WHEN {moment} < {start} THEN {start} ELSE least({moment}, {day_end(day)}) END)"

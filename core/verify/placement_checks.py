@@ -1,6 +1,6 @@
 """The checks of rows that have only a date: when they were first reported, what is lent, and where they are placed."""
 
-from core.verify.checks import INSTANT, ODD, Check, day_end, held_within, local_day, sign, within
+from core.verify.checks import INSTANT, ODD, Check, day_end, local_day, sign, within, within_day
 
 # Of a row that is removed or pending, the latest record that said it is booked is kept, with a rank that begins with
 # its time; of one that a window does not have any more, too. A row that is booked keeps when it was first reported only
@@ -73,14 +73,14 @@ _LENT = f"""
 # 1. `balances`: the reports of an account in order. The time from report number k to the next is the interval k.
 # 2. `effective`: in order of first reports, the report before each row, and the number of reports before it.
 # 3. `based`: where each row is placed by that. In order of these places, the sum of each interval (`sums`).
-# 4. `candidates`: rows with only a date that may be moved. `is_held`: the report at which interval `held_by` begins
-#    is taken to hold it. In the interval `number`: `is_own_day`, `is_earlier`.
-# 5. An interval depends on the one after it, if that one moved rows that their report was taken to hold. `picks` are
+# 4. `candidates`: rows with only a date that may be moved. The report at which interval `of_interval` begins is taken
+#    to include it. In the interval `number`: `is_own_day`, `is_earlier`.
+# 5. An interval depends on the one after it, if that one moved rows that were taken to be in their report. `picks` are
 #    all that intervals can so move: all such rows, or one of each amount. `steps` says for each of them, and for none,
 #    what the interval before then picks. So each pick is followed by another one (`follows`): that of the interval
 #    before, or if it has none, the first one of an earlier interval that follows none. `picked` goes along these. It
 #    looks numbers up in one array, since to join by key would read everything in each step.
-# 6. `judged`: the gap of each interval, with all that may explain it, and `moved`.
+# 6. `evaluated`: the gap of each interval, with all that may explain it, and `moved`.
 _PLACES = f"""
     WITH RECURSIVE {ODD},
     reported AS (
@@ -118,7 +118,7 @@ _PLACES = f"""
                 WINDOW w AS (PARTITION BY account ORDER BY reported_at, turn ROWS UNBOUNDED PRECEDING)) AS merged
             WHERE turn = 1) AS after_reports),
     based AS MATERIALIZED (
-        SELECT *, CASE WHEN dated IS NULL THEN posted_at ELSE {held_within("effective_at", "dated")} END AS base_at
+        SELECT *, CASE WHEN dated IS NULL THEN posted_at ELSE {within_day("effective_at", "dated")} END AS base_at
         FROM effective),
     sums AS (
         SELECT account, base_number AS number, sum(amount_minor) AS minor
@@ -131,7 +131,7 @@ _PLACES = f"""
         GROUP BY account, base_number),
     candidates AS MATERIALIZED (
         SELECT r.account, r.transaction_id, r.amount_minor, r.reported_at, r.number,
-            CASE WHEN r.is_of_report AND r.base_at = r.effective_at THEN r.number + 1 END AS held_by,
+            CASE WHEN r.is_of_report AND r.base_at = r.effective_at THEN r.number + 1 END AS of_interval,
             b.end_at IS NOT NULL AND r.dated = b.day AND r.base_at > b.begin_at AS is_own_day,
             b.end_at IS NOT NULL AND b.day - r.dated BETWEEN 1 AND 7
                 AND coalesce(r.reported_at > s.first_recorded_at + interval '15 minutes', true) AS is_earlier
@@ -148,22 +148,22 @@ _PLACES = f"""
             FROM candidates WHERE is_own_day OR is_earlier GROUP BY account, number) AS own
           ON own.account = b.account AND own.number = b.number
         WHERE b.end_at IS NOT NULL),
-    held AS MATERIALIZED (
-        SELECT c.account, c.held_by AS number, c.transaction_id, c.amount_minor,
+    of_report AS MATERIALIZED (
+        SELECT c.account, c.of_interval AS number, c.transaction_id, c.amount_minor,
             CASE WHEN c.is_own_day THEN c.amount_minor ELSE 0 END AS own_day_minor
         FROM candidates c
         JOIN (SELECT DISTINCT account FROM intervals WHERE gap_minor <> 0) AS with_gaps ON with_gaps.account = c.account
-        WHERE c.held_by IS NOT NULL),
+        WHERE c.of_interval IS NOT NULL),
     picks AS MATERIALIZED (
         SELECT row_number() OVER (ORDER BY account, number) AS pick, account, number, transaction_id, minor,
             own_day_minor
         FROM (SELECT account, number, CAST(NULL AS text) AS transaction_id, sum(amount_minor) AS minor,
                 sum(own_day_minor) AS own_day_minor
-            FROM held GROUP BY account, number
+            FROM of_report GROUP BY account, number
             UNION ALL
             (SELECT DISTINCT ON (account, number, amount_minor) account, number, transaction_id, amount_minor,
                 own_day_minor
-            FROM held ORDER BY account, number, amount_minor, transaction_id COLLATE "C")) AS possible
+            FROM of_report ORDER BY account, number, amount_minor, transaction_id COLLATE "C")) AS possible
         WHERE minor <> 0),
     steps AS MATERIALIZED (
         SELECT gaps.account, gaps.number, gaps.after_pick, CASE
@@ -195,10 +195,10 @@ _PLACES = f"""
         UNION ALL
         SELECT (SELECT picks FROM followed)[pick] FROM picked WHERE (SELECT picks FROM followed)[pick] > 0),
     chosen AS MATERIALIZED (SELECT picks.* FROM picked JOIN picks USING (pick)),
-    judged AS MATERIALIZED (
+    evaluated AS MATERIALIZED (
         SELECT account, number, begin_at, end_at, gap_minor, after_most, own_pick, next_pick, CASE
             WHEN gap_minor = 0 THEN 'none'
-            WHEN own_pick IS NOT NULL THEN 'held'
+            WHEN own_pick IS NOT NULL THEN 'of_report'
             WHEN gap_minor = earlier_minor THEN 'earlier'
             WHEN gap_minor = -own_day_minor THEN 'own day'
             ELSE 'one' END AS moves
@@ -208,19 +208,19 @@ _PLACES = f"""
             FROM intervals i
             LEFT JOIN chosen own ON own.account = i.account AND own.number = i.number
             LEFT JOIN chosen next ON next.account = i.account AND next.number = i.number + 1) AS with_picks),
-    moved_held AS MATERIALIZED (
-        SELECT c.account, c.transaction_id, c.held_by AS number, c.reported_at
-        FROM candidates c JOIN chosen p ON p.account = c.account AND p.number = c.held_by
+    moved_from_report AS MATERIALIZED (
+        SELECT c.account, c.transaction_id, c.of_interval AS number, c.reported_at
+        FROM candidates c JOIN chosen p ON p.account = c.account AND p.number = c.of_interval
         WHERE p.transaction_id IS NULL OR p.transaction_id = c.transaction_id),
     explaining AS MATERIALIZED (
         SELECT c.account, c.transaction_id, c.number, c.reported_at, c.amount_minor, c.is_own_day, j.moves,
             j.gap_minor
-        FROM candidates c JOIN judged j ON j.account = c.account AND j.number = c.number
-        LEFT JOIN moved_held m ON m.account = c.account AND m.transaction_id = c.transaction_id
+        FROM candidates c JOIN evaluated j ON j.account = c.account AND j.number = c.number
+        LEFT JOIN moved_from_report m ON m.account = c.account AND m.transaction_id = c.transaction_id
         WHERE (c.is_own_day OR c.is_earlier) AND j.moves IN ('earlier', 'own day', 'one')
           AND m.transaction_id IS NULL),
     moved AS MATERIALIZED (
-        SELECT account, transaction_id, number, reported_at, false AS is_back FROM moved_held
+        SELECT account, transaction_id, number, reported_at, false AS is_back FROM moved_from_report
         UNION ALL
         SELECT account, transaction_id, number, reported_at, is_own_day FROM explaining
         WHERE moves = CASE WHEN is_own_day THEN 'own day' ELSE 'earlier' END
@@ -231,7 +231,7 @@ _PLACES = f"""
     places AS (
         SELECT m.account, m.transaction_id, CASE WHEN m.is_back THEN j.begin_at
             ELSE greatest(least(m.reported_at, j.after_most), j.begin_at + {INSTANT}) END AS at
-        FROM moved m JOIN judged j ON j.account = m.account AND j.number = m.number),
+        FROM moved m JOIN evaluated j ON j.account = m.account AND j.number = m.number),
     counted AS (
         SELECT s.account_id, r.transaction_id, CAST(r.posted_at AS text) AS stored,
             CAST(coalesce(p.at, r.base_at) AS text) AS expected
@@ -241,14 +241,14 @@ _PLACES = f"""
     intervals_stored AS (
         SELECT b.account_id, b.begin_at AS as_of, b.gap_minor, b.has_moved, coalesce(j.gap_minor, 0) AS expected_minor,
             m.number IS NOT NULL AS expected_moved
-        FROM balances b LEFT JOIN judged j ON j.account = b.account AND j.number = b.number - 1
+        FROM balances b LEFT JOIN evaluated j ON j.account = b.account AND j.number = b.number - 1
         LEFT JOIN (SELECT DISTINCT account, number FROM moved) AS m
           ON m.account = b.account AND m.number = b.number - 1)
     SELECT account_id, transaction_id, CAST(NULL AS timestamptz) AS as_of, 'posted_at' AS what, stored, expected
     FROM counted
     UNION ALL
     SELECT account_id, transaction_id, NULL, 'posted_at', CAST(posted_at AS text), CAST({
-    held_within("coalesce(first_reported, event_time)", "dated")
+    within_day("coalesce(first_reported, event_time)", "dated")
 } AS text)
     FROM transactions WHERE tenant = :tenant AND {within("account_id")} AND dated IS NOT NULL AND NOT counts
     UNION ALL
@@ -261,7 +261,7 @@ _PLACES = f"""
 PLACEMENT_CHECKS = (
     Check(
         "first_reports",
-        "what is kept of records that no longer stand, and the first reports that removed rows lend, fit together",
+        "what is kept of records that no longer count, and the first reports that removed rows lend, fit together",
         ("account_id", "transaction_id"),
         f"{_KEPT} UNION ALL SELECT * FROM ({_LENT}) AS lent_times",
     ),

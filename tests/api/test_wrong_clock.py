@@ -54,7 +54,7 @@ def test_a_few_minutes_ahead_are_no_wrong_clock(api: TestClient, apply_stream: C
 
 
 def test_what_a_wrong_clock_said_keeps_no_correction_waiting(api: TestClient, apply_stream: Callable[[], Any]) -> None:
-    """It was refused, so the right amount stands at once, and its removal too."""
+    """It was refused, so the right amount counts at once, and its removal does, too."""
     now, current = datetime.now(UTC), amount_of_new_goal(api)
     assert api.post("/events", json=stated(now + timedelta(hours=20), today(-1))).status_code == 422
     for event, amount in (

@@ -316,10 +316,10 @@ def enablebanking() -> Telling:
 
 def first_told(dialect: str, move: Move) -> datetime:
     """When a telling first says that a move is booked, under the key that stays: in the first pull that can show it."""
-    told = [moment for moment in pulls() if moment.date() >= move.seen]
+    shown_at = [moment for moment in pulls() if moment.date() >= move.seen]
     is_renamed = dialect == "enablebanking" and not move.edits and len(move.key) % 3 == 1
-    named = [moment for moment in told if moment.date() >= move.seen + _UNTIL_REFERRED]
-    return min(named) if is_renamed and named else min(told)
+    named = [moment for moment in shown_at if moment.date() >= move.seen + _UNTIL_REFERRED]
+    return min(named) if is_renamed and named else min(shown_at)
 
 
 def _enablebanking_row(move: Move, state: str, moment: datetime) -> dict[str, Any]:

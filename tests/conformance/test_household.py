@@ -41,9 +41,9 @@ def test_the_story_has_what_can_go_wrong() -> None:
 
 def test_every_provider_tells_the_story() -> None:
     """And is tried with random histories; so a new one is, too."""
-    told = {provider.name for provider in PROVIDERS if provider.formats}
-    assert set(TELLINGS) == {"plain", *told}
-    assert set(HISTORIES) == told
+    with_bodies = {provider.name for provider in PROVIDERS if provider.formats}
+    assert set(TELLINGS) == {"plain", *with_bodies}
+    assert set(HISTORIES) == with_bodies
 
 
 @pytest.mark.parametrize("dialect", TELLINGS)
@@ -61,7 +61,7 @@ def test_every_telling_ends_in_what_the_story_says(
 
 
 def test_all_tellings_leave_the_same_days(session_factory: sessionmaker[Session]) -> None:
-    """What moved on which day, and what only the balances told, hangs on the household and not on its bank.
+    """What moved on which day, and what only the balances said, depends on the household and not on its bank.
 
     Enable Banking gives some rows their key a week later, so that balances decide nothing about their days.
     """

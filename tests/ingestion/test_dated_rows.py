@@ -83,14 +83,14 @@ EXAMPLES = [
         {-1: 1000, 0: 1100},
     ),
     Example(
-        "reported with the balance that holds it",
+        "reported with the balance that includes it",
         [(0, "10:00", 1000), (1, "10:00", 1000)],
         [(100, 0, 0, "10:00")],
         100,
         {-1: 900, 0: 1000, 1: 1000},
     ),
     Example(
-        "reported three minutes after the balance that holds it",
+        "reported three minutes after the balance that includes it",
         [(0, "10:00", 1000), (1, "10:00", 1000)],
         [(100, 0, 0, "10:03")],
         100,
@@ -104,14 +104,14 @@ EXAMPLES = [
         {-1: 1000, 0: 1100},
     ),
     Example(
-        "the next balance shows that the balance before held it",
+        "the next balance shows that it was in the balance before",
         [(0, "10:00", 1000), (1, "10:00", 1000)],
         [(100, 0, 0, "10:20")],
         100,
         {-1: 900, 0: 1000, 1: 1000},
     ),
     Example(
-        "the next balance shows that the balance of its pull did not hold it",
+        "the next balance shows that it was not in the balance of its pull",
         [(0, "10:00", 1000), (1, "10:00", 1100)],
         [(100, 0, 0, "10:00")],
         100,
@@ -126,7 +126,7 @@ EXAMPLES = [
         has_history=False,
     ),
     Example(
-        "dated before the balance that did not hold it yet",
+        "dated before the balance that it was not in yet",
         [(0, "10:00", 1000), (1, "10:00", 1100)],
         [(100, -2, 1, "10:00")],
         100,
@@ -134,7 +134,7 @@ EXAMPLES = [
         link_from=-5,
     ),
     Example(
-        "dated before the balance that held it",
+        "dated before the balance that includes it",
         [(0, "10:00", 1000), (1, "10:00", 1000)],
         [(100, -1, 1, "10:00")],
         100,
@@ -249,7 +249,7 @@ def close(session: Session, account: str, day: int) -> int:
 
 
 def worth_at(session: Session, account: str, moment: datetime) -> int:
-    """The worth of an account by its reports and by where its rows stand."""
+    """The worth of an account by its reports and by where its rows are placed."""
     key = {"account": account}
     reports = session.execute(
         text(

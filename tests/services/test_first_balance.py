@@ -46,10 +46,10 @@ def percent(sessions: Sessions, goal_id: str, now: datetime) -> str | None:
 
 
 def is_reached(sessions: Sessions, goal_id: str) -> tuple[bool, list[bool]]:
-    """Whether the goal has told that it is reached, and of each milestone, by amount, whether it is."""
+    """Whether a message says that the goal is reached, and of each milestone, by amount, whether it is."""
     with sessions() as session:
-        told = session.scalar(text("SELECT count(*) FROM outbox WHERE type = 'goal.reached'"))
-        return bool(told), [milestone.reached for milestone in get_goal(session, DEFAULT, goal_id).milestones]
+        sent = session.scalar(text("SELECT count(*) FROM outbox WHERE type = 'goal.reached'"))
+        return bool(sent), [milestone.reached for milestone in get_goal(session, DEFAULT, goal_id).milestones]
 
 
 @pytest.mark.parametrize("target", ["0", "85", "20"])

@@ -36,14 +36,14 @@ def lagging_banks(draw: st.DrawFn) -> History:
     names = itertools.count(1)
     late: list[int] = []
     for _ in range(draw(st.integers(2, 12))):
-        news = draw(st.lists(st.sampled_from([-3, -2, -1, 1, 2, 3]), max_size=3))
-        for amount in news:
+        fresh = draw(st.lists(st.sampled_from([-3, -2, -1, 1, 2, 3]), max_size=3))
+        for amount in fresh:
             reported = at + timedelta(minutes=draw(st.sampled_from([0, 0, 0, 3, 15, 16, 60])))
             day = (at + timedelta(days=draw(st.sampled_from([0, 0, 0, 0, -1, -2, -8, 1])))).date()
             name = f"r{next(names)}"
             records.append(Record(name, reported, name, amount, day))
-        reports[at] = true_worth + draw(st.sampled_from([sum(late), sum(late), sum(late) + sum(news), sum(news[:1])]))
-        true_worth, late = true_worth + sum(late), news
+        reports[at] = true_worth + draw(st.sampled_from([sum(late), sum(late), sum(late) + sum(fresh), sum(fresh[:1])]))
+        true_worth, late = true_worth + sum(late), fresh
         at += timedelta(hours=draw(st.sampled_from([4, 9, 24])))
     return records, reports
 
@@ -125,12 +125,12 @@ def moment(day: int, hour: int, minute: int = 0) -> datetime:
 
 @pytest.fixture
 def placed(session_factory: sessionmaker[Session], apply: Apply) -> sessionmaker[Session]:
-    """Accounts with rows that moved for each reason, a row with a new id, and rows that no longer stand."""
+    """Accounts with rows that moved for each reason, a row with a new id, and rows that no longer count."""
     ten, next_ten = moment(0, 10), moment(1, 10)
-    for account, worth in (("held", 1100), ("own day", 1000), ("earlier", 1100)):
+    for account, worth in (("of balance", 1100), ("own day", 1000), ("earlier", 1100)):
         apply([balance(1000, ten, account), balance(worth, next_ten, account)], at=NOW)
         apply([booked("history", 1000, -20, ten, account)], at=NOW)
-    apply([booked("r", 100, 0, ten, "held")], at=NOW)
+    apply([booked("r", 100, 0, ten, "of balance")], at=NOW)
     apply([booked("r", 100, 0, moment(0, 10, 20), "own day")], at=NOW)
     apply([booked("r", 100, -2, next_ten, "earlier")], at=NOW)
     apply([booked("old", 50, 0, moment(0, 9), "lent"), booked("new", 50, 0, moment(0, 12), "lent")], at=NOW)
@@ -152,7 +152,7 @@ def wrong_after(sessions: sessionmaker[Session], statement: str) -> set[tuple[st
 
 
 def test_rows_moved_for_every_reason_are_right(placed: sessionmaker[Session]) -> None:
-    """The rows stand where balances show them, and nothing is wrong."""
+    """The rows are placed where balances show them, and nothing is wrong."""
     with placed() as session:
         found = session.execute(
             text("SELECT account_id, posted_at FROM transactions WHERE transaction_id = 'r' ORDER BY account_id")
@@ -160,12 +160,12 @@ def test_rows_moved_for_every_reason_are_right(placed: sessionmaker[Session]) ->
         moved = session.scalars(text("SELECT account_id FROM reports WHERE has_moved ORDER BY account_id")).all()
     after = moment(0, 10) + timedelta(microseconds=1)
     last = moment(1, 0) - timedelta(microseconds=1)
-    assert found == [("earlier", last), ("held", after), ("own day", moment(0, 10))]
-    assert moved == ["earlier", "held", "own day"]
+    assert found == [("earlier", last), ("of balance", after), ("own day", moment(0, 10))]
+    assert moved == ["earlier", "of balance", "own day"]
     assert verify(placed, NOW).first == ()
 
 
-@pytest.mark.parametrize("account", ["held", "own day", "earlier"])
+@pytest.mark.parametrize("account", ["of balance", "own day", "earlier"])
 @pytest.mark.parametrize("name", ["r", "history"])
 def test_an_altered_place_is_found(placed: sessionmaker[Session], account: str, name: str) -> None:
     """Of rows that moved, and of others."""
@@ -183,7 +183,7 @@ def test_an_altered_place_of_a_row_that_does_not_count_is_found(placed: sessionm
 
 
 @pytest.mark.parametrize("change", ["gap_minor = gap_minor + 1", "has_moved = NOT has_moved"])
-@pytest.mark.parametrize("account", ["held", "own day", "earlier"])
+@pytest.mark.parametrize("account", ["of balance", "own day", "earlier"])
 @pytest.mark.parametrize("which", ["min", "max"])
 def test_an_altered_interval_is_found(placed: sessionmaker[Session], change: str, account: str, which: str) -> None:
     """What is kept with a balance of the time since the one before; with the first one nothing is."""
@@ -218,7 +218,7 @@ ALTERED = [
 def test_altered_first_reports_are_found(
     placed: sessionmaker[Session], name: str, change: str, columns: set[str]
 ) -> None:
-    """What is kept of records that no longer stand, and what is lent, fits together, and rows are placed by it."""
+    """What is kept of records that no longer count, and what is lent, fits together, and rows are placed by it."""
     where = f"account_id = 'lent' AND transaction_id = '{name}'"
     wrong = wrong_after(placed, f"UPDATE transactions SET {change} WHERE {where}")
     assert {(account, column) for _, account, _, column in wrong} >= {("lent", column) for column in columns}
@@ -245,7 +245,7 @@ def test_altered_times_of_an_account_are_found(placed: sessionmaker[Session], ch
 def test_one_gap_may_move_rows_of_many_intervals(
     session_factory: sessionmaker[Session], apply: Apply, days: int
 ) -> None:
-    """Each balance holds the row that came with it, until the last one shows that none held its own."""
+    """Each balance includes the row that came with it, until the last one shows that none included its own."""
     apply([balance(1000 + day, moment(day, 10), "a") for day in range(days)], at=NOW)
     apply([booked(f"r{day}", 1, day, moment(day, 10), "a") for day in range(days)], at=NOW)
     apply([booked("history", 1000, -20, moment(0, 9), "a")], at=NOW)

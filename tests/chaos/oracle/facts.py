@@ -47,7 +47,7 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A pull of a source that held all booked rows of the days from `first` through `last`."""
+    """A pull of a source that had all booked rows of the days from `first` through `last`."""
 
     source: str
     first: date
@@ -95,7 +95,7 @@ class Account:
         return {as_of: sign * stated.value for as_of, stated in self.reports.items()}
 
     def places(self) -> dict[str, datetime]:
-        """Where each transaction stands that counts."""
+        """Where each transaction is placed that counts."""
         but = self.transactions.keys() - self.counting().keys()
         return place_all(self.records, self.reported(), self.zone, but=but, missing=self.missing())
 

@@ -1,4 +1,4 @@
-"""Where rows stand, from all facts of one account at once: each rule as it is written down, with no care for speed."""
+"""Where rows are placed, from all facts of one account: each rule as it is written down, with no care for speed."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -59,7 +59,7 @@ def place_all(
     places = dict(base)
     taken: set[str] = set()
     for p, q in reversed(list(pairwise(as_ofs))):
-        taken = _judge(p, q, rows, base, places, effectives, reports[q] - reports[p], first, taken, zone)
+        taken = _evaluate(p, q, rows, base, places, effectives, reports[q] - reports[p], first, taken, zone)
     return places
 
 
@@ -139,7 +139,7 @@ def within(moment: datetime, day: date, zone: str) -> datetime:
     return min(max(moment, first_instant(day, zone)), last_instant(day, zone))
 
 
-def _judge(
+def _evaluate(
     p: datetime,
     q: datetime,
     rows: Sequence[Standing],

@@ -75,7 +75,7 @@ def test_times_become_utc(text: str, moment: str) -> None:
     ],
 )
 def test_a_date_stays_a_date_and_a_balance_of_a_day_has_the_time_of_its_event(time: datetime, as_of: datetime) -> None:
-    """Where a transaction stands within its local day is found out later; a balance is held within its day."""
+    """Where in its local day a transaction is placed is found out later; a balance is placed within its day."""
     (spent,) = parse_event(envelope("transaction.recorded", SPENT | {"posted_at": "2026-03-10"}), PRAGUE, ARRIVED)
     assert spent.transaction is not None
     assert (spent.transaction.posted_at, spent.transaction.dated) == (None, date(2026, 3, 10))

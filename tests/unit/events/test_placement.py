@@ -1,4 +1,4 @@
-"""Where rows with only a date stand: in any order and parts, facts lead to what the rules say of all at once."""
+"""Where rows with only a date are placed: in any order and parts, facts lead to what the rules say of all at once."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
