@@ -249,7 +249,7 @@ def movements_of_new(transactions: Iterable[SimpleTransaction]) -> list[Movement
     return movements
 
 
-class NewSums(NamedTuple):
+class NewSums(Struct, frozen=True, gc=False):
     """Of simple transactions that are new: the first and the last moment, and the sums of worth and of inflow.
 
     `recorded_from` and `recorded_to` are the least and the greatest time of the events.
@@ -265,8 +265,12 @@ class NewSums(NamedTuple):
 
 def sums_of_new(transactions: Sequence[SimpleTransaction]) -> NewSums:
     """The sums of new simple transactions, at least one."""
-    first = last = transactions[0].posted_at
-    recorded_from = recorded_to = transactions[0].event_time
+    one = transactions[0]
+    first = last = one.posted_at
+    recorded_from = recorded_to = one.event_time
+    if len(transactions) == 1:
+        amount = one.amount_minor
+        return NewSums(first, last, amount, amount if amount > 0 else 0, recorded_from, recorded_to)
     worth = inflow = 0
     for transaction in transactions:
         at, amount = transaction.posted_at, transaction.amount_minor

@@ -117,7 +117,10 @@ def _with_last_balance(
 
     None if one has only a date and was reported before that balance: it may belong to an earlier one.
     """
-    if all(each.dated is None for each in transactions):
+    for each in transactions:
+        if each.dated is not None:
+            break
+    else:
         return transactions
     placed = []
     for each in transactions:

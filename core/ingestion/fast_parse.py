@@ -108,7 +108,7 @@ def read_transaction(raw: bytes, zone: ZoneInfo, arrived_at: datetime) -> Simple
             or not isinstance(time, datetime)
             or not EARLIEST <= time <= arrived_at + CLOCK_ALLOWANCE
             or not EARLIEST <= first_at <= latest
-            or first_at - time > AHEAD_MOST
+            or (first_at > time and first_at - time > AHEAD_MOST)
         ):
             return None
         posted_at = first_at if dated is None else within_day(time, dated, zone)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.events.facts import SimpleTransaction
-from core.events.worth import Movement, movements_of_new, sums_of_new
+from core.events.worth import Movement, NewSums, movements_of_new, sums_of_new
 from core.goals.goal import GoalType, Tracking
 from core.goals.links import Link
 from core.goals.money import share
@@ -105,7 +105,7 @@ def test_sums_of_new_transactions_are_those_of_their_movements(stated: list[tupl
     ]
     each = movements_of_new(new)
     worth, inflow = sum(m.worth_minor for m in each), sum(m.inflow_minor for m in each)
-    assert sums_of_new(new) == (each[0].at, each[-1].at, worth, inflow, each[0].at, each[-1].at)
+    assert sums_of_new(new) == NewSums(each[0].at, each[-1].at, worth, inflow, each[0].at, each[-1].at)
 
 
 def test_a_rise_has_one_sum_for_each_moment() -> None:
