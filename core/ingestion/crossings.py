@@ -26,6 +26,7 @@ from core.store.links import FundingRow, funding_of_goals
 from core.store.milestones import Reached, mark_milestones, unreached_of_goals
 
 MILESTONE_REACHED = "milestone.reached"
+GOAL_REACHED = "goal.reached"
 
 # Decimals as numbers with all their digits. Control characters are escaped, others stay as they are.
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -73,6 +74,15 @@ def can_reach_milestones(goal: GoalRow) -> bool:
     A debt that starts at its first balance waits for that, even if it has no accounts yet.
     """
     return goal.status is GoalStatus.ACTIVE and not goal.waiting_for and goal.start_minor is not None
+
+
+def are_closes_evaluated(goal: GoalRow) -> bool:
+    """Whether the goal's closes mark what they reach: it waits for no balance, and is neither paused nor abandoned.
+
+    A completed goal was active at its final moment, and facts that arrive later still correct its closes.
+    """
+    is_right_status = goal.status in {GoalStatus.ACTIVE, GoalStatus.COMPLETED}
+    return is_right_status and not goal.waiting_for and goal.start_minor is not None
 
 
 def is_at_target(goal: CrossingGoal, amount_minor: int) -> bool:
@@ -124,8 +134,8 @@ def mark_crossings(session: Session, crossings: Sequence[Crossing], now: datetim
             goal.reached_at = target_at
             at_target.append((goal, target_at))
     marked = mark_milestones(session, reached, now)
-    messages = [_milestone_message(goals[milestone.goal_key], milestone, now) for milestone in marked]
-    messages += [_goal_message(goal, target_at, now) for goal, target_at in at_target]
+    messages = [milestone_message(goals[milestone.goal_key], milestone, now) for milestone in marked]
+    messages += [goal_message(goal, target_at, now) for goal, target_at in at_target]
     ledger.write_messages(session, messages)
     return len(marked)
 
@@ -212,14 +222,16 @@ def message_id(message_type: str, goal_id: str, threshold_minor: int) -> str:
     return f"{message_type}:{goal_id}:{threshold_minor}"
 
 
-def _milestone_message(goal: CrossingGoal, reached: Reached, now: datetime) -> ledger.Message:
+def milestone_message(goal: CrossingGoal, reached: Reached, now: datetime) -> ledger.Message:
+    """The message that a milestone was reached."""
     amount_reached = to_decimal(reached.amount_minor, goal.currency)
     about: dict[str, object] = {"milestone_amount": amount_reached, "description": reached.description}
     return _message(goal, MILESTONE_REACHED, reached.amount_minor, about, reached.reached_at, now)
 
 
-def _goal_message(goal: CrossingGoal, reached_at: datetime, now: datetime) -> ledger.Message:
-    return _message(goal, "goal.reached", goal.target_minor, {}, reached_at, now)
+def goal_message(goal: CrossingGoal, reached_at: datetime, now: datetime) -> ledger.Message:
+    """The message that a goal has reached its target."""
+    return _message(goal, GOAL_REACHED, goal.target_minor, {}, reached_at, now)
 
 
 def _message(

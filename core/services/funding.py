@@ -64,6 +64,7 @@ def link_account(
         begin_link(session, goal, account, ppm, begin, linked_at, name, until_at=until_at, whole=draft.whole)
     if not gaps or gaps[-1][1] < at:
         begin_link(session, goal, account, ppm, at, at, name, whole=draft.whole)
+    goal.evaluated_from = at
     goal.mark_dirty_from(local_day(gaps[0][0] if gaps else at, tenant.zone))
     # Every new row has used a moment of its own, so the goal's last request moves to the latest one.
     recompute_goal(session, goal, at + len(gaps) * INSTANT, cause="linked")
@@ -180,6 +181,7 @@ def change_allocation(
         raise NotFound("Account", account_id)
     cut_links(session, goal, own, from_at)
     begin_link(session, goal, account, ppm, from_at, at, previous.account_name)
+    goal.evaluated_from = at
     goal.mark_dirty_from(local_day(from_at, tenant.zone))
     recompute_goal(session, goal, at, cause="allocation")
     if correct_from is not None:

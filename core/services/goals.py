@@ -85,8 +85,9 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         deadline_day=deadline_day,
         start_date=start_date,
         dirty_from=start_date,
-        evaluated_from=None,
+        evaluated_from=now,
         auto_complete=draft.auto_complete,
+        auto_completed=False,
         status=draft.status,
         final_at=None,
         acted_at=now,
@@ -278,7 +279,8 @@ def reopen_goal(
         raise NotFinal(goal.status.value)
     at = moment_for(goal, now)
     was = goal.status.value
-    goal.status, goal.final_at, goal.auto_complete = GoalStatus.ACTIVE, None, False
+    goal.status, goal.final_at = GoalStatus.ACTIVE, None
+    goal.auto_complete = goal.auto_completed = False
     restore_links(session, goal, (source.row for source in sources))
     _evaluate_from(goal, at)
     recompute_goal(session, goal, at, cause="status")

@@ -17,7 +17,7 @@ from core.services.inputs import UNSET, MilestoneChanges, MilestoneDraft, is_id,
 from core.services.pages import Page, cut, number_after, shown_as
 from core.services.views import MilestoneProgressView, MilestoneView, milestone_view
 from core.store.goals import GoalRow, at_or_day
-from core.store.ledger import forget_message
+from core.store.ledger import forget_messages
 from core.store.milestones import (
     MilestoneRow,
     check_reached,
@@ -124,7 +124,7 @@ def remove_milestone(
 def _evaluate_anew(session: Session, goal: GoalRow, at: datetime, amount_minor: int) -> None:
     """Mark a milestone that has just got this amount if the goal is there; the snapshot job looks at earlier days."""
     # An earlier milestone at this amount, which has another one now or is deleted, may have been reached.
-    forget_message(session, goal.tenant, message_id(MILESTONE_REACHED, goal.goal_id, amount_minor))
+    forget_messages(session, [(goal.tenant, message_id(MILESTONE_REACHED, goal.goal_id, amount_minor))])
     _find_next(session, goal)
     goal.mark_dirty_from(goal.start_date)
     recompute_goal(session, goal, at, cause="events")

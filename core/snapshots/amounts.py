@@ -36,7 +36,7 @@ class GoalDays:
 
 
 @dataclass(frozen=True, slots=True)
-class _Goal:
+class DatedGoal:
     """A goal's history with the rows that it was made from."""
 
     history: GoalHistory
@@ -86,7 +86,7 @@ def compute_snapshots(
     is read here can change meanwhile.
     """
     rows = {days.goal.key: days.goal for days in ranges}
-    goals = _histories(session, rows, funding_of_goals(session, rows) if funding is None else funding)
+    goals = dated_goals(session, rows, funding_of_goals(session, rows) if funding is None else funding)
     measures = _read_day_measures(session, ranges, goals, zone)
     moments = read_measures(session, _moments_to_read(ranges, goals, zone))
     return [_snapshots(days, goals[days.goal.key], measures, moments, zone) for days in ranges]
@@ -117,9 +117,10 @@ def find_ranges(
     return _ranges(goal, dirty, through, date.min if closed_through is None else min(closed_through, through))
 
 
-def _histories(session: Session, rows: Mapping[GoalKey, GoalRow], funding: Funding) -> dict[GoalKey, _Goal]:
+def dated_goals(session: Session, rows: Mapping[GoalKey, GoalRow], funding: Funding) -> dict[GoalKey, DatedGoal]:
+    """The histories of goals of one tenant."""
     manual = store.read_manual_amounts(session, (key for key, row in rows.items() if row.manual_at is not None))
-    return {key: _Goal(_history(row, funding[key], manual.get(key)), funding[key]) for key, row in rows.items()}
+    return {key: DatedGoal(_history(row, funding[key], manual.get(key)), funding[key]) for key, row in rows.items()}
 
 
 def _history(row: GoalRow, sources: Sequence[FundingRow], manual: Sequence[ManualAmount] | None) -> GoalHistory:
@@ -131,7 +132,7 @@ def _history(row: GoalRow, sources: Sequence[FundingRow], manual: Sequence[Manua
 
 
 def _read_day_measures(
-    session: Session, ranges: Sequence[GoalDays], goals: Mapping[GoalKey, _Goal], zone: ZoneInfo
+    session: Session, ranges: Sequence[GoalDays], goals: Mapping[GoalKey, DatedGoal], zone: ZoneInfo
 ) -> dict[AccountKey, _DayMeasures]:
     wanted: dict[AccountKey, DayRange] = {}
     present: dict[AccountKey, FundingRow] = {}
@@ -170,7 +171,9 @@ def _day_measures(moved: AccountDays, present: FundingRow, first: date) -> _DayM
     return of_account
 
 
-def _moments_to_read(ranges: Iterable[GoalDays], goals: Mapping[GoalKey, _Goal], zone: ZoneInfo) -> set[AccountMoment]:
+def _moments_to_read(
+    ranges: Iterable[GoalDays], goals: Mapping[GoalKey, DatedGoal], zone: ZoneInfo
+) -> set[AccountMoment]:
     """The begins whose measures are not stored: those that counted for an amount before a later manual one."""
     asked: set[AccountMoment] = set()
     for days in ranges:
@@ -184,7 +187,9 @@ def _moments_to_read(ranges: Iterable[GoalDays], goals: Mapping[GoalKey, _Goal],
     return asked
 
 
-def _snapshots(days: GoalDays, goal: _Goal, measures: AccountMeasures, moments: Moments, zone: ZoneInfo) -> Snapshots:
+def _snapshots(
+    days: GoalDays, goal: DatedGoal, measures: AccountMeasures, moments: Moments, zone: ZoneInfo
+) -> Snapshots:
     changed = {days.first, *_days_of_goal_changes(days, goal, zone)}
     for source in goal.sources:
         own = measures[source.row.account_key].days
@@ -197,7 +202,7 @@ def _snapshots(days: GoalDays, goal: _Goal, measures: AccountMeasures, moments: 
     return snapshots
 
 
-def _end_of_day_amount(day: date, goal: _Goal, measures: AccountMeasures, moments: Moments, zone: ZoneInfo) -> int:
+def _end_of_day_amount(day: date, goal: DatedGoal, measures: AccountMeasures, moments: Moments, zone: ZoneInfo) -> int:
     end_of_day = day_start(day + _DAY, zone)
 
     def measure_before(n: int, moment: datetime) -> int:
@@ -213,7 +218,7 @@ def _end_of_day_amount(day: date, goal: _Goal, measures: AccountMeasures, moment
     return amount_before(goal.history, end_of_day, measure_before)
 
 
-def _days_of_goal_changes(days: GoalDays, goal: _Goal, zone: ZoneInfo) -> Iterable[date]:
+def _days_of_goal_changes(days: GoalDays, goal: DatedGoal, zone: ZoneInfo) -> Iterable[date]:
     """The first day, and the days on which the goal itself changed."""
     moments = [manual.manual_at for manual in goal.history.manual]
     moments += [moment for funded in goal.history.links for moment in _begin_and_end(funded)]

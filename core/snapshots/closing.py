@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
-from core.events.calendar import day_end, day_start, local_day
+from core.events.calendar import INSTANT, day_start, local_day
 from core.goals.goal import GoalStatus
-from core.goals.progress import is_reached
-from core.ingestion.crossings import Crossing, can_reach_milestones, is_at_target, mark_crossings
-from core.ingestion.recompute import end_links, recompute_goals
+from core.ingestion.crossings import are_closes_evaluated
+from core.ingestion.recompute import end_links, recompute_goals, restore_links
 from core.snapshots.amounts import Funding, GoalDays, compute_snapshots, find_ranges
+from core.snapshots.marks import ClosedRange, mark_by_closes, target_day
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
 from core.store.days import allow_long_work, clear_dirty_ranges, closed_through, lock_snapshots
 from core.store.driver import plan_by_key
@@ -32,8 +32,6 @@ from core.store.snapshots import (
 )
 from core.store.tenants import Tenant
 
-# (first day, last day, amount in minor units) of equal snapshots, in order of day.
-Stretches = Sequence[tuple[date, date, int]]
 _DAY = timedelta(days=1)
 
 
@@ -100,34 +98,6 @@ class Snapshotted:
         )
 
 
-def has_crossed(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> bool:
-    """Whether snapshots of a goal reach a milestone or the target that is not marked as reached yet."""
-    if not can_reach_milestones(goal):
-        return False
-    upcoming = goal.next_milestone_minor
-    if upcoming is not None and any(is_reached(goal.direction, amount, upcoming) for _, _, amount in stretches):
-        return True
-    return goal.reached_at is None and _target_day(goal, stretches, zone) is not None
-
-
-def crossing_by_snapshots(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> Crossing:
-    """What the snapshots reach; the moment of each milestone is the last instant of the day that reached it."""
-
-    def milestone_at(milestone_minor: int) -> datetime | None:
-        for first, _, amount in stretches:
-            if is_reached(goal.direction, amount, milestone_minor):
-                return day_end(first, zone)
-        return None
-
-    day = _target_day(goal, stretches, zone)
-    return Crossing(goal, milestone_at, None if day is None else day_end(day, zone))
-
-
-def completing_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | None:
-    """The first day at whose end a goal with `auto_complete` is at its target; None if it is not to be completed."""
-    return _target_day(goal, stretches, zone) if goal.auto_complete and can_reach_milestones(goal) else None
-
-
 def close_touched_accounts(
     session: Session, tenant: Tenant, account_ids: Sequence[str], through: date, now: datetime
 ) -> Snapshotted:
@@ -160,15 +130,6 @@ def close_touched_goals(
     return _close_days(session, tenant, goals, {}, through, now, locked=accounts)
 
 
-def _target_day(goal: GoalRow, stretches: Stretches, zone: ZoneInfo) -> date | None:
-    """The first day whose snapshot is at the target, not before the day from which the goal is evaluated."""
-    since = date.min if goal.evaluated_from is None else local_day(goal.evaluated_from, zone)
-    for first, last, amount in stretches:
-        if last >= since and is_at_target(goal, amount):
-            return max(first, since)
-    return None
-
-
 def _close_days(
     session: Session,
     tenant: Tenant,
@@ -195,43 +156,66 @@ def _close_days(
             goal, funding[goal.key], accounts, tenant.zone, through, closed, manual.get(goal.key, ())
         )
     ]
-    ranges, snapshots, written = _write_days(session, tenant, ranges, rewrites, funding)
-    evaluated = _stretches_by_goal(ranges, snapshots)
-    crossing = [goal for goal in goals if goal.key in evaluated and has_crossed(goal, evaluated[goal.key], tenant.zone)]
-    crossings = [crossing_by_snapshots(goal, evaluated[goal.key], tenant.zone) for goal in crossing]
-    marked = mark_crossings(session, crossings, now)
-    changed = {goal.key: goal for goal in crossing}
-    for goal in crossing:
-        goal.version += 1
-        goal.updated_at = max(now, goal.updated_at)
+    closed_ranges, written = _write_days(session, tenant, ranges, rewrites, funding)
+    changed: dict[GoalKey, GoalRow] = {}
     completed = 0
     for goal in goals:
         if goal.dirty_from is not None and goal.dirty_from <= through:
             goal.dirty_from = through + _DAY if local_day(goal.acted_at, tenant.zone) > through else None
             changed[goal.key] = goal
-        day = completing_day(goal, evaluated.get(goal.key, ()), tenant.zone)
-        if day is None:
+        own = closed_ranges.get(goal.key)
+        if not own or not _is_to_finish(goal, own, tenant.zone):
             continue
-        if locked is not None and {s.row.account_key for s in funding[goal.key]} <= locked.keys():
-            written += _complete(session, tenant, goal, funding[goal.key], day, through, now, rewrites)
-            completed += 1
-        else:
-            # Accounts have to be locked before goals, so it is too late here: close_touched_goals completes it.
-            goal.mark_dirty_from(day)
         changed[goal.key] = goal
+        first = own[0].days.first
+        if locked is None or not {s.row.account_key for s in funding[goal.key]} <= locked.keys():
+            # Accounts have to be locked before goals, so it is too late here: close_touched_goals finishes it.
+            goal.mark_dirty_from(first)
+            continue
+        if goal.auto_completed:
+            _take_completion_back(session, goal, funding[goal.key], now)
+            funding = funding_of_goals(session, (goal.key for goal in goals))
+            again, rows = _write_days(session, tenant, [GoalDays(goal, first, through)], rewrites, funding)
+            own, written = again[goal.key], written + rows
+        day = target_day(goal, own, tenant.zone)
+        if day is not None:
+            _complete(session, goal, funding[goal.key], day, now, tenant.zone)
+            funding = funding_of_goals(session, (goal.key for goal in goals))
+            finished, rows = _write_days(session, tenant, [GoalDays(goal, first, through)], rewrites, funding)
+            own, written, completed = finished[goal.key], written + rows, completed + 1
+        closed_ranges[goal.key] = own
+    marked, remarked = mark_by_closes(session, closed_ranges, funding, through, tenant.zone, now)
+    for goal in goals:
+        if goal.key in remarked:
+            goal.version += 1
+            goal.updated_at = max(now, goal.updated_at)
+            changed[goal.key] = goal
     write_moved_goals(session, list(changed.values()))
-    drop_forecasts(session, (days.goal.key for days in ranges))
+    drop_forecasts(session, closed_ranges)
     note_rewrites(session, rewrites.before, now)
     return Snapshotted(goals=len(goals), closes=written, milestones_reached=marked, completed=completed)
 
 
+def _is_to_finish(goal: GoalRow, ranges: Sequence[ClosedRange], zone: ZoneInfo) -> bool:
+    """Whether closes complete a goal with `auto_complete`, or no longer bear out that it was completed at its day."""
+    if goal.status is GoalStatus.ACTIVE:
+        return goal.auto_complete and are_closes_evaluated(goal) and target_day(goal, ranges, zone) is not None
+    if not goal.auto_completed or goal.final_at is None:
+        return False
+    final_day = local_day(goal.final_at - INSTANT, zone)
+    day = target_day(goal, ranges, zone)
+    if day is not None and day <= final_day:
+        return day < final_day
+    return any(closed.days.first <= final_day <= closed.days.last for closed in ranges)
+
+
 def _write_days(
-    session: Session, tenant: Tenant, ranges: Sequence[GoalDays], rewrites: Rewrites, funding: Funding | None = None
-) -> tuple[list[GoalDays], list[Snapshots], int]:
+    session: Session, tenant: Tenant, ranges: Sequence[GoalDays], rewrites: Rewrites, funding: Funding
+) -> tuple[dict[GoalKey, list[ClosedRange]], int]:
     """Compute the snapshots of ranges and write the rows that differ.
 
-    Returns the ranges as they were done, their snapshots, and the number of rows written. If a process with a later
-    clock has closed later days already, the snapshots of those are computed again as well.
+    Returns the ranges of each goal as they were closed, in order of day, and the number of rows written. If a process
+    with a later clock has closed later days already, the snapshots of those are computed again as well.
     """
     wanted = [(days.goal.key, DayRange(days.first, None if days.is_open else days.last + _DAY)) for days in ranges]
     kept = read_stored_snapshots(session, wanted)
@@ -240,7 +224,13 @@ def _write_days(
         for days, stored in zip(ranges, kept, strict=True)
     ]
     snapshots = compute_snapshots(session, extended, tenant.zone, funding)
-    return extended, snapshots, _write_differences(session, extended, snapshots, kept, rewrites)
+    written = _write_differences(session, extended, snapshots, kept, rewrites)
+    closed: dict[GoalKey, list[ClosedRange]] = {}
+    for days, computed in zip(extended, snapshots, strict=True):
+        ends = [day - _DAY for day, _ in computed[1:]] + [days.last]
+        stretches = [(day, end, amount) for (day, amount), end in zip(computed, ends, strict=True)]
+        closed.setdefault(days.goal.key, []).append(ClosedRange(days, stretches))
+    return closed, written
 
 
 def _write_differences(
@@ -280,38 +270,26 @@ def _sparse_rows(days: GoalDays, computed: Snapshots, stored: StoredSnapshots) -
     return rows
 
 
-def _stretches_by_goal(
-    ranges: Sequence[GoalDays], snapshots: Sequence[Snapshots]
-) -> dict[GoalKey, list[tuple[date, date, int]]]:
-    """By goal (first day, last day, amount) of each stretch of equal snapshots, in order of day."""
-    stretches: dict[GoalKey, list[tuple[date, date, int]]] = {}
-    for days, computed in zip(ranges, snapshots, strict=True):
-        ends = [day - _DAY for day, _ in computed[1:]] + [days.last]
-        own = stretches.setdefault(days.goal.key, [])
-        own += [(day, end, amount) for (day, amount), end in zip(computed, ends, strict=True)]
-    return stretches
-
-
 def _complete(
-    session: Session,
-    tenant: Tenant,
-    goal: GoalRow,
-    sources: Sequence[FundingRow],
-    day: date,
-    through: date,
-    now: datetime,
-    rewrites: Rewrites,
-) -> int:
-    """Complete a goal as of the end of a day: facts after it no longer count, and its later snapshots stay equal.
-
-    Returns how many rows of snapshots were written.
-    """
-    final_at = day_start(day + _DAY, tenant.zone)
+    session: Session, goal: GoalRow, sources: Sequence[FundingRow], day: date, now: datetime, zone: ZoneInfo
+) -> None:
+    """Complete a goal as of the end of a day: facts after it no longer count."""
+    final_at = day_start(day + _DAY, zone)
     running = [s.row for s in sources if s.row.link.until_at is None or s.row.link.until_at > final_at]
     end_links(session, goal, running, final_at)
-    goal.status, goal.final_at = GoalStatus.COMPLETED, final_at
+    goal.status, goal.final_at, goal.auto_completed = GoalStatus.COMPLETED, final_at, True
+    _write_status(session, goal, now)
+
+
+def _take_completion_back(session: Session, goal: GoalRow, sources: Sequence[FundingRow], now: datetime) -> None:
+    """Make a goal active again as if it had never been completed."""
+    goal.status, goal.final_at, goal.auto_completed = GoalStatus.ACTIVE, None, False
+    restore_links(session, goal, (source.row for source in sources))
+    _write_status(session, goal, now)
+
+
+def _write_status(session: Session, goal: GoalRow, now: datetime) -> None:
     recompute_goals(session, [goal], now, cause="status")
     goal.version += 1
     goal.updated_at = max(now, goal.updated_at)
     write_goal(session, goal)
-    return _write_days(session, tenant, [GoalDays(goal, day, through)], rewrites)[2]

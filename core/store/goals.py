@@ -61,6 +61,7 @@ class GoalRow:
     dirty_from: date | None
     evaluated_from: datetime | None
     auto_complete: bool
+    auto_completed: bool
     status: GoalStatus
     final_at: datetime | None
     acted_at: datetime

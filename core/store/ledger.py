@@ -69,7 +69,10 @@ _SEND = Direct(
         {driver.split("goals")}, {driver.split("payloads")}, :at)
     ON CONFLICT (tenant, message_id) DO NOTHING"""
 )
-_FORGET = text("DELETE FROM outbox WHERE tenant = :tenant AND message_id = :message_id")
+_FORGET = Direct(
+    f"""DELETE FROM outbox o USING {driver.keys("tenants", "ids")} AS k(tenant, message_id)
+    WHERE o.tenant = k.tenant AND o.message_id = k.message_id"""
+)
 _FORGET_DELIVERED = text(
     """DELETE FROM outbox WHERE (tenant, message_id) IN (
         SELECT tenant, message_id FROM outbox WHERE delivered_at < :before
@@ -124,9 +127,10 @@ def write_messages(session: Session, messages: Sequence[Message]) -> None:
         _SEND.run(session, columns)
 
 
-def forget_message(session: Session, tenant: str, message_id: str) -> None:
-    """Remove a message, delivered or not, so that what it says can be said again."""
-    session.execute(_FORGET, {"tenant": tenant, "message_id": message_id})
+def forget_messages(session: Session, messages: Sequence[tuple[str, str]]) -> None:
+    """Remove messages, by (tenant, message id), delivered or not, so that what they say can be said again."""
+    if messages:
+        _FORGET.run(session, driver.key_columns("ids", messages))
 
 
 def forget_delivered(session: Session, before: datetime, most: int = 10_000) -> int:

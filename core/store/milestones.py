@@ -1,6 +1,6 @@
 """Rows of milestones: added by callers, and marked as reached once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -74,6 +74,23 @@ _UNREACHED = Direct(
         WHERE m.tenant = k.tenant AND m.goal_id = k.goal_id AND m.reached_at IS NULL)
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)"""
 )
+_OPEN = Direct(
+    f"""SELECT m.tenant, m.goal_id, m.amount_minor, m.reached_at
+    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :sinces) AS k(tenant, goal_id, since)
+    JOIN milestones m ON m.tenant = k.tenant AND m.goal_id = k.goal_id
+        AND (m.reached_at IS NULL OR m.reached_at >= k.since)"""
+)
+_WITHDRAW = Direct(
+    f"""UPDATE milestones m SET reached_at = NULL, marked_at = NULL, checked_at = NULL
+    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :amounts) AS s(tenant, goal_id, amount_minor)
+    WHERE (m.tenant, m.goal_id, m.amount_minor) = (s.tenant, s.goal_id, s.amount_minor)"""
+)
+_DATE = Direct(
+    f"""UPDATE milestones m SET reached_at = s.reached_at
+    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :amounts, :reached)
+        AS s(tenant, goal_id, amount_minor, reached_at)
+    WHERE (m.tenant, m.goal_id, m.amount_minor) = (s.tenant, s.goal_id, s.amount_minor)"""
+)
 _READ_PAGE = text(
     f"""SELECT {_COLUMNS} FROM milestones
     WHERE tenant = :tenant AND goal_id = :goal_id AND amount_minor > :above
@@ -138,6 +155,18 @@ def unreached_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKe
     return {(tenant, goal_id): amounts or () for tenant, goal_id, amounts in rows}
 
 
+def unreached_or_since(
+    session: Session, sinces: Mapping[GoalKey, datetime]
+) -> dict[GoalKey, list[tuple[int, datetime | None]]]:
+    """(amount, reached_at) of the milestones of locked goals that are unreached, or reached at a moment or later."""
+    found: dict[GoalKey, list[tuple[int, datetime | None]]] = {key: [] for key in sinces}
+    if sinces:
+        columns = driver.key_columns("goals", list(sinces)) | {"sinces": moments(list(sinces.values()))}
+        for tenant, goal_id, amount_minor, reached_at in _OPEN.rows(session, columns):
+            found[tenant, goal_id].append((amount_minor, reached_at))
+    return found
+
+
 def milestones_of_goal(session: Session, key: GoalKey, *, above_minor: int | None, limit: int) -> list[MilestoneRow]:
     """At most `limit` milestones of one goal, ascending by amount; with `above_minor`, only those above it."""
     above = LOWEST if above_minor is None else above_minor
@@ -155,13 +184,27 @@ def mark_milestones(session: Session, reached: Sequence[tuple[GoalKey, int, date
     """Mark milestones of locked goals, by their amounts, as reached at the given effective times; in no order."""
     if not reached:
         return []
-    columns = {
-        "amounts": int8s([amount_minor for _, amount_minor, _ in reached]),
-        "reached": moments([reached_at for _, _, reached_at in reached]),
-        "now": now,
-    }
-    rows = _MARK.rows(session, driver.key_columns("goals", [key for key, _, _ in reached]) | columns)
+    columns = {"reached": moments([reached_at for _, _, reached_at in reached]), "now": now}
+    rows = _MARK.rows(session, _amounts_of([each[:2] for each in reached]) | columns)
     return [Reached((row[0], row[1]), *row[2:]) for row in rows]
+
+
+def date_milestones(session: Session, reached: Sequence[tuple[GoalKey, int, datetime]]) -> None:
+    """Give milestones of locked goals, by their amounts, that are marked already other effective times."""
+    if reached:
+        columns = _amounts_of([each[:2] for each in reached])
+        _DATE.run(session, columns | {"reached": moments([reached_at for _, _, reached_at in reached])})
+
+
+def withdraw_milestones(session: Session, withdrawn: Sequence[tuple[GoalKey, int]]) -> None:
+    """Let milestones of locked goals, by their amounts, be unreached again."""
+    if withdrawn:
+        _WITHDRAW.run(session, _amounts_of(withdrawn))
+
+
+def _amounts_of(milestones: Sequence[tuple[GoalKey, int]]) -> dict[str, object]:
+    amounts: dict[str, object] = {"amounts": int8s([amount_minor for _, amount_minor in milestones])}
+    return amounts | driver.key_columns("goals", [key for key, _ in milestones])
 
 
 def _write(session: Session, statement: TextClause, row: MilestoneRow) -> None:

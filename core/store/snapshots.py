@@ -16,7 +16,7 @@ from core.events.calendar import day_start
 from core.goals.amounts import ManualAmount
 from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.driver import moments
+from core.store.driver import Direct, moments
 from core.store.goals import GoalKey, GoalRow
 
 # (day, amount in minor units), in order of day; a day that is left out has the amount of the last day before it.
@@ -60,14 +60,7 @@ _RANGES = (
     f"unnest({driver.split('tenants')}, {driver.split('names')}, CAST(:firsts AS date[]), CAST(:lasts AS date[]))"
     " WITH ORDINALITY"
 )
-# Facts have instants, and only Python computes where a local day begins. So `starts` lists the first instant of each
-# day, and a fact belongs to the day with the last start before it. OFFSET 0 makes the planner look facts up by key,
-# whatever statistics it has.
-_READ_DAYS = text(
-    f"""SELECT k.n, width_bucket(f.at, :starts), sum(f.worth_minor), sum(f.inflow_minor)
-    FROM unnest({driver.split("tenants")}, {driver.split("names")}, :sinces, :untils)
-        WITH ORDINALITY AS k(tenant, account_id, since, until, n)
-    CROSS JOIN LATERAL (
+_FACTS = """
         SELECT t.posted_at AS at, t.amount_minor AS worth_minor, greatest(t.amount_minor, 0) AS inflow_minor
         FROM transactions t
         WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
@@ -76,7 +69,15 @@ _READ_DAYS = text(
         SELECT r.as_of, r.residual_minor, 0 FROM reports r
         WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.residual_minor <> 0
           AND r.as_of >= k.since AND r.as_of < coalesce(k.until, 'infinity')
-        OFFSET 0) AS f
+        OFFSET 0"""
+# Facts have instants, and only Python computes where a local day begins. So `starts` lists the first instant of each
+# day, and a fact belongs to the day with the last start before it. OFFSET 0 makes the planner look facts up by key,
+# whatever statistics it has.
+_READ_DAYS = text(
+    f"""SELECT k.n, width_bucket(f.at, :starts), sum(f.worth_minor), sum(f.inflow_minor)
+    FROM unnest({driver.split("tenants")}, {driver.split("names")}, :sinces, :untils)
+        WITH ORDINALITY AS k(tenant, account_id, since, until, n)
+    CROSS JOIN LATERAL ({_FACTS}) AS f
     GROUP BY 1, 2 HAVING sum(f.worth_minor) <> 0 OR sum(f.inflow_minor) <> 0
     ORDER BY 1, 2"""
 )
@@ -106,6 +107,13 @@ _READ_ANCHORS = text(
         WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND before.as_of IS NULL
         ORDER BY r.as_of LIMIT 1) first ON true"""
 )
+_READ_MOVEMENTS = Direct(
+    f"""SELECT k.n, f.at, CAST(sum(f.worth_minor) AS bigint), CAST(sum(f.inflow_minor) AS bigint)
+    FROM unnest({driver.split("tenants")}, {driver.split("names")}, :sinces, :untils)
+        WITH ORDINALITY AS k(tenant, account_id, since, until, n)
+    CROSS JOIN LATERAL ({_FACTS}) AS f
+    GROUP BY 1, 2 ORDER BY 1, 2"""
+)
 _READ_MANUAL = text(
     f"""SELECT k.tenant, k.goal_id, CAST(NULL AS timestamptz) AS manual_at,
         CASE WHEN g.starts_at_balance THEN coalesce(g.start_minor, e.after_minor) ELSE e.after_minor END
@@ -132,6 +140,12 @@ _READ_ROWS = text(
     JOIN goal_snapshots s ON s.tenant = k.tenant AND s.goal_id = k.goal_id
         AND s.day BETWEEN k.first AND coalesce(k.last, 'infinity')
     ORDER BY k.n, s.day"""
+)
+_FIRST_DAY = text(
+    """SELECT day FROM goal_snapshots
+    WHERE tenant = :tenant AND goal_id = :goal_id AND day BETWEEN :first AND coalesce(:last, date 'infinity')
+      AND :direction * amount_minor >= :direction * :threshold
+    ORDER BY day LIMIT 1"""
 )
 _SNAPSHOT = {"tenant": driver.TEXT, "goal_id": driver.TEXT, "day": driver.DATE, "amount_minor": driver.INT8}
 _CHANGE = text(
@@ -207,6 +221,30 @@ def read_account_days(
         ends = driver.key_columns("names", [key for key, _ in ending]) | {"untils": moments([at for _, at in ending])}
         anchors = {ending[n - 1][0]: int(worth) for n, worth in session.execute(_READ_ANCHORS, ends).all()}
     return {key: AccountDays(days[n], anchors.get(key)) for n, key in enumerate(keys)}
+
+
+def read_movements(
+    session: Session, spans: Sequence[tuple[AccountKey, datetime, datetime | None]]
+) -> list[list[tuple[datetime, int, int]]]:
+    """(moment, change of worth, inflow), in order, of an account in each span: from `since` on and before `until`."""
+    found: list[list[tuple[datetime, int, int]]] = [[] for _ in spans]
+    if spans:
+        columns: dict[str, object] = {**driver.key_columns("names", [each[0] for each in spans])}
+        columns |= {"sinces": moments([each[1] for each in spans]), "untils": moments([each[2] for each in spans])}
+        for n, at, worth_minor, inflow_minor in _READ_MOVEMENTS.rows(session, columns):
+            found[n - 1].append((at, worth_minor, inflow_minor))
+    return found
+
+
+def first_day_at(
+    session: Session, key: GoalKey, threshold_minor: int, days: DayRange, *, direction: int
+) -> date | None:
+    """The first stored row in a range of days with an amount at or beyond a threshold; None if there is none."""
+    parameters = {"first": days.first, "last": days.last, "threshold": threshold_minor, "direction": direction}
+    found: date | None = session.execute(
+        _FIRST_DAY, parameters | {"tenant": key[0], "goal_id": key[1]}
+    ).scalar_one_or_none()
+    return found
 
 
 def read_manual_amounts(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[ManualAmount]]:

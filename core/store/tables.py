@@ -318,6 +318,7 @@ goals = Table(
     # manual amount was set, or a pause ended.
     moment_column("evaluated_from"),
     flag_column("auto_complete"),
+    flag_column("auto_completed"),
     text_column("status", required=True),
     moment_column("final_at"),
     # The moment of the last request: each request that changes a goal has a later moment than the one before.

@@ -74,7 +74,11 @@ _FINAL_GOALS = f"""
         CAST(CASE WHEN g.final_at IS NULL THEN l.unlinked_at
             ELSE least(l.unlinked_at, greatest(g.final_at, l.from_at)) END AS text) AS expected
     FROM goals g JOIN links l ON l.tenant = g.tenant AND l.goal_id = g.goal_id
-    WHERE g.tenant = :tenant AND l.tenant = :tenant AND {within("g.goal_id")} AND {within("l.goal_id")}"""
+    WHERE g.tenant = :tenant AND l.tenant = :tenant AND {within("g.goal_id")} AND {within("l.goal_id")}
+    UNION ALL
+    SELECT goal_id, NULL, NULL, 'auto_completed', CAST(auto_completed AS text),
+        CAST(auto_completed AND auto_complete AND status = 'completed' AND reached_at < final_at AS text)
+    FROM goals WHERE tenant = :tenant AND {within("goal_id")}"""
 
 _NET_WORTHS = f"""
     WITH g AS MATERIALIZED (SELECT goal_id, user_id, final_at FROM goals
@@ -120,7 +124,8 @@ GOAL_CHECKS = (
     ),
     Check(
         "final_goals",
-        "links end when a request ended them, those of a final goal with it at the latest",
+        "links end when a request ended them, those of a final goal with it at the latest; a goal that a close has"
+        " completed has reached its target",
         ("goal_id", "account_id", "linked_at"),
         _FINAL_GOALS,
     ),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import Phase, given, settings
@@ -19,9 +20,11 @@ from core.jobs.snapshot import run_snapshot
 from core.services.funding import change_allocation, link_account, unlink_account
 from core.services.goals import create_goal, get_goal, update_goal
 from core.services.history import read_snapshots
-from core.services.inputs import GoalChanges, GoalDraft, LinkDraft
+from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
+from core.services.milestones import add_milestone
 from core.services.tenants import create_tenant
 from core.store.tenants import Tenant
+from core.verify.verify import verify
 from tests.acts import event
 from tests.budget import examples
 from tests.conftest import Apply
@@ -45,6 +48,8 @@ PLACES = [
     ("Asia/Kathmandu", date(2026, 1, 5)),
     ("Pacific/Auckland", date(2026, 3, 30)),
 ]
+# Minor units, within what a few facts move an account by.
+MILESTONES = [1, 30_000, 90_000, 200_000, 450_000, 900_000]
 # The generator of facts has its own first day; facts are moved to that of the example.
 MADE_FROM = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -76,6 +81,9 @@ class World:
         )
         with self.sessions.begin() as session:
             goal_id = create_goal(session, self.tenant, draft, at).goal_id
+            for minor in MILESTONES:
+                if type is not GoalType.DEBT:
+                    add_milestone(session, self.tenant, goal_id, MilestoneDraft(Decimal(minor) / 100), at)
         direction = -1 if type is GoalType.DEBT else 1
         self.goals[name] = goal_id, OracleGoal(tracking.value, direction, [(None, manual * 100)])
 
@@ -209,6 +217,11 @@ def test_closes_are_those_of_the_definition(
     before = _rows(world)
     run_snapshot(session_factory, latest + timedelta(minutes=5), tenant=world.tenant.name)
     assert _rows(world) == before
+    # What the last day marked at once is withdrawn by its close, unless it is there.
+    run_snapshot(session_factory, latest + timedelta(days=1), tenant=world.tenant.name)
+    _assert_marks(world, latest + timedelta(days=1))
+    report = verify(session_factory, datetime.now(UTC), tenant=world.tenant.name)
+    assert report.is_ok, report
 
 
 def _stated_fact(world: World, fact: dict[str, Any]) -> bytes:
@@ -251,6 +264,39 @@ def _assert_closes(world: World, now: datetime) -> None:
             assert {close.day: close.amount_minor for close in view.snapshots} == expected, name
             latest = oracle.amount_before(now + timedelta(days=9), members)
             assert get_goal(session, world.tenant, goal_id).amount_minor == latest, name
+
+
+def _assert_marks(world: World, now: datetime) -> None:
+    """Each milestone is reached at the first moment of the first day whose close is there, or not at all."""
+    last = now.astimezone(world.tenant.zone).date() - timedelta(days=1)
+    members = world.members()
+    for name, (goal_id, oracle) in world.goals.items():
+        with world.sessions() as session:
+            view = get_goal(session, world.tenant, goal_id)
+        if view.waiting_for or view.status is GoalStatus.ABANDONED:
+            continue
+        closes = oracle.closes(world.first + timedelta(days=1), last, world.tenant.time_zone, members)
+        for milestone in view.milestones:
+            day = next((day for day, amount in closes.items() if amount >= milestone.amount_minor), None)
+            if day is None:
+                assert milestone.reached_at is None, name
+                continue
+            begin, end = (first_instant(day + timedelta(days=n), world.tenant.time_zone) for n in (0, 1))
+            moments = sorted({at for at in _moments(world, oracle) if begin <= at < end})
+            amounts = [(begin, oracle.amount_before(begin, members))]
+            amounts += [(at, oracle.amount_before(at + timedelta(microseconds=1), members)) for at in moments]
+            first = next(at for at, amount in amounts if amount >= milestone.amount_minor)
+            assert milestone.reached_at == first, (name, milestone)
+
+
+def _moments(world: World, oracle: OracleGoal) -> Iterator[datetime]:
+    """All moments at which anything that the goal depends on may change."""
+    for account in world.oracles:
+        yield from (at for at, _ in account.counted())
+        yield from account.reported()
+    for period in oracle.periods:
+        yield from (at for at in (period.begin, period.until) if at is not None)
+    yield from (at for at, _ in oracle.manual if at is not None)
 
 
 def _rows(world: World) -> list[tuple[str, date, int]]:

@@ -100,8 +100,7 @@ def test_closes_mark_what_no_commit_showed(session_factory: Sessions, apply: App
     with session_factory() as session:
         marks = [milestone.reached_at for milestone in get_goal(session, DEFAULT, goal_id).milestones]
         sent = session.scalar(text("SELECT count(*) FROM outbox"))
-    close = datetime(2026, 2, 19, tzinfo=UTC) - timedelta(microseconds=1)
-    assert marks == [close, close, None]
+    assert marks == [days_ago(20), days_ago(20), None]
     assert sent == 2
 
 
@@ -117,7 +116,7 @@ def test_a_milestone_added_late_is_marked_by_an_earlier_close(
     run_snapshot(session_factory, now + timedelta(hours=1))
     with session_factory() as session:
         (milestone,) = get_goal(session, DEFAULT, goal_id).milestones
-    assert milestone.reached_at == datetime(2026, 2, 19, tzinfo=UTC) - timedelta(microseconds=1)
+    assert milestone.reached_at == days_ago(20)
 
 
 def test_a_goal_is_completed_at_the_first_close_on_its_target(
@@ -183,29 +182,25 @@ def test_a_paused_goal_is_closed_but_marks_and_completes_only_when_active(
     assert (done.milestones_reached, done.completed) == (1, 0)
     with session_factory() as session:
         view = get_goal(session, DEFAULT, goal_id)
-        assert view.milestones[0].reached_at == datetime(2026, 2, 19, tzinfo=UTC) - timedelta(microseconds=1)
+        assert view.milestones[0].reached_at == days_ago(20)
         assert view.status is GoalStatus.ACTIVE
 
 
-def test_links_made_after_the_close_that_completes_count_nothing(
+def test_a_link_made_since_keeps_earlier_closes_from_completing(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
-    """A goal whose facts arrive only today is completed in the past; what was linked since then does not count."""
+    """Whoever links an account to a goal that was at its target days ago does not end it: the close of that day may."""
     goal_id = goal(session_factory, days_ago(30), target_amount="30", auto_complete=True, tracking=Tracking.BALANCE)
     link(session_factory, days_ago(30), goal_id, "a", "60", TODAY - timedelta(days=30))
     link(session_factory, days_ago(0, 9), goal_id, "b", "40")
-    link(session_factory, days_ago(0, 10), goal_id, "a", "10")
     apply([balance(1_000, days_ago(25)), paid("1", 4_500, days_ago(20)), balance(700, days_ago(3), account="b")])
-    assert run_snapshot(session_factory, now).completed == 1
-    assert amount(session_factory, goal_id) == 3_300
+    assert run_snapshot(session_factory, now).completed == 0
+    assert run_snapshot(session_factory, now + timedelta(days=1)).completed == 1
+    assert amount(session_factory, goal_id) == 3_300 + 280
     with session_factory() as session:
-        ends = session.execute(text("SELECT account_id, until_at, until_at = from_at FROM links ORDER BY from_at, 1"))
-        close = datetime(2026, 2, 19, tzinfo=UTC)
-        assert [tuple(row) for row in ends.all()] == [
-            ("a", close, False),
-            ("b", days_ago(0, 9), True),
-            ("a", days_ago(0, 10), True),
-        ]
+        ends = session.execute(text("SELECT account_id, until_at FROM links ORDER BY 1")).all()
+    close = datetime(2026, 3, 11, tzinfo=UTC)
+    assert [tuple(row) for row in ends] == [("a", close), ("b", close)]
 
 
 def test_a_day_that_is_not_over_is_refused(session_factory: Sessions, now: datetime) -> None:

@@ -212,9 +212,19 @@ def test_an_altered_flag_is_found(alter: Alter) -> None:
 def test_a_milestone_that_is_unmarked_by_hand_is_found(alter: Alter) -> None:
     """A milestone that the goal has passed and that is not marked is named; its message exists already."""
     wrong = alter("UPDATE milestones SET reached_at = NULL WHERE goal_id = :g AND amount_minor = 30000")
-    assert checks(wrong) == {"milestones", "outbox"}
+    assert checks(wrong) == {"marks", "milestones", "outbox"}
     assert {violation.key.get("amount_minor") for violation in wrong} == {"30000", None}
     assert not any("30000" in violation.row for violation in wrong)
+
+
+@pytest.mark.parametrize("by", ["1 day", "1 second"])
+def test_an_altered_date_of_a_milestone_is_found(alter: Alter, by: str) -> None:
+    """A milestone that was reached on another day, or at a moment at which nothing happened, is named."""
+    wrong = alter(
+        f"UPDATE milestones SET reached_at = reached_at + interval '{by}' WHERE goal_id = :g AND amount_minor = 30000"
+    )
+    assert checks(wrong) == {"marks"}
+    assert {violation.key["amount_minor"] for violation in wrong} == {"30000"}
 
 
 def test_a_milestone_that_is_marked_by_hand_is_found(alter: Alter) -> None:

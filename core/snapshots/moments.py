@@ -1,0 +1,89 @@
+"""The amount of a goal after each moment of a short span, such as one day, computed from facts."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import accumulate
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from core.events.calendar import INSTANT
+from core.goals.amounts import amount_before
+from core.snapshots.amounts import DatedGoal, Funding, dated_goals
+from core.store.goals import GoalRow
+from core.store.links import AccountMoment, MeasuresBefore, read_measures
+from core.store.snapshots import read_movements
+
+
+class GoalSpan(NamedTuple):
+    """The time of a goal from `since` on and before `until`; None: without an end."""
+
+    goal: GoalRow
+    since: datetime
+    until: datetime | None
+
+
+class _Measures:
+    """The measures of one account in a span, before any moment of it."""
+
+    def __init__(self, before: MeasuresBefore, movements: Sequence[tuple[datetime, int, int]]) -> None:
+        self._moments = [at for at, _, _ in movements]
+        worths = list(accumulate([minor for _, minor, _ in movements], initial=before.worth_minor))
+        inflows = list(accumulate([minor for _, _, minor in movements], initial=before.inflow_minor))
+        self._measures = [MeasuresBefore(*pair) for pair in zip(worths, inflows, strict=True)]
+
+    def before(self, moment: datetime) -> MeasuresBefore:
+        return self._measures[bisect_left(self._moments, moment)]
+
+
+def amounts_within(session: Session, spans: Sequence[GoalSpan], funding: Funding) -> list[list[tuple[datetime, int]]]:
+    """For each span (moment, amount): at its begin, from the facts before it, then after each moment that has facts.
+
+    All goals are of one tenant, and locked. The cost is that of the facts in the spans and of those after them.
+    """
+    goals = dated_goals(session, {span.goal.key: span.goal for span in spans}, funding)
+    asked = [
+        (source.row.account_key, span.since, span.until) for span in spans for source in goals[span.goal.key].sources
+    ]
+    found = dict(zip(asked, read_movements(session, asked), strict=True))
+    before = read_measures(session, {(*key, since) for key, since, _ in asked})
+    result = []
+    for span in spans:
+        goal = goals[span.goal.key]
+        movements = [found[source.row.account_key, span.since, span.until] for source in goal.sources]
+        measures = [
+            _Measures(before[*source.row.account_key, span.since], moved)
+            for source, moved in zip(goal.sources, movements, strict=True)
+        ]
+        moments = {at for moved in movements for at, _, _ in moved}
+        moments.update(at for at in _turns(goal) if span.since <= at and (span.until is None or at < span.until))
+        ends = [(span.since, span.since), *((at, at + INSTANT) for at in sorted(moments))]
+        result.append([(at, _amount_before(session, end, goal, span, measures)) for at, end in ends])
+    return result
+
+
+def _turns(goal: DatedGoal) -> list[datetime]:
+    """The moments at which the goal itself changed."""
+    history = goal.history
+    links = [funded.link for funded in history.links]
+    turns = [link.from_at for link in links] + [link.until_at for link in links]
+    turns += [manual.manual_at for manual in history.manual] + [history.final_at]
+    return [at for at in turns if at is not None]
+
+
+def _amount_before(
+    session: Session, end: datetime, goal: DatedGoal, span: GoalSpan, measures: Sequence[_Measures]
+) -> int:
+    def measure_before(n: int, moment: datetime) -> int:
+        row = goal.sources[n].row
+        if moment == row.link.until_at and row.link.end_minor is not None:
+            return row.link.end_minor
+        if moment == row.link.begin_at:
+            return row.link.base_minor
+        if moment >= span.since:
+            return measures[n].before(moment).of(row.measure)
+        key: AccountMoment = (*row.account_key, moment)
+        return read_measures(session, [key])[key].of(row.measure)
+
+    return amount_before(goal.history, end, measure_before)
