@@ -109,7 +109,8 @@ class Account:
             row = self.rows[name]
             dated, reported_at = row.transaction.dated, row.reported_at
             assert reported_at is not None
-            if question.first <= at <= question.last and (question.with_instants or dated is not None):
+            is_asked_for = question.with_instants or dated is not None
+            if is_asked_for and any(first <= at <= last for first, last in question.spans):
                 found.append(Row(name, dated, reported_at, row.transaction.amount_minor, at))
         self.read += len(found)
         return found

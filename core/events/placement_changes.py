@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from operator import itemgetter
 from typing import NamedTuple
@@ -34,6 +34,9 @@ BALANCES_AFTER = 3
 _TIME = itemgetter(0)
 # From how many intervals on one question for all rows takes less time than one for each interval.
 _MANY = 20
+# How many intervals, each because of the one after it, are evaluated one by one. Then the rows of more and more of them
+# are read at once, at most of so many.
+_ONE_BY_ONE, _AT_ONCE_MOST = 3, 4_096
 
 
 class RowChange(NamedTuple):
@@ -53,10 +56,12 @@ class BalancesAround(NamedTuple):
 
 
 class RowsBetween(NamedTuple):
-    """Asks for the stored rows that are placed from `first` to `last`: those that have only a date, or all."""
+    """Asks for the stored rows that are placed in spans, both ends included: those that have only a date, or all.
 
-    first: datetime
-    last: datetime
+    The spans have no moment in common.
+    """
+
+    spans: Sequence[tuple[datetime, datetime]]
     with_instants: bool
 
 
@@ -131,9 +136,9 @@ class _Placing:
         # Rows that count, where they are placed now: those that are new or changed, and those that were read.
         self._rows: dict[str, Row] = {}
         self._stored_places: dict[str, datetime] = {}
-        # If many intervals have to be evaluated: all rows of a long time, which were read at once.
+        # Where many intervals are evaluated: all rows of these spans, by their stored places, which were read at once.
         self._read_by_place: list[tuple[datetime, str]] = []
-        self._read_first, self._read_last = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
+        self._read_spans: list[tuple[datetime, datetime]] = []
         # The rows after the changes by their effective time, and by their base place.
         self._by_effective: list[tuple[datetime, str]] = []
         self._by_base: list[tuple[datetime, str]] = []
@@ -236,14 +241,16 @@ class _Placing:
         self, first: datetime, last: datetime, *, with_instants: bool
     ) -> Generator[Question, Answer, list[str]]:
         """Read the stored rows of a time, but for those that change; returns their ids."""
-        if self._read_first <= first and last <= self._read_last:
-            begin, end = (
-                bisect_left(self._read_by_place, first, key=_TIME),
-                bisect_right(self._read_by_place, last, key=_TIME),
-            )
-            return [name for _, name in self._read_by_place[begin:end]]
+        if any(begin <= first and last <= end for begin, end in self._read_spans):
+            begin = bisect_left(self._read_by_place, first, key=_TIME)
+            return [name for _, name in self._read_by_place[begin : bisect_right(self._read_by_place, last, key=_TIME)]]
+        return (yield from self._ask_for_rows([(first, last)], with_instants=with_instants))
+
+    def _ask_for_rows(
+        self, spans: Sequence[tuple[datetime, datetime]], *, with_instants: bool
+    ) -> Generator[Question, Answer, list[str]]:
         names = []
-        for row in (yield RowsBetween(first, last, with_instants)):
+        for row in (yield RowsBetween(spans, with_instants)):
             if isinstance(row, Row) and row.transaction_id not in self._changed_ids:
                 self._stored_places.setdefault(row.transaction_id, row.placed_at)
                 self._rows.setdefault(row.transaction_id, row)
@@ -296,33 +303,47 @@ class _Placing:
             ends.update(self._as_ofs[begin : bisect_left(self._as_ofs, last) + 2])
         left = sorted(ends)
         if len(left) > _MANY:
-            yield from self._read_all_rows(left[0], left[-1])
+            yield from self._read_rows_of(left)
+        steps_back = 0
         while left:
             end = left.pop()
-            index = bisect_left(self._as_ofs, end)
+            more = min(2**steps_back, _AT_ONCE_MOST) if steps_back > _ONE_BY_ONE else 0
             if end in self._cut_off:
-                yield from self._read_balances([(end, end)])
-                index = bisect_left(self._as_ofs, end)
+                yield from self._read_balances([(end - timedelta(days=more), end)])
+            index = bisect_left(self._as_ofs, end)
+            if more and index > 0 and not self._are_rows_read(index):
+                yield from self._read_rows_of(self._as_ofs[max(0, index - more) : index + 1])
             reaches_back = index > 0 and (yield from self._evaluate(index))
+            steps_back = steps_back + 1 if reaches_back else 0
             if reaches_back and left[-1:] != self._as_ofs[index - 1 : index]:
                 left.append(self._as_ofs[index - 1])
 
-    def _read_all_rows(self, first: datetime, last: datetime) -> Generator[Question, Answer, None]:
-        before = self._as_ofs[max(0, bisect_left(self._as_ofs, first) - 1)]
-        earliest = day_start(local_day(before, self._zone) - timedelta(days=EARLIER_DAYS), self._zone)
-        latest = day_start(local_day(last, self._zone) + timedelta(days=2), self._zone)
-        names = yield from self._read_rows(earliest, latest, with_instants=True)
-        self._read_by_place = sorted((self._stored_places[name], name) for name in names)
-        self._read_first, self._read_last = earliest, latest
+    def _read_rows_of(self, ends: Iterable[datetime]) -> Generator[Question, Answer, None]:
+        """Read the rows of the intervals with these ends at once."""
+        indexes = [bisect_left(self._as_ofs, end) for end in ends if end not in self._cut_off]
+        spans = _joined((self._rows_span(index) for index in indexes if index > 0), timedelta(0))
+        names = yield from self._ask_for_rows(spans, with_instants=True)
+        self._read_by_place = sorted({*self._read_by_place, *((self._stored_places[name], name) for name in names)})
+        self._read_spans = _joined([*self._read_spans, *spans], timedelta(0))
+
+    def _are_rows_read(self, index: int) -> bool:
+        first, last = self._rows_span(index)
+        return any(begin <= first and last <= end for begin, end in self._read_spans)
+
+    def _rows_span(self, index: int) -> tuple[datetime, datetime]:
+        """From where to where the rows are placed that the interval which ends at this balance depends on."""
+        interval = self._interval(index)
+        return interval.earliest, max(day_end(local_day(interval.end, self._zone), self._zone), interval.end + INSTANT)
+
+    def _interval(self, index: int) -> Interval:
+        return interval_between(self._balances[index - 1], self._balances[index], self._zone)
 
     def _evaluate(self, index: int) -> Generator[Question, Answer, bool]:
         """Judge the interval that ends at a balance; returns whether that changes the interval before it."""
-        balance = self._balances[index]
-        interval = interval_between(self._balances[index - 1], balance, self._zone)
+        balance, interval = self._balances[index], self._interval(index)
         kept_sum = self._kept_sum(index, interval)
         if kept_sum is None:
-            last = max(day_end(local_day(interval.end, self._zone), self._zone), interval.end + INSTANT)
-            read = yield from self._read_rows(interval.earliest, last, with_instants=True)
+            read = yield from self._read_rows(*self._rows_span(index), with_instants=True)
             gap_minor = interval.moved_minor - self._sum_of([*read, *_between(self._by_base, interval)], interval)
         else:
             gap_minor = interval.moved_minor - kept_sum + self._moved_after[interval.end]
@@ -410,11 +431,13 @@ class _Placing:
         return is_concerned
 
 
-def _joined(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
-    """The spans in order, those in one that are not a week apart."""
+def _joined(
+    spans: Iterable[tuple[datetime, datetime]], apart: timedelta = timedelta(days=EARLIER_DAYS)
+) -> list[tuple[datetime, datetime]]:
+    """The spans in order, those in one that are not further apart."""
     result: list[tuple[datetime, datetime]] = []
     for first, last in sorted(spans):
-        if result and first <= result[-1][1] + timedelta(days=EARLIER_DAYS):
+        if result and first <= result[-1][1] + apart:
             result[-1] = result[-1][0], max(last, result[-1][1])
         else:
             result.append((first, last))

@@ -353,12 +353,13 @@ def read_rows_between(
     session: Session, questions: Mapping[AccountKey, RowsBetween]
 ) -> dict[AccountKey, list[PlacedRow]]:
     """For each account the stored rows that its question asks for."""
-    keys, found = list(questions), {key: list[PlacedRow]() for key in questions}
-    if keys:
-        parameters = _of_spans([(key, each.first, each.last) for key, each in questions.items()])
-        parameters["with_instants"] = driver.bools([each.with_instants for each in questions.values()])
+    found = {key: list[PlacedRow]() for key in questions}
+    spans = [(key, *span, each.with_instants) for key, each in questions.items() for span in each.spans]
+    if spans:
+        parameters = _of_spans([span[:3] for span in spans])
+        parameters["with_instants"] = driver.bools([with_instants for *_, with_instants in spans])
         for number, *row in _ROWS_BETWEEN.rows(session, parameters):
-            found[keys[number - 1]].append(PlacedRow(*row))
+            found[spans[number - 1][0]].append(PlacedRow(*row))
     return found
 
 
