@@ -174,7 +174,7 @@ def update_goal(
     if changes.target_amount is not UNSET:
         refuse_final(goal)
         if _change_target(goal, changes.target_amount):
-            goal.evaluated_from = at
+            _evaluate_from(goal, at)
     if changes.current_amount is not UNSET:
         refuse_final(goal)
         sources = _set_amount(session, goal, sources, changes.current_amount, at)
@@ -289,9 +289,9 @@ def reopen_goal(
 
 
 def _evaluate_from(goal: GoalRow, at: datetime) -> None:
-    """Let the closes of a goal that has just become active be evaluated.
+    """Let the closes of a goal that is active again, or has another target, be evaluated.
 
-    They mark the milestones that the amount has passed meanwhile, but are compared with the target only from now on.
+    They mark what the amount has passed, but complete the goal only from now on.
     """
     goal.evaluated_from = at
     goal.mark_dirty_from(goal.start_date)

@@ -2,8 +2,8 @@
 
 A milestone is reached on the first day whose close is there, at the first moment of that day at which the amount was.
 Events and requests mark at once what the present amount reaches; the close of that day confirms it or withdraws it. So
-once all days are closed, marks depend on facts alone, whatever came first. The target is reached likewise, but only on
-days from that of the latest act on (`goals.evaluated_from`).
+once all days are closed, marks depend on facts alone, whatever came first. The target is reached likewise; but it
+completes a goal only on days from that of the latest act on (`goals.evaluated_from`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
-from core.events.calendar import day_start, local_day
+from core.events.calendar import EARLIEST, day_start, local_day
 from core.goals.goal import GoalStatus, GoalType
 from core.goals.progress import is_reached, nearest
 from core.ingestion.crossings import (
@@ -74,8 +74,8 @@ class _Question:
 
 
 def target_day(goal: GoalRow, ranges: Sequence[ClosedRange], zone: ZoneInfo) -> date | None:
-    """The first closed day whose close is at the target, not before the day from which the goal is evaluated."""
-    since = _target_since(goal, zone)
+    """The first closed day whose close is at the target, not before the day of the latest act."""
+    since = date.min if goal.evaluated_from is None else local_day(goal.evaluated_from, zone)
     question = _Question(goal, None, None)
     for closed in ranges:
         for first, last, amount in closed.stretches:
@@ -102,7 +102,7 @@ def mark_by_closes(
         for key, ranges in closed.items()
         if ranges and are_closes_evaluated(ranges[0].days.goal)
     }
-    sinces = {key: day_start(closed[key][0].days.first, zone) for key in goals}
+    sinces = {key: _marks_since(closed[key][0].days, zone) for key in goals}
     found: list[tuple[_Question, date]] = []
     withdrawn: list[_Question] = []
     for key, milestones in unreached_or_since(session, sinces).items():
@@ -129,23 +129,27 @@ def mark_by_closes(
     return _write(session, dated, [each for each in withdrawn if each not in dated], now)
 
 
+def _marks_since(days: GoalDays, zone: ZoneInfo) -> datetime:
+    """From when on marks may be others now. Facts from before the goal's first day mark at once, too."""
+    return EARLIEST if days.first <= days.goal.start_date else day_start(days.first, zone)
+
+
 def _first_day(
     session: Session, question: _Question, ranges: Sequence[ClosedRange], through: date, zone: ZoneInfo
 ) -> date | None:
     """The first day whose close is there; None if there is none among those that were closed."""
-    since = _target_since(question.goal, zone) if question.milestone_minor is None else date.min
     marked_on = None if question.reached_at is None else local_day(question.reached_at, zone)
     for n, closed in enumerate(ranges):
-        for first, last, amount in closed.stretches:
-            if last >= since and question.is_there(amount):
-                return max(first, since)
+        for first, _, amount in closed.stretches:
+            if question.is_there(amount):
+                return first
         if closed.days.is_open or marked_on is None:
             continue
         # What the late days do not reach any more the days after them may; these were not closed just now.
         days = _days_after(ranges, n, through)
         if marked_on < days.first:
             key, direction = question.goal.key, question.goal.direction
-            range_ = DayRange(max(days.first, since), days.last)
+            range_ = DayRange(days.first, days.last)
             day = first_day_at(session, key, question.threshold_minor, range_, direction=direction)
             if day is not None:
                 return day
@@ -171,10 +175,6 @@ def _days_after(ranges: Sequence[ClosedRange], n: int, through: date) -> _Days:
     return _Days(ranges[n].days.last + _DAY, ranges[n + 1].days.first - _DAY if n + 1 < len(ranges) else through)
 
 
-def _target_since(goal: GoalRow, zone: ZoneInfo) -> date:
-    return date.min if goal.evaluated_from is None else local_day(goal.evaluated_from, zone)
-
-
 def _dates(
     session: Session,
     found: Sequence[tuple[_Question, date]],
@@ -196,9 +196,7 @@ def _dates(
         if at is None:
             # A day after late days is to be closed yet. Its close will say when it was reached.
             continue
-        evaluated_from = question.goal.evaluated_from
-        is_target = question.milestone_minor is None and evaluated_from is not None
-        dated[question] = max(at, evaluated_from) if is_target and evaluated_from is not None else at
+        dated[question] = at
     return dated
 
 

@@ -161,19 +161,17 @@ _SNAPSHOTS = f"""
         CAST(CASE WHEN is_known_before THEN expected ELSE expected_amount END AS text) AS expected
     FROM filled WHERE NOT is_dirty"""
 
-# What a goal can reach: its milestones, and its target on days from that of its latest act on.
-_REACHABLE = f"""
-    SELECT g.*, m.amount_minor AS milestone_minor, m.amount_minor AS threshold_minor, m.reached_at,
-        date '-infinity' AS since
+# What a goal can reach: its milestones and its target.
+_REACHABLE = """
+    SELECT g.*, m.amount_minor AS milestone_minor, m.amount_minor AS threshold_minor, m.reached_at
     FROM g CROSS JOIN LATERAL (SELECT amount_minor, reached_at FROM milestones
         WHERE tenant = :tenant AND goal_id = g.goal_id OFFSET 0) AS m
     UNION ALL
-    SELECT g.*, NULL, CASE g.type WHEN 'debt' THEN g.finish_minor ELSE g.target_minor END, g.target_reached_at,
-        coalesce({local_day("g.evaluated_from")}, '-infinity') FROM g"""
+    SELECT g.*, NULL, CASE g.type WHEN 'debt' THEN g.finish_minor ELSE g.target_minor END, g.target_reached_at FROM g"""
 
 # The moments at which an amount may change: the first of a day, facts, and what was done to the goal.
 _IS_MOMENT = f"""({local_day("r.reached_at")} <> {local_day("(r.reached_at - interval '1 microsecond')")}
-    OR r.reached_at IN (r.evaluated_from, r.final_at)
+    OR r.reached_at = r.final_at
     OR EXISTS (SELECT FROM manual_amounts y
         WHERE y.tenant = :tenant AND y.goal_id = r.goal_id AND y.manual_at = r.reached_at)
     OR EXISTS (SELECT FROM links l WHERE l.tenant = :tenant AND l.goal_id = r.goal_id
@@ -185,7 +183,7 @@ _IS_MOMENT = f"""({local_day("r.reached_at")} <> {local_day("(r.reached_at - int
 
 _MARKS = f"""
     WITH {ODD}, g AS MATERIALIZED (
-        SELECT goal_id, type, finish_minor, target_minor, reached_at AS target_reached_at, evaluated_from, final_at,
+        SELECT goal_id, type, finish_minor, target_minor, reached_at AS target_reached_at, final_at,
             {direction("goals")} AS direction
         FROM goals
         WHERE tenant = :tenant AND {within("goal_id")} AND status IN ('active', 'completed') AND waiting_for = '{{}}'
@@ -197,18 +195,15 @@ _MARKS = f"""
                   AND least(a.dirty_from, a.late_from) <= :closed_through)),
     dated AS (
         SELECT r.*, {local_day("r.reached_at")} AS reached_on, {_IS_MOMENT} AS is_moment, (
-            SELECT greatest(s.day, r.since)
-            FROM (SELECT day, amount_minor, lead(day) OVER (ORDER BY day) AS next_day FROM goal_snapshots
-                WHERE tenant = :tenant AND goal_id = r.goal_id AND day <= :closed_through) AS s
-            WHERE r.direction * s.amount_minor >= r.direction * r.threshold_minor
-              AND coalesce(s.next_day, CAST(:closed_through AS date) + 1) > r.since
-            ORDER BY s.day LIMIT 1) AS first_day
+            SELECT min(s.day) FROM goal_snapshots s
+            WHERE s.tenant = :tenant AND s.goal_id = r.goal_id AND s.day <= :closed_through
+              AND r.direction * s.amount_minor >= r.direction * r.threshold_minor) AS first_day
         FROM ({_REACHABLE}) AS r)
     SELECT goal_id, milestone_minor AS amount_minor, 'day reached' AS what,
         coalesce(CAST(reached_on AS text), 'none') AS stored,
         CASE WHEN first_day IS NOT NULL THEN CAST(first_day AS text) WHEN reached_on > :closed_through
             THEN CAST(reached_on AS text) ELSE 'none' END AS expected
-    FROM dated WHERE coalesce(first_day, :closed_through) >= since
+    FROM dated
     UNION ALL
     SELECT goal_id, milestone_minor, 'moment reached', CAST(reached_at AS text),
         CASE WHEN is_moment THEN CAST(reached_at AS text) ELSE 'the moment of a fact' END

@@ -63,7 +63,7 @@ def test_it_fills_moves_and_goes_on(start_demo: StartDemo, eventually: Callable[
     assert {goal["type"] for goal in filled.values()} == set(GoalType)
     assert {goal["tracking"] for goal in filled.values()} == set(Tracking)
     assert {goal["status"] for goal in filled.values()} == {"active", "paused", "completed"}
-    assert sum(goal["status"] == "completed" for goal in filled.values()) == 2
+    assert sum(goal["status"] == "completed" for goal in filled.values()) == 1
 
     def moved_types() -> set[str]:
         now = goals_of(up)
@@ -107,6 +107,6 @@ def test_stopped_or_killed_in_the_middle_it_ends_in_the_same_demo(
     assert sorted((g["user_id"], g["name"]) for g in goals) == sorted(
         (person.user_id, goal.name) for person in PEOPLE for goal in person.goals
     )
-    assert {"New camera", "New kitchen"} <= {goal["name"] for goal in goals if goal["status"] == "completed"}
+    assert "New camera" in {goal["name"] for goal in goals if goal["status"] == "completed"}
     assert rows(up, "SELECT count(*) FROM dead_letters") == [(0,)]
     assert up.end() == 0

@@ -13,9 +13,9 @@ from core.services.goals import get_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
 from core.verify.verify import verify
-from tests.acts import DEFAULT, Sessions, balance, event, money, paid
+from tests.acts import DEFAULT, Sessions, balance, event, goal, link, money, paid
 from tests.conftest import Apply
-from tests.snapshots.test_closing import a_goal, days_ago
+from tests.snapshots.test_closing import TODAY, a_goal, days_ago
 
 HOUR = timedelta(hours=1)
 
@@ -68,6 +68,18 @@ def test_an_imported_past_has_its_true_dates(
         milestone(session_factory, goal_id, "10", now)
     run_snapshot(session_factory, now + HOUR)
     assert marks(session_factory, goal_id) == [days_ago(4, 7)]
+    assert verify(session_factory, datetime.now(UTC)).is_ok
+
+
+def test_a_goal_reaches_nothing_before_its_first_day(session_factory: Sessions, apply: Apply, now: datetime) -> None:
+    """What was there before the goal began is reached at the first instant of its first day."""
+    goal_id = goal(session_factory, now, start_date=TODAY - timedelta(days=3))
+    link(session_factory, now, goal_id, "a", "100", TODAY - timedelta(days=9))
+    milestone(session_factory, goal_id, "10", now)
+    apply([paid("1", 1_500, days_ago(6)), paid("2", -100, days_ago(2))])
+    assert marks(session_factory, goal_id) == [days_ago(6)]
+    run_snapshot(session_factory, now + HOUR)
+    assert marks(session_factory, goal_id) == [days_ago(3, 0)]
     assert verify(session_factory, datetime.now(UTC)).is_ok
 
 
