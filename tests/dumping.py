@@ -14,6 +14,7 @@ FACTS_AND_GOALS = (
     "accounts",
     "transactions",
     "reports",
+    "waiting_reports",
     "account_days",
     "goals",
     "milestones",

@@ -28,7 +28,13 @@ from core.store.positions import read_positions
 
 router = Routes(below="/unapplied", tags=["events"])
 
-Since = Annotated[QueryMoment | None, Query(description="Only events accepted at this moment or later")]
+Since = Annotated[
+    QueryMoment | None,
+    Query(
+        description="Only events accepted at this moment or later; of those in another currency the ones of this `time`"
+        " or later"
+    ),
+]
 
 
 class UnappliedBody(TypedDict):
@@ -39,12 +45,17 @@ class UnappliedBody(TypedDict):
         Field(
             description="`waiting`: no worker has tried it yet; `pending`: being applied, or tried again;"
             " `dead_letter`: refused; `discarded`: refused and given up; `replayed`: put onto the stream again within"
-            " the last minute"
+            " the last minute; `other_currency`: kept, but it counts nothing, since its account is in another currency"
         ),
     ]
-    shard: int
-    entry_id: Annotated[str, Field(description="with the shard, its place on the stream")]
-    accepted_at: Moment
+    shard: int | None
+    entry_id: Annotated[
+        str | None,
+        Field(
+            description="with the shard, its place on the stream; null, like `accepted_at`, in the state other_currency"
+        ),
+    ]
+    accepted_at: Moment | None
     id: Annotated[
         str | None, Field(description="the event's own id; null, like the next two fields, if it cannot be read")
     ]

@@ -131,7 +131,10 @@ class AccountBody(TypedDict):
     kind: str
     currency: str | None
     currency_from: Annotated[
-        CurrencyFrom | None, Field(description="who says so: what was registered for it, a report or a transaction")
+        CurrencyFrom | None,
+        Field(
+            description="who says so: what was registered for it, another statement about it, a report or a transaction"
+        ),
     ]
     worth: Annotated[Amount | None, Field(description="by all facts so far; an amount owed is negative")]
     closed: bool

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from benchmarks.banks.pulls import CURRENCY
 from core.events.facts import Transaction
 from core.events.placement import Balance, Row
 from core.events.placement_changes import (
@@ -20,7 +21,7 @@ from core.events.placement_changes import (
     RowsBetween,
     place,
 )
-from core.events.worth import StoredTransaction, TransactionChange, fold_transactions, with_lent_times
+from core.events.worth import StoredTransaction, TransactionChange, fold_transactions, with_lent_times, with_statements
 from core.ingestion.placing import row_change, with_places
 
 
@@ -74,7 +75,7 @@ class Account:
 
     def _fold(self, statements: Sequence[Transaction]) -> list[TransactionChange]:
         stated = self._stored(statement.transaction_id for statement in statements)
-        changes = fold_transactions(statements, stated)
+        changes = fold_transactions(with_statements(statements, stated), stated, CURRENCY)
         amounts = set()
         for row in (each for change in changes for each in change if each is not None):
             # Of a removed row, the booked record has the amount.

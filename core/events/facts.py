@@ -100,12 +100,13 @@ class Transaction(NamedTuple):
             self.replaces or "",
             self.category or "",
             self.description or "",
+            self.currency,
             self.due_at is None,
         )
 
 
 class Report(NamedTuple):
-    """A reported balance; its key is (account, as_of). `current_minor` of a liability is positive when owed.
+    """A reported balance; its key is (account, as_of, currency). `current_minor` of a liability is positive when owed.
 
     `due_at` is set while the report is dated too far ahead to count.
     """
@@ -118,10 +119,21 @@ class Report(NamedTuple):
     due_at: datetime | None = None
 
     @property
+    def key(self) -> tuple[datetime, str]:
+        """Its key within the account."""
+        return self.as_of, self.currency
+
+    @property
     def precedence(self) -> tuple[Any, ...]:
         """Sorts statements of one key, as the one of transactions does."""
         available = self.available_minor
         return (self.rank, self.current_minor, available is not None, available or 0)
+
+
+def standing_report(known: Report, stated: Report) -> Report:
+    """The one of two statements about a report that wins. It is due if either is: they have one `as_of`."""
+    winner = stated if stated.precedence > known.precedence else known
+    return winner._replace(due_at=None) if known.due_at is None or stated.due_at is None else winner
 
 
 class Window(NamedTuple):
@@ -149,7 +161,6 @@ class AccountFacts(NamedTuple):
     """What one event states of one account."""
 
     account_id: str
-    currency: str | None = None
     attributes: tuple[Attribute, ...] = ()
     transaction: Transaction | None = None
     report: Report | None = None
@@ -214,4 +225,4 @@ def facts_of_transaction(
         simple.category,
         simple.description,
     )
-    return AccountFacts(simple.account_id, simple.currency, attributes, transaction)
+    return AccountFacts(simple.account_id, attributes, transaction)

@@ -41,6 +41,12 @@ class StoredTransaction(NamedTuple):
         return self.transaction.is_posted and not self.is_missing
 
     @property
+    def is_booked(self) -> bool:
+        """Whether it stands as booked, due or not: neither pending nor removed nor missing."""
+        transaction = self.transaction
+        return not (transaction.rank.is_removal or transaction.pending or self.is_missing)
+
+    @property
     def is_removed(self) -> bool:
         """Whether it counts as removed, by an event that says so or by a window."""
         return self.is_missing or self.transaction.rank.is_removal
@@ -157,15 +163,13 @@ class WorthFold:
         return sorted(self.movements + residuals, key=MOMENT)
 
 
-def fold_transactions(
+def with_statements(
     statements: Iterable[Transaction], stored: Mapping[str, StoredTransaction], missing: Set[Transaction] = frozenset()
-) -> list[TransactionChange]:
-    """The rows that change when statements are added to the `stored` transactions, in no particular order.
+) -> dict[str, StoredTransaction]:
+    """The rows that statements are about, by id, as they are after these. Whether they count is not said yet.
 
-    If they exist, `stored` must have the rows of the stated ids, the rows that these (stated or stored) replace, and
-    every row that replaces any of them. `missing` are the statements that a window would have had; this matters for
-    those that win. A transaction counts if it is posted, does not count as removed, and is not replaced by a
-    transaction of which the same is true.
+    `stored` has the rows of the stated ids that exist. `missing` are the statements that a window would have had; this
+    matters for those that win.
     """
     after: dict[str, StoredTransaction] = {}
     for statement in statements:
@@ -176,9 +180,21 @@ def fold_transactions(
         for name, each in after.items():
             if each.transaction in missing:
                 after[name] = each._replace(is_missing=True, counts=False)
+    return after
+
+
+def fold_transactions(
+    after: Mapping[str, StoredTransaction], stored: Mapping[str, StoredTransaction], currency: str | None
+) -> list[TransactionChange]:
+    """The rows that change when those of `with_statements` take the place of `stored` ones, in no particular order.
+
+    If they exist, `stored` must have the rows of these ids, the rows that these (stated or stored) replace, and every
+    row that replaces any of them. A transaction counts if it is in the account's currency, posted, does not count as
+    removed, and is not replaced by a transaction that is posted and does not count as removed.
+    """
     touched = {name for name, each in after.items() if each != stored.get(name)}
     if not stored and all(each.transaction.replaces is None for each in after.values()):
-        return [TransactionChange(None, each) for each in after.values()]
+        return [TransactionChange(None, _counting(each, currency, set())) for each in after.values()]
     after = {**stored, **after}
     replaced = {each.transaction.replaces for each in after.values() if each.is_live}
     for name in list(touched):
@@ -187,11 +203,16 @@ def fold_transactions(
             touched.add(stored[name].transaction.replaces or name)
     changes = []
     for name in touched & after.keys():  # a replaced transaction may not have been seen yet
-        each = after[name]
-        each = each._replace(counts=each.is_live and name not in replaced)
+        each = _counting(after[name], currency, replaced)
         if each != stored.get(name):
             changes.append(TransactionChange(stored.get(name), each))
     return changes
+
+
+def _counting(row: StoredTransaction, currency: str | None, replaced: Set[str | None]) -> StoredTransaction:
+    transaction = row.transaction
+    counts = row.is_live and transaction.transaction_id not in replaced and transaction.currency == currency
+    return row if counts == row.counts else row._replace(counts=counts)
 
 
 def with_lent_times(

@@ -14,7 +14,8 @@ from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from core.events.calendar import local_day
-from core.events.facts import AccountFacts, Report, SimpleTransaction, Transaction
+from core.events.currency import CurrencyFact, SaidBy, deciding, first_fact
+from core.events.facts import AccountFacts, Rank, Report, SimpleTransaction, Transaction, standing_report
 from core.events.placement_changes import AccountBefore, RowChange
 from core.events.worth import (
     MOMENT,
@@ -22,6 +23,7 @@ from core.events.worth import (
     NewSums,
     NextReport,
     StoredReport,
+    StoredTransaction,
     TransactionChange,
     WorthFold,
     WorthState,
@@ -33,6 +35,7 @@ from core.events.worth import (
     questions,
     sums_of_new,
     with_lent_times,
+    with_statements,
 )
 from core.ingestion.account_moves import AccountMove, AccountMoves, Membership
 from core.ingestion.dirty_days import FIRST_DAY, mark_dirty, mark_from
@@ -40,6 +43,7 @@ from core.ingestion.placing import ToPlace, place_rows, row_change, row_of_new, 
 from core.ingestion.windows import add_windows, missing_statements, rows_before
 from core.store import facts as store
 from core.store.accounts import AccountKey, AccountRow, Held, StoredAttribute, read_accounts, read_attributes
+from core.store.due import WaitingKey, read_waiting_reports, take_waiting_reports, write_waiting_reports
 from core.store.facts import SimpleTransactions, TransactionKey
 from core.store.moves import AccountWrite, Addition
 
@@ -77,12 +81,12 @@ class _Before(NamedTuple):
     state: WorthState
     user_id: str | None
     is_kind_known: bool
-    is_currency_new: bool
+    currency: str | None
 
     def is_another(self, row: AccountRow) -> bool:
         """Whether the account means something else to its goals now, whatever its movements are."""
         return (
-            self.is_currency_new
+            self.currency != row.currency
             or self.user_id != row.user_id
             or self.state.sign != row.kind.sign
             or self.is_kind_known != row.is_kind_known
@@ -90,13 +94,39 @@ class _Before(NamedTuple):
         )
 
 
+class _StatedReport(NamedTuple):
+    """A report that is new or won, and the stored one of its key, if that counts."""
+
+    report: Report
+    known: StoredReport | None = None
+
+
+class _Former(NamedTuple):
+    """What an account's worth was made of in another currency: the opening, and all movements with the other sign."""
+
+    opening_minor: int
+    taken_back: Sequence[Movement]
+
+
 class _Account(Struct):
-    """One account during the fold. `before` is kept if it has facts to compare: new transactions change worth alone."""
+    """One account during the fold. `before` is kept if it has facts to compare: new transactions change worth alone.
+
+    `stated` are the transactions that the batch states something about as they are after it, `stored` those that are
+    stored. `former` is set if the currency is another one: then all rows are stated and no report is stored.
+    """
 
     place: bytes
     row: AccountRow
     new: Sequence[SimpleTransaction] = ()
     before: _Before | None = None
+    stored: Mapping[str, StoredTransaction] = {}
+    stated: Mapping[str, StoredTransaction] = {}
+    stated_reports: list[_StatedReport] = []  # a Struct gives each its own
+    # The ranks of reports that do not stand any more.
+    outdated: list[Rank] = []
+    former: _Former | None = None
+    # Reports to keep that do not count, by their keys.
+    waiting: dict[tuple[datetime, str], Report] = {}
     changes: Sequence[TransactionChange] = ()
     reports: ReportChanges = {}  # a Struct gives each its own
     movements: Sequence[Movement] = ()
@@ -108,9 +138,26 @@ class _Account(Struct):
     moved: Sequence[tuple[str, datetime]] = ()
     intervals: Mapping[datetime, tuple[int, bool]] = {}
 
+    def counts(self, report: Report) -> bool:
+        """Whether a report counts: it is due, and in the account's currency."""
+        return report.due_at is None and report.currency == self.row.currency
+
+    def has_lost(self, fact: CurrencyFact) -> bool:
+        """Whether the report or the row that decided the currency does not stand any more as it was."""
+        if fact.said_by is SaidBy.REPORT:
+            return any(fact.is_of(rank) for rank in self.outdated)
+        return any(
+            (known := self.stored.get(name)) is not None
+            and fact.is_of(known.transaction.rank)
+            and not (after.is_booked and after.transaction[:4] == known.transaction[:4])
+            for name, after in self.stated.items()
+        )
+
     @property
     def state(self) -> WorthState:
-        """The worth before the batch."""
+        """The worth before the batch; in another currency than the present one there was none."""
+        if self.former is not None:
+            return WorthState(self.row.kind.sign, 0, 0, 0, None, None, None)
         return self.row.worth_state if self.before is None else self.before.state
 
 
@@ -151,6 +198,9 @@ def fold_accounts(
         )
         if account.reports or fold.residuals:
             residuals[key] = fold.residuals
+        if account.former is not None:
+            fold.opening_minor -= account.former.opening_minor
+            fold.movements = sorted([*account.former.taken_back, *fold.movements], key=MOMENT)
         _finish(key, account, fold, zones[key[0]], folded)
     _write_reports(session, accounts, residuals)
     return folded
@@ -190,10 +240,14 @@ def _compare(
     """Note on each account which of its facts win over what is stored."""
     for account in accounts.values():
         row = account.row
-        account.before = _Before(row.worth_state, row.user_id, row.is_kind_known, row.is_changed)
+        account.before = _Before(row.worth_state, row.user_id, row.is_kind_known, row.currency)
     _compare_attributes(session, accounts, facts, folded.winning_ids)
-    _compare_transactions(session, accounts, facts, zones, folded)
-    _compare_reports(session, accounts, facts, folded.winning_ids)
+    _state_transactions(session, accounts, facts, zones, folded)
+    _state_reports(session, accounts, facts, folded.winning_ids)
+    for key, account in accounts.items():
+        _decide_currency(session, key, account)
+    _change_transactions(session, accounts, folded)
+    _change_reports(session, accounts)
     folded.described_anew += [account.row for account in accounts.values() if account.row.is_described_anew]
 
 
@@ -214,7 +268,7 @@ def _compare_attributes(
         winning_ids.update(new.values())
 
 
-def _compare_transactions(
+def _state_transactions(
     session: Session,
     accounts: Mapping[AccountKey, _Account],
     facts: Facts,
@@ -232,9 +286,17 @@ def _compare_transactions(
     stored = store.read_transactions(session, _transaction_keys(statements))
     missing = missing_statements(session, rows, statements, zones)
     for key, of_account in statements.items():
-        changes = fold_transactions(of_account, stored.get(key, {}), missing.get(key, frozenset()))
-        accounts[key].changes = changes
-        folded.winning_ids.update([id(change.after.transaction) for change in changes])
+        account = accounts[key]
+        account.stored = stored.get(key, {})
+        account.stated = with_statements(of_account, account.stored, missing.get(key, frozenset()))
+
+
+def _change_transactions(session: Session, accounts: Mapping[AccountKey, _Account], folded: Folded) -> None:
+    """Find which rows change, and whether they count, now that the currencies are decided."""
+    for account in accounts.values():
+        if account.stated:
+            account.changes = fold_transactions(account.stated, account.stored, account.row.currency)
+            folded.winning_ids.update([id(change.after.transaction) for change in account.changes])
     _lend(session, accounts)
 
 
@@ -308,7 +370,7 @@ def _to_place(account: _Account, zone: ZoneInfo) -> ToPlace:
         state.last_report_at,
         state.last_transaction_at,
         row.first_recorded_at,
-        row.last_recorded_at,
+        row.last_recorded_at if account.former is None else None,
     )
     return ToPlace(before, changes, reports, first_recorded_at, sign)
 
@@ -324,33 +386,111 @@ def _transaction_keys(statements: Mapping[AccountKey, Sequence[Transaction]]) ->
     return keys
 
 
-def _compare_reports(
+def _state_reports(
     session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, winning_ids: set[int]
 ) -> None:
-    stated = {key: reports for key in accounts if (reports := _winning_reports(facts[key]))}
-    stored = store.read_reports(session, ((*key, as_of) for key, reports in stated.items() for as_of in reports))
-    for key, reports in stated.items():
-        for as_of, report in reports.items():
-            known = stored.get((*key, as_of))
-            if known is None or report.precedence > known.report.precedence:
-                accounts[key].reports[as_of] = known, report
-                winning_ids.add(id(report))
+    """Compare the reports that are stated with those that are stored: those that count, and those that wait."""
+    stated = [(key, report) for key in accounts for report in _winning_reports(facts[key])]
+    counted, waiting = set[store.ReportKey](), set[WaitingKey]()
+    for key, report in stated:
+        if accounts[key].counts(report):
+            counted.add((*key, report.as_of))
+        elif accounts[key].row.currency is not None:  # else nothing is stored of it
+            waiting.add((*key, *report.key))
+    stored, kept = store.read_reports(session, counted), read_waiting_reports(session, waiting)
+    for key, report in stated:
+        account = accounts[key]
+        known = stored.get((*key, report.as_of)) if account.counts(report) else None
+        before = kept.get((*key, *report.key)) if known is None else known.report
+        after = report if before is None else standing_report(before, report)
+        if before is not None and before.rank != after.rank:
+            account.outdated.append(before.rank)
+        if after.rank != report.rank:
+            account.outdated.append(report.rank)
+        if after != before:
+            account.stated_reports.append(_StatedReport(after, known))
+            winning_ids.add(id(report))
+
+
+def _winning_reports(facts: Iterable[AccountFacts]) -> Iterable[Report]:
+    """Of the reports of one key that wait until they are due, and of those that do not, the one that wins."""
+    winners: dict[tuple[datetime, str, bool], Report] = {}
+    for stated in facts:
+        report = stated.report
+        if report is not None:
+            key = *report.key, report.due_at is None
+            rival = winners.get(key)
+            if rival is None or report.precedence > rival.precedence:
+                winners[key] = report
+    return winners.values()
+
+
+def _decide_currency(session: Session, key: AccountKey, account: _Account) -> None:
+    """Note on an account the fact that decides its currency now. If the currency is another one, it begins anew."""
+    row, known = account.row, account.row.currency_fact
+    is_stated = known is not None and known.said_by is SaidBy.STATEMENT
+    if row.attributes:
+        stated = row.attributes["stated_currency"].value
+    else:
+        stated = known.currency if known is not None and is_stated else None
+    if stated is not None:
+        fact: CurrencyFact | None = CurrencyFact(SaidBy.STATEMENT, str(stated))
+    else:
+        if known is not None and (is_stated or account.has_lost(known)):
+            but_reports = [report.key for report, _ in account.stated_reports]
+            known = store.first_stored_fact(session, key, but_rows=account.stated, but_reports=but_reports)
+        rows = [each.transaction for each in account.stated.values() if each.is_booked]
+        fact = deciding((known, first_fact([report for report, _ in account.stated_reports], rows)))
+    if fact == row.currency_fact:
+        return
+    has_another = row.currency is not None and (fact is None or fact.currency != row.currency)
+    row.set_currency(fact)
+    if has_another:
+        _begin_anew(session, key, account)
+
+
+def _begin_anew(session: Session, key: AccountKey, account: _Account) -> None:
+    """Let nothing of an account count any more, so that all of its facts are judged as if they had just come."""
+    row, rows, reports = account.row, store.read_all_transactions(session, key), store.take_reports(session, key)
+    uncounted = {each.transaction_id for each in account.new}
+    taken_back = [
+        Movement(each.placed_at, -each.transaction.amount_minor, -max(each.transaction.amount_minor, 0))
+        for name, each in rows.items()
+        if each.counts and each.placed_at is not None and name not in uncounted
+    ]
+    taken_back += [Movement(as_of, -each.residual_minor) for as_of, each in reports.items() if each.residual_minor]
+    account.former = _Former(row.opening_minor, taken_back)
+    row.first_report_at = row.last_report_at = row.last_transaction_at = None
+    store.count_none(session, key)
+    account.stored = {name: each._replace(counts=False) for name, each in rows.items()}
+    stated = {**account.stored, **account.stated}
+    account.stated, account.new = {name: each._replace(counts=each.is_live) for name, each in stated.items()}, ()
+    standing: dict[tuple[datetime, str], Report] = {}
+    for report in (
+        *take_waiting_reports(session, key),
+        *[each.report for each in reports.values()],
+        *[each.report for each in account.stated_reports],
+    ):
+        rival = standing.get(report.key)
+        standing[report.key] = report if rival is None else standing_report(rival, report)
+    account.stated_reports = [_StatedReport(report) for report in standing.values()]
+
+
+def _change_reports(session: Session, accounts: Mapping[AccountKey, _Account]) -> None:
+    """Note on each account which reports count now, and keep those that do not."""
+    for account in accounts.values():
+        for report, known in account.stated_reports:
+            if account.counts(report):
+                account.reports[report.as_of] = known, report
+            else:
+                account.waiting[report.key] = report
     for key, account in accounts.items():
         if account.row.kind.sign != account.state.sign:
             # With a change of kind every report counts with the other sign.
             for as_of, known in store.read_all_reports(session, key).items():
                 account.reports.setdefault(as_of, (known, known.report))
-
-
-def _winning_reports(facts: Iterable[AccountFacts]) -> dict[datetime, Report]:
-    winners: dict[datetime, Report] = {}
-    for stated in facts:
-        report = stated.report
-        if report is not None:
-            rival = winners.get(report.as_of)
-            if rival is None or report.precedence > rival.precedence:
-                winners[report.as_of] = report
-    return winners
+    waiting = [(key, report) for key, account in accounts.items() for report in account.waiting.values()]
+    write_waiting_reports(session, waiting)
 
 
 def _questions(accounts: Mapping[AccountKey, _Account]) -> dict[store.ReportKey, bool]:
@@ -382,7 +522,7 @@ def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo,
         mark_from(row, FIRST_DAY)
     if movements or opening or is_another:
         earliest_at = _BEFORE_ALL if opening else movements[0].at if movements else None
-        is_member_anew = before is not None and (before.is_currency_new or before.user_id != row.user_id)
+        is_member_anew = before is not None and (before.currency, before.user_id) != (row.currency, row.user_id)
         membership = Membership(row.user_id, row.currency) if is_member_anew else None
         folded.moves.add(key, AccountMove(opening, movements, latest_at, membership))
     elif row.is_changed or replaces or account.posted_at is not None or account.recorded[0] is not None:
@@ -401,7 +541,12 @@ def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo,
                 earliest_at,
                 *account.recorded,
             ),
-            None if before is None else row.currency,
+            row.currency,
+            row.currency_from,
+            row.currency_time,
+            row.currency_source,
+            row.currency_event_id,
+            account.former is not None,
             opening,
             row.first_report_at if reports else None,
             row.last_report_at if reports else None,

@@ -6,14 +6,14 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 2. lock all accounts in id order, the new ones after they are inserted: from here on their facts and links stand still
 3. write the transactions that are new (facts.py)
 4. fold: compare all other facts against what is stored, find which rows the windows do not have any more
-   (windows.py), where rows are placed that have only a date (placing.py) and how the worth of each account moves, and
-   write the reports that won (accounts.py); keep the reports that are dated too far ahead to count (due.py)
+   (windows.py), in which currency each account is, where rows are placed that have only a date (placing.py) and how the
+   worth of each account moves; write the reports that won, and keep those that do not count (accounts.py)
 5. write the transactions that won; write the accounts, and move or recompute their goals (update_goals.py)
 6. mark what the goals have reached (crossings.py)
 7. write the dead letters
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -22,13 +22,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.errors import EventRejected
-from core.events.facts import AccountFacts, Report, SimpleTransaction
+from core.events.facts import AccountFacts, SimpleTransaction
 from core.ingestion.accounts import fold_accounts
 from core.ingestion.decode import Decoded, StreamEntry, decode_batch
-from core.ingestion.due import keep_waiting_reports
 from core.ingestion.facts import DuplicateCheck, KnownAfterAll, add_new
 from core.ingestion.update_goals import update_goals
-from core.store.accounts import AccountKey, AccountRow, hold_accounts, read_accounts
+from core.store.accounts import AccountKey, hold_accounts, read_accounts
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, events_of_letters, keep_dead_letters
 from core.store.driver import Savepoint, plan_by_key
 from core.store.facts import SimpleTransactions, write_places, write_transactions
@@ -108,17 +107,15 @@ def _apply_once(session: Session, batch: Decoded, now: datetime, duplicate_check
     held = hold_accounts(session, [*batch.simple, *batch.others])
     new = add_new(session, batch.simple, held, batch.zones, duplicate_check)
     entries = _to_compare(batch, new)
-    rows = read_accounts(session, {key for each in entries for key in each.account_keys})
-    admitted, facts, waiting = _admit(entries, rows, refused, now)
-    folded = fold_accounts(session, held, new, rows, facts, batch.zones)
-    folded.winning_ids.update(keep_waiting_reports(session, waiting))
+    facts = _by_account(entries)
+    folded = fold_accounts(session, held, new, read_accounts(session, facts), facts, batch.zones)
     write_transactions(session, folded.changes)
     write_places(session, folded.places)
     updated = update_goals(session, folded, now)
     keep_dead_letters(session, refused)
     return Applied(
         events=len(batch.entries),
-        duplicates=sum([each.is_duplicate(folded.winning_ids) for each in admitted]),
+        duplicates=sum([each.is_duplicate(folded.winning_ids) for each in entries]),
         dead_letters=len(refused),
         accounts_moved=len(folded.moves),
         goals_moved=updated.goals,
@@ -140,41 +137,12 @@ def _to_compare(batch: Decoded, new: SimpleTransactions) -> list[ParsedEntry]:
     return entries
 
 
-def _admit(
-    entries: Sequence[ParsedEntry], rows: Mapping[AccountKey, AccountRow], refused: list[DeadLetter], now: datetime
-) -> tuple[list[ParsedEntry], dict[AccountKey, list[AccountFacts]], list[tuple[AccountKey, Report]]]:
-    """The entries in the currency of their accounts, their facts by account, and the reports that are not due.
-
-    The currency of an account is that of the first fact received, and its row gets it here. An entry with a fact in
-    another currency is added to `refused`.
-    """
+def _by_account(entries: Iterable[ParsedEntry]) -> dict[AccountKey, list[AccountFacts]]:
     by_account: dict[AccountKey, list[AccountFacts]] = {}
-    admitted: list[ParsedEntry] = []
-    waiting: list[tuple[AccountKey, Report]] = []
     for each in entries:
-        keys = each.account_keys
-        try:
-            for key, facts in zip(keys, each.facts, strict=True):
-                _note_currency(rows[key], facts.currency)
-        except EventRejected as rejection:
-            refused.append(_dead_letter(each.entry, rejection, now))
-            continue
-        admitted.append(each)
-        for key, facts in zip(keys, each.facts, strict=True):
-            report = facts.report
-            if report is not None and report.due_at is not None:
-                waiting.append((key, report))
-                facts = facts._replace(report=None)
+        for key, facts in zip(each.account_keys, each.facts, strict=True):
             by_account.setdefault(key, []).append(facts)
-    return admitted, by_account, waiting
-
-
-def _note_currency(row: AccountRow, stated: str | None) -> None:
-    if stated is None or stated == row.currency:
-        return
-    if row.currency is not None:
-        raise EventRejected("currency_mismatch", f"the event is in {stated}, but the account is in {row.currency}")
-    row.currency, row.is_changed = stated, True
+    return by_account
 
 
 def quarantine(session: Session, entry: StreamEntry, reason: str, now: datetime) -> None:

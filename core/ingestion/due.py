@@ -6,36 +6,22 @@ what is stored by then, and worth, goals, milestones and dirty days follow from 
 whoever looks at the same time; a removal or correction that came meanwhile has won before; and a crash leaves nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from core.events.facts import AccountFacts, Report
+from core.events.facts import AccountFacts
 from core.ingestion.accounts import fold_accounts
 from core.ingestion.update_goals import update_goals
 from core.store import due as store
-from core.store.accounts import AccountKey, hold_accounts, read_accounts
+from core.store.accounts import AccountKey, Held, hold_accounts, read_accounts
 from core.store.driver import plan_by_key
 from core.store.due import DueFacts
-from core.store.facts import ReportKey, read_transactions, write_places, write_transactions
+from core.store.facts import read_transactions, write_places, write_transactions
 from core.store.tenants import read_tenants
 
 Facts = dict[AccountKey, list[AccountFacts]]
-
-
-def keep_waiting_reports(session: Session, reports: Iterable[tuple[AccountKey, Report]]) -> set[int]:
-    """Store those reports of locked accounts that win over the waiting ones of their keys; returns their id()."""
-    winners: dict[ReportKey, Report] = {}
-    for account_key, report in reports:
-        key = (*account_key, report.as_of)
-        if key not in winners or report.precedence > winners[key].precedence:
-            winners[key] = report
-    for key, known in store.read_waiting_reports(session, winners).items():
-        if known.precedence >= winners[key].precedence:
-            del winners[key]
-    store.write_waiting_reports(session, winners)
-    return {id(report) for report in winners.values()}
 
 
 def apply_due(session: Session, due: Sequence[DueFacts], now: datetime) -> int:
@@ -43,12 +29,25 @@ def apply_due(session: Session, due: Sequence[DueFacts], now: datetime) -> int:
     plan_by_key(session)
     held = hold_accounts(session, [each.account_key for each in due])
     facts = _waiting_facts(session, due, now)
+    _write_facts(session, held, facts, now)
+    return sum(len(of_account) for of_account in facts.values())
+
+
+def apply_facts(session: Session, facts: Facts, now: datetime) -> None:
+    """Apply facts that a request states, by account, as if they had come as events.
+
+    Locks the accounts and their goals.
+    """
+    plan_by_key(session)
+    _write_facts(session, hold_accounts(session, list(facts)), facts, now)
+
+
+def _write_facts(session: Session, held: Mapping[AccountKey, Held], facts: Facts, now: datetime) -> None:
     zones = {name: tenant.zone for name, tenant in read_tenants(session, {key[0] for key in facts}).items()}
     folded = fold_accounts(session, held, {}, read_accounts(session, facts), facts, zones)
     write_transactions(session, folded.changes)
     write_places(session, folded.places)
     update_goals(session, folded, now)
-    return sum(len(of_account) for of_account in facts.values())
 
 
 def _waiting_facts(session: Session, due: Sequence[DueFacts], now: datetime) -> Facts:
@@ -61,7 +60,7 @@ def _waiting_facts(session: Session, due: Sequence[DueFacts], now: datetime) -> 
             if transaction.due_at is not None and transaction.due_at <= now:
                 stated = AccountFacts(each.account_key[1], transaction=transaction._replace(due_at=None))
                 facts.setdefault(each.account_key, []).append(stated)
-    report_keys = [(*each.account_key, as_of) for each in due for as_of in each.reported_at]
+    report_keys = [key for each in due for key in each.report_keys]
     for key, report in store.read_waiting_reports(session, report_keys).items():
         stated = AccountFacts(key[1], report=report._replace(due_at=None))
         facts.setdefault(key[:2], []).append(stated)

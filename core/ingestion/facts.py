@@ -72,8 +72,8 @@ def add_new(
     """Write those simple transactions of locked accounts that are new and that count, and return them.
 
     The others have to be compared: they are stored already, or a stored one replaces them, or they are in another
-    currency than their account, or they were reported before its last balance or its last window, or they may be new
-    ids of removed ones. Raises KnownAfterAll.
+    currency than their account or decide it from now on, or they were reported before its last balance or its last
+    window, or they may be new ids of removed ones. Raises KnownAfterAll.
     """
     own: dict[AccountKey, Sequence[SimpleTransaction]] = {}
     suspects, days = set[AccountKey](), set[AccountDay]()
@@ -84,6 +84,11 @@ def add_new(
                 each.event_time < account.last_window_at for each in of_account
             ):
                 continue
+            decided_at = account.currency_time
+            if decided_at is not None and any(each.event_time <= decided_at for each in of_account):
+                event = decided_at, account.currency_source, account.currency_event_id
+                if any((each.event_time, each.source, each.event_id) < event for each in of_account):
+                    continue
             if account.last_report_at is not None:
                 of_account = _with_last_balance(of_account, account.last_report_at, zones[key[0]])
                 if of_account is None:

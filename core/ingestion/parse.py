@@ -66,7 +66,7 @@ def _report(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[A
         available_minor=None if data.get("available") is None else _amount(data, "available", currency),
         due_at=_due_at(as_of - COUNTS_AHEAD, arrived_at),
     )
-    return (AccountFacts(account_id, currency, _stated_attributes(envelope), report=report),)
+    return (AccountFacts(account_id, _stated_attributes(envelope), report=report),)
 
 
 def _transaction(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:
@@ -96,7 +96,7 @@ def _transaction(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tu
         description=_note(data, "description"),
         due_at=None if pending else _due_at(counts_from, arrived_at),
     )
-    return (AccountFacts(account_id, currency, _stated_attributes(envelope), transaction=transaction),)
+    return (AccountFacts(account_id, _stated_attributes(envelope), transaction),)
 
 
 def _removal(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[AccountFacts, ...]:  # noqa: ARG001
@@ -117,13 +117,16 @@ def _account(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[
         if not isinstance(data["closed"], bool):
             raise EventRejected("bad_value", "closed must be true or false")
         attributes.append(Attribute("closed", data["closed"], rank))
+    if "currency" in data:
+        currency = None if data["currency"] is None else _currency(data)
+        attributes.append(Attribute("stated_currency", currency, rank))
     if "replaced_by" in data:
         successor = None if data["replaced_by"] is None else _required_id(data, "replaced_by")
         if successor == account_id:
             raise EventRejected("self_contradicting", "replaced_by names the account itself")
         attributes.append(Attribute("replaced_by", successor, rank))
     if not attributes:
-        raise EventRejected("missing_field", "none of user_id, kind, name, closed, replaced_by is given")
+        raise EventRejected("missing_field", "none of user_id, kind, name, closed, currency, replaced_by is given")
     return (AccountFacts(account_id, attributes=tuple(attributes)),)
 
 

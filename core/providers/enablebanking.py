@@ -185,6 +185,7 @@ def _details(row: Row, reading: Reading) -> Iterator[Statement]:
         "user_id": reading.user_of(account),
         "kind": reading.kind_of(account, KINDS.get(optional_word(row, "cash_account_type") or "")),
         "name": first_text(row.get("details"), row.get("product"), row.get("name")),
+        "currency": reading.account_currency(account, row, "currency"),
     }
     if any(facts.values()):
         yield make_statement("account.changed", account, reading.time(), **facts)

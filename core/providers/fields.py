@@ -20,6 +20,8 @@ TEXT_LONGEST = 500
 # Banks report balances of up to 10^13 with many decimals: the precision must suffice to round them only once.
 _VALUATION = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _BEYOND = Decimal(10) ** 20
+# Banks give it for an account that holds several currencies.
+NO_CURRENCY = "XXX"
 # Nobody's money has a date outside these years, and near the limits of datetime a local day cannot be computed.
 EARLIEST_YEAR, LATEST_YEAR = 1901, 9998
 MIDNIGHT = frozenset({time(0)})
@@ -141,6 +143,15 @@ def currency_code(row: Row, field: str, *fallbacks: str | None) -> str:
         raise MissingValue(
             "currency", "the currency is missing: give currency, or register the account with its currency"
         )
+    digits(code)
+    return code
+
+
+def optional_currency(row: Row, field: str) -> str | None:
+    """The currency in a field of an account's details; None where there is none, or XXX, the code for no currency."""
+    code = optional_word(row, field)
+    if not code or code == NO_CURRENCY:
+        return None
     digits(code)
     return code
 

@@ -183,6 +183,7 @@ def _details(row: Row, reading: Reading) -> Iterator[Statement]:
         "user_id": reading.user_of(account),
         "kind": reading.kind_of(account, KINDS.get(optional_word(row, "cashAccountType") or "")),
         "name": first_text(row.get("displayName"), row.get("name"), row.get("product"), row.get("details")),
+        "currency": reading.account_currency(account, row, "currency"),
         "closed": status == "deleted" if status in ("enabled", "deleted", "blocked") else None,
     }
     if any(value is not None for value in facts.values()):

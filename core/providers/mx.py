@@ -149,6 +149,7 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
     whose = {"user_id": reading.user_of(account), "kind": reading.kind_of(account, _kind(row))}
     details = {
         "name": first_text(row.get("nickname"), row.get("name")),
+        "currency": reading.account_currency(account, row, "currency_code"),
         "closed": None if row.get("is_closed") is None else flag(row, "is_closed"),
     }
     if any(value is not None for value in (whose | details).values()):

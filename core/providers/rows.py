@@ -14,7 +14,7 @@ from core.errors import EventRejected, InvalidField, ProviderBodyRefused
 from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, identifier
 from core.events.facts import ACCOUNTS_MOST
 from core.providers.contracts import ROWS_MOST, AdaptedEvent, Context, KnownAccount, context_as_json
-from core.providers.fields import MissingValue, Row, as_row, currency_code, optional_id
+from core.providers.fields import MissingValue, Row, as_row, currency_code, optional_currency, optional_id
 
 Data = Mapping[str, object]
 
@@ -166,6 +166,10 @@ class Reading:
     def currency_of(self, account: KnownAccount, row: Row, field: str) -> str:
         """The row's own currency, else the account's registered one, else the body's; raises MissingValue."""
         return currency_code(row, field, account.currency, self.context.currency)
+
+    def account_currency(self, account: KnownAccount, row: Row, field: str) -> str | None:
+        """The account's own currency: as registered, else by its details, else as given for the body."""
+        return account.currency or optional_currency(row, field) or self.context.currency
 
 
 Reader = Callable[[Row, Reading], Iterable[Statement]]

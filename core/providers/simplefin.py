@@ -125,9 +125,8 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
     currency = _currency(row, account, reading)
     is_owed = reading.known_kind(account) == "liability"
     whose = {"user_id": reading.user_of(account), "kind": reading.kind_of(account)}
-    name = first_text(row.get("name"))
-    if name or any(whose.values()):
-        yield make_statement("account.changed", account, reading.time(), name=name, **whose)
+    details = {"name": first_text(row.get("name")), "currency": account.currency or currency}
+    yield make_statement("account.changed", account, reading.time(), **whose, **details)
     if row.get("balance") is None:
         return
     known_at, as_of = _balance_date(row, reading)

@@ -121,7 +121,12 @@ def _account(row: Row, reading: Reading) -> Iterator[Statement]:
     account, time = reading.account(row, "id"), reading.time()
     kind = reading.kind_of(account, _KINDS.get(optional_word(row, "type") or ""))
     status = optional_word(row, "status")
-    facts = {"user_id": reading.user_of(account), "kind": kind, "name": first_text(row.get("name"))}
+    facts = {
+        "user_id": reading.user_of(account),
+        "kind": kind,
+        "name": first_text(row.get("name")),
+        "currency": reading.account_currency(account, row, "currency"),
+    }
     if any(facts.values()):
         yield make_statement("account.changed", account, time, **facts)
     if status == "open":

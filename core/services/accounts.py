@@ -7,6 +7,7 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
+from core.events.currency import SaidBy
 from core.events.facts import rank_time
 from core.services.inputs import is_id
 from core.services.pages import Page, cut, id_after, moment_and_id_after, no_position
@@ -14,7 +15,7 @@ from core.store import account_views as store
 from core.store.account_views import AccountSummary, ReportRow
 from core.store.tenants import Tenant
 
-CurrencyFrom = Literal["registration", "report", "transaction"]
+CurrencyFrom = Literal["registration", "statement", "report", "transaction"]
 FactType = Literal["report", "transaction"]
 
 
@@ -101,14 +102,13 @@ def list_reports(
 def currency_from(account: AccountSummary) -> CurrencyFrom | None:
     """Who says in which currency an account is; None while no fact does.
 
-    The account has the currency of its first fact. Of what can have said so the strongest is named: what was registered
-    for it, else its reports, else its transactions.
+    The fold decides it (core.events.currency). Of what was stated, a registration is named that names this currency:
+    then the caller knows where to correct it.
     """
-    if account.currency is None:
-        return None
-    if account.is_currency_registered:
-        return "registration"
-    return "transaction" if account.last_report is None else "report"
+    said_by = account.currency_said_by
+    if said_by is SaidBy.STATEMENT:
+        return "registration" if account.is_currency_registered else "statement"
+    return None if said_by is None else "report" if said_by is SaidBy.REPORT else "transaction"
 
 
 def _view(account: AccountSummary) -> AccountView:

@@ -2,7 +2,8 @@
 
 An event is first on the stream, after its shard's position. Then it is applied, or stored as a dead letter, in the
 Postgres transaction that moves the position. So a caller first reads the positions, then the stream, and then the dead
-letters in a transaction that begins after that. An event that is found in neither has been applied.
+letters in a transaction that begins after that. An event that is found in neither has been applied. Of what has been
+applied, the facts in another currency than their account are listed too, last: they count nothing.
 """
 
 import re
@@ -21,6 +22,7 @@ from core.ingestion.attempts import tried_now
 from core.services.inputs import check_past, is_id
 from core.services.pages import no_position
 from core.store.dead_letters import DeadLetterPosition, DeadLetterState, UnappliedDeadLetter, unapplied_dead_letters
+from core.store.other_currencies import FactType, OtherCurrencyFact, OtherCurrencyPosition, other_currency_facts
 from core.store.positions import Position
 from core.stream.backlog import BacklogEntry, Tried, read_backlog
 from core.stream.entries import tenant_of
@@ -38,13 +40,16 @@ If it is replayed while a caller reads the stream, its new entry may be on a par
 """
 
 _CURSOR = re.compile(
-    r"(?P<began>\S+) (stream (?P<shard>\d{1,4})( (?P<entry>\d{1,19}-\d{1,19}))?"
-    r"|letters( (?P<at>\S+) (?P<letter_shard>\d{1,4}) (?P<letter>.+))?)",
+    r"(?P<began>\S+) (?P<place>stream (?P<shard>\d{1,4})( (?P<entry>\d{1,19}-\d{1,19}))?"
+    r"|letters( (?P<at>\S+) (?P<letter_shard>\d{1,4}) (?P<letter>.+))?"
+    r"|facts( (?P<fact>report|transaction) (?P<fact_at>\S+) (?P<account>[^\x1f]+)\x1f(?P<name>.+))?)",
     re.ASCII,
 )
 
 
-State = Literal["waiting", "pending"] | DeadLetterState
+_TYPES: dict[FactType, str] = {"report": "milepost.balance.reported", "transaction": "milepost.transaction.recorded"}
+
+State = Literal["waiting", "pending", "other_currency"] | DeadLetterState
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +57,15 @@ class UnappliedEvent:
     """An event that has not been applied.
 
     `state`: `waiting` (no drain has tried it), `pending` (a drain has tried it, `deliveries` times), `dead_letter`
-    (refused, with `code` and `reason`), `discarded` (refused, and then discarded by someone) or `replayed` (put back on
-    the stream a moment ago).
+    (refused, with `code` and `reason`), `discarded` (refused, and then discarded by someone), `replayed` (put back on
+    the stream a moment ago) or `other_currency` (kept, but it counts nothing, `reason` says why; its place on the
+    stream and when it was accepted are not kept).
     """
 
     state: State
-    shard: int
-    entry_id: str
-    accepted_at: datetime
+    shard: int | None
+    entry_id: str | None
+    accepted_at: datetime | None
     head: EventHead
     deliveries: int | None = None
     code: str | None = None
@@ -71,7 +77,8 @@ class UnappliedPosition:
     """How far a caller has read. `began`: when the caller asked for the first page.
 
     First the shards are read: `entry_id` is the last entry of `shard` that was read. Then, with `is_past_stream`, the
-    dead letters are read: `letter` is the last one that was returned.
+    dead letters are read: `letter` is the last one that was returned. The facts in other currencies come last, with
+    `is_past_letters`: `fact` is the last one that was returned.
     """
 
     began: datetime
@@ -79,9 +86,15 @@ class UnappliedPosition:
     entry_id: str | None = None
     is_past_stream: bool = False
     letter: DeadLetterPosition | None = None
+    is_past_letters: bool = False
+    fact: OtherCurrencyPosition | None = None
 
     def __str__(self) -> str:
         began = self.began.isoformat()
+        if self.is_past_letters:
+            fact = self.fact
+            last = "" if fact is None else f" {fact.type} {fact.at.isoformat()} {fact.account_id}\x1f{fact.name}"
+            return f"{began} facts{last}"
         if not self.is_past_stream:
             return f"{began} stream {self.shard}" + (f" {self.entry_id}" if self.entry_id else "")
         if self.letter is None:
@@ -158,10 +171,12 @@ def read_unapplied_dead_letters(
     since: datetime | None,
     limit: int,
 ) -> UnappliedPage:
-    """The page, filled up with a tenant's dead letters from a position on.
+    """The page, filled up with a tenant's dead letters from a position on, and then its facts in other currencies.
 
     The transaction must have begun after the stream was read.
     """
+    if position.is_past_letters:
+        return _with_other_currencies(session, tenant, page, position, since=since, limit=limit)
     room = limit - len(page.events)
     letters = unapplied_dead_letters(
         session,
@@ -174,9 +189,27 @@ def read_unapplied_dead_letters(
     )
     events = page.events + tuple(_from_dead_letter(letter) for letter in letters[:room])
     if len(letters) <= room:
-        return UnappliedPage(events, None)
+        page, position = UnappliedPage(events, None), replace(position, letter=None, is_past_letters=True)
+        return _with_other_currencies(session, tenant, page, position, since=since, limit=limit)
     last_shown = letters[room - 1].position if room else position.letter
     return UnappliedPage(events, replace(position, letter=last_shown))
+
+
+def _with_other_currencies(
+    session: Session,
+    tenant: str,
+    page: UnappliedPage,
+    position: UnappliedPosition,
+    *,
+    since: datetime | None,
+    limit: int,
+) -> UnappliedPage:
+    room = limit - len(page.events)
+    facts = other_currency_facts(session, tenant, since=since, after=position.fact, limit=room + 1)
+    events = page.events + tuple(_from_fact(fact) for fact in facts[:room])
+    if len(facts) <= room:
+        return UnappliedPage(events, None)
+    return UnappliedPage(events, replace(position, fact=facts[room - 1].position if room else position.fact))
 
 
 def _read_entries(
@@ -220,6 +253,18 @@ def _from_dead_letter(letter: UnappliedDeadLetter) -> UnappliedEvent:
     )
 
 
+def _from_fact(fact: OtherCurrencyFact) -> UnappliedEvent:
+    account_id = fact.position.account_id
+    return UnappliedEvent(
+        state="other_currency",
+        shard=None,
+        entry_id=None,
+        accepted_at=None,
+        head=EventHead(fact.event_id, fact.source, _TYPES[fact.position.type]),
+        reason=f"it is in {fact.currency}, but the account {account_id} is in {fact.account_currency}",
+    )
+
+
 def _parse_cursor(cursor: str) -> UnappliedPosition:
     """The position that `UnappliedPosition.__str__` wrote; raises ValueError."""
     found = _CURSOR.fullmatch(cursor)
@@ -231,6 +276,14 @@ def _parse_cursor(cursor: str) -> UnappliedPosition:
             raise ValueError(cursor)
         last_shown = DeadLetterPosition(_moment(found["at"]), int(found["letter_shard"]), found["letter"])
         return UnappliedPosition(began, is_past_stream=True, letter=last_shown)
+    if found["fact"] is not None:
+        if not (is_id(found["account"]) and is_id(found["name"])):
+            raise ValueError(cursor)
+        type: FactType = "report" if found["fact"] == "report" else "transaction"
+        last_fact = OtherCurrencyPosition(type, found["account"], _moment(found["fact_at"]), found["name"])
+        return UnappliedPosition(began, is_past_stream=True, is_past_letters=True, fact=last_fact)
+    if found["place"] == "facts":
+        return UnappliedPosition(began, is_past_stream=True, is_past_letters=True)
     if found["shard"] is None:
         return UnappliedPosition(began, is_past_stream=True)
     return UnappliedPosition(began, int(found["shard"]), found["entry"])

@@ -12,8 +12,9 @@ from datetime import date, datetime
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidField, NotFound
-from core.events.facts import AccountKind
+from core.events.facts import AccountFacts, AccountKind, Attribute, Rank, attribute_rank
 from core.goals.money import digits
+from core.ingestion.due import apply_facts
 from core.providers.contracts import KnownAccount, Sign
 from core.providers.registry import has_accounts
 from core.services.inputs import check_id, is_id
@@ -39,7 +40,7 @@ class AccountDraft:
 def put_account(
     session: Session, tenant: str, provider: str, name: str, draft: AccountDraft, now: datetime, *, actor: str
 ) -> ProviderAccount:
-    """Register an account; this replaces an earlier registration.
+    """Register an account; this replaces an earlier registration. Its currency is stated for the account from now on.
 
     Raises NotFound for a provider without accounts, and InvalidField.
     """
@@ -59,6 +60,10 @@ def put_account(
         updated_at=now,
     )
     store.put_provider_account(session, account)
+    if account.currency is not None:
+        rank = attribute_rank(Rank(now, False, f"provider-accounts/{provider}", account.provider_account_id))
+        stated = AccountFacts(account.account_id, (Attribute("stated_currency", account.currency, rank),))
+        apply_facts(session, {(tenant, account.account_id): [stated]}, now)
     _note(session, account, "told", now, actor, account.account_id)
     return account
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from core.events.currency import SaidBy
 from core.store.accounts import ACCOUNT_NAME, AccountKey
 
 ACCOUNTS_AT_ONCE = 500
@@ -35,9 +36,10 @@ class ReportRow:
 class AccountSummary:
     """An account with its latest facts and what is known of its provider; None where there is none.
 
-    `is_currency_registered`: whether a registration of the account names the currency that it has. `posted_at` is that
-    of the last transaction that counts, `posted_time` the time of the event that states it. `provider` and
-    `provider_connection` are those of the latest registration. `connection_rank` is of the event that states the state.
+    `currency_said_by`: the kind of the fact that decides the currency. `is_currency_registered`: whether a registration
+    of the account names it. `posted_at` is that of the last transaction that counts, `posted_time` the time of the
+    event that states it. `provider` and `provider_connection` are those of the latest registration. `connection_rank`
+    is of the event that states the state.
     """
 
     account_id: str
@@ -45,6 +47,7 @@ class AccountSummary:
     user_id: str | None
     kind: str
     currency: str | None
+    currency_said_by: SaidBy | None
     is_currency_registered: bool
     worth_minor: int
     closed: bool
@@ -58,21 +61,20 @@ class AccountSummary:
     last_report: ReportRow | None
 
 
-# Reports in another currency than the account's count nothing.
-_OWN_REPORTS = "r.tenant = a.tenant AND r.account_id = a.account_id AND r.currency = a.currency"
+_OWN_REPORTS = "r.tenant = a.tenant AND r.account_id = a.account_id"
 # Of a report `r` of an account `a`: the fields of ReportRow.
 _REPORT = """r.as_of, r.currency, r.current_minor, r.available_minor,
-        CASE WHEN r.currency = a.currency AND r.as_of > a.first_report_at THEN r.residual_minor END,
+        CASE WHEN r.as_of > a.first_report_at THEN r.residual_minor END,
         r.event_time, r.source, r.event_id"""
-_REPORT_FIELDS = len(ReportRow.__slots__)
+_REPORT_FIELDS, _SAID_BY = len(ReportRow.__slots__), AccountSummary.__slots__.index("currency_said_by")
 _IDS = """SELECT account_id FROM accounts WHERE tenant = :tenant AND account_id > :after {}
     ORDER BY account_id LIMIT :limit"""
 _IDS_OF_ALL, _IDS_OF_USER = text(_IDS.format("")), text(_IDS.format("AND user_id = :user_id"))
 # Of an account's facts and registrations each part reads one row, found by an index.
 _SUMMARIES = text(
-    f"""SELECT a.account_id, {ACCOUNT_NAME}, a.user_id, a.kind, a.currency, coalesce(p.names_currency, false),
-        a.worth_minor, a.closed, t.posted_at, t.event_time, p.provider, p.connection, a.connection,
-        a.connection_reason, a.connection_rank, {_REPORT}
+    f"""SELECT a.account_id, {ACCOUNT_NAME}, a.user_id, a.kind, a.currency, a.currency_from,
+        coalesce(p.names_currency, false), a.worth_minor, a.closed, t.posted_at, t.event_time, p.provider, p.connection,
+        a.connection, a.connection_reason, a.connection_rank, {_REPORT}
     FROM accounts a
     LEFT JOIN LATERAL (
         SELECT t.posted_at, t.event_time FROM transactions t
@@ -86,10 +88,17 @@ _SUMMARIES = text(
     WHERE a.tenant = :tenant AND a.account_id = ANY(CAST(:names AS text[]))
     ORDER BY a.account_id"""
 )
-_REPORTS = f"""SELECT {_REPORT}
-    FROM accounts a JOIN reports r ON r.tenant = a.tenant AND r.account_id = a.account_id
-    WHERE a.tenant = :tenant AND a.account_id = :account_id {{}}
-    ORDER BY r.as_of DESC, r.currency DESC LIMIT :limit"""
+# Those that are due and wait for their currency are shown, too.
+_REPORTS = f"""(SELECT {_REPORT}
+    FROM accounts a JOIN reports r ON {_OWN_REPORTS}
+    WHERE a.tenant = :tenant AND a.account_id = :account_id {{0}}
+    ORDER BY r.as_of DESC, r.currency DESC LIMIT :limit)
+    UNION ALL
+    (SELECT r.as_of, r.currency, r.current_minor, r.available_minor, NULL, r.event_time, r.source, r.event_id
+    FROM waiting_reports r
+    WHERE r.tenant = :tenant AND r.account_id = :account_id AND r.due_at IS NULL {{0}}
+    ORDER BY r.as_of DESC, r.currency DESC LIMIT :limit)
+    ORDER BY as_of DESC, currency DESC LIMIT :limit"""
 _NEWEST_REPORTS = text(_REPORTS.format(""))
 _REPORTS_BEFORE = text(_REPORTS.format("AND (r.as_of, r.currency) < (:as_of, :currency)"))
 
@@ -137,7 +146,9 @@ def read_summaries(session: Session, tenant: str, account_ids: Sequence[str]) ->
     for row in session.execute(_SUMMARIES, {"tenant": tenant, "names": list(account_ids)}):
         report = row[-_REPORT_FIELDS:]
         last_report = None if report[0] is None else ReportRow(*report)
-        summaries.append(AccountSummary(*(*row[:-_REPORT_FIELDS], last_report)))
+        known = [*row[:-_REPORT_FIELDS], last_report]
+        known[_SAID_BY] = None if known[_SAID_BY] is None else SaidBy(known[_SAID_BY])
+        summaries.append(AccountSummary(*known))
     return summaries
 
 

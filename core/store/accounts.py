@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from core.events.currency import CurrencyFact, SaidBy
 from core.events.facts import AccountKind
 from core.events.worth import WorthState
 from core.goals.goal import GoalType, Tracking
@@ -20,6 +21,7 @@ from core.store.tables import ATTRIBUTES
 AccountKey = tuple[str, str]
 
 KINDS = {kind.value: kind for kind in AccountKind}
+_CURRENCY_EVENT = ("currency_time", "currency_source", "currency_event_id")
 _FOLDED_COLUMNS = (
     "opening_minor",
     "worth_minor",
@@ -58,6 +60,10 @@ class AccountRow(Struct):
     is_kind_known: bool
     user_id: str | None
     is_closed: bool
+    currency_from: str | None
+    currency_time: datetime | None
+    currency_source: str | None
+    currency_event_id: str | None
     opening_minor: int
     worth_minor: int
     inflow_minor: int
@@ -93,6 +99,21 @@ class AccountRow(Struct):
             self.last_transaction_at,
         )
 
+    @property
+    def currency_fact(self) -> CurrencyFact | None:
+        """The fact that decides the currency; None while no fact says one."""
+        if self.currency is None or self.currency_from is None:
+            return None
+        event = self.currency_time, self.currency_source, self.currency_event_id
+        return CurrencyFact(SaidBy(self.currency_from), self.currency, *event)
+
+    def set_currency(self, fact: CurrencyFact | None) -> None:
+        """Note the fact that decides the currency from now on."""
+        self.currency = self.currency_from = self.currency_time = self.currency_source = self.currency_event_id = None
+        if fact is not None:
+            self.currency_from, self.currency, self.currency_time, self.currency_source, self.currency_event_id = fact
+        self.is_changed = True
+
     def set_attribute(self, name: str, stored: StoredAttribute) -> None:
         """Set an attribute; `attributes` must have been read."""
         self.attributes[name] = stored
@@ -111,7 +132,8 @@ class Held(Struct, frozen=True, gc=False):
     `place` is where the row is in its table; while it is locked only a write of the transaction itself moves it.
     `replaces`: whether any transaction of the account replaces another one. `lends`: whether any was removed that was
     booked with a date only. `last_window_at`: the time of its last window; what is reported earlier may count as
-    removed.
+    removed. `currency_time`, `currency_source`, `currency_event_id`: of the event of
+    the row that decides the currency; None if a stronger fact does.
     """
 
     place: bytes
@@ -120,6 +142,9 @@ class Held(Struct, frozen=True, gc=False):
     replaces: bool
     lends: bool
     last_window_at: datetime | None
+    currency_time: datetime | None
+    currency_source: str | None
+    currency_event_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +175,15 @@ _ENSURE = Direct(
 )
 _FROM = f"FROM (SELECT * FROM {_KEYS} ORDER BY account_id, tenant) AS k JOIN accounts a USING (tenant, account_id)"
 _ROWS = f"""SELECT a.tenant, a.account_id, a.currency, a.kind, a.kind_rank IS NOT NULL, a.user_id, a.closed,
-        {", ".join(f"a.{column}" for column in _FOLDED_COLUMNS)} {_FROM}"""
+        a.currency_from, {", ".join(f"a.{column}" for column in (*_CURRENCY_EVENT, *_FOLDED_COLUMNS))} {_FROM}"""
 # By the id first: to compare tenants, which are mostly the same, takes longer than all the rest of sorting.
 _IN_ORDER = "ORDER BY k.account_id, k.tenant FOR NO KEY UPDATE OF a"
 _READ = Direct(_ROWS)
 _LOCK = Direct(f"{_ROWS} {_IN_ORDER}")
 # Sorted before the rows are looked up too: neighbours in an index are found in half the time.
 _HOLD = Direct(
-    f"""SELECT k.number, a.ctid, a.currency, a.last_report_at, a.replaces, a.lends, a.last_window_at
+    f"""SELECT k.number, a.ctid, a.currency, a.last_report_at, a.replaces, a.lends, a.last_window_at,
+        {", ".join(f"CASE a.currency_from WHEN '{SaidBy.TRANSACTION}' THEN a.{each} END" for each in _CURRENCY_EVENT)}
     FROM (SELECT * FROM {driver.keys("tenants", "accounts")} WITH ORDINALITY AS k(tenant, account_id, number)
         ORDER BY account_id, tenant) AS k
     JOIN accounts a USING (tenant, account_id) {_IN_ORDER}"""

@@ -1,10 +1,10 @@
-"""Facts that are dated too far ahead to count: which of them are due, and the reports among them until they are.
+"""Facts that do not count yet: which of those dated too far ahead are due, and the reports that wait.
 
-A transaction waits in its own row, since other statements about it must win or lose against it meanwhile. A report
-waits in a table of its own.
+A report waits while it is dated too far ahead, or is in another currency than its account. A transaction waits in its
+own row, since other statements about it must win or lose against it meanwhile. A report waits in a table of its own.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,15 +14,17 @@ from sqlalchemy.orm import Session
 from core.events.facts import Rank, Report
 from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.facts import ReportKey
+
+# (tenant, account_id, as_of, currency)
+WaitingKey = tuple[str, str, datetime, str]
 
 
 class DueFacts(NamedTuple):
-    """The facts of an account whose time has come: the ids of its transactions, and the times of its reports."""
+    """The facts of an account whose time has come: the ids of its transactions, and the keys of its reports."""
 
     account_key: AccountKey
     transaction_ids: list[str]
-    reported_at: list[datetime]
+    report_keys: list[WaitingKey]
 
 
 _REPORT = {
@@ -37,17 +39,19 @@ _REPORT = {
     "event_id": driver.TEXT,
     "due_at": driver.TIMESTAMPTZ,
 }
-_KEY = ("tenant", "account_id", "as_of")
-_KEYS = f"unnest({driver.split('tenants')}, {driver.split('accounts')}, CAST(:times AS timestamptz[]))"
+_KEY = ("tenant", "account_id", "as_of", "currency")
+_KEYS = f"""unnest({driver.split("tenants")}, {driver.split("accounts")}, CAST(:times AS timestamptz[]),
+    {driver.split("currencies")})"""
 _LIST = ", ".join(_REPORT)
 _FIND = text(
     """SELECT tenant, account_id, coalesce(array_agg(transaction_id) FILTER (WHERE transaction_id IS NOT NULL), '{}'),
-        coalesce(array_agg(as_of) FILTER (WHERE as_of IS NOT NULL), '{}')
+        coalesce(array_agg(as_of) FILTER (WHERE as_of IS NOT NULL), '{}'),
+        coalesce(array_agg(currency) FILTER (WHERE as_of IS NOT NULL), '{}')
     FROM (
-        (SELECT tenant, account_id, transaction_id, CAST(NULL AS timestamptz) AS as_of FROM transactions
-         WHERE due_at <= :now ORDER BY due_at LIMIT :most)
+        (SELECT tenant, account_id, transaction_id, CAST(NULL AS timestamptz) AS as_of, NULL AS currency
+         FROM transactions WHERE due_at <= :now ORDER BY due_at LIMIT :most)
         UNION ALL
-        (SELECT tenant, account_id, NULL, as_of FROM waiting_reports
+        (SELECT tenant, account_id, NULL, as_of, currency FROM waiting_reports
          WHERE due_at <= :now ORDER BY due_at LIMIT :most)) AS due
     GROUP BY account_id, tenant ORDER BY account_id, tenant"""
 )
@@ -57,39 +61,53 @@ _KEEP = text(
     ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET
         {", ".join(f"{column} = EXCLUDED.{column}" for column in _REPORT if column not in _KEY)}"""
 )
+_TAKE = text(f"DELETE FROM waiting_reports WHERE tenant = :tenant AND account_id = :account_id RETURNING {_LIST}")
 _FORGET = text(f"DELETE FROM waiting_reports WHERE ({', '.join(_KEY)}) IN (SELECT * FROM {_KEYS})")
 
 
 def find_due(session: Session, now: datetime, most: int) -> list[DueFacts]:
     """The facts that are due, by account; at most `most` transactions and as many reports, the longest due first."""
     rows = session.execute(_FIND, {"now": now, "most": most})
-    return [DueFacts((row[0], row[1]), list(row[2]), list(row[3])) for row in rows]
+    return [
+        DueFacts((row[0], row[1]), list(row[2]), [(row[0], row[1], *key) for key in zip(row[3], row[4], strict=True)])
+        for row in rows
+    ]
 
 
-def read_waiting_reports(session: Session, keys: Collection[ReportKey]) -> dict[ReportKey, Report]:
+def read_waiting_reports(session: Session, keys: Collection[WaitingKey]) -> dict[WaitingKey, Report]:
     """Waiting reports by key; a report that does not wait is left out."""
     if not keys:
         return {}
-    return {(row[0], row[1], row[2]): _report(row) for row in session.execute(_READ, _columns(keys))}
+    return {(row[0], row[1], row[2], row[5]): _report(row) for row in session.execute(_READ, _columns(keys))}
 
 
-def write_waiting_reports(session: Session, reports: Mapping[ReportKey, Report]) -> None:
+def write_waiting_reports(session: Session, reports: Iterable[tuple[AccountKey, Report]]) -> None:
     """Write waiting reports over those that are stored, if any are."""
-    if reports:
-        rows = ((*key, *_values(report)) for key, report in reports.items())
+    rows = [(*key, *_values(report)) for key, report in reports]
+    if rows:
         driver.stage(session, "staged_waiting_reports", _REPORT, rows)
         session.execute(_KEEP)
 
 
-def forget_waiting_reports(session: Session, keys: Collection[ReportKey]) -> None:
-    """Delete waiting reports, which are in the table of reports now."""
+def forget_waiting_reports(session: Session, keys: Collection[WaitingKey]) -> None:
+    """Delete waiting reports, which are facts of the transaction now."""
     if keys:
         session.execute(_FORGET, _columns(keys))
 
 
-def _columns(keys: Iterable[ReportKey]) -> dict[str, object]:
-    tenants, accounts, times = zip(*keys, strict=True)
-    return {"tenants": driver.joined(tenants), "accounts": driver.joined(accounts), "times": list(times)}
+def take_waiting_reports(session: Session, key: AccountKey) -> list[Report]:
+    """Delete all waiting reports of one account, and return them."""
+    return [_report(row) for row in session.execute(_TAKE, {"tenant": key[0], "account_id": key[1]})]
+
+
+def _columns(keys: Iterable[WaitingKey]) -> dict[str, object]:
+    tenants, accounts, times, currencies = zip(*keys, strict=True)
+    return {
+        "tenants": driver.joined(tenants),
+        "accounts": driver.joined(accounts),
+        "times": list(times),
+        "currencies": driver.joined(currencies),
+    }
 
 
 def _report(row: Any) -> Report:
@@ -98,9 +116,10 @@ def _report(row: Any) -> Report:
 
 
 def _values(report: Report) -> tuple[object, ...]:
-    """The columns that are not of the key."""
+    """The columns but for the account."""
     rank = report.rank
     return (
+        report.as_of,
         report.current_minor,
         report.available_minor,
         report.currency,

@@ -8,6 +8,7 @@ from msgspec.structs import astuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from core.events.currency import CurrencyFact, SaidBy
 from core.events.facts import Booked, Rank, Report, SimpleTransaction, Transaction, Window
 from core.events.placement import EARLIER_DAYS, Balance
 from core.events.placement import Row as PlacedRow
@@ -126,6 +127,27 @@ def _assign(columns: Iterable[str]) -> str:
     return ", ".join(f"{column} = s.{column}" for column in columns)
 
 
+_OF_ACCOUNT = "tenant = :tenant AND account_id = :account_id"
+_READ_ALL_TRANSACTIONS = text(f"SELECT {_list(_TRANSACTION, 't')} FROM transactions t WHERE {_OF_ACCOUNT}")
+_COUNT_NONE = text(f"UPDATE transactions SET counts = false WHERE {_OF_ACCOUNT} AND counts")
+_TAKE_REPORTS = text(f"DELETE FROM reports r WHERE {_OF_ACCOUNT} RETURNING {_list(_REPORT, 'r')}")
+# Reads all rows of an account that has no report, so it is asked only once what decided before does not any more.
+_FIRST_FACT = text(
+    f"""SELECT said_by, currency, event_time, source, event_id FROM (
+        SELECT '{SaidBy.REPORT}' AS said_by, 0 AS turn, as_of, currency, event_time, source, event_id
+        FROM reports WHERE {_OF_ACCOUNT}
+        UNION ALL
+        SELECT '{SaidBy.REPORT}', 0, as_of, currency, event_time, source, event_id
+        FROM waiting_reports WHERE {_OF_ACCOUNT}
+        UNION ALL
+        (SELECT '{SaidBy.TRANSACTION}', 1, NULL, currency, event_time, source, event_id
+        FROM transactions
+        WHERE {_OF_ACCOUNT} AND NOT pending AND NOT removed AND NOT transaction_id = ANY(CAST(:rows AS text[]))
+        ORDER BY event_time, source COLLATE "C", event_id COLLATE "C", currency LIMIT 1)) AS facts
+    WHERE as_of IS NULL OR NOT (as_of, currency) IN (
+        SELECT * FROM unnest(CAST(:times AS timestamptz[]), CAST(:currencies AS text[])))
+    ORDER BY turn, event_time, source COLLATE "C", event_id COLLATE "C", currency LIMIT 1"""
+)
 _UPDATE_TRANSACTIONS = text(
     f"""UPDATE transactions t SET {_assign(list(_TRANSACTION)[3:])} FROM staged_transactions s
     WHERE (t.tenant, t.account_id, t.transaction_id) = (s.tenant, s.account_id, s.transaction_id)"""
@@ -250,6 +272,37 @@ def read_all_reports(session: Session, key: AccountKey) -> dict[datetime, Stored
     """Every report of one account: needed when the account's kind changes, which changes the sign of all of them."""
     rows = session.execute(_READ_ALL_REPORTS, {"tenant": key[0], "account_id": key[1]})
     return {row[2]: _report(row) for row in rows}
+
+
+def read_all_transactions(session: Session, key: AccountKey) -> dict[str, StoredTransaction]:
+    """Every transaction of one account, by id: needed when the account's currency changes."""
+    rows = session.execute(_READ_ALL_TRANSACTIONS, {"tenant": key[0], "account_id": key[1]})
+    return {row[2]: _transaction(row) for row in rows}
+
+
+def count_none(session: Session, key: AccountKey) -> None:
+    """Let no transaction of a locked account count, until those that do are written again."""
+    session.execute(_COUNT_NONE, {"tenant": key[0], "account_id": key[1]})
+
+
+def take_reports(session: Session, key: AccountKey) -> dict[datetime, StoredReport]:
+    """Delete every report of a locked account, and return them."""
+    return {row[2]: _report(row) for row in session.execute(_TAKE_REPORTS, {"tenant": key[0], "account_id": key[1]})}
+
+
+def first_stored_fact(
+    session: Session, key: AccountKey, *, but_rows: Collection[str], but_reports: Collection[tuple[datetime, str]]
+) -> CurrencyFact | None:
+    """The stored report or booked row of a locked account that decides its currency, but for these."""
+    parameters = {
+        "tenant": key[0],
+        "account_id": key[1],
+        "rows": list(but_rows),
+        "times": [as_of for as_of, _ in but_reports],
+        "currencies": [currency for _, currency in but_reports],
+    }
+    row = session.execute(_FIRST_FACT, parameters).first()
+    return None if row is None else CurrencyFact(SaidBy(row[0]), *row[1:])
 
 
 def read_next_reports(

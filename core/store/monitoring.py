@@ -139,7 +139,7 @@ _WAITING_FACTS = text(
         SELECT due_at FROM transactions WHERE due_at IS NOT NULL ORDER BY due_at LIMIT :most) AS waiting
     UNION ALL
     SELECT 'report', count(*), min(due_at) FROM (
-        SELECT due_at FROM waiting_reports ORDER BY due_at LIMIT :most) AS waiting"""
+        SELECT due_at FROM waiting_reports WHERE due_at IS NOT NULL ORDER BY due_at LIMIT :most) AS waiting"""
 )
 _CLOSED_DAYS = text(
     """SELECT tenant, time_zone, created_at, closed_through FROM tenants

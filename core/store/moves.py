@@ -38,6 +38,8 @@ class AccountsMissed(Exception):
 class AccountWrite(NamedTuple):
     """All that a batch changes in one locked account: amounts to add, and times and days by which ranges are extended.
 
+    `currency` and what is known of the fact that decides it are as they will be. `begins_anew`: the currency is another
+    one, so the times of the account's reports and of its last row are those that are given, whatever they were.
     `replaces`: one of its new transactions replaces another one. `lends`: one is removed that was booked with a date.
     `last_window_at`: the time of the account's last window, None if it has none. `is_another`: the account means
     something else to its goals now, which all have to be recomputed.
@@ -45,6 +47,11 @@ class AccountWrite(NamedTuple):
 
     addition: Addition
     currency: str | None
+    currency_from: str | None
+    currency_time: datetime | None
+    currency_source: str | None
+    currency_event_id: str | None
+    begins_anew: bool
     opening_minor: int
     first_report_at: datetime | None
     last_report_at: datetime | None
@@ -83,6 +90,11 @@ _PACKS: dict[str, Callable[[Any], object]] = {
     "first_recorded_at": moments,
     "last_recorded_at": moments,
     "currency": joined_or_null,
+    "currency_from": joined_or_null,
+    "currency_time": moments,
+    "currency_source": joined_or_null,
+    "currency_event_id": joined_or_null,
+    "begins_anew": bools,
     "opening_minor": int8s,
     "first_report_at": moments,
     "last_report_at": moments,
@@ -108,6 +120,15 @@ def _share(measured: str) -> str:
     return f"({measured}) / 1000000 * l.ppm + ({measured}) % 1000000 * l.ppm / 1000000"
 
 
+def _written(column: str) -> str:
+    """SQL for a column that an AccountWrite gives and an Addition leaves as it is."""
+    return f"CASE WHEN s.begins_anew IS NULL THEN a.{column} ELSE s.{column} END"
+
+
+def _unless_anew(column: str) -> str:
+    return f"CASE WHEN s.begins_anew THEN NULL ELSE a.{column} END"
+
+
 SHARE = _share("measured")
 _GOAL = CrossedGoal.__struct_fields__
 _NO_GOAL, _NO_MORE = ", ".join(["NULL"] * len(_GOAL)), ", ".join(["NULL"] * (len(_GOAL) - 2))
@@ -126,13 +147,17 @@ _IS_LEFT = f"""(m.is_to_recompute OR g.currency IS DISTINCT FROM m.currency OR g
 # left is written as it is, which locks it in its turn.
 _WRITE = Direct(
     f"""WITH written AS (
-        UPDATE accounts a SET currency = coalesce(a.currency, s.currency),
+        UPDATE accounts a SET currency = {_written("currency")},
+            currency_from = {_written("currency_from")},
+            currency_time = {_written("currency_time")},
+            currency_source = {_written("currency_source")},
+            currency_event_id = {_written("currency_event_id")},
             opening_minor = a.opening_minor + coalesce(s.opening_minor, 0),
             worth_minor = a.worth_minor + s.worth_minor,
             inflow_minor = a.inflow_minor + s.inflow_minor,
-            first_report_at = least(a.first_report_at, s.first_report_at),
-            last_report_at = greatest(a.last_report_at, s.last_report_at),
-            last_transaction_at = greatest(a.last_transaction_at, s.last_transaction_at),
+            first_report_at = least({_unless_anew("first_report_at")}, s.first_report_at),
+            last_report_at = greatest({_unless_anew("last_report_at")}, s.last_report_at),
+            last_transaction_at = greatest({_unless_anew("last_transaction_at")}, s.last_transaction_at),
             first_recorded_at = least(a.first_recorded_at, s.first_recorded_at),
             last_recorded_at = greatest(a.last_recorded_at, s.last_recorded_at),
             dirty_from = least(a.dirty_from, s.dirty_from),

@@ -20,6 +20,7 @@ from sqlalchemy import (
     text,
 )
 
+from core.events.currency import SaidBy
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Tracking
 from core.providers.contracts import Sign
 
@@ -112,14 +113,22 @@ api_keys = Table(
     Index("api_keys_key_hash_idx", "key_hash", unique=True),
 )
 
-ATTRIBUTES = ("user_id", "kind", "name", "closed", "replaced_by", "connection", "connection_reason")
+ATTRIBUTES = ("user_id", "kind", "name", "closed", "replaced_by", "connection", "connection_reason", "stated_currency")
 
 accounts = Table(
     "accounts",
     metadata,
     tenant_column(),
     key_column("account_id"),
+    # The currency, and the fact that decides it: `stated_currency` if there is one, else the event of the first report
+    # or row.
     text_column("currency"),
+    text_column("currency_from"),
+    moment_column("currency_time"),
+    text_column("currency_source"),
+    text_column("currency_event_id"),
+    text_column("stated_currency"),
+    text_column("stated_currency_rank"),
     text_column("user_id"),
     text_column("user_id_rank"),
     Column("kind", Text, nullable=False, server_default=text("'asset'")),
@@ -161,6 +170,8 @@ accounts = Table(
     Index("accounts_dirty_idx", "tenant", "dirty_from", postgresql_where=text("dirty_from IS NOT NULL")),
     Index("accounts_late_idx", "tenant", "late_from", postgresql_where=text("late_from IS NOT NULL")),
     CheckConstraint("(late_from IS NULL) = (late_through IS NULL)", name="late"),
+    is_one_of("currency_from", SaidBy),
+    CheckConstraint("(currency IS NULL) = (currency_from IS NULL)", name="currency"),
     info=ROOM_FOR_UPDATES,
 )
 
@@ -264,8 +275,9 @@ windows = Table(
     CheckConstraint("from_day <= through_day", name="days"),
 )
 
-# Reports that are dated too far ahead to count. They are moved to `reports` when they are due: all who read that table
-# take its rows as reports that count.
+# Reports that do not count: those that are dated too far ahead, until they are due, and those in another currency than
+# the account's, until it is in theirs. Then they are moved to `reports`: all who read that table take its rows as
+# reports that count.
 waiting_reports = Table(
     "waiting_reports",
     metadata,
@@ -274,13 +286,14 @@ waiting_reports = Table(
     Column("as_of", DateTime(timezone=True), primary_key=True),
     amount_column("current_minor"),
     amount_column("available_minor", required=False),
-    text_column("currency", required=True),
+    key_column("currency"),
     moment_column("event_time", required=True),
     text_column("source", required=True),
     text_column("event_id", required=True),
-    moment_column("due_at", required=True),
+    # Null for one that is due, and waits for its currency alone.
+    moment_column("due_at"),
     # Reader: the job due.
-    Index("waiting_reports_due_idx", "due_at"),
+    Index("waiting_reports_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
 )
 
 goals = Table(

@@ -22,13 +22,58 @@ from core.verify.checks import (
 
 _TRANSACTIONS = f"""
     SELECT t.account_id, t.transaction_id, 'counts' AS what, CAST(t.counts AS text) AS stored,
-        CAST(NOT t.pending AND NOT t.removed AND t.due_at IS NULL AND r.replaces IS NULL AS text) AS expected
-    FROM transactions t LEFT JOIN (
+        CAST(NOT t.pending AND NOT t.removed AND t.due_at IS NULL AND r.replaces IS NULL
+            AND coalesce(t.currency = a.currency, false) AS text) AS expected
+    FROM transactions t
+    LEFT JOIN (SELECT account_id, currency FROM accounts
+        WHERE tenant = :tenant AND {within("account_id")}) AS a ON a.account_id = t.account_id
+    LEFT JOIN (
         SELECT DISTINCT account_id, replaces FROM transactions
         WHERE tenant = :tenant AND {within("account_id")} AND replaces IS NOT NULL AND NOT pending AND NOT removed
           AND due_at IS NULL) AS r
       ON r.account_id = t.account_id AND r.replaces = t.transaction_id
     WHERE t.tenant = :tenant AND {within("t.account_id")}"""
+
+_IN_ORDER = 'event_time, source COLLATE "C", event_id COLLATE "C", currency COLLATE "C"'
+
+# What is stated decides, else the first report, waiting or not, else the first row that stands as booked. Of rows only
+# those with the least time of their account are put in order.
+_CURRENCIES = f"""
+    WITH stated_reports AS (
+        SELECT DISTINCT ON (account_id) account_id, currency, event_time, source, event_id
+        FROM (SELECT account_id, currency, event_time, source, event_id FROM reports
+            WHERE tenant = :tenant AND {within("account_id")}
+            UNION ALL
+            SELECT account_id, currency, event_time, source, event_id FROM waiting_reports
+            WHERE tenant = :tenant AND {within("account_id")}) AS all_reports
+        ORDER BY account_id, {_IN_ORDER}),
+    first_times AS (
+        SELECT account_id, min(event_time) AS event_time FROM transactions
+        WHERE tenant = :tenant AND {within("account_id")} AND NOT pending AND NOT removed GROUP BY account_id),
+    first_rows AS (
+        SELECT DISTINCT ON (account_id) account_id, currency, event_time, source, event_id
+        FROM transactions JOIN first_times USING (account_id, event_time)
+        WHERE tenant = :tenant AND {within("account_id")} AND NOT pending AND NOT removed
+        ORDER BY account_id, {_IN_ORDER}),
+    deciding AS (
+        SELECT account_id, CASE WHEN a.stated_currency IS NOT NULL THEN 'statement'
+                WHEN r.currency IS NOT NULL THEN 'report' WHEN t.currency IS NOT NULL THEN 'transaction' END AS said_by,
+            coalesce(a.stated_currency, r.currency, t.currency) AS currency,
+            coalesce(r.event_time, t.event_time) AS event_time, coalesce(r.source, t.source) AS source,
+            coalesce(r.event_id, t.event_id) AS event_id
+        FROM accounts a LEFT JOIN stated_reports r USING (account_id) LEFT JOIN first_rows t USING (account_id)
+        WHERE a.tenant = :tenant AND {within("account_id")})
+    SELECT a.account_id, v.what, v.stored, v.expected
+    FROM accounts a JOIN deciding d USING (account_id)
+    CROSS JOIN LATERAL (VALUES
+        ('currency', a.currency, d.currency),
+        ('currency_from', a.currency_from, d.said_by),
+        ('currency_time', CAST(a.currency_time AS text),
+            CASE WHEN d.said_by <> 'statement' THEN CAST(d.event_time AS text) END),
+        ('currency_source', a.currency_source, CASE WHEN d.said_by <> 'statement' THEN d.source END),
+        ('currency_event_id', a.currency_event_id, CASE WHEN d.said_by <> 'statement' THEN d.event_id END))
+        AS v(what, stored, expected)
+    WHERE a.tenant = :tenant AND {within("a.account_id")}"""
 
 # A date is due when its day begins, an instant a day before. A date may be stored as the instant at which its day
 # begins, as all were before rows with only a date were placed.
@@ -40,8 +85,12 @@ _WAITING = f"""
             THEN CAST(due_at AS text) END AS expected
     FROM transactions WHERE tenant = :tenant AND {within("account_id")} AND due_at IS NOT NULL
     UNION ALL
-    SELECT account_id, 'report ' || as_of, 'due_at', CAST(due_at AS text), CAST(as_of - interval '1 day' AS text)
-    FROM waiting_reports WHERE tenant = :tenant AND {within("account_id")}"""
+    SELECT w.account_id, 'report ' || w.as_of || ' ' || w.currency, 'due_at', CAST(w.due_at AS text),
+        CASE WHEN w.due_at IS NOT NULL THEN CAST(w.as_of - interval '1 day' AS text)
+            WHEN w.currency = a.currency THEN 'none: it is due, and in the currency of its account' END
+    FROM waiting_reports w LEFT JOIN (SELECT account_id, currency FROM accounts
+        WHERE tenant = :tenant AND {within("account_id")}) AS a ON a.account_id = w.account_id
+    WHERE w.tenant = :tenant AND {within("w.account_id")}"""
 
 # A row that waits until it is due is booked, a pending one is not. `last_recorded_at` may be later than any first
 # report, since a row's first report becomes earlier when an earlier record of it comes; and `lends` stays true.
@@ -122,7 +171,11 @@ _RESIDUALS = f"""
 _REPORTS = f"""
     SELECT account_id, as_of, 'residual_minor' AS what, CAST(residual_minor AS text) AS stored,
         CAST(expected_minor AS text) AS expected
-    FROM ({_RESIDUALS}) AS residuals"""
+    FROM ({_RESIDUALS}) AS residuals
+    UNION ALL
+    SELECT r.account_id, r.as_of, 'currency', r.currency, a.currency
+    FROM reports r JOIN accounts a ON a.account_id = r.account_id
+    WHERE r.tenant = :tenant AND a.tenant = :tenant AND {within("r.account_id")} AND {within("a.account_id")}"""
 
 # Once an end-of-day worth is wrong, all later ones are wrong too, so only the first wrong day of an account is
 # reported.
@@ -174,8 +227,15 @@ _CONSERVATION = f"""
 
 COUNTED_CHECKS = (
     Check(
+        "currencies",
+        "an account is in the currency that is stated for it, else in that of its first report or booked row",
+        ("account_id",),
+        _CURRENCIES,
+    ),
+    Check(
         "transactions",
-        "a transaction counts while it is posted and due, and none that is posted and due replaces it",
+        "a transaction counts while it is posted, due and in the account's currency, and none that is posted and due"
+        " replaces it",
         ("account_id", "transaction_id"),
         _TRANSACTIONS,
     ),
@@ -197,13 +257,15 @@ ACCOUNT_CHECKS = (
     ),
     Check(
         "reports",
-        "a residual is what a report adds to the report before it and the transactions since",
+        "a residual is what a report adds to the report before it and the transactions since; reports that count are in"
+        " the account's currency",
         ("account_id", "as_of"),
         _REPORTS,
     ),
     Check(
         "waiting",
-        "what is dated too far ahead to count is due on its day, or a day before its moment",
+        "what is dated too far ahead to count is due on its day, or a day before its moment; a report that is due waits"
+        " only for its currency",
         ("account_id", "fact"),
         _WAITING,
     ),

@@ -107,7 +107,7 @@ def list_all(
 ) -> None:
     """Show dead letters, the newest first, without their events.
 
-    Example: milepost dead-letters list --tenant acme --code currency_mismatch --since 2026-03-01
+    Example: milepost dead-letters list --tenant acme --code bad_amount --since 2026-03-01
     """
     query = DeadLetterQuery(tenant=tenant, code=code, since=since, waiting_only=waiting, limit=limit)
     with command_session(data_dir) as session:

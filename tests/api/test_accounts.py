@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, text
 
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields, walk
@@ -145,19 +144,26 @@ def test_an_account_without_facts_is_shown_with_what_is_known(api: TestClient, n
 
 
 def test_it_says_who_named_the_currency(
-    api: TestClient, client: MakeClient, pay: Callable[..., None], reports: Callable[..., None]
+    api: TestClient, client: MakeClient, pay: Callable[..., None], reports: Callable[..., None], tell: Tell
 ) -> None:
-    """A transaction, until a report names the currency too; and, before both, what was registered for the account."""
+    """A transaction, until a report names the currency; before both, what was stated or registered, the latest."""
     provider = client("events:write")
     pay("t", "1.00", 1)
     assert api.get("/accounts/a").json()["currency_from"] == "transaction"
     reports("1.00")
     assert api.get("/accounts/a").json()["currency_from"] == "report"
-    for name, currency, said in (("p0", None, "report"), ("p1", "EUR", "report"), ("p2", "USD", "registration")):
+    tell("account.changed", currency="USD")
+    assert api.get("/accounts/a").json()["currency_from"] == "statement"
+    tell("account.changed", "2026-02-01T12:00:00Z", currency=None)
+    for name, currency, shown in (
+        ("p0", None, ("USD", "report", 1.0)),
+        ("p1", "EUR", ("EUR", "registration", 0.0)),
+        ("p2", "USD", ("USD", "registration", 1.0)),
+    ):
         registration = {"account_id": "a", "currency": currency, "connection": f"item {name}"}
         assert provider.put(f"/provider-accounts/plaid/{name}", json=registration).status_code == 200
         body = api.get("/accounts/a").json()
-        assert (body["currency"], body["currency_from"]) == ("USD", said)
+        assert (body["currency"], body["currency_from"], body["worth"]) == shown
         assert (body["connection"]["provider"], body["connection"]["id"]) == ("plaid", f"item {name}")
 
 
@@ -199,20 +205,14 @@ def test_reports_come_in_pages_the_newest_first(api: TestClient, reports: Callab
 
 
 def test_reports_in_another_currency_have_no_difference(
-    api: TestClient, reports: Callable[..., None], engine: Engine
+    api: TestClient, reports: Callable[..., None], tell: Tell
 ) -> None:
     """Such a report is listed with the digits of its own currency, and is neither the last report nor a difference."""
     reports("100.00", "100.00")
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                """INSERT INTO reports
-                    (tenant, account_id, as_of, current_minor, currency, event_time, source, event_id)
-                VALUES ('default', 'a', '2026-01-02T13:00Z', 5000, 'JPY', now(), 's', 'e')"""
-            )
-        )
-    foreign, last, _ = api.get("/accounts/a/reports").json()
-    assert (foreign["currency"], foreign["current"], foreign["difference"]) == ("JPY", 5000, None)
+    foreign = {"currency": "JPY", "current": 5000, "as_of": "2026-01-02T13:00:00Z"}
+    tell("balance.reported", "2026-02-01T12:00:00Z", account_id="a", **foreign)
+    shown, last, _ = api.get("/accounts/a/reports").json()
+    assert (shown["currency"], shown["current"], shown["difference"]) == ("JPY", 5000, None)
     assert api.get("/accounts/a").json()["last_report"] == last
 
 
@@ -287,7 +287,9 @@ def test_accounts_are_their_tenants_own(client: MakeClient, reports: Callable[..
     other = client(tenant="other")
     assert other.get("/accounts/a").status_code == other.get("/accounts/a/reports").status_code == 404
     assert other.get("/accounts").json() == other.get("/accounts?has_difference=true").json() == []
-    assert other.put("/provider-accounts/plaid/p", json={"account_id": "a", "currency": "USD"}).status_code == 200
-    assert other.get("/accounts/a").status_code == 404, "a registration alone makes no account"
+    assert other.put("/provider-accounts/plaid/p", json={"account_id": "a", "user_id": "u"}).status_code == 200
+    assert other.get("/accounts/a").status_code == 404, "a registration without a currency states nothing of it"
+    assert other.put("/provider-accounts/plaid/p", json={"account_id": "a", "currency": "EUR"}).status_code == 200
+    assert other.get("/accounts/a").json()["currency"] == "EUR"
     body = client().get("/accounts/a").json()
     assert (body["currency_from"], body["connection"]) == ("report", None)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import UTC, datetime
 
 from core.events.facts import Transaction
-from core.events.worth import StoredTransaction, TransactionChange, fold_transactions
+from core.events.worth import StoredTransaction, with_statements
 from core.ingestion import accounts
 from core.ingestion.decode import Prefetch
 from core.ingestion.drain import ShardDrain, Step
@@ -35,10 +35,10 @@ class PositionFirst(CrashingDrain):
         return Step(batch.last, len(batch.raw), is_more=True, goes_on=True)
 
 
-def _fold_as_they_come(
+def _state_as_they_come(
     statements: Iterable[Transaction], stored: Mapping[str, StoredTransaction], missing: Set[Transaction] = frozenset()
-) -> list[TransactionChange]:
-    """Fold as if every stored transaction had a time long ago, so that any later arrival wins."""
+) -> dict[str, StoredTransaction]:
+    """Compare as if every stored transaction had a time long ago, so that any later arrival wins."""
     stated = {statement.transaction_id: statement for statement in statements}
     aged = {
         name: known._replace(
@@ -47,8 +47,7 @@ def _fold_as_they_come(
         for name, known in stored.items()
     }
     aged = {name: aged[name] for name in stated if name in aged}
-    changes = fold_transactions(stated.values(), {**stored, **aged}, missing)
-    return [change._replace(before=stored.get(change.after.transaction.transaction_id)) for change in changes]
+    return with_statements(stated.values(), {**stored, **aged}, missing)
 
 
 def position_first() -> None:
@@ -58,7 +57,7 @@ def position_first() -> None:
 
 def last_arrival() -> None:
     """Make this process's drains apply the last arrival of a transaction, whatever its time."""
-    accounts.fold_transactions = _fold_as_they_come  # type: ignore[attr-defined]
+    accounts.with_statements = _state_as_they_come  # type: ignore[attr-defined]
 
 
 BROKEN: Mapping[str, Callable[[], None]] = {"position-first": position_first, "last-arrival": last_arrival}

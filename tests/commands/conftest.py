@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.ingestion.drain import ShardDrain
 from core.stream.stream import EventStream
 from tests.acts import paid
-from tests.commands.dead_letter_rows import AT, in_euros
+from tests.commands.dead_letter_rows import AT, too_exact
 
 Drain = Callable[[], int]
 Rows = Callable[..., list[Any]]
@@ -43,9 +43,9 @@ def rows(session_factory: sessionmaker[Session]) -> Rows:
 
 
 @pytest.fixture
-def mismatched(stream: EventStream, drain: Drain) -> None:
-    """An account in dollars, and two dead letters of the same account in euros."""
+def two_refused(stream: EventStream, drain: Drain) -> None:
+    """An account, and two dead letters of the same account."""
     stream.append("default", [("a", paid("good", 100, AT))])
     drain()
-    stream.append("default", [("a", in_euros("x")), ("a", in_euros("y"))])
+    stream.append("default", [("a", too_exact("x")), ("a", too_exact("y"))])
     drain()

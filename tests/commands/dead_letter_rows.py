@@ -13,13 +13,13 @@ SECRET = "a payload that no list shows"
 AT = datetime(2026, 3, 9, tzinfo=UTC)
 
 
-def in_euros(name: str) -> bytes:
-    """A transaction in euros, which is refused once the account `a` is in dollars."""
+def too_exact(name: str) -> bytes:
+    """A transaction that is refused, since its amount has too many decimals."""
     data = {
         "account_id": "a",
         "transaction_id": name,
-        "amount": 1,
-        "currency": "EUR",
+        "amount": 1.234,
+        "currency": "USD",
         "posted_at": AT.isoformat(),
         "description": SECRET,
     }

@@ -9,18 +9,18 @@ import pytest
 
 from core.stream.stream import EventStream
 from tests.commands.conftest import Drain, Rows
-from tests.commands.dead_letter_rows import SECRET, in_euros, listed, place
+from tests.commands.dead_letter_rows import SECRET, listed, place, too_exact
 from tests.conftest import Run
 
 
-@pytest.mark.usefixtures("mismatched")
+@pytest.mark.usefixtures("two_refused")
 def test_a_list_shows_everything_but_the_event(run: Run, stream: EventStream, drain: Drain) -> None:
     """Newest first, filtered by tenant, code and age, as a table and as JSON; the payload is in neither."""
     stream.append("nobody", [("", b"{")])
     drain()
     letters = listed(run)
-    assert [letter["code"] for letter in letters] == ["unknown_tenant", "currency_mismatch", "currency_mismatch"]
-    assert letters[1]["event_bytes"] == len(in_euros("y"))
+    assert [letter["code"] for letter in letters] == ["unknown_tenant", "bad_amount", "bad_amount"]
+    assert letters[1]["event_bytes"] == len(too_exact("y"))
     assert [len(listed(run, *only)) for only in (["--tenant", "default"], ["--code", "unknown_tenant"])] == [2, 1]
     later = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d")
     assert (listed(run, "--since", later), len(listed(run, "--since", "2026-01-01"))) == ([], 3)
@@ -61,7 +61,7 @@ def test_a_letter_is_shown_whole_and_controls_no_terminal(
     assert "\x1b" not in printed
 
 
-@pytest.mark.usefixtures("mismatched")
+@pytest.mark.usefixtures("two_refused")
 def test_a_letter_is_discarded_with_a_reason(run: Run, rows: Rows) -> None:
     """A discarded letter stays, marked, with the reason in the audit; it is neither discarded twice nor replayed."""
     letter = listed(run)[0]
@@ -76,7 +76,7 @@ def test_a_letter_is_discarded_with_a_reason(run: Run, rows: Rows) -> None:
     assert run("dead-letters", "replay", *place(letter), "--again")[0] == 0
 
 
-@pytest.mark.usefixtures("mismatched")
+@pytest.mark.usefixtures("two_refused")
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -107,7 +107,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
     assert (rows(everything), stream.ends()) == (before, ends)
 
 
-@pytest.mark.usefixtures("mismatched")
+@pytest.mark.usefixtures("two_refused")
 def test_a_blank_reason_is_no_reason(run: Run) -> None:
     """A reason of white space is refused, and the letter waits on."""
     status, _, errors = run("dead-letters", "discard", *place(listed(run)[0]), "--reason", "  ")

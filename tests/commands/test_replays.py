@@ -18,7 +18,7 @@ from core.stream.backlog import shard_statuses
 from core.stream.stream import EventStream
 from tests.acts import paid
 from tests.commands.conftest import Drain, Rows
-from tests.commands.dead_letter_rows import AT, in_euros, listed, place
+from tests.commands.dead_letter_rows import AT, listed, place, too_exact
 from tests.conftest import Run
 
 
@@ -95,20 +95,20 @@ def test_two_replays_at_once_are_one(
     assert (sorted(outcomes), drain()) == ([False, False, False, True], 1)
 
 
-@pytest.mark.usefixtures("mismatched")
+@pytest.mark.usefixtures("two_refused")
 def test_what_fails_again_is_a_new_letter(run: Run, drain: Drain, rows: Rows) -> None:
     """A replay is byte for byte what came, and a second failure becomes another letter; the first stays marked."""
     first = listed(run)[-1]
     assert run("dead-letters", "replay", *place(first))[0] == 0
     drain()
     again = listed(run)[0]
-    assert (again["state"], again["code"], len(listed(run))) == ("waiting", "currency_mismatch", 3)
-    found = rows("SELECT count(*) FROM dead_letters WHERE event = :event", event=in_euros("x"))
+    assert (again["state"], again["code"], len(listed(run))) == ("waiting", "bad_amount", 3)
+    found = rows("SELECT count(*) FROM dead_letters WHERE event = :event", event=too_exact("x"))
     assert found == [(2,)]
     assert len(listed(run, "--waiting")) == 2
 
 
-@pytest.mark.usefixtures("mismatched")
+@pytest.mark.usefixtures("two_refused")
 def test_a_letter_is_replayed_once_without_again(run: Run, stream: EventStream) -> None:
     """A second replay is refused and puts nothing on the stream; --again does it."""
     letter = listed(run)[0]
@@ -123,23 +123,23 @@ def test_a_letter_is_replayed_once_without_again(run: Run, stream: EventStream) 
     assert stream.ends() != before
 
 
-@pytest.mark.usefixtures("mismatched")
+@pytest.mark.usefixtures("two_refused")
 def test_all_of_a_code_are_replayed_after_a_yes(run: Run, drain: Drain, stream: EventStream) -> None:
     """Without --yes and without a terminal nothing happens; with it all that wait go, and discarded ones stay."""
     stream.append("default", [("", b"{")])
     drain()
-    status, _, errors = run("dead-letters", "replay", "--code", "currency_mismatch")
+    status, _, errors = run("dead-letters", "replay", "--code", "bad_amount")
     assert (status, errors.count("\n")) == (1, 1)
     assert "Replay 2 dead letters of tenant default" in errors
     assert "--yes" in errors
-    newest, oldest = listed(run, "--code", "currency_mismatch")
+    newest, oldest = listed(run, "--code", "bad_amount")
     assert run("dead-letters", "discard", *place(newest), "--reason", "a test")[0] == 0
-    status, out, _ = run("dead-letters", "replay", "--code", "currency_mismatch", "--yes", "--json")
+    status, out, _ = run("dead-letters", "replay", "--code", "bad_amount", "--yes", "--json")
     assert (status, json.loads(out)["replayed"]) == (0, 1)
     assert drain() == 1
     states = {letter["entry_id"]: letter["state"] for letter in listed(run)}
     assert (states[newest["entry_id"]], states[oldest["entry_id"]]) == ("discarded", "replayed")
-    assert [letter["code"] for letter in listed(run, "--waiting")] == ["currency_mismatch", "unparseable"]
+    assert [letter["code"] for letter in listed(run, "--waiting")] == ["bad_amount", "unparseable"]
 
 
 def test_many_letters_are_replayed_in_batches(

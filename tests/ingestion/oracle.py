@@ -17,8 +17,9 @@ class OracleAccount:
 
     transactions: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     statements: list[Record] = field(default_factory=list)
-    reports: dict[datetime, tuple[Any, ...]] = field(default_factory=dict)
+    reports: dict[tuple[datetime, str], tuple[Any, ...]] = field(default_factory=dict)
     kind: tuple[Any, ...] = (("",), "asset")
+    stated_currency: tuple[Any, ...] = (("",), None)
     zone: str = "UTC"
     windows: list[dict[str, Any]] = field(default_factory=list)
 
@@ -37,6 +38,23 @@ class OracleAccount:
             )
         }
 
+    def currency(self) -> str | None:
+        """What is stated, else what the first report says, else what the first booked row says, by event time."""
+        if self.stated_currency[1] is not None:
+            return str(self.stated_currency[1])
+        missing = self.missing()
+        booked = [
+            (rank, _currency(body))
+            for name, (rank, body) in self.transactions.items()
+            if body is not None and (not body["pending"] or body.get("waits")) and name not in missing
+        ]
+        reports = [(rank, currency) for (_, currency), (rank, _) in self.reports.items()]
+        return min(reports or booked, default=(None, None))[1]
+
+    def fits(self, currency: str = "USD") -> bool:
+        """Whether a goal in this currency counts it."""
+        return self.currency() in (None, currency)
+
     def counted(self) -> list[tuple[datetime, int]]:
         """(posted_at, amount) of the transactions that count."""
         missing = self.missing()
@@ -46,15 +64,20 @@ class OracleAccount:
             if body is not None and not body["pending"] and name not in missing
         }
         replaced = {body["replaces"] for body in live.values()}
-        counting = {name: body for name, body in live.items() if name not in replaced}
+        own = self.currency()
+        counting = {name: body for name, body in live.items() if name not in replaced and _currency(body) == own}
         but = {record.name for record in self.statements} - counting.keys()
         places = place_all(self.statements, self.reported(), self.zone, but=but, missing=missing)
         return [(places[name], body["amount"]) for name, body in counting.items()]
 
     def reported(self) -> dict[datetime, int]:
-        """Worth by report."""
-        sign = -1 if self.kind[1] == "liability" else 1
-        return {as_of: sign * body["current"] for as_of, (_, body) in self.reports.items()}
+        """Worth by report; those that wait for their day, or are in another currency, count nothing."""
+        sign, own = -1 if self.kind[1] == "liability" else 1, self.currency()
+        return {
+            as_of: sign * body["current"]
+            for (as_of, currency), (_, body) in self.reports.items()
+            if currency == own and not body.get("waits")
+        }
 
     def worth(self, at: datetime, *, before: bool = False) -> int:
         """Worth at a moment, or from the facts strictly before it."""
@@ -84,13 +107,21 @@ def apply_fact(account: OracleAccount, event: dict[str, Any]) -> None:
             account.transactions[event["key"]] = (rank, body)
         account.statements.append(_record(event))
     elif event["kind"] == "reported":
-        kept = account.reports.get(event["key"])
+        key = event["key"], _currency(event["body"])
+        kept = account.reports.get(key)
         if kept is None or rank > kept[0]:
-            account.reports[event["key"]] = (rank, event["body"])
+            account.reports[key] = (rank, event["body"])
+    elif event["kind"] == "currency":
+        if account.stated_currency[0] == ("",) or rank > account.stated_currency[0]:
+            account.stated_currency = (rank, event["body"])
     elif event["kind"] == "window":
         account.windows.append(event)
     elif account.kind[0] == ("",) or (rank, event["body"]) > account.kind:
         account.kind = (rank, event["body"])
+
+
+def _currency(body: dict[str, Any]) -> str:
+    return str(body.get("currency", "USD"))
 
 
 def _record(event: dict[str, Any]) -> Record:
@@ -125,6 +156,8 @@ def change_amount(
     """The manual amount + by how much the links' worths moved since it was set, or since a later begin."""
     total = manual
     for link in links:
+        if not link.account.fits():
+            continue
         begin = link.begin if manual_at is None else max(link.begin, manual_at)
         if link.until is not None and link.until < begin:
             continue
@@ -137,6 +170,8 @@ def inflow_amount(manual: int, links: Iterable[OracleLink], latest: datetime) ->
     """The manual amount + what came in during the links."""
     total = manual
     for link in links:
+        if not link.account.fits():
+            continue
         end = link.account.inflow(latest) if link.until is None else link.account.inflow(link.until, before=True)
         total += cut_share(end - link.account.inflow(link.begin, before=True), link.ppm)
     return total

@@ -32,13 +32,14 @@ _names = itertools.count(1)
 moments = st.integers(0, 40).map(lambda step: START + timedelta(hours=6 * step))
 times = st.integers(0, 6).map(lambda step: START + timedelta(days=step))
 amounts = st.integers(-5_000_00, 5_000_00)
+currencies = st.sampled_from(["USD"] * 3 + ["EUR"])
 ids = st.sampled_from(["t1", "t2", "t3", "t4", "t5", "t6"])
 
 
 @st.composite
 def facts(draw: st.DrawFn) -> dict[str, Any]:
     """One event of account 0 or 1, in the oracle's shape."""
-    kind = draw(st.sampled_from(["recorded"] * 6 + ["reported"] * 4 + ["removed", "kind"]))
+    kind = draw(st.sampled_from(["recorded"] * 6 + ["reported"] * 4 + ["removed", "kind", "currency"]))
     made: dict[str, Any] = {
         "kind": kind,
         "account": draw(st.integers(0, 1)),
@@ -56,12 +57,15 @@ def facts(draw: st.DrawFn) -> dict[str, Any]:
                 "at": draw(moments),
                 "pending": draw(st.integers(0, 4)) == 0,
                 "replaces": None if replaces == name else replaces,
+                "currency": draw(currencies),
             },
         }
     elif kind == "removed":
         made |= {"key": draw(ids), "body": None}
     elif kind == "reported":
-        made |= {"key": draw(moments), "body": {"current": draw(amounts)}}
+        made |= {"key": draw(moments), "body": {"current": draw(amounts), "currency": draw(currencies)}}
+    elif kind == "currency":
+        made |= {"key": None, "body": draw(st.one_of(st.none(), currencies))}
     else:
         made |= {"key": None, "body": draw(st.sampled_from(["asset", "liability"]))}
     return made
@@ -75,7 +79,7 @@ def as_event(made: dict[str, Any], accounts: list[str]) -> bytes:
         data |= {
             "transaction_id": made["key"],
             "amount": money(body["amount"]),
-            "currency": "USD",
+            "currency": body["currency"],
             "posted_at": body["at"].isoformat(),
             "pending": body["pending"],
             "replaces": body["replaces"],
@@ -84,8 +88,10 @@ def as_event(made: dict[str, Any], accounts: list[str]) -> bytes:
     if made["kind"] == "removed":
         return event("transaction.removed", made["time"], made["id"], data | {"transaction_id": made["key"]})
     if made["kind"] == "reported":
-        data |= {"current": money(body["current"]), "currency": "USD", "as_of": made["key"].isoformat()}
+        data |= {"current": money(body["current"]), "currency": body["currency"], "as_of": made["key"].isoformat()}
         return event("balance.reported", made["time"], made["id"], data)
+    if made["kind"] == "currency":
+        return event("account.changed", made["time"], made["id"], data | {"currency": body})
     return event("account.changed", made["time"], made["id"], data | {"kind": body})
 
 
@@ -117,12 +123,14 @@ def test_worths_are_those_of_the_definition_at_every_moment(
     with session_factory() as session:
         for name, oracle in zip(accounts, oracles, strict=True):
             row = session.execute(
-                text("SELECT opening_minor, worth_minor, inflow_minor FROM accounts WHERE account_id = :a"), {"a": name}
+                text("SELECT currency, opening_minor, worth_minor, inflow_minor FROM accounts WHERE account_id = :a"),
+                {"a": name},
             ).first()
             if row is None:
                 assert not oracle.transactions
                 assert not oracle.reports
                 continue
+            assert row.currency == oracle.currency()
             assert row.worth_minor == oracle.worth(LATEST)
             assert row.inflow_minor == oracle.inflow(LATEST)
             days = session.execute(
@@ -188,9 +196,13 @@ def test_amounts_do_not_depend_on_when_facts_arrive_among_requests(
         inflow = get_goal(session, DEFAULT, goals[Tracking.INFLOW])
         assert inflow.amount_minor == inflow_amount(250_01, plain, LATEST)
         balance = get_goal(session, DEFAULT, goals[Tracking.BALANCE])
-        shares = cut_share(first.worth(LATEST), 333_333) + cut_share(second.worth(LATEST), 500_000)
-        assert balance.amount_minor == (shares if first.reports or second.reports else 250_01)
-        waiting = sorted(name for name, oracle in zip(accounts, oracles, strict=True) if not oracle.reports)
+        following = [(oracle, ppm) for oracle, ppm in ((first, 333_333), (second, 500_000)) if oracle.fits()]
+        shares = sum(cut_share(oracle.worth(LATEST), ppm) for oracle, ppm in following)
+        has_report = any(oracle.reported() for oracle, _ in following)
+        assert balance.amount_minor == (shares if has_report else 250_01)
+        waiting = sorted(
+            name for name, oracle in zip(accounts, oracles, strict=True) if oracle.fits() and not oracle.reported()
+        )
         assert list(balance.waiting_for) == waiting
         _assert_ledgers_have_no_gap(session)
 
@@ -257,6 +269,12 @@ def _random_fact(chance: random.Random, number: int) -> dict[str, Any]:
     at = START + timedelta(minutes=chance.randrange(12_000))
     made = {"account": chance.randrange(2), "time": at, "source": "test", "id": f"n{number}"}
     if chance.random() < 0.3:
-        return made | {"kind": "reported", "key": at, "body": {"current": chance.randrange(10**6)}}
-    body = {"amount": chance.randrange(-(10**5), 10**5), "at": at, "pending": False, "replaces": None}
+        return made | {"kind": "reported", "key": at, "body": {"current": chance.randrange(10**6), "currency": "USD"}}
+    body = {
+        "amount": chance.randrange(-(10**5), 10**5),
+        "at": at,
+        "pending": False,
+        "replaces": None,
+        "currency": "USD",
+    }
     return made | {"kind": "recorded", "key": f"t{number}", "body": body}

@@ -77,7 +77,6 @@ BAD = [
     (recorded(kind="equity"), "bad_value"),
     (recorded(replaces="bad"), "self_contradicting"),
     (reported(available="a lot"), "bad_amount"),
-    (recorded(currency="EUR"), "currency_mismatch"),
     (event("account.changed", AT, "bad", {"account_id": "a"}), "missing_field"),
     (event("account.changed", AT, "bad", {"account_id": "a", "replaced_by": "a"}), "self_contradicting"),
     (event("connection.changed", AT, "bad", {"account_ids": [], "state": "broken"}), "bad_value"),

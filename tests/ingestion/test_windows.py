@@ -60,6 +60,7 @@ def removed(session_factory: sessionmaker[Session]) -> list[str]:
 moments = st.integers(0, 40).map(lambda step: START + timedelta(hours=6 * step))
 days = st.integers(0, 10).map(lambda step: START + timedelta(days=step))
 times = st.integers(0, 12).map(lambda step: START + timedelta(hours=18 * step))
+currencies = st.sampled_from(["USD"] * 4 + ["EUR"])
 amounts = st.sampled_from([100_00, 100_00, -40_00, 250_00])
 
 
@@ -83,12 +84,16 @@ def facts(draw: st.DrawFn) -> dict[str, Any]:
             "is_date": is_date,
             "pending": draw(st.integers(0, 6)) == 0,
             "replaces": None if replaces == name else replaces,
+            "currency": draw(currencies),
         }
         return made | {"key": name, "body": body}
     if kind == "removed":
         return made | {"key": name, "body": None}
     if kind == "reported":
-        return made | {"key": draw(moments), "body": {"current": draw(st.integers(-3, 9)) * 100_00}}
+        return made | {
+            "key": draw(moments),
+            "body": {"current": draw(st.integers(-3, 9)) * 100_00, "currency": draw(currencies)},
+        }
     first, last = sorted([draw(days).date(), draw(days).date()])
     return made | {"key": None, "body": (first, last)}
 
@@ -98,7 +103,7 @@ def as_event(made: dict[str, Any], account: str) -> bytes:
     data: dict[str, Any] = {"account_id": account}
     body, kind = made["body"], made["kind"]
     if kind == "recorded":
-        data |= {"transaction_id": made["key"], "amount": money(body["amount"]), "currency": "USD"}
+        data |= {"transaction_id": made["key"], "amount": money(body["amount"]), "currency": body["currency"]}
         data |= {"pending": body["pending"], "replaces": body["replaces"]}
         data["posted_at"] = body["at"].date().isoformat() if body["is_date"] else body["at"].isoformat()
         type = "transaction.recorded"
@@ -106,7 +111,7 @@ def as_event(made: dict[str, Any], account: str) -> bytes:
         data["transaction_id"] = made["key"]
         type = "transaction.removed"
     elif kind == "reported":
-        data |= {"current": money(body["current"]), "currency": "USD", "as_of": made["key"].isoformat()}
+        data |= {"current": money(body["current"]), "currency": body["currency"], "as_of": made["key"].isoformat()}
         type = "balance.reported"
     else:
         data |= {"from": body[0].isoformat(), "through": body[1].isoformat()}

@@ -59,7 +59,13 @@ def test_accounts_with_a_lasting_difference_are_counted(filled: Filled) -> None:
     """A balance that no row explains is no violation; the run and its result say in how many accounts one stays."""
     before = verify_tenant(filled.sessions, "default", LATEST)
     with filled.sessions.begin() as session:
-        session.execute(text("INSERT INTO accounts (tenant, account_id, currency) VALUES ('default', 'odd', 'USD')"))
+        session.execute(
+            text(
+                """INSERT INTO accounts (tenant, account_id, currency, currency_from, currency_time, currency_source,
+                    currency_event_id)
+                VALUES ('default', 'odd', 'USD', 'report', now(), 's', 'e')"""
+            )
+        )
         # 1.00, then 6.00 four times, without a transaction.
         session.execute(
             text(

@@ -49,7 +49,9 @@ class OracleGoal:
         if self.tracking == "net_worth":
             return sum(each.worth(end, before=True) for each in members) if _has_report(members) else manual
         if self.tracking == "balance":
-            present = [p for p in self.periods if p.begin < end and (p.until is None or p.until >= end)]
+            present = [
+                p for p in self.periods if p.begin < end and (p.until is None or p.until >= end) and p.account.fits()
+            ]
             if not _has_report([p.account for p in present]):
                 return manual
             return self.direction * sum(cut_share(p.account.worth(end, before=True), p.ppm) for p in present)
@@ -57,7 +59,7 @@ class OracleGoal:
         for period in self.periods:
             begin = period.begin if manual_at is None else max(period.begin, manual_at)
             until = end if period.until is None else min(period.until, end)
-            if begin < until:
+            if begin < until and period.account.fits():
                 measure = period.account.inflow if self.tracking == "inflow" else period.account.worth
                 moved = measure(until, before=True) - measure(begin, before=True)
                 total += self.direction * cut_share(moved, period.ppm)
@@ -70,4 +72,4 @@ class OracleGoal:
 
 
 def _has_report(accounts: Sequence[OracleAccount]) -> bool:
-    return any(account.reports for account in accounts)
+    return any(account.reported() for account in accounts)

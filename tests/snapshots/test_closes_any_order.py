@@ -65,7 +65,6 @@ class World:
     oracles: list[OracleAccount]
     users: dict[str, tuple[Any, str]] = field(default_factory=dict)
     goals: dict[str, tuple[str, OracleGoal]] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)
 
     @property
     def start(self) -> datetime:
@@ -96,11 +95,11 @@ class World:
         oracle.periods.append(OraclePeriod(self.oracles[account], round(float(percent) * 10_000), begin))
 
     def members(self) -> list[OracleAccount]:
-        """The accounts of the user `u` by the latest statement, if their currency is known."""
+        """The accounts of the user `u` by the latest statement that are in its currency."""
         return [
             oracle
             for name, oracle in zip(self.accounts, self.oracles, strict=True)
-            if self.users.get(name, ((), ""))[1] == "u" and name in self.known
+            if self.users.get(name, ((), ""))[1] == "u" and oracle.currency() == "USD"
         ]
 
 
@@ -227,10 +226,7 @@ def test_closes_are_those_of_the_definition(
 def _stated_fact(world: World, fact: dict[str, Any]) -> bytes:
     """The fact as an event, moved to the example's days and applied by the oracle."""
     moved = _moved(world, fact)
-    oracle = world.oracles[moved["account"]]
-    apply_fact(oracle, moved)
-    if moved["kind"] in ("recorded", "reported"):
-        world.known.add(world.accounts[moved["account"]])
+    apply_fact(world.oracles[moved["account"]], moved)
     return as_event(moved, world.accounts)
 
 

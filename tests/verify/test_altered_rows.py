@@ -292,5 +292,36 @@ def test_a_report_made_to_wait_otherwise_is_found(alter: Alter) -> None:
     """A waiting report that is due at another time is named."""
     wrong = alter("UPDATE waiting_reports SET due_at = as_of WHERE account_id = 'flat'")
     assert [(violation.check, violation.key["fact"]) for violation in wrong] == [
-        ("waiting", "report 2026-03-29 12:00:00+00")
+        ("waiting", "report 2026-03-29 12:00:00+00 USD")
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("currency = 'EUR'", {"currency"}),
+        ("currency_from = 'transaction'", {"currency_from"}),
+        ("currency_time = currency_time - interval '1 s'", {"currency_time"}),
+        ("currency_source = 'nobody'", {"currency_source"}),
+        ("currency_event_id = 'nothing'", {"currency_event_id"}),
+        ("stated_currency = 'USD'", {"currency_from", "currency_time", "currency_source", "currency_event_id"}),
+    ],
+)
+def test_a_currency_that_the_facts_do_not_say_is_found(alter: Alter, change: str, found: set[str]) -> None:
+    """The currency itself, and each part of what is known of the fact that decides it."""
+    wrong = alter(f"UPDATE accounts SET {change} WHERE account_id = 'flat'")
+    assert {violation.what for violation in wrong if violation.check == "currencies"} == found
+
+
+@pytest.mark.parametrize(
+    ("change", "rows", "found"),
+    [
+        ("UPDATE reports SET currency = 'EUR' WHERE account_id = 'flat'", 2, ("reports", "currency")),
+        ("UPDATE waiting_reports SET due_at = NULL WHERE account_id = 'flat'", 1, ("waiting", "due_at")),
+    ],
+)
+def test_a_report_that_counts_or_waits_in_the_wrong_currency_is_found(
+    alter: Alter, change: str, rows: int, found: tuple[str, str]
+) -> None:
+    """One that counts is in another currency; one that is due waits although it is in the account's own."""
+    assert found in {(violation.check, violation.what) for violation in alter(change, rows=rows)}

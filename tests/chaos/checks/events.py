@@ -92,7 +92,9 @@ def _expected(tenant: str, name: str, account: Account) -> Iterable[tuple[str, s
         value, placed_at = stated.value, account.stored_place(transaction_id, places)
         text = f"amount {value.amount_minor}, at {placed_at}, pending {value.is_pending}, replaces {value.replaces}"
         yield f"{tenant} {name} transaction {transaction_id}", _line(stated, "removed" if value.is_removal else text)
-    for as_of, stated in account.reports.items():
+    for (as_of, currency), stated in account.reports.items():
+        if currency != account.currency:
+            continue
         yield f"{tenant} {name} report {as_of}", _line(stated, str(stated.value))
     for attribute, stated in account.attributes.items():
         yield f"{tenant} {name} {attribute}", _line(stated, str(stated.value))

@@ -102,6 +102,8 @@ class Producer:
         is_pending = chance.random() < 0.12
         self._remember(maker.tenant, _Known(account, name, event_time, is_pending))
         more = {"user_id": account.user_id} if chance.random() < 0.2 else {}
+        if account.currency == "USD" and chance.random() < 0.02:
+            more["currency"] = "EUR"  # what was paid abroad: it is kept, and counts nothing
         return maker.transaction(
             self._id(), event_time, account, name, self._minor(), self._posted_at(), pending=is_pending, **more
         )

@@ -38,6 +38,7 @@ class Transaction:
     is_pending: bool
     is_removal: bool
     replaces: str | None
+    currency: str | None = None
 
     @property
     def is_posted(self) -> bool:
@@ -60,11 +61,11 @@ class Account:
     """All facts of one account."""
 
     zone: str = "UTC"
-    currency: str | None = None
     records: set[Record] = field(default_factory=set)
     transactions: dict[str, Statement] = field(default_factory=dict)
-    reports: dict[datetime, Statement] = field(default_factory=dict)
+    reports: dict[tuple[datetime, str], Statement] = field(default_factory=dict)
     attributes: dict[str, Statement] = field(default_factory=dict)
+    stated_currency: dict[str, Statement] = field(default_factory=dict)
     windows: set[Window] = field(default_factory=set)
 
     def missing(self) -> set[str]:
@@ -78,21 +79,37 @@ class Account:
                     found.add(name)
         return found
 
+    @property
+    def currency(self) -> str | None:
+        """What is stated, else what the first report is in, else what the first posted transaction is in."""
+        stated = self.stated_currency.get("currency")
+        if stated is not None and stated.value is not None:
+            return str(stated.value)
+        said = [(each.rank, currency) for (_, currency), each in self.reports.items()]
+        if not said:
+            missing = self.missing()
+            said = [
+                (each.rank, each.value.currency)
+                for name, each in self.transactions.items()
+                if each.value.is_posted and name not in missing
+            ]
+        return min(said)[1] if said else None
+
     def counting(self) -> dict[str, Transaction]:
-        """The transactions that are posted and that no posted one replaces."""
-        missing = self.missing()
+        """The transactions that are posted, in the account's currency, and that no posted one replaces."""
+        missing, currency = self.missing(), self.currency
         posted = {
             name: stated.value
             for name, stated in self.transactions.items()
             if stated.value.is_posted and name not in missing
         }
         replaced = {each.replaces for each in posted.values() if each.replaces is not None}
-        return {name: each for name, each in posted.items() if name not in replaced}
+        return {name: each for name, each in posted.items() if name not in replaced and each.currency == currency}
 
     def reported(self) -> dict[datetime, int]:
-        """The worth by each report."""
-        sign = -1 if self.is_liability else 1
-        return {as_of: sign * stated.value for as_of, stated in self.reports.items()}
+        """The worth by each report in the account's currency."""
+        sign, own = -1 if self.is_liability else 1, self.currency
+        return {as_of: sign * stated.value for (as_of, currency), stated in self.reports.items() if currency == own}
 
     def places(self) -> dict[str, datetime]:
         """Where each transaction is placed that counts."""
@@ -154,8 +171,10 @@ class TenantFacts:
             as_of, day = moment_or_day(data["as_of"])
             if day is not None:
                 as_of = within(rank[0], day, self.zone)
-            self._state(account.reports, as_of, rank, minor(data["current"], data["currency"]))
-        account.currency = data.get("currency") or account.currency
+            key = as_of, data["currency"]
+            self._state(account.reports, key, rank, minor(data["current"], data["currency"]))
+        if kind == "account.changed" and "currency" in data:
+            self._state(account.stated_currency, "currency", rank, data["currency"])
         for name in ATTRIBUTES if kind == "account.changed" else () if is_removal else ("user_id", "kind"):
             # A null has no effect, except on attributes that can be cleared.
             if data.get(name) is not None or (name in data and name in {"name", "replaced_by"}):
@@ -169,7 +188,12 @@ class TenantFacts:
             return Transaction(0, None, None, False, True, None)
         amount = minor(data["amount"], data["currency"])
         return Transaction(
-            amount, *moment_or_day(data["posted_at"]), data.get("pending", False), False, data.get("replaces")
+            amount,
+            *moment_or_day(data["posted_at"]),
+            data.get("pending", False),
+            False,
+            data.get("replaces"),
+            data["currency"],
         )
 
     @staticmethod

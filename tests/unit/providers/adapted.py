@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from core.events.envelope import check_envelope, parse_json
 from core.events.facts import AccountFacts
-from core.events.worth import fold_transactions
+from core.events.worth import fold_transactions, with_statements
 from core.ingestion.parse import parse_event
 from core.providers.contracts import Adapted, AdaptedEvent, Context, KnownAccount
 
@@ -51,5 +51,6 @@ def facts(events: Iterable[AdaptedEvent], zone: ZoneInfo = UTC_ZONE) -> list[Acc
 def counted(events: Iterable[AdaptedEvent]) -> dict[str, int]:
     """The minor units of every transaction that counts once all events are applied."""
     stated = [each.transaction for each in facts(events) if each.transaction is not None]
-    changes = fold_transactions(stated, {})
+    currency = next((each.currency for each in stated if each.currency), None)
+    changes = fold_transactions(with_statements(stated, {}), {}, currency)
     return {c.after.transaction.transaction_id: c.after.transaction.amount_minor for c in changes if c.after.counts}

@@ -214,9 +214,8 @@ def test_details_and_metadata_state_the_account_and_its_consent() -> None:
     details = {
         "account": {"iban": "DE1", "currency": "EUR", "name": "Visa", "cashAccountType": "CARD", "status": "enabled"}
     }
-    assert values(adapted_body(details)) == [
-        ("account.changed", {"account_id": "g1", "kind": "liability", "name": "Visa", "closed": False})
-    ]
+    stated = {"account_id": "g1", "kind": "liability", "name": "Visa", "currency": "EUR", "closed": False}
+    assert values(adapted_body(details)) == [("account.changed", stated)]
     metadata = {"id": "g2", "iban": "DE1", "status": "EXPIRED", "institution_id": "BANK"}
     assert values(adapted_body(metadata)) == [
         ("connection.changed", {"account_ids": ["g2"], "state": "broken", "reason": "EXPIRED"})

@@ -104,9 +104,9 @@ def test_accounts_say_their_kind_and_whether_they_are_connected() -> None:
         {"id": "b", "enrollment_id": "enr", "name": "Old", "type": "depository", "currency": "USD", "status": "closed"},
     ]
     assert values(adapted_body(body, accounts={})) == [
-        ("account.changed", {"account_id": "acc", "kind": "liability", "name": "Platinum"}),
+        ("account.changed", {"account_id": "acc", "kind": "liability", "name": "Platinum", "currency": "USD"}),
         ("connection.changed", {"account_ids": ["acc"], "state": "healthy"}),
-        ("account.changed", {"account_id": "b", "kind": "asset", "name": "Old"}),
+        ("account.changed", {"account_id": "b", "kind": "asset", "name": "Old", "currency": "USD"}),
         ("connection.changed", {"account_ids": ["b"], "state": "broken", "reason": "closed"}),
     ]
 
