@@ -1,13 +1,13 @@
 """Who says in which currency an account is, and reports that are kept in another one.
 
-Revision ID: 0010_currencies
-Revises: 0009_windows
+Revision ID: 0011_currencies
+Revises: 0010_auto_completed
 """
 
 from alembic import op
 
-revision = "0010_currencies"
-down_revision = "0009_windows"
+revision = "0011_currencies"
+down_revision = "0010_auto_completed"
 branch_labels = None
 depends_on = None
 
