@@ -125,7 +125,7 @@ class _Runner:
         recovery = Recovery(self.system, None, self.outcome, scene.engine, self._report)
         if step.waits:
             recovery.await_recovery(step.fault.name)
-            recovery.trigger_closing()
+            recovery.trigger_jobs()
         self.system.supervise(chance.uniform(*_APART_S))
 
     def _check(self, load: Load, engine: Engine) -> None:
@@ -133,12 +133,12 @@ class _Runner:
         goals = [goal for actor in load.actors for goal in actor.goals]
         try:
             run = Run(self.plan.seed, engine, load.sent_log, goals, clients)
-            applied = check_all(run, self.outcome.verdict, self.say)
+            counts = check_all(run, self.outcome.verdict, self.say)
         finally:
             for client in clients.values():
                 client.close()
         load.note_wrong(self.outcome.verdict)
-        self.outcome.counts = load.sent_log.counts() | {"standing": applied.standing, "dead": applied.dead}
+        self.outcome.counts = load.sent_log.counts() | counts
         self.outcome.requests = sum(actor.requests.count for actor in load.actors)
         self.outcome.retries = sum(actor.requests.retries for actor in load.actors)
 

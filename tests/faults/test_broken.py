@@ -1,4 +1,4 @@
-"""A run that has to fail does: a stream server that keeps nothing, and two drains that are wrong on purpose."""
+"""A run that has to fail does: a stream server that keeps nothing, and a drain that is wrong on purpose."""
 
 from __future__ import annotations
 
@@ -23,12 +23,3 @@ def test_a_drain_that_moves_its_position_in_a_transaction_of_its_own_is_caught(t
     ran = chaos(tmp_path, *LONGER, "--broken", "position-first", "--fault", "die before commit")
     assert ran.status == 1
     assert any("stored nothing" in row for row in ran.wrong("acknowledged is applied"))
-
-
-def test_a_drain_that_believes_the_last_arrival_is_caught(tmp_path: Path) -> None:
-    """It loses nothing, and its worths and amounts are wrong: what came last is not what was said last."""
-    ran = chaos(tmp_path, *SHORT, "--broken", "last-arrival", "--fault", "kill a drain")
-    assert ran.status == 1
-    assert ran.wrong("worths")
-    assert ran.wrong("amounts")
-    assert ran.wrong("applied again from zero")

@@ -47,14 +47,18 @@ def paid(name: str, minor: int, at: datetime) -> Event:
     return MAKER.transaction(name, at, ACCOUNT, name, minor, at.isoformat())
 
 
+# When the rows are read.
+READ_AT = hours(72)
 GOOD, LATER, REFUSED = paid("e1", 700, hours(4)), paid("e2", 50, hours(30)), paid("e3", 9, hours(5))
+WINDOW = MAKER.window("e6", hours(8), ACCOUNT, date(2026, 3, 1), date(2026, 3, 2))
+AHEAD = MAKER.report("e7", hours(8), ACCOUNT, 100, hours(97).isoformat())
 BAD = spoil(paid("e4", 1, hours(6)), "no such type", BEGAN)
 
 
 def a_sent_log() -> SentLog:
-    """Two good events, one of them twice; one that was refused; a bad one; one whose answer is unknown."""
+    """Two good transactions, one of them twice; a window and a report ahead; one refused, one bad, one unknown."""
     sent_log = SentLog()
-    sent_log.note([GOOD, LATER, LATER, BAD], Answer.ACKNOWLEDGED)
+    sent_log.note([GOOD, LATER, LATER, WINDOW, AHEAD, BAD], Answer.ACKNOWLEDGED)
     sent_log.note([REFUSED], Answer.REFUSED)
     sent_log.note([paid("e5", 77, hours(7))], Answer.UNKNOWN)
     return sent_log
@@ -75,7 +79,7 @@ def transaction(event: Event, minor: int, at: datetime) -> dict[str, Any]:
     """The row that an event leaves."""
     name = event.event_id
     row = {"tenant": "default", "account_id": "a", "transaction_id": name, "amount_minor": minor, "posted_at": at}
-    return row | {"pending": False, "removed": False, "replaces": None, "event_id": name}
+    return row | {"pending": False, "removed": False, "replaces": None, "due_at": None, "event_id": name}
 
 
 def rows() -> dict[str, list[dict[str, Any]]]:
@@ -86,10 +90,15 @@ def rows() -> dict[str, list[dict[str, Any]]]:
     link = own | {"account_id": "a", "linked_at": hours(1.05), "from_at": hours(1.05), "until_at": hours(26.05)}
     goal = own | {"name": "goal 0", "amount_minor": 1_300, "waiting_for": [], "status": "active", "final_at": None}
     goal |= {"reached_at": None, "entries": 3, "target_minor": 100_000, "start_date": date(2026, 3, 4)}
+    window = {"tenant": "default", "account_id": "a", "source": "test", "event_time": hours(8)}
     entries = [(1, None, 500), (2, 500, 600), (3, 600, 1_300)]
     return {
         "transactions": [transaction(GOOD, 700, hours(4)), transaction(LATER, 50, hours(30))],
         "reports": [],
+        "waiting_reports": [
+            {"tenant": "default", "account_id": "a", "as_of": hours(97), "current_minor": 100, "event_id": "e7"}
+        ],
+        "windows": [window | {"from_day": date(2026, 3, 1), "through_day": date(2026, 3, 2)}],
         "accounts": [account | dict.fromkeys([f"{rank}_rank" for rank in ranks] + list(ranks))],
         "dead_letters": [
             {"tenant": "default", "shard": 0, "entry_id": "1-0", "code": "unknown_type", "event": BAD.body}
@@ -114,7 +123,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
 def check(evidence: Evidence, sent_log: SentLog, goal: GoalLog) -> Verdict:
     """All checks that need no servers."""
     verdict = Verdict()
-    facts = fold(applied_events(sent_log, evidence.standing()), seed=1)
+    facts = fold(applied_events(sent_log, evidence.standing()), 1, READ_AT)
     oracles = {tenant: Oracle(of) for tenant, of in facts.items()}
     check_sent(verdict, sent_log, evidence)
     check_facts(verdict, facts, evidence)
@@ -131,7 +140,7 @@ def check(evidence: Evidence, sent_log: SentLog, goal: GoalLog) -> Verdict:
 
 def test_a_run_in_which_all_is_well_is_good() -> None:
     """Nothing is wrong, and every check has looked at something."""
-    verdict = check(Evidence(rows()), a_sent_log(), a_goal())
+    verdict = check(Evidence(rows(), READ_AT), a_sent_log(), a_goal())
     assert verdict.wrong == []
     assert all(verdict.checks.values())
 
@@ -140,6 +149,13 @@ Rows = dict[str, list[dict[str, Any]]]
 ALTERED: dict[str, tuple[str, Callable[[Rows], object]]] = {
     "an acknowledged event is not there": ("acknowledged is applied", lambda r: r["transactions"].pop()),
     "one has another amount": ("acknowledged is applied", lambda r: r["transactions"][0].update(amount_minor=1)),
+    "one waits that is due": ("acknowledged is applied", lambda r: r["transactions"][0].update(due_at=hours(4))),
+    "a report does not wait": ("acknowledged is applied", lambda r: r["reports"].append(r["waiting_reports"].pop())),
+    "a window is not there": ("acknowledged is applied", lambda r: r["windows"].pop()),
+    "a window has other days": (
+        "acknowledged is applied",
+        lambda r: r["windows"][0].update(through_day=date(2026, 3, 3)),
+    ),
     "one stands that nobody sent": (
         "applied was attempted",
         lambda r: r["transactions"].append(transaction(paid("x", 1, BEGAN), 1, BEGAN)),
@@ -190,7 +206,7 @@ def test_a_row_that_is_wrong_is_found(what: str) -> None:
     check_name, alter = ALTERED[what]
     altered = rows()
     alter(altered)
-    verdict = check(Evidence(altered), a_sent_log(), a_goal())
+    verdict = check(Evidence(altered, READ_AT), a_sent_log(), a_goal())
     assert not verdict.is_good
     assert check_name in {wrong.check for wrong in verdict.wrong}
 
@@ -201,7 +217,7 @@ def test_a_mark_by_a_close_that_was_corrected_stays() -> None:
     corrected["milestones"][1].update(reached_at=hours(12))
     corrected["outbox"].append(corrected["outbox"][0] | {"message_id": "milestone.reached:g:9000"})
     corrected["close_rewrites"].append({"tenant": "default", "goal_id": "g", "before_minor": 9_500})
-    assert check(Evidence(corrected), a_sent_log(), a_goal()).wrong == []
+    assert check(Evidence(corrected, READ_AT), a_sent_log(), a_goal()).wrong == []
 
 
 SHOWN = [{"day": f"2026-03-0{day}", "amount": amount} for day, amount in ((4, 5), (5, 13), (6, 13), (7, 13))]
@@ -226,8 +242,8 @@ def test_what_callers_see_is_compared_with_the_oracle(amount: float | None, days
             return httpx2.Response(200, json=days)
         return httpx2.Response(500 if amount is None else 200, json={"current_amount": amount})
 
-    evidence = Evidence(rows())
-    facts = fold(applied_events(a_sent_log(), evidence.standing()), seed=1)
+    evidence = Evidence(rows(), READ_AT)
+    facts = fold(applied_events(a_sent_log(), evidence.standing()), 1, READ_AT)
     oracles = {tenant: Oracle(of) for tenant, of in facts.items()}
     verdict = Verdict()
     with httpx2.Client(base_url="http://api", transport=httpx2.MockTransport(answer)) as client:
@@ -240,7 +256,7 @@ def test_an_event_of_which_nobody_knows_may_be_applied_or_not() -> None:
     """Where the rows say that it was, worths have to have it in them."""
     applied = rows()
     applied["transactions"].append(transaction(paid("e5", 77, hours(7)), 77, hours(7)))
-    verdict = check(Evidence(applied), a_sent_log(), a_goal())
+    verdict = check(Evidence(applied, READ_AT), a_sent_log(), a_goal())
     assert {wrong.check for wrong in verdict.wrong} == {"worths", "amounts", "closes"}
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.chaos.oracle.facts import TenantFacts, minor
+from tests.chaos.oracle.facts import FOR_EVER, TenantFacts, minor
 from tests.chaos.oracle.goals import Goal, Link, Oracle, cut
 from tests.chaos.oracle.placement import first_instant, within
-from tests.chaos.oracle.worth import FOR_EVER, Measures
+from tests.chaos.oracle.worth import Measures
 
 _numbers = itertools.count(1)
 
@@ -48,9 +48,9 @@ def removed(name: str, event_time: datetime, **more: Any) -> bytes:
     return event("transaction.removed", event_time, transaction_id=name, **more)
 
 
-def facts(events: Iterable[bytes], zone: str = "UTC") -> TenantFacts:
-    """What the events leave standing."""
-    found = TenantFacts(zone)
+def facts(events: Iterable[bytes], zone: str = "UTC", now: datetime = FOR_EVER) -> TenantFacts:
+    """What the events leave standing at a moment."""
+    found = TenantFacts(zone, now)
     for body in events:
         found.apply(body)
     return found
@@ -129,6 +129,38 @@ def test_what_is_removed_replaces_nothing_any_more() -> None:
     events = [paid("t1", "8.00", at(3), at(3)), paid("t2", "9.00", at(4), at(4), replaces="t1")]
     assert worth(events) == 900
     assert worth([*events, removed("t2", at(5))]) == 800
+
+
+def test_what_is_dated_ahead_counts_from_its_day_or_a_day_before_its_instant() -> None:
+    """Stated on the 3rd: a date of the 5th counts from its midnight, an instant of the 7th from the 6th on."""
+    events = [
+        paid("t1", "1.00", "2026-03-05", at(3)),
+        paid("t2", "2.00", at(7, 9), at(3)),
+        paid("t3", "4.00", at(3), at(3), replaces="t1"),
+        paid("t4", "8.00", at(2), at(3)),
+        paid("t5", "16.00", "2026-03-05", at(3), replaces="t4"),
+        reported("64.00", at(9), at(3)),
+    ]
+    before = at(5) - timedelta(microseconds=1)
+    moments = [(before, 1_200), (at(5), 2_000), (at(6, 8), 2_000), (at(6, 9), 2_200), (at(8), 6_400)]
+    for moment, expected in moments:
+        assert Measures(facts(events, now=moment).accounts["a"]).worth_before(FOR_EVER) == expected
+
+
+def test_a_row_that_a_later_pull_of_its_day_does_not_have_is_removed() -> None:
+    """Of the 3rd a pull has t2 alone, with the place of t1 of the same amount; other days and sources stay."""
+    events = [
+        paid("t1", "1.00", "2026-03-03", at(3, 8)),
+        paid("t2", "1.00", "2026-03-03", at(3, 20)),
+        paid("t3", "2.00", "2026-03-04", at(3, 8)),
+        paid("t4", "4.00", "2026-03-03", at(3, 8), source="other"),
+        event("window.reported", at(3, 20), **{"from": "2026-03-03", "through": "2026-03-03"}),
+    ]
+    account = facts(events).accounts["a"]
+    assert account.missing() == {"t1"}
+    assert account.places()["t2"] == at(3, 8)
+    assert worth(events) == 700
+    assert worth([*events, paid("t1", "1.00", "2026-03-03", at(3, 21))]) == 800
 
 
 def test_a_date_is_the_local_day_of_the_tenant() -> None:

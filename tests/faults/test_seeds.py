@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.budget import examples
 from tests.chaos.faults.schedule import FAULTS, steps
+from tests.chaos.load.banks import make_banks
 from tests.chaos.load.events import FACT, NOTHING, SPOILINGS, Event, Maker, money, spoil
 from tests.chaos.load.producer import Producer
 from tests.chaos.load.world import World
@@ -23,7 +24,8 @@ SEEDS = st.integers(0, 2**32)
 
 def produced(seed: int, batches: int, number: int = 0) -> list[Event]:
     """What a producer of a seed makes, at one moment."""
-    producer = Producer(number, seed, World.of(seed), lambda: NOW)
+    world = World.of(seed)
+    producer = Producer(number, seed, world, make_banks(seed, world, NOW), lambda: NOW)
     return [event for n in range(batches) for event in producer.batch("default" if n % 2 else "auckland", 1 + n % 40)]
 
 
@@ -62,6 +64,7 @@ def test_the_load_has_everything_in_it() -> None:
         "milepost.transaction.recorded",
         "milepost.transaction.removed",
         "milepost.balance.reported",
+        "milepost.window.reported",
         "milepost.account.changed",
         "milepost.connection.changed",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from random import Random
 
 from tests.chaos.checks.evidence import Evidence, Row, event_of
@@ -28,9 +29,9 @@ def applied_events(sent_log: SentLog, standing: set[str]) -> list[Event]:
     ]
 
 
-def fold(events: Sequence[Event], seed: int) -> dict[str, TenantFacts]:
-    """The oracle's facts of the events, which it applies in an order of its own."""
-    facts = {tenant: TenantFacts(zone) for tenant, zone in ZONES.items()}
+def fold(events: Sequence[Event], seed: int, now: datetime) -> dict[str, TenantFacts]:
+    """The oracle's facts of the events, as they are at `now`; it applies the events in an order of its own."""
+    facts = {tenant: TenantFacts(zone, now) for tenant, zone in ZONES.items()}
     for event in Random(f"{seed}:oracle").sample(events, len(events)):
         facts[event.tenant].apply(event.body)
     return facts
@@ -87,15 +88,18 @@ def _miscounted(sent: Iterable[SentEvent], counts: Counter[str]) -> Iterable[str
 
 
 def _expected(tenant: str, name: str, account: Account) -> Iterable[tuple[str, str]]:
-    places = account.places()
+    places, missing, waiting = account.places(), account.missing(), account.waiting()
     for transaction_id, stated in account.transactions.items():
         value, placed_at = stated.value, account.stored_place(transaction_id, places)
         text = f"amount {value.amount_minor}, at {placed_at}, pending {value.is_pending}, replaces {value.replaces}"
-        yield f"{tenant} {name} transaction {transaction_id}", _line(stated, "removed" if value.is_removal else text)
+        text += f", waits until {waiting.get(transaction_id)}"
+        is_removed = value.is_removal or transaction_id in missing
+        yield f"{tenant} {name} transaction {transaction_id}", _line(stated, "removed" if is_removed else text)
     for (as_of, currency), stated in account.reports.items():
-        if currency != account.currency:
-            continue
-        yield f"{tenant} {name} report {as_of}", _line(stated, str(stated.value))
+        kind = "report" if account.is_due(as_of) and currency == account.currency else "waiting report"
+        yield f"{tenant} {name} {kind} {as_of}", _line(stated, str(stated.value))
+    for window in account.windows:
+        yield f"{tenant} {name} window of {window.source} at {window.time}", f"{window.first} to {window.last}"
     for attribute, stated in account.attributes.items():
         yield f"{tenant} {name} {attribute}", _line(stated, str(stated.value))
 
@@ -109,13 +113,25 @@ def _stored(evidence: Evidence) -> Iterable[tuple[str, str]]:
         text = (
             f"amount {row['amount_minor']}, at {row['posted_at']}, pending {row['pending']}, replaces {row['replaces']}"
         )
-        key = f"{row['tenant']} {row['account_id']} transaction {row['transaction_id']}"
-        yield key, f"{row['event_id']}: {'removed' if row['removed'] else text}"
-    for row in evidence["reports"]:
-        key = f"{row['tenant']} {row['account_id']} report {row['as_of']}"
-        yield key, f"{row['event_id']}: {row['current_minor']}"
+        text += f", waits until {row['due_at']}"
+        yield (
+            _key(row, f"transaction {row['transaction_id']}"),
+            (f"{row['event_id']}: {'removed' if row['removed'] else text}"),
+        )
+    for kind, table in (("report", "reports"), ("waiting report", "waiting_reports")):
+        for row in evidence[table]:
+            yield _key(row, f"{kind} {row['as_of']}"), f"{row['event_id']}: {row['current_minor']}"
+    for row in evidence["windows"]:
+        yield (
+            _key(row, f"window of {row['source']} at {row['event_time']}"),
+            f"{row['from_day']} to {row['through_day']}",
+        )
     for row in evidence["accounts"]:
         yield from _attributes(row)
+
+
+def _key(row: Row, what: str) -> str:
+    return f"{row['tenant']} {row['account_id']} {what}"
 
 
 def _attributes(row: Row) -> Iterable[tuple[str, str]]:

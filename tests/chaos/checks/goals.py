@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.chaos.checks.evidence import Evidence, Row
 from tests.chaos.operations.log import GoalLog
+from tests.chaos.oracle.facts import FOR_EVER
 from tests.chaos.oracle.goals import Goal, Link, Oracle
-from tests.chaos.oracle.worth import FOR_EVER
 from tests.chaos.verdict import Verdict
 
 _DAY = timedelta(days=1)

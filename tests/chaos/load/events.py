@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from tests.chaos.load.world import AccountPlan
 
 # The outcomes of events that do not become dead letters; every other outcome is the code of a dead letter.
 FACT, NOTHING = "fact", "nothing"
+_DATE_LENGTH = len("2026-01-31")
 _DECIMALS = {"USD": 2, "JPY": 0, "KWD": 3}
 
 
@@ -18,7 +19,8 @@ _DECIMALS = {"USD": 2, "JPY": 0, "KWD": 3}
 class Event:
     """One event and its account. `outcome`: FACT, NOTHING or the code of the dead letter that it must become.
 
-    `is_malformed`: POST /events refuses it, and with it the whole batch.
+    `is_malformed`: POST /events refuses it, and with it the whole batch. `outlives`: it has an effect even after a
+    later statement of its key has won, so that no table can tell whether it was applied.
     """
 
     event_id: str
@@ -27,6 +29,7 @@ class Event:
     body: bytes
     outcome: str = FACT
     is_malformed: bool = False
+    outlives: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,12 @@ class Maker:
         posted_at: str,
         **more: Any,
     ) -> Event:
-        """An event that records a transaction."""
+        """An event that records a transaction; of one with only a date the first report counts, whatever wins."""
         data = {"transaction_id": name, "amount": money(minor, account.currency), "posted_at": posted_at}
-        return self._fact(
+        event = self._fact(
             event_id, event_time, "transaction.recorded", account, data | {"currency": account.currency} | more
         )
+        return replace(event, outlives=len(posted_at) == _DATE_LENGTH)
 
     def removal(self, event_id: str, event_time: datetime, account: AccountPlan, name: str) -> Event:
         """An event that removes a transaction."""
@@ -64,6 +68,11 @@ class Maker:
         data = {"current": current, "currency": account.currency, "as_of": as_of} | more
         event = self._fact(event_id, event_time, "balance.reported", account, data)
         return event if minor is not None else _become(event, NOTHING)
+
+    def window(self, event_id: str, event_time: datetime, account: AccountPlan, first: date, last: date) -> Event:
+        """An event that says that a pull had all booked rows of these days."""
+        days = {"from": first.isoformat(), "through": last.isoformat()}
+        return replace(self._fact(event_id, event_time, "window.reported", account, days), outlives=True)
 
     def attributes(self, event_id: str, event_time: datetime, account: AccountPlan, **stated: Any) -> Event:
         """An event that states attributes of an account."""
@@ -145,7 +154,7 @@ def money(minor: int, currency: str) -> str:
 
 
 def _become(event: Event, outcome: str, body: bytes | None = None, *, is_malformed: bool = False) -> Event:
-    return Event(event.event_id, event.tenant, event.account_id, body or event.body, outcome, is_malformed)
+    return replace(event, body=body or event.body, outcome=outcome, is_malformed=is_malformed, outlives=False)
 
 
 def _with(parsed: dict[str, Any], **changes: Any) -> bytes:

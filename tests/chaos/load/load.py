@@ -16,6 +16,7 @@ from core.services.tenants import create_tenant
 from core.store.engine import session_factory
 from core.store.tenants import DEFAULT
 from tests.chaos.background import Background
+from tests.chaos.load.banks import Banks, make_banks
 from tests.chaos.load.events import Event, Maker
 from tests.chaos.load.producer import Producer
 from tests.chaos.load.sender import Sender
@@ -46,6 +47,7 @@ class Load:
     system: System
     keys: dict[str, str]
     world: World
+    banks: Banks
     sent_log: SentLog = field(default_factory=SentLog)
     is_over: Flag = field(default_factory=Flag)
     senders: list[Sender] = field(default_factory=list)
@@ -55,7 +57,8 @@ class Load:
     @classmethod
     def at(cls, plan: Plan, system: System) -> Load:
         """The load of a system, with keys for its tenants; nothing is started yet."""
-        load = cls(plan, system, _make_tenants(system), World.of(plan.seed))
+        world = World.of(plan.seed)
+        load = cls(plan, system, _make_tenants(system), world, make_banks(plan.seed, world, datetime.now(UTC)))
         for number, clock_off in enumerate(_CLOCKS_OFF):
             load.senders.append(load._sender(number, clock_off))
         for tenant in ZONES:
@@ -73,10 +76,10 @@ class Load:
 
     def producer(self, number: int, clock_off: timedelta = timedelta()) -> Producer:
         """A producer with events of its own."""
-        return Producer(number, self.plan.seed, self.world, lambda: datetime.now(UTC), clock_off)
+        return Producer(number, self.plan.seed, self.world, self.banks, lambda: datetime.now(UTC), clock_off)
 
     def open(self) -> None:
-        """Send the first balance of every account and create the goals, before any fault."""
+        """Send the first fact of every account and create the goals, before any fault."""
         self.stream_transport().send(self._openings(), self.sent_log)
         if not all(sent.is_acknowledged for sent in self.sent_log.events.values()):
             raise LoadFailed("the first events were not accepted")
@@ -110,10 +113,13 @@ class Load:
         verdict.record("answers", 0, [str(thread.error) for thread in self._threads if thread.error is not None])
 
     def unknown_to_resend(self) -> list[Event]:
-        """Half of the events with an unknown answer: producers send these again, and never the others."""
+        """Half of the events with an unknown answer: producers send these again, and never the others.
+
+        Those that have an effect although others win are all sent again, or nobody could say what is right.
+        """
         unknown = [sent for sent in self.sent_log.events.values() if sent.is_unknown and not sent.event.is_malformed]
         chance = Random(f"{self.plan.seed}:again")
-        return [sent.event for sent in sorted(unknown, key=_by_id) if chance.random() < _RESENT]
+        return [sent.event for sent in sorted(unknown, key=_by_id) if chance.random() < _RESENT or sent.event.outlives]
 
     def close(self) -> None:
         """Close every connection."""
@@ -129,7 +135,7 @@ class Load:
         return Sender(producer, self.plan.seed, self.stream_transport(), http, self.sent_log, rate, self.is_over)
 
     def _openings(self) -> Sequence[Event]:
-        """An old report of each account, which sets its currency, kind and user."""
+        """An old report of each account, which sets its currency, kind and user; a bank sends the first one itself."""
         chance, opened_at = Random(f"{self.plan.seed}:openings"), datetime.now(UTC) - _OPENING
         events = []
         for tenant in ZONES:
@@ -138,7 +144,10 @@ class Load:
                 kind = "liability" if account.is_liability else "asset"
                 stated = {"kind": kind, "user_id": account.user_id}
                 minor, event_id = chance.randrange(400_000), f"opening-{tenant}-{account.account_id}"
-                events.append(maker.report(event_id, opened_at, account, minor, opened_at.isoformat(), **stated))
+                if account.is_pulled:
+                    events.append(maker.attributes(event_id, opened_at, account, **stated))
+                else:
+                    events.append(maker.report(event_id, opened_at, account, minor, opened_at.isoformat(), **stated))
         return events
 
 

@@ -11,7 +11,7 @@ ZONES = {"default": "UTC", "auckland": "Pacific/Auckland"}
 SHARDS = 2
 USERS = tuple(f"user-{n}" for n in range(6))
 DAYS_BACK = 20
-_ACCOUNTS = 24
+_ACCOUNTS, _PULLED_ACCOUNTS = 24, 6
 _MILLION = 1_000_000
 # Each kind of goal: type, tracking, how many of them, how many accounts fund one.
 _GOALS = (
@@ -27,12 +27,16 @@ _GOALS = (
 
 @dataclass(frozen=True, slots=True)
 class AccountPlan:
-    """An account: its id, user and currency, and whether it is a liability when the run begins."""
+    """An account: its id, user and currency, and whether it is a liability when the run begins.
+
+    Facts about one that `is_pulled` come from its bank alone (banks.py), those about all others from everywhere.
+    """
 
     account_id: str
     user_id: str
     currency: str
     is_liability: bool
+    is_pulled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class World:
         """The world of a seed."""
         chance = Random(f"{seed}:world")
         accounts = [_account(chance, number) for number in range(_ACCOUNTS)]
+        accounts += [_pulled_account(chance, number) for number in range(_PULLED_ACCOUNTS)]
         kinds = [(type, tracking, funded) for type, tracking, count, funded in _GOALS for _ in range(count)]
         return cls(accounts, [goal_plan(chance, accounts, n, *kind) for n, kind in enumerate(kinds)])
 
@@ -76,6 +81,10 @@ def _account(chance: Random, number: int) -> AccountPlan:
     # One account is in yen (no decimals), one in dinars (three decimals); about a third are liabilities.
     currency = {7: "JPY", 11: "KWD"}.get(number, "USD")
     return AccountPlan(f"account-{number:02}", USERS[number % len(USERS)], currency, chance.random() < 0.3)
+
+
+def _pulled_account(chance: Random, number: int) -> AccountPlan:
+    return AccountPlan(f"pulled-{number:02}", USERS[number % len(USERS)], "USD", chance.random() < 0.3, is_pulled=True)
 
 
 def goal_plan(

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from tests.chaos.oracle.placement import Record, day_of, place_all, within
+from tests.chaos.oracle.placement import Record, day_of, first_instant, place_all, within
 
 # The decimals of the currencies of the load's accounts.
 DECIMALS = {"USD": 2, "EUR": 2, "JPY": 0, "KWD": 3}
 ATTRIBUTES = ("user_id", "kind", "name", "closed", "replaced_by")
+# Instants and reports count at once if they are at most this much ahead.
+AHEAD = timedelta(days=1)
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
+
+Rank = tuple[datetime, bool, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """The value that one event states for one key. Of two for the same key the one with the greater rank wins."""
 
-    rank: tuple[datetime, bool, str, str]
+    rank: Rank
     value: Any
 
     @property
@@ -45,6 +51,13 @@ class Transaction:
         """Whether it is neither removed nor pending."""
         return not self.is_removal and not self.is_pending
 
+    def counts_from(self, zone: str) -> datetime:
+        """When a posted one begins to count: with its local day, or a day before its instant."""
+        if self.day is not None:
+            return first_instant(self.day, zone)
+        assert self.posted_at is not None
+        return self.posted_at - AHEAD
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -58,9 +71,10 @@ class Window:
 
 @dataclass(slots=True)
 class Account:
-    """All facts of one account."""
+    """All facts of one account, of which those count that have begun to at `now`."""
 
     zone: str = "UTC"
+    now: datetime = FOR_EVER
     records: set[Record] = field(default_factory=set)
     transactions: dict[str, Statement] = field(default_factory=dict)
     reports: dict[tuple[datetime, str], Statement] = field(default_factory=dict)
@@ -95,21 +109,40 @@ class Account:
             ]
         return min(said)[1] if said else None
 
+    def waiting(self) -> dict[str, datetime]:
+        """The posted transactions that are dated too far ahead to count, with the moment from which they do."""
+        missing = self.missing()
+        posted = {
+            name: stated.value.counts_from(self.zone)
+            for name, stated in self.transactions.items()
+            if stated.value.is_posted and name not in missing
+        }
+        return {name: counts_from for name, counts_from in posted.items() if counts_from > self.now}
+
     def counting(self) -> dict[str, Transaction]:
-        """The transactions that are posted, in the account's currency, and that no posted one replaces."""
-        missing, currency = self.missing(), self.currency
+        """The transactions in the account's currency that are posted, not dated too far ahead, and not replaced."""
+        currency = self.currency
+        left_out = self.missing() | self.waiting().keys()
         posted = {
             name: stated.value
             for name, stated in self.transactions.items()
-            if stated.value.is_posted and name not in missing
+            if stated.value.is_posted and name not in left_out
         }
         replaced = {each.replaces for each in posted.values() if each.replaces is not None}
         return {name: each for name, each in posted.items() if name not in replaced and each.currency == currency}
 
     def reported(self) -> dict[datetime, int]:
-        """The worth by each report in the account's currency."""
+        """The worth by each report in the account's currency that is not dated too far ahead."""
         sign, own = -1 if self.is_liability else 1, self.currency
-        return {as_of: sign * stated.value for (as_of, currency), stated in self.reports.items() if currency == own}
+        return {
+            as_of: sign * stated.value
+            for (as_of, currency), stated in self.reports.items()
+            if currency == own and self.is_due(as_of)
+        }
+
+    def is_due(self, as_of: datetime) -> bool:
+        """Whether a report counts by now."""
+        return as_of - AHEAD <= self.now
 
     def places(self) -> dict[str, datetime]:
         """Where each transaction is placed that counts."""
@@ -139,67 +172,89 @@ class Account:
 
 @dataclass(slots=True)
 class TenantFacts:
-    """The accounts of one tenant, whose days are those of `zone`."""
+    """The accounts of one tenant, whose days are those of `zone`, as they are at `now`."""
 
     zone: str
+    now: datetime = FOR_EVER
     accounts: dict[str, Account] = field(default_factory=dict)
 
     def apply(self, body: bytes) -> None:
         """Apply one event; applying it again changes nothing."""
         event = json.loads(body, parse_float=Decimal, parse_int=Decimal)
         kind, data = event["type"].removeprefix("milepost."), event["data"]
-        is_removal = kind == "transaction.removed"
-        rank = (instant(event["time"]), is_removal, event["source"], event["id"])
-        if kind == "connection.changed":
-            for account_id in data["account_ids"]:
-                self._state(self._account(account_id).attributes, "connection", rank, data["state"])
-                self._state(self._account(account_id).attributes, "connection_reason", rank, data.get("reason"))
+        rank = (instant(event["time"]), kind == "transaction.removed", event["source"], event["id"])
+        APPLY[kind](self, data, rank)
+
+    def _record(self, data: dict[str, Any], rank: Rank) -> None:
+        posted_at, day = moment_or_day(data["posted_at"])
+        amount, is_pending = minor(data["amount"], data["currency"]), data.get("pending", False)
+        stated = Transaction(amount, posted_at, day, is_pending, False, data.get("replaces"), data["currency"])
+        self._transaction(data, rank, stated)
+        self._of_fact(data, rank)
+
+    def _remove(self, data: dict[str, Any], rank: Rank) -> None:
+        self._transaction(data, rank, Transaction(0, None, None, False, True, None))
+
+    def _transaction(self, data: dict[str, Any], rank: Rank, stated: Transaction) -> None:
+        account, name, tie = self._account(data), data["transaction_id"], f"{rank[2]}\x1f{rank[3]}"
+        _state(account.transactions, name, rank, stated)
+        record = Record(name, rank[0], tie, stated.amount_minor, stated.day, stated.posted_at, stated.is_pending)
+        account.records.add(record)
+
+    def _report(self, data: dict[str, Any], rank: Rank) -> None:
+        if data["current"] is None:
             return
-        if kind == "balance.reported" and data["current"] is None:
-            return
-        account = self._account(data["account_id"])
-        if kind == "window.reported":
-            days = date.fromisoformat(data["from"]), date.fromisoformat(data["through"])
-            account.windows.add(Window(event["source"], *days, rank[0]))
-        if kind.startswith("transaction."):
-            stated = self._transaction(data, is_removal)
-            self._state(account.transactions, data["transaction_id"], rank, stated)
-            tie = f"{event['source']}\x1f{event['id']}"
-            record = Record(data["transaction_id"], rank[0], tie, stated.amount_minor, stated.day, stated.posted_at)
-            account.records.add(record._replace(is_pending=stated.is_pending))
-        if kind == "balance.reported":
-            as_of, day = moment_or_day(data["as_of"])
-            if day is not None:
-                as_of = within(rank[0], day, self.zone)
-            key = as_of, data["currency"]
-            self._state(account.reports, key, rank, minor(data["current"], data["currency"]))
-        if kind == "account.changed" and "currency" in data:
-            self._state(account.stated_currency, "currency", rank, data["currency"])
-        for name in ATTRIBUTES if kind == "account.changed" else () if is_removal else ("user_id", "kind"):
+        as_of, day = moment_or_day(data["as_of"])
+        if day is not None:
+            as_of = within(rank[0], day, self.zone)
+        key = as_of, data["currency"]
+        _state(self._account(data).reports, key, rank, minor(data["current"], data["currency"]))
+        self._of_fact(data, rank)
+
+    def _window(self, data: dict[str, Any], rank: Rank) -> None:
+        days = date.fromisoformat(data["from"]), date.fromisoformat(data["through"])
+        self._account(data).windows.add(Window(rank[2], *days, rank[0]))
+
+    def _attributes(self, data: dict[str, Any], rank: Rank) -> None:
+        if "currency" in data:
+            _state(self._account(data).stated_currency, "currency", rank, data["currency"])
+        for name in ATTRIBUTES:
             # A null has no effect, except on attributes that can be cleared.
             if data.get(name) is not None or (name in data and name in {"name", "replaced_by"}):
-                self._state(account.attributes, name, rank, data[name])
+                _state(self._account(data).attributes, name, rank, data[name])
 
-    def _account(self, account_id: str) -> Account:
-        return self.accounts.setdefault(account_id, Account(self.zone))
+    def _connection(self, data: dict[str, Any], rank: Rank) -> None:
+        for account_id in data["account_ids"]:
+            attributes = self._account({"account_id": account_id}).attributes
+            _state(attributes, "connection", rank, data["state"])
+            _state(attributes, "connection_reason", rank, data.get("reason"))
 
-    def _transaction(self, data: dict[str, Any], is_removal: bool) -> Transaction:
-        if is_removal:
-            return Transaction(0, None, None, False, True, None)
-        amount = minor(data["amount"], data["currency"])
-        return Transaction(
-            amount,
-            *moment_or_day(data["posted_at"]),
-            data.get("pending", False),
-            False,
-            data.get("replaces"),
-            data["currency"],
-        )
+    def _of_fact(self, data: dict[str, Any], rank: Rank) -> None:
+        """What a transaction or a report says of its account."""
+        account = self._account(data)
+        for name in ("user_id", "kind"):
+            if data.get(name) is not None:
+                _state(account.attributes, name, rank, data[name])
 
-    @staticmethod
-    def _state(statements: dict[Any, Statement], key: Any, rank: tuple[datetime, bool, str, str], value: Any) -> None:
-        if key not in statements or rank > statements[key].rank:
-            statements[key] = Statement(rank, value)
+    def _account(self, data: dict[str, Any]) -> Account:
+        return self.accounts.setdefault(data["account_id"], Account(self.zone, self.now))
+
+
+# By the type of an event: what applies it.
+APPLY: dict[str, Callable[[TenantFacts, dict[str, Any], Rank], None]] = {
+    "transaction.recorded": TenantFacts._record,
+    "transaction.removed": TenantFacts._remove,
+    "balance.reported": TenantFacts._report,
+    "window.reported": TenantFacts._window,
+    "account.changed": TenantFacts._attributes,
+    "connection.changed": TenantFacts._connection,
+}
+
+
+def _state(statements: dict[Any, Statement], key: Any, rank: Rank, value: Any) -> None:
+    """State a value for a key; of two the one with the greater rank stands."""
+    if key not in statements or rank > statements[key].rank:
+        statements[key] = Statement(rank, value)
 
 
 def minor(amount: Decimal | str, currency: str) -> int:

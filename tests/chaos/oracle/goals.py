@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 
-from tests.chaos.oracle.facts import Account, TenantFacts
+from tests.chaos.oracle.facts import FOR_EVER, Account, TenantFacts
 from tests.chaos.oracle.placement import first_instant
-from tests.chaos.oracle.worth import FOR_EVER, Measures
+from tests.chaos.oracle.worth import Measures
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from tests.chaos.oracle.facts import Account
-
-FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
