@@ -171,7 +171,6 @@ accounts = Table(
     Index("accounts_late_idx", "tenant", "late_from", postgresql_where=text("late_from IS NOT NULL")),
     CheckConstraint("(late_from IS NULL) = (late_through IS NULL)", name="late"),
     is_one_of("currency_from", SaidBy),
-    CheckConstraint("(currency IS NULL) = (currency_from IS NULL)", name="currency"),
     info=ROOM_FOR_UPDATES,
 )
 

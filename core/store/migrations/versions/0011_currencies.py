@@ -60,7 +60,6 @@ def upgrade() -> None:
         )
     op.execute("UPDATE accounts SET currency = NULL WHERE currency_from IS NULL AND currency IS NOT NULL")
     op.execute(
-        """ALTER TABLE accounts
-            ADD CONSTRAINT accounts_currency_from_check CHECK (currency_from in ('statement','report','transaction')),
-            ADD CONSTRAINT accounts_currency_check CHECK ((currency IS NULL) = (currency_from IS NULL))"""
+        """ALTER TABLE accounts ADD CONSTRAINT accounts_currency_from_check
+            CHECK (currency_from in ('statement','report','transaction'))"""
     )
