@@ -149,11 +149,14 @@ class Window(NamedTuple):
     time: datetime
 
 
+AttributeValue = str | bool | date | None
+
+
 class Attribute(NamedTuple):
     """One attribute of an account; its key is (account, name). `rank` is the text that attribute_rank makes."""
 
     name: str
-    value: str | bool | None
+    value: AttributeValue
     rank: str
 
 
@@ -165,6 +168,12 @@ class AccountFacts(NamedTuple):
     transaction: Transaction | None = None
     report: Report | None = None
     window: Window | None = None
+
+    @property
+    def account_ids(self) -> list[str]:
+        """The account, and the one that is said to replace it."""
+        named = [str(each.value) for each in self.attributes if each.name == "replaced_by" and each.value is not None]
+        return [self.account_id, *named]
 
 
 class SimpleTransaction(Struct, frozen=True, gc=False):

@@ -49,6 +49,8 @@ from core.store.moves import AccountWrite, Addition
 
 # From when on worth has changed if the opening has: every later worth changes with it.
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
+SPAN_ATTRIBUTES = frozenset({"replaced_by", "replaced_from", "opened"})
+"""The attributes that say when an account counts."""
 _NO_ANSWERS: Mapping[datetime, NextReport] = {}
 
 Facts = Mapping[AccountKey, Sequence[AccountFacts]]
@@ -64,6 +66,8 @@ class Folded:
     `places` of others.
     `winning_ids` has the id() of every compared statement that changed what is stored: all others were known or are
     outdated.
+    `spanned` are the accounts that count only for a time, before the batch or after it, with their chains; the caller
+    updates them as `core.ingestion.spans` does.
     """
 
     moves: AccountMoves
@@ -73,6 +77,7 @@ class Folded:
     changes: dict[AccountKey, Sequence[TransactionChange]] = field(default_factory=dict)
     places: list[tuple[TransactionKey, datetime]] = field(default_factory=list)
     winning_ids: set[int] = field(default_factory=set)
+    spanned: set[AccountKey] = field(default_factory=set)
 
 
 class _Before(NamedTuple):
@@ -203,6 +208,9 @@ def fold_accounts(
             fold.movements = sorted([*account.former.taken_back, *fold.movements], key=MOMENT)
         _finish(key, account, fold, zones[key[0]], folded)
     _write_reports(session, accounts, residuals)
+    folded.spanned.update([key for key, each in held.items() if each.has_span])
+    if not folded.additions and not folded.writes:
+        folded.spanned.clear()
     return folded
 
 
@@ -241,7 +249,7 @@ def _compare(
     for account in accounts.values():
         row = account.row
         account.before = _Before(row.worth_state, row.user_id, row.is_kind_known, row.currency)
-    _compare_attributes(session, accounts, facts, folded.winning_ids)
+    _compare_attributes(session, accounts, facts, folded)
     _state_transactions(session, accounts, facts, zones, folded)
     _state_reports(session, accounts, facts, folded.winning_ids)
     for key, account in accounts.items():
@@ -252,7 +260,7 @@ def _compare(
 
 
 def _compare_attributes(
-    session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, winning_ids: set[int]
+    session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, folded: Folded
 ) -> None:
     by_account = {
         key: attributes for key in accounts if (attributes := [a for stated in facts[key] for a in stated.attributes])
@@ -265,7 +273,10 @@ def _compare_attributes(
             if (attribute.rank, str(attribute.value)) > (before.rank or "", str(before.value)):
                 row.set_attribute(attribute.name, StoredAttribute(attribute.value, attribute.rank))
                 new[attribute.name] = id(attribute)
-        winning_ids.update(new.values())
+        folded.winning_ids.update(new.values())
+        if not SPAN_ATTRIBUTES.isdisjoint(new):
+            successor = row.attributes["replaced_by"].value
+            folded.spanned.update([key] if successor is None else [key, (key[0], str(successor))])
 
 
 def _state_transactions(

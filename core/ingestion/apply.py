@@ -111,7 +111,7 @@ def _apply_once(session: Session, batch: Decoded, now: datetime, duplicate_check
     folded = fold_accounts(session, held, new, read_accounts(session, facts), facts, batch.zones)
     write_transactions(session, folded.changes)
     write_places(session, folded.places)
-    updated = update_goals(session, folded, now)
+    updated = update_goals(session, folded, batch.zones, now)
     keep_dead_letters(session, refused)
     return Applied(
         events=len(batch.entries),

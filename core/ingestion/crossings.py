@@ -150,7 +150,7 @@ def crossing_of(goal: CrossingGoal, sources: Sequence[FundingRow], moves: Accoun
     own = [(source, moves.of(source.row.account_key)) for source in sources]
     moved_at = [move.latest_at for _, move in own if move is not None and move.latest_at is not None]
     ends_at = max(moved_at, default=now)
-    counting = [(source, move) for source, move in own if source.row.link.is_open and source.why_not(goal) is None]
+    counting = [(source, move) for source, move in own if source.row.link.is_open and source.counts(goal)]
     began_at = None
     if follows_balances(goal.tracking) and any(move for _, move in own):
         # It has an amount only since its links count and their accounts have a report.

@@ -95,7 +95,7 @@ def decode_batch(entries: Sequence[StreamEntry], zones: Zones) -> Decoded:
             else:
                 of_account.append(stated)
         else:
-            others.update([(entry.tenant, facts.account_id) for facts in stated])
+            others.update([(entry.tenant, name) for facts in stated for name in facts.account_ids])
     others.update([key for key, of_account in simple.items() if not _is_each_once(of_account)])
     for key in others:
         simple.pop(key, None)

@@ -47,7 +47,7 @@ def _write_facts(session: Session, held: Mapping[AccountKey, Held], facts: Facts
     folded = fold_accounts(session, held, {}, read_accounts(session, facts), facts, zones)
     write_transactions(session, folded.changes)
     write_places(session, folded.places)
-    update_goals(session, folded, now)
+    update_goals(session, folded, zones, now)
 
 
 def _waiting_facts(session: Session, due: Sequence[DueFacts], now: datetime) -> Facts:

@@ -124,9 +124,15 @@ def _account(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[
         successor = None if data["replaced_by"] is None else _required_id(data, "replaced_by")
         if successor == account_id:
             raise EventRejected("self_contradicting", "replaced_by names the account itself")
-        attributes.append(Attribute("replaced_by", successor, rank))
+        since = None if successor is None or data.get("from") is None else _past_day(envelope, "from", zone)
+        attributes += [Attribute("replaced_by", successor, rank), Attribute("replaced_from", since, rank)]
+    if "opened" in data:
+        opened = None if data["opened"] is None else _past_day(envelope, "opened", zone)
+        attributes.append(Attribute("opened", opened, rank))
     if not attributes:
-        raise EventRejected("missing_field", "none of user_id, kind, name, closed, currency, replaced_by is given")
+        raise EventRejected(
+            "missing_field", "none of user_id, kind, name, closed, currency, replaced_by, opened is given"
+        )
     return (AccountFacts(account_id, attributes=tuple(attributes)),)
 
 
@@ -245,6 +251,14 @@ def _day(envelope: Envelope, field: str, zone: ZoneInfo) -> date:
     day = _moment_or_day(envelope, field, zone)
     if isinstance(day, datetime):
         raise EventRejected("bad_value", f"{field} must be a date (2026-01-31)")
+    return day
+
+
+def _past_day(envelope: Envelope, field: str, zone: ZoneInfo) -> date:
+    """A local day that had begun when the event was stated: what is said to begin later would count at once."""
+    day = _day(envelope, field, zone)
+    if day_start(day, zone) > envelope.time:
+        raise EventRejected("bad_value", f"{field} {day} is after the event's time; send it on that day")
     return day
 
 

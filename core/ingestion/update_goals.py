@@ -1,8 +1,9 @@
 """Updating the goals that depend on the accounts of a batch: their links, members of net worths, and amounts."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
@@ -11,6 +12,7 @@ from core.ingestion.account_moves import AccountMoves
 from core.ingestion.accounts import Folded
 from core.ingestion.crossings import mark_crossed
 from core.ingestion.recompute import recompute_goals
+from core.ingestion.spans import update_spans
 from core.store import net_worths as store
 from core.store.accounts import AccountKey, write_attributes
 from core.store.goals import GoalKey, GoalRow, read_goals, write_moved_goals
@@ -79,7 +81,7 @@ class GoalsUpdated:
     milestones_reached: int
 
 
-def update_goals(session: Session, folded: Folded, now: datetime) -> GoalsUpdated:
+def update_goals(session: Session, folded: Folded, zones: Mapping[str, ZoneInfo], now: datetime) -> GoalsUpdated:
     """Write the folded accounts, and update every goal that an account which moved funds.
 
     The statement that writes the accounts also locks these goals, and moves most of them by the difference of their
@@ -87,10 +89,14 @@ def update_goals(session: Session, folded: Folded, now: datetime) -> GoalsUpdate
     overwrite each other's amounts.
     """
     memberships = find_membership_changes(session, folded.moves)
-    moved = write_accounts(session, folded.additions, folded.writes, memberships.goal_keys, now)
+    spanned = links_of_accounts(session, folded.spanned)
+    to_recompute = memberships.goal_keys.union([link.goal_key for link in spanned])
+    moved = write_accounts(session, folded.additions, folded.writes, to_recompute, now)
     write_attributes(session, folded.described_anew)
     left = read_goals(session, moved.to_recompute)
-    _correct_links(session, moved.late, folded.moves)
+    _correct_links(session, moved.late - folded.spanned, folded.moves)
+    if folded.spanned:
+        update_spans(session, folded.spanned, spanned, folded.moves, zones, now)
     with_members = change_memberships(session, memberships, left)
     recomputed = recompute_goals(session, left, now, cause="events", moves=folded.moves)
     for goal in with_members:

@@ -48,6 +48,7 @@ def link_account(
     refuse_final(goal)
     refuse_links(goal)
     _check_account(goal, account)
+    _refuse_joined(sources, account_id)
     at = moment_for(goal, now)
     if not draft.whole:
         allocate(shared_out(sources), account_id, ppm)
@@ -119,6 +120,14 @@ def _check_account(goal: GoalRow, account: AccountRow) -> None:
     is_known_asset = account.is_kind_known and account.kind is AccountKind.ASSET
     if goal.type is GoalType.DEBT and goal.tracking is Tracking.BALANCE and is_known_asset:
         raise InvalidField("account_id", "a debt goal that follows balances takes liabilities only")
+
+
+def _refuse_joined(sources: Iterable[FundingRow], account_id: str) -> None:
+    """Raise InvalidField for an account that the goal has already by a link to one that is joined with it."""
+    for source in sources:
+        name = source.row.link.account_id
+        if source.row.link.is_open and name != account_id and account_id in [c.account_id for c in source.counting]:
+            raise InvalidField("account_id", f"the account is joined with {name}, which is linked: change that link")
 
 
 def _begin_of(draft: LinkDraft, tenant: Tenant, now: datetime) -> datetime:

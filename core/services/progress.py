@@ -1,6 +1,6 @@
 """Progress: how far a goal is, its trend, and what it needs each month to meet its deadline."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from core.events.calendar import EARLIEST, day_end, last_closed_day, local_day
 from core.goals.amounts import contributing_links
 from core.goals.goal import Tracking, follows_balances, is_final, measure_of
+from core.goals.links import Link
 from core.goals.progress import left_minor, percent_complete
 from core.goals.projection import (
     Due,
@@ -26,6 +27,7 @@ from core.store.accounts import FactPeriod, newest_fact
 from core.store.forecasts import read_forecast
 from core.store.goals import GoalRow
 from core.store.links import FundingRow, funding_of_goals
+from core.store.spans import CountedAccount
 from core.store.tenants import Tenant
 
 # Deadlines before EARLIEST and after this moment count as these two: in some time zone they are out of Python's range.
@@ -65,7 +67,7 @@ def projection_for(session: Session, tenant: Tenant, goal: GoalRow, now: datetim
     return GoalProjection(trend, needed, is_on_track(left, trend.monthly_minor, due, projected_on, now))
 
 
-def amount_as_of(session: Session, goal: GoalRow, sources: Iterable[FundingRow]) -> datetime:
+def amount_as_of(session: Session, goal: GoalRow, sources: Sequence[FundingRow]) -> datetime:
     """The moment of the newest fact in the amount of a goal with these links.
 
     It is at most a day in the future, and not after the goal's final moment, and does not depend on the order in which
@@ -74,14 +76,24 @@ def amount_as_of(session: Session, goal: GoalRow, sources: Iterable[FundingRow])
     """
     links = [source.funded(goal) for source in sources]
     measure = measure_of(goal.tracking)
+    counting = {source.row.link.account_id: source.counting for source in sources}
     periods = [
-        FactPeriod(funded.link.account_id, measure, funded.link.begin_at, funded.link.until_at)
+        period
         for funded in contributing_links(goal.tracking, links, final_at=goal.final_at)
+        for period in _periods(funded.link, measure, counting[funded.link.account_id])
     ]
     manual_at = goal.manual_at or goal.created_at
     newest = newest_fact(session, goal.tenant, periods) or manual_at
     as_of = newest if follows_balances(goal.tracking) else max(newest, manual_at)
     return as_of if goal.final_at is None else min(as_of, goal.final_at)
+
+
+def _periods(link: Link, measure: str, counting: Iterable[CountedAccount]) -> Iterator[FactPeriod]:
+    """The facts that a link counts: those of its account, or of all that count in its place, each in its time."""
+    for each in counting or (CountedAccount(link.account_id, None, None, None),):
+        begin_at = max(filter(None, (link.begin_at, each.counts_from)), default=None)
+        until_at = min(filter(None, (link.until_at, each.counts_until)), default=None)
+        yield FactPeriod(each.account_id, measure, begin_at, until_at)
 
 
 def _trend(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Trend:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from core.events.calendar import day_start, local_day
 from core.goals.amounts import FundedLink, GoalHistory, ManualAmount, amount_before, begins_before
 from core.goals.goal import follows_balances
+from core.snapshots.movements import read_counted_movements
 from core.store import snapshots as store
 from core.store.accounts import AccountKey, AccountRow
 from core.store.goals import GoalKey, GoalRow
@@ -142,8 +143,25 @@ def _read_day_measures(
             present[key] = source
             is_open = days.is_open or source.row.measure == "inflow"
             wanted[key] = _union(wanted.get(key), DayRange(days.first, None if is_open else days.last))
+    spanned = {key: wanted.pop(key) for key, source in present.items() if source.counting}
     found = store.read_account_days(session, wanted, max((days.last for days in ranges), default=date.min), zone)
-    return {key: _day_measures(moved, present[key], wanted[key].first) for key, moved in found.items()}
+    found |= _days_in_spans(session, [(present[key], days.first) for key, days in spanned.items()], zone)
+    return {key: _day_measures(moved, present[key], (wanted | spanned)[key].first) for key, moved in found.items()}
+
+
+def _days_in_spans(
+    session: Session, wanted: Sequence[tuple[FundingRow, date]], zone: ZoneInfo
+) -> dict[AccountKey, AccountDays]:
+    """How accounts moved that count for a time or are joined, on each day from a day on."""
+    asked = [(source, day_start(first, zone), None) for source, first in wanted]
+    found = {}
+    for (source, _, _), movements in zip(asked, read_counted_movements(session, asked), strict=True):
+        days: dict[date, tuple[int, int]] = {}
+        for at, worth, inflow in movements:
+            before = days.get(day := local_day(at, zone), (0, 0))
+            days[day] = before[0] + worth, before[1] + inflow
+        found[source.row.account_key] = AccountDays([(day, *moved) for day, moved in days.items()], None)
+    return found
 
 
 def _union(one: DayRange | None, other: DayRange) -> DayRange:

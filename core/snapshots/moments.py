@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from core.events.calendar import INSTANT
 from core.goals.amounts import amount_before
 from core.snapshots.amounts import DatedGoal, Funding, dated_goals
+from core.snapshots.movements import read_counted_movements
 from core.store.goals import GoalRow
 from core.store.links import AccountMoment, MeasuresBefore, read_measures
-from core.store.snapshots import read_movements
 
 
 class GoalSpan(NamedTuple):
@@ -43,10 +43,13 @@ def amounts_within(session: Session, spans: Sequence[GoalSpan], funding: Funding
     All goals are of one tenant, and locked. The cost is that of the facts in the spans and of those after them.
     """
     goals = dated_goals(session, {span.goal.key: span.goal for span in spans}, funding)
-    asked = [
-        (source.row.account_key, span.since, span.until) for span in spans for source in goals[span.goal.key].sources
-    ]
-    found = dict(zip(asked, read_movements(session, asked), strict=True))
+    asked = {
+        (source.row.account_key, span.since, span.until): source
+        for span in spans
+        for source in goals[span.goal.key].sources
+    }
+    movements_of = read_counted_movements(session, [(source, *key[1:]) for key, source in asked.items()])
+    found = dict(zip(asked, movements_of, strict=True))
     before = read_measures(session, {(*key, since) for key, since, _ in asked})
     result = []
     for span in spans:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.currency import CurrencyFact, SaidBy
-from core.events.facts import AccountKind
+from core.events.facts import AccountKind, AttributeValue
 from core.events.worth import WorthState
 from core.goals.goal import GoalType, Tracking
 from core.store import driver
@@ -42,7 +42,7 @@ _FOLDED_COLUMNS = (
 class StoredAttribute(NamedTuple):
     """An attribute's value, and the rank of the event that set it; None where no event did."""
 
-    value: str | bool | None
+    value: AttributeValue
     rank: str | None
 
 
@@ -132,8 +132,8 @@ class Held(Struct, frozen=True, gc=False):
     `place` is where the row is in its table; while it is locked only a write of the transaction itself moves it.
     `replaces`: whether any transaction of the account replaces another one. `lends`: whether any was removed that was
     booked with a date only. `last_window_at`: the time of its last window; what is reported earlier may count as
-    removed. `currency_time`, `currency_source`, `currency_event_id`: of the event of
-    the row that decides the currency; None if a stronger fact does.
+    removed. `currency_time`, `currency_source`, `currency_event_id`: of the event of the row that decides the currency;
+    None if a stronger fact does. `has_span`: it counts only for a time, or a statement connects it with another one.
     """
 
     place: bytes
@@ -145,6 +145,7 @@ class Held(Struct, frozen=True, gc=False):
     currency_time: datetime | None
     currency_source: str | None
     currency_event_id: str | None
+    has_span: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +161,9 @@ class FactPeriod:
     until_at: datetime | None
 
 
+_ATTRIBUTE_TYPES = {"closed": driver.BOOL, "replaced_from": driver.DATE, "opened": driver.DATE}
 _ATTRIBUTE_COLUMNS = {
-    column: driver.BOOL if column == "closed" else driver.TEXT
-    for name in ATTRIBUTES
-    for column in (name, f"{name}_rank")
+    column: _ATTRIBUTE_TYPES.get(column, driver.TEXT) for name in ATTRIBUTES for column in (name, f"{name}_rank")
 }
 _KEY = {"tenant": driver.TEXT, "account_id": driver.TEXT}
 
@@ -174,7 +174,7 @@ _ENSURE = Direct(
     ON CONFLICT DO NOTHING"""
 )
 _FROM = f"FROM (SELECT * FROM {_KEYS} ORDER BY account_id, tenant) AS k JOIN accounts a USING (tenant, account_id)"
-_ROWS = f"""SELECT a.tenant, a.account_id, a.currency, a.kind, a.kind_rank IS NOT NULL, a.user_id, a.closed,
+_ROWS = f"""SELECT a.chain_id, a.tenant, a.account_id, a.currency, a.kind, a.kind_rank IS NOT NULL, a.user_id, a.closed,
         a.currency_from, {", ".join(f"a.{column}" for column in (*_CURRENCY_EVENT, *_FOLDED_COLUMNS))} {_FROM}"""
 # By the id first: to compare tenants, which are mostly the same, takes longer than all the rest of sorting.
 _IN_ORDER = "ORDER BY k.account_id, k.tenant FOR NO KEY UPDATE OF a"
@@ -182,11 +182,17 @@ _READ = Direct(_ROWS)
 _LOCK = Direct(f"{_ROWS} {_IN_ORDER}")
 # Sorted before the rows are looked up too: neighbours in an index are found in half the time.
 _HOLD = Direct(
-    f"""SELECT k.number, a.ctid, a.currency, a.last_report_at, a.replaces, a.lends, a.last_window_at,
-        {", ".join(f"CASE a.currency_from WHEN '{SaidBy.TRANSACTION}' THEN a.{each} END" for each in _CURRENCY_EVENT)}
+    f"""SELECT a.chain_id, CASE WHEN a.chain_id IS NOT NULL THEN a.tenant END, k.number, a.ctid, a.currency,
+        a.last_report_at, a.replaces, a.lends, a.last_window_at,
+        {", ".join(f"CASE a.currency_from WHEN '{SaidBy.TRANSACTION}' THEN a.{each} END" for each in _CURRENCY_EVENT)},
+        coalesce(a.chain_id, CAST(a.counts_from AS text)) IS NOT NULL
     FROM (SELECT * FROM {driver.keys("tenants", "accounts")} WITH ORDINALITY AS k(tenant, account_id, number)
         ORDER BY account_id, tenant) AS k
     JOIN accounts a USING (tenant, account_id) {_IN_ORDER}"""
+)
+_CHAINS = Direct(
+    f"""SELECT a.tenant, a.account_id FROM {driver.keys("tenants", "chains")} AS k(tenant, chain_id)
+    JOIN accounts a USING (tenant, chain_id)"""
 )
 _READ_ATTRIBUTES = text(
     f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column in _ATTRIBUTE_COLUMNS)}
@@ -218,9 +224,10 @@ _NEWEST_FACT = text(
 def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
     """Lock accounts in id order and read them; the accounts that are new are inserted first.
 
-    Call it, or `hold_accounts`, once for an operation, with all of the operation's accounts.
+    With an account its whole chain (see core.events.spans) is locked and returned. Call it, or `hold_accounts`, once
+    for an operation, with all of the operation's accounts.
     """
-    return {(row[0], row[1]): _account(row) for row in _locked(session, _LOCK, list(set(keys)))}
+    return {(row[1], row[2]): _account(row) for row in _locked(session, _LOCK, list(set(keys)))}
 
 
 def hold_accounts(session: Session, keys: Collection[AccountKey]) -> dict[AccountKey, Held]:
@@ -230,18 +237,21 @@ def hold_accounts(session: Session, keys: Collection[AccountKey]) -> dict[Accoun
     """
     wanted = list(keys)
     rows = _locked(session, _HOLD, wanted)
-    return {wanted[number - 1]: Held(*known) for number, *known in rows}
+    return {wanted[number - 1]: Held(*known) for _, _, number, *known in rows}
 
 
 def read_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
     """Read accounts that are locked already."""
     wanted = list(keys)
     rows = _READ.rows(session, driver.key_columns("accounts", wanted)) if wanted else []
-    return {(row[0], row[1]): _account(row) for row in rows}
+    return {(row[1], row[2]): _account(row) for row in rows}
 
 
-def _locked(session: Session, statement: Direct, wanted: Sequence[AccountKey]) -> list[Row]:
-    """Lock accounts in id order, and return the statement's rows.
+def _locked(session: Session, statement: Direct, wanted: list[AccountKey]) -> list[Row]:
+    """Lock accounts in id order, and return the statement's rows, which begin with the chain and the tenant.
+
+    All accounts of these chains are locked too, and added to `wanted`: the locks are given up and taken again, until
+    they hold the whole of each chain. Whoever connects an account with a chain has to lock all of the chain first.
 
     New rows are inserted in id order before any row is locked. A transaction that wants a row which another one is
     inserting waits at the insert, when it has no lock that the other could want. Inserting while other rows are
@@ -254,14 +264,26 @@ def _locked(session: Session, statement: Direct, wanted: Sequence[AccountKey]) -
     """
     if not wanted:
         return []
-    columns = driver.key_columns("accounts", wanted)
-    before = Savepoint(session, "before_accounts")
-    rows = statement.rows(session, columns)
-    if len(rows) < len(wanted):
-        before.undo()
-        _ENSURE.run(session, columns)
+    while True:
+        columns = driver.key_columns("accounts", wanted)
+        before = Savepoint(session, "before_accounts")
         rows = statement.rows(session, columns)
-    return rows
+        others = _others_of_chains(session, rows, wanted)
+        if len(rows) == len(wanted) and not others:
+            return rows
+        before.undo()
+        if len(rows) < len(wanted):
+            _ENSURE.run(session, columns)
+        wanted += others
+
+
+def _others_of_chains(session: Session, rows: Sequence[Row], wanted: Sequence[AccountKey]) -> list[AccountKey]:
+    """The accounts of the rows' chains that are not among the wanted ones; no query if no row has a chain."""
+    chains = {(row[1], row[0]) for row in rows if row[0] is not None}
+    if not chains:
+        return []
+    members = _CHAINS.rows(session, driver.key_columns("chains", sorted(chains)))
+    return sorted({(row[0], row[1]) for row in members} - set(wanted))
 
 
 def read_attributes(session: Session, rows: Mapping[AccountKey, AccountRow]) -> None:
@@ -297,7 +319,7 @@ def newest_fact(session: Session, tenant: str, periods: Sequence[FactPeriod]) ->
 
 
 def _account(row: Row) -> AccountRow:
-    return AccountRow(row[0], row[1], row[2], KINDS[row[3]], *row[4:])
+    return AccountRow(row[1], row[2], row[3], KINDS[row[4]], *row[5:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.calendar import day_start, local_day
+from core.events.spans import NEVER
 from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.driver import dates
@@ -74,17 +75,21 @@ _HAS_DIRTY_RANGES = text(
 )
 # The days after the closed ones still have to be closed, so an account that moves on one of them stays dirty from the
 # first such day on. This holds too where only a late range was marked: a report on an open day may take back its
-# amount.
+# amount. And it holds for all accounts of a chain if it does for one, since links measure what is joined; what they
+# measure also moves where an account begins or ends to count.
 _FIRST_MOVES = text(
-    f"""SELECT k.tenant, k.account_id, least(
+    f"""SELECT k.tenant, k.account_id, min(least(
+        CASE WHEN a.counts_from >= :since AND a.counts_from < :never THEN a.counts_from END,
+        CASE WHEN a.counts_until >= :since THEN a.counts_until END,
         (SELECT t.posted_at FROM transactions t
          WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
            AND t.posted_at >= :since AND t.amount_minor <> 0
          ORDER BY t.posted_at LIMIT 1),
         (SELECT r.as_of FROM reports r
          WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= :since AND r.residual_minor <> 0
-         ORDER BY r.as_of LIMIT 1))
-    FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)"""
+         ORDER BY r.as_of LIMIT 1))) OVER (PARTITION BY k.tenant, coalesce(a.chain_id, k.account_id))
+    FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)
+    JOIN accounts a USING (tenant, account_id)"""
 )
 _CLEAR_ACCOUNTS = text(
     f"""UPDATE accounts a SET late_from = NULL, late_through = NULL,
@@ -198,11 +203,12 @@ def has_dirty_ranges(session: Session, tenant: str, through: date) -> bool:
 def clear_dirty_ranges(session: Session, keys: Sequence[AccountKey], through: date, zone: ZoneInfo) -> None:
     """Clear the dirty and late ranges of locked accounts whose goals are closed through a day.
 
-    Days are local days of `zone`. Where an account moved after `through`, it stays dirty from that day on.
+    Days are local days of `zone`. Where an account moved after `through`, it stays dirty from that day on. With an
+    account its whole chain must be given.
     """
     if not keys:
         return
-    parameters = driver.key_columns("accounts", keys) | {"since": day_start(through + _DAY, zone)}
+    parameters = driver.key_columns("accounts", keys) | {"since": day_start(through + _DAY, zone), "never": NEVER}
     moved_at = {(row[0], row[1]): row[2] for row in session.execute(_FIRST_MOVES, parameters).all()}
     moved_on = [None if (at := moved_at[key]) is None else local_day(at, zone) for key in keys]
     columns = driver.key_columns("accounts", keys) | {"moved_on": dates(moved_on)}

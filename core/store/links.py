@@ -1,6 +1,6 @@
 """Rows of links, and the measures (worth and inflow) of accounts before a moment."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from core.events.spans import NEVER
 from core.goals.amounts import FundedLink
 from core.goals.goal import GoalType, Tracking
 from core.goals.links import Link, measured, why_not
@@ -16,6 +17,7 @@ from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.driver import Direct, int8s, moments
 from core.store.goals import GoalKey, GoalRow
+from core.store.spans import COUNTED, CountedAccount, counted_accounts
 
 _LINK = ("tenant", "goal_id", "linked_at", "measure", "whole", "account_name", *Link._fields, "unlinked_at")
 # (tenant, account_id, moment)
@@ -79,7 +81,13 @@ class FundedGoal(Protocol):
 
 
 class FundingRow(NamedTuple):
-    """A link, with what is known of its account."""
+    """A link, with what is known of its account.
+
+    A link to one of joined accounts means all of them: then `counting` are these, each with the time in which it
+    counts, and worth, inflow and first report are those of all. An account that counts only from the day on which it
+    was opened is alone there; for all others it is empty. `is_repeated`: the goal has another link to joined accounts
+    that comes before this one.
+    """
 
     row: LinkRow
     currency: str | None
@@ -89,6 +97,10 @@ class FundingRow(NamedTuple):
     inflow_minor: int
     first_report_at: datetime | None
     known_name: str | None
+    joined_as: str | None = None
+    has_span: bool = False
+    counting: tuple[CountedAccount, ...] = ()
+    is_repeated: bool = False
 
     @property
     def measure_minor(self) -> int:
@@ -104,7 +116,7 @@ class FundingRow(NamedTuple):
         """The link as an input of the arithmetic of its goal's past, where a later manual amount does not matter."""
         reported_at = self.first_report_at
         has_report = reported_at is not None and (goal.final_at is None or reported_at <= goal.final_at)
-        return FundedLink(self.row.link, self.measure_minor, self.why_not(goal) is None, has_report)
+        return FundedLink(self.row.link, self.measure_minor, self.counts(goal), has_report)
 
     def _ended_before_manual_amount(self, goal: GoalRow) -> bool:
         """Whether the link ended before the manual amount was set, which then includes all that the link counted."""
@@ -117,6 +129,10 @@ class FundingRow(NamedTuple):
         if not funded.counts:
             return 0
         return goal.direction * share(measured(funded.link, funded.measure_minor), funded.link.ppm)
+
+    def counts(self, goal: FundedGoal) -> bool:
+        """Whether the link counts. Of a net worth's links to joined accounts only one does."""
+        return self.why_not(goal) is None and not (self.is_repeated and goal.tracking is Tracking.NET_WORTH)
 
     def why_not(self, goal: FundedGoal) -> str | None:
         """Why the link does not count; None if it counts."""
@@ -138,7 +154,7 @@ class MeasuresBefore:
 
 _LINK_LIST = ", ".join(f"l.{column}" for column in _LINK)
 _ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a.inflow_minor,
-    a.first_report_at, a.name"""
+    a.first_report_at, a.name, a.joined_as, coalesce(a.joined_as, CAST(a.counts_from AS text)) IS NOT NULL"""
 
 _PERIOD_LIST = ", ".join(f"l.{column}" for column in LinkPeriod._fields)
 _OF_ACCOUNTS = Direct(
@@ -171,18 +187,38 @@ _MOVE = Direct(
         AS s(tenant, goal_id, account_id, linked_at, base_delta, end_delta)
     WHERE (l.tenant, l.goal_id, l.account_id, l.linked_at) = (s.tenant, s.goal_id, s.account_id, s.linked_at)"""
 )
+_SET_MEASURES = Direct(
+    f"""UPDATE links l SET base_minor = s.base_minor, end_minor = s.end_minor
+    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, {driver.split("accounts")}, :linked, :bases, :ends)
+        AS s(tenant, goal_id, account_id, linked_at, base_minor, end_minor)
+    WHERE (l.tenant, l.goal_id, l.account_id, l.linked_at) = (s.tenant, s.goal_id, s.account_id, s.linked_at)
+      AND (l.base_minor, l.end_minor) IS DISTINCT FROM (s.base_minor, s.end_minor)"""
+)
+_MOMENTS = """unnest(string_to_array(:tenants, chr(31)), string_to_array(:names, chr(31)),
+        CAST(:moments AS timestamptz[])) WITH ORDINALITY AS k(tenant, account_id, moment, n)"""
+_FACTS_OF = "t.tenant = a.tenant AND t.account_id = a.account_id AND t.counts"
+_SINCE = f"""coalesce((SELECT sum(t.amount_minor) FROM transactions t
+            WHERE {_FACTS_OF} AND t.posted_at >= k.moment), 0)
+          + coalesce((SELECT sum(r.residual_minor) FROM reports r
+            WHERE r.tenant = a.tenant AND r.account_id = a.account_id AND r.as_of >= k.moment), 0)"""
+# An account that counts only for a time is worth nothing before and after it, and no inflow counts then.
 _READ_MEASURES = text(
-    """SELECT k.n,
-        a.worth_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
-            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= k.moment), 0)
-          - coalesce((SELECT sum(r.residual_minor) FROM reports r
-            WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= k.moment), 0),
-        a.inflow_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
-            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts AND t.posted_at >= k.moment
-              AND t.amount_minor > 0), 0)
-    FROM unnest(string_to_array(:tenants, chr(31)), string_to_array(:names, chr(31)), CAST(:moments AS timestamptz[]))
-        WITH ORDINALITY AS k(tenant, account_id, moment, n)
-    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = k.account_id"""
+    f"""SELECT k.n,
+        sum(CASE WHEN a.counts_from >= k.moment OR a.counts_until < k.moment THEN 0
+            ELSE a.worth_minor - ({_SINCE}) END),
+        sum(CASE WHEN a.counts_from >= least(k.moment, a.counts_until) THEN 0
+            ELSE a.inflow_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
+                WHERE {_FACTS_OF} AND t.posted_at >= least(k.moment, a.counts_until) AND t.amount_minor > 0), 0)
+            - coalesce((SELECT sum(t.amount_minor) FROM transactions t
+                WHERE {_FACTS_OF} AND t.posted_at < a.counts_from AND t.amount_minor > 0), 0) END)
+    FROM {_MOMENTS}
+    JOIN accounts own ON own.tenant = k.tenant AND own.account_id = k.account_id
+    CROSS JOIN LATERAL {COUNTED} AS a
+    GROUP BY k.n"""
+)
+_READ_OWN_WORTHS = text(
+    f"""SELECT k.n, a.worth_minor - ({_SINCE})
+    FROM {_MOMENTS} JOIN accounts a ON a.tenant = k.tenant AND a.account_id = k.account_id"""
 )
 
 
@@ -219,6 +255,20 @@ def move_links(session: Session, deltas: Sequence[tuple[LinkPeriod, int, int]]) 
     _MOVE.run(session, driver.key_columns("goals", [period.goal_key for period in periods]) | columns)
 
 
+def set_measures(session: Session, measures: Sequence[tuple[LinkPeriod, int, int | None]]) -> None:
+    """Write the bases and ends, in minor units, of links whose accounts are locked; None for an open link's end."""
+    if not measures:
+        return
+    periods = [period for period, _, _ in measures]
+    columns: dict[str, object] = {
+        "accounts": driver.joined([period.account_id for period in periods]),
+        "linked": moments([period.linked_at for period in periods]),
+        "bases": int8s([base for _, base, _ in measures]),
+        "ends": int8s([end for _, _, end in measures]),
+    }
+    _SET_MEASURES.run(session, driver.key_columns("goals", [period.goal_key for period in periods]) | columns)
+
+
 def insert_link(session: Session, row: LinkRow) -> None:
     """Begin a link; the caller has locked the account and the goal."""
     link = row.link
@@ -251,20 +301,31 @@ def delete_links(session: Session, key: GoalKey) -> None:
 
 
 def read_measures(session: Session, wanted: Iterable[AccountMoment]) -> dict[AccountMoment, MeasuresBefore]:
-    """The measures of accounts just before moments.
+    """The measures of accounts just before moments; joined accounts have the measures of all of them.
 
     Reads all later facts, so use it only for moments whose measures are not stored.
     """
     keys = sorted(set(wanted))
     if not keys:
         return {}
-    parameters = {
+    rows = session.execute(_READ_MEASURES, _moment_columns(keys)).all()
+    return {keys[n - 1]: MeasuresBefore(int(worth), int(inflow)) for n, worth, inflow in rows}
+
+
+def own_worths(session: Session, wanted: Iterable[AccountMoment]) -> dict[AccountMoment, int]:
+    """The worths of accounts just before moments, whether or not they count then."""
+    keys = sorted(set(wanted))
+    if not keys:
+        return {}
+    return {keys[n - 1]: int(worth) for n, worth in session.execute(_READ_OWN_WORTHS, _moment_columns(keys)).all()}
+
+
+def _moment_columns(keys: Sequence[AccountMoment]) -> dict[str, object]:
+    return {
         "tenants": driver.joined(key[0] for key in keys),
         "names": driver.joined(key[1] for key in keys),
         "moments": [key[2] for key in keys],
     }
-    rows = session.execute(_READ_MEASURES, parameters).all()
-    return {keys[n - 1]: MeasuresBefore(int(worth), int(inflow)) for n, worth, inflow in rows}
 
 
 def measures_before(
@@ -283,7 +344,33 @@ def _funding(
         for row in statement.rows(session, driver.key_columns("goals", list(funding)) | more):
             link = LinkRow(row[0], row[1], row[2], row[3], row[4], row[5], Link(*row[6:13]), row[13])
             funding[row[0], row[1]].append(FundingRow(link, *row[len(_LINK) :]))
+    spanned = {source.row.account_key for sources in funding.values() for source in sources if source.has_span}
+    if spanned:
+        _count_in_spans(session, funding, spanned)
     return funding
+
+
+def _count_in_spans(session: Session, funding: dict[GoalKey, list[FundingRow]], keys: Collection[AccountKey]) -> None:
+    """Let the rows of accounts that count for a time have what all accounts that are joined with them measure."""
+    counting = counted_accounts(session, sorted(keys))
+    measures = read_measures(session, [(*key, NEVER) for key in keys])
+    for sources in funding.values():
+        first_of: dict[str, str] = {}
+        for source in sources:
+            if source.joined_as is not None:
+                name = source.row.link.account_id
+                first_of[source.joined_as] = min(name, first_of.get(source.joined_as, name))
+        for n, source in enumerate(sources):
+            if source.has_span:
+                key = source.row.account_key
+                own, measured_now = counting[key], measures[*key, NEVER]
+                sources[n] = source._replace(
+                    worth_minor=measured_now.worth_minor,
+                    inflow_minor=measured_now.inflow_minor,
+                    first_report_at=min(filter(None, (each.first_report_at for each in own)), default=None),
+                    counting=own,
+                    is_repeated=source.joined_as is not None and first_of[source.joined_as] != key[1],
+                )
 
 
 def _which(row: LinkRow) -> dict[str, object]:

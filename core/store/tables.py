@@ -113,7 +113,18 @@ api_keys = Table(
     Index("api_keys_key_hash_idx", "key_hash", unique=True),
 )
 
-ATTRIBUTES = ("user_id", "kind", "name", "closed", "replaced_by", "connection", "connection_reason", "stated_currency")
+ATTRIBUTES = (
+    "user_id",
+    "kind",
+    "name",
+    "closed",
+    "replaced_by",
+    "replaced_from",
+    "opened",
+    "connection",
+    "connection_reason",
+    "stated_currency",
+)
 
 accounts = Table(
     "accounts",
@@ -139,6 +150,10 @@ accounts = Table(
     text_column("closed_rank"),
     text_column("replaced_by"),
     text_column("replaced_by_rank"),
+    Column("replaced_from", Date),
+    text_column("replaced_from_rank"),
+    Column("opened", Date),
+    text_column("opened_rank"),
     text_column("connection"),
     text_column("connection_rank"),
     text_column("connection_reason"),
@@ -158,6 +173,11 @@ accounts = Table(
     moment_column("last_window_at"),
     # Whether any transaction of the account replaces another one. Batches look for these only where it is true.
     flag_column("replaces"),
+    # When it counts, and with which accounts it is joined, see core.events.spans.
+    text_column("chain_id"),
+    text_column("joined_as"),
+    moment_column("counts_from"),
+    moment_column("counts_until"),
     # The dirty range: the snapshots of the goals of this account have to be written, or written again, from
     # `dirty_from` on, and for the days from `late_from` to `late_through`, both included.
     Column("dirty_from", Date),
@@ -171,6 +191,8 @@ accounts = Table(
     Index("accounts_late_idx", "tenant", "late_from", postgresql_where=text("late_from IS NOT NULL")),
     CheckConstraint("(late_from IS NULL) = (late_through IS NULL)", name="late"),
     is_one_of("currency_from", SaidBy),
+    # Readers: whoever locks one account of a chain, and so all of them, and whoever reads what joined accounts measure.
+    Index("accounts_chain_idx", "tenant", "chain_id", postgresql_where=text("chain_id IS NOT NULL")),
     info=ROOM_FOR_UPDATES,
 )
 

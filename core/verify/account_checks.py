@@ -11,6 +11,7 @@ from core.verify.checks import (
     follows,
     has_report,
     inflow_before,
+    is_repeated,
     local_day,
     measure_before,
     share,
@@ -212,7 +213,9 @@ _SHARES = f"""
     CROSS JOIN LATERAL (
         SELECT type, tracking, currency FROM goals WHERE tenant = :tenant AND goal_id = l.goal_id OFFSET 0) AS g
     CROSS JOIN LATERAL (SELECT
-        CAST(CASE l.measure WHEN 'inflow' THEN a.inflow_minor ELSE a.worth_minor END AS numeric) - l.base_minor
+        CAST(CASE WHEN a.joined_as IS NOT NULL OR a.counts_from IS NOT NULL
+            THEN {measure_before("l.measure", "a", "timestamptz 'infinity'")}
+            WHEN l.measure = 'inflow' THEN a.inflow_minor ELSE a.worth_minor END AS numeric) - l.base_minor
             AS whole) AS v
     WHERE a.tenant = :tenant AND l.tenant = :tenant AND {within("a.account_id")} AND {within("l.account_id")}
       AND l.until_at IS NULL AND NOT l.whole AND {counts("g", "a")}"""
@@ -320,9 +323,11 @@ _LINKS = f"""
 # balances, the worth if the link is open or ended with the goal.
 _PARTS = f"""
     SELECT g.goal_id, l.account_id, {follows("g")} AS is_following, {has_report("g", "a")} AS has_report,
-        CASE WHEN g.starts_at_balance THEN {share(worth_before("a", "p.balanced_at"), "l.ppm")} END AS start_part,
+        CASE WHEN g.starts_at_balance THEN {
+    share(measure_before("'worth'", "a", "p.balanced_at"), "l.ppm")
+} END AS start_part,
         CASE
-        WHEN {follows("g")} THEN {share(worth_before("a", "p.final_at"), "l.ppm")}
+        WHEN {follows("g")} THEN {share(measure_before("'worth'", "a", "p.final_at"), "l.ppm")}
         WHEN p.begin_at < p.until_at THEN {
     share(
         f"({measure_before('l.measure', 'a', 'p.until_at')} - {measure_before('l.measure', 'a', 'p.begin_at')})",
@@ -340,6 +345,7 @@ _PARTS = f"""
         greatest((SELECT min(from_at) FROM links WHERE tenant = :tenant AND goal_id = g.goal_id
             AND account_id = l.account_id), {first_report("a")} + {INSTANT}) AS balanced_at) AS p
     WHERE g.tenant = :tenant AND {within("g.goal_id")} AND {counts("g", "a")}
+      AND NOT {is_repeated("g", "l", "a")}
       AND (NOT {follows("g")}
            OR (l.from_at < p.final_at AND coalesce(l.until_at, 'infinity') >= p.final_at))"""
 

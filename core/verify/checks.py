@@ -108,6 +108,8 @@ class Check:
 
 
 INSTANT = "interval '1 microsecond'"
+# From when on an account counts that counts nothing yet.
+NEVER = "timestamptz '9999-12-31 00:00:00+00'"
 
 # The days whose first midnight comes twice because clocks go back over it (America/Havana). AT TIME ZONE takes the
 # second one: `plain_at` is what AT TIME ZONE returns for midnight, `starts_at` the first instant of the day. A row may
@@ -184,10 +186,28 @@ def counts(goal: str, account: str) -> str:
                  AND ({account}.kind_rank IS NOT NULL OR {first_report(account)} IS NOT NULL)))"""
 
 
+def counting(account: str) -> str:
+    """The accounts that count where a link names this one: those that are joined with it, or it alone."""
+    columns = "{0}.account_id, {0}.kind, {0}.counts_from, {0}.counts_until, {0}.joined_as"
+    return f"""(SELECT {columns.format(account)} WHERE {account}.joined_as IS NULL
+        UNION ALL
+        SELECT {columns.format("m")} FROM accounts m
+        WHERE m.tenant = :tenant AND m.chain_id = {account}.chain_id AND m.joined_as = {account}.joined_as)"""
+
+
+def is_repeated(goal: str, link: str, account: str) -> str:
+    """Whether a link of a net worth means the same joined accounts as another one of it that comes before."""
+    return f"""({goal}.tracking = 'net_worth' AND {account}.joined_as IS NOT NULL AND EXISTS (
+            SELECT FROM accounts other JOIN links o ON o.tenant = other.tenant AND o.account_id = other.account_id
+            WHERE other.tenant = :tenant AND other.chain_id = {account}.chain_id
+              AND other.joined_as = {account}.joined_as AND o.tenant = :tenant AND o.goal_id = {goal}.goal_id
+              AND o.account_id COLLATE "C" < {link}.account_id COLLATE "C"))"""
+
+
 def first_report(account: str) -> str:
-    """The `as_of` of an account's first report; null if it has none."""
+    """The `as_of` of the first report of an account and those joined with it; null if they have none."""
     return f"""(SELECT min(r.as_of) FROM reports r
-        WHERE r.tenant = :tenant AND r.account_id = {account}.account_id)"""
+        WHERE r.tenant = :tenant AND r.account_id IN (SELECT c.account_id FROM {counting(account)} AS c))"""
 
 
 def has_report(goal: str, account: str) -> str:
@@ -196,9 +216,17 @@ def has_report(goal: str, account: str) -> str:
 
 
 def measure_before(measure: str, account: str, moment: str) -> str:
-    """An account's worth or inflow from the facts before a moment; it looks up only the facts that it needs."""
-    worth, inflow = worth_before(account, moment), inflow_before(account, moment)
-    return f"(CASE {measure} WHEN 'inflow' THEN {inflow} ELSE {worth} END)"
+    """What a link to an account measures from the facts before a moment; it looks up only the facts that it needs.
+
+    That is the worth or the inflow of all accounts that are joined with it, of each in the time in which it counts.
+    """
+    worth = f"""CASE WHEN c.counts_from >= least({moment}, {NEVER}) OR c.counts_until < {moment} THEN 0
+        ELSE {worth_before("c", moment)} END"""
+    inflow = f"""(SELECT coalesce(sum(t.amount_minor), 0) FROM transactions t
+        WHERE t.tenant = :tenant AND t.account_id = c.account_id AND t.counts AND t.amount_minor > 0
+          AND t.posted_at >= coalesce(c.counts_from, '-infinity') AND t.posted_at < least({moment}, c.counts_until))"""
+    return f"""(SELECT coalesce(sum(CASE {measure} WHEN 'inflow' THEN {inflow} ELSE {worth} END), 0)
+        FROM {counting(account)} AS c)"""
 
 
 def inflow_before(account: str, moment: str) -> str:

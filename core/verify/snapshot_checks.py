@@ -1,12 +1,15 @@
 """The checks of snapshots: every row of the closed days, and that rewrites can be undone step by step."""
 
 from core.verify.checks import (
+    NEVER,
     ODD,
     Check,
+    counting,
     counts,
     direction,
     follows,
     has_report,
+    is_repeated,
     local_day,
     share,
     sign,
@@ -40,7 +43,8 @@ _LATE_FOR_GOOD = f"""CASE WHEN a.late_from IS NULL THEN NULL
 
 _FUNDING = f"""
     SELECT g.goal_id, g.is_following, g.final_at, l.from_at, l.until_at, l.ppm, l.measure,
-        l.account_id, {sign("a")} AS sign, {has_report("g", "a")} AS has_report, {counts("g", "a")} AS counts,
+        l.account_id, a.kind, a.chain_id, a.joined_as, a.counts_from, a.counts_until,
+        {has_report("g", "a")} AS has_report, {counts("g", "a")} AND NOT {is_repeated("g", "l", "a")} AS counts,
         least(a.dirty_from, {_LATE_FOR_GOOD}) AS dirty_from,
         a.late_from, a.late_through
     FROM g
@@ -64,6 +68,46 @@ _PIECES = f"""
         FROM funding WHERE counts AND is_following) AS pieces
     WHERE begin_at < cap_at"""
 
+# The accounts that count where a link names `named_id`, each with the time in which it counts.
+_SPANNED = f"""
+    SELECT DISTINCT f.account_id AS named_id, c.account_id, {sign("c")} AS sign, c.counts_from, c.counts_until,
+        c.joined_as IS NULL AND c.counts_from IS NULL AS is_alone
+    FROM funding f CROSS JOIN LATERAL {counting("f")} AS c WHERE f.counts"""
+
+# The measures are wanted where pieces begin, where accounts begin and end to count, and before all facts.
+_QUESTIONS = f"""
+    SELECT s.account_id, p.begin_at AS at FROM pieces p JOIN spanned s ON s.named_id = p.account_id
+    UNION SELECT s.account_id, v.at FROM spanned s
+        CROSS JOIN LATERAL (VALUES (s.counts_from), (s.counts_until), ('-infinity')) AS v(at)
+        WHERE NOT s.is_alone AND v.at < {NEVER}"""
+
+# Of accounts that count for a time: at their limits there is a row with turn 0, before the limit, and another with
+# turn 1, after it and before all facts of that moment.
+_LIMITED = """
+    SELECT s.named_id, s.account_id, t.at, v.turn, t.inflow, v.counts,
+        CASE WHEN v.counts THEN t.worth ELSE 0 END AS worth
+    FROM spanned s JOIN timeline t USING (account_id)
+    CROSS JOIN LATERAL (
+        SELECT turn, CASE WHEN turn = 0
+            THEN coalesce(s.counts_from < t.at, true) AND coalesce(t.at <= s.counts_until, true)
+            ELSE coalesce(s.counts_from <= t.at, true) AND coalesce(t.at < s.counts_until, true) END AS counts
+        FROM (SELECT 2 * t.turn AS turn UNION ALL SELECT 1 WHERE t.turn = 0 AND t.at IN (s.counts_from, s.counts_until))
+            AS turns) AS v
+    WHERE NOT s.is_alone"""
+
+# What links to accounts measure after each fact of these, and of those that are joined with them.
+_COUNTED = f"""
+    SELECT s.named_id AS account_id, t.at, 2 * t.turn AS turn, t.worth, t.inflow
+    FROM spanned s JOIN timeline t USING (account_id) WHERE s.is_alone
+    UNION ALL
+    SELECT named_id, at, turn, sum(worth_step) OVER w, sum(inflow_step) OVER w
+    FROM (
+        SELECT named_id, at, turn, worth - lag(worth, 1, CAST(0 AS numeric)) OVER v AS worth_step,
+            CASE WHEN counts THEN inflow - lag(inflow, 1, CAST(0 AS numeric)) OVER v ELSE 0 END AS inflow_step
+        FROM ({_LIMITED}) AS limited
+        WINDOW v AS (PARTITION BY named_id, account_id ORDER BY at, turn)) AS steps
+    WINDOW w AS (PARTITION BY named_id ORDER BY at, turn)"""
+
 _VALUES = f"""
     SELECT piece, goal_id, day, at, turn, {share("measured - base", "ppm")} AS value,
         CAST(has_report AS integer) AS reported
@@ -72,7 +116,7 @@ _VALUES = f"""
             CASE WHEN p.is_following THEN 0 ELSE first_value(m.measured)
                 OVER (PARTITION BY p.piece ORDER BY t.at, t.turn) END AS base,
             p.end_day, {local_day("t.at")} AS day
-        FROM pieces p JOIN timeline t USING (account_id)
+        FROM pieces p JOIN counted t USING (account_id)
         CROSS JOIN LATERAL (SELECT CASE p.measure WHEN 'inflow' THEN t.inflow ELSE t.worth END AS measured) AS m
         WHERE t.at >= p.begin_at AND t.at < p.cap_at) AS measures
     WHERE day < coalesce(end_day, 'infinity')
@@ -136,8 +180,10 @@ _SNAPSHOTS = f"""
     segments AS MATERIALIZED ({_SEGMENTS}),
     funding AS MATERIALIZED ({_FUNDING}),
     pieces AS MATERIALIZED ({_PIECES}),
-    scope AS (SELECT DISTINCT account_id, sign FROM funding WHERE counts),
-    {timeline("scope", "SELECT DISTINCT account_id, begin_at AS at FROM pieces")},
+    spanned AS MATERIALIZED ({_SPANNED}),
+    scope AS (SELECT DISTINCT account_id, sign FROM spanned),
+    {timeline("scope", _QUESTIONS)},
+    counted AS MATERIALIZED ({_COUNTED}),
     expected AS MATERIALIZED ({_EXPECTED}),
     late AS MATERIALIZED (
         SELECT DISTINCT goal_id, late_from, late_through FROM funding WHERE late_from IS NOT NULL),
@@ -175,11 +221,14 @@ _IS_MOMENT = f"""({local_day("r.reached_at")} <> {local_day("(r.reached_at - int
     OR EXISTS (SELECT FROM manual_amounts y
         WHERE y.tenant = :tenant AND y.goal_id = r.goal_id AND y.manual_at = r.reached_at)
     OR EXISTS (SELECT FROM links l WHERE l.tenant = :tenant AND l.goal_id = r.goal_id
-        AND (r.reached_at IN (l.from_at, l.until_at)
-            OR EXISTS (SELECT FROM transactions t WHERE t.tenant = :tenant AND t.account_id = l.account_id
-                AND t.counts AND t.posted_at = r.reached_at)
-            OR EXISTS (SELECT FROM reports p WHERE p.tenant = :tenant AND p.account_id = l.account_id
-                AND p.as_of = r.reached_at))))"""
+        AND (r.reached_at IN (l.from_at, l.until_at) OR EXISTS (
+            SELECT FROM (SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a
+            CROSS JOIN LATERAL {counting("a")} AS c
+            WHERE r.reached_at IN (c.counts_from, c.counts_until)
+                OR EXISTS (SELECT FROM transactions t WHERE t.tenant = :tenant AND t.account_id = c.account_id
+                    AND t.counts AND t.posted_at = r.reached_at)
+                OR EXISTS (SELECT FROM reports p WHERE p.tenant = :tenant AND p.account_id = c.account_id
+                    AND p.as_of = r.reached_at)))))"""
 
 _MARKS = f"""
     WITH {ODD}, g AS MATERIALIZED (

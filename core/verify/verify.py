@@ -15,8 +15,9 @@ from core.verify.checks import ODD_DAYS, Check, Finding, Verified, Violation
 from core.verify.goal_checks import GOAL_CHECKS
 from core.verify.placement_checks import PLACEMENT_CHECKS
 from core.verify.snapshot_checks import REWRITE_CHECKS, SNAPSHOT_CHECKS
+from core.verify.span_checks import SPAN_CHECKS
 
-BY_ACCOUNT: tuple[Check, ...] = COUNTED_CHECKS + PLACEMENT_CHECKS + ACCOUNT_CHECKS
+BY_ACCOUNT: tuple[Check, ...] = COUNTED_CHECKS + PLACEMENT_CHECKS + ACCOUNT_CHECKS + SPAN_CHECKS
 BY_GOAL: tuple[Check, ...] = AMOUNT_CHECKS + SNAPSHOT_CHECKS + REWRITE_CHECKS + GOAL_CHECKS
 FIRST = 20
 KEYS_AT_ONCE = 2_000

@@ -21,7 +21,7 @@ from core.services.funding import change_allocation, link_account, unlink_accoun
 from core.services.goals import delete_goal, update_goal
 from core.services.inputs import GoalChanges, LinkDraft, MilestoneDraft
 from core.services.milestones import add_milestone
-from tests.acts import DEFAULT, Sessions, balance, goal, paid
+from tests.acts import DEFAULT, Sessions, balance, event, goal, paid
 
 ACCOUNTS = ("a", "b", "c", "d")
 DAYS = 20
@@ -63,7 +63,7 @@ class Storm:
         return self.began - timedelta(minutes=chance.randrange(DAYS * 1_440))
 
     def drain(self, name: str) -> None:
-        """Facts old and new, edits and removals among them, of accounts that change hands."""
+        """Facts old and new, edits and removals among them, of accounts that change hands and go on as each other."""
         chance = random.Random(name)
         number = 0
         while not self.is_over.is_set():
@@ -77,6 +77,9 @@ class Storm:
 
     def _fact(self, chance: random.Random, name: str) -> bytes:
         account, at = chance.choice(ACCOUNTS), self.past(chance)
+        if chance.random() < 0.06:
+            other = chance.choice([None, *(each for each in ACCOUNTS if each != account)])
+            return event("account.changed", datetime.now(UTC), name, {"account_id": account, "replaced_by": other})
         user = {"user_id": chance.choice(["u", "u", "u", "v"])} if chance.random() < 0.2 else {}
         if chance.random() < 0.3:
             return balance(chance.randrange(100_000), at, account, **user)

@@ -94,6 +94,10 @@ class World:
         begin = first_instant(from_, self.tenant.time_zone) if isinstance(from_, date) else at
         oracle.periods.append(OraclePeriod(self.oracles[account], round(float(percent) * 10_000), begin))
 
+    def turns(self) -> list[datetime]:
+        """The moments at which accounts begin and end to count."""
+        return []
+
     def members(self) -> list[OracleAccount]:
         """The accounts of the user `u` by the latest statement that are in its currency."""
         return [
@@ -287,6 +291,7 @@ def _assert_marks(world: World, now: datetime) -> None:
 
 def _moments(world: World, oracle: OracleGoal) -> Iterator[datetime]:
     """All moments at which anything that the goal depends on may change."""
+    yield from world.turns()
     for account in world.oracles:
         yield from (at for at, _ in account.counted())
         yield from account.reported()

@@ -13,7 +13,8 @@ from tests.chaos.oracle.placement import Record, day_of, first_instant, place_al
 
 # The decimals of the currencies of the load's accounts.
 DECIMALS = {"USD": 2, "EUR": 2, "JPY": 0, "KWD": 3}
-ATTRIBUTES = ("user_id", "kind", "name", "closed", "replaced_by")
+ATTRIBUTES = ("user_id", "kind", "name", "closed", "replaced_by", "replaced_from", "opened")
+_CLEARABLE = {"name", "replaced_by", "opened"}
 # Instants and reports count at once if they are at most this much ahead.
 AHEAD = timedelta(days=1)
 FOR_EVER = datetime.max.replace(tzinfo=UTC)
@@ -220,8 +221,13 @@ class TenantFacts:
             _state(self._account(data).stated_currency, "currency", rank, data["currency"])
         for name in ATTRIBUTES:
             # A null has no effect, except on attributes that can be cleared.
-            if data.get(name) is not None or (name in data and name in {"name", "replaced_by"}):
+            if data.get(name) is not None or (name in data and name in _CLEARABLE):
                 _state(self._account(data).attributes, name, rank, data[name])
+        if "replaced_by" in data:
+            from_day = None if data["replaced_by"] is None else data.get("from")
+            _state(self._account(data).attributes, "replaced_from", rank, from_day)
+            if data["replaced_by"] is not None:
+                self._account({"account_id": data["replaced_by"]})
 
     def _connection(self, data: dict[str, Any], rank: Rank) -> None:
         for account_id in data["account_ids"]:

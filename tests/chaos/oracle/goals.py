@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from fractions import Fraction
 
 from tests.chaos.oracle.facts import FOR_EVER, Account, TenantFacts
+from tests.chaos.oracle.joins import JoinedMeasures, Joins
 from tests.chaos.oracle.placement import first_instant
 from tests.chaos.oracle.worth import Measures
 
@@ -50,6 +51,8 @@ class Oracle:
     def __init__(self, facts: TenantFacts) -> None:
         self.facts = facts
         self.measures: dict[str, Measures] = {name: Measures(account) for name, account in facts.accounts.items()}
+        self.joins = Joins(facts)
+        self._joined: dict[str, JoinedMeasures] = {}
 
     def amount(self, goal: Goal) -> int:
         """The amount from all facts."""
@@ -92,7 +95,7 @@ class Oracle:
             if any(goal.direction * amount >= goal.direction * milestone for amount in amounts):
                 yield milestone
 
-    def _present(self, goal: Goal, end: datetime) -> list[tuple[Measures, int]]:
+    def _present(self, goal: Goal, end: datetime) -> list[tuple[JoinedMeasures, int]]:
         """The measures and shares of the accounts that a goal which follows balances has at a moment."""
         if goal.tracking == "net_worth":
             return [(self._measures(name), 1_000_000) for name in self._members(goal)]
@@ -121,18 +124,23 @@ class Oracle:
         return not (goal.type == "debt" and goal.tracking == "balance" and is_known_asset)
 
     def _members(self, goal: Goal) -> list[str]:
-        """All of the user's accounts in the goal's currency."""
-        return [
+        """All of the user's accounts in the goal's currency; of those that are joined the first."""
+        own = [
             name
-            for name, account in self.facts.accounts.items()
+            for name, account in sorted(self.facts.accounts.items())
             if account.user_id == goal.user_id and account.currency == goal.currency
         ]
+        return [name for name in own if name == min(set(self.joins.group(name)).intersection(own))]
 
     def _account(self, name: str) -> Account:
         return self.facts.accounts.get(name, Account())
 
-    def _measures(self, name: str) -> Measures:
-        return self.measures.setdefault(name, Measures(self._account(name)))
+    def _measures(self, name: str) -> JoinedMeasures:
+        if name not in self._joined:
+            names = self.joins.group(name)
+            parts = [(self.measures.setdefault(n, Measures(self._account(n))), *self.joins.span(n)) for n in names]
+            self._joined[name] = JoinedMeasures(parts)
+        return self._joined[name]
 
 
 def cut(amount_minor: int, ppm: int) -> int:
