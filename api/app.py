@@ -22,6 +22,7 @@ from api.routes import (
     metrics,
     provider_accounts,
     refresh_requests,
+    relinks,
     snapshots,
     unapplied,
     webhooks,
@@ -41,6 +42,7 @@ _BY_KEY = (Depends(bind_key),)
 _ROUTES = (
     ("/goals", Routes.of(GOAL_ROUTES, history.router, snapshots.router), _BY_KEY),
     ("/accounts", accounts.router, _BY_KEY),
+    ("/relinks", relinks.router, _BY_KEY),
     ("/events", Routes.of(events.router, unapplied.router), _BY_KEY),
     ("/webhooks", webhooks.router, ()),
     ("/dead-letters", dead_letters.router, _BY_KEY),

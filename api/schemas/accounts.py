@@ -7,9 +7,10 @@ from pydantic import Field
 from simplejson import RawJSON
 from typing_extensions import TypedDict
 
-from api.schemas.goals import Amount, Moment, Percent, moment
+from api.schemas.goals import Amount, Day, Moment, Percent, day, moment
 from core.errors import MalformedEvent
 from core.events.envelope import parse_json
+from core.events.spans import NEVER
 from core.goals.money import from_ppm, to_decimal
 from core.services.accounts import AccountView, CurrencyFrom, FactType
 from core.services.funding import AllocationsView, AllocationView
@@ -136,8 +137,20 @@ class AccountBody(TypedDict):
             description="who says so: what was registered for it, another statement about it, a report or a transaction"
         ),
     ]
-    worth: Annotated[Amount | None, Field(description="by all facts so far; an amount owed is negative")]
+    worth: Annotated[
+        Amount | None,
+        Field(
+            description="by all facts so far; an amount owed is negative, and 0 is that of an account in whose place"
+            " another one counts"
+        ),
+    ]
     closed: bool
+    replaced_by: Annotated[str | None, Field(description="the account that it is said to go on as")]
+    replaces: Annotated[list[str], Field(description="the accounts that are said to go on as this one")]
+    opened: Annotated[Day | None, Field(description="the day before which it is stated to be worth nothing")]
+    counts_from: Annotated[Moment | None, Field(description="from when on it counts, if that has a beginning")]
+    counts_until: Annotated[Moment | None, Field(description="when another account begins to count in its place")]
+    note: Annotated[str | None, Field(description="why `replaced_by` has no effect, or that it does not count yet")]
     last_report: ReportBody | None
     last_fact: LastFactBody | None
     connection: ConnectionBody | None
@@ -155,6 +168,12 @@ def account_body(view: AccountView) -> AccountBody:
         "currency_from": view.currency_from,
         "worth": _amount(account.worth_minor, account.currency),
         "closed": account.closed,
+        "replaced_by": account.replaced_by,
+        "replaces": account.replaces,
+        "opened": None if account.opened is None else day(account.opened),
+        "counts_from": None if account.counts_from == NEVER else moment(account.counts_from),
+        "counts_until": moment(account.counts_until),
+        "note": view.note,
         "last_report": None if account.last_report is None else report_body(account.last_report),
         "last_fact": _last_fact_body(view),
         "connection": _connection_body(view),

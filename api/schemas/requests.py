@@ -14,6 +14,7 @@ from core.events.envelope import parse_moment
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneChanges, MilestoneDraft
 from core.services.provider_accounts import AccountDraft
+from core.services.relinks import RelinkDraft
 
 _NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 # Of a text that is known to be a date or a time.
@@ -266,6 +267,32 @@ class NewProviderAccount(Body):
     def draft(self) -> AccountDraft:
         """What core needs to register the account."""
         return AccountDraft(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class NewRelink(Body):
+    """POST /relinks."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"old_account_id": "savings_001", "new_account_id": "savings_002"}}
+    )
+
+    old_account_id: Annotated[str, Field(description="the account that goes on under another id")]
+    new_account_id: Annotated[str, Field(description="the account that it goes on as")]
+    from_: Annotated[
+        Day | None, Field(alias="from", description="the day from which on the new one counts, not its first report")
+    ] = None
+
+    def draft(self) -> RelinkDraft:
+        """What core needs to join the accounts."""
+        return RelinkDraft(self.old_account_id, self.new_account_id, self.from_)
+
+
+class UndoneRelink(Body):
+    """POST /relinks/undo."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"old_account_id": "savings_001"}})
+
+    old_account_id: Annotated[str, Field(description="the account that shall go on as itself")]
 
 
 class DoneRefresh(Body):

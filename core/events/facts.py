@@ -160,6 +160,11 @@ class Attribute(NamedTuple):
     rank: str
 
 
+def replacement(successor: str | None, from_day: date | None, rank: str) -> tuple[Attribute, Attribute]:
+    """The attributes that say which account another one goes on as, None for none, and from which day on."""
+    return Attribute("replaced_by", successor, rank), Attribute("replaced_from", from_day, rank)
+
+
 class AccountFacts(NamedTuple):
     """What one event states of one account."""
 

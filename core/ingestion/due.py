@@ -39,7 +39,8 @@ def apply_facts(session: Session, facts: Facts, now: datetime) -> None:
     Locks the accounts and their goals.
     """
     plan_by_key(session)
-    _write_facts(session, hold_accounts(session, list(facts)), facts, now)
+    named = {(key[0], name) for key, of_account in facts.items() for each in of_account for name in each.account_ids}
+    _write_facts(session, hold_accounts(session, named), facts, now)
 
 
 def _write_facts(session: Session, held: Mapping[AccountKey, Held], facts: Facts, now: datetime) -> None:

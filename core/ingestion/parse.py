@@ -19,6 +19,7 @@ from core.events.facts import (
     Transaction,
     Window,
     attribute_rank,
+    replacement,
 )
 from core.goals.money import digits, to_minor
 from core.providers.registry import envelopes_of_row
@@ -125,7 +126,7 @@ def _account(envelope: Envelope, zone: ZoneInfo, arrived_at: datetime) -> tuple[
         if successor == account_id:
             raise EventRejected("self_contradicting", "replaced_by names the account itself")
         since = None if successor is None or data.get("from") is None else _past_day(envelope, "from", zone)
-        attributes += [Attribute("replaced_by", successor, rank), Attribute("replaced_from", since, rank)]
+        attributes += replacement(successor, since, rank)
     if "opened" in data:
         opened = None if data["opened"] is None else _past_day(envelope, "opened", zone)
         attributes.append(Attribute("opened", opened, rank))

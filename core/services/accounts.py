@@ -1,5 +1,6 @@
 """Accounts as callers see them: what is known of each, and by how much reports differ from the transactions."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -9,10 +10,12 @@ from sqlalchemy.orm import Session
 from core.errors import NotFound
 from core.events.currency import SaidBy
 from core.events.facts import rank_time
+from core.events.spans import NEVER, joins, why_apart
 from core.services.inputs import is_id
 from core.services.pages import Page, cut, id_after, moment_and_id_after, no_position
 from core.store import account_views as store
 from core.store.account_views import AccountSummary, ReportRow
+from core.store.spans import chains_of, read_spanned
 from core.store.tenants import Tenant
 
 CurrencyFrom = Literal["registration", "statement", "report", "transaction"]
@@ -41,9 +44,13 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class AccountView:
-    """An account as callers see it; `connection` is None if neither a registration nor an event names one."""
+    """An account as callers see it; `connection` is None if neither a registration nor an event names one.
+
+    `note` says why a statement that joins it with another account has no effect, or that it does not count yet.
+    """
 
     summary: AccountSummary
+    note: str | None
     currency_from: CurrencyFrom | None
     last_fact: LastFact | None
     connection: Connection | None
@@ -76,7 +83,7 @@ def list_accounts(
         fitting = tuple(id for id in ids.items if (id in differing) is has_difference)
         ids = Page(fitting, ids.next_cursor) if len(fitting) <= limit else cut(fitting, limit, lambda id: id)
     rows = store.read_summaries(session, tenant.name, ids.items)
-    return Page(tuple(_view(row) for row in rows), ids.next_cursor)
+    return Page(_views(session, tenant, rows), ids.next_cursor)
 
 
 def get_account(session: Session, tenant: Tenant, account_id: str) -> AccountView:
@@ -84,7 +91,7 @@ def get_account(session: Session, tenant: Tenant, account_id: str) -> AccountVie
     rows = store.read_summaries(session, tenant.name, [account_id]) if is_id(account_id) else []
     if not rows:
         raise NotFound("Account", account_id)
-    return _view(rows[0])
+    return _views(session, tenant, rows)[0]
 
 
 def list_reports(
@@ -111,8 +118,31 @@ def currency_from(account: AccountSummary) -> CurrencyFrom | None:
     return None if said_by is None else "report" if said_by is SaidBy.REPORT else "transaction"
 
 
-def _view(account: AccountSummary) -> AccountView:
-    return AccountView(account, currency_from(account), _last_fact(account), _connection(account))
+def _views(session: Session, tenant: Tenant, accounts: Sequence[AccountSummary]) -> tuple[AccountView, ...]:
+    notes = _notes(session, tenant, accounts)
+    return tuple(
+        AccountView(row, notes.get(row.account_id), currency_from(row), _last_fact(row), _connection(row))
+        for row in accounts
+    )
+
+
+def _notes(session: Session, tenant: Tenant, accounts: Iterable[AccountSummary]) -> dict[str, str]:
+    """By account why what is stated of it has no effect, or none yet."""
+    notes = {
+        each.account_id: "counts nothing before its first report, since it goes on for another account"
+        for each in accounts
+        if each.counts_from == NEVER
+    }
+    replaced = {each.account_id: each.replaced_by for each in accounts if each.replaced_by is not None}
+    chains = chains_of(session, [(tenant.name, name) for name in replaced])
+    rows = read_spanned(session, chains, {tenant.name: tenant.zone})
+    described = {name: row.described for (_, name), row in rows.items()}
+    joined = joins(described.values())
+    for old_id, new_id in replaced.items():
+        if old_id in described and old_id not in joined:
+            why = why_apart(described[old_id], described[new_id]) or "the statements go in a circle"
+            notes[old_id] = f"is not joined with {new_id}: {why}"
+    return notes
 
 
 def _last_fact(account: AccountSummary) -> LastFact | None:

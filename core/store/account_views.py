@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.currency import SaidBy
+from core.events.spans import NEVER
 from core.store.accounts import ACCOUNT_NAME, AccountKey
 
 ACCOUNTS_AT_ONCE = 500
@@ -39,7 +40,8 @@ class AccountSummary:
     `currency_said_by`: the kind of the fact that decides the currency. `is_currency_registered`: whether a registration
     of the account names it. `posted_at` is that of the last transaction that counts, `posted_time` the time of the
     event that states it. `provider` and `provider_connection` are those of the latest registration. `connection_rank`
-    is of the event that states the state.
+    is of the event that states the state. `worth_minor` is 0 while another account counts in its place; `replaces` are
+    the accounts that are said to go on as this one. `counts_from` and `counts_until`: see core.events.spans.
     """
 
     account_id: str
@@ -58,6 +60,11 @@ class AccountSummary:
     connection_state: str | None
     connection_reason: str | None
     connection_rank: str | None
+    replaced_by: str | None
+    replaces: list[str]
+    opened: date | None
+    counts_from: datetime | None
+    counts_until: datetime | None
     last_report: ReportRow | None
 
 
@@ -73,8 +80,13 @@ _IDS_OF_ALL, _IDS_OF_USER = text(_IDS.format("")), text(_IDS.format("AND user_id
 # Of an account's facts and registrations each part reads one row, found by an index.
 _SUMMARIES = text(
     f"""SELECT a.account_id, {ACCOUNT_NAME}, a.user_id, a.kind, a.currency, a.currency_from,
-        coalesce(p.names_currency, false), a.worth_minor, a.closed, t.posted_at, t.event_time, p.provider, p.connection,
-        a.connection, a.connection_reason, a.connection_rank, {_REPORT}
+        coalesce(p.names_currency, false),
+        CASE WHEN a.counts_until IS NOT NULL OR a.counts_from >= :never THEN 0 ELSE a.worth_minor END, a.closed,
+        t.posted_at, t.event_time, p.provider, p.connection, a.connection, a.connection_reason, a.connection_rank,
+        a.replaced_by, ARRAY(
+            SELECT o.account_id FROM accounts o
+            WHERE o.tenant = a.tenant AND o.chain_id = a.chain_id AND o.replaced_by = a.account_id ORDER BY 1),
+        a.opened, a.counts_from, a.counts_until, {_REPORT}
     FROM accounts a
     LEFT JOIN LATERAL (
         SELECT t.posted_at, t.event_time FROM transactions t
@@ -143,7 +155,7 @@ def account_ids(session: Session, tenant: str, *, user_id: str | None = None, af
 def read_summaries(session: Session, tenant: str, account_ids: Sequence[str]) -> list[AccountSummary]:
     """The accounts of these ids, in the order of their ids; those that do not exist are left out."""
     summaries = []
-    for row in session.execute(_SUMMARIES, {"tenant": tenant, "names": list(account_ids)}):
+    for row in session.execute(_SUMMARIES, {"tenant": tenant, "names": list(account_ids), "never": NEVER}):
         report = row[-_REPORT_FIELDS:]
         last_report = None if report[0] is None else ReportRow(*report)
         known = [*row[:-_REPORT_FIELDS], last_report]

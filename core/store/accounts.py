@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from core.events.currency import CurrencyFact, SaidBy
 from core.events.facts import AccountKind, AttributeValue
+from core.events.spans import NEVER
 from core.events.worth import WorthState
 from core.goals.goal import GoalType, Tracking
 from core.store import driver
@@ -326,7 +327,8 @@ def _account(row: Row) -> AccountRow:
 class KnownAccount:
     """What is known of an account. `worth_minor` is from all facts so far, and 0 while the currency is unknown.
 
-    `name` is the account's own name, else the one that was given with its latest link.
+    It is that of all accounts that are joined with it. `name` is the account's own name, else the one that was given
+    with its latest link.
     """
 
     account_id: str
@@ -358,10 +360,22 @@ ACCOUNT_NAME = """coalesce(a.name, (SELECT l.account_name FROM links l
         WHERE l.tenant = a.tenant AND l.account_id = a.account_id AND l.account_name IS NOT NULL
         ORDER BY l.linked_at DESC LIMIT 1))"""
 """The name of an account `a` in SQL: its own, else the one that was given with its latest link."""
+COUNTED = """(
+        SELECT m.* FROM accounts m
+        WHERE own.joined_as IS NULL AND m.tenant = own.tenant AND m.account_id = own.account_id
+        UNION ALL
+        SELECT m.* FROM accounts m
+        WHERE m.tenant = own.tenant AND m.chain_id = own.chain_id AND m.joined_as = own.joined_as)"""
+"""SQL for the rows of the accounts that are joined with the account `own`, or for its own row if none is."""
 _ACCOUNT = text(
-    f"""SELECT a.account_id, {ACCOUNT_NAME}, a.user_id, a.kind, a.kind_rank IS NOT NULL, a.currency, a.worth_minor,
+    f"""SELECT a.account_id, {ACCOUNT_NAME}, a.user_id, a.kind, a.kind_rank IS NOT NULL, a.currency, w.worth_minor,
         a.first_report_at, a.closed
-    FROM accounts a WHERE a.tenant = :tenant AND a.account_id = :account_id"""
+    FROM accounts a
+    CROSS JOIN LATERAL (
+        SELECT CAST(coalesce(sum(m.worth_minor), 0) AS bigint) AS worth_minor
+        FROM (SELECT a.tenant, a.account_id, a.chain_id, a.joined_as) AS own CROSS JOIN LATERAL {COUNTED} AS m
+        WHERE m.counts_until IS NULL AND coalesce(m.counts_from < :never, true)) AS w
+    WHERE a.tenant = :tenant AND a.account_id = :account_id"""
 )
 _SHARES = text(
     """SELECT l.ppm, g.currency, g.type, g.tracking, count(*)
@@ -373,7 +387,7 @@ _SHARES = text(
 
 def read_account(session: Session, key: AccountKey) -> KnownAccount | None:
     """An account, not locked; None if neither an event nor a link has named it."""
-    row = session.execute(_ACCOUNT, {"tenant": key[0], "account_id": key[1]}).first()
+    row = session.execute(_ACCOUNT, {"tenant": key[0], "account_id": key[1], "never": NEVER}).first()
     return None if row is None else KnownAccount(*row)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from core.events.calendar import day_start
 from core.events.spans import Described, Span
 from core.store import driver
-from core.store.accounts import KINDS, AccountKey
+from core.store.accounts import COUNTED, KINDS, AccountKey
 from core.store.driver import Direct, dates, joined_or_null, moments, split, split_or_null
 
 
@@ -56,13 +56,6 @@ _CHAINS_OF = Direct(
     f"""SELECT DISTINCT m.tenant, m.account_id FROM {_KEYS} JOIN accounts a USING (tenant, account_id)
     JOIN accounts m ON m.tenant = a.tenant AND m.chain_id = a.chain_id"""
 )
-COUNTED = """(
-        SELECT m.* FROM accounts m
-        WHERE own.joined_as IS NULL AND m.tenant = own.tenant AND m.account_id = own.account_id
-        UNION ALL
-        SELECT m.* FROM accounts m
-        WHERE m.tenant = own.tenant AND m.chain_id = own.chain_id AND m.joined_as = own.joined_as)"""
-"""SQL for the rows of the accounts that are joined with the account `own`, or for its own row if none is."""
 _READ_COUNTED = Direct(
     f"""SELECT k.tenant, k.account_id, m.account_id, m.counts_from, m.counts_until, m.first_report_at
     FROM {_KEYS} JOIN accounts own USING (tenant, account_id)

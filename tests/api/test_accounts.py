@@ -100,6 +100,12 @@ def test_an_account_is_shown_with_its_latest_facts(api: TestClient, tell: Tell, 
         "currency_from": "report",
         "worth": Decimal("92.70"),
         "closed": False,
+        "replaced_by": None,
+        "replaces": [],
+        "opened": None,
+        "counts_from": None,
+        "counts_until": None,
+        "note": None,
         "last_report": {
             "as_of": "2026-01-31T12:00:00Z",
             "currency": "USD",
@@ -140,6 +146,7 @@ def test_an_account_without_facts_is_shown_with_what_is_known(api: TestClient, n
         "asset",
         False,
     )
+    assert body.pop("replaces") == []
     assert set(body.values()) == {None}
 
 

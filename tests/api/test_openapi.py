@@ -45,6 +45,12 @@ _REFRESH = text(
     VALUES ('default', :name, 'plaid', 'item', 'transactions', 'r', now(), now(), 1)"""
 )
 
+_ACCOUNTS = text(
+    """INSERT INTO accounts (tenant, account_id, currency, currency_from, stated_currency, stated_currency_rank)
+    SELECT 'default', id, 'USD', 'statement', 'USD', 'r' FROM unnest(ARRAY['savings_001', 'savings_002']) AS id
+    ON CONFLICT DO NOTHING"""
+)
+
 
 @pytest.fixture
 def spec(api: TestClient) -> dict[str, Any]:
@@ -98,6 +104,7 @@ def test_the_examples_are_taken(
                 with engine.begin() as connection:
                     connection.execute(_LETTER, {"name": goal_id})
                     connection.execute(_REFRESH, {"name": goal_id})
+                    connection.execute(_ACCOUNTS)
                 before = dump()
                 example = content["example"]
                 raw = example if isinstance(example, str) else json.dumps(example)
@@ -108,7 +115,7 @@ def test_the_examples_are_taken(
                 url = path.format(shard=0, **ids, **accounts)
                 answer = api.request(method, url, content=raw, headers={"Content-Type": media_type})
                 assert [str(answer.status_code)] == _successes(operation), (method, path, answer.text)
-                changes = path.startswith(("/goals", "/provider-accounts"))
+                changes = path.startswith(("/goals", "/relinks", "/provider-accounts"))
                 assert (dump() != before) is changes, "an example that changes nothing shows nothing"
                 sent.add((method, path))
     assert sent >= {what for what in SUMMARIES if what[0] in {"post", "patch"}} | {("post", "/events")}
