@@ -74,13 +74,7 @@ def put(request: Request, provider: str, provider_account_id: str, contexts: Con
     with contexts.open(Scope.EVENTS_WRITE) as context:
         draft = parse_body(NewProviderAccount, raw).draft()
         account = provider_accounts.put_account(
-            context.session,
-            context.tenant.name,
-            provider,
-            provider_account_id,
-            draft,
-            context.now,
-            actor=actor_of(request),
+            context.session, context.tenant, provider, provider_account_id, draft, context.now, actor=actor_of(request)
         )
         return ExactResponse(_body(account))
 
@@ -112,12 +106,7 @@ def remove(
 
         def perform() -> Response:
             provider_accounts.remove_account(
-                context.session,
-                context.tenant.name,
-                provider,
-                provider_account_id,
-                context.now,
-                actor=actor_of(request),
+                context.session, context.tenant, provider, provider_account_id, context.now, actor=actor_of(request)
             )
             return Response(status_code=204)
 

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidField, NotFound
-from core.events.facts import AccountFacts, AccountKind, Attribute, Rank, attribute_rank
+from core.events.facts import AccountFacts, AccountKind, Attribute, Rank, attribute_rank, replacement
 from core.goals.money import digits
 from core.ingestion.due import apply_facts
 from core.providers.contracts import KnownAccount, Sign
@@ -21,7 +21,8 @@ from core.services.inputs import check_id, is_id
 from core.services.pages import Page, cut, no_position
 from core.store import providers as store
 from core.store.providers import ProviderAccount
-from core.store.tenants import note_operation
+from core.store.spans import read_spanned
+from core.store.tenants import Tenant, note_operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +39,17 @@ class AccountDraft:
 
 
 def put_account(
-    session: Session, tenant: str, provider: str, name: str, draft: AccountDraft, now: datetime, *, actor: str
+    session: Session, tenant: Tenant, provider: str, name: str, draft: AccountDraft, now: datetime, *, actor: str
 ) -> ProviderAccount:
     """Register an account; this replaces an earlier registration. Its currency is stated for the account from now on.
 
-    Raises NotFound for a provider without accounts, and InvalidField.
+    What came under the provider's id before goes on as the account that is registered for it, as an event `replaced_by`
+    says. Raises NotFound for a provider without accounts, and InvalidField.
     """
     if not has_accounts(provider):
         raise NotFound("Provider", provider)
     account = ProviderAccount(
-        tenant=tenant,
+        tenant=tenant.name,
         provider=provider,
         provider_account_id=check_id("provider_account_id", name),
         account_id=check_id("account_id", name if draft.account_id is None else draft.account_id),
@@ -59,11 +61,14 @@ def put_account(
         sign=_check_sign(draft.sign),
         updated_at=now,
     )
+    before = store.read_provider_account(session, tenant.name, provider, name)
     store.put_provider_account(session, account)
+    rank = attribute_rank(Rank(now, False, f"provider-accounts/{provider}", account.provider_account_id))
+    stated = _going_on(session, tenant, name, name if before is None else before.account_id, account.account_id, rank)
     if account.currency is not None:
-        rank = attribute_rank(Rank(now, False, f"provider-accounts/{provider}", account.provider_account_id))
-        stated = AccountFacts(account.account_id, (Attribute("stated_currency", account.currency, rank),))
-        apply_facts(session, {(tenant, account.account_id): [stated]}, now)
+        currency = Attribute("stated_currency", account.currency, rank)
+        stated.append(AccountFacts(account.account_id, (currency,)))
+    _state(session, tenant, stated, now)
     _note(session, account, "told", now, actor, account.account_id)
     return account
 
@@ -77,11 +82,16 @@ def read_account(session: Session, tenant: str, provider: str, name: str) -> Pro
     return found
 
 
-def remove_account(session: Session, tenant: str, provider: str, name: str, now: datetime, *, actor: str) -> None:
-    """Remove a registration; raises NotFound. The facts that were recorded under its account id stay."""
-    account = read_account(session, tenant, provider, name)
-    if not store.remove_provider_account(session, tenant, provider, name):
+def remove_account(session: Session, tenant: Tenant, provider: str, name: str, now: datetime, *, actor: str) -> None:
+    """Remove a registration; raises NotFound. The facts that were recorded under its account id stay.
+
+    If the provider's id was said to go on as that account, it no longer does.
+    """
+    account = read_account(session, tenant.name, provider, name)
+    if not store.remove_provider_account(session, tenant.name, provider, name):
         raise NotFound("Provider account", name)
+    rank = attribute_rank(Rank(now, False, f"provider-accounts/{provider}", name))
+    _state(session, tenant, _going_on(session, tenant, name, account.account_id, name, rank), now)
     _note(session, account, "forgotten", now, actor, account.account_id)
 
 
@@ -138,6 +148,31 @@ def _check_sign(sign: str | None) -> str | None:
 
 def _checked(field: str, value: str | None) -> str | None:
     return None if value is None else check_id(field, value)
+
+
+def _going_on(
+    session: Session, tenant: Tenant, provider_id: str, before_id: str, account_id: str, rank: str
+) -> list[AccountFacts]:
+    """The statement that what came under the provider's id goes on as the account that now has its facts, if any did.
+
+    `before_id` is the account that had them before. If the provider's id has them again, it goes on as itself, unless
+    something else than the registration has said what replaces it since.
+    """
+    known = read_spanned(session, [(tenant.name, provider_id)], {tenant.name: tenant.zone})
+    if account_id == before_id or not known:
+        return []
+    if account_id != provider_id:
+        return [AccountFacts(provider_id, replacement(account_id, None, rank))]
+    is_by_registration = known[tenant.name, provider_id].described.replaced_by == before_id
+    return [AccountFacts(provider_id, replacement(None, None, rank))] if is_by_registration else []
+
+
+def _state(session: Session, tenant: Tenant, stated: Iterable[AccountFacts], now: datetime) -> None:
+    facts: dict[tuple[str, str], list[AccountFacts]] = {}
+    for each in stated:
+        facts.setdefault((tenant.name, each.account_id), []).append(each)
+    if facts:
+        apply_facts(session, facts, now)
 
 
 def _known(registered: ProviderAccount | None, own_id: str, recorded_kind: str | None) -> KnownAccount:

@@ -1,4 +1,4 @@
-"""Relinks: accounts that probably go on under a new id are offered, accepted and undone."""
+"""Relinks: accounts that probably go on under a new id are offered, accepted and undone; mappings join likewise."""
 
 from __future__ import annotations
 
@@ -154,3 +154,39 @@ def test_what_cannot_be_joined_is_refused_and_changes_nothing(
     assert account["note"] == "is not joined with euro: one is in USD, the other in EUR"
     tell("account.changed", account_id="a", replaced_by="b")
     assert api.get("/accounts/a").json()["note"] == "is not joined with b: the statements go in a circle"
+
+
+def test_a_mapping_after_the_first_pull_joins_what_came_before(
+    api: TestClient, reported: Tell, session_factory: Sessions
+) -> None:
+    """The provider's id counts up to the first balance under one's own id; removing the mapping parts them again."""
+    body = {"user_id": "ann", "name": "g", "type": "savings", "target_amount": 9000}
+    goal_id = api.post("/goals", json=body).json()["id"]
+    link = {"account_id": "acc_1", "allocation_percent": 100, "from": days_ago(9).date().isoformat()}
+    assert api.post(f"/goals/{goal_id}/funding", json=link).status_code == 201
+    reported("acc_1", "100.00", 8)
+    path = "/provider-accounts/teller/acc_1"
+    assert api.put(path, json={"account_id": "savings"}).status_code == 200
+    assert api.get("/accounts/acc_1").json()["replaced_by"] == "savings"
+    reported("acc_1", "120.00", 2)
+    reported("savings", "150.00", 1)
+
+    def amount() -> float:
+        return float(api.get(f"/goals/{goal_id}").json()["current_amount"])
+
+    assert amount() == 50
+    # The same registration again says nothing new.
+    assert api.post("/relinks/undo", json={"old_account_id": "acc_1"}).status_code == 200
+    assert api.put(path, json={"account_id": "savings", "user_id": "ann"}).status_code == 200
+    assert (api.get("/accounts/acc_1").json()["replaced_by"], amount()) == (None, 20)
+    assert api.put(path, json={"account_id": "other"}).status_code == 200
+    assert (
+        api.get("/accounts/acc_1").json()["note"]
+        == "is not joined with other: the currency of one of them is not known yet"
+    )
+    assert api.delete(path).status_code == 204
+    assert (api.get("/accounts/acc_1").json()["replaced_by"], amount()) == (None, 20)
+    # Of an account of which nothing is known nothing is said.
+    assert api.put("/provider-accounts/teller/acc_2", json={"account_id": "savings"}).status_code == 200
+    assert api.get("/accounts/acc_2").status_code == 404
+    assert verify(session_factory, datetime.now(UTC)).first == ()
