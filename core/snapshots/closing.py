@@ -164,7 +164,7 @@ def _close_days(
             goal.dirty_from = through + _DAY if local_day(goal.acted_at, tenant.zone) > through else None
             changed[goal.key] = goal
         own = closed_ranges.get(goal.key)
-        if not own or not _is_to_finish(goal, own, tenant.zone):
+        if not own or not _is_to_finish(goal, funding[goal.key], own, tenant.zone):
             continue
         changed[goal.key] = goal
         first = own[0].days.first
@@ -177,7 +177,7 @@ def _close_days(
             funding = funding_of_goals(session, (goal.key for goal in goals))
             again, rows = _write_days(session, tenant, [GoalDays(goal, first, through)], rewrites, funding)
             own, written = again[goal.key], written + rows
-        day = target_day(goal, own, tenant.zone)
+        day = target_day(goal, funding[goal.key], own, tenant.zone)
         if day is not None:
             _complete(session, goal, funding[goal.key], day, now, tenant.zone)
             funding = funding_of_goals(session, (goal.key for goal in goals))
@@ -196,14 +196,14 @@ def _close_days(
     return Snapshotted(goals=len(goals), closes=written, milestones_reached=marked, completed=completed)
 
 
-def _is_to_finish(goal: GoalRow, ranges: Sequence[ClosedRange], zone: ZoneInfo) -> bool:
+def _is_to_finish(goal: GoalRow, sources: Sequence[FundingRow], ranges: Sequence[ClosedRange], zone: ZoneInfo) -> bool:
     """Whether closes complete a goal with `auto_complete`, or no longer bear out that it was completed at its day."""
     if goal.status is GoalStatus.ACTIVE:
-        return goal.auto_complete and are_closes_evaluated(goal) and target_day(goal, ranges, zone) is not None
+        return goal.auto_complete and are_closes_evaluated(goal) and target_day(goal, sources, ranges, zone) is not None
     if not goal.auto_completed or goal.final_at is None:
         return False
     final_day = local_day(goal.final_at - INSTANT, zone)
-    day = target_day(goal, ranges, zone)
+    day = target_day(goal, sources, ranges, zone)
     if day is not None and day <= final_day:
         return day < final_day
     return any(closed.days.first <= final_day <= closed.days.last for closed in ranges)

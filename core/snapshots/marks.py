@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.events.calendar import EARLIEST, day_start, local_day
-from core.goals.goal import GoalStatus, GoalType
+from core.goals.goal import GoalStatus, GoalType, follows_balances
 from core.goals.progress import is_reached, nearest
 from core.ingestion.crossings import (
     GOAL_REACHED,
@@ -29,6 +29,7 @@ from core.snapshots.amounts import Funding, GoalDays
 from core.snapshots.moments import GoalSpan, amounts_within
 from core.store import ledger
 from core.store.goals import GoalKey, GoalRow
+from core.store.links import FundingRow
 from core.store.milestones import (
     date_milestones,
     mark_milestones,
@@ -73,9 +74,17 @@ class _Question:
         return is_reached(self.goal.direction, amount_minor, self.threshold_minor)
 
 
-def target_day(goal: GoalRow, ranges: Sequence[ClosedRange], zone: ZoneInfo) -> date | None:
-    """The first closed day whose close is at the target, not before the day of the latest act."""
-    since = date.min if goal.evaluated_from is None else local_day(goal.evaluated_from, zone)
+def target_day(
+    goal: GoalRow, sources: Sequence[FundingRow], ranges: Sequence[ClosedRange], zone: ZoneInfo
+) -> date | None:
+    """The first closed day whose close completes the goal: it is at the target, not before the day of the latest act.
+
+    A goal that follows balances is completed by no close from before the first report of one of its accounts.
+    """
+    moments = [goal.evaluated_from]
+    if follows_balances(goal.tracking):
+        moments += [source.first_report_at for source in sources if source.why_not(goal) is None]
+    since = max((local_day(moment, zone) for moment in moments if moment is not None), default=date.min)
     question = _Question(goal, None, None)
     for closed in ranges:
         for first, last, amount in closed.stretches:

@@ -77,7 +77,8 @@ _FINAL_GOALS = f"""
     WHERE g.tenant = :tenant AND l.tenant = :tenant AND {within("g.goal_id")} AND {within("l.goal_id")}
     UNION ALL
     SELECT goal_id, NULL, NULL, 'auto_completed', CAST(auto_completed AS text),
-        CAST(auto_completed AND auto_complete AND status = 'completed' AND reached_at < final_at AS text)
+        CAST(auto_completed AND auto_complete AND status = 'completed'
+            AND (reached_at < final_at OR waiting_for <> '{{}}') IS TRUE AS text)
     FROM goals WHERE tenant = :tenant AND {within("goal_id")}"""
 
 _NET_WORTHS = f"""
