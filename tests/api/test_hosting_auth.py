@@ -32,19 +32,19 @@ def _bearer(token: str | None) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("token", "status", "body"), REFUSED)
-@pytest.mark.parametrize(
-    ("method", "url"),
-    [("GET", "/goals"), ("POST", "/goals"), ("GET", "/goals?limit=0"), ("DELETE", "/goals/x/funding/y")],
-)
-def test_the_apps_refusals_are_answered_by_the_app(
-    engine: Engine, token: str | None, status: int, body: Any, method: str, url: str
-) -> None:
+def test_the_apps_refusals_are_answered_by_the_app(engine: Engine, token: str | None, status: int, body: Any) -> None:
     """HTTPException, an error that the app handles, and one of its own database reach its handlers, before our 422."""
     client = TestClient(_app(engine), headers=_bearer(token))
-    answer = client.request(method, url, content=b"{" if method == "POST" else None)
-    assert (answer.status_code, answer.json()) == (status, body)
-    if status == 401:
-        assert answer.headers["WWW-Authenticate"] == "Foreign"
+    for method, url in (
+        ("GET", "/goals"),
+        ("POST", "/goals"),
+        ("GET", "/goals?limit=0"),
+        ("DELETE", "/goals/x/funding/y"),
+    ):
+        answer = client.request(method, url, content=b"{" if method == "POST" else None)
+        assert (answer.status_code, answer.json()) == (status, body), (method, url)
+        if status == 401:
+            assert answer.headers["WWW-Authenticate"] == "Foreign", (method, url)
 
 
 def test_who_is_let_in_gets_the_goals(engine: Engine) -> None:

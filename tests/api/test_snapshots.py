@@ -88,33 +88,34 @@ def test_pages_hold_every_day_once(api: TestClient, goal_id: str) -> None:
         assert [day for page in pages for day in page] == expected
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("from=2026-01-09&to=2026-01-08", "from"),
-        ("from=2016-01-01&to=2026-01-08", "from"),
-        ("from=2026-02-30", "from"),
-        ("to=2026-1-1", "to"),
-        ("from=2026-01-01T00:00:00Z", "from"),
-        ("from=1767225600", "from"),
-        ("from=", "from"),
-        ("to=yesterday", "to"),
-        ("to=0000-01-01", "to"),
-        ("from=%00", "from"),
-        ("limit=0", "limit"),
-        ("limit=3661", "limit"),
-        ("as_known_at=2100-01-01T00:00:00Z", "as_known_at"),
-        ("as_known_at=yesterday", "as_known_at"),
-        ("as_known_at=", "as_known_at"),
-        ("as_known_at=0001-01-01T00:00:00%2B14:00", "as_known_at"),
-        ("cursor=zzz", "cursor"),
-        ("cursor=", "cursor"),
-    ],
-)
-def test_a_bad_range_names_its_parameter(api: TestClient, goal_id: str, query: str, field: str) -> None:
+# A query, and the parameter that is wrong in it.
+BAD_RANGES = [
+    ("from=2026-01-09&to=2026-01-08", "from"),
+    ("from=2016-01-01&to=2026-01-08", "from"),
+    ("from=2026-02-30", "from"),
+    ("to=2026-1-1", "to"),
+    ("from=2026-01-01T00:00:00Z", "from"),
+    ("from=1767225600", "from"),
+    ("from=", "from"),
+    ("to=yesterday", "to"),
+    ("to=0000-01-01", "to"),
+    ("from=%00", "from"),
+    ("limit=0", "limit"),
+    ("limit=3661", "limit"),
+    ("as_known_at=2100-01-01T00:00:00Z", "as_known_at"),
+    ("as_known_at=yesterday", "as_known_at"),
+    ("as_known_at=", "as_known_at"),
+    ("as_known_at=0001-01-01T00:00:00%2B14:00", "as_known_at"),
+    ("cursor=zzz", "cursor"),
+    ("cursor=", "cursor"),
+]
+
+
+def test_a_bad_range_names_its_parameter(api: TestClient, goal_id: str) -> None:
     """A range backwards or over ten years, what is no date, and a limit out of range are 422, by name."""
-    response = api.get(f"/goals/{goal_id}/snapshots?{query}")
-    assert refused_fields(response) == [["query", field]]
+    for query, field in BAD_RANGES:
+        response = api.get(f"/goals/{goal_id}/snapshots?{query}")
+        assert refused_fields(response) == [["query", field]], query
 
 
 def test_ten_years_may_be_asked_for_at_once(api: TestClient, new_goal: Callable[..., str]) -> None:

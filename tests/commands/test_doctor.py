@@ -68,12 +68,18 @@ def examine(doctor: Callable[..., Any]) -> Examine:
     return run
 
 
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    """A running `milepost up`."""
-    running = Up.start(tmp_path / "up")
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A running `milepost up`, for the tests that change nothing."""
+    running = Up.start(tmp_path_factory.mktemp("up") / "data")
     yield running
     running.end(signal.SIGTERM)
+
+
+@pytest.fixture
+def no_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor does not wait for drains of which a test knows that there are none."""
+    monkeypatch.setattr("milepost.ops.doctor.OBSERVE_S", 0.2)
 
 
 def test_a_running_milepost_is_well(up: Up, examine: Examine) -> None:
@@ -116,6 +122,7 @@ def test_servers_that_are_away_are_problems_without_passwords(examine: Examine) 
     assert "hidden-password" not in json.dumps(found)
 
 
+@pytest.mark.usefixtures("no_drains")
 def test_a_database_that_may_lose_commits_or_has_no_tables_is_reported(
     examine: Examine, database_url: str, redis_url: str, session_factory: Sessions
 ) -> None:
@@ -135,6 +142,7 @@ def test_a_database_that_may_lose_commits_or_has_no_tables_is_reported(
     assert "closed days" not in found
 
 
+@pytest.mark.usefixtures("no_drains")
 def test_work_that_is_not_done_is_reported(
     examine: Examine, database_url: str, redis_url: str, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
@@ -168,6 +176,7 @@ def test_work_that_is_not_done_is_reported(
     assert "bad_value 1" in found["dead letters"]["found"]
 
 
+@pytest.mark.usefixtures("no_drains")
 def test_a_stream_server_that_loses_data_is_reported(examine: Examine, database_url: str, tmp_path: Path) -> None:
     """A server without an append-only file, which evicts, has a problem for each."""
     lax = {"appendonly": "no", "maxmemory-policy": "allkeys-lru"}
@@ -180,6 +189,7 @@ def test_a_stream_server_that_loses_data_is_reported(examine: Examine, database_
         assert found[check]["state"] == "problem", check
 
 
+@pytest.mark.usefixtures("no_drains")
 def test_a_user_without_scripts_is_reported(examine: Examine, database_url: str, redis_client: redis.Redis) -> None:
     """If the user may use every command but EVAL, the finding names EVAL."""
     where = redis_client.connection_pool.connection_kwargs

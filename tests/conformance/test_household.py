@@ -47,13 +47,10 @@ def test_every_provider_tells_the_story() -> None:
 
 
 @pytest.mark.parametrize("dialect", TELLINGS)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_every_telling_ends_in_what_the_story_says(
-    session_factory: sessionmaker[Session], dialect: str, seed: int
-) -> None:
+def test_every_telling_ends_in_what_the_story_says(session_factory: sessionmaker[Session], dialect: str) -> None:
     """Duplicated, shuffled and split: every worth, amount and close is the plain oracle's."""
     world = build(session_factory)
-    tell(world, TELLINGS[dialect](), random.Random(f"{dialect}{seed}"))
+    tell(world, TELLINGS[dialect](), random.Random(f"{dialect}1"))
     world.close()
     state = world.state()
     for part, said in expected(partial(first_told, dialect)).items():

@@ -155,13 +155,19 @@ def is_gone(pid: int) -> bool:
     return True
 
 
-def test_they_go_on_without_the_one_that_started_them(
+def test_two_that_begin_at_once_share_one_supervisor_and_either_goes_on_without_the_other(
     place: Path, start: Start, processes_in: Processes, eventually: Eventually
 ) -> None:
-    """kill -9 of the first application leaves the second its servers; after the last nothing runs any more."""
+    """Two processes of two threads each, all at the same moment, get the same servers, and none prints anything.
+
+    kill -9 of one leaves the other its servers; after the last nothing runs any more.
+    """
     first, second = start(), start()
-    supervisor = first.begin()
-    assert second.begin() == supervisor
+    for each in (first, second):
+        each.say("begin")
+    supervisor = first.supervisor()
+    assert second.supervisor() == supervisor
+    assert [each.look() for each in (first, second)] == ["default", "default"]
     first.kill()
     assert not eventually(lambda: supervisor not in processes_in(place), A_WHILE_S)
     assert second.look() == "default"
@@ -169,19 +175,6 @@ def test_they_go_on_without_the_one_that_started_them(
     assert eventually(lambda: not processes_in(place), ENDS_WITHIN_S), log_of(place)
     assert log_of(place).count("nobody uses the servers, stopping") == 1
     assert not (place / "data" / "servers.json").exists()
-
-
-def test_two_that_begin_at_once_share_one_supervisor(
-    place: Path, start: Start, processes_in: Processes, eventually: Eventually
-) -> None:
-    """Two processes of two threads each, all at the same moment, get the same servers, and none prints anything."""
-    both = [start(), start()]
-    for each in both:
-        each.say("begin")
-    assert len({each.supervisor() for each in both}) == 1
-    assert [each.look() for each in both] == ["default", "default"]
-    assert [each.leave() for each in both] == [(0, ""), (0, "")]
-    assert eventually(lambda: not processes_in(place), ENDS_WITHIN_S), log_of(place)
 
 
 def test_a_user_that_comes_while_they_stop_gets_new_ones(place: Path, eventually: Eventually) -> None:
@@ -245,8 +238,14 @@ def test_those_of_a_person_are_used_and_go_on(place: Path, start: Start, eventua
     own.close()
 
 
-def test_commands_find_them_and_a_second_start_names_them(place: Path, eventually: Eventually) -> None:
-    """`status`, `keys` and `verify` work with them; `milepost up` says who started them and how to end them."""
+def test_commands_find_them_and_a_second_start_names_them(
+    place: Path, eventually: Eventually, processes_in: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`status`, `keys` and `verify` work with them; `milepost up` says who started them and how to end them.
+
+    The first key, given by the environment, works; like the passwords, it is in no log and in no process list.
+    """
+    monkeypatch.setenv("MILEPOST_BOOTSTRAP_KEY", KEY)
     used = use(place)
     pid = used.running.supervisor_pid
     assert eventually(lambda: run(place, "status").returncode == 0, READY_WITHIN_S)
@@ -254,9 +253,14 @@ def test_commands_find_them_and_a_second_start_names_them(place: Path, eventuall
     assert created.returncode == 0
     assert answers(used, created.stdout.strip()) == (200, [])
     assert run(place, "verify").returncode == 0
-    first_key = (place / "data" / "key").read_text().strip()
-    assert answers(used, first_key) == (200, [])
-    assert first_key not in log_of(place)
+    assert (place / "data" / "key").read_text() == f"{KEY}\n"
+    assert answers(used, KEY) == (200, [])
+    assert " ready http" in log_of(place)
+    passwords = [(place / "data" / name / "password").read_text().strip() for name in ("postgres", "valkey")]
+    commands = [(Path("/proc") / str(each) / "cmdline").read_bytes().decode() for each in processes_in(place)]
+    logs = [path.read_text() for path in (place / "data" / "logs").iterdir()]
+    assert pid in processes_in(place)
+    assert [secret for secret in (KEY, *passwords) if secret in "".join(commands + logs)] == []
     holder = f"process {pid}, started by an application: it ends when no application uses it, or with `kill {pid}`"
     second = run(place, "up")
     assert (second.returncode, second.stdout) == (1, "")
@@ -279,22 +283,6 @@ def test_one_that_nobody_ever_uses_ends(place: Path, processes_in: Processes) ->
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("nobody uses the servers, stopping\n")
     assert processes_in(place) == []
-
-
-def test_no_log_contains_a_key(place: Path, start: Start, eventually: Eventually, processes_in: Processes) -> None:
-    """The first key works; like the passwords, it is in no log and in no process list."""
-    application = start(MILEPOST_BOOTSTRAP_KEY=KEY)
-    supervisor = application.begin()
-    used = use(place)
-    assert eventually(lambda: " ready http" in log_of(place), READY_WITHIN_S)
-    assert (place / "data" / "key").read_text() == f"{KEY}\n"
-    assert answers(used, KEY) == (200, [])
-    passwords = [(place / "data" / name / "password").read_text().strip() for name in ("postgres", "valkey")]
-    commands = [(Path("/proc") / str(pid) / "cmdline").read_bytes().decode() for pid in processes_in(place)]
-    logs = [path.read_text() for path in (place / "data" / "logs").iterdir()]
-    assert supervisor in processes_in(place)
-    assert [secret for secret in (KEY, *passwords) if secret in "".join(commands + logs)] == []
-    used.close()
 
 
 def test_an_external_server_is_used(place: Path, database_url: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.faults.chaos_command import chaos
 
 SHORT = ("--seed", "1", "--minutes", "0.05")
-# Several deaths: the batch that one of them loses may be small, and hold only events that were sent twice.
-LONGER = ("--seed", "1", "--minutes", "0.3")
+# A few deaths: the batch that one of them loses may be small, and hold only events that were sent twice.
+LONGER = ("--seed", "1", "--minutes", "0.15")
 
 
 def test_a_stream_server_that_keeps_nothing_is_seen_to_lose_events(tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ FACTS: list[Callable[[datetime], bytes]] = [
 ]
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(6)))[::23])
+# Eleven of 720: of any two facts each comes before the other in some of them.
+@pytest.mark.parametrize("order", list(itertools.permutations(range(6)))[::71])
 def test_the_start_follows_from_the_facts_in_any_order(
     session_factory: Sessions, apply: Apply, now: datetime, order: tuple[int, ...]
 ) -> None:

@@ -16,7 +16,7 @@ def altered(filled: Filled, statement: str, goal: str) -> list[Violation]:
     with filled.sessions.begin() as session:
         done = session.execute(text(statement), {"g": filled.goals[goal]})
         assert done.rowcount == 1  # type: ignore[attr-defined]
-    return list(verify(filled.sessions, LATEST).first)
+    return list(verify(filled.sessions, LATEST, tenant="default").first)
 
 
 def found(violations: list[Violation]) -> list[tuple[str, str | None, str, str | None]]:

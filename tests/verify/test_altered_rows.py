@@ -23,7 +23,7 @@ def alter(filled: Filled) -> Alter:
         with filled.sessions.begin() as session:
             done = session.execute(text(f"{statement} AND tenant = 'default'"), {"g": filled.goals[goal]})
             assert done.rowcount == rows  # type: ignore[attr-defined]
-        return list(verify(filled.sessions, LATEST).first)
+        return list(verify(filled.sessions, LATEST, tenant="default").first)
 
     return alter
 

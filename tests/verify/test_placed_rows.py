@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,13 +14,18 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from core.ingestion.apply import apply_events
+from core.ingestion.decode import StreamEntry
 from core.services.tenants import create_tenant
+from core.store.engine import session_factory as make_sessions
 from core.verify.verify import verify
+from milepost.embedded.postgres import EmbeddedPostgres
 from tests.acts import balance, event, money
 from tests.budget import examples
 from tests.chaos.oracle.placement import Record
-from tests.conftest import Apply
+from tests.conftest import Apply, _named, _run
 from tests.unit.events.test_placement import DAY_0, ZONES, histories
+from tests.verify.conftest import _engine
 
 NOW = DAY_0 + timedelta(days=9)
 _names = itertools.count(1)
@@ -123,23 +129,44 @@ def moment(day: int, hour: int, minute: int = 0) -> datetime:
     return DAY_0 + timedelta(days=day, hours=hour, minutes=minute)
 
 
-@pytest.fixture
-def placed(session_factory: sessionmaker[Session], apply: Apply) -> sessionmaker[Session]:
-    """Accounts with rows that moved for each reason, a row with a new id, and rows that no longer count."""
+@pytest.fixture(scope="module")
+def placed_template(postgres: EmbeddedPostgres, template: str) -> str:
+    """A database of accounts with rows that moved for each reason, a row with a new id, and rows that do not count."""
+    name = f"placed_template_{next(_names)}"
+    _run(postgres, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    engine = _engine(_named(postgres, name))
+    sessions = make_sessions(engine)
+
+    def apply(events: list[bytes]) -> None:
+        with sessions.begin() as session:
+            apply_events(session, [StreamEntry(0, f"1-{next(_names)}", NOW, "default", body) for body in events], NOW)
+
     ten, next_ten = moment(0, 10), moment(1, 10)
     for account, worth in (("of balance", 1100), ("own day", 1000), ("earlier", 1100)):
-        apply([balance(1000, ten, account), balance(worth, next_ten, account)], at=NOW)
-        apply([booked("history", 1000, -20, ten, account)], at=NOW)
-    apply([booked("r", 100, 0, ten, "of balance")], at=NOW)
-    apply([booked("r", 100, 0, moment(0, 10, 20), "own day")], at=NOW)
-    apply([booked("r", 100, -2, next_ten, "earlier")], at=NOW)
-    apply([booked("old", 50, 0, moment(0, 9), "lent"), booked("new", 50, 0, moment(0, 12), "lent")], at=NOW)
-    apply([body_of(Record("old", moment(0, 12), "removal"), "lent")], at=NOW)
-    apply([booked("back", 7, 0, moment(0, 9), "lent"), booked("back", 7, 1, moment(0, 8), "lent")], at=NOW)
-    apply([booked("back", 8, 0, moment(1, 9), "lent", pending=True)], at=NOW)
-    apply([booked("again", 9, 0, moment(0, 9), "lent"), booked("again", 9, 0, moment(0, 11), "lent")], at=NOW)
-    apply([booked("ahead", 9, 30, moment(0, 9), "lent")], at=NOW)
-    return session_factory
+        apply([balance(1000, ten, account), balance(worth, next_ten, account)])
+        apply([booked("history", 1000, -20, ten, account)])
+    apply([booked("r", 100, 0, ten, "of balance")])
+    apply([booked("r", 100, 0, moment(0, 10, 20), "own day")])
+    apply([booked("r", 100, -2, next_ten, "earlier")])
+    apply([booked("old", 50, 0, moment(0, 9), "lent"), booked("new", 50, 0, moment(0, 12), "lent")])
+    apply([body_of(Record("old", moment(0, 12), "removal"), "lent")])
+    apply([booked("back", 7, 0, moment(0, 9), "lent"), booked("back", 7, 1, moment(0, 8), "lent")])
+    apply([booked("back", 8, 0, moment(1, 9), "lent", pending=True)])
+    apply([booked("again", 9, 0, moment(0, 9), "lent"), booked("again", 9, 0, moment(0, 11), "lent")])
+    apply([booked("ahead", 9, 30, moment(0, 9), "lent")])
+    engine.dispose()
+    return name
+
+
+@pytest.fixture
+def placed(postgres: EmbeddedPostgres, placed_template: str) -> Iterator[sessionmaker[Session]]:
+    """A copy of that database."""
+    name = f"placed_{next(_names)}"
+    _run(postgres, f"CREATE DATABASE {name} TEMPLATE {placed_template} STRATEGY FILE_COPY")
+    engine = _engine(_named(postgres, name))
+    yield make_sessions(engine)
+    engine.dispose()
+    _run(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def wrong_after(sessions: sessionmaker[Session], statement: str) -> set[tuple[str, str, str | None, str]]:

@@ -20,7 +20,7 @@ _HUGE_FIRST, _HUGE_EVERY = 100, 4_000
 _SHARED_NAMES = 40
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 # Facts that are dated ahead and fall due during a run do so within this time after they are sent.
-DUE_WITHIN_S = 12.0
+DUE_WITHIN_S = 6.0
 _REPORTED_AHEAD = 3
 
 

@@ -95,7 +95,7 @@ def goal_plan(
     currency = chance.choice(["USD"] * 8 + ["JPY", "KWD"]) if tracking == "change" else "USD"
     fit = [a for a in accounts if a.currency == currency and (a.is_liability or not is_followed_debt)]
     chosen = chance.sample(fit, min(funded, len(fit)))
-    target, current = _span(chance, type)
+    target, current = _span(chance, type, is_followed_debt)
     return GoalPlan(
         name=f"goal {number}",
         user_id=chance.choice(USERS),
@@ -110,11 +110,14 @@ def goal_plan(
     )
 
 
-def _span(chance: Random, type: str) -> tuple[int, int | None]:
-    """(target, current amount): a debt, in one of its two forms, is paid down; all others grow."""
+def _span(chance: Random, type: str, is_followed_debt: bool) -> tuple[int, int | None]:
+    """(target, current amount): a debt, in one of its two forms, is paid down; all others grow.
+
+    A debt that follows balances is given its amount: the start of another one depends on requests, not on facts alone.
+    """
     if type == "debt":
-        owed = chance.randrange(500_000, 900_000)
-        return (owed, None) if chance.random() < 0.5 else (chance.randrange(100_000), owed)
+        owed, is_total = chance.randrange(500_000, 900_000), chance.random() < 0.5
+        return (owed, None) if is_total and not is_followed_debt else (chance.randrange(100_000), owed)
     return chance.randrange(50_000, 2_000_000), chance.choice([None, 0, chance.randrange(50_000)])
 
 
