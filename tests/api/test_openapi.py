@@ -47,7 +47,7 @@ _REFRESH = text(
 
 _ACCOUNTS = text(
     """INSERT INTO accounts (tenant, account_id, currency, currency_from, stated_currency, stated_currency_rank)
-    SELECT 'default', id, 'USD', 'statement', 'USD', 'r' FROM unnest(ARRAY['savings_001', 'savings_002']) AS id
+    SELECT 'default', id, 'USD', 'statement', 'USD', '0' FROM unnest(ARRAY['savings_001', 'savings_002']) AS id
     ON CONFLICT DO NOTHING"""
 )
 
