@@ -369,7 +369,7 @@ def _to_place(account: _Account, zone: ZoneInfo) -> ToPlace:
         placing = row_change(change)
         is_new = change.after.transaction.transaction_id in new
         changes.append(RowChange(None, placing.after) if is_new else placing)
-    recorded = [each.event_time for each in account.new]
+    recorded = [*filter(None, account.recorded), *[each.event_time for each in account.new]]
     recorded += [at for change in account.changes if (at := change.after.first_reported) is not None]
     account.recorded = min(recorded, default=None), max(recorded, default=None)
     first_recorded_at = min(filter(None, (row.first_recorded_at, account.recorded[0])), default=None)
@@ -463,7 +463,8 @@ def _decide_currency(session: Session, key: AccountKey, account: _Account) -> No
 def _begin_anew(session: Session, key: AccountKey, account: _Account) -> None:
     """Let nothing of an account count any more, so that all of its facts are judged as if they had just come."""
     row, rows, reports = account.row, store.read_all_transactions(session, key), store.take_reports(session, key)
-    uncounted = {each.transaction_id for each in account.new}
+    uncounted, times = {each.transaction_id for each in account.new}, [each.event_time for each in account.new]
+    account.recorded = min(times, default=None), max(times, default=None)
     taken_back = [
         Movement(each.placed_at, -each.transaction.amount_minor, -max(each.transaction.amount_minor, 0))
         for name, each in rows.items()
