@@ -85,7 +85,17 @@ def transaction(event: Event, minor: int, at: datetime) -> dict[str, Any]:
 def rows() -> dict[str, list[dict[str, Any]]]:
     """What a run with that sent log and that goal leaves: 6.00 typed and 7.00 since make 13.00, past a milestone."""
     own = {"tenant": "default", "goal_id": "g"}
-    ranks = ("user_id", "kind", "name", "closed", "replaced_by", "connection", "connection_reason")
+    ranks = (
+        "user_id",
+        "kind",
+        "name",
+        "closed",
+        "replaced_by",
+        "replaced_from",
+        "opened",
+        "connection",
+        "connection_reason",
+    )
     account = {"tenant": "default", "account_id": "a", "worth_minor": 750, "inflow_minor": 750}
     link = own | {"account_id": "a", "linked_at": hours(1.05), "from_at": hours(1.05), "until_at": hours(26.05)}
     goal = own | {"name": "goal 0", "amount_minor": 1_300, "waiting_for": [], "status": "active", "final_at": None}
@@ -99,7 +109,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
             {"tenant": "default", "account_id": "a", "as_of": hours(97), "current_minor": 100, "event_id": "e7"}
         ],
         "windows": [window | {"from_day": date(2026, 3, 1), "through_day": date(2026, 3, 2)}],
-        "accounts": [account | dict.fromkeys([f"{rank}_rank" for rank in ranks] + list(ranks))],
+        "accounts": [account | {"joined_as": None} | dict.fromkeys([f"{rank}_rank" for rank in ranks] + list(ranks))],
         "dead_letters": [
             {"tenant": "default", "shard": 0, "entry_id": "1-0", "code": "unknown_type", "event": BAD.body}
         ],

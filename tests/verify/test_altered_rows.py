@@ -110,6 +110,24 @@ def test_altered_sums_of_an_account_are_found(alter: Alter, column: str) -> None
     assert checks(wrong) <= {"accounts", "account_closes"}
 
 
+@pytest.mark.parametrize(
+    ("account", "change", "what"),
+    [
+        ("was", "chain_id = 'was'", "chain_id"),
+        ("was", "joined_as = NULL", "joined_as"),
+        ("was", "counts_from = counts_from + interval '1 day'", "counts_from"),
+        ("was", "counts_until = counts_until + interval '1 day'", "counts_until"),
+        ("is", "counts_from = NULL", "counts_from"),
+        ("was", "replaced_from = '2026-03-08'", "counts_until"),
+        ("was", "opened = NULL", "counts_from"),
+    ],
+)
+def test_what_says_when_accounts_count_is_found(alter: Alter, account: str, change: str, what: str) -> None:
+    """When joined accounts count, altered by hand, or what is stated of it: the account is named."""
+    wrong = alter(f"UPDATE accounts SET {change} WHERE account_id = '{account}'")
+    assert (account, what) in {(v.key["account_id"], v.what) for v in wrong if v.check == "spans"}
+
+
 def test_an_altered_ledger_line_is_found(alter: Alter, filled: Filled) -> None:
     """A line of the ledger whose amount is not the begin of the next line is named."""
     wrong = alter("UPDATE goal_entries SET after_minor = after_minor + 1 WHERE goal_id = :g AND entry = 3")

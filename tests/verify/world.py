@@ -150,6 +150,8 @@ def _create_goals(town: Town) -> None:
     town.link("house", "savings", "25", made + HOUR)
     town.link("house", "silent", "50", made + HOUR)
     town.link("house", "flat", "100", made + HOUR, date(2026, 3, 1), whole=True)
+    town.create("moved", GoalType.SAVINGS, made)
+    town.link("moved", "was", "100", made + HOUR, date(2026, 3, 2))
     town.link("card", "visa", "100", made + HOUR, date(2026, 3, 1))
 
 
@@ -197,5 +199,10 @@ def _correct(town: Town) -> None:
     days = {"from": "2026-03-01", "through": "2026-03-10"}
     town.record("window.reported", town.at(16), account_id="shown", **days)
     town.paid("new id", "shown", 11, town.at(16), posted_at="2026-03-05")
+    town.reported("was", 300, town.at(4))
+    town.reported("is", 350, town.at(9))
+    town.paid("since", "is", 25, town.at(12))
+    town.record("account.changed", town.at(17), account_id="was", replaced_by="is")
+    town.record("account.changed", town.at(17), account_id="was", opened="2026-03-03")
     town.record("account.changed", town.at(17), account_id="flat", user_id="u")
     town.record("account.changed", town.at(17), account_id="checking", kind="liability")

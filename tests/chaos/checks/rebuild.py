@@ -39,8 +39,8 @@ _MICROSECOND = timedelta(microseconds=1)
 _SAME = {
     "accounts": """SELECT tenant, account_id, currency, user_id, user_id_rank, kind, kind_rank, name, name_rank, closed,
         closed_rank, replaced_by, replaced_by_rank, replaced_from, replaced_from_rank, opened, opened_rank, connection,
-        connection_rank, connection_reason,
-        connection_reason_rank, opening_minor, worth_minor, inflow_minor, first_report_at, last_report_at,
+        connection_rank, connection_reason, connection_reason_rank, opening_minor, worth_minor,
+        inflow_minor, first_report_at, last_report_at,
         joined_as, counts_from, counts_until FROM accounts""",
     "transactions": """SELECT tenant, account_id, transaction_id, amount_minor, currency, posted_at, pending, removed,
         counts, replaces, category, description, event_time, source, event_id, dated, due_at, missing, lent_at,

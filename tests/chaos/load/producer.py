@@ -168,19 +168,22 @@ class Producer:
             yield from bank.pull(at, iter(self._id, None))
 
     def _describing(self, maker: Maker) -> Iterator[Event]:
-        """Attributes of an account: name, successor, kind, user, or the state of its connection."""
+        """Attributes of an account: name, successor, day of opening, kind, user, or the state of its connection."""
         chance, event_time, account = self._chance, self._now(), self._chance.choice(self.world.accounts)
-        match chance.choice([0, 1, 2, 3, 3, 3, 4, 5]):
+        match chance.choice([0, 1, 1, 2, 3, 3, 3, 4, 5, 6]):
             case 0:
                 stated: dict[str, object] = {"name": f"Account {chance.randrange(100)}"}
             case 1:
-                stated = {"replaced_by": chance.choice([None, f"account-{chance.randrange(90):02}x"])}
+                other = chance.choice([None, f"account-{chance.randrange(90):02}x", *self._alike(account)])
+                stated = {"replaced_by": other, **self._some_day("from")}
             case 2:
                 state = chance.choice(["healthy", "broken"])
                 yield maker.connection(self._id(), event_time, account, state, "said so")
                 return
             case 3:
                 stated = {"kind": chance.choice(["asset", "liability"])}
+            case 6:
+                stated = {"opened": None, **self._some_day("opened")}
             case 4:
                 stated = {"user_id": chance.choice([account.user_id, *USERS[:2]])}
             case _:
@@ -205,6 +208,18 @@ class Producer:
         """One of the transactions that were sent, if there is any yet."""
         known = self._known[maker.tenant]
         return [self._chance.choice(known)] if known else []
+
+    def _alike(self, account: AccountPlan) -> list[str]:
+        """The other accounts of the same user, currency and kind, with which it may be joined."""
+        plan = account.user_id, account.currency, account.is_liability
+        others = [each for each in self.world.accounts if each != account]
+        return [each.account_id for each in others if (each.user_id, each.currency, each.is_liability) == plan]
+
+    def _some_day(self, field: str) -> dict[str, object]:
+        """A day of the last weeks that has begun everywhere, or nothing."""
+        if self._chance.random() < 0.5:
+            return {}
+        return {field: (self._now() - self._chance.randrange(2, DAYS_BACK) * _DAY).date().isoformat()}
 
     def _dated(self) -> str:
         """A local day of the last weeks, or one after tomorrow, which may begin during the checks."""
