@@ -22,6 +22,14 @@ ONE_BY_ONE = {"clean", "help", "properties", "setup", "sync-client"}
 WITH_ARGUMENTS = sorted(
     name for name, recipe in RULES.items() if "$(ARGS)" in recipe and name not in BY_CI | ONE_BY_ONE
 )
+MODULES = {
+    "bench": "benchmarks",
+    "bench-banks": "benchmarks.banks",
+    "bench-days": "benchmarks.days",
+    "bench-manager": "benchmarks.manager",
+    "bench-worst": "benchmarks.worst",
+    "chaos": "tests.chaos",
+}
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here"),
@@ -56,6 +64,12 @@ def test_every_target_is_run_somewhere() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)
     assert phony is not None
     assert set(phony[1].split()) == set(RULES) == BY_CI | ONE_BY_ONE | set(WITH_ARGUMENTS)
+
+
+def test_a_target_runs_the_program_of_its_name() -> None:
+    """Of chaos and the benchmarks, which the product does not have."""
+    for target, module in MODULES.items():
+        assert RULES[target] == f"\t@exec .venv/bin/python -m {module} $(ARGS)\n", target
 
 
 @pytest.mark.parametrize("target", WITH_ARGUMENTS)
