@@ -80,7 +80,7 @@ def test_a_load_with_everything_in_it_is_applied_right(
 
 # What is replaced by what, and the check that sees it.
 PLANTED: dict[str, tuple[object, str, Callable[..., object], str]] = {
-    "what came last wins": (accounts, "fold_transactions", broken._fold_as_they_come, "worths"),
+    "what came last wins": (accounts, "with_statements", broken._state_as_they_come, "worths"),
     "no window takes a row away": (accounts, "missing_statements", lambda *_: {}, "worths"),
     "no balance moves a row": (placement_changes, "explaining", lambda *_: {}, "acknowledged is applied"),
     "no row takes the place of an old id": (accounts, "_lend", lambda *_: None, "acknowledged is applied"),
