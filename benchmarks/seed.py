@@ -36,7 +36,7 @@ _MODEL = 0
 _OF_ACCOUNTS = (tables.accounts, tables.reports)
 _OF_GOALS = (tables.goals, tables.milestones, tables.links, tables.goal_entries)
 # The values of these columns contain the mark of the account's number.
-_MARKED = {"account_id", "user_id", "user_id_rank", "kind_rank", "event_id"}
+_MARKED = {"account_id", "user_id", "user_id_rank", "kind_rank", "event_id", "currency_event_id"}
 # As `new_id` makes them: the milliseconds of the creation, here one apart, and 20 digits that look random.
 _GOAL_ID = "'goal_' || lpad(to_hex(CAST(:created_ms AS bigint) + n), 12, '0') || left(md5(m.goal_id || n), 20)"
 

@@ -131,7 +131,7 @@ def _body(each: Candidate) -> RelinkBody:
         "old_as_of": moment(each.old_as_of),
         "new_balance": to_decimal(each.new_minor, each.currency),
         "new_as_of": moment(each.new_as_of),
-        "old_last_time": moment(each.last_heard_at),
-        "new_first_time": moment(each.first_heard_at),
+        "old_last_time": moment(each.last_event_at),
+        "new_first_time": moment(each.first_event_at),
         "why": "broken" if each.is_broken else "silent",
     }

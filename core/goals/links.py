@@ -31,6 +31,12 @@ class Link(NamedTuple):
         """Whether new movements of the account still count."""
         return self.until_at is None
 
+    def kept_measure(self, moment: datetime) -> int | None:
+        """The measure just before a moment if it is the link's begin or its end; None for any other moment."""
+        if moment == self.until_at and self.end_minor is not None:
+            return self.end_minor
+        return self.base_minor if moment == self.begin_at else None
+
     def ends_after(self, moment: datetime) -> bool:
         """Whether the period is not over yet at a moment."""
         return self.until_at is None or self.until_at > moment

@@ -1,7 +1,7 @@
 """Which days of an account its goals need new snapshots for, or their first."""
 
 from collections import defaultdict
-from datetime import date, timedelta
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from core.events.calendar import EARLIEST, local_day
@@ -9,16 +9,16 @@ from core.events.worth import WorthFold
 from core.store.accounts import AccountRow
 
 FIRST_DAY = EARLIEST.date()
-_DAY = timedelta(days=1)
 
 
 def mark_dirty(row: AccountRow, fold: WorthFold, zone: ZoneInfo) -> None:
     """Note on a locked account for which days its goals need new snapshots, or their first.
 
     A movement that changes the worth for good makes all days from its own on dirty (`dirty_from`). If a later report
-    cancels it, only the days before that report are dirty (`late_from` to `late_through`): so a late fact costs what it
-    changes, however long ago it was. No report cancels inflow: for goals that follow it, all days from `late_from` on
-    are dirty.
+    cancels it, only the days up to that report are dirty (`late_from` to `late_through`): so a late fact costs what it
+    changes, however long ago it was. The report's own day ends as it did, but its hours before the report may differ,
+    and with them the moment at which a milestone was reached. No report cancels inflow: for goals that follow it, all
+    days from `late_from` on are dirty.
     """
     if len(fold.movements) == 1 and fold.movements[0].worth_minor and not (fold.residuals or fold.opening_minor):
         mark_from(row, local_day(fold.movements[0].at, zone))
@@ -31,7 +31,7 @@ def mark_dirty(row: AccountRow, fold: WorthFold, zone: ZoneInfo) -> None:
         if before == 0 != running:
             since = day
         elif before != 0 == running and since is not None:
-            _mark_late(row, since, day - _DAY)
+            _mark_late(row, since, day)
         elif before == 0 == running and (row.dirty_from is None or day < row.dirty_from):
             # The end-of-day worth is the same, but not the worth at each hour, and a link may count from such an hour.
             _mark_late(row, day, day)

@@ -225,10 +225,9 @@ def _end_of_day_amount(day: date, goal: DatedGoal, measures: AccountMeasures, mo
 
     def measure_before(n: int, moment: datetime) -> int:
         row = goal.sources[n].row
-        if moment == row.link.until_at and row.link.end_minor is not None:
-            return row.link.end_minor
-        if moment == row.link.begin_at:
-            return row.link.base_minor
+        kept = row.link.kept_measure(moment)
+        if kept is not None:
+            return kept
         if moment == end_of_day:
             return measures[row.account_key].at(day, row.measure)
         return moments[*row.account_key, moment].of(row.measure)

@@ -80,10 +80,9 @@ def _amount_before(
 ) -> int:
     def measure_before(n: int, moment: datetime) -> int:
         row = goal.sources[n].row
-        if moment == row.link.until_at and row.link.end_minor is not None:
-            return row.link.end_minor
-        if moment == row.link.begin_at:
-            return row.link.base_minor
+        kept = row.link.kept_measure(moment)
+        if kept is not None:
+            return kept
         if moment >= span.since:
             return measures[n].before(moment).of(row.measure)
         key: AccountMoment = (*row.account_key, moment)

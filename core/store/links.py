@@ -245,28 +245,25 @@ def move_links(session: Session, deltas: Sequence[tuple[LinkPeriod, int, int]]) 
     """Add the (base, end) deltas, in minor units, to links whose accounts are locked."""
     if not deltas:
         return
-    periods = [period for period, _, _ in deltas]
-    columns: dict[str, object] = {
-        "accounts": driver.joined([period.account_id for period in periods]),
-        "linked": moments([period.linked_at for period in periods]),
-        "bases": int8s([base for _, base, _ in deltas]),
-        "ends": int8s([end for _, _, end in deltas]),
-    }
-    _MOVE.run(session, driver.key_columns("goals", [period.goal_key for period in periods]) | columns)
+    _MOVE.run(session, _bases_and_ends(deltas))
 
 
 def set_measures(session: Session, measures: Sequence[tuple[LinkPeriod, int, int | None]]) -> None:
     """Write the bases and ends, in minor units, of links whose accounts are locked; None for an open link's end."""
     if not measures:
         return
-    periods = [period for period, _, _ in measures]
-    columns: dict[str, object] = {
+    _SET_MEASURES.run(session, _bases_and_ends(measures))
+
+
+def _bases_and_ends(values: Sequence[tuple[LinkPeriod, int, int | None]]) -> dict[str, object]:
+    periods = [period for period, _, _ in values]
+    return {
+        **driver.key_columns("goals", [period.goal_key for period in periods]),
         "accounts": driver.joined([period.account_id for period in periods]),
         "linked": moments([period.linked_at for period in periods]),
-        "bases": int8s([base for _, base, _ in measures]),
-        "ends": int8s([end for _, _, end in measures]),
+        "bases": int8s([base for _, base, _ in values]),
+        "ends": int8s([end for _, _, end in values]),
     }
-    _SET_MEASURES.run(session, driver.key_columns("goals", [period.goal_key for period in periods]) | columns)
 
 
 def insert_link(session: Session, row: LinkRow) -> None:

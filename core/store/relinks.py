@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 class Candidate:
     """An account without a fact since the first one of another account, of one user, kind and currency, with balances.
 
-    The balances are those of their last reports. `last_heard_at` is the time of the last event that states a fact of
-    the old account, `first_heard_at` that of the first one of the new account.
+    The balances are those of their last reports. `last_event_at` is the time of the last event that states a fact of
+    the old account, `first_event_at` that of the first one of the new account.
     """
 
     old_id: str
@@ -25,29 +25,29 @@ class Candidate:
     old_as_of: datetime
     new_minor: int
     new_as_of: datetime
-    last_heard_at: datetime
-    first_heard_at: datetime
+    last_event_at: datetime
+    first_event_at: datetime
     is_broken: bool
 
 
 _LAST = """SELECT current_minor, as_of FROM reports r
         WHERE r.tenant = {0}.tenant AND r.account_id = {0}.account_id AND r.currency = {0}.currency
         ORDER BY r.as_of DESC LIMIT 1"""
-_HEARD = """SELECT least({0}.first_recorded_at, min(r.event_time)) AS first_at,
+_RECORDED = """SELECT least({0}.first_recorded_at, min(r.event_time)) AS first_at,
             greatest({0}.last_recorded_at, max(r.event_time)) AS last_at
         FROM reports r WHERE r.tenant = {0}.tenant AND r.account_id = {0}.account_id"""
 _CANDIDATES = text(
     f"""SELECT o.account_id, n.account_id, o.user_id, o.kind, o.currency, old.current_minor, old.as_of,
-        new.current_minor, new.as_of, heard.last_at, heard_new.first_at, coalesce(o.connection = 'broken', false)
+        new.current_minor, new.as_of, recorded.last_at, recorded_new.first_at, coalesce(o.connection = 'broken', false)
     FROM accounts o
     JOIN accounts n ON n.tenant = o.tenant AND n.user_id = o.user_id AND n.account_id <> o.account_id
         AND n.kind = o.kind AND n.currency = o.currency AND (n.chain_id = o.chain_id) IS NOT TRUE
     CROSS JOIN LATERAL ({_LAST.format("o")}) AS old
     CROSS JOIN LATERAL ({_LAST.format("n")}) AS new
-    CROSS JOIN LATERAL ({_HEARD.format("o")}) AS heard
-    CROSS JOIN LATERAL ({_HEARD.format("n")}) AS heard_new
+    CROSS JOIN LATERAL ({_RECORDED.format("o")}) AS recorded
+    CROSS JOIN LATERAL ({_RECORDED.format("n")}) AS recorded_new
     WHERE o.tenant = :tenant AND o.account_id = ANY(CAST(:names AS text[])) AND o.replaced_by IS NULL
-      AND heard.last_at < heard_new.first_at AND (o.connection = 'broken' OR heard.last_at <= :silent_since)
+      AND recorded.last_at < recorded_new.first_at AND (o.connection = 'broken' OR recorded.last_at <= :silent_since)
     ORDER BY o.account_id, n.account_id"""
 )
 

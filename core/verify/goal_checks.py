@@ -78,7 +78,7 @@ _FINAL_GOALS = f"""
     UNION ALL
     SELECT goal_id, NULL, NULL, 'auto_completed', CAST(auto_completed AS text),
         CAST(auto_completed AND auto_complete AND status = 'completed'
-            AND (reached_at < final_at OR waiting_for <> '{{}}') IS TRUE AS text)
+            AND (reached_at < final_at OR waiting_for <> '{{}}' OR dirty_from IS NOT NULL) IS TRUE AS text)
     FROM goals WHERE tenant = :tenant AND {within("goal_id")}"""
 
 _NET_WORTHS = f"""

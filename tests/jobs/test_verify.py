@@ -128,8 +128,8 @@ def test_progress_is_reported(filled: Filled) -> None:
     """A run reports to its caller how far it is."""
     reported: list[str] = []
     verify_tenant(filled.sessions, "cuba", LATEST, on_progress=reported.append)
-    assert reported[0] == "cuba: 0 of 6 accounts"
-    assert reported[-1] == "cuba: 8 of 8 goals"
+    assert reported[0] == "cuba: 0 of 8 accounts"
+    assert reported[-1] == "cuba: 9 of 9 goals"
 
 
 def test_the_task_verifies_a_tenant_and_has_time_for_it(filled: Filled, redis_url: str) -> None:

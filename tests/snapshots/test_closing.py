@@ -64,14 +64,15 @@ def test_days_are_closed_sparsely_and_read_densely(session_factory: Sessions, ap
 def test_a_late_fact_changes_the_closes_up_to_the_next_report(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
-    """What a later report takes back is written anew up to that report, and no row beyond is looked at."""
+    """What a later report takes back is written anew up to its day, and no row beyond is looked at."""
     goal_id = a_goal(session_factory, 100, Tracking.BALANCE)
     apply([balance(1_000 + number, days_ago(99 - number, 20)) for number in range(99)])
     run_snapshot(session_factory, now)
     apply([paid("late", 70, days_ago(50, 21))])
     with session_factory() as session:
         marks = session.execute(text("SELECT dirty_from, late_from, late_through FROM accounts")).one()
-        assert (marks.late_from, marks.late_through) == (TODAY - timedelta(days=50),) * 2
+        days = TODAY - timedelta(days=50), TODAY - timedelta(days=49)
+        assert (marks.late_from, marks.late_through) == days
         # The report of the present day is what is marked for good.
         assert marks.dirty_from is None or marks.dirty_from >= TODAY
         fresh = read_snapshots(session, DEFAULT, goal_id, from_day=None, to_day=None, now=now)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from core.goals.goal import GoalStatus, Tracking
+from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.jobs.snapshot import run_snapshot
 from core.services.goals import get_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
@@ -104,6 +104,23 @@ def test_what_the_close_does_not_bear_out_is_withdrawn(session_factory: Sessions
     assert verify(session_factory, datetime.now(UTC)).is_ok
 
 
+def test_what_an_account_brought_that_has_left_again_is_withdrawn(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """An account joins a net worth and leaves it on the same day, on which nothing else happens."""
+    goal_id = goal(session_factory, days_ago(9), GoalType.NET_WORTH, user_id="u")
+    milestone(session_factory, goal_id, "10", days_ago(8))
+    apply([balance(500, days_ago(6), "b", user_id="u"), balance(2_000, days_ago(5), user_id="v")])
+    run_snapshot(session_factory, now - HOUR)
+    for number, user in enumerate("uv"):
+        apply([event("account.changed", now, f"to {user} {number}", {"account_id": "a", "user_id": user})])
+        assert (marks(session_factory, goal_id) == [None]) is False
+    run_snapshot(session_factory, now + HOUR)
+    run_snapshot(session_factory, now + timedelta(days=1))
+    assert marks(session_factory, goal_id) == [None]
+    assert verify(session_factory, datetime.now(UTC)).is_ok
+
+
 def test_what_was_withdrawn_and_is_there_again_has_the_later_moment(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
@@ -116,6 +133,21 @@ def test_what_was_withdrawn_and_is_there_again_has_the_later_moment(
     run_snapshot(session_factory, now)
     assert marks(session_factory, goal_id) == [days_ago(0, 8)]
     assert messages(session_factory) == ["milestone.reached"]
+
+
+def test_a_moment_before_a_report_that_cancels_the_rest_is_found_anew(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """What came in that morning is removed and an earlier row added: only the report, at noon, brings the amount."""
+    goal_id = a_goal(session_factory, 9)
+    milestone(session_factory, goal_id, "10", days_ago(8))
+    apply([balance(0, days_ago(9)), paid("morning", 1_000, days_ago(5, 9)), balance(1_500, days_ago(5))])
+    run_snapshot(session_factory, now)
+    assert marks(session_factory, goal_id) == [days_ago(5, 9)]
+    apply([removed("morning", now), paid("earlier", 300, days_ago(7))])
+    run_snapshot(session_factory, now + HOUR)
+    assert marks(session_factory, goal_id) == [days_ago(5)]
+    assert verify(session_factory, datetime.now(UTC)).is_ok
 
 
 def test_money_spent_on_a_later_day_undoes_nothing(session_factory: Sessions, apply: Apply, now: datetime) -> None:
