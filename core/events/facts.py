@@ -1,6 +1,6 @@
 """The facts that events state, each with a key and a rank: of two statements about one key the higher rank wins."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -11,6 +11,8 @@ from core.events.calendar import local_day
 
 ACCOUNTS_MOST = 50
 """How many accounts one event about a connection may name."""
+REPORT_AWAITED = timedelta(days=7)
+"""How long after its first row an account's first report is waited for; then the rows alone say what it is worth."""
 
 
 class Rank(NamedTuple):
@@ -166,13 +168,17 @@ def replacement(successor: str | None, from_day: date | None, rank: str) -> tupl
 
 
 class AccountFacts(NamedTuple):
-    """What one event states of one account."""
+    """What one event states of one account.
+
+    `is_report_overdue` is stated by no event, but by time: the account's first report is awaited no longer.
+    """
 
     account_id: str
     attributes: tuple[Attribute, ...] = ()
     transaction: Transaction | None = None
     report: Report | None = None
     window: Window | None = None
+    is_report_overdue: bool = False
 
     @property
     def account_ids(self) -> list[str]:

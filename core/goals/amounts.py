@@ -17,13 +17,17 @@ class FundedLink(NamedTuple):
     """A link with the present measure of its account, in minor units.
 
     `counts` is False if the account has another currency than the goal or the wrong kind: such a link adds nothing.
-    `has_report` says whether a balance of the account was ever reported.
+    `known_at` is when the account's balance became known, see `core.store.links.FundingRow`; None if it is not.
     """
 
     link: Link
     measure_minor: int
     counts: bool
-    has_report: bool
+    known_at: datetime | None
+
+    def is_known(self, final_at: datetime | None) -> bool:
+        """Whether the balance is known at present, or was before the goal's final moment."""
+        return self.known_at is not None and (final_at is None or self.known_at < final_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,15 @@ class GoalHistory:
     links: Sequence[FundedLink]
     final_at: datetime | None
 
+    def turns(self) -> list[datetime]:
+        """The moments at which the goal itself changed, or at which a balance that it follows became known."""
+        links = [funded.link for funded in self.links]
+        turns = [link.from_at for link in links] + [link.until_at for link in links]
+        turns += [manual.manual_at for manual in self.manual] + [self.final_at]
+        if follows_balances(self.tracking):
+            turns += [funded.known_at for funded in self.links]
+        return [at for at in turns if at is not None]
+
 
 def amount(
     tracking: Tracking, direction: int, manual_minor: int, links: Sequence[FundedLink], *, final_at: datetime | None
@@ -51,9 +64,9 @@ def amount(
     """The goal's amount in minor units; `final_at` is the final moment of a completed or abandoned goal.
 
     change, inflow: the manual amount plus what all links, open or ended, have measured since: 2,500.00 set by hand,
-    60% of +1,000.00 and 40% of -250.00 make 3,000.00. balance, net_worth: what the open links measure, once one of
-    their accounts has a report; until then the manual amount. Each share is cut towards zero by itself, so the order
-    of the links does not matter.
+    60% of +1,000.00 and 40% of -250.00 make 3,000.00. balance, net_worth: what the open links measure, once the balance
+    of one of their accounts is known; until then the manual amount. Each share is cut towards zero by itself, so the
+    order of the links does not matter.
     """
     contributing = contributing_links(tracking, links, final_at=final_at)
     if contributing and follows_balances(tracking):
@@ -66,21 +79,22 @@ def contributing_links(
 ) -> list[FundedLink]:
     """The links whose shares make up the amount.
 
-    A goal that follows balances has none until one of its open links' accounts has a report.
+    A goal that follows balances has none until the balance of one of its open links' accounts is known.
     """
     if not follows_balances(tracking):
         return [funded for funded in links if funded.counts]
     open_links = _open_links(links, final_at)
-    return open_links if any(funded.has_report for funded in open_links) else []
+    return open_links if any(funded.is_known(final_at) for funded in open_links) else []
 
 
 def waiting_for(
     tracking: Tracking, links: Sequence[FundedLink], *, final_at: datetime | None = None
 ) -> tuple[str, ...]:
-    """The ids, sorted, of the accounts without a report that a goal which follows balances waits for; else empty."""
+    """The ids, sorted, of the accounts whose balances a goal that follows balances waits for; else empty."""
     if not follows_balances(tracking):
         return ()
-    return tuple(sorted({funded.link.account_id for funded in _open_links(links, final_at) if not funded.has_report}))
+    open_links = _open_links(links, final_at)
+    return tuple(sorted({funded.link.account_id for funded in open_links if not funded.is_known(final_at)}))
 
 
 def follows_accounts(tracking: Tracking, links: Sequence[FundedLink]) -> bool:
@@ -92,13 +106,13 @@ def amount_before(history: GoalHistory, moment: datetime, measure_before: Measur
     """The amount in minor units from the facts before `moment`; a final goal counts none after its final moment.
 
     Example (change): 2,500.00 set by hand, then 60% of an account that had 400.00 when it was linked and has 1,400.00
-    just before `moment`: 3,100.00.
+    just before `moment`: 3,100.00. A goal that follows balances has its manual amount before the first one was known.
     """
     manual = manual_before(history, moment)
     end = moment if history.final_at is None else min(moment, history.final_at)
     if follows_balances(history.tracking):
         open_links = [(n, funded) for n, funded in enumerate(history.links) if _is_open_before(funded, end)]
-        if not any(funded.has_report for _, funded in open_links):
+        if not any(funded.is_known(end) for _, funded in open_links):
             return manual.amount_minor
         return history.direction * sum(share(measure_before(n, end), funded.link.ppm) for n, funded in open_links)
     total = 0

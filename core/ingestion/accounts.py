@@ -61,9 +61,9 @@ ReportChanges = dict[datetime, tuple[StoredReport | None, Report]]
 class Folded:
     """The result of a fold. `moves`: what concerns goals, by account.
 
-    The caller still has to write the accounts (`additions` to those that have new transactions alone, `writes` of the
-    others, and the attributes of those that are `described_anew`), the `changes` of compared transactions, and the new
-    `places` of others.
+    The caller still has to write the accounts: `additions` to those that have new transactions alone, `writes` of the
+    others, the attributes of those that are `described_anew`, and from when on those are that are `known_by_rows`. And
+    it has to write the `changes` of compared transactions, and the new `places` of others.
     `winning_ids` has the id() of every compared statement that changed what is stored: all others were known or are
     outdated.
     `spanned` are the accounts that count only for a time, before the batch or after it, with their chains; the caller
@@ -74,6 +74,7 @@ class Folded:
     additions: list[Addition] = field(default_factory=list)
     writes: list[AccountWrite] = field(default_factory=list)
     described_anew: list[AccountRow] = field(default_factory=list)
+    known_by_rows: list[AccountRow] = field(default_factory=list)
     changes: dict[AccountKey, Sequence[TransactionChange]] = field(default_factory=dict)
     places: list[tuple[TransactionKey, datetime]] = field(default_factory=list)
     winning_ids: set[int] = field(default_factory=set)
@@ -87,6 +88,7 @@ class _Before(NamedTuple):
     user_id: str | None
     is_kind_known: bool
     currency: str | None
+    known_by_rows_at: datetime | None
 
     def is_another(self, row: AccountRow) -> bool:
         """Whether the account means something else to its goals now, whatever its movements are."""
@@ -96,6 +98,7 @@ class _Before(NamedTuple):
             or self.state.sign != row.kind.sign
             or self.is_kind_known != row.is_kind_known
             or self.state.first_report_at != row.first_report_at
+            or self.known_by_rows_at != row.known_by_rows_at
         )
 
 
@@ -246,9 +249,12 @@ def _compare(
     folded: Folded,
 ) -> None:
     """Note on each account which of its facts win over what is stored."""
-    for account in accounts.values():
+    for key, account in accounts.items():
         row = account.row
-        account.before = _Before(row.worth_state, row.user_id, row.is_kind_known, row.currency)
+        account.before = _Before(row.worth_state, row.user_id, row.is_kind_known, row.currency, row.known_by_rows_at)
+        if any(stated.is_report_overdue for stated in facts[key]):
+            row.know_by_rows()
+            folded.known_by_rows.append(row)
     _compare_attributes(session, accounts, facts, folded)
     _state_transactions(session, accounts, facts, zones, folded)
     _state_reports(session, accounts, facts, folded.winning_ids)

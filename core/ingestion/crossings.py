@@ -144,7 +144,7 @@ def crossing_of(goal: CrossingGoal, sources: Sequence[FundingRow], moves: Accoun
     """What the present amount of a locked goal has reached, and when the movements of a batch first brought it there.
 
     What no movement brought about has the effective time of the whole batch, and without a batch that of `now`. The
-    goal is one that can reach milestones, so all of its open links that count have a report where it needs one.
+    goal is one that can reach milestones, so all of its open links that count have a known balance where it needs one.
     """
     direction, amount_now = goal.direction, goal.amount_minor
     own = [(source, moves.of(source.row.account_key)) for source in sources]
@@ -153,8 +153,8 @@ def crossing_of(goal: CrossingGoal, sources: Sequence[FundingRow], moves: Accoun
     counting = [(source, move) for source, move in own if source.row.link.is_open and source.counts(goal)]
     began_at = None
     if follows_balances(goal.tracking) and any(move for _, move in own):
-        # It has an amount only since its links count and their accounts have a report.
-        since = [at for s, _ in counting for at in (s.row.link.from_at, s.first_report_at) if at is not None]
+        # It has an amount only since its links count and the balances of their accounts are known.
+        since = [at for s, _ in counting for at in (s.row.link.from_at, s.known_at) if at is not None]
         began_at = max(since, default=None)
     first_at = _first_times(goal, [(source, move) for source, move in counting if move is not None], began_at)
 

@@ -25,12 +25,15 @@ Facts = dict[AccountKey, list[AccountFacts]]
 
 
 def apply_due(session: Session, due: Sequence[DueFacts], now: datetime) -> int:
-    """Let facts count that were found to be due; returns how many of them still waited when the locks were taken."""
+    """Let facts count that were found to be due; returns how many of them still waited when the locks were taken.
+
+    From then on an account whose first report is overdue is worth what its rows say.
+    """
     plan_by_key(session)
     held = hold_accounts(session, [each.account_key for each in due])
     facts = _waiting_facts(session, due, now)
     _write_facts(session, held, facts, now)
-    return sum(len(of_account) for of_account in facts.values())
+    return sum(not each.is_report_overdue for of_account in facts.values() for each in of_account)
 
 
 def apply_facts(session: Session, facts: Facts, now: datetime) -> None:
@@ -65,5 +68,9 @@ def _waiting_facts(session: Session, due: Sequence[DueFacts], now: datetime) -> 
     for key, report in store.read_waiting_reports(session, report_keys).items():
         stated = AccountFacts(key[1], report=report._replace(due_at=None))
         facts.setdefault(key[:2], []).append(stated)
+    for each in due:
+        if each.is_report_overdue:
+            stated = AccountFacts(each.account_key[1], is_report_overdue=True)
+            facts.setdefault(each.account_key, []).append(stated)
     store.forget_waiting_reports(session, report_keys)
     return facts

@@ -83,19 +83,19 @@ def _recompute(session: Session, goal: GoalRow, sources: Sequence[FundingRow]) -
 def _start_at_balance(session: Session, goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
     """Let a debt start at the first balance of its accounts; returns whether its start is another one now.
 
-    That is the sum of its present shares of what each account owed when it was first linked or, if that was later, by
-    its first report. So it follows from the facts in any order. It stays while the goal has no accounts.
+    That is the sum of its present shares of what each account owed when it was first linked or, if that was later, when
+    its balance became known. So it follows from the facts in any order. It stays while the goal has no accounts.
     """
     funded = contributing_links(goal.tracking, [source.funded(goal) for source in sources], final_at=goal.final_at)
     if not funded:
         return False
-    first_reports = {source.row.link.account_id: source.first_report_at for source in sources}
+    known = {source.row.link.account_id: source.known_at for source in sources}
     moments: dict[str, datetime] = {}
     for source in sources:
         account_id, moment = source.row.link.account_id, source.row.link.from_at
-        first_report_at = first_reports[account_id]
-        if first_report_at is not None:
-            moment = max(moment, first_report_at + INSTANT)
+        known_at = known[account_id]
+        if known_at is not None:
+            moment = max(moment, known_at + INSTANT)
         moments[account_id] = min(moments.get(account_id, moment), moment)
     measures = read_measures(session, ((goal.tenant, *each) for each in moments.items()))
     owed = [

@@ -90,7 +90,7 @@ def amount_as_of(session: Session, goal: GoalRow, sources: Sequence[FundingRow])
 
 def _periods(link: Link, measure: str, counting: Iterable[CountedAccount]) -> Iterator[FactPeriod]:
     """The facts that a link counts: those of its account, or of all that count in its place, each in its time."""
-    for each in counting or (CountedAccount(link.account_id, None, None, None),):
+    for each in counting or (CountedAccount(link.account_id, None, None),):
         begin_at = max(filter(None, (link.begin_at, each.counts_from)), default=None)
         until_at = min(filter(None, (link.until_at, each.counts_until)), default=None)
         yield FactPeriod(each.account_id, measure, begin_at, until_at)

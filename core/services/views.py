@@ -199,6 +199,6 @@ def _funding_view(goal: GoalRow, unbroken: list[FundingRow]) -> FundingView:
 
 
 def _wait_note(goal: GoalRow, present: FundingRow) -> str | None:
-    """The note for a goal that follows balances while the account has no balance report; else None."""
-    is_waiting = follows_balances(goal.tracking) and not present.ever_funded(goal).has_report
+    """The note for a goal that follows balances while the account's balance is not known; else None."""
+    is_waiting = follows_balances(goal.tracking) and not present.ever_funded(goal).is_known(goal.final_at)
     return "waits for a balance report of the account" if is_waiting else None

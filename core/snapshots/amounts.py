@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.events.calendar import day_start, local_day
-from core.goals.amounts import FundedLink, GoalHistory, ManualAmount, amount_before, begins_before
+from core.goals.amounts import GoalHistory, ManualAmount, amount_before, begins_before
 from core.goals.goal import follows_balances
 from core.snapshots.movements import read_counted_movements
 from core.store import snapshots as store
@@ -237,15 +237,8 @@ def _end_of_day_amount(day: date, goal: DatedGoal, measures: AccountMeasures, mo
 
 def _days_of_goal_changes(days: GoalDays, goal: DatedGoal, zone: ZoneInfo) -> Iterable[date]:
     """The first day, and the days on which the goal itself changed."""
-    moments = [manual.manual_at for manual in goal.history.manual]
-    moments += [moment for funded in goal.history.links for moment in _begin_and_end(funded)]
-    moments.append(goal.history.final_at)
-    changed = {local_day(moment, zone) for moment in moments if moment is not None}
+    changed = {local_day(moment, zone) for moment in goal.history.turns()}
     return {days.first, *(day for day in changed if days.first < day <= days.last)}
-
-
-def _begin_and_end(funded: FundedLink) -> tuple[datetime, datetime | None]:
-    return funded.link.from_at, funded.link.until_at
 
 
 def _add_dirty_days(

@@ -60,19 +60,11 @@ def amounts_within(session: Session, spans: Sequence[GoalSpan], funding: Funding
             for source, moved in zip(goal.sources, movements, strict=True)
         ]
         moments = {at for moved in movements for at, _, _ in moved}
-        moments.update(at for at in _turns(goal) if span.since <= at and (span.until is None or at < span.until))
+        turns = goal.history.turns()
+        moments.update(at for at in turns if span.since <= at and (span.until is None or at < span.until))
         ends = [(span.since, span.since), *((at, at + INSTANT) for at in sorted(moments))]
         result.append([(at, _amount_before(session, end, goal, span, measures)) for at, end in ends])
     return result
-
-
-def _turns(goal: DatedGoal) -> list[datetime]:
-    """The moments at which the goal itself changed."""
-    history = goal.history
-    links = [funded.link for funded in history.links]
-    turns = [link.from_at for link in links] + [link.until_at for link in links]
-    turns += [manual.manual_at for manual in history.manual] + [history.final_at]
-    return [at for at in turns if at is not None]
 
 
 def _amount_before(

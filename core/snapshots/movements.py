@@ -27,7 +27,7 @@ def read_counted_movements(
     turns: list[tuple[int, AccountKey, datetime, int]] = []
     for n, (source, since, until) in enumerate(asked):
         tenant, end = source.row.tenant, until or NEVER
-        for each in source.counting or (CountedAccount(source.row.link.account_id, None, None, None),):
+        for each in source.counting or (CountedAccount(source.row.link.account_id, None, None),):
             begin_at, end_at = max(since, each.counts_from or since), min(end, each.counts_until or NEVER)
             if each.counts_from is not None and each.counts_from >= (each.counts_until or NEVER):
                 continue

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.currency import CurrencyFact, SaidBy
-from core.events.facts import AccountKind, AttributeValue
+from core.events.facts import REPORT_AWAITED, AccountKind, AttributeValue
 from core.events.spans import NEVER
 from core.events.worth import WorthState
 from core.goals.goal import GoalType, Tracking
@@ -32,6 +32,7 @@ _FOLDED_COLUMNS = (
     "last_transaction_at",
     "first_recorded_at",
     "last_recorded_at",
+    "known_by_rows_at",
     "lends",
     "last_window_at",
     "dirty_from",
@@ -73,6 +74,7 @@ class AccountRow(Struct):
     last_transaction_at: datetime | None
     first_recorded_at: datetime | None
     last_recorded_at: datetime | None
+    known_by_rows_at: datetime | None
     lends: bool
     last_window_at: datetime | None
     dirty_from: date | None
@@ -114,6 +116,11 @@ class AccountRow(Struct):
         if fact is not None:
             self.currency_from, self.currency, self.currency_time, self.currency_source, self.currency_event_id = fact
         self.is_changed = True
+
+    def know_by_rows(self) -> None:
+        """Note that the first report is awaited no longer: from a while after the first row on the rows suffice."""
+        if self.first_recorded_at is not None:
+            self.known_by_rows_at = self.first_recorded_at + REPORT_AWAITED
 
     def set_attribute(self, name: str, stored: StoredAttribute) -> None:
         """Set an attribute; `attributes` must have been read."""
@@ -202,6 +209,12 @@ _READ_ATTRIBUTES = text(
 _WRITE_ATTRIBUTES = text(
     f"""UPDATE accounts a SET {", ".join(f"{column} = s.{column}" for column in _ATTRIBUTE_COLUMNS)}
     FROM staged_attributes s WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
+)
+_WRITE_KNOWN_BY_ROWS = Direct(
+    f"""UPDATE accounts a SET known_by_rows_at = s.known_by_rows_at
+    FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :moments)
+        AS s(tenant, account_id, known_by_rows_at)
+    WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
 )
 # Reads one row from the end of the index of counted transactions, and one from the end of the primary key of reports.
 _NEWEST_FACT = text(
@@ -302,6 +315,14 @@ def write_attributes(session: Session, rows: Iterable[AccountRow]) -> None:
     if values:
         driver.stage(session, "staged_attributes", _KEY | _ATTRIBUTE_COLUMNS, values)
         session.execute(_WRITE_ATTRIBUTES)
+
+
+def write_known_by_rows(session: Session, rows: Sequence[AccountRow]) -> None:
+    """Write from when on the rows of locked accounts suffice."""
+    if rows:
+        keys = driver.key_columns("accounts", [row.key for row in rows])
+        moments = driver.moments([row.known_by_rows_at for row in rows])
+        _WRITE_KNOWN_BY_ROWS.run(session, {**keys, "moments": moments})
 
 
 def newest_fact(session: Session, tenant: str, periods: Sequence[FactPeriod]) -> datetime | None:

@@ -11,20 +11,25 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.events.facts import Rank, Report
+from core.events.facts import REPORT_AWAITED, Rank, Report
 from core.store import driver
 from core.store.accounts import AccountKey
+from core.store.tables import IS_REPORT_AWAITED
 
 # (tenant, account_id, as_of, currency)
 WaitingKey = tuple[str, str, datetime, str]
 
 
 class DueFacts(NamedTuple):
-    """The facts of an account whose time has come: the ids of its transactions, and the keys of its reports."""
+    """The facts of an account whose time has come: the ids of its transactions, and the keys of its reports.
+
+    `is_report_overdue`: it has had rows for so long that its first report is awaited no longer.
+    """
 
     account_key: AccountKey
     transaction_ids: list[str]
     report_keys: list[WaitingKey]
+    is_report_overdue: bool
 
 
 _REPORT = {
@@ -44,15 +49,20 @@ _KEYS = f"""unnest({driver.split("tenants")}, {driver.split("accounts")}, CAST(:
     {driver.split("currencies")})"""
 _LIST = ", ".join(_REPORT)
 _FIND = text(
-    """SELECT tenant, account_id, coalesce(array_agg(transaction_id) FILTER (WHERE transaction_id IS NOT NULL), '{}'),
-        coalesce(array_agg(as_of) FILTER (WHERE as_of IS NOT NULL), '{}'),
-        coalesce(array_agg(currency) FILTER (WHERE as_of IS NOT NULL), '{}')
+    f"""SELECT tenant, account_id,
+        coalesce(array_agg(transaction_id) FILTER (WHERE transaction_id IS NOT NULL), '{{}}'),
+        coalesce(array_agg(as_of) FILTER (WHERE as_of IS NOT NULL), '{{}}'),
+        coalesce(array_agg(currency) FILTER (WHERE as_of IS NOT NULL), '{{}}'), bool_or(is_report_overdue)
     FROM (
-        (SELECT tenant, account_id, transaction_id, CAST(NULL AS timestamptz) AS as_of, NULL AS currency
+        (SELECT tenant, account_id, transaction_id, CAST(NULL AS timestamptz) AS as_of, NULL AS currency,
+            false AS is_report_overdue
          FROM transactions WHERE due_at <= :now ORDER BY due_at LIMIT :most)
         UNION ALL
-        (SELECT tenant, account_id, NULL, as_of, currency FROM waiting_reports
-         WHERE due_at <= :now ORDER BY due_at LIMIT :most)) AS due
+        (SELECT tenant, account_id, NULL, as_of, currency, false FROM waiting_reports
+         WHERE due_at <= :now ORDER BY due_at LIMIT :most)
+        UNION ALL
+        (SELECT tenant, account_id, NULL, NULL, NULL, true FROM accounts
+         WHERE first_recorded_at <= :overdue AND {IS_REPORT_AWAITED} ORDER BY first_recorded_at LIMIT :most)) AS due
     GROUP BY account_id, tenant ORDER BY account_id, tenant"""
 )
 _READ = text(f"""SELECT {_LIST} FROM {_KEYS} AS k({", ".join(_KEY)}) JOIN waiting_reports USING ({", ".join(_KEY)})""")
@@ -66,11 +76,16 @@ _FORGET = text(f"DELETE FROM waiting_reports WHERE ({', '.join(_KEY)}) IN (SELEC
 
 
 def find_due(session: Session, now: datetime, most: int) -> list[DueFacts]:
-    """The facts that are due, by account; at most `most` transactions and as many reports, the longest due first."""
-    rows = session.execute(_FIND, {"now": now, "most": most})
+    """The facts that are due, by account, and the accounts whose first report is overdue; at most `most` of each kind.
+
+    Of each kind those that have been due longest come first.
+    """
+    rows = session.execute(_FIND, {"now": now, "overdue": now - REPORT_AWAITED, "most": most})
     return [
-        DueFacts((row[0], row[1]), list(row[2]), [(row[0], row[1], *key) for key in zip(row[3], row[4], strict=True)])
-        for row in rows
+        DueFacts(
+            (tenant, account_id), list(names), [(tenant, account_id, *key) for key in zip(*keys, strict=True)], overdue
+        )
+        for tenant, account_id, names, *keys, overdue in rows
     ]
 
 

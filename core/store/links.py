@@ -83,10 +83,13 @@ class FundedGoal(Protocol):
 class FundingRow(NamedTuple):
     """A link, with what is known of its account.
 
+    Its balance is known from its first report on. If none has come until `known_by_rows_at`, its rows alone say what
+    it is worth from then on.
+
     A link to one of joined accounts means all of them: then `counting` are these, each with the time in which it
-    counts, and worth, inflow and first report are those of all. An account that counts only from the day on which it
-    was opened is alone there; for all others it is empty. `is_repeated`: the goal has another link to joined accounts
-    that comes before this one.
+    counts, and worth, inflow, first report and `known_by_rows_at` are those of all. An account that counts only from
+    the day on which it was opened is alone there; for all others it is empty. `is_repeated`: the goal has another link
+    to joined accounts that comes before this one.
     """
 
     row: LinkRow
@@ -96,11 +99,17 @@ class FundingRow(NamedTuple):
     worth_minor: int
     inflow_minor: int
     first_report_at: datetime | None
+    known_by_rows_at: datetime | None
     known_name: str | None
     joined_as: str | None = None
     has_span: bool = False
     counting: tuple[CountedAccount, ...] = ()
     is_repeated: bool = False
+
+    @property
+    def known_at(self) -> datetime | None:
+        """When the balance became known; None if it is not."""
+        return min(filter(None, (self.first_report_at, self.known_by_rows_at)), default=None)
 
     @property
     def measure_minor(self) -> int:
@@ -114,9 +123,7 @@ class FundingRow(NamedTuple):
 
     def ever_funded(self, goal: GoalRow) -> FundedLink:
         """The link as an input of the arithmetic of its goal's past, where a later manual amount does not matter."""
-        reported_at = self.first_report_at
-        has_report = reported_at is not None and (goal.final_at is None or reported_at <= goal.final_at)
-        return FundedLink(self.row.link, self.measure_minor, self.counts(goal), has_report)
+        return FundedLink(self.row.link, self.measure_minor, self.counts(goal), self.known_at)
 
     def _ended_before_manual_amount(self, goal: GoalRow) -> bool:
         """Whether the link ended before the manual amount was set, which then includes all that the link counted."""
@@ -154,7 +161,8 @@ class MeasuresBefore:
 
 _LINK_LIST = ", ".join(f"l.{column}" for column in _LINK)
 _ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a.inflow_minor,
-    a.first_report_at, a.name, a.joined_as, coalesce(a.joined_as, CAST(a.counts_from AS text)) IS NOT NULL"""
+    a.first_report_at, a.known_by_rows_at, a.name, a.joined_as,
+    coalesce(a.joined_as, CAST(a.counts_from AS text)) IS NOT NULL"""
 
 _PERIOD_LIST = ", ".join(f"l.{column}" for column in LinkPeriod._fields)
 _OF_ACCOUNTS = Direct(
@@ -365,6 +373,7 @@ def _count_in_spans(session: Session, funding: dict[GoalKey, list[FundingRow]], 
                     worth_minor=measured_now.worth_minor,
                     inflow_minor=measured_now.inflow_minor,
                     first_report_at=min(filter(None, (each.first_report_at for each in own)), default=None),
+                    known_by_rows_at=min(filter(None, (each.known_by_rows_at for each in own)), default=None),
                     counting=own,
                     is_repeated=source.joined_as is not None and first_of[source.joined_as] != key[1],
                 )

@@ -34,7 +34,8 @@ class CountedAccount(NamedTuple):
     account_id: str
     counts_from: datetime | None
     counts_until: datetime | None
-    first_report_at: datetime | None
+    first_report_at: datetime | None = None
+    known_by_rows_at: datetime | None = None
 
 
 _KEYS = f"{driver.keys('tenants', 'accounts')} AS k(tenant, account_id)"
@@ -57,7 +58,8 @@ _CHAINS_OF = Direct(
     JOIN accounts m ON m.tenant = a.tenant AND m.chain_id = a.chain_id"""
 )
 _READ_COUNTED = Direct(
-    f"""SELECT k.tenant, k.account_id, m.account_id, m.counts_from, m.counts_until, m.first_report_at
+    f"""SELECT k.tenant, k.account_id, m.account_id, m.counts_from, m.counts_until, m.first_report_at,
+        m.known_by_rows_at
     FROM {_KEYS} JOIN accounts own USING (tenant, account_id)
     CROSS JOIN LATERAL {COUNTED} AS m
     ORDER BY 1, 2, 3"""

@@ -28,6 +28,12 @@ LOWEST, HIGHEST = -(2**63), 2**63 - 1
 """The smallest and the greatest BIGINT."""
 
 
+IS_REPORT_AWAITED = """first_recorded_at IS NOT NULL
+    AND known_by_rows_at - first_recorded_at IS DISTINCT FROM interval '7 days'
+    AND (first_report_at IS NULL OR first_report_at - first_recorded_at > interval '7 days')"""
+"""Of accounts in SQL: whether a report is awaited for some days, or was not when those were over."""
+
+
 def tenant_column() -> Column[str]:
     """The first column of every primary key."""
     return Column("tenant", Text, primary_key=True)
@@ -167,6 +173,8 @@ accounts = Table(
     # When the first of its rows was first reported; none was after `last_recorded_at`.
     moment_column("first_recorded_at"),
     moment_column("last_recorded_at"),
+    # From when on its rows alone say what it is worth, since no report had come: set by the job due at that time.
+    moment_column("known_by_rows_at"),
     # Whether any of its rows was removed that was booked with a date only.
     flag_column("lends"),
     # The time of its last window. Batches look for windows only after rows that were reported before it.
@@ -193,6 +201,8 @@ accounts = Table(
     is_one_of("currency_from", SaidBy),
     # Readers: whoever locks one account of a chain, and so all of them, and whoever reads what joined accounts measure.
     Index("accounts_chain_idx", "tenant", "chain_id", postgresql_where=text("chain_id IS NOT NULL")),
+    # Reader: the job due, which looks for accounts whose first report is not waited for any longer.
+    Index("accounts_awaited_idx", "first_recorded_at", postgresql_where=text(IS_REPORT_AWAITED)),
     info=ROOM_FOR_UPDATES,
 )
 

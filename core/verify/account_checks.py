@@ -7,11 +7,11 @@ from core.verify.checks import (
     counts,
     day_start,
     direction,
-    first_report,
     follows,
-    has_report,
     inflow_before,
+    is_known,
     is_repeated,
+    known_at,
     local_day,
     measure_before,
     share,
@@ -150,6 +150,9 @@ _ACCOUNTS = f"""
         ('first_recorded_at', CAST(a.first_recorded_at AS text), CAST(recorded.first_at AS text)),
         ('last_recorded_at', CAST(a.last_recorded_at AS text), CAST(CASE WHEN recorded.last_at IS NOT NULL
             THEN greatest(a.last_recorded_at, recorded.last_at) END AS text)),
+        ('known_by_rows_at', CAST(a.known_by_rows_at AS text),
+            CASE WHEN a.known_by_rows_at IS NOT NULL
+                THEN CAST(greatest(a.known_by_rows_at, recorded.first_at + interval '7 days') AS text) END),
         ('lends', CAST(a.lends AS text), CAST(a.lends OR coalesce(recorded.lends, false) AS text)),
         ('last_window_at', CAST(a.last_window_at AS text), CAST((SELECT max(event_time) FROM windows
             WHERE tenant = :tenant AND account_id = a.account_id) AS text))) AS v(what, stored, expected)
@@ -322,7 +325,7 @@ _LINKS = f"""
 # Each link that counts, with what it adds to the goal: the change since its begin, or, for a goal that follows
 # balances, the worth if the link is open or ended with the goal.
 _PARTS = f"""
-    SELECT g.goal_id, l.account_id, {follows("g")} AS is_following, {has_report("g", "a")} AS has_report,
+    SELECT g.goal_id, l.account_id, {follows("g")} AS is_following, {is_known("g", "a")} AS is_known,
         CASE WHEN g.starts_at_balance THEN {
     share(measure_before("'worth'", "a", "p.balanced_at"), "l.ppm")
 } END AS start_part,
@@ -343,7 +346,7 @@ _PARTS = f"""
     CROSS JOIN LATERAL (SELECT coalesce(g.final_at, 'infinity') AS final_at, greatest(l.from_at, manual.manual_at)
             AS begin_at, least(l.until_at, g.final_at, 'infinity') AS until_at,
         greatest((SELECT min(from_at) FROM links WHERE tenant = :tenant AND goal_id = g.goal_id
-            AND account_id = l.account_id), {first_report("a")} + {INSTANT}) AS balanced_at) AS p
+            AND account_id = l.account_id), {known_at("a")} + {INSTANT}) AS balanced_at) AS p
     WHERE g.tenant = :tenant AND {within("g.goal_id")} AND {counts("g", "a")}
       AND NOT {is_repeated("g", "l", "a")}
       AND (NOT {follows("g")}
@@ -351,9 +354,9 @@ _PARTS = f"""
 
 _GOALS = f"""
     WITH sums AS (
-        SELECT goal_id, sum(part) AS parts, sum(start_part) AS start_parts, bool_or(has_report) AS is_reported,
+        SELECT goal_id, sum(part) AS parts, sum(start_part) AS start_parts, bool_or(is_known) AS is_known,
             array_agg(DISTINCT account_id COLLATE "C" ORDER BY account_id COLLATE "C")
-                FILTER (WHERE is_following AND NOT has_report) AS waiting_for
+                FILTER (WHERE is_following AND NOT is_known) AS waiting_for
         FROM ({_PARTS}) AS parts GROUP BY goal_id)
     SELECT g.goal_id, v.what, v.stored, v.expected
     FROM goals g LEFT JOIN sums USING (goal_id)
@@ -361,10 +364,10 @@ _GOALS = f"""
     CROSS JOIN LATERAL (VALUES
         ('amount_minor', CAST(g.amount_minor AS text), CAST(CASE
             WHEN NOT {follows("g")} THEN manual.amount_minor + {direction("g")} * coalesce(sums.parts, 0)
-            WHEN sums.is_reported THEN {direction("g")} * sums.parts
+            WHEN sums.is_known THEN {direction("g")} * sums.parts
             ELSE manual.amount_minor END AS text)),
         ('start_minor', CAST(g.start_minor AS text), CAST(CASE
-            WHEN g.starts_at_balance AND sums.is_reported AND sums.waiting_for IS NULL
+            WHEN g.starts_at_balance AND sums.is_known AND sums.waiting_for IS NULL
             THEN {direction("g")} * sums.start_parts ELSE g.start_minor END AS text)),
         ('waiting_for', CAST(g.waiting_for AS text), CAST(coalesce(sums.waiting_for, '{{}}') AS text)))
         AS v(what, stored, expected)

@@ -187,12 +187,17 @@ def counts(goal: str, account: str) -> str:
 
 
 def counting(account: str) -> str:
-    """The accounts that count where a link names this one: those that are joined with it, or it alone."""
-    columns = "{0}.account_id, {0}.kind, {0}.counts_from, {0}.counts_until, {0}.joined_as"
+    """The accounts that count where a link names this one: those that are joined with it, or it alone.
+
+    OFFSET keeps conditions out of both branches. PostgreSQL 18.4 gives a sub-select in such a condition to both, hashes
+    it for each, and makes only one of the two hash tables anew where a parameter of the sub-select changes.
+    """
+    columns = "{0}.account_id, {0}.kind, {0}.counts_from, {0}.counts_until, {0}.joined_as, {0}.known_by_rows_at"
     return f"""(SELECT {columns.format(account)} WHERE {account}.joined_as IS NULL
         UNION ALL
         SELECT {columns.format("m")} FROM accounts m
-        WHERE m.tenant = :tenant AND m.chain_id = {account}.chain_id AND m.joined_as = {account}.joined_as)"""
+        WHERE m.tenant = :tenant AND m.chain_id = {account}.chain_id AND m.joined_as = {account}.joined_as
+        OFFSET 0)"""
 
 
 def is_repeated(goal: str, link: str, account: str) -> str:
@@ -204,15 +209,23 @@ def is_repeated(goal: str, link: str, account: str) -> str:
               AND o.account_id COLLATE "C" < {link}.account_id COLLATE "C"))"""
 
 
+_FIRST_REPORT = """(SELECT r.as_of FROM reports r WHERE r.tenant = :tenant AND r.account_id = c.account_id
+        ORDER BY r.as_of LIMIT 1)"""
+
+
 def first_report(account: str) -> str:
     """The `as_of` of the first report of an account and those joined with it; null if they have none."""
-    return f"""(SELECT min(r.as_of) FROM reports r
-        WHERE r.tenant = :tenant AND r.account_id IN (SELECT c.account_id FROM {counting(account)} AS c))"""
+    return f"(SELECT min({_FIRST_REPORT}) FROM {counting(account)} AS c)"
 
 
-def has_report(goal: str, account: str) -> str:
-    """Whether an account has a report; for a final goal, one from before or at its final moment."""
-    return f"coalesce({first_report(account)} <= coalesce({goal}.final_at, 'infinity'), false)"
+def known_at(account: str) -> str:
+    """When the balance of an account, or of those joined with it, became known; null if it is not."""
+    return f"(SELECT min(least({_FIRST_REPORT}, c.known_by_rows_at)) FROM {counting(account)} AS c)"
+
+
+def is_known(goal: str, account: str) -> str:
+    """Whether an account's balance is known; for a final goal, whether it was before its final moment."""
+    return f"coalesce({known_at(account)} < coalesce({goal}.final_at, 'infinity'), false)"
 
 
 def measure_before(measure: str, account: str, moment: str) -> str:

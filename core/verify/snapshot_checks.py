@@ -8,8 +8,8 @@ from core.verify.checks import (
     counts,
     direction,
     follows,
-    has_report,
     is_repeated,
+    known_at,
     local_day,
     share,
     sign,
@@ -43,8 +43,8 @@ _LATE_FOR_GOOD = f"""CASE WHEN a.late_from IS NULL THEN NULL
 
 _FUNDING = f"""
     SELECT g.goal_id, g.is_following, g.final_at, l.from_at, l.until_at, l.ppm, l.measure,
-        l.account_id, a.kind, a.chain_id, a.joined_as, a.counts_from, a.counts_until,
-        {has_report("g", "a")} AS has_report, {counts("g", "a")} AND NOT {is_repeated("g", "l", "a")} AS counts,
+        l.account_id, a.kind, a.chain_id, a.joined_as, a.counts_from, a.counts_until, a.known_by_rows_at,
+        {known_at("a")} AS known_at, {counts("g", "a")} AND NOT {is_repeated("g", "l", "a")} AS counts,
         least(a.dirty_from, {_LATE_FOR_GOOD}) AS dirty_from,
         a.late_from, a.late_through
     FROM g
@@ -58,12 +58,12 @@ _PIECES = f"""
     SELECT row_number() OVER () AS piece, pieces.*, {local_day("begin_at")} AS first_day,
         CASE WHEN gone_at IS NOT NULL THEN {local_day("gone_at")} END AS end_day
     FROM (
-        SELECT f.goal_id, f.account_id, f.ppm, f.measure, false AS is_following, false AS has_report,
+        SELECT f.goal_id, f.account_id, f.ppm, f.measure, false AS is_following, CAST(NULL AS timestamptz) AS known_at,
             greatest(f.from_at, s.manual_at) AS begin_at,
             least(f.until_at, f.final_at, s.manual_next, 'infinity') AS cap_at, s.manual_next AS gone_at
         FROM funding f JOIN segments s USING (goal_id) WHERE f.counts AND NOT f.is_following
         UNION ALL
-        SELECT goal_id, account_id, ppm, measure, true, has_report, from_at, least(until_at, final_at, 'infinity'),
+        SELECT goal_id, account_id, ppm, measure, true, known_at, from_at, least(until_at, final_at, 'infinity'),
             CASE WHEN until_at >= final_at THEN NULL ELSE until_at END
         FROM funding WHERE counts AND is_following) AS pieces
     WHERE begin_at < cap_at"""
@@ -74,9 +74,11 @@ _SPANNED = f"""
         c.joined_as IS NULL AND c.counts_from IS NULL AS is_alone
     FROM funding f CROSS JOIN LATERAL {counting("f")} AS c WHERE f.counts"""
 
-# The measures are wanted where pieces begin, where accounts begin and end to count, and before all facts.
+# The measures are wanted where pieces begin, where a balance becomes known, where accounts begin and end to count, and
+# before all facts.
 _QUESTIONS = f"""
-    SELECT s.account_id, p.begin_at AS at FROM pieces p JOIN spanned s ON s.named_id = p.account_id
+    SELECT s.account_id, v.at FROM pieces p JOIN spanned s ON s.named_id = p.account_id
+        CROSS JOIN LATERAL (VALUES (p.begin_at), (p.known_at)) AS v(at) WHERE v.at IS NOT NULL
     UNION SELECT s.account_id, v.at FROM spanned s
         CROSS JOIN LATERAL (VALUES (s.counts_from), (s.counts_until), ('-infinity')) AS v(at)
         WHERE NOT s.is_alone AND v.at < {NEVER}"""
@@ -110,9 +112,9 @@ _COUNTED = f"""
 
 _VALUES = f"""
     SELECT piece, goal_id, day, at, turn, {share("measured - base", "ppm")} AS value,
-        CAST(has_report AS integer) AS reported
+        CAST(known_at <= at IS TRUE AS integer) AS known
     FROM (
-        SELECT p.piece, p.goal_id, p.ppm, p.has_report, t.at, t.turn, m.measured,
+        SELECT p.piece, p.goal_id, p.ppm, p.known_at, t.at, t.turn, m.measured,
             CASE WHEN p.is_following THEN 0 ELSE first_value(m.measured)
                 OVER (PARTITION BY p.piece ORDER BY t.at, t.turn) END AS base,
             p.end_day, {local_day("t.at")} AS day
@@ -126,7 +128,7 @@ _VALUES = f"""
 # The last value of each day, as a change from the day before.
 _STEPS = f"""
     SELECT goal_id, day, value - lag(value, 1, CAST(0 AS numeric)) OVER w AS step,
-        reported - lag(reported, 1, 0) OVER w AS reported
+        known - lag(known, 1, 0) OVER w AS known
     FROM (SELECT *, lead(day) OVER (PARTITION BY piece ORDER BY day, at, turn) AS next_day
           FROM ({_VALUES}) AS every_value) AS followed
     WHERE next_day IS DISTINCT FROM day
@@ -136,19 +138,19 @@ _EXPECTED = f"""
     SELECT goal_id, day, amount FROM (
         SELECT goal_id, day, amount, lag(amount) OVER (PARTITION BY goal_id ORDER BY day) AS amount_before
         FROM (
-            SELECT goal_id, day, CASE WHEN is_following AND reported > 0 THEN funded WHEN is_following THEN manual
+            SELECT goal_id, day, CASE WHEN is_following AND known > 0 THEN funded WHEN is_following THEN manual
                 ELSE manual + funded END AS amount
             FROM (
                 SELECT g.goal_id, g.is_following, c.day, sum(c.manual) OVER w AS manual,
-                    g.direction * sum(c.step) OVER w AS funded, sum(c.reported) OVER w AS reported
+                    g.direction * sum(c.step) OVER w AS funded, sum(c.known) OVER w AS known
                 FROM g JOIN (
                     SELECT goal_id, greatest(day, start_date) AS day, sum(manual) AS manual, sum(step) AS step,
-                        sum(reported) AS reported
+                        sum(known) AS known
                     FROM (
                         SELECT goal_id, CASE WHEN manual_at = '-infinity' THEN date '-infinity'
-                            ELSE {local_day("manual_at")} END AS day, step AS manual, 0 AS step, 0 AS reported
+                            ELSE {local_day("manual_at")} END AS day, step AS manual, 0 AS step, 0 AS known
                         FROM segments
-                        UNION ALL SELECT goal_id, day, 0, step, reported FROM ({_STEPS}) AS steps) AS changes
+                        UNION ALL SELECT goal_id, day, 0, step, known FROM ({_STEPS}) AS steps) AS changes
                     JOIN g USING (goal_id) GROUP BY 1, 2) AS c USING (goal_id)
                 WINDOW w AS (PARTITION BY g.goal_id ORDER BY c.day)) AS sums) AS amounts) AS closes
     WHERE amount IS DISTINCT FROM amount_before AND day <= :closed_through"""
@@ -224,7 +226,7 @@ _IS_MOMENT = f"""({local_day("r.reached_at")} <> {local_day("(r.reached_at - int
         AND (r.reached_at IN (l.from_at, l.until_at) OR EXISTS (
             SELECT FROM (SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a
             CROSS JOIN LATERAL {counting("a")} AS c
-            WHERE r.reached_at IN (c.counts_from, c.counts_until)
+            WHERE r.reached_at IN (c.counts_from, c.counts_until, c.known_by_rows_at)
                 OR EXISTS (SELECT FROM transactions t WHERE t.tenant = :tenant AND t.account_id = c.account_id
                     AND t.counts AND t.posted_at = r.reached_at)
                 OR EXISTS (SELECT FROM reports p WHERE p.tenant = :tenant AND p.account_id = c.account_id

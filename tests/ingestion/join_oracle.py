@@ -102,9 +102,9 @@ class Joined:
         """Whether a goal in dollars counts it."""
         return self.household.accounts[self.number].fits()
 
-    def reported(self) -> dict[datetime, int]:
-        """The reports of any of them."""
-        return {at: minor for _, each in self.members for at, minor in each.reported().items()}
+    def known_at(self) -> list[datetime]:
+        """When each balance became known."""
+        return [at for _, each in self.members for at in each.known_at()]
 
     def worth(self, at: datetime, *, before: bool = False) -> int:
         """The worths of the accounts that count at the moment."""

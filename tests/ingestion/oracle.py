@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +22,8 @@ class OracleAccount:
     stated_currency: tuple[Any, ...] = (("",), None)
     zone: str = "UTC"
     windows: list[dict[str, Any]] = field(default_factory=list)
+    # When the job due ran last.
+    due_ran_at: datetime | None = None
 
     def missing(self) -> set[str]:
         """The transactions that a later pull of all booked rows of their days did not have."""
@@ -78,6 +80,13 @@ class OracleAccount:
             for (as_of, currency), (_, body) in self.reports.items()
             if currency == own and not body.get("waits")
         }
+
+    def known_at(self) -> list[datetime]:
+        """Its reports, and seven days after its first booked row, if the job due ran then."""
+        first = min((record.time for record in self.statements if record.is_booked), default=None)
+        if first is None or self.due_ran_at is None or self.due_ran_at < first + timedelta(days=7):
+            return list(self.reported())
+        return [*self.reported(), first + timedelta(days=7)]
 
     def worth(self, at: datetime, *, before: bool = False) -> int:
         """Worth at a moment, or from the facts strictly before it."""

@@ -82,7 +82,7 @@ def test_the_moment_is_that_of_the_first_amount_there(
     for n, (ppm, after, measure, begin_at, moved) in enumerate(accounts):
         link = Link(str(n), ppm, linked_at, None, begin_at, 0, None)
         row = LinkRow("t", "g", linked_at, measure, False, None, link)
-        sources.append(FundingRow(row, "USD", "liability", True, after, after, reported_at, None))
+        sources.append(FundingRow(row, "USD", "liability", True, after, after, reported_at, None, None))
         if moved is not None:
             moves.add(("t", str(n)), AccountMove(0, moved, START + timedelta(days=1)))
     found = crossing_of(goal, sources, moves, START).milestone_at(threshold)

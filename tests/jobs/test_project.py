@@ -85,10 +85,10 @@ def test_a_goal_that_rests_has_no_date(session_factory: Sessions, apply: Apply, 
 
 
 def test_a_goal_that_waits_says_for_what(session_factory: Sessions, apply: Apply) -> None:
-    """Without a balance there is nothing to go on."""
+    """Without a balance there is nothing to go on; with one of the first day there is the line since."""
     goal_id = saving(session_factory, apply, tracking=Tracking.BALANCE)
     assert progress(session_factory, goal_id) == (None, "waits for a balance of a")
-    apply([balance(40_000, NOON)])
+    apply([balance(0, NOON - timedelta(days=41))])
     assert progress(session_factory, goal_id)[0] == datetime(2026, 5, 9, tzinfo=UTC)
 
 

@@ -47,12 +47,12 @@ class OracleGoal:
         end = moment if self.final_at is None else min(moment, self.final_at)
         manual_at, manual = next(t for t in reversed(self.manual) if t[0] is None or t[0] < moment)
         if self.tracking == "net_worth":
-            return sum(each.worth(end, before=True) for each in members) if _has_report(members) else manual
+            return sum(each.worth(end, before=True) for each in members) if _is_known(members, end) else manual
         if self.tracking == "balance":
             present = [
                 p for p in self.periods if p.begin < end and (p.until is None or p.until >= end) and p.account.fits()
             ]
-            if not _has_report([p.account for p in present]):
+            if not _is_known([p.account for p in present], end):
                 return manual
             return self.direction * sum(cut_share(p.account.worth(end, before=True), p.ppm) for p in present)
         total = manual
@@ -71,5 +71,5 @@ class OracleGoal:
         return {day: self.amount_before(first_instant(day + timedelta(days=1), zone), members) for day in days}
 
 
-def _has_report(accounts: Sequence[OracleAccount]) -> bool:
-    return any(account.reported() for account in accounts)
+def _is_known(accounts: Sequence[OracleAccount], end: datetime) -> bool:
+    return any(at < end for account in accounts for at in account.known_at())

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalStatus, GoalType, Tracking
+from core.jobs.due import run_due
 from core.jobs.snapshot import run_snapshot
 from core.services.funding import change_allocation, link_account, unlink_account
 from core.services.goals import create_goal, get_goal, update_goal
@@ -212,7 +213,11 @@ def test_closes_are_those_of_the_definition(
         else:
             apply(batches.pop(0), tenant=world.tenant.name, at=latest)
         if chance.random() < 0.3:
+            run_due(session_factory, clock)
             run_snapshot(session_factory, clock, tenant=world.tenant.name)
+    run_due(session_factory, latest)
+    for each in world.oracles:
+        each.due_ran_at = latest
     _assert_closes(world, latest)
     run_snapshot(session_factory, latest, tenant=world.tenant.name)
     _assert_closes(world, latest)
@@ -294,7 +299,7 @@ def _moments(world: World, oracle: OracleGoal) -> Iterator[datetime]:
     yield from world.turns()
     for account in world.oracles:
         yield from (at for at, _ in account.counted())
-        yield from account.reported()
+        yield from account.known_at()
     for period in oracle.periods:
         yield from (at for at in (period.begin, period.until) if at is not None)
     yield from (at for at, _ in oracle.manual if at is not None)

@@ -141,6 +141,12 @@ class Account:
             if currency == own and self.is_due(as_of)
         }
 
+    def known_at(self) -> datetime:
+        """When its balance became known: by its first report, else when it had had booked rows for seven days."""
+        rows = min((record.time for record in self.records if record.is_booked), default=FOR_EVER)
+        by_rows = rows + timedelta(days=7) if rows < FOR_EVER else FOR_EVER
+        return min([*self.reported(), by_rows if by_rows <= self.now else FOR_EVER])
+
     def is_due(self, as_of: datetime) -> bool:
         """Whether a report counts by now."""
         return as_of - AHEAD <= self.now

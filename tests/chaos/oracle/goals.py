@@ -73,20 +73,20 @@ class Oracle:
         manual_at, manual = next(t for t in reversed(goal.manual) if t[0] is None or t[0] < at)
         if goal.tracking in {"balance", "net_worth"}:
             present = self._present(goal, end)
-            if not any(measures.has_report for measures, _ in present):
+            if not any(measures.known_at < end for measures, _ in present):
                 return manual
             return goal.direction * sum(cut(measures.worth_before(end), ppm) for measures, ppm in present)
         return manual + goal.direction * sum(self._since(goal, link, manual_at, end) for link in goal.links)
 
     def waits_for(self, goal: Goal) -> list[str]:
-        """The accounts that have no report yet, of a goal that follows balances."""
+        """The accounts whose balance is not known yet, of a goal that follows balances."""
         if goal.tracking == "net_worth":
             names = set(self._members(goal))
         elif goal.tracking == "balance":
             names = {link.account_id for link in goal.links if link.until_at is None and self._counts(goal, link)}
         else:
             names = set()
-        return sorted(name for name in names if not self._measures(name).has_report)
+        return sorted(name for name in names if self._measures(name).known_at == FOR_EVER)
 
     def must_be_reached(self, goal: Goal, closes: Mapping[date, int]) -> Iterator[int]:
         """Yield the milestones that the goal has reached, now or at the end of some day."""

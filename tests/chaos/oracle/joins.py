@@ -76,9 +76,9 @@ class JoinedMeasures:
     parts: list[tuple[Measures, Limit, Limit]]
 
     @property
-    def has_report(self) -> bool:
-        """Whether a balance of any of them was ever reported."""
-        return any(measures.has_report for measures, _, _ in self.parts)
+    def known_at(self) -> datetime:
+        """When a balance of any of them became known."""
+        return min(measures.known_at for measures, _, _ in self.parts)
 
     def worth_before(self, at: datetime) -> int:
         """The worths of those that count just before a moment."""

@@ -22,9 +22,9 @@ class Measures:
         self._reported = self.account.reported()
 
     @property
-    def has_report(self) -> bool:
-        """Whether its balance was ever reported."""
-        return bool(self._reported)
+    def known_at(self) -> datetime:
+        """When its balance became known."""
+        return self.account.known_at()
 
     def worth_before(self, at: datetime) -> int:
         """The last report before `at`, plus what was posted between them.

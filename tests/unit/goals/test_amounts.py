@@ -24,10 +24,10 @@ def funded(
     until: datetime | None = None,
     end: int | None = None,
     counts: bool = True,
-    has_report: bool = True,
+    known_at: datetime | None = FROM,
 ) -> FundedLink:
     link = Link(account, ppm, FROM, until, FROM, base, end)
-    return FundedLink(link, measure, counts, has_report)
+    return FundedLink(link, measure, counts, known_at)
 
 
 def following(source: FundedLink) -> FundedLink:
@@ -83,7 +83,7 @@ def test_links_that_do_not_count_add_nothing() -> None:
     assert amount(CHANGE, 1, 5, [other], final_at=None) == 5
     assert amount(BALANCE, 1, 5, [following(other)], final_at=None) == 5
     assert not follows_accounts(BALANCE, [following(other)])
-    silent = following(funded(counts=False, has_report=False))
+    silent = following(funded(counts=False, known_at=None))
     assert waiting_for(BALANCE, [silent]) == ()
 
 
@@ -101,7 +101,7 @@ def test_a_debt_that_follows_its_card_owes_what_the_card_owes() -> None:
 
 def test_a_balance_goal_shows_the_manual_amount_until_a_report() -> None:
     """Before any report the goal shows its manual amount, which may be set; it waits for its accounts, sorted."""
-    links = [following(funded(name, measure=500, has_report=False)) for name in ("b", "a")]
+    links = [following(funded(name, measure=500, known_at=None)) for name in ("b", "a")]
     assert amount(BALANCE, 1, 250_000, links, final_at=None) == 250_000
     assert waiting_for(BALANCE, links) == ("a", "b")
     assert not follows_accounts(BALANCE, links)
@@ -109,7 +109,7 @@ def test_a_balance_goal_shows_the_manual_amount_until_a_report() -> None:
 
 def test_one_report_makes_a_balance_goal_follow_all_its_accounts() -> None:
     """With one of two accounts reported, both count, and only the other is waited for."""
-    links = [following(funded("a", 500_000, 10_000)), following(funded("b", 500_000, 600, has_report=False))]
+    links = [following(funded("a", 500_000, 10_000)), following(funded("b", 500_000, 600, known_at=None))]
     assert amount(BALANCE, 1, 250_000, links, final_at=None) == 5_300
     assert waiting_for(BALANCE, links) == ("b",)
     assert follows_accounts(BALANCE, links)
@@ -118,7 +118,7 @@ def test_one_report_makes_a_balance_goal_follow_all_its_accounts() -> None:
 @pytest.mark.parametrize("tracking", [CHANGE, Tracking.INFLOW])
 def test_only_goals_that_follow_balances_wait_for_reports(tracking: Tracking) -> None:
     """A goal that counts changes needs no report, and its amount can always be set by hand."""
-    links = [funded(has_report=False), funded(has_report=True)]
+    links = [funded(known_at=None), funded(known_at=FROM)]
     assert waiting_for(tracking, links) == ()
     assert not follows_accounts(tracking, links)
 
@@ -137,7 +137,7 @@ def test_a_final_balance_goal_keeps_the_balance_of_its_final_moment() -> None:
         following(funded("b", 500_000, 999, until=FINAL - timedelta(days=1), end=40_000)),
     ]
     assert amount(BALANCE, 1, 250_000, links, final_at=FINAL) == 40_000
-    silent = following(funded("c", until=FINAL, end=0, has_report=False))
+    silent = following(funded("c", until=FINAL, end=0, known_at=None))
     assert waiting_for(BALANCE, [*links, silent], final_at=FINAL) == ("c",)
     assert waiting_for(BALANCE, [*links, silent]) == ()
 
@@ -158,7 +158,7 @@ def funded_links(draw: st.DrawFn) -> FundedLink:
         until=until,
         end=end,
         counts=draw(st.booleans()),
-        has_report=draw(st.booleans()),
+        known_at=draw(st.sampled_from([None, FROM, FINAL])),
     )
     return following(source) if draw(st.booleans()) else source
 
