@@ -21,7 +21,11 @@ CLOCK_ALLOWANCE = timedelta(minutes=5)
 _DATE_LENGTH = len("2026-01-31")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_NO_ENVELOPE = (
+    "specversion is missing: an event is a CloudEvents 1.0 object with specversion, id, source, type, time and data"
+)
 _NO_MOMENT = "must be a date (2026-01-31) or a time (2026-01-31T12:00:00Z)"
+_NOT_ON_THE_CALENDAR = "is a date or a time that does not exist"
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
 
 
@@ -97,7 +101,9 @@ def check_envelope(value: object) -> Envelope:
     """Check what every event must have; raises a MalformedEvent that names the attribute."""
     if not isinstance(value, dict):
         raise MalformedEvent("malformed", "an event is a JSON object")
-    if value.get("specversion") != "1.0":
+    if "specversion" not in value:
+        raise MalformedEvent("malformed", _NO_ENVELOPE)
+    if value["specversion"] != "1.0":
         raise MalformedEvent("malformed", 'specversion must be "1.0"')
     data = value.get("data")
     if not isinstance(data, dict):
@@ -149,13 +155,18 @@ def parse_moment(text: object) -> datetime | date:
 @lru_cache(maxsize=4_096)
 def read_moment(text: str) -> datetime | date:
     """The same as parse_moment, for a value that is known to be text."""
-    if len(text) == _DATE_LENGTH and _DATE.fullmatch(text):
-        return date.fromisoformat(text)
-    if not _INSTANT.fullmatch(text):
+    is_day = len(text) == _DATE_LENGTH and _DATE.fullmatch(text)
+    if not is_day and not _INSTANT.fullmatch(text):
         text = text.upper()
         if not _INSTANT.fullmatch(text):
             raise ValueError(_NO_MOMENT)
-    moment = datetime.fromisoformat(text)
+    try:
+        if is_day:
+            return date.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        # Python's own words for the 31st of November differ from version to version.
+        raise ValueError(_NOT_ON_THE_CALENDAR) from None
     if moment.tzinfo is UTC:
         return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

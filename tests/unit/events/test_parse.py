@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import EventRejected, MalformedEvent
-from core.events.envelope import Envelope, check_envelope, parse_json
+from core.events.envelope import Envelope, check_envelope, parse_json, parse_moment
 from core.ingestion.parse import parse_event
 
 PRAGUE = ZoneInfo("Europe/Prague")
@@ -64,6 +64,21 @@ def test_times_become_utc(text: str, moment: str) -> None:
     """Any offset becomes UTC, none is UTC already, and what is finer than a microsecond is cut."""
     whole = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "time": text, "data": {}}
     assert check_envelope(whole).time == datetime.fromisoformat(moment)
+
+
+@pytest.mark.parametrize("text", ["2026-02-30", "2026-13-01", "2026-11-31T10:00:00Z", "2026-11-30T25:00:00Z"])
+def test_a_day_that_does_not_exist_is_called_that(text: str) -> None:
+    """In our own words, and with the field, whatever the version of Python says."""
+    with pytest.raises(ValueError, match=r"^is a date or a time that does not exist$"):
+        parse_moment(text)
+    with pytest.raises(EventRejected, match=r"^posted_at is a date or a time that does not exist$"):
+        parse_event(envelope("transaction.recorded", SPENT | {"posted_at": text}), PRAGUE, ARRIVED)
+
+
+def test_what_is_no_envelope_is_told_what_one_is() -> None:
+    """A bare transaction is what a new producer sends first."""
+    with pytest.raises(MalformedEvent, match=r"an event is a CloudEvents 1\.0 object with specversion, id, source"):
+        check_envelope(SPENT)
 
 
 @pytest.mark.parametrize(
