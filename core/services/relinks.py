@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from core.errors import InvalidField
+from core.errors import InvalidField, NotFound
 from core.events.calendar import EARLIEST, local_day
 from core.events.facts import AccountFacts, Rank, attribute_rank, replacement
 from core.events.spans import Described, joins, why_apart
@@ -103,9 +103,13 @@ def _are_alike(each: Candidate) -> bool:
 def _state(
     session: Session, tenant: Tenant, old_id: str, new_account_id: str | None, from_: date | None, now: datetime
 ) -> None:
-    for name in (old_id, new_account_id):
-        if name is not None:
+    for which, name in (("Old account", old_id), ("New account", new_account_id)):
+        if name is None:
+            continue
+        try:
             get_account(session, tenant, name)
+        except NotFound:
+            raise NotFound(which, name) from None
     rank = attribute_rank(Rank(now, False, "relinks", new_id("relink", now)))
     stated = AccountFacts(old_id, replacement(new_account_id, from_, rank))
     apply_facts(session, {(tenant.name, old_id): [stated]}, now)

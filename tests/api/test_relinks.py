@@ -130,7 +130,7 @@ def test_what_cannot_be_joined_is_refused_and_changes_nothing(
     tell("account.changed", days_ago(2), account_id="empty", name="no facts")
     before = dump()
     for other, status, why in (
-        ("nowhere", 404, "Account not found"),
+        ("nowhere", 404, "New account not found"),
         ("a", 422, "is the account itself"),
         ("b", 422, "is replaced by the old account itself; undo that relink first"),
         ("owed", 422, "one is an asset, the other a liability"),
@@ -141,6 +141,8 @@ def test_what_cannot_be_joined_is_refused_and_changes_nothing(
         response = api.post("/relinks", json={"old_account_id": "a", "new_account_id": other})
         assert response.status_code == status, other
         assert why in response.text, other
+    of_none = api.post("/relinks", json={"old_account_id": "nowhere", "new_account_id": "a"})
+    assert (of_none.status_code, of_none.json()) == (404, {"detail": "Old account not found"})
     tomorrow = (NOW + timedelta(days=1)).date().isoformat()
     assert refused_fields(
         api.post("/relinks", json={"old_account_id": "owed", "new_account_id": "b", "from": tomorrow})
