@@ -54,7 +54,7 @@ def check_milestone(type: GoalType, span: Span, target_minor: int, amount_minor:
     if amount_minor > target_minor:
         raise InvalidField("amount", "must not be above the goal's target amount")
     if amount_minor == 0:
-        raise InvalidField("amount", "must not be 0, but for a debt")
+        raise InvalidField("amount", "must not be 0: only a debt can have a milestone there")
     if amount_minor < 0 and type is not GoalType.NET_WORTH:
         raise InvalidField("amount", f"must not be negative for a goal of type {type}")
 

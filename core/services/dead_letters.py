@@ -82,7 +82,7 @@ def replay_dead_letter(
     """
     letter = _lock(session, key)
     if not again:
-        _require_waiting(letter, "say `again` to replay it all the same")
+        _require_waiting(letter, "add `--again` (over REST `?again=true`) to replay it all the same")
     _require_content(letter.code)
     require_tenant(session, letter.tenant)
     _put_back(session, stream, [letter], now, actor)
@@ -164,7 +164,7 @@ def _lock_unchanged(session: Session, seen: DeadLetterSummary) -> DeadLetterSumm
 def _require_waiting(letter: DeadLetterSummary, otherwise: str) -> None:
     done_at = letter.discarded_at or letter.replayed_at
     if done_at is not None:
-        raise Conflict(f"the letter was {letter.state} on {done_at:%Y-%m-%d at %H:%M} UTC; {otherwise}")
+        raise Conflict(f"the dead letter was {letter.state} on {done_at:%Y-%m-%d at %H:%M} UTC; {otherwise}")
 
 
 def _require_content(code: str) -> None:

@@ -72,7 +72,7 @@ def test_a_letter_is_discarded_with_a_reason(run: Run, rows: Rows) -> None:
     assert acts == [("command line", " ".join(place(letter)), "a test of the bank's")]
     for command in (("discard", *place(letter), "--reason", "again"), ("replay", *place(letter))):
         status, _, errors = run("dead-letters", *command)
-        assert (status, errors.startswith("milepost: the letter was discarded on ")) == (1, True)
+        assert (status, errors.startswith("milepost: the dead letter was discarded on ")) == (1, True)
     assert run("dead-letters", "replay", *place(letter), "--again")[0] == 0
 
 

@@ -116,8 +116,8 @@ def test_a_letter_is_replayed_once_without_again(run: Run, stream: EventStream) 
     before = stream.ends()
     status, out, errors = run("dead-letters", "replay", *place(letter))
     assert (status, out) == (1, "")
-    assert errors.startswith("milepost: the letter was replayed on 20")
-    assert errors.endswith("UTC; say `again` to replay it all the same\n")
+    assert errors.startswith("milepost: the dead letter was replayed on 20")
+    assert errors.endswith("UTC; add `--again` (over REST `?again=true`) to replay it all the same\n")
     assert stream.ends() == before
     assert run("dead-letters", "replay", *place(letter), "--again")[0] == 0
     assert stream.ends() != before
