@@ -84,11 +84,13 @@ class Screen:
         yield from whole
 
     def _show(self, what: str, done: int, total: int) -> None:
+        if not total:
+            return  # a demo that is started again has nothing to catch up with
         console = Console()
         if console.is_terminal and not console.is_dumb_terminal:
             self._show_bar(console, what, done, total)
             return
-        tenth = _TENTHS * done // total if total else _TENTHS
+        tenth = _TENTHS * done // total
         if tenth > self._tenths.get(what, 0):
             self.say(f"{what}: {done:,} of {total:,}")
         self._tenths[what] = tenth

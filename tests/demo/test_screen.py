@@ -36,6 +36,17 @@ def test_where_no_terminal_is_every_tenth_is_a_line(log: Path, capsys: pytest.Ca
     assert said[-1] == "events applied: 1,000 of 1,000"
 
 
+def test_nothing_to_catch_up_with_is_not_shown(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A demo that is started again after a moment has no events to apply."""
+    log_progress("events applied", 0, 0)
+    write(log, output_of(capsys))
+    said: list[str] = []
+    screen = Screen(log, said.append)
+    screen.show_new_lines()
+    screen.close()
+    assert said == []
+
+
 def test_lines_are_said_once_and_whole(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A half-written line is shown when it is whole; lines that are not ours stay in the log."""
     said: list[str] = []
