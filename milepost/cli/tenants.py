@@ -25,7 +25,7 @@ def create(
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Make a tenant; its time zone is fixed once it has events.
+    """Make a tenant; its time zone can't be changed later.
 
     Example: milepost tenants create acme --time-zone Europe/Prague
     """
