@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
 from core.events.envelope import parse_json
 from core.providers.contracts import Adapted
 from core.providers.registry import PROVIDERS, Format, Provider, adapt, adapt_webhook
-from tests.unit.providers.adapted import context, values
+from tests.unit.providers.adapted import PULLED, context, values
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "providers.md"
-EXAMPLE = re.compile(r"```json ([a-z]+=[^\n]*)\n(.*?)```\n+```json events\n(.*?)```", re.DOTALL)
+EXAMPLE = re.compile(r"`POST /(\S+)` with\n\n```json\n(.*?)```\n\nbecomes\n\n```json\n(.*?)```", re.DOTALL)
 EXAMPLES = EXAMPLE.findall(PAGE.read_text())
 
 
-def adapted(options: str, body: object) -> Adapted:
-    """What the body becomes with the options after `json` at the top of its block."""
-    given = dict(option.split("=") for option in options.split())
-    if "webhook" in given:
-        return adapt_webhook(Provider(given["webhook"]), body, context())
+def adapted(request_line: str, body: object) -> Adapted:
+    """What a body becomes that is posted to this address."""
+    path, _, query = request_line.partition("?")
+    if path != "events":
+        return adapt_webhook(Provider(path.split("/")[1]), body, context())
+    given = dict(parse_qsl(query, strict_parsing=True))
+    assert datetime.fromisoformat(given.pop("pulled_at")) == PULLED
     return adapt(Format(given.pop("format")), body, context(**given))
 
 
 def test_there_is_an_example_for_each_provider() -> None:
     """A page without its examples would prove nothing."""
-    named = {option.partition("=")[2] for options, _, _ in EXAMPLES for option in options.split()}
+    named = {word for request_line, _, _ in EXAMPLES for word in re.split(r"[^\w-]+", request_line)}
     for provider in PROVIDERS:
         assert not provider.formats or named & {provider.name, *provider.formats}, provider.name
 
 
-@pytest.mark.parametrize(("options", "body", "events"), EXAMPLES)
-def test_each_body_becomes_the_events_below_it(options: str, body: str, events: str) -> None:
-    """With `pulled_at` at noon of 10 March 2026."""
+@pytest.mark.parametrize(("request_line", "body", "events"), EXAMPLES)
+def test_each_body_becomes_the_events_below_it(request_line: str, body: str, events: str) -> None:
+    """Posted to the address that is written above it."""
     expected: Any = parse_json(events.encode())
-    found = [
-        {"type": f"milepost.{type}", "data": data} for type, data in values(adapted(options, parse_json(body.encode())))
-    ]
-    assert found == expected
+    found = values(adapted(request_line, parse_json(body.encode())))
+    assert [{"type": f"milepost.{type}", "data": data} for type, data in found] == expected
