@@ -49,7 +49,7 @@ def replay(
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards, settings.stream_durability)
     with command_sessions(data_dir) as sessions:
         _require_tenant(sessions, tenant)
-        with _progress() as progress, _seekable(file) as lines:
+        with _seekable(file) as lines, _progress() as progress:
             total = _check(lines, progress)
             began = time.monotonic()
             lines.seek(0)
