@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from core.errors import EventRejected, ProviderBodyRefused
+from core.errors import EventRejected, InvalidField, ProviderBodyRefused
 from core.providers.contracts import AdaptedEvent, Context
 from core.providers.fields import (
     Posted,
@@ -49,6 +49,9 @@ _PENDING = frozenset({"PDNG", "HOLD", "SCHD", "OTHR"})
 _VOID = frozenset({"CNCL", "RJCT"})
 _STATUSES = ("BOOK", *sorted(_PENDING), *sorted(_VOID))
 _DATES = ("booking_date", "value_date", "transaction_date")
+# What banks write where they have no reference: words for it, or nothing but zeros and marks ("0", "---").
+_NO_REFERENCE = frozenset({"NOTPROVIDED", "NONREF"})
+_FILLERS = "0-./ "
 _DETAILS = frozenset({"cash_account_type", "identification_hash"})
 
 
@@ -73,12 +76,13 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
 
 def _transactions(pages: Sequence[object], places: Sequence[str], context: Context) -> Iterator[AdaptedEvent]:
     """The rows of all pages of one pull. They are numbered together, so a page alone would number some of them anew."""
-    rows = list(_rows_of(pages, places))
+    found = list(_rows_of(pages, places))
     yield from account_facts_of([], context, context.kind)
-    numbers = number_equal_rows([row for row, _ in rows], lambda row: _equality_key(row, Reading(context)))
+    rows = [row for row, _ in found]
+    numbers = number_equal_rows(rows, lambda row: _equality_key(row, Reading(context)))
     read = (
         read_row(TRANSACTION, row, Reading(context, ordinal), where)
-        for (row, where), ordinal in zip(rows, numbers, strict=True)
+        for row, (_, where), ordinal in zip(_without_shared_references(rows, context), found, numbers, strict=True)
     )
     yield from with_window(chain.from_iterable(read), context)
 
@@ -107,12 +111,45 @@ def _equality_key(row: Row, reading: Reading) -> str:
     return f"{_status(row) == 'BOOK'} {_posted(row, reading).day} {amount} {currency}"
 
 
+def _without_shared_references(rows: Sequence[object], context: Context) -> list[object]:
+    """The rows, of which those have no reference that share theirs with a different booked row of the pull.
+
+    Some banks give all bookings of one payment the same, such as a transfer and its fee: it names none of them.
+    """
+    keys: dict[str, set[str]] = {}
+    references = [_booked_reference(row, Reading(context)) for row in rows]
+    for reference, key in filter(None, references):
+        keys.setdefault(reference, set()).add(key)
+    return [
+        row | {"entry_reference": None} if isinstance(row, dict) and each and len(keys[each[0]]) > 1 else row
+        for row, each in zip(rows, references, strict=True)
+    ]
+
+
+def _booked_reference(row: object, reading: Reading) -> tuple[str, str] | None:
+    """The reference of a booked row and what makes it equal to others; None if it has none, or cannot be read."""
+    try:
+        if not isinstance(row, dict) or _status(row) != "BOOK" or (reference := _reference(row)) is None:
+            return None
+        return reference, _equality_key(row, reading)
+    except (EventRejected, InvalidField):
+        return None
+
+
+def _reference(row: Row) -> str | None:
+    """The reference, or None where there is none, or only something in its place that every row of the bank has."""
+    reference = optional_id(row, "entry_reference")
+    if reference is None or reference.upper() in _NO_REFERENCE or not reference.strip(_FILLERS):
+        return None
+    return reference
+
+
 def _transaction(row: Row, reading: Reading) -> Iterator[Statement]:
     """A row whose reference is known replaces the row that it was before: some banks give the reference days later.
 
     The reference never changes. `transaction_id` is not used: it may be another one in each pull.
     """
-    account, status, reference = reading.only_account(), _status(row), optional_id(row, "entry_reference")
+    account, status, reference = reading.only_account(), _status(row), _reference(row)
     if status in _VOID:
         if reference is not None:
             yield make_statement("transaction.removed", account, reading.time(), transaction_id=reference)

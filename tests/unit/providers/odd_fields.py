@@ -623,7 +623,12 @@ ENABLE_BANKING = (
     ),
     Table(
         Format.ENABLEBANKING,
-        {"transactions": [_ENABLE_BANKING_ROW, copy.deepcopy(_ENABLE_BANKING_ROW) | {"booking_date": "2026-03-05"}]},
+        {
+            "transactions": [
+                _ENABLE_BANKING_ROW,
+                copy.deepcopy(_ENABLE_BANKING_ROW) | {"entry_reference": "e2", "booking_date": "2026-03-05"},
+            ]
+        },
         "transactions.0",
         "transaction.recorded",
         (

@@ -99,6 +99,38 @@ def test_whichever_rows_have_a_reference_they_count_once(pulls: list[list[bool]]
     assert sum(counted(itertools.chain(*events)).values()) == -2200
 
 
+@pytest.mark.parametrize("other", [{}, {"booking_date": "2026-03-08"}], ids=["same day", "other day"])
+def test_a_reference_that_several_rows_share_names_none_of_them(other: dict[str, Any]) -> None:
+    """A transfer and its fee: both count, whether the bank shows them together from the first pull on or later."""
+    transfer, fee = row("250"), row("1.50", **other)
+    assert total(pull(transfer, fee)) == -25150
+    assert total(pull(transfer), pull(fee, transfer, hours=24), pull(transfer, fee, hours=48)) == -25150
+    assert total(pull(transfer, fee), pull(fee, hours=24)) == -25150
+
+
+def test_a_row_that_is_told_twice_under_its_reference_counts_once() -> None:
+    """On the seam of two pages, say: it is one row, with one day and amount."""
+    assert total(pull(row(), row(transaction_id="y"))) == -550
+
+
+@given(st.lists(st.sampled_from([None, "a", "b"]), min_size=4, max_size=4), st.permutations(range(4)), st.randoms())
+def test_whichever_rows_share_a_reference_they_count_once(
+    references: list[str | None], appearing: list[int], chance: Any
+) -> None:
+    """Four rows, one more in each pull."""
+    rows = [row(f"{number + 1}.00", reference) for number, reference in enumerate(references)]
+    pulls = [pull(*(rows[each] for each in appearing[:many]), hours=many) for many in range(1, 5)]
+    chance.shuffle(pulls)
+    assert sum(counted(itertools.chain(*pulls)).values()) == -1000
+
+
+@pytest.mark.parametrize("filler", ["0", "000", "-", "--- ", "NOTPROVIDED", "nonref"])
+def test_what_a_bank_writes_for_no_reference_is_none(filler: str) -> None:
+    """Every row of the bank has it, in this pull and in those of other days, and a cancelled one cancels no other."""
+    first, second = row(reference=filler), row("7.00", filler, booking_date="2026-03-10")
+    assert total(pull(first), pull(second, hours=24), pull(row("1", filler, status="CNCL"), hours=48)) == -1250
+
+
 @pytest.mark.parametrize("status", ["PDNG", "HOLD", "SCHD", "OTHR"])
 def test_only_what_is_booked_counts(status: str) -> None:
     """Other rows have no lasting reference: the booked row that follows is a transaction of its own."""
