@@ -45,8 +45,8 @@ PulledKind = Annotated[str | None, Query(description="With `format`: asset or li
 CompleteFrom = Annotated[
     str | None,
     Query(
-        description="With `format` gocardless or enablebanking: the body holds all booked rows of the days from this"
-        " one through `complete_through`, so rows that it no longer has count as removed"
+        description="With `format` gocardless, enablebanking or simplefin: the body holds all booked rows of the days"
+        " from this one through `complete_through`, so rows that it no longer has count as removed"
     ),
 ]
 CompleteThrough = Annotated[str | None, Query(description="The last of these days; needed with `complete_from`")]

@@ -52,8 +52,8 @@ class ProviderSpec:
     all kinds of rows in its bodies, so that a row that was not understood can be read again. `accounts_in` finds the
     ids of accounts in a pulled body or a webhook, `connections_in` the ids of items, enrollments or members. Both find
     none in a body of another form. Without `accounts_in` the provider has no account ids of its own. `has_windows`:
-    whether a pull of transactions can be the whole of its days (rows.with_window); all rows of it must then have the
-    time of the pull.
+    whether a pull of transactions can be the whole of its days (rows.with_window); no row of it may then be older than
+    the window.
     """
 
     name: str

@@ -45,7 +45,7 @@ def check_has_windows(format: str) -> None:
     """Raise InvalidField if a pull of this format can't be the whole of its days."""
     if not provider_of(format).has_windows:
         formats = sorted(name for provider in PROVIDERS if provider.has_windows for name in provider.formats)
-        raise InvalidField("complete_from", f"is for {' and '.join(formats)} only: leave it out")
+        raise InvalidField("complete_from", f"is for {', '.join(formats)} only: leave it out")
 
 
 def webhook_of(provider: str) -> Webhook:

@@ -214,11 +214,20 @@ def read_row(part: Part, row: object, reading: Reading, where: str) -> Iterator[
             yield event_of(statement, reading.context.source, reading.order)
 
 
-def with_window(events: Iterable[AdaptedEvent], context: Context) -> Iterator[AdaptedEvent]:
-    """The events of all booked rows of a pull and, if it is the whole of its days, that it is.
+def _of_the_pull(reading: Reading) -> tuple[KnownAccount, datetime]:
+    return reading.only_account(), reading.time()
+
+
+def with_window(
+    events: Iterable[AdaptedEvent],
+    context: Context,
+    whose_and_when: Callable[[Reading], tuple[KnownAccount, datetime]] = _of_the_pull,
+) -> Iterator[AdaptedEvent]:
+    """The events of all booked rows of an account's pull and, if it is the whole of its days, that it is.
 
     That is left out if a row was not understood: the row would count as removed only because nobody could read it. Of
     the days before `since` the pull has no rows, since the provider reported them under the account's former id.
+    `whose_and_when` gives the account and the window's time, which no row of the pull may be older than.
     """
     are_understood = True
     for each in events:
@@ -226,13 +235,13 @@ def with_window(events: Iterable[AdaptedEvent], context: Context) -> Iterator[Ad
         yield each
     if context.complete is None or not are_understood:
         return
-    reading, (first, last) = Reading(context), context.complete
-    account = reading.only_account()
+    first, last = context.complete
+    account, time = whose_and_when(Reading(context))
     if account.since is not None:
         first = max(first, account.since)
     if first <= last:
         days = {"from": first.isoformat(), "through": last.isoformat()}
-        yield event_of(make_statement("window.reported", account, reading.time(), **days), context.source, "")
+        yield event_of(make_statement("window.reported", account, time, **days), context.source, "")
 
 
 def refuse_window(context: Context, why: str) -> None:

@@ -1,7 +1,9 @@
 """SimpleFIN: the pulled set of a user's accounts, each with its balance and its transactions."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
+from itertools import chain
 from typing import Any
 
 from core.errors import EventRejected, ProviderBodyRefused
@@ -29,7 +31,9 @@ from core.providers.rows import (
     make_statement,
     read_row,
     read_rows,
+    refuse_window,
     rows_of,
+    with_window,
 )
 
 # Servers write a date as midnight in UTC; the Bridge, whose rows come from MX, as noon.
@@ -45,6 +49,10 @@ def adapt_pulled(body: object, context: Context) -> Iterator[AdaptedEvent]:
         raise ProviderBodyRefused("not_this_form", "the body has no accounts")
     accounts = rows_of(body["accounts"], "accounts")
     _check_ids(accounts)
+    if accounts and not any(account.get("transactions") is not None for account in rows_in(accounts)):
+        refuse_window(context, "no account has transactions")
+    if body.get("errors") or body.get("errlist"):
+        context = replace(context, complete=None)  # a bank that did not answer took no rows back
     # A server need not change balance-date when a row changes: of two pulls of the same balance the later one wins.
     order = "" if context.pulled_at is None else f"p{context.pulled_at:%Y%m%d%H%M%S%f}"
     yield from read_rows(CONNECTION, list(_connections(body, accounts)), context, "connections")
@@ -59,12 +67,19 @@ def _of_account(account: object, where: str, context: Context, order: str) -> It
         return
     rows = rows_of(account.get("transactions"), f"{where}.transactions")
     row = {name: value for name, value in account.items() if name != "transactions"}
-    yield from read_row(ACCOUNT, row, Reading(context, order), where)
+    own = read_row(ACCOUNT, row, Reading(context, order), where)
     if _is_custom(account.get("currency")):
+        yield from own
         return
     about = {"account_id": account.get("id")} | {name: account.get(name) for name in ("currency", "balance-date")}
     merged = [each | about if isinstance(each, dict) else each for each in rows]
-    yield from read_rows(TRANSACTION, merged, context, f"{where}.transactions", order)
+    events = chain(own, read_rows(TRANSACTION, merged, context, f"{where}.transactions", order))
+    if account.get("transactions") is None:
+        yield from events
+    else:
+        yield from with_window(
+            events, context, lambda reading: (reading.account(row, "id"), _balance_date(row, reading)[0])
+        )
 
 
 def _check_ids(accounts: Sequence[object]) -> None:
@@ -236,4 +251,5 @@ SIMPLEFIN = ProviderSpec(
     parts=(ACCOUNT, TRANSACTION, CONNECTION),
     accounts_in=_accounts_in,
     connections_in=_connections_in,
+    has_windows=True,
 )

@@ -97,6 +97,29 @@ def test_a_pull_of_whole_days_removes_what_it_no_longer_has(
     assert worth_after(body, "2026-03-01T11:00:00Z") == -12_30
 
 
+def test_rows_of_whole_days_that_get_new_ids_count_once(
+    api: TestClient, apply_stream: Callable[[], Any], engine: Engine
+) -> None:
+    """Of SimpleFIN, whose rows have the time of the balance beside them; an answer with an error removes nothing."""
+    days = {"complete_from": "2026-02-01", "complete_through": "2026-03-01"}
+    worth = text("SELECT worth_minor FROM accounts WHERE account_id = 'ACT-1'")
+
+    def worth_after(hour: int, *ids: str, errors: tuple[str, ...] = ()) -> int:
+        rows = [{"id": each, "posted": 1_771_934_400, "amount": "-5.00"} for each in ids]
+        about = {"id": "ACT-1", "currency": "USD", "balance": None, "balance-date": 1_772_323_200 + 3600 * hour}
+        body = {"errors": errors, "accounts": [about | {"transactions": rows}]}
+        at = f"2026-03-01T{hour + 1:02}:00:00Z"
+        assert send(api, "simplefin", body, kind="asset", **days, pulled_at=at).status_code == 202
+        assert apply_stream().dead_letters == 0
+        with engine.connect() as connection:
+            return int(connection.execute(worth).scalar_one())
+
+    assert worth_after(1, "a1", "a2") == -10_00
+    assert worth_after(3, "b1", "b2") == -10_00
+    assert worth_after(5, errors=("Sign in again",)) == -10_00
+    assert worth_after(7, "b1") == -5_00
+
+
 def test_amounts_keep_every_digit(api: TestClient, entries: Entries) -> None:
     """Also those that no double holds, and those that are no amount of ours."""
     raw = json.dumps(SYNC).replace("72.25", "12345678901234567.8900").encode()
@@ -144,7 +167,7 @@ BAD_QUERIES = [
     *(
         (f"format={format}&complete_from=2026-01-01&complete_through=2026-03-01", "complete_from")
         for format in Format
-        if format not in (Format.GOCARDLESS, Format.ENABLEBANKING)
+        if format not in (Format.GOCARDLESS, Format.ENABLEBANKING, Format.SIMPLEFIN)
     ),
 ]
 

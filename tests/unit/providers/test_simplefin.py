@@ -126,6 +126,47 @@ def test_a_row_that_posts_under_its_id_or_another_counts_once() -> None:
         assert counted(itertools.chain(*order)) == {"TRN-1": -600, "TRN-3": -600}
 
 
+DAYS = (date(2026, 1, 1), date(2026, 3, 10))
+
+
+def windows(adapted: Adapted) -> list[tuple[str, str]]:
+    """The account and the time of each window that a body becomes."""
+    envelopes = [check_envelope(parse_json(event.event)) for event in adapted.events]
+    of_windows = [envelope for envelope in envelopes if envelope.type == "milepost.window.reported"]
+    assert all((each.data["from"], each.data["through"]) == ("2026-01-01", "2026-03-10") for each in of_windows)
+    return [(each.data["account_id"], each.time.isoformat()) for each in of_windows]
+
+
+def test_a_whole_pull_is_one_for_each_of_its_accounts() -> None:
+    """As of the balance with which the rows were read; not of an account whose rows are not there or not understood."""
+    accounts = [
+        account(row()),
+        account(id="ACT-2", **{"balance-date": 0}),
+        account(row("a lot"), id="ACT-3"),
+        account(id="ACT-4", transactions=None),
+        account(row(), id="ACT-5", balance="a lot"),
+        account(row(), id="ACT-6", currency="https://bank.example/miles"),
+    ]
+    expected = [("ACT-1", "2026-03-10T06:30:00+00:00"), ("ACT-2", "2026-03-10T12:00:00+00:00")]
+    assert windows(pulled(*accounts, complete=DAYS)) == expected
+    assert windows(pulled(*accounts)) == []
+    known = {"ACT-1": KnownAccount("main", kind="asset", since=date(2026, 3, 11))}
+    assert windows(pulled(account(row()), complete=DAYS, accounts=known)) == []
+
+
+def test_an_account_of_a_bank_that_did_not_answer_has_not_lost_its_rows() -> None:
+    """An answer with errors is no whole pull, in either version, whatever the caller says."""
+    assert windows(pulled(account(row()), errors=["Connection to Bank may need attention"], complete=DAYS)) == []
+    body = {"errlist": [{"code": "con.auth", "conn_id": "CON-1", "msg": "Sign in"}], "accounts": [account()]}
+    assert windows(adapt(Format.SIMPLEFIN, body, context(kind="asset", complete=DAYS))) == []
+
+
+def test_balances_alone_are_no_whole_pull() -> None:
+    """They were asked for without transactions."""
+    with pytest.raises(ProviderBodyRefused, match="no account has transactions"):
+        pulled(account(transactions=None), complete=DAYS)
+
+
 @pytest.mark.parametrize(
     ("read", "time", "as_of"),
     [
