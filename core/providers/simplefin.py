@@ -73,13 +73,20 @@ def _of_account(account: object, where: str, context: Context, order: str) -> It
         return
     about = {"account_id": account.get("id")} | {name: account.get(name) for name in ("currency", "balance-date")}
     merged = [each | about if isinstance(each, dict) else each for each in rows]
-    events = chain(own, read_rows(TRANSACTION, merged, context, f"{where}.transactions", order))
+    events = chain(own, _transactions(merged, context, f"{where}.transactions", order))
     if account.get("transactions") is None:
         yield from events
     else:
         yield from with_window(
             events, context, lambda reading: (reading.account(row, "id"), _balance_date(row, reading)[0])
         )
+
+
+def _transactions(rows: Sequence[object], context: Context, where: str, order: str) -> Iterator[AdaptedEvent]:
+    """Each row. Of a pending and a posted one with one id, which may be beside each other, the posted one wins."""
+    for index, row in enumerate(rows):
+        is_posted = isinstance(row, dict) and bool(row.get("posted")) and row.get("pending") is not True
+        yield from read_row(TRANSACTION, row, Reading(context, f"{order}{is_posted:d}"), f"{where}[{index}]")
 
 
 def _check_ids(accounts: Sequence[object]) -> None:

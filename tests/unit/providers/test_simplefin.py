@@ -126,6 +126,14 @@ def test_a_row_that_posts_under_its_id_or_another_counts_once() -> None:
         assert counted(itertools.chain(*order)) == {"TRN-1": -600, "TRN-3": -600}
 
 
+@pytest.mark.parametrize("amount", [f"-{n}.00" for n in range(6, 12)])
+def test_of_a_pending_and_a_posted_row_in_one_pull_the_posted_one_counts(amount: str) -> None:
+    """Some servers show both under one id, until the pending one is gone; whatever they differ in, in either order."""
+    both = [row(posted=0, pending=True), row(amount)]
+    for rows in itertools.permutations(both):
+        assert list(counted(pulled(account(*rows)).events).values()) == [int(amount[:-3]) * 100]
+
+
 DAYS = (date(2026, 1, 1), date(2026, 3, 10))
 
 
