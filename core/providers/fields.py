@@ -178,8 +178,9 @@ def posted_at(row: Row, days: Sequence[str], times: Sequence[str], markers: froz
     """The day of the first filled field of `days`, with the instant of the first filled field of `times` if it is real.
 
     A time without offset, or whose clock shows one of `markers`, means only its date: it stays a day, and the tenant's
-    zone says when that begins. The same goes for a time that is nowhere on earth on that day, or cannot be parsed.
-    A field of `times` may hold a date, too.
+    zone says when that begins. The same goes for the midnight of that day in another zone than the one that it is
+    written in, and for a time that is nowhere on earth on that day, or cannot be parsed. A field of `times` may hold a
+    date, too.
     """
     day = _first_day(row, days)
     instant = _clock_time(next((row[field] for field in times if row.get(field)), None))
@@ -190,9 +191,21 @@ def posted_at(row: Row, days: Sequence[str], times: Sequence[str], markers: froz
         return Posted(day, day.isoformat())
     day = instant.date() if day is None else day
     utc = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    if instant.tzinfo is None or instant.time() in markers or abs(utc.date() - day) > timedelta(days=1):
+    is_elsewhere = abs(utc.date() - day) > timedelta(days=1)
+    if instant.tzinfo is None or instant.time() in markers or is_elsewhere or _is_converted_midnight(instant, utc, day):
         return Posted(day, day.isoformat())
     return Posted(day, utc.isoformat())
+
+
+def _is_converted_midnight(instant: datetime, utc: datetime, day: date) -> bool:
+    """Whether a time is that day's midnight in UTC or in the bank's zone, but written in another zone.
+
+    The bank's, written in UTC, is a full hour (or quarter, which zones may differ by) of the day before.
+    """
+    if utc == datetime.combine(day, time(0), UTC):
+        return True
+    is_quarter = utc.minute % 15 == 0 and utc.second == utc.microsecond == 0
+    return is_quarter and utc.date() < day and instant.date() < day
 
 
 def _first_day(row: Row, fields: Sequence[str]) -> date | None:

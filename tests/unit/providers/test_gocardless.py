@@ -122,12 +122,23 @@ def test_a_pending_row_counts_nothing_and_does_not_replace_the_booked_one() -> N
         ({"bookingDateTime": "2026-03-09T14:30:00+01:00"}, "2026-03-09T13:30:00+00:00"),
         ({"bookingDateTime": "2026-03-09T23:30:00"}, "2026-03-09"),
         ({"bookingDateTime": "2026-03-09T00:00:00Z"}, "2026-03-09"),
+        ({"bookingDateTime": "2026-03-09T01:00:00+01:00"}, "2026-03-09"),
+        ({"bookingDateTime": "2026-03-08T19:00:00-05:00"}, "2026-03-09"),
+        ({"bookingDateTime": "2026-03-08T22:00:00.000Z"}, "2026-03-09"),
+        ({"bookingDateTime": "2026-03-08T18:30:00Z"}, "2026-03-09"),
+        ({"bookingDateTime": "2026-03-08T22:00:01Z"}, "2026-03-08T22:00:01+00:00"),
+        ({"bookingDateTime": "2026-03-09T02:00:00+01:00"}, "2026-03-09T01:00:00+00:00"),
+        ({"bookingDateTime": "2026-03-09T23:00:00-05:00"}, "2026-03-10T04:00:00+00:00"),
+        ({"bookingDateTime": "2026-03-10T01:00:00Z"}, "2026-03-10T01:00:00+00:00"),
         ({"bookingDate": None, "valueDateTime": "2026-03-10T08:00:00Z"}, "2026-03-10T08:00:00+00:00"),
         ({"bookingDate": None}, "2026-03-10"),
     ],
 )
 def test_a_row_counts_from_when_it_was_booked(written: dict[str, Any], posted_at: str) -> None:
-    """A local time without its offset is only its day; the value date replaces a missing booking date."""
+    """A local time without its offset is only its day, and so is its midnight, in whichever zone that is written.
+
+    The value date replaces a missing booking date.
+    """
     assert only(Adapted(pull(row(**written))), "transaction.recorded")["posted_at"] == posted_at
 
 
