@@ -71,6 +71,22 @@ def test_an_account_that_changes_hands_leaves_one_net_worth_and_joins_the_other(
     assert (amount(session_factory, ours), amount(session_factory, theirs)) == (0, 910)
 
 
+def test_a_closed_account_stays_in_the_closes_of_its_time(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """Its money was moved to another account before it was closed: no day of the net worth has a gap."""
+    start, moved = now - timedelta(days=6), now - timedelta(days=3)
+    goal_id = net_worth(session_factory, start, start_date=start.date())
+    apply([balance(900, start, account="old", user_id="u"), balance(10, start, account="new", user_id="u")])
+    apply([paid("out", -900, moved, account="old"), paid("in", 900, moved, account="new")])
+    apply([event("account.changed", moved + timedelta(days=1), "closed", {"account_id": "old", "closed": True})])
+    run_snapshot(session_factory, now)
+    with session_factory() as session:
+        rows = session.execute(text("SELECT day, amount_minor FROM goal_snapshots")).all()
+        assert [tuple(row) for row in rows] == [(start.date(), 910)]  # only days that differ are stored
+    assert amount(session_factory, goal_id) == 910
+
+
 def test_a_net_worth_waits_for_the_balances_of_all_accounts(
     session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
