@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated
 
 import typer
@@ -36,6 +37,7 @@ from milepost.cli.output import print_json
 from milepost.ops.latency import StepProgress
 
 _PAGE, _ROWS_A_DAY = 2_000, 20
+_PULLS, _ROWS_A_PULL = 10, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +96,13 @@ class Bench:
             BenchEvent(account, f"{name}-{n}", 100 + n % 7, self.began + step * (n + 1)).to_json() for n in range(count)
         ]
 
-    def measure(self, rows: int, history: int) -> Iterator[Cost]:
+    def measure(self, rows: int, history: int, pulled: int) -> Iterator[Cost]:
         """All cases."""
         yield self._one_by_one(rows)
         yield self._page_again()
         yield self._reports()
         yield self._late_row(history)
+        yield from self._pulls(pulled)
 
     def _one_by_one(self, rows: int) -> Cost:
         took = self.apply(self.rows(0, "single", rows), 1, "rows one by one")
@@ -119,8 +122,11 @@ class Bench:
         few, many = numbers[: len(numbers) // 10], numbers[len(numbers) // 10 :]
         bodies = [body for number in many for body in self.rows(number, f"day{number}", _ROWS_A_DAY)]
         self.apply(bodies, self.batch_events, "a day of rows")
-        of_many = sum(self.apply([self._report(n) for n in many], self.batch_events, "reports after it"))
-        of_few = sum(self.apply([self._report(n) for n in few], self.batch_events, "reports without rows"))
+        as_of = self.began + timedelta(days=1, hours=1)
+        of_many, of_few = (
+            sum(self.apply([self._report(n, 77_00, as_of) for n in each], self.batch_events, "reports"))
+            for each in (many, few)
+        )
         return Cost("a report of each account after a day of rows", len(many), of_many, "no rows", len(few), of_few)
 
     def _late_row(self, history: int) -> Cost:
@@ -141,16 +147,50 @@ class Bench:
         name = f"a late row of an account of {history:,} rows, no report"
         return Cost(name, len(late[0]), of_long, "of 10 rows", len(late[1]), of_short)
 
-    def _report(self, number: int) -> bytes:
-        as_of = self.began + timedelta(days=1, hours=1)
-        data = {"account_id": account_id(number), "current": "77.00", "currency": CURRENCY, "as_of": as_of.isoformat()}
-        return envelope("balance.reported", f"report-{number}", as_of, data)
+    def _pulls(self, accounts: int) -> Iterator[Cost]:
+        """Daily pulls of so many other accounts, each with a balance and the rows of the day before."""
+        first = self.accounts + 10
+        for what, is_balance_first in (("after its balance", True), ("before its balance", False)):
+            took = []
+            for is_dated in (True, False):
+                numbers = range(first, first := first + accounts)
+                took.append(sum(self._pull(numbers, n, is_dated, is_balance_first) for n in range(_PULLS)))
+            events = accounts * _PULLS * (_ROWS_A_PULL + 1)
+            yield Cost(f"a page of rows with dates only, {what}", events, took[0], "of instants", events, took[1])
+
+    def _pull(self, numbers: range, pull: int, is_dated: bool, is_balance_first: bool) -> float:
+        at = self.began - timedelta(days=_PULLS - pull) + timedelta(hours=7)
+        at_page = at + timedelta(seconds=1 if is_balance_first else -1)
+        worth = 500 * (pull + 1) * _ROWS_A_PULL
+        balances = [self._report(number, worth, at) for number in numbers]
+        rows = [
+            self._row(number, pull, n, at_page, is_dated=is_dated) for number in numbers for n in range(_ROWS_A_PULL)
+        ]
+        parts = [balances, rows] if is_balance_first else [rows, balances]
+        return sum(sum(self.apply(part, self.batch_events, "daily pulls")) for part in parts)
+
+    def _row(self, number: int, pull: int, n: int, at: datetime, *, is_dated: bool) -> bytes:
+        posted = (at - timedelta(days=1)).replace(hour=12 + n)
+        data = {
+            "account_id": account_id(number),
+            "transaction_id": f"{pull}-{n}",
+            "amount": "5.00",
+            "currency": CURRENCY,
+            "posted_at": posted.date().isoformat() if is_dated else posted.isoformat(),
+        }
+        return envelope("transaction.recorded", f"{number}-{pull}-{n}", at, data)
+
+    def _report(self, number: int, minor: int, as_of: datetime) -> bytes:
+        current = Decimal(minor).scaleb(-2)
+        data = {"account_id": account_id(number), "current": current, "currency": CURRENCY, "as_of": as_of.isoformat()}
+        return envelope("balance.reported", f"report-{number}-{as_of}", as_of, data)
 
 
 def bench_worst(
     rows: Annotated[int, typer.Option(help="Rows that come one by one.", min=10)] = 50_000,
     accounts: Annotated[int, typer.Option(help="Accounts with a report after a day of rows.", min=100)] = 10_000,
     history: Annotated[int, typer.Option(help="Rows of the account that gets late ones.", min=100)] = 200_000,
+    pulled: Annotated[int, typer.Option(help="Accounts with a pull each day.", min=1)] = 2_000,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the batches that are least like the usual ones, and how much history adds to them.
@@ -167,7 +207,7 @@ def bench_worst(
         with progress.step("seed"):
             seed(engine, accounts + 2, began - timedelta(days=1))
         bench = Bench(session_factory(engine), progress, accounts + 2, began, load_settings().batch_events)
-        costs = list(bench.measure(rows, history))
+        costs = list(bench.measure(rows, history, pulled))
         with progress.step("verify"):
             found = verify(bench.sessions, datetime.now(UTC))
         if not found.is_ok:

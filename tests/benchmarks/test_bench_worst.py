@@ -21,13 +21,13 @@ def test_each_case_is_measured_beside_one_with_little_history(
     began = now - timedelta(days=3)
     seed(engine, 22, began - timedelta(days=1))
     with StepProgress.on(Console(quiet=True)) as progress:
-        costs = list(Bench(session_factory, progress, 22, began, 500).measure(30, 100))
-    assert [cost.events for cost in costs] == [3, 2_000, 18, 20]
+        costs = list(Bench(session_factory, progress, 22, began, 500).measure(30, 100, 2))
+    assert [cost.events for cost in costs] == [3, 2_000, 18, 20, 120, 120]
     assert all(plain["ratio"] for plain in map(as_plain, costs))
-    assert as_table(costs).row_count == 4
+    assert as_table(costs).row_count == 6
     assert run_verify(session_factory, now).rows == ()
     with session_factory() as session:
         counts = session.execute(text("SELECT count(*), count(*) FILTER (WHERE counts) FROM transactions")).one()
         reports = session.scalar(text("SELECT count(*) FROM reports"))
-    assert tuple(counts) == (30 + 2_000 + 18 * 20 + 110 + 40,) * 2
-    assert reports == 22 + 20
+    assert tuple(counts) == (30 + 2_000 + 18 * 20 + 110 + 40 + 4 * 2 * 50,) * 2
+    assert reports == 22 + 20 + 4 * 2 * 10
