@@ -15,7 +15,15 @@ from sqlalchemy.orm import Session
 
 from core.events.calendar import local_day
 from core.events.currency import CurrencyFact, SaidBy, deciding, first_fact
-from core.events.facts import AccountFacts, Rank, Report, SimpleTransaction, Transaction, standing_report
+from core.events.facts import (
+    REPORT_AWAITED,
+    AccountFacts,
+    Rank,
+    Report,
+    SimpleTransaction,
+    Transaction,
+    standing_report,
+)
 from core.events.placement_changes import AccountBefore, RowChange
 from core.events.worth import (
     MOMENT,
@@ -88,7 +96,6 @@ class _Before(NamedTuple):
     user_id: str | None
     is_kind_known: bool
     currency: str | None
-    known_by_rows_at: datetime | None
 
     def is_another(self, row: AccountRow) -> bool:
         """Whether the account means something else to its goals now, whatever its movements are."""
@@ -98,7 +105,6 @@ class _Before(NamedTuple):
             or self.state.sign != row.kind.sign
             or self.is_kind_known != row.is_kind_known
             or self.state.first_report_at != row.first_report_at
-            or self.known_by_rows_at != row.known_by_rows_at
         )
 
 
@@ -145,6 +151,7 @@ class _Account(Struct):
     # Rows that are stored already, and where they are placed now.
     moved: Sequence[tuple[str, datetime]] = ()
     intervals: Mapping[datetime, tuple[int, bool]] = {}
+    is_report_overdue: bool = False
 
     def counts(self, report: Report) -> bool:
         """Whether a report counts: it is due, and in the account's currency."""
@@ -220,10 +227,12 @@ def fold_accounts(
 def come_after_reports(account: Held, new: NewSums) -> bool:
     """Whether new transactions are all reported, and dated, after the account's reports.
 
-    Then worth moves by them, and by nothing else. This is what most accounts of most batches come to, and nothing
+    Then worth moves by them, and nothing else changes. This is what most accounts of most batches come to, and nothing
     stored has to be read for it.
     """
-    last_report_at = account.last_report_at
+    last_report_at, known_by_rows_at = account.last_report_at, account.known_by_rows_at
+    if known_by_rows_at is not None and new.recorded_from + REPORT_AWAITED < known_by_rows_at:
+        return False
     return last_report_at is None or (last_report_at < new.first_at and last_report_at < new.recorded_from)
 
 
@@ -251,10 +260,8 @@ def _compare(
     """Note on each account which of its facts win over what is stored."""
     for key, account in accounts.items():
         row = account.row
-        account.before = _Before(row.worth_state, row.user_id, row.is_kind_known, row.currency, row.known_by_rows_at)
-        if any(stated.is_report_overdue for stated in facts[key]):
-            row.know_by_rows()
-            folded.known_by_rows.append(row)
+        account.before = _Before(row.worth_state, row.user_id, row.is_kind_known, row.currency)
+        account.is_report_overdue = any(stated.is_report_overdue for stated in facts[key])
     _compare_attributes(session, accounts, facts, folded)
     _state_transactions(session, accounts, facts, zones, folded)
     _state_reports(session, accounts, facts, folded.winning_ids)
@@ -535,6 +542,10 @@ def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo,
         row.is_changed = True
     replaces = any(change.after.transaction.replaces is not None for change in account.changes)
     is_another = before is not None and before.is_another(row)
+    known_by_rows_at = _known_by_rows_at(account)
+    if known_by_rows_at != row.known_by_rows_at:
+        row.known_by_rows_at, is_another = known_by_rows_at, True
+        folded.known_by_rows.append(row)
     mark_dirty(row, fold, zone)
     if is_another:
         mark_from(row, FIRST_DAY)
@@ -576,6 +587,17 @@ def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo,
             is_another,
         )
     )
+
+
+def _known_by_rows_at(account: _Account) -> datetime | None:
+    """From when on the rows suffice to know what the account is worth; None if a report came in time, or still may."""
+    row, recorded_at = account.row, account.recorded[0]
+    first_at = min(filter(None, (row.first_recorded_at, recorded_at)), default=None)
+    if first_at is None:
+        return row.known_by_rows_at
+    known_at, report_at = first_at + REPORT_AWAITED, row.first_report_at
+    is_late = report_at is not None and report_at > known_at
+    return known_at if is_late or account.is_report_overdue or row.known_by_rows_at is not None else None
 
 
 def _write_reports(

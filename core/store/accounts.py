@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.events.currency import CurrencyFact, SaidBy
-from core.events.facts import REPORT_AWAITED, AccountKind, AttributeValue
+from core.events.facts import AccountKind, AttributeValue
 from core.events.spans import NEVER
 from core.events.worth import WorthState
 from core.goals.goal import GoalType, Tracking
@@ -117,11 +117,6 @@ class AccountRow(Struct):
             self.currency_from, self.currency, self.currency_time, self.currency_source, self.currency_event_id = fact
         self.is_changed = True
 
-    def know_by_rows(self) -> None:
-        """Note that the first report is awaited no longer: from a while after the first row on the rows suffice."""
-        if self.first_recorded_at is not None:
-            self.known_by_rows_at = self.first_recorded_at + REPORT_AWAITED
-
     def set_attribute(self, name: str, stored: StoredAttribute) -> None:
         """Set an attribute; `attributes` must have been read."""
         self.attributes[name] = stored
@@ -142,6 +137,7 @@ class Held(Struct, frozen=True, gc=False):
     booked with a date only. `last_window_at`: the time of its last window; what is reported earlier may count as
     removed. `currency_time`, `currency_source`, `currency_event_id`: of the event of the row that decides the currency;
     None if a stronger fact does. `has_span`: it counts only for a time, or a statement connects it with another one.
+    `known_by_rows_at`: from when on its rows suffice; an earlier first row makes it earlier.
     """
 
     place: bytes
@@ -154,6 +150,7 @@ class Held(Struct, frozen=True, gc=False):
     currency_source: str | None
     currency_event_id: str | None
     has_span: bool
+    known_by_rows_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +190,7 @@ _HOLD = Direct(
     f"""SELECT a.chain_id, CASE WHEN a.chain_id IS NOT NULL THEN a.tenant END, k.number, a.ctid, a.currency,
         a.last_report_at, a.replaces, a.lends, a.last_window_at,
         {", ".join(f"CASE a.currency_from WHEN '{SaidBy.TRANSACTION}' THEN a.{each} END" for each in _CURRENCY_EVENT)},
-        coalesce(a.chain_id, CAST(a.counts_from AS text)) IS NOT NULL
+        coalesce(a.chain_id, CAST(a.counts_from AS text)) IS NOT NULL, a.known_by_rows_at
     FROM (SELECT * FROM {driver.keys("tenants", "accounts")} WITH ORDINALITY AS k(tenant, account_id, number)
         ORDER BY account_id, tenant) AS k
     JOIN accounts a USING (tenant, account_id) {_IN_ORDER}"""

@@ -152,7 +152,8 @@ _ACCOUNTS = f"""
             THEN greatest(a.last_recorded_at, recorded.last_at) END AS text)),
         ('known_by_rows_at', CAST(a.known_by_rows_at AS text),
             CASE WHEN a.known_by_rows_at IS NOT NULL
-                THEN CAST(greatest(a.known_by_rows_at, recorded.first_at + interval '7 days') AS text) END),
+                    OR reported.first > recorded.first_at + interval '7 days'
+                THEN CAST(recorded.first_at + interval '7 days' AS text) END),
         ('lends', CAST(a.lends AS text), CAST(a.lends OR coalesce(recorded.lends, false) AS text)),
         ('last_window_at', CAST(a.last_window_at AS text), CAST((SELECT max(event_time) FROM windows
             WHERE tenant = :tenant AND account_id = a.account_id) AS text))) AS v(what, stored, expected)

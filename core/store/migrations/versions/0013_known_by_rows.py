@@ -13,15 +13,18 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the moment, which the job due sets, and let all days of goals that follow balances be closed again.
+    """Add the moment, and let all days of goals that follow balances be closed again.
 
-    Closes from before the first report show the manual amount now.
+    Closes from before the first report show the manual amount now. The job due sets the moment of accounts without one.
     """
     op.execute("ALTER TABLE accounts ADD COLUMN known_by_rows_at timestamptz")
     op.execute(
-        """CREATE INDEX accounts_awaited_idx ON accounts (first_recorded_at)
-        WHERE first_recorded_at IS NOT NULL AND known_by_rows_at - first_recorded_at IS DISTINCT FROM interval '7 days'
-            AND (first_report_at IS NULL OR first_report_at - first_recorded_at > interval '7 days')"""
+        """CREATE INDEX accounts_awaited_idx ON accounts (tenant, account_id)
+        WHERE first_report_at IS NULL AND known_by_rows_at IS NULL"""
+    )
+    op.execute(
+        """UPDATE accounts SET known_by_rows_at = first_recorded_at + interval '168 hours'
+        WHERE first_report_at > first_recorded_at + interval '168 hours'"""
     )
     op.execute(
         """UPDATE goals SET dirty_from = least(dirty_from, start_date)
