@@ -174,7 +174,7 @@ class Bench:
         data = {
             "account_id": account_id(number),
             "transaction_id": f"{pull}-{n}",
-            "amount": "5.00",
+            "amount": Decimal("5.00"),
             "currency": CURRENCY,
             "posted_at": posted.date().isoformat() if is_dated else posted.isoformat(),
         }
