@@ -79,11 +79,13 @@ def target_day(
 ) -> date | None:
     """The first closed day whose close completes the goal: it is at the target, not before the day of the latest act.
 
-    A goal that follows balances is completed by no close from before the balance of each of its accounts was known.
+    A goal that follows balances is completed by no close from before the balance of each of its accounts was known. An
+    account that was unlinked before that delays it no longer.
     """
     moments = [goal.evaluated_from]
     if follows_balances(goal.tracking):
-        moments += [source.known_at for source in sources if source.why_not(goal) is None]
+        awaited = [(source.known_at, source.row.unlinked_at) for source in sources if source.why_not(goal) is None]
+        moments += [min(filter(None, ends), default=None) for ends in awaited]
     since = max((local_day(moment, zone) for moment in moments if moment is not None), default=date.min)
     question = _Question(goal, None, None)
     for closed in ranges:

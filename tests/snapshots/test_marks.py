@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.jobs.snapshot import run_snapshot
+from core.services.funding import unlink_account
 from core.services.goals import get_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
@@ -227,6 +228,27 @@ def test_a_completed_goal_stays_so_if_a_report_takes_back_what_came_late(
     run_snapshot(session_factory, now + 2 * HOUR)
     assert state(session_factory, goal_id)[:2] == ("completed", 5_150)
     assert verify(session_factory, datetime.now(UTC)).is_ok
+
+
+def test_an_account_that_was_unlinked_before_its_first_balance_delays_no_completion(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """No close from while it was waited for completes the goal; what it reports after it was unlinked moves nothing."""
+    goal_id = goal(session_factory, days_ago(30), target_amount="10", auto_complete=True, tracking=Tracking.BALANCE)
+    link(session_factory, days_ago(30), goal_id, "a", "50")
+    link(session_factory, days_ago(30), goal_id, "b", "50")
+    apply([balance(2_400, days_ago(25)), balance(2_600, days_ago(15)), balance(100, days_ago(12))])
+    with session_factory.begin() as session:
+        unlink_account(session, DEFAULT, goal_id, "b", days_ago(20))
+    assert run_snapshot(session_factory, now).completed == 1
+    for at in (days_ago(18), days_ago(3)):
+        apply([balance(900, at, account="b")])
+        run_snapshot(session_factory, now)
+        with session_factory() as session:
+            (final_at,) = session.scalars(text("SELECT final_at FROM goals"))
+        assert final_at.date() == days_ago(19).date()
+        assert state(session_factory, goal_id)[:2] == ("completed", 1_200)
+        assert verify(session_factory, datetime.now(UTC)).is_ok
 
 
 def test_what_a_person_completed_stays_completed(session_factory: Sessions, apply: Apply, now: datetime) -> None:
