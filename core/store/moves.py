@@ -5,8 +5,8 @@ amount moves by the difference of the share before and after, of each link of ea
 account has to be read. The statement moves such goals, writes their ledger lines, and says which crossed something.
 
 The other goals of these accounts are returned, and have to be recomputed: an account means something else to them, or
-has a fact dated before the begin or the end of its link, where a debt may start; they wait for a report; or a link of
-theirs counts nothing.
+has a fact dated before the begin or the end of its link, or before its rows sufficed, where a debt may start; they wait
+for a report; or a link of theirs counts nothing.
 
 All goals, those too, are locked in id order: two batches can only wait for each other if they lock in different orders.
 """
@@ -171,7 +171,7 @@ _WRITE = Direct(
         RETURNING a.tenant, a.account_id, a.currency, a.worth_minor, a.inflow_minor, s.earliest_at,
             s.worth_minor AS worth_moved, s.inflow_minor AS inflow_moved,
             a.kind <> 'liability' AND (a.kind_rank IS NOT NULL OR a.first_report_at IS NOT NULL) AS is_known_asset,
-            s.is_another IS TRUE AS is_another
+            s.is_another IS TRUE AS is_another, (s.earliest_at <= a.known_by_rows_at) IS TRUE AS is_before_known
     ), moved AS (
         SELECT tenant, goal_id, CAST(sum(moved_minor) AS bigint) AS moved_minor, array_agg(account_id) AS account_ids,
             array_agg(account_id) FILTER (WHERE is_late) AS late_ids, min(currency) AS currency,
@@ -179,7 +179,7 @@ _WRITE = Direct(
             bool_or(is_to_recompute) OR min(currency) <> max(currency) AS is_to_recompute
         FROM (
             SELECT w.tenant, l.goal_id, w.account_id, w.currency, w.is_known_asset AS has_known_asset,
-                w.is_another OR of_link.is_late AS is_to_recompute, of_link.is_late,
+                w.is_another OR w.is_before_known OR of_link.is_late AS is_to_recompute, of_link.is_late,
                 CASE WHEN l.until_at IS NULL THEN {_share("of_link.measured")}
                     - ({_share("of_link.measured - of_link.moved")}) ELSE 0 END AS moved_minor
             FROM written w

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import permutations
 
 import pytest
@@ -115,6 +115,29 @@ def test_a_debt_starts_at_what_its_rows_say_after_seven_days(session_factory: Se
         view = get_goal(session, DEFAULT, goal_id)
         assert session.scalar(text("SELECT start_minor FROM goals")) == 500_00
     assert view.amount_minor == 580_00
+    assert verify(session_factory, NOW).first == ()
+
+
+@pytest.mark.parametrize("late", [FIRST + DAY, KNOWN, KNOWN + SECOND])
+def test_what_a_debt_starts_at_follows_from_rows_that_come_late(
+    session_factory: Sessions, apply: Apply, late: datetime
+) -> None:
+    """A charge from before the moment at which the rows sufficed belongs to the start, though it arrives after it."""
+    changes = {"type": GoalType.DEBT, "tracking": Tracking.BALANCE, "target_amount": "0"}
+    goal_id = goal(session_factory, NOW - 20 * DAY, **changes)  # type: ignore[arg-type]
+    link(session_factory, NOW - 20 * DAY, goal_id, "card", "100")
+    is_card = event("account.changed", FIRST, "card", {"account_id": "card", "kind": "liability"})
+    apply([is_card, paid("t1", -500_00, FIRST, "card")])
+    run_due(session_factory, NOW)
+    run_snapshot(session_factory, NOW)
+    apply([paid("late", -80_00, late, "card")])
+    run_snapshot(session_factory, NOW)
+    start = 580_00 if late <= KNOWN else 500_00
+    with session_factory() as session:
+        assert session.scalar(text("SELECT start_minor FROM goals")) == start
+    assert shown(session_factory, goal_id) == (580_00, ())
+    found = closes(session_factory, goal_id)
+    assert {amount for day, amount in found.items() if day < KNOWN.date()} == {start}
     assert verify(session_factory, NOW).first == ()
 
 
