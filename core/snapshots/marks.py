@@ -25,7 +25,7 @@ from core.ingestion.crossings import (
     message_id,
     milestone_message,
 )
-from core.snapshots.amounts import Funding, GoalDays
+from core.snapshots.amounts import Funding, GoalDays, first_known_at, first_telling_day
 from core.snapshots.moments import GoalSpan, amounts_within
 from core.store import ledger
 from core.store.goals import GoalKey, GoalRow
@@ -105,8 +105,8 @@ def mark_by_closes(
 ) -> tuple[int, set[GoalKey]]:
     """Mark, date and withdraw what closes say; returns how many milestones were marked, and which goals changed.
 
-    `closed` has the ranges of each goal that were closed just now, in order of day. The goals are
-    locked; their rows are changed, and the caller writes them.
+    `closed` has the ranges of each goal that were closed just now, in order of day. The goals are locked; their rows
+    are changed, and the caller writes them. Closes from before a goal that follows balances had one say nothing.
     """
     goals = {
         key: ranges[0].days.goal
@@ -114,6 +114,7 @@ def mark_by_closes(
         if ranges and are_closes_evaluated(ranges[0].days.goal)
     }
     sinces = {key: _marks_since(closed[key][0].days, zone) for key in goals}
+    telling = {key: _telling(closed[key], first_telling_day(goal, funding[key], zone)) for key, goal in goals.items()}
     found: list[tuple[_Question, date]] = []
     withdrawn: list[_Question] = []
     for key, milestones in unreached_or_since(session, sinces).items():
@@ -122,9 +123,9 @@ def mark_by_closes(
         if goal.reached_at is None or goal.reached_at >= sinces[key]:
             questions.append(_Question(goal, None, goal.reached_at))
         for question in questions:
-            if _is_after_late_days(question, closed[key], through, zone):
+            if _is_after_late_days(question, telling[key], through, zone):
                 continue
-            day = _first_day(session, question, closed[key], through, zone)
+            day = _first_day(session, question, telling[key], through, zone)
             if day is not None:
                 found.append((question, day))
             elif question.reached_at is not None and local_day(question.reached_at, zone) <= through:
@@ -143,6 +144,16 @@ def mark_by_closes(
 def _marks_since(days: GoalDays, zone: ZoneInfo) -> datetime:
     """From when on marks may be others now. Facts from before the goal's first day mark at once, too."""
     return EARLIEST if days.first <= days.goal.start_date else day_start(days.first, zone)
+
+
+def _telling(ranges: Sequence[ClosedRange], since: date) -> list[ClosedRange]:
+    """The ranges with the stretches from a day on."""
+    return [
+        ClosedRange(
+            each.days, [(max(first, since), last, minor) for first, last, minor in each.stretches if last >= since]
+        )
+        for each in ranges
+    ]
 
 
 def _first_day(
@@ -200,10 +211,12 @@ def _dates(
     for _, span in spans:
         by_span[span.goal.key, span.since, span.until] = span
     amounts = dict(zip(by_span, amounts_within(session, list(by_span.values()), funding), strict=True))
+    known = {goal.key: first_known_at(goal, funding[goal.key]) or EARLIEST for goal in (each.goal for each, _ in spans)}
     dated = {}
     for question, span in spans:
-        moments = amounts[span.goal.key, span.since, span.until]
-        at = next((at for at, minor in moments if question.is_there(minor)), None)
+        key = span.goal.key
+        moments = amounts[key, span.since, span.until]
+        at = next((at for at, minor in moments if at >= known[key] and question.is_there(minor)), None)
         if at is None:
             # A day after late days is to be closed yet. Its close will say when it was reached.
             continue

@@ -232,10 +232,18 @@ _IS_MOMENT = f"""({local_day("r.reached_at")} <> {local_day("(r.reached_at - int
                 OR EXISTS (SELECT FROM reports p WHERE p.tenant = :tenant AND p.account_id = c.account_id
                     AND p.as_of = r.reached_at)))))"""
 
+# When a goal that follows balances first had one: what its closes say before that, they say of its manual amount.
+_FIRST_KNOWN = f"""(SELECT min(greatest(l.from_at, known.at)) FROM links l
+        JOIN accounts a ON a.tenant = l.tenant AND a.account_id = l.account_id
+        CROSS JOIN LATERAL (SELECT {known_at("a")} AS at OFFSET 0) AS known
+        WHERE l.tenant = :tenant AND l.goal_id = goals.goal_id AND {follows("goals")} AND {counts("goals", "a")}
+          AND NOT {is_repeated("goals", "l", "a")}
+          AND known.at IS NOT NULL AND coalesce(l.until_at, 'infinity') > greatest(l.from_at, known.at))"""
+
 _MARKS = f"""
     WITH {ODD}, g AS MATERIALIZED (
         SELECT goal_id, type, finish_minor, target_minor, reached_at AS target_reached_at, final_at,
-            {direction("goals")} AS direction
+            {direction("goals")} AS direction, {_FIRST_KNOWN} AS known_at
         FROM goals
         WHERE tenant = :tenant AND {within("goal_id")} AND status IN ('active', 'completed') AND waiting_for = '{{}}'
             AND start_minor IS NOT NULL AND start_date <= :closed_through
@@ -245,10 +253,14 @@ _MARKS = f"""
                 WHERE l.tenant = :tenant AND l.goal_id = goals.goal_id
                   AND least(a.dirty_from, a.late_from) <= :closed_through)),
     dated AS (
-        SELECT r.*, {local_day("r.reached_at")} AS reached_on, {_IS_MOMENT} AS is_moment, (
-            SELECT min(s.day) FROM goal_snapshots s
-            WHERE s.tenant = :tenant AND s.goal_id = r.goal_id AND s.day <= :closed_through
-              AND r.direction * s.amount_minor >= r.direction * r.threshold_minor) AS first_day
+        SELECT r.*, {local_day("r.reached_at")} AS reached_on,
+            {_IS_MOMENT} AND (r.known_at <= r.reached_at) IS NOT FALSE AS is_moment, (
+            SELECT min(greatest(s.day, {local_day("r.known_at")})) FROM (
+                SELECT day, amount_minor, lead(day, 1, date 'infinity') OVER (ORDER BY day) AS next_day
+                FROM goal_snapshots
+                WHERE tenant = :tenant AND goal_id = r.goal_id AND day <= :closed_through) AS s
+            WHERE r.direction * s.amount_minor >= r.direction * r.threshold_minor
+              AND (s.next_day > {local_day("r.known_at")}) IS NOT FALSE) AS first_day
         FROM ({_REACHABLE}) AS r)
     SELECT goal_id, milestone_minor AS amount_minor, 'day reached' AS what,
         coalesce(CAST(reached_on AS text), 'none') AS stored,

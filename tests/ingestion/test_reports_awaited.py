@@ -118,6 +118,31 @@ def test_a_debt_starts_at_what_its_rows_say_after_seven_days(session_factory: Se
     assert verify(session_factory, NOW).first == ()
 
 
+@pytest.mark.parametrize("is_linked_later", [True, False], ids=["marked at once", "waits from the start"])
+def test_what_is_shown_before_the_first_balance_reaches_nothing(
+    session_factory: Sessions, apply: Apply, is_linked_later: bool
+) -> None:
+    """2,500.00 typed and a first balance of 900.00: this reaches 800.00, and nothing 1,000.00 or the target."""
+    made_at = NOW - 20 * DAY
+    goal_id = goal(session_factory, made_at, current_amount="2500", target_amount="2000", tracking=Tracking.BALANCE)
+    if not is_linked_later:
+        link(session_factory, made_at, goal_id, "a", "100")
+    with session_factory.begin() as session:
+        for amount in ("800", "1000"):
+            add_milestone(session, DEFAULT, goal_id, MilestoneDraft(amount), made_at)
+    if is_linked_later:
+        link(session_factory, made_at, goal_id, "a", "100")
+    run_snapshot(session_factory, NOW - 10 * DAY)
+    apply([balance(900_00, FIRST + 9 * DAY)])
+    run_snapshot(session_factory, NOW)
+    with session_factory() as session:
+        milestones = get_goal(session, DEFAULT, goal_id).milestones
+        assert [each.reached_at for each in milestones] == [FIRST + 9 * DAY, None]
+        assert session.scalar(text("SELECT reached_at FROM goals")) is None
+        assert list(session.scalars(text("SELECT type FROM outbox"))) == ["milestone.reached"]
+    assert verify(session_factory, NOW).first == ()
+
+
 @pytest.mark.parametrize("late", [FIRST + DAY, KNOWN, KNOWN + SECOND])
 def test_what_a_debt_starts_at_follows_from_rows_that_come_late(
     session_factory: Sessions, apply: Apply, late: datetime

@@ -65,6 +65,15 @@ class OracleGoal:
                 total += self.direction * cut_share(moved, period.ppm)
         return total
 
+    def known_at(self, members: Sequence[OracleAccount] = ()) -> datetime | None:
+        """When a goal that follows balances first had one; None for others, and if it had none."""
+        if self.tracking == "net_worth":
+            return min((at for each in members for at in each.known_at()), default=None)
+        if self.tracking != "balance":
+            return None
+        known = [(max(at, p.begin), p.until) for p in self.periods if p.account.fits() for at in p.account.known_at()]
+        return min((at for at, until in known if until is None or at < until), default=None)
+
     def closes(self, first: date, last: date, zone: str, members: Sequence[OracleAccount] = ()) -> dict[date, int]:
         """The amount at the end of every day."""
         days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
