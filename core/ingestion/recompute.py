@@ -69,7 +69,7 @@ def _recompute(session: Session, goal: GoalRow, sources: Sequence[FundingRow]) -
     """Update the row's start and amount, and the accounts that it waits for; returns whether any of them changed."""
     links = [source.funded(goal) for source in sources]
     waiting = list(waiting_for(goal.tracking, links, final_at=goal.final_at))
-    has_started_anew = goal.starts_at_balance and not waiting and _start_at_balance(session, goal, sources)
+    has_started_anew = goal.starts_at_balance and _start_at_balance(session, goal, sources, is_waiting=bool(waiting))
     new_amount = amount(goal.tracking, goal.direction, goal.manual_minor, links, final_at=goal.final_at)
     if new_amount == goal.amount_minor and waiting == goal.waiting_for and not has_started_anew:
         return False
@@ -80,15 +80,16 @@ def _recompute(session: Session, goal: GoalRow, sources: Sequence[FundingRow]) -
     return True
 
 
-def _start_at_balance(session: Session, goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
+def _start_at_balance(session: Session, goal: GoalRow, sources: Sequence[FundingRow], *, is_waiting: bool) -> bool:
     """Let a debt start at the first balance of its accounts; returns whether its start is another one now.
 
     That is the sum of its present shares of what each account owed when it was first linked or, if that was later, when
-    its balance became known. So it follows from the facts in any order. It stays while the goal has no accounts.
+    its balance became known. So it follows from the facts in any order. It stays while the goal has no accounts, and
+    there is none while one of them is waited for, or all that it has count nothing.
     """
     funded = contributing_links(goal.tracking, [source.funded(goal) for source in sources], final_at=goal.final_at)
-    if not funded:
-        return False
+    if is_waiting or not funded:
+        return _take_start_back(session, goal, sources)
     known = {source.row.link.account_id: source.known_at for source in sources}
     moments: dict[str, datetime] = {}
     for source in sources:
@@ -107,6 +108,16 @@ def _start_at_balance(session: Session, goal: GoalRow, sources: Sequence[Funding
     if goal.manual_at is None:
         goal.manual_minor = goal.start_minor
     return goal.start_minor != before
+
+
+def _take_start_back(session: Session, goal: GoalRow, sources: Sequence[FundingRow]) -> bool:
+    if goal.start_minor is None or all(source.row.unlinked_at is not None for source in sources):
+        return False
+    goal.start_minor = None
+    if goal.manual_at is None:
+        (created,) = ledger.entries_of_goal(session, goal.key, below=2, at=None, limit=1)
+        goal.manual_minor = created.after_minor
+    return True
 
 
 def _entry(

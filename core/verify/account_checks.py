@@ -369,7 +369,11 @@ _GOALS = f"""
             ELSE manual.amount_minor END AS text)),
         ('start_minor', CAST(g.start_minor AS text), CAST(CASE
             WHEN g.starts_at_balance AND sums.is_known AND sums.waiting_for IS NULL
-            THEN {direction("g")} * sums.start_parts ELSE g.start_minor END AS text)),
+            THEN {direction("g")} * sums.start_parts
+            WHEN g.starts_at_balance AND sums.waiting_for IS NOT NULL THEN NULL
+            WHEN g.starts_at_balance AND sums.goal_id IS NULL AND EXISTS (SELECT FROM links l
+                WHERE l.tenant = :tenant AND l.goal_id = g.goal_id AND l.unlinked_at IS NULL) THEN NULL
+            ELSE g.start_minor END AS text)),
         ('waiting_for', CAST(g.waiting_for AS text), CAST(coalesce(sums.waiting_for, '{{}}') AS text)))
         AS v(what, stored, expected)
     WHERE g.tenant = :tenant AND {within("g.goal_id")}"""

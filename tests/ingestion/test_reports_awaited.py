@@ -176,3 +176,24 @@ def test_verify_finds_an_account_that_counted_too_early(session_factory: Session
         with session_factory.begin() as session:
             session.execute(text(f"UPDATE accounts SET known_by_rows_at = {change}"))
         assert found in {violation.check for violation in verify(session_factory, NOW).first}
+
+
+@pytest.mark.parametrize("is_overdue_first", [True, False])
+def test_a_debt_has_no_start_from_an_account_that_counts_nothing(
+    session_factory: Sessions, apply: Apply, *, is_overdue_first: bool
+) -> None:
+    """A report without a kind says that the account is no card: whether the rows sufficed before decides nothing."""
+    changes = {"type": GoalType.DEBT, "tracking": Tracking.BALANCE, "target_amount": "700"}
+    goal_id = goal(session_factory, NOW - 20 * DAY, **changes)  # type: ignore[arg-type]
+    link(session_factory, NOW - 20 * DAY, goal_id, "a", "100")
+    apply([paid("t1", -500_00, FIRST)])
+    if is_overdue_first:
+        run_due(session_factory, KNOWN)
+        assert shown(session_factory, goal_id) == (500_00, ())
+    apply([balance(40_00, KNOWN + DAY)])
+    run_due(session_factory, NOW)
+    run_snapshot(session_factory, NOW)
+    with session_factory() as session:
+        assert session.execute(text("SELECT start_minor, amount_minor FROM goals")).one() == (None, 700_00)
+    assert set(closes(session_factory, goal_id).values()) == {700_00}
+    assert verify(session_factory, NOW).first == ()

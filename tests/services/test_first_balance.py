@@ -230,3 +230,18 @@ def test_verify_finds_a_start_that_was_altered(session_factory: Sessions, apply:
 def _start(sessions: Sessions, goal_id: str) -> int | None:
     with sessions() as session:
         return get_goal(session, DEFAULT, goal_id).start_minor
+
+
+def test_it_has_no_start_again_while_another_card_is_waited_for(
+    session_factory: Sessions, apply: Apply, now: datetime
+) -> None:
+    """A second card makes the percentage unknown until its balance comes; then both owed what there is to pay off."""
+    goal_id = card_debt(session_factory, now)
+    link(session_factory, now, goal_id, "card", "50")
+    apply([owed(8_000, now + HOUR), owed(4_000, now + 2 * HOUR)])
+    assert percent(session_factory, goal_id, now) == "50.0"
+    link(session_factory, now + 3 * HOUR, goal_id, "other", "50")
+    assert percent(session_factory, goal_id, now) is None
+    apply([owed(2_000, now + 4 * HOUR, "other")])
+    assert percent(session_factory, goal_id, now) == "40.0"
+    assert verify(session_factory, now + DAY).first == ()
