@@ -1,179 +1,44 @@
 """The fold: what a batch's facts make of its accounts, which are locked. It is one for all accounts and all facts.
 
-For each account: which statements win over what is stored, how worth moves and when, and for which days that makes
-new snapshots necessary. The rules about worth are in `core.events.worth`.
+For each account: which statements win over what is stored (compare.py), where rows are placed (placing.py), how worth
+moves and when, and for which days that makes new snapshots necessary. The rules about worth are in `core.events.worth`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from core.events.calendar import local_day
-from core.events.currency import CurrencyFact, SaidBy, deciding, first_fact
-from core.events.facts import (
-    REPORT_AWAITED,
-    AccountFacts,
-    Rank,
-    Report,
-    SimpleTransaction,
-    Transaction,
-    standing_report,
-)
+from core.events.facts import REPORT_AWAITED, Report
 from core.events.placement_changes import AccountBefore, RowChange
 from core.events.worth import (
     MOMENT,
-    Movement,
     NewSums,
     NextReport,
-    StoredReport,
-    StoredTransaction,
     TransactionChange,
     WorthFold,
-    WorthState,
-    fold_transactions,
     fold_worth,
     movement_of,
     movements_of,
     movements_of_moved,
     questions,
     sums_of_new,
-    with_lent_times,
-    with_statements,
 )
+from core.ingestion.account_fold import AccountFold, Folded
 from core.ingestion.account_moves import AccountMove, AccountMoves, Membership
+from core.ingestion.compare import Facts, compare
 from core.ingestion.dirty_days import FIRST_DAY, mark_dirty, mark_from
 from core.ingestion.placing import ToPlace, place_rows, row_change, row_of_new, with_places
-from core.ingestion.windows import add_windows, missing_statements, rows_before
 from core.store import facts as store
-from core.store.accounts import AccountKey, AccountRow, Held, StoredAttribute, read_accounts, read_attributes
-from core.store.due import WaitingKey, read_waiting_reports, take_waiting_reports, write_waiting_reports
-from core.store.facts import SimpleTransactions, TransactionKey
+from core.store.accounts import AccountKey, AccountRow, Held, read_accounts
+from core.store.facts import SimpleTransactions
 from core.store.moves import AccountWrite, Addition
 
 # From when on worth has changed if the opening has: every later worth changes with it.
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
-SPAN_ATTRIBUTES = frozenset({"replaced_by", "replaced_from", "opened"})
-"""The attributes that say when an account counts."""
 _NO_ANSWERS: Mapping[datetime, NextReport] = {}
-
-Facts = Mapping[AccountKey, Sequence[AccountFacts]]
-ReportChanges = dict[datetime, tuple[StoredReport | None, Report]]
-
-
-@dataclass(slots=True)
-class Folded:
-    """The result of a fold. `moves`: what concerns goals, by account.
-
-    The caller still has to write the accounts: `additions` to those that have new transactions alone, `writes` of the
-    others, the attributes of those that are `described_anew`, and from when on those are that are `known_by_rows`. And
-    it has to write the `changes` of compared transactions, and the new `places` of others.
-    `winning_ids` has the id() of every compared statement that changed what is stored: all others were known or are
-    outdated.
-    `spanned` are the accounts that count only for a time, before the batch or after it, with their chains; the caller
-    updates them as `core.ingestion.spans` does.
-    """
-
-    moves: AccountMoves
-    additions: list[Addition] = field(default_factory=list)
-    writes: list[AccountWrite] = field(default_factory=list)
-    described_anew: list[AccountRow] = field(default_factory=list)
-    known_by_rows: list[AccountRow] = field(default_factory=list)
-    changes: dict[AccountKey, Sequence[TransactionChange]] = field(default_factory=dict)
-    places: list[tuple[TransactionKey, datetime]] = field(default_factory=list)
-    winning_ids: set[int] = field(default_factory=set)
-    spanned: set[AccountKey] = field(default_factory=set)
-
-
-class _Before(NamedTuple):
-    """What goals depend on besides worth, before the batch."""
-
-    state: WorthState
-    user_id: str | None
-    is_kind_known: bool
-    currency: str | None
-
-    def is_another(self, row: AccountRow) -> bool:
-        """Whether the account means something else to its goals now, whatever its movements are."""
-        return (
-            self.currency != row.currency
-            or self.user_id != row.user_id
-            or self.state.sign != row.kind.sign
-            or self.is_kind_known != row.is_kind_known
-            or self.state.first_report_at != row.first_report_at
-        )
-
-
-class _StatedReport(NamedTuple):
-    """A report that is new or won, and the stored one of its key, if that counts."""
-
-    report: Report
-    known: StoredReport | None = None
-
-
-class _Former(NamedTuple):
-    """What an account's worth was made of in another currency: the opening, and all movements with the other sign."""
-
-    opening_minor: int
-    taken_back: Sequence[Movement]
-
-
-class _Account(Struct):
-    """One account during the fold. `before` is kept if it has facts to compare: new transactions change worth alone.
-
-    `stated` are the transactions that the batch states something about as they are after it, `stored` those that are
-    stored. `former` is set if the currency is another one: then all rows are stated and no report is stored.
-    """
-
-    place: bytes
-    row: AccountRow
-    new: Sequence[SimpleTransaction] = ()
-    before: _Before | None = None
-    stored: Mapping[str, StoredTransaction] = {}
-    stated: Mapping[str, StoredTransaction] = {}
-    stated_reports: list[_StatedReport] = []  # a Struct gives each its own
-    # The ranks of reports that do not stand any more.
-    outdated: list[Rank] = []
-    former: _Former | None = None
-    # Reports to keep that do not count, by their keys.
-    waiting: dict[tuple[datetime, str], Report] = {}
-    changes: Sequence[TransactionChange] = ()
-    reports: ReportChanges = {}  # a Struct gives each its own
-    movements: Sequence[Movement] = ()
-    # The last place of a row that counts, if it is new or has moved.
-    posted_at: datetime | None = None
-    # The times at which the rows of the batch were first reported, the least and the greatest.
-    recorded: tuple[datetime | None, datetime | None] = (None, None)
-    # Rows that are stored already, and where they are placed now.
-    moved: Sequence[tuple[str, datetime]] = ()
-    intervals: Mapping[datetime, tuple[int, bool]] = {}
-    is_report_overdue: bool = False
-
-    def counts(self, report: Report) -> bool:
-        """Whether a report counts: it is due, and in the account's currency."""
-        return report.due_at is None and report.currency == self.row.currency
-
-    def has_lost(self, fact: CurrencyFact) -> bool:
-        """Whether the report or the row that decided the currency does not stand any more as it was."""
-        if fact.said_by is SaidBy.REPORT:
-            return any(fact.is_of(rank) for rank in self.outdated)
-        return any(
-            (known := self.stored.get(name)) is not None
-            and fact.is_of(known.transaction.rank)
-            and not (after.is_booked and after.transaction[:4] == known.transaction[:4])
-            for name, after in self.stated.items()
-        )
-
-    @property
-    def state(self) -> WorthState:
-        """The worth before the batch; in another currency than the present one there was none."""
-        if self.former is not None:
-            return WorthState(self.row.kind.sign, 0, 0, 0, None, None, None)
-        return self.row.worth_state if self.before is None else self.before.state
 
 
 def fold_accounts(
@@ -202,8 +67,8 @@ def fold_accounts(
         else:
             late.add(key)
     rows = {**rows, **read_accounts(session, late - rows.keys())}
-    accounts = {key: _Account(held[key].place, row, new[key] if key in late else ()) for key, row in rows.items()}
-    _compare(session, {key: accounts[key] for key in facts}, facts, zones, folded)
+    accounts = {key: AccountFold(held[key].place, row, new[key] if key in late else ()) for key, row in rows.items()}
+    compare(session, {key: accounts[key] for key in facts}, facts, zones, folded)
     _place(session, accounts, zones, folded)
     answers = store.read_next_reports(session, _questions(accounts))
     residuals = {}
@@ -250,96 +115,8 @@ def _addition(key: AccountKey, account: Held, new: NewSums, zone: ZoneInfo) -> A
     )
 
 
-def _compare(
-    session: Session,
-    accounts: Mapping[AccountKey, _Account],
-    facts: Facts,
-    zones: Mapping[str, ZoneInfo],
-    folded: Folded,
-) -> None:
-    """Note on each account which of its facts win over what is stored."""
-    for key, account in accounts.items():
-        row = account.row
-        account.before = _Before(row.worth_state, row.user_id, row.is_kind_known, row.currency)
-        account.is_report_overdue = any(stated.is_report_overdue for stated in facts[key])
-    _compare_attributes(session, accounts, facts, folded)
-    _state_transactions(session, accounts, facts, zones, folded)
-    _state_reports(session, accounts, facts, folded.winning_ids)
-    for key, account in accounts.items():
-        _decide_currency(session, key, account)
-    _change_transactions(session, accounts, folded)
-    _change_reports(session, accounts)
-    folded.described_anew += [account.row for account in accounts.values() if account.row.is_described_anew]
-
-
-def _compare_attributes(
-    session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, folded: Folded
-) -> None:
-    by_account = {
-        key: attributes for key in accounts if (attributes := [a for stated in facts[key] for a in stated.attributes])
-    }
-    read_attributes(session, {key: accounts[key].row for key in by_account})
-    for key, attributes in by_account.items():
-        row, new = accounts[key].row, {}
-        for attribute in attributes:
-            before = row.attributes[attribute.name]
-            if (attribute.rank, str(attribute.value)) > (before.rank or "", str(before.value)):
-                row.set_attribute(attribute.name, StoredAttribute(attribute.value, attribute.rank))
-                new[attribute.name] = id(attribute)
-        folded.winning_ids.update(new.values())
-        if not SPAN_ATTRIBUTES.isdisjoint(new):
-            successor = row.attributes["replaced_by"].value
-            folded.spanned.update([key] if successor is None else [key, (key[0], str(successor))])
-
-
-def _state_transactions(
-    session: Session,
-    accounts: Mapping[AccountKey, _Account],
-    facts: Facts,
-    zones: Mapping[str, ZoneInfo],
-    folded: Folded,
-) -> None:
-    """Compare the transactions that are stated, and once more the stored ones that a new window does not have."""
-    rows = {key: account.row for key, account in accounts.items()}
-    windows = add_windows(session, rows, facts, folded.winning_ids)
-    statements = rows_before(session, windows, zones)
-    for key in accounts:
-        stated = [each.transaction for each in facts[key] if each.transaction is not None]
-        if stated:
-            statements[key] = stated + statements.get(key, [])
-    stored = store.read_transactions(session, _transaction_keys(statements))
-    missing = missing_statements(session, rows, statements, zones)
-    for key, of_account in statements.items():
-        account = accounts[key]
-        account.stored = stored.get(key, {})
-        account.stated = with_statements(of_account, account.stored, missing.get(key, frozenset()))
-
-
-def _change_transactions(session: Session, accounts: Mapping[AccountKey, _Account], folded: Folded) -> None:
-    """Find which rows change, and whether they count, now that the currencies are decided."""
-    for account in accounts.values():
-        if account.stated:
-            account.changes = fold_transactions(account.stated, account.stored, account.row.currency)
-            folded.winning_ids.update([id(change.after.transaction) for change in account.changes])
-    _lend(session, accounts)
-
-
-def _lend(session: Session, accounts: Mapping[AccountKey, _Account]) -> None:
-    """Let removed rows lend the times of their first reports to those that came after them."""
-    days: set[store.AccountDay] = set()
-    for key, account in accounts.items():
-        rows = [row for change in account.changes for row in change if row is not None]
-        if account.row.lends or any(row.lending is not None for row in rows):
-            concerned = filter(None, [row.lending or row.borrowing for row in rows])
-            days.update([(*key, day) for day, _ in concerned])
-    if days:
-        stored = store.lending_and_borrowing_rows(session, days)
-        for key in {(tenant, account_id) for tenant, account_id, _ in days}:
-            accounts[key].changes = with_lent_times(accounts[key].changes, stored.get(key, {}))
-
-
 def _place(
-    session: Session, accounts: Mapping[AccountKey, _Account], zones: Mapping[str, ZoneInfo], folded: Folded
+    session: Session, accounts: Mapping[AccountKey, AccountFold], zones: Mapping[str, ZoneInfo], folded: Folded
 ) -> None:
     """Find where the rows of the batch are placed and which others move, and note how worth moves by that."""
     to_place = {}
@@ -373,7 +150,7 @@ def _ids_of(changes: Iterable[TransactionChange]) -> set[str]:
     return {change.after.transaction.transaction_id for change in changes}
 
 
-def _to_place(account: _Account, zone: ZoneInfo) -> ToPlace:
+def _to_place(account: AccountFold, zone: ZoneInfo) -> ToPlace:
     row, state = account.row, account.state
     # A new row may be changed already: another row of the batch lends it the time of its first report.
     new, changed = {each.transaction_id for each in account.new}, _ids_of(account.changes)
@@ -399,126 +176,7 @@ def _to_place(account: _Account, zone: ZoneInfo) -> ToPlace:
     return ToPlace(before, changes, reports, first_recorded_at, sign)
 
 
-def _transaction_keys(statements: Mapping[AccountKey, Sequence[Transaction]]) -> list[TransactionKey]:
-    """The keys of the transactions that are stated or replaced, with repetitions."""
-    keys: list[TransactionKey] = []
-    for (tenant, account_id), of_account in statements.items():
-        for transaction in of_account:
-            keys.append((tenant, account_id, transaction.transaction_id))
-            if transaction.replaces is not None:
-                keys.append((tenant, account_id, transaction.replaces))
-    return keys
-
-
-def _state_reports(
-    session: Session, accounts: Mapping[AccountKey, _Account], facts: Facts, winning_ids: set[int]
-) -> None:
-    """Compare the reports that are stated with those that are stored: those that count, and those that wait."""
-    stated = [(key, report) for key in accounts for report in _winning_reports(facts[key])]
-    counted, waiting = set[store.ReportKey](), set[WaitingKey]()
-    for key, report in stated:
-        if accounts[key].counts(report):
-            counted.add((*key, report.as_of))
-        elif accounts[key].row.currency is not None:  # else nothing is stored of it
-            waiting.add((*key, *report.key))
-    stored, kept = store.read_reports(session, counted), read_waiting_reports(session, waiting)
-    for key, report in stated:
-        account = accounts[key]
-        known = stored.get((*key, report.as_of)) if account.counts(report) else None
-        before = kept.get((*key, *report.key)) if known is None else known.report
-        after = report if before is None else standing_report(before, report)
-        if before is not None and before.rank != after.rank:
-            account.outdated.append(before.rank)
-        if after.rank != report.rank:
-            account.outdated.append(report.rank)
-        if after != before:
-            account.stated_reports.append(_StatedReport(after, known))
-            winning_ids.add(id(report))
-
-
-def _winning_reports(facts: Iterable[AccountFacts]) -> Iterable[Report]:
-    """Of the reports of one key that wait until they are due, and of those that do not, the one that wins."""
-    winners: dict[tuple[datetime, str, bool], Report] = {}
-    for stated in facts:
-        report = stated.report
-        if report is not None:
-            key = *report.key, report.due_at is None
-            rival = winners.get(key)
-            if rival is None or report.precedence > rival.precedence:
-                winners[key] = report
-    return winners.values()
-
-
-def _decide_currency(session: Session, key: AccountKey, account: _Account) -> None:
-    """Note on an account the fact that decides its currency now. If the currency is another one, it begins anew."""
-    row, known = account.row, account.row.currency_fact
-    is_stated = known is not None and known.said_by is SaidBy.STATEMENT
-    if row.attributes:
-        stated = row.attributes["stated_currency"].value
-    else:
-        stated = known.currency if known is not None and is_stated else None
-    if stated is not None:
-        fact: CurrencyFact | None = CurrencyFact(SaidBy.STATEMENT, str(stated))
-    else:
-        if known is not None and (is_stated or account.has_lost(known)):
-            but_reports = [report.key for report, _ in account.stated_reports]
-            known = store.first_stored_fact(session, key, but_rows=account.stated, but_reports=but_reports)
-        rows = [each.transaction for each in account.stated.values() if each.is_booked]
-        fact = deciding((known, first_fact([report for report, _ in account.stated_reports], rows)))
-    if fact == row.currency_fact:
-        return
-    has_another = row.currency is not None and (fact is None or fact.currency != row.currency)
-    row.set_currency(fact)
-    if has_another:
-        _begin_anew(session, key, account)
-
-
-def _begin_anew(session: Session, key: AccountKey, account: _Account) -> None:
-    """Let nothing of an account count any more, so that all of its facts are judged as if they had just come."""
-    row, rows, reports = account.row, store.read_all_transactions(session, key), store.take_reports(session, key)
-    uncounted, times = {each.transaction_id for each in account.new}, [each.event_time for each in account.new]
-    account.recorded = min(times, default=None), max(times, default=None)
-    taken_back = [
-        Movement(each.placed_at, -each.transaction.amount_minor, -max(each.transaction.amount_minor, 0))
-        for name, each in rows.items()
-        if each.counts and each.placed_at is not None and name not in uncounted
-    ]
-    taken_back += [Movement(as_of, -each.residual_minor) for as_of, each in reports.items() if each.residual_minor]
-    account.former = _Former(row.opening_minor, taken_back)
-    row.first_report_at = row.last_report_at = row.last_transaction_at = None
-    store.count_none(session, key)
-    account.stored = {name: each._replace(counts=False) for name, each in rows.items()}
-    stated = {**account.stored, **account.stated}
-    account.stated, account.new = {name: each._replace(counts=each.is_live) for name, each in stated.items()}, ()
-    standing: dict[tuple[datetime, str], Report] = {}
-    for report in (
-        *take_waiting_reports(session, key),
-        *[each.report for each in reports.values()],
-        *[each.report for each in account.stated_reports],
-    ):
-        rival = standing.get(report.key)
-        standing[report.key] = report if rival is None else standing_report(rival, report)
-    account.stated_reports = [_StatedReport(report) for report in standing.values()]
-
-
-def _change_reports(session: Session, accounts: Mapping[AccountKey, _Account]) -> None:
-    """Note on each account which reports count now, and keep those that do not."""
-    for account in accounts.values():
-        for report, known in account.stated_reports:
-            if account.counts(report):
-                account.reports[report.as_of] = known, report
-            else:
-                account.waiting[report.key] = report
-    for key, account in accounts.items():
-        if account.row.kind.sign != account.state.sign:
-            # With a change of kind every report counts with the other sign.
-            for as_of, known in store.read_all_reports(session, key).items():
-                account.reports.setdefault(as_of, (known, known.report))
-    waiting = [(key, report) for key, account in accounts.items() for report in account.waiting.values()]
-    write_waiting_reports(session, waiting)
-
-
-def _questions(accounts: Mapping[AccountKey, _Account]) -> dict[store.ReportKey, bool]:
+def _questions(accounts: Mapping[AccountKey, AccountFold]) -> dict[store.ReportKey, bool]:
     """What has to be known of stored reports: nothing of an account whose transactions are all after its last one."""
     asked = {}
     for key, account in accounts.items():
@@ -530,7 +188,7 @@ def _questions(accounts: Mapping[AccountKey, _Account]) -> dict[store.ReportKey,
     return asked
 
 
-def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo, folded: Folded) -> None:
+def _finish(key: AccountKey, account: AccountFold, fold: WorthFold, zone: ZoneInfo, folded: Folded) -> None:
     """Add to the result what has to be written of an account, and what concerns its goals."""
     row, before, reports, opening = account.row, account.before, account.reports, fold.opening_minor
     movements = fold.all_movements
@@ -589,7 +247,7 @@ def _finish(key: AccountKey, account: _Account, fold: WorthFold, zone: ZoneInfo,
     )
 
 
-def _known_by_rows_at(account: _Account) -> datetime | None:
+def _known_by_rows_at(account: AccountFold) -> datetime | None:
     """From when on the rows suffice to know what the account is worth; None if a report came in time, or still may."""
     row, recorded_at = account.row, account.recorded[0]
     first_at = min(filter(None, (row.first_recorded_at, recorded_at)), default=None)
@@ -601,7 +259,7 @@ def _known_by_rows_at(account: _Account) -> datetime | None:
 
 
 def _write_reports(
-    session: Session, accounts: Mapping[AccountKey, _Account], residuals: Mapping[AccountKey, Mapping[datetime, int]]
+    session: Session, accounts: Mapping[AccountKey, AccountFold], residuals: Mapping[AccountKey, Mapping[datetime, int]]
 ) -> None:
     """Write the reports of the accounts that `residuals` has, with what the fold adds to each residual."""
     intervals = {(*key, as_of): kept for key, each in accounts.items() for as_of, kept in each.intervals.items()}

@@ -5,9 +5,10 @@ Steps, all in the caller's transaction, so that a crash after any of them leaves
 1. decode every entry; an entry that cannot be decoded becomes a dead letter
 2. lock all accounts in id order, the new ones after they are inserted: from here on their facts and links stand still
 3. write the transactions that are new (facts.py)
-4. fold: compare all other facts against what is stored, find which rows the windows do not have any more
-   (windows.py), in which currency each account is, where rows are placed that have only a date (placing.py) and how the
-   worth of each account moves; write the reports that won, and keep those that do not count (accounts.py)
+4. fold (accounts.py): compare all other facts against what is stored, find which rows the windows do not have any more
+   (windows.py), and in which currency each account is; keep the reports that won and do not count (compare.py). Find
+   where rows are placed that have only a date (placing.py), and how the worth of each account moves; write the reports
+   that won
 5. write the transactions that won; write the accounts, and move or recompute their goals (update_goals.py)
 6. mark what the goals have reached (crossings.py)
 7. write the dead letters

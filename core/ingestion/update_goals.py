@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.goals.goal import Tracking
+from core.ingestion.account_fold import Folded
 from core.ingestion.account_moves import AccountMoves
-from core.ingestion.accounts import Folded
 from core.ingestion.crossings import mark_crossed
 from core.ingestion.recompute import recompute_goals
 from core.ingestion.spans import update_spans

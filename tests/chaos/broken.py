@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from core.events.facts import Transaction
 from core.events.worth import StoredTransaction, with_statements
-from core.ingestion import accounts
+from core.ingestion import compare
 from core.ingestion.decode import Prefetch
 from core.ingestion.drain import ShardDrain, Step
 from core.ingestion.facts import DuplicateCheck
@@ -57,7 +57,7 @@ def position_first() -> None:
 
 def last_arrival() -> None:
     """Make this process's drains apply the last arrival of a transaction, whatever its time."""
-    accounts.with_statements = _state_as_they_come  # type: ignore[attr-defined]
+    compare.with_statements = _state_as_they_come  # type: ignore[attr-defined]
 
 
 BROKEN: Mapping[str, Callable[[], None]] = {"position-first": position_first, "last-arrival": last_arrival}

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.events import placement_changes
-from core.ingestion import accounts
+from core.ingestion import compare
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
 from core.jobs.due import run_due
@@ -80,10 +80,10 @@ def test_a_load_with_everything_in_it_is_applied_right(
 
 # What is replaced by what, and the check that sees it.
 PLANTED: dict[str, tuple[object, str, Callable[..., object], str]] = {
-    "what came last wins": (accounts, "with_statements", broken._state_as_they_come, "worths"),
-    "no window takes a row away": (accounts, "missing_statements", lambda *_: {}, "worths"),
+    "what came last wins": (compare, "with_statements", broken._state_as_they_come, "worths"),
+    "no window takes a row away": (compare, "missing_statements", lambda *_: {}, "worths"),
     "no balance moves a row": (placement_changes, "explaining", lambda *_: {}, "acknowledged is applied"),
-    "no row takes the place of an old id": (accounts, "_lend", lambda *_: None, "acknowledged is applied"),
+    "no row takes the place of an old id": (compare, "_lend", lambda *_: None, "acknowledged is applied"),
     "a kind signs no earlier report": (facts, "read_all_reports", lambda *_: {}, "worths"),
 }
 
