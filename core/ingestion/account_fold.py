@@ -12,8 +12,8 @@ from core.events.facts import Rank, Report, SimpleTransaction
 from core.events.worth import Movement, StoredReport, StoredTransaction, TransactionChange, WorthState
 from core.ingestion.account_moves import AccountMoves
 from core.store.accounts import AccountKey, AccountRow
-from core.store.facts import TransactionKey
 from core.store.moves import AccountWrite, Addition
+from core.store.transactions import TransactionKey
 
 ReportChanges = dict[datetime, tuple[StoredReport | None, Report]]
 

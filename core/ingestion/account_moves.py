@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from core.events.worth import Movement, movements_of_new
 from core.store.accounts import AccountKey
-from core.store.facts import SimpleTransactions
 from core.store.links import LinkPeriod
+from core.store.transactions import SimpleTransactions
 
 
 class Membership(NamedTuple):

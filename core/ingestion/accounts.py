@@ -31,10 +31,10 @@ from core.ingestion.account_moves import AccountMove, AccountMoves, Membership
 from core.ingestion.compare import Facts, compare
 from core.ingestion.dirty_days import FIRST_DAY, mark_dirty, mark_from
 from core.ingestion.placing import ToPlace, place_rows, row_change, row_of_new, with_places
-from core.store import facts as store
 from core.store.accounts import AccountKey, AccountRow, Held, read_accounts
-from core.store.facts import SimpleTransactions
 from core.store.moves import AccountWrite, Addition
+from core.store.reports import ReportKey, read_next_reports, write_reports
+from core.store.transactions import SimpleTransactions
 
 # From when on worth has changed if the opening has: every later worth changes with it.
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
@@ -70,7 +70,7 @@ def fold_accounts(
     accounts = {key: AccountFold(held[key].place, row, new[key] if key in late else ()) for key, row in rows.items()}
     compare(session, {key: accounts[key] for key in facts}, facts, zones, folded)
     _place(session, accounts, zones, folded)
-    answers = store.read_next_reports(session, _questions(accounts))
+    answers = read_next_reports(session, _questions(accounts))
     residuals = {}
     for key, account in accounts.items():
         fold = fold_worth(
@@ -176,7 +176,7 @@ def _to_place(account: AccountFold, zone: ZoneInfo) -> ToPlace:
     return ToPlace(before, changes, reports, first_recorded_at, sign)
 
 
-def _questions(accounts: Mapping[AccountKey, AccountFold]) -> dict[store.ReportKey, bool]:
+def _questions(accounts: Mapping[AccountKey, AccountFold]) -> dict[ReportKey, bool]:
     """What has to be known of stored reports: nothing of an account whose transactions are all after its last one."""
     asked = {}
     for key, account in accounts.items():
@@ -263,9 +263,9 @@ def _write_reports(
 ) -> None:
     """Write the reports of the accounts that `residuals` has, with what the fold adds to each residual."""
     intervals = {(*key, as_of): kept for key, each in accounts.items() for as_of, kept in each.intervals.items()}
-    new: dict[store.ReportKey, tuple[Report, int]] = {}
-    known: dict[store.ReportKey, Report] = {}
-    moved: dict[store.ReportKey, int] = {}
+    new: dict[ReportKey, tuple[Report, int]] = {}
+    known: dict[ReportKey, Report] = {}
+    moved: dict[ReportKey, int] = {}
     for key, by_report in residuals.items():
         left = dict(by_report)
         for as_of, (stored, report) in accounts[key].reports.items():
@@ -274,4 +274,4 @@ def _write_reports(
             elif stored.report != report:
                 known[*key, as_of] = report
         moved |= {(*key, as_of): minor for as_of, minor in left.items() if minor}
-    store.write_reports(session, new, known, moved, intervals)
+    write_reports(session, new, known, moved, intervals)

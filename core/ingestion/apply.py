@@ -31,8 +31,9 @@ from core.ingestion.update_goals import update_goals
 from core.store.accounts import AccountKey, hold_accounts, read_accounts
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, events_of_letters, keep_dead_letters
 from core.store.driver import Savepoint, plan_by_key
-from core.store.facts import SimpleTransactions, write_places, write_transactions
+from core.store.placing import write_places
 from core.store.tenants import DEFAULT, read_tenants
+from core.store.transactions import SimpleTransactions, write_transactions
 from core.stream.stream import arrival
 
 

@@ -14,10 +14,17 @@ from core.events.facts import AccountFacts, Report, Transaction, standing_report
 from core.events.worth import Movement, fold_transactions, with_lent_times, with_statements
 from core.ingestion.account_fold import AccountFold, BeforeBatch, Folded, FormerWorth, StatedReport
 from core.ingestion.windows import add_windows, missing_statements, rows_before
-from core.store import facts as store
 from core.store.accounts import AccountKey, StoredAttribute, read_attributes
 from core.store.due import WaitingKey, read_waiting_reports, take_waiting_reports, write_waiting_reports
-from core.store.facts import TransactionKey
+from core.store.reports import ReportKey, first_stored_fact, read_all_reports, read_reports, take_reports
+from core.store.transactions import (
+    AccountDay,
+    TransactionKey,
+    count_none,
+    lending_and_borrowing_rows,
+    read_all_transactions,
+    read_transactions,
+)
 
 SPAN_ATTRIBUTES = frozenset({"replaced_by", "replaced_from", "opened"})
 """The attributes that say when an account counts."""
@@ -81,7 +88,7 @@ def _state_transactions(
         stated = [each.transaction for each in facts[key] if each.transaction is not None]
         if stated:
             statements[key] = stated + statements.get(key, [])
-    stored = store.read_transactions(session, _transaction_keys(statements))
+    stored = read_transactions(session, _transaction_keys(statements))
     missing = missing_statements(session, rows, statements, zones)
     for key, of_account in statements.items():
         account = accounts[key]
@@ -105,13 +112,13 @@ def _state_reports(
 ) -> None:
     """Compare the reports that are stated with those that are stored: those that count, and those that wait."""
     stated = [(key, report) for key in accounts for report in _winning_reports(facts[key])]
-    counted, waiting = set[store.ReportKey](), set[WaitingKey]()
+    counted, waiting = set[ReportKey](), set[WaitingKey]()
     for key, report in stated:
         if accounts[key].counts(report):
             counted.add((*key, report.as_of))
         elif accounts[key].row.currency is not None:  # else nothing is stored of it
             waiting.add((*key, *report.key))
-    stored, kept = store.read_reports(session, counted), read_waiting_reports(session, waiting)
+    stored, kept = read_reports(session, counted), read_waiting_reports(session, waiting)
     for key, report in stated:
         account = accounts[key]
         known = stored.get((*key, report.as_of)) if account.counts(report) else None
@@ -152,7 +159,7 @@ def _decide_currency(session: Session, key: AccountKey, account: AccountFold) ->
     else:
         if known is not None and (is_stated or account.has_lost(known)):
             but_reports = [report.key for report, _ in account.stated_reports]
-            known = store.first_stored_fact(session, key, but_rows=account.stated, but_reports=but_reports)
+            known = first_stored_fact(session, key, but_rows=account.stated, but_reports=but_reports)
         rows = [each.transaction for each in account.stated.values() if each.is_booked]
         fact = deciding((known, first_fact([report for report, _ in account.stated_reports], rows)))
     if fact == row.currency_fact:
@@ -165,7 +172,7 @@ def _decide_currency(session: Session, key: AccountKey, account: AccountFold) ->
 
 def _begin_anew(session: Session, key: AccountKey, account: AccountFold) -> None:
     """Let nothing of an account count any more, so that all of its facts are judged as if they had just come."""
-    row, rows, reports = account.row, store.read_all_transactions(session, key), store.take_reports(session, key)
+    row, rows, reports = account.row, read_all_transactions(session, key), take_reports(session, key)
     uncounted, times = {each.transaction_id for each in account.new}, [each.event_time for each in account.new]
     account.recorded = min(times, default=None), max(times, default=None)
     taken_back = [
@@ -176,7 +183,7 @@ def _begin_anew(session: Session, key: AccountKey, account: AccountFold) -> None
     taken_back += [Movement(as_of, -each.residual_minor) for as_of, each in reports.items() if each.residual_minor]
     account.former = FormerWorth(row.opening_minor, taken_back)
     row.first_report_at = row.last_report_at = row.last_transaction_at = None
-    store.count_none(session, key)
+    count_none(session, key)
     account.stored = {name: each._replace(counts=False) for name, each in rows.items()}
     stated = {**account.stored, **account.stated}
     account.stated, account.new = {name: each._replace(counts=each.is_live) for name, each in stated.items()}, ()
@@ -202,14 +209,14 @@ def _change_transactions(session: Session, accounts: Mapping[AccountKey, Account
 
 def _lend(session: Session, accounts: Mapping[AccountKey, AccountFold]) -> None:
     """Let removed rows lend the times of their first reports to those that came after them."""
-    days: set[store.AccountDay] = set()
+    days: set[AccountDay] = set()
     for key, account in accounts.items():
         rows = [row for change in account.changes for row in change if row is not None]
         if account.row.lends or any(row.lending is not None for row in rows):
             concerned = filter(None, [row.lending or row.borrowing for row in rows])
             days.update([(*key, day) for day, _ in concerned])
     if days:
-        stored = store.lending_and_borrowing_rows(session, days)
+        stored = lending_and_borrowing_rows(session, days)
         for key in {(tenant, account_id) for tenant, account_id, _ in days}:
             accounts[key].changes = with_lent_times(accounts[key].changes, stored.get(key, {}))
 
@@ -225,7 +232,7 @@ def _change_reports(session: Session, accounts: Mapping[AccountKey, AccountFold]
     for key, account in accounts.items():
         if account.row.kind.sign != account.state.sign:
             # With a change of kind every report counts with the other sign.
-            for as_of, known in store.read_all_reports(session, key).items():
+            for as_of, known in read_all_reports(session, key).items():
                 account.reports.setdefault(as_of, (known, known.report))
     waiting = [(key, report) for key, account in accounts.items() for report in account.waiting.values()]
     write_waiting_reports(session, waiting)

@@ -18,8 +18,9 @@ from core.store import due as store
 from core.store.accounts import AccountKey, Held, hold_accounts, read_accounts
 from core.store.driver import plan_by_key
 from core.store.due import DueFacts
-from core.store.facts import read_transactions, write_places, write_transactions
+from core.store.placing import write_places
 from core.store.tenants import read_tenants
+from core.store.transactions import read_transactions, write_transactions
 
 Facts = dict[AccountKey, list[AccountFacts]]
 

@@ -19,7 +19,7 @@ from core.events.calendar import within_day
 from core.events.facts import SimpleTransaction
 from core.events.placement import TOGETHER
 from core.store.accounts import AccountKey, Held
-from core.store.facts import (
+from core.store.transactions import (
     AccountDay,
     SimpleTransactions,
     TransactionKey,

@@ -26,7 +26,7 @@ from core.events.placement_changes import (
 )
 from core.events.worth import StoredTransaction, TransactionChange
 from core.store.accounts import AccountKey
-from core.store.facts import read_balances_around, read_rows_between
+from core.store.placing import read_balances_around, read_rows_between
 
 
 class ToPlace(NamedTuple):

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from core.events.calendar import INSTANT, day_end, day_start
 from core.events.facts import AccountFacts, Transaction, Window
 from core.events.placement import EARLIER_DAYS
-from core.store import facts as store
+from core.store import windows as store
 from core.store.accounts import AccountKey, AccountRow
 
 Statements = Mapping[AccountKey, Sequence[Transaction]]

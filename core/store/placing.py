@@ -1,0 +1,90 @@
+"""What placing asks of stored balances and rows, see core.events.placement_changes, and where rows are placed then."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.events.placement import Balance, Row
+from core.events.placement_changes import BALANCES_AFTER, BALANCES_BEFORE, BalancesAround, RowsBetween
+from core.store import driver
+from core.store.accounts import AccountKey
+from core.store.driver import Direct
+from core.store.transactions import TransactionKey
+
+_PLACE = {
+    "tenant": driver.TEXT,
+    "account_id": driver.TEXT,
+    "transaction_id": driver.TEXT,
+    "posted_at": driver.TIMESTAMPTZ,
+}
+_BALANCES_AROUND = Direct(
+    f"""SELECT k.number, r.as_of, r.current_minor, r.gap_minor, r.has_moved
+    FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :firsts, :lasts)
+        WITH ORDINALITY AS k(tenant, account_id, first, last, number)
+    CROSS JOIN LATERAL (
+        SELECT
+            (SELECT as_of FROM reports WHERE tenant = k.tenant AND account_id = k.account_id AND as_of < k.first
+                ORDER BY as_of DESC OFFSET {BALANCES_BEFORE - 1} LIMIT 1) AS first,
+            (SELECT as_of FROM reports WHERE tenant = k.tenant AND account_id = k.account_id AND as_of >= k.last
+                ORDER BY as_of OFFSET {BALANCES_AFTER - 1} LIMIT 1) AS last) AS bound
+    JOIN reports r ON r.tenant = k.tenant AND r.account_id = k.account_id
+        AND r.as_of >= coalesce(bound.first, '-infinity') AND r.as_of <= coalesce(bound.last, 'infinity')
+    ORDER BY k.number, r.as_of"""
+)
+_ROWS_BETWEEN = Direct(
+    f"""SELECT k.number, t.transaction_id, t.dated, coalesce(t.lent_at, t.first_reported, t.event_time), t.amount_minor,
+        t.posted_at
+    FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :firsts, :lasts, :with_instants)
+        WITH ORDINALITY AS k(tenant, account_id, first, last, with_instants, number)
+    JOIN transactions t ON t.tenant = k.tenant AND t.account_id = k.account_id
+        AND t.counts AND t.posted_at BETWEEN k.first AND k.last AND (k.with_instants OR t.dated IS NOT NULL)
+    ORDER BY k.number"""
+)
+_WRITE_PLACES = text(
+    """UPDATE transactions t SET posted_at = s.posted_at FROM staged_places s
+    WHERE (t.tenant, t.account_id, t.transaction_id) = (s.tenant, s.account_id, s.transaction_id)"""
+)
+
+
+def read_balances_around(
+    session: Session, questions: Mapping[AccountKey, BalancesAround], signs: Mapping[AccountKey, int]
+) -> dict[AccountKey, list[list[Balance]]]:
+    """For each account the stored balances that its question asks for; `signs` are those of the accounts' kinds."""
+    spans = [(key, *span) for key, question in questions.items() for span in question.spans]
+    around = [list[Balance]() for _ in spans]
+    if spans:
+        for number, as_of, current_minor, *kept in _BALANCES_AROUND.rows(session, _of_spans(spans)):
+            around[number - 1].append(Balance(as_of, current_minor * signs[spans[number - 1][0]], *kept))
+    found: dict[AccountKey, list[list[Balance]]] = {key: [] for key in questions}
+    for (key, _, _), balances in zip(spans, around, strict=True):
+        found[key].append(balances)
+    return found
+
+
+def read_rows_between(session: Session, questions: Mapping[AccountKey, RowsBetween]) -> dict[AccountKey, list[Row]]:
+    """For each account the stored rows that its question asks for."""
+    found = {key: list[Row]() for key in questions}
+    spans = [(key, *span, each.with_instants) for key, each in questions.items() for span in each.spans]
+    if spans:
+        parameters = _of_spans([span[:3] for span in spans])
+        parameters["with_instants"] = driver.bools([with_instants for *_, with_instants in spans])
+        for number, *row in _ROWS_BETWEEN.rows(session, parameters):
+            found[spans[number - 1][0]].append(Row(*row))
+    return found
+
+
+def _of_spans(spans: Sequence[tuple[AccountKey, datetime, datetime]]) -> dict[str, object]:
+    parameters: dict[str, object] = {**driver.key_columns("accounts", [key for key, _, _ in spans])}
+    parameters["firsts"] = driver.moments([first for _, first, _ in spans])
+    parameters["lasts"] = driver.moments([last for _, _, last in spans])
+    return parameters
+
+
+def write_places(session: Session, places: Iterable[tuple[TransactionKey, datetime]]) -> None:
+    """Write where stored transactions are placed now."""
+    values = [(*key, placed_at) for key, placed_at in places]
+    if values:
+        driver.stage(session, "staged_places", _PLACE, values)
+        session.execute(_WRITE_PLACES)

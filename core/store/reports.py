@@ -1,0 +1,204 @@
+"""Rows of balance reports, read by key and written in bulk, and which report or row decides an account's currency."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.events.currency import CurrencyFact, SaidBy
+from core.events.facts import Rank, Report
+from core.events.worth import NextReport, StoredReport
+from core.store import driver
+from core.store.accounts import AccountKey
+
+ReportKey = tuple[str, str, datetime]
+
+_REPORT = {
+    "tenant": driver.TEXT,
+    "account_id": driver.TEXT,
+    "as_of": driver.TIMESTAMPTZ,
+    "current_minor": driver.INT8,
+    "available_minor": driver.INT8,
+    "currency": driver.TEXT,
+    "residual_minor": driver.INT8,
+    "gap_minor": driver.INT8,
+    "has_moved": driver.BOOL,
+    "event_time": driver.TIMESTAMPTZ,
+    "source": driver.TEXT,
+    "event_id": driver.TEXT,
+}
+# What is kept of the interval that ends at a report, see core.events.placement, has writes of its own.
+_KEPT = ("residual_minor", "gap_minor", "has_moved")
+_LIST = ", ".join(f"r.{column}" for column in _REPORT)
+_REPORT_KEY = {name: _REPORT[name] for name in ("tenant", "account_id", "as_of")}
+_INTERVAL = _REPORT_KEY | {name: _REPORT[name] for name in ("gap_minor", "has_moved")}
+_RESIDUAL = {"tenant": driver.TEXT, "account_id": driver.TEXT, "as_of": driver.TIMESTAMPTZ, "minor": driver.INT8}
+# Two columns of text, and one or two more that are passed as arrays.
+_REPORT_KEYS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]))"
+_QUESTIONS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]), CAST(:d AS boolean[]))"
+_OF_ACCOUNT = "tenant = :tenant AND account_id = :account_id"
+
+_READ_REPORTS = text(
+    f"""SELECT {_LIST}
+    FROM {_REPORT_KEYS} AS k(tenant, account_id, as_of)
+    JOIN reports r USING (tenant, account_id, as_of)"""
+)
+_READ_ALL_REPORTS = text(
+    f"""SELECT {_LIST} FROM reports r
+    WHERE r.tenant = :tenant AND r.account_id = :account_id"""
+)
+_TAKE_REPORTS = text(f"DELETE FROM reports r WHERE {_OF_ACCOUNT} RETURNING {_LIST}")
+# Reads all rows of an account that has no report, so it is asked only once what decided before does not any more.
+_FIRST_FACT = text(
+    f"""SELECT said_by, currency, event_time, source, event_id FROM (
+        SELECT '{SaidBy.REPORT}' AS said_by, 0 AS turn, as_of, currency, event_time, source, event_id
+        FROM reports WHERE {_OF_ACCOUNT}
+        UNION ALL
+        SELECT '{SaidBy.REPORT}', 0, as_of, currency, event_time, source, event_id
+        FROM waiting_reports WHERE {_OF_ACCOUNT}
+        UNION ALL
+        (SELECT '{SaidBy.TRANSACTION}', 1, NULL, currency, event_time, source, event_id
+        FROM transactions
+        WHERE {_OF_ACCOUNT} AND NOT pending AND NOT removed AND NOT transaction_id = ANY(CAST(:rows AS text[]))
+        ORDER BY event_time, source COLLATE "C", event_id COLLATE "C", currency LIMIT 1)) AS facts
+    WHERE as_of IS NULL OR NOT (as_of, currency) IN (
+        SELECT * FROM unnest(CAST(:times AS timestamptz[]), CAST(:currencies AS text[])))
+    ORDER BY turn, event_time, source COLLATE "C", event_id COLLATE "C", currency LIMIT 1"""
+)
+_READ_NEXT_REPORTS = text(
+    f"""SELECT k.tenant, k.account_id, k.moment, n.as_of, n.current_minor, n.residual_minor,
+        CASE WHEN k.with_sum THEN (
+            SELECT coalesce(sum(t.amount_minor), 0)::bigint FROM transactions t
+            WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
+              AND t.posted_at BETWEEN k.moment AND coalesce(n.as_of, 'infinity')) ELSE 0 END
+    FROM {_QUESTIONS} AS k(tenant, account_id, moment, with_sum)
+    LEFT JOIN LATERAL (
+        SELECT r.as_of, r.current_minor, r.residual_minor FROM reports r
+        WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= k.moment
+        ORDER BY r.as_of LIMIT 1) n ON true"""
+)
+_ASSIGNMENTS = ", ".join(f"{column} = s.{column}" for column in list(_REPORT)[3:] if column not in _KEPT)
+_UPDATE_REPORTS = text(
+    f"""UPDATE reports r SET {_ASSIGNMENTS} FROM staged_reports s
+    WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
+)
+_WRITE_INTERVALS = text(
+    """UPDATE reports r SET gap_minor = s.gap_minor, has_moved = s.has_moved FROM staged_intervals s
+    WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
+)
+_MOVE_RESIDUALS = text(
+    """UPDATE reports r SET residual_minor = r.residual_minor + s.minor FROM staged_residuals s
+    WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
+)
+
+
+def read_reports(session: Session, keys: Iterable[ReportKey]) -> dict[ReportKey, StoredReport]:
+    """Reports by key; a report that is not stored is left out."""
+    wanted = list(keys)
+    if not wanted:
+        return {}
+    rows = session.execute(_READ_REPORTS, _with_times(wanted))
+    return {(row[0], row[1], row[2]): _report(row) for row in rows}
+
+
+def read_all_reports(session: Session, key: AccountKey) -> dict[datetime, StoredReport]:
+    """Every report of one account: needed when the account's kind changes, which changes the sign of all of them."""
+    rows = session.execute(_READ_ALL_REPORTS, {"tenant": key[0], "account_id": key[1]})
+    return {row[2]: _report(row) for row in rows}
+
+
+def take_reports(session: Session, key: AccountKey) -> dict[datetime, StoredReport]:
+    """Delete every report of a locked account, and return them."""
+    return {row[2]: _report(row) for row in session.execute(_TAKE_REPORTS, {"tenant": key[0], "account_id": key[1]})}
+
+
+def first_stored_fact(
+    session: Session, key: AccountKey, *, but_rows: Collection[str], but_reports: Collection[tuple[datetime, str]]
+) -> CurrencyFact | None:
+    """The stored report or booked row of a locked account that decides its currency, but for these."""
+    parameters = {
+        "tenant": key[0],
+        "account_id": key[1],
+        "rows": list(but_rows),
+        "times": [as_of for as_of, _ in but_reports],
+        "currencies": [currency for _, currency in but_reports],
+    }
+    row = session.execute(_FIRST_FACT, parameters).first()
+    return None if row is None else CurrencyFact(SaidBy(row[0]), *row[1:])
+
+
+def read_next_reports(
+    session: Session, with_sums: Mapping[ReportKey, bool]
+) -> dict[AccountKey, dict[datetime, NextReport]]:
+    """For each (tenant, account, moment): the first report at or after the moment.
+
+    Where `with_sums` says True, also the sum of the transactions from the moment up to that report.
+    """
+    wanted = sorted(with_sums)
+    answers: dict[AccountKey, dict[datetime, NextReport]] = {}
+    if wanted:
+        sums = {"d": [with_sums[key] for key in wanted]}
+        for row in session.execute(_READ_NEXT_REPORTS, _with_times(wanted) | sums).all():
+            answer = NextReport(row[3], row[4] or 0, row[5] or 0, row[6])
+            answers.setdefault((row[0], row[1]), {})[row[2]] = answer
+    return answers
+
+
+def write_reports(
+    session: Session,
+    new: Mapping[ReportKey, tuple[Report, int]],
+    known: Mapping[ReportKey, Report],
+    residuals: Mapping[ReportKey, int],
+    intervals: Mapping[ReportKey, tuple[int, bool]],
+) -> None:
+    """Write new reports with their residuals, rewrite changed ones, and add to the residuals of known ones.
+
+    `intervals`: the gap of the interval that ends at a report, new or known, and whether rows are moved because of it.
+    """
+    if new:
+        rows = (
+            _report_values(key, report, residual, *intervals.get(key, (0, False)))
+            for key, (report, residual) in new.items()
+        )
+        driver.copy_rows(session, "reports", _REPORT, rows)
+    if known:
+        values = (_report_values(key, report, 0, 0, has_moved=False) for key, report in known.items())
+        driver.stage(session, "staged_reports", _REPORT, values)
+        session.execute(_UPDATE_REPORTS)
+    kept = [(*key, *interval) for key, interval in intervals.items() if key not in new]
+    if kept:
+        driver.stage(session, "staged_intervals", _INTERVAL, kept)
+        session.execute(_WRITE_INTERVALS)
+    if residuals:
+        driver.stage(session, "staged_residuals", _RESIDUAL, ((*key, minor) for key, minor in residuals.items()))
+        session.execute(_MOVE_RESIDUALS)
+
+
+def _with_times(keys: Sequence[ReportKey]) -> dict[str, object]:
+    texts = {"ab"[n]: driver.joined(str(key[n]) for key in keys) for n in range(2)}
+    return texts | {"c": [key[2] for key in keys]}
+
+
+def _report(row: Any) -> StoredReport:
+    rank = Rank(row[9], False, row[10], row[11])
+    return StoredReport(Report(row[2], rank, row[3], row[5], row[4]), row[6])
+
+
+def _report_values(
+    key: ReportKey, report: Report, residual_minor: int, gap_minor: int, has_moved: bool
+) -> tuple[object, ...]:
+    rank = report.rank
+    return (
+        *key,
+        report.current_minor,
+        report.available_minor,
+        report.currency,
+        residual_minor,
+        gap_minor,
+        has_moved,
+        rank.time,
+        rank.source,
+        rank.event_id,
+    )
