@@ -1,4 +1,4 @@
-"""What is read of accounts to show them: their ids in pages, their latest facts, and reports with their differences."""
+"""What is read of accounts without locks: one with its shares, ids in pages, latest facts, reports with differences."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,45 @@ from sqlalchemy.orm import Session
 
 from core.events.currency import SaidBy
 from core.events.spans import NEVER
-from core.store.accounts import ACCOUNT_NAME, AccountKey
+from core.goals.goal import GoalType, Tracking
+from core.store.accounts import AccountKey
+from core.store.spans import COUNTED
 
 ACCOUNTS_AT_ONCE = 500
 """For how many accounts at once differences are looked for: all of their reports are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAccount:
+    """What is known of an account. `worth_minor` is from all facts so far, and 0 while the currency is unknown.
+
+    It is that of all accounts that are joined with it. `name` is the account's own name, else the one that was given
+    with its latest link.
+    """
+
+    account_id: str
+    name: str | None
+    user_id: str | None
+    kind: str
+    is_kind_known: bool
+    currency: str | None
+    worth_minor: int
+    first_report_at: datetime | None
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EqualShares:
+    """The number of open links of an account with the same share, to goals of the same currency, type and tracking.
+
+    Net worth goals are not included: they follow all accounts of their user, and nobody gave them a share.
+    """
+
+    ppm: int
+    currency: str
+    type: GoalType
+    tracking: Tracking
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +103,26 @@ class AccountSummary:
     last_report: ReportRow | None
 
 
+# The name of an account `a`: its own, else the one that was given with its latest link.
+_ACCOUNT_NAME = """coalesce(a.name, (SELECT l.account_name FROM links l
+        WHERE l.tenant = a.tenant AND l.account_id = a.account_id AND l.account_name IS NOT NULL
+        ORDER BY l.linked_at DESC LIMIT 1))"""
+_ACCOUNT = text(
+    f"""SELECT a.account_id, {_ACCOUNT_NAME}, a.user_id, a.kind, a.kind_rank IS NOT NULL, a.currency, w.worth_minor,
+        a.first_report_at, a.closed
+    FROM accounts a
+    CROSS JOIN LATERAL (
+        SELECT CAST(coalesce(sum(m.worth_minor), 0) AS bigint) AS worth_minor
+        FROM (SELECT a.tenant, a.account_id, a.chain_id, a.joined_as) AS own CROSS JOIN LATERAL {COUNTED} AS m
+        WHERE m.counts_until IS NULL AND coalesce(m.counts_from < :never, true)) AS w
+    WHERE a.tenant = :tenant AND a.account_id = :account_id"""
+)
+_SHARES = text(
+    """SELECT l.ppm, g.currency, g.type, g.tracking, count(*)
+    FROM links l JOIN goals g USING (tenant, goal_id)
+    WHERE l.tenant = :tenant AND l.account_id = :account_id AND l.until_at IS NULL AND g.tracking <> 'net_worth'
+    GROUP BY 1, 2, 3, 4"""
+)
 _OWN_REPORTS = "r.tenant = a.tenant AND r.account_id = a.account_id"
 # Of a report `r` of an account `a`: the fields of ReportRow.
 _REPORT = """r.as_of, r.currency, r.current_minor, r.available_minor,
@@ -79,7 +134,7 @@ _IDS = """SELECT account_id FROM accounts WHERE tenant = :tenant AND account_id 
 _IDS_OF_ALL, _IDS_OF_USER = text(_IDS.format("")), text(_IDS.format("AND user_id = :user_id"))
 # Of an account's facts and registrations each part reads one row, found by an index.
 _SUMMARIES = text(
-    f"""SELECT a.account_id, {ACCOUNT_NAME}, a.user_id, a.kind, a.currency, a.currency_from,
+    f"""SELECT a.account_id, {_ACCOUNT_NAME}, a.user_id, a.kind, a.currency, a.currency_from,
         coalesce(p.names_currency, false),
         CASE WHEN a.counts_until IS NOT NULL OR a.counts_from >= :never THEN 0 ELSE a.worth_minor END, a.closed,
         t.posted_at, t.event_time, p.provider, p.connection, a.connection, a.connection_reason, a.connection_rank,
@@ -142,6 +197,18 @@ _WITH_DIFFERENCE = text(
     WHERE difference <> 0 AND third_after IS NOT NULL
       AND NOT (ARRAY[-difference] && near) AND NOT (levels_before && levels_since)"""
 )
+
+
+def read_account(session: Session, key: AccountKey) -> KnownAccount | None:
+    """An account, not locked; None if neither an event nor a link has named it."""
+    row = session.execute(_ACCOUNT, {"tenant": key[0], "account_id": key[1], "never": NEVER}).first()
+    return None if row is None else KnownAccount(*row)
+
+
+def shares_of_account(session: Session, key: AccountKey) -> list[EqualShares]:
+    """The shares of an account that go to goals now, grouped so that there are few rows even for many goals."""
+    rows = session.execute(_SHARES, {"tenant": key[0], "account_id": key[1]}).all()
+    return [EqualShares(row[0], row[1], GoalType(row[2]), Tracking(row[3]), row[4]) for row in rows]
 
 
 def account_ids(session: Session, tenant: str, *, user_id: str | None = None, after: str, limit: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Rows of accounts: made when first seen, locked in id order, and how much of each is given to goals."""
+"""Rows of accounts: made when first seen, locked in id order, read and written back under their locks."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,7 @@ from sqlalchemy.orm import Session
 
 from core.events.currency import CurrencyFact, SaidBy
 from core.events.facts import AccountKind, AttributeValue
-from core.events.spans import NEVER
 from core.events.worth import WorthState
-from core.goals.goal import GoalType, Tracking
 from core.store import driver
 from core.store.driver import Direct, Row, Savepoint
 from core.store.tables import ATTRIBUTES
@@ -339,77 +337,3 @@ def newest_fact(session: Session, tenant: str, periods: Sequence[FactPeriod]) ->
 
 def _account(row: Row) -> AccountRow:
     return AccountRow(row[1], row[2], row[3], KINDS[row[4]], *row[5:])
-
-
-@dataclass(frozen=True, slots=True)
-class KnownAccount:
-    """What is known of an account. `worth_minor` is from all facts so far, and 0 while the currency is unknown.
-
-    It is that of all accounts that are joined with it. `name` is the account's own name, else the one that was given
-    with its latest link.
-    """
-
-    account_id: str
-    name: str | None
-    user_id: str | None
-    kind: str
-    is_kind_known: bool
-    currency: str | None
-    worth_minor: int
-    first_report_at: datetime | None
-    closed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EqualShares:
-    """The number of open links of an account with the same share, to goals of the same currency, type and tracking.
-
-    Net worth goals are not included: they follow all accounts of their user, and nobody gave them a share.
-    """
-
-    ppm: int
-    currency: str
-    type: GoalType
-    tracking: Tracking
-    number: int
-
-
-ACCOUNT_NAME = """coalesce(a.name, (SELECT l.account_name FROM links l
-        WHERE l.tenant = a.tenant AND l.account_id = a.account_id AND l.account_name IS NOT NULL
-        ORDER BY l.linked_at DESC LIMIT 1))"""
-"""The name of an account `a` in SQL: its own, else the one that was given with its latest link."""
-COUNTED = """(
-        SELECT m.* FROM accounts m
-        WHERE own.joined_as IS NULL AND m.tenant = own.tenant AND m.account_id = own.account_id
-        UNION ALL
-        SELECT m.* FROM accounts m
-        WHERE m.tenant = own.tenant AND m.chain_id = own.chain_id AND m.joined_as = own.joined_as)"""
-"""SQL for the rows of the accounts that are joined with the account `own`, or for its own row if none is."""
-_ACCOUNT = text(
-    f"""SELECT a.account_id, {ACCOUNT_NAME}, a.user_id, a.kind, a.kind_rank IS NOT NULL, a.currency, w.worth_minor,
-        a.first_report_at, a.closed
-    FROM accounts a
-    CROSS JOIN LATERAL (
-        SELECT CAST(coalesce(sum(m.worth_minor), 0) AS bigint) AS worth_minor
-        FROM (SELECT a.tenant, a.account_id, a.chain_id, a.joined_as) AS own CROSS JOIN LATERAL {COUNTED} AS m
-        WHERE m.counts_until IS NULL AND coalesce(m.counts_from < :never, true)) AS w
-    WHERE a.tenant = :tenant AND a.account_id = :account_id"""
-)
-_SHARES = text(
-    """SELECT l.ppm, g.currency, g.type, g.tracking, count(*)
-    FROM links l JOIN goals g USING (tenant, goal_id)
-    WHERE l.tenant = :tenant AND l.account_id = :account_id AND l.until_at IS NULL AND g.tracking <> 'net_worth'
-    GROUP BY 1, 2, 3, 4"""
-)
-
-
-def read_account(session: Session, key: AccountKey) -> KnownAccount | None:
-    """An account, not locked; None if neither an event nor a link has named it."""
-    row = session.execute(_ACCOUNT, {"tenant": key[0], "account_id": key[1], "never": NEVER}).first()
-    return None if row is None else KnownAccount(*row)
-
-
-def shares_of_account(session: Session, key: AccountKey) -> list[EqualShares]:
-    """The shares of an account that go to goals now, grouped so that there are few rows even for many goals."""
-    rows = session.execute(_SHARES, {"tenant": key[0], "account_id": key[1]}).all()
-    return [EqualShares(row[0], row[1], GoalType(row[2]), Tracking(row[3]), row[4]) for row in rows]

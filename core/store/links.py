@@ -14,10 +14,10 @@ from core.goals.goal import GoalType, Tracking
 from core.goals.links import Link, measured, why_not
 from core.goals.money import share
 from core.store import driver
-from core.store.accounts import COUNTED, AccountKey
+from core.store.accounts import AccountKey
 from core.store.driver import Direct, int8s, moments
 from core.store.goals import GoalKey, GoalRow
-from core.store.spans import CountedAccount, counted_accounts
+from core.store.spans import COUNTED, CountedAccount, counted_accounts
 
 _LINK = ("tenant", "goal_id", "linked_at", "measure", "whole", "account_name", *Link._fields, "unlinked_at")
 # (tenant, account_id, moment)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from core.events.calendar import day_start
 from core.events.spans import Described, Span
 from core.store import driver
-from core.store.accounts import COUNTED, KINDS, AccountKey
+from core.store.accounts import KINDS, AccountKey
 from core.store.driver import Direct, dates, joined_or_null, moments, split, split_or_null
 
 
@@ -38,6 +38,13 @@ class CountedAccount(NamedTuple):
     known_by_rows_at: datetime | None = None
 
 
+COUNTED = """(
+        SELECT m.* FROM accounts m
+        WHERE own.joined_as IS NULL AND m.tenant = own.tenant AND m.account_id = own.account_id
+        UNION ALL
+        SELECT m.* FROM accounts m
+        WHERE m.tenant = own.tenant AND m.chain_id = own.chain_id AND m.joined_as = own.joined_as)"""
+"""SQL for the rows of the accounts that are joined with the account `own`, or for its own row if none is."""
 _KEYS = f"{driver.keys('tenants', 'accounts')} AS k(tenant, account_id)"
 _READ = Direct(
     f"""SELECT a.tenant, a.account_id, a.kind, a.currency, a.user_id, a.first_report_at, a.opened, a.replaced_by,
