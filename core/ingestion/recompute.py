@@ -13,15 +13,8 @@ from core.ingestion.account_moves import AccountMoves
 from core.ingestion.crossings import crossing_of, has_crossed, mark_crossings
 from core.store import ledger
 from core.store.goals import GoalKey, GoalRow, write_goal
-from core.store.links import (
-    FundingRow,
-    LinkRow,
-    delete_link,
-    funding_of_goals,
-    measures_before,
-    read_measures,
-    write_end,
-)
+from core.store.links import FundingRow, LinkRow, delete_link, funding_of_goals, write_end
+from core.store.measures import measures_before, read_measures
 
 
 @dataclass(slots=True)

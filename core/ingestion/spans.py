@@ -16,7 +16,8 @@ from core.events.worth import MOMENT, Movement
 from core.ingestion.account_moves import AccountMove, AccountMoves
 from core.ingestion.dirty_days import FIRST_DAY
 from core.store.accounts import AccountKey
-from core.store.links import LinkPeriod, read_measures, set_measures
+from core.store.links import LinkPeriod, set_measures
+from core.store.measures import read_measures
 from core.store.spans import SpannedAccount, read_spanned, write_spans
 
 

@@ -27,7 +27,8 @@ from core.services.views import FundingView, funding_views
 from core.store.account_views import EqualShares, KnownAccount, read_account, shares_of_account
 from core.store.accounts import AccountKey, AccountRow
 from core.store.goals import GoalRow, goals_funded_by
-from core.store.links import FundingRow, LinkRow, funding_by_account, funding_of_goals, insert_link, measures_before
+from core.store.links import FundingRow, LinkRow, funding_by_account, funding_of_goals, insert_link
+from core.store.measures import measures_before
 from core.store.tenants import Tenant, note_operation
 
 

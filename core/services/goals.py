@@ -38,7 +38,8 @@ from core.store import goals as store
 from core.store.accounts import lock_accounts
 from core.store.goals import GoalRow, add_manual_amount, at_or_day, insert_goal
 from core.store.ledger import Entry, write_entries
-from core.store.links import FundingRow, delete_links, funding_of_goals, measures_before, rebase_link
+from core.store.links import FundingRow, delete_links, funding_of_goals, rebase_link
+from core.store.measures import measures_before
 from core.store.milestones import milestones_of_goals
 from core.store.net_worths import accounts_of_user, join_net_worth, lock_user_alone
 from core.store.tenants import Tenant, note_operation

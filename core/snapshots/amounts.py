@@ -15,7 +15,8 @@ from core.snapshots.movements import read_counted_movements
 from core.store import snapshots as store
 from core.store.accounts import AccountKey, AccountRow
 from core.store.goals import GoalKey, GoalRow
-from core.store.links import AccountMoment, FundingRow, MeasuresBefore, funding_of_goals, read_measures
+from core.store.links import FundingRow, funding_of_goals
+from core.store.measures import AccountMoment, MeasuresBefore, read_measures
 from core.store.snapshots import AccountDays, DayRange, Snapshots
 
 _DAY = timedelta(days=1)

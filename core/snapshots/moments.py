@@ -13,7 +13,7 @@ from core.goals.amounts import amount_before
 from core.snapshots.amounts import DatedGoal, Funding, dated_goals
 from core.snapshots.movements import read_counted_movements
 from core.store.goals import GoalRow
-from core.store.links import AccountMoment, MeasuresBefore, read_measures
+from core.store.measures import AccountMoment, MeasuresBefore, read_measures
 
 
 class GoalSpan(NamedTuple):

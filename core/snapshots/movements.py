@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from core.events.spans import NEVER
 from core.store.accounts import AccountKey
-from core.store.links import FundingRow, own_worths
+from core.store.links import FundingRow
+from core.store.measures import own_worths
 from core.store.snapshots import read_movements
 from core.store.spans import CountedAccount
 

@@ -1,7 +1,6 @@
-"""Rows of links, and the measures (worth and inflow) of accounts before a moment."""
+"""Rows of links: when each counts, what it measures and, with what is known of its account, what it adds to a goal."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -17,11 +16,10 @@ from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.driver import Direct, int8s, moments
 from core.store.goals import GoalKey, GoalRow
-from core.store.spans import COUNTED, CountedAccount, counted_accounts
+from core.store.measures import read_measures
+from core.store.spans import CountedAccount, counted_accounts
 
 _LINK = ("tenant", "goal_id", "linked_at", "measure", "whole", "account_name", *Link._fields, "unlinked_at")
-# (tenant, account_id, moment)
-AccountMoment = tuple[str, str, datetime]
 
 
 class LinkPeriod(NamedTuple):
@@ -147,18 +145,6 @@ class FundingRow(NamedTuple):
         return why_not(self.currency, is_known_asset, goal.currency, goal.type, goal.tracking)
 
 
-@dataclass(frozen=True, slots=True)
-class MeasuresBefore:
-    """An account's measures from all facts before a moment."""
-
-    worth_minor: int
-    inflow_minor: int
-
-    def of(self, measure: str) -> int:
-        """The measure of this name: `inflow` or `worth`."""
-        return self.inflow_minor if measure == "inflow" else self.worth_minor
-
-
 _LINK_LIST = ", ".join(f"l.{column}" for column in _LINK)
 _ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a.inflow_minor,
     a.first_report_at, a.known_by_rows_at, a.name, a.joined_as,
@@ -201,32 +187,6 @@ _SET_MEASURES = Direct(
         AS s(tenant, goal_id, account_id, linked_at, base_minor, end_minor)
     WHERE (l.tenant, l.goal_id, l.account_id, l.linked_at) = (s.tenant, s.goal_id, s.account_id, s.linked_at)
       AND (l.base_minor, l.end_minor) IS DISTINCT FROM (s.base_minor, s.end_minor)"""
-)
-_MOMENTS = """unnest(string_to_array(:tenants, chr(31)), string_to_array(:names, chr(31)),
-        CAST(:moments AS timestamptz[])) WITH ORDINALITY AS k(tenant, account_id, moment, n)"""
-_FACTS_OF = "t.tenant = a.tenant AND t.account_id = a.account_id AND t.counts"
-_SINCE = f"""coalesce((SELECT sum(t.amount_minor) FROM transactions t
-            WHERE {_FACTS_OF} AND t.posted_at >= k.moment), 0)
-          + coalesce((SELECT sum(r.residual_minor) FROM reports r
-            WHERE r.tenant = a.tenant AND r.account_id = a.account_id AND r.as_of >= k.moment), 0)"""
-# An account that counts only for a time is worth nothing before and after it, and no inflow counts then.
-_READ_MEASURES = text(
-    f"""SELECT k.n,
-        sum(CASE WHEN a.counts_from >= k.moment OR a.counts_until < k.moment THEN 0
-            ELSE a.worth_minor - ({_SINCE}) END),
-        sum(CASE WHEN a.counts_from >= least(k.moment, a.counts_until) THEN 0
-            ELSE a.inflow_minor - coalesce((SELECT sum(t.amount_minor) FROM transactions t
-                WHERE {_FACTS_OF} AND t.posted_at >= least(k.moment, a.counts_until) AND t.amount_minor > 0), 0)
-            - coalesce((SELECT sum(t.amount_minor) FROM transactions t
-                WHERE {_FACTS_OF} AND t.posted_at < a.counts_from AND t.amount_minor > 0), 0) END)
-    FROM {_MOMENTS}
-    JOIN accounts own ON own.tenant = k.tenant AND own.account_id = k.account_id
-    CROSS JOIN LATERAL {COUNTED} AS a
-    GROUP BY k.n"""
-)
-_READ_OWN_WORTHS = text(
-    f"""SELECT k.n, a.worth_minor - ({_SINCE})
-    FROM {_MOMENTS} JOIN accounts a ON a.tenant = k.tenant AND a.account_id = k.account_id"""
 )
 
 
@@ -303,42 +263,6 @@ def delete_link(session: Session, row: LinkRow) -> None:
 def delete_links(session: Session, key: GoalKey) -> None:
     """Remove all links of a locked goal, whose accounts are locked too: it is then as if it had had none."""
     session.execute(_DELETE, {"tenant": key[0], "goal_id": key[1]})
-
-
-def read_measures(session: Session, wanted: Iterable[AccountMoment]) -> dict[AccountMoment, MeasuresBefore]:
-    """The measures of accounts just before moments; joined accounts have the measures of all of them.
-
-    Reads all later facts, so use it only for moments whose measures are not stored.
-    """
-    keys = sorted(set(wanted))
-    if not keys:
-        return {}
-    rows = session.execute(_READ_MEASURES, _moment_columns(keys)).all()
-    return {keys[n - 1]: MeasuresBefore(int(worth), int(inflow)) for n, worth, inflow in rows}
-
-
-def own_worths(session: Session, wanted: Iterable[AccountMoment]) -> dict[AccountMoment, int]:
-    """The worths of accounts just before moments, whether or not they count then."""
-    keys = sorted(set(wanted))
-    if not keys:
-        return {}
-    return {keys[n - 1]: int(worth) for n, worth in session.execute(_READ_OWN_WORTHS, _moment_columns(keys)).all()}
-
-
-def _moment_columns(keys: Sequence[AccountMoment]) -> dict[str, object]:
-    return {
-        "tenants": driver.joined(key[0] for key in keys),
-        "names": driver.joined(key[1] for key in keys),
-        "moments": [key[2] for key in keys],
-    }
-
-
-def measures_before(
-    session: Session, tenant: str, account_ids: Iterable[str], moment: datetime
-) -> dict[str, MeasuresBefore]:
-    """By account id, the measures of locked accounts from the facts before one moment."""
-    found = read_measures(session, ((tenant, account_id, moment) for account_id in account_ids))
-    return {account_id: measures for (_, account_id, _), measures in found.items()}
 
 
 def _funding(

@@ -17,7 +17,8 @@ from core.goals.money import WHOLE_PPM
 from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.goals import GoalKey
-from core.store.links import LinkRow, insert_link, measures_before
+from core.store.links import LinkRow, insert_link
+from core.store.measures import measures_before
 
 # (tenant, account_id, goal_id)
 Belonging = tuple[str, str, str]
