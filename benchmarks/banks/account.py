@@ -21,7 +21,13 @@ from core.events.placement_changes import (
     RowsBetween,
     place,
 )
-from core.events.worth import StoredTransaction, TransactionChange, fold_transactions, with_lent_times, with_statements
+from core.events.transactions import (
+    StoredTransaction,
+    TransactionChange,
+    fold_transactions,
+    with_lent_times,
+    with_statements,
+)
 from core.ingestion.placing import row_change, with_places
 
 

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from core.events.currency import CurrencyFact, SaidBy
 from core.events.facts import Rank, Report, SimpleTransaction
-from core.events.worth import Movement, StoredReport, StoredTransaction, TransactionChange, WorthState
+from core.events.transactions import StoredTransaction, TransactionChange
+from core.events.worth import Movement, StoredReport, WorthState
 from core.ingestion.account_moves import AccountMoves
 from core.store.accounts import AccountKey, AccountRow
 from core.store.moves import AccountWrite, Addition

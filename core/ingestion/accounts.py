@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 from core.events.calendar import local_day
 from core.events.facts import REPORT_AWAITED, Report
 from core.events.placement_changes import AccountBefore, RowChange
+from core.events.transactions import TransactionChange
 from core.events.worth import (
     MOMENT,
     NewSums,
     NextReport,
-    TransactionChange,
     WorthFold,
     fold_worth,
     movement_of,

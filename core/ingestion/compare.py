@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from core.events.currency import CurrencyFact, SaidBy, deciding, first_fact
 from core.events.facts import AccountFacts, Report, Transaction, standing_report
-from core.events.worth import Movement, fold_transactions, with_lent_times, with_statements
+from core.events.transactions import fold_transactions, with_lent_times, with_statements
+from core.events.worth import Movement
 from core.ingestion.account_fold import AccountFold, BeforeBatch, Folded, FormerWorth, StatedReport
 from core.ingestion.windows import add_windows, missing_statements, rows_before
 from core.store.accounts import AccountKey, StoredAttribute, read_attributes

@@ -1,7 +1,7 @@
 """New transactions, which are written as they come; only those that may be known are read by key and compared.
 
 Most transactions of a batch are new. Whether one is known is told by the primary key when it is written, so that a
-batch need not ask. What is known, or replaced by another, is left to `core.events.worth` to compare.
+batch need not ask. What is known, or replaced by another, is left to `core.events.transactions` to compare.
 """
 
 from __future__ import annotations

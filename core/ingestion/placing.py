@@ -24,7 +24,7 @@ from core.events.placement_changes import (
     RowsBetween,
     place,
 )
-from core.events.worth import StoredTransaction, TransactionChange
+from core.events.transactions import StoredTransaction, TransactionChange
 from core.store.accounts import AccountKey
 from core.store.placing import read_balances_around, read_rows_between
 

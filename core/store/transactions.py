@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.events.facts import Booked, Rank, SimpleTransaction, Transaction
 from core.events.placement import EARLIER_DAYS
-from core.events.worth import StoredTransaction, TransactionChange
+from core.events.transactions import StoredTransaction, TransactionChange
 from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.driver import Direct, Row

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import UTC, datetime
 
 from core.events.facts import Transaction
-from core.events.worth import StoredTransaction, with_statements
+from core.events.transactions import StoredTransaction, with_statements
 from core.ingestion import compare
 from core.ingestion.decode import Prefetch
 from core.ingestion.drain import ShardDrain, Step

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from core.events.envelope import check_envelope, parse_json
 from core.events.facts import AccountFacts
-from core.events.worth import fold_transactions, with_statements
+from core.events.transactions import fold_transactions, with_statements
 from core.ingestion.parse import parse_event
 from core.providers.contracts import Adapted, AdaptedEvent, Context, KnownAccount
 
