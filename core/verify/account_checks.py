@@ -1,17 +1,12 @@
-"""The checks of accounts and amounts: which transactions count, what accounts are worth, what links measure."""
+"""The checks of accounts: their currencies, which transactions count, what accounts are worth, what is shared of it."""
 
 from core.verify.checks import (
-    INSTANT,
     ODD,
     Check,
     counts,
     day_start,
-    direction,
     follows,
     inflow_before,
-    is_known,
-    is_repeated,
-    known_at,
     local_day,
     measure_before,
     share,
@@ -287,109 +282,5 @@ ACCOUNT_CHECKS = (
         "shares of one worth that sum to at most 100% are together never more than it and never have the other sign",
         ("account_id",),
         _CONSERVATION,
-    ),
-)
-
-
-# The valid manual amount and its moment; the moment is null for the amount given at creation.
-_MANUAL = """
-    SELECT manual_at, amount_minor FROM (
-        (SELECT y.manual_at, y.amount_minor FROM manual_amounts y
-         WHERE y.tenant = :tenant AND y.goal_id = g.goal_id AND y.manual_at <= coalesce(g.final_at, 'infinity')
-         ORDER BY y.manual_at DESC LIMIT 1)
-        UNION ALL
-        SELECT NULL, coalesce(CASE WHEN g.starts_at_balance THEN g.start_minor END, e.after_minor)
-        FROM goal_entries e
-        WHERE e.tenant = :tenant AND e.goal_id = g.goal_id AND e.entry = 1) AS choices
-    ORDER BY manual_at DESC NULLS LAST LIMIT 1"""
-
-# The row of an ended link keeps its begin and base; a later manual amount does not change them.
-_LINKS = f"""
-    SELECT g.goal_id, l.account_id, l.linked_at, v.what, v.stored, v.expected
-    FROM goals g
-    CROSS JOIN LATERAL (SELECT * FROM links WHERE tenant = :tenant AND goal_id = g.goal_id OFFSET 0) AS l
-    CROSS JOIN LATERAL (
-        SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a
-    CROSS JOIN LATERAL (SELECT max(manual_at) AS at FROM manual_amounts
-        WHERE tenant = :tenant AND goal_id = g.goal_id) AS manual
-    CROSS JOIN LATERAL (VALUES
-        ('begin_at', CAST(l.begin_at AS text), CAST(CASE
-            WHEN {follows("g")} THEN NULL
-            WHEN l.until_at <= manual.at THEN l.begin_at
-            ELSE greatest(l.from_at, manual.at) END AS text)),
-        ('base_minor', CAST(l.base_minor AS text), CASE WHEN l.begin_at IS NULL THEN '0'
-            ELSE CAST({measure_before("l.measure", "a", "l.begin_at")} AS text) END),
-        ('end_minor', CAST(l.end_minor AS text), CASE WHEN l.until_at IS NOT NULL
-            THEN CAST({measure_before("l.measure", "a", "l.until_at")} AS text) END)) AS v(what, stored, expected)
-    WHERE g.tenant = :tenant AND {within("g.goal_id")}"""
-
-# Each link that counts, with what it adds to the goal: the change since its begin, or, for a goal that follows
-# balances, the worth if the link is open or ended with the goal.
-_PARTS = f"""
-    SELECT g.goal_id, l.account_id, {follows("g")} AS is_following, {is_known("g", "a")} AS is_known,
-        CASE WHEN g.starts_at_balance THEN {
-    share(measure_before("'worth'", "a", "p.balanced_at"), "l.ppm")
-} END AS start_part,
-        CASE
-        WHEN {follows("g")} THEN {share(measure_before("'worth'", "a", "p.final_at"), "l.ppm")}
-        WHEN p.begin_at < p.until_at THEN {
-    share(
-        f"({measure_before('l.measure', 'a', 'p.until_at')} - {measure_before('l.measure', 'a', 'p.begin_at')})",
-        "l.ppm",
-    )
-}
-        ELSE 0 END AS part
-    FROM goals g
-    CROSS JOIN LATERAL (SELECT * FROM links WHERE tenant = :tenant AND goal_id = g.goal_id OFFSET 0) AS l
-    CROSS JOIN LATERAL (
-        SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a
-    CROSS JOIN LATERAL ({_MANUAL}) AS manual
-    CROSS JOIN LATERAL (SELECT coalesce(g.final_at, 'infinity') AS final_at, greatest(l.from_at, manual.manual_at)
-            AS begin_at, least(l.until_at, g.final_at, 'infinity') AS until_at,
-        greatest((SELECT min(from_at) FROM links WHERE tenant = :tenant AND goal_id = g.goal_id
-            AND account_id = l.account_id), {known_at("a")} + {INSTANT}) AS balanced_at) AS p
-    WHERE g.tenant = :tenant AND {within("g.goal_id")} AND {counts("g", "a")}
-      AND NOT {is_repeated("g", "l", "a")}
-      AND (NOT {follows("g")}
-           OR (l.from_at < p.final_at AND coalesce(l.until_at, 'infinity') >= p.final_at))"""
-
-_GOALS = f"""
-    WITH sums AS (
-        SELECT goal_id, sum(part) AS parts, sum(start_part) AS start_parts, bool_or(is_known) AS is_known,
-            array_agg(DISTINCT account_id COLLATE "C" ORDER BY account_id COLLATE "C")
-                FILTER (WHERE is_following AND NOT is_known) AS waiting_for
-        FROM ({_PARTS}) AS parts GROUP BY goal_id)
-    SELECT g.goal_id, v.what, v.stored, v.expected
-    FROM goals g LEFT JOIN sums USING (goal_id)
-    LEFT JOIN LATERAL ({_MANUAL}) AS manual ON true
-    CROSS JOIN LATERAL (VALUES
-        ('amount_minor', CAST(g.amount_minor AS text), CAST(CASE
-            WHEN NOT {follows("g")} THEN manual.amount_minor + {direction("g")} * coalesce(sums.parts, 0)
-            WHEN sums.is_known THEN {direction("g")} * sums.parts
-            ELSE manual.amount_minor END AS text)),
-        ('start_minor', CAST(g.start_minor AS text), CAST(CASE
-            WHEN g.starts_at_balance AND sums.is_known AND sums.waiting_for IS NULL
-            THEN {direction("g")} * sums.start_parts
-            WHEN g.starts_at_balance AND sums.waiting_for IS NOT NULL THEN NULL
-            WHEN g.starts_at_balance AND sums.goal_id IS NULL AND EXISTS (SELECT FROM links l
-                WHERE l.tenant = :tenant AND l.goal_id = g.goal_id AND l.unlinked_at IS NULL) THEN NULL
-            ELSE g.start_minor END AS text)),
-        ('waiting_for', CAST(g.waiting_for AS text), CAST(coalesce(sums.waiting_for, '{{}}') AS text)))
-        AS v(what, stored, expected)
-    WHERE g.tenant = :tenant AND {within("g.goal_id")}"""
-
-AMOUNT_CHECKS = (
-    Check(
-        "links",
-        "a link begins where it should, and its base and end are the account's measure before those moments",
-        ("goal_id", "account_id", "linked_at"),
-        _LINKS,
-    ),
-    Check(
-        "goals",
-        "the amount, the start of a debt at its first balance, and the accounts that the goal waits for, follow from"
-        " all facts by the definition",
-        ("goal_id",),
-        _GOALS,
     ),
 )

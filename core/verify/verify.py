@@ -10,9 +10,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MilepostError
-from core.verify.account_checks import ACCOUNT_CHECKS, AMOUNT_CHECKS, COUNTED_CHECKS
+from core.verify.account_checks import ACCOUNT_CHECKS, COUNTED_CHECKS
 from core.verify.checks import ODD_DAYS, Check, Finding, Verified, Violation
-from core.verify.goal_checks import GOAL_CHECKS
+from core.verify.goal_checks import AMOUNT_CHECKS, GOAL_CHECKS
 from core.verify.placement_checks import PLACEMENT_CHECKS
 from core.verify.snapshot_checks import REWRITE_CHECKS, SNAPSHOT_CHECKS
 from core.verify.span_checks import SPAN_CHECKS
