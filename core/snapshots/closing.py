@@ -148,14 +148,7 @@ def _close_days(
     funding = funding_of_goals(session, (goal.key for goal in goals))
     closed = closed_through(session, tenant.name)
     rewrites = Rewrites(closed)
-    manual = read_manual_amounts(session, (goal.key for goal in goals if goal.manual_at is not None))
-    ranges = [
-        days
-        for goal in goals
-        for days in find_ranges(
-            goal, funding[goal.key], accounts, tenant.zone, through, closed, manual.get(goal.key, ())
-        )
-    ]
+    ranges = _dirty_ranges(session, tenant, goals, accounts, funding, through, closed)
     closed_ranges, written = _write_days(session, tenant, ranges, rewrites, funding)
     changed: dict[GoalKey, GoalRow] = {}
     completed = 0
@@ -194,6 +187,26 @@ def _close_days(
     drop_forecasts(session, closed_ranges)
     note_rewrites(session, rewrites.before, now)
     return Snapshotted(goals=len(goals), closes=written, milestones_reached=marked, completed=completed)
+
+
+def _dirty_ranges(
+    session: Session,
+    tenant: Tenant,
+    goals: Sequence[GoalRow],
+    accounts: Mapping[AccountKey, AccountRow],
+    funding: Funding,
+    through: date,
+    closed: date | None,
+) -> list[GoalDays]:
+    """The days of goals that are to be closed, up to `through`, by what makes them dirty."""
+    manual = read_manual_amounts(session, (goal.key for goal in goals if goal.manual_at is not None))
+    return [
+        days
+        for goal in goals
+        for days in find_ranges(
+            goal, funding[goal.key], accounts, tenant.zone, through, closed, manual.get(goal.key, ())
+        )
+    ]
 
 
 def _is_to_finish(goal: GoalRow, sources: Sequence[FundingRow], ranges: Sequence[ClosedRange], zone: ZoneInfo) -> bool:
