@@ -121,6 +121,15 @@ def amount_before(history: GoalHistory, moment: datetime, measure_before: Measur
     return manual.amount_minor + history.direction * total
 
 
+def awaits_balances(history: GoalHistory, moment: datetime) -> bool:
+    """Whether a goal has its manual amount before `moment` only because no balance that it follows was known yet."""
+    if not follows_balances(history.tracking):
+        return False
+    end = moment if history.final_at is None else min(moment, history.final_at)
+    open_links = [funded for funded in history.links if _is_open_before(funded, end)]
+    return bool(open_links) and not any(funded.is_known(end) for funded in open_links)
+
+
 def manual_before(history: GoalHistory, moment: datetime) -> ManualAmount:
     """The last amount set by hand before `moment`, and not after the goal's final moment."""
     return next(

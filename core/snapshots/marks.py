@@ -6,7 +6,7 @@ once all days are closed, marks depend on facts alone, whatever came first. The 
 completes a goal only on days from that of the latest act on (`goals.evaluated_from`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.events.calendar import EARLIEST, day_start, local_day
+from core.goals.amounts import GoalHistory, awaits_balances
 from core.goals.goal import GoalStatus, GoalType, follows_balances
 from core.goals.progress import is_reached, nearest
 from core.ingestion.crossings import (
@@ -25,7 +26,7 @@ from core.ingestion.crossings import (
     message_id,
     milestone_message,
 )
-from core.snapshots.amounts import Funding, GoalDays, first_known_at, first_telling_day
+from core.snapshots.amounts import Funding, GoalDays, dated_goals
 from core.snapshots.moments import GoalSpan, amounts_within
 from core.store import ledger
 from core.store.goals import GoalKey, GoalRow
@@ -106,7 +107,7 @@ def mark_by_closes(
     """Mark, date and withdraw what closes say; returns how many milestones were marked, and which goals changed.
 
     `closed` has the ranges of each goal that were closed just now, in order of day. The goals are locked; their rows
-    are changed, and the caller writes them. Closes from before a goal that follows balances had one say nothing.
+    are changed, and the caller writes them. Closes of days on which balances were awaited say nothing.
     """
     goals = {
         key: ranges[0].days.goal
@@ -114,7 +115,10 @@ def mark_by_closes(
         if ranges and are_closes_evaluated(ranges[0].days.goal)
     }
     sinces = {key: _marks_since(closed[key][0].days, zone) for key in goals}
-    telling = {key: _telling(closed[key], first_telling_day(goal, funding[key], zone)) for key, goal in goals.items()}
+    telling = {key: closed[key] for key in goals}
+    following = {key: goal for key, goal in goals.items() if follows_balances(goal.tracking)}
+    for key, dated_goal in dated_goals(session, following, funding).items():
+        telling[key] = _telling(closed[key], dated_goal.history, zone)
     found: list[tuple[_Question, date]] = []
     withdrawn: list[_Question] = []
     for key, milestones in unreached_or_since(session, sinces).items():
@@ -146,14 +150,23 @@ def _marks_since(days: GoalDays, zone: ZoneInfo) -> datetime:
     return EARLIEST if days.first <= days.goal.start_date else day_start(days.first, zone)
 
 
-def _telling(ranges: Sequence[ClosedRange], since: date) -> list[ClosedRange]:
-    """The ranges with the stretches from a day on."""
+def _telling(ranges: Sequence[ClosedRange], history: GoalHistory, zone: ZoneInfo) -> list[ClosedRange]:
+    """The ranges without the days at whose ends balances were awaited: these have the manual amount in their place."""
+    changes = sorted({local_day(at, zone) for at in history.turns()})
     return [
-        ClosedRange(
-            each.days, [(max(first, since), last, minor) for first, last, minor in each.stretches if last >= since]
-        )
+        ClosedRange(each.days, [part for whole in each.stretches for part in _told(whole, changes, history, zone)])
         for each in ranges
     ]
+
+
+def _told(
+    stretch: tuple[date, date, int], changes: Sequence[date], history: GoalHistory, zone: ZoneInfo
+) -> Iterator[tuple[date, date, int]]:
+    first, last, amount = stretch
+    begins = [first, *(day for day in changes if first < day <= last)]
+    for begin, end in zip(begins, [*(day - _DAY for day in begins[1:]), last], strict=True):
+        if not awaits_balances(history, day_start(begin + _DAY, zone)):
+            yield begin, end, amount
 
 
 def _first_day(
@@ -211,12 +224,10 @@ def _dates(
     for _, span in spans:
         by_span[span.goal.key, span.since, span.until] = span
     amounts = dict(zip(by_span, amounts_within(session, list(by_span.values()), funding), strict=True))
-    known = {goal.key: first_known_at(goal, funding[goal.key]) or EARLIEST for goal in (each.goal for each, _ in spans)}
     dated = {}
     for question, span in spans:
-        key = span.goal.key
-        moments = amounts[key, span.since, span.until]
-        at = next((at for at, minor in moments if at >= known[key] and question.is_there(minor)), None)
+        moments = amounts[span.goal.key, span.since, span.until]
+        at = next((at for at, minor in moments if question.is_there(minor)), None)
         if at is None:
             # A day after late days is to be closed yet. Its close will say when it was reached.
             continue

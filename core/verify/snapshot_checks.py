@@ -232,18 +232,24 @@ _IS_MOMENT = f"""({local_day("r.reached_at")} <> {local_day("(r.reached_at - int
                 OR EXISTS (SELECT FROM reports p WHERE p.tenant = :tenant AND p.account_id = c.account_id
                     AND p.as_of = r.reached_at)))))"""
 
-# When a goal that follows balances first had one: what its closes say before that, they say of its manual amount.
-_FIRST_KNOWN = f"""(SELECT min(greatest(l.from_at, known.at)) FROM links l
-        JOIN accounts a ON a.tenant = l.tenant AND a.account_id = l.account_id
-        CROSS JOIN LATERAL (SELECT {known_at("a")} AS at OFFSET 0) AS known
-        WHERE l.tenant = :tenant AND l.goal_id = goals.goal_id AND {follows("goals")} AND {counts("goals", "a")}
-          AND NOT {is_repeated("goals", "l", "a")}
-          AND known.at IS NOT NULL AND coalesce(l.until_at, 'infinity') > greatest(l.from_at, known.at))"""
+# The days at whose ends a goal that follows balances had its manual amount only because no balance was known yet.
+_AWAITED = f"""(SELECT range_agg(daterange(from_day, until_day))
+            - coalesce(range_agg(daterange(known_day, until_day)) FILTER (WHERE known_day < until_day), '{{}}')
+        FROM (SELECT {local_day("l.from_at")} AS from_day,
+                CASE WHEN known.at < coalesce(goals.final_at, 'infinity')
+                    THEN {local_day("greatest(l.from_at, known.at)")} END AS known_day,
+                CASE WHEN l.until_at < coalesce(goals.final_at, 'infinity') THEN {local_day("l.until_at")}
+                    ELSE date 'infinity' END AS until_day
+            FROM links l JOIN accounts a ON a.tenant = l.tenant AND a.account_id = l.account_id
+            CROSS JOIN LATERAL (SELECT {known_at("a")} AS at OFFSET 0) AS known
+            WHERE l.tenant = :tenant AND l.goal_id = goals.goal_id AND {follows("goals")} AND {counts("goals", "a")}
+              AND NOT {is_repeated("goals", "l", "a")}) AS l)"""
 
 _MARKS = f"""
     WITH {ODD}, g AS MATERIALIZED (
         SELECT goal_id, type, finish_minor, target_minor, reached_at AS target_reached_at, final_at,
-            {direction("goals")} AS direction, {_FIRST_KNOWN} AS known_at
+            {direction("goals")} AS direction,
+            coalesce({_AWAITED}, '{{}}') AS awaited
         FROM goals
         WHERE tenant = :tenant AND {within("goal_id")} AND status IN ('active', 'completed') AND waiting_for = '{{}}'
             AND start_minor IS NOT NULL AND start_date <= :closed_through
@@ -254,13 +260,13 @@ _MARKS = f"""
                   AND least(a.dirty_from, a.late_from) <= :closed_through)),
     dated AS (
         SELECT r.*, {local_day("r.reached_at")} AS reached_on,
-            {_IS_MOMENT} AND (r.known_at <= r.reached_at) IS NOT FALSE AS is_moment, (
-            SELECT min(greatest(s.day, {local_day("r.known_at")})) FROM (
-                SELECT day, amount_minor, lead(day, 1, date 'infinity') OVER (ORDER BY day) AS next_day
+            {_IS_MOMENT} AS is_moment, (
+            SELECT min(lower(datemultirange(daterange(s.day, s.next_day)) - r.awaited)) FROM (
+                SELECT day, amount_minor,
+                    lead(day, 1, CAST(:closed_through AS date) + 1) OVER (ORDER BY day) AS next_day
                 FROM goal_snapshots
                 WHERE tenant = :tenant AND goal_id = r.goal_id AND day <= :closed_through) AS s
-            WHERE r.direction * s.amount_minor >= r.direction * r.threshold_minor
-              AND (s.next_day > {local_day("r.known_at")}) IS NOT FALSE) AS first_day
+            WHERE r.direction * s.amount_minor >= r.direction * r.threshold_minor) AS first_day
         FROM ({_REACHABLE}) AS r)
     SELECT goal_id, milestone_minor AS amount_minor, 'day reached' AS what,
         coalesce(CAST(reached_on AS text), 'none') AS stored,

@@ -143,6 +143,23 @@ def test_what_is_shown_before_the_first_balance_reaches_nothing(
     assert verify(session_factory, NOW).first == ()
 
 
+def test_what_a_goal_reached_by_hand_before_it_had_accounts_stays(session_factory: Sessions, apply: Apply) -> None:
+    """It awaited nothing then: the amount was what its owner said it was."""
+    made_at = NOW - 20 * DAY
+    goal_id = goal(session_factory, made_at, current_amount="2500", target_amount="10000", tracking=Tracking.BALANCE)
+    with session_factory.begin() as session:
+        add_milestone(session, DEFAULT, goal_id, MilestoneDraft("1000"), made_at)
+    apply([balance(900_00, FIRST)])
+    run_snapshot(session_factory, NOW - 5 * DAY)
+    link(session_factory, NOW - 3 * DAY, goal_id, "a", "100")
+    run_snapshot(session_factory, NOW)
+    with session_factory() as session:
+        (milestone,) = get_goal(session, DEFAULT, goal_id).milestones
+    assert milestone.reached_at is not None
+    assert milestone.reached_at.date() == made_at.date()
+    assert verify(session_factory, NOW).first == ()
+
+
 @pytest.mark.parametrize("late", [FIRST + DAY, KNOWN, KNOWN + SECOND])
 def test_what_a_debt_starts_at_follows_from_rows_that_come_late(
     session_factory: Sessions, apply: Apply, late: datetime

@@ -65,14 +65,18 @@ class OracleGoal:
                 total += self.direction * cut_share(moved, period.ppm)
         return total
 
-    def known_at(self, members: Sequence[OracleAccount] = ()) -> datetime | None:
-        """When a goal that follows balances first had one; None for others, and if it had none."""
-        if self.tracking == "net_worth":
-            return min((at for each in members for at in each.known_at()), default=None)
-        if self.tracking != "balance":
-            return None
-        known = [(max(at, p.begin), p.until) for p in self.periods if p.account.fits() for at in p.account.known_at()]
-        return min((at for at, until in known if until is None or at < until), default=None)
+    def awaits(self, moment: datetime, members: Sequence[OracleAccount] = ()) -> bool:
+        """Whether it has the manual amount before a moment only because no balance that it follows was known."""
+        end = moment if self.final_at is None else min(moment, self.final_at)
+        present = {
+            "net_worth": list(members),
+            "balance": [
+                p.account
+                for p in self.periods
+                if p.begin < end and (p.until is None or p.until >= end) and p.account.fits()
+            ],
+        }.get(self.tracking, [])
+        return bool(present) and not _is_known(present, end)
 
     def closes(self, first: date, last: date, zone: str, members: Sequence[OracleAccount] = ()) -> dict[date, int]:
         """The amount at the end of every day."""

@@ -91,20 +91,19 @@ class Oracle:
     def must_be_reached(self, goal: Goal, closes: Mapping[date, int]) -> Iterator[int]:
         """Yield the milestones that the goal has reached, now or at the end of some day.
 
-        If it follows balances, the days before the first one do not count.
+        What it shows while balances are awaited does not count.
         """
-        first = next((day for day in closes if self._has_balance(goal, day)), goal.start_date)
-        amounts = [self.amount(goal), *[amount for day, amount in closes.items() if day >= first]]
+        amounts = [self.amount(goal), *[amount for day, amount in closes.items() if not self._awaits(goal, day)]]
         for milestone in goal.milestones:
             if any(goal.direction * amount >= goal.direction * milestone for amount in amounts):
                 yield milestone
 
-    def _has_balance(self, goal: Goal, day: date) -> bool:
-        """Whether the end of a day shows balances that the goal follows."""
+    def _awaits(self, goal: Goal, day: date) -> bool:
+        """Whether the end of a day shows the manual amount only because no balance was known."""
         end = first_instant(day + timedelta(days=1), self.facts.zone)
         end = end if goal.final_at is None else min(end, goal.final_at)
-        follows = goal.tracking in {"balance", "net_worth"}
-        return follows and any(measures.known_at < end for measures, _ in self._present(goal, end))
+        present = self._present(goal, end) if goal.tracking in {"balance", "net_worth"} else []
+        return bool(present) and not any(measures.known_at < end for measures, _ in present)
 
     def _present(self, goal: Goal, end: datetime) -> list[tuple[JoinedMeasures, int]]:
         """The measures and shares of the accounts that a goal which follows balances has at a moment."""
