@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 from core.errors import EventRejected, InvalidField, ProviderBodyRefused
 from core.providers.contracts import AdaptedEvent, Context
@@ -114,24 +115,37 @@ def _equality_key(row: Row, reading: Reading) -> str:
 def _without_shared_references(rows: Sequence[object], context: Context) -> list[object]:
     """The rows, of which those have no reference that share theirs with a different booked row of the pull.
 
-    Some banks give all bookings of one payment the same, such as a transfer and its fee: it names none of them.
+    Some banks give all bookings of one payment the same, such as a transfer and its fee: it names none of them. So a
+    void row with another day or amount than the booked one does not remove that.
     """
     keys: dict[str, set[str]] = {}
-    references = [_booked_reference(row, Reading(context)) for row in rows]
-    for reference, key in filter(None, references):
-        keys.setdefault(reference, set()).add(key)
+    references = [_shared_reference(row, Reading(context)) for row in rows]
+    for each in references:
+        if each is not None and each.is_booked:
+            keys.setdefault(each.reference, set()).add(each.key)
     return [
-        row | {"entry_reference": None} if isinstance(row, dict) and each and len(keys[each[0]]) > 1 else row
+        row | {"entry_reference": None}
+        if isinstance(row, dict) and each is not None and keys.get(each.reference, set()) - {each.key}
+        else row
         for row, each in zip(rows, references, strict=True)
     ]
 
 
-def _booked_reference(row: object, reading: Reading) -> tuple[str, str] | None:
-    """The reference of a booked row and what makes it equal to others; None if it has none, or cannot be read."""
+class _Referenced(NamedTuple):
+    """The reference of a row, and its day, amount and currency."""
+
+    reference: str
+    key: str
+    is_booked: bool
+
+
+def _shared_reference(row: object, reading: Reading) -> _Referenced | None:
+    """The reference of a booked or void row, and what makes it equal to others; None if there is none to read."""
     try:
-        if not isinstance(row, dict) or _status(row) != "BOOK" or (reference := _reference(row)) is None:
+        if not isinstance(row, dict) or _status(row) in _PENDING or (reference := _reference(row)) is None:
             return None
-        return reference, _equality_key(row, reading)
+        _, _, key = _equality_key(row, reading).partition(" ")
+        return _Referenced(reference, key, _status(row) == "BOOK")
     except (EventRejected, InvalidField):
         return None
 

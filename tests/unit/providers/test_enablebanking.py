@@ -108,6 +108,16 @@ def test_a_reference_that_several_rows_share_names_none_of_them(other: dict[str,
     assert total(pull(transfer, fee), pull(fee, hours=24)) == -25150
 
 
+@pytest.mark.parametrize("status", ["CNCL", "RJCT"])
+def test_a_void_row_removes_no_other_that_shares_its_reference(status: str) -> None:
+    """A fee that was refused takes back no transfer; the same row, void beside the booked one, does."""
+    transfer, fee = row("250"), row("1.50", status=status)
+    assert total(pull(transfer, fee)) == total(pull(fee, transfer)) == -25000
+    assert total(pull(transfer), pull(fee, transfer, hours=24)) == -25000
+    assert total(pull(transfer, row("250", status=status))) == 0
+    assert total(pull(transfer), pull(fee, hours=24)) == 0
+
+
 def test_a_row_that_is_told_twice_under_its_reference_counts_once() -> None:
     """On the seam of two pages, say: it is one row, with one day and amount."""
     assert total(pull(row(), row(transaction_id="y"))) == -550
