@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
@@ -226,7 +226,8 @@ def with_window(
     """The events of all booked rows of an account's pull and, if it is the whole of its days, that it is.
 
     That is left out if a row was not understood: the row would count as removed only because nobody could read it. Of
-    the days before `since` the pull has no rows, since the provider reported them under the account's former id.
+    the days before `since` the pull has no rows, since the provider reported them under the account's former id; and
+    what the former id no longer has from the next id's `since` on is under that.
     `whose_and_when` gives the account and the window's time, which no row of the pull may be older than.
     """
     are_understood = True
@@ -239,6 +240,8 @@ def with_window(
     account, time = whose_and_when(Reading(context))
     if account.since is not None:
         first = max(first, account.since)
+    own = [known.since for known in context.accounts.values() if known.account_id == account.account_id]
+    last = min([last, *(since - timedelta(days=1) for since in own if since and since > (account.since or date.min))])
     if first <= last:
         days = {"from": first.isoformat(), "through": last.isoformat()}
         yield event_of(make_statement("window.reported", account, time, **days), context.source, "")

@@ -162,6 +162,19 @@ def test_a_whole_pull_is_one_for_each_of_its_accounts() -> None:
     assert windows(pulled(account(row()), complete=DAYS, accounts=known)) == []
 
 
+def test_the_former_id_of_an_account_takes_back_no_rows_of_the_next() -> None:
+    """A server that still lists the account of the former login has no rows there, and perhaps a later balance."""
+    first, second = KnownAccount("main", kind="asset"), KnownAccount("main", kind="asset", since=date(2026, 3, 1))
+    accounts = account(id="OLD", **{"balance-date": READ + 60}), account(row(), id="NEW")
+    adapted = pulled(*accounts, complete=DAYS, accounts={"OLD": first, "NEW": second})
+    days = [
+        (envelope.data["from"], envelope.data["through"])
+        for envelope in (check_envelope(parse_json(event.event)) for event in adapted.events)
+        if envelope.type == "milepost.window.reported"
+    ]
+    assert days == [("2026-01-01", "2026-02-28"), ("2026-03-01", "2026-03-10")]
+
+
 def test_an_account_of_a_bank_that_did_not_answer_has_not_lost_its_rows() -> None:
     """An answer with errors is no whole pull, in either version, whatever the caller says."""
     assert windows(pulled(account(row()), errors=["Connection to Bank may need attention"], complete=DAYS)) == []
