@@ -102,8 +102,6 @@ class AccountFold(Struct):
     posted_at: datetime | None = None
     # The times at which the rows of the batch were first reported, the least and the greatest.
     recorded: tuple[datetime | None, datetime | None] = (None, None)
-    # Rows that are stored already, and where they are placed now.
-    moved: Sequence[tuple[str, datetime]] = ()
     intervals: Mapping[datetime, tuple[int, bool]] = {}
     is_report_overdue: bool = False
 
