@@ -49,12 +49,10 @@ class GoalHistory:
     final_at: datetime | None
 
     def turns(self) -> list[datetime]:
-        """The moments at which the goal itself changed, or at which a balance that it follows became known."""
+        """The moments at which the goal itself changed."""
         links = [funded.link for funded in self.links]
         turns = [link.from_at for link in links] + [link.until_at for link in links]
         turns += [manual.manual_at for manual in self.manual] + [self.final_at]
-        if follows_balances(self.tracking):
-            turns += [funded.known_at for funded in self.links]
         return [at for at in turns if at is not None]
 
 
@@ -106,28 +104,19 @@ def amount_before(history: GoalHistory, moment: datetime, measure_before: Measur
     """The amount in minor units from the facts before `moment`; a final goal counts none after its final moment.
 
     Example (change): 2,500.00 set by hand, then 60% of an account that had 400.00 when it was linked and has 1,400.00
-    just before `moment`: 3,100.00. A goal that follows balances has its manual amount before the first one was known.
+    just before `moment`: 3,100.00.
     """
     manual = manual_before(history, moment)
     end = moment if history.final_at is None else min(moment, history.final_at)
     if follows_balances(history.tracking):
         open_links = [(n, funded) for n, funded in enumerate(history.links) if _is_open_before(funded, end)]
-        if not any(funded.is_known(end) for _, funded in open_links):
+        if not any(funded.is_known(history.final_at) for _, funded in open_links):
             return manual.amount_minor
         return history.direction * sum(share(measure_before(n, end), funded.link.ppm) for n, funded in open_links)
     total = 0
     for n, begin, until in _counted_periods(history, manual, end):
         total += share(measure_before(n, until) - measure_before(n, begin), history.links[n].link.ppm)
     return manual.amount_minor + history.direction * total
-
-
-def awaits_balances(history: GoalHistory, moment: datetime) -> bool:
-    """Whether a goal has its manual amount before `moment` only because no balance that it follows was known yet."""
-    if not follows_balances(history.tracking):
-        return False
-    end = moment if history.final_at is None else min(moment, history.final_at)
-    open_links = [funded for funded in history.links if _is_open_before(funded, end)]
-    return bool(open_links) and not any(funded.is_known(end) for funded in open_links)
 
 
 def manual_before(history: GoalHistory, moment: datetime) -> ManualAmount:

@@ -15,16 +15,13 @@ from datetime import date, datetime, timedelta
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidField
-from core.goals.goal import follows_balances
 from core.goals.projection import completion_date, projection_of, window_begin
 from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
 from core.jobs.snapshot import ChunkDays, check_day
-from core.snapshots.amounts import first_telling_day
 from core.store.days import CHUNKS, JobRun, all_tenant_days, count_runs, lock_snapshots, note_run, record_run
 from core.store.driver import plan_by_key
 from core.store.forecasts import ForecastRow, active_goals, write_forecasts
 from core.store.goals import read_goals
-from core.store.links import funding_of_goals
 from core.store.snapshots import DayRange, dense_amounts, read_stored_snapshots
 from core.store.tenants import Tenant
 
@@ -122,12 +119,7 @@ def project_chunk(
 
 def _project_some(session: Session, work: ChunkDays, ids: Sequence[str]) -> Projected:
     goals = read_goals(session, [(work.tenant.name, goal_id) for goal_id in ids])
-    funding = funding_of_goals(session, (goal.key for goal in goals if follows_balances(goal.tracking)))
-    since = [first_telling_day(goal, funding.get(goal.key, ()), work.tenant.zone) for goal in goals]
-    wanted = [
-        (goal.key, DayRange(window_begin(work.through, first), work.through))
-        for goal, first in zip(goals, since, strict=True)
-    ]
+    wanted = [(goal.key, DayRange(window_begin(work.through, goal.start_date), work.through)) for goal in goals]
     rows = []
     for goal, (_, days), stored in zip(goals, wanted, read_stored_snapshots(session, wanted), strict=True):
         projection = projection_of(goal, dense_amounts(stored, days))

@@ -23,7 +23,6 @@ from core.goals.projection import (
 from core.services.goal_access import find_goal
 from core.services.history import is_dirty, read_daily_snapshots
 from core.services.views import ProgressView, left_out_note
-from core.snapshots.amounts import first_telling_day
 from core.store.accounts import FactPeriod, newest_fact
 from core.store.forecasts import read_forecast
 from core.store.goals import GoalRow
@@ -104,8 +103,7 @@ def _trend(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Tr
     is_current = stored is not None and (stored.goal_version, stored.through_day) == (goal.version, through)
     if stored is not None and is_current and not is_dirty(session, goal, through):
         return Trend(stored.projected_completion_at, stored.projection_note, stored.monthly_minor)
-    sources = funding_of_goals(session, [goal.key])[goal.key] if follows_balances(goal.tracking) else []
-    begin = window_begin(through, first_telling_day(goal, sources, tenant.zone))
+    begin = window_begin(through, goal.start_date)
     amounts = [each.amount_minor for each in read_daily_snapshots(session, tenant, goal, begin, through)]
     projection = projection_of(goal, amounts)
     return Trend(completion_date(projection, through), projection.note, projection.monthly_minor)

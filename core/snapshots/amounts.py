@@ -119,23 +119,6 @@ def find_ranges(
     return _ranges(goal, dirty, through, date.min if closed_through is None else min(closed_through, through))
 
 
-def first_telling_day(goal: GoalRow, sources: Iterable[FundingRow], zone: ZoneInfo) -> date:
-    """The first day whose close tells how a goal moves.
-
-    That is its start date. Of a goal that follows balances it is the day on which it first had one, if that was later:
-    closes before it show the manual amount, and from that to the balance nothing has moved.
-    """
-    if not follows_balances(goal.tracking):
-        return goal.start_date
-    known = [
-        (source.row.link, max(source.known_at, source.row.link.from_at))
-        for source in sources
-        if source.known_at is not None and source.counts(goal)
-    ]
-    since = min((moment for link, moment in known if link.ends_after(moment)), default=None)
-    return goal.start_date if since is None else max(goal.start_date, local_day(since, zone))
-
-
 def dated_goals(session: Session, rows: Mapping[GoalKey, GoalRow], funding: Funding) -> dict[GoalKey, DatedGoal]:
     """The histories of goals of one tenant."""
     manual = store.read_manual_amounts(session, (key for key, row in rows.items() if row.manual_at is not None))

@@ -6,7 +6,7 @@ once all days are closed, marks depend on facts alone, whatever came first. The 
 completes a goal only on days from that of the latest act on (`goals.evaluated_from`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.events.calendar import EARLIEST, day_start, local_day
-from core.goals.amounts import GoalHistory, awaits_balances
 from core.goals.goal import GoalStatus, GoalType, follows_balances
 from core.goals.progress import is_reached, nearest
 from core.ingestion.crossings import (
@@ -26,7 +25,7 @@ from core.ingestion.crossings import (
     message_id,
     milestone_message,
 )
-from core.snapshots.amounts import Funding, GoalDays, dated_goals
+from core.snapshots.amounts import Funding, GoalDays
 from core.snapshots.moments import GoalSpan, amounts_within
 from core.store import ledger
 from core.store.goals import GoalKey, GoalRow
@@ -106,8 +105,8 @@ def mark_by_closes(
 ) -> tuple[int, set[GoalKey]]:
     """Mark, date and withdraw what closes say; returns how many milestones were marked, and which goals changed.
 
-    `closed` has the ranges of each goal that were closed just now, in order of day. The goals are locked; their rows
-    are changed, and the caller writes them. Closes of days on which balances were awaited say nothing.
+    `closed` has the ranges of each goal that were closed just now, in order of day. The goals are
+    locked; their rows are changed, and the caller writes them.
     """
     goals = {
         key: ranges[0].days.goal
@@ -115,10 +114,6 @@ def mark_by_closes(
         if ranges and are_closes_evaluated(ranges[0].days.goal)
     }
     sinces = {key: _marks_since(closed[key][0].days, zone) for key in goals}
-    telling = {key: closed[key] for key in goals}
-    following = {key: goal for key, goal in goals.items() if follows_balances(goal.tracking)}
-    for key, dated_goal in dated_goals(session, following, funding).items():
-        telling[key] = _telling(closed[key], dated_goal.history, zone)
     found: list[tuple[_Question, date]] = []
     withdrawn: list[_Question] = []
     for key, milestones in unreached_or_since(session, sinces).items():
@@ -127,9 +122,9 @@ def mark_by_closes(
         if goal.reached_at is None or goal.reached_at >= sinces[key]:
             questions.append(_Question(goal, None, goal.reached_at))
         for question in questions:
-            if _is_after_late_days(question, telling[key], through, zone):
+            if _is_after_late_days(question, closed[key], through, zone):
                 continue
-            day = _first_day(session, question, telling[key], through, zone)
+            day = _first_day(session, question, closed[key], through, zone)
             if day is not None:
                 found.append((question, day))
             elif question.reached_at is not None and local_day(question.reached_at, zone) <= through:
@@ -148,25 +143,6 @@ def mark_by_closes(
 def _marks_since(days: GoalDays, zone: ZoneInfo) -> datetime:
     """From when on marks may be others now. Facts from before the goal's first day mark at once, too."""
     return EARLIEST if days.first <= days.goal.start_date else day_start(days.first, zone)
-
-
-def _telling(ranges: Sequence[ClosedRange], history: GoalHistory, zone: ZoneInfo) -> list[ClosedRange]:
-    """The ranges without the days at whose ends balances were awaited: these have the manual amount in their place."""
-    changes = sorted({local_day(at, zone) for at in history.turns()})
-    return [
-        ClosedRange(each.days, [part for whole in each.stretches for part in _told(whole, changes, history, zone)])
-        for each in ranges
-    ]
-
-
-def _told(
-    stretch: tuple[date, date, int], changes: Sequence[date], history: GoalHistory, zone: ZoneInfo
-) -> Iterator[tuple[date, date, int]]:
-    first, last, amount = stretch
-    begins = [first, *(day for day in changes if first < day <= last)]
-    for begin, end in zip(begins, [*(day - _DAY for day in begins[1:]), last], strict=True):
-        if not awaits_balances(history, day_start(begin + _DAY, zone)):
-            yield begin, end, amount
 
 
 def _first_day(

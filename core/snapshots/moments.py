@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from core.events.calendar import INSTANT
-from core.goals.amounts import amount_before, awaits_balances
+from core.goals.amounts import amount_before
 from core.snapshots.amounts import DatedGoal, Funding, dated_goals
 from core.snapshots.movements import read_counted_movements
 from core.store.goals import GoalRow
@@ -40,7 +40,6 @@ class _Measures:
 def amounts_within(session: Session, spans: Sequence[GoalSpan], funding: Funding) -> list[list[tuple[datetime, int]]]:
     """For each span (moment, amount): at its begin, from the facts before it, then after each moment that has facts.
 
-    Moments at which balances were awaited are left out.
     All goals are of one tenant, and locked. The cost is that of the facts in the spans and of those after them.
     """
     goals = dated_goals(session, {span.goal.key: span.goal for span in spans}, funding)
@@ -64,8 +63,7 @@ def amounts_within(session: Session, spans: Sequence[GoalSpan], funding: Funding
         turns = goal.history.turns()
         moments.update(at for at in turns if span.since <= at and (span.until is None or at < span.until))
         ends = [(span.since, span.since), *((at, at + INSTANT) for at in sorted(moments))]
-        told = [(at, end) for at, end in ends if not awaits_balances(goal.history, end)]
-        result.append([(at, _amount_before(session, end, goal, span, measures)) for at, end in told])
+        result.append([(at, _amount_before(session, end, goal, span, measures)) for at, end in ends])
     return result
 
 

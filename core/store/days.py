@@ -76,13 +76,11 @@ _HAS_DIRTY_RANGES = text(
 # The days after the closed ones still have to be closed, so an account that moves on one of them stays dirty from the
 # first such day on. This holds too where only a late range was marked: a report on an open day may take back its
 # amount. And it holds for all accounts of a chain if it does for one, since links measure what is joined; what they
-# measure also moves where an account begins or ends to count; a goal that follows balances, where one becomes known.
+# measure also moves where an account begins or ends to count.
 _FIRST_MOVES = text(
     f"""SELECT k.tenant, k.account_id, min(least(
         CASE WHEN a.counts_from >= :since AND a.counts_from < :never THEN a.counts_from END,
         CASE WHEN a.counts_until >= :since THEN a.counts_until END,
-        CASE WHEN a.first_report_at >= :since THEN a.first_report_at END,
-        CASE WHEN a.known_by_rows_at >= :since THEN a.known_by_rows_at END,
         (SELECT t.posted_at FROM transactions t
          WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
            AND t.posted_at >= :since AND t.amount_minor <> 0

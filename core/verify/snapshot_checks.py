@@ -8,8 +8,8 @@ from core.verify.checks import (
     counts,
     direction,
     follows,
+    is_known,
     is_repeated,
-    known_at,
     local_day,
     share,
     sign,
@@ -44,7 +44,7 @@ _LATE_FOR_GOOD = f"""CASE WHEN a.late_from IS NULL THEN NULL
 _FUNDING = f"""
     SELECT g.goal_id, g.is_following, g.final_at, l.from_at, l.until_at, l.ppm, l.measure,
         l.account_id, a.kind, a.chain_id, a.joined_as, a.counts_from, a.counts_until, a.known_by_rows_at,
-        {known_at("a")} AS known_at, {counts("g", "a")} AND NOT {is_repeated("g", "l", "a")} AS counts,
+        {is_known("g", "a")} AS is_known, {counts("g", "a")} AND NOT {is_repeated("g", "l", "a")} AS counts,
         least(a.dirty_from, {_LATE_FOR_GOOD}) AS dirty_from,
         a.late_from, a.late_through
     FROM g
@@ -58,12 +58,12 @@ _PIECES = f"""
     SELECT row_number() OVER () AS piece, pieces.*, {local_day("begin_at")} AS first_day,
         CASE WHEN gone_at IS NOT NULL THEN {local_day("gone_at")} END AS end_day
     FROM (
-        SELECT f.goal_id, f.account_id, f.ppm, f.measure, false AS is_following, CAST(NULL AS timestamptz) AS known_at,
+        SELECT f.goal_id, f.account_id, f.ppm, f.measure, false AS is_following, false AS is_known,
             greatest(f.from_at, s.manual_at) AS begin_at,
             least(f.until_at, f.final_at, s.manual_next, 'infinity') AS cap_at, s.manual_next AS gone_at
         FROM funding f JOIN segments s USING (goal_id) WHERE f.counts AND NOT f.is_following
         UNION ALL
-        SELECT goal_id, account_id, ppm, measure, true, known_at, from_at, least(until_at, final_at, 'infinity'),
+        SELECT goal_id, account_id, ppm, measure, true, is_known, from_at, least(until_at, final_at, 'infinity'),
             CASE WHEN until_at >= final_at THEN NULL ELSE until_at END
         FROM funding WHERE counts AND is_following) AS pieces
     WHERE begin_at < cap_at"""
@@ -74,11 +74,9 @@ _SPANNED = f"""
         c.joined_as IS NULL AND c.counts_from IS NULL AS is_alone
     FROM funding f CROSS JOIN LATERAL {counting("f")} AS c WHERE f.counts"""
 
-# The measures are wanted where pieces begin, where a balance becomes known, where accounts begin and end to count, and
-# before all facts.
+# The measures are wanted where pieces begin, where accounts begin and end to count, and before all facts.
 _QUESTIONS = f"""
-    SELECT s.account_id, v.at FROM pieces p JOIN spanned s ON s.named_id = p.account_id
-        CROSS JOIN LATERAL (VALUES (p.begin_at), (p.known_at)) AS v(at) WHERE v.at IS NOT NULL
+    SELECT s.account_id, p.begin_at AS at FROM pieces p JOIN spanned s ON s.named_id = p.account_id
     UNION SELECT s.account_id, v.at FROM spanned s
         CROSS JOIN LATERAL (VALUES (s.counts_from), (s.counts_until), ('-infinity')) AS v(at)
         WHERE NOT s.is_alone AND v.at < {NEVER}"""
@@ -112,9 +110,9 @@ _COUNTED = f"""
 
 _VALUES = f"""
     SELECT piece, goal_id, day, at, turn, {share("measured - base", "ppm")} AS value,
-        CAST(known_at <= at IS TRUE AS integer) AS known
+        CAST(is_known AS integer) AS known
     FROM (
-        SELECT p.piece, p.goal_id, p.ppm, p.known_at, t.at, t.turn, m.measured,
+        SELECT p.piece, p.goal_id, p.ppm, p.is_known, t.at, t.turn, m.measured,
             CASE WHEN p.is_following THEN 0 ELSE first_value(m.measured)
                 OVER (PARTITION BY p.piece ORDER BY t.at, t.turn) END AS base,
             p.end_day, {local_day("t.at")} AS day
@@ -226,30 +224,16 @@ _IS_MOMENT = f"""({local_day("r.reached_at")} <> {local_day("(r.reached_at - int
         AND (r.reached_at IN (l.from_at, l.until_at) OR EXISTS (
             SELECT FROM (SELECT * FROM accounts WHERE tenant = :tenant AND account_id = l.account_id OFFSET 0) AS a
             CROSS JOIN LATERAL {counting("a")} AS c
-            WHERE r.reached_at IN (c.counts_from, c.counts_until, c.known_by_rows_at)
+            WHERE r.reached_at IN (c.counts_from, c.counts_until)
                 OR EXISTS (SELECT FROM transactions t WHERE t.tenant = :tenant AND t.account_id = c.account_id
                     AND t.counts AND t.posted_at = r.reached_at)
                 OR EXISTS (SELECT FROM reports p WHERE p.tenant = :tenant AND p.account_id = c.account_id
                     AND p.as_of = r.reached_at)))))"""
 
-# The days at whose ends a goal that follows balances had its manual amount only because no balance was known yet.
-_AWAITED = f"""(SELECT range_agg(daterange(from_day, until_day))
-            - coalesce(range_agg(daterange(known_day, until_day)) FILTER (WHERE known_day < until_day), '{{}}')
-        FROM (SELECT {local_day("l.from_at")} AS from_day,
-                CASE WHEN known.at < coalesce(goals.final_at, 'infinity')
-                    THEN {local_day("greatest(l.from_at, known.at)")} END AS known_day,
-                CASE WHEN l.until_at < coalesce(goals.final_at, 'infinity') THEN {local_day("l.until_at")}
-                    ELSE date 'infinity' END AS until_day
-            FROM links l JOIN accounts a ON a.tenant = l.tenant AND a.account_id = l.account_id
-            CROSS JOIN LATERAL (SELECT {known_at("a")} AS at OFFSET 0) AS known
-            WHERE l.tenant = :tenant AND l.goal_id = goals.goal_id AND {follows("goals")} AND {counts("goals", "a")}
-              AND NOT {is_repeated("goals", "l", "a")}) AS l)"""
-
 _MARKS = f"""
     WITH {ODD}, g AS MATERIALIZED (
         SELECT goal_id, type, finish_minor, target_minor, reached_at AS target_reached_at, final_at,
-            {direction("goals")} AS direction,
-            coalesce({_AWAITED}, '{{}}') AS awaited
+            {direction("goals")} AS direction
         FROM goals
         WHERE tenant = :tenant AND {within("goal_id")} AND status IN ('active', 'completed') AND waiting_for = '{{}}'
             AND start_minor IS NOT NULL AND start_date <= :closed_through
@@ -259,14 +243,10 @@ _MARKS = f"""
                 WHERE l.tenant = :tenant AND l.goal_id = goals.goal_id
                   AND least(a.dirty_from, a.late_from) <= :closed_through)),
     dated AS (
-        SELECT r.*, {local_day("r.reached_at")} AS reached_on,
-            {_IS_MOMENT} AS is_moment, (
-            SELECT min(lower(datemultirange(daterange(s.day, s.next_day)) - r.awaited)) FROM (
-                SELECT day, amount_minor,
-                    lead(day, 1, CAST(:closed_through AS date) + 1) OVER (ORDER BY day) AS next_day
-                FROM goal_snapshots
-                WHERE tenant = :tenant AND goal_id = r.goal_id AND day <= :closed_through) AS s
-            WHERE r.direction * s.amount_minor >= r.direction * r.threshold_minor) AS first_day
+        SELECT r.*, {local_day("r.reached_at")} AS reached_on, {_IS_MOMENT} AS is_moment, (
+            SELECT min(s.day) FROM goal_snapshots s
+            WHERE s.tenant = :tenant AND s.goal_id = r.goal_id AND s.day <= :closed_through
+              AND r.direction * s.amount_minor >= r.direction * r.threshold_minor) AS first_day
         FROM ({_REACHABLE}) AS r)
     SELECT goal_id, milestone_minor AS amount_minor, 'day reached' AS what,
         coalesce(CAST(reached_on AS text), 'none') AS stored,

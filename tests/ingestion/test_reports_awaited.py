@@ -48,7 +48,7 @@ def closes(sessions: Sessions, goal_id: str) -> dict[date, int]:
 
 
 def test_after_seven_days_of_rows_no_report_is_waited_for(session_factory: Sessions, apply: Apply) -> None:
-    """Not a second before; then the rows count, what they reach is marked, and closes show them from that day on."""
+    """Not a second before; then the rows count, in all closes too, and what they reached is marked with its date."""
     goal_id = following(session_factory)
     with session_factory.begin() as session:
         add_milestone(session, DEFAULT, goal_id, MilestoneDraft("3000"), NOW - 20 * DAY)
@@ -59,24 +59,24 @@ def test_after_seven_days_of_rows_no_report_is_waited_for(session_factory: Sessi
     assert shown(session_factory, goal_id) == (310_000, ())
     run_snapshot(session_factory, NOW)
     found = closes(session_factory, goal_id)
-    assert {amount for day, amount in found.items() if day < KNOWN.date()} == {TYPED}
-    assert {amount for day, amount in found.items() if day >= KNOWN.date()} == {310_000}
+    assert {amount for day, amount in found.items() if day < FIRST.date()} == {0}
+    assert {amount for day, amount in found.items() if day >= FIRST.date()} == {310_000}
     with session_factory() as session:
         (milestone,) = get_goal(session, DEFAULT, goal_id).milestones
-    assert milestone.reached_at == KNOWN
+    assert milestone.reached_at == FIRST
     assert verify(session_factory, NOW).first == ()
 
 
-def test_a_report_that_comes_in_time_is_what_the_goal_begins_with(session_factory: Sessions, apply: Apply) -> None:
-    """Closes show the typed amount before the day of the report, whatever it says of the days before."""
+def test_a_report_that_comes_in_time_says_what_there_was_before(session_factory: Sessions, apply: Apply) -> None:
+    """Once it is there, the rows alone say nothing, and closes before it show what it carries back."""
     goal_id = following(session_factory)
     apply([paid("t1", 100_00, FIRST), balance(900_00, KNOWN)])
     run_due(session_factory, NOW)
     assert shown(session_factory, goal_id) == (900_00, ())
     run_snapshot(session_factory, NOW)
     found = closes(session_factory, goal_id)
-    assert {amount for day, amount in found.items() if day < KNOWN.date()} == {TYPED}
-    assert {amount for day, amount in found.items() if day >= KNOWN.date()} == {900_00}
+    assert {amount for day, amount in found.items() if day < FIRST.date()} == {800_00}
+    assert {amount for day, amount in found.items() if day >= FIRST.date()} == {900_00}
     with session_factory() as session:
         assert session.scalar(text("SELECT known_by_rows_at FROM accounts")) is None
     assert verify(session_factory, NOW).first == ()
@@ -97,9 +97,12 @@ def test_the_order_of_rows_and_a_late_report_changes_nothing(
         run_due(session_factory, NOW)
         run_snapshot(session_factory, NOW)
     assert shown(session_factory, goal_id) == (900_00, ())
-    found, known_on = closes(session_factory, goal_id), (FIRST + 5 * DAY).date()
-    assert {amount for day, amount in found.items() if day < known_on} == {TYPED}
-    assert {amount for day, amount in found.items() if day >= known_on} == {900_00}
+    found, second = closes(session_factory, goal_id), (FIRST - 2 * DAY).date()
+    assert {amount for day, amount in found.items() if day < second} == {790_00}
+    assert {amount for day, amount in found.items() if second <= day < FIRST.date()} == {800_00}
+    assert {amount for day, amount in found.items() if day >= FIRST.date()} == {900_00}
+    with session_factory() as session:
+        assert session.scalar(text("SELECT known_by_rows_at FROM accounts")) == FIRST + 5 * DAY
     assert verify(session_factory, NOW).first == ()
 
 
@@ -115,48 +118,6 @@ def test_a_debt_starts_at_what_its_rows_say_after_seven_days(session_factory: Se
         view = get_goal(session, DEFAULT, goal_id)
         assert session.scalar(text("SELECT start_minor FROM goals")) == 500_00
     assert view.amount_minor == 580_00
-    assert verify(session_factory, NOW).first == ()
-
-
-@pytest.mark.parametrize("is_linked_later", [True, False], ids=["marked at once", "waits from the start"])
-def test_what_is_shown_before_the_first_balance_reaches_nothing(
-    session_factory: Sessions, apply: Apply, is_linked_later: bool
-) -> None:
-    """2,500.00 typed and a first balance of 900.00: this reaches 800.00, and nothing 1,000.00 or the target."""
-    made_at = NOW - 20 * DAY
-    goal_id = goal(session_factory, made_at, current_amount="2500", target_amount="2000", tracking=Tracking.BALANCE)
-    if not is_linked_later:
-        link(session_factory, made_at, goal_id, "a", "100")
-    with session_factory.begin() as session:
-        for amount in ("800", "1000"):
-            add_milestone(session, DEFAULT, goal_id, MilestoneDraft(amount), made_at)
-    if is_linked_later:
-        link(session_factory, made_at, goal_id, "a", "100")
-    run_snapshot(session_factory, NOW - 10 * DAY)
-    apply([balance(900_00, FIRST + 9 * DAY)])
-    run_snapshot(session_factory, NOW)
-    with session_factory() as session:
-        milestones = get_goal(session, DEFAULT, goal_id).milestones
-        assert [each.reached_at for each in milestones] == [FIRST + 9 * DAY, None]
-        assert session.scalar(text("SELECT reached_at FROM goals")) is None
-        assert list(session.scalars(text("SELECT type FROM outbox"))) == ["milestone.reached"]
-    assert verify(session_factory, NOW).first == ()
-
-
-def test_what_a_goal_reached_by_hand_before_it_had_accounts_stays(session_factory: Sessions, apply: Apply) -> None:
-    """It awaited nothing then: the amount was what its owner said it was."""
-    made_at = NOW - 20 * DAY
-    goal_id = goal(session_factory, made_at, current_amount="2500", target_amount="10000", tracking=Tracking.BALANCE)
-    with session_factory.begin() as session:
-        add_milestone(session, DEFAULT, goal_id, MilestoneDraft("1000"), made_at)
-    apply([balance(900_00, FIRST)])
-    run_snapshot(session_factory, NOW - 5 * DAY)
-    link(session_factory, NOW - 3 * DAY, goal_id, "a", "100")
-    run_snapshot(session_factory, NOW)
-    with session_factory() as session:
-        (milestone,) = get_goal(session, DEFAULT, goal_id).milestones
-    assert milestone.reached_at is not None
-    assert milestone.reached_at.date() == made_at.date()
     assert verify(session_factory, NOW).first == ()
 
 
@@ -179,7 +140,8 @@ def test_what_a_debt_starts_at_follows_from_rows_that_come_late(
         assert session.scalar(text("SELECT start_minor FROM goals")) == start
     assert shown(session_factory, goal_id) == (580_00, ())
     found = closes(session_factory, goal_id)
-    assert {amount for day, amount in found.items() if day < KNOWN.date()} == {start}
+    assert {amount for day, amount in found.items() if FIRST.date() <= day < late.date()} == {500_00}
+    assert {amount for day, amount in found.items() if day >= late.date()} == {580_00}
     assert verify(session_factory, NOW).first == ()
 
 

@@ -85,35 +85,11 @@ def test_a_goal_that_rests_has_no_date(session_factory: Sessions, apply: Apply, 
 
 
 def test_a_goal_that_waits_says_for_what(session_factory: Sessions, apply: Apply) -> None:
-    """Without a balance there is nothing to go on; with one of the first day there is the line since."""
+    """Without a balance there is nothing to go on."""
     goal_id = saving(session_factory, apply, tracking=Tracking.BALANCE)
     assert progress(session_factory, goal_id) == (None, "waits for a balance of a")
-    apply([balance(0, NOON - timedelta(days=41))])
+    apply([balance(40_000, NOON)])
     assert progress(session_factory, goal_id)[0] == datetime(2026, 5, 9, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("tracking", [Tracking.BALANCE, Tracking.NET_WORTH])
-def test_what_is_shown_before_the_first_balance_is_no_trend(
-    session_factory: Sessions, apply: Apply, tracking: Tracking
-) -> None:
-    """From nothing to a first balance of 500.00 no money has moved; from then on it rises by 10.00 a day."""
-    began = NOON - timedelta(days=20)
-    type = GoalType.NET_WORTH if tracking is Tracking.NET_WORTH else GoalType.CUSTOM
-    goal_id = goal(session_factory, began, type, target_amount="1000", tracking=tracking)
-    if tracking is Tracking.BALANCE:
-        link(session_factory, began, goal_id, "a", "100", began.date())
-    apply([balance(50_000, NOON - timedelta(days=6), user_id="u")])
-    run_snapshot(session_factory, NOON)
-    assert progress(session_factory, goal_id) == (None, "too little history: 6 of at least 7 closed days")
-    apply([balance(49_000, NOON - timedelta(days=7), user_id="u")])
-    apply([paid(f"t{n}", 1_000, NOON - timedelta(days=n)) for n in range(5, 0, -1)])
-    expected = datetime(2026, 4, 24, tzinfo=UTC), None
-    assert progress(session_factory, goal_id) == expected
-    run_snapshot(session_factory, NOON)
-    assert run_project(session_factory, NOON) == Projected(goals=1, dated=1)
-    with session_factory() as session:
-        assert session.scalar(text("SELECT projected_completion_at FROM forecasts")) == expected[0]
-    assert progress(session_factory, goal_id) == expected
 
 
 def test_a_debt_is_projected_to_its_finish(session_factory: Sessions, apply: Apply) -> None:

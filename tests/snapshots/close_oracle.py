@@ -47,12 +47,12 @@ class OracleGoal:
         end = moment if self.final_at is None else min(moment, self.final_at)
         manual_at, manual = next(t for t in reversed(self.manual) if t[0] is None or t[0] < moment)
         if self.tracking == "net_worth":
-            return sum(each.worth(end, before=True) for each in members) if _is_known(members, end) else manual
+            return sum(each.worth(end, before=True) for each in members) if _is_known(members) else manual
         if self.tracking == "balance":
             present = [
                 p for p in self.periods if p.begin < end and (p.until is None or p.until >= end) and p.account.fits()
             ]
-            if not _is_known([p.account for p in present], end):
+            if not _is_known([p.account for p in present]):
                 return manual
             return self.direction * sum(cut_share(p.account.worth(end, before=True), p.ppm) for p in present)
         total = manual
@@ -65,24 +65,11 @@ class OracleGoal:
                 total += self.direction * cut_share(moved, period.ppm)
         return total
 
-    def awaits(self, moment: datetime, members: Sequence[OracleAccount] = ()) -> bool:
-        """Whether it has the manual amount before a moment only because no balance that it follows was known."""
-        end = moment if self.final_at is None else min(moment, self.final_at)
-        present = {
-            "net_worth": list(members),
-            "balance": [
-                p.account
-                for p in self.periods
-                if p.begin < end and (p.until is None or p.until >= end) and p.account.fits()
-            ],
-        }.get(self.tracking, [])
-        return bool(present) and not _is_known(present, end)
-
     def closes(self, first: date, last: date, zone: str, members: Sequence[OracleAccount] = ()) -> dict[date, int]:
         """The amount at the end of every day."""
         days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
         return {day: self.amount_before(first_instant(day + timedelta(days=1), zone), members) for day in days}
 
 
-def _is_known(accounts: Sequence[OracleAccount], end: datetime) -> bool:
-    return any(at < end for account in accounts for at in account.known_at())
+def _is_known(accounts: Sequence[OracleAccount]) -> bool:
+    return any(account.known_at() for account in accounts)

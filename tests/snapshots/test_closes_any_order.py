@@ -272,10 +272,7 @@ def _assert_closes(world: World, now: datetime) -> None:
 
 
 def _assert_marks(world: World, now: datetime) -> None:
-    """Each milestone is reached at the first moment of the first day whose close is there, or not at all.
-
-    What a goal shows while balances are awaited reaches nothing.
-    """
+    """Each milestone is reached at the first moment of the first day whose close is there, or not at all."""
     last = now.astimezone(world.tenant.zone).date() - timedelta(days=1)
     members = world.members()
     for name, (goal_id, oracle) in world.goals.items():
@@ -284,12 +281,6 @@ def _assert_marks(world: World, now: datetime) -> None:
         if view.waiting_for or view.status is GoalStatus.ABANDONED:
             continue
         closes = oracle.closes(world.first + timedelta(days=1), last, world.tenant.time_zone, members)
-        zone = world.tenant.time_zone
-        closes = {
-            day: minor
-            for day, minor in closes.items()
-            if not oracle.awaits(first_instant(day + timedelta(days=1), zone), members)
-        }
         for milestone in view.milestones:
             day = next((day for day, amount in closes.items() if amount >= milestone.amount_minor), None)
             if day is None:
@@ -297,10 +288,9 @@ def _assert_marks(world: World, now: datetime) -> None:
                 continue
             begin, end = (first_instant(day + timedelta(days=n), world.tenant.time_zone) for n in (0, 1))
             moments = sorted({at for at in _moments(world, oracle) if begin <= at < end})
-            ends = [(begin, begin), *((at, at + timedelta(microseconds=1)) for at in moments)]
-            told = [(at, end) for at, end in ends if not oracle.awaits(end, members)]
-            amounts = [(at, oracle.amount_before(end, members)) for at, end in told]
-            first = next(at for at, minor in amounts if minor >= milestone.amount_minor)
+            amounts = [(begin, oracle.amount_before(begin, members))]
+            amounts += [(at, oracle.amount_before(at + timedelta(microseconds=1), members)) for at in moments]
+            first = next(at for at, amount in amounts if amount >= milestone.amount_minor)
             assert milestone.reached_at == first, (name, milestone)
 
 
@@ -309,7 +299,7 @@ def _moments(world: World, oracle: OracleGoal) -> Iterator[datetime]:
     yield from world.turns()
     for account in world.oracles:
         yield from (at for at, _ in account.counted())
-        yield from account.known_at()
+        yield from account.reported()
     for period in oracle.periods:
         yield from (at for at in (period.begin, period.until) if at is not None)
     yield from (at for at, _ in oracle.manual if at is not None)

@@ -87,7 +87,7 @@ def test_closing_an_older_day_keeps_the_newer_one(
 
 
 def test_a_wait_that_ends_by_unlinking_catches_up(session_factory: Sessions, apply: Apply, now: datetime) -> None:
-    """Once the goal waits for no balance, what its snapshots reached since the first one is marked."""
+    """Once the goal waits for no balance, the milestones that its snapshots reached meanwhile are marked."""
     goal_id = goal(session_factory, days_ago(10), tracking=Tracking.BALANCE)
     link(session_factory, days_ago(10) + timedelta(minutes=1), goal_id, "a", "50")
     link(session_factory, days_ago(10) + timedelta(minutes=2), goal_id, "b", "50")
@@ -100,7 +100,7 @@ def test_a_wait_that_ends_by_unlinking_catches_up(session_factory: Sessions, app
     run_snapshot(session_factory, now + timedelta(hours=1))
     with session_factory() as session:
         (milestone,) = get_goal(session, DEFAULT, goal_id).milestones
-    assert milestone.reached_at == days_ago(6)
+    assert milestone.reached_at == days_ago(10) + timedelta(minutes=1)
 
 
 def test_an_unchanged_target_excludes_no_earlier_close(session_factory: Sessions, apply: Apply, now: datetime) -> None:

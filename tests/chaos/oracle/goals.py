@@ -73,7 +73,7 @@ class Oracle:
         manual_at, manual = next(t for t in reversed(goal.manual) if t[0] is None or t[0] < at)
         if goal.tracking in {"balance", "net_worth"}:
             present = self._present(goal, end)
-            if not any(measures.known_at < end for measures, _ in present):
+            if not any(measures.known_at < (goal.final_at or FOR_EVER) for measures, _ in present):
                 return manual
             return goal.direction * sum(cut(measures.worth_before(end), ppm) for measures, ppm in present)
         return manual + goal.direction * sum(self._since(goal, link, manual_at, end) for link in goal.links)
@@ -89,21 +89,11 @@ class Oracle:
         return sorted(name for name in names if self._measures(name).known_at == FOR_EVER)
 
     def must_be_reached(self, goal: Goal, closes: Mapping[date, int]) -> Iterator[int]:
-        """Yield the milestones that the goal has reached, now or at the end of some day.
-
-        What it shows while balances are awaited does not count.
-        """
-        amounts = [self.amount(goal), *[amount for day, amount in closes.items() if not self._awaits(goal, day)]]
+        """Yield the milestones that the goal has reached, now or at the end of some day."""
         for milestone in goal.milestones:
+            amounts = [self.amount(goal), *closes.values()]
             if any(goal.direction * amount >= goal.direction * milestone for amount in amounts):
                 yield milestone
-
-    def _awaits(self, goal: Goal, day: date) -> bool:
-        """Whether the end of a day shows the manual amount only because no balance was known."""
-        end = first_instant(day + timedelta(days=1), self.facts.zone)
-        end = end if goal.final_at is None else min(end, goal.final_at)
-        present = self._present(goal, end) if goal.tracking in {"balance", "net_worth"} else []
-        return bool(present) and not any(measures.known_at < end for measures, _ in present)
 
     def _present(self, goal: Goal, end: datetime) -> list[tuple[JoinedMeasures, int]]:
         """The measures and shares of the accounts that a goal which follows balances has at a moment."""

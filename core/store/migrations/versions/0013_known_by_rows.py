@@ -13,10 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the moment, and let all days of goals that follow balances be closed again.
-
-    Closes from before the first report show the manual amount now. The job due sets the moment of accounts without one.
-    """
+    """Add the moment; the job due sets that of accounts without a report."""
     op.execute("ALTER TABLE accounts ADD COLUMN known_by_rows_at timestamptz")
     op.execute(
         """CREATE INDEX accounts_awaited_idx ON accounts (tenant, account_id)
@@ -25,8 +22,4 @@ def upgrade() -> None:
     op.execute(
         """UPDATE accounts SET known_by_rows_at = first_recorded_at + interval '168 hours'
         WHERE first_report_at > first_recorded_at + interval '168 hours'"""
-    )
-    op.execute(
-        """UPDATE goals SET dirty_from = least(dirty_from, start_date)
-        WHERE tracking IN ('balance', 'net_worth')"""
     )
