@@ -18,6 +18,7 @@ SHARES = {"balance": 60, "change": 40}
 class Movement:
     """One row of the source. `day` is its YYMMDD; `amount` has a sign; both amounts are hellers."""
 
+    name: str
     account: str
     day: str
     amount: int
@@ -36,7 +37,7 @@ def read_movements(folder: Path, accounts: int | None = None) -> list[Movement]:
             chosen.add(account)
             amount = hellers(row["amount"])
             signed = amount if row["type"] == "PRIJEM" else -amount
-            movements.append(Movement(account, row["date"], signed, hellers(row["balance"])))
+            movements.append(Movement(row["trans_id"], account, row["date"], signed, hellers(row["balance"])))
     return movements
 
 

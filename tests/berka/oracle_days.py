@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from tests.berka.oracle import SHARES, Movement, report_of_day, share
+from tests.chaos.oracle.placement import Record, place_all
 
 FIRST_DAY, LAST_DAY = date(1993, 1, 1), date(1994, 3, 31)
 DAYS = tuple((FIRST_DAY + timedelta(days=n)).isoformat() for n in range((LAST_DAY - FIRST_DAY).days + 1))
@@ -31,14 +32,26 @@ def closes_by_sum(movements: Sequence[Movement]) -> dict[str, Line]:
 
 
 def closes_by_reports(movements: Sequence[Movement]) -> dict[str, Line]:
-    """Each account's worth at the close of every day, where each day that moved ends with a report; 0 before."""
+    """Each account's worth at the close of every day, where each day that moved has a report after its rows; 0 before.
+
+    The rows have only dates, and are reported with their day's balance at noon. Where two balances of the source do not
+    agree with the rows between them, the next balance may say that the one before did not hold a row of its day yet.
+    """
     closes = {}
     for account, own in _by_account(movements).items():
-        reports = {_iso(day): report_of_day(own, day) for day in {movement.day for movement in own}}
-        worth, line = 0, []
+        reports = {_noon(day): report_of_day(own, day) for day in {movement.day for movement in own}}
+        reports[min(reports) - timedelta(days=1)] = 0
+        records = [Record(each.name, _noon(each.day), each.name, each.amount, _noon(each.day).date()) for each in own]
+        places = place_all(records, reports, "UTC")
+        moved = dict.fromkeys(places.values(), 0)
+        for each in own:
+            moved[places[each.name]] += each.amount
+        line = []
         for day in DAYS:
-            worth = reports.get(day, worth)
-            line.append((day, worth))
+            end = datetime.fromisoformat(f"{day}T00:00:00+00:00") + timedelta(days=1)
+            last = max((as_of for as_of in reports if as_of < end), default=None)
+            late = sum(minor for at, minor in moved.items() if last is not None and last < at < end)
+            line.append((day, 0 if last is None else reports[last] + late))
         closes[account] = line
     return closes
 
@@ -71,6 +84,11 @@ def _by_account(movements: Sequence[Movement]) -> dict[str, list[Movement]]:
     for movement in movements:
         by_account[movement.account].append(movement)
     return by_account
+
+
+def _noon(day: str) -> datetime:
+    """When the rows and the balance of a day of the source are reported."""
+    return datetime.fromisoformat(f"{_iso(day)}T12:00:00+00:00")
 
 
 def _iso(day: str) -> str:

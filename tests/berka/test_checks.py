@@ -39,9 +39,9 @@ def test_the_oracle_cuts_shares_towards_zero() -> None:
 def test_the_oracle_lets_the_last_report_speak() -> None:
     """Transactions sum up; with balances the last day's stated balance nearest to the sum is the worth."""
     movements = [
-        Movement("1", "930101", 1000_00, 1000_00),
-        Movement("1", "930202", -30_00, 970_01),
-        Movement("1", "930202", -10_00, 960_01),
+        Movement("a", "1", "930101", 1000_00, 1000_00),
+        Movement("b", "1", "930202", -30_00, 970_01),
+        Movement("c", "1", "930202", -10_00, 960_01),
     ]
     assert worths_by_sum(movements) == {"1": 960_00}
     assert worths_by_reports(movements) == {"1": 960_01}
@@ -51,9 +51,9 @@ def test_the_oracle_lets_the_last_report_speak() -> None:
 def test_the_oracle_knows_every_close() -> None:
     """A day without a row has the close of the one before; where days end with reports these tell, and nothing else."""
     movements = [
-        Movement("1", "930103", 1000_00, 1000_00),
-        Movement("1", "940331", -30_00, 970_01),
-        Movement("1", "940331", -10_00, 960_01),
+        Movement("a", "1", "930103", 1000_00, 1000_00),
+        Movement("b", "1", "940331", -30_00, 970_01),
+        Movement("c", "1", "940331", -10_00, 960_01),
     ]
     assert (DAYS[0], DAYS[-1], len(DAYS)) == ("1993-01-01", "1994-03-31", 455)
     by_sum, by_reports = closes_by_sum(movements)["1"], closes_by_reports(movements)["1"]
