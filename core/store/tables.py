@@ -171,7 +171,8 @@ accounts = Table(
     # When the first of its rows was first reported; none was after `last_recorded_at`.
     moment_column("first_recorded_at"),
     moment_column("last_recorded_at"),
-    # From when on its rows alone say what it is worth, if no report came before: set by the job due at that time.
+    # From when on its rows alone say what it is worth, if no report came before. The job due sets it at that time, and
+    # a batch that has a later report or an earlier row.
     moment_column("known_by_rows_at"),
     # Whether any of its rows was removed that was booked with a date only.
     flag_column("lends"),

@@ -14,9 +14,8 @@ class DirectoryInUse(MilepostError):
     """Another process has the lock of this directory."""
 
     def __init__(self, directory: Path, holder: str) -> None:
-        # The note of servers that an application started says what to do by itself.
-        todo = "" if "," in holder else "; end that one (Ctrl-C or `kill`), or choose another directory with --data-dir"
-        super().__init__(f"{directory} is in use by process {holder}{todo}")
+        todo = "end that one first, or choose another directory with --data-dir"
+        super().__init__(f"{directory} is in use by process {holder}; {todo}")
         self.directory = directory
         self.holder = holder
 

@@ -150,7 +150,7 @@ def test_a_second_start_names_the_first(running: Up) -> None:
     second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (second.returncode, second.stdout) == (1, "")
     in_use = f"milepost: {running.directory} is in use by process {running.process.pid}"
-    assert second.stderr == f"{in_use}; end that one (Ctrl-C or `kill`), or choose another directory with --data-dir\n"
+    assert second.stderr == f"{in_use}; end that one first, or choose another directory with --data-dir\n"
 
 
 def test_a_second_start_on_the_same_port_names_the_first(running: Up) -> None:
@@ -159,7 +159,7 @@ def test_a_second_start_on_the_same_port_names_the_first(running: Up) -> None:
     second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (second.returncode, second.stdout) == (1, "")
     in_use = f"milepost: {running.directory} is in use by process {running.process.pid}"
-    assert second.stderr == f"{in_use}; end that one (Ctrl-C or `kill`), or choose another directory with --data-dir\n"
+    assert second.stderr == f"{in_use}; end that one first, or choose another directory with --data-dir\n"
 
 
 def test_status_finds_it(running: Up) -> None:

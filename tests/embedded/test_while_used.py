@@ -262,9 +262,10 @@ def test_commands_find_them_and_a_second_start_names_them(
     assert pid in processes_in(place)
     assert [secret for secret in (KEY, *passwords) if secret in "".join(commands + logs)] == []
     holder = f"process {pid}, started by an application: it ends when no application uses it, or with `kill {pid}`"
+    todo = "end that one first, or choose another directory with --data-dir"
     second = run(place, "up")
     assert (second.returncode, second.stdout) == (1, "")
-    assert second.stderr == f"milepost: {place / 'data'} is in use by {holder}\n"
+    assert second.stderr == f"milepost: {place / 'data'} is in use by {holder}; {todo}\n"
     assert f"runs here as {holder}" in run(place, "doctor").stdout
     used.close()
 

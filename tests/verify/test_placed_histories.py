@@ -28,7 +28,7 @@ LAST_INSTANT, ALMOST_MIDNIGHT = moment(1, 0) - INSTANT, moment(0, 23, 55)
 Row = tuple[str, int, int | datetime, datetime]
 
 
-def told(account: str, worths: dict[datetime, int], *rows: Row) -> list[bytes]:
+def stated_of(account: str, worths: dict[datetime, int], *rows: Row) -> list[bytes]:
     """The events of an account."""
     found = [balance(worth, at, account) for at, worth in worths.items()]
     for name, minor, when, reported in rows:
@@ -143,13 +143,13 @@ def test_rows_at_the_limits_are_placed_right(session_factory: sessionmaker[Sessi
     """Balances move rows where they should, and the verification finds nothing wrong."""
     for table, rows_before in ((MOVED, [OLD]), (HISTORY, [])):
         for account, (reports, rows, _) in table.items():
-            apply(told(account, reports, *rows_before, *rows), at=NOW)
+            apply(stated_of(account, reports, *rows_before, *rows), at=NOW)
     # What is owed is less worth.
     apply([balance(owed, at, "a debt", kind="liability") for at, owed in worths(900).items()], at=NOW)
-    apply(told("a debt", {}, ("r", 100, 0, P)), at=NOW)
+    apply(stated_of("a debt", {}, ("r", 100, 0, P)), at=NOW)
     # One that is removed, one that is pending, and one that another replaces count in no interval.
     others = [OLD, ("removed", 40, 0, NOON), ("replaced", 50, 0, P)]
-    apply(told("others do not count", worths(1170), ("r", 100, 0, P), ("new", 70, NOON, NOON), *others), at=NOW)
+    apply(stated_of("others do not count", worths(1170), ("r", 100, 0, P), ("new", 70, NOON, NOON), *others), at=NOW)
     apply([body_of(Record("removed", NOON + HOUR, "removal"), "others do not count")], at=NOW)
     apply([booked("pending", 30, 0, NOON, "others do not count", pending=True)], at=NOW)
     replacing = Record("new", NOON + HOUR, "replacing", 70, None, NOON)
