@@ -38,13 +38,18 @@ class Rise(NamedTuple):
 
 def rise_of(steps: Iterable[tuple[datetime, int]]) -> Rise:
     """The rise by steps (moment, minor units) that are in order of time."""
-    after: dict[datetime, int] = {}
-    total = 0
+    moments: list[datetime] = []
+    sums: list[int] = []
+    total, last = 0, None
     for at, minor in steps:
         total += minor
-        after[at] = total
-    sums = list(after.values())
-    return Rise(list(after), sums, list(accumulate(sums, max)))
+        if at == last:
+            sums[-1] = total
+        else:
+            moments.append(at)
+            sums.append(total)
+            last = at
+    return Rise(moments, sums, list(accumulate(sums, max)))
 
 
 class AccountMove(Struct):

@@ -196,25 +196,25 @@ def _first_times(
 
 def _rise(moved: Sequence[tuple[FundingRow, AccountMove]]) -> tuple[Rise, Callable[[int], int]]:
     """How what links measure moves together, and a function that makes a share of it, which never falls as it rises."""
-    rises = [move.rise(source.row.measure, source.row.link.begin_at) for source, move in moved]
-    shares = [_share_of(source, rise) for (source, _), rise in zip(moved, rises, strict=True)]
-    if len(moved) == 1:
-        return rises[0], shares[0]
+    rises = [_rise_of_link(source, move) for source, move in moved]
+    if len(rises) == 1:
+        return rises[0]
     # Each link's share is cut by itself, so shares are added up.
     steps: list[tuple[datetime, int]] = []
-    for rise, share_of in zip(rises, shares, strict=True):
+    for rise, share_of in rises:
         amounts = [share_of(minor) for minor in (0, *rise.sums)]
         steps += zip(rise.moments, [then - now for now, then in pairwise(amounts)], strict=True)
     steps.sort(key=itemgetter(0))
-    before = sum([share_of(0) for share_of in shares])
+    before = sum([share_of(0) for _, share_of in rises])
     return rise_of(steps), lambda minor: before + minor
 
 
-def _share_of(source: FundingRow, rise: Rise) -> Callable[[int], int]:
-    """A function that makes a link's share of how far its measure has risen in the batch."""
+def _rise_of_link(source: FundingRow, move: AccountMove) -> tuple[Rise, Callable[[int], int]]:
+    """How what a link measures moves in the batch, and a function that makes the link's share of it."""
     link = source.row.link
+    rise = move.rise(source.row.measure, link.begin_at)
     ppm, before = link.ppm, measured(link, source.measure_minor) - rise.total
-    return lambda minor: share(before + minor, ppm)
+    return rise, lambda minor: share(before + minor, ppm)
 
 
 def message_id(message_type: str, goal_id: str, threshold_minor: int) -> str:

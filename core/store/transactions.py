@@ -168,9 +168,10 @@ def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[T
 
 def add_transactions(session: Session, transactions: SimpleTransactions) -> None:
     """Write new transactions; raises IntegrityError, from a UniqueViolation, if one is stored after all."""
-    new = [(tenant, True, *astuple(each)) for (tenant, _), of_account in transactions.items() for each in of_account]
-    if new:
-        driver.copy_rows(session, "transactions", _SIMPLE, new)
+    if any(transactions.values()):
+        # Made one by one: of thousands at once each would have left the processor's cache before it is sent.
+        rows = ((key[0], True, *astuple(each)) for key, of_account in transactions.items() for each in of_account)
+        driver.copy_rows(session, "transactions", _SIMPLE, rows)
 
 
 def _by_texts(session: Session, statement: Direct, keys: Iterable[TransactionKey]) -> list[Row]:
