@@ -161,7 +161,7 @@ def dates(values: Sequence[date | None]) -> Dates:
     return Dates(_packed(_DATE_OID, "i", 4, days))
 
 
-def bools(values: Sequence[bool]) -> Bools:
+def bools(values: Sequence[bool | None]) -> Bools:
     """Booleans as one parameter."""
     return Bools(_packed(_BOOL_OID, "?", 1, values))
 

@@ -12,6 +12,7 @@ from core.events.facts import Rank, Report
 from core.events.worth import NextReport, StoredReport
 from core.store import driver
 from core.store.accounts import AccountKey
+from core.store.driver import Direct
 
 ReportKey = tuple[str, str, datetime]
 
@@ -32,17 +33,12 @@ _REPORT = {
 # What is kept of the interval that ends at a report, see core.events.placement, has writes of its own.
 _KEPT = ("residual_minor", "gap_minor", "has_moved")
 _LIST = ", ".join(f"r.{column}" for column in _REPORT)
-_REPORT_KEY = {name: _REPORT[name] for name in ("tenant", "account_id", "as_of")}
-_INTERVAL = _REPORT_KEY | {name: _REPORT[name] for name in ("gap_minor", "has_moved")}
-_RESIDUAL = {"tenant": driver.TEXT, "account_id": driver.TEXT, "as_of": driver.TIMESTAMPTZ, "minor": driver.INT8}
-# Two columns of text, and one or two more that are passed as arrays.
-_REPORT_KEYS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]))"
-_QUESTIONS = f"unnest({driver.split('a')}, {driver.split('b')}, CAST(:c AS timestamptz[]), CAST(:d AS boolean[]))"
+_KEYS = f"{driver.split('tenants')}, {driver.split('accounts')}, :moments"
 _OF_ACCOUNT = "tenant = :tenant AND account_id = :account_id"
 
-_READ_REPORTS = text(
+_READ_REPORTS = Direct(
     f"""SELECT {_LIST}
-    FROM {_REPORT_KEYS} AS k(tenant, account_id, as_of)
+    FROM unnest({_KEYS}) AS k(tenant, account_id, as_of)
     JOIN reports r USING (tenant, account_id, as_of)"""
 )
 _READ_ALL_REPORTS = text(
@@ -67,29 +63,28 @@ _FIRST_FACT = text(
         SELECT * FROM unnest(CAST(:times AS timestamptz[]), CAST(:currencies AS text[])))
     ORDER BY turn, event_time, source COLLATE "C", event_id COLLATE "C", currency LIMIT 1"""
 )
-_READ_NEXT_REPORTS = text(
+_READ_NEXT_REPORTS = Direct(
     f"""SELECT k.tenant, k.account_id, k.moment, n.as_of, n.current_minor, n.residual_minor,
         CASE WHEN k.with_sum THEN (
             SELECT coalesce(sum(t.amount_minor), 0)::bigint FROM transactions t
             WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
               AND t.posted_at BETWEEN k.moment AND coalesce(n.as_of, 'infinity')) ELSE 0 END
-    FROM {_QUESTIONS} AS k(tenant, account_id, moment, with_sum)
+    FROM unnest({_KEYS}, :with_sums) AS k(tenant, account_id, moment, with_sum)
     LEFT JOIN LATERAL (
         SELECT r.as_of, r.current_minor, r.residual_minor FROM reports r
         WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND r.as_of >= k.moment
         ORDER BY r.as_of LIMIT 1) n ON true"""
 )
 _ASSIGNMENTS = ", ".join(f"{column} = s.{column}" for column in list(_REPORT)[3:] if column not in _KEPT)
+_AS_IT_IS = None, None
 _UPDATE_REPORTS = text(
     f"""UPDATE reports r SET {_ASSIGNMENTS} FROM staged_reports s
     WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
 )
-_WRITE_INTERVALS = text(
-    """UPDATE reports r SET gap_minor = s.gap_minor, has_moved = s.has_moved FROM staged_intervals s
-    WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
-)
-_MOVE_RESIDUALS = text(
-    """UPDATE reports r SET residual_minor = r.residual_minor + s.minor FROM staged_residuals s
+_MOVE = Direct(
+    f"""UPDATE reports r SET residual_minor = r.residual_minor + s.minor,
+        gap_minor = coalesce(s.gap_minor, r.gap_minor), has_moved = coalesce(s.has_moved, r.has_moved)
+    FROM unnest({_KEYS}, :minors, :gaps, :have_moved) AS s(tenant, account_id, as_of, minor, gap_minor, has_moved)
     WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
 )
 
@@ -99,7 +94,7 @@ def read_reports(session: Session, keys: Iterable[ReportKey]) -> dict[ReportKey,
     wanted = list(keys)
     if not wanted:
         return {}
-    rows = session.execute(_READ_REPORTS, _with_times(wanted))
+    rows = _READ_REPORTS.rows(session, _columns(wanted))
     return {(row[0], row[1], row[2]): _report(row) for row in rows}
 
 
@@ -139,8 +134,8 @@ def read_next_reports(
     wanted = sorted(with_sums)
     answers: dict[AccountKey, dict[datetime, NextReport]] = {}
     if wanted:
-        sums = {"d": [with_sums[key] for key in wanted]}
-        for row in session.execute(_READ_NEXT_REPORTS, _with_times(wanted) | sums).all():
+        sums = {"with_sums": driver.bools([with_sums[key] for key in wanted])}
+        for row in _READ_NEXT_REPORTS.rows(session, _columns(wanted) | sums):
             answer = NextReport(row[3], row[4] or 0, row[5] or 0, row[6])
             answers.setdefault((row[0], row[1]), {})[row[2]] = answer
     return answers
@@ -167,18 +162,18 @@ def write_reports(
         values = (_report_values(key, report, 0, 0, has_moved=False) for key, report in known.items())
         driver.stage(session, "staged_reports", _REPORT, values)
         session.execute(_UPDATE_REPORTS)
-    kept = [(*key, *interval) for key, interval in intervals.items() if key not in new]
-    if kept:
-        driver.stage(session, "staged_intervals", _INTERVAL, kept)
-        session.execute(_WRITE_INTERVALS)
-    if residuals:
-        driver.stage(session, "staged_residuals", _RESIDUAL, ((*key, minor) for key, minor in residuals.items()))
-        session.execute(_MOVE_RESIDUALS)
+    moved = sorted(residuals.keys() | (intervals.keys() - new.keys()))
+    if moved:
+        kept = [intervals.get(key, _AS_IT_IS) for key in moved]
+        columns = _columns(moved) | {"minors": driver.int8s([residuals.get(key, 0) for key in moved])}
+        columns |= {"gaps": driver.int8s([each[0] for each in kept])}
+        columns |= {"have_moved": driver.bools([each[1] for each in kept])}
+        _MOVE.run(session, columns)
 
 
-def _with_times(keys: Sequence[ReportKey]) -> dict[str, object]:
-    texts = {"ab"[n]: driver.joined(str(key[n]) for key in keys) for n in range(2)}
-    return texts | {"c": [key[2] for key in keys]}
+def _columns(keys: Sequence[ReportKey]) -> dict[str, object]:
+    columns = driver.key_columns("accounts", [key[:2] for key in keys])
+    return {**columns, "moments": driver.moments([key[2] for key in keys])}
 
 
 def _report(row: Any) -> StoredReport:
