@@ -66,10 +66,6 @@ class WorthFold:
     opening_minor: int = 0
     residuals: dict[datetime, int] = field(default_factory=dict)
 
-    def move(self, at: datetime, worth_minor: int, inflow_minor: int = 0) -> None:
-        """Add a movement by transactions."""
-        self.movements.append(Movement(at, worth_minor, inflow_minor))
-
     def residual(self, as_of: datetime, minor: int) -> None:
         """Add `minor` to the residual of the report at `as_of`."""
         if minor:
@@ -115,7 +111,8 @@ def movements_of_new(transactions: Iterable[SimpleTransaction]) -> list[Movement
 class NewSums(Struct, frozen=True, gc=False):
     """Of simple transactions that are new: the first and the last moment, and the sums of worth and of inflow.
 
-    `recorded_from` and `recorded_to` are the least and the greatest time of the events.
+    `recorded_from` and `recorded_to` are the least and the greatest time of the events. `has_dates`: whether any of
+    them has only a date.
     """
 
     first_at: datetime
@@ -124,6 +121,7 @@ class NewSums(Struct, frozen=True, gc=False):
     inflow_minor: int
     recorded_from: datetime
     recorded_to: datetime
+    has_dates: bool
 
 
 def sums_of_new(transactions: Sequence[SimpleTransaction]) -> NewSums:
@@ -133,8 +131,11 @@ def sums_of_new(transactions: Sequence[SimpleTransaction]) -> NewSums:
     recorded_from = recorded_to = one.event_time
     if len(transactions) == 1:
         amount = one.amount_minor
-        return NewSums(first, last, amount, amount if amount > 0 else 0, recorded_from, recorded_to)
+        return NewSums(
+            first, last, amount, amount if amount > 0 else 0, recorded_from, recorded_to, one.dated is not None
+        )
     worth = inflow = 0
+    has_dates = False
     for transaction in transactions:
         at, amount = transaction.posted_at, transaction.amount_minor
         worth += amount
@@ -149,12 +150,9 @@ def sums_of_new(transactions: Sequence[SimpleTransaction]) -> NewSums:
             recorded_from = time
         elif time > recorded_to:
             recorded_to = time
-    return NewSums(first, last, worth, inflow, recorded_from, recorded_to)
-
-
-def movement_of(row: Row) -> Movement:
-    """The movement by a row that is new."""
-    return Movement(row.placed_at, row.amount_minor, max(row.amount_minor, 0))
+        if transaction.dated is not None:
+            has_dates = True
+    return NewSums(first, last, worth, inflow, recorded_from, recorded_to, has_dates)
 
 
 def movements_of_moved(moved: Iterable[tuple[datetime, Row]]) -> list[Movement]:
@@ -195,11 +193,10 @@ def fold_worth(
     `answers` maps each moment of `questions` to what is stored at or after it. If `new_sign` differs from the state's,
     `reports` must have every stored report, since each then counts with the other sign.
     """
+    fold = WorthFold(list(movements))
     if not reports and not answers:
-        return WorthFold(list(movements))
-    fold = WorthFold()
-    for movement in movements:
-        fold.move(movement.at, movement.worth_minor, movement.inflow_minor)
+        return fold
+    for movement in fold.movements:
         follower = answers.get(movement.at)
         if follower is not None and follower.as_of is not None:
             if follower.as_of == state.first_report_at:

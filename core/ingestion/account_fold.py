@@ -24,8 +24,9 @@ class Folded:
     """The result of a fold. `moves`: what concerns goals, by account.
 
     The caller still has to write the accounts: `additions` to those that have new transactions alone, `writes` of the
-    others, the attributes of those that are `described_anew`, and from when on those are that are `known_by_rows`. And
-    it has to write the `changes` of compared transactions, and the new `places` of others.
+    others, the attributes of those that are `described_anew`, from when on those are that are `known_by_rows`, and
+    which have rows with only a date from now on (`dated_anew`). And it has to write the `changes` of compared
+    transactions, and the new `places` of others.
     `winning_ids` has the id() of every compared statement that changed what is stored: all others were known or are
     outdated.
     `spanned` are the accounts that count only for a time, before the batch or after it, with their chains; the caller
@@ -37,6 +38,7 @@ class Folded:
     writes: list[AccountWrite] = field(default_factory=list)
     described_anew: list[AccountRow] = field(default_factory=list)
     known_by_rows: list[AccountRow] = field(default_factory=list)
+    dated_anew: list[AccountKey] = field(default_factory=list)
     changes: dict[AccountKey, Sequence[TransactionChange]] = field(default_factory=dict)
     places: list[tuple[TransactionKey, datetime]] = field(default_factory=list)
     winning_ids: set[int] = field(default_factory=set)

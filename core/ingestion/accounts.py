@@ -11,16 +11,16 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from core.events.calendar import local_day
-from core.events.facts import REPORT_AWAITED, Report
-from core.events.placement_changes import AccountBefore, RowChange
+from core.events.facts import REPORT_AWAITED, AccountFacts, Report
+from core.events.placement_changes import AccountBefore, Placed, RowChange
 from core.events.transactions import TransactionChange
 from core.events.worth import (
     MOMENT,
+    Movement,
     NewSums,
     NextReport,
     WorthFold,
     fold_worth,
-    movement_of,
     movements_of,
     movements_of_moved,
     questions,
@@ -33,12 +33,15 @@ from core.ingestion.dirty_days import FIRST_DAY, mark_dirty, mark_from
 from core.ingestion.placing import ToPlace, place_rows, row_change, row_of_new, with_places
 from core.store.accounts import AccountKey, AccountRow, Held, read_accounts
 from core.store.moves import AccountWrite, Addition
+from core.store.placing import begin_gaps
 from core.store.reports import ReportKey, read_next_reports, write_reports
 from core.store.transactions import SimpleTransactions
 
 # From when on worth has changed if the opening has: every later worth changes with it.
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
 _NO_ANSWERS: Mapping[datetime, NextReport] = {}
+# Of rows that all have instants.
+_AS_STATED = Placed()
 
 
 def fold_accounts(
@@ -60,8 +63,7 @@ def fold_accounts(
     folded = Folded(AccountMoves(new))
     additions, late = folded.additions, set[AccountKey]()
     for key, transactions in new.items():
-        known = held[key]
-        sums = sums_of_new(transactions)
+        known, sums = held[key], sums_of_new(transactions)
         if come_after_reports(known, sums) and (not facts or key not in facts):
             additions.append(_addition(key, known, sums, zones[key[0]]))
         else:
@@ -69,6 +71,7 @@ def fold_accounts(
     rows = {**rows, **read_accounts(session, late - rows.keys())}
     accounts = {key: AccountFold(held[key].place, row, new[key] if key in late else ()) for key, row in rows.items()}
     compare(session, {key: accounts[key] for key in facts}, facts, zones, folded)
+    _note_dates(session, accounts, facts, folded)
     _place(session, accounts, zones, folded)
     answers = read_next_reports(session, _questions(accounts))
     residuals = {}
@@ -93,10 +96,12 @@ def come_after_reports(account: Held, new: NewSums) -> bool:
     """Whether new transactions are all reported, and dated, after the account's reports.
 
     Then worth moves by them, and nothing else changes. This is what most accounts of most batches come to, and nothing
-    stored has to be read for it.
+    stored has to be read for it. The first ones of an account that have only a date are rare, and do more.
     """
     last_report_at, known_by_rows_at = account.last_report_at, account.known_by_rows_at
     if known_by_rows_at is not None and new.recorded_from + REPORT_AWAITED < known_by_rows_at:
+        return False
+    if new.has_dates and not account.has_dates:
         return False
     return last_report_at is None or (last_report_at < new.first_at and last_report_at < new.recorded_from)
 
@@ -115,16 +120,41 @@ def _addition(key: AccountKey, account: Held, new: NewSums, zone: ZoneInfo) -> A
     )
 
 
+def _note_dates(session: Session, accounts: Mapping[AccountKey, AccountFold], facts: Facts, folded: Folded) -> None:
+    """Note which accounts have rows with only a date from now on.
+
+    Statements that lost count too, so that the order in which they come does not matter.
+    """
+    begun, new = [], []
+    for key, account in accounts.items():
+        if not account.row.has_dates and _states_dates(account, facts.get(key, ())):
+            account.row.has_dates = True
+            folded.dated_anew.append(key)
+            if account.row.last_report_at is not None:
+                begun.append(key)
+                new += [(*key, each.transaction_id) for each in account.new]
+    begin_gaps(session, begun, new)
+
+
+def _states_dates(account: AccountFold, facts: Iterable[AccountFacts]) -> bool:
+    is_stated = any(each.transaction is not None and each.transaction.dated is not None for each in facts)
+    return is_stated or any(each.dated is not None for each in account.new)
+
+
 def _place(
     session: Session, accounts: Mapping[AccountKey, AccountFold], zones: Mapping[str, ZoneInfo], folded: Folded
 ) -> None:
     """Find where the rows of the batch are placed and which others move, and note how worth moves by that."""
-    to_place = {}
+    concerned, to_place = [], {}
     for key, account in accounts.items():
         if account.new or account.changes or account.reports:
-            to_place[key] = _to_place(account, zones[key[0]])
-    for key, placed in place_rows(session, to_place).items():
-        account, zone = accounts[key], zones[key[0]]
+            concerned.append(key)
+            _note_recorded(account)
+            if account.row.has_dates:
+                to_place[key] = _to_place(account, zones[key[0]])
+    places_of = place_rows(session, to_place)
+    for key in concerned:
+        account, placed, zone = accounts[key], places_of.get(key, _AS_STATED), zones[key[0]]
         changes = with_places(account.changes, placed, zone)
         if changes:
             folded.changes[key] = changes
@@ -133,12 +163,12 @@ def _place(
         movements = [*movements_of(changes), *movements_of_moved(placed.moved)]
         changed = _ids_of(changes)
         for each in account.new:
-            row = row_of_new(each)
-            if each.transaction_id not in changed:
-                row = row._replace(placed_at=placed.places[each.transaction_id])
-            movements.append(movement_of(row))
-            if row.placed_at != each.posted_at:
-                moved.append(row)
+            placed_at, minor = each.posted_at, each.amount_minor
+            if each.dated is not None and each.transaction_id not in changed:
+                placed_at = placed.places[each.transaction_id]
+                if placed_at != each.posted_at:
+                    moved.append(row_of_new(each)._replace(placed_at=placed_at))
+            movements.append(Movement(placed_at, minor, max(minor, 0)))
         account.movements = sorted(movements, key=MOMENT) if len(movements) > 1 else movements
         places = [row.placed_at for row in moved] + [each.posted_at for each in account.new]
         places += [at for change in changes if change.after.counts and (at := change.after.placed_at) is not None]
@@ -150,6 +180,13 @@ def _ids_of(changes: Iterable[TransactionChange]) -> set[str]:
     return {change.after.transaction.transaction_id for change in changes}
 
 
+def _note_recorded(account: AccountFold) -> None:
+    """Note when the first and the last row of the batch were first reported."""
+    recorded = [*filter(None, account.recorded), *[each.event_time for each in account.new]]
+    recorded += [at for change in account.changes if (at := change.after.first_reported) is not None]
+    account.recorded = min(recorded, default=None), max(recorded, default=None)
+
+
 def _to_place(account: AccountFold, zone: ZoneInfo) -> ToPlace:
     row, state = account.row, account.state
     # A new row may be changed already: another row of the batch lends it the time of its first report.
@@ -159,9 +196,6 @@ def _to_place(account: AccountFold, zone: ZoneInfo) -> ToPlace:
         placing = row_change(change)
         is_new = change.after.transaction.transaction_id in new
         changes.append(RowChange(None, placing.after) if is_new else placing)
-    recorded = [*filter(None, account.recorded), *[each.event_time for each in account.new]]
-    recorded += [at for change in account.changes if (at := change.after.first_reported) is not None]
-    account.recorded = min(recorded, default=None), max(recorded, default=None)
     first_recorded_at = min(filter(None, (row.first_recorded_at, account.recorded[0])), default=None)
     sign = row.kind.sign
     reports = {as_of: report.current_minor * sign for as_of, (_, report) in account.reports.items()}

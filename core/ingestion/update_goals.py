@@ -14,7 +14,7 @@ from core.ingestion.crossings import mark_crossed
 from core.ingestion.recompute import recompute_goals
 from core.ingestion.spans import update_spans
 from core.store import net_worths as store
-from core.store.accounts import AccountKey, write_attributes, write_known_by_rows
+from core.store.accounts import AccountKey, write_attributes, write_has_dates, write_known_by_rows
 from core.store.goals import GoalKey, GoalRow, read_goals, write_moved_goals
 from core.store.links import links_of_accounts, move_links
 from core.store.moves import write_accounts
@@ -94,6 +94,7 @@ def update_goals(session: Session, folded: Folded, zones: Mapping[str, ZoneInfo]
     moved = write_accounts(session, folded.additions, folded.writes, to_recompute, now)
     write_attributes(session, folded.described_anew)
     write_known_by_rows(session, folded.known_by_rows)
+    write_has_dates(session, folded.dated_anew)
     left = read_goals(session, moved.to_recompute)
     _correct_links(session, moved.late - folded.spanned, folded.moves)
     if folded.spanned:

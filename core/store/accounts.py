@@ -32,6 +32,7 @@ _FOLDED_COLUMNS = (
     "last_recorded_at",
     "known_by_rows_at",
     "lends",
+    "has_dates",
     "last_window_at",
     "dirty_from",
     "late_from",
@@ -74,6 +75,7 @@ class AccountRow(Struct):
     last_recorded_at: datetime | None
     known_by_rows_at: datetime | None
     lends: bool
+    has_dates: bool
     last_window_at: datetime | None
     dirty_from: date | None
     late_from: date | None
@@ -132,10 +134,11 @@ class Held(Struct, frozen=True, gc=False):
 
     `place` is where the row is in its table; while it is locked only a write of the transaction itself moves it.
     `replaces`: whether any transaction of the account replaces another one. `lends`: whether any was removed that was
-    booked with a date only. `last_window_at`: the time of its last window; what is reported earlier may count as
-    removed. `currency_time`, `currency_source`, `currency_event_id`: of the event of the row that decides the currency;
-    None if a stronger fact does. `has_span`: it counts only for a time, or a statement connects it with another one.
-    `known_by_rows_at`: from when on its rows suffice; an earlier first row makes it earlier.
+    booked with a date only. `has_dates`: whether anything was stated of one that has only a date. `last_window_at`: the
+    time of its last window; what is reported earlier may count as removed. `currency_time`, `currency_source`,
+    `currency_event_id`: of the event of the row that decides the currency; None if a stronger fact does. `has_span`: it
+    counts only for a time, or a statement connects it with another one. `known_by_rows_at`: from when on its rows
+    suffice; an earlier first row makes it earlier.
     """
 
     place: bytes
@@ -143,6 +146,7 @@ class Held(Struct, frozen=True, gc=False):
     last_report_at: datetime | None
     replaces: bool
     lends: bool
+    has_dates: bool
     last_window_at: datetime | None
     currency_time: datetime | None
     currency_source: str | None
@@ -186,7 +190,7 @@ _LOCK = Direct(f"{_ROWS} {_IN_ORDER}")
 # Sorted before the rows are looked up too: neighbours in an index are found in half the time.
 _HOLD = Direct(
     f"""SELECT a.chain_id, CASE WHEN a.chain_id IS NOT NULL THEN a.tenant END, k.number, a.ctid, a.currency,
-        a.last_report_at, a.replaces, a.lends, a.last_window_at,
+        a.last_report_at, a.replaces, a.lends, a.has_dates, a.last_window_at,
         {", ".join(f"CASE a.currency_from WHEN '{SaidBy.TRANSACTION}' THEN a.{each} END" for each in _CURRENCY_EVENT)},
         coalesce(a.chain_id, CAST(a.counts_from AS text)) IS NOT NULL, a.known_by_rows_at
     FROM (SELECT * FROM {driver.keys("tenants", "accounts")} WITH ORDINALITY AS k(tenant, account_id, number)
@@ -204,6 +208,10 @@ _READ_ATTRIBUTES = text(
 _WRITE_ATTRIBUTES = text(
     f"""UPDATE accounts a SET {", ".join(f"{column} = s.{column}" for column in _ATTRIBUTE_COLUMNS)}
     FROM staged_attributes s WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
+)
+_WRITE_HAS_DATES = Direct(
+    f"""UPDATE accounts a SET has_dates = true FROM {_KEYS}
+    WHERE a.tenant = k.tenant AND a.account_id = k.account_id"""
 )
 _WRITE_KNOWN_BY_ROWS = Direct(
     f"""UPDATE accounts a SET known_by_rows_at = s.known_by_rows_at
@@ -310,6 +318,12 @@ def write_attributes(session: Session, rows: Iterable[AccountRow]) -> None:
     if values:
         driver.stage(session, "staged_attributes", _KEY | _ATTRIBUTE_COLUMNS, values)
         session.execute(_WRITE_ATTRIBUTES)
+
+
+def write_has_dates(session: Session, keys: Sequence[AccountKey]) -> None:
+    """Write that locked accounts have rows with only a date."""
+    if keys:
+        _WRITE_HAS_DATES.run(session, driver.key_columns("accounts", keys))
 
 
 def write_known_by_rows(session: Session, rows: Sequence[AccountRow]) -> None:

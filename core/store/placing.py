@@ -42,10 +42,41 @@ _ROWS_BETWEEN = Direct(
         AND t.counts AND t.posted_at BETWEEN k.first AND k.last AND (k.with_instants OR t.dated IS NOT NULL)
     ORDER BY k.number"""
 )
+# While no row has only a date, each row is placed at its instant. So a report's gap is its residual and the rows that
+# were reported later. The first report has none.
+_BEGIN_GAPS = Direct(
+    f"""UPDATE reports r SET gap_minor = g.gap_minor
+    FROM (
+        SELECT b.tenant, b.account_id, b.as_of, b.residual_minor + coalesce((
+            SELECT sum(t.amount_minor) FROM transactions t
+            WHERE t.tenant = b.tenant AND t.account_id = b.account_id AND t.counts AND t.dated IS NULL
+              AND t.posted_at > b.before_at AND t.posted_at <= b.as_of
+              AND coalesce(t.first_reported, t.event_time) > b.as_of
+              AND NOT (t.tenant, t.account_id, t.transaction_id) IN (
+                SELECT * FROM {driver.keys("new_tenants", "new_accounts", "new_transactions")})), 0) AS gap_minor
+        FROM (
+            SELECT tenant, account_id, as_of, residual_minor,
+                lag(as_of) OVER (PARTITION BY tenant, account_id ORDER BY as_of) AS before_at
+            FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)
+            JOIN reports USING (tenant, account_id)) AS b
+        WHERE b.before_at IS NOT NULL) AS g
+    WHERE (r.tenant, r.account_id, r.as_of) = (g.tenant, g.account_id, g.as_of) AND g.gap_minor <> 0"""
+)
 _WRITE_PLACES = text(
     """UPDATE transactions t SET posted_at = s.posted_at FROM staged_places s
     WHERE (t.tenant, t.account_id, t.transaction_id) = (s.tenant, s.account_id, s.transaction_id)"""
 )
+
+
+def begin_gaps(session: Session, keys: Sequence[AccountKey], new: Sequence[TransactionKey]) -> None:
+    """Write the gaps of the stored reports of locked accounts that have no row with only a date before this batch.
+
+    `new` are the rows of the batch that are written already.
+    """
+    if keys:
+        columns = [driver.joined([key[n] for key in new]) for n in range(3)]
+        parameters = dict(zip(("new_tenants", "new_accounts", "new_transactions"), columns, strict=True))
+        _BEGIN_GAPS.run(session, driver.key_columns("accounts", keys) | parameters)
 
 
 def read_balances_around(

@@ -176,6 +176,9 @@ accounts = Table(
     moment_column("known_by_rows_at"),
     # Whether any of its rows was removed that was booked with a date only.
     flag_column("lends"),
+    # Whether anything was ever stated of a row that has only a date. Until then no row of the account has to be placed,
+    # and nothing is kept for that: the gaps of its reports are 0.
+    flag_column("has_dates"),
     # The time of its last window. Batches look for windows only after rows that were reported before it.
     moment_column("last_window_at"),
     # Whether any transaction of the account replaces another one. Batches look for these only where it is true.

@@ -89,10 +89,12 @@ _WAITING = f"""
     WHERE w.tenant = :tenant AND {within("w.account_id")}"""
 
 # A row that waits until it is due is booked, a pending one is not. `last_recorded_at` may be later than any first
-# report, since a row's first report becomes earlier when an earlier record of it comes; and `lends` stays true.
+# report, since a row's first report becomes earlier when an earlier record of it comes; `lends` and `has_dates` stay
+# true.
 _RECORDED = f"""
-    SELECT account_id, min(at) AS first_at, max(at) AS last_at, bool_or(removed AND booked_on IS NOT NULL) AS lends
-    FROM (SELECT account_id, removed, booked_on,
+    SELECT account_id, min(at) AS first_at, max(at) AS last_at, bool_or(removed AND booked_on IS NOT NULL) AS lends,
+        bool_or(num_nonnulls(dated, booked_on) > 0) AS has_dates
+    FROM (SELECT account_id, removed, booked_on, dated,
             coalesce(first_reported, CASE WHEN NOT pending AND (NOT removed OR missing) THEN event_time END) AS at
         FROM transactions WHERE tenant = :tenant AND {within("account_id")}) AS booked
     GROUP BY account_id"""
@@ -150,6 +152,7 @@ _ACCOUNTS = f"""
                     OR reported.first > recorded.first_at + interval '7 days'
                 THEN CAST(recorded.first_at + interval '7 days' AS text) END),
         ('lends', CAST(a.lends AS text), CAST(a.lends OR coalesce(recorded.lends, false) AS text)),
+        ('has_dates', CAST(a.has_dates AS text), CAST(a.has_dates OR coalesce(recorded.has_dates, false) AS text)),
         ('last_window_at', CAST(a.last_window_at AS text), CAST((SELECT max(event_time) FROM windows
             WHERE tenant = :tenant AND account_id = a.account_id) AS text))) AS v(what, stored, expected)
     WHERE a.tenant = :tenant AND {within("a.account_id")}"""

@@ -67,8 +67,8 @@ _LENT = f"""
     SELECT account_id, transaction_id, 'lent_at', CAST(stored.lent_at AS text), CAST(lent.at AS text)
     FROM stored FULL JOIN lent USING (account_id, transaction_id)"""
 
-# How this is computed for all accounts of a range, with a few passes over their rows and reports in order of time, and
-# no joins but by equal keys:
+# Of an account without such rows nothing is kept. How this is computed for all others of a range, with a few passes
+# over their rows and reports in order of time, and no joins but by equal keys:
 #
 # 1. `balances`: the reports of an account in order. The time from report number k to the next is the interval k.
 # 2. `effective`: in order of first reports, the report before each row, and the number of reports before it.
@@ -90,7 +90,7 @@ _PLACES = f"""
         SELECT row_number() OVER () AS account, a.account_id, {sign("a")} AS sign, a.first_recorded_at,
             coalesce(r.reports, 0) AS reports
         FROM accounts a LEFT JOIN reported r USING (account_id)
-        WHERE a.tenant = :tenant AND {within("a.account_id")}),
+        WHERE a.tenant = :tenant AND a.has_dates AND {within("a.account_id")}),
     balances AS MATERIALIZED (
         SELECT account, account_id, number, as_of AS begin_at, next_at AS end_at, next_worth - worth AS moved_minor,
             gap_minor, has_moved, {local_day("as_of")} AS day
@@ -256,7 +256,14 @@ _PLACES = f"""
     FROM intervals_stored
     UNION ALL
     SELECT account_id, NULL, as_of, 'has_moved', CAST(has_moved AS text), CAST(expected_moved AS text)
-    FROM intervals_stored"""
+    FROM intervals_stored
+    UNION ALL
+    SELECT r.account_id, NULL, r.as_of, v.what, v.stored, v.expected
+    FROM reports r
+    JOIN accounts a ON a.tenant = r.tenant AND a.account_id = r.account_id AND NOT a.has_dates
+    CROSS JOIN LATERAL (VALUES ('gap_minor', CAST(r.gap_minor AS text), '0'),
+        ('has_moved', CAST(r.has_moved AS text), 'false')) AS v(what, stored, expected)
+    WHERE r.tenant = :tenant AND {within("r.account_id")} AND (r.gap_minor <> 0 OR r.has_moved)"""
 
 PLACEMENT_CHECKS = (
     Check(

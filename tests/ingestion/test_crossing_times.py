@@ -105,7 +105,7 @@ def test_sums_of_new_transactions_are_those_of_their_movements(stated: list[tupl
     ]
     each = movements_of_new(new)
     worth, inflow = sum(m.worth_minor for m in each), sum(m.inflow_minor for m in each)
-    assert sums_of_new(new) == NewSums(each[0].at, each[-1].at, worth, inflow, each[0].at, each[-1].at)
+    assert sums_of_new(new) == NewSums(each[0].at, each[-1].at, worth, inflow, each[0].at, each[-1].at, False)
 
 
 def test_a_rise_has_one_sum_for_each_moment() -> None:

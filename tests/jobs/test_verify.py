@@ -69,10 +69,10 @@ def test_accounts_with_a_lasting_difference_are_counted(filled: Filled) -> None:
         # 1.00, then 6.00 four times, without a transaction.
         session.execute(
             text(
-                """INSERT INTO reports (tenant, account_id, as_of, current_minor, currency, residual_minor, gap_minor,
-                    event_time, source, event_id)
+                """INSERT INTO reports (tenant, account_id, as_of, current_minor, currency, residual_minor, event_time,
+                    source, event_id)
                 SELECT 'default', 'odd', timestamptz '2026-01-01' + n * interval '1 day',
-                    CASE n WHEN 0 THEN 100 ELSE 600 END, 'USD', minor, minor, now(), 's', 'e'
+                    CASE n WHEN 0 THEN 100 ELSE 600 END, 'USD', minor, now(), 's', 'e'
                 FROM generate_series(0, 4) n
                 CROSS JOIN LATERAL (SELECT CASE n WHEN 1 THEN 500 ELSE 0 END) AS r(minor)"""
             )

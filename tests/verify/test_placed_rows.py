@@ -260,12 +260,46 @@ def test_altered_first_reports_are_found(
         "last_recorded_at = last_recorded_at - interval '1 second'",
         "last_recorded_at = NULL",
         "lends = false",
+        "has_dates = false",
     ],
 )
 def test_altered_times_of_an_account_are_found(placed: sessionmaker[Session], change: str) -> None:
-    """Whether its rows lend, and the first and the last of all first reports."""
+    """Whether its rows lend, whether any has only a date, and the first and the last of all first reports."""
     wrong = wrong_after(placed, f"UPDATE accounts SET {change} WHERE account_id = 'lent'")
     assert wrong == {("accounts", "lent", None, change.split()[0])}
+
+
+def test_what_is_kept_of_intervals_begins_with_the_first_date(
+    session_factory: sessionmaker[Session], apply: Apply
+) -> None:
+    """Instants alone leave nothing; with the first date, balances and late rows before it are those that come after."""
+
+    def instant(name: str, minor: int, at: datetime, reported: datetime, account: str) -> bytes:
+        return body_of(Record(name, reported, f"{name} {reported}", minor, None, at), account)
+
+    def gaps(account: str) -> list[int]:
+        with session_factory() as session:
+            read = text("SELECT gap_minor FROM reports WHERE account_id = :account ORDER BY as_of")
+            return list(session.scalars(read, {"account": account}))
+
+    def before(account: str) -> list[bytes]:
+        found = [balance(worth, moment(day, 10), account) for day, worth in enumerate((1000, 1300, 1400))]
+        found.append(instant("in time", 200, moment(0, 12), moment(0, 13), account))
+        return [*found, instant("late", 30, moment(0, 12), moment(4, 12), account)]
+
+    def first_date(account: str) -> list[bytes]:
+        # Another late row comes in the same batch.
+        late = instant("late too", 7, moment(1, 12), moment(4, 12), account)
+        return [booked("r", 100, 1, moment(1, 10), account), late]
+
+    apply(before("instants first"), at=NOW)
+    assert gaps("instants first") == [0, 0, 0]
+    assert verify(session_factory, NOW).first == ()
+    apply(first_date("instants first"), at=NOW)
+    apply([*first_date("date first"), *before("date first")], at=NOW)
+    # The second balance was reported beyond 200; the third one shows that the row of its pull was not in the second.
+    assert gaps("instants first") == gaps("date first") == [0, 100, 100]
+    assert verify(session_factory, NOW).first == ()
 
 
 @pytest.mark.parametrize("days", [2, 3, 7])
