@@ -33,8 +33,8 @@ from core.store.links import FundingRow
 from core.store.milestones import (
     date_milestones,
     mark_milestones,
+    milestones_since,
     unreached_of_goals,
-    unreached_or_since,
     withdraw_milestones,
 )
 from core.store.snapshots import DayRange, first_day_at
@@ -113,14 +113,20 @@ def mark_by_closes(
         for key, ranges in closed.items()
         if ranges and are_closes_evaluated(ranges[0].days.goal)
     }
-    sinces = {key: _marks_since(closed[key][0].days, zone) for key in goals}
+    # What is unreached has nothing to do with closes that do not reach it.
+    furthest = {key: _furthest(goal, closed[key]) for key, goal in goals.items()}
+    sinces = {
+        key: (_marks_since(closed[key][0].days, zone), _is_next_reached(goal, furthest[key]))
+        for key, goal in goals.items()
+    }
     found: list[tuple[_Question, date]] = []
     withdrawn: list[_Question] = []
-    for key, milestones in unreached_or_since(session, sinces).items():
+    for key, milestones in milestones_since(session, sinces).items():
         goal = goals[key]
         questions = [_Question(goal, *milestone) for milestone in milestones]
-        if goal.reached_at is None or goal.reached_at >= sinces[key]:
-            questions.append(_Question(goal, None, goal.reached_at))
+        target = _Question(goal, None, goal.reached_at)
+        if target.is_there(furthest[key]) if goal.reached_at is None else goal.reached_at >= sinces[key][0]:
+            questions.append(target)
         for question in questions:
             if _is_after_late_days(question, closed[key], through, zone):
                 continue
@@ -143,6 +149,16 @@ def mark_by_closes(
 def _marks_since(days: GoalDays, zone: ZoneInfo) -> datetime:
     """From when on marks may be others now. Facts from before the goal's first day mark at once, too."""
     return EARLIEST if days.first <= days.goal.start_date else day_start(days.first, zone)
+
+
+def _furthest(goal: GoalRow, ranges: Sequence[ClosedRange]) -> int:
+    """The closed amount that reaches most."""
+    amounts = [amount for closed in ranges for _, _, amount in closed.stretches]
+    return max(amounts) if goal.direction > 0 else min(amounts)
+
+
+def _is_next_reached(goal: GoalRow, amount_minor: int) -> bool:
+    return goal.next_milestone_minor is not None and is_reached(goal.direction, amount_minor, goal.next_milestone_minor)
 
 
 def _first_day(

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import InvalidField
 from core.store import driver
-from core.store.driver import Direct, int8s, moments
+from core.store.driver import Direct, bools, int8s, moments
 from core.store.goals import GoalKey
 from core.store.tables import LOWEST
 
@@ -75,10 +75,11 @@ _UNREACHED = Direct(
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)"""
 )
 _OPEN = Direct(
-    f"""SELECT m.tenant, m.goal_id, m.amount_minor, m.reached_at
-    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :sinces) AS k(tenant, goal_id, since)
+    f"""SELECT k.number, m.amount_minor, m.reached_at
+    FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :sinces, :with_unreached)
+        WITH ORDINALITY AS k(tenant, goal_id, since, with_unreached, number)
     JOIN milestones m ON m.tenant = k.tenant AND m.goal_id = k.goal_id
-        AND (m.reached_at IS NULL OR m.reached_at >= k.since)"""
+        AND (m.reached_at >= k.since OR (m.reached_at IS NULL AND k.with_unreached))"""
 )
 _WITHDRAW = Direct(
     f"""UPDATE milestones m SET reached_at = NULL, marked_at = NULL, checked_at = NULL
@@ -155,15 +156,21 @@ def unreached_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKe
     return {(tenant, goal_id): amounts or () for tenant, goal_id, amounts in rows}
 
 
-def unreached_or_since(
-    session: Session, sinces: Mapping[GoalKey, datetime]
+def milestones_since(
+    session: Session, sinces: Mapping[GoalKey, tuple[datetime, bool]]
 ) -> dict[GoalKey, list[tuple[int, datetime | None]]]:
-    """(amount, reached_at) of the milestones of locked goals that are unreached, or reached at a moment or later."""
-    found: dict[GoalKey, list[tuple[int, datetime | None]]] = {key: [] for key in sinces}
-    if sinces:
-        columns = driver.key_columns("goals", list(sinces)) | {"sinces": moments(list(sinces.values()))}
-        for tenant, goal_id, amount_minor, reached_at in _OPEN.rows(session, columns):
-            found[tenant, goal_id].append((amount_minor, reached_at))
+    """(amount, reached_at) of the milestones of locked goals that were reached at a moment or later.
+
+    The moment of each goal is given, and whether its unreached milestones are wanted too.
+    """
+    keys, wanted = list(sinces), list(sinces.values())
+    found: dict[GoalKey, list[tuple[int, datetime | None]]] = {key: [] for key in keys}
+    if keys:
+        columns: dict[str, object] = {**driver.key_columns("goals", keys)}
+        columns |= {"sinces": moments([since for since, _ in wanted])}
+        columns |= {"with_unreached": bools([with_unreached for _, with_unreached in wanted])}
+        for number, amount_minor, reached_at in _OPEN.rows(session, columns):
+            found[keys[number - 1]].append((amount_minor, reached_at))
     return found
 
 
