@@ -16,8 +16,7 @@ from core.ingestion.recompute import end_links, recompute_goals, restore_links
 from core.snapshots.amounts import Funding, GoalDays, compute_snapshots, find_ranges
 from core.snapshots.marks import ClosedRange, mark_by_closes, target_day
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
-from core.store.days import allow_long_work, clear_dirty_ranges, closed_through, lock_snapshots
-from core.store.driver import plan_by_key
+from core.store.days import begin_long_work, clear_dirty_ranges, closed_through, lock_snapshots
 from core.store.forecasts import drop_forecasts
 from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_moved_goals
 from core.store.links import FundingRow, funding_of_goals, links_of_accounts
@@ -105,13 +104,12 @@ def close_touched_accounts(
 
     `now` is the time at which the transaction began.
     """
-    plan_by_key(session)
-    allow_long_work(session)
+    begin_long_work(session)
     lock_snapshots(session, tenant.name, alone=False)
     accounts = lock_accounts(session, ((tenant.name, account_id) for account_id in account_ids))
     goals = lock_goals(session, (period.goal_key for period in links_of_accounts(session, accounts)))
     done = _close_days(session, tenant, goals, accounts, through, now)
-    clear_dirty_ranges(session, sorted(accounts), through, tenant.zone)
+    clear_dirty_ranges(session, accounts, through, tenant.zone)
     return done + Snapshotted(accounts=len(accounts))
 
 
@@ -119,8 +117,7 @@ def close_touched_goals(
     session: Session, tenant: Tenant, goal_ids: Sequence[str], through: date, now: datetime
 ) -> Snapshotted:
     """Close the days of these goals that requests made dirty, up to `through`, and complete the goals that are due."""
-    plan_by_key(session)
-    allow_long_work(session)
+    begin_long_work(session)
     lock_snapshots(session, tenant.name, alone=False)
     keys = [(tenant.name, goal_id) for goal_id in goal_ids]
     # Completing a goal ends its links, and only a transaction that has locked the accounts may change these.

@@ -80,6 +80,7 @@ class AccountRow(Struct):
     dirty_from: date | None
     late_from: date | None
     late_through: date | None
+    has_span: bool
     is_changed: bool = False
     is_described_anew: bool = False
     attributes: dict[str, StoredAttribute] = field(default_factory=dict)
@@ -88,6 +89,11 @@ class AccountRow(Struct):
     def key(self) -> AccountKey:
         """(tenant, account_id)."""
         return self.tenant, self.account_id
+
+    def may_have_moved_since(self, moment: datetime) -> bool:
+        """Whether what links measure may have moved at a moment or later."""
+        last = self.last_transaction_at, self.last_report_at
+        return self.has_span or any(at is not None and at >= moment for at in last)
 
     @property
     def worth_state(self) -> WorthState:
@@ -180,9 +186,11 @@ _ENSURE = Direct(
     f"""INSERT INTO accounts (tenant, account_id) SELECT * FROM {_KEYS} ORDER BY account_id, tenant
     ON CONFLICT DO NOTHING"""
 )
+_HAS_SPAN = "coalesce(a.chain_id, CAST(a.counts_from AS text)) IS NOT NULL"
 _FROM = f"FROM (SELECT * FROM {_KEYS} ORDER BY account_id, tenant) AS k JOIN accounts a USING (tenant, account_id)"
 _ROWS = f"""SELECT a.chain_id, a.tenant, a.account_id, a.currency, a.kind, a.kind_rank IS NOT NULL, a.user_id, a.closed,
-        a.currency_from, {", ".join(f"a.{column}" for column in (*_CURRENCY_EVENT, *_FOLDED_COLUMNS))} {_FROM}"""
+        a.currency_from, {", ".join(f"a.{column}" for column in (*_CURRENCY_EVENT, *_FOLDED_COLUMNS))},
+        {_HAS_SPAN} {_FROM}"""
 # By the id first: to compare tenants, which are mostly the same, takes longer than all the rest of sorting.
 _IN_ORDER = "ORDER BY k.account_id, k.tenant FOR NO KEY UPDATE OF a"
 _READ = Direct(_ROWS)
@@ -192,7 +200,7 @@ _HOLD = Direct(
     f"""SELECT a.chain_id, CASE WHEN a.chain_id IS NOT NULL THEN a.tenant END, k.number, a.ctid, a.currency,
         a.last_report_at, a.replaces, a.lends, a.has_dates, a.last_window_at,
         {", ".join(f"CASE a.currency_from WHEN '{SaidBy.TRANSACTION}' THEN a.{each} END" for each in _CURRENCY_EVENT)},
-        coalesce(a.chain_id, CAST(a.counts_from AS text)) IS NOT NULL, a.known_by_rows_at
+        {_HAS_SPAN}, a.known_by_rows_at
     FROM (SELECT * FROM {driver.keys("tenants", "accounts")} WITH ORDINALITY AS k(tenant, account_id, number)
         ORDER BY account_id, tenant) AS k
     JOIN accounts a USING (tenant, account_id) {_IN_ORDER}"""

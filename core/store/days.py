@@ -1,6 +1,6 @@
 """Which days are closed for which tenant, which days have to be closed again, and which job has done which period."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from core.events.calendar import day_start, local_day
 from core.events.spans import NEVER
 from core.store import driver
-from core.store.accounts import AccountKey
-from core.store.driver import dates
+from core.store.accounts import AccountKey, AccountRow
+from core.store.driver import BY_KEY, Direct, dates
 from core.store.goals import GoalKey
 from core.store.tenants import Tenant
 
@@ -46,9 +46,9 @@ class JobRun:
 
 _TENANTS = text("SELECT tenant, time_zone, closed_through FROM tenants ORDER BY tenant")
 _LOCK_CHUNK = text("SELECT pg_try_advisory_xact_lock(:namespace, hashtext(:tenant || ' ' || :chunk))")
-_ALLOW_LONG_WORK = text(
-    "SELECT set_config('idle_in_transaction_session_timeout', '60s', true), "
-    "set_config('statement_timeout', '60s', true)"
+_BEGIN_LONG_WORK = Direct(
+    f"""SELECT set_config('idle_in_transaction_session_timeout', '60s', true),
+        set_config('statement_timeout', '60s', true), {BY_KEY}"""
 )
 # A transaction of the snapshot job takes about a second, and some seconds where a single account has many facts.
 _ALLOW_LONG_WAIT = text("SELECT set_config('lock_timeout', '20s', true), set_config('statement_timeout', '30s', true)")
@@ -77,7 +77,7 @@ _HAS_DIRTY_RANGES = text(
 # first such day on. This holds too where only a late range was marked: a report on an open day may take back its
 # amount. And it holds for all accounts of a chain if it does for one, since links measure what is joined; what they
 # measure also moves where an account begins or ends to count.
-_FIRST_MOVES = text(
+_FIRST_MOVES = Direct(
     f"""SELECT k.tenant, k.account_id, min(least(
         CASE WHEN a.counts_from >= :since AND a.counts_from < :never THEN a.counts_from END,
         CASE WHEN a.counts_until >= :since THEN a.counts_until END,
@@ -91,7 +91,7 @@ _FIRST_MOVES = text(
     FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)
     JOIN accounts a USING (tenant, account_id)"""
 )
-_CLEAR_ACCOUNTS = text(
+_CLEAR_ACCOUNTS = Direct(
     f"""UPDATE accounts a SET late_from = NULL, late_through = NULL,
         dirty_from = least(CASE WHEN a.dirty_from > :through THEN a.dirty_from END, k.moved_on)
     FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :moved_on) AS k(tenant, account_id, moved_on)
@@ -158,9 +158,9 @@ def lock_chunk(session: Session, tenant: str, chunk: int) -> bool:
     return bool(session.execute(_LOCK_CHUNK, parameters).scalar_one())
 
 
-def allow_long_work(session: Session) -> None:
-    """Allow this transaction and its statements to run for longer than a batch of events may."""
-    session.execute(_ALLOW_LONG_WORK)
+def begin_long_work(session: Session) -> None:
+    """Look rows up by key, and allow this transaction and its statements to run for longer than a batch of events."""
+    _BEGIN_LONG_WORK.run(session, {})
 
 
 def lock_snapshots(session: Session, tenant: str, *, alone: bool) -> None:
@@ -200,19 +200,25 @@ def has_dirty_ranges(session: Session, tenant: str, through: date) -> bool:
     return bool(session.execute(_HAS_DIRTY_RANGES, {"tenant": tenant, "through": through}).scalar_one())
 
 
-def clear_dirty_ranges(session: Session, keys: Sequence[AccountKey], through: date, zone: ZoneInfo) -> None:
+def clear_dirty_ranges(
+    session: Session, accounts: Mapping[AccountKey, AccountRow], through: date, zone: ZoneInfo
+) -> None:
     """Clear the dirty and late ranges of locked accounts whose goals are closed through a day.
 
     Days are local days of `zone`. Where an account moved after `through`, it stays dirty from that day on. With an
     account its whole chain must be given.
     """
-    if not keys:
+    if not accounts:
         return
-    parameters = driver.key_columns("accounts", keys) | {"since": day_start(through + _DAY, zone), "never": NEVER}
-    moved_at = {(row[0], row[1]): row[2] for row in session.execute(_FIRST_MOVES, parameters).all()}
-    moved_on = [None if (at := moved_at[key]) is None else local_day(at, zone) for key in keys]
+    since, keys = day_start(through + _DAY, zone), sorted(accounts)
+    moved = [key for key in keys if accounts[key].may_have_moved_since(since)]
+    moved_at: dict[AccountKey, datetime | None] = {}
+    if moved:
+        parameters = driver.key_columns("accounts", moved) | {"since": since, "never": NEVER}
+        moved_at = {(row[0], row[1]): row[2] for row in _FIRST_MOVES.rows(session, parameters)}
+    moved_on = [None if (at := moved_at.get(key)) is None else local_day(at, zone) for key in keys]
     columns = driver.key_columns("accounts", keys) | {"moved_on": dates(moved_on)}
-    session.execute(_CLEAR_ACCOUNTS, columns | {"through": through})
+    _CLEAR_ACCOUNTS.run(session, columns | {"through": through})
 
 
 def accounts_dirty_from(session: Session, key: GoalKey) -> date | None:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from core.store import driver
 from core.store.days import CHUNKS
+from core.store.driver import Direct
 from core.store.goals import GoalKey
 
 
@@ -47,7 +48,7 @@ _WRITE = text(
         {", ".join(f"{c} = EXCLUDED.{c}" for c in list(_COLUMNS)[2:])}
     WHERE forecasts.through_day IS NULL OR forecasts.through_day <= EXCLUDED.through_day"""
 )
-_DROP = text(
+_DROP = Direct(
     f"""DELETE FROM forecasts f USING {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     WHERE f.tenant = k.tenant AND f.goal_id = k.goal_id"""
 )
@@ -78,7 +79,7 @@ def drop_forecasts(session: Session, keys: Iterable[GoalKey]) -> None:
     """Delete the projections of goals whose snapshots have changed."""
     wanted = sorted(set(keys))
     if wanted:
-        session.execute(_DROP, driver.key_columns("goals", wanted))
+        _DROP.run(session, driver.key_columns("goals", wanted))
 
 
 def active_goals(

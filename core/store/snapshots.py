@@ -16,7 +16,7 @@ from core.events.calendar import day_start
 from core.goals.amounts import ManualAmount
 from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.driver import Direct, moments
+from core.store.driver import Direct, dates, moments
 from core.store.goals import GoalKey, GoalRow
 
 # (day, amount in minor units), in order of day; a day that is left out has the amount of the last day before it.
@@ -55,11 +55,6 @@ class StoredSnapshots:
     rows: dict[date, int]
 
 
-# Two columns of text and a range of days; each row has its number.
-_RANGES = (
-    f"unnest({driver.split('tenants')}, {driver.split('names')}, CAST(:firsts AS date[]), CAST(:lasts AS date[]))"
-    " WITH ORDINALITY"
-)
 _FACTS = """
         SELECT t.posted_at AS at, t.amount_minor AS worth_minor, greatest(t.amount_minor, 0) AS inflow_minor
         FROM transactions t
@@ -72,9 +67,9 @@ _FACTS = """
         OFFSET 0"""
 # Facts have instants, and only Python computes where a local day begins. So `starts` lists the first instant of each
 # day, and a fact belongs to the day with the last start before it. OFFSET 0 makes the planner look facts up by key,
-# whatever statistics it has.
-_READ_DAYS = text(
-    f"""SELECT k.n, width_bucket(f.at, :starts), sum(f.worth_minor), sum(f.inflow_minor)
+# whatever statistics it has. A sum may be larger than any integer of Postgres, so it comes as text.
+_READ_DAYS = Direct(
+    f"""SELECT k.n, width_bucket(f.at, :starts), CAST(sum(f.worth_minor) AS text), CAST(sum(f.inflow_minor) AS text)
     FROM unnest({driver.split("tenants")}, {driver.split("names")}, :sinces, :untils)
         WITH ORDINALITY AS k(tenant, account_id, since, until, n)
     CROSS JOIN LATERAL ({_FACTS}) AS f
@@ -84,8 +79,8 @@ _READ_DAYS = text(
 # The end-of-day worth: the last report before the end of the day, plus the transactions after that report. Before the
 # first report: that report minus the transactions up to it. Without any report: the present worth minus the later
 # transactions. A report comes after the transactions of its own instant.
-_READ_ANCHORS = text(
-    f"""SELECT k.n, CASE
+_READ_ANCHORS = Direct(
+    f"""SELECT k.n, CAST(CASE
         WHEN before.as_of IS NOT NULL THEN s.sign * before.current_minor
             + (SELECT coalesce(sum(t.amount_minor), 0) FROM transactions t
                WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
@@ -93,7 +88,7 @@ _READ_ANCHORS = text(
         ELSE coalesce(s.sign * first.current_minor, a.worth_minor)
             - (SELECT coalesce(sum(t.amount_minor), 0) FROM transactions t
                WHERE t.tenant = k.tenant AND t.account_id = k.account_id AND t.counts
-                 AND t.posted_at >= k.until AND t.posted_at <= coalesce(first.as_of, 'infinity')) END
+                 AND t.posted_at >= k.until AND t.posted_at <= coalesce(first.as_of, 'infinity')) END AS text)
     FROM unnest({driver.split("tenants")}, {driver.split("names")}, :untils)
         WITH ORDINALITY AS k(tenant, account_id, until, n)
     JOIN accounts a ON a.tenant = k.tenant AND a.account_id = k.account_id
@@ -126,19 +121,18 @@ _READ_MANUAL = text(
     JOIN manual_amounts t ON t.tenant = k.tenant AND t.goal_id = k.goal_id
     ORDER BY 1, 2, 3 NULLS FIRST"""
 )
-_READ_BEFORE = text(
-    f"""SELECT k.n, b.amount_minor
-    FROM {_RANGES} AS k(tenant, goal_id, first, last, n)
-    JOIN LATERAL (
-        SELECT s.amount_minor FROM goal_snapshots s
-        WHERE s.tenant = k.tenant AND s.goal_id = k.goal_id AND s.day < k.first
-        ORDER BY s.day DESC LIMIT 1) b ON true"""
-)
-_READ_ROWS = text(
+# The rows of each range, and the last one before it.
+_READ_STORED = Direct(
     f"""SELECT k.n, s.day, s.amount_minor
-    FROM {_RANGES} AS k(tenant, goal_id, first, last, n)
-    JOIN goal_snapshots s ON s.tenant = k.tenant AND s.goal_id = k.goal_id
-        AND s.day BETWEEN k.first AND coalesce(k.last, 'infinity')
+    FROM unnest({driver.split("tenants")}, {driver.split("names")}, :firsts, :lasts)
+        WITH ORDINALITY AS k(tenant, goal_id, first, last, n)
+    CROSS JOIN LATERAL (
+        (SELECT day, amount_minor FROM goal_snapshots
+        WHERE tenant = k.tenant AND goal_id = k.goal_id AND day < k.first
+        ORDER BY day DESC LIMIT 1)
+        UNION ALL
+        SELECT day, amount_minor FROM goal_snapshots
+        WHERE tenant = k.tenant AND goal_id = k.goal_id AND day BETWEEN k.first AND coalesce(k.last, 'infinity')) AS s
     ORDER BY k.n, s.day"""
 )
 _FIRST_DAY = text(
@@ -207,19 +201,17 @@ def read_account_days(
     first = min(days.first for days in wanted.values())
     starts = [day_start(first + n * _DAY, zone) for n in range((through - first).days + 2)]
     untils = [None if (last := wanted[key].last) is None else day_start(last + _DAY, zone) for key in keys]
-    ranges = {
-        "sinces": moments([day_start(wanted[key].first, zone) for key in keys]),
-        "untils": moments(untils),
-        "starts": moments(starts),
-    }
+    columns: dict[str, object] = {**driver.key_columns("names", keys), "starts": moments(starts)}
+    columns |= {"sinces": moments([day_start(wanted[key].first, zone) for key in keys]), "untils": moments(untils)}
     days: list[list[tuple[date, int, int]]] = [[] for _ in keys]
-    for n, bucket, worth, inflow in session.execute(_READ_DAYS, driver.key_columns("names", keys) | ranges).all():
+    for n, bucket, worth, inflow in _READ_DAYS.rows(session, columns):
         days[n - 1].append((first + (bucket - 1) * _DAY, int(worth), int(inflow)))
     ending = [(key, until) for key, until in zip(keys, untils, strict=True) if until is not None]
     anchors: dict[AccountKey, int] = {}
     if ending:
-        ends = driver.key_columns("names", [key for key, _ in ending]) | {"untils": moments([at for _, at in ending])}
-        anchors = {ending[n - 1][0]: int(worth) for n, worth in session.execute(_READ_ANCHORS, ends).all()}
+        ends: dict[str, object] = {**driver.key_columns("names", [key for key, _ in ending])}
+        ends |= {"untils": moments([at for _, at in ending])}
+        anchors = {ending[n - 1][0]: int(worth) for n, worth in _READ_ANCHORS.rows(session, ends)}
     return {key: AccountDays(days[n], anchors.get(key)) for n, key in enumerate(keys)}
 
 
@@ -265,12 +257,17 @@ def read_stored_snapshots(session: Session, wanted: Sequence[tuple[GoalKey, DayR
     """The stored snapshots in each (goal, range), in the order of `wanted`."""
     if not wanted:
         return []
-    parameters = _ranges(wanted)
-    before = {row[0]: row[1] for row in session.execute(_READ_BEFORE, parameters).all()}
+    ranges = [days for _, days in wanted]
+    columns: dict[str, object] = {**driver.key_columns("names", [key for key, _ in wanted])}
+    columns |= {"firsts": dates([each.first for each in ranges]), "lasts": dates([each.last for each in ranges])}
+    before: dict[int, int] = {}
     rows: list[dict[date, int]] = [{} for _ in wanted]
-    for n, day, amount in session.execute(_READ_ROWS, parameters).all():
-        rows[n - 1][day] = amount
-    return [StoredSnapshots(before.get(n + 1), found) for n, found in enumerate(rows)]
+    for n, day, amount in _READ_STORED.rows(session, columns):
+        if day < ranges[n - 1].first:
+            before[n - 1] = amount
+        else:
+            rows[n - 1][day] = amount
+    return [StoredSnapshots(before.get(n), found) for n, found in enumerate(rows)]
 
 
 def dense_amounts(stored: StoredSnapshots, days: DayRange) -> list[int]:
@@ -294,7 +291,8 @@ def write_snapshots(
     if changed:
         driver.stage(session, "staged_snapshots", _SNAPSHOT, ((*key, day, amount) for key, day, amount in changed))
         session.execute(_CHANGE)
-        session.execute(_DROP)
+        if any(amount is None for _, _, amount in changed):
+            session.execute(_DROP)
 
 
 def note_rewrites(session: Session, before: SnapshotsBefore, now: datetime) -> None:
@@ -324,12 +322,3 @@ def read_snapshots_as_known(session: Session, goal: GoalRow, days: DayRange, at:
     parameters = {"first": days.first, "last": days.last, "start_date": goal.start_date, "at": at}
     rows = session.execute(_AS_KNOWN, parameters | {"tenant": goal.tenant, "goal_id": goal.goal_id}).all()
     return [(max(day, days.first), amount) for day, amount in rows]
-
-
-def _ranges(wanted: Sequence[tuple[tuple[str, str], DayRange]]) -> dict[str, object]:
-    return {
-        "tenants": driver.joined(key[0] for key, _ in wanted),
-        "names": driver.joined(key[1] for key, _ in wanted),
-        "firsts": [days.first for _, days in wanted],
-        "lasts": [days.last for _, days in wanted],
-    }
