@@ -116,7 +116,8 @@ class Account:
             row = self.rows[name]
             dated, reported_at = row.transaction.dated, row.reported_at
             assert reported_at is not None
-            is_asked_for = question.with_instants or dated is not None
+            reported = question.reported
+            is_asked_for = reported is None or (dated is not None and reported[0] <= reported_at <= reported[1])
             if is_asked_for and any(first <= at <= last for first, last in question.spans):
                 found.append(Row(name, dated, reported_at, row.transaction.amount_minor, at))
         self.read += len(found)

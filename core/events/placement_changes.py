@@ -8,10 +8,10 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from core.events.calendar import INSTANT, day_end, day_start, local_day, within_day
@@ -56,21 +56,20 @@ class BalancesAround(NamedTuple):
 
 
 class RowsBetween(NamedTuple):
-    """Asks for the stored rows that are placed in spans, both ends included: those that have only a date, or all.
+    """Asks for the stored rows that are placed in spans, both ends included, which have no moment in common.
 
-    The spans have no moment in common.
+    With `reported` only for those that have only a date and were first reported in this time, both ends included.
     """
 
     spans: Sequence[tuple[datetime, datetime]]
-    with_instants: bool
+    reported: tuple[datetime, datetime] | None
 
 
 Question = BalancesAround | RowsBetween
 Answer = Sequence[Sequence[Balance]] | Sequence[Row]
 
 
-@dataclass(frozen=True, slots=True)
-class AccountBefore:
+class AccountBefore(NamedTuple):
     """What placing has to know of an account as it is stored.
 
     `first_recorded_at` is the least time at which any of its rows was first reported, removed rows included. None was
@@ -131,6 +130,8 @@ class _Placing:
         self._stored: dict[datetime, Balance] = {}
         self._balances: list[Balance] = []
         self._as_ofs: list[datetime] = []
+        # By first report and date, since the rows of one pull have the same; among the balances known now.
+        self._positions: dict[tuple[datetime, date], Position] = {}
         # The balances of which it is not known which one is before them.
         self._cut_off: set[datetime] = set()
         # Rows that count, where they are placed now: those that are new or changed, and those that were read.
@@ -161,11 +162,11 @@ class _Placing:
                         (position.base_at, before.transaction_id, position.effective_at, -before.amount_minor)
                     )
             if after is not None:
-                name, position = after.transaction_id, self._position(after)
-                self._rows[name] = after._replace(placed_at=position.base_at)
-                self._by_effective.append((position.effective_at, name))
-                self._by_base.append((position.base_at, name))
-                self._sums.append((position.base_at, name, position.effective_at, after.amount_minor))
+                name, (effective_at, base_at, _) = after.transaction_id, self._position(after)
+                self._rows[name] = after if after.placed_at == base_at else after._replace(placed_at=base_at)
+                self._by_effective.append((effective_at, name))
+                self._by_base.append((base_at, name))
+                self._sums.append((base_at, name, effective_at, after.amount_minor))
         if spans:
             self._by_effective.sort()
             self._by_base.sort()
@@ -200,7 +201,8 @@ class _Placing:
             for row in change:
                 if row is None or row.reported_at > (last if row.dated is None else last + TOGETHER):
                     continue
-                spans.append((row.reported_at, row.reported_at))
+                if spans[-1:] != [(row.reported_at, row.reported_at)]:
+                    spans.append((row.reported_at, row.reported_at))
                 base_at = row.placed_at if row.dated is None else within_day(row.reported_at, row.dated, self._zone)
                 if base_at > row.reported_at:
                     spans.append((base_at, base_at))
@@ -214,7 +216,13 @@ class _Placing:
         return [(before, before + TOGETHER), (after, after + TOGETHER)]
 
     def _position(self, row: Row) -> Position:
-        return position_of(row, self._as_ofs, self._zone)
+        if row.dated is None:
+            return position_of(row, self._as_ofs, self._zone)
+        key = row.reported_at, row.dated
+        position = self._positions.get(key)
+        if position is None:
+            position = self._positions[key] = position_of(row, self._as_ofs, self._zone)
+        return position
 
     def _read_balances(self, spans: Sequence[tuple[datetime, datetime]]) -> Generator[Question, Answer, None]:
         wanted = [(first - TOGETHER, last) for first, last in spans]
@@ -223,35 +231,39 @@ class _Placing:
             # _is_passed_by_moved_rows looks at all balances of that day.
             wanted.append((day_start(local_day(last_report_at, self._zone), self._zone), last_report_at))
         question = BalancesAround(_joined(wanted))
-        follow = {after.as_of for before, after in pairwise(self._balances)} - self._cut_off
-        for (first, _), around in zip(question.spans, (yield question), strict=True):
-            stored = [each for each in around if isinstance(each, Balance)]
-            self._stored.update((balance.as_of, balance) for balance in stored)
-            follow.update(balance.as_of for balance in stored[1:])
-            if sum(balance.as_of < first for balance in stored) == BALANCES_BEFORE:
-                self._cut_off.add(stored[0].as_of)
+        follow = set(self._as_ofs[1:]) - self._cut_off
+        answer = cast(Sequence[Sequence[Balance]], (yield question))
+        for (first, _), around in zip(question.spans, answer, strict=True):
+            as_ofs = [balance.as_of for balance in around]
+            self._stored.update(zip(as_ofs, around, strict=True))
+            follow.update(as_ofs[1:])
+            if len(as_ofs) >= BALANCES_BEFORE and as_ofs[BALANCES_BEFORE - 1] < first:
+                self._cut_off.add(as_ofs[0])
         self._cut_off -= follow
         balances = dict(self._stored)
         for as_of, worth_minor in self._reports.items():
             balances[as_of] = balances.get(as_of, Balance(as_of, 0))._replace(worth_minor=worth_minor)
+        self._positions.clear()
         self._as_ofs = sorted(balances)
         self._balances = [balances[as_of] for as_of in self._as_ofs]
 
     def _read_rows(
-        self, first: datetime, last: datetime, *, with_instants: bool
+        self, first: datetime, last: datetime, reported: tuple[datetime, datetime] | None
     ) -> Generator[Question, Answer, list[str]]:
-        """Read the stored rows of a time, but for those that change; returns their ids."""
+        """Read the stored rows of a time, but for those that change; returns their ids, and maybe more of the time."""
+        if reported is not None and not self._has_rows_from(reported[0]):
+            return []
         if any(begin <= first and last <= end for begin, end in self._read_spans):
             begin = bisect_left(self._read_by_place, first, key=_TIME)
             return [name for _, name in self._read_by_place[begin : bisect_right(self._read_by_place, last, key=_TIME)]]
-        return (yield from self._ask_for_rows([(first, last)], with_instants=with_instants))
+        return (yield from self._ask_for_rows([(first, last)], reported))
 
     def _ask_for_rows(
-        self, spans: Sequence[tuple[datetime, datetime]], *, with_instants: bool
+        self, spans: Sequence[tuple[datetime, datetime]], reported: tuple[datetime, datetime] | None
     ) -> Generator[Question, Answer, list[str]]:
         names = []
-        for row in (yield RowsBetween(spans, with_instants)):
-            if isinstance(row, Row) and row.transaction_id not in self._changed_ids:
+        for row in cast(Sequence[Row], (yield RowsBetween(spans, reported))):
+            if row.transaction_id not in self._changed_ids:
                 self._stored_places.setdefault(row.transaction_id, row.placed_at)
                 self._rows.setdefault(row.transaction_id, row)
                 names.append(row.transaction_id)
@@ -262,11 +274,9 @@ class _Placing:
 
     def _reattach(self, as_of: datetime) -> Generator[Question, Answer, None]:
         """Let rows that are stored already belong to a new balance, if they were reported in the minutes after it."""
-        if not self._has_rows_from(as_of):
-            return
         first, last = local_day(as_of, self._zone), local_day(as_of + TOGETHER, self._zone)
         of_days = day_start(first, self._zone), day_end(last, self._zone)
-        for name in (yield from self._read_rows(*of_days, with_instants=False)):
+        for name in (yield from self._read_rows(*of_days, (as_of, as_of + TOGETHER))):
             position = self._position(self._rows[name])
             if position.effective_at == as_of:
                 self._put(name, position.base_at)
@@ -283,7 +293,8 @@ class _Placing:
             if not following.has_moved:
                 continue
             interval = interval_between(balance, following, self._zone)
-            for name in (yield from self._read_rows(*interval.candidates, with_instants=False)):
+            reported = min(interval.begin, as_of), max(interval.end, as_of) + TOGETHER
+            for name in (yield from self._read_rows(*interval.candidates, reported)):
                 row = self._rows[name]
                 position = self._position(row)
                 is_divided = following.as_of > as_of and interval.has(position.effective_at)
@@ -322,7 +333,7 @@ class _Placing:
         """Read the rows of the intervals with these ends at once."""
         indexes = [bisect_left(self._as_ofs, end) for end in ends if end not in self._cut_off]
         spans = _joined((self._rows_span(index) for index in indexes if index > 0), timedelta(0))
-        names = yield from self._ask_for_rows(spans, with_instants=True)
+        names = yield from self._ask_for_rows(spans, None)
         self._read_by_place = sorted({*self._read_by_place, *((self._stored_places[name], name) for name in names)})
         self._read_spans = _joined([*self._read_spans, *spans], timedelta(0))
 
@@ -343,14 +354,18 @@ class _Placing:
         balance, interval = self._balances[index], self._interval(index)
         kept_sum = self._kept_sum(index, interval)
         if kept_sum is None:
-            read = yield from self._read_rows(*self._rows_span(index), with_instants=True)
+            read = yield from self._read_rows(*self._rows_span(index), None)
             gap_minor = interval.moved_minor - self._sum_of([*read, *_between(self._by_base, interval)], interval)
         else:
             gap_minor = interval.moved_minor - kept_sum + self._moved_after[interval.end]
             if not gap_minor and not balance.has_moved:
                 self._evaluated[interval.end] = 0, False
                 return False
-            read = yield from self._read_rows(*interval.candidates, with_instants=False)
+            first, last = interval.candidates
+            if not self._has_rows_from(min(interval.begin + TOGETHER + INSTANT, interval.end)):
+                # Those that are stored belong to the balance at its begin, if they are of its day.
+                first = day_start(interval.day, self._zone)
+            read = yield from self._read_rows(first, last, (interval.begin, interval.end + TOGETHER))
         return self._move_rows(interval, gap_minor, [*read, *_between(self._by_effective, interval)])
 
     def _kept_sum(self, index: int, interval: Interval) -> int | None:

@@ -36,10 +36,12 @@ _BALANCES_AROUND = Direct(
 _ROWS_BETWEEN = Direct(
     f"""SELECT k.number, t.transaction_id, t.dated, coalesce(t.lent_at, t.first_reported, t.event_time), t.amount_minor,
         t.posted_at
-    FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :firsts, :lasts, :with_instants)
-        WITH ORDINALITY AS k(tenant, account_id, first, last, with_instants, number)
+    FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :firsts, :lasts, :reported_from, :reported_to)
+        WITH ORDINALITY AS k(tenant, account_id, first, last, reported_from, reported_to, number)
     JOIN transactions t ON t.tenant = k.tenant AND t.account_id = k.account_id
-        AND t.counts AND t.posted_at BETWEEN k.first AND k.last AND (k.with_instants OR t.dated IS NOT NULL)
+        AND t.counts AND t.posted_at BETWEEN k.first AND k.last
+        AND (k.reported_from IS NULL OR (t.dated IS NOT NULL
+            AND coalesce(t.lent_at, t.first_reported, t.event_time) BETWEEN k.reported_from AND k.reported_to))
     ORDER BY k.number"""
 )
 # While no row has only a date, each row is placed at its instant. So a report's gap is its residual and the rows that
@@ -97,10 +99,12 @@ def read_balances_around(
 def read_rows_between(session: Session, questions: Mapping[AccountKey, RowsBetween]) -> dict[AccountKey, list[Row]]:
     """For each account the stored rows that its question asks for."""
     found = {key: list[Row]() for key in questions}
-    spans = [(key, *span, each.with_instants) for key, each in questions.items() for span in each.spans]
+    spans = [(key, *span, each.reported) for key, each in questions.items() for span in each.spans]
     if spans:
         parameters = _of_spans([span[:3] for span in spans])
-        parameters["with_instants"] = driver.bools([with_instants for *_, with_instants in spans])
+        reported = [each or (None, None) for *_, each in spans]
+        parameters["reported_from"] = driver.moments([first for first, _ in reported])
+        parameters["reported_to"] = driver.moments([last for _, last in reported])
         for number, *row in _ROWS_BETWEEN.rows(session, parameters):
             found[spans[number - 1][0]].append(Row(*row))
     return found
