@@ -7,7 +7,7 @@ Small bodies do not count: whoever fills the memory with large bodies keeps out 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import TypedDict
 
 from api.context import Contexts, NoContexts
+from api.names import unknown_names
 from core.errors import MalformedEvent, MilepostError
 from core.events.envelope import DuplicateKey, one_of_each, parse_json
 
@@ -136,10 +137,19 @@ class EncodingRefused(MilepostError):
 
 
 class Body(BaseModel):
-    """The base of the models of request bodies. `second_names` maps the second spelling of a field to its name."""
+    """The base of the models of request bodies.
+
+    `second_names` maps the second spelling of a field to its name. `fixed` are names of what cannot be changed.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     second_names: ClassVar[Mapping[str, str]] = {}
+    fixed: ClassVar[Collection[str]] = ()
+
+    @classmethod
+    def known_names(cls) -> set[str]:
+        """The names that its fields have in a body."""
+        return {field.alias or name for name, field in cls.model_fields.items()} | set(cls.second_names)
 
 
 ROOM = BodyRoom()
@@ -207,10 +217,14 @@ def parse_body(model: type[Model], raw: bytes) -> Model:
     value = _parse_json(raw)
     if not isinstance(value, dict):
         raise BodyRefused.at([], "The body must be a JSON object", "not_an_object")
+    problems = _unknown_fields(model, value)
     try:
-        return model.model_validate(_use_first_names(model, value))
+        parsed = model.model_validate(_use_first_names(model, value))
     except ValidationError as error:
-        raise BodyRefused([field_problem(found, "body") for found in _errors(error)]) from None
+        raise BodyRefused([*problems, *[field_problem(found, "body") for found in _errors(error)]]) from None
+    if problems:
+        raise BodyRefused(problems)
+    return parsed
 
 
 def field_problem(found: Any, *place: str) -> FieldProblem:
@@ -244,6 +258,17 @@ def _use_first_names(model: type[Body], value: dict[str, object]) -> dict[str, o
             if value.setdefault(first, given) != given:
                 raise BodyRefused.at([second], f"differs from {first}: give one of the two", "value_error")
     return value
+
+
+def _unknown_fields(model: type[Body], value: Mapping[str, object]) -> list[FieldProblem]:
+    problems = [_not_to_change(name) for name in value if name in model.fixed]
+    for name, message in unknown_names(value.keys() - set(model.fixed), model.known_names()):
+        problems.append({"loc": ["body", name], "msg": message, "type": "unknown_field"})
+    return problems
+
+
+def _not_to_change(name: str) -> FieldProblem:
+    return {"loc": ["body", name], "msg": "stays what it was at creation", "type": "fixed_field"}
 
 
 def _describe(problem: FieldProblem) -> str:

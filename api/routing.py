@@ -9,13 +9,16 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, params
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.bodies import QueryRefused
 from api.context import is_not_admitted
 from api.errors import answer_to
+from api.names import unknown_names
 from core.errors import MilepostError
 
 _PARAMETER = re.compile(r"\{(\w+)(:\w+)?\}")
@@ -63,6 +66,24 @@ def own_address(template: str) -> Callable[[Request], Coroutine[Any, Any, None]]
         request.state.milepost_address = _PARAMETER.sub(lambda found: str(parameters[found[1]]), template)
 
     return bind_address
+
+
+async def only_known_parameters(request: Request) -> None:
+    """A dependency for routes of our own app: raises QueryRefused for a parameter that the route does not have.
+
+    In another app it is that app's affair, whose middleware may read parameters that no route declares.
+    """
+    unknown = unknown_names(request.query_params, _parameters_of(request.scope["route"].dependant))
+    if unknown:
+        raise QueryRefused(
+            [{"loc": ["query", name], "msg": message, "type": "unknown_parameter"} for name, message in unknown]
+        )
+
+
+def _parameters_of(dependant: Dependant) -> set[str]:
+    """The query parameters of a route's function and of all its dependencies."""
+    own = {parameter.alias for parameter in dependant.query_params}
+    return own.union(*[_parameters_of(each) for each in dependant.dependencies])
 
 
 def own_address_of(request: Request) -> str:

@@ -1,7 +1,7 @@
 """The bodies that callers send, and how they become the drafts of core, which checks their values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar
@@ -138,6 +138,9 @@ class GoalPatch(Body):
     """PATCH /goals/{goal_id}: only what is given changes."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"current_amount": 3500.00, "status": "active"}})
+    fixed: ClassVar[Collection[str]] = frozenset(
+        {"user_id", "type", "goal_type", "currency", "tracking", "start_date", "auto_complete"}
+    )
 
     # Factories, since the OpenAPI text would show a plain default, and a field that is left out stays as it is.
     name: str = Field(default_factory=str)

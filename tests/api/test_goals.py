@@ -111,13 +111,6 @@ def test_a_deadline_is_a_day_or_a_moment(api: TestClient, given: str | None, kep
     assert api.get(f"/goals/{goal['id']}/milestones/next").json()["target_date"] == kept
 
 
-def test_unknown_fields_are_ignored(api: TestClient) -> None:
-    """A field that we do not know changes nothing."""
-    response = api.post("/goals", json={**DOCUMENTED, "colour": {"red": [1, None]}})
-    assert response.status_code == 201
-    assert "colour" not in response.json()
-
-
 def test_update_changes_what_is_given_and_nothing_else(
     api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
 ) -> None:

@@ -30,14 +30,15 @@ def traced(capsys: pytest.CaptureFixture[str], api: TestClient) -> Callable[...,
 
 
 def test_a_request_leaves_one_line(traced: Callable[..., list[dict[str, Any]]], new_goal: Callable[..., str]) -> None:
-    """The line has method, route template, status, milliseconds, tenant and key, not the raw path."""
+    """The line has method, route template, status, milliseconds, tenant and key, not the raw path or its query."""
     goal_id = new_goal()
-    (line,) = traced("GET", f"/goals/{goal_id}?x=y")
-    assert (line["method"], line["route"], line["status"]) == ("GET", "/goals/{goal_id}", 200)
+    (line,) = traced("GET", f"/goals/{goal_id}/snapshots?to=2026-01-31")
+    assert (line["method"], line["route"], line["status"]) == ("GET", "/goals/{goal_id}/snapshots", 200)
     assert line["tenant"] == "default"
     assert line["key_id"]
     assert line["ms"] >= 0
     assert goal_id not in json.dumps(line)
+    assert "2026-01-31" not in json.dumps(line)
 
 
 def test_a_line_holds_neither_body_nor_key_nor_amount(
