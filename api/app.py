@@ -27,7 +27,7 @@ from api.routes import (
     unapplied,
     webhooks,
 )
-from api.routing import HeadAsGet, Routes, only_known_parameters
+from api.routing import HeadAsGet, Routes, check_parameters
 from api.tracing import RequestMetrics, Tracing, request_log
 from core.settings import Settings
 
@@ -37,7 +37,7 @@ Send `Authorization: Bearer KEY` (or `X-API-Key: KEY`). Amounts are JSON numbers
 their currency; decimal strings are accepted too. Times are UTC; one without an offset is read as UTC."""
 
 
-_BY_KEY = (Depends(bind_key), Depends(only_known_parameters))
+_BY_KEY = (Depends(bind_key), Depends(check_parameters))
 # In the order of /docs. All but two need an API key; of these two, /webhooks checks a signature instead. Providers and
 # load balancers may add parameters of their own to the addresses of both.
 _ROUTES = (

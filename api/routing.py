@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.bodies import QueryRefused
+from api.bodies import FieldProblem, QueryRefused
 from api.context import is_not_admitted
 from api.errors import answer_to
 from api.names import unknown_names
@@ -68,16 +68,22 @@ def own_address(template: str) -> Callable[[Request], Coroutine[Any, Any, None]]
     return bind_address
 
 
-async def only_known_parameters(request: Request) -> None:
-    """A dependency for routes of our own app: raises QueryRefused for a parameter that the route does not have.
+async def check_parameters(request: Request) -> None:
+    """A dependency for routes of our own app: raises QueryRefused for parameters that the route cannot have.
 
-    In another app it is that app's affair, whose middleware may read parameters that no route declares.
+    These are names that it does not have, and values with a NUL, which no text in the database can hold. In another app
+    the names are that app's affair, whose middleware may read parameters that no route declares.
     """
-    unknown = unknown_names(request.query_params, _parameters_of(request.scope["route"].dependant))
-    if unknown:
-        raise QueryRefused(
-            [{"loc": ["query", name], "msg": message, "type": "unknown_parameter"} for name, message in unknown]
-        )
+    given = request.query_params
+    problems: list[FieldProblem] = [
+        {"loc": ["query", name], "msg": message, "type": "unknown_parameter"}
+        for name, message in unknown_names(given, _parameters_of(request.scope["route"].dependant))
+    ]
+    for name, value in given.multi_items() if not problems else ():
+        if "\x00" in value:
+            problems.append({"loc": ["query", name], "msg": "must not hold a NUL character", "type": "value_error"})
+    if problems:
+        raise QueryRefused(problems)
 
 
 def _parameters_of(dependant: Dependant) -> set[str]:
