@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from typing_extensions import TypedDict
 
 from api.auth import DeliveryRefused, ScopeMissing, Unauthenticated
@@ -133,8 +134,20 @@ def _refused_by_core(error: Exception, method: str) -> Refusal | None:
 
 async def _answer(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return _response_to(request, _with_detail(error.status_code, str(error.detail), error.headers))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods_of(request))
+        return _response_to(request, _with_detail(error.status_code, str(error.detail), headers))
     return _response_to(request, _unavailable("The event stream is not available", error))
+
+
+def _methods_of(request: Request) -> list[str]:
+    """The methods of all routes that the request's path has; the router names those of the first one alone."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def _response_to(request: Request, refusal: Refusal) -> Response:
