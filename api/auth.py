@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
@@ -49,6 +50,18 @@ class KeyContexts:
     request: Request
     secret: str
     max_body_bytes: int
+
+    async def admit(self, scope: Scope) -> str:
+        """Check the key in a transaction of its own, before a large body is read; returns the key's id.
+
+        Raises what `open` raises.
+        """
+        return await run_sync(self._check, scope)
+
+    def _check(self, scope: Scope) -> str:
+        with self.open(scope):
+            caller: Caller = self.request.state.caller
+            return caller.key_id
 
     @contextmanager
     def open(self, scope: Scope | None) -> Iterator[RequestContext]:

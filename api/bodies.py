@@ -1,12 +1,15 @@
 """Request bodies: reading them within limits of size, time and memory, parsing them exactly, and refusing bad ones.
 
-Many bodies, each within the limit, could be too much together, so a process limits how many bytes it holds at once.
-Small bodies do not count: whoever fills the memory with large bodies keeps out other large ones, never small ones.
+Only events and what providers send may be large. Many such bodies, each within the limit, could be too much together,
+so a process limits how many bytes it holds at once. Small bodies do not count: whoever fills the memory with large ones
+keeps out other large ones, never small ones. And each sender has only a share of the room: a key, or all those together
+whose signature can be checked only when the body is there.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ from core.errors import MalformedEvent, MilepostError
 from core.events.envelope import DuplicateKey, one_of_each, parse_json
 
 SMALL_BYTES = 65_536
-LARGEST_AT_ONCE = 8
+LARGEST_AT_ONCE, OF_ONE_SENDER = 8, 4
 # About ten times what the longest pages of the providers hold.
 OBJECTS_MOST, VALUES_MOST = 100_000, 500_000
 READ_LONGEST_S = 60
@@ -43,16 +46,38 @@ class BodyRoom:
     """The memory for large bodies in a process. Only the event loop calls this, so there is nothing to lock."""
 
     def __init__(self) -> None:
-        self.reserved_bytes = 0
+        self._reserved_bytes: Counter[str] = Counter()
+
+    @property
+    def reserved_bytes(self) -> int:
+        """How much is reserved by all requests together."""
+        return self._reserved_bytes.total()
 
     @contextmanager
-    def reserve(self, longest_bytes: int) -> Iterator[Reservation]:
-        """Reserve room while the block runs; all requests together get room for LARGEST_AT_ONCE longest bodies."""
-        reservation = Reservation(self, LARGEST_AT_ONCE * longest_bytes)
+    def reserve(self, longest_bytes: int, sender: str) -> Iterator[Reservation]:
+        """Reserve room while the block runs.
+
+        All requests together get room for LARGEST_AT_ONCE longest bodies, those of one sender for OF_ONE_SENDER.
+        """
+        reservation = Reservation(self, longest_bytes, sender)
         try:
             yield reservation
         finally:
-            self.reserved_bytes -= reservation.own_bytes
+            self.add(sender, -reservation.own_bytes)
+
+    def has_room(self, more_bytes: int, longest_bytes: int, sender: str) -> bool:
+        """Whether a sender may reserve so many bytes more."""
+        own_bytes = self._reserved_bytes[sender] + more_bytes
+        return (
+            self.reserved_bytes + more_bytes <= LARGEST_AT_ONCE * longest_bytes
+            and own_bytes <= OF_ONE_SENDER * longest_bytes
+        )
+
+    def add(self, sender: str, more_bytes: int) -> None:
+        """Note how much more a sender has reserved, or less."""
+        self._reserved_bytes[sender] += more_bytes
+        if not self._reserved_bytes[sender]:
+            del self._reserved_bytes[sender]
 
 
 @dataclass(slots=True)
@@ -60,16 +85,17 @@ class Reservation:
     """What one request has reserved of the room; `grow` reports how long its body has become."""
 
     room: BodyRoom
-    limit_bytes: int
+    longest_bytes: int
+    sender: str
     own_bytes: int = 0
 
     def grow(self, body_bytes: int) -> None:
         """Reserve as much as the body has now; raises TooManyBodies, and then the reservation stays as it was."""
-        wanted = max(body_bytes - SMALL_BYTES, 0)
-        if self.room.reserved_bytes - self.own_bytes + wanted > self.limit_bytes:
+        more_bytes = max(body_bytes - SMALL_BYTES, 0) - self.own_bytes
+        if not self.room.has_room(more_bytes, self.longest_bytes, self.sender):
             raise TooManyBodies
-        self.room.reserved_bytes += wanted - self.own_bytes
-        self.own_bytes = wanted
+        self.room.add(self.sender, more_bytes)
+        self.own_bytes += more_bytes
 
 
 class FieldProblem(TypedDict):
@@ -157,7 +183,7 @@ ROOM = BodyRoom()
 
 
 async def _read(request: Request, contexts: Contexts) -> AsyncIterator[bytes]:
-    """Read the body, up to the limit of the contexts, whether the size was declared or the body comes in chunks.
+    """Read a body that names fields, of at most SMALL_BYTES, whether the size was declared or it comes in chunks.
 
     Nothing is read for a request that the hosting app has not let in: FastAPI calls this even when the app's own auth
     does not validate.
@@ -165,16 +191,22 @@ async def _read(request: Request, contexts: Contexts) -> AsyncIterator[bytes]:
     if isinstance(contexts, NoContexts):
         yield b""
         return
-    async with read_body(request, contexts.max_body_bytes) as body:
+    async with read_body(request, min(contexts.max_body_bytes, SMALL_BYTES), sender="") as body:
         yield body
 
 
 RawBody = Annotated[bytes, Depends(_read)]
 
 
+def may_be_large(request: Request) -> bool:
+    """Whether the body may have more than SMALL_BYTES: it declares more, or declares nothing."""
+    declared = request.headers.get("content-length", "")
+    return not declared.isdecimal() or len(declared) > len(str(SMALL_BYTES)) or int(declared) > SMALL_BYTES
+
+
 @asynccontextmanager
-async def read_body(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body of a request, of at most `limit` bytes; its room is reserved while the block runs.
+async def read_body(request: Request, limit: int, sender: str) -> AsyncIterator[bytes]:
+    """The body of a request, of at most `limit` bytes; `sender`'s room is reserved for it while the block runs.
 
     Raises EncodingRefused and BodyTooLarge (before anything is read, where the headers show it), TooManyBodies and
     BodyTooSlow.
@@ -185,7 +217,7 @@ async def read_body(request: Request, limit: int) -> AsyncIterator[bytes]:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > len(str(limit)) or int(declared) > limit):
         raise BodyTooLarge(limit)
-    with ROOM.reserve(limit) as reservation:
+    with ROOM.reserve(limit, sender) as reservation:
         try:
             with fail_after(READ_LONGEST_S):
                 body = await _read_chunks(request, limit, reservation)

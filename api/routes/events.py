@@ -1,19 +1,20 @@
 """The route that puts events onto the stream: our own, or those of a body that was pulled from a provider."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import Depends, Query, Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from api.auth import ContextsByKey
 from api.batches import MAX_EVENTS, read_events
-from api.bodies import BodyRefused, QueryRefused, RawBody, RequestRefused, parse_provider_body
-from api.context import Contexts, RequestContext, backends_of
+from api.bodies import BodyRefused, QueryRefused, RequestRefused, may_be_large, parse_provider_body, read_body
+from api.context import RequestContext, backends_of
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes
 from api.schemas.documented import answers
@@ -118,6 +119,16 @@ class PulledQuery:
         return [(each.account_id, each.event) for each in adapted.events]
 
 
+async def _read_events(request: Request, contexts: ContextsByKey) -> AsyncIterator[bytes]:
+    """Read the body. The key of one that may be large is checked first: else anybody could fill the room."""
+    key_id = await contexts.admit(Scope.EVENTS_WRITE) if may_be_large(request) else ""
+    async with read_body(request, contexts.max_body_bytes, sender=key_id) as body:
+        yield body
+
+
+EventsBody = Annotated[bytes, Depends(_read_events)]
+
+
 class AcceptedBody(TypedDict):
     """How many events are on disk now."""
 
@@ -167,8 +178,8 @@ def parse_query(
 )
 def send(
     request: Request,
-    contexts: Contexts,
-    raw: RawBody,
+    contexts: ContextsByKey,
+    raw: EventsBody,
     idempotency: Idempotency,
     format: PulledFormat = None,
     pulled_at: PulledAt = None,

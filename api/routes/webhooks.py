@@ -46,7 +46,7 @@ _REQUEST_BODY: dict[str, Any] = {
 
 async def _read_delivery(request: Request) -> AsyncIterator[Delivery]:
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw]
-    async with read_body(request, request.app.state.settings.max_body_bytes) as body:
+    async with read_body(request, request.app.state.settings.max_body_bytes, sender="webhooks") as body:
         yield Delivery(body, headers, datetime.now(UTC))
 
 

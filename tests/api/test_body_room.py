@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import make_app
-from api.bodies import LARGEST_AT_ONCE, ROOM, SMALL_BYTES, BodyRoom, TooManyBodies
+from api.bodies import OF_ONE_SENDER, ROOM, SMALL_BYTES, BodyRoom, TooManyBodies
 from core.settings import Settings
 from tests.serving import serving
 
@@ -28,12 +28,14 @@ def served(settings: Settings) -> Iterator[str]:
         yield url
 
 
-def begin(url: str, declared: int, sent: bytes) -> socket.socket:
-    """A request to an address of webhooks whose body has begun."""
+def begin(url: str, declared: int, sent: bytes, *, key: str | None = None) -> socket.socket:
+    """A request whose body has begun: events with this key, or a delivery to an address of webhooks without one."""
     parts = urlsplit(url)
     connection = socket.create_connection((parts.hostname, parts.port or 0), timeout=PATIENCE_S)
-    head = f"POST /webhooks/mx/none HTTP/1.1\r\nHost: x\r\nContent-Length: {declared}\r\n\r\n"
-    connection.sendall(head.encode() + sent)
+    path = "/webhooks/mx/none" if key is None else "/events"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {declared}\r\n"
+    head += "" if key is None else f"Authorization: Bearer {key}\r\n"
+    connection.sendall(f"{head}\r\n".encode() + sent)
     return connection
 
 
@@ -50,22 +52,49 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_large_bodies_at_once_have_a_most_and_small_ones_get_in(served: str) -> None:
-    """What fills the room is refused with 503, small bodies go on, and the room is free again once they are gone."""
+def hold(held: ExitStack, served: str, key: str | None) -> None:
+    """Fill the share of one sender."""
+    for _ in range(OF_ONE_SENDER):
+        wanted = ROOM.reserved_bytes + LARGE - SMALL_BYTES
+        held.enter_context(begin(served, LARGE + 10, bytes(LARGE), key=key))
+        until(lambda wanted=wanted: ROOM.reserved_bytes == wanted)  # type: ignore[misc]
+
+
+def test_a_sender_fills_its_share_and_no_more(served: str, new_key: Callable[..., str]) -> None:
+    """What is over it gets 503. Small bodies go on, so do the large ones of another key, and all once there is room."""
+    first, second = new_key("events:write"), new_key("events:write")
+    for sender, other in ((None, first), (first, second), (second, None)):
+        with ExitStack() as held:
+            hold(held, served, sender)
+            with begin(served, LARGE + 10, bytes(LARGE), key=sender) as one_too_many:
+                assert status_of(one_too_many) == 503
+            with begin(served, LARGE, bytes(LARGE), key=other) as of_another:
+                assert status_of(of_another) == (401 if other is None else 422)
+            for size in (10, SMALL_BYTES):
+                with begin(served, size, bytes(size), key=sender) as small:
+                    assert status_of(small) == (401 if sender is None else 422)
+        until(lambda: ROOM.reserved_bytes == 0)
+        with begin(served, LARGE, bytes(LARGE), key=sender) as large:
+            assert status_of(large) == (401 if sender is None else 422)
+        until(lambda: ROOM.reserved_bytes == 0)
+
+
+def test_all_senders_together_fill_the_room(served: str, new_key: Callable[..., str]) -> None:
+    """Then a third one has to wait."""
     with ExitStack() as held:
-        for number in range(LARGEST_AT_ONCE):
-            held.enter_context(begin(served, LARGE + 10, bytes(LARGE)))
-            wanted = (number + 1) * (LARGE - SMALL_BYTES)
-            until(lambda wanted=wanted: ROOM.reserved_bytes == wanted)  # type: ignore[misc]
-        with begin(served, LARGE + 10, bytes(LARGE)) as one_too_many:
+        for sender in (new_key("events:write"), None):
+            hold(held, served, sender)
+        with begin(served, LARGE, bytes(LARGE), key=new_key("events:write")) as one_too_many:
             assert status_of(one_too_many) == 503
-        for size in (10, SMALL_BYTES):
-            with begin(served, size, bytes(size)) as small:
-                assert status_of(small) == 401
     until(lambda: ROOM.reserved_bytes == 0)
-    with begin(served, LARGE, bytes(LARGE)) as large:
-        assert status_of(large) == 401
-    until(lambda: ROOM.reserved_bytes == 0)
+
+
+def test_a_key_is_checked_before_a_large_body_is_read(served: str, new_key: Callable[..., str]) -> None:
+    """An unknown key, and one without the scope, are answered while nothing of the body has come."""
+    for key, status in (("junk", 401), (new_key("goals:read"), 403)):
+        with begin(served, LARGE, b"", key=key) as refused:
+            assert status_of(refused) == status
+    assert ROOM.reserved_bytes == 0
 
 
 def test_a_body_that_does_not_come_is_408(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,11 +109,11 @@ def test_a_body_that_does_not_come_is_408(served: str, monkeypatch: pytest.Monke
 def test_what_is_refused_holds_no_more_than_before() -> None:
     """A body that grows too far keeps its reservation until it ends, and then nothing stays reserved."""
     room = BodyRoom()
-    with room.reserve(SMALL_BYTES) as first, room.reserve(SMALL_BYTES) as second:
+    with room.reserve(SMALL_BYTES, "a") as first, room.reserve(SMALL_BYTES, "a") as second:
         first.grow(SMALL_BYTES)
         assert room.reserved_bytes == 0
-        first.grow(SMALL_BYTES * (LARGEST_AT_ONCE + 1))
+        first.grow(SMALL_BYTES * (OF_ONE_SENDER + 1))
         with pytest.raises(TooManyBodies):
             second.grow(SMALL_BYTES + 1)
-        assert room.reserved_bytes == SMALL_BYTES * LARGEST_AT_ONCE
+        assert room.reserved_bytes == SMALL_BYTES * OF_ONE_SENDER
     assert room.reserved_bytes == 0
