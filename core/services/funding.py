@@ -319,7 +319,7 @@ def _view(goal: GoalRow, periods: list[FundingRow], worth_minor: int) -> Allocat
         tracking=goal.tracking,
         ppm=source.ppm,
         whole=source.whole,
-        share_minor=0 if source.note else share(worth_minor, source.ppm),
+        share_minor=share(worth_minor, source.ppm) if source.counts else 0,
         from_at=source.from_at,
         note=source.note,
     )

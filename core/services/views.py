@@ -6,10 +6,13 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from core.goals.goal import GoalStatus, GoalType, Tracking, follows_balances
+from core.goals.money import WHOLE_PPM, from_ppm
 from core.goals.progress import celebration
 from core.store.goals import GoalRow
 from core.store.links import FundingRow
 from core.store.milestones import MilestoneRow
+
+_ONE_PERCENT = WHOLE_PPM // 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,8 @@ class MilestoneProgressView:
 class FundingView:
     """A linked account as callers see it; `counted_minor` is what it adds to the goal's amount, in the goal's currency.
 
-    `linked_at` is since when the account has been linked without a break. Lists are ordered by it.
+    `note` says why, if it does not count, or what looks like a slip if it does. `linked_at` is since when the account
+    has been linked without a break. Lists are ordered by it.
     """
 
     account_id: str
@@ -109,6 +113,7 @@ class FundingView:
     whole: bool
     counted_minor: int | None
     currency: str
+    counts: bool
     note: str | None
     linked_at: datetime
 
@@ -185,6 +190,7 @@ def _funding_view(goal: GoalRow, unbroken: list[FundingRow]) -> FundingView:
     """The view of an account's links without a break, the present one first."""
     present = unbroken[0]
     is_following = follows_balances(goal.tracking)
+    why_not = present.why_not(goal) or _wait_note(goal, present)
     return FundingView(
         account_id=present.row.link.account_id,
         account_name=present.row.account_name or present.known_name,
@@ -193,7 +199,8 @@ def _funding_view(goal: GoalRow, unbroken: list[FundingRow]) -> FundingView:
         whole=present.row.whole,
         counted_minor=sum(source.counted(goal) for source in (unbroken[:1] if is_following else unbroken)),
         currency=goal.currency,
-        note=present.why_not(goal) or _wait_note(goal, present),
+        counts=why_not is None,
+        note=why_not or _likely_mistake(present),
         linked_at=min(source.row.linked_at for source in unbroken),
     )
 
@@ -202,3 +209,13 @@ def _wait_note(goal: GoalRow, present: FundingRow) -> str | None:
     """The note for a goal that follows balances while the account's balance is not known; else None."""
     is_waiting = follows_balances(goal.tracking) and not present.ever_funded(goal).is_known(goal.final_at)
     return "waits for a balance report of the account" if is_waiting else None
+
+
+def _likely_mistake(present: FundingRow) -> str | None:
+    """What looks like a slip in a link that counts; None if nothing does."""
+    if not present.row.whole and present.row.link.ppm < _ONE_PERCENT:
+        percent, meant = from_ppm(present.row.link.ppm), from_ppm(100 * present.row.link.ppm)
+        return f"{percent} is {percent}%; did you mean {meant.normalize():f}?"
+    if present.currency is None and present.known_name is None and not present.is_kind_known:
+        return "no event has said anything of this account yet"
+    return None

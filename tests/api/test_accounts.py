@@ -233,7 +233,7 @@ def test_accounts_are_listed_by_user_and_page(api: TestClient, reports: Callable
 
     assert listed("") == [["a", "b"], ["c", "c/d"]]
     assert listed("&user_id=ann") == [["b", "c"], ["c/d"]]
-    assert listed("&user_id=eve") == listed("&user_id=%00") == [[]]
+    assert listed("&user_id=eve") == [[]]
     cursor = api.get("/accounts?limit=1").links["next"]["url"].partition("cursor=")[2]
     for query in ("user_id=ann", "has_difference=true"):
         assert refused_fields(api.get(f"/accounts?{query}&cursor={cursor}")) == [["query", "cursor"]]

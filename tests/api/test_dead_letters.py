@@ -101,7 +101,7 @@ def test_letters_are_filtered_by_code_and_state(keeper: TestClient, put: Put) ->
     assert found("state=discarded") == {"1-0"}
     assert found("state=replayed") == {"3-0"}
     assert found("state=waiting&code=bad_amount") == {"5-0", "7-0"}
-    assert found("code=no-such") == found("code=%00") == set()
+    assert found("code=no-such") == set()
     cursor = keeper.get("/dead-letters?limit=1&code=bad_amount").links["next"]["url"].partition("cursor=")[2]
     assert refused_fields(keeper.get(f"/dead-letters?limit=1&cursor={cursor}")) == [["query", "cursor"]]
     assert refused_fields(keeper.get("/dead-letters?state=lost")) == [["query", "state"]]

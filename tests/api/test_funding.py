@@ -221,3 +221,36 @@ def test_a_share_is_corrected_from_a_day_on(api: TestClient, new_goal: Callable[
     assert api.delete(address, params={"correct_from": early}, headers=key).status_code == 422
     assert api.get(f"/goals/{goal_id}/funding").json() == []
     assert api.delete(address, params={"correct_from": late}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("share", "note"),
+    [
+        (0.6, "0.6 is 0.6%; did you mean 60?"),
+        (0.0525, "0.0525 is 0.0525%; did you mean 5.25?"),
+        (1, "no event has said anything of this account yet"),
+        (60, "no event has said anything of this account yet"),
+    ],
+)
+def test_what_looks_like_a_slip_gets_a_note(
+    api: TestClient, new_goal: Callable[..., str], share: float, note: str
+) -> None:
+    """The link counts all the same, in the list too."""
+    url = f"/goals/{new_goal()}/funding"
+    response = api.post(url, json={"account_id": "a", "allocation_percent": share})
+    assert (response.status_code, response.json()["note"]) == (201, note)
+    assert [each["note"] for each in api.get(url).json()] == [note]
+
+
+def test_an_account_that_is_known_gets_no_note(
+    api: TestClient, new_goal: Callable[..., str], apply_stream: Callable[[], Any]
+) -> None:
+    """Once anything was said of it, be it only what kind it is."""
+    about = {"specversion": "1.0", "id": "1", "source": "bank", "time": "2026-01-01T00:00:00Z"}
+    for number, data in enumerate(({"kind": "asset"}, {"name": "Mine"}, {"currency": "USD"})):
+        account = f"known-{number}"
+        event = {**about, "id": account, "type": "milepost.account.changed", "data": {"account_id": account, **data}}
+        assert api.post("/events", json=[event]).status_code == 202
+        apply_stream()
+        response = api.post(f"/goals/{new_goal()}/funding", json={"account_id": account, "allocation_percent": 60})
+        assert (response.status_code, response.json()["note"]) == (201, None)

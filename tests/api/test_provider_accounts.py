@@ -59,7 +59,7 @@ def test_accounts_are_listed_and_forgotten(teller_api: TestClient, engine: Engin
 
     assert listed() == [("gocardless", "z z"), ("mx", "a b"), ("mx", "b"), ("plaid", "a")]
     assert listed("&provider=mx") == [("mx", "a b"), ("mx", "b")]
-    assert listed("&provider=none") == listed("&provider=%00") == []
+    assert listed("&provider=none") == []
     assert teller_api.delete("/provider-accounts/mx/a b").status_code == 204
     assert teller_api.delete("/provider-accounts/mx/a b").status_code == 404
     assert listed("&provider=mx") == [("mx", "b")]
