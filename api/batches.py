@@ -1,13 +1,15 @@
 """Splits the body of POST /events into events, each kept as exactly the text that was sent."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from api.bodies import BodyRefused
 from core.errors import MalformedEvent
 from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_clock, check_envelope, parse_json
+from core.ingestion.decode import StreamEntry, decode_batch
 from core.services.inputs import is_id
+from core.store.tenants import Tenant
 
 MAX_EVENTS = 10_000
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
@@ -33,6 +35,13 @@ def read_events(raw: bytes, content_type: str, now: datetime) -> list[tuple[str,
     if not events:
         raise BodyRefused.at([], "The body holds no event", "missing")
     return events
+
+
+def check_events(events: Sequence[tuple[str, bytes]], tenant: Tenant, now: datetime) -> None:
+    """Raise BodyRefused, with the index and the code, for the first event that would become a dead letter."""
+    entries = [StreamEntry(0, str(index), now, tenant.name, text) for index, (_, text) in enumerate(events)]
+    for entry, rejection in decode_batch(entries, {tenant.name: tenant.zone}).refused:
+        raise BodyRefused.at([int(entry.entry_id)], rejection.message, rejection.code)
 
 
 def _texts(raw: bytes, content_type: str) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.auth import ContextsByKey
-from api.batches import MAX_EVENTS, read_events
+from api.batches import MAX_EVENTS, check_events, read_events
 from api.bodies import BodyRefused, QueryRefused, RequestRefused, may_be_large, parse_provider_body, read_body
 from api.context import RequestContext, backends_of
 from api.idempotency import REPLAYED, Idempotency
@@ -29,6 +29,7 @@ from core.services.deliveries import PullDetails, read_pulled
 from core.services.inputs import check_id
 from core.services.keys import Scope
 from core.services.provider_accounts import check_currency, check_kind
+from core.store.tenants import Tenant
 
 PulledFormat = Annotated[
     Format | None,
@@ -49,6 +50,9 @@ CompleteFrom = Annotated[
         description="With `format` gocardless, enablebanking or simplefin: the body holds all booked rows of the days"
         " from this one through `complete_through`, so rows that it no longer has count as removed"
     ),
+]
+Strict = Annotated[
+    bool, Query(description="Refuse a body with an event that would become a dead letter; for our own events alone")
 ]
 CompleteThrough = Annotated[str | None, Query(description="The last of these days; needed with `complete_from`")]
 router = Routes(tags=["events"])
@@ -189,6 +193,7 @@ def send(
     kind: PulledKind = None,
     complete_from: CompleteFrom = None,
     complete_through: CompleteThrough = None,
+    strict: Strict = False,
 ) -> Response:
     """Put one event, an array of them, or NDJSON on the stream; or, with `format`, a body pulled from a provider.
 
@@ -196,7 +201,9 @@ def send(
     """
     with _counting_refusals(request):
         with contexts.open(Scope.EVENTS_WRITE) as context:
-            tenant, now = context.tenant.name, context.now
+            tenant, now = context.tenant, context.now
+            if strict and format is not None:
+                raise QueryRefused.at("strict", "is for our own events; a pulled body is checked as a whole")
             pulled_query = parse_query(
                 format, pulled_at, account_id, user_id, currency, kind, complete_from, complete_through, now
             )
@@ -205,13 +212,17 @@ def send(
                 # fails to commit, the next try sends the events again, which changes nothing.
                 keyed_bytes = raw if pulled_query is None else pulled_query.keyed_bytes(request, raw)
                 return idempotency.answer(
-                    context, keyed_bytes, lambda: _accept(request, tenant, _events(request, raw, pulled_query, context))
+                    context,
+                    keyed_bytes,
+                    lambda: _accept(request, tenant, _events(request, raw, pulled_query, context, is_strict=strict)),
                 )
             # To adapt a provider's body, the transaction reads what is known of its accounts; our own events need no
             # read.
             pulled_events = None if pulled_query is None else pulled_query.events(context, raw)
         # The transaction has ended: without a key, none stays open while the stream server writes to its disk.
-        return _accept(request, tenant, _own_events(request, raw, now) if pulled_events is None else pulled_events)
+        if pulled_events is None:
+            pulled_events = _own_events(request, raw, tenant, now, is_strict=strict)
+        return _accept(request, tenant, pulled_events)
 
 
 @contextmanager
@@ -280,15 +291,22 @@ def _day(name: str, text: str, pulled_at: datetime) -> date:
 
 
 def _events(
-    request: Request, raw: bytes, pulled_query: PulledQuery | None, context: RequestContext
+    request: Request, raw: bytes, pulled_query: PulledQuery | None, context: RequestContext, *, is_strict: bool
 ) -> Sequence[tuple[str, bytes]]:
-    return _own_events(request, raw, context.now) if pulled_query is None else pulled_query.events(context, raw)
+    if pulled_query is None:
+        return _own_events(request, raw, context.tenant, context.now, is_strict=is_strict)
+    return pulled_query.events(context, raw)
 
 
-def _own_events(request: Request, raw: bytes, now: datetime) -> Sequence[tuple[str, bytes]]:
-    return read_events(raw, request.headers.get("content-type", ""), now)
+def _own_events(
+    request: Request, raw: bytes, tenant: Tenant, now: datetime, *, is_strict: bool
+) -> Sequence[tuple[str, bytes]]:
+    events = read_events(raw, request.headers.get("content-type", ""), now)
+    if is_strict:
+        check_events(events, tenant, now)
+    return events
 
 
-def _accept(request: Request, tenant: str, events: Sequence[tuple[str, bytes]]) -> Response:
-    accepted: AcceptedBody = {"accepted": backends_of(request).stream.append(tenant, events)}
+def _accept(request: Request, tenant: Tenant, events: Sequence[tuple[str, bytes]]) -> Response:
+    accepted: AcceptedBody = {"accepted": backends_of(request).stream.append(tenant.name, events)}
     return ExactResponse(accepted, status_code=202)
