@@ -48,6 +48,14 @@ class TakesNoLinks(Conflict):
         super().__init__("The goal follows the net worth of its user: all accounts count, and none can be linked")
 
 
+class TooManyMilestones(Conflict):
+    """A milestone more than a goal may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"A goal has at most {most} milestones: delete one first")
+        self.most = most
+
+
 class GoalIsFinal(Conflict):
     """A request would change the amount, target, milestones or links of a completed or abandoned goal."""
 

@@ -14,17 +14,19 @@ from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
-from api.schemas.goals import ExactResponse, GoalBody, ProgressBody, goal_body, progress_body
+from api.schemas.goals import ExactResponse, GoalBody, PartsResponse, ProgressBody, exact_json, goal_body, progress_body
 from api.schemas.requests import GoalPatch, NewGoal
 from core.errors import InvalidField
 from core.goals.goal import GoalStatus, GoalType
 from core.services.goal_access import find_version
 from core.services.goals import create_goal, delete_goal, get_goal, list_goals, reopen_goal, update_goal
 from core.services.keys import Scope
-from core.services.pages import PAGE
+from core.services.pages import PAGE, Page
 from core.services.progress import goal_progress
 from core.services.views import GoalView
 
+PAGE_BYTES_MOST = 4 * 2**20
+"""A goal comes with its milestones, and their descriptions may be long."""
 router = Routes(tags=["goals"])
 
 
@@ -75,8 +77,8 @@ def list_page(
             limit=limit,
             cursor=listing.position(cursor),
         )
-        goals = [goal_body(goal) for goal in page.items]
-    return ExactResponse(goals, headers=listing.link(path_of(request), limit, page.next_cursor))
+        goals, next_cursor = _fitting(page)
+    return PartsResponse(goals, headers=listing.link(path_of(request), limit, next_cursor))
 
 
 @router.get(
@@ -164,6 +166,19 @@ def _one_of(type: GoalType | None, goal_type: GoalType | None) -> GoalType | Non
     if type is not None and goal_type not in (None, type):
         raise InvalidField("goal_type", "differs from type: give one of the two")
     return type or goal_type
+
+
+def _fitting(page: Page[GoalView]) -> tuple[list[bytes], str | None]:
+    """The goals of a page that fit into PAGE_BYTES_MOST, at least one, as JSON; and where the next page begins."""
+    goals: list[bytes] = []
+    left = PAGE_BYTES_MOST
+    for goal in page.items:
+        body = exact_json(goal_body(goal))
+        left -= len(body)
+        if goals and left < 0:
+            return goals, page.items[len(goals) - 1].goal_id
+        goals.append(body)
+    return goals, page.next_cursor
 
 
 def _answer(goal: GoalView, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

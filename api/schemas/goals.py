@@ -1,5 +1,6 @@
 """The bodies of answers about goals and their past: amounts with their currency's digits, times in UTC with Z."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, overload
@@ -42,8 +43,22 @@ class ExactResponse(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        text = simplejson.dumps(content, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode()
+        return exact_json(content)
+
+
+class PartsResponse(Response):
+    """A JSON array of items that are JSON already."""
+
+    media_type = "application/json"
+
+    def render(self, content: Sequence[bytes]) -> bytes:
+        return b"[" + b",".join(content) + b"]"
+
+
+def exact_json(content: Any) -> bytes:
+    """JSON text in which a Decimal is a number with all its digits."""
+    text = simplejson.dumps(content, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode()
 
 
 class NextMilestoneBody(TypedDict):

@@ -6,7 +6,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from core.errors import NotFound
+from core.errors import NotFound, TooManyMilestones
 from core.goals.goal import DESCRIPTION_LONGEST, check_text
 from core.goals.money import to_minor
 from core.goals.progress import check_milestone, in_order, milestones_percent, nearest
@@ -21,6 +21,7 @@ from core.store.ledger import forget_messages
 from core.store.milestones import (
     MilestoneRow,
     check_reached,
+    count_milestones,
     delete_milestone,
     insert_milestone,
     milestones_of_goal,
@@ -30,6 +31,9 @@ from core.store.milestones import (
     write_milestone,
 )
 from core.store.tenants import Tenant, note_operation
+
+MILESTONES_MOST = 100
+"""Of one goal: all of them come with it in every answer about it."""
 
 
 def add_milestone(
@@ -43,11 +47,13 @@ def add_milestone(
 ) -> MilestoneView:
     """Add a milestone; if the goal's amount is at or beyond it already, it is marked as reached at once.
 
-    Raises NotFound, GoalMoved, GoalIsFinal, and InvalidField for an amount outside the goal's span or one that the goal
-    has a milestone at already.
+    Raises NotFound, GoalMoved, GoalIsFinal, TooManyMilestones, and InvalidField for an amount outside the goal's span
+    or one that the goal has a milestone at already.
     """
     goal = locked_goal(session, tenant, goal_id, seen)
     refuse_final(goal)
+    if count_milestones(session, goal.key) >= MILESTONES_MOST:
+        raise TooManyMilestones(MILESTONES_MOST)
     amount = to_minor(draft.amount, goal.currency, "amount")
     check_milestone(goal.type, goal.span, goal.target_minor, amount)
     at = moment_for(goal, now)

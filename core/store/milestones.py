@@ -61,6 +61,7 @@ _UPDATE = text(
     WHERE {_WHICH}"""
 )
 _DELETE = text(f"DELETE FROM milestones WHERE {_WHICH}")
+_COUNT = text("SELECT count(*) FROM milestones WHERE tenant = :tenant AND goal_id = :goal_id")
 _READ_ONE = text(f"SELECT {_COLUMNS} FROM milestones WHERE {_WHICH}")
 _READ = text(
     f"""SELECT {", ".join(f"m.{c}" for c in MilestoneRow._fields)}
@@ -110,6 +111,11 @@ _CHECK = text(
     WHERE tenant = :tenant AND goal_id = :goal_id AND reached_at IS NOT NULL AND checked_at IS NULL
     RETURNING {_COLUMNS}"""
 )
+
+
+def count_milestones(session: Session, key: GoalKey) -> int:
+    """How many milestones a goal has."""
+    return int(session.execute(_COUNT, {"tenant": key[0], "goal_id": key[1]}).scalar_one())
 
 
 def insert_milestone(session: Session, row: MilestoneRow) -> None:

@@ -88,3 +88,22 @@ def test_a_page_is_a_hundred_goals_by_default(api: TestClient, new_goal: Callabl
 def test_a_bad_question_names_its_parameter(api: TestClient, query: str, field: str) -> None:
     """An unknown type or status, a limit out of range or a cursor that is not ours is 422, by name."""
     assert refused_fields(api.get(f"/goals?{query}")) == [["query", field]]
+
+
+def test_a_page_has_a_most_of_bytes(
+    api: TestClient, new_goal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit comes with the next pages, each goal once; a goal that is larger than a page comes alone."""
+    monkeypatch.setattr("api.routes.goals.PAGE_BYTES_MOST", 3_000)
+    ids = [new_goal(name="n" * (100 if number % 4 else 200), description="d" * 900) for number in range(9)]
+    large = ids[4]
+    for amount in range(1, 30):
+        api.post(f"/goals/{large}/milestones", json={"amount": amount, "description": "m" * 200})
+    seen, url = [], "/goals?limit=200"
+    while url:
+        response = api.get(url)
+        page = [goal["id"] for goal in response.json()]
+        assert len(response.content) <= 3_100 or page == [large]
+        seen += page
+        url = response.links.get("next", {}).get("url", "")
+    assert seen == ids

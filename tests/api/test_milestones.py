@@ -180,3 +180,19 @@ def test_a_milestone_is_changed_and_deleted_by_its_id(
     for again in (api.delete(f"{address}/{milestone_id}"), api.patch(f"{address}/{milestone_id}", json={"amount": 1})):
         assert (again.status_code, again.json()) == (404, {"detail": "Milestone not found"})
     assert api.get(address).json() == []
+
+
+def test_a_goal_has_at_most_a_hundred(api: TestClient, new_goal: Callable[..., str]) -> None:
+    """One more is a conflict, and changes nothing; where one was deleted there is room again."""
+    url = f"/goals/{new_goal()}/milestones"
+    for amount in range(1, 101):
+        assert api.post(url, json={"amount": amount}).status_code == 201
+    refused = api.post(url, json={"amount": 101})
+    assert (refused.status_code, refused.json()) == (
+        409,
+        {"detail": "A goal has at most 100 milestones: delete one first"},
+    )
+    milestones = api.get(url).json()
+    assert [each["amount"] for each in milestones] == list(range(1, 101))
+    assert api.delete(f"{url}/{milestones[0]['id']}").status_code == 204
+    assert api.post(url, json={"amount": 101}).status_code == 201
