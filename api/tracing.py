@@ -141,7 +141,11 @@ class _Trace:
     async def forward(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = self.request_id
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self.request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            # Amounts of people: no cache that several people use may keep them, and a browser has to ask each time.
+            headers.setdefault("Cache-Control", "private, no-cache")
         await self.send(message)
 
 

@@ -97,3 +97,26 @@ def test_a_fault_of_ours_is_a_plain_500(app: FastAPI, api: TestClient, capsys: p
     assert "the private text of a fault" in error_line["exception"]
     assert error_line["request_id"] == line["request_id"] == request_id
     assert line["status"] == 500
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/goals", 200),
+        ("GET", "/goals/none", 404),
+        ("GET", "/nothing", 404),
+        ("PUT", "/goals", 405),
+        ("POST", "/goals", 422),
+        ("GET", "/goals?user=x", 422),
+        ("GET", "/health/live", 200),
+        ("GET", "/openapi.json", 200),
+        ("HEAD", "/goals", 200),
+    ],
+)
+def test_every_answer_says_who_may_keep_it(api: TestClient, method: str, path: str, status: int) -> None:
+    """Whatever its status is."""
+    response = api.request(method, path)
+    assert response.status_code == status
+    assert response.headers["X-Request-Id"]
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == "private, no-cache"
