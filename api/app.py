@@ -27,7 +27,7 @@ from api.routes import (
     unapplied,
     webhooks,
 )
-from api.routing import HeadAsGet, Routes, check_parameters
+from api.routing import HeadAsGet, OneLength, Routes, check_parameters
 from api.tracing import RequestMetrics, Tracing, request_log
 from core.settings import Settings
 
@@ -68,6 +68,7 @@ def make_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.add_middleware(HeadAsGet)
+    app.add_middleware(OneLength)
     app.state.request_metrics, app.state.scrapers = RequestMetrics(), metrics.KnownScrapers()
     app.add_middleware(Tracing, log=request_log(settings.log_level), metrics=app.state.request_metrics)
     answer_errors(app)

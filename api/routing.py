@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.bodies import FieldProblem, QueryRefused
@@ -46,6 +46,24 @@ class HeadAsGet:
             await self.app(scope, receive, without_body)
         finally:
             scope["method"] = "HEAD"
+
+
+class OneLength:
+    """Middleware that refuses a request with two lengths: Content-Length beside Transfer-Encoding.
+
+    A proxy may go by the other one, and would take what it sees after the body for the next request of somebody else.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope["headers"]} if scope["type"] == "http" else set()
+        if {b"content-length", b"transfer-encoding"} <= names:
+            body = {"detail": "Send either Content-Length or Transfer-Encoding, not both"}
+            await JSONResponse(body, 400, {"Connection": "close"})(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 def path_of(request: Request, *last: str) -> str:
