@@ -10,6 +10,7 @@ from time import monotonic, sleep
 import uvicorn
 from starlette.types import ASGIApp
 
+from api.connections import BoundedProtocol
 from milepost.embedded.programs import free_port
 
 PATIENCE_S = 20
@@ -19,7 +20,7 @@ PATIENCE_S = 20
 def serving(app: ASGIApp) -> Iterator[str]:
     """Serve an application on a free port while the block runs; gives its address."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="none", http=BoundedProtocol))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -42,6 +42,7 @@ def api(
     import uvicorn
 
     from api.app import make_app
+    from api.connections import BoundedProtocol
     from milepost.embedded.programs import claim_port
 
     settings = connected_settings(data_dir, port=port, host=host)
@@ -56,6 +57,7 @@ def api(
         access_log=False,
         log_config=None,
         server_header=False,
+        http=BoundedProtocol,
         timeout_graceful_shutdown=_GRACEFUL_S,
     )
 
