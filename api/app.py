@@ -6,10 +6,11 @@ from functools import cache
 from importlib.metadata import version
 
 from anyio.to_thread import current_default_thread_limiter
+from cachetools import TTLCache
 from fastapi import Depends, FastAPI
 from starlette.routing import BaseRoute
 
-from api.auth import bind_key
+from api.auth import KEYS_KNOWN_MOST, KEYS_KNOWN_S, bind_key
 from api.context import THREADS, open_backends
 from api.errors import answer_errors
 from api.hosting import GOAL_ROUTES
@@ -29,6 +30,7 @@ from api.routes import (
 )
 from api.routing import HeadAsGet, OneLength, Routes, check_parameters
 from api.tracing import RequestMetrics, Tracing, request_log
+from api.turns import Turns
 from core.settings import Settings
 
 ABOUT = """How far people are from a financial goal, and when they will get there.
@@ -71,6 +73,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.add_middleware(OneLength)
     app.state.request_metrics, app.state.scrapers = RequestMetrics(), metrics.KnownScrapers()
     app.add_middleware(Tracing, log=request_log(settings.log_level), metrics=app.state.request_metrics)
+    app.state.turns, app.state.tenants_of_keys = Turns(), TTLCache(KEYS_KNOWN_MOST, KEYS_KNOWN_S)
     answer_errors(app)
     # Not include_router: that would make every route again for each app, at its first requests.
     app.router.routes.extend(_routes())

@@ -1,7 +1,7 @@
 """Authentication in our own app: the API key of a request and its scopes; errors of keys and of signatures."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,10 +13,14 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from api.context import Contexts, RequestContext, as_database_away, backends_of, bind_contexts
 from core.errors import MilepostError
 from core.services.inputs import Caller
-from core.services.keys import Scope, authenticate
+from core.services.keys import Scope, authenticate, key_hash
 
 _BEARER = HTTPBearer(auto_error=False, scheme_name="BearerKey", description="The API key")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="ApiKeyHeader")
+
+
+KEYS_KNOWN_MOST, KEYS_KNOWN_S = 10_000, 60
+"""For how many keys, and how long, a process remembers whose they are: only to tell whose turn it is."""
 
 
 class Unauthenticated(MilepostError):
@@ -57,6 +61,21 @@ class KeyContexts:
         Raises what `open` raises.
         """
         return await run_sync(self._check, scope)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the turn of the key's tenant; those with an unknown key wait for each other."""
+        state, hashed = self.request.app.state, key_hash(self.secret)
+        tenant = state.tenants_of_keys.get(hashed)
+        if tenant is None:
+            tenant = state.tenants_of_keys[hashed] = await run_sync(self._tenant_name)
+        async with state.turns.turn(tenant):
+            yield
+
+    def _tenant_name(self) -> str:
+        with as_database_away(), backends_of(self.request).reading.begin() as session:
+            caller = authenticate(session, self.secret)
+            return "" if caller is None else caller.tenant.name
 
     def _check(self, scope: Scope) -> str:
         with self.open(scope):

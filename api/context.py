@@ -1,7 +1,7 @@
 """The request context: the connections that the API keeps, and the transaction in which a route works for a tenant."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -137,6 +137,10 @@ class ContextSource(Protocol):
         """
         ...
 
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait for the caller's turn to be in progress, for all of the block."""
+        ...
+
 
 class NoContexts:
     """Bound until the app that hosts the routes has let the request in; until then nothing is read or done for it."""
@@ -146,6 +150,10 @@ class NoContexts:
     def open(self, _scope: Scope | None) -> AbstractContextManager[RequestContext]:
         """Always fails: a route that is called without admission is a fault of ours, and must let nobody in."""
         raise RuntimeError("the app that hosts this route has not let the request in")
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """No wait: the request goes no further."""
+        return nullcontext()
 
 
 async def bound_contexts(request: Request) -> ContextSource:

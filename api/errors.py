@@ -25,6 +25,7 @@ from api.bodies import (
 from api.conditional import etag
 from api.context import DatabaseAway
 from api.schemas.goals import ExactResponse
+from api.turns import TooManyRequests
 from core.errors import (
     AllocationExceeded,
     Conflict,
@@ -78,6 +79,8 @@ def refusal_of(error: Exception, *, method: str) -> Refusal | None:
             return _with_detail(408, str(error), {"Connection": "close"})
         case TooManyBodies():
             return Refusal(503, {"detail": f"{error}; try again"}, {"Retry-After": str(RETRY_AFTER_S)})
+        case TooManyRequests():
+            return Refusal(429, {"detail": f"{error}; try again"}, {"Retry-After": str(RETRY_AFTER_S)})
         case EncodingRefused():
             return _with_detail(415, str(error), {"Accept-Encoding": "identity", "Connection": "close"})
         case RequestRefused():

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from typing import Any, Protocol
@@ -15,8 +15,8 @@ from api.routing import Routes
 from core.services.keys import Scope
 from core.services.tenants import NoSuchTenant
 
-# The hosting app decides who may ask, so it documents these answers too.
-_OF_THE_APP = frozenset({401, 403})
+# The hosting app decides who may ask, and how often, so it documents these answers too.
+_OF_THE_APP = frozenset({401, 403, 429})
 # The prefix of these routes in our own app.
 _GOALS = "/goals"
 GOAL_ROUTES = Routes.of(goals.router, milestones.router, funding.router)
@@ -57,6 +57,10 @@ class _HostContexts:
     def open(self, _scope: Scope | None) -> Iterator[RequestContext]:
         with as_database_away(), ExitStack() as stack:
             yield self._begin(stack)
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """No wait: all requests are of one tenant, and the threads are the app's."""
+        return nullcontext()
 
     def _begin(self, stack: ExitStack) -> RequestContext:
         """Begin the transaction. Why it cannot begin, with paths and names, is for the app's log, not for callers."""

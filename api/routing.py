@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial, wraps
+from inspect import signature
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
@@ -241,10 +244,26 @@ class Routes:
         for entry in self._entries:
             router.add_api_route(
                 entry.path,
-                entry.function,
+                _in_turn(entry.function),
                 methods=[entry.method],
                 dependencies=[Depends(own_address((known_as or prefix) + entry.path))],
                 tags=list(entry.tags if tags is None else tags),
                 **{**entry.options, "responses": entry.answers_without(undocumented)},
             )
         return router
+
+
+def _in_turn(function: Function) -> Function:
+    """A route's function that waits for the caller's turn before it takes a thread; one without contexts does not.
+
+    The body is read by then, so that a slow one takes no turn.
+    """
+    if "contexts" not in signature(function).parameters:
+        return function
+
+    @wraps(function)
+    async def in_turn(**values: Any) -> Any:
+        async with values["contexts"].turn():
+            return await run_sync(partial(function, **values))
+
+    return cast(Function, in_turn)

@@ -16,6 +16,7 @@ _REFUSALS: dict[int, str] = {
     413: "The body is too large",
     415: "The body is compressed",
     422: "Does not parse or cannot be: `detail` names every field, `errors` has them one by one",
+    429: "So many requests of the tenant wait already that this one was not begun",
     503: "The database or the stream is away or full; sent again under its Idempotency-Key it is done once",
 }
 _OTHERS = "Any other refusal, in the same form: 405, and 500 with the `request_id` of its log line"
@@ -35,6 +36,7 @@ _HEADERS_OF_REFUSALS = {
     409: ("Retry-After",),
     412: ("ETag",),
     415: ("Accept-Encoding",),
+    429: ("Retry-After",),
     503: ("Retry-After",),
 }
 
@@ -42,14 +44,14 @@ _HEADERS_OF_REFUSALS = {
 def answers(
     status: int, model: Any, meaning: str, *refusals: int, headers: Sequence[str] = ()
 ) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: the good answer, 401, 403 and 503, which can always come, and `refusals`.
+    """The `responses` of a route: the good answer, 401, 403, 429 and 503, which can always come, and `refusals`.
 
     A route that can answer 413 can answer 415 too. `headers` are those of the good answer; each must be described here.
     """
     good = {"description": meaning, **_described(headers)}
     documented: dict[int | str, dict[str, Any]] = {status: good if model is None else {**good, "model": model}}
     with_body = {415} if 413 in refusals else set()
-    for code in sorted({401, 403, 503, *refusals, *with_body}):
+    for code in sorted({401, 403, 429, 503, *refusals, *with_body}):
         refusal = {"description": _REFUSALS[code], **_described(_HEADERS_OF_REFUSALS.get(code, ()))}
         documented[code] = refusal if code == 304 else {**refusal, "model": Problem}
     # With a default, FastAPI does not add its own form of a 422.

@@ -1,0 +1,85 @@
+"""Requests of one tenant that wait for a lock keep no other tenant out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import anyio
+import httpx2
+import pytest
+from sqlalchemy import Engine, text
+
+from api.app import make_app
+from api.turns import TooManyRequests, Turns
+from core.settings import Settings
+from tests.serving import serving
+
+GOAL = {"user_id": "u", "name": "n", "type": "savings", "target_amount": 10}
+PATIENCE_S = 60
+
+
+@contextmanager
+def locked(engine: Engine, goal_id: str) -> Iterator[None]:
+    """Hold the lock of a goal."""
+    with engine.begin() as connection:
+        connection.execute(text("SELECT FROM goals WHERE goal_id = :id FOR UPDATE"), {"id": goal_id})
+        yield
+
+
+def test_sixty_changes_that_wait_leave_another_tenants_reads_as_they_were(
+    settings: Settings, engine: Engine, new_key: Callable[..., str]
+) -> None:
+    """And all of them are answered once the goal is free."""
+    own, other = new_key("goals:write", "goals:read"), new_key("goals:read", tenant="other")
+    with serving(make_app(settings)) as url, httpx2.Client(base_url=url, timeout=PATIENCE_S) as client:
+
+        def headers(key: str) -> dict[str, str]:
+            return {"Authorization": f"Bearer {key}"}
+
+        def change(number: int) -> int:
+            body = {"name": f"n{number}"}
+            return client.patch(f"/goals/{goal_id}", json=body, headers=headers(own)).status_code
+
+        goal_id = client.post("/goals", json=GOAL, headers=headers(own)).json()["id"]
+        assert client.get("/goals", headers=headers(other)).status_code == 200
+        with ThreadPoolExecutor(60) as pool:
+            with locked(engine, goal_id):
+                changes = [pool.submit(change, number) for number in range(60)]
+                time.sleep(0.5)
+                began = time.monotonic()
+                for _ in range(5):
+                    assert client.get("/goals", headers=headers(other)).status_code == 200
+                assert not any(each.done() for each in changes)
+                assert time.monotonic() - began < PATIENCE_S / 6
+            assert {each.result() for each in changes} <= {200, 503}
+
+
+def test_so_many_wait_and_one_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this tenant; of another one none waits. What is over leaves nothing behind."""
+    monkeypatch.setattr("api.turns.OF_ONE_TENANT", 2)
+    monkeypatch.setattr("api.turns.WAITING_MOST", 3)
+    turns, order = Turns(), []
+
+    async def hold(tenant: str, number: int, seconds: float) -> None:
+        async with turns.turn(tenant):
+            order.append(number)
+            await anyio.sleep(seconds)
+
+    async def run() -> None:
+        async with anyio.create_task_group() as group:
+            for number in range(5):
+                group.start_soon(hold, "a", number, 0.05)
+                await anyio.sleep(0)
+            await anyio.sleep(0.01)
+            with pytest.raises(TooManyRequests):
+                await hold("a", 9, 0)
+            await hold("b", 10, 0)
+            assert order == [0, 1, 10]
+        await hold("a", 11, 0)
+
+    anyio.run(run)
+    assert order == [0, 1, 10, 2, 3, 4, 11]
+    assert not turns._limiters
