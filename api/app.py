@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
+from typing import Any, Final
 
 from anyio.to_thread import current_default_thread_limiter
 from cachetools import TTLCache
 from fastapi import Depends, FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 
 from api.auth import KEYS_KNOWN_MOST, KEYS_KNOWN_S, bind_key
@@ -57,6 +59,23 @@ _ROUTES = (
 )
 
 
+# The key is a header that the page sends itself, so no cookies, and no Access-Control-Allow-Credentials.
+_FROM_BROWSERS: Final[dict[str, Any]] = {
+    "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
+    "allow_headers": [
+        "Authorization",
+        "X-API-Key",
+        "Content-Type",
+        "Idempotency-Key",
+        "If-Match",
+        "If-None-Match",
+        "X-Request-Id",
+    ],
+    "expose_headers": ["ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After", "X-Request-Id"],
+    "max_age": 600,
+}
+
+
 def make_app(settings: Settings) -> FastAPI:
     """The application. It connects to its servers at the first request and closes the connections when it stops."""
     app = FastAPI(
@@ -71,6 +90,8 @@ def make_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.add_middleware(HeadAsGet)
     app.add_middleware(OneLength)
+    if settings.allowed_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **_FROM_BROWSERS)
     app.state.request_metrics, app.state.scrapers = RequestMetrics(), metrics.KnownScrapers()
     app.add_middleware(Tracing, log=request_log(settings.log_level), metrics=app.state.request_metrics)
     app.state.turns, app.state.tenants_of_keys = Turns(), TTLCache(KEYS_KNOWN_MOST, KEYS_KNOWN_S)

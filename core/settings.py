@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     read_cache_seconds: int = Field(
         0, ge=0, le=86_400, description="how long the API keeps answers about goals for the next reader; 0: not at all"
     )
+    cors_origins: str = Field(
+        "", description="whose pages may call the API from a browser, with commas between: https://app.example"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("database_url")
@@ -83,6 +86,24 @@ class Settings(BaseSettings):
             raise ValueError(f"must have at least {SECRETS_KEY_SHORTEST} characters, each of several")
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            parts = urlsplit(origin)
+            if (
+                origin != f"{parts.scheme}://{parts.netloc}"
+                or parts.scheme not in {"http", "https"}
+                or not parts.netloc
+            ):
+                raise ValueError("must be origins such as https://app.example, without a path, with commas between")
+        return value
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins whose pages may call the API from a browser; none unless it is set."""
+        return _listed(self.cors_origins)
+
     @property
     def secrets_keys(self) -> tuple[str, ...]:
         """The keys that seal and open the secrets of webhooks; none if the setting is missing."""
@@ -107,6 +128,10 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _split(keys: SecretStr) -> tuple[str, ...]:
     return tuple(key.strip() for key in keys.get_secret_value().split(","))
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
 def _check_host(scheme: str, rest: str) -> None:
