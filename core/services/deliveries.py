@@ -139,7 +139,8 @@ def _refusal(provider: str, delivery: Delivery, secrets: Sequence[str]) -> Signa
 
 
 VERIFICATION_KEY = "verification_key"
-# Limited, because anyone who knows an endpoint can name keys that do not exist.
+# Limited, because anyone who knows an endpoint can name keys that do not exist. Those that were named last stay open:
+# so invented ones do not keep out the key with which Plaid signs from now on, and which every delivery names.
 KEYS_ASKED_MOST = 20
 
 

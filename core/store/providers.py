@@ -103,12 +103,16 @@ _ASK_REFRESH = text(
         count = r.count + 1"""
 )
 _ASK_REFRESH_ONCE = text(
-    f"""{_NEW_REFRESH}
-    WHERE (SELECT count(*) FROM refresh_requests o
-           WHERE o.tenant = :tenant AND o.kind = :kind AND o.done_count < o.count) < :most
+    f"""WITH given_up AS (
+        DELETE FROM refresh_requests WHERE (tenant, request_id) IN (
+            SELECT tenant, request_id FROM refresh_requests
+            WHERE tenant = :tenant AND kind = :kind AND done_count < count AND request_id <> :request_id
+            ORDER BY requested_at DESC, request_id OFFSET :others_most))
+    {_NEW_REFRESH}
     ON CONFLICT (tenant, request_id) DO UPDATE SET
-        requested_at = excluded.requested_at, opened_at = excluded.opened_at, count = r.count + 1
-        WHERE r.done_count = r.count"""
+        requested_at = greatest(r.requested_at, excluded.requested_at),
+        opened_at = CASE WHEN r.done_count < r.count THEN r.opened_at ELSE excluded.opened_at END,
+        count = CASE WHEN r.done_count < r.count THEN r.count ELSE r.count + 1 END"""
 )
 _LOCK_REFRESH = text(
     f"SELECT {_REFRESH_COLUMNS} FROM refresh_requests WHERE tenant = :tenant AND request_id = :request_id FOR UPDATE"
@@ -177,8 +181,11 @@ def ask_refresh(session: Session, row: RefreshRow) -> None:
 
 
 def ask_refresh_once(session: Session, row: RefreshRow, *, most: int) -> None:
-    """Open a request, unless it is open already or about `most` requests of its kind are open; then write nothing."""
-    session.execute(_ASK_REFRESH_ONCE, _named(row) | {"most": most})
+    """Open a request, or note that one that is open was asked for again.
+
+    About `most` of its kind stay open: those that were asked for last.
+    """
+    session.execute(_ASK_REFRESH_ONCE, _named(row) | {"others_most": most - 1})
 
 
 def list_open(

@@ -30,7 +30,7 @@ from tests.budget import examples
 
 Sessions = sessionmaker[Session]
 ITEM = Refresh("item_1", "transactions", "SYNC_UPDATES_AVAILABLE")
-SECOND = timedelta(seconds=1)
+SECOND, MILLISECOND = timedelta(seconds=1), timedelta(milliseconds=1)
 _numbers = itertools.count()
 
 
@@ -124,7 +124,7 @@ def test_requests_are_listed_by_how_long_they_wait(
     assert [each["opened_at"] for each in found] == sorted(each["opened_at"] for each in found)
     assert len({each["id"] for each in found}) == 8
     assert {each["subject"] for each in opened(puller, "&kind=balances")} == {f"item_{n}" for n in (1, 3, 5, 7)}
-    assert opened(puller, "&provider=teller") == opened(puller, "&kind=%00") == []
+    assert opened(puller, "&provider=teller") == []
     cursor = puller.get("/refresh-requests?limit=1").links["next"]["url"].partition("cursor=")[2]
     assert refused_fields(puller.get(f"/refresh-requests?kind=x&cursor={cursor}")) == [["query", "cursor"]]
 
@@ -171,17 +171,22 @@ def test_pointers_at_once_are_all_counted(session_factory: Sessions, engine: Eng
 def test_unknown_keys_are_asked_for_once_and_not_without_end(
     puller: TestClient, session_factory: Sessions, engine: Engine, now: datetime
 ) -> None:
-    """Each key once while it is open, about twenty at a time; one that was seen to can be asked for again."""
+    """Each key once while it is open, about twenty at a time; one that was seen to can be asked for again.
+
+    Those that were named last are kept: invented keys do not keep out a real one, which is named again and again.
+    """
 
     def ask(key_id: str, at: datetime) -> None:
         with session_factory.begin() as session:
             ask_for_key(session, "default", "plaid", key_id, at)
 
     for number in range(100):
-        ask(f"kid-{number}", now)
-        ask("kid-0", now + SECOND)
+        ask(f"kid-{number}", now + number * MILLISECOND)
+        if number % 10 == 0:
+            ask("kid-0", now + number * MILLISECOND)
+    ask("new", now + 100 * MILLISECOND)
     found = opened(puller, f"&kind={VERIFICATION_KEY}")
-    assert len(found) == KEYS_ASKED_MOST
+    assert {each["subject"] for each in found} == {"kid-0", "new", *[f"kid-{number}" for number in range(82, 100)]}
     assert all(each["count"] == 1 for each in found)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM refresh_requests")).scalar() == KEYS_ASKED_MOST
