@@ -12,8 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 NUL, SURROGATE, NOT_UTF8 = "%00", "%ED%A0%80", "%FF%FE"
-NUMBERS = ["-1", "1e400", "9" * 400]
-VALUES = [NUL, f"a{NUL}b", SURROGATE, NOT_UTF8, "", "%20", "%F0%9F%98%80", "a" * 3_000, *NUMBERS, "%E2%80%AE", "%0A"]
+VALUES = [NUL, f"a{NUL}b", SURROGATE, NOT_UTF8, "", "a" * 3_000, "1e400", "9" * 400]
 
 
 def parameters(api: TestClient) -> list[tuple[str, str, str, str]]:
