@@ -70,10 +70,10 @@ _READ = text(
     ORDER BY m.tenant, m.goal_id, m.amount_minor"""
 )
 _UNREACHED = Direct(
-    f"""SELECT k.tenant, k.goal_id, (
-        SELECT array_agg(m.amount_minor) FROM milestones m
-        WHERE m.tenant = k.tenant AND m.goal_id = k.goal_id AND m.reached_at IS NULL)
-    FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)"""
+    f"""SELECT m.tenant, m.goal_id, m.amount_minor
+    FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
+    JOIN milestones m USING (tenant, goal_id)
+    WHERE m.reached_at IS NULL"""
 )
 _OPEN = Direct(
     f"""SELECT k.number, m.amount_minor, m.reached_at
@@ -153,13 +153,13 @@ def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
     return found
 
 
-def unreached_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, Sequence[int]]:
+def unreached_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[int]]:
     """The amounts of the unreached milestones of locked goals, in no order."""
-    wanted = list(keys)
-    if not wanted:
-        return {}
-    rows = _UNREACHED.rows(session, driver.key_columns("goals", wanted))
-    return {(tenant, goal_id): amounts or () for tenant, goal_id, amounts in rows}
+    found: dict[GoalKey, list[int]] = {key: [] for key in keys}
+    if found:
+        for tenant, goal_id, amount_minor in _UNREACHED.rows(session, driver.key_columns("goals", list(found))):
+            found[tenant, goal_id].append(amount_minor)
+    return found
 
 
 def milestones_since(
