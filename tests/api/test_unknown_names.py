@@ -104,8 +104,8 @@ def test_a_change_that_would_do_nothing_is_refused(
 
 
 def test_all_problems_come_at_once_and_the_answer_stays_small(api: TestClient) -> None:
-    """A hundred thousand unknown fields, one of them as long as a page, and a required one that is missing."""
-    body = {**GOAL, **{f"x{n}": n for n in range(100_000)}, "y" * 5_000: 1}
+    """Thousands of unknown fields, one of them as long as a page, and a required one that is missing."""
+    body = {**GOAL, **{f"x{n}": n for n in range(4_000)}, "y" * 5_000: 1}
     del body["name"]
     response = api.post("/goals", json=body)
     places = [loc[1] for loc, _, _ in refused(response)]

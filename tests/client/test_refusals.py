@@ -307,7 +307,7 @@ async def test_a_goal_of_another_tenant_is_not_there(
         assert await others.list_goals() == []
         mine = await others.create_goal(**SAVINGS)
         source = await others.link_account_to_goal(mine.id, "yen", allocation_percent=10)
-        assert source.note is None
+        assert source.note == "no event has said anything of this account yet"
     assert len(await manager.list_goals()) == 4
 
 
