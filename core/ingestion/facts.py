@@ -84,11 +84,13 @@ def add_new(
                 each.event_time < account.last_window_at for each in of_account
             ):
                 continue
-            decided_at = account.currency_time
-            if decided_at is not None and any(each.event_time <= decided_at for each in of_account):
-                event = decided_at, account.currency_source, account.currency_event_id
-                if any((each.event_time, each.source, each.event_id) < event for each in of_account):
-                    continue
+            event = account.currency_event
+            if (
+                event is not None
+                and any(each.event_time <= event[0] for each in of_account)
+                and any((each.event_time, each.source, each.event_id) < event for each in of_account)
+            ):
+                continue
             if account.last_report_at is not None:
                 of_account = _with_last_balance(of_account, account.last_report_at, zones[key[0]])
                 if of_account is None:

@@ -141,10 +141,10 @@ class Held(Struct, frozen=True, gc=False):
     `place` is where the row is in its table; while it is locked only a write of the transaction itself moves it.
     `replaces`: whether any transaction of the account replaces another one. `lends`: whether any was removed that was
     booked with a date only. `has_dates`: whether anything was stated of one that has only a date. `last_window_at`: the
-    time of its last window; what is reported earlier may count as removed. `currency_time`, `currency_source`,
-    `currency_event_id`: of the event of the row that decides the currency; None if a stronger fact does. `has_span`: it
-    counts only for a time, or a statement connects it with another one. `known_by_rows_at`: from when on its rows
-    suffice; an earlier first row makes it earlier.
+    time of its last window; what is reported earlier may count as removed. `currency_event`: time, source and id of the
+    event of the row that decides the currency; None if a stronger fact does. `has_span`: it counts only for a time, or
+    a statement connects it with another one. `known_by_rows_at`: from when on its rows suffice; an earlier first row
+    makes it earlier.
     """
 
     place: bytes
@@ -154,9 +154,7 @@ class Held(Struct, frozen=True, gc=False):
     lends: bool
     has_dates: bool
     last_window_at: datetime | None
-    currency_time: datetime | None
-    currency_source: str | None
-    currency_event_id: str | None
+    currency_event: tuple[datetime, str, str] | None
     has_span: bool
     known_by_rows_at: datetime | None
 
@@ -199,7 +197,7 @@ _LOCK = Direct(f"{_ROWS} {_IN_ORDER}")
 _HOLD = Direct(
     f"""SELECT a.chain_id, CASE WHEN a.chain_id IS NOT NULL THEN a.tenant END, k.number, a.ctid, a.currency,
         a.last_report_at, a.replaces, a.lends, a.has_dates, a.last_window_at,
-        {", ".join(f"CASE a.currency_from WHEN '{SaidBy.TRANSACTION}' THEN a.{each} END" for each in _CURRENCY_EVENT)},
+        CASE a.currency_from WHEN '{SaidBy.TRANSACTION}' THEN (a.{", a.".join(_CURRENCY_EVENT)}) END,
         {_HAS_SPAN}, a.known_by_rows_at
     FROM (SELECT * FROM {driver.keys("tenants", "accounts")} WITH ORDINALITY AS k(tenant, account_id, number)
         ORDER BY account_id, tenant) AS k

@@ -237,9 +237,7 @@ def write_accounts(
         return Moved()
     columns = [*zip(*[write.addition for write in writes], *additions, strict=True)]
     columns += zip(*[write[1:] for write in writes], strict=True) if writes else [()] * len(AccountWrite._fields[1:])
-    parameters: dict[str, object] = {
-        name: pack(column) for (name, pack), column in zip(_PACKS.items(), columns, strict=True)
-    }
+    parameters = _packed(columns)
     keys = list(to_recompute)
     parameters |= {"left_tenants": driver.joined(k[0] for k in keys), "left_goals": driver.joined(k[1] for k in keys)}
     rows: dict[str, list[Row]] = defaultdict(list)
@@ -254,3 +252,15 @@ def write_accounts(
         frozenset([(row[1], row[2]) for row in rows["to_recompute"]]),
         frozenset([(row[1], row[2]) for row in rows["late"]]),
     )
+
+
+def _packed(columns: Sequence[Sequence[Any]]) -> dict[str, object]:
+    """The columns as parameters; equal columns of times are packed once, since of one new row all its times are one."""
+    parameters: dict[str, object] = {}
+    times: list[tuple[Sequence[Any], object]] = []
+    for (name, pack), column in zip(_PACKS.items(), columns, strict=True):
+        known = next((packed for other, packed in times if other == column), None) if pack is moments else None
+        parameters[name] = pack(column) if known is None else known
+        if pack is moments and known is None:
+            times.append((column, parameters[name]))
+    return parameters
