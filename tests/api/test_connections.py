@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,8 +20,8 @@ PATIENCE_S = 20.0
 
 @pytest.fixture
 def served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a real server that waits half a second for a head, and has five connections at most."""
-    monkeypatch.setattr("api.connections.HEAD_LONGEST_S", 0.5)
+    """The address of a real server that waits a second for a head, and has five connections at most."""
+    monkeypatch.setattr("api.connections.HEAD_LONGEST_S", 1.0)
     monkeypatch.setattr("api.connections.CONNECTIONS_MOST", 5)
     with serving(make_app(settings)) as url:
         yield url
@@ -80,7 +80,7 @@ def test_a_head_that_trickles_is_ended(served: str) -> None:
             assert time.monotonic() - began < PATIENCE_S / 2
 
 
-def test_a_head_that_stops_is_told_why(served: str) -> None:
+def test_a_head_that_stops_gets_an_answer(served: str) -> None:
     """Half of a head, and none at all."""
     for part in (LIVE[:20], b""):
         with connect(served) as connection:
@@ -93,21 +93,21 @@ def test_a_head_that_stops_is_told_why(served: str) -> None:
 def test_a_head_that_never_ends_is_refused(served: str) -> None:
     """A megabyte of header lines, as fast as they are taken."""
     with connect(served) as connection:
-        try:
+        answer = b""
+        with suppress(ConnectionError):  # the server ends the connection while the rest is on its way
             connection.sendall(LIVE[:-2] + b"X-Long: 1\r\n" * 100_000)
+        with suppress(ConnectionError):
             answer = rest_of(connection)
-        except OSError:
-            return
-        assert answer.startswith(b"HTTP/1.1 400 ")
+    # Without a bound of its length it would be taken whole, and be ended by its time.
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
 
 
 def test_many_requests_on_one_connection_have_time(served: str) -> None:
-    """The time of a head begins with its first byte, not with the connection."""
+    """The time of a head begins with its first byte, not with the connection, which lasts longer than that time."""
     with connect(served) as connection:
-        for _ in range(5):
-            time.sleep(0.2)
+        began = time.monotonic()
+        while time.monotonic() - began < 1.5:
             connection.sendall(LIVE[:10])
-            time.sleep(0.2)
             connection.sendall(LIVE[10:])
             assert is_live(connection)
 

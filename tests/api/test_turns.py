@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from api.app import make_app
-from api.turns import TooManyRequests, Turns
+from api.turns import OF_ONE_TENANT, TooManyRequests, Turns
 from core.settings import Settings
 from tests.serving import serving
 
@@ -27,6 +27,20 @@ def locked(engine: Engine, goal_id: str) -> Iterator[None]:
     with engine.begin() as connection:
         connection.execute(text("SELECT FROM goals WHERE goal_id = :id FOR UPDATE"), {"id": goal_id})
         yield
+
+
+def until_all_turns_are_taken(engine: Engine) -> None:
+    """Wait until as many requests as may be in progress wait for the lock."""
+    deadline = time.monotonic() + PATIENCE_S
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    while True:
+        with engine.connect() as connection:
+            if connection.execute(waiting).scalar_one() == OF_ONE_TENANT:
+                return
+        assert time.monotonic() < deadline, "the changes do not wait"
+        time.sleep(0.01)
 
 
 def test_sixty_changes_that_wait_leave_another_tenants_reads_as_they_were(
@@ -48,7 +62,7 @@ def test_sixty_changes_that_wait_leave_another_tenants_reads_as_they_were(
         with ThreadPoolExecutor(60) as pool:
             with locked(engine, goal_id):
                 changes = [pool.submit(change, number) for number in range(60)]
-                time.sleep(0.5)
+                until_all_turns_are_taken(engine)
                 began = time.monotonic()
                 for _ in range(5):
                     assert client.get("/goals", headers=headers(other)).status_code == 200
