@@ -73,7 +73,7 @@ class KeyContexts:
             yield
 
     def _tenant_name(self) -> str:
-        with as_database_away(), backends_of(self.request).reading.begin() as session:
+        with as_database_away(), backends_of(self.request).sessions.reading() as session:
             caller = authenticate(session, self.secret)
             return "" if caller is None else caller.tenant.name
 
@@ -86,8 +86,9 @@ class KeyContexts:
     def open(self, scope: Scope | None) -> Iterator[RequestContext]:
         """As ContextSource.open; checks the key in the transaction. Raises Unauthenticated and ScopeMissing too."""
         backends = backends_of(self.request)
-        sessions = backends.reading if self.request.method == "GET" else backends.sessions
-        with as_database_away(), sessions.begin() as session:
+        # A goal, its milestones and its links are read one after the other, and must show the same moment.
+        begin = backends.sessions.reading if self.request.method == "GET" else backends.sessions.begin
+        with as_database_away(), begin() as session:
             caller = authenticate(session, self.secret)
             if caller is None:
                 raise Unauthenticated

@@ -7,13 +7,10 @@ from datetime import datetime
 from threading import Lock
 from typing import Annotated, Protocol, cast
 
+import psycopg
 from cachetools import TTLCache
 from fastapi import Depends, Request
 from redis import Redis
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session, sessionmaker
 from starlette.responses import Response
 
 from core.errors import MilepostError, SettingsError
@@ -22,7 +19,8 @@ from core.services.goal_access import find_version
 from core.services.keys import Scope
 from core.services.webhooks import sealer_of
 from core.settings import Settings
-from core.store.engine import is_database_trouble, make_engine, session_factory
+from core.store.database import Sessions, is_database_trouble, open_sessions
+from core.store.driver import Session
 from core.store.tenants import Tenant
 from core.stream.stream import EventStream, connect
 
@@ -37,8 +35,6 @@ Key = tuple[object, ...]
 CachedAnswer = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
 THREADS = 20
 """How many requests are in progress at once. As many connections may be open, so that no request waits for one."""
-# A goal, its milestones and its links are read one after the other, and must show the same moment.
-_READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 class ReadCache:
@@ -85,13 +81,10 @@ class ReadCache:
 class Backends:
     """The servers behind the API; both are connected to at first use.
 
-    `reading` makes sessions that cannot write and see a single moment. `sealer` decrypts the secrets of webhooks; it is
-    None if no key for them is set.
+    `sealer` decrypts the secrets of webhooks; it is None if no key for them is set.
     """
 
-    engine: Engine
-    sessions: sessionmaker[Session]
-    reading: sessionmaker[Session]
+    sessions: Sessions
     redis: Redis
     stream: EventStream
     read_cache: ReadCache
@@ -100,7 +93,7 @@ class Backends:
     def close(self) -> None:
         """Close every connection."""
         self.redis.close()
-        self.engine.dispose()
+        self.sessions.close()
 
 
 class DatabaseAway(MilepostError):
@@ -173,22 +166,12 @@ def open_backends(settings: Settings) -> Backends:
         raise SettingsError("MILEPOST_DATABASE_URL is needed by the API")
     if settings.redis_url is None:
         raise SettingsError("MILEPOST_REDIS_URL is needed by the API")
-    engine = make_engine(
-        settings.database_url.get_secret_value(),
-        application_name="milepost-api",
-        pool_size=THREADS // 2,
-        max_overflow=THREADS - THREADS // 2,
-    )
+    sessions = open_sessions(settings, application_name="milepost-api", connections=THREADS, kept=THREADS // 2)
     redis = connect(settings.redis_url.get_secret_value())
     stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
     read_cache = ReadCache(settings.read_cache_seconds)
     sealer = sealer_of(settings)
-    return Backends(engine, session_factory(engine), reading_sessions(engine), redis, stream, read_cache, sealer)
-
-
-def reading_sessions(engine: Engine) -> sessionmaker[Session]:
-    """Sessions whose transactions write nothing and see one moment only."""
-    return session_factory(engine.execution_options(**_READING))
+    return Backends(sessions, redis, stream, read_cache, sealer)
 
 
 def backends_of(request: Request) -> Backends:
@@ -215,7 +198,7 @@ def as_database_away() -> Iterator[None]:
     """
     try:
         yield
-    except (DBAPIError, PoolTimeout) as error:
+    except psycopg.Error as error:
         if not is_database_trouble(error):
             raise
         raise DatabaseAway from error

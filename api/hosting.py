@@ -35,7 +35,7 @@ class Host(Protocol):
     def context(self, *, reading: bool) -> AbstractContextManager[RequestContext]:
         """Begin a transaction; commits at the end, rolls back on any error. Called from worker threads, many at once.
 
-        If `reading`, it must be read only and see a single moment, as those of api.context.reading_sessions do. Errors
+        If `reading`, it must be read only and see a single moment, as those of Sessions.reading are. Errors
         of the database may be raised as they come, or as a DatabaseAway that the host has logged already. Raises
         NoSuchTenant if there is no such tenant.
         """

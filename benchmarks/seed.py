@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, Engine, Table, text
-from sqlalchemy.orm import Session
+import psycopg
+from sqlalchemy import Table
 
 from benchmarks.workload import CURRENCY, account_id, envelope, mark
 from core.goals.goal import GoalType, Tracking
@@ -23,7 +23,8 @@ from core.services.inputs import GoalDraft, LinkDraft, MilestoneDraft
 from core.services.keys import bootstrap
 from core.services.milestones import add_milestone
 from core.store import tables
-from core.store.engine import session_factory
+from core.store.database import driver_url, open_sessions
+from core.store.driver import Session, Sql
 from core.store.migrate import migrate
 from core.store.tenants import DEFAULT, Tenant
 
@@ -51,29 +52,29 @@ class Copies:
     made_at: datetime
 
 
-def seed(engine: Engine, accounts: int, seeded_at: datetime, *, is_closed: bool = False) -> None:
+def seed(url: str, accounts: int, seeded_at: datetime, *, is_closed: bool = False) -> None:
     """Migrate an empty database and make `accounts` accounts and their goals, all at `seeded_at`.
 
     `is_closed`: the days before are closed, as in a running system; else none is.
     """
-    migrate(engine)
-    sessions = session_factory(engine)
-    with sessions.begin() as session:
-        bootstrap(session, key=None, now=seeded_at)
-        make_account(session, _MODEL, seeded_at)
-    if is_closed:
-        run_snapshot(sessions, seeded_at)
-    with sessions.begin() as session:
-        for table in (*_OF_ACCOUNTS, *_OF_GOALS):
-            multiply(session.connection(), table, Copies(_MODEL, 1, accounts - 1, seeded_at))
-    vacuum(engine)
+    migrate(url)
+    with open_sessions(url, application_name="milepost bench", limits={}) as sessions:
+        with sessions.begin() as session:
+            bootstrap(session, key=None, now=seeded_at)
+            make_account(session, _MODEL, seeded_at)
+        if is_closed:
+            run_snapshot(sessions, seeded_at)
+        with sessions.begin() as session:
+            for table in (*_OF_ACCOUNTS, *_OF_GOALS):
+                multiply(session, table, Copies(_MODEL, 1, accounts - 1, seeded_at))
+    vacuum(url)
 
 
-def vacuum(engine: Engine) -> None:
+def vacuum(url: str) -> None:
     """Do the work of autovacuum and the checkpointer, which would have been done before the first event."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM (ANALYZE)"))
-        connection.execute(text("CHECKPOINT"))
+    with psycopg.connect(driver_url(url), autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE)")
+        connection.execute("CHECKPOINT")
 
 
 def make_account(session: Session, number: int, now: datetime) -> None:
@@ -103,7 +104,7 @@ def _opening(number: int, now: datetime) -> StreamEntry:
     return StreamEntry(0, f"0-{number + 1}", now, DEFAULT, event)
 
 
-def multiply(connection: Connection, table: Table, copies: Copies, *, order: str = "n") -> None:
+def multiply(session: Session, table: Table, copies: Copies, *, order: str = "n") -> None:
     """Write the model's rows of a table again for other accounts; `order` is SQL, with `m` for the model's row."""
     names = [column.name for column in table.columns]
     of_model = (
@@ -112,14 +113,15 @@ def multiply(connection: Connection, table: Table, copies: Copies, *, order: str
         else "m.goal_id IN (SELECT goal_id FROM links WHERE account_id = :account)"
     )
     # The model's rows have passed every constraint; checking each copy again would double the time.
-    connection.execute(text("SET LOCAL session_replication_role = replica"))
-    connection.execute(
-        text(
-            f"""INSERT INTO {table.name} ({", ".join(names)})
-            SELECT {", ".join(map(_expression, names))}
-            FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n CROSS JOIN {table.name} m
-            WHERE {of_model} ORDER BY {order}"""
-        ),
+    session.execute("SET LOCAL session_replication_role = replica")
+    copy = Sql(
+        f"""INSERT INTO {table.name} ({", ".join(names)})
+        SELECT {", ".join(map(_expression, names))}
+        FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n CROSS JOIN {table.name} m
+        WHERE {of_model} ORDER BY {order}"""
+    )
+    copy.run(
+        session,
         {
             "first": copies.first,
             "last": copies.last,

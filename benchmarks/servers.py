@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, text
 
+from core.store.database import connect_arguments
 from core.stream.stream import connect
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.valkey import EmbeddedValkey
@@ -84,6 +85,16 @@ def _read_all(url: str) -> None:
             for table, condition, columns in indexes:
                 rows = f"SELECT t FROM {table} t WHERE {condition or 'true'} ORDER BY {', '.join(columns)} OFFSET 0"
                 connection.execute(text(f"SELECT count(t) FROM ({rows}) AS read"))
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def unlimited(url: str) -> Iterator[Engine]:
+    """An engine for a benchmark's own questions and checks, whose statements are long: without time limits, in UTC."""
+    engine = create_engine(url, connect_args=connect_arguments("milepost bench", {}))
+    try:
+        yield engine
     finally:
         engine.dispose()
 

@@ -12,11 +12,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.check import WrongResult
 from benchmarks.command import measuring, run
-from benchmarks.pipeline.run import unlimited
 from benchmarks.seed import seed
 from benchmarks.servers import database
 from benchmarks.workload import CURRENCY, BenchEvent, account_id, envelope
@@ -28,8 +26,8 @@ from core.services.funding import link_account
 from core.services.goals import create_goal
 from core.services.inputs import GoalDraft, LinkDraft
 from core.settings import load_settings
+from core.store.database import Sessions, open_sessions
 from core.store.driver import plan_by_key
-from core.store.engine import session_factory
 from core.store.tenants import DEFAULT, Tenant
 from core.verify.verify import verify
 from milepost.cli.connection import JsonOption
@@ -67,7 +65,7 @@ class Cost:
 class Bench:
     """One database; account 0 gets rows one by one, 1 and 2 a page, and all others a report after a day of rows."""
 
-    sessions: sessionmaker[Session]
+    sessions: Sessions
     progress: StepProgress
     accounts: int
     began: datetime
@@ -204,11 +202,11 @@ def bench_worst(
     with (
         measuring() as (servers, progress),
         database(servers.postgres_url, "bench_worst") as url,
-        unlimited(url) as engine,
+        open_sessions(url, application_name="milepost bench", limits={}) as sessions,
     ):
         with progress.step("seed"):
-            seed(engine, accounts + 2, began - timedelta(days=1))
-        bench = Bench(session_factory(engine), progress, accounts + 2, began, load_settings().batch_events)
+            seed(url, accounts + 2, began - timedelta(days=1))
+        bench = Bench(sessions, progress, accounts + 2, began, load_settings().batch_events)
         costs = list(bench.measure(rows, history, pulled))
         with progress.step("verify"):
             found = verify(bench.sessions, datetime.now(UTC))

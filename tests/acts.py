@@ -7,17 +7,16 @@ from decimal import Decimal
 from typing import Any
 
 import simplejson
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
 from core.services.funding import link_account
 from core.services.goals import create_goal, get_goal
 from core.services.inputs import GoalDraft, LinkDraft
+from core.store.database import Sessions
 from core.store.tenants import Tenant
 from tests.conftest import NOW
 
 DEFAULT = Tenant("default", "UTC")
-Sessions = sessionmaker[Session]
 
 
 def goal(sessions: Sessions, now: datetime, type: GoalType = GoalType.SAVINGS, **changes: object) -> str:

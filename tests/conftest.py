@@ -16,14 +16,12 @@ import psycopg
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
-from sqlalchemy import Engine, make_url, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from core.ingestion.apply import Applied, apply_events
 from core.ingestion.decode import StreamEntry
 from core.services.keys import bootstrap
-from core.store.engine import make_engine
-from core.store.engine import session_factory as make_sessions
+from core.store.database import LIMITS, Sessions, connect_arguments, open_sessions
 from core.store.migrate import migrate
 from core.stream.stream import EventStream, connect
 from milepost.cli import main
@@ -121,11 +119,10 @@ def valkey(scratch: Path) -> Iterator[EmbeddedValkey]:
 def template(postgres: EmbeddedPostgres) -> str:
     """The name of a migrated database with the tenant `default` and its key, which others are copied from."""
     _run(postgres, "CREATE DATABASE template_of_tests")
-    engine = make_engine(_named(postgres, "template_of_tests"), application_name="tests")
-    migrate(engine)
-    with make_sessions(engine).begin() as session:
+    url = _named(postgres, "template_of_tests")
+    migrate(url)
+    with open_sessions(url, application_name="tests") as sessions, sessions.begin() as session:
         bootstrap(session, key=KEY, now=NOW)
-    engine.dispose()
     return "template_of_tests"
 
 
@@ -140,16 +137,19 @@ def database_url(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """An engine on the fresh database, for a few connections at once."""
-    engine = make_engine(database_url, application_name="tests", pool_size=5, max_overflow=10)
+    """An engine on the fresh database, for what tests ask it themselves."""
+    engine = create_engine(
+        database_url, max_overflow=10, pool_pre_ping=True, connect_args=connect_arguments("tests", LIMITS)
+    )
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def session_factory(engine: Engine) -> sessionmaker[Session]:
-    """Sessions on the fresh database."""
-    return make_sessions(engine)
+def session_factory(database_url: str) -> Iterator[Sessions]:
+    """Sessions on the fresh database, for a few at once."""
+    with open_sessions(database_url, application_name="tests", connections=15, kept=5) as sessions:
+        yield sessions
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def now() -> datetime:
 
 
 @pytest.fixture
-def apply(session_factory: sessionmaker[Session], now: datetime) -> Apply:
+def apply(session_factory: Sessions, now: datetime) -> Apply:
     """Applies events in one batch, as a drain would."""
     numbers = itertools.count(1)
 

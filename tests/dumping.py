@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Engine, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine, select
 
+from core.store.driver import Session, Sql
 from core.store.tables import BUSINESS_TABLES
 
 # Those of goals and of the facts that they follow from.
@@ -40,6 +40,6 @@ def dump(engine: Engine) -> str:
 def rows_by_table(session: Session, tables: Iterable[str] = FACTS_AND_GOALS) -> dict[str, list[str]]:
     """The rows of tables as ordered text, as the transaction of a session sees them."""
     return {
-        table: [row[0] for row in session.execute(text(f"SELECT t::text FROM {table} t ORDER BY 1"))]
+        table: [row[0] for row in Sql(f"SELECT t::text FROM {table} t ORDER BY 1").rows(session, {})]
         for table in tables
     }

@@ -132,10 +132,9 @@ def _start_children_afresh(app: Celery, context: WorkerContext) -> None:
     """A forked child must neither use its parent's connections nor close them."""
 
     def forget_connections(**_: object) -> None:
-        engine = context.__dict__.pop("engine", None)
-        if engine is not None:
-            engine.dispose(close=False)
-        context.__dict__.pop("sessions", None)
+        sessions = context.__dict__.pop("sessions", None)
+        if sessions is not None:
+            sessions.forget()
         context.__dict__.pop("stream", None)
         context.__dict__.pop("redis", None)
         spare_the_collector()

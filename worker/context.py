@@ -1,4 +1,4 @@
-"""What a worker process needs: its engine and its stream, made when first used and never shared across a fork."""
+"""What a worker process needs: its sessions and its stream, made when first used and never shared across a fork."""
 
 import gc
 import sys
@@ -6,14 +6,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 import redis
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.drain import ShardDrain
 from core.jobs.job import DRAIN_QUEUE
 from core.settings import Settings
+from core.store.database import Sessions, open_sessions
 from core.store.days import database_now
-from core.store.engine import make_engine, session_factory
 from core.stream.stream import EventStream, connect
 
 # The prefix of all keys of Celery, which shares the server with the stream.
@@ -28,14 +26,9 @@ class WorkerContext:
         self.settings = settings
 
     @cached_property
-    def engine(self) -> Engine:
-        """One connection, for one task at a time."""
-        return make_engine(self.settings, application_name="milepost worker")
-
-    @cached_property
-    def sessions(self) -> sessionmaker[Session]:
-        """Sessions on that engine."""
-        return session_factory(self.engine)
+    def sessions(self) -> Sessions:
+        """Sessions for one task at a time."""
+        return open_sessions(self.settings, application_name="milepost worker")
 
     @cached_property
     def stream(self) -> EventStream:

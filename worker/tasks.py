@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 from core.errors import StreamUnavailable
 from core.ingestion.drain import follow_shard
-from core.jobs.job import DRAIN_TASK, Job, Parts, Sessions
-from core.store.engine import is_database_trouble
+from core.jobs.job import DRAIN_TASK, Job, Parts
+from core.store.database import Sessions, is_database_trouble
 from core.stream.stream import EventStream
 from worker.context import WorkerContext, utc_now
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from fastapi import Request
+from psycopg import Error as DatabaseError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -13,7 +13,7 @@ from api.routing import Routes
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse
 from core.errors import MilepostError
-from core.store.engine import ping
+from core.store.database import ping
 from core.store.migrate import is_behind
 
 OK = "ok"
@@ -50,7 +50,7 @@ def ready(request: Request, contexts: Contexts) -> Response:
         database = _state(lambda: ping(context.session))
     if database == OK:
         with as_database_away():
-            database = "not migrated: run `milepost migrate`" if is_behind(backends_of(request).engine) else OK
+            database = "not migrated: run `milepost migrate`" if is_behind(backends_of(request).sessions) else OK
     stream = _state(lambda: backends_of(request).stream.ping())
     if database == stream == OK:
         return ExactResponse({"status": "ready", "database": database, "stream": stream})
@@ -64,6 +64,6 @@ def _state(check: Callable[[], object]) -> str:
         check()
     except MilepostError as error:
         return str(error)
-    except (SQLAlchemyError, RedisError) as error:
+    except (DatabaseError, RedisError) as error:
         return f"not available ({type(error).__name__})"
     return OK

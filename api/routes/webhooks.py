@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from sqlalchemy.orm import Session
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -22,6 +21,7 @@ from core.providers.webhooks import Delivery
 from core.services.deliveries import Admitted, NotAdmitted, admit_delivery, find_endpoints, take_delivery
 from core.services.inputs import Caller
 from core.services.keys import Scope, authenticate
+from core.store.driver import Session
 from core.store.tenants import Tenant
 
 router = Routes(tags=["providers"])

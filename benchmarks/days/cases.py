@@ -8,19 +8,18 @@ from datetime import UTC, date, datetime
 from functools import partial
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.days.check import check_closes
 from benchmarks.days.measure import Step, Work, measure, time_copy_again
 from benchmarks.days.seed import DAY, World, entries, seed_days
-from benchmarks.servers import database
+from benchmarks.servers import database, unlimited
 from benchmarks.workload import BenchEvent
 from core.errors import MilepostError
 from core.ingestion.apply import apply_events
 from core.jobs.project import run_project
 from core.jobs.snapshot import AT_ONCE, run_snapshot
 from core.store import tables
-from core.store.engine import make_engine, session_factory
+from core.store.database import Sessions
 from milepost.ops.latency import StepProgress
 
 _SEEDED = "bench_days"
@@ -108,7 +107,7 @@ def run_days(plan: DaysPlan, server_url: str, progress: StepProgress) -> Iterato
     """Measure each case; raises WrongResult if the snapshots do not fit the facts, StepFailed."""
     with database(server_url, _SEEDED) as seeded_url:
         with progress.step("seed"):
-            measure(seeded_url, partial(_seed, plan), is_limited=False)
+            measure(seeded_url, partial(_seed, plan, seeded_url))
         for number, case in enumerate(cases(plan)):
             with database(server_url, f"{_SEEDED}_{number}", template=_SEEDED) as url:
                 yield measure_case(plan, case, url, progress, is_projected=number == 0)
@@ -134,17 +133,13 @@ def measure_case(
     if is_projected:
         with progress.step("project all goals"):
             projected = take(url, partial(_project, plan))
-    engine = make_engine(url, application_name="milepost bench-days", limits={})
-    try:
-        with progress.step(f"{name}: check"):
-            check_closes(session_factory(engine), _sample(plan, case), plan.today - DAY)
-        with progress.step(f"{name}: baseline COPY"):
-            closes = closed.of("goal_snapshots").written
-            steps = -(-len(case.numbers) // AT_ONCE)
-            selected = select(tables.goal_snapshots).order_by(*tables.goal_snapshots.primary_key).limit(closes)
-            copy_s = time_copy_again(engine, tables.goal_snapshots, selected, max(1, -(-closes // steps)))
-    finally:
-        engine.dispose()
+    with progress.step(f"{name}: check"), unlimited(url) as engine:
+        check_closes(engine, _sample(plan, case), plan.today - DAY)
+    with progress.step(f"{name}: baseline COPY"):
+        closes = closed.of("goal_snapshots").written
+        steps = -(-len(case.numbers) // AT_ONCE)
+        selected = select(tables.goal_snapshots).order_by(*tables.goal_snapshots.primary_key).limit(closes)
+        copy_s = time_copy_again(url, tables.goal_snapshots, selected, max(1, -(-closes // steps)))
     return Measured(case, applied, closed, again, projected, copy_s)
 
 
@@ -155,13 +150,12 @@ def _sample(plan: DaysPlan, case: Case) -> list[int]:
     return sorted({*concerned, *others})
 
 
-def _seed(plan: DaysPlan, sessions: sessionmaker[Session]) -> None:
-    with sessions() as session:
-        engine = session.get_bind().engine
-    seed_days(engine, plan.world)
+def _seed(plan: DaysPlan, url: str, _sessions: Sessions) -> None:
+    """By sessions of its own, which have no time limits."""
+    seed_days(url, plan.world)
 
 
-def _apply(plan: DaysPlan, case: Case, sessions: sessionmaker[Session]) -> None:
+def _apply(plan: DaysPlan, case: Case, sessions: Sessions) -> None:
     """Apply one transaction of the day for each of the accounts, in batches as a drain would."""
     world, size = plan.world, plan.batch_events
     for start in range(0, len(case.numbers), size):
@@ -171,9 +165,9 @@ def _apply(plan: DaysPlan, case: Case, sessions: sessionmaker[Session]) -> None:
             apply_events(session, list(entries(world, bodies, start)), world.now)
 
 
-def _close(plan: DaysPlan, sessions: sessionmaker[Session]) -> object:
+def _close(plan: DaysPlan, sessions: Sessions) -> object:
     return run_snapshot(sessions, plan.world.now)
 
 
-def _project(plan: DaysPlan, sessions: sessionmaker[Session]) -> object:
+def _project(plan: DaysPlan, sessions: Sessions) -> object:
     return run_project(sessions, plan.world.now)

@@ -12,9 +12,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
 
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session
-
 from benchmarks.seed import Copies, make_account, multiply, vacuum
 from benchmarks.workload import CURRENCY, BenchEvent, account_id, envelope
 from core.ingestion.apply import apply_events
@@ -22,7 +19,8 @@ from core.ingestion.decode import StreamEntry
 from core.jobs.snapshot import run_snapshot
 from core.services.keys import bootstrap
 from core.store import tables
-from core.store.engine import session_factory
+from core.store.database import open_sessions
+from core.store.driver import Session
 from core.store.migrate import migrate
 from core.store.tenants import DEFAULT
 
@@ -95,21 +93,21 @@ class World:
             first += count
 
 
-def seed_days(engine: Engine, world: World) -> None:
+def seed_days(url: str, world: World) -> None:
     """Migrate an empty database and seed it, with its days closed through the day before yesterday."""
-    migrate(engine)
-    sessions = session_factory(engine)
-    with sessions.begin() as session:
-        bootstrap(session, key=None, now=world.at(FOLLOWED.age + 1))
-    for kind, numbers in world.kinds:
+    migrate(url)
+    with open_sessions(url, application_name="milepost bench-days", limits={}) as sessions:
         with sessions.begin() as session:
-            make_account(session, numbers[0], world.at(kind.age))
-            apply_events(session, list(_past(kind, numbers[0], world)), world.at(1))
-    run_snapshot(sessions, world.at(1))
-    for kind, numbers in world.kinds:
-        with sessions.begin() as session:
-            _multiply_all(session, Copies(numbers[0], numbers[0] + 1, numbers[-1], world.at(kind.age)))
-    vacuum(engine)
+            bootstrap(session, key=None, now=world.at(FOLLOWED.age + 1))
+        for kind, numbers in world.kinds:
+            with sessions.begin() as session:
+                make_account(session, numbers[0], world.at(kind.age))
+                apply_events(session, list(_past(kind, numbers[0], world)), world.at(1))
+        run_snapshot(sessions, world.at(1))
+        for kind, numbers in world.kinds:
+            with sessions.begin() as session:
+                _multiply_all(session, Copies(numbers[0], numbers[0] + 1, numbers[-1], world.at(kind.age)))
+    vacuum(url)
 
 
 def entries(world: World, bodies: Iterable[bytes], start: int = 0) -> Iterator[StreamEntry]:
@@ -137,4 +135,4 @@ def _past(kind: Kind, number: int, world: World) -> Iterator[StreamEntry]:
 def _multiply_all(session: Session, copies: Copies) -> None:
     for table, written in _WRITTEN.items():
         # Ordered by day, then account: that is the order in which nightly runs write them to disk.
-        multiply(session.connection(), table, copies, order="n" if written is None else f"m.{written}, n")
+        multiply(session, table, copies, order="n" if written is None else f"m.{written}, n")

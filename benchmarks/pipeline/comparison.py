@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from benchmarks.check import check_live
 from benchmarks.pipeline.live import milepost_up
 from benchmarks.pipeline.rest import RestPlan, RestStats, measure_rest
-from benchmarks.pipeline.run import MARGIN, Plan, await_applied, drain_settings, unlimited
+from benchmarks.pipeline.run import MARGIN, Plan, await_applied, drain_settings
 from benchmarks.pipeline.under_load import Load, LoadedLatency, measure_under_load
 from benchmarks.seed import HAS_BEGUN, seed
-from benchmarks.servers import ServerUrls, database, empty
+from benchmarks.servers import ServerUrls, database, empty, unlimited
 from benchmarks.usual_way.run import UsualWay, measure_usual_way
 from benchmarks.workload import SPAN, Workload, make_events, sums
-from core.store.engine import session_factory
+from core.store.database import open_sessions
 from core.stream.stream import EventStream, connect
 from milepost.ops.latency import StepProgress
 
@@ -50,7 +50,7 @@ def run_comparison(
     with database(servers.postgres_url, "bench_live") as url, unlimited(url) as engine:
         seeded_at, settings = datetime.now(UTC), drain_settings(plan, servers, url)
         with progress.step("live: seed"):
-            seed(engine, plan.accounts, seeded_at, is_closed=True)
+            seed(url, plan.accounts, seeded_at, is_closed=True)
         empty(servers)
         with milepost_up(settings) as live:
             # Dated as if they happened now, so that they change no closed day.
@@ -60,8 +60,11 @@ def run_comparison(
                 probed = measure_under_load(load, live, settings, events)
             with progress.step("live: check"):
                 assert settings.redis_url is not None, "the bench names both servers"
-                with connect(settings.redis_url.get_secret_value()) as client:
-                    await_applied(session_factory(engine), EventStream(client, settings.shards))
+                with (
+                    connect(settings.redis_url.get_secret_value()) as client,
+                    open_sessions(url, application_name="milepost bench", limits={}) as sessions,
+                ):
+                    await_applied(sessions, EventStream(client, settings.shards))
                 number = len(events) + probed.latency.probes
                 check_live(engine, "the load", sums(events) | probed.sums, number)
             rest = measure_rest(comparison.rest, live, engine, progress)
@@ -71,8 +74,8 @@ def run_comparison(
 def _run_usual_way(plan: Plan, comparison: ComparisonPlan, servers: ServerUrls, progress: StepProgress) -> UsualWay:
     since = datetime.now(UTC) - SPAN - MARGIN
     with database(servers.postgres_url, "bench_usual_way") as url:
-        with progress.step("usual way: seed"), unlimited(url) as engine:
-            seed(engine, plan.accounts, since - MARGIN)
+        with progress.step("usual way: seed"):
+            seed(url, plan.accounts, since - MARGIN)
         empty(servers)
         with progress.step("usual way"):
             return measure_usual_way(url, servers.redis_url, comparison.usual_events, plan.accounts, since)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
-
 from benchmarks.workers import Work
 from core.settings import Settings
+from core.store.driver import Sql
 from worker.app import log_as_json
 from worker.context import WorkerContext, share_the_interpreter, spare_the_collector
 
@@ -16,7 +15,7 @@ def prepare_drain(settings: Settings, shard: int) -> Work[int]:
     context = WorkerContext(settings)
     drain = context.shard_drain(shard)
     with context.sessions.begin() as session:
-        session.execute(text("SELECT 1"))
+        Sql("SELECT 1").run(session, {})
     spare_the_collector()
     share_the_interpreter()
 

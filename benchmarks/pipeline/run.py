@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.check import check_baseline, check_result, count_entries
 from benchmarks.pipeline.baseline_rows import Shard
 from benchmarks.pipeline.baseline_writes import prepare_baseline_copy, prepare_baseline_writes
 from benchmarks.pipeline.drains import prepare_drain
 from benchmarks.seed import seed
-from benchmarks.servers import ServerUrls, database, empty, world
+from benchmarks.servers import ServerUrls, database, empty, unlimited, world
 from benchmarks.workers import Run, Work, seconds, work_side_by_side
 from benchmarks.workload import SPAN, BenchEvent, Workload, account_id, make_events, sums
 from core.errors import MilepostError
 from core.settings import Settings, load_settings
-from core.store.engine import make_engine, session_factory
+from core.store.database import Sessions, open_sessions
 from core.store.tenants import DEFAULT
 from core.stream.backlog import shard_statuses
 from core.stream.stream import EventStream, connect
@@ -114,8 +110,8 @@ def run_plan(plan: Plan, servers: ServerUrls, progress: StepProgress) -> Iterato
     """Measure each workload of the plan; raises WrongResult if the result does not fit the events."""
     seeded_at = datetime.now(UTC) - SPAN - 2 * MARGIN
     with database(servers.postgres_url, _SEEDED) as seeded_url:
-        with progress.step("seed"), unlimited(seeded_url) as engine:
-            seed(engine, plan.accounts, seeded_at)
+        with progress.step("seed"):
+            seed(seeded_url, plan.accounts, seeded_at)
         for workload in plan.workloads:
             events = make_events(workload, plan.events, plan.accounts, seeded_at + MARGIN)
             yield _measure(Bench(plan, servers, workload, events, progress, workload))
@@ -150,8 +146,11 @@ def append_and_drain(bench: Bench, database_url: str) -> tuple[float, list[Run[i
     settings = drain_settings(plan, servers, database_url)
     bodies = [(account_id(event.account), event.to_json()) for event in bench.events]
     empty(servers)
-    with connect(servers.redis_url) as client, unlimited(database_url) as engine:
-        stream, sessions = EventStream(client, settings.shards), session_factory(engine)
+    with (
+        connect(servers.redis_url) as client,
+        open_sessions(database_url, application_name="milepost bench", limits={}) as sessions,
+    ):
+        stream = EventStream(client, settings.shards)
         with bench.progress.step(f"{name}: append", len(bodies)):
             append_s = _timed_append(stream, bodies)
         with bench.progress.step(f"{name}: drain", len(bodies)) as reached:
@@ -188,23 +187,13 @@ def _time_baseline(
     return seconds(written)
 
 
-@contextmanager
-def unlimited(database_url: str) -> Iterator[Engine]:
-    """An engine without time limits, since the statements of the seed and the checks are long."""
-    engine = make_engine(database_url, application_name="milepost bench", limits={})
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
 def _timed_append(stream: EventStream, bodies: Sequence[tuple[str, bytes]]) -> float:
     began_s = time.monotonic()
     stream.append(DEFAULT, bodies)
     return time.monotonic() - began_s
 
 
-def await_applied(sessions: sessionmaker[Session], stream: EventStream, *, but: int = 0) -> None:
+def await_applied(sessions: Sessions, stream: EventStream, *, but: int = 0) -> None:
     """Wait until at most `but` entries are left to apply; raises NotDrained if the drains make no progress."""
     least: int | None = None
     while (left := unapplied(sessions, stream)) > but:
@@ -215,6 +204,6 @@ def await_applied(sessions: sessionmaker[Session], stream: EventStream, *, but: 
         time.sleep(_POLL_S)
 
 
-def unapplied(sessions: sessionmaker[Session], stream: EventStream) -> int:
+def unapplied(sessions: Sessions, stream: EventStream) -> int:
     """The number of entries that wait on all shards."""
     return sum(shard.unapplied for shard in shard_statuses(sessions, stream))

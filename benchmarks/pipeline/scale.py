@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from benchmarks.check import check_result
-from benchmarks.pipeline.run import MARGIN, Bench, Plan, append_and_drain, unlimited
+from benchmarks.pipeline.run import MARGIN, Bench, Plan, append_and_drain
 from benchmarks.seed import seed
-from benchmarks.servers import ServerUrls, database, database_bytes
+from benchmarks.servers import ServerUrls, database, database_bytes, unlimited
 from benchmarks.workers import seconds
 from benchmarks.workload import SPAN, Workload, make_events, sums
 from milepost.ops.latency import StepProgress
@@ -44,7 +44,7 @@ def _measure(plan: Plan, servers: ServerUrls, progress: StepProgress) -> ScaleSt
     name = f"{plan.accounts:,} accounts"
     with database(servers.postgres_url, "bench_scale") as url:
         with progress.step(f"{name}: seed"), unlimited(url) as engine:
-            seed(engine, plan.accounts, since - MARGIN)
+            seed(url, plan.accounts, since - MARGIN)
             size = database_bytes(engine)
         events = make_events(Workload.SCATTERED, plan.events, plan.accounts, since)
         _, drained = append_and_drain(Bench(plan, servers, Workload.SCATTERED, events, progress, name), url)

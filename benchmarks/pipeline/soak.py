@@ -17,20 +17,19 @@ from pathlib import Path
 
 from redis import Redis
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.check import check_live
 from benchmarks.memory import rss_bytes_of
 from benchmarks.pipeline.live import Live, milepost_up
-from benchmarks.pipeline.run import Plan, await_applied, drain_settings, unlimited
+from benchmarks.pipeline.run import Plan, await_applied, drain_settings
 from benchmarks.seed import HAS_BEGUN, seed
-from benchmarks.servers import ServerUrls, database, database_bytes, empty
+from benchmarks.servers import ServerUrls, database, database_bytes, empty, unlimited
 from benchmarks.workers import Work, work_side_by_side
 from benchmarks.workload import Workload, account_id, each_event
 from core.errors import MilepostError, StreamUnavailable
 from core.jobs.sweep import sweep
 from core.settings import Settings
-from core.store.engine import make_engine, session_factory
+from core.store.database import Sessions, open_sessions
 from core.store.tenants import DEFAULT
 from core.stream.stats import read_drain_stats
 from core.stream.stream import EventStream, connect
@@ -106,7 +105,7 @@ def run_soak(plan: Plan, workload: Workload, servers: ServerUrls, progress: Step
     with database(servers.postgres_url, "bench_soak") as url, unlimited(url) as engine:
         since, settings = datetime.now(UTC), drain_settings(plan, servers, url)
         with progress.step("soak: seed"):
-            seed(engine, plan.accounts, since, is_closed=True)
+            seed(url, plan.accounts, since, is_closed=True)
         empty(servers)
         with connect(servers.redis_url) as client, milepost_up(settings) as live:
             with progress.step("soak", plan.events) as reached:
@@ -126,7 +125,7 @@ def prepare_feed(settings: Settings, plan: Plan, workload: Workload, since: date
     """
     assert settings.redis_url is not None, "the bench names both servers"
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards)
-    sessions = session_factory(make_engine(settings, application_name="milepost bench"))
+    sessions = open_sessions(settings, application_name="milepost bench")
 
     def work() -> dict[str, int]:
         totals: dict[str, int] = {}
@@ -146,7 +145,7 @@ def prepare_feed(settings: Settings, plan: Plan, workload: Workload, since: date
     return work
 
 
-def _append(sessions: sessionmaker[Session], stream: EventStream, bodies: list[tuple[str, bytes]]) -> None:
+def _append(sessions: Sessions, stream: EventStream, bodies: list[tuple[str, bytes]]) -> None:
     """Append, and try again while the stream is full: an event that is there twice changes nothing."""
     while True:
         try:

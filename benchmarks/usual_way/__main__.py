@@ -16,13 +16,13 @@ from rich.console import Console
 
 from benchmarks.check import check_result
 from benchmarks.seed import seed
-from benchmarks.servers import bench_servers, database
+from benchmarks.servers import bench_servers, database, unlimited
 from benchmarks.usual_way.measure import run_all, send_all
 from benchmarks.usual_way.tasks import PROCESSES, make_app
 from benchmarks.workload import SPAN, Workload, make_events, sums
 from core.errors import MilepostError
 from core.settings import Settings, load_settings
-from core.store.engine import database_url, make_engine
+from core.store.database import database_url
 from milepost.embedded.child import StopAsked, stop_requests
 from milepost.ops.latency import StepProgress
 
@@ -63,12 +63,8 @@ def measure(settings: Settings, arguments: argparse.Namespace, progress: StepPro
         send_all(settings, [event.to_json() for event in events])
     with progress.step("usual way: run", len(events)) as reached:
         seconds = run_all(settings, len(events), reached)
-    engine = make_engine(settings, application_name="milepost bench", limits={})
-    try:
-        with progress.step("usual way: check"):
-            check_result(engine, "the usual way", sums(events), arguments.events, arguments.accounts)
-    finally:
-        engine.dispose()
+    with progress.step("usual way: check"), unlimited(database_url(settings)) as engine:
+        check_result(engine, "the usual way", sums(events), arguments.events, arguments.accounts)
     return seconds
 
 
@@ -81,10 +77,8 @@ def _world(arguments: argparse.Namespace, progress: StepProgress) -> Iterator[Se
         return
     with bench_servers() as servers, database(servers.postgres_url, "usual_way") as url:
         own = load_settings(database_url=url, redis_url=servers.redis_url)
-        engine = make_engine(own, application_name="milepost bench", limits={})
         with progress.step("seed"):
-            seed(engine, arguments.accounts, arguments.since - timedelta(hours=1))
-        engine.dispose()
+            seed(url, arguments.accounts, arguments.since - timedelta(hours=1))
         yield own
 
 

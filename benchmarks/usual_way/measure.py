@@ -22,7 +22,7 @@ from benchmarks.pipeline.baseline_rows import driver_url
 from benchmarks.usual_way.tasks import TASK, make_app
 from core.errors import MilepostError
 from core.settings import PREFIX, Settings
-from core.store.engine import database_url
+from core.store.database import database_url
 from core.store.tenants import DEFAULT
 from milepost.embedded.process import end, spawn
 

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-
 from core.events.calendar import local_day
 from core.events.facts import REPORT_AWAITED, AccountFacts, Report
 from core.events.placement_changes import AccountBefore, Placed, RowChange
@@ -32,6 +30,7 @@ from core.ingestion.compare import Facts, compare
 from core.ingestion.dirty_days import FIRST_DAY, mark_dirty, mark_from
 from core.ingestion.placing import ToPlace, place_rows, row_change, row_of_new, with_places
 from core.store.accounts import AccountKey, AccountRow, Held, read_accounts
+from core.store.driver import Session
 from core.store.moves import AccountWrite, Addition
 from core.store.placing import begin_gaps
 from core.store.reports import ReportKey, read_next_reports, write_reports

@@ -20,8 +20,6 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-
 from core.errors import EventRejected
 from core.events.facts import AccountFacts, SimpleTransaction
 from core.ingestion.accounts import fold_accounts
@@ -30,7 +28,7 @@ from core.ingestion.facts import DuplicateCheck, KnownAfterAll, add_new
 from core.ingestion.update_goals import update_goals
 from core.store.accounts import AccountKey, hold_accounts, read_accounts
 from core.store.dead_letters import TENANT_LONGEST, DeadLetter, events_of_letters, keep_dead_letters
-from core.store.driver import Savepoint, plan_by_key
+from core.store.driver import Savepoint, Session, plan_by_key
 from core.store.placing import write_places
 from core.store.tenants import DEFAULT, read_tenants
 from core.store.transactions import SimpleTransactions, write_transactions

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-
 from core.events.currency import CurrencyFact, SaidBy, deciding, first_fact
 from core.events.facts import AccountFacts, Report, Transaction, standing_report
 from core.events.transactions import fold_transactions, with_lent_times, with_statements
@@ -16,6 +14,7 @@ from core.events.worth import Movement
 from core.ingestion.account_fold import AccountFold, BeforeBatch, Folded, FormerWorth, StatedReport
 from core.ingestion.windows import add_windows, missing_statements, rows_before
 from core.store.accounts import AccountKey, StoredAttribute, read_attributes
+from core.store.driver import Session
 from core.store.due import WaitingKey, read_waiting_reports, take_waiting_reports, write_waiting_reports
 from core.store.reports import ReportKey, first_stored_fact, read_all_reports, read_reports, take_reports
 from core.store.transactions import (

@@ -12,7 +12,6 @@ from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 import msgspec
-from sqlalchemy.orm import Session
 
 from core.goals.goal import GoalStatus, GoalType, Span, Tracking, follows_balances
 from core.goals.links import measured
@@ -21,6 +20,7 @@ from core.goals.progress import is_goal_reached, is_reached, nearest
 from core.ingestion.account_moves import AccountMove, AccountMoves, Rise, rise_of
 from core.store import ledger
 from core.store.crossed import CrossedGoal, write_crossed
+from core.store.driver import Session
 from core.store.goals import GoalKey, GoalRow
 from core.store.links import FundingRow, funding_of_goals
 from core.store.milestones import Reached, mark_milestones, unreached_of_goals

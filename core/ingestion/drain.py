@@ -20,15 +20,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.apply import Applied, apply_decoded, keep_lost_entries, not_set_aside, quarantine, zones_of
 from core.ingestion.attempts import after_entries, after_failure, batch_size, begin, is_hopeless
 from core.ingestion.decode import Batch, Decoded, Prefetch, Zones, decode_batch, stream_entries
 from core.ingestion.facts import DuplicateCheck
-from core.store.engine import is_refused_value, is_wait_too_long
+from core.store.database import Sessions, is_refused_value, is_wait_too_long
+from core.store.driver import Session
 from core.store.positions import BEGINNING, Position, lock_position, read_position, wait_not_for_disk, write_position
 from core.stream.entries import RawEntry, parse_id
 from core.stream.position import StreamLook, count_gone, from_oldest, holds, is_all_applied, is_behind
@@ -41,7 +41,7 @@ TIME_SLICE_S = 30.0
 WAIT_S = 2.0
 # Longer than the wait itself; a process that died while it waited is replaced after this.
 CLAIM_MS = 3_000
-EVENTS_FAULT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, SQLAlchemyError)
+EVENTS_FAULT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, psycopg.Error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Step:
 class ShardDrain:
     """Drains one shard. `clock` gives aware UTC."""
 
-    sessions: sessionmaker[Session]
+    sessions: Sessions
     stream: EventStream
     shard: int
     batch_events: int
@@ -201,7 +201,7 @@ class ShardDrain:
 
     def _forget_begin_alone(self) -> None:
         """Do not count the last try if the next entry is to be tried alone, unless the database is away."""
-        with suppress(_ShardIsBusy, SQLAlchemyError), self.sessions.begin() as session:
+        with suppress(_ShardIsBusy, psycopg.Error), self.sessions.begin() as session:
             position = self._lock(session)
             if batch_size(position, self.batch_events) == 1:
                 write_position(session, self.shard, position, is_begun=False)
@@ -301,7 +301,7 @@ def is_events_fault(error: Exception) -> bool:
     All others (a server that is away or full, a time limit, a schema that is not migrated yet) are not the event's
     fault: the position stays, and the entries are tried again.
     """
-    return not isinstance(error, SQLAlchemyError) or is_refused_value(error)
+    return not isinstance(error, psycopg.Error) or is_refused_value(error)
 
 
 def _is_settled(position: Position, look: StreamLook) -> bool:

@@ -9,14 +9,12 @@ whoever looks at the same time; a removal or correction that came meanwhile has 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy.orm import Session
-
 from core.events.facts import AccountFacts
 from core.ingestion.accounts import fold_accounts
 from core.ingestion.update_goals import update_goals
 from core.store import due as store
 from core.store.accounts import AccountKey, Held, hold_accounts, read_accounts
-from core.store.driver import plan_by_key
+from core.store.driver import Session, plan_by_key
 from core.store.due import DueFacts
 from core.store.placing import write_places
 from core.store.tenants import read_tenants

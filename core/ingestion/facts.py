@@ -12,13 +12,12 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 from psycopg.errors import UniqueViolation
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from core.events.calendar import within_day
 from core.events.facts import SimpleTransaction
 from core.events.placement import TOGETHER
 from core.store.accounts import AccountKey, Held
+from core.store.driver import Session
 from core.store.transactions import (
     AccountDay,
     SimpleTransactions,
@@ -107,8 +106,8 @@ def add_new(
     new = _without(new, known)
     try:
         add_transactions(session, new)
-    except IntegrityError as error:
-        if duplicate_check.is_needed or not isinstance(error.orig, UniqueViolation):
+    except UniqueViolation:
+        if duplicate_check.is_needed:
             raise
         duplicate_check.note(had_duplicates=True)
         raise KnownAfterAll from None

@@ -9,8 +9,6 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-
 from core.events.calendar import within_day
 from core.events.facts import SimpleTransaction
 from core.events.placement import Row
@@ -26,6 +24,7 @@ from core.events.placement_changes import (
 )
 from core.events.transactions import StoredTransaction, TransactionChange
 from core.store.accounts import AccountKey
+from core.store.driver import Session
 from core.store.placing import read_balances_around, read_rows_between
 
 

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy.orm import Session
-
 from core.events.calendar import INSTANT
 from core.goals.amounts import amount, contributing_links, waiting_for
 from core.goals.money import share
 from core.ingestion.account_moves import AccountMoves
 from core.ingestion.crossings import crossing_of, has_crossed, mark_crossings
 from core.store import ledger
+from core.store.driver import Session
 from core.store.goals import GoalKey, GoalRow, write_goal
 from core.store.links import FundingRow, LinkRow, delete_link, funding_of_goals, write_end
 from core.store.measures import measures_before, read_measures

@@ -9,13 +9,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-
 from core.events.spans import NEVER, Span, spans_of
 from core.events.worth import MOMENT, Movement
 from core.ingestion.account_moves import AccountMove, AccountMoves
 from core.ingestion.dirty_days import FIRST_DAY
 from core.store.accounts import AccountKey
+from core.store.driver import Session
 from core.store.links import LinkPeriod, set_measures
 from core.store.measures import read_measures
 from core.store.spans import SpannedAccount, read_spanned, write_spans

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-
 from core.goals.goal import Tracking
 from core.ingestion.account_fold import Folded
 from core.ingestion.account_moves import AccountMoves
@@ -15,6 +13,7 @@ from core.ingestion.recompute import recompute_goals
 from core.ingestion.spans import update_spans
 from core.store import net_worths as store
 from core.store.accounts import AccountKey, write_attributes, write_has_dates, write_known_by_rows
+from core.store.driver import Session
 from core.store.goals import GoalKey, GoalRow, read_goals, write_moved_goals
 from core.store.links import links_of_accounts, move_links
 from core.store.moves import write_accounts

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-
 from core.events.calendar import INSTANT, day_end, day_start
 from core.events.facts import AccountFacts, Transaction, Window
 from core.events.placement import EARLIER_DAYS
 from core.store import windows as store
 from core.store.accounts import AccountKey, AccountRow
+from core.store.driver import Session
 
 Statements = Mapping[AccountKey, Sequence[Transaction]]
 

@@ -10,7 +10,8 @@ import structlog
 
 from core.ingestion.drain import EVENTS_FAULT, is_events_fault
 from core.ingestion.due import apply_due
-from core.jobs.job import DRAIN_QUEUE, Job, Servers, Sessions, WholeRun
+from core.jobs.job import DRAIN_QUEUE, Job, Servers, WholeRun
+from core.store.database import Sessions
 from core.store.due import DueFacts, find_due
 
 log = structlog.get_logger(__name__)

@@ -15,8 +15,7 @@ from operator import attrgetter
 from pkgutil import iter_modules
 from typing import Any, Protocol
 
-from sqlalchemy.orm import Session, sessionmaker
-
+from core.store.database import Sessions
 from core.stream.stream import EventStream
 
 DRAIN_TASK = "milepost.apply_events"
@@ -29,7 +28,6 @@ TIME_SLICE_S = 60.0
 NIGHTLY_QUIET = timedelta(hours=30)
 """A day of up to 25 hours, since clocks may go back, and the hours until the scheduler has started every job."""
 
-Sessions = sessionmaker[Session]
 Say = Callable[[str], None]
 
 

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy.orm import Session
-
 from core.errors import InvalidField
 from core.goals.projection import completion_date, projection_of, window_begin
-from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
+from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, WholeRun
 from core.jobs.snapshot import ChunkDays, check_day
+from core.store.database import Sessions
 from core.store.days import CHUNKS, JobRun, all_tenant_days, count_runs, lock_snapshots, note_run, record_run
-from core.store.driver import plan_by_key
+from core.store.driver import Session, plan_by_key
 from core.store.forecasts import ForecastRow, active_goals, write_forecasts
 from core.store.goals import read_goals
 from core.store.snapshots import DayRange, dense_amounts, read_stored_snapshots

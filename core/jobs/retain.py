@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from sqlalchemy.orm import Session
 
-from core.jobs.job import Job, Say, Servers, Sessions, WholeRun
+from core.jobs.job import Job, Say, Servers, WholeRun
+from core.store.database import Sessions
 from core.store.days import JobRun, count_runs, forget_runs, note_run, record_run
 from core.store.dead_letters import forget_dead_letters
+from core.store.driver import Session
 from core.store.idempotency import KEPT, forget_idempotency_keys
 from core.store.ledger import forget_delivered
 from core.store.providers import forget_refreshed

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 
+import psycopg
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from core.errors import InvalidField
 from core.events.calendar import EARLIEST, last_closed_day
-from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
+from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, WholeRun
 from core.snapshots.closing import Snapshotted, close_touched_accounts, close_touched_goals
+from core.store.database import Sessions, is_database_trouble
 from core.store.days import (
     CHUNKS,
     JobRun,
@@ -33,7 +33,7 @@ from core.store.days import (
     note_closed_through,
     record_run,
 )
-from core.store.engine import is_database_trouble
+from core.store.driver import Session
 from core.store.tenants import Tenant, lock_tenant
 
 log = structlog.get_logger(__name__)
@@ -169,7 +169,7 @@ def _steps(
                     listed = touched(session, work.tenant.name, work.through, work.chunk, LIST_AT_ONCE, after)
                 ids = listed[:size]
                 done = close(session, work.tenant, ids, work.through, now) if is_ours and ids else None
-        except SQLAlchemyError as error:
+        except psycopg.Error as error:
             if size == 1 or not is_database_trouble(error):
                 raise
             log.warning("closing failed, trying fewer at once", size=size, error=type(error).__name__)

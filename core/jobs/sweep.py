@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from core.jobs.job import DRAIN_QUEUE, Job, Servers, Sessions, WholeRun
+from core.jobs.job import DRAIN_QUEUE, Job, Servers, WholeRun
 from core.jobs.snapshot import SNAPSHOT, tenants_behind
+from core.store.database import Sessions
 from core.store.positions import read_positions
 from core.stream.stream import EventStream
 

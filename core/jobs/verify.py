@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from core.jobs.job import Job, PartDone, Parts, Say, Servers, Sessions, WholeRun
+from core.jobs.job import Job, PartDone, Parts, Say, Servers, WholeRun
 from core.store.account_views import count_with_difference
+from core.store.database import Sessions
 from core.store.days import JobRun, all_tenant_days, count_runs, record_run
 from core.verify.checks import Verified
 from core.verify.verify import Progress, verify

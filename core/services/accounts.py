@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy.orm import Session
-
 from core.errors import NotFound
 from core.events.currency import SaidBy
 from core.events.facts import rank_time
@@ -15,6 +13,7 @@ from core.services.inputs import is_id
 from core.services.pages import Page, cut, id_after, moment_and_id_after, no_position
 from core.store import account_views as store
 from core.store.account_views import AccountSummary, ReportRow
+from core.store.driver import Session
 from core.store.spans import chains_of, read_spanned
 from core.store.tenants import Tenant
 

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import redis
-from sqlalchemy.orm import Session
 
 from core.events.calendar import EARLIEST
 from core.events.envelope import EVENT_LONGEST_BYTES, EventHead, head_of
@@ -22,6 +21,7 @@ from core.ingestion.attempts import tried_now
 from core.services.inputs import check_past, is_id
 from core.services.pages import no_position
 from core.store.dead_letters import DeadLetterPosition, DeadLetterState, UnappliedDeadLetter, unapplied_dead_letters
+from core.store.driver import Session
 from core.store.other_currencies import FactType, OtherCurrencyFact, OtherCurrencyPosition, other_currency_facts
 from core.store.positions import Position
 from core.stream.backlog import BacklogEntry, Tried, read_backlog

@@ -14,15 +14,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy.orm import Session, sessionmaker
-
 from core.errors import Conflict, NotFound
 from core.goals.goal import check_text
 from core.services.inputs import is_id
 from core.services.pages import Page, cut, moment_and_id_after, no_position
 from core.services.tenants import require_tenant
 from core.store import dead_letters as store
+from core.store.database import Sessions
 from core.store.dead_letters import DeadLetterKey, DeadLetterPosition, DeadLetterSummary, Replayable
+from core.store.driver import Session
 from core.store.tenants import note_operation
 from core.stream.stream import EventStream
 
@@ -104,7 +104,7 @@ def replay_oldest(
 
 
 def replay_dead_letters(
-    sessions: sessionmaker[Session],
+    sessions: Sessions,
     stream: EventStream,
     found: Replayable,
     now: datetime,
@@ -192,7 +192,7 @@ def _note(session: Session, letter: DeadLetterSummary, what: str, now: datetime,
     )
 
 
-def _pages(sessions: sessionmaker[Session], found: Replayable) -> Iterator[DeadLetterSummary]:
+def _pages(sessions: Sessions, found: Replayable) -> Iterator[DeadLetterSummary]:
     """The dead letters one by one; never more than a page of them is in memory."""
     last: DeadLetterSummary | None = None
     while True:

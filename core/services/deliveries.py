@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy.orm import Session
-
 from core.errors import InvalidField, NotFound
 from core.providers.contracts import Adapted, Context, Refresh
 from core.providers.registry import (
@@ -25,6 +23,7 @@ from core.services.pages import Page, cut, moment_and_id_after
 from core.services.provider_accounts import read_known_accounts
 from core.services.webhooks import NoSecretsKey, secrets_of
 from core.store import providers as store
+from core.store.driver import Session
 from core.store.providers import Endpoint, OpenPosition, RefreshRow
 from core.store.tenants import Tenant
 

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from sqlalchemy.orm import Session
-
 from core.errors import InvalidField, NotFound
 from core.events.calendar import EARLIEST, INSTANT, day_start, local_day
 from core.events.facts import AccountKind
@@ -26,6 +24,7 @@ from core.services.pages import PAGE_LARGEST, Page, cut, id_after, moment_and_id
 from core.services.views import FundingView, funding_views
 from core.store.account_views import EqualShares, KnownAccount, read_account, shares_of_account
 from core.store.accounts import AccountKey, AccountRow
+from core.store.driver import Session
 from core.store.goals import GoalRow, goals_funded_by
 from core.store.links import FundingRow, LinkRow, funding_by_account, funding_of_goals, insert_link
 from core.store.measures import measures_before

@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
-
 from core.errors import GoalIsFinal, GoalMoved, NotFound, TakesNoLinks
 from core.goals.goal import Tracking, is_final
 from core.services.inputs import is_id
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
+from core.store.driver import Savepoint, Session
 from core.store.goals import GoalRow, lock_goal, read_goal, read_version
 from core.store.links import FundingRow, funding_of_goals
 from core.store.tenants import Tenant
@@ -70,14 +69,13 @@ def locked_goal_and_accounts(
     while True:
         find_goal(session, tenant, goal_id)
         expected = more | _accounts(funding_of_goals(session, [key])[key], with_ended)
-        attempt = session.begin_nested()
+        attempt = Savepoint(session, "attempt")
         accounts = lock_accounts(session, expected)
         goal = locked_goal(session, tenant, goal_id, seen)
         sources = funding_of_goals(session, [key])[key]
         if _accounts(sources, with_ended) <= expected:
-            attempt.commit()
             return goal, sources, accounts
-        attempt.rollback()
+        attempt.undo()
 
 
 def refuse_final(goal: GoalRow) -> None:

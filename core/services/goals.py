@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
-from sqlalchemy.orm import Session
-
 from core.errors import AmountFollowsAccounts, InvalidField, NotFinal
 from core.events.calendar import EARLIEST, local_day
 from core.goals.amounts import follows_accounts
@@ -36,6 +34,7 @@ from core.services.pages import Page, cut, id_after, shown_as
 from core.services.views import GoalView, goal_view, left_out_note
 from core.store import goals as store
 from core.store.accounts import lock_accounts
+from core.store.driver import Savepoint, Session
 from core.store.goals import GoalRow, add_manual_amount, at_or_day, insert_goal
 from core.store.ledger import Entry, write_entries
 from core.store.links import FundingRow, delete_links, funding_of_goals, rebase_link
@@ -140,15 +139,14 @@ def _lock_accounts_of_user(session: Session, row: GoalRow) -> list[str]:
     savepoint, which releases the locks, and tries again.
     """
     while True:
-        attempt = session.begin_nested()
+        attempt = Savepoint(session, "attempt")
         found = accounts_of_user(session, row.tenant, row.user_id)
         lock_accounts(session, ((row.tenant, account_id) for account_id in found))
         lock_user_alone(session, row.tenant, row.user_id)
         present = accounts_of_user(session, row.tenant, row.user_id)
         if set(present) <= set(found):
-            attempt.commit()
             return present
-        attempt.rollback()
+        attempt.undo()
 
 
 def _start_date(start_date: date | None, tenant: Tenant, now: datetime) -> date:

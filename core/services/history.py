@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy.orm import Session
-
 from core.errors import InvalidField
 from core.events.calendar import last_closed_day
 from core.services.goal_access import find_goal
@@ -12,6 +10,7 @@ from core.services.inputs import check_past
 from core.services.pages import Page, cut, number_after
 from core.snapshots.amounts import GoalDays, compute_snapshots
 from core.store.days import accounts_dirty_from
+from core.store.driver import Session
 from core.store.goals import GoalRow
 from core.store.ledger import Entry, entries_of_goal
 from core.store.snapshots import DayRange, Snapshots, known_through, read_snapshots_as_known, read_stored_snapshots

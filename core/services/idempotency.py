@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.orm import Session
-
 from core.errors import KeyReused
+from core.store.driver import Session
 from core.store.idempotency import KeyedAnswer, add_filled_key, claim_key, fill_key
 from core.store.tenants import Tenant
 

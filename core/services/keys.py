@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy.orm import Session
-
 from core.errors import Conflict, InvalidField, NotFound
 from core.goals.goal import NAME_LONGEST, check_text
 from core.services.inputs import Caller
 from core.services.tenants import require_tenant
 from core.store import tenants as store
-from core.store.engine import make_engine, session_factory
+from core.store.database import open_sessions
+from core.store.driver import Session
 from core.store.migrate import migrate
 from core.store.tenants import DEFAULT, ApiKey, Tenant, add_tenant, find_any_key, find_key, lock_tenant, note_operation
 
@@ -118,13 +117,9 @@ def prepare_database(database_url: str, key: str | None, *, replaces_others: boo
 
     `replaces_others`: other first keys are revoked. Raises Conflict for a key that cannot be the first one.
     """
-    engine = make_engine(database_url, application_name="milepost migrate")
-    try:
-        migrate(engine)
-        with session_factory(engine).begin() as session:
-            bootstrap(session, key=key, now=datetime.now(UTC), replaces_others=replaces_others)
-    finally:
-        engine.dispose()
+    migrate(database_url)
+    with open_sessions(database_url, application_name="milepost migrate") as sessions, sessions.begin() as session:
+        bootstrap(session, key=key, now=datetime.now(UTC), replaces_others=replaces_others)
 
 
 def _require_usable(key: ApiKey) -> None:

@@ -6,12 +6,12 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import redis
-from sqlalchemy.orm import Session
 
 from core.errors import StreamUnavailable
 from core.events.calendar import last_closed_day, local_day
 from core.jobs.job import job_named, jobs
 from core.store import monitoring
+from core.store.driver import Session
 from core.store.positions import Position, read_positions
 from core.stream.server import StreamServer, ask_stream_server, raising_stream_unavailable
 from core.stream.stats import DrainStats, read_drain_stats

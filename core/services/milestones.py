@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy.orm import Session
-
 from core.errors import NotFound, TooManyMilestones
 from core.goals.goal import DESCRIPTION_LONGEST, check_text
 from core.goals.money import to_minor
@@ -16,6 +14,7 @@ from core.services.goal_access import Versions, find_goal, locked_goal, moment_f
 from core.services.inputs import UNSET, MilestoneChanges, MilestoneDraft, is_id, new_id
 from core.services.pages import Page, cut, number_after, shown_as
 from core.services.views import MilestoneProgressView, MilestoneView, milestone_view
+from core.store.driver import Session
 from core.store.goals import GoalRow, at_or_day
 from core.store.ledger import forget_messages
 from core.store.milestones import (

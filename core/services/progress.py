@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from sqlalchemy.orm import Session
-
 from core.events.calendar import EARLIEST, day_end, last_closed_day, local_day
 from core.goals.amounts import contributing_links
 from core.goals.goal import Tracking, follows_balances, is_final, measure_of
@@ -24,6 +22,7 @@ from core.services.goal_access import find_goal
 from core.services.history import is_dirty, read_daily_snapshots
 from core.services.views import ProgressView, left_out_note
 from core.store.accounts import FactPeriod, newest_fact
+from core.store.driver import Session
 from core.store.forecasts import read_forecast
 from core.store.goals import GoalRow
 from core.store.links import FundingRow, funding_of_goals

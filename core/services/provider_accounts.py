@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy.orm import Session
-
 from core.errors import InvalidField, NotFound
 from core.events.facts import AccountFacts, AccountKind, Attribute, Rank, attribute_rank, replacement
 from core.goals.money import digits
@@ -20,6 +18,7 @@ from core.providers.registry import has_accounts
 from core.services.inputs import check_id, is_id
 from core.services.pages import Page, cut, no_position
 from core.store import providers as store
+from core.store.driver import Session
 from core.store.providers import ProviderAccount
 from core.store.spans import read_spanned
 from core.store.tenants import Tenant, note_operation

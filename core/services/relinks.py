@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy.orm import Session
-
 from core.errors import InvalidField, NotFound
 from core.events.calendar import EARLIEST, local_day
 from core.events.facts import AccountFacts, Rank, attribute_rank, replacement
@@ -16,6 +14,7 @@ from core.services.inputs import check_id, is_id, new_id
 from core.services.pages import Page, cut, id_after
 from core.store import relinks as store
 from core.store.account_views import ACCOUNTS_AT_ONCE, account_ids
+from core.store.driver import Session
 from core.store.relinks import Candidate
 from core.store.spans import chains_of, read_spanned
 from core.store.tenants import Tenant, note_operation

@@ -4,9 +4,8 @@ import re
 from datetime import datetime
 from zoneinfo import available_timezones
 
-from sqlalchemy.orm import Session
-
 from core.errors import Conflict, InvalidField, NotFound
+from core.store.driver import Session
 from core.store.monitoring import knows_time_zone
 from core.store.tenants import Tenant, add_tenant, note_operation, read_tenants
 

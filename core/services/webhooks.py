@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
-
 from core.errors import Conflict, InvalidField, MilepostError, NotFound
 from core.goals.goal import NAME_LONGEST, check_text
 from core.providers.provider import Scheme
@@ -21,6 +19,7 @@ from core.services.inputs import is_id
 from core.services.tenants import require_tenant
 from core.settings import SECRETS_KEY_SHORTEST, Settings
 from core.store import providers as store
+from core.store.driver import Session
 from core.store.providers import Endpoint
 from core.store.tenants import list_tenants, lock_tenant, note_operation
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-
 from core.events.calendar import day_start, local_day
 from core.goals.amounts import GoalHistory, ManualAmount, amount_before, begins_before
 from core.goals.goal import follows_balances
 from core.snapshots.movements import read_counted_movements
 from core.store import snapshots as store
 from core.store.accounts import AccountKey, AccountRow
+from core.store.driver import Session
 from core.store.goals import GoalKey, GoalRow
 from core.store.links import FundingRow, funding_of_goals
 from core.store.measures import AccountMoment, MeasuresBefore, read_measures

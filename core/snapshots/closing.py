@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-
 from core.events.calendar import INSTANT, day_start, local_day
 from core.goals.goal import GoalStatus
 from core.ingestion.crossings import are_closes_evaluated
@@ -17,6 +15,7 @@ from core.snapshots.amounts import Funding, GoalDays, compute_snapshots, find_ra
 from core.snapshots.marks import ClosedRange, mark_by_closes, target_day
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
 from core.store.days import begin_long_work, clear_dirty_ranges, closed_through, lock_snapshots
+from core.store.driver import Session
 from core.store.forecasts import drop_forecasts
 from core.store.goals import GoalKey, GoalRow, lock_goals, write_goal, write_moved_goals
 from core.store.links import FundingRow, funding_of_goals, links_of_accounts

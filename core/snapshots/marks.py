@@ -12,8 +12,6 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-
 from core.events.calendar import EARLIEST, day_start, local_day
 from core.goals.goal import GoalStatus, GoalType, follows_balances
 from core.goals.progress import is_reached, nearest
@@ -28,6 +26,7 @@ from core.ingestion.crossings import (
 from core.snapshots.amounts import Funding, GoalDays
 from core.snapshots.moments import GoalSpan, amounts_within
 from core.store import ledger
+from core.store.driver import Session
 from core.store.goals import GoalKey, GoalRow
 from core.store.links import FundingRow
 from core.store.milestones import (

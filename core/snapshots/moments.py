@@ -6,12 +6,11 @@ from datetime import datetime
 from itertools import accumulate
 from typing import NamedTuple
 
-from sqlalchemy.orm import Session
-
 from core.events.calendar import INSTANT
 from core.goals.amounts import amount_before
 from core.snapshots.amounts import DatedGoal, Funding, dated_goals
 from core.snapshots.movements import read_counted_movements
+from core.store.driver import Session
 from core.store.goals import GoalRow
 from core.store.measures import AccountMoment, MeasuresBefore, read_measures
 

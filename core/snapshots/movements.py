@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy.orm import Session
-
 from core.events.spans import NEVER
 from core.store.accounts import AccountKey
+from core.store.driver import Session
 from core.store.links import FundingRow
 from core.store.measures import own_worths
 from core.store.snapshots import read_movements

@@ -4,13 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.events.currency import SaidBy
 from core.events.spans import NEVER
 from core.goals.goal import GoalType, Tracking
 from core.store.accounts import AccountKey
+from core.store.driver import Session, Sql
 from core.store.spans import COUNTED
 
 ACCOUNTS_AT_ONCE = 500
@@ -107,7 +105,7 @@ class AccountSummary:
 _ACCOUNT_NAME = """coalesce(a.name, (SELECT l.account_name FROM links l
         WHERE l.tenant = a.tenant AND l.account_id = a.account_id AND l.account_name IS NOT NULL
         ORDER BY l.linked_at DESC LIMIT 1))"""
-_ACCOUNT = text(
+_ACCOUNT = Sql(
     f"""SELECT a.account_id, {_ACCOUNT_NAME}, a.user_id, a.kind, a.kind_rank IS NOT NULL, a.currency, w.worth_minor,
         a.first_report_at, a.closed
     FROM accounts a
@@ -117,7 +115,7 @@ _ACCOUNT = text(
         WHERE m.counts_until IS NULL AND coalesce(m.counts_from < :never, true)) AS w
     WHERE a.tenant = :tenant AND a.account_id = :account_id"""
 )
-_SHARES = text(
+_SHARES = Sql(
     """SELECT l.ppm, g.currency, g.type, g.tracking, count(*)
     FROM links l JOIN goals g USING (tenant, goal_id)
     WHERE l.tenant = :tenant AND l.account_id = :account_id AND l.until_at IS NULL AND g.tracking <> 'net_worth'
@@ -131,9 +129,9 @@ _REPORT = """r.as_of, r.currency, r.current_minor, r.available_minor,
 _REPORT_FIELDS, _SAID_BY = len(ReportRow.__slots__), AccountSummary.__slots__.index("currency_said_by")
 _IDS = """SELECT account_id FROM accounts WHERE tenant = :tenant AND account_id > :after {}
     ORDER BY account_id LIMIT :limit"""
-_IDS_OF_ALL, _IDS_OF_USER = text(_IDS.format("")), text(_IDS.format("AND user_id = :user_id"))
+_IDS_OF_ALL, _IDS_OF_USER = Sql(_IDS.format("")), Sql(_IDS.format("AND user_id = :user_id"))
 # Of an account's facts and registrations each part reads one row, found by an index.
-_SUMMARIES = text(
+_SUMMARIES = Sql(
     f"""SELECT a.account_id, {_ACCOUNT_NAME}, a.user_id, a.kind, a.currency, a.currency_from,
         coalesce(p.names_currency, false),
         CASE WHEN a.counts_until IS NOT NULL OR a.counts_from >= :never THEN 0 ELSE a.worth_minor END, a.closed,
@@ -166,8 +164,8 @@ _REPORTS = f"""(SELECT {_REPORT}
     WHERE r.tenant = :tenant AND r.account_id = :account_id AND r.due_at IS NULL {{0}}
     ORDER BY r.as_of DESC, r.currency DESC LIMIT :limit)
     ORDER BY as_of DESC, currency DESC LIMIT :limit"""
-_NEWEST_REPORTS = text(_REPORTS.format(""))
-_REPORTS_BEFORE = text(_REPORTS.format("AND (r.as_of, r.currency) < (:as_of, :currency)"))
+_NEWEST_REPORTS = Sql(_REPORTS.format(""))
+_REPORTS_BEFORE = Sql(_REPORTS.format("AND (r.as_of, r.currency) < (:as_of, :currency)"))
 
 
 def _rows_around(column: str, offsets: Iterable[int]) -> str:
@@ -182,7 +180,7 @@ def _rows_around(column: str, offsets: Iterable[int]) -> str:
 # `level` is the sum of all differences so far. A run of reports whose differences sum to 0 ends on the level on which
 # it began. So the levels after the four reports before a difference are compared with those after its own report and
 # the three that follow it.
-_WITH_DIFFERENCE = text(
+_WITH_DIFFERENCE = Sql(
     f"""WITH levels AS (
         SELECT r.account_id, r.as_of, r.residual_minor AS difference, sum(r.residual_minor) OVER w AS level
         FROM accounts a JOIN reports r ON {_OWN_REPORTS}
@@ -201,13 +199,13 @@ _WITH_DIFFERENCE = text(
 
 def read_account(session: Session, key: AccountKey) -> KnownAccount | None:
     """An account, not locked; None if neither an event nor a link has named it."""
-    row = session.execute(_ACCOUNT, {"tenant": key[0], "account_id": key[1], "never": NEVER}).first()
+    row = _ACCOUNT.first(session, {"tenant": key[0], "account_id": key[1], "never": NEVER})
     return None if row is None else KnownAccount(*row)
 
 
 def shares_of_account(session: Session, key: AccountKey) -> list[EqualShares]:
     """The shares of an account that go to goals now, grouped so that there are few rows even for many goals."""
-    rows = session.execute(_SHARES, {"tenant": key[0], "account_id": key[1]}).all()
+    rows = _SHARES.rows(session, {"tenant": key[0], "account_id": key[1]})
     return [EqualShares(row[0], row[1], GoalType(row[2]), Tracking(row[3]), row[4]) for row in rows]
 
 
@@ -215,14 +213,14 @@ def account_ids(session: Session, tenant: str, *, user_id: str | None = None, af
     """The ids of a tenant's accounts, or of one user's, in order, from the one that comes after `after` on."""
     parameters = {"tenant": tenant, "after": after, "limit": limit}
     if user_id is None:
-        return list(session.execute(_IDS_OF_ALL, parameters).scalars())
-    return list(session.execute(_IDS_OF_USER, parameters | {"user_id": user_id}).scalars())
+        return list(_IDS_OF_ALL.values(session, parameters))
+    return list(_IDS_OF_USER.values(session, parameters | {"user_id": user_id}))
 
 
 def read_summaries(session: Session, tenant: str, account_ids: Sequence[str]) -> list[AccountSummary]:
     """The accounts of these ids, in the order of their ids; those that do not exist are left out."""
     summaries = []
-    for row in session.execute(_SUMMARIES, {"tenant": tenant, "names": list(account_ids), "never": NEVER}):
+    for row in _SUMMARIES.rows(session, {"tenant": tenant, "names": list(account_ids), "never": NEVER}):
         report = row[-_REPORT_FIELDS:]
         last_report = None if report[0] is None else ReportRow(*report)
         known = [*row[:-_REPORT_FIELDS], last_report]
@@ -239,7 +237,7 @@ def list_reports(
     statement = _NEWEST_REPORTS
     if before is not None:
         statement, parameters = _REPORTS_BEFORE, parameters | {"as_of": before[0], "currency": before[1]}
-    return [ReportRow(*row) for row in session.execute(statement, parameters)]
+    return [ReportRow(*row) for row in statement.rows(session, parameters)]
 
 
 def with_difference(session: Session, tenant: str, account_ids: Sequence[str]) -> set[str]:
@@ -250,7 +248,7 @@ def with_difference(session: Session, tenant: str, account_ids: Sequence[str]) -
     run that begins at most three reports before it and ends at most three after it. The reports before it matter since
     one that takes back an earlier difference has a difference too. Reads all reports of the accounts.
     """
-    return set(session.execute(_WITH_DIFFERENCE, {"tenant": tenant, "names": list(account_ids)}).scalars())
+    return set(_WITH_DIFFERENCE.values(session, {"tenant": tenant, "names": list(account_ids)}))
 
 
 def count_with_difference(session: Session, tenant: str) -> int:

@@ -6,14 +6,12 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from msgspec import Struct, field
-from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from core.events.currency import CurrencyFact, SaidBy
 from core.events.facts import AccountKind, AttributeValue
 from core.events.worth import WorthState
 from core.store import driver
-from core.store.driver import Direct, Row, Savepoint
+from core.store.driver import Row, Savepoint, Session, Sql
 from core.store.tables import ATTRIBUTES
 
 # (tenant, account_id)
@@ -180,7 +178,7 @@ _KEY = {"tenant": driver.TEXT, "account_id": driver.TEXT}
 
 _KEYS = f"{driver.keys('tenants', 'accounts')} AS k(tenant, account_id)"
 
-_ENSURE = Direct(
+_ENSURE = Sql(
     f"""INSERT INTO accounts (tenant, account_id) SELECT * FROM {_KEYS} ORDER BY account_id, tenant
     ON CONFLICT DO NOTHING"""
 )
@@ -191,10 +189,10 @@ _ROWS = f"""SELECT a.chain_id, a.tenant, a.account_id, a.currency, a.kind, a.kin
         {_HAS_SPAN} {_FROM}"""
 # By the id first: to compare tenants, which are mostly the same, takes longer than all the rest of sorting.
 _IN_ORDER = "ORDER BY k.account_id, k.tenant FOR NO KEY UPDATE OF a"
-_READ = Direct(_ROWS)
-_LOCK = Direct(f"{_ROWS} {_IN_ORDER}")
+_READ = Sql(_ROWS)
+_LOCK = Sql(f"{_ROWS} {_IN_ORDER}")
 # Sorted before the rows are looked up too: neighbours in an index are found in half the time.
-_HOLD = Direct(
+_HOLD = Sql(
     f"""SELECT a.chain_id, CASE WHEN a.chain_id IS NOT NULL THEN a.tenant END, k.number, a.ctid, a.currency,
         a.last_report_at, a.replaces, a.lends, a.has_dates, a.last_window_at,
         CASE a.currency_from WHEN '{SaidBy.TRANSACTION}' THEN (a.{", a.".join(_CURRENCY_EVENT)}) END,
@@ -203,30 +201,30 @@ _HOLD = Direct(
         ORDER BY account_id, tenant) AS k
     JOIN accounts a USING (tenant, account_id) {_IN_ORDER}"""
 )
-_CHAINS = Direct(
+_CHAINS = Sql(
     f"""SELECT a.tenant, a.account_id FROM {driver.keys("tenants", "chains")} AS k(tenant, chain_id)
     JOIN accounts a USING (tenant, chain_id)"""
 )
-_READ_ATTRIBUTES = text(
+_READ_ATTRIBUTES = Sql(
     f"""SELECT a.tenant, a.account_id, {", ".join(f"a.{column}" for column in _ATTRIBUTE_COLUMNS)}
     FROM {_KEYS} JOIN accounts a USING (tenant, account_id)"""
 )
-_WRITE_ATTRIBUTES = text(
+_WRITE_ATTRIBUTES = Sql(
     f"""UPDATE accounts a SET {", ".join(f"{column} = s.{column}" for column in _ATTRIBUTE_COLUMNS)}
     FROM staged_attributes s WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
 )
-_WRITE_HAS_DATES = Direct(
+_WRITE_HAS_DATES = Sql(
     f"""UPDATE accounts a SET has_dates = true FROM {_KEYS}
     WHERE a.tenant = k.tenant AND a.account_id = k.account_id"""
 )
-_WRITE_KNOWN_BY_ROWS = Direct(
+_WRITE_KNOWN_BY_ROWS = Sql(
     f"""UPDATE accounts a SET known_by_rows_at = s.known_by_rows_at
     FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :moments)
         AS s(tenant, account_id, known_by_rows_at)
     WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
 )
 # Reads one row from the end of the index of counted transactions, and one from the end of the primary key of reports.
-_NEWEST_FACT = text(
+_NEWEST_FACT = Sql(
     f"""SELECT max(greatest(t.at, r.at))
     FROM unnest({driver.split("names")}, {driver.split("measures")}, CAST(:begins AS timestamptz[]),
         CAST(:untils AS timestamptz[])) AS k(account_id, measure, begin_at, until_at)
@@ -270,7 +268,7 @@ def read_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountK
     return {(row[1], row[2]): _account(row) for row in rows}
 
 
-def _locked(session: Session, statement: Direct, wanted: list[AccountKey]) -> list[Row]:
+def _locked(session: Session, statement: Sql, wanted: list[AccountKey]) -> list[Row]:
     """Lock accounts in id order, and return the statement's rows, which begin with the chain and the tenant.
 
     All accounts of these chains are locked too, and added to `wanted`: the locks are given up and taken again, until
@@ -313,7 +311,7 @@ def read_attributes(session: Session, rows: Mapping[AccountKey, AccountRow]) -> 
     """Read the attributes of locked accounts into their rows."""
     if not rows:
         return
-    for row in session.execute(_READ_ATTRIBUTES, driver.key_columns("accounts", list(rows))).all():
+    for row in _READ_ATTRIBUTES.rows(session, driver.key_columns("accounts", list(rows))):
         stored = (StoredAttribute(*pair) for pair in zip(row[2::2], row[3::2], strict=True))
         rows[row[0], row[1]].attributes = dict(zip(ATTRIBUTES, stored, strict=True))
 
@@ -323,7 +321,7 @@ def write_attributes(session: Session, rows: Iterable[AccountRow]) -> None:
     values = [(*row.key, *(each for name in ATTRIBUTES for each in row.attributes[name])) for row in rows]
     if values:
         driver.stage(session, "staged_attributes", _KEY | _ATTRIBUTE_COLUMNS, values)
-        session.execute(_WRITE_ATTRIBUTES)
+        _WRITE_ATTRIBUTES.run(session, {})
 
 
 def write_has_dates(session: Session, keys: Sequence[AccountKey]) -> None:
@@ -351,7 +349,7 @@ def newest_fact(session: Session, tenant: str, periods: Sequence[FactPeriod]) ->
         "begins": [period.begin_at for period in periods],
         "untils": [period.until_at for period in periods],
     }
-    newest: datetime | None = session.execute(_NEWEST_FACT, parameters).scalar()
+    newest: datetime | None = _NEWEST_FACT.value(session, parameters)
     return newest
 
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy.orm import Session
 
 from core.goals.goal import DebtForm, GoalType, Span, Tracking, direction
 from core.store import driver
-from core.store.driver import Direct, Row, int8s, moments
+from core.store.driver import Row, Session, Sql, int8s, moments
 from core.store.goals import GoalKey, read_enumerations
 
 
@@ -46,7 +45,7 @@ class CrossedGoal(Struct):
         return direction(self.type)
 
 
-_WRITE = Direct(
+_WRITE = Sql(
     f"""UPDATE goals g SET next_milestone_minor = s.next_milestone_minor, reached_at = s.reached_at
     FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :upcoming, :reached)
         AS s(tenant, goal_id, next_milestone_minor, reached_at)

@@ -5,10 +5,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.store import driver
+from core.store.driver import Session, Sql
 
 TENANT_LONGEST = 200
 _BEFORE_ALL = datetime(1900, 1, 1, tzinfo=UTC)
@@ -141,7 +139,7 @@ _COLUMNS = {
     "arrived_at": driver.TIMESTAMPTZ,
     "recorded_at": driver.TIMESTAMPTZ,
 }
-_KEEP = text(
+_KEEP = Sql(
     f"""INSERT INTO dead_letters ({", ".join(_COLUMNS)}) SELECT {", ".join(_COLUMNS)} FROM staged_dead_letters
     ON CONFLICT (tenant, shard, entry_id) DO NOTHING"""
 )
@@ -149,7 +147,7 @@ _SUMMARY = (
     "tenant, shard, entry_id, code, reason, octet_length(event), arrived_at, recorded_at, replayed_at, discarded_at"
 )
 _OF_KEY = "WHERE tenant = :tenant AND shard = :shard AND entry_id = :entry_id"
-_LIST = text(
+_LIST = Sql(
     f"""SELECT {_SUMMARY} FROM dead_letters
     WHERE (CAST(:tenant AS text) IS NULL OR tenant = :tenant)
       AND (CAST(:code AS text) IS NULL OR code = :code)
@@ -163,29 +161,29 @@ STATES = {
     "discarded": "discarded_at IS NOT NULL",
 }
 """By state the condition in SQL; `DeadLetterSummary.state` says the same in Python."""
-_LOCK = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY} FOR UPDATE")
-_READ = text(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY}")
-_READ_EVENT = text(f"SELECT event FROM dead_letters {_OF_KEY}")
-_EVENTS = text(
+_LOCK = Sql(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY} FOR UPDATE")
+_READ = Sql(f"SELECT {_SUMMARY} FROM dead_letters {_OF_KEY}")
+_READ_EVENT = Sql(f"SELECT event FROM dead_letters {_OF_KEY}")
+_EVENTS = Sql(
     """SELECT d.tenant, d.shard, d.entry_id, d.event
     FROM unnest(CAST(:tenants AS text[]), CAST(:shards AS integer[]), CAST(:entries AS text[]))
         AS k(tenant, shard, entry_id)
     JOIN dead_letters d USING (tenant, shard, entry_id)"""
 )
-_REPLAYABLE = text(
+_REPLAYABLE = Sql(
     f"""SELECT {_SUMMARY} FROM dead_letters
     WHERE tenant = :tenant AND code = :code AND discarded_at IS NULL AND (:again OR replayed_at IS NULL)
       AND recorded_at <= :until AND (recorded_at, shard, entry_id) > (:after_at, :after_shard, :after_entry_id)
     ORDER BY recorded_at, shard, entry_id LIMIT :most"""
 )
-_COUNT_REPLAYABLE = text(
+_COUNT_REPLAYABLE = Sql(
     """SELECT count(*), max(recorded_at) FROM dead_letters
     WHERE tenant = :tenant AND code = :code AND discarded_at IS NULL AND (:again OR replayed_at IS NULL)
       AND recorded_at <= coalesce(CAST(:until AS timestamptz), 'infinity')"""
 )
-_MARK_REPLAYED = text(f"UPDATE dead_letters SET replayed_at = :now, discarded_at = NULL {_OF_KEY}")
-_MARK_DISCARDED = text(f"UPDATE dead_letters SET discarded_at = :now {_OF_KEY}")
-_FORGET = text(
+_MARK_REPLAYED = Sql(f"UPDATE dead_letters SET replayed_at = :now, discarded_at = NULL {_OF_KEY}")
+_MARK_DISCARDED = Sql(f"UPDATE dead_letters SET discarded_at = :now {_OF_KEY}")
+_FORGET = Sql(
     """DELETE FROM dead_letters WHERE (tenant, shard, entry_id) IN (
         SELECT tenant, shard, entry_id FROM dead_letters
         WHERE greatest(replayed_at, discarded_at) < :before LIMIT :most FOR UPDATE SKIP LOCKED)"""
@@ -204,12 +202,12 @@ def keep_dead_letters(session: Session, letters: Sequence[DeadLetter]) -> None:
     if letters:
         rows = (tuple(getattr(letter, column) for column in _COLUMNS) for letter in letters)
         driver.stage(session, "staged_dead_letters", _COLUMNS, rows)
-        session.execute(_KEEP)
+        _KEEP.run(session, {})
 
 
 def list_dead_letters(session: Session, query: DeadLetterQuery) -> list[DeadLetterSummary]:
     """Dead letters without their events, the latest recorded first."""
-    return [DeadLetterSummary(*row) for row in session.execute(_LIST, asdict(query))]
+    return [DeadLetterSummary(*row) for row in _LIST.rows(session, asdict(query))]
 
 
 def page_of_dead_letters(
@@ -226,30 +224,31 @@ def page_of_dead_letters(
         conditions.append(STATES[state])
     if after is not None:
         conditions.append("(recorded_at, shard, entry_id) < (:recorded_at, :shard, :entry_id)")
-    statement = text(
+    statement = Sql(
         f"""SELECT {_SUMMARY} FROM dead_letters WHERE {" AND ".join(conditions)}
         ORDER BY recorded_at DESC, shard DESC, entry_id DESC LIMIT :limit"""
     )
-    values = {"tenant": tenant, "code": code, "limit": limit} | ({} if after is None else asdict(after))
-    parameters = {name: values[name] for name in statement.compile().params}
-    return [DeadLetterSummary(*row) for row in session.execute(statement, parameters)]
+    values: dict[str, object] = {"tenant": tenant, "code": code, "limit": limit} | (
+        {} if after is None else asdict(after)
+    )
+    return [DeadLetterSummary(*row) for row in statement.rows(session, values)]
 
 
 def read_dead_letter(session: Session, key: DeadLetterKey) -> DeadLetterSummary | None:
     """One dead letter without its event."""
-    row = session.execute(_READ, asdict(key)).first()
+    row = _READ.first(session, asdict(key))
     return None if row is None else DeadLetterSummary(*row)
 
 
 def lock_dead_letter(session: Session, key: DeadLetterKey) -> DeadLetterSummary | None:
     """One dead letter, locked until the transaction ends, so that two replays of it run one after the other."""
-    row = session.execute(_LOCK, asdict(key)).first()
+    row = _LOCK.first(session, asdict(key))
     return None if row is None else DeadLetterSummary(*row)
 
 
 def read_event(session: Session, key: DeadLetterKey) -> bytes:
     """The event of a dead letter that exists, byte for byte as it arrived."""
-    return bytes(session.execute(_READ_EVENT, asdict(key)).scalar_one())
+    return bytes(_READ_EVENT.value(session, asdict(key)))
 
 
 def events_of_letters(session: Session, keys: Sequence[tuple[str, int, str]]) -> dict[tuple[str, int, str], bytes]:
@@ -259,7 +258,7 @@ def events_of_letters(session: Session, keys: Sequence[tuple[str, int, str]]) ->
         "shards": [key[1] for key in keys],
         "entries": [key[2] for key in keys],
     }
-    return {(row[0], row[1], row[2]): bytes(row[3]) for row in session.execute(_EVENTS, columns).all()}
+    return {(row[0], row[1], row[2]): bytes(row[3]) for row in _EVENTS.rows(session, columns)}
 
 
 def find_replayable(
@@ -267,7 +266,7 @@ def find_replayable(
 ) -> Replayable:
     """Count the dead letters that a replay would take; with `until`, only those recorded up to then."""
     which = {"tenant": tenant, "code": code, "again": again, "until": until}
-    count, latest = session.execute(_COUNT_REPLAYABLE, which).one()
+    count, latest = _COUNT_REPLAYABLE.one(session, which)
     return Replayable(tenant, code, again, count, latest if until is None else until)
 
 
@@ -288,17 +287,17 @@ def page_of_replayable(
         "after_entry_id": "" if after is None else after.entry_id,
         "most": most,
     }
-    return [DeadLetterSummary(*row) for row in session.execute(_REPLAYABLE, parameters)]
+    return [DeadLetterSummary(*row) for row in _REPLAYABLE.rows(session, parameters)]
 
 
 def mark_replayed(session: Session, key: DeadLetterKey, now: datetime) -> None:
     """Record when a locked dead letter was put back on the stream; one that was discarded no longer counts as such."""
-    session.execute(_MARK_REPLAYED, asdict(key) | {"now": now})
+    _MARK_REPLAYED.run(session, asdict(key) | {"now": now})
 
 
 def mark_discarded(session: Session, key: DeadLetterKey, now: datetime) -> None:
     """Record when a locked dead letter was discarded."""
-    session.execute(_MARK_DISCARDED, asdict(key) | {"now": now})
+    _MARK_DISCARDED.run(session, asdict(key) | {"now": now})
 
 
 def forget_dead_letters(session: Session, before: datetime, most: int = 10_000) -> int:
@@ -306,7 +305,7 @@ def forget_dead_letters(session: Session, before: datetime, most: int = 10_000) 
 
     Letters that wait stay.
     """
-    return session.execute(_FORGET, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
+    return _FORGET.run(session, {"before": before, "most": most})
 
 
 def unapplied_dead_letters(
@@ -337,5 +336,5 @@ def unapplied_dead_letters(
     if after is not None:
         conditions.append(_AFTER)
         parameters |= asdict(after)
-    rows = session.execute(text(_READ_UNAPPLIED.format(" ".join(conditions))), parameters)
+    rows = Sql(_READ_UNAPPLIED.format(" ".join(conditions))).rows(session, parameters)
     return [UnappliedDeadLetter(*row) for row in rows]

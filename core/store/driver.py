@@ -1,20 +1,16 @@
-"""Direct use of psycopg: the drain's statements, COPY BINARY for thousands of rows, and arrays as parameters."""
+"""Statements for Postgres: run by psycopg, with arrays as parameters, and COPY BINARY for thousands of rows."""
 
+import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import sql
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
-from sqlalchemy import text
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
 _NULL = "\x1e"
 _INT8_OID, _MOMENT_OID, _DATE_OID, _BOOL_OID, _PLACE_OID = 20, 1184, 1082, 16, 27
@@ -23,10 +19,9 @@ _NO_VALUE = struct.pack(">i", -1)
 _FIRST_MOMENT, _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC), date(2000, 1, 1).toordinal()
 _DAY_S, _SECOND_US = 86_400, 1_000_000
 Row = tuple[Any, ...]
-
-# With named parameters the driver parses a statement of more than 4,096 characters again at every call. With numbered
-# ones it leaves that to the server.
-_NUMBERED = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+Session: TypeAlias = psycopg.Connection[Row]
+"""A connection in a transaction, which the outermost caller begins and commits."""
+_PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 # By column name the type name that COPY's binary form needs.
 Columns = dict[str, str]
 
@@ -87,36 +82,61 @@ for _kind, _array_oid in ((Int8s, 1016), (Moments, 1185), (Dates, 1182), (Bools,
     psycopg.adapters.register_dumper(_kind, type(f"{_kind.__name__}Dumper", (_PackedDumper,), {"oid": _array_oid}))
 
 
-class Direct:
-    """A statement with parameters written as `:name`, run by psycopg; rows come in Postgres' binary form."""
+class Sql:
+    """A statement with parameters written as `:name`; rows come in Postgres' binary form.
+
+    The driver gets the parameters by number. With names it would parse a statement of more than 4,096 characters again
+    at every call.
+    """
 
     __slots__ = ("_names", "_sql")
 
     def __init__(self, sql: str) -> None:
-        compiled = text(sql).compile(dialect=_NUMBERED)
-        self._sql = compiled.string
-        self._names: list[str] = compiled.positiontup or []
+        self._names = list(dict.fromkeys(_PARAMETER.findall(sql)))
+        numbers = {name: f"${number}" for number, name in enumerate(self._names, 1)}
+        self._sql = _PARAMETER.sub(lambda found: numbers[found[1]], sql)
 
     def rows(self, session: Session, parameters: Mapping[str, object]) -> list[Row]:
-        """Run a statement and return its rows."""
-        with errors_translated(session, self._sql), self._executed(session, parameters) as cursor:
-            return cursor.fetchall()
+        """All rows."""
+        return self._execute(session, parameters).fetchall()
 
-    def run(self, session: Session, parameters: Mapping[str, object]) -> None:
-        """Run a statement that returns no rows, or whose rows are not needed."""
-        with errors_translated(session, self._sql), self._executed(session, parameters):
-            pass
+    def first(self, session: Session, parameters: Mapping[str, object]) -> Row | None:
+        """The first row; None if there is none."""
+        return self._execute(session, parameters).fetchone()
 
-    def _executed(self, session: Session, parameters: Mapping[str, object]) -> psycopg.RawCursor[Row]:
-        cursor: psycopg.RawCursor[Row] = psycopg.RawCursor(driver(session))
+    def one(self, session: Session, parameters: Mapping[str, object]) -> Row:
+        """The only row, of a statement that always has one."""
+        (row,) = self._execute(session, parameters).fetchall()
+        return row
+
+    def value(self, session: Session, parameters: Mapping[str, object]) -> Any:
+        """The first column of the first row; None if there is no row."""
+        row = self._execute(session, parameters).fetchone()
+        return None if row is None else row[0]
+
+    def values(self, session: Session, parameters: Mapping[str, object]) -> list[Any]:
+        """The first column of all rows."""
+        return [row[0] for row in self._execute(session, parameters).fetchall()]
+
+    def run(self, session: Session, parameters: Mapping[str, object]) -> int:
+        """Run a statement that returns no rows, or whose rows are not needed; returns how many rows it concerned."""
+        return self._execute(session, parameters).rowcount
+
+    def run_all(self, session: Session, parameters: Iterable[Mapping[str, object]]) -> None:
+        """Run the statement once with each of these parameters, in one round trip."""
+        every = [[each[name] for name in self._names] for each in parameters]
+        psycopg.RawCursor(session).executemany(self._sql, every)
+
+    def _execute(self, session: Session, parameters: Mapping[str, object]) -> psycopg.RawCursor[Row]:
+        cursor: psycopg.RawCursor[Row] = psycopg.RawCursor(session)
         return cursor.execute(self._sql, [parameters[name] for name in self._names], binary=True)
 
 
 class Savepoint:
     """A savepoint in the session's transaction; it costs one round trip where nothing has to be undone.
 
-    Unlike `Session.begin_nested` it is not released when all goes well: the end of the transaction does that. So one
-    that may be undone after another one was set needs a name of its own.
+    It is not released when all goes well: the end of the transaction does that. So one that may be undone after another
+    one was set needs a name of its own.
     """
 
     __slots__ = ("_name", "_session")
@@ -131,14 +151,13 @@ class Savepoint:
         self._do(f"ROLLBACK TO SAVEPOINT {self._name}; RELEASE SAVEPOINT {self._name}")
 
     def _do(self, commands: str) -> None:
-        with errors_translated(self._session, commands):
-            driver(self._session).execute(commands, prepare=False)
+        self._session.execute(commands.encode(), prepare=False)
 
 
 _SCANNING_PLANS = ("hashjoin", "mergejoin", "seqscan", "hashagg")
 BY_KEY = ", ".join(f"set_config('enable_{plan}', 'off', true)" for plan in _SCANNING_PLANS)
 """SQL for what `plan_by_key` does, to be selected together with something else."""
-_PLAN_BY_KEY = Direct(f"SELECT {BY_KEY}")
+_PLAN_BY_KEY = Sql(f"SELECT {BY_KEY}")
 
 
 def int8s(values: Sequence[int | None]) -> Int8s:
@@ -171,31 +190,6 @@ def places(values: Sequence[bytes]) -> Places:
     return Places(_packed(_PLACE_OID, f"{_PLACE_BYTES}s", _PLACE_BYTES, values))
 
 
-def driver(session: Session) -> psycopg.Connection[Row]:
-    """The psycopg connection that the session's transaction uses."""
-    connection = session.connection().connection.driver_connection
-    if not isinstance(connection, psycopg.Connection):
-        raise TypeError("this statement needs a psycopg connection")
-    return connection
-
-
-@contextmanager
-def errors_translated(session: Session, statement: str) -> Iterator[None]:
-    """Raise the driver's errors as those of SQLAlchemy, and let SQLAlchemy discard a connection that is lost.
-
-    The errors leave parameters out, because amounts must not reach a log.
-    """
-    try:
-        yield
-    except psycopg.Error as error:
-        is_lost = driver(session).closed
-        if is_lost:
-            session.connection().invalidate(error)
-        raise DBAPIError.instance(
-            statement, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=is_lost
-        ) from error
-
-
 def plan_by_key(session: Session) -> None:
     """Make this transaction's statements look rows up by key, and never scan a whole table.
 
@@ -209,7 +203,7 @@ def copy_rows(session: Session, table: str, columns: Columns, rows: Iterable[Seq
     """COPY rows into `table`; values of TEXTS columns come from `texts`."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table), names)
-    with errors_translated(session, "COPY"), driver(session).cursor() as cursor, cursor.copy(command) as copy:
+    with session.cursor() as cursor, cursor.copy(command) as copy:
         copy.set_types([BYTEA if kind == TEXTS else kind for kind in columns.values()])
         for row in rows:
             copy.write_row(row)
@@ -264,7 +258,7 @@ def stage(session: Session, name: str, columns: Columns, rows: Iterable[Sequence
     )
     create = sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS")
     empty = sql.SQL("DELETE FROM {}")
-    with errors_translated(session, "CREATE TEMPORARY TABLE"), driver(session).cursor() as cursor:
+    with session.cursor() as cursor:
         cursor.execute("SET LOCAL client_min_messages = warning")
         cursor.execute(create.format(sql.Identifier(name), fields))
         cursor.execute(empty.format(sql.Identifier(name)))

@@ -8,12 +8,10 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.events.facts import REPORT_AWAITED, Rank, Report
 from core.store import driver
 from core.store.accounts import AccountKey
+from core.store.driver import Session, Sql
 from core.store.tables import IS_REPORT_AWAITED
 
 # (tenant, account_id, as_of, currency)
@@ -48,7 +46,7 @@ _KEY = ("tenant", "account_id", "as_of", "currency")
 _KEYS = f"""unnest({driver.split("tenants")}, {driver.split("accounts")}, CAST(:times AS timestamptz[]),
     {driver.split("currencies")})"""
 _LIST = ", ".join(_REPORT)
-_FIND = text(
+_FIND = Sql(
     f"""SELECT tenant, account_id,
         coalesce(array_agg(transaction_id) FILTER (WHERE transaction_id IS NOT NULL), '{{}}'),
         coalesce(array_agg(as_of) FILTER (WHERE as_of IS NOT NULL), '{{}}'),
@@ -65,14 +63,14 @@ _FIND = text(
          WHERE first_recorded_at <= :overdue AND {IS_REPORT_AWAITED} ORDER BY first_recorded_at LIMIT :most)) AS due
     GROUP BY account_id, tenant ORDER BY account_id, tenant"""
 )
-_READ = text(f"""SELECT {_LIST} FROM {_KEYS} AS k({", ".join(_KEY)}) JOIN waiting_reports USING ({", ".join(_KEY)})""")
-_KEEP = text(
+_READ = Sql(f"""SELECT {_LIST} FROM {_KEYS} AS k({", ".join(_KEY)}) JOIN waiting_reports USING ({", ".join(_KEY)})""")
+_KEEP = Sql(
     f"""INSERT INTO waiting_reports ({_LIST}) SELECT {_LIST} FROM staged_waiting_reports
     ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET
         {", ".join(f"{column} = EXCLUDED.{column}" for column in _REPORT if column not in _KEY)}"""
 )
-_TAKE = text(f"DELETE FROM waiting_reports WHERE tenant = :tenant AND account_id = :account_id RETURNING {_LIST}")
-_FORGET = text(f"DELETE FROM waiting_reports WHERE ({', '.join(_KEY)}) IN (SELECT * FROM {_KEYS})")
+_TAKE = Sql(f"DELETE FROM waiting_reports WHERE tenant = :tenant AND account_id = :account_id RETURNING {_LIST}")
+_FORGET = Sql(f"DELETE FROM waiting_reports WHERE ({', '.join(_KEY)}) IN (SELECT * FROM {_KEYS})")
 
 
 def find_due(session: Session, now: datetime, most: int) -> list[DueFacts]:
@@ -80,7 +78,7 @@ def find_due(session: Session, now: datetime, most: int) -> list[DueFacts]:
 
     Of each kind those that have been due longest come first.
     """
-    rows = session.execute(_FIND, {"now": now, "overdue": now - REPORT_AWAITED, "most": most})
+    rows = _FIND.rows(session, {"now": now, "overdue": now - REPORT_AWAITED, "most": most})
     return [
         DueFacts(
             (tenant, account_id), list(names), [(tenant, account_id, *key) for key in zip(*keys, strict=True)], overdue
@@ -93,7 +91,7 @@ def read_waiting_reports(session: Session, keys: Collection[WaitingKey]) -> dict
     """Waiting reports by key; a report that does not wait is left out."""
     if not keys:
         return {}
-    return {(row[0], row[1], row[2], row[5]): _report(row) for row in session.execute(_READ, _columns(keys))}
+    return {(row[0], row[1], row[2], row[5]): _report(row) for row in _READ.rows(session, _columns(keys))}
 
 
 def write_waiting_reports(session: Session, reports: Iterable[tuple[AccountKey, Report]]) -> None:
@@ -101,18 +99,18 @@ def write_waiting_reports(session: Session, reports: Iterable[tuple[AccountKey, 
     rows = [(*key, *_values(report)) for key, report in reports]
     if rows:
         driver.stage(session, "staged_waiting_reports", _REPORT, rows)
-        session.execute(_KEEP)
+        _KEEP.run(session, {})
 
 
 def forget_waiting_reports(session: Session, keys: Collection[WaitingKey]) -> None:
     """Delete waiting reports, which are facts of the transaction now."""
     if keys:
-        session.execute(_FORGET, _columns(keys))
+        _FORGET.run(session, _columns(keys))
 
 
 def take_waiting_reports(session: Session, key: AccountKey) -> list[Report]:
     """Delete all waiting reports of one account, and return them."""
-    return [_report(row) for row in session.execute(_TAKE, {"tenant": key[0], "account_id": key[1]})]
+    return [_report(row) for row in _TAKE.rows(session, {"tenant": key[0], "account_id": key[1]})]
 
 
 def _columns(keys: Iterable[WaitingKey]) -> dict[str, object]:

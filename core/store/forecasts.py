@@ -4,12 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.store import driver
 from core.store.days import CHUNKS
-from core.store.driver import Direct
+from core.store.driver import Session, Sql
 from core.store.goals import GoalKey
 
 
@@ -35,11 +32,11 @@ _COLUMNS = {
     "projection_note": driver.TEXT,
     "monthly_minor": driver.INT8,
 }
-_READ = text(
+_READ = Sql(
     f"SELECT {', '.join(f'f.{c}' for c in _COLUMNS)} FROM forecasts f WHERE f.tenant = :tenant AND f.goal_id = :goal_id"
 )
 # A goal that was deleted meanwhile must leave no forecast behind, so the same statement finds and locks the goal's row.
-_WRITE = text(
+_WRITE = Sql(
     f"""WITH present AS (
         SELECT s.* FROM goals g JOIN staged_forecasts s USING (tenant, goal_id)
         ORDER BY s.tenant, s.goal_id FOR KEY SHARE OF g)
@@ -48,11 +45,11 @@ _WRITE = text(
         {", ".join(f"{c} = EXCLUDED.{c}" for c in list(_COLUMNS)[2:])}
     WHERE forecasts.through_day IS NULL OR forecasts.through_day <= EXCLUDED.through_day"""
 )
-_DROP = Direct(
+_DROP = Sql(
     f"""DELETE FROM forecasts f USING {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     WHERE f.tenant = k.tenant AND f.goal_id = k.goal_id"""
 )
-_ACTIVE = text(
+_ACTIVE = Sql(
     """SELECT g.goal_id FROM goals g WHERE g.tenant = :tenant AND g.status = 'active' AND g.goal_id > :after
       AND (hashtext(g.goal_id) & :mask) = :chunk
       AND (:again OR NOT EXISTS (SELECT 1 FROM forecasts f WHERE f.tenant = g.tenant AND f.goal_id = g.goal_id
@@ -63,7 +60,7 @@ _ACTIVE = text(
 
 def read_forecast(session: Session, key: GoalKey) -> ForecastRow | None:
     """The stored projection of a goal, still valid or not."""
-    row = session.execute(_READ, {"tenant": key[0], "goal_id": key[1]}).first()
+    row = _READ.first(session, {"tenant": key[0], "goal_id": key[1]})
     return None if row is None else ForecastRow(*row)
 
 
@@ -72,7 +69,7 @@ def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:
     if rows:
         values = (tuple(getattr(row, column) for column in _COLUMNS) for row in rows)
         driver.stage(session, "staged_forecasts", _COLUMNS, values)
-        session.execute(_WRITE)
+        _WRITE.run(session, {})
 
 
 def drop_forecasts(session: Session, keys: Iterable[GoalKey]) -> None:
@@ -98,4 +95,4 @@ def active_goals(
         "after": after,
         "limit": limit,
     }
-    return [row[0] for row in session.execute(_ACTIVE, parameters).all()]
+    return [row[0] for row in _ACTIVE.rows(session, parameters)]

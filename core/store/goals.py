@@ -5,12 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Span, Tracking, direction
 from core.store import driver
-from core.store.driver import Direct, dates, int8s, moments
+from core.store.driver import Session, Sql, dates, int8s, moments
 
 # (tenant, goal_id)
 GoalKey = tuple[str, str]
@@ -119,39 +116,39 @@ _MOVED = {
     "updated_at": ":updated",
 }
 
-_INSERT = text(f"INSERT INTO goals ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + column for column in _COLUMNS)})")
-_UPDATE = text(
+_INSERT = Sql(f"INSERT INTO goals ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + column for column in _COLUMNS)})")
+_UPDATE = Sql(
     f"""UPDATE goals SET {", ".join(f"{c} = :{c}" for c in _COLUMNS if c not in _FIXED)}
     WHERE tenant = :tenant AND goal_id = :goal_id"""
 )
 _READ = f"SELECT {_LIST} FROM goals g WHERE g.tenant = :tenant AND g.goal_id = :goal_id"
-_READ_ONE = text(_READ)
-_READ_VERSION = text("SELECT version FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
-_LOCK_ONE = text(f"{_READ} FOR NO KEY UPDATE")
+_READ_ONE = Sql(_READ)
+_READ_VERSION = Sql("SELECT version FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
+_LOCK_ONE = Sql(f"{_READ} FOR NO KEY UPDATE")
 _MANY = f"""SELECT {_LIST}
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN goals g USING (tenant, goal_id)
     ORDER BY g.goal_id, g.tenant"""
-_READ_MANY = Direct(_MANY)
-_LOCK_MANY = Direct(f"{_MANY} FOR NO KEY UPDATE OF g")
-_WRITE_MOVED = Direct(
+_READ_MANY = Sql(_MANY)
+_LOCK_MANY = Sql(f"{_MANY} FOR NO KEY UPDATE OF g")
+_WRITE_MOVED = Sql(
     f"""UPDATE goals g SET {", ".join(f"{c} = s.{c}" for c in _MOVED if c != "waiting_for")},
         waiting_for = coalesce(string_to_array(s.waiting_for, chr({ord(_WITHIN)})), '{{}}')
     FROM unnest({driver.split("tenants")}, {driver.split("goals")}, {", ".join(_MOVED.values())})
         AS s(tenant, goal_id, {", ".join(_MOVED)})
     WHERE g.tenant = s.tenant AND g.goal_id = s.goal_id"""
 )
-_FUNDED_BY = text(
+_FUNDED_BY = Sql(
     f"""SELECT {_LIST} FROM links l JOIN goals g USING (tenant, goal_id)
     WHERE l.tenant = :tenant AND l.account_id = :account_id AND l.until_at IS NULL AND l.goal_id > :after
     ORDER BY l.goal_id LIMIT :limit"""
 )
-_DELETE = text("DELETE FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
+_DELETE = Sql("DELETE FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
 _DELETE_TRACES = [
-    text(f"DELETE FROM {table} WHERE tenant = :tenant AND goal_id = :goal_id")
+    Sql(f"DELETE FROM {table} WHERE tenant = :tenant AND goal_id = :goal_id")
     for table in ("goal_entries", "goal_snapshots", "close_rewrites", "forecasts")
 ]
-_ADD = text(
+_ADD = Sql(
     """INSERT INTO manual_amounts (tenant, goal_id, manual_at, amount_minor)
     VALUES (:tenant, :goal_id, :manual_at, :amount_minor)"""
 )
@@ -164,7 +161,7 @@ def at_or_day(given: datetime | date | None) -> tuple[datetime | None, date | No
 
 def insert_goal(session: Session, row: GoalRow) -> None:
     """Add a new goal."""
-    session.execute(_INSERT, asdict(row))
+    _INSERT.run(session, asdict(row))
 
 
 def read_goal(session: Session, key: GoalKey) -> GoalRow | None:
@@ -174,7 +171,7 @@ def read_goal(session: Session, key: GoalKey) -> GoalRow | None:
 
 def read_version(session: Session, key: GoalKey) -> int | None:
     """The version of one goal, not locked."""
-    version: int | None = session.execute(_READ_VERSION, {"tenant": key[0], "goal_id": key[1]}).scalar()
+    version: int | None = _READ_VERSION.value(session, {"tenant": key[0], "goal_id": key[1]})
     return version
 
 
@@ -195,7 +192,7 @@ def read_goals(session: Session, keys: Iterable[GoalKey]) -> list[GoalRow]:
 
 def write_goal(session: Session, row: GoalRow) -> None:
     """Write back all columns of one locked goal that can change."""
-    session.execute(_UPDATE, {k: v for k, v in asdict(row).items() if k not in _FIXED[2:]})
+    _UPDATE.run(session, {k: v for k, v in asdict(row).items() if k not in _FIXED[2:]})
 
 
 def write_moved_goals(session: Session, rows: Sequence[GoalRow]) -> None:
@@ -221,7 +218,7 @@ def delete_goal(session: Session, key: GoalKey) -> None:
     """Delete a locked goal with all rows that depend on it; messages that it has caused stay in the outbox."""
     parameters = {"tenant": key[0], "goal_id": key[1]}
     for statement in [*_DELETE_TRACES, _DELETE]:
-        session.execute(statement, parameters)
+        statement.run(session, parameters)
 
 
 def list_goals(
@@ -242,27 +239,27 @@ def list_goals(
         conditions.append("g.goal_id > :after")
     statement = f"SELECT {_LIST} FROM goals g WHERE {' AND '.join(conditions)} ORDER BY g.goal_id LIMIT :limit"
     parameters = wanted | {"tenant": tenant, "after": after, "limit": limit}
-    return [_goal(row) for row in session.execute(text(statement), parameters).all()]
+    return [_goal(row) for row in Sql(statement).rows(session, parameters)]
 
 
 def goals_funded_by(session: Session, account: tuple[str, str], *, after: str | None, limit: int) -> list[GoalRow]:
     """Goals with an open link of the account (tenant, account_id), by id; `after` is the last of the page before."""
     parameters = {"tenant": account[0], "account_id": account[1], "after": after or "", "limit": limit}
-    return [_goal(row) for row in session.execute(_FUNDED_BY, parameters).all()]
+    return [_goal(row) for row in _FUNDED_BY.rows(session, parameters)]
 
 
 def add_manual_amount(session: Session, key: GoalKey, manual_at: datetime, amount_minor: int) -> None:
     """Store a manual amount of a locked goal."""
-    session.execute(_ADD, {"tenant": key[0], "goal_id": key[1], "manual_at": manual_at, "amount_minor": amount_minor})
+    _ADD.run(session, {"tenant": key[0], "goal_id": key[1], "manual_at": manual_at, "amount_minor": amount_minor})
 
 
-def _many(session: Session, statement: Direct, keys: Iterable[GoalKey]) -> list[GoalRow]:
+def _many(session: Session, statement: Sql, keys: Iterable[GoalKey]) -> list[GoalRow]:
     wanted = list(set(keys))
     return [_goal(row) for row in statement.rows(session, driver.key_columns("goals", wanted))] if wanted else []
 
 
 def _one(session: Session, statement: Any, key: GoalKey) -> GoalRow | None:
-    row = session.execute(statement, {"tenant": key[0], "goal_id": key[1]}).first()
+    row = statement.first(session, {"tenant": key[0], "goal_id": key[1]})
     return None if row is None else _goal(row)
 
 

@@ -4,16 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import psycopg.errors
-from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from core.errors import KeyBusy
+from core.store.driver import Session, Sql
 
 KEPT = timedelta(hours=24)
 
 # Status 0 means that there is no answer yet; no other transaction ever sees it.
-_CLAIM = text(
+_CLAIM = Sql(
     """INSERT INTO idempotency_keys AS k
         (tenant, idempotency_key, route, body_hash, status, location, body, created_at)
     VALUES (:tenant, :key, :route, :body_hash, 0, NULL, '', :now)
@@ -23,20 +21,20 @@ _CLAIM = text(
         WHERE k.created_at <= :forgotten
     RETURNING k.idempotency_key"""
 )
-_READ = text(
+_READ = Sql(
     """SELECT route, body_hash, status, location, body FROM idempotency_keys
     WHERE tenant = :tenant AND idempotency_key = :key"""
 )
-_FILL = text(
+_FILL = Sql(
     """UPDATE idempotency_keys SET status = :status, location = :location, body = :body
     WHERE tenant = :tenant AND idempotency_key = :key"""
 )
-_ADD_FILLED = text(
+_ADD_FILLED = Sql(
     """INSERT INTO idempotency_keys
         (tenant, idempotency_key, route, body_hash, status, location, body, created_at)
     VALUES (:tenant, :key, :route, :body_hash, :status, :location, :body, :now)"""
 )
-_FORGET = text(
+_FORGET = Sql(
     """DELETE FROM idempotency_keys WHERE (tenant, idempotency_key) IN
         (SELECT tenant, idempotency_key FROM idempotency_keys WHERE created_at < :before
         ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)
@@ -67,19 +65,16 @@ def claim_key(
     which = {"tenant": tenant, "key": key}
     request = which | {"route": route, "body_hash": body_hash, "now": now, "forgotten": now - KEPT}
     try:
-        claimed = session.execute(_CLAIM, request).first()
-    except OperationalError as error:
-        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
-            raise KeyBusy from None
-        raise
+        claimed = _CLAIM.first(session, request)
+    except psycopg.errors.LockNotAvailable:
+        raise KeyBusy from None
     # A key that was not claimed is locked now, too, so that it cannot be deleted before it is read.
-    return None if claimed else KeyedAnswer(*session.execute(_READ, which).one())
+    return None if claimed else KeyedAnswer(*_READ.one(session, which))
 
 
 def fill_key(session: Session, tenant: str, key: str, *, status: int, location: str | None, body: bytes) -> None:
     """Store the answer for a claimed key, in the transaction of the request itself."""
-    answer = {"status": status, "location": location, "body": body}
-    session.execute(_FILL, {"tenant": tenant, "key": key} | answer)
+    _FILL.run(session, {"tenant": tenant, "key": key, "status": status, "location": location, "body": body})
 
 
 def add_filled_key(
@@ -96,7 +91,7 @@ def add_filled_key(
 ) -> None:
     """Store a key that nobody else can have used yet, with its answer, in the transaction of the request itself."""
     request = {"tenant": tenant, "key": key, "route": route, "body_hash": body_hash, "now": now}
-    session.execute(_ADD_FILLED, request | {"status": status, "location": location, "body": body})
+    _ADD_FILLED.run(session, request | {"status": status, "location": location, "body": body})
 
 
 def forget_idempotency_keys(session: Session, before: datetime, most: int = 10_000) -> int:
@@ -104,4 +99,4 @@ def forget_idempotency_keys(session: Session, before: datetime, most: int = 10_0
 
     The retain job calls this until it deletes none. Keys whose request is in progress are left for the next call.
     """
-    return len(session.execute(_FORGET, {"before": before, "most": most}).all())
+    return len(_FORGET.rows(session, {"before": before, "most": most}))

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.store import driver
-from core.store.driver import Direct, moments
+from core.store.driver import Session, Sql, moments
 from core.store.goals import GoalKey
 from core.store.tables import HIGHEST
 
@@ -55,7 +52,7 @@ class Message(NamedTuple):
     created_at: datetime
 
 
-_READ_PAGE = text(
+_READ_PAGE = Sql(
     f"""SELECT {", ".join(_ENTRY)} FROM goal_entries
     WHERE tenant = :tenant AND goal_id = :goal_id AND entry < least(:below, CASE
         WHEN CAST(:at AS timestamptz) IS NOT NULL THEN (
@@ -63,17 +60,17 @@ _READ_PAGE = text(
             WHERE tenant = :tenant AND goal_id = :goal_id AND recorded_at > :at ORDER BY entry LIMIT 1) END)
     ORDER BY entry DESC LIMIT :limit"""
 )
-_SEND = Direct(
+_SEND = Sql(
     f"""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at)
     SELECT * FROM unnest({driver.split("tenants")}, {driver.split("ids")}, {driver.split("types")},
         {driver.split("goals")}, {driver.split("payloads")}, :at)
     ON CONFLICT (tenant, message_id) DO NOTHING"""
 )
-_FORGET = Direct(
+_FORGET = Sql(
     f"""DELETE FROM outbox o USING {driver.keys("tenants", "ids")} AS k(tenant, message_id)
     WHERE o.tenant = k.tenant AND o.message_id = k.message_id"""
 )
-_FORGET_DELIVERED = text(
+_FORGET_DELIVERED = Sql(
     """DELETE FROM outbox WHERE (tenant, message_id) IN (
         SELECT tenant, message_id FROM outbox WHERE delivered_at < :before
         LIMIT :most FOR UPDATE SKIP LOCKED)"""
@@ -109,7 +106,7 @@ def entries_of_goal(
     """
     last = HIGHEST if below is None else below
     parameters = {"tenant": key[0], "goal_id": key[1], "below": last, "limit": limit, "at": at}
-    return [Entry(*row) for row in session.execute(_READ_PAGE, parameters).all()]
+    return [Entry(*row) for row in _READ_PAGE.rows(session, parameters)]
 
 
 def write_messages(session: Session, messages: Sequence[Message]) -> None:
@@ -138,4 +135,4 @@ def forget_delivered(session: Session, before: datetime, most: int = 10_000) -> 
 
     Messages that are not delivered stay, however old they are.
     """
-    return session.execute(_FORGET_DELIVERED, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
+    return _FORGET_DELIVERED.run(session, {"before": before, "most": most})

@@ -4,9 +4,6 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.events.spans import NEVER
 from core.goals.amounts import FundedLink
 from core.goals.goal import GoalType, Tracking
@@ -14,7 +11,7 @@ from core.goals.links import Link, measured, why_not
 from core.goals.money import share
 from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.driver import Direct, int8s, moments
+from core.store.driver import Session, Sql, int8s, moments
 from core.store.goals import GoalKey, GoalRow
 from core.store.measures import read_measures
 from core.store.spans import CountedAccount, counted_accounts
@@ -151,37 +148,37 @@ _ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a
     coalesce(a.joined_as, CAST(a.counts_from AS text)) IS NOT NULL"""
 
 _PERIOD_LIST = ", ".join(f"l.{column}" for column in LinkPeriod._fields)
-_OF_ACCOUNTS = Direct(
+_OF_ACCOUNTS = Sql(
     f"""SELECT {_PERIOD_LIST}
     FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)
     JOIN links l USING (tenant, account_id)"""
 )
-_OF_GOALS = Direct(
+_OF_GOALS = Sql(
     f"""SELECT {_LINK_LIST}, {_ACCOUNT_LIST}
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN links l USING (tenant, goal_id)
     JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id"""
 )
-_OF_ACCOUNT_TO_GOALS = Direct(
+_OF_ACCOUNT_TO_GOALS = Sql(
     f"""SELECT {_LINK_LIST}, {_ACCOUNT_LIST}
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN links l USING (tenant, goal_id)
     JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id
     WHERE l.account_id = :account_id"""
 )
-_INSERT = text(f"INSERT INTO links ({', '.join(_LINK)}) VALUES ({', '.join(':' + column for column in _LINK)})")
+_INSERT = Sql(f"INSERT INTO links ({', '.join(_LINK)}) VALUES ({', '.join(':' + column for column in _LINK)})")
 _WHICH = "tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id AND linked_at = :linked_at"
-_END = text(f"UPDATE links SET until_at = :until_at, end_minor = :end_minor, unlinked_at = :unlinked_at WHERE {_WHICH}")
-_DELETE_ONE = text(f"DELETE FROM links WHERE {_WHICH}")
-_REBASE = text(f"UPDATE links SET begin_at = :begin_at, base_minor = :base_minor WHERE {_WHICH}")
-_DELETE = text("DELETE FROM links WHERE tenant = :tenant AND goal_id = :goal_id")
-_MOVE = Direct(
+_END = Sql(f"UPDATE links SET until_at = :until_at, end_minor = :end_minor, unlinked_at = :unlinked_at WHERE {_WHICH}")
+_DELETE_ONE = Sql(f"DELETE FROM links WHERE {_WHICH}")
+_REBASE = Sql(f"UPDATE links SET begin_at = :begin_at, base_minor = :base_minor WHERE {_WHICH}")
+_DELETE = Sql("DELETE FROM links WHERE tenant = :tenant AND goal_id = :goal_id")
+_MOVE = Sql(
     f"""UPDATE links l SET base_minor = l.base_minor + s.base_delta, end_minor = l.end_minor + s.end_delta
     FROM unnest({driver.split("tenants")}, {driver.split("goals")}, {driver.split("accounts")}, :linked, :bases, :ends)
         AS s(tenant, goal_id, account_id, linked_at, base_delta, end_delta)
     WHERE (l.tenant, l.goal_id, l.account_id, l.linked_at) = (s.tenant, s.goal_id, s.account_id, s.linked_at)"""
 )
-_SET_MEASURES = Direct(
+_SET_MEASURES = Sql(
     f"""UPDATE links l SET base_minor = s.base_minor, end_minor = s.end_minor
     FROM unnest({driver.split("tenants")}, {driver.split("goals")}, {driver.split("accounts")}, :linked, :bases, :ends)
         AS s(tenant, goal_id, account_id, linked_at, base_minor, end_minor)
@@ -239,7 +236,7 @@ def insert_link(session: Session, row: LinkRow) -> None:
     link = row.link
     values = (link.account_id, link.ppm, link.from_at, link.until_at, link.begin_at, link.base_minor, link.end_minor)
     head = (row.tenant, row.goal_id, row.linked_at, row.measure, row.whole, row.account_name)
-    session.execute(_INSERT, dict(zip(_LINK, (*head, *values, row.unlinked_at), strict=True)))
+    _INSERT.run(session, dict(zip(_LINK, (*head, *values, row.unlinked_at), strict=True)))
 
 
 def write_end(
@@ -247,27 +244,25 @@ def write_end(
 ) -> None:
     """Write when a link ends, and the measure there, or that it is open; account and goal are locked."""
     end = {"until_at": until_at, "end_minor": end_minor, "unlinked_at": unlinked_at}
-    session.execute(_END, _which(row) | end)
+    _END.run(session, _which(row) | end)
 
 
 def rebase_link(session: Session, row: LinkRow, begin_at: datetime, base_minor: int) -> None:
     """Let a link count only from `begin_at` on, because a manual amount was set at that moment."""
-    session.execute(_REBASE, _which(row) | {"begin_at": begin_at, "base_minor": base_minor})
+    _REBASE.run(session, _which(row) | {"begin_at": begin_at, "base_minor": base_minor})
 
 
 def delete_link(session: Session, row: LinkRow) -> None:
     """Remove a link of a locked goal to a locked account."""
-    session.execute(_DELETE_ONE, _which(row))
+    _DELETE_ONE.run(session, _which(row))
 
 
 def delete_links(session: Session, key: GoalKey) -> None:
     """Remove all links of a locked goal, whose accounts are locked too: it is then as if it had had none."""
-    session.execute(_DELETE, {"tenant": key[0], "goal_id": key[1]})
+    _DELETE.run(session, {"tenant": key[0], "goal_id": key[1]})
 
 
-def _funding(
-    session: Session, statement: Direct, keys: Iterable[GoalKey], **more: str
-) -> dict[GoalKey, list[FundingRow]]:
+def _funding(session: Session, statement: Sql, keys: Iterable[GoalKey], **more: str) -> dict[GoalKey, list[FundingRow]]:
     funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in keys}
     if funding:
         for row in statement.rows(session, driver.key_columns("goals", list(funding)) | more):

@@ -4,10 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.store import driver
+from core.store.driver import Session, Sql
 from core.store.spans import COUNTED
 
 # (tenant, account_id, moment)
@@ -34,7 +32,7 @@ _SINCE = f"""coalesce((SELECT sum(t.amount_minor) FROM transactions t
           + coalesce((SELECT sum(r.residual_minor) FROM reports r
             WHERE r.tenant = a.tenant AND r.account_id = a.account_id AND r.as_of >= k.moment), 0)"""
 # An account that counts only for a time is worth nothing before and after it, and no inflow counts then.
-_READ_MEASURES = text(
+_READ_MEASURES = Sql(
     f"""SELECT k.n,
         sum(CASE WHEN a.counts_from >= k.moment OR a.counts_until < k.moment THEN 0
             ELSE a.worth_minor - ({_SINCE}) END),
@@ -48,7 +46,7 @@ _READ_MEASURES = text(
     CROSS JOIN LATERAL {COUNTED} AS a
     GROUP BY k.n"""
 )
-_READ_OWN_WORTHS = text(
+_READ_OWN_WORTHS = Sql(
     f"""SELECT k.n, a.worth_minor - ({_SINCE})
     FROM {_MOMENTS} JOIN accounts a ON a.tenant = k.tenant AND a.account_id = k.account_id"""
 )
@@ -62,7 +60,7 @@ def read_measures(session: Session, wanted: Iterable[AccountMoment]) -> dict[Acc
     keys = sorted(set(wanted))
     if not keys:
         return {}
-    rows = session.execute(_READ_MEASURES, _moment_columns(keys)).all()
+    rows = _READ_MEASURES.rows(session, _moment_columns(keys))
     return {keys[n - 1]: MeasuresBefore(int(worth), int(inflow)) for n, worth, inflow in rows}
 
 
@@ -79,7 +77,7 @@ def own_worths(session: Session, wanted: Iterable[AccountMoment]) -> dict[Accoun
     keys = sorted(set(wanted))
     if not keys:
         return {}
-    return {keys[n - 1]: int(worth) for n, worth in session.execute(_READ_OWN_WORTHS, _moment_columns(keys)).all()}
+    return {keys[n - 1]: int(worth) for n, worth in _READ_OWN_WORTHS.rows(session, _moment_columns(keys))}
 
 
 def _moment_columns(keys: Sequence[AccountMoment]) -> dict[str, object]:

@@ -5,19 +5,26 @@ version has migrated can be used, and only that version migrates it.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
 
 from core.errors import MilepostError
-from core.store.engine import require_version
+from core.store.database import LIMITS, Sessions, connect_arguments, require_version
+from core.store.driver import Session, Sql
 
 # With this lock any two migrations of one database, from any machines, run one after the other.
 LOCK_KEY = 0x4D494C45
 # How revisions were named before the first release, which made one baseline of them.
 _BEFORE_RELEASE = re.compile(r"\d{4}")
+# Until it has the lock, for which it may wait longer than any other statement may take.
+_LIMITS = {**LIMITS, "statement_timeout": "0", "lock_timeout": "60s"}
 CANNOT = "which this version of Milepost cannot bring forward (no earlier release had it)"
 
 
@@ -46,56 +53,73 @@ class NotMigrated(MilepostError):
         super().__init__("the database does not have the tables of this version: run `milepost migrate` first")
 
 
-def migrate(engine: Engine) -> None:
+_TABLE = Sql("SELECT CAST(to_regclass('alembic_version') AS text)")
+_REVISION = Sql("SELECT version_num FROM alembic_version")
+_LOCK = Sql("SELECT pg_advisory_lock(:key)")
+
+
+def migrate(database_url: str) -> None:
     """Bring the database to the newest revision, each step in a transaction of its own.
 
     Waits up to 60 s for another migration, but only 5 s for a table's lock: a step that cannot get the lock is rolled
-    back, and the next call continues with that step. Raises DatabaseTooOld, UnknownRevision and NewerRevision; then
-    nothing was changed.
+    back, and the next call continues with that step. Raises DatabaseTooOld, UnknownRevision and NewerRevision, and then
+    nothing was changed; psycopg.Error for trouble with the database.
     """
-    with engine.connect() as connection:
-        # Closed at the end and not returned to the pool, so that its lock and its limits end with it.
-        connection.detach()
-        require_version(connection)
-        # The engine's statement timeout is shorter than the time that another migration may take.
-        connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text("SET lock_timeout = '60s'"))
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
-        connection.execute(text("SET lock_timeout = '5s'"))
-        connection.execute(text("SET statement_timeout = '60s'"))
-        found = _revision_since_release(connection)
+    # Its connection is closed at the end, and its lock and its limits end with it.
+    engine = create_engine(
+        database_url, poolclass=NullPool, connect_args=connect_arguments("milepost migrate", _LIMITS)
+    )
+    with _drivers_errors(), engine.connect() as connection:
+        session = connection.connection.driver_connection
+        assert isinstance(session, psycopg.Connection), "the address names the driver"
+        require_version(session)
+        _LOCK.run(session, {"key": LOCK_KEY})
+        session.execute("SET lock_timeout = '5s'")
+        session.execute("SET statement_timeout = '60s'")
+        found = _revision_since_release(session)
         if _is_newer(found):
             raise NewerRevision(str(found))
-        connection.commit()
+        session.commit()
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def require_current(engine: Engine) -> None:
+@contextmanager
+def _drivers_errors() -> Iterator[None]:
+    """Raise the driver's own errors, as all other code does, where Alembic's way to the driver wraps them."""
+    try:
+        yield
+    except DBAPIError as error:
+        if error.orig is None:
+            raise
+        raise error.orig from None
+
+
+def require_current(sessions: Sessions) -> None:
     """Raise DatabaseTooOld, UnknownRevision or NotMigrated unless the database can be used without a migration."""
-    with engine.connect() as connection:
-        require_version(connection)
-        found = _revision_since_release(connection)
+    with sessions() as session:
+        require_version(session)
+        found = _revision_since_release(session)
     if _is_behind(found):
         raise NotMigrated
 
 
-def is_behind(engine: Engine) -> bool:
+def is_behind(sessions: Sessions) -> bool:
     """Whether the database still has to be migrated.
 
     False for the revision of a newer version: processes of this one keep running when newer code has migrated.
     """
-    with engine.connect() as connection:
+    with sessions() as session:
         try:
-            return _is_behind(_revision_since_release(connection))
+            return _is_behind(_revision_since_release(session))
         except UnknownRevision:
             return False
 
 
-def _revision_since_release(connection: Connection) -> str | None:
+def _revision_since_release(session: Session) -> str | None:
     """The database's revision, None before the first migration; raises UnknownRevision if it is an older one."""
-    found = revision(connection)
+    found = revision(session)
     if found is not None and _BEFORE_RELEASE.fullmatch(found):
         raise UnknownRevision(found)
     return found
@@ -109,12 +133,12 @@ def _is_newer(found: str | None) -> bool:
     return found is not None and found not in {script.revision for script in _scripts().walk_revisions()}
 
 
-def revision(connection: Connection) -> str | None:
+def revision(session: Session) -> str | None:
     """The database's revision; None before the first migration."""
     # Not through alembic's own context, which would write two lines to the log of the application that asks.
-    if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar_one() is None:
+    if _TABLE.value(session, {}) is None:
         return None
-    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    found: str | None = _REVISION.value(session, {})
     return found
 
 

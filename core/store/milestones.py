@@ -4,13 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
-from sqlalchemy import TextClause, text
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from psycopg.errors import UniqueViolation
 
 from core.errors import InvalidField
 from core.store import driver
-from core.store.driver import Direct, bools, int8s, moments
+from core.store.driver import Session, Sql, bools, int8s, moments
 from core.store.goals import GoalKey
 from core.store.tables import LOWEST
 
@@ -50,55 +48,55 @@ class Reached(NamedTuple):
 
 
 _COLUMNS = ", ".join(MilestoneRow._fields)
-_INSERT = text(
+_INSERT = Sql(
     f"INSERT INTO milestones ({_COLUMNS}) VALUES ({', '.join(':' + column for column in MilestoneRow._fields)})"
 )
 _WHICH = "tenant = :tenant AND goal_id = :goal_id AND milestone_id = :milestone_id"
-_UPDATE = text(
+_UPDATE = Sql(
     f"""UPDATE milestones SET amount_minor = :amount_minor, description = :description, target_at = :target_at,
         target_day = :target_day, reached_at = :reached_at, marked_at = :marked_at,
         checked_at = CASE WHEN CAST(:reached_at AS timestamptz) IS NOT NULL THEN checked_at END
     WHERE {_WHICH}"""
 )
-_DELETE = text(f"DELETE FROM milestones WHERE {_WHICH}")
-_COUNT = text("SELECT count(*) FROM milestones WHERE tenant = :tenant AND goal_id = :goal_id")
-_READ_ONE = text(f"SELECT {_COLUMNS} FROM milestones WHERE {_WHICH}")
-_READ = text(
+_DELETE = Sql(f"DELETE FROM milestones WHERE {_WHICH}")
+_COUNT = Sql("SELECT count(*) FROM milestones WHERE tenant = :tenant AND goal_id = :goal_id")
+_READ_ONE = Sql(f"SELECT {_COLUMNS} FROM milestones WHERE {_WHICH}")
+_READ = Sql(
     f"""SELECT {", ".join(f"m.{c}" for c in MilestoneRow._fields)}
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN milestones m USING (tenant, goal_id)
     ORDER BY m.tenant, m.goal_id, m.amount_minor"""
 )
-_UNREACHED = Direct(
+_UNREACHED = Sql(
     f"""SELECT m.tenant, m.goal_id, m.amount_minor
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN milestones m USING (tenant, goal_id)
     WHERE m.reached_at IS NULL"""
 )
-_OPEN = Direct(
+_OPEN = Sql(
     f"""SELECT k.number, m.amount_minor, m.reached_at
     FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :sinces, :with_unreached)
         WITH ORDINALITY AS k(tenant, goal_id, since, with_unreached, number)
     JOIN milestones m ON m.tenant = k.tenant AND m.goal_id = k.goal_id
         AND (m.reached_at >= k.since OR (m.reached_at IS NULL AND k.with_unreached))"""
 )
-_WITHDRAW = Direct(
+_WITHDRAW = Sql(
     f"""UPDATE milestones m SET reached_at = NULL, marked_at = NULL, checked_at = NULL
     FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :amounts) AS s(tenant, goal_id, amount_minor)
     WHERE (m.tenant, m.goal_id, m.amount_minor) = (s.tenant, s.goal_id, s.amount_minor)"""
 )
-_DATE = Direct(
+_DATE = Sql(
     f"""UPDATE milestones m SET reached_at = s.reached_at
     FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :amounts, :reached)
         AS s(tenant, goal_id, amount_minor, reached_at)
     WHERE (m.tenant, m.goal_id, m.amount_minor) = (s.tenant, s.goal_id, s.amount_minor)"""
 )
-_READ_PAGE = text(
+_READ_PAGE = Sql(
     f"""SELECT {_COLUMNS} FROM milestones
     WHERE tenant = :tenant AND goal_id = :goal_id AND amount_minor > :above
     ORDER BY amount_minor LIMIT :limit"""
 )
-_MARK = Direct(
+_MARK = Sql(
     f"""UPDATE milestones m SET reached_at = s.reached_at, marked_at = :now
     FROM unnest({driver.split("tenants")}, {driver.split("goals")}, :amounts, :reached)
         AS s(tenant, goal_id, amount_minor, reached_at)
@@ -106,7 +104,7 @@ _MARK = Direct(
       AND m.reached_at IS NULL
     RETURNING m.tenant, m.goal_id, m.amount_minor, m.description, m.reached_at"""
 )
-_CHECK = text(
+_CHECK = Sql(
     f"""UPDATE milestones SET checked_at = :now
     WHERE tenant = :tenant AND goal_id = :goal_id AND reached_at IS NOT NULL AND checked_at IS NULL
     RETURNING {_COLUMNS}"""
@@ -115,7 +113,7 @@ _CHECK = text(
 
 def count_milestones(session: Session, key: GoalKey) -> int:
     """How many milestones a goal has."""
-    return int(session.execute(_COUNT, {"tenant": key[0], "goal_id": key[1]}).scalar_one())
+    return int(_COUNT.value(session, {"tenant": key[0], "goal_id": key[1]}))
 
 
 def insert_milestone(session: Session, row: MilestoneRow) -> None:
@@ -125,7 +123,7 @@ def insert_milestone(session: Session, row: MilestoneRow) -> None:
 
 def read_milestone(session: Session, key: GoalKey, milestone_id: str) -> MilestoneRow | None:
     """One milestone of a goal."""
-    row = session.execute(_READ_ONE, {"tenant": key[0], "goal_id": key[1], "milestone_id": milestone_id}).first()
+    row = _READ_ONE.first(session, {"tenant": key[0], "goal_id": key[1], "milestone_id": milestone_id})
     return None if row is None else MilestoneRow(*row)
 
 
@@ -139,7 +137,7 @@ def write_milestone(session: Session, row: MilestoneRow) -> None:
 
 def delete_milestone(session: Session, row: MilestoneRow) -> None:
     """Remove a milestone of a locked goal."""
-    session.execute(_DELETE, row._asdict())
+    _DELETE.run(session, row._asdict())
 
 
 def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[MilestoneRow]]:
@@ -148,7 +146,7 @@ def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
     found: dict[GoalKey, list[MilestoneRow]] = {key: [] for key in wanted}
     columns = driver.key_columns("goals", wanted)
     if wanted:
-        for row in session.execute(_READ, columns).all():
+        for row in _READ.rows(session, columns):
             found[row[0], row[1]].append(MilestoneRow(*row))
     return found
 
@@ -184,13 +182,13 @@ def milestones_of_goal(session: Session, key: GoalKey, *, above_minor: int | Non
     """At most `limit` milestones of one goal, ascending by amount; with `above_minor`, only those above it."""
     above = LOWEST if above_minor is None else above_minor
     parameters = {"tenant": key[0], "goal_id": key[1], "above": above, "limit": limit}
-    return [MilestoneRow(*row) for row in session.execute(_READ_PAGE, parameters).all()]
+    return [MilestoneRow(*row) for row in _READ_PAGE.rows(session, parameters)]
 
 
 def check_reached(session: Session, key: GoalKey, now: datetime) -> list[MilestoneRow]:
     """The milestones of a locked goal that are reached and that no earlier call returned, in no order."""
     parameters = {"tenant": key[0], "goal_id": key[1], "now": now}
-    return [MilestoneRow(*row) for row in session.execute(_CHECK, parameters).all()]
+    return [MilestoneRow(*row) for row in _CHECK.rows(session, parameters)]
 
 
 def mark_milestones(session: Session, reached: Sequence[tuple[GoalKey, int, datetime]], now: datetime) -> list[Reached]:
@@ -220,8 +218,8 @@ def _amounts_of(milestones: Sequence[tuple[GoalKey, int]]) -> dict[str, object]:
     return amounts | driver.key_columns("goals", [key for key, _ in milestones])
 
 
-def _write(session: Session, statement: TextClause, row: MilestoneRow) -> None:
+def _write(session: Session, statement: Sql, row: MilestoneRow) -> None:
     try:
-        session.execute(statement, row._asdict())
-    except IntegrityError:
+        statement.run(session, row._asdict())
+    except UniqueViolation:
         raise InvalidField("amount", "the goal has a milestone at this amount already") from None

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Span, Tracking
+from core.store.driver import Session, Sql
 from core.store.tenants import DEFAULT
 
 # No count goes further: the value COUNTED_MOST means that many or more.
@@ -112,36 +110,34 @@ class DatabaseServer:
     is_durable: bool
 
 
-_WAITING_DEAD_LETTERS = text(
+_WAITING_DEAD_LETTERS = Sql(
     """SELECT code, count(*) FROM (
         SELECT code FROM dead_letters WHERE replayed_at IS NULL AND discarded_at IS NULL LIMIT :most) waiting
     GROUP BY code ORDER BY code"""
 )
-_WAITING_MESSAGES = text(
-    "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE delivered_at IS NULL LIMIT :most) AS waiting"
-)
-_OLDEST_MESSAGE = text(
+_WAITING_MESSAGES = Sql("SELECT count(*) FROM (SELECT 1 FROM outbox WHERE delivered_at IS NULL LIMIT :most) AS waiting")
+_OLDEST_MESSAGE = Sql(
     """SELECT min(o.created_at) FROM tenants t CROSS JOIN LATERAL (
         SELECT created_at FROM outbox WHERE tenant = t.tenant AND delivered_at IS NULL ORDER BY created_at LIMIT 1) o"""
 )
-_OPEN_REFRESHES = text(
+_OPEN_REFRESHES = Sql(
     """SELECT provider, count(*) FROM (
         SELECT provider FROM refresh_requests WHERE done_count < count LIMIT :most) AS open
     GROUP BY provider ORDER BY provider"""
 )
-_OLDEST_REFRESH = text(
+_OLDEST_REFRESH = Sql(
     """SELECT min(o.opened_at) FROM tenants t CROSS JOIN LATERAL (
         SELECT opened_at FROM refresh_requests WHERE tenant = t.tenant AND done_count < count
         ORDER BY opened_at LIMIT 1) o"""
 )
-_WAITING_FACTS = text(
+_WAITING_FACTS = Sql(
     """SELECT 'transaction', count(*), min(due_at) FROM (
         SELECT due_at FROM transactions WHERE due_at IS NOT NULL ORDER BY due_at LIMIT :most) AS waiting
     UNION ALL
     SELECT 'report', count(*), min(due_at) FROM (
         SELECT due_at FROM waiting_reports WHERE due_at IS NOT NULL ORDER BY due_at LIMIT :most) AS waiting"""
 )
-_CLOSED_DAYS = text(
+_CLOSED_DAYS = Sql(
     """SELECT tenant, time_zone, created_at, closed_through FROM tenants
     ORDER BY coalesce(closed_through, (created_at AT TIME ZONE 'UTC')::date), tenant LIMIT :most"""
 )
@@ -150,7 +146,7 @@ _TENANTS_SEEN = """SELECT tenant, created_at FROM tenants
         ORDER BY tenant <> :all_tenants, coalesce(closed_through, (created_at AT TIME ZONE 'UTC')::date), tenant
         LIMIT :most"""
 # Reads one row by the primary key of job_runs for each tenant and job, and returns one row for each job.
-_LAST_RUNS = text(
+_LAST_RUNS = Sql(
     f"""WITH seen AS ({_TENANTS_SEEN})
     SELECT j.job, max(r.finished_at), min(coalesce(r.finished_at, t.created_at))
     FROM unnest(CAST(:of_each AS text[]) || CAST(:of_all AS text[])) AS j (job)
@@ -163,7 +159,7 @@ _LAST_RUNS = text(
 )
 # Reads an index that has only the results with violations: those of each tenant's last run, since a later run without
 # violations makes up for an earlier one.
-_VIOLATIONS = text(
+_VIOLATIONS = Sql(
     """SELECT coalesce(sum(CASE jsonb_typeof(found)
         WHEN 'number' THEN found::numeric::bigint
         WHEN 'array' THEN jsonb_array_length(found)
@@ -178,60 +174,60 @@ _VIOLATIONS = text(
         LIMIT :most) wrong"""
 )
 # Reads one row by the primary key of job_runs for each tenant. Null if no tenant was verified yet.
-_WITH_DIFFERENCE = text(
+_WITH_DIFFERENCE = Sql(
     f"""SELECT sum(CASE jsonb_typeof(found) WHEN 'number' THEN found::numeric::bigint END)::bigint
     FROM ({_TENANTS_SEEN}) t CROSS JOIN LATERAL (
         SELECT CASE WHEN result IS JSON OBJECT THEN result::jsonb -> 'accounts_with_difference' END AS found
         FROM job_runs WHERE tenant = t.tenant AND job = 'verify' AND finished_at IS NOT NULL
         ORDER BY period DESC, chunk DESC LIMIT 1) last"""
 )
-_COUNT_TENANTS = text("SELECT count(*) FROM tenants")
+_COUNT_TENANTS = Sql("SELECT count(*) FROM tenants")
 _GOAL_COLUMNS = """g.tenant, g.goal_id, g.user_id, g.name, g.type, g.tracking, g.status, g.currency, g.amount_minor,
     g.target_minor, g.start_minor, g.finish_minor, g.debt_form, g.updated_at, f.projected_completion_at"""
 _OF_GOALS = "FROM goals g LEFT JOIN forecasts f ON f.tenant = g.tenant AND f.goal_id = g.goal_id"
-_MOVED_LAST = text(f"SELECT {_GOAL_COLUMNS} {_OF_GOALS} ORDER BY g.updated_at DESC, g.goal_id LIMIT :most")
-_MOVED_LATELY = text(
+_MOVED_LAST = Sql(f"SELECT {_GOAL_COLUMNS} {_OF_GOALS} ORDER BY g.updated_at DESC, g.goal_id LIMIT :most")
+_MOVED_LATELY = Sql(
     f"""SELECT {_GOAL_COLUMNS} {_OF_GOALS}
     WHERE (g.tenant, g.goal_id) IN (SELECT tenant, goal_id FROM goal_entries WHERE ctid >= CAST(:from_page AS tid))
     ORDER BY g.updated_at DESC, g.goal_id LIMIT :most"""
 )
-_LEDGER_PAGES = text("SELECT pg_relation_size('goal_entries') / current_setting('block_size')::bigint")
+_LEDGER_PAGES = Sql("SELECT pg_relation_size('goal_entries') / current_setting('block_size')::bigint")
 _COUNT_GOALS = "SELECT count(*) FROM (SELECT 1 FROM goals LIMIT :most) AS counted"
 _COUNT_ACCOUNTS = "SELECT count(*) FROM (SELECT 1 FROM accounts LIMIT :most) AS counted"
-_SERVER = text(
+_SERVER = Sql(
     """SELECT current_setting('server_version_num')::int, current_setting('server_version'), clock_timestamp(),
     current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
         AND current_setting('synchronous_commit') <> 'off'"""
 )
-_LIMIT_TIME = text("SELECT set_config('statement_timeout', :limit, true)")
-_KNOWS_ZONE = text("SELECT 1 FROM pg_timezone_names WHERE name = :zone LIMIT 1")
+_LIMIT_TIME = Sql("SELECT set_config('statement_timeout', :limit, true)")
+_KNOWS_ZONE = Sql("SELECT 1 FROM pg_timezone_names WHERE name = :zone LIMIT 1")
 
 
 def limit_statements(session: Session, seconds: int) -> None:
     """Limit the time of every further statement of this transaction: monitoring must not wait for what it monitors."""
-    session.execute(_LIMIT_TIME, {"limit": f"{seconds}s"})
+    _LIMIT_TIME.run(session, {"limit": f"{seconds}s"})
 
 
 def waiting_dead_letters(session: Session) -> dict[str, int]:
     """By code, how many dead letters were neither replayed nor discarded; COUNTED_MOST at most."""
-    return {row[0]: row[1] for row in session.execute(_WAITING_DEAD_LETTERS, {"most": COUNTED_MOST})}
+    return {row[0]: row[1] for row in _WAITING_DEAD_LETTERS.rows(session, {"most": COUNTED_MOST})}
 
 
 def outbox_backlog(session: Session) -> OutboxBacklog:
     """The messages that wait to be delivered."""
-    messages = session.execute(_WAITING_MESSAGES, {"most": COUNTED_MOST}).scalar_one()
-    return OutboxBacklog(messages, session.execute(_OLDEST_MESSAGE).scalar_one() if messages else None)
+    messages = _WAITING_MESSAGES.value(session, {"most": COUNTED_MOST})
+    return OutboxBacklog(messages, _OLDEST_MESSAGE.value(session, {}) if messages else None)
 
 
 def open_refreshes(session: Session) -> OpenRefreshes:
     """The refresh requests that webhooks opened and nobody has marked as done."""
-    by_provider = {row[0]: row[1] for row in session.execute(_OPEN_REFRESHES, {"most": COUNTED_MOST})}
-    return OpenRefreshes(by_provider, session.execute(_OLDEST_REFRESH).scalar_one() if by_provider else None)
+    by_provider = {row[0]: row[1] for row in _OPEN_REFRESHES.rows(session, {"most": COUNTED_MOST})}
+    return OpenRefreshes(by_provider, _OLDEST_REFRESH.value(session, {}) if by_provider else None)
 
 
 def waiting_facts(session: Session) -> WaitingFacts:
     """The facts that are stored and do not count yet because of their date."""
-    rows = session.execute(_WAITING_FACTS, {"most": COUNTED_MOST}).all()
+    rows = _WAITING_FACTS.rows(session, {"most": COUNTED_MOST})
     return WaitingFacts(
         {row[0]: row[1] for row in rows}, min((row[2] for row in rows if row[2] is not None), default=None)
     )
@@ -239,7 +235,7 @@ def waiting_facts(session: Session) -> WaitingFacts:
 
 def closed_days(session: Session) -> list[ClosedDays]:
     """The tenants, those whose days are closed the least far first; TENANTS_MOST at most."""
-    return [ClosedDays(*row) for row in session.execute(_CLOSED_DAYS, {"most": TENANTS_MOST})]
+    return [ClosedDays(*row) for row in _CLOSED_DAYS.rows(session, {"most": TENANTS_MOST})]
 
 
 def last_runs_of_all(session: Session, of_each: Sequence[str], of_all: Sequence[str]) -> JobRuns:
@@ -250,13 +246,13 @@ def last_runs_of_all(session: Session, of_each: Sequence[str], of_all: Sequence[
     far are read.
     """
     parameters = {"of_each": list(of_each), "of_all": list(of_all), "all_tenants": DEFAULT, "most": RUN_TENANTS_MOST}
-    jobs = tuple(JobTimes(*row) for row in session.execute(_LAST_RUNS, parameters))
-    return JobRuns(jobs, max(0, session.execute(_COUNT_TENANTS).scalar_one() - RUN_TENANTS_MOST))
+    jobs = tuple(JobTimes(*row) for row in _LAST_RUNS.rows(session, parameters))
+    return JobRuns(jobs, max(0, _COUNT_TENANTS.value(session, {}) - RUN_TENANTS_MOST))
 
 
 def count_violations(session: Session) -> int:
     """How many values the last verifications found to be wrong, for COUNTED_MOST tenants with wrong values at most."""
-    return int(session.execute(_VIOLATIONS, {"most": COUNTED_MOST}).scalar_one())
+    return int(_VIOLATIONS.value(session, {"most": COUNTED_MOST}))
 
 
 def count_with_difference(session: Session) -> int | None:
@@ -265,7 +261,7 @@ def count_with_difference(session: Session) -> int | None:
     At most RUN_TENANTS_MOST tenants are read, as for `last_runs_of_all`.
     """
     parameters = {"all_tenants": DEFAULT, "most": RUN_TENANTS_MOST}
-    found: int | None = session.execute(_WITH_DIFFERENCE, parameters).scalar_one()
+    found: int | None = _WITH_DIFFERENCE.value(session, parameters)
     return found
 
 
@@ -276,31 +272,31 @@ def goals_moved_last(session: Session, most: int) -> list[MovedGoal]:
     end.
     """
     if count_goals(session, GOALS_SORTED_MOST) < GOALS_SORTED_MOST:
-        rows = session.execute(_MOVED_LAST, {"most": most})
+        rows = _MOVED_LAST.rows(session, {"most": most})
     else:
-        first = max(0, session.execute(_LEDGER_PAGES).scalar_one() - LEDGER_PAGES)
-        rows = session.execute(_MOVED_LATELY, {"from_page": f"({first},0)", "most": most})
+        first = max(0, _LEDGER_PAGES.value(session, {}) - LEDGER_PAGES)
+        rows = _MOVED_LATELY.rows(session, {"from_page": f"({first},0)", "most": most})
     return [_goal(row) for row in rows]
 
 
 def count_goals(session: Session, most: int = COUNTED_MOST) -> int:
     """How many goals there are, `most` at most."""
-    return int(session.execute(text(_COUNT_GOALS), {"most": most}).scalar_one())
+    return int(Sql(_COUNT_GOALS).value(session, {"most": most}))
 
 
 def count_accounts(session: Session, most: int = COUNTED_MOST) -> int:
     """How many accounts there are, `most` at most."""
-    return int(session.execute(text(_COUNT_ACCOUNTS), {"most": most}).scalar_one())
+    return int(Sql(_COUNT_ACCOUNTS).value(session, {"most": most}))
 
 
 def ask_database(session: Session) -> DatabaseServer:
     """Read the version, the clock and the durability of the database server."""
-    return DatabaseServer(*session.execute(_SERVER).one())
+    return DatabaseServer(*_SERVER.one(session, {}))
 
 
 def knows_time_zone(session: Session, zone: str) -> bool:
     """Whether the database has the rules of an IANA time zone."""
-    return session.execute(_KNOWS_ZONE, {"zone": zone}).first() is not None
+    return _KNOWS_ZONE.first(session, {"zone": zone}) is not None
 
 
 def _goal(row: Any) -> MovedGoal:

@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy.orm import Session
-
 from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.crossed import CrossedGoal, crossed_goal
-from core.store.driver import Direct, Row, bools, dates, int8s, joined_or_null, moments, places, split_or_null
+from core.store.driver import Row, Session, Sql, bools, dates, int8s, joined_or_null, moments, places, split_or_null
 from core.store.goals import GoalKey
 
 # What new transactions add to one locked account: its tenant and the place of its row, by how much its worth and its
@@ -145,7 +143,7 @@ _IS_LEFT = f"""(m.is_to_recompute OR g.currency IS DISTINCT FROM m.currency OR g
 # The accounts are locked, so their links are those that the statement sees. A goal may change while the statement waits
 # for its lock: then Postgres looks at the goal's new row with the same differences, which stay true. A goal that is
 # left is written as it is, which locks it in its turn.
-_WRITE = Direct(
+_WRITE = Sql(
     f"""WITH written AS (
         UPDATE accounts a SET currency = {_written("currency")},
             currency_from = {_written("currency_from")},

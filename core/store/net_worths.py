@@ -8,14 +8,12 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.events.calendar import EARLIEST
 from core.goals.links import Link
 from core.goals.money import WHOLE_PPM
 from core.store import driver
 from core.store.accounts import AccountKey
+from core.store.driver import Session, Sql
 from core.store.goals import GoalKey
 from core.store.links import LinkRow, insert_link
 from core.store.measures import measures_before
@@ -26,24 +24,24 @@ LOCK_NAMESPACE = 0x4E57
 # Users are hashed into so few buckets that a batch of any size cannot fill the server's table of locks.
 BUCKETS = 64
 
-_LOCK_SHARED = text(
+_LOCK_SHARED = Sql(
     """SELECT count(pg_advisory_xact_lock_shared(:namespace, b))
     FROM (SELECT unnest(CAST(:buckets AS integer[])) AS b ORDER BY 1) AS buckets"""
 )
-_LOCK_ALONE = text("SELECT pg_advisory_xact_lock(:namespace, :bucket)")
-_WANTED = text(
+_LOCK_ALONE = Sql("SELECT pg_advisory_xact_lock(:namespace, :bucket)")
+_WANTED = Sql(
     f"""SELECT k.tenant, k.account_id, g.goal_id
     FROM {driver.keys("tenants", "accounts", "users")} AS k(tenant, account_id, user_id)
     JOIN goals g ON g.tenant = k.tenant AND g.user_id = k.user_id AND g.tracking = 'net_worth'"""
 )
-_PRESENT = text(
+_PRESENT = Sql(
     f"""SELECT k.tenant, k.account_id, l.goal_id
     FROM {driver.keys("tenants", "accounts")} AS k(tenant, account_id)
     JOIN links l USING (tenant, account_id)
     JOIN goals g ON g.tenant = k.tenant AND g.goal_id = l.goal_id AND g.tracking = 'net_worth'"""
 )
-_OF_USER = text("SELECT account_id FROM accounts WHERE tenant = :tenant AND user_id = :user_id ORDER BY account_id")
-_LEAVE = text("DELETE FROM links WHERE tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id")
+_OF_USER = Sql("SELECT account_id FROM accounts WHERE tenant = :tenant AND user_id = :user_id ORDER BY account_id")
+_LEAVE = Sql("DELETE FROM links WHERE tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id")
 
 
 def lock_users(session: Session, users: Iterable[tuple[str, str]]) -> None:
@@ -54,17 +52,17 @@ def lock_users(session: Session, users: Iterable[tuple[str, str]]) -> None:
     other by this lock.
     """
     buckets = sorted({_bucket(user) for user in users})
-    session.execute(_LOCK_SHARED, {"namespace": LOCK_NAMESPACE, "buckets": buckets})
+    _LOCK_SHARED.run(session, {"namespace": LOCK_NAMESPACE, "buckets": buckets})
 
 
 def lock_user_alone(session: Session, tenant: str, user_id: str) -> None:
     """Keep accounts from being added to this user; call it after the user's present accounts have been locked."""
-    session.execute(_LOCK_ALONE, {"namespace": LOCK_NAMESPACE, "bucket": _bucket((tenant, user_id))})
+    _LOCK_ALONE.run(session, {"namespace": LOCK_NAMESPACE, "bucket": _bucket((tenant, user_id))})
 
 
 def accounts_of_user(session: Session, tenant: str, user_id: str) -> list[str]:
     """The ids of a user's accounts."""
-    return [row[0] for row in session.execute(_OF_USER, {"tenant": tenant, "user_id": user_id}).all()]
+    return [row[0] for row in _OF_USER.rows(session, {"tenant": tenant, "user_id": user_id})]
 
 
 def wanted_belongings(session: Session, accounts: Mapping[AccountKey, str]) -> set[Belonging]:
@@ -73,13 +71,13 @@ def wanted_belongings(session: Session, accounts: Mapping[AccountKey, str]) -> s
         return set()
     keys = sorted(accounts)
     columns = driver.key_columns("accounts", keys) | {"users": driver.joined(accounts[key] for key in keys)}
-    return {(row[0], row[1], row[2]) for row in session.execute(_WANTED, columns).all()}
+    return {(row[0], row[1], row[2]) for row in _WANTED.rows(session, columns)}
 
 
 def present_belongings(session: Session, keys: Iterable[AccountKey]) -> set[Belonging]:
     """The net worths to which accounts belong."""
     columns = driver.key_columns("accounts", sorted(keys))
-    return {(row[0], row[1], row[2]) for row in session.execute(_PRESENT, columns).all()}
+    return {(row[0], row[1], row[2]) for row in _PRESENT.rows(session, columns)}
 
 
 def join_net_worth(session: Session, key: GoalKey, account_ids: Sequence[str], final_at: datetime | None) -> None:
@@ -96,7 +94,7 @@ def join_net_worth(session: Session, key: GoalKey, account_ids: Sequence[str], f
 def leave_net_worth(session: Session, belonging: Belonging) -> None:
     """Remove the link of a locked account to a locked net worth."""
     tenant, account_id, goal_id = belonging
-    session.execute(_LEAVE, {"tenant": tenant, "goal_id": goal_id, "account_id": account_id})
+    _LEAVE.run(session, {"tenant": tenant, "goal_id": goal_id, "account_id": account_id})
 
 
 def _bucket(user: tuple[str, str]) -> int:

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from core.store.driver import Session, Sql
 
 FactType = Literal["report", "transaction"]
 
@@ -66,7 +65,7 @@ def other_currency_facts(
         if after is not None and after.type == type:
             conditions.append("AND (f.account_id, f.{at}, f.{name}) > (:account_id, :at, :name)".format(**names))
             parameters |= {"account_id": after.account_id, "at": after.at, "name": after.name}
-        statement = text(_LIST.format(**names, conditions=" ".join(conditions)))
-        for row in session.execute(statement, parameters):
+        statement = Sql(_LIST.format(**names, conditions=" ".join(conditions)))
+        for row in statement.rows(session, parameters):
             found.append(OtherCurrencyFact(OtherCurrencyPosition(type, row[0], row[1], row[2]), *row[3:]))
     return found

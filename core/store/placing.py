@@ -3,14 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.events.placement import Balance, Row
 from core.events.placement_changes import BALANCES_AFTER, BALANCES_BEFORE, BalancesAround, RowsBetween
 from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.driver import Direct
+from core.store.driver import Session, Sql
 from core.store.transactions import TransactionKey
 
 _PLACE = {
@@ -19,7 +16,7 @@ _PLACE = {
     "transaction_id": driver.TEXT,
     "posted_at": driver.TIMESTAMPTZ,
 }
-_BALANCES_AROUND = Direct(
+_BALANCES_AROUND = Sql(
     f"""SELECT k.number, r.as_of, r.current_minor, r.gap_minor, r.has_moved
     FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :firsts, :lasts)
         WITH ORDINALITY AS k(tenant, account_id, first, last, number)
@@ -33,7 +30,7 @@ _BALANCES_AROUND = Direct(
         AND r.as_of >= coalesce(bound.first, '-infinity') AND r.as_of <= coalesce(bound.last, 'infinity')
     ORDER BY k.number, r.as_of"""
 )
-_ROWS_BETWEEN = Direct(
+_ROWS_BETWEEN = Sql(
     f"""SELECT k.number, t.transaction_id, t.dated, coalesce(t.lent_at, t.first_reported, t.event_time), t.amount_minor,
         t.posted_at
     FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :firsts, :lasts, :reported_from, :reported_to)
@@ -46,7 +43,7 @@ _ROWS_BETWEEN = Direct(
 )
 # While no row has only a date, each row is placed at its instant. So a report's gap is its residual and the rows that
 # were reported later. The first report has none.
-_BEGIN_GAPS = Direct(
+_BEGIN_GAPS = Sql(
     f"""UPDATE reports r SET gap_minor = g.gap_minor
     FROM (
         SELECT b.tenant, b.account_id, b.as_of, b.residual_minor + coalesce((
@@ -64,7 +61,7 @@ _BEGIN_GAPS = Direct(
         WHERE b.before_at IS NOT NULL) AS g
     WHERE (r.tenant, r.account_id, r.as_of) = (g.tenant, g.account_id, g.as_of) AND g.gap_minor <> 0"""
 )
-_WRITE_PLACES = text(
+_WRITE_PLACES = Sql(
     """UPDATE transactions t SET posted_at = s.posted_at FROM staged_places s
     WHERE (t.tenant, t.account_id, t.transaction_id) = (s.tenant, s.account_id, s.transaction_id)"""
 )
@@ -122,4 +119,4 @@ def write_places(session: Session, places: Iterable[tuple[TransactionKey, dateti
     values = [(*key, placed_at) for key, placed_at in places]
     if values:
         driver.stage(session, "staged_places", _PLACE, values)
-        session.execute(_WRITE_PLACES)
+        _WRITE_PLACES.run(session, {})

@@ -3,10 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
-from core.store.driver import BY_KEY, Direct
+from core.store.driver import BY_KEY, Session, Sql
 from core.store.tenants import DEFAULT
 
 BEGINNING = "0-0"
@@ -38,14 +35,14 @@ _SHARDS_OWN = f"tenant = '{DEFAULT}' AND shard = :shard"
 # A begin that the database has noted before it was started last was ended by that, and says nothing about the entries.
 _COLUMNS = """entry_id, passed, server, tries, in_doubt, reread_to,
     CASE WHEN begun_at >= pg_postmaster_start_time() THEN begun_at END"""
-_READ = text(f"SELECT shard, {_COLUMNS} FROM stream_positions WHERE tenant = '{DEFAULT}'")
-_READ_ONE = Direct(f"SELECT {_COLUMNS} FROM stream_positions WHERE {_SHARDS_OWN}")
-_LOCK = Direct(f"SELECT {_COLUMNS}, {BY_KEY} FROM stream_positions WHERE {_SHARDS_OWN} FOR UPDATE SKIP LOCKED")
-_MAKE = Direct(
+_READ = Sql(f"SELECT shard, {_COLUMNS} FROM stream_positions WHERE tenant = '{DEFAULT}'")
+_READ_ONE = Sql(f"SELECT {_COLUMNS} FROM stream_positions WHERE {_SHARDS_OWN}")
+_LOCK = Sql(f"SELECT {_COLUMNS}, {BY_KEY} FROM stream_positions WHERE {_SHARDS_OWN} FOR UPDATE SKIP LOCKED")
+_MAKE = Sql(
     f"""INSERT INTO stream_positions (tenant, shard, entry_id, passed, server, tries, in_doubt, reread_to)
     VALUES ('{DEFAULT}', :shard, '{BEGINNING}', 0, '', 0, 0, '') ON CONFLICT DO NOTHING"""
 )
-_WRITE = Direct(
+_WRITE = Sql(
     f"""UPDATE stream_positions SET entry_id = :entry_id, passed = :passed, server = :server, tries = :tries,
         in_doubt = :in_doubt, reread_to = :reread_to,
         begun_at = CASE WHEN :is_begun THEN coalesce(:begun_at, clock_timestamp()) END
@@ -55,7 +52,7 @@ _WRITE = Direct(
 
 def read_positions(session: Session) -> dict[int, Position]:
     """The positions by shard; a shard that no drain has looked at has none."""
-    return {row[0]: Position(*row[1:]) for row in session.execute(_READ).all()}
+    return {row[0]: Position(*row[1:]) for row in _READ.rows(session, {})}
 
 
 def read_position(session: Session, shard: int) -> Position:
@@ -87,4 +84,4 @@ def write_position(session: Session, shard: int, position: Position, *, is_begun
 
 def wait_not_for_disk(session: Session) -> None:
     """Let this transaction commit without waiting for the disk: a crash of the database may undo it."""
-    session.execute(text("SET LOCAL synchronous_commit = off"))
+    Sql("SET LOCAL synchronous_commit = off").run(session, {})

@@ -5,9 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
+from core.store.driver import Session, Sql
 from core.store.tenants import Tenant
 
 
@@ -61,40 +59,40 @@ class OpenPosition:
 
 _ENDPOINT_COLUMNS = "tenant, endpoint_id, provider, label, sealed_secrets, secrets, created_at, changed_at"
 _ALL = ", ".join(f"e.{column}" for column in _ENDPOINT_COLUMNS.split(", "))
-_ADD = text(
+_ADD = Sql(
     f"""INSERT INTO webhook_endpoints ({_ENDPOINT_COLUMNS})
     VALUES (:tenant, :endpoint_id, :provider, :label, :sealed_secrets, :secrets, :created_at, :changed_at)"""
 )
-_LIST = text(
+_LIST = Sql(
     f"SELECT {_ENDPOINT_COLUMNS} FROM webhook_endpoints WHERE tenant = :tenant ORDER BY created_at, endpoint_id"
 )
-_LOCK = text(
+_LOCK = Sql(
     f"""SELECT {_ENDPOINT_COLUMNS} FROM webhook_endpoints
     WHERE tenant = :tenant AND endpoint_id = :endpoint_id FOR UPDATE"""
 )
-_CHANGE = text(
+_CHANGE = Sql(
     """UPDATE webhook_endpoints SET sealed_secrets = :sealed_secrets, secrets = :secrets, changed_at = :changed_at
     WHERE tenant = :tenant AND endpoint_id = :endpoint_id"""
 )
-_REMOVE = text(
+_REMOVE = Sql(
     """DELETE FROM webhook_endpoints WHERE tenant = :tenant AND endpoint_id = :endpoint_id RETURNING provider"""
 )
-_FIND = text(
+_FIND = Sql(
     f"""SELECT {_ALL}, t.time_zone FROM webhook_endpoints e JOIN tenants t USING (tenant)
     WHERE e.endpoint_id = :endpoint_id AND e.provider = :provider"""
 )
-_FIND_OF_TENANT = text(
+_FIND_OF_TENANT = Sql(
     f"""SELECT {_ALL}, t.time_zone FROM webhook_endpoints e JOIN tenants t USING (tenant)
     WHERE e.tenant = :tenant AND e.provider = :provider ORDER BY e.created_at, e.endpoint_id"""
 )
-_FIND_SOLE = text(
+_FIND_SOLE = Sql(
     f"""SELECT {_ALL}, t.time_zone FROM webhook_endpoints e JOIN tenants t USING (tenant)
     WHERE e.provider = :provider LIMIT 2"""
 )
 _REFRESH_COLUMNS = "tenant, request_id, provider, subject, kind, reason, opened_at, requested_at, count, done_count"
 _NEW_REFRESH = f"""INSERT INTO refresh_requests AS r ({_REFRESH_COLUMNS})
     SELECT :tenant, :request_id, :provider, :subject, :kind, :reason, CAST(:now AS timestamptz), :now, 1, 0"""
-_ASK_REFRESH = text(
+_ASK_REFRESH = Sql(
     f"""{_NEW_REFRESH}
     ON CONFLICT (tenant, request_id) DO UPDATE SET
         reason = excluded.reason,
@@ -102,7 +100,7 @@ _ASK_REFRESH = text(
         opened_at = CASE WHEN r.done_count < r.count THEN r.opened_at ELSE excluded.opened_at END,
         count = r.count + 1"""
 )
-_ASK_REFRESH_ONCE = text(
+_ASK_REFRESH_ONCE = Sql(
     f"""WITH given_up AS (
         DELETE FROM refresh_requests WHERE (tenant, request_id) IN (
             SELECT tenant, request_id FROM refresh_requests
@@ -114,14 +112,14 @@ _ASK_REFRESH_ONCE = text(
         opened_at = CASE WHEN r.done_count < r.count THEN r.opened_at ELSE excluded.opened_at END,
         count = CASE WHEN r.done_count < r.count THEN r.count ELSE r.count + 1 END"""
 )
-_LOCK_REFRESH = text(
+_LOCK_REFRESH = Sql(
     f"SELECT {_REFRESH_COLUMNS} FROM refresh_requests WHERE tenant = :tenant AND request_id = :request_id FOR UPDATE"
 )
-_MARK_REFRESHED = text(
+_MARK_REFRESHED = Sql(
     """UPDATE refresh_requests SET done_count = :count, done_at = :now
     WHERE tenant = :tenant AND request_id = :request_id AND done_count < :count"""
 )
-_FORGET_REFRESHED = text(
+_FORGET_REFRESHED = Sql(
     """DELETE FROM refresh_requests WHERE (tenant, request_id) IN (
         SELECT tenant, request_id FROM refresh_requests
         WHERE done_count = count AND done_at < :before LIMIT :most FOR UPDATE SKIP LOCKED)"""
@@ -130,44 +128,44 @@ _FORGET_REFRESHED = text(
 
 def add_endpoint(session: Session, endpoint: Endpoint) -> None:
     """Add an endpoint."""
-    session.execute(_ADD, _values(endpoint))
+    _ADD.run(session, _values(endpoint))
 
 
 def list_endpoints(session: Session, tenant: str) -> list[Endpoint]:
     """A tenant's endpoints, the oldest first."""
-    return [Endpoint(*row) for row in session.execute(_LIST, {"tenant": tenant})]
+    return [Endpoint(*row) for row in _LIST.rows(session, {"tenant": tenant})]
 
 
 def lock_endpoint(session: Session, tenant: str, endpoint_id: str) -> Endpoint | None:
     """One endpoint, locked so that two changes of its secrets run one after the other."""
-    row = session.execute(_LOCK, {"tenant": tenant, "endpoint_id": endpoint_id}).first()
+    row = _LOCK.first(session, {"tenant": tenant, "endpoint_id": endpoint_id})
     return None if row is None else Endpoint(*row)
 
 
 def change_secrets(session: Session, endpoint: Endpoint) -> None:
     """Write the secrets of a locked endpoint."""
-    session.execute(_CHANGE, _values(endpoint))
+    _CHANGE.run(session, _values(endpoint))
 
 
 def remove_endpoint(session: Session, tenant: str, endpoint_id: str) -> str | None:
     """Delete an endpoint and return its provider; None if no endpoint has this id."""
-    found: str | None = session.execute(_REMOVE, {"tenant": tenant, "endpoint_id": endpoint_id}).scalar()
+    found: str | None = _REMOVE.value(session, {"tenant": tenant, "endpoint_id": endpoint_id})
     return found
 
 
 def find_endpoint(session: Session, provider: str, endpoint_id: str) -> list[tuple[Endpoint, Tenant]]:
     """The endpoint of this id with its tenant, if it exists and is for this provider; else an empty list."""
-    return _found(session.execute(_FIND, {"provider": provider, "endpoint_id": endpoint_id}))
+    return _found(_FIND.rows(session, {"provider": provider, "endpoint_id": endpoint_id}))
 
 
 def endpoints_of(session: Session, provider: str, tenant: str) -> list[tuple[Endpoint, Tenant]]:
     """A tenant's endpoints for a provider."""
-    return _found(session.execute(_FIND_OF_TENANT, {"provider": provider, "tenant": tenant}))
+    return _found(_FIND_OF_TENANT.rows(session, {"provider": provider, "tenant": tenant}))
 
 
 def sole_endpoint(session: Session, provider: str) -> list[tuple[Endpoint, Tenant]]:
     """The endpoint of a provider if there is exactly one among all tenants; else an empty list."""
-    found = _found(session.execute(_FIND_SOLE, {"provider": provider}))
+    found = _found(_FIND_SOLE.rows(session, {"provider": provider}))
     return found if len(found) == 1 else []
 
 
@@ -177,7 +175,7 @@ def ask_refresh(session: Session, row: RefreshRow) -> None:
     A transaction calls this in the order of request_id, so that two transactions wait for each other and do not
     deadlock.
     """
-    session.execute(_ASK_REFRESH, _named(row))
+    _ASK_REFRESH.run(session, _named(row))
 
 
 def ask_refresh_once(session: Session, row: RefreshRow, *, most: int) -> None:
@@ -185,7 +183,7 @@ def ask_refresh_once(session: Session, row: RefreshRow, *, most: int) -> None:
 
     About `most` of its kind stay open: those that were asked for last.
     """
-    session.execute(_ASK_REFRESH_ONCE, _named(row) | {"others_most": most - 1})
+    _ASK_REFRESH_ONCE.run(session, _named(row) | {"others_most": most - 1})
 
 
 def list_open(
@@ -196,31 +194,30 @@ def list_open(
     conditions += [f"{name} = :{name}" for name, value in (("provider", provider), ("kind", kind)) if value is not None]
     if after is not None:
         conditions.append("(opened_at, request_id) > (:opened_at, :request_id)")
-    statement = text(
+    statement = Sql(
         f"""SELECT {_REFRESH_COLUMNS} FROM refresh_requests WHERE {" AND ".join(conditions)}
         ORDER BY opened_at, request_id LIMIT :limit"""
     )
     values: dict[str, object] = {"tenant": tenant, "provider": provider, "kind": kind, "limit": limit}
     if after is not None:
         values |= {"opened_at": after.opened_at, "request_id": after.request_id}
-    parameters = {name: values[name] for name in statement.compile().params}
-    return [RefreshRow(*row) for row in session.execute(statement, parameters)]
+    return [RefreshRow(*row) for row in statement.rows(session, values)]
 
 
 def lock_refresh(session: Session, tenant: str, request_id: str) -> RefreshRow | None:
     """One refresh request, open or not, locked until the transaction ends."""
-    row = session.execute(_LOCK_REFRESH, {"tenant": tenant, "request_id": request_id}).first()
+    row = _LOCK_REFRESH.first(session, {"tenant": tenant, "request_id": request_id})
     return None if row is None else RefreshRow(*row)
 
 
 def mark_refreshed(session: Session, row: RefreshRow, count: int, now: datetime) -> None:
     """Record that a locked request is done up to a count; a greater `done_count` stays as it is."""
-    session.execute(_MARK_REFRESHED, {"tenant": row.tenant, "request_id": row.request_id, "count": count, "now": now})
+    _MARK_REFRESHED.run(session, {"tenant": row.tenant, "request_id": row.request_id, "count": count, "now": now})
 
 
 def forget_refreshed(session: Session, before: datetime, most: int = 10_000) -> int:
     """Delete at most `most` requests that were marked as done before a moment, and return how many. Open ones stay."""
-    return session.execute(_FORGET_REFRESHED, {"before": before, "most": most}).rowcount  # type: ignore[attr-defined, no-any-return]
+    return _FORGET_REFRESHED.run(session, {"before": before, "most": most})
 
 
 def _found(rows: Any) -> list[tuple[Endpoint, Tenant]]:
@@ -264,7 +261,7 @@ _ACCOUNT_COLUMNS = (
     "tenant, provider, provider_account_id, account_id, user_id, kind, currency, since, connection, sign, updated_at"
 )
 _NAMED = "tenant = :tenant AND provider = :provider AND provider_account_id = :provider_account_id"
-_PUT_ACCOUNT = text(
+_PUT_ACCOUNT = Sql(
     f"""INSERT INTO provider_accounts ({_ACCOUNT_COLUMNS})
     VALUES ({", ".join(f":{column}" for column in _ACCOUNT_COLUMNS.split(", "))})
     ON CONFLICT (tenant, provider, provider_account_id) DO UPDATE SET
@@ -272,25 +269,25 @@ _PUT_ACCOUNT = text(
         currency = excluded.currency, since = excluded.since, connection = excluded.connection,
         sign = excluded.sign, updated_at = excluded.updated_at"""
 )
-_READ_ACCOUNT = text(f"SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts WHERE {_NAMED}")
-_REMOVE_ACCOUNT = text(f"DELETE FROM provider_accounts WHERE {_NAMED} RETURNING 1")
-_LIST_ACCOUNTS = text(
+_READ_ACCOUNT = Sql(f"SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts WHERE {_NAMED}")
+_REMOVE_ACCOUNT = Sql(f"DELETE FROM provider_accounts WHERE {_NAMED} RETURNING 1")
+_LIST_ACCOUNTS = Sql(
     f"""SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts
     WHERE tenant = :tenant AND (provider, provider_account_id) > (:provider, :provider_account_id)
     ORDER BY provider, provider_account_id LIMIT :limit"""
 )
-_LIST_OF_PROVIDER = text(
+_LIST_OF_PROVIDER = Sql(
     f"""SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts
     WHERE tenant = :tenant AND provider = :provider AND provider_account_id > :provider_account_id
     ORDER BY provider_account_id LIMIT :limit"""
 )
-_FIND_ACCOUNTS = text(
+_FIND_ACCOUNTS = Sql(
     f"""SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts
     WHERE tenant = :tenant AND provider = :provider AND provider_account_id = ANY(CAST(:names AS text[]))
     UNION SELECT {_ACCOUNT_COLUMNS} FROM provider_accounts
     WHERE tenant = :tenant AND provider = :provider AND connection = ANY(CAST(:connections AS text[]))"""
 )
-_KINDS = text(
+_KINDS = Sql(
     """SELECT account_id, kind FROM accounts
     WHERE tenant = :tenant AND account_id = ANY(CAST(:names AS text[])) AND kind_rank IS NOT NULL"""
 )
@@ -298,20 +295,18 @@ _KINDS = text(
 
 def put_provider_account(session: Session, account: ProviderAccount) -> None:
     """Register an account; the row replaces an earlier one of the same provider and id."""
-    session.execute(_PUT_ACCOUNT, asdict(account))
+    _PUT_ACCOUNT.run(session, asdict(account))
 
 
 def read_provider_account(session: Session, tenant: str, provider: str, name: str) -> ProviderAccount | None:
     """One registered account."""
-    row = session.execute(_READ_ACCOUNT, {"tenant": tenant, "provider": provider, "provider_account_id": name}).first()
+    row = _READ_ACCOUNT.first(session, {"tenant": tenant, "provider": provider, "provider_account_id": name})
     return None if row is None else ProviderAccount(*row)
 
 
 def remove_provider_account(session: Session, tenant: str, provider: str, name: str) -> bool:
     """Delete a registered account; False if there is none."""
-    found = session.execute(
-        _REMOVE_ACCOUNT, {"tenant": tenant, "provider": provider, "provider_account_id": name}
-    ).first()
+    found = _REMOVE_ACCOUNT.first(session, {"tenant": tenant, "provider": provider, "provider_account_id": name})
     return found is not None
 
 
@@ -322,19 +317,19 @@ def list_provider_accounts(
     from_provider, from_name = after or ("", "")
     position = {"provider": provider or from_provider, "provider_account_id": from_name}
     statement = _LIST_ACCOUNTS if provider is None else _LIST_OF_PROVIDER
-    return [ProviderAccount(*row) for row in session.execute(statement, position | {"tenant": tenant, "limit": limit})]
+    return [ProviderAccount(*row) for row in statement.rows(session, position | {"tenant": tenant, "limit": limit})]
 
 
 def find_provider_accounts(
     session: Session, tenant: str, provider: str, names: Iterable[str], connections: Iterable[str]
 ) -> list[ProviderAccount]:
     """The registered accounts of these ids, and all that belong to these connections."""
-    wanted = {"names": sorted(names), "connections": sorted(connections)}
-    rows = session.execute(_FIND_ACCOUNTS, {"tenant": tenant, "provider": provider} | wanted)
+    wanted = {"tenant": tenant, "provider": provider, "names": sorted(names), "connections": sorted(connections)}
+    rows = _FIND_ACCOUNTS.rows(session, wanted)
     return [ProviderAccount(*row) for row in rows]
 
 
 def known_kinds(session: Session, tenant: str, account_ids: Iterable[str]) -> dict[str, str]:
     """By account id, the kinds of the accounts whose kind an event has set."""
-    rows = session.execute(_KINDS, {"tenant": tenant, "names": sorted(account_ids)})
+    rows = _KINDS.rows(session, {"tenant": tenant, "names": sorted(account_ids)})
     return {row[0]: row[1] for row in rows}

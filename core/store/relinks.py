@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from core.store.driver import Session, Sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ _LAST = """SELECT current_minor, as_of FROM reports r
 _RECORDED = """SELECT least({0}.first_recorded_at, min(r.event_time)) AS first_at,
             greatest({0}.last_recorded_at, max(r.event_time)) AS last_at
         FROM reports r WHERE r.tenant = {0}.tenant AND r.account_id = {0}.account_id"""
-_CANDIDATES = text(
+_CANDIDATES = Sql(
     f"""SELECT o.account_id, n.account_id, o.user_id, o.kind, o.currency, old.current_minor, old.as_of,
         new.current_minor, new.as_of, recorded.last_at, recorded_new.first_at, coalesce(o.connection = 'broken', false)
     FROM accounts o
@@ -58,4 +57,4 @@ def find_candidates(session: Session, tenant: str, old_ids: Sequence[str], silen
     Accounts that a statement `replaced_by` connects, or that are said to be replaced, are left out.
     """
     parameters = {"tenant": tenant, "names": list(old_ids), "silent_since": silent_since}
-    return [Candidate(*row) for row in session.execute(_CANDIDATES, parameters)]
+    return [Candidate(*row) for row in _CANDIDATES.rows(session, parameters)]

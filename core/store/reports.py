@@ -4,15 +4,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.events.currency import CurrencyFact, SaidBy
 from core.events.facts import Rank, Report
 from core.events.worth import NextReport, StoredReport
 from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.driver import Direct
+from core.store.driver import Session, Sql
 
 ReportKey = tuple[str, str, datetime]
 
@@ -36,18 +33,18 @@ _LIST = ", ".join(f"r.{column}" for column in _REPORT)
 _KEYS = f"{driver.split('tenants')}, {driver.split('accounts')}, :moments"
 _OF_ACCOUNT = "tenant = :tenant AND account_id = :account_id"
 
-_READ_REPORTS = Direct(
+_READ_REPORTS = Sql(
     f"""SELECT {_LIST}
     FROM unnest({_KEYS}) AS k(tenant, account_id, as_of)
     JOIN reports r USING (tenant, account_id, as_of)"""
 )
-_READ_ALL_REPORTS = text(
+_READ_ALL_REPORTS = Sql(
     f"""SELECT {_LIST} FROM reports r
     WHERE r.tenant = :tenant AND r.account_id = :account_id"""
 )
-_TAKE_REPORTS = text(f"DELETE FROM reports r WHERE {_OF_ACCOUNT} RETURNING {_LIST}")
+_TAKE_REPORTS = Sql(f"DELETE FROM reports r WHERE {_OF_ACCOUNT} RETURNING {_LIST}")
 # Reads all rows of an account that has no report, so it is asked only once what decided before does not any more.
-_FIRST_FACT = text(
+_FIRST_FACT = Sql(
     f"""SELECT said_by, currency, event_time, source, event_id FROM (
         SELECT '{SaidBy.REPORT}' AS said_by, 0 AS turn, as_of, currency, event_time, source, event_id
         FROM reports WHERE {_OF_ACCOUNT}
@@ -63,7 +60,7 @@ _FIRST_FACT = text(
         SELECT * FROM unnest(CAST(:times AS timestamptz[]), CAST(:currencies AS text[])))
     ORDER BY turn, event_time, source COLLATE "C", event_id COLLATE "C", currency LIMIT 1"""
 )
-_READ_NEXT_REPORTS = Direct(
+_READ_NEXT_REPORTS = Sql(
     f"""SELECT k.tenant, k.account_id, k.moment, n.as_of, n.current_minor, n.residual_minor,
         CASE WHEN k.with_sum THEN (
             SELECT coalesce(sum(t.amount_minor), 0)::bigint FROM transactions t
@@ -77,11 +74,11 @@ _READ_NEXT_REPORTS = Direct(
 )
 _ASSIGNMENTS = ", ".join(f"{column} = s.{column}" for column in list(_REPORT)[3:] if column not in _KEPT)
 _AS_IT_IS = None, None
-_UPDATE_REPORTS = text(
+_UPDATE_REPORTS = Sql(
     f"""UPDATE reports r SET {_ASSIGNMENTS} FROM staged_reports s
     WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
 )
-_MOVE = Direct(
+_MOVE = Sql(
     f"""UPDATE reports r SET residual_minor = r.residual_minor + s.minor,
         gap_minor = coalesce(s.gap_minor, r.gap_minor), has_moved = coalesce(s.has_moved, r.has_moved)
     FROM unnest({_KEYS}, :minors, :gaps, :have_moved) AS s(tenant, account_id, as_of, minor, gap_minor, has_moved)
@@ -100,13 +97,13 @@ def read_reports(session: Session, keys: Iterable[ReportKey]) -> dict[ReportKey,
 
 def read_all_reports(session: Session, key: AccountKey) -> dict[datetime, StoredReport]:
     """Every report of one account: needed when the account's kind changes, which changes the sign of all of them."""
-    rows = session.execute(_READ_ALL_REPORTS, {"tenant": key[0], "account_id": key[1]})
+    rows = _READ_ALL_REPORTS.rows(session, {"tenant": key[0], "account_id": key[1]})
     return {row[2]: _report(row) for row in rows}
 
 
 def take_reports(session: Session, key: AccountKey) -> dict[datetime, StoredReport]:
     """Delete every report of a locked account, and return them."""
-    return {row[2]: _report(row) for row in session.execute(_TAKE_REPORTS, {"tenant": key[0], "account_id": key[1]})}
+    return {row[2]: _report(row) for row in _TAKE_REPORTS.rows(session, {"tenant": key[0], "account_id": key[1]})}
 
 
 def first_stored_fact(
@@ -120,7 +117,7 @@ def first_stored_fact(
         "times": [as_of for as_of, _ in but_reports],
         "currencies": [currency for _, currency in but_reports],
     }
-    row = session.execute(_FIRST_FACT, parameters).first()
+    row = _FIRST_FACT.first(session, parameters)
     return None if row is None else CurrencyFact(SaidBy(row[0]), *row[1:])
 
 
@@ -161,7 +158,7 @@ def write_reports(
     if known:
         values = (_report_values(key, report, 0, 0, has_moved=False) for key, report in known.items())
         driver.stage(session, "staged_reports", _REPORT, values)
-        session.execute(_UPDATE_REPORTS)
+        _UPDATE_REPORTS.run(session, {})
     moved = sorted(residuals.keys() | (intervals.keys() - new.keys()))
     if moved:
         kept = [intervals.get(key, _AS_IT_IS) for key in moved]

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from core.events.calendar import day_start
 from core.goals.amounts import ManualAmount
 from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.driver import Direct, dates, moments
+from core.store.driver import Session, Sql, dates, moments
 from core.store.goals import GoalKey, GoalRow
 
 # (day, amount in minor units), in order of day; a day that is left out has the amount of the last day before it.
@@ -68,7 +65,7 @@ _FACTS = """
 # Facts have instants, and only Python computes where a local day begins. So `starts` lists the first instant of each
 # day, and a fact belongs to the day with the last start before it. OFFSET 0 makes the planner look facts up by key,
 # whatever statistics it has. A sum may be larger than any integer of Postgres, so it comes as text.
-_READ_DAYS = Direct(
+_READ_DAYS = Sql(
     f"""SELECT k.n, width_bucket(f.at, :starts), CAST(sum(f.worth_minor) AS text), CAST(sum(f.inflow_minor) AS text)
     FROM unnest({driver.split("tenants")}, {driver.split("names")}, :sinces, :untils)
         WITH ORDINALITY AS k(tenant, account_id, since, until, n)
@@ -79,7 +76,7 @@ _READ_DAYS = Direct(
 # The end-of-day worth: the last report before the end of the day, plus the transactions after that report. Before the
 # first report: that report minus the transactions up to it. Without any report: the present worth minus the later
 # transactions. A report comes after the transactions of its own instant.
-_READ_ANCHORS = Direct(
+_READ_ANCHORS = Sql(
     f"""SELECT k.n, CAST(CASE
         WHEN before.as_of IS NOT NULL THEN s.sign * before.current_minor
             + (SELECT coalesce(sum(t.amount_minor), 0) FROM transactions t
@@ -102,14 +99,14 @@ _READ_ANCHORS = Direct(
         WHERE r.tenant = k.tenant AND r.account_id = k.account_id AND before.as_of IS NULL
         ORDER BY r.as_of LIMIT 1) first ON true"""
 )
-_READ_MOVEMENTS = Direct(
+_READ_MOVEMENTS = Sql(
     f"""SELECT k.n, f.at, CAST(sum(f.worth_minor) AS bigint), CAST(sum(f.inflow_minor) AS bigint)
     FROM unnest({driver.split("tenants")}, {driver.split("names")}, :sinces, :untils)
         WITH ORDINALITY AS k(tenant, account_id, since, until, n)
     CROSS JOIN LATERAL ({_FACTS}) AS f
     GROUP BY 1, 2 ORDER BY 1, 2"""
 )
-_READ_MANUAL = text(
+_READ_MANUAL = Sql(
     f"""SELECT k.tenant, k.goal_id, CAST(NULL AS timestamptz) AS manual_at,
         CASE WHEN g.starts_at_balance THEN coalesce(g.start_minor, e.after_minor) ELSE e.after_minor END
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
@@ -122,7 +119,7 @@ _READ_MANUAL = text(
     ORDER BY 1, 2, 3 NULLS FIRST"""
 )
 # The rows of each range, and the last one before it.
-_READ_STORED = Direct(
+_READ_STORED = Sql(
     f"""SELECT k.n, s.day, s.amount_minor
     FROM unnest({driver.split("tenants")}, {driver.split("names")}, :firsts, :lasts)
         WITH ORDINALITY AS k(tenant, goal_id, first, last, n)
@@ -135,18 +132,18 @@ _READ_STORED = Direct(
         WHERE tenant = k.tenant AND goal_id = k.goal_id AND day BETWEEN k.first AND coalesce(k.last, 'infinity')) AS s
     ORDER BY k.n, s.day"""
 )
-_FIRST_DAY = text(
+_FIRST_DAY = Sql(
     """SELECT day FROM goal_snapshots
     WHERE tenant = :tenant AND goal_id = :goal_id AND day BETWEEN :first AND coalesce(:last, date 'infinity')
       AND :direction * amount_minor >= :direction * :threshold
     ORDER BY day LIMIT 1"""
 )
 _SNAPSHOT = {"tenant": driver.TEXT, "goal_id": driver.TEXT, "day": driver.DATE, "amount_minor": driver.INT8}
-_CHANGE = text(
+_CHANGE = Sql(
     """UPDATE goal_snapshots g SET amount_minor = s.amount_minor FROM staged_snapshots s
     WHERE (g.tenant, g.goal_id, g.day) = (s.tenant, s.goal_id, s.day) AND s.amount_minor IS NOT NULL"""
 )
-_DROP = text(
+_DROP = Sql(
     """DELETE FROM goal_snapshots g USING staged_snapshots s
     WHERE (g.tenant, g.goal_id, g.day) = (s.tenant, s.goal_id, s.day) AND s.amount_minor IS NULL"""
 )
@@ -159,7 +156,7 @@ _REWRITE = {
 }
 # The time of a rewrite is as late in the transaction as possible, since readers see the old snapshots until the commit.
 # It is always after every earlier rewrite of these goals, whatever the clocks say.
-_REWRITTEN_AT = text(
+_REWRITTEN_AT = Sql(
     f"""SELECT greatest(CAST(:now AS timestamptz) + (clock_timestamp() - transaction_timestamp()),
         (SELECT max(last.rewritten_at) + interval '1 microsecond'
          FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id) CROSS JOIN LATERAL (
@@ -168,7 +165,7 @@ _REWRITTEN_AT = text(
 )
 # `undone` has for each day its first rewrite after the moment, which has the amount stored at the moment. A goal whose
 # first day had no row at the moment was not closed at all then.
-_AS_KNOWN = text(
+_AS_KNOWN = Sql(
     """WITH undone AS MATERIALIZED (
         SELECT DISTINCT ON (day) day, before_minor FROM close_rewrites
         WHERE tenant = :tenant AND goal_id = :goal_id AND rewritten_at > :at AND day <= :last
@@ -184,7 +181,7 @@ _AS_KNOWN = text(
       AND NOT EXISTS (SELECT FROM undone WHERE day = :start_date AND before_minor IS NULL)
     ORDER BY day"""
 )
-_KNOWN_THROUGH = text("SELECT max(day) FROM closed_days WHERE tenant = :tenant AND closed_at <= :at")
+_KNOWN_THROUGH = Sql("SELECT max(day) FROM closed_days WHERE tenant = :tenant AND closed_at <= :at")
 
 
 def read_account_days(
@@ -233,9 +230,7 @@ def first_day_at(
 ) -> date | None:
     """The first stored row in a range of days with an amount at or beyond a threshold; None if there is none."""
     parameters = {"first": days.first, "last": days.last, "threshold": threshold_minor, "direction": direction}
-    found: date | None = session.execute(
-        _FIRST_DAY, parameters | {"tenant": key[0], "goal_id": key[1]}
-    ).scalar_one_or_none()
+    found: date | None = _FIRST_DAY.value(session, parameters | {"tenant": key[0], "goal_id": key[1]})
     return found
 
 
@@ -248,7 +243,7 @@ def read_manual_amounts(session: Session, keys: Iterable[GoalKey]) -> dict[GoalK
     wanted = sorted(keys)
     manual: dict[GoalKey, list[ManualAmount]] = {}
     if wanted:
-        for row in session.execute(_READ_MANUAL, driver.key_columns("goals", wanted)).all():
+        for row in _READ_MANUAL.rows(session, driver.key_columns("goals", wanted)):
             manual.setdefault((row[0], row[1]), []).append(ManualAmount(row[2], row[3]))
     return manual
 
@@ -290,9 +285,9 @@ def write_snapshots(
         driver.copy_rows(session, "goal_snapshots", _SNAPSHOT, ((*key, day, amount) for key, day, amount in new))
     if changed:
         driver.stage(session, "staged_snapshots", _SNAPSHOT, ((*key, day, amount) for key, day, amount in changed))
-        session.execute(_CHANGE)
+        _CHANGE.run(session, {})
         if any(amount is None for _, _, amount in changed):
-            session.execute(_DROP)
+            _DROP.run(session, {})
 
 
 def note_rewrites(session: Session, before: SnapshotsBefore, now: datetime) -> None:
@@ -302,14 +297,14 @@ def note_rewrites(session: Session, before: SnapshotsBefore, now: datetime) -> N
     """
     if before:
         goals = sorted({row[:2] for row in before})
-        at = session.execute(_REWRITTEN_AT, driver.key_columns("goals", goals) | {"now": now}).scalar_one()
+        at = _REWRITTEN_AT.value(session, driver.key_columns("goals", goals) | {"now": now})
         rows = ((tenant, goal_id, at, day, before[tenant, goal_id, day]) for tenant, goal_id, day in sorted(before))
         driver.copy_rows(session, "close_rewrites", _REWRITE, rows)
 
 
 def known_through(session: Session, tenant: str, at: datetime) -> date | None:
     """The last day that was closed for a tenant at a moment; None if no day was."""
-    found: date | None = session.execute(_KNOWN_THROUGH, {"tenant": tenant, "at": at}).scalar_one()
+    found: date | None = _KNOWN_THROUGH.value(session, {"tenant": tenant, "at": at})
     return found
 
 
@@ -320,5 +315,5 @@ def read_snapshots_as_known(session: Session, goal: GoalRow, days: DayRange, at:
     Empty for a goal that was not closed yet.
     """
     parameters = {"first": days.first, "last": days.last, "start_date": goal.start_date, "at": at}
-    rows = session.execute(_AS_KNOWN, parameters | {"tenant": goal.tenant, "goal_id": goal.goal_id}).all()
+    rows = _AS_KNOWN.rows(session, parameters | {"tenant": goal.tenant, "goal_id": goal.goal_id})
     return [(max(day, days.first), amount) for day, amount in rows]

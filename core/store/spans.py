@@ -5,13 +5,11 @@ from datetime import date, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-
 from core.events.calendar import day_start
 from core.events.spans import Described, Span
 from core.store import driver
 from core.store.accounts import KINDS, AccountKey
-from core.store.driver import Direct, dates, joined_or_null, moments, split, split_or_null
+from core.store.driver import Session, Sql, dates, joined_or_null, moments, split, split_or_null
 
 
 class SpannedAccount(NamedTuple):
@@ -46,13 +44,13 @@ COUNTED = """(
         WHERE m.tenant = own.tenant AND m.chain_id = own.chain_id AND m.joined_as = own.joined_as)"""
 """SQL for the rows of the accounts that are joined with the account `own`, or for its own row if none is."""
 _KEYS = f"{driver.keys('tenants', 'accounts')} AS k(tenant, account_id)"
-_READ = Direct(
+_READ = Sql(
     f"""SELECT a.tenant, a.account_id, a.kind, a.currency, a.user_id, a.first_report_at, a.opened, a.replaced_by,
         a.replaced_from, a.replaced_by_rank, a.chain_id, a.joined_as, a.counts_from, a.counts_until,
         greatest(a.last_report_at, a.last_transaction_at), a.dirty_from, a.late_from, a.late_through
     FROM {_KEYS} JOIN accounts a USING (tenant, account_id)"""
 )
-_WRITE = Direct(
+_WRITE = Sql(
     f"""UPDATE accounts a SET chain_id = s.chain_id, joined_as = s.joined_as, counts_from = s.counts_from,
         counts_until = s.counts_until, dirty_from = s.dirty_from, late_from = s.late_from, late_through = s.late_through
     FROM unnest({split("tenants")}, {split("accounts")}, {split_or_null("chains")}, {split_or_null("joined")}, :begins,
@@ -60,11 +58,11 @@ _WRITE = Direct(
         AS s(tenant, account_id, chain_id, joined_as, counts_from, counts_until, dirty_from, late_from, late_through)
     WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
 )
-_CHAINS_OF = Direct(
+_CHAINS_OF = Sql(
     f"""SELECT DISTINCT m.tenant, m.account_id FROM {_KEYS} JOIN accounts a USING (tenant, account_id)
     JOIN accounts m ON m.tenant = a.tenant AND m.chain_id = a.chain_id"""
 )
-_READ_COUNTED = Direct(
+_READ_COUNTED = Sql(
     f"""SELECT k.tenant, k.account_id, m.account_id, m.counts_from, m.counts_until, m.first_report_at,
         m.known_by_rows_at
     FROM {_KEYS} JOIN accounts own USING (tenant, account_id)

@@ -7,10 +7,7 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
-from core.store.driver import Direct
+from core.store.driver import Session, Sql
 
 DEFAULT = "default"
 
@@ -51,37 +48,37 @@ class ApiKey:
     revoked_at: datetime | None
 
 
-_LIST = text(
+_LIST = Sql(
     """SELECT t.tenant, t.time_zone, t.created_at, t.closed_through, count(k.key_id)
     FROM tenants t LEFT JOIN api_keys k ON k.tenant = t.tenant AND k.revoked_at IS NULL
     GROUP BY t.tenant ORDER BY t.tenant"""
 )
-_READ = Direct("SELECT tenant, time_zone FROM tenants WHERE tenant = ANY(CAST(:names AS text[]))")
-_LOCK = text("SELECT 1 FROM tenants WHERE tenant = :name FOR UPDATE")
-_ADD = text(
+_READ = Sql("SELECT tenant, time_zone FROM tenants WHERE tenant = ANY(CAST(:names AS text[]))")
+_LOCK = Sql("SELECT 1 FROM tenants WHERE tenant = :name FOR UPDATE")
+_ADD = Sql(
     """INSERT INTO tenants (tenant, time_zone, created_at) VALUES (:name, :time_zone, :now)
     ON CONFLICT (tenant) DO NOTHING RETURNING tenant"""
 )
 # Looks at all tenants on purpose: a database that is to be filled with a demo must not have anybody's data.
-_ANY_ROWS = text("SELECT EXISTS (SELECT FROM goals) OR EXISTS (SELECT FROM accounts)")
-_NOTE_ACT = text(
+_ANY_ROWS = Sql("SELECT EXISTS (SELECT FROM goals) OR EXISTS (SELECT FROM accounts)")
+_NOTE_ACT = Sql(
     """INSERT INTO audit (tenant, audit_id, at, actor, action, subject, detail)
     VALUES (:tenant, :audit_id, :at, :actor, :action, :subject, :detail)"""
 )
 _KEY_COLUMNS = "tenant, key_id, label, scopes, created_at, revoked_at"
-_ADD_KEY = text(
+_ADD_KEY = Sql(
     """INSERT INTO api_keys (tenant, key_id, key_hash, label, scopes, created_at)
     VALUES (:tenant, :key_id, :key_hash, :label, :scopes, :created_at)
     ON CONFLICT DO NOTHING RETURNING key_id"""
 )
-_FIND_KEY = text(
+_FIND_KEY = Sql(
     f"""SELECT {", ".join(f"k.{c}" for c in _KEY_COLUMNS.split(", "))}, t.time_zone
     FROM api_keys k JOIN tenants t USING (tenant)
     WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL"""
 )
-_FIND_ANY_KEY = text(f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE key_hash = :key_hash")
-_LIST_KEYS = text(f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE tenant = :tenant ORDER BY created_at, key_id")
-_REVOKE_KEY = text(
+_FIND_ANY_KEY = Sql(f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE key_hash = :key_hash")
+_LIST_KEYS = Sql(f"SELECT {_KEY_COLUMNS} FROM api_keys WHERE tenant = :tenant ORDER BY created_at, key_id")
+_REVOKE_KEY = Sql(
     """UPDATE api_keys SET revoked_at = :now
     WHERE tenant = :tenant AND key_id = :key_id AND revoked_at IS NULL RETURNING key_id"""
 )
@@ -89,7 +86,7 @@ _REVOKE_KEY = text(
 
 def lock_tenant(session: Session, name: str) -> None:
     """Lock a tenant, so that operations on its keys or on its webhook endpoints run one after the other."""
-    session.execute(_LOCK, {"name": name})
+    _LOCK.run(session, {"name": name})
 
 
 def read_tenants(session: Session, names: Iterable[str]) -> dict[str, Tenant]:
@@ -100,18 +97,18 @@ def read_tenants(session: Session, names: Iterable[str]) -> dict[str, Tenant]:
 
 def list_tenants(session: Session) -> list[ListedTenant]:
     """All tenants by name."""
-    return [ListedTenant(*row) for row in session.execute(_LIST)]
+    return [ListedTenant(*row) for row in _LIST.rows(session, {})]
 
 
 def add_tenant(session: Session, tenant: Tenant, now: datetime) -> bool:
     """Add a tenant; False if the name is taken."""
     parameters = {"name": tenant.name, "time_zone": tenant.time_zone, "now": now}
-    return session.execute(_ADD, parameters).first() is not None
+    return _ADD.first(session, parameters) is not None
 
 
 def is_empty(session: Session) -> bool:
     """Whether the database has no goal and no account, of any tenant."""
-    return not session.execute(_ANY_ROWS).scalar_one()
+    return not _ANY_ROWS.value(session, {})
 
 
 def note_operation(
@@ -125,8 +122,8 @@ def note_operation(
     detail: str | None = None,
 ) -> None:
     """Record who did what to what, in the transaction of the operation itself."""
-    session.execute(
-        _NOTE_ACT,
+    _NOTE_ACT.run(
+        session,
         {
             "tenant": tenant,
             "audit_id": uuid.uuid4().hex,
@@ -149,29 +146,29 @@ def add_key(session: Session, key: ApiKey, key_hash: bytes) -> bool:
         "scopes": list(key.scopes),
         "created_at": key.created_at,
     }
-    return session.execute(_ADD_KEY, parameters).first() is not None
+    return _ADD_KEY.first(session, parameters) is not None
 
 
 def find_key(session: Session, key_hash: bytes) -> tuple[ApiKey, str] | None:
     """The key of this hash that is not revoked, with its tenant's time zone."""
-    row = session.execute(_FIND_KEY, {"key_hash": key_hash}).first()
+    row = _FIND_KEY.first(session, {"key_hash": key_hash})
     return None if row is None else (_key(row), row[6])
 
 
 def find_any_key(session: Session, key_hash: bytes) -> ApiKey | None:
     """The key of this hash, of any tenant, revoked or not."""
-    row = session.execute(_FIND_ANY_KEY, {"key_hash": key_hash}).first()
+    row = _FIND_ANY_KEY.first(session, {"key_hash": key_hash})
     return None if row is None else _key(row)
 
 
 def list_keys(session: Session, tenant: str) -> list[ApiKey]:
     """A tenant's keys, the oldest first, including revoked ones."""
-    return [_key(row) for row in session.execute(_LIST_KEYS, {"tenant": tenant})]
+    return [_key(row) for row in _LIST_KEYS.rows(session, {"tenant": tenant})]
 
 
 def revoke_key(session: Session, tenant: str, key_id: str, now: datetime) -> bool:
     """Revoke a key; False if no key of this id is in use."""
-    return session.execute(_REVOKE_KEY, {"tenant": tenant, "key_id": key_id, "now": now}).first() is not None
+    return _REVOKE_KEY.first(session, {"tenant": tenant, "key_id": key_id, "now": now}) is not None
 
 
 def _key(row: Any) -> ApiKey:

@@ -5,15 +5,13 @@ from datetime import date
 from typing import Any
 
 from msgspec.structs import astuple
-from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from core.events.facts import Booked, Rank, SimpleTransaction, Transaction
 from core.events.placement import EARLIER_DAYS
 from core.events.transactions import StoredTransaction, TransactionChange
 from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.driver import Direct, Row
+from core.store.driver import Row, Session, Sql
 
 TransactionKey = tuple[str, str, str]
 AccountDay = tuple[str, str, date]
@@ -51,35 +49,35 @@ TRANSACTION_LIST = ", ".join(f"t.{column}" for column in _TRANSACTION)
 _SIMPLE = {name: _TRANSACTION[name] for name in ("tenant", "counts", *SimpleTransaction.__struct_fields__)}
 _THREE_TEXTS = driver.keys("a", "b", "c")
 
-_READ_TRANSACTIONS = Direct(
+_READ_TRANSACTIONS = Sql(
     f"""SELECT {TRANSACTION_LIST}
     FROM {_THREE_TEXTS} AS k(tenant, account_id, transaction_id)
     JOIN transactions t USING (tenant, account_id, transaction_id)"""
 )
-_READ_REPLACERS = Direct(
+_READ_REPLACERS = Sql(
     f"""SELECT {TRANSACTION_LIST}
     FROM {_THREE_TEXTS} AS k(tenant, account_id, replaces)
     JOIN transactions t USING (tenant, account_id, replaces)
     WHERE t.replaces IS NOT NULL"""
 )
-_KNOWN = Direct(
+_KNOWN = Sql(
     f"""SELECT tenant, account_id, transaction_id FROM {_THREE_TEXTS} AS k(tenant, account_id, transaction_id)
     JOIN transactions t USING (tenant, account_id, transaction_id)"""
 )
-_REPLACED = Direct(
+_REPLACED = Sql(
     f"""SELECT tenant, account_id, replaces FROM {_THREE_TEXTS} AS k(tenant, account_id, replaces)
     JOIN transactions t USING (tenant, account_id, replaces) WHERE t.replaces IS NOT NULL"""
 )
 
 _OF_ACCOUNT = "tenant = :tenant AND account_id = :account_id"
-_READ_ALL_TRANSACTIONS = text(f"SELECT {TRANSACTION_LIST} FROM transactions t WHERE {_OF_ACCOUNT}")
-_COUNT_NONE = text(f"UPDATE transactions SET counts = false WHERE {_OF_ACCOUNT} AND counts")
+_READ_ALL_TRANSACTIONS = Sql(f"SELECT {TRANSACTION_LIST} FROM transactions t WHERE {_OF_ACCOUNT}")
+_COUNT_NONE = Sql(f"UPDATE transactions SET counts = false WHERE {_OF_ACCOUNT} AND counts")
 _REMOVED_DAYS = f"""{_THREE_TEXTS} AS k(tenant, account_id, day)
     JOIN transactions t ON t.tenant = k.tenant AND t.account_id = k.account_id AND t.removed
         AND t.booked_on = CAST(k.day AS date)"""
-_LENDING = Direct(f"SELECT t.tenant, t.account_id, t.booked_on, t.booked_minor FROM {_REMOVED_DAYS}")
+_LENDING = Sql(f"SELECT t.tenant, t.account_id, t.booked_on, t.booked_minor FROM {_REMOVED_DAYS}")
 # A row with only a date is placed on its day, or after a balance of one of the next days.
-_LENDING_AND_BORROWING = Direct(
+_LENDING_AND_BORROWING = Sql(
     f"""SELECT {TRANSACTION_LIST} FROM {_REMOVED_DAYS}
     UNION ALL
     SELECT {TRANSACTION_LIST}
@@ -90,7 +88,7 @@ _LENDING_AND_BORROWING = Direct(
         AND t.posted_at < CAST(k.day AS date) + interval '{EARLIER_DAYS + 3} days'"""
 )
 _ASSIGNMENTS = ", ".join(f"{column} = s.{column}" for column in list(_TRANSACTION)[3:])
-_UPDATE_TRANSACTIONS = text(
+_UPDATE_TRANSACTIONS = Sql(
     f"""UPDATE transactions t SET {_ASSIGNMENTS} FROM staged_transactions s
     WHERE (t.tenant, t.account_id, t.transaction_id) = (s.tenant, s.account_id, s.transaction_id)"""
 )
@@ -124,13 +122,13 @@ def replaced_transactions(session: Session, transactions: SimpleTransactions) ->
 
 def read_all_transactions(session: Session, key: AccountKey) -> dict[str, StoredTransaction]:
     """Every transaction of one account, by id: needed when the account's currency changes."""
-    rows = session.execute(_READ_ALL_TRANSACTIONS, {"tenant": key[0], "account_id": key[1]})
+    rows = _READ_ALL_TRANSACTIONS.rows(session, {"tenant": key[0], "account_id": key[1]})
     return {row[2]: stored_transaction(row) for row in rows}
 
 
 def count_none(session: Session, key: AccountKey) -> None:
     """Let no transaction of a locked account count, until those that do are written again."""
-    session.execute(_COUNT_NONE, {"tenant": key[0], "account_id": key[1]})
+    _COUNT_NONE.run(session, {"tenant": key[0], "account_id": key[1]})
 
 
 def lending_rows(session: Session, days: Collection[AccountDay]) -> set[tuple[str, str, date, int]]:
@@ -163,18 +161,18 @@ def write_transactions(session: Session, changes: Mapping[AccountKey, Sequence[T
         driver.copy_rows(session, "transactions", _TRANSACTION, new)
     if known:
         driver.stage(session, "staged_transactions", _TRANSACTION, known)
-        session.execute(_UPDATE_TRANSACTIONS)
+        _UPDATE_TRANSACTIONS.run(session, {})
 
 
 def add_transactions(session: Session, transactions: SimpleTransactions) -> None:
-    """Write new transactions; raises IntegrityError, from a UniqueViolation, if one is stored after all."""
+    """Write new transactions; raises UniqueViolation if one is stored after all."""
     if any(transactions.values()):
         # Made one by one: of thousands at once each would have left the processor's cache before it is sent.
         rows = ((key[0], True, *astuple(each)) for key, of_account in transactions.items() for each in of_account)
         driver.copy_rows(session, "transactions", _SIMPLE, rows)
 
 
-def _by_texts(session: Session, statement: Direct, keys: Iterable[TransactionKey]) -> list[Row]:
+def _by_texts(session: Session, statement: Sql, keys: Iterable[TransactionKey]) -> list[Row]:
     wanted = list(keys)
     if not wanted:
         return []

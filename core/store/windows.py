@@ -3,17 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 
-from sqlalchemy.orm import Session
-
 from core.events.facts import Transaction, Window
 from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.driver import Direct
+from core.store.driver import Session, Sql
 from core.store.transactions import TRANSACTION_LIST, stored_transaction
 
 _WINDOWS = f"""unnest({driver.split("tenants")}, {driver.split("accounts")}, {driver.split("sources")}, :times, :firsts,
     :lasts)"""
-_ADD_WINDOWS = Direct(
+_ADD_WINDOWS = Sql(
     f"""INSERT INTO windows (tenant, account_id, source, event_time, from_day, through_day) SELECT * FROM {_WINDOWS}
     ON CONFLICT DO NOTHING RETURNING tenant, account_id, source, from_day, through_day, event_time"""
 )
@@ -22,11 +20,11 @@ _OLDER_ROWS = f"""SELECT {TRANSACTION_LIST}
     FROM {_WINDOWS} AS k(tenant, account_id, source, event_time, first, last)
     JOIN transactions t ON t.tenant = k.tenant AND t.account_id = k.account_id
         AND t.posted_at BETWEEN k.first AND k.last AND t.source = k.source AND t.event_time < k.event_time"""
-_BOOKED_BEFORE = Direct(
+_BOOKED_BEFORE = Sql(
     f"""{_OLDER_ROWS} AND t.counts
     UNION ALL {_OLDER_ROWS} AND NOT t.counts AND NOT t.pending AND NOT t.removed"""
 )
-_LATEST_WINDOWS = Direct(
+_LATEST_WINDOWS = Sql(
     f"""SELECT k.number, w.event_time
     FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, {driver.split("sources")}, :times, :days)
         WITH ORDINALITY AS k(tenant, account_id, source, event_time, day, number)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import cast
 
 import redis
-from sqlalchemy.orm import Session, sessionmaker
 
+from core.store.database import Sessions
 from core.store.positions import Position, read_positions
 from core.stream.entries import Entry, RawEntry, parse_id, raw_entry, stream_key, successor, up_to
 from core.stream.stream import EventStream, ShardStatus
@@ -37,14 +37,14 @@ class Tried:
         return self.until_ms is None or parse_id(entry_id)[0] <= self.until_ms
 
 
-def shard_statuses(sessions: sessionmaker[Session], stream: EventStream) -> list[ShardStatus]:
+def shard_statuses(sessions: Sessions, stream: EventStream) -> list[ShardStatus]:
     """The state of every shard. Raises StreamUnavailable."""
     with sessions() as session:
         positions = read_positions(session)
     return stream.status(positions)
 
 
-def not_applied(sessions: sessionmaker[Session], entries: Mapping[int, str]) -> dict[int, str]:
+def not_applied(sessions: Sessions, entries: Mapping[int, str]) -> dict[int, str]:
     """Of one entry a shard, those that are not applied, or have one before them that is not.
 
     An entry that is held up by others and was appended again counts as applied here.

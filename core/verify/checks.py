@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import TextClause, text
+from core.verify.question import Question
 
 # An amount is part of a milestone's key, but amounts must not reach a log.
 _AMOUNT_IN_KEY = "amount_minor"
@@ -90,13 +90,13 @@ class Check:
     statement: str
 
     @property
-    def question(self) -> TextClause:
+    def question(self) -> Question:
         """The statement that counts the compared and the wrong values, and returns the first :most wrong ones.
 
         Its rows are (checked, wrong, *key, what, stored, expected); one row with nulls if nothing is wrong.
         """
         key = ", ".join(f"CAST({column} AS text) AS {column}" for column in self.key)
-        return text(
+        return Question(
             f"""WITH compared AS MATERIALIZED ({self.statement})
             SELECT totals.checked, totals.wrong, shown.* FROM (
                 SELECT count(*) AS checked, count(*) FILTER (WHERE stored IS DISTINCT FROM expected) AS wrong

@@ -6,14 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection, text
-from sqlalchemy.orm import Session, sessionmaker
-
 from core.errors import MilepostError
 from core.verify.account_checks import ACCOUNT_CHECKS, COUNTED_CHECKS
 from core.verify.checks import ODD_DAYS, Check, Finding, Verified, Violation
 from core.verify.goal_checks import AMOUNT_CHECKS, GOAL_CHECKS
 from core.verify.placement_checks import PLACEMENT_CHECKS
+from core.verify.question import Question, Reading, Session
 from core.verify.snapshot_checks import REWRITE_CHECKS, SNAPSHOT_CHECKS
 from core.verify.span_checks import SPAN_CHECKS
 
@@ -43,7 +41,6 @@ class NoSuchTenant(MilepostError):
         super().__init__(f"there is no tenant {name}; `milepost tenants list` shows those there are")
 
 
-_ONE_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 # Plans must not depend on statistics, which may not exist yet.
 _SETTINGS = "; ".join(
     (
@@ -55,12 +52,14 @@ _SETTINGS = "; ".join(
         "SET LOCAL timezone = 'UTC'",
     )
 )
-_TENANTS = text("SELECT tenant FROM tenants WHERE CAST(:tenant AS text) IS NULL OR tenant = :tenant ORDER BY tenant")
-_TENANT = text("SELECT time_zone, closed_through FROM tenants WHERE tenant = :tenant")
-_ODD_DAYS = text(ODD_DAYS)
-_COUNT = {table: text(f"SELECT count(*) FROM {table} WHERE tenant = :tenant") for table in ("accounts", "goals")}
+_TENANTS = Question(
+    "SELECT tenant FROM tenants WHERE CAST(:tenant AS text) IS NULL OR tenant = :tenant ORDER BY tenant"
+)
+_TENANT = Question("SELECT time_zone, closed_through FROM tenants WHERE tenant = :tenant")
+_ODD_DAYS = Question(ODD_DAYS)
+_COUNT = {table: Question(f"SELECT count(*) FROM {table} WHERE tenant = :tenant") for table in ("accounts", "goals")}
 _NEXT = {
-    table: text(
+    table: Question(
         f"""SELECT {key} FROM {table} WHERE tenant = :tenant AND {key} > :after
         ORDER BY {key} OFFSET :at_once LIMIT 1"""
     )
@@ -75,7 +74,7 @@ def all_checks() -> Iterator[Check]:
 
 
 def verify(
-    sessions: sessionmaker[Session],
+    sessions: Reading,
     now: datetime,
     *,
     tenant: str | None = None,
@@ -103,12 +102,7 @@ class _Reader:
     """Reads one range of keys after the other, each in a database snapshot of its own."""
 
     def __init__(
-        self,
-        sessions: sessionmaker[Session],
-        now: datetime,
-        first: int,
-        keys_at_once: int,
-        progress: Callable[[Progress], None],
+        self, sessions: Reading, now: datetime, first: int, keys_at_once: int, progress: Callable[[Progress], None]
     ) -> None:
         self._sessions = sessions
         self._now = now
@@ -119,8 +113,8 @@ class _Reader:
 
     def tenants(self, name: str | None) -> tuple[str, ...]:
         """The tenant of that name, or with None all tenants. Raises NoSuchTenant."""
-        with self._moment() as connection:
-            names = tuple(connection.execute(_TENANTS, {"tenant": name}).scalars())
+        with self._moment() as session:
+            names = tuple(row[0] for row in _TENANTS.rows(session, {"tenant": name}))
         if name is not None and not names:
             raise NoSuchTenant(name)
         return names
@@ -128,8 +122,8 @@ class _Reader:
     def findings(self, tenant: str) -> Iterator[Finding]:
         """What each check found in each range of a tenant's keys."""
         for table, checks in (("accounts", BY_ACCOUNT), ("goals", BY_GOAL)):
-            with self._moment() as connection:
-                total = connection.execute(_COUNT[table], {"tenant": tenant}).scalar_one()
+            with self._moment() as session:
+                ((total,),) = _COUNT[table].rows(session, {"tenant": tenant})
             self._progress(Progress(tenant, table, 0, total))
             after, done = "", 0
             while True:
@@ -147,24 +141,24 @@ class _Reader:
         The last range of a table has no end, and its last key is None. So the ranges of a table cover every possible
         key, and rows whose account or goal does not exist are checked too.
         """
-        with self._moment() as connection:
-            parameters = self._parameters(connection, tenant)
+        with self._moment() as session:
+            parameters = self._parameters(session, tenant)
             if parameters is None:
                 return None, []
-            upto: str | None = connection.execute(
-                _NEXT[table], {"tenant": tenant, "after": after, "at_once": self._keys_at_once - 1}
-            ).scalar()
+            range_of_keys = {"tenant": tenant, "after": after, "at_once": self._keys_at_once - 1}
+            last = _NEXT[table].rows(session, range_of_keys)
+            upto: str | None = last[0][0] if last else None
             parameters |= {"after": after, "upto": upto, "most": self._first}
-            return upto, [_run(connection, check, tenant, parameters) for check in checks]
+            return upto, [_run(session, check, tenant, parameters) for check in checks]
 
-    def _parameters(self, connection: Connection, tenant: str) -> dict[str, object] | None:
+    def _parameters(self, session: Session, tenant: str) -> dict[str, object] | None:
         """The parameters of every statement about a tenant; None if the tenant was deleted meanwhile."""
-        row = connection.execute(_TENANT, {"tenant": tenant}).one_or_none()
-        if row is None:
+        found = _TENANT.rows(session, {"tenant": tenant})
+        if not found:
             return None
-        zone, closed_through = row
+        zone, closed_through = found[0]
         if zone not in self._odd_days:
-            self._odd_days[zone] = _odd_days(connection, zone, self._now)
+            self._odd_days[zone] = _odd_days(session, zone, self._now)
         return self._odd_days[zone] | {
             "tenant": tenant,
             "zone": zone,
@@ -173,25 +167,24 @@ class _Reader:
         }
 
     @contextmanager
-    def _moment(self) -> Iterator[Connection]:
-        """A connection that reads one snapshot of the database."""
-        with self._sessions() as session:
-            connection = session.connection(execution_options=_ONE_SNAPSHOT)
-            connection.exec_driver_sql(_SETTINGS)
-            yield connection
+    def _moment(self) -> Iterator[Session]:
+        """A session that reads one snapshot of the database."""
+        with self._sessions.reading() as session:
+            session.execute(_SETTINGS, prepare=False)
+            yield session
 
 
-def _odd_days(connection: Connection, zone: str, now: datetime) -> dict[str, object]:
-    rows = connection.execute(_ODD_DAYS, {"zone": zone, "now": now}).all()
+def _odd_days(session: Session, zone: str, now: datetime) -> dict[str, object]:
+    rows = _ODD_DAYS.rows(session, {"zone": zone, "now": now})
     return {
-        "odd_days": [row.day.date() for row in rows],
-        "odd_starts": [row.starts_at for row in rows],
-        "odd_plains": [row.plain_at for row in rows],
+        "odd_days": [day.date() for day, _, _ in rows],
+        "odd_starts": [starts_at for _, starts_at, _ in rows],
+        "odd_plains": [plain_at for _, _, plain_at in rows],
     }
 
 
-def _run(connection: Connection, check: Check, tenant: str, parameters: dict[str, object]) -> Finding:
-    rows = connection.execute(check.question, parameters).all()
+def _run(session: Session, check: Check, tenant: str, parameters: dict[str, object]) -> Finding:
+    rows = check.question.rows(session, parameters)
     checked, wrong = rows[0][0], rows[0][1]
     violations = [_violation(check, tenant, row[2:]) for row in rows] if wrong else []
     return Finding(check.name, checked, wrong, tuple(violations))

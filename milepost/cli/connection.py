@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MilepostError
 from core.settings import PREFIX, Settings, load_settings
-from core.store.engine import make_engine, session_factory
+from core.store.database import Sessions, open_sessions
+from core.store.driver import Session
 from milepost.embedded.datadir import DataDir, RunningServers
 
 DataDirOption = Annotated[
@@ -63,13 +63,10 @@ def running_servers(settings: Settings) -> RunningServers | None:
 
 
 @contextmanager
-def command_sessions(data_dir: Path | None) -> Iterator[sessionmaker[Session]]:
+def command_sessions(data_dir: Path | None) -> Iterator[Sessions]:
     """Sessions for a command that commits more than once; raises NoServers."""
-    engine = make_engine(connected_settings(data_dir), application_name="milepost")
-    try:
-        yield session_factory(engine)
-    finally:
-        engine.dispose()
+    with open_sessions(connected_settings(data_dir), application_name="milepost") as sessions:
+        yield sessions
 
 
 @contextmanager

@@ -39,15 +39,12 @@ def explain(error: Exception) -> str | None:
     from psycopg import Error as PsycopgError
     from psycopg.errors import UndefinedColumn, UndefinedTable
     from redis.exceptions import RedisError
-    from sqlalchemy.exc import DBAPIError
 
     if isinstance(error, MilepostError):
         return str(error)
-    if isinstance(error, DBAPIError):
-        hint = "; was `milepost migrate` run?" if isinstance(error.orig, UndefinedColumn | UndefinedTable) else ""
-        return f"the database: {_first_line(error.orig or error)}{hint}"
     if isinstance(error, PsycopgError):
-        return f"the database: {_first_line(error)}"
+        hint = "; was `milepost migrate` run?" if isinstance(error, UndefinedColumn | UndefinedTable) else ""
+        return f"the database: {_first_line(error)}{hint}"
     if isinstance(error, RedisError):
         return f"the stream server: {_first_line(error)}"
     if isinstance(error, OSError) and error.filename is not None:

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated, Literal
 
 import typer
@@ -95,18 +96,13 @@ def require_current_schema(settings: Settings) -> None:
 
     A database that does not answer is no error here: the process waits for it later.
     """
-    from sqlalchemy.exc import OperationalError
+    from psycopg import OperationalError
 
-    from core.store.engine import make_engine
+    from core.store.database import open_sessions
     from core.store.migrate import require_current
 
-    engine = make_engine(settings, application_name="milepost")
-    try:
-        require_current(engine)
-    except OperationalError:
-        return
-    finally:
-        engine.dispose()
+    with suppress(OperationalError), open_sessions(settings, application_name="milepost") as sessions:
+        require_current(sessions)
 
 
 def require_stream(settings: Settings) -> None:

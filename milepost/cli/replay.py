@@ -13,11 +13,11 @@ from typing import IO, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MalformedEvent, MilepostError
 from core.events.envelope import check_envelope, parse_json
 from core.services.inputs import is_id
+from core.store.database import Sessions
 from core.store.tenants import DEFAULT, read_tenants
 from core.stream.backlog import not_applied, shard_statuses
 from core.stream.stream import EventStream, connect
@@ -67,7 +67,7 @@ def replay(
         print(_sentence(stats))
 
 
-def _require_tenant(sessions: sessionmaker[Session], tenant: str) -> None:
+def _require_tenant(sessions: Sessions, tenant: str) -> None:
     with sessions() as session:
         if tenant not in read_tenants(session, [tenant]):
             raise MilepostError(
@@ -116,7 +116,7 @@ def _account_of(number: int, body: bytes) -> str:
     return account_id if isinstance(account_id, str) and is_id(account_id) else ""
 
 
-def _wait_until_applied(sessions: sessionmaker[Session], stream: EventStream, total: int, progress: Progress) -> None:
+def _wait_until_applied(sessions: Sessions, stream: EventStream, total: int, progress: Progress) -> None:
     """Wait until the entries that are on the stream now are applied, not for what others append meanwhile."""
     task = progress.add_task("applied", total=total)
     waiting, fewest_left, fewest_left_at = stream.ends(), total, time.monotonic()

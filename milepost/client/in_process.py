@@ -17,8 +17,7 @@ from typing import Any
 from uuid import uuid4
 from weakref import finalize
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
+import psycopg
 
 from api.context import DatabaseAway, RequestContext, as_database_away
 from api.errors import refusal_of
@@ -26,7 +25,8 @@ from api.idempotency import route_of
 from core.errors import MilepostError, SettingsError
 from core.services.idempotency import KeyedRequest, find_answer, keep_answer, keep_first_answer
 from core.settings import load_settings
-from core.store.engine import is_database_trouble, is_undone
+from core.store.database import is_database_trouble, is_undone
+from core.store.driver import Session
 from core.store.tenants import DEFAULT
 from milepost.client.errors import InvalidField, Unavailable, refusal, with_key
 from milepost.client.errors import MilepostError as ClientError
@@ -98,11 +98,9 @@ class InProcessTransport:
         if there is no database to work with, and NoSuchTenant.
         """
         try:
-            with as_database_away():
-                connections, session = self._connector.begin(reading)
-                with session:  # rolls back what was not committed
-                    yield RequestContext(session, connections.tenant, datetime.now(UTC), connections.read_cache)
-                    _commit(session)
+            with as_database_away(), self._connector.begin(reading) as (connections, session):
+                yield RequestContext(session, connections.tenant, datetime.now(UTC), connections.read_cache)
+                _commit(session)
         except DatabaseAway as trouble:
             # An application's callers only learn that the database is away; the log says why.
             _log.warning("%s", _with_reason(trouble))
@@ -257,7 +255,7 @@ def borrow_handle() -> BorrowedHandle | None:
 def _commit(session: Session) -> None:
     try:
         session.commit()
-    except DBAPIError as error:
+    except psycopg.Error as error:
         if is_database_trouble(error) and not is_undone(error):
             raise CommitInDoubt from error
         raise
@@ -285,7 +283,7 @@ def _unavailable_for(trouble: DatabaseAway, keyed: _Keyed) -> ClientError:
 def _with_reason(trouble: DatabaseAway) -> str:
     """The trouble and the first line of the database's error, which holds no password."""
     text = str(trouble)
-    reason = str(trouble.__cause__ or "").partition("\n")[0].removeprefix("(psycopg.OperationalError) ")
+    reason = str(trouble.__cause__ or "").partition("\n")[0]
     return text if not reason or reason == text else f"{text}: {reason}"
 
 

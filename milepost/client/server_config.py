@@ -2,18 +2,19 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import RLock
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session, sessionmaker
+from psycopg import OperationalError
 
-from api.context import DatabaseAway, ReadCache, reading_sessions
+from api.context import DatabaseAway, ReadCache
 from core.errors import MilepostError
 from core.services.tenants import require_tenant
 from core.settings import Settings
-from core.store.engine import make_engine, session_factory
+from core.store.database import Sessions, open_sessions
+from core.store.driver import Session
 from core.store.migrate import require_current
 from core.store.tenants import Tenant
 from milepost.embedded.autostart import Use, use_servers
@@ -48,26 +49,18 @@ class Connections:
     """What one process has open. `use` keeps the embedded servers running; None if the database is another one."""
 
     pid: int
-    engine: Engine
-    writing: sessionmaker[Session]
-    reading: sessionmaker[Session]
+    sessions: Sessions
     tenant: Tenant
     read_cache: ReadCache
     use: Use | None
 
-    def session(self, reading: bool) -> Session:
-        """A session that is connected already; raises OperationalError."""
-        session = (self.reading if reading else self.writing)()
-        try:
-            session.connection()
-        except BaseException:
-            session.close()
-            raise
-        return session
+    def begin(self, reading: bool) -> AbstractContextManager[Session]:
+        """A session that is rolled back when the block ends; raises OperationalError."""
+        return self.sessions.reading() if reading else self.sessions()
 
     def close(self) -> None:
         """Close the connections, and let the embedded servers stop."""
-        self.engine.dispose()
+        self.sessions.close()
         if self.use is not None:
             self.use.close()
 
@@ -81,20 +74,23 @@ class Connector:
         # Reentrant: the garbage collector may close connections at any line, also while this thread has the lock.
         self._lock = RLock()
 
-    def begin(self, reading: bool) -> tuple[Connections, Session]:
-        """A connected session, and the connections that it is of. Connects anew if other embedded servers run by now.
+    @contextmanager
+    def begin(self, reading: bool) -> Iterator[tuple[Connections, Session]]:
+        """A session, and the connections that it is of. Connects anew if other embedded servers run by now.
 
         Raises OperationalError, CannotOpen and NoSuchTenant.
         """
-        connections = self._open()
-        try:
-            return connections, connections.session(reading)
-        except OperationalError:
-            if not self._were_servers_replaced(connections):
-                raise
-        self._close(connections)
-        connections = self._open()
-        return connections, connections.session(reading)
+        with ExitStack() as stack:
+            connections = self._open()
+            try:
+                session = stack.enter_context(connections.begin(reading))
+            except OperationalError:
+                if not self._were_servers_replaced(connections):
+                    raise
+                self._close(connections)
+                connections = self._open()
+                session = stack.enter_context(connections.begin(reading))
+            yield connections, session
 
     def close(self) -> None:
         """Close what is open; the next session opens it again."""
@@ -130,7 +126,7 @@ class Connector:
         with self._lock:
             connections = self._connections
             if connections is not None and connections.pid != os.getpid():
-                connections.engine.dispose(close=False)
+                connections.sessions.forget()
                 connections = None
             if connections is None:
                 connections = self._connections = _open(self.server_config)
@@ -145,27 +141,27 @@ def _open(server_config: ServerConfig) -> Connections:
             use = use_servers(server_config.settings, say=_log.info)
         except MilepostError as failure:
             raise CannotOpen(str(failure)) from failure
-    engine = make_engine(
+    sessions = open_sessions(
         use.database_url if use is not None else server_config.settings,
         application_name="milepost-python",
-        pool_size=CONNECTIONS // 2,
-        max_overflow=CONNECTIONS - CONNECTIONS // 2,
+        connections=CONNECTIONS,
+        kept=CONNECTIONS // 2,
     )
     try:
-        tenant = _find_tenant(engine, server_config.tenant)
+        tenant = _find_tenant(sessions, server_config.tenant)
     except BaseException:
-        engine.dispose()
+        sessions.close()
         if use is not None:
             use.close()
         raise
     cache = ReadCache(server_config.settings.read_cache_seconds)
-    return Connections(os.getpid(), engine, session_factory(engine), reading_sessions(engine), tenant, cache, use)
+    return Connections(os.getpid(), sessions, tenant, cache, use)
 
 
-def _find_tenant(engine: Engine, name: str) -> Tenant:
+def _find_tenant(sessions: Sessions, name: str) -> Tenant:
     try:
-        require_current(engine)
+        require_current(sessions)
     except MilepostError as refusal:
         raise CannotOpen(str(refusal)) from refusal
-    with session_factory(engine)() as session:
+    with sessions() as session:
         return require_tenant(session, name)

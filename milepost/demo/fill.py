@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import count
 
-from sqlalchemy.orm import Session, sessionmaker
-
 from core.events.calendar import day_start, local_day
 from core.jobs.project import run_project
 from core.jobs.snapshot import due_chunks, run_snapshot
@@ -16,7 +14,9 @@ from core.services.goals import create_goal, list_goals, update_goal
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
 from core.services.milestones import add_milestone
 from core.services.views import GoalView
+from core.store.database import Sessions
 from core.store.days import JobRun, last_runs, record_run
+from core.store.driver import Session
 from core.store.tenants import DEFAULT, Tenant, is_empty, lock_tenant, read_tenants
 from core.stream.backlog import not_applied, shard_statuses
 from core.stream.stream import EventStream
@@ -71,7 +71,7 @@ def first_day(session: Session) -> date | None:
     return next((date.fromisoformat(period) for period in planted), None)
 
 
-def fill(sessions: sessionmaker[Session], stream: EventStream, life: Life, now: datetime, progress: Progress) -> Filled:
+def fill(sessions: Sessions, stream: EventStream, life: Life, now: datetime, progress: Progress) -> Filled:
     """Send the events that were not sent yet, wait until they are applied, and close the days.
 
     Raises StreamUnavailable.
@@ -132,7 +132,7 @@ def _make(
         link_account(session, tenant, goal_id, source, now)
 
 
-def _close_days(sessions: sessionmaker[Session], now: datetime) -> None:
+def _close_days(sessions: Sessions, now: datetime) -> None:
     """Close the days and store projections. Where a worker already closes a part of them, wait for it."""
     deadline = time.monotonic() + _PATIENCE_S
     run_snapshot(sessions, now)
@@ -147,9 +147,7 @@ def _filled_at(session: Session) -> datetime | None:
     return next((run.started_at for run in last_runs(session, DEFAULT) if run.job == _FILLED), None)
 
 
-def _send(
-    sessions: sessionmaker[Session], stream: EventStream, timed_events: Sequence[TimedEvent], progress: Progress
-) -> None:
+def _send(sessions: Sessions, stream: EventStream, timed_events: Sequence[TimedEvent], progress: Progress) -> None:
     for start in range(0, len(timed_events), _AT_ONCE):
         send(stream, timed_events[start : start + _AT_ONCE])
         sent = min(start + _AT_ONCE, len(timed_events))
@@ -163,7 +161,7 @@ def _send(
     progress("events applied", len(timed_events), len(timed_events))
 
 
-def _applied(sessions: sessionmaker[Session], stream: EventStream, sent: int) -> int:
+def _applied(sessions: Sessions, stream: EventStream, sent: int) -> int:
     """How many of the `sent` events are applied, at least: events of others may be among those that wait."""
     return max(0, sent - sum(status.unapplied for status in shard_statuses(sessions, stream)))
 

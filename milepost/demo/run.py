@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,11 +17,10 @@ from typing import IO
 import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MilepostError, StreamUnavailable
 from core.settings import Settings
-from core.store.engine import make_engine, session_factory
+from core.store.database import Sessions, open_sessions
 from core.store.tenants import DEFAULT, read_tenants
 from core.stream.stream import EventStream, connect
 from milepost.cli.output import explain
@@ -132,14 +130,11 @@ class DemoHost:
         from milepost.demo.fill import make_goals
         from milepost.demo.people import PEOPLE
 
-        engine = make_engine(database_url, application_name="milepost demo")
         try:
-            with session_factory(engine).begin() as session:
+            with open_sessions(database_url, application_name="milepost demo") as sessions, sessions.begin() as session:
                 self._has_demo = make_goals(session, PEOPLE, datetime.now(UTC), self.days)
         except Exception as error:  # noqa: BLE001  # a process edge: a demo that fails must not keep the servers from starting
             self._trouble = explain(error) or f"{type(error).__name__}: {error}".partition("\n")[0]
-        finally:
-            engine.dispose()
 
     def should_start(self) -> bool:
         """Whether its process has anything to do; if not, the reason is reported."""
@@ -183,7 +178,7 @@ def run(settings: Settings, api_url: str) -> None:
     """Fill the demo, and go on sending events; never returns. Raises NotTheDemo, StreamUnavailable."""
     assert settings.redis_url is not None, "the servers are named by now"
     stream = EventStream(connect(settings.redis_url.get_secret_value()), settings.shards, settings.stream_durability)
-    with _sessions(settings) as sessions:
+    with open_sessions(settings, application_name="milepost demo") as sessions:
         with sessions.begin() as session:
             begin = first_day(session)
         if begin is None:
@@ -210,9 +205,7 @@ def _trickle(stream: EventStream, life: Life) -> None:
         time.sleep(_PAUSE_S if is_fresh else _LATER_PAUSE_S)
 
 
-def _say_what_next(
-    sessions: sessionmaker[Session], settings: Settings, api_url: str, filled: Filled, begin: date
-) -> None:
+def _say_what_next(sessions: Sessions, settings: Settings, api_url: str, filled: Filled, begin: date) -> None:
     with sessions() as session:
         tenant = read_tenants(session, [DEFAULT])[DEFAULT]
         shown = goals_of(session, tenant, _SHOWN_PERSON).get(_SHOWN_GOAL)
@@ -232,12 +225,3 @@ def _say_what_next(
 def _program() -> str:
     """How a person at the terminal starts `milepost`."""
     return "milepost" if shutil.which("milepost") else shlex.quote(str(Path(sys.executable).with_name("milepost")))
-
-
-@contextmanager
-def _sessions(settings: Settings) -> Iterator[sessionmaker[Session]]:
-    engine = make_engine(settings, application_name="milepost demo")
-    try:
-        yield session_factory(engine)
-    finally:
-        engine.dispose()

@@ -13,11 +13,11 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
+from psycopg import OperationalError
 from pydantic import SecretStr
-from sqlalchemy.exc import OperationalError
 
 from core.settings import PREFIX, Settings
-from core.store.engine import make_engine, session_factory
+from core.store.database import open_sessions
 from core.store.migrate import NotMigrated, UnknownRevision, require_current
 from core.store.tenants import DEFAULT, read_tenants
 from milepost.embedded.child import MARKER, WHILE_USED, describe_status
@@ -235,11 +235,11 @@ def _has_our_tables(running: RunningServers) -> bool:
 
     Raises ServerFailed if its schema is that of an earlier release, UnknownRevision if it is of no known release.
     """
-    engine = make_engine(running.database_url, application_name="milepost")
     try:
-        require_current(engine)
-        with session_factory(engine)() as session:
-            return DEFAULT in read_tenants(session, [DEFAULT])
+        with open_sessions(running.database_url, application_name="milepost") as sessions:
+            require_current(sessions)
+            with sessions() as session:
+                return DEFAULT in read_tenants(session, [DEFAULT])
     except NotMigrated:
         pid = running.supervisor_pid
         raise ServerFailed(
@@ -248,8 +248,6 @@ def _has_our_tables(running: RunningServers) -> bool:
     except OperationalError:
         # The server is being started again, or is stopping.
         return False
-    finally:
-        engine.dispose()
 
 
 def _environment(settings: Settings) -> dict[str, str]:

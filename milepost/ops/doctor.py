@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
+import psycopg
 import redis
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import MilepostError, SettingsError
 from core.services.metrics import LastRun, is_drain_alive, is_quiet, read_database_stats
 from core.settings import Settings, load_settings
-from core.store.engine import make_engine, session_factory
+from core.store.database import Sessions, open_sessions
 from core.store.migrate import require_current
 from core.store.monitoring import COUNTED_MOST
 from core.store.positions import Position, read_positions
@@ -62,10 +61,10 @@ def _backlog(client: redis.Redis, statuses: Sequence[ShardStatus]) -> Finding:
     return ok("backlog", "every event is applied")
 
 
-def examine_rows(engine: Engine) -> Iterator[Finding]:
+def examine_rows(sessions: Sessions) -> Iterator[Finding]:
     """Check what the database contains: jobs, days, dead letters, the audit."""
     now = datetime.now(UTC)
-    with session_factory(engine)() as session:
+    with sessions() as session:
         stats = read_database_stats(session, now)
     yield _jobs(stats.runs, now)
     yield _days(stats.days_behind)
@@ -179,12 +178,9 @@ def _running(settings: Settings) -> RunningServers | None:
 
 
 def _examine_servers(settings: Settings) -> Iterator[Finding]:
-    engine = make_engine(settings, application_name="milepost doctor")
-    try:
-        yield from _unless_away("database", _examine_database(engine))
-        positions = _positions(engine)
-    finally:
-        engine.dispose()
+    with open_sessions(settings, application_name="milepost doctor") as sessions:
+        yield from _unless_away("database", _examine_database(sessions))
+        positions = _positions(sessions)
     assert settings.redis_url is not None, "connected_settings names both servers"
     with connect(settings.redis_url.get_secret_value()) as client:
         yield from _unless_away(
@@ -192,21 +188,21 @@ def _examine_servers(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _examine_database(engine: Engine) -> Iterator[Finding]:
-    yield from examine_database(engine)
+def _examine_database(sessions: Sessions) -> Iterator[Finding]:
+    yield from examine_database(sessions)
     try:
-        require_current(engine)
+        require_current(sessions)
     except MilepostError:
         return  # examine_database() has reported it
-    yield from examine_rows(engine)
+    yield from examine_rows(sessions)
 
 
-def _positions(engine: Engine) -> dict[int, Position] | None:
+def _positions(sessions: Sessions) -> dict[int, Position] | None:
     """The positions of the shards; None if the database does not give them, which has been reported."""
     try:
-        with session_factory(engine)() as session:
+        with sessions() as session:
             return read_positions(session)
-    except SQLAlchemyError:
+    except psycopg.Error:
         return None
 
 

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import redis
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
 from core.settings import Settings
 from core.store import monitoring
-from core.store.engine import VERSION_NEEDED, DatabaseTooOld, refuse_old, session_factory
+from core.store.database import VERSION_NEEDED, DatabaseTooOld, Sessions, refuse_old
+from core.store.driver import Session
 from core.store.migrate import CANNOT, NotMigrated, UnknownRevision, require_current
 from core.stream.server import FULL_AT, SERVERS_NEEDED, StreamServer, ask_stream_server
 from milepost.ops.finding import Finding, State, compare_clocks, ok, problem, warning
@@ -23,9 +22,9 @@ _TIGHT_AT = 0.7
 _HIDDEN = "the server does not show this setting"
 
 
-def examine_database(engine: Engine) -> Iterator[Finding]:
+def examine_database(sessions: Sessions) -> Iterator[Finding]:
     """Check the server, then its schema and time zones; raises the database's own error if it does not answer."""
-    with session_factory(engine)() as session:
+    with sessions() as session:
         before = datetime.now(UTC)
         server = monitoring.ask_database(session)
         version = _postgres_version(server)
@@ -34,7 +33,7 @@ def examine_database(engine: Engine) -> Iterator[Finding]:
             return  # one that is too old does not know the other statements
         yield _durability(server)
         yield compare_clocks("clock of the database", before, server.now, datetime.now(UTC))
-        schema = _schema(engine)
+        schema = _schema(sessions)
         yield schema
         yield _time_zones(session, has_tenants=schema.state is State.OK)
 
@@ -75,9 +74,9 @@ def _durability(server: monitoring.DatabaseServer) -> Finding:
     return ok("durability of the database", "a commit outlives a crash")
 
 
-def _schema(engine: Engine) -> Finding:
+def _schema(sessions: Sessions) -> Finding:
     try:
-        require_current(engine)
+        require_current(sessions)
     except NotMigrated:
         return problem("schema", "not that of this version", "run `milepost migrate`")
     except UnknownRevision as error:

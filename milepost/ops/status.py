@@ -5,9 +5,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session
-
 from core.errors import MilepostError
 from core.goals.money import to_decimal
 from core.goals.progress import percent_complete
@@ -22,7 +19,8 @@ from core.services.metrics import (
 )
 from core.settings import Settings
 from core.store import monitoring
-from core.store.engine import database_url, make_engine, session_factory
+from core.store.database import Sessions, database_url, open_sessions
+from core.store.driver import Session
 from core.store.migrate import NotMigrated, require_current
 from core.store.positions import Position
 from core.stream.server import StreamServer, ask_stream_server
@@ -94,13 +92,10 @@ def collect_status(settings: Settings) -> Status:
     """Ask every part."""
     troubles: list[str] = []
     now = datetime.now(UTC)
-    engine = make_engine(settings, application_name="milepost status")
-    try:
-        database = _ask(troubles, lambda: _database_version(engine))
-        current = _ask(troubles, lambda: _is_current(engine)) if database else None
-        contents = _ask(troubles, lambda: _collect_from_database(engine, now)) if current else None
-    finally:
-        engine.dispose()
+    with open_sessions(settings, application_name="milepost status") as sessions:
+        database = _ask(troubles, lambda: _database_version(sessions))
+        current = _ask(troubles, lambda: _is_current(sessions)) if database else None
+        contents = _ask(troubles, lambda: _collect_from_database(sessions, now)) if current else None
     positions = None if contents is None else contents.stats.positions
     stream = _ask(troubles, lambda: _collect_from_stream(settings, positions))
     troubles += _wrong_in_database(contents, now) + _wrong_on_stream(stream, now)
@@ -154,14 +149,13 @@ def _ask(troubles: list[str], question: Callable[[], T]) -> T | None:
         return None
 
 
-def _database_version(engine: Engine) -> str:
-    with session_factory(engine)() as session:
+def _database_version(sessions: Sessions) -> str:
+    with sessions() as session:
         return f"PostgreSQL {monitoring.ask_database(session).version_text}"
 
 
-def _collect_from_database(engine: Engine, now: datetime) -> DatabaseStatus:
-    reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    with session_factory(reading).begin() as session:
+def _collect_from_database(sessions: Sessions, now: datetime) -> DatabaseStatus:
+    with sessions.reading() as session:
         monitoring.limit_statements(session, STATEMENT_LONGEST_S)
         stats = read_database_stats(session, now)
         return DatabaseStatus(
@@ -175,10 +169,10 @@ def _collect_from_database(engine: Engine, now: datetime) -> DatabaseStatus:
         )
 
 
-def _is_current(engine: Engine) -> bool:
+def _is_current(sessions: Sessions) -> bool:
     """Raises UnknownRevision."""
     try:
-        require_current(engine)
+        require_current(sessions)
     except NotMigrated:
         return False
     return True

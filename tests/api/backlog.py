@@ -9,11 +9,11 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 from redis.exceptions import ConnectionError as RedisConnectionError
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.drain import ShardDrain
+from core.store.database import Sessions
 from core.store.dead_letters import DeadLetterKey
+from core.store.driver import Sql
 from core.stream.entries import RawEntry, stream_key
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
@@ -53,7 +53,7 @@ class StoppingStream(EventStream):
 class Harness:
     """The stream behind the API, its drains, and what the API lists as not applied."""
 
-    def __init__(self, sessions: sessionmaker[Session], client: redis.Redis, api: TestClient) -> None:
+    def __init__(self, sessions: Sessions, client: redis.Redis, api: TestClient) -> None:
         self.sessions, self.client, self.api = sessions, client, api
         self.stream = StoppingStream(client, 2)
 
@@ -93,5 +93,5 @@ class Harness:
     def worths(self) -> dict[tuple[str, str], int]:
         """What took effect: (tenant, account) -> worth."""
         with self.sessions() as session:
-            rows = session.execute(text("SELECT tenant, account_id, worth_minor FROM accounts"))
+            rows = Sql("SELECT tenant, account_id, worth_minor FROM accounts").rows(session, {})
             return {(row[0], row[1]): row[2] for row in rows}

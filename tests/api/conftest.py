@@ -14,7 +14,6 @@ import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import make_app
 from core.ingestion.apply import Applied, apply_events
@@ -22,6 +21,7 @@ from core.ingestion.decode import StreamEntry
 from core.services.keys import create_key
 from core.services.tenants import create_tenant
 from core.settings import Settings
+from core.store.database import Sessions
 from core.store.tenants import read_tenants
 from core.stream.entries import stream_key, tenant_of
 from core.stream.stream import arrival, connect
@@ -76,7 +76,7 @@ def api(client: MakeClient) -> TestClient:
 
 
 @pytest.fixture
-def new_key(session_factory: sessionmaker[Session], now: datetime) -> MakeKey:
+def new_key(session_factory: Sessions, now: datetime) -> MakeKey:
     """Makes keys, and the tenants that they are for."""
 
     def make(*scopes: str, tenant: str = "default") -> str:
@@ -89,7 +89,7 @@ def new_key(session_factory: sessionmaker[Session], now: datetime) -> MakeKey:
 
 
 @pytest.fixture
-def apply_stream(session_factory: sessionmaker[Session], redis_url: str, settings: Settings) -> Callable[[], Applied]:
+def apply_stream(session_factory: Sessions, redis_url: str, settings: Settings) -> Callable[[], Applied]:
     """Applies everything on the stream, as a worker would."""
 
     def apply() -> Applied:
@@ -142,6 +142,6 @@ def exact() -> Callable[[Any], Any]:
 
 
 @pytest.fixture
-def harness(session_factory: sessionmaker[Session], redis_client: redis.Redis, api: TestClient) -> Harness:
+def harness(session_factory: Sessions, redis_client: redis.Redis, api: TestClient) -> Harness:
     """An empty stream."""
     return Harness(session_factory, redis_client, api)

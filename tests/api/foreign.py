@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
 
+import psycopg
 from fastapi import APIRouter, FastAPI, Header, HTTPException, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 
-from api.context import ReadCache, RequestContext, reading_sessions
-from core.store.engine import session_factory
+from api.context import ReadCache, RequestContext
+from core.store.database import Sessions
 from core.store.tenants import Tenant
 
 
@@ -26,7 +25,7 @@ from core.store.tenants import Tenant
 class TenantHost:
     """One tenant of a database."""
 
-    engine: Engine
+    sessions: Sessions
     tenant: str = "default"
     max_body_bytes: int = 100_000
     read_cache: ReadCache = field(default_factory=lambda: ReadCache(0))
@@ -34,8 +33,8 @@ class TenantHost:
     @contextmanager
     def context(self, *, reading: bool) -> Iterator[RequestContext]:
         """A transaction of the tenant."""
-        sessions = reading_sessions(self.engine) if reading else session_factory(self.engine)
-        with sessions.begin() as session:
+        begin = self.sessions.reading if reading else self.sessions.begin
+        with begin() as session:
             yield RequestContext(session, Tenant(self.tenant, "UTC"), datetime.now(UTC), self.read_cache)
 
 
@@ -64,7 +63,7 @@ def foreign_app(*routers: APIRouter) -> FastAPI:
         response.headers["X-Foreign"] = "yes"
         return response
 
-    for kind, status in ((RequestValidationError, 499), (SignedOut, 419), (DBAPIError, 599)):
+    for kind, status in ((RequestValidationError, 499), (SignedOut, 419), (psycopg.Error, 599)):
         app.add_exception_handler(kind, _says(kind.__name__, status))
 
     @app.exception_handler(StarletteHTTPException)
@@ -89,7 +88,7 @@ async def signed_in(given: Annotated[HTTPAuthorizationCredentials | None, Securi
     if token == "signed-out":
         raise SignedOut
     if token == "unlucky":
-        raise OperationalError("SELECT token", None, Exception("the app's own database is away"))
+        raise psycopg.OperationalError("the app's own database is away")
     if token != "good":
         raise HTTPException(403, "not you")
     return token

@@ -9,9 +9,9 @@ from urllib.parse import quote, unquote
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.jobs.snapshot import run_snapshot
+from core.store.database import Sessions
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields, walk
 
@@ -53,10 +53,7 @@ class Story:
 
 @pytest.fixture
 def story(
-    api: TestClient,
-    new_goal: Callable[..., str],
-    apply_stream: Callable[[], Any],
-    session_factory: sessionmaker[Session],
+    api: TestClient, new_goal: Callable[..., str], apply_stream: Callable[[], Any], session_factory: Sessions
 ) -> Story:
     """Nothing paid and no day closed yet."""
     start = (datetime.now(UTC) - 3 * DAY).date().isoformat()

@@ -7,14 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi.testclient import TestClient
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.jobs.due import run_due
+from core.store.database import Sessions
 from core.verify.verify import verify
 from tests.api.metric_values import one, scrape
 from tests.api.moments import amount_of_new_goal, pull, today
 
-Sessions = sessionmaker[Session]
 MINUTE = timedelta(minutes=1)
 
 

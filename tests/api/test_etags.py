@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy.orm import Session, sessionmaker
 
+from core.store.database import Sessions
 from core.store.goals import lock_goal
 
 LINK = {"account_id": "savings_001", "allocation_percent": 10}
@@ -154,7 +154,7 @@ def test_a_goal_that_is_not_there_is_404_whatever_the_tag(api: TestClient) -> No
 def test_of_two_writers_with_one_tag_one_gets_through(
     app: FastAPI,
     api: TestClient,
-    session_factory: sessionmaker[Session],
+    session_factory: Sessions,
     until_waiting: Callable[[int], None],
     goal: str,
     late: tuple[str, dict[str, Any] | None],

@@ -17,11 +17,11 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.providers.registry import Format, Provider
 from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
+from core.store.database import Sessions
 from core.stream.entries import stream_key
 from tests.api.conftest import SECRETS_KEY
 from tests.api.provider_bodies import BODIES, FORMATS
@@ -139,7 +139,7 @@ def on_stream(redis_url: str) -> Callable[[], int]:
 
 
 @pytest.fixture
-def paths(session_factory: sessionmaker[Session], now: datetime) -> dict[Provider, str]:
+def paths(session_factory: Sessions, now: datetime) -> dict[Provider, str]:
     """An address for each provider."""
     made = {}
     for provider, secret in SECRETS.items():

@@ -11,14 +11,12 @@ from urllib.parse import urlencode
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session, sessionmaker
 
 from api.context import ReadCache
 from api.hosting import goal_router
 from api.routes import goals
 from core.services.tenants import create_tenant
-from core.store.engine import make_engine
+from core.store.database import Sessions, open_sessions
 from tests.api.conftest import SAVINGS
 from tests.api.foreign import TenantHost, foreign_app
 from tests.api.paging import walk
@@ -43,8 +41,8 @@ DOCUMENTED: list[tuple[str, str, Any, int]] = [
 ]
 
 
-def _hosted(engine: Engine, prefix: str, **options: Any) -> TestClient:
-    return TestClient(foreign_app(goal_router(TenantHost(engine), prefix=prefix, **options)))
+def _hosted(sessions: Sessions, prefix: str, **options: Any) -> TestClient:
+    return TestClient(foreign_app(goal_router(TenantHost(sessions), prefix=prefix, **options)))
 
 
 def _paths(app: Any) -> dict[str, dict[str, Any]]:
@@ -53,9 +51,9 @@ def _paths(app: Any) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_the_thirteen_routes_answer_as_documented(engine: Engine, prefix: str) -> None:
+def test_the_thirteen_routes_answer_as_documented(session_factory: Sessions, prefix: str) -> None:
     """Each documented request gets its documented success below the prefix, where OpenAPI shows it too."""
-    client = _hosted(engine, prefix)
+    client = _hosted(session_factory, prefix)
     goal_id = client.post(prefix, json=SAVINGS).json()["id"]
     answers = {}
     for method, path, body, status in DOCUMENTED:
@@ -71,19 +69,19 @@ def test_the_thirteen_routes_answer_as_documented(engine: Engine, prefix: str) -
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_addresses_in_answers_have_the_prefix(engine: Engine, prefix: str) -> None:
+def test_addresses_in_answers_have_the_prefix(session_factory: Sessions, prefix: str) -> None:
     """Location is the new goal, and the Link of each list leads through all of its pages."""
-    _follow_addresses(_hosted(engine, prefix), prefix)
+    _follow_addresses(_hosted(session_factory, prefix), prefix)
 
 
-def test_addresses_are_right_in_an_app_below_another(engine: Engine, app: FastAPI, api: TestClient) -> None:
+def test_addresses_are_right_in_an_app_below_another(session_factory: Sessions, app: FastAPI, api: TestClient) -> None:
     """Mounted below /outer, or behind a proxy that takes off a path, what the answers name is found by the caller."""
     outer = FastAPI()
-    outer.mount("/outer", foreign_app(goal_router(TenantHost(engine), prefix="/goals")))
+    outer.mount("/outer", foreign_app(goal_router(TenantHost(session_factory), prefix="/goals")))
     _follow_addresses(TestClient(outer), "/outer/goals")
     outer.mount("/own", app)
     _follow_addresses(TestClient(outer, headers=api.headers), "/own/goals")
-    behind = TestClient(foreign_app(goal_router(TenantHost(engine), prefix="/goals")), root_path="/behind")
+    behind = TestClient(foreign_app(goal_router(TenantHost(session_factory), prefix="/goals")), root_path="/behind")
     _follow_addresses(behind, "/goals", shown="/behind/goals")
     _follow_addresses(behind, "/behind/goals")
 
@@ -107,9 +105,9 @@ def _follow_addresses(client: TestClient, prefix: str, shown: str | None = None)
         assert [len(page) for page in walk(client, prefix + path)] == [2, 1]
 
 
-def test_what_is_the_apps_own_stays_as_it_is(engine: Engine) -> None:
+def test_what_is_the_apps_own_stays_as_it_is(session_factory: Sessions) -> None:
     """Its routes, its 404, 405 and 422, its handlers and its middleware answer as they do without ours."""
-    without, with_goals = TestClient(foreign_app()), _hosted(engine, "/goals")
+    without, with_goals = TestClient(foreign_app()), _hosted(session_factory, "/goals")
     asked = [("GET", f"/things/{number}") for number in ("1", "0", "-1", "one")]
     for method, url in [*asked, ("PUT", "/things/1"), ("GET", "/nothing"), ("GET", "/docs"), ("HEAD", "/things/1")]:
         ours, theirs = with_goals.request(method, url), without.request(method, url)
@@ -118,9 +116,9 @@ def test_what_is_the_apps_own_stays_as_it_is(engine: Engine) -> None:
     assert _paths(with_goals.app)["/things/{number}"] == _paths(without.app)["/things/{number}"]
 
 
-def test_refusals_have_our_shape(engine: Engine) -> None:
+def test_refusals_have_our_shape(session_factory: Sessions) -> None:
     """400, 404, 409, 412, 413 and 422 are as documented, whatever handlers the app has for them."""
-    client = _hosted(engine, "/goals")
+    client = _hosted(session_factory, "/goals")
     goal = client.post("/goals", json={**SAVINGS, "status": "paused"}).headers["Location"]
     answers = {
         400: client.post(f"{goal}/funding", json={"account_id": "a", "allocation_percent": 101}),
@@ -148,7 +146,7 @@ def test_without_the_database_the_goals_alone_are_503() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         url = f"postgresql+psycopg://nobody:secret-word@127.0.0.1:{listener.getsockname()[1]}/none"
-        client = _hosted(make_engine(url, application_name="tests"), "/goals")
+        client = _hosted(open_sessions(url, application_name="tests"), "/goals")
         for method in ("GET", "POST"):
             answer = client.request(method, "/goals", json=SAVINGS)
             assert answer.status_code == 503
@@ -157,9 +155,9 @@ def test_without_the_database_the_goals_alone_are_503() -> None:
         assert client.get("/things/1").status_code == 200
 
 
-def test_a_post_sent_again_acts_once(engine: Engine) -> None:
+def test_a_post_sent_again_acts_once(session_factory: Sessions) -> None:
     """An Idempotency-Key works, and the kept answer has the Location of the first."""
-    client = _hosted(engine, "/v1/goals")
+    client = _hosted(session_factory, "/v1/goals")
     first, again = [client.post("/v1/goals", json=SAVINGS, headers={"Idempotency-Key": "k"}) for _ in range(2)]
     assert again.headers["Idempotency-Replayed"] == "true"
     assert again.headers["Location"] == first.headers["Location"]
@@ -168,12 +166,12 @@ def test_a_post_sent_again_acts_once(engine: Engine) -> None:
 
 
 def test_two_tenants_under_two_prefixes_see_only_their_own(
-    engine: Engine, session_factory: sessionmaker[Session], now: Any, dump: Callable[[], str]
+    session_factory: Sessions, now: Any, dump: Callable[[], str]
 ) -> None:
     """What one mount has is not found at the other, neither to read nor to change; nor is it counted there."""
     with session_factory.begin() as session:
         create_tenant(session, "other", "UTC", now)
-    routers = [goal_router(TenantHost(engine, name), prefix=f"/{name}/goals") for name in ("default", "other")]
+    routers = [goal_router(TenantHost(session_factory, name), prefix=f"/{name}/goals") for name in ("default", "other")]
     client = TestClient(foreign_app(*routers))
     goal = client.post("/default/goals", json=SAVINGS).headers["Location"]
     goal_id = goal.rpartition("/")[2]
@@ -190,9 +188,9 @@ def test_two_tenants_under_two_prefixes_see_only_their_own(
     assert [len(client.get(f"/{name}/goals").json()) for name in ("default", "other")] == [1, 1]
 
 
-def test_two_mounts_of_one_tenant_show_their_own_addresses(engine: Engine) -> None:
+def test_two_mounts_of_one_tenant_show_their_own_addresses(session_factory: Sessions) -> None:
     """What one mount has kept in the read cache does not bring its Link to the other."""
-    host = TenantHost(engine, read_cache=ReadCache(300))
+    host = TenantHost(session_factory, read_cache=ReadCache(300))
     client = TestClient(foreign_app(*(goal_router(host, prefix=prefix) for prefix in PREFIXES)))
     goal_id = client.post("/goals", json=SAVINGS).json()["id"]
     for amount in (1, 2):
@@ -202,30 +200,30 @@ def test_two_mounts_of_one_tenant_show_their_own_addresses(engine: Engine) -> No
         assert answer.links["next"]["url"].startswith(f"{prefix}/{goal_id}/milestones?")
 
 
-def test_the_app_decides_how_openapi_shows_the_routes(engine: Engine) -> None:
+def test_the_app_decides_how_openapi_shows_the_routes(session_factory: Sessions) -> None:
     """With tags of its own, or not at all; 401 and 403 are its own to document, and our keys do not show."""
-    shown = _paths(_hosted(engine, "/goals", tags=["Finance"]).app)
+    shown = _paths(_hosted(session_factory, "/goals", tags=["Finance"]).app)
     operations = [operation for path in shown if path.startswith("/goals") for operation in shown[path].values()]
     assert len(operations) >= len(DOCUMENTED)
     assert all(operation["tags"] == ["Finance"] for operation in operations)
     assert not any({"401", "403"} & set(operation["responses"]) for operation in operations)
     assert not any("security" in operation for operation in operations)
-    plain = _paths(_hosted(engine, "/goals").app)
+    plain = _paths(_hosted(session_factory, "/goals").app)
     assert {tag for path in plain for one in plain[path].values() for tag in one.get("tags", [])} == {
         "goals",
         "milestones",
         "funding",
     }
-    hidden = _hosted(engine, "/goals", include_in_schema=False)
+    hidden = _hosted(session_factory, "/goals", include_in_schema=False)
     assert list(_paths(hidden.app)) == ["/things/{number}"]
     assert hidden.get("/goals").json() == []
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "goals", "/goals/", "goals/"])
-def test_a_prefix_that_is_no_path_is_refused(engine: Engine, prefix: str) -> None:
+def test_a_prefix_that_is_no_path_is_refused(session_factory: Sessions, prefix: str) -> None:
     """It must begin with a slash and not end with one."""
     with pytest.raises(ValueError, match="prefix"):
-        goal_router(TenantHost(engine), prefix=prefix)
+        goal_router(TenantHost(session_factory), prefix=prefix)
 
 
 @pytest.mark.parametrize(("method", "body"), [("GET", None), ("POST", SAVINGS)])

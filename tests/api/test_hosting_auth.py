@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, Depends
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
 
 from api.hosting import goal_router
 from core.errors import NotFound
+from core.store.database import Sessions
 from tests.api.conftest import SAVINGS
 from tests.api.foreign import TenantHost, foreign_app, signed_in, with_header
 
@@ -19,12 +19,12 @@ REFUSED = [
     (None, 401, {"foreign": "who are you?"}),
     ("wrong", 403, {"foreign": "not you"}),
     ("signed-out", 419, {"foreign": "SignedOut"}),
-    ("unlucky", 599, {"foreign": "DBAPIError"}),
+    ("unlucky", 599, {"foreign": "Error"}),
 ]
 
 
-def _app(engine: Engine) -> Any:
-    return foreign_app(goal_router(TenantHost(engine), prefix="/goals", dependencies=[Depends(signed_in)]))
+def _app(sessions: Sessions) -> Any:
+    return foreign_app(goal_router(TenantHost(sessions), prefix="/goals", dependencies=[Depends(signed_in)]))
 
 
 def _bearer(token: str | None) -> dict[str, str]:
@@ -32,9 +32,11 @@ def _bearer(token: str | None) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("token", "status", "body"), REFUSED)
-def test_the_apps_refusals_are_answered_by_the_app(engine: Engine, token: str | None, status: int, body: Any) -> None:
+def test_the_apps_refusals_are_answered_by_the_app(
+    session_factory: Sessions, token: str | None, status: int, body: Any
+) -> None:
     """HTTPException, an error that the app handles, and one of its own database reach its handlers, before our 422."""
-    client = TestClient(_app(engine), headers=_bearer(token))
+    client = TestClient(_app(session_factory), headers=_bearer(token))
     for method, url in (
         ("GET", "/goals"),
         ("POST", "/goals"),
@@ -47,24 +49,28 @@ def test_the_apps_refusals_are_answered_by_the_app(engine: Engine, token: str | 
             assert answer.headers["WWW-Authenticate"] == "Foreign", (method, url)
 
 
-def test_who_is_let_in_gets_the_goals(engine: Engine) -> None:
+def test_who_is_let_in_gets_the_goals(session_factory: Sessions) -> None:
     """With a good token everything is as without auth; a key of ours is none."""
-    client = TestClient(_app(engine), headers=_bearer("good"))
+    client = TestClient(_app(session_factory), headers=_bearer("good"))
     made = client.post("/goals", json=SAVINGS)
     assert made.status_code == 201
     assert client.get(made.headers["Location"]).json() == made.json()
     assert client.get("/goals/none").json() == {"detail": "Goal not found"}
-    assert TestClient(_app(engine), headers={"X-API-Key": "good"}).get("/goals").status_code == 401
+    assert TestClient(_app(session_factory), headers={"X-API-Key": "good"}).get("/goals").status_code == 401
 
 
 @pytest.mark.parametrize("is_of_the_mount", [True, False])
-def test_what_does_not_validate_in_the_apps_auth_is_answered_by_the_app(engine: Engine, is_of_the_mount: bool) -> None:
+def test_what_does_not_validate_in_the_apps_auth_is_answered_by_the_app(
+    session_factory: Sessions, is_of_the_mount: bool
+) -> None:
     """A header of it that is missing or no number reaches the app's handler, alone or with what is wrong of ours."""
     if is_of_the_mount:
-        app = foreign_app(goal_router(TenantHost(engine), prefix="/goals", dependencies=[Depends(with_header)]))
+        app = foreign_app(
+            goal_router(TenantHost(session_factory), prefix="/goals", dependencies=[Depends(with_header)])
+        )
     else:
         whole = APIRouter(dependencies=[Depends(with_header)])
-        whole.include_router(goal_router(TenantHost(engine), prefix="/goals"))
+        whole.include_router(goal_router(TenantHost(session_factory), prefix="/goals"))
         app = foreign_app(whole)
     for headers in ({}, {"X-Token": "one"}):
         client = TestClient(app, headers=headers)
@@ -84,28 +90,32 @@ def test_what_does_not_validate_in_the_apps_auth_is_answered_by_the_app(engine: 
     assert client.get("/goals?type=debt&goal_type=income").json()["errors"][0]["loc"] == ["query", "goal_type"]
 
 
-def test_an_error_of_ours_that_the_apps_auth_raises_is_answered_by_the_app(engine: Engine) -> None:
+def test_an_error_of_ours_that_the_apps_auth_raises_is_answered_by_the_app(session_factory: Sessions) -> None:
     """It is no refusal of the goal routes: the app fails with it, as it does everywhere."""
 
     async def broken() -> None:
         raise NotFound("Goal", "x")
 
-    client = TestClient(foreign_app(goal_router(TenantHost(engine), prefix="/goals", dependencies=[Depends(broken)])))
+    client = TestClient(
+        foreign_app(goal_router(TenantHost(session_factory), prefix="/goals", dependencies=[Depends(broken)]))
+    )
     with pytest.raises(NotFound):
         client.get("/goals")
 
 
 @pytest.mark.parametrize(("token", "status"), [(token, status) for token, status, _ in REFUSED])
-def test_the_body_of_a_refused_request_is_not_read(engine: Engine, token: str | None, status: int) -> None:
+def test_the_body_of_a_refused_request_is_not_read(session_factory: Sessions, token: str | None, status: int) -> None:
     """Not a byte of it is asked for."""
-    assert _status_without_body(_app(engine), _bearer(token)) == status
+    assert _status_without_body(_app(session_factory), _bearer(token)) == status
 
 
 @pytest.mark.parametrize("others", [[], [Depends(signed_in)]])
-def test_the_body_is_not_read_when_the_apps_auth_does_not_validate(engine: Engine, others: list[Any]) -> None:
+def test_the_body_is_not_read_when_the_apps_auth_does_not_validate(
+    session_factory: Sessions, others: list[Any]
+) -> None:
     """Nor is its size looked at; the auth that comes after it has its say first, as everywhere in the app."""
     dependencies = [Depends(with_header), *others]
-    app = foreign_app(goal_router(TenantHost(engine), prefix="/goals", dependencies=dependencies))
+    app = foreign_app(goal_router(TenantHost(session_factory), prefix="/goals", dependencies=dependencies))
     assert _status_without_body(app, {}) == (401 if others else 499)
     assert _status_without_body(app, _bearer("good")) == 499
 
@@ -140,9 +150,9 @@ def _status_without_body(app: Any, more: dict[str, str]) -> int:
     return status
 
 
-def test_openapi_shows_the_apps_auth_and_not_ours(engine: Engine) -> None:
+def test_openapi_shows_the_apps_auth_and_not_ours(session_factory: Sessions) -> None:
     """Its scheme is asked for by every goal route, and is the only one."""
-    text = _app(engine).openapi()
+    text = _app(session_factory).openapi()
     assert set(text["components"]["securitySchemes"]) == {"ForeignToken"}
     for path, operations in text["paths"].items():
         for operation in operations.values():
@@ -150,9 +160,9 @@ def test_openapi_shows_the_apps_auth_and_not_ours(engine: Engine) -> None:
             assert asked == (["ForeignToken"] if path.startswith("/goals") else []), path
 
 
-def test_each_mount_has_its_own_auth(engine: Engine) -> None:
+def test_each_mount_has_its_own_auth(session_factory: Sessions) -> None:
     """What guards one mount does not guard the other."""
-    host = TenantHost(engine)
+    host = TenantHost(session_factory)
     guarded = goal_router(host, prefix="/guarded", dependencies=[Depends(signed_in)])
     client = TestClient(foreign_app(goal_router(host, prefix="/free"), guarded))
     assert [client.get(url).status_code for url in ("/free", "/guarded")] == [200, 401]

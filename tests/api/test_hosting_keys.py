@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
 
 from api.hosting import goal_router
 from api.idempotency import route_of
+from core.store.database import Sessions
 from tests.api.conftest import SAVINGS
 from tests.api.foreign import TenantHost, foreign_app
 
@@ -28,9 +28,9 @@ CHANGES: list[tuple[str, str, Any]] = [
 MOUNTS = ["/v1/goals", "/goals/goals", "/outer/goals", "/users/7/goals"]
 
 
-def _mount(engine: Engine, url: str) -> TestClient:
+def _mount(sessions: Sessions, url: str) -> TestClient:
     """An app that has the goals at this URL: by the prefix, below another app, or below a router with a parameter."""
-    host = TenantHost(engine)
+    host = TenantHost(sessions)
     outer = FastAPI()
     if url == "/outer/goals":
         outer.mount("/outer", foreign_app(goal_router(host, prefix="/goals")))
@@ -43,9 +43,9 @@ def _mount(engine: Engine, url: str) -> TestClient:
     return TestClient(outer)
 
 
-def test_a_key_of_our_own_api_is_known_to_a_host(engine: Engine, api: TestClient) -> None:
+def test_a_key_of_our_own_api_is_known_to_a_host(session_factory: Sessions, api: TestClient) -> None:
     """The same request gets the first answer, with the addresses of the host; another request is refused."""
-    clients = {mount: _mount(engine, mount) for mount in MOUNTS}
+    clients = {mount: _mount(session_factory, mount) for mount in MOUNTS}
     for number, (method, path, body) in enumerate(CHANGES):
         key = {"Idempotency-Key": f"key {number}"}
         goal_id = api.post("/goals", json={**SAVINGS, "current_amount": 20}).json()["id"]
@@ -68,9 +68,9 @@ def test_a_key_of_our_own_api_is_known_to_a_host(engine: Engine, api: TestClient
         assert third.headers.get("Location") == first.headers.get("Location"), (method, path)
 
 
-def test_a_key_of_a_host_is_known_to_our_own_api(engine: Engine, api: TestClient) -> None:
+def test_a_key_of_a_host_is_known_to_our_own_api(session_factory: Sessions, api: TestClient) -> None:
     """Whichever came first: one goal is made."""
-    first = _mount(engine, "/v1/goals").post("/v1/goals", json=SAVINGS, headers=KEY)
+    first = _mount(session_factory, "/v1/goals").post("/v1/goals", json=SAVINGS, headers=KEY)
     again = api.post("/goals", json=SAVINGS, headers=KEY)
     assert again.headers["Idempotency-Replayed"] == "true"
     assert again.headers["Location"] == f"/goals/{first.json()['id']}"

@@ -13,13 +13,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from redis import Redis
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session, sessionmaker
 
 from api.errors import refusal_of
 from core.errors import KeyBusy
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.goals import lock_goal
-from core.store.tables import idempotency_keys
 from core.stream.entries import stream_key
 
 GOAL = {"user_id": "u", "name": "n", "type": "savings", "target_amount": 100}
@@ -49,13 +48,13 @@ KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
 
 
 @pytest.fixture
-def state(dump: Callable[[], str], redis_url: str, session_factory: sessionmaker[Session]) -> Callable[[], Any]:
+def state(dump: Callable[[], str], redis_url: str, session_factory: Sessions) -> Callable[[], Any]:
     """All that a change could have touched: the tables, the keys and the stream."""
 
     def take() -> tuple[str, int, int]:
         with Redis.from_url(redis_url) as redis, session_factory.begin() as session:
             on_stream: Any = sum(redis.xlen(stream_key(shard)) for shard in range(2))
-            kept = session.execute(select(func.count()).select_from(idempotency_keys)).scalar_one()
+            kept = Sql("SELECT count(*) FROM idempotency_keys").value(session, {})
         return dump(), kept, on_stream
 
     return take
@@ -252,7 +251,7 @@ def test_two_keys_on_one_request_are_refused(api: TestClient) -> None:
 def test_of_two_at_once_one_acts_and_the_other_gets_its_answer(
     app: FastAPI,
     api: TestClient,
-    session_factory: sessionmaker[Session],
+    session_factory: Sessions,
     until_waiting: Callable[[int], None],
     new_goal: Callable[..., str],
 ) -> None:

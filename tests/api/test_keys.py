@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.services.keys import create_key, revoke_key
+from core.store.database import Sessions
 
 ROUTES = [
     ("GET", "/goals", "goals:read"),
@@ -90,7 +90,7 @@ def test_the_key_may_come_in_its_own_header(app: FastAPI, new_key: Any) -> None:
 
 
 def test_a_revoked_key_is_refused_at_once(
-    app: FastAPI, api: TestClient, session_factory: sessionmaker[Session], now: datetime
+    app: FastAPI, api: TestClient, session_factory: Sessions, now: datetime
 ) -> None:
     """A key that worked gets 401 in the very next request after it was revoked."""
     with session_factory.begin() as session:

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.providers.registry import Provider
 from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
+from core.store.database import Sessions
 from milepost.embedded.programs import free_port
 from tests.api.conftest import SECRETS_KEY, MakeKey
 from tests.unit.providers.signatures import signing
@@ -81,7 +81,7 @@ def server(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Server
 
 
 @pytest.fixture
-def address(session_factory: sessionmaker[Session], now: datetime) -> str:
+def address(session_factory: Sessions, now: datetime) -> str:
     """Where MX delivers: its credentials stay the same whatever the body is."""
     with session_factory.begin() as session:
         endpoint, _ = add_endpoint(

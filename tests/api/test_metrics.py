@@ -8,22 +8,20 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.drain import ShardDrain
 from core.providers.contracts import Refresh
 from core.services.deliveries import list_open, mark_done, record_refreshes
 from core.services.tenants import create_tenant
 from core.settings import Settings
+from core.store.database import Sessions
 from core.store.days import JobRun, record_run
+from core.store.driver import Sql
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
 from tests.api.metric_values import elsewhere, names, one, scrape
 from tests.ingestion.positions import die
 from tests.ingestion.test_drain import clock, spent
-
-Sessions = sessionmaker[Session]
 
 
 @pytest.fixture
@@ -100,21 +98,15 @@ def test_drains_that_commit_are_alive_with_any_backlog(api: TestClient, stream: 
 def test_undelivered_messages_and_waiting_letters_are_counted(api: TestClient, session_factory: Sessions) -> None:
     """Only messages not delivered and letters neither replayed nor discarded count; the age is the oldest one's."""
     with session_factory.begin() as session:
-        session.execute(
-            text(
-                """INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at, delivered_at) VALUES
+        Sql("""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at, delivered_at) VALUES
                 ('default', 'a', 't', 'g', '{}', now() - interval '1 hour', NULL),
                 ('default', 'b', 't', 'g', '{}', now() - interval '1 minute', NULL),
-                ('default', 'c', 't', 'g', '{}', now() - interval '1 day', now())"""
-            )
-        )
-        session.execute(
-            text(
-                """INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at,
+                ('default', 'c', 't', 'g', '{}', now() - interval '1 day', now())""").run(session, {})
+        Sql("""INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at,
                     replayed_at, discarded_at)
                 SELECT 'default', 0, n::text, CASE WHEN n < 4 THEN 'bad_value' ELSE 'poison' END, '', '', now(), now(),
-                    CASE WHEN n = 1 THEN now() END, CASE WHEN n = 2 THEN now() END FROM generate_series(1, 5) n"""
-            )
+                    CASE WHEN n = 1 THEN now() END, CASE WHEN n = 2 THEN now() END FROM generate_series(1, 5) n""").run(
+            session, {}
         )
     stats = scrape(api)
     assert one(stats, "outbox_undelivered") == 2
@@ -149,7 +141,7 @@ def test_days_behind_are_counted_in_each_tenants_zone(api: TestClient, session_f
         create_tenant(session, "late", "Europe/Prague", now - timedelta(days=40))
         closed = "UPDATE tenants SET closed_through = (now() AT TIME ZONE time_zone)::date - :days WHERE tenant = :name"
         for name, days in (("kept", 1), ("late", 4), ("default", 1)):
-            session.execute(text(closed), {"name": name, "days": days})
+            Sql(closed).run(session, {"name": name, "days": days})
     stats = scrape(api)
     assert (one(stats, "snapshot_lag_days"), one(stats, "snapshot_tenants_behind")) == (3, 1)
 
@@ -203,7 +195,7 @@ def test_a_tenant_that_a_job_never_comes_to_shows(api: TestClient, session_facto
     """The age of a job is that of the tenant furthest behind, from its creation on where it never ran for it."""
     now = datetime.now(UTC)
     with session_factory.begin() as session:
-        session.execute(text("UPDATE tenants SET created_at = :at"), {"at": now - timedelta(days=90)})
+        Sql("UPDATE tenants SET created_at = :at").run(session, {"at": now - timedelta(days=90)})
         create_tenant(session, "failing", "UTC", now - timedelta(days=5))
         for job in ("snapshot", "project", "verify", "retain"):
             record_run(session, JobRun("default", job, "2026-03-09", 0, now, now, "{}"))
@@ -224,20 +216,12 @@ def test_violations_of_any_tenant_count_among_many(
     """
     monkeypatch.setattr("core.store.monitoring.RUN_TENANTS_MOST", 10_000)
     with session_factory.begin() as session:
-        session.execute(
-            text(
-                """INSERT INTO tenants (tenant, time_zone, created_at)
-                SELECT 't' || lpad(n::text, 6, '0'), 'UTC', now() FROM generate_series(1, 12000) n"""
-            )
-        )
-        session.execute(
-            text(
-                """INSERT INTO job_runs (tenant, job, period, chunk, started_at, finished_at, result)
+        Sql("""INSERT INTO tenants (tenant, time_zone, created_at)
+                SELECT 't' || lpad(n::text, 6, '0'), 'UTC', now() FROM generate_series(1, 12000) n""").run(session, {})
+        Sql("""INSERT INTO job_runs (tenant, job, period, chunk, started_at, finished_at, result)
                 SELECT tenant, 'verify', '2026-03-09', 0, now(), now(),
                     CASE WHEN tenant = 't012000' THEN '{"ok": false, "violations": 7}' ELSE '{"violations": 0}' END
-                FROM tenants"""
-            )
-        )
+                FROM tenants""").run(session, {})
     stats = scrape(api)
     assert (one(stats, "verify_violations"), one(stats, "job_last_run_ok", job="verify")) == (7, 0)
     assert one(stats, "job_tenants_unseen") == 2001

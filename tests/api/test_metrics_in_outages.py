@@ -7,15 +7,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import Settings
+from core.store.database import Sessions
+from core.store.driver import Sql
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.programs import free_port
 from tests.api.metric_values import elsewhere, names, one, scrape
-
-Sessions = sessionmaker[Session]
 
 
 def test_without_the_stream_server_the_rest_is_shown(settings: Settings, new_key: Any) -> None:
@@ -66,7 +64,7 @@ def test_a_revoked_key_is_not_known_any_more(
     caller = client("goals:read")
     scrape(caller)
     with session_factory.begin() as session:
-        session.execute(text("UPDATE api_keys SET revoked_at = now()"))
+        Sql("UPDATE api_keys SET revoked_at = now()").run(session, {})
     assert caller.get("/metrics").status_code == 401
     admit(False)
     assert caller.get("/metrics").status_code == 503

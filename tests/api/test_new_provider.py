@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 import core
 from core.errors import NotFound
 from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
+from core.store.database import Sessions
+from core.store.driver import Sql
 from tests.api import toy_provider
 from tests.api.conftest import SECRETS_KEY, MakeKey
 
@@ -66,7 +66,7 @@ def milepost(tmp_path: Path, database_url: str, redis_url: str) -> Milepost:
 
 
 def test_a_module_and_a_line_add_a_provider(
-    milepost: Milepost, new_key: MakeKey, apply_stream: Callable[[], Any], session_factory: sessionmaker[Session]
+    milepost: Milepost, new_key: MakeKey, apply_stream: Callable[[], Any], session_factory: Sessions
 ) -> None:
     """It gets an address, its pulled body and its signed webhook are read, and what is not signed is refused."""
     made = milepost.run("-m", "milepost", "webhooks", "add", "toy", "--secret-file", "-", "--json", given=SECRET)
@@ -80,16 +80,14 @@ def test_a_module_and_a_line_add_a_provider(
     # The row whose amount is no number was kept whole; it becomes a dead letter, with the others applied.
     assert apply_stream().dead_letters == 1
     with session_factory() as session:
-        rows = session.execute(text("SELECT account_id, worth_minor FROM accounts")).all()
-    assert [tuple(row) for row in rows] == [("savings", 1_050)]
+        rows = Sql("SELECT account_id, worth_minor FROM accounts").rows(session, {})
+    assert rows == [("savings", 1_050)]
 
 
 @pytest.mark.parametrize("name", ["paypal", "gocardless", "Plaid"])
-def test_an_address_is_made_for_a_provider_that_posts(
-    session_factory: sessionmaker[Session], now: datetime, name: str
-) -> None:
+def test_an_address_is_made_for_a_provider_that_posts(session_factory: Sessions, now: datetime, name: str) -> None:
     """An unknown provider, and one without webhooks, gets no address and leaves no row."""
     with session_factory.begin() as session, pytest.raises(NotFound, match="Provider"):
         add_endpoint(session, Sealer([SECRETS_KEY]), "default", name, "test", SECRET, now, actor="test")
     with session_factory() as session:
-        assert session.scalar(text("SELECT count(*) FROM webhook_endpoints")) == 0
+        assert Sql("SELECT count(*) FROM webhook_endpoints").value(session, {}) == 0

@@ -6,13 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from fastapi.testclient import TestClient
-from sqlalchemy.orm import Session, sessionmaker
 
+from core.store.database import Sessions
 from core.verify.verify import verify
 from tests.api.backlog import Harness
 from tests.api.paging import refused_fields, walk
-
-Sessions = sessionmaker[Session]
 
 
 def _send(harness: Harness, type: str, time: str, id: str, **data: Any) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import make_app
 from core.settings import Settings
 from core.store import ledger
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
 
 EVENT = {
     "specversion": "1.0",
@@ -68,19 +68,19 @@ def test_without_the_stream_events_are_503_and_goals_go_on(without_stream: TestC
 
 
 def _goes_away(session: Session, other: Session) -> None:
-    pid = session.scalar(text("SELECT pg_backend_pid()"))
-    other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+    pid = Sql("SELECT pg_backend_pid()").value(session, {})
+    Sql("SELECT pg_terminate_backend(:pid, 5000)").run(other, {"pid": pid})
 
 
 def _keeps_waiting(session: Session, other: Session) -> None:
-    other.execute(text("LOCK TABLE goal_entries"))
-    session.execute(text("SET LOCAL lock_timeout = '50ms'"))
+    Sql("LOCK TABLE goal_entries").run(other, {})
+    Sql("SET LOCAL lock_timeout = '50ms'").run(session, {})
 
 
 @pytest.mark.parametrize("trouble", [_goes_away, _keeps_waiting])
 def test_a_database_in_trouble_in_the_middle_of_an_act_is_503(
     api: TestClient,
-    session_factory: sessionmaker[Session],
+    session_factory: Sessions,
     monkeypatch: pytest.MonkeyPatch,
     trouble: Callable[[Session, Session], None],
 ) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.providers.contracts import KnownAccount
 from core.services.provider_accounts import read_known_accounts
+from core.store.database import Sessions
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields, walk
 
@@ -105,7 +105,7 @@ def test_another_tenants_accounts_are_not_there(client: MakeClient) -> None:
 
 
 def test_adapters_know_what_was_registered_and_what_events_said(
-    teller_api: TestClient, apply_stream: Callable[[], Any], session_factory: sessionmaker[Session]
+    teller_api: TestClient, apply_stream: Callable[[], Any], session_factory: Sessions
 ) -> None:
     """By id and by connection; the kind of an account that an event has stated, and of no other."""
     teller_api.put("/provider-accounts/teller/acc_1", json=WHOLE)

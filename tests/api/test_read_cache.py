@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, event, text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
 from core.settings import Settings
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.tenants import Tenant
 
 READS = ("", "/milestones", "/milestones/progress", "/milestones/next", "/milestones?limit=1")
@@ -39,27 +40,26 @@ def goal(api: TestClient, new_goal: Callable[..., str]) -> str:
 
 
 @contextmanager
-def _statements(engine: Engine) -> Iterator[list[str]]:
+def _statements() -> Iterator[list[str]]:
     """The statements that the API sends meanwhile."""
     sent: list[str] = []
+    execute = psycopg.Cursor.execute
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+    def note(cursor: Any, statement: str, *rest: Any, **options: Any) -> Any:
         sent.append(statement)
+        return execute(cursor, statement, *rest, **options)
 
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(psycopg.Cursor, "execute", note)
         yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize("rest", READS)
-def test_the_second_read_takes_the_version_alone(app: FastAPI, api: TestClient, goal: str, rest: str) -> None:
+def test_the_second_read_takes_the_version_alone(api: TestClient, goal: str, rest: str) -> None:
     """The first read asks for the goal, the second for its version by primary key; the answers are the same."""
-    engine = app.state.backends.engine
-    with _statements(engine) as first_statements:
+    with _statements() as first_statements:
         first = api.get(goal + rest)
-    with _statements(engine) as second_statements:
+    with _statements() as second_statements:
         second = api.get(goal + rest)
     for name in ("Content-Type", "Content-Length", "ETag", "Link"):
         assert second.headers.get(name) == first.headers.get(name)
@@ -72,7 +72,7 @@ def test_the_second_read_takes_the_version_alone(app: FastAPI, api: TestClient, 
 
 @pytest.mark.parametrize("rest", [rest for rest in READS if rest != "/milestones/next"])
 def test_a_write_of_another_process_shows_at_once(
-    api: TestClient, session_factory: sessionmaker[Session], goal: str, rest: str
+    api: TestClient, session_factory: Sessions, goal: str, rest: str
 ) -> None:
     """What is written over another connection, past this API, is in the very next answer."""
     goal_id = goal.removeprefix("/goals/")
@@ -98,12 +98,12 @@ def test_the_changed_amount_and_its_marks_are_those_of_the_tables(api: TestClien
         assert (upcoming and upcoming["amount"]) == (10, 20, None)[reached]
 
 
-def test_a_deleted_goal_is_gone_at_once(api: TestClient, session_factory: sessionmaker[Session], goal: str) -> None:
+def test_a_deleted_goal_is_gone_at_once(api: TestClient, session_factory: Sessions, goal: str) -> None:
     """A goal that was read and then deleted elsewhere is not found."""
     for rest in READS:
         assert api.get(goal + rest).status_code == 200
     with session_factory.begin() as session:
-        session.execute(text("DELETE FROM goals"))
+        Sql("DELETE FROM goals").run(session, {})
     assert [api.get(goal + rest).status_code for rest in READS] == [404] * len(READS)
 
 

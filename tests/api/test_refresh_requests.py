@@ -12,7 +12,6 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.jobs.retain import run_retain
 from core.providers.contracts import Refresh
@@ -24,11 +23,11 @@ from core.services.deliveries import (
     mark_done,
     record_refreshes,
 )
+from core.store.database import Sessions
 from tests.api.conftest import MakeClient
 from tests.api.paging import refused_fields, walk
 from tests.budget import examples
 
-Sessions = sessionmaker[Session]
 ITEM = Refresh("item_1", "transactions", "SYNC_UPDATES_AVAILABLE")
 SECOND, MILLISECOND = timedelta(seconds=1), timedelta(milliseconds=1)
 _numbers = itertools.count()

@@ -11,8 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
+from core.store.database import Sessions
 from core.verify.verify import verify
-from tests.acts import Sessions
 from tests.api.paging import refused_fields, walk
 
 _numbers = count(1)

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy.orm import Session, sessionmaker
 
 from api.cursors import Listing
 from core.services.tenants import create_tenant
+from core.store.database import Sessions
 from tests.api.conftest import SAVINGS, MakeClient
 from tests.api.paging import refused_fields, walk
 
@@ -146,9 +146,7 @@ def test_a_cursor_belongs_to_its_range(api: TestClient, goal_id: str) -> None:
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
-def test_the_last_day_is_the_tenants_yesterday(
-    client: MakeClient, session_factory: sessionmaker[Session], zone: str
-) -> None:
+def test_the_last_day_is_the_tenants_yesterday(client: MakeClient, session_factory: Sessions, zone: str) -> None:
     """Which day has ended depends on the tenant's time zone, not on the server's."""
     with session_factory.begin() as session:
         create_tenant(session, "far", zone, datetime.now(UTC))

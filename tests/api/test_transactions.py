@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import text
-from sqlalchemy.exc import InternalError
-from sqlalchemy.orm import Session, sessionmaker
+from psycopg.errors import ReadOnlySqlTransaction
 
 from api.auth import bind_key
 from api.context import Contexts, RequestContext
 from core.services.goals import get_goal
 from core.services.inputs import MilestoneDraft
 from core.services.milestones import add_milestone
+from core.store.database import Sessions
+from core.store.driver import Sql
 
 Probe = Callable[..., Any]
 
@@ -41,9 +41,9 @@ def probe(app: FastAPI, api: TestClient) -> Probe:
     return run
 
 
-def _kind(context: RequestContext) -> tuple[str, str, int]:
+def _kind(context: RequestContext) -> tuple[Any, ...]:
     names = "current_setting('transaction_isolation'), current_setting('transaction_read_only'), pg_backend_pid()"
-    return tuple(context.session.execute(text(f"SELECT {names}")).one())
+    return Sql(f"SELECT {names}").one(context.session, {})
 
 
 def test_only_reading_requests_have_a_snapshot(probe: Probe) -> None:
@@ -60,15 +60,15 @@ def test_a_reading_request_cannot_write(probe: Probe, dump: Callable[[], str], n
     before = dump()
 
     def write(context: RequestContext) -> None:
-        with pytest.raises(InternalError, match="read-only transaction"), context.session.begin_nested():
-            context.session.execute(text("UPDATE goals SET name = 'changed'"))
+        with pytest.raises(ReadOnlySqlTransaction, match="read-only transaction"), context.session.transaction():
+            Sql("UPDATE goals SET name = 'changed'").run(context.session, {})
 
     probe("GET", write)
     assert dump() == before
 
 
 def test_a_reading_request_sees_one_moment(
-    probe: Probe, session_factory: sessionmaker[Session], new_goal: Callable[..., str]
+    probe: Probe, session_factory: Sessions, new_goal: Callable[..., str]
 ) -> None:
     """What is committed while a GET reads does not show in the rest of what it reads, but in the next GET."""
     goal_id = new_goal()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
 
 from core.services.dead_letters import discard_dead_letter, replay_dead_letter
+from core.store.driver import Sql
 from core.stream.entries import stream_key
 from tests.api.backlog import Harness, paid
 from tests.api.conftest import MakeClient
@@ -76,7 +76,7 @@ def test_what_is_done_about_a_dead_letter_is_listed(harness: Harness) -> None:
         replay_dead_letter(session, harness.stream, harness.letter("e2"), now, actor="tests")
     assert harness.states() == [("e1", "discarded"), ("e2", "replayed"), ("e2", "waiting"), ("e3", "dead_letter")]
     with harness.sessions.begin() as session:
-        session.execute(text("UPDATE dead_letters SET replayed_at = replayed_at - interval '61 seconds'"))
+        Sql("UPDATE dead_letters SET replayed_at = replayed_at - interval '61 seconds'").run(session, {})
     assert harness.states() == [("e1", "discarded"), ("e2", "waiting"), ("e3", "dead_letter")]
     harness.drain()
     assert harness.states() == [("e1", "discarded"), ("e2", "dead_letter"), ("e3", "dead_letter")]

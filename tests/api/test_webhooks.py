@@ -15,13 +15,13 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from redis import Redis
 from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session, sessionmaker
 
 from api.bodies import parse_provider_body
 from core.providers.registry import Provider, scheme_of
 from core.providers.sealing import Sealer
 from core.services.tenants import create_tenant
 from core.services.webhooks import add_endpoint, remove_endpoint, rotate_secrets
+from core.store.database import Sessions
 from core.store.tenants import read_tenants
 from core.stream.entries import stream_key
 from tests.api.conftest import SECRETS_KEY, MakeClient, MakeKey
@@ -38,7 +38,7 @@ class Register(Protocol):
 
 
 @pytest.fixture
-def register(session_factory: sessionmaker[Session], now: datetime) -> Register:
+def register(session_factory: Sessions, now: datetime) -> Register:
     """Makes addresses, with the secret of SECRETS unless said otherwise."""
 
     def make(provider: Provider, *, tenant: str = "default", secret: str | None = "") -> str:
@@ -228,7 +228,7 @@ def test_an_address_without_a_secret_takes_nothing(anyone: TestClient, register:
 
 
 def test_both_secrets_are_good_during_a_rotation(
-    anyone: TestClient, register: Register, session_factory: sessionmaker[Session]
+    anyone: TestClient, register: Register, session_factory: Sessions
 ) -> None:
     """The old one until its overlap has ended, by the clock of the delivery; a removed address is none at once."""
     path = register(Provider.TELLER)

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy.orm import Session, sessionmaker
 
+from core.store.database import Sessions
 from core.verify.verify import verify
 from tests.conftest import NOW
 
 
 @pytest.mark.parametrize("currency", ["HRK", "BGN", "ITL"])
 def test_a_goal_in_a_withdrawn_currency_lives_on(
-    api: TestClient, apply_stream: Callable[[], Any], session_factory: sessionmaker[Session], currency: str
+    api: TestClient, apply_stream: Callable[[], Any], session_factory: Sessions, currency: str
 ) -> None:
     """The list of goals, the goal, its progress and its account answer; it takes facts and changes."""
     body = {"user_id": "u", "name": "g", "type": "savings", "target_amount": 5000, "currency": currency}

@@ -14,9 +14,9 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+from psycopg.rows import dict_row
 from rich.console import Console
-from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Engine
 
 from benchmarks.check import WrongResult, check_result
 from benchmarks.pipeline.output import workload_as_plain
@@ -25,6 +25,8 @@ from benchmarks.seed import HAS_BEGUN, make_account, seed
 from benchmarks.servers import ServerUrls
 from benchmarks.workload import PAGE, SPAN, Workload, account_id, make_events, mark
 from core.jobs.snapshot import run_snapshot
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.ops.latency import StepProgress
 
@@ -39,17 +41,17 @@ def rows_of(session: Session, number: int) -> dict[str, list[dict[str, Any]]]:
     Ids of milestones are left out; each is there once.
     """
     key = {"account": account_id(number)}
-    goals: dict[str, str] = {
-        row.goal_id: row.tracking
-        for row in session.execute(
-            text("SELECT goal_id, tracking FROM goals JOIN links USING (tenant, goal_id) WHERE account_id = :account"),
-            key,
+    goals: dict[str, str] = dict(
+        Sql("SELECT goal_id, tracking FROM goals JOIN links USING (tenant, goal_id) WHERE account_id = :account").rows(
+            session, key
         )
-    }
+    )
+    named = session.cursor(row_factory=dict_row)
     found = {
-        table: session.execute(text(f"SELECT * FROM {table} WHERE account_id = :account"), key) for table in OF_ACCOUNT
+        table: named.execute(f"SELECT * FROM {table} WHERE account_id = %(account)s", key).fetchall()
+        for table in OF_ACCOUNT
     } | {
-        table: session.execute(text(f"SELECT * FROM {table} WHERE goal_id = ANY(:goals)"), {"goals": list(goals)})
+        table: named.execute(f"SELECT * FROM {table} WHERE goal_id = ANY(%s)", [list(goals)]).fetchall()
         for table in OF_GOAL
     }
 
@@ -58,18 +60,15 @@ def rows_of(session: Session, number: int) -> dict[str, list[dict[str, Any]]]:
 
     return {
         table: sorted(
-            ({name: plain(value) for name, value in row.items() if name != "milestone_id"} for row in rows.mappings()),
-            key=repr,
+            ({name: plain(value) for name, value in row.items() if name != "milestone_id"} for row in rows), key=repr
         )
         for table, rows in found.items()
     }
 
 
-def test_multiplied_accounts_are_the_products_own(
-    engine: Engine, session_factory: sessionmaker[Session], now: datetime
-) -> None:
+def test_multiplied_accounts_are_the_products_own(database_url: str, session_factory: Sessions, now: datetime) -> None:
     """An account of the seed has row for row what producers and callers would have made of it."""
-    seed(engine, 3, now)
+    seed(database_url, 3, now)
     with session_factory.begin() as session:
         make_account(session, 3, now)
         made = rows_of(session, 3)
@@ -82,20 +81,18 @@ def test_multiplied_accounts_are_the_products_own(
             "goal_entries": 2,
         }
         assert [rows_of(session, number) for number in (0, 1, 2)] == [made] * 3
-        assert session.scalar(text("SELECT count(DISTINCT goal_id) FROM goals")) == 8
-        assert session.scalar(text("SELECT count(DISTINCT milestone_id) FROM milestones")) == 24
-        begun: datetime = session.execute(text("SELECT max(begin_at) FROM links")).scalar_one()
+        assert Sql("SELECT count(DISTINCT goal_id) FROM goals").value(session, {}) == 8
+        assert Sql("SELECT count(DISTINCT milestone_id) FROM milestones").value(session, {}) == 24
+        begun: datetime = Sql("SELECT max(begin_at) FROM links").value(session, {})
         assert begun < now + HAS_BEGUN
 
 
-def test_a_closed_world_has_nothing_to_close(
-    engine: Engine, session_factory: sessionmaker[Session], now: datetime
-) -> None:
+def test_a_closed_world_has_nothing_to_close(database_url: str, session_factory: Sessions, now: datetime) -> None:
     """Where the days before are closed, a snapshot on the same day finds no account and no goal to look at."""
-    seed(engine, 3, now, is_closed=True)
+    seed(database_url, 3, now, is_closed=True)
     with session_factory() as session:
-        assert session.scalar(text("SELECT closed_through FROM tenants")) == now.date() - timedelta(days=1)
-        assert session.scalar(text("SELECT count(*) FROM accounts")) == 3
+        assert Sql("SELECT closed_through FROM tenants").one(session, {}) == (now.date() - timedelta(days=1),)
+        assert Sql("SELECT count(*) FROM accounts").value(session, {}) == 3
     done = run_snapshot(session_factory, now)
     assert (done.accounts, done.goals) == (0, 0)
 
@@ -111,12 +108,14 @@ def test_a_bench_applies_every_event_and_gives_its_figures(postgres: EmbeddedPos
     assert stats.pipeline_events_per_s > stats.end_to_end_events_per_s
 
 
-def test_a_wrong_result_is_reported(engine: Engine, session_factory: sessionmaker[Session], now: datetime) -> None:
+def test_a_wrong_result_is_reported(
+    engine: Engine, database_url: str, session_factory: Sessions, now: datetime
+) -> None:
     """A worth, a goal or a transaction that is not what the events say ends a bench, and each is named."""
-    seed(engine, 2, now)
+    seed(database_url, 2, now)
     check_result(engine, "scattered", {}, events=0, accounts=2)
     with session_factory.begin() as session:
-        session.execute(text("UPDATE goals SET amount_minor = 20000 WHERE tracking = 'change'"))
+        Sql("UPDATE goals SET amount_minor = 20000 WHERE tracking = 'change'").run(session, {})
     with pytest.raises(WrongResult, match="is wrong in 7 places") as caught:
         check_result(engine, "scattered", {account_id(1): 100}, events=1, accounts=2)
     faults = caught.value.faults

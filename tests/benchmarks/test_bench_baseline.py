@@ -13,11 +13,11 @@ from benchmarks.check import WrongResult, check_baseline, count_entries
 from benchmarks.pipeline.baseline_rows import ACCOUNT, ENTRY, GOAL, TRANSACTION, Shard, read_batches
 from benchmarks.pipeline.baseline_writes import prepare_baseline_copy, prepare_baseline_writes
 from benchmarks.seed import seed
-from benchmarks.servers import database, world
+from benchmarks.servers import database, unlimited, world
 from benchmarks.workload import BenchEvent, Workload, make_events, sums
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
-from core.store.engine import make_engine, session_factory
+from core.store.database import open_sessions
 from core.store.tenants import DEFAULT
 from milepost.embedded.postgres import EmbeddedPostgres
 
@@ -35,25 +35,23 @@ def events(request: pytest.FixtureRequest, now: datetime) -> list[BenchEvent]:
 def drained(postgres: EmbeddedPostgres, now: datetime, events: list[BenchEvent]) -> Iterator[tuple[str, str]]:
     """The addresses of a seeded database and of its copy into which the pipeline has applied the events."""
     with database(postgres.url, "bench_test_seeded") as seeded_url:
-        with_engine(seeded_url, lambda engine: seed(engine, ACCOUNTS, now))
+        seed(seeded_url, ACCOUNTS, now)
         with database(postgres.url, "bench_test_drained", template="bench_test_seeded") as drained_url:
-            with_engine(drained_url, lambda engine: apply_in_batches(engine, events, now + timedelta(days=31)))
+            apply_in_batches(drained_url, events, now + timedelta(days=31))
             yield seeded_url, drained_url
 
 
 def with_engine(url: str, use: Any) -> Any:
-    engine = make_engine(url, application_name="test", limits={})
-    try:
+    with unlimited(url) as engine:
         return use(engine)
-    finally:
-        engine.dispose()
 
 
-def apply_in_batches(engine: Engine, events: list[BenchEvent], now: datetime) -> None:
+def apply_in_batches(url: str, events: list[BenchEvent], now: datetime) -> None:
     entries = [StreamEntry(0, f"1-{n}", now, DEFAULT, event.to_json()) for n, event in enumerate(events)]
-    for start in range(0, len(entries), BATCH):
-        with session_factory(engine).begin() as session:
-            apply_events(session, entries[start : start + BATCH], now)
+    with open_sessions(url, application_name="test", limits={}) as sessions:
+        for start in range(0, len(entries), BATCH):
+            with sessions.begin() as session:
+                apply_events(session, entries[start : start + BATCH], now)
 
 
 def rows_of(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
@@ -124,7 +122,7 @@ def test_a_world_is_in_memory(postgres: EmbeddedPostgres, now: datetime, copy: A
     """Nothing of its goals has to come from the disk, as of a copy that nobody read yet."""
     explained = text("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT name FROM goals ORDER BY tenant, goal_id")
     with database(postgres.url, "bench_test_seeded") as seeded_url:
-        with_engine(seeded_url, lambda engine: seed(engine, ACCOUNTS, now))
+        seed(seeded_url, ACCOUNTS, now)
         with copy(postgres.url, "bench_test_world", template="bench_test_seeded") as url:
             plan = with_engine(url, lambda engine: engine.connect().scalar(explained))
     assert (plan[0]["Plan"]["Shared Read Blocks"] > 0) == is_read

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from rich.console import Console
-from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,6 +28,8 @@ from benchmarks.pipeline.under_load import PROBERS, Load, Prober, due_times
 from benchmarks.seed import seed
 from benchmarks.servers import ServerUrls
 from benchmarks.usual_way.run import UsualWay
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.stream.stream import EventStream, connect
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.ops.latency import Rest, StepProgress
@@ -118,14 +119,16 @@ def test_an_unexpected_status_ends_a_load() -> None:
     assert caught.group_contains(WrongAnswer, match="GET /unknown HTTP/1.1 was answered with 404, not 200: Not Found")
 
 
-def test_amounts_set_last_are_checked(engine: Engine, session_factory: sessionmaker[Session], now: datetime) -> None:
+def test_amounts_set_last_are_checked(
+    engine: Engine, database_url: str, session_factory: Sessions, now: datetime
+) -> None:
     """The goals must have the amount that each connection set last for them; one that does not is named."""
     target = Target("http://x", "key", [["a", "b"], ["c"]])
     assert last_amounts(target, [[(0.0, 0.1)] * 5, [(0.0, 0.1)] * 2]) == {"a": 5, "b": 4, "c": 2}
-    seed(engine, 1, now)
+    seed(database_url, 1, now)
     with session_factory.begin() as session:
-        (goal,) = session.scalars(
-            text("UPDATE goals SET amount_minor = 700 WHERE tracking = 'change' RETURNING goal_id")
+        (goal,) = Sql("UPDATE goals SET amount_minor = 700 WHERE tracking = 'change' RETURNING goal_id").values(
+            session, {}
         )
     check_amounts(engine, {goal: 7})
     with pytest.raises(WrongResult, match=f"goal {goal} has 700, not 800"):

@@ -9,8 +9,7 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import Engine, text
 
 from benchmarks.check import WrongResult
 from benchmarks.days.__main__ import as_plain, as_tables
@@ -18,9 +17,7 @@ from benchmarks.days.cases import Case, DaysPlan, Measured, TakeStep, TooFewGoal
 from benchmarks.days.check import check_closes
 from benchmarks.days.measure import measure, take_step
 from benchmarks.days.seed import seed_days
-from benchmarks.servers import database
-from core.store.engine import make_engine
-from core.store.engine import session_factory as make_sessions
+from benchmarks.servers import database, unlimited
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.ops.latency import StepProgress
 
@@ -34,19 +31,15 @@ def plan(postgres: EmbeddedPostgres) -> Iterator[DaysPlan]:
     """2,000 goals, of which 5% moved, in a database whose days are closed through the day before yesterday."""
     plan = DaysPlan.of(2_000, 5.0, LATE, 2_000)
     with database(postgres.url, SEEDED) as url:
-        engine = make_engine(url, application_name="tests", limits={})
-        seed_days(engine, plan.world)
-        engine.dispose()
+        seed_days(url, plan.world)
         yield plan
 
 
 @pytest.fixture
-def copied(plan: DaysPlan, postgres: EmbeddedPostgres) -> Iterator[sessionmaker[Session]]:  # noqa: ARG001  # seeds
-    """Sessions on a copy of the seeded world."""
-    with database(postgres.url, "copied_days", template=SEEDED) as url:
-        engine = make_engine(url, application_name="tests")
-        yield make_sessions(engine)
-        engine.dispose()
+def copied(plan: DaysPlan, postgres: EmbeddedPostgres) -> Iterator[Engine]:  # noqa: ARG001  # seeds
+    """An engine on a copy of the seeded world."""
+    with database(postgres.url, "copied_days", template=SEEDED) as url, unlimited(url) as engine:
+        yield engine
 
 
 def measured(plan: DaysPlan, postgres: EmbeddedPostgres, case: Case, take: TakeStep = take_step) -> Measured:
@@ -100,7 +93,7 @@ def test_a_late_fact_without_a_report_rewrites_every_close_since(plan: DaysPlan,
     assert "300 days late, none follows" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_the_seeded_past_is_closed_by_the_formula(plan: DaysPlan, copied: sessionmaker[Session]) -> None:
+def test_the_seeded_past_is_closed_by_the_formula(plan: DaysPlan, copied: Engine) -> None:
     """Every account of the seed has exactly the closes that its transactions and reports say."""
     assert check_closes(copied, range(plan.world.accounts), plan.today - timedelta(days=2)) == 1_000
 
@@ -118,10 +111,10 @@ def test_the_seeded_past_is_closed_by_the_formula(plan: DaysPlan, copied: sessio
         "UPDATE tenants SET closed_through = closed_through + 1",
     ],
 )
-def test_one_wrong_row_is_reported(plan: DaysPlan, copied: sessionmaker[Session], fault: str) -> None:
+def test_one_wrong_row_is_reported(plan: DaysPlan, copied: Engine, fault: str) -> None:
     """A close that is altered, missing or needless, a mark that is left and a day that is not closed end a bench."""
-    with copied.begin() as session:
-        session.execute(text(fault))
+    with copied.begin() as connection:
+        connection.execute(text(fault))
     with pytest.raises(WrongResult, match="is wrong in 1 places"):
         check_closes(copied, range(plan.world.accounts), plan.today - timedelta(days=2))
 

@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy.orm import Session
-
 from core.ingestion.apply import Applied
 from core.ingestion.decode import Batch, Decoded
 from core.ingestion.drain import ShardDrain, Step
+from core.store.driver import Session
 from core.store.positions import Position
 from core.stream.entries import RawEntry
 from worker import context

@@ -8,17 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import StreamUnavailable
 from core.jobs.due import DUE
 from core.jobs.snapshot import SNAPSHOT, due_chunks
 from core.settings import load_settings
+from core.store.database import Sessions
 from core.store.due import find_due
-from core.store.engine import session_factory
 from core.stream.backlog import not_applied, shard_statuses
 from core.stream.stream import EventStream, ShardStatus, connect
 from milepost.embedded.supervisor import answers
@@ -40,7 +39,7 @@ class Recovery:
     system: System
     load: Load | None
     outcome: Outcome
-    engine: Engine
+    sessions: Sessions
     say: Callable[[str], None]
 
     def await_recovery(self, fault: str) -> None:
@@ -52,7 +51,7 @@ class Recovery:
                 stream = EventStream(client, SHARDS)
                 # Read once: the load goes on, so there are always newer events that are not applied yet.
                 ends.update(ends or stream.ends())
-                return not not_applied(session_factory(self.engine), ends) and answers(self.system.api_url)
+                return not not_applied(self.sessions, ends) and answers(self.system.api_url)
 
         took_s = self._await(has_recovered, HEALED_WITHIN_S)
         self.outcome.verdict.record("recovered within 60 s", 1, [] if took_s is not None else [self._unapplied(fault)])
@@ -106,7 +105,7 @@ class Recovery:
 
     def _await_jobs(self) -> None:
         self.say("counting what is due, and closing days")
-        sessions, next_at = session_factory(self.engine), 0.0
+        next_at = 0.0
 
         def is_done() -> bool:
             nonlocal next_at
@@ -115,9 +114,9 @@ class Recovery:
                 next_at = time.monotonic() + _TRIGGER_EVERY_S
             now = datetime.now(UTC)
             # What is due during the checks would be right before and wrong after.
-            with sessions() as session:
+            with self.sessions() as session:
                 is_counted = not find_due(session, now + _CHECKED_WITHIN, 1)
-            return is_counted and not due_chunks(sessions, now)
+            return is_counted and not due_chunks(self.sessions, now)
 
         is_late = self._await(is_done, HEALED_WITHIN_S) is None
         trouble = ["some facts that are due do not count, or some days are not closed"] if is_late else []
@@ -127,7 +126,7 @@ class Recovery:
         """The seconds that it took until the answer was true; None if it never was."""
         began = time.monotonic()
         while True:
-            with suppress(StreamUnavailable, RedisError, SQLAlchemyError):
+            with suppress(StreamUnavailable, RedisError, psycopg.Error):
                 if question():
                     return time.monotonic() - began
             if time.monotonic() - began > within_s:
@@ -136,12 +135,12 @@ class Recovery:
 
     def _status(self) -> list[ShardStatus]:
         with connect(self.system.servers.redis_url) as client:
-            return shard_statuses(session_factory(self.engine), EventStream(client, SHARDS))
+            return shard_statuses(self.sessions, EventStream(client, SHARDS))
 
     def _is_drained(self) -> bool:
         return all(shard.pending == 0 and shard.oldest_at is None for shard in self._status())
 
     def _unapplied(self, what: str) -> str:
-        with suppress(StreamUnavailable, RedisError, SQLAlchemyError):
+        with suppress(StreamUnavailable, RedisError, psycopg.Error):
             return f"{HEALED_WITHIN_S:.0f} s after {what}: {self._status()}"
         return f"{HEALED_WITHIN_S:.0f} s after {what}: a server does not answer"

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from core.errors import MilepostError
+from core.store.database import Sessions
 from milepost.embedded.datadir import private_folder
 from tests.chaos.checks.check import Run, check_all
 from tests.chaos.faults.scene import Missed, Scene
@@ -65,17 +66,18 @@ class _Runner:
 
     def run(self) -> None:
         """Do the whole run."""
-        engine = self.system.engine()
+        engine, sessions = self.system.engine(), self.system.sessions()
         load = Load.at(self.plan, self.system)
         try:
             self._prepare(load)
-            scene = self._scene(load, engine)
+            scene = self._scene(load, sessions)
             self._inject_faults(load, scene)
-            Recovery(self.system, load, self.outcome, engine, self.say).finish()
-            self._check(load, engine)
+            Recovery(self.system, load, self.outcome, sessions, self.say).finish()
+            self._check(load, engine, sessions)
         finally:
             load.end()
             load.close()
+            sessions.close()
             engine.dispose()
 
     def _prepare(self, load: Load) -> None:
@@ -84,12 +86,12 @@ class _Runner:
         load.start()
         self.system.supervise(_WARM_UP_S)
 
-    def _scene(self, load: Load, engine: Engine) -> Scene:
+    def _scene(self, load: Load, sessions: Sessions) -> Scene:
         transport = HttpTransport(load.client(sorted(ZONES)[0]))
         producer = load.producer(_SCENE_PRODUCER)
         return Scene(
             self.system,
-            engine,
+            sessions,
             load.sent_log,
             producer,
             load.stream_transport(),
@@ -122,17 +124,17 @@ class _Runner:
             self.outcome.missed[step.fault.name] += 1
             self._report(f"it was missed: {reason}")
         self.system.heal()
-        recovery = Recovery(self.system, None, self.outcome, scene.engine, self._report)
+        recovery = Recovery(self.system, None, self.outcome, scene.sessions, self._report)
         if step.waits:
             recovery.await_recovery(step.fault.name)
             recovery.trigger_jobs()
         self.system.supervise(chance.uniform(*_APART_S))
 
-    def _check(self, load: Load, engine: Engine) -> None:
+    def _check(self, load: Load, engine: Engine, sessions: Sessions) -> None:
         clients = {tenant: load.client(tenant) for tenant in ZONES}
         goals = [goal for actor in load.actors for goal in actor.goals]
         try:
-            run = Run(self.plan.seed, engine, load.sent_log, goals, clients)
+            run = Run(self.plan.seed, engine, sessions, load.sent_log, goals, clients)
             counts = check_all(run, self.outcome.verdict, self.say)
         finally:
             for client in clients.values():

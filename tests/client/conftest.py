@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from sqlalchemy.orm import Session, sessionmaker
 
 from api.app import make_app
 from core.services.keys import create_key
 from core.services.tenants import create_tenant
 from core.settings import Settings
+from core.store.database import Sessions
 from milepost import Client, GoalManager, easy_goals, sync
 from milepost.client import in_process
 from tests.conftest import KEY, NOW
@@ -65,7 +65,7 @@ async def client(server: str) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-def new_tenant(session_factory: sessionmaker[Session]) -> Callable[..., str]:
+def new_tenant(session_factory: Sessions) -> Callable[..., str]:
     """Makes a tenant and gives its name."""
 
     def make(name: str, time_zone: str = "UTC") -> str:
@@ -77,7 +77,7 @@ def new_tenant(session_factory: sessionmaker[Session]) -> Callable[..., str]:
 
 
 @pytest.fixture
-def new_key(session_factory: sessionmaker[Session]) -> Callable[..., str]:
+def new_key(session_factory: Sessions) -> Callable[..., str]:
     """Makes a key of a tenant, `default` unless named, with some scopes, and gives its secret."""
 
     def make(*scopes: str, tenant: str = "default") -> str:

@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy.orm import Session, sessionmaker
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.app import make_app
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
 from core.settings import Settings
+from core.store.database import Sessions
 from milepost import Client, GoalManager, Goals, InvalidField, NotAllowed, ServerFault, Unavailable, sync
 from tests.conftest import KEY
 from tests.serving import serving
@@ -84,9 +84,7 @@ async def test_an_answer_that_is_lost_is_asked_for_again(settings: Settings, man
     assert len(app.asked) == 8
 
 
-async def test_an_amount_is_not_set_twice(
-    settings: Settings, manager: GoalManager, session_factory: sessionmaker[Session]
-) -> None:
+async def test_an_amount_is_not_set_twice(settings: Settings, manager: GoalManager, session_factory: Sessions) -> None:
     """Money that comes between a lost answer and the next try stays counted: the amount was set before it."""
     goal = await manager.create_goal(**FUND)
     await manager.link_account_to_goal(goal.id, "savings", allocation_percent=100)

@@ -15,10 +15,10 @@ import httpx2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
+from core.store.database import Sessions
 from core.verify.verify import verify
 from milepost import Client, easy_goals, sync
 from tests.budget import examples
@@ -111,7 +111,7 @@ class Run:
 
     caller: Caller
     tenant: str
-    sessions: sessionmaker[Session]
+    sessions: Sessions
     goals: list[str] = field(default_factory=list)
     outcomes: list[Any] = field(default_factory=list)
 
@@ -185,7 +185,7 @@ def test_every_interface_gives_the_same(
     server: str,
     database_url: str,
     engine: Engine,
-    session_factory: sessionmaker[Session],
+    session_factory: Sessions,
     new_tenant: Callable[..., str],
     new_key: Callable[..., str],
     calls: list[tuple[Call, bool]],

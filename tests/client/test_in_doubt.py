@@ -17,6 +17,7 @@ from sqlalchemy import Engine, text
 from starlette.types import Receive, Scope, Send
 
 import milepost
+from core.store.driver import Sql
 from milepost import Client, GoalManager, Goals, Unavailable, easy_goals, sync
 from milepost.client import in_process
 from milepost.client.transport import encode
@@ -121,11 +122,10 @@ async def test_a_call_that_is_still_in_work_is_not_refused(
     body |= {"status": "active", "currency": "USD", "tracking": None, "start_date": None, "auto_complete": False}
     row = ["default", "busy", "POST /goals", hashlib.sha256(encode(body)).digest(), NOW]
     with psycopg.connect(database_url.replace("+psycopg", "")) as other:
-        other.execute(
+        (
             """INSERT INTO idempotency_keys (tenant, idempotency_key, route, body_hash, created_at, status, body)
-            VALUES (%s, %s, %s, %s, %s, 0, '')""",
-            row,
-        )
+            VALUES (%s, %s, %s, %s, %s, 0, '')"""
+        ).run(other, row)
         if interface == "client":
             goals = Client(client._server.url.removesuffix("/goals"), KEY, attempts=1)
         with pytest.raises(Unavailable, match="still being worked on") as trouble:
@@ -144,9 +144,9 @@ def test_a_cancelled_call_comes_to_its_end(database_url: str, engine: Engine) ->
         async with easy_goals(database_url=database_url) as manager:
             goal = await manager.create_goal(**FUND)
             with engine.connect() as holder:
-                holder.execute(text("SELECT 1 FROM goals FOR UPDATE"))
+                Sql("SELECT 1 FROM goals FOR UPDATE").run(holder, {})
                 task = asyncio.create_task(manager.update_goal(goal.id, current_amount=5))
-                while not holder.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one():
+                while not Sql("SELECT count(*) FROM pg_locks WHERE NOT granted").value(holder, {}):
                     await asyncio.sleep(0.01)
                 for _ in range(3):
                     task.cancel()

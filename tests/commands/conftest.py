@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.drain import ShardDrain
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.stream.stream import EventStream
 from tests.acts import paid
 from tests.commands.dead_letter_rows import AT, too_exact
@@ -20,7 +20,7 @@ Rows = Callable[..., list[Any]]
 
 
 @pytest.fixture
-def drain(session_factory: sessionmaker[Session], stream: EventStream) -> Drain:
+def drain(session_factory: Sessions, stream: EventStream) -> Drain:
     """Applies all events on the stream, as workers do; returns their number."""
 
     def drain() -> int:
@@ -32,12 +32,12 @@ def drain(session_factory: sessionmaker[Session], stream: EventStream) -> Drain:
 
 
 @pytest.fixture
-def rows(session_factory: sessionmaker[Session]) -> Rows:
+def rows(session_factory: Sessions) -> Rows:
     """Runs a query and returns its rows."""
 
     def ask(query: str, **parameters: object) -> list[Any]:
         with session_factory() as session:
-            return list(session.execute(text(query), parameters).all())
+            return list(Sql(query).rows(session, parameters))
 
     return ask
 

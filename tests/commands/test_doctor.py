@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.settings import load_settings
+from core.store.database import Sessions
 from core.store.days import JobRun, record_run
+from core.store.driver import Sql
 from core.stream.server import StreamServer
 from milepost.cli import main
 from milepost.embedded.datadir import DataDir, DirectoryLock
@@ -29,7 +29,6 @@ from milepost.ops.finding import Finding, State, compare_clocks
 from tests.embedded.test_up import Up
 
 Examine = Callable[..., tuple[int, dict[str, dict[str, Any]]]]
-Sessions = sessionmaker[Session]
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
@@ -128,14 +127,14 @@ def test_a_database_that_may_lose_commits_or_has_no_tables_is_reported(
 ) -> None:
     """fsync off and a schema of another version are problems with their remedies."""
     with session_factory.begin() as session:
-        session.execute(text("DELETE FROM alembic_version"))
+        Sql("DELETE FROM alembic_version").run(session, {})
     status, found = examine(database_url=database_url, redis_url=redis_url)
     assert status == 1
     assert found["durability of the database"]["state"] == "problem"
     assert found["schema"]["remedy"] == "run `milepost migrate`"
     assert "closed days" not in found
     with session_factory.begin() as session:
-        session.execute(text("INSERT INTO alembic_version VALUES ('0029')"))
+        Sql("INSERT INTO alembic_version VALUES ('0029')").run(session, {})
     _, found = examine(database_url=database_url, redis_url=redis_url)
     assert found["schema"]["found"].startswith("at revision 0029, which this version of Milepost cannot bring forward")
     assert found["schema"]["remedy"].startswith("keep it for the Milepost that made it")
@@ -150,15 +149,11 @@ def test_work_that_is_not_done_is_reported(
     now = datetime.now(UTC)
     redis_client.xadd("milepost:events:0", {"event": b"{}"}, id="1000-0")
     with session_factory.begin() as session:
-        session.execute(text("UPDATE tenants SET closed_through = now()::date - 5"))
-        session.execute(
-            text(
-                """INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at)
-                VALUES ('default', 0, '1-0', 'bad_value', 'r', '', now(), now())"""
-            )
-        )
+        Sql("UPDATE tenants SET closed_through = now()::date - 5").run(session, {})
+        Sql("""INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at)
+                VALUES ('default', 0, '1-0', 'bad_value', 'r', '', now(), now())""").run(session, {})
         record_run(session, JobRun("default", "verify", "p", 0, now, now, '{"violations": 2}'))
-        session.execute(text("UPDATE tenants SET created_at = :at"), {"at": now - timedelta(days=9)})
+        Sql("UPDATE tenants SET created_at = :at").run(session, {"at": now - timedelta(days=9)})
         record_run(session, JobRun("default", "project", "p", 0, now, now - timedelta(days=3), "{}"))
     _, found = examine(database_url=database_url, redis_url=redis_url)
     states = {check: found[check]["state"] for check in ("backlog", "drains", "closed days", "dead letters", "audit")}

@@ -6,15 +6,15 @@ import json
 from datetime import date
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.services.keys import key_hash
+from core.store.database import Sessions
+from core.store.driver import Sql
 from tests.commands.conftest import Rows
 from tests.conftest import Run
 
 
-def test_tenants_are_listed_with_what_an_operator_asks(run: Run, session_factory: sessionmaker[Session]) -> None:
+def test_tenants_are_listed_with_what_an_operator_asks(run: Run, session_factory: Sessions) -> None:
     """Name, zone, creation, the last closed day and the number of keys that work, for people and as JSON."""
     status, out, _ = run("tenants", "create", "acme", "--time-zone", "Europe/Prague", "--json")
     made = json.loads(out)
@@ -24,9 +24,7 @@ def test_tenants_are_listed_with_what_an_operator_asks(run: Run, session_factory
     key_id = json.loads(run("keys", "list", "--tenant", "acme", "--json")[1])[0]["key_id"]
     run("keys", "revoke", key_id, "--tenant", "acme")
     with session_factory.begin() as session:
-        session.execute(
-            text("UPDATE tenants SET closed_through = :day WHERE tenant = 'acme'"), {"day": date(2026, 3, 9)}
-        )
+        Sql("UPDATE tenants SET closed_through = :day WHERE tenant = 'acme'").run(session, {"day": date(2026, 3, 9)})
     status, out, _ = run("tenants", "list", "--json")
     assert status == 0
     acme, default = json.loads(out)

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 
 import pytest
 import redis
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import Conflict
 from core.services.dead_letters import find_replayable, replay_dead_letter, replay_dead_letters
+from core.store.database import Sessions
 from core.store.dead_letters import DeadLetter, DeadLetterKey, DeadLetterSummary, keep_dead_letters
 from core.stream.backlog import shard_statuses
 from core.stream.stream import EventStream
@@ -23,7 +23,7 @@ from tests.conftest import Run
 
 
 def test_after_the_fix_a_replay_takes_effect(
-    run: Run, stream: EventStream, session_factory: sessionmaker[Session], drain: Drain, rows: Rows
+    run: Run, stream: EventStream, session_factory: Sessions, drain: Drain, rows: Rows
 ) -> None:
     """An event of a tenant that did not exist is refused until the tenant does, and then applied and audited."""
     stream.append("acme", [("a", paid("t", 100, AT))])
@@ -44,7 +44,7 @@ def test_after_the_fix_a_replay_takes_effect(
     assert acts == [("command line", " ".join(place(letter)), "unknown_tenant")]
 
 
-def test_a_replay_arrives_now(run: Run, session_factory: sessionmaker[Session], drain: Drain, rows: Rows) -> None:
+def test_a_replay_arrives_now(run: Run, session_factory: Sessions, drain: Drain, rows: Rows) -> None:
     """An event that was dated days after its arrival is applied once its day has come."""
     came = AT - timedelta(days=3)
     letter = DeadLetter("default", 0, "1-1", "far_future", "too far ahead", paid("t", 100, AT), came, came)
@@ -56,7 +56,7 @@ def test_a_replay_arrives_now(run: Run, session_factory: sessionmaker[Session], 
 
 
 def test_a_crash_between_stream_and_mark_loses_nothing(
-    run: Run, session_factory: sessionmaker[Session], stream: EventStream, drain: Drain, rows: Rows, now: datetime
+    run: Run, session_factory: Sessions, stream: EventStream, drain: Drain, rows: Rows, now: datetime
 ) -> None:
     """The letter still waits, and replaying it once more counts the event once."""
     stream.append("acme", [("a", paid("t", 100, AT))])
@@ -74,7 +74,7 @@ def test_a_crash_between_stream_and_mark_loses_nothing(
 
 
 def test_two_replays_at_once_are_one(
-    run: Run, session_factory: sessionmaker[Session], stream: EventStream, drain: Drain, now: datetime
+    run: Run, session_factory: Sessions, stream: EventStream, drain: Drain, now: datetime
 ) -> None:
     """Of two people who replay one letter at the same time the second is refused."""
     stream.append("default", [("", b"{")])
@@ -143,7 +143,7 @@ def test_all_of_a_code_are_replayed_after_a_yes(run: Run, drain: Drain, stream: 
 
 
 def test_many_letters_are_replayed_in_batches(
-    run: Run, stream: EventStream, drain: Drain, session_factory: sessionmaker[Session], now: datetime
+    run: Run, stream: EventStream, drain: Drain, session_factory: Sessions, now: datetime
 ) -> None:
     """More than one batch is replayed, each letter once; one that somebody else discarded meanwhile is left out."""
     stream.append("acme", [("a", paid(str(number), 1, AT)) for number in range(250)])
@@ -165,11 +165,7 @@ def test_many_letters_are_replayed_in_batches(
 
 
 def test_letters_are_read_page_by_page_and_those_that_fail_again_are_left(
-    stream: EventStream,
-    drain: Drain,
-    session_factory: sessionmaker[Session],
-    now: datetime,
-    monkeypatch: pytest.MonkeyPatch,
+    stream: EventStream, drain: Drain, session_factory: Sessions, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A replay has at most a page and a batch in memory, and ends although every event becomes a new letter."""
     monkeypatch.setattr("core.services.dead_letters.PAGE", 7)

@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.tables import BUSINESS_TABLES
 from core.stream.backlog import shard_statuses
 from core.stream.stream import EventStream
@@ -22,7 +22,7 @@ YESTERDAY = (NOW - timedelta(days=1)).date()
 
 
 @pytest.fixture
-def moved(session_factory: sessionmaker[Session], stream: EventStream, drain: Drain) -> str:
+def moved(session_factory: Sessions, stream: EventStream, drain: Drain) -> str:
     """A goal with 100.00 since three days ago; its id."""
     began = NOW - timedelta(days=5)
     goal_id = goal(session_factory, began)
@@ -60,9 +60,7 @@ def test_days_are_closed_up_to_a_date(run: Run, rows: Rows) -> None:
     assert rows("SELECT closed_through FROM tenants") == [(YESTERDAY,)]
 
 
-def test_a_sweep_trims_what_is_applied(
-    run: Run, stream: EventStream, session_factory: sessionmaker[Session], moved: str
-) -> None:
+def test_a_sweep_trims_what_is_applied(run: Run, stream: EventStream, session_factory: Sessions, moved: str) -> None:
     """`run sweep` removes the applied entries and names the shards that have something left."""
     assert moved
     stream.append("default", [("b", b"{}")])
@@ -71,10 +69,10 @@ def test_a_sweep_trims_what_is_applied(
     assert (status, json.loads(out)) == (0, {"trimmed": 1, "unapplied_shards": [waiting]})
 
 
-def test_what_verify_finds_is_status_one(run: Run, session_factory: sessionmaker[Session], moved: str) -> None:
+def test_what_verify_finds_is_status_one(run: Run, session_factory: Sessions, moved: str) -> None:
     """An amount that was altered by hand is found, and the exit status says so."""
     with session_factory.begin() as session:
-        session.execute(text("UPDATE goals SET amount_minor = amount_minor + 1 WHERE goal_id = :id"), {"id": moved})
+        Sql("UPDATE goals SET amount_minor = amount_minor + 1 WHERE goal_id = :id").run(session, {"id": moved})
     status, out, _ = run("run", "verify", "--json")
     assert status == 1
     assert json.loads(out)["violations"] > 0

@@ -18,20 +18,19 @@ from typing import Any
 import pytest
 import redis
 from rich.console import Console
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
 from core.jobs.job import jobs as known_jobs
 from core.services.tenants import create_tenant
 from core.settings import load_settings
+from core.store.database import Sessions
 from core.store.days import JobRun, record_run
+from core.store.driver import Sql
 from milepost.ops.status import GOALS_MOST, collect_status
 from milepost.ops.status_frame import frame
 from tests.acts import event, goal
 from tests.conftest import NOW, Apply, Run
 
-Sessions = sessionmaker[Session]
 pytestmark = pytest.mark.usefixtures("run")
 COMMAND = [sys.executable, "-P", "-m", "milepost", "status"]
 
@@ -136,13 +135,8 @@ def test_a_long_name_is_cut_before_any_number(session_factory: Sessions, now: da
 
 def _project(session_factory: Sessions, goal_id: str) -> None:
     with session_factory.begin() as session:
-        session.execute(
-            text(
-                """INSERT INTO forecasts (tenant, goal_id, projected_completion_at)
-                VALUES ('default', :goal_id, '2027-04-01T00:00Z')"""
-            ),
-            {"goal_id": goal_id},
-        )
+        Sql("""INSERT INTO forecasts (tenant, goal_id, projected_completion_at)
+                VALUES ('default', :goal_id, '2027-04-01T00:00Z')""").run(session, {"goal_id": goal_id})
 
 
 def test_goals_that_moved_last_come_first_and_not_all_come(
@@ -169,7 +163,7 @@ def test_names_cannot_control_a_terminal(status: Run, session_factory: Sessions,
     """What callers put into names is shown as text: no markup, and no escape sequence."""
     goal(session_factory, now)
     with session_factory.begin() as session:
-        session.execute(text("UPDATE goals SET name = :name"), {"name": "[red]a[/red]\x1b[2Jb"})
+        Sql("UPDATE goals SET name = :name").run(session, {"name": "[red]a[/red]\x1b[2Jb"})
     _, out, _ = status()
     assert "[red]a[/red]" in out
     assert "\x1b[2J" not in out
@@ -180,21 +174,13 @@ def test_days_jobs_and_letters_are_shown(status: Run, session_factory: Sessions)
     now = datetime.now(UTC)
     yesterday = now.date() - timedelta(days=1)
     with session_factory.begin() as session:
-        session.execute(text("UPDATE tenants SET closed_through = :day"), {"day": yesterday})
+        Sql("UPDATE tenants SET closed_through = :day").run(session, {"day": yesterday})
         result = '{"violations": 0, "accounts_with_difference": 3}'
         record_run(session, JobRun("default", "verify", "p", 0, now, now, result))
-        session.execute(
-            text(
-                """INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at)
-                VALUES ('default', 0, '1-0', 'bad_value', 'r', '', now(), now())"""
-            )
-        )
-        session.execute(
-            text(
-                """INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at)
-                VALUES ('default', 'm', 't', 'g', '{}', now())"""
-            )
-        )
+        Sql("""INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at)
+                VALUES ('default', 0, '1-0', 'bad_value', 'r', '', now(), now())""").run(session, {})
+        Sql("""INSERT INTO outbox (tenant, message_id, type, goal_id, payload, created_at)
+                VALUES ('default', 'm', 't', 'g', '{}', now())""").run(session, {})
     found = status_json(status)
     assert found["is_well"]
     assert (found["tenants"][0]["closed_through"], found["tenants"][0]["days_behind"]) == (yesterday.isoformat(), 0)
@@ -225,13 +211,13 @@ def test_facts_that_are_dated_ahead_are_shown(status: Run, apply: Apply, session
     data = {"account_id": "a", "transaction_id": "t", "amount": "5.00", "currency": "USD", "posted_at": "2026-03-12"}
     apply([event("transaction.recorded", NOW, "e", data)])
     with session_factory.begin() as session:
-        session.execute(text("UPDATE transactions SET due_at = '2099-03-12'"))
+        Sql("UPDATE transactions SET due_at = '2099-03-12'").run(session, {})
     code, out, _ = status()
     assert code == 0
     assert "1 not due, the next one at 2099-03-12 00:00 UTC" in out
     assert status_json(status)["waiting_facts"]["by_kind"] == {"transaction": 1, "report": 0}
     with session_factory.begin() as session:
-        session.execute(text("UPDATE transactions SET due_at = now() - interval '6 minutes'"))
+        Sql("UPDATE transactions SET due_at = now() - interval '6 minutes'").run(session, {})
     code, out, _ = status()
     assert code == 1
     assert "trouble: facts are due and do not count" in out

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.providers.registry import Provider
 from core.providers.sealing import Sealer
 from core.services.webhooks import Secret, secrets_of
+from core.store.database import Sessions
 from core.store.providers import endpoints_of
 from tests.commands.conftest import Rows
 from tests.conftest import Run
@@ -38,7 +38,7 @@ def made(run: Run, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def stored_secrets(sessions: sessionmaker[Session], provider: Provider, key: str = KEY) -> list[Secret]:
+def stored_secrets(sessions: Sessions, provider: Provider, key: str = KEY) -> list[Secret]:
     """The secrets of the one address of a provider, in clear."""
     with sessions() as session:
         ((endpoint, _),) = endpoints_of(session, provider, "default")
@@ -54,7 +54,7 @@ def teller_file(tmp_path: Path) -> Path:
 
 
 def test_an_address_is_made_with_the_secret_of_a_file(
-    run: Run, rows: Rows, teller_file: Path, session_factory: sessionmaker[Session]
+    run: Run, rows: Rows, teller_file: Path, session_factory: Sessions
 ) -> None:
     """It is listed without it, and neither a table nor what the command printed has it in clear."""
     endpoint = made(run, "add", "teller", "--secret-file", str(teller_file), "--label", "[bold]sync")
@@ -81,9 +81,7 @@ def test_the_list_is_whole_in_a_narrow_terminal(run: Run, monkeypatch: pytest.Mo
     assert " ".join(line.split()) == f"standard {endpoint['path']} made on the command line 1 {changed}"
 
 
-def test_a_secret_comes_by_standard_input(
-    run: Run, monkeypatch: pytest.MonkeyPatch, session_factory: sessionmaker[Session]
-) -> None:
+def test_a_secret_comes_by_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch, session_factory: Sessions) -> None:
     """Then the secret is on no disk and on no command line."""
     keys = json.dumps({"keys": [jwk(), jwk(kid="kid-2")]}).encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(keys)))
@@ -92,9 +90,7 @@ def test_a_secret_comes_by_standard_input(
 
 
 @pytest.mark.parametrize("provider", [Provider.MX, Provider.STANDARD])
-def test_a_secret_is_made_where_it_is_ours_to_choose(
-    run: Run, provider: Provider, session_factory: sessionmaker[Session]
-) -> None:
+def test_a_secret_is_made_where_it_is_ours_to_choose(run: Run, provider: Provider, session_factory: Sessions) -> None:
     """The secret is printed once, and it is the one that is stored."""
     endpoint = made(run, "add", provider)
     assert stored_secrets(session_factory, provider) == [Secret(endpoint["secret"])]
@@ -103,9 +99,7 @@ def test_a_secret_is_made_where_it_is_ours_to_choose(
     assert out.splitlines()[-1] == f"secret {stored_secrets(session_factory, provider)[-1].text}"
 
 
-def test_the_old_secret_stays_valid_for_a_while(
-    run: Run, teller_file: Path, session_factory: sessionmaker[Session]
-) -> None:
+def test_the_old_secret_stays_valid_for_a_while(run: Run, teller_file: Path, session_factory: Sessions) -> None:
     """A rotation ends it after the overlap, which a second rotation does not make longer; a late one drops it."""
     endpoint = made(run, "add", "teller", "--secret-file", str(teller_file))["endpoint_id"]
     teller_file.write_text("the_second_secret")
@@ -129,7 +123,7 @@ def test_the_old_secret_stays_valid_for_a_while(
     ]
 
 
-def test_plaids_keys_are_valid_together(run: Run, tmp_path: Path, session_factory: sessionmaker[Session]) -> None:
+def test_plaids_keys_are_valid_together(run: Run, tmp_path: Path, session_factory: Sessions) -> None:
     """Another key leaves the others; one with the same name replaces the old one, as when Plaid lets it expire."""
     path = tmp_path / "keys"
     endpoint = made(run, "add", "plaid")
@@ -154,9 +148,7 @@ def test_an_address_is_removed_at_once(run: Run, rows: Rows) -> None:
     ]
 
 
-def test_the_sealing_key_is_changed(
-    run: Run, monkeypatch: pytest.MonkeyPatch, session_factory: sessionmaker[Session]
-) -> None:
+def test_the_sealing_key_is_changed(run: Run, monkeypatch: pytest.MonkeyPatch, session_factory: Sessions) -> None:
     """With both keys set, reseal leaves nothing that needs the old one."""
     secret = made(run, "add", "mx")["secret"]
     monkeypatch.setenv("MILEPOST_SECRETS_KEY", f"{OTHER},{KEY}")

@@ -7,9 +7,9 @@ import random
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
+from core.store.database import Sessions
+from core.store.driver import Sql
 from tests.budget import examples
 from tests.conformance.histories import HISTORIES
 from tests.conformance.world import World, build
@@ -26,7 +26,7 @@ FACTS = {
 @settings(max_examples=examples(8), phases=[Phase.explicit, Phase.generate])
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_any_order_of_bodies_leaves_the_same_state(
-    session_factory: sessionmaker[Session], dialect: str, data: st.DataObject, seed: int
+    session_factory: Sessions, dialect: str, data: st.DataObject, seed: int
 ) -> None:
     """Bodies told in turn and once, and their events shuffled, repeated and split with closes in between."""
     bodies = data.draw(HISTORIES[dialect])
@@ -53,7 +53,5 @@ def test_any_order_of_bodies_leaves_the_same_state(
 def rows(world: World, table: str, columns: str) -> list[tuple[object, ...]]:
     """What stands of each fact."""
     with world.sessions() as session:
-        found = session.execute(
-            text(f"SELECT {columns} FROM {table} WHERE tenant = :t ORDER BY 1"), {"t": world.tenant.name}
-        )
-        return [tuple(row) for row in found]
+        question = Sql(f"SELECT {columns} FROM {table} WHERE tenant = :t ORDER BY 1")
+        return question.rows(session, {"t": world.tenant.name})

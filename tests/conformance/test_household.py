@@ -6,9 +6,9 @@ import random
 from functools import partial
 
 import pytest
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.providers.registry import PROVIDERS
+from core.store.database import Sessions
 from tests.conformance.histories import HISTORIES
 from tests.conformance.household import ACCOUNTS, LAST, MOVES, SILENT, pulls
 from tests.conformance.tellers import TELLINGS, Telling, first_told
@@ -47,7 +47,7 @@ def test_every_provider_tells_the_story() -> None:
 
 
 @pytest.mark.parametrize("dialect", TELLINGS)
-def test_every_telling_ends_in_what_the_story_says(session_factory: sessionmaker[Session], dialect: str) -> None:
+def test_every_telling_ends_in_what_the_story_says(session_factory: Sessions, dialect: str) -> None:
     """Duplicated, shuffled and split: every worth, amount and close is the plain oracle's."""
     world = build(session_factory)
     tell(world, TELLINGS[dialect](), random.Random(f"{dialect}1"))
@@ -57,7 +57,7 @@ def test_every_telling_ends_in_what_the_story_says(session_factory: sessionmaker
         assert state[part] == said, part
 
 
-def test_all_tellings_leave_the_same_days(session_factory: sessionmaker[Session]) -> None:
+def test_all_tellings_leave_the_same_days(session_factory: Sessions) -> None:
     """What moved on which day, and what only the balances said, depends on the household and not on its bank.
 
     Enable Banking gives some rows their key a week later, so that balances decide nothing about their days.

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
-
 from core.goals.goal import GoalType, Tracking
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
@@ -20,12 +17,13 @@ from core.services.goals import create_goal, get_goal
 from core.services.history import read_snapshots
 from core.services.inputs import GoalDraft, LinkDraft
 from core.services.tenants import create_tenant
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
 from core.store.tenants import Tenant
 from tests.conformance.household import ACCOUNTS, FIRST, LAST, MOVES, TOLD_AT, ZONE, Move, balance, pulls
 from tests.ingestion.oracle import OracleAccount, apply_fact
 from tests.snapshots.close_oracle import OracleGoal, OraclePeriod, first_instant
 
-Sessions = sessionmaker[Session]
 _numbers = itertools.count(1)
 MADE_AT = datetime(2026, 1, 1, 5, tzinfo=UTC)
 DIRECTIONS = {GoalType.DEBT: -1}
@@ -81,8 +79,8 @@ class World:
                 "FROM account_days WHERE tenant = :t ORDER BY 1, 2"
             )
             return {
-                "worths": [tuple(row) for row in session.execute(text(worths), name)],
-                "days": [tuple(row) for row in session.execute(text(days), name)],
+                "worths": Sql(worths).rows(session, name),
+                "days": Sql(days).rows(session, name),
                 "amounts": {n: get_goal(session, self.tenant, g).amount_minor for n, g in self.goals.items()},
                 "closes": {n: self._closes(session, g) for n, g in self.goals.items()},
             }

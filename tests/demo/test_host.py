@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy.orm import Session, sessionmaker
-
 from core.goals.goal import GoalType
 from core.services.goals import create_goal
 from core.services.inputs import GoalDraft
+from core.store.database import Sessions
 from core.store.tenants import Tenant
 from milepost.demo.run import DemoHost
 from tests.demo.conftest import TODAY
@@ -21,7 +20,7 @@ def test_an_empty_installation_gets_a_demo(database_url: str) -> None:
     assert said == []
 
 
-def test_other_data_is_reported(database_url: str, session_factory: sessionmaker[Session]) -> None:
+def test_other_data_is_reported(database_url: str, session_factory: Sessions) -> None:
     """Where somebody has a goal, one line says that --demo adds nothing."""
     with session_factory.begin() as session:
         create_goal(session, Tenant("default", "UTC"), GoalDraft("u", "g", GoalType.SAVINGS, "1"), TODAY)

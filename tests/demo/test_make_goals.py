@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy.orm import Session, sessionmaker
-
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
@@ -13,6 +11,7 @@ from core.services.goals import create_goal
 from core.services.inputs import GoalDraft
 from core.services.progress import goal_progress
 from core.services.views import GoalView
+from core.store.database import Sessions
 from core.store.tenants import Tenant
 from milepost.demo.fill import first_day, goals_of, make_goals
 from milepost.demo.life import Life, TimedEvent
@@ -21,7 +20,6 @@ from tests.demo.conftest import BEGIN, TODAY
 
 DEFAULT = Tenant("default", "UTC")
 DAYS = (TODAY.date() - BEGIN).days
-Sessions = sessionmaker[Session]
 
 
 def all_goals(sessions: Sessions) -> list[GoalView]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.services.keys import key_hash
 from core.settings import load_settings
+from core.store.database import Sessions
+from core.store.driver import Sql
 from milepost import Unavailable, sync
 from milepost.cli.processes import require_current_schema, require_stream
 from milepost.embedded.valkey import EmbeddedValkey
@@ -28,7 +28,7 @@ def listed_keys(run: Run, *arguments: str) -> list[dict[str, Any]]:
     return keys
 
 
-def test_a_key_is_made_shown_once_and_listed(run: Run, session_factory: sessionmaker[Session]) -> None:
+def test_a_key_is_made_shown_once_and_listed(run: Run, session_factory: Sessions) -> None:
     """The printed secret is the one whose hash is stored, and the list shows the key without it."""
     status, out, _ = run("keys", "create", "--scope", "goals:read", "--scope", "events:write", "--label", "app")
     secret = out.strip()
@@ -37,9 +37,7 @@ def test_a_key_is_made_shown_once_and_listed(run: Run, session_factory: sessionm
     assert (key["label"], key["scopes"], key["revoked_at"]) == ("app", ["events:write", "goals:read"], None)
     assert secret not in json.dumps(key)
     with session_factory() as session:
-        stored = session.execute(
-            text("SELECT key_hash FROM api_keys WHERE key_id = :key_id"), {"key_id": key["key_id"]}
-        ).scalar_one()
+        stored = Sql("SELECT key_hash FROM api_keys WHERE key_id = :key_id").value(session, {"key_id": key["key_id"]})
     assert bytes(stored) == key_hash(secret)
 
 
@@ -52,11 +50,11 @@ def test_a_revoked_key_says_when(run: Run) -> None:
     assert run("keys", "revoke", "nobody") == (1, "", "milepost: Key not found\n")
 
 
-def test_a_tenant_is_made_in_its_zone(run: Run, session_factory: sessionmaker[Session]) -> None:
+def test_a_tenant_is_made_in_its_zone(run: Run, session_factory: Sessions) -> None:
     """`tenants create` makes a tenant whose keys are its own; a second of that name, or no zone, is one line."""
     assert run("tenants", "create", "acme", "--time-zone", "Europe/Prague")[0] == 0
     with session_factory() as session:
-        found = session.execute(text("SELECT time_zone FROM tenants WHERE tenant = 'acme'")).scalar_one()
+        found = Sql("SELECT time_zone FROM tenants WHERE tenant = 'acme'").value(session, {})
     assert found == "Europe/Prague"
     assert listed_keys(run, "--tenant", "acme") == []
     again = run("tenants", "create", "acme", "--time-zone", "UTC")
@@ -81,13 +79,11 @@ def started(*arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("arguments", [("worker", "--queues=jobs"), ("api", "--port", "0"), ("beat",)], ids=" ".join)
-def test_without_the_tables_nothing_starts(
-    run: Run, session_factory: sessionmaker[Session], arguments: tuple[str, ...]
-) -> None:
+def test_without_the_tables_nothing_starts(run: Run, session_factory: Sessions, arguments: tuple[str, ...]) -> None:
     """On a database without tables a worker, API or beat says in a line what to run, and ends with 1."""
     assert run("migrate")[0] == 0
     with session_factory.begin() as session:
-        session.execute(text("DELETE FROM alembic_version"))
+        Sql("DELETE FROM alembic_version").run(session, {})
     said = "milepost: the database does not have the tables of this version: run `milepost migrate` first\n"
     assert started(*arguments) == (1, "", said)
 
@@ -96,12 +92,12 @@ def test_without_the_tables_nothing_starts(
     "arguments", [("migrate",), ("api", "--port", "0"), ("worker", "--queues=drains"), ("beat",)], ids=" ".join
 )
 def test_a_database_of_an_unknown_revision_is_refused(
-    run: Run, session_factory: sessionmaker[Session], arguments: tuple[str, ...]
+    run: Run, session_factory: Sessions, arguments: tuple[str, ...]
 ) -> None:
     """It is from before the first release: each command says so in a line, and ends with 1."""
     assert run("migrate")[0] == 0
     with session_factory.begin() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = '0029'"))
+        Sql("UPDATE alembic_version SET version_num = '0029'").run(session, {})
     said = (
         "milepost: the database is at revision 0029, which this version of Milepost cannot bring forward (no "
         "earlier release had it): keep it for the Milepost that made it, and set MILEPOST_DATABASE_URL to a new, "
@@ -173,10 +169,10 @@ def test_a_stream_server_that_cannot_confirm_is_refused(
     assert started(*arguments) == (1, "", said)
 
 
-def test_status_reports_an_unknown_revision(run: Run, session_factory: sessionmaker[Session]) -> None:
+def test_status_reports_an_unknown_revision(run: Run, session_factory: Sessions) -> None:
     """It does not advise to migrate, and does not read tables that may have another schema."""
     with session_factory.begin() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = '0029'"))
+        Sql("UPDATE alembic_version SET version_num = '0029'").run(session, {})
     status, out, _ = run("status", "--json")
     found = json.loads(out)
     assert (status, found["schema_is_current"], found["counts"]) == (1, None, None)

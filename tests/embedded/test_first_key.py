@@ -9,19 +9,18 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import Conflict
 from core.services.keys import authenticate, bootstrap, create_key, list_keys, prepare_database, revoke_key
 from core.settings import load_settings
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.tenants import Tenant, add_tenant
 from milepost.embedded.datadir import DataDir
 from milepost.embedded.supervisor import Supervisor
 
 FIRST = "mp_test_key_that_is_long_enough"
 SECOND = "another-key-of-twenty-and-more"
-Sessions = sessionmaker[Session]
 
 
 def key_id(sessions: Sessions, secret: str) -> str:
@@ -38,7 +37,7 @@ def works(sessions: Sessions, secret: str) -> bool:
 
 def audited(sessions: Sessions, action: str) -> list[str]:
     with sessions() as session:
-        rows = session.execute(text("SELECT subject FROM audit WHERE action = :action ORDER BY at"), {"action": action})
+        rows = Sql("SELECT subject FROM audit WHERE action = :action ORDER BY at").rows(session, {"action": action})
         return [row[0] for row in rows]
 
 

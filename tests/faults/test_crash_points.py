@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import redis
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.stream.stream import EventStream
 from tests.acts import amount, goal, link, paid
 from tests.chaos.crash_points import AFTER_COMMIT, ON_EVENT, POINTS, VARIABLE
@@ -57,22 +57,22 @@ def one_shard(redis_client: redis.Redis) -> EventStream:
     return EventStream(redis_client, 1)
 
 
-def funded(sessions: sessionmaker[Session]) -> str:
+def funded(sessions: Sessions) -> str:
     """A goal that all of account `a` funds since two hours ago."""
     goal_id = goal(sessions, datetime.now(UTC), type=GoalType.CUSTOM)
     link(sessions, datetime.now(UTC), goal_id, "a", "100", POSTED - timedelta(hours=1))
     return goal_id
 
 
-def rows(sessions: sessionmaker[Session], query: str) -> list[tuple[object, ...]]:
+def rows(sessions: Sessions, query: str) -> list[tuple[object, ...]]:
     """What a query finds."""
     with sessions() as session:
-        return [tuple(row) for row in session.execute(text(query))]
+        return Sql(query).rows(session, {})
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_an_event_is_applied_once_wherever_the_drain_dies(
-    drain: Drain, crash_points: Path, one_shard: EventStream, session_factory: sessionmaker[Session], point: str
+    drain: Drain, crash_points: Path, one_shard: EventStream, session_factory: Sessions, point: str
 ) -> None:
     """Killed at a point, the next drain leaves the event applied once, one ledger entry for it, and nothing noted."""
     goal_id = funded(session_factory)
@@ -91,7 +91,7 @@ def test_an_event_is_applied_once_wherever_the_drain_dies(
 
 
 def test_an_event_that_kills_its_worker_is_set_aside_and_holds_up_no_other(
-    drain: Drain, crash_points: Path, one_shard: EventStream, session_factory: sessionmaker[Session]
+    drain: Drain, crash_points: Path, one_shard: EventStream, session_factory: Sessions
 ) -> None:
     """However often the process dies of it, the event ends in the dead letters and the events around it are applied."""
     goal_id = funded(session_factory)

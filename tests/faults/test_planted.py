@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.events import placement_changes
 from core.ingestion import compare
@@ -16,6 +15,7 @@ from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
 from core.jobs.due import run_due
 from core.services.tenants import create_tenant
+from core.store.database import Sessions
 from core.store.tenants import DEFAULT
 from tests.chaos import broken
 from tests.chaos.checks.events import check_facts, fold
@@ -28,7 +28,6 @@ from tests.chaos.load.world import ZONES, World
 from tests.chaos.oracle.goals import Oracle
 from tests.chaos.verdict import Verdict
 
-Sessions = sessionmaker[Session]
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 # By then all has fallen due that does so during a run.
 LATER = NOW + timedelta(seconds=DUE_WITHIN_S)

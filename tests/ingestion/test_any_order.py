@@ -9,13 +9,13 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType, Tracking
 from core.services.funding import change_allocation, link_account, unlink_account
 from core.services.goals import create_goal, get_goal, update_goal
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
 from core.store.tenants import Tenant
 from tests.acts import event, money
 from tests.budget import examples
@@ -111,7 +111,7 @@ def shuffled_and_split(events: list[bytes], seed: int) -> list[list[bytes]]:
 @settings(max_examples=examples(60))
 @given(st.lists(facts(), min_size=1, max_size=24), st.integers(0, 2**32))
 def test_worths_are_those_of_the_definition_at_every_moment(
-    session_factory: sessionmaker[Session], apply: Apply, made: list[dict[str, Any]], seed: int
+    session_factory: Sessions, apply: Apply, made: list[dict[str, Any]], seed: int
 ) -> None:
     """Whatever the order, repetition and split, the worth of an account at the end of every day is the definition's."""
     accounts = [f"a{next(_names)}", f"a{next(_names)}"]
@@ -122,31 +122,28 @@ def test_worths_are_those_of_the_definition_at_every_moment(
         apply(batch)
     with session_factory() as session:
         for name, oracle in zip(accounts, oracles, strict=True):
-            row = session.execute(
-                text("SELECT currency, opening_minor, worth_minor, inflow_minor FROM accounts WHERE account_id = :a"),
-                {"a": name},
-            ).first()
+            row = Sql(
+                "SELECT currency, opening_minor, worth_minor, inflow_minor FROM accounts WHERE account_id = :a"
+            ).first(session, {"a": name})
             if row is None:
                 assert not oracle.transactions
                 assert not oracle.reports
                 continue
-            assert row.currency == oracle.currency()
-            assert row.worth_minor == oracle.worth(LATEST)
-            assert row.inflow_minor == oracle.inflow(LATEST)
-            days = session.execute(
-                text(
-                    "SELECT day, moved_minor + residual_minor AS moved, inflow_minor AS inflow, "
-                    "moved_minor = 0 AND residual_minor = 0 AND inflow_minor = 0 AS is_empty "
-                    "FROM account_days WHERE account_id = :a"
-                ),
-                {"a": name},
-            ).all()
-            assert not any(day.is_empty for day in days)
+            currency, opening, worth, inflow = row
+            assert currency == oracle.currency()
+            assert worth == oracle.worth(LATEST)
+            assert inflow == oracle.inflow(LATEST)
+            days = Sql(
+                "SELECT day, moved_minor + residual_minor AS moved, inflow_minor AS inflow, "
+                "moved_minor = 0 AND residual_minor = 0 AND inflow_minor = 0 AS is_empty "
+                "FROM account_days WHERE account_id = :a"
+            ).rows(session, {"a": name})
+            assert not any(is_empty for *_, is_empty in days)
             for number in range(-1, 12):
                 close = START + timedelta(days=number + 1) - timedelta(microseconds=1)
-                upto = [day for day in days if day.day <= close.date()]
-                assert row.opening_minor + sum(day.moved for day in upto) == oracle.worth(close)
-                assert sum(day.inflow for day in upto) == oracle.inflow(close)
+                upto = [(moved, came_in) for day, moved, came_in, _ in days if day <= close.date()]
+                assert opening + sum(moved for moved, _ in upto) == oracle.worth(close)
+                assert sum(came_in for _, came_in in upto) == oracle.inflow(close)
 
 
 @settings(max_examples=examples(40))
@@ -156,7 +153,7 @@ def test_worths_are_those_of_the_definition_at_every_moment(
     st.permutations(["manual", "allocation", "unlinked"]),
 )
 def test_amounts_do_not_depend_on_when_facts_arrive_among_requests(
-    session_factory: sessionmaker[Session], apply: Apply, made: list[dict[str, Any]], seed: int, order: list[str]
+    session_factory: Sessions, apply: Apply, made: list[dict[str, Any]], seed: int, order: list[str]
 ) -> None:
     """Links, allocations and manual amounts count from their own moments, however early or late the facts arrive."""
     accounts = [f"a{next(_names)}", f"a{next(_names)}"]
@@ -208,12 +205,12 @@ def test_amounts_do_not_depend_on_when_facts_arrive_among_requests(
 
 
 def _operation(
-    session_factory: sessionmaker[Session], goal_id: str, accounts: list[str], act: str, acts_at: dict[str, datetime]
+    session_factory: Sessions, goal_id: str, accounts: list[str], act: str, acts_at: dict[str, datetime]
 ) -> None:
     at = acts_at[act]
     with session_factory.begin() as session:
         # These operations come in any order here, so the row's last request must not move the moment on.
-        session.execute(text("UPDATE goals SET acted_at = created_at WHERE goal_id = :g"), {"g": goal_id})
+        Sql("UPDATE goals SET acted_at = created_at WHERE goal_id = :g").run(session, {"g": goal_id})
         if act == "manual":
             update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount=700), at)
         elif act == "allocation":
@@ -233,25 +230,23 @@ def _links_of_change(
 
 
 def _assert_ledgers_have_no_gap(session: Session) -> None:
-    rows = session.execute(
-        text(
-            "SELECT g.amount_minor, g.entries, e.entry, e.before_minor, e.after_minor FROM goals g "
-            "JOIN goal_entries e USING (tenant, goal_id) ORDER BY g.goal_id, e.entry"
-        )
-    ).all()
+    rows = Sql(
+        "SELECT g.amount_minor, g.entries, e.entry, e.before_minor, e.after_minor FROM goals g "
+        "JOIN goal_entries e USING (tenant, goal_id) ORDER BY g.goal_id, e.entry"
+    ).rows(session, {})
     previous = None
-    for row in rows:
-        if row.entry == 1:
-            assert row.before_minor is None
+    for amount_minor, entries, entry, before_minor, after_minor in rows:
+        if entry == 1:
+            assert before_minor is None
         else:
             assert previous is not None
-            assert (row.entry, row.before_minor) == (previous.entry + 1, previous.after_minor)
-        if row.entry == row.entries:
-            assert row.after_minor == row.amount_minor
-        previous = row
+            assert (entry, before_minor) == (previous[0] + 1, previous[1])
+        if entry == entries:
+            assert after_minor == amount_minor
+        previous = entry, after_minor
 
 
-def test_applying_everything_again_changes_no_row(session_factory: sessionmaker[Session], apply: Apply) -> None:
+def test_applying_everything_again_changes_no_row(session_factory: Sessions, apply: Apply) -> None:
     """To apply the same events again leaves an ordered dump of the business tables as it was."""
     chance = random.Random(7)
     made = [_random_fact(chance, number) for number in range(300)]

@@ -7,15 +7,15 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
-
 from core.errors import AllocationExceeded
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
 from core.services.funding import list_funding, unlink_account
 from core.services.goals import delete_goal, update_goal
 from core.services.inputs import GoalChanges
-from tests.acts import DEFAULT, Sessions, amount, goal, link, paid
+from core.store.database import Sessions
+from core.store.driver import Sql
+from tests.acts import DEFAULT, amount, goal, link, paid
 
 
 def test_two_shards_that_move_one_goal_do_not_overwrite_each_other(session_factory: Sessions, now: datetime) -> None:
@@ -81,10 +81,10 @@ def test_requests_and_batches_at_once_lose_nothing(session_factory: Sessions, no
     _at_once([guarded(drain), guarded(request)])
     assert errors == []
     with session_factory() as session:
-        rows = session.execute(text("SELECT entry, before_minor, after_minor FROM goal_entries ORDER BY entry")).all()
-        assert [row.entry for row in rows] == list(range(1, len(rows) + 1))
-        assert all(b.before_minor == a.after_minor for a, b in itertools.pairwise(rows))
-        assert rows[-1].after_minor == amount(session_factory, goal_id)
+        rows = Sql("SELECT entry, before_minor, after_minor FROM goal_entries ORDER BY entry").rows(session, {})
+        assert [entry for entry, _, _ in rows] == list(range(1, len(rows) + 1))
+        assert all(before == after for (_, _, after), (_, before, _) in itertools.pairwise(rows))
+        assert rows[-1][2] == amount(session_factory, goal_id)
 
 
 def test_shares_given_out_at_once_never_exceed_the_whole(session_factory: Sessions, now: datetime) -> None:
@@ -103,7 +103,7 @@ def test_shares_given_out_at_once_never_exceed_the_whole(session_factory: Sessio
     assert sorted(outcomes) == ["linked"] * 3 + ["refused"] * 7
     with session_factory() as session:
         assert len(list_funding(session, DEFAULT, goal_id).items) == 3
-        assert session.scalar(text("SELECT count(*) FROM accounts")) == 3
+        assert Sql("SELECT count(*) FROM accounts").value(session, {}) == 3
 
 
 def test_typing_amounts_beside_late_facts_of_ended_links_does_not_deadlock(

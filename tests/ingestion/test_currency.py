@@ -8,10 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import Tracking
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.verify.verify import verify
 from tests.acts import amount, event, goal, link
 from tests.conftest import Apply
@@ -110,7 +110,7 @@ CASES: dict[str, tuple[list[Make], tuple[str | None, str | None, int, int]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_who_says_the_currency(session_factory: sessionmaker[Session], apply: Apply, case: str) -> None:
+def test_who_says_the_currency(session_factory: Sessions, apply: Apply, case: str) -> None:
     """In any order, one by one or at once, the same: worth, inflow and what goals in either currency count."""
     made, expected = CASES[case]
     goals = {}
@@ -126,10 +126,9 @@ def test_who_says_the_currency(session_factory: sessionmaker[Session], apply: Ap
         for batch in [events] if number == len(orders) - 1 else [[each] for each in events]:
             apply(batch, at=LATEST)
         with session_factory() as session:
-            found = session.execute(
-                text("SELECT currency, currency_from, worth_minor, inflow_minor FROM accounts WHERE account_id = :a"),
-                {"a": f"a{number}"},
-            ).one()
+            found = Sql(
+                "SELECT currency, currency_from, worth_minor, inflow_minor FROM accounts WHERE account_id = :a"
+            ).one(session, {"a": f"a{number}"})
         own, said_by, worth, inflow = expected
         assert tuple(found) == (own, said_by, worth * 100, inflow * 100), number
         assert verify(session_factory, LATEST).first == ()
@@ -139,16 +138,14 @@ def test_who_says_the_currency(session_factory: sessionmaker[Session], apply: Ap
                 assert amount(session_factory, goal_id) == counted, (number, tracking, currency)
 
 
-def test_a_batch_that_adds_rows_in_the_currency_that_it_ends(
-    session_factory: sessionmaker[Session], apply: Apply
-) -> None:
+def test_a_batch_that_adds_rows_in_the_currency_that_it_ends(session_factory: Sessions, apply: Apply) -> None:
     """The first row is stated again, later, together with a new row: that one, written as it came, does not count."""
     goal_id = goal(session_factory, START, currency="EUR")
     link(session_factory, START, goal_id, "a", "100", date(2026, 2, 1))
     apply([ABROAD("a"), PAY("a")], at=LATEST)
     apply([row("abroad", 5, -7, "USD")("a"), row("hotel", 6, -80, "USD")("a")], at=LATEST)
     with session_factory() as session:
-        found = session.execute(text("SELECT currency, worth_minor, inflow_minor FROM accounts")).one()
+        found = Sql("SELECT currency, worth_minor, inflow_minor FROM accounts").one(session, {})
     assert tuple(found) == ("EUR", 900_00, 900_00)
     assert amount(session_factory, goal_id) == 900_00
     assert verify(session_factory, LATEST).first == ()

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
-from tests.acts import DEFAULT, Sessions, amount, balance, event, goal, link, money
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
+from tests.acts import DEFAULT, amount, balance, event, goal, link, money
 from tests.conftest import Apply
 
 D0 = date(2026, 3, 10)
@@ -211,7 +211,7 @@ def test_amounts_and_closes_are_those_of_the_bank(
         assert amount(session_factory, goal_id) == example.amount * 100
     with session_factory() as session:
         found = {day: close(session, "a", day) for day in example.closes}
-        stored = session.scalar(text("SELECT worth_minor FROM accounts WHERE account_id = 'a'"))
+        stored = Sql("SELECT worth_minor FROM accounts WHERE account_id = 'a'").value(session, {})
         assert stored == worth_at(session, "a", at(9))
     assert found == {day: units * 100 for day, units in example.closes.items()}
 
@@ -237,8 +237,8 @@ def test_a_new_id_counts_from_where_the_removed_one_did(
     for part in parts:
         apply([page[number] for number in part], at=at(2))
     with session_factory() as session:
-        placed = session.scalar(text("SELECT posted_at FROM transactions WHERE transaction_id = 'new'"))
-        stored = session.scalar(text("SELECT worth_minor FROM accounts WHERE account_id = 'a'"))
+        placed = Sql("SELECT posted_at FROM transactions WHERE transaction_id = 'new'").value(session, {})
+        stored = Sql("SELECT worth_minor FROM accounts WHERE account_id = 'a'").value(session, {})
         assert placed == at(0, "12:00" if is_balance_known else "12:10")
         assert stored == worth_at(session, "a", at(9)) == (1000 if is_balance_known else 500)
 
@@ -251,16 +251,13 @@ def close(session: Session, account: str, day: int) -> int:
 def worth_at(session: Session, account: str, moment: datetime) -> int:
     """The worth of an account by its reports and by where its rows are placed."""
     key = {"account": account}
-    reports = session.execute(
-        text(
-            """SELECT as_of, current_minor * CASE kind WHEN 'asset' THEN 1 ELSE -1 END
-            FROM reports JOIN accounts USING (tenant, account_id) WHERE account_id = :account ORDER BY as_of"""
-        ),
-        key,
-    ).all()
-    rows = session.execute(
-        text("SELECT posted_at, amount_minor FROM transactions WHERE account_id = :account AND counts"), key
-    ).all()
+    reports = Sql("""SELECT as_of, current_minor * CASE kind WHEN 'asset' THEN 1 ELSE -1 END
+            FROM reports JOIN accounts USING (tenant, account_id) WHERE account_id = :account ORDER BY as_of""").rows(
+        session, key
+    )
+    rows = Sql("SELECT posted_at, amount_minor FROM transactions WHERE account_id = :account AND counts").rows(
+        session, key
+    )
     before = [report for report in reports if report[0] <= moment]
     if before:
         as_of, worth = before[-1]

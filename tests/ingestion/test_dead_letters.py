@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import simplejson
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
+from core.store.database import Sessions
+from core.store.driver import Sql
 from tests.acts import event
 from tests.conftest import Apply
 
@@ -87,7 +87,7 @@ BAD = [
 
 @pytest.mark.parametrize(("bad", "code"), BAD, ids=[f"{n}-{code}" for n, (_, code) in enumerate(BAD)])
 def test_a_bad_event_is_kept_whole_with_its_reason(
-    apply: Apply, session_factory: sessionmaker[Session], bad: bytes, code: str
+    apply: Apply, session_factory: Sessions, bad: bytes, code: str
 ) -> None:
     """Between two good events a bad one is set aside with a code and a text, and the good ones count."""
     first = event("transaction.recorded", AT, "1", GOOD | {"transaction_id": "1"})
@@ -95,36 +95,36 @@ def test_a_bad_event_is_kept_whole_with_its_reason(
     applied = apply([first, bad, last])
     assert (applied.events, applied.dead_letters) == (3, 1)
     with session_factory() as session:
-        letter = session.execute(text("SELECT code, reason, event FROM dead_letters")).one()
-        assert (letter.code, bytes(letter.event)) == (code, bad)
-        assert 5 < len(letter.reason) < 300
-        assert session.scalar(text("SELECT worth_minor FROM accounts WHERE account_id = 'a'")) == 200
+        found, reason, body = Sql("SELECT code, reason, event FROM dead_letters").one(session, {})
+        assert (found, body) == (code, bad)
+        assert 5 < len(reason) < 300
+        assert Sql("SELECT worth_minor FROM accounts WHERE account_id = 'a'").value(session, {}) == 200
 
 
-def test_an_unknown_tenant_is_a_reason(apply: Apply, session_factory: sessionmaker[Session]) -> None:
+def test_an_unknown_tenant_is_a_reason(apply: Apply, session_factory: Sessions) -> None:
     """Events of a tenant that does not exist are kept under the name they gave."""
     apply([recorded()], tenant="nobody")
     with session_factory() as session:
-        assert session.execute(text("SELECT tenant, code FROM dead_letters")).all() == [("nobody", "unknown_tenant")]
-        assert session.scalar(text("SELECT count(*) FROM accounts")) == 0
+        assert Sql("SELECT tenant, code FROM dead_letters").rows(session, {}) == [("nobody", "unknown_tenant")]
+        assert Sql("SELECT count(*) FROM accounts").value(session, {}) == 0
 
 
-def test_unknown_fields_are_ignored_and_texts_are_tidied(apply: Apply, session_factory: sessionmaker[Session]) -> None:
+def test_unknown_fields_are_ignored_and_texts_are_tidied(apply: Apply, session_factory: Sessions) -> None:
     """Fields that mean nothing do no harm, and free text loses control characters and what is over-long."""
     apply([recorded(colour="red", description="a\u0000b" + "x" * 600)])
     with session_factory() as session:
-        description = session.scalar(text("SELECT description FROM transactions"))
+        description = Sql("SELECT description FROM transactions").value(session, {})
         assert description == "ab" + "x" * 498
 
 
-def test_a_report_without_a_balance_is_no_event(apply: Apply, session_factory: sessionmaker[Session]) -> None:
+def test_a_report_without_a_balance_is_no_event(apply: Apply, session_factory: Sessions) -> None:
     """A null balance, as providers send it, is neither a fact nor a dead letter."""
     assert apply([reported(current=None)]).dead_letters == 0
     with session_factory() as session:
-        assert session.scalar(text("SELECT count(*) FROM accounts")) == 0
+        assert Sql("SELECT count(*) FROM accounts").value(session, {}) == 0
 
 
-def test_amounts_come_through_without_a_rounding(apply: Apply, session_factory: sessionmaker[Session]) -> None:
+def test_amounts_come_through_without_a_rounding(apply: Apply, session_factory: Sessions) -> None:
     """A number that no double holds arrives to the cent, and each currency has its own digits."""
     exact = recorded().replace(b'"amount": 1', b'"amount": 1234567890123.45')
     apply(
@@ -134,5 +134,5 @@ def test_amounts_come_through_without_a_rounding(apply: Apply, session_factory: 
         ]
     )
     with session_factory() as session:
-        rows = {row[0]: row[1] for row in session.execute(text("SELECT account_id, worth_minor FROM accounts"))}
+        rows = {row[0]: row[1] for row in Sql("SELECT account_id, worth_minor FROM accounts").rows(session, {})}
         assert rows == {"a": 123_456_789_012_345, "k": 1234}

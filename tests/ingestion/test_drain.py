@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 import redis
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion import apply as apply_module
 from core.ingestion import drain as drain_module
@@ -19,8 +17,8 @@ from core.ingestion.apply import Applied, apply_decoded
 from core.ingestion.decode import Batch
 from core.ingestion.drain import ShardDrain
 from core.jobs.sweep import sweep
-from core.store.engine import is_database_trouble, make_engine
-from core.store.engine import session_factory as make_sessions
+from core.store.database import Sessions, is_database_trouble, open_sessions
+from core.store.driver import Session, Sql
 from core.store.positions import Position, lock_position
 from core.stream.entries import RawEntry, stream_key
 from core.stream.position import StreamLook
@@ -59,7 +57,7 @@ def one_shard(redis_client: redis.Redis) -> EventStream:
 
 
 @pytest.fixture
-def drain(session_factory: sessionmaker[Session], one_shard: EventStream) -> ShardDrain:
+def drain(session_factory: Sessions, one_shard: EventStream) -> ShardDrain:
     """Drains that shard, ten events a batch."""
     return ShardDrain(session_factory, one_shard, 0, 10, clock)
 
@@ -69,23 +67,23 @@ def append(stream: EventStream, events: Sequence[bytes]) -> None:
     stream.append("default", [("a1", body) for body in events])
 
 
-def worths(session_factory: sessionmaker[Session]) -> dict[str, int]:
+def worths(session_factory: Sessions) -> dict[str, int]:
     """Worth by account."""
     with session_factory() as session:
-        return {row[0]: row[1] for row in session.execute(text("SELECT account_id, worth_minor FROM accounts"))}
+        return {row[0]: row[1] for row in Sql("SELECT account_id, worth_minor FROM accounts").rows(session, {})}
 
 
-def dead_letters(session_factory: sessionmaker[Session]) -> list[tuple[str, bytes]]:
+def dead_letters(session_factory: Sessions) -> list[tuple[str, bytes]]:
     """(code, event) of every dead letter."""
     with session_factory() as session:
         return [
             (row[0], bytes(row[1]))
-            for row in session.execute(text("SELECT code, event FROM dead_letters ORDER BY entry_id"))
+            for row in Sql("SELECT code, event FROM dead_letters ORDER BY entry_id").rows(session, {})
         ]
 
 
 def test_a_drain_applies_everything_and_moves_the_position(
-    drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions
 ) -> None:
     """After a drain every event is applied, the position is at the last one, and a sweep may drop them all."""
     append(one_shard, [spent(number) for number in range(25)])
@@ -143,7 +141,7 @@ STEPS = ["at the beginning", "after the read", "before the commit", "after the c
 
 @pytest.mark.parametrize("steps", [*([step] for step in STEPS), STEPS, [*reversed(STEPS)], ["after the read"] * 3])
 def test_a_crash_at_any_step_loses_and_doubles_nothing(
-    redis_client: redis.Redis, session_factory: sessionmaker[Session], steps: list[str]
+    redis_client: redis.Redis, session_factory: Sessions, steps: list[str]
 ) -> None:
     """Whatever steps drains die at, the last one leaves every event applied once and nothing noted."""
     stream = DyingStream(redis_client, 1)
@@ -161,7 +159,7 @@ def test_a_crash_at_any_step_loses_and_doubles_nothing(
 
 
 def test_what_a_crash_after_the_commit_left_is_not_applied_again(
-    redis_client: redis.Redis, session_factory: sessionmaker[Session]
+    redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
     """Rows and position are one commit: the next drain finds nothing to do, and leaves every table as it was."""
     stream = DyingStream(redis_client, 1)
@@ -179,7 +177,7 @@ def test_what_a_crash_after_the_commit_left_is_not_applied_again(
 
 
 def test_a_shard_is_drained_by_one_at_a_time(
-    drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions
 ) -> None:
     """While one connection has locked the shard, another drain finds it busy and takes nothing."""
     append(one_shard, [spent(1)])
@@ -192,9 +190,7 @@ def test_a_shard_is_drained_by_one_at_a_time(
     assert drain.drain().events == 1
 
 
-def test_two_first_drains_of_a_shard_make_one_row(
-    redis_client: redis.Redis, session_factory: sessionmaker[Session]
-) -> None:
+def test_two_first_drains_of_a_shard_make_one_row(redis_client: redis.Redis, session_factory: Sessions) -> None:
     """No shard has a row before its first drain, and two workers may come at once."""
     stream = EventStream(redis_client, 1)
     append(stream, [spent(number) for number in range(30)])
@@ -225,18 +221,19 @@ class StalledStream(EventStream):
 
 
 def test_a_stopped_drain_cannot_commit_behind_its_successor(
-    redis_client: redis.Redis, database_url: str, session_factory: sessionmaker[Session], drain: ShardDrain
+    redis_client: redis.Redis, database_url: str, session_factory: Sessions, drain: ShardDrain
 ) -> None:
     """A drain that stops in its transaction loses its connection and its lock; its successor does the work."""
     stalled = StalledStream(redis_client, 1)
     append(stalled, [spent(1)])
-    engine = make_engine(database_url, application_name="stalled", limits={"idle_in_transaction_session_timeout": "1s"})
+    limits = {"idle_in_transaction_session_timeout": "1s"}
+    sessions = open_sessions(database_url, application_name="stalled", limits=limits)
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            ShardDrain(make_sessions(engine), stalled, 0, 10, clock).drain()
-        except DBAPIError as error:
+            ShardDrain(sessions, stalled, 0, 10, clock).drain()
+        except psycopg.Error as error:
             failures.append(error)
 
     thread = threading.Thread(target=run)
@@ -247,19 +244,18 @@ def test_a_stopped_drain_cannot_commit_behind_its_successor(
         assert clock() < deadline
     stalled.may_go_on.set()
     thread.join(30)
-    engine.dispose()
+    sessions.close()
     assert [is_database_trouble(error) for error in failures] == [True]
     assert worths(session_factory) == {"a1": 100}
 
 
 def test_an_event_that_cannot_be_applied_is_quarantined_and_the_rest_goes_on(
-    drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions
 ) -> None:
     """One event that makes the batch fail (its account would overflow) ends as a dead letter, whole and alone."""
     with session_factory.begin() as session:
-        session.execute(
-            text("INSERT INTO accounts (tenant, account_id, currency, worth_minor) VALUES ('default','full','USD',:w)"),
-            {"w": 2**63 - 10},
+        Sql("INSERT INTO accounts (tenant, account_id, currency, worth_minor) VALUES ('default','full','USD',:w)").run(
+            session, {"w": 2**63 - 10}
         )
     poison = spent(99, 1000, account="full")
     append(one_shard, [spent(1), spent(2), poison, spent(3)])
@@ -270,7 +266,7 @@ def test_an_event_that_cannot_be_applied_is_quarantined_and_the_rest_goes_on(
 
 
 def test_an_event_that_kills_its_worker_each_time_is_quarantined(
-    drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session]
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions
 ) -> None:
     """What was tried in vain too often is tried alone; an entry whose attempts never ended is set aside."""
     append(one_shard, [spent(1), spent(2), spent(3)])
@@ -282,7 +278,7 @@ def test_an_event_that_kills_its_worker_each_time_is_quarantined(
 
 
 def test_an_entry_that_the_stream_dropped_is_not_lost_in_silence(
-    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: sessionmaker[Session]
+    drain: ShardDrain, one_shard: EventStream, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
     """Entries that someone else trimmed away leave a dead letter that says how many they were."""
     append(one_shard, [spent(0)])
@@ -293,20 +289,20 @@ def test_an_entry_that_the_stream_dropped_is_not_lost_in_silence(
     drain.drain()
     assert worths(session_factory) == {"a1": 200}
     with session_factory() as session:
-        ((code, reason),) = session.execute(text("SELECT code, reason FROM dead_letters")).all()
+        ((code, reason),) = Sql("SELECT code, reason FROM dead_letters").rows(session, {})
     assert code == "lost"
     assert reason.startswith("the stream dropped 2 entries after ")
 
 
 def test_a_batch_finds_its_rows_by_key(
-    drain: ShardDrain, one_shard: EventStream, session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+    drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever applies it: no statement of the transaction may read a table of millions whole."""
     seen: list[list[str]] = []
 
     def noting(session: Session, *more: Any) -> Applied:
         ways = ("seqscan", "hashjoin", "mergejoin")
-        seen.append([str(session.scalar(text(f"SHOW enable_{way}"))) for way in ways])
+        seen.append([str(Sql(f"SHOW enable_{way}").value(session, {})) for way in ways])
         return apply_decoded(session, *more)
 
     append(one_shard, [spent(1)])

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
-from sqlalchemy.orm import Session, sessionmaker
 from structlog.testing import capture_logs
 
 from core.ingestion.apply import Applied
 from core.ingestion.drain import ShardDrain
+from core.store.database import Sessions
 from core.stream.entries import stream_key
 from core.stream.stats import DrainStats, read_drain_stats, stats_key
 from core.stream.stream import EventStream
@@ -20,7 +20,6 @@ from tests.ingestion.positions import die, is_settled, status
 from tests.ingestion.test_drain import append, clock, spent, worths
 
 AT = datetime(2026, 3, 9, 12, tzinfo=UTC)
-Sessions = sessionmaker[Session]
 
 
 @pytest.fixture

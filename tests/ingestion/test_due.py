@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType, Tracking
 from core.ingestion.due import apply_due
@@ -21,6 +19,8 @@ from core.jobs.snapshot import run_snapshot
 from core.services.inputs import MilestoneDraft
 from core.services.milestones import add_milestone
 from core.services.tenants import create_tenant
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
 from core.store.due import find_due
 from core.verify.verify import verify
 from tests.acts import DEFAULT, amount, event, goal, link, money
@@ -28,7 +28,6 @@ from tests.budget import examples
 from tests.conftest import Apply
 from tests.ingestion.oracle import OracleAccount, apply_fact
 
-Sessions = sessionmaker[Session]
 HOUR, DAY, SECOND = timedelta(hours=1), timedelta(days=1), timedelta(seconds=1)
 # The fixture's present: noon.
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -106,7 +105,7 @@ def test_what_is_due_on_arrival_counts_at_once(
     """A date whose day has begun, and an instant at most a day ahead, wait for nothing."""
     apply([recorded(posted_at)])
     with session_factory() as session:
-        assert session.scalar(text("SELECT due_at FROM transactions")) is None
+        assert Sql("SELECT due_at FROM transactions").value(session, {}) is None
     assert at(NOON) == 500_00
 
 
@@ -121,7 +120,7 @@ def test_a_date_begins_with_the_day_of_its_tenant(
 
     def worth() -> int:
         with session_factory() as session:
-            return session.scalars(text("SELECT worth_minor FROM accounts")).one()
+            return Sql("SELECT worth_minor FROM accounts").one(session, {})[0]
 
     apply([recorded("2026-03-11", time=begins - 2 * DAY)], tenant="there", at=begins - SECOND)
     assert worth() == 0
@@ -138,16 +137,16 @@ def test_a_report_that_is_dated_ahead_counts_a_day_before_its_time(
     apply([recorded("2026-03-09", 70_00), reported(NOON + 3 * DAY, 900_00)])
     apply([reported(NOON + 3 * DAY, 600_00, NOON - HOUR)])
     with session_factory() as session:
-        assert session.scalar(text("SELECT count(*) FROM reports")) == 0
-        assert session.scalars(text("SELECT last_report_at FROM accounts")).all() == [None]
-        assert session.scalars(text("SELECT current_minor FROM waiting_reports")).all() == [900_00]
+        assert Sql("SELECT count(*) FROM reports").value(session, {}) == 0
+        assert Sql("SELECT last_report_at FROM accounts").values(session, {}) == [None]
+        assert Sql("SELECT current_minor FROM waiting_reports").values(session, {}) == [900_00]
     assert at(NOON + DAY) == 70_00
     apply([reported(NOON + 3 * DAY, 800_00, NOON + HOUR)], at=NOON + DAY)
     assert at(NOON + 2 * DAY) == 70_00
     with session_factory() as session:
-        row = session.execute(text("SELECT worth_minor, opening_minor, last_report_at FROM accounts")).one()
+        row = Sql("SELECT worth_minor, opening_minor, last_report_at FROM accounts").one(session, {})
         assert tuple(row) == (800_00, 730_00, NOON + 3 * DAY)
-        assert session.scalar(text("SELECT count(*) FROM waiting_reports")) == 0
+        assert Sql("SELECT count(*) FROM waiting_reports").value(session, {}) == 0
 
 
 def test_milestones_days_and_messages_follow_when_it_is_due(
@@ -157,15 +156,15 @@ def test_milestones_days_and_messages_follow_when_it_is_due(
     with session_factory.begin() as session:
         add_milestone(session, DEFAULT, saving, MilestoneDraft("400"), CREATED)
     apply([recorded("2026-03-12")])
-    reached = text("SELECT reached_at, (SELECT count(*) FROM outbox) FROM milestones")
+    reached = Sql("SELECT reached_at, (SELECT count(*) FROM outbox) FROM milestones")
     with session_factory() as session:
-        assert tuple(session.execute(reached).one()) == (None, 0)
+        assert reached.one(session, {}) == (None, 0)
     assert at(MIDNIGHT + DAY) == 500_00
     with session_factory() as session:
-        assert tuple(session.execute(reached).one()) == (MIDNIGHT + DAY, 1)
+        assert reached.one(session, {}) == (MIDNIGHT + DAY, 1)
     run_snapshot(session_factory, MIDNIGHT + 2 * DAY)
     with session_factory() as session:
-        days = session.execute(text("SELECT day::text, amount_minor FROM goal_snapshots ORDER BY day DESC")).all()
+        days = Sql("SELECT day::text, amount_minor FROM goal_snapshots ORDER BY day DESC").rows(session, {})
     assert tuple(days[0]) == ("2026-03-12", 500_00)
     assert {minor for _, minor in days[1:]} == {0}
     assert verify(session_factory, MIDNIGHT + 2 * DAY).first == ()
@@ -180,7 +179,7 @@ def test_days_that_were_closed_before_it_was_counted_are_written_again(
     assert at(MIDNIGHT + 4 * DAY) == 500_00
     run_snapshot(session_factory, MIDNIGHT + 4 * DAY)
     with session_factory() as session:
-        found = session.execute(text("SELECT day::text FROM goal_snapshots WHERE amount_minor = 50000")).all()
+        found = Sql("SELECT day::text FROM goal_snapshots WHERE amount_minor = 50000").rows(session, {})
     assert [day for (day,) in found] == ["2026-03-12"]
     assert verify(session_factory, MIDNIGHT + 4 * DAY).first == ()
 
@@ -220,8 +219,8 @@ def test_the_later_statement_wins_while_it_waits(
     assert at(NOON + HOUR) == now
     assert at(MIDNIGHT + DAY) == then
     with session_factory() as session:
-        assert session.scalar(text("SELECT count(*) FROM transactions WHERE transaction_id = 't'")) == 1
-        assert session.scalar(text("SELECT count(*) FROM dead_letters")) == 0
+        assert Sql("SELECT count(*) FROM transactions WHERE transaction_id = 't'").value(session, {}) == 1
+        assert Sql("SELECT count(*) FROM dead_letters").value(session, {}) == 0
 
 
 @pytest.mark.parametrize("meanwhile", [recorded("2026-04-12", time=NOON + HOUR), removed(NOON + HOUR)])
@@ -258,7 +257,7 @@ def test_a_user_and_a_kind_that_it_states_count_at_once(apply: Apply, session_fa
     """They are true at the event's time, whatever the transaction is dated; so is the account's currency."""
     apply([recorded("2026-03-12", user_id="u", kind="liability")])
     with session_factory() as session:
-        row = session.execute(text("SELECT user_id, kind, currency, worth_minor FROM accounts")).one()
+        row = Sql("SELECT user_id, kind, currency, worth_minor FROM accounts").one(session, {})
         assert tuple(row) == ("u", "liability", "USD", 0)
 
 
@@ -276,7 +275,7 @@ def test_what_is_dated_further_ahead_is_a_dead_letter(apply: Apply, session_fact
     """Even if it arrives when its day is there: else an account would depend on when its events came."""
     assert [apply([body]).dead_letters, apply([body], at=NOON + 500 * DAY).dead_letters] == [1, 1]
     with session_factory() as session:
-        assert set(session.scalars(text("SELECT code FROM dead_letters"))) == {"far_future"}
+        assert set(Sql("SELECT code FROM dead_letters").values(session, {})) == {"far_future"}
 
 
 def test_an_account_that_cannot_take_its_money_holds_up_no_other(apply: Apply, session_factory: Sessions) -> None:
@@ -292,7 +291,7 @@ def test_an_account_that_cannot_take_its_money_holds_up_no_other(apply: Apply, s
         counted = run_due(session_factory, MIDNIGHT + DAY)
         assert counted.accounts_failed == 1
     with session_factory() as session:
-        worths = session.scalars(text("SELECT worth_minor FROM accounts WHERE account_id LIKE 'b%'")).all()
+        worths = Sql("SELECT worth_minor FROM accounts WHERE account_id LIKE 'b%'").values(session, {})
     assert worths == [100] * 9
 
 
@@ -390,9 +389,9 @@ def test_what_counts_depends_on_the_facts_and_the_moment_alone(
         run_due(session_factory, now)
         with session_factory() as session:
             dumps.append(_rows_of(session, account, goals))
-            row = session.execute(
-                text("SELECT worth_minor, inflow_minor FROM accounts WHERE account_id = :a"), {"a": account}
-            ).first()
+            row = Sql("SELECT worth_minor, inflow_minor FROM accounts WHERE account_id = :a").first(
+                session, {"a": account}
+            )
         oracle = expected(made, now)
         for_ever = now + 400 * DAY
         assert row is not None
@@ -416,7 +415,7 @@ def _rows_of(session: Session, account: str, goals: list[str]) -> list[str]:
     """The rows of an account's facts and of what follows from them, and the amounts of its goals."""
     found = []
     for table, columns in _SAME.items():
-        rows = session.execute(text(f"SELECT {columns} FROM {table} WHERE account_id = :a"), {"a": account})
+        rows = Sql(f"SELECT {columns} FROM {table} WHERE account_id = :a").rows(session, {"a": account})
         found += sorted(f"{table} {row[1:]}" for row in rows)
-    amounts = text("SELECT amount_minor, waiting_for <> '{}' FROM goals WHERE goal_id = :g")
-    return [*found, *(str(session.execute(amounts, {"g": goal_id}).one()) for goal_id in goals)]
+    amounts = Sql("SELECT amount_minor, waiting_for <> '{}' FROM goals WHERE goal_id = :g")
+    return [*found, *(str(amounts.one(session, {"g": goal_id})) for goal_id in goals)]

@@ -7,14 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.apply import apply_decoded, zones_of
 from core.ingestion.decode import StreamEntry, decode_batch
 from core.ingestion.facts import DuplicateCheck
+from core.store.database import Sessions
+from core.store.driver import Sql
 from tests import acts
-from tests.acts import Sessions
 from tests.budget import examples
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -35,24 +34,18 @@ def apply_with(sessions: Sessions, bodies: list[bytes], now: datetime, duplicate
 def stats(sessions: Sessions, account: str, goal_id: str) -> list[tuple[object, ...]]:
     """The account, its transactions and its goal, without their names."""
     with sessions() as session:
-        rows = session.execute(
-            text(
-                """SELECT 'account', '', worth_minor, inflow_minor, last_transaction_at FROM accounts
+        return Sql("""SELECT 'account', '', worth_minor, inflow_minor, last_transaction_at FROM accounts
                 WHERE account_id = :a
                 UNION ALL SELECT 'transaction', split_part(transaction_id, '/', 2), amount_minor, 0, event_time
                 FROM transactions WHERE account_id = :a
                 UNION ALL SELECT 'goal', '', amount_minor, entries, reached_at FROM goals WHERE goal_id = :g
-                ORDER BY 1, 2"""
-            ),
-            {"a": account, "g": goal_id},
-        )
-        return [tuple(row) for row in rows]
+                ORDER BY 1, 2""").rows(session, {"a": account, "g": goal_id})
 
 
 @settings(max_examples=examples(30))
 @given(batches)
 def test_without_the_check_a_batch_has_the_same_result(
-    session_factory: sessionmaker[Session], stated: list[list[tuple[int, int, int]]]
+    session_factory: Sessions, stated: list[list[tuple[int, int, int]]]
 ) -> None:
     """Whether a batch checks for duplicates first or finds them while it writes, the stored facts are the same."""
     results = []
@@ -82,4 +75,4 @@ def test_the_check_is_left_out_after_batches_without_duplicates(session_factory:
     apply_with(session_factory, [acts.paid("p8", 100, now), acts.paid("p3", 100, now)], now, duplicate_check)
     assert duplicate_check.is_needed
     with session_factory() as session:
-        assert session.scalar(text("SELECT worth_minor FROM accounts WHERE account_id = 'a'")) == 900
+        assert Sql("SELECT worth_minor FROM accounts WHERE account_id = 'a'").value(session, {}) == 900

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import text
 
 from core.errors import AmountFollowsAccounts, GoalIsFinal, InvalidField, NotFound
 from core.goals.goal import GoalStatus, GoalType, Tracking
@@ -13,7 +12,9 @@ from core.services.funding import list_funding, unlink_account
 from core.services.goals import delete_goal, get_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
-from tests.acts import DEFAULT, Sessions, amount, balance, event, goal, link, paid
+from core.store.database import Sessions
+from core.store.driver import Sql
+from tests.acts import DEFAULT, amount, balance, event, goal, link, paid
 from tests.conftest import Apply
 
 
@@ -49,7 +50,7 @@ def test_a_paused_goal_marks_nothing_and_catches_up(session_factory: Sessions, a
     with session_factory() as session:
         view = get_goal(session, DEFAULT, goal_id)
         assert (view.amount_minor, view.milestones[0].reached) == (700, False)
-        assert session.scalar(text("SELECT count(*) FROM outbox")) == 0
+        assert Sql("SELECT count(*) FROM outbox").value(session, {}) == 0
     with session_factory.begin() as session:
         changes = GoalChanges(status=GoalStatus.ACTIVE)
         assert update_goal(session, DEFAULT, goal_id, changes, now).milestones[0].reached
@@ -88,13 +89,13 @@ def test_a_goal_that_follows_balances_waits_for_reports(session_factory: Session
     with session_factory() as session:
         view = get_goal(session, DEFAULT, goal_id)
         assert (view.amount_minor, view.waiting_for) == (45_000, ("b",))
-        assert session.scalar(text("SELECT count(*) FROM outbox")) == 0
+        assert Sql("SELECT count(*) FROM outbox").value(session, {}) == 0
     with session_factory.begin() as session, pytest.raises(AmountFollowsAccounts):
         update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount=1), now)
     apply([balance(-10_000, now, "b")])
     with session_factory() as session:
         assert get_goal(session, DEFAULT, goal_id).amount_minor == 40_000
-        assert session.scalar(text("SELECT count(*) FROM outbox")) == 1
+        assert Sql("SELECT count(*) FROM outbox").value(session, {}) == 1
 
 
 def test_a_debt_falls_as_it_is_paid(session_factory: Sessions, apply: Apply, now: datetime) -> None:
@@ -175,7 +176,7 @@ def test_a_deleted_goal_takes_its_rows_along_and_frees_its_accounts(
         delete_goal(session, DEFAULT, goal_id, now)
     with session_factory() as session:
         for table in ("goals", "links", "goal_entries", "milestones"):
-            assert session.scalar(text(f"SELECT count(*) FROM {table}")) == 0
+            assert Sql(f"SELECT count(*) FROM {table}").value(session, {}) == 0
     apply([paid("2", 1000, now + timedelta(hours=1))])
     with session_factory() as session, pytest.raises(NotFound):
         get_goal(session, DEFAULT, goal_id)
@@ -217,26 +218,20 @@ def test_a_change_of_kind_applies_ten_thousands_of_reports_again(
     """An account with a report for every quarter of an hour turns into a liability in one batch."""
     count = 20_000
     with session_factory.begin() as session:
-        session.execute(
-            text(
-                "INSERT INTO accounts (tenant, account_id, currency, opening_minor, worth_minor, first_report_at, "
-                "last_report_at) VALUES ('default', 'a', 'USD', 1, :n, :first, :last)"
-            ),
-            {"n": count, "first": now - timedelta(minutes=15 * (count - 1)), "last": now},
-        )
-        session.execute(
-            text(
-                "INSERT INTO reports (tenant, account_id, as_of, current_minor, currency, residual_minor, event_time, "
-                "source, event_id) SELECT 'default', 'a', :now - make_interval(mins => 15 * (:n - i)), i, 'USD', "
-                "CASE WHEN i = 1 THEN 0 ELSE 1 END, :now, 's', i::text FROM generate_series(1, :n) i"
-            ),
-            {"n": count, "now": now},
-        )
+        Sql(
+            "INSERT INTO accounts (tenant, account_id, currency, opening_minor, worth_minor, first_report_at, "
+            "last_report_at) VALUES ('default', 'a', 'USD', 1, :n, :first, :last)"
+        ).run(session, {"n": count, "first": now - timedelta(minutes=15 * (count - 1)), "last": now})
+        Sql(
+            "INSERT INTO reports (tenant, account_id, as_of, current_minor, currency, residual_minor, event_time, "
+            "source, event_id) SELECT 'default', 'a', :now - make_interval(mins => 15 * (:n - i)), i, 'USD', "
+            "CASE WHEN i = 1 THEN 0 ELSE 1 END, :now, 's', i::text FROM generate_series(1, :n) i"
+        ).run(session, {"n": count, "now": now})
     apply([event("account.changed", now, "k", {"account_id": "a", "kind": "liability"})])
     with session_factory() as session:
-        row = session.execute(text("SELECT opening_minor, worth_minor FROM accounts")).one()
+        row = Sql("SELECT opening_minor, worth_minor FROM accounts").one(session, {})
         assert row == (-1, -count)
-        assert session.scalar(text("SELECT sum(residual_minor) FROM reports")) == -(count - 1)
+        assert Sql("SELECT sum(residual_minor) FROM reports").value(session, {}) == -(count - 1)
 
 
 def test_linking_again_and_again_in_one_moment_keeps_every_period(

@@ -8,12 +8,12 @@ from datetime import datetime
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, text
 
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
 from core.services.keys import bootstrap
-from core.store.engine import make_engine, session_factory
+from core.store.database import Sessions, open_sessions
+from core.store.driver import Sql
 from core.store.migrate import migrate
 from milepost.embedded.postgres import EmbeddedPostgres
 from tests.acts import paid
@@ -31,35 +31,32 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
         except psycopg.errors.WrongObjectType:
             pytest.skip("the machine has no locale en_US.UTF-8")
     url = f"{postgres.url.rpartition('/')[0]}/{name}"
-    engine = make_engine(url, application_name="tests")
-    migrate(engine)
-    with session_factory(engine).begin() as session:
+    migrate(url)
+    with open_sessions(url, application_name="tests") as sessions, sessions.begin() as session:
         bootstrap(session, key=KEY, now=NOW)
-    engine.dispose()
     yield url
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_a_batch_locks_accounts_in_the_order_of_everyone_else(
-    engine: Engine, until_waiting: Callable[[int], None], now: datetime
+    session_factory: Sessions, until_waiting: Callable[[int], None], now: datetime
 ) -> None:
     """A batch that waits for the first of its accounts holds none of the others, or it and a request deadlock."""
-    sessions = session_factory(engine)
 
     def apply(name: str) -> None:
         bodies = [paid(f"{name}-{account}", 1_00, now, account) for account in ("B", "a")]
         entries = [StreamEntry(0, f"1-{n}", now, "default", body) for n, body in enumerate(bodies)]
-        with sessions.begin() as session:
+        with session_factory.begin() as session:
             apply_events(session, entries, now)
 
     apply("first")
     thread = threading.Thread(target=apply, args=("second",))
-    with sessions.begin() as holding:
-        holding.execute(text("SELECT 1 FROM accounts WHERE account_id = 'a' FOR NO KEY UPDATE"))
+    with session_factory.begin() as holding:
+        Sql("SELECT 1 FROM accounts WHERE account_id = 'a' FOR NO KEY UPDATE").run(holding, {})
         thread.start()
         until_waiting(1)
-        with sessions.begin() as other:
-            free = other.execute(text("SELECT account_id FROM accounts FOR NO KEY UPDATE SKIP LOCKED")).scalars().all()
+        with session_factory.begin() as other:
+            free = Sql("SELECT account_id FROM accounts FOR NO KEY UPDATE SKIP LOCKED").values(other, {})
     thread.join()
     assert free == ["B"]

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType, Tracking
 from core.ingestion import crossings
 from core.services.inputs import MilestoneDraft
 from core.services.milestones import add_milestone
 from core.store import ledger
+from core.store.database import Sessions
+from core.store.driver import Sql
 from tests import acts
 from tests.acts import DEFAULT, event
 from tests.budget import examples
@@ -46,32 +46,26 @@ facts = st.tuples(st.sampled_from(["paid", "paid", "paid", "reported"]), st.inte
 batches = st.lists(st.lists(facts, min_size=1, max_size=6), min_size=1, max_size=5)
 
 
-def _stored(sessions: sessionmaker[Session], goal_id: str) -> dict[str, Any]:
+def _stored(sessions: Sessions, goal_id: str) -> dict[str, Any]:
     """All rows of a goal that marking writes, without the goal's own id."""
     with sessions() as session:
-        goal = session.execute(
-            text("SELECT amount_minor, next_milestone_minor, reached_at FROM goals WHERE goal_id = :g"), {"g": goal_id}
-        ).one()
-        milestones = session.execute(
-            text("SELECT amount_minor, reached_at, marked_at FROM milestones WHERE goal_id = :g ORDER BY 1"),
-            {"g": goal_id},
-        ).all()
-        sent = session.execute(
-            text("SELECT type, payload, created_at FROM outbox WHERE goal_id = :g ORDER BY message_id"), {"g": goal_id}
-        ).all()
+        goal = Sql("SELECT amount_minor, next_milestone_minor, reached_at FROM goals WHERE goal_id = :g").one(
+            session, {"g": goal_id}
+        )
+        milestones = Sql(
+            "SELECT amount_minor, reached_at, marked_at FROM milestones WHERE goal_id = :g ORDER BY 1"
+        ).rows(session, {"g": goal_id})
+        sent = Sql("SELECT type, payload, created_at FROM outbox WHERE goal_id = :g ORDER BY message_id").rows(
+            session, {"g": goal_id}
+        )
     messages = [(type, json.loads(payload) | {"goal_id": None}, at) for type, payload, at in sent]
-    return {"goal": tuple(goal), "milestones": [tuple(row) for row in milestones], "sent": messages}
+    return {"goal": tuple(goal), "milestones": milestones, "sent": messages}
 
 
 @settings(max_examples=examples(15))
 @given(st.sampled_from(sorted(KINDS)), st.sampled_from(["99", "60", "33.3333"]), st.sampled_from([1, 90]), batches)
 def test_a_goal_of_one_link_is_marked_as_one_with_a_quiet_account_too(
-    session_factory: sessionmaker[Session],
-    apply: Apply,
-    kind: str,
-    percent: str,
-    since_hours: int,
-    stated: list[list[Any]],
+    session_factory: Sessions, apply: Apply, kind: str, percent: str, since_hours: int, stated: list[list[Any]]
 ) -> None:
     """The second goal also has an account whose owner changes in each batch: it is recomputed, with equal marks."""
     account, quiet = f"a{next(_names)}", f"q{next(_names)}"
@@ -109,7 +103,7 @@ def test_a_goal_of_one_link_is_marked_as_one_with_a_quiet_account_too(
 
 
 def test_each_mark_of_one_batch_has_its_own_moment(
-    session_factory: sessionmaker[Session], apply: Apply, now: datetime, monkeypatch: pytest.MonkeyPatch
+    session_factory: Sessions, apply: Apply, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A goal of one link that crosses two milestones and the target in one batch: each at its own moment, once."""
     monkeypatch.setattr(ledger, "_SENT_AT_ONCE", 2)
@@ -137,7 +131,7 @@ def test_each_mark_of_one_batch_has_its_own_moment(
     [("JPY", "150", "200"), ("KWD", "150.125", "200.000"), ("USD", "150.10", "200.00")],
 )
 def test_a_message_is_json_with_exact_amounts(
-    session_factory: sessionmaker[Session], apply: Apply, now: datetime, currency: str, amount: str, current: str
+    session_factory: Sessions, apply: Apply, now: datetime, currency: str, amount: str, current: str
 ) -> None:
     """Amounts have the currency's decimals, texts are as they were given, and nothing in the text splits parameters."""
     name, described = 'Größe "東京" \\ 🏠', "zwölf\u2028Monate"
@@ -149,7 +143,7 @@ def test_a_message_is_json_with_exact_amounts(
     data = {"account_id": "a", "transaction_id": "p", "amount": Decimal(current), "currency": currency}
     apply([event("transaction.recorded", at, "p", data | {"posted_at": at.isoformat()})], at=at)
     with session_factory() as session:
-        sent = {row[0]: row[1] for row in session.execute(text("SELECT type, payload FROM outbox"))}
+        sent = {row[0]: row[1] for row in Sql("SELECT type, payload FROM outbox").rows(session, {})}
     of_goal = {
         "goal_id": goal_id,
         "user_id": "u",

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
 
 from core.errors import AllocationExceeded, AmountFollowsAccounts, InvalidField, TakesNoLinks
 from core.goals.goal import GoalStatus, GoalType, Tracking
@@ -16,8 +15,10 @@ from core.services.funding import change_allocation, link_account, list_funding,
 from core.services.goals import delete_goal, get_goal, update_goal
 from core.services.inputs import GoalChanges, LinkDraft
 from core.services.progress import goal_progress
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.verify.verify import verify
-from tests.acts import DEFAULT, Sessions, amount, balance, event, goal, link, paid
+from tests.acts import DEFAULT, amount, balance, event, goal, link, paid
 from tests.conftest import Apply
 
 
@@ -65,7 +66,7 @@ def test_an_account_that_changes_hands_leaves_one_net_worth_and_joins_the_other(
     assert (amount(session_factory, ours), amount(session_factory, theirs)) == (0, 910)
     run_snapshot(session_factory, now + timedelta(hours=1))
     with session_factory() as session:
-        rows = session.execute(text("SELECT goal_id, amount_minor FROM goal_snapshots ORDER BY day")).all()
+        rows = Sql("SELECT goal_id, amount_minor FROM goal_snapshots ORDER BY day").rows(session, {})
         assert sorted(tuple(row) for row in rows) == sorted([(ours, 0), (theirs, 910)])
     apply([belongs("a", "u", start)])
     assert (amount(session_factory, ours), amount(session_factory, theirs)) == (0, 910)
@@ -82,8 +83,8 @@ def test_a_closed_account_stays_in_the_closes_of_its_time(
     apply([event("account.changed", moved + timedelta(days=1), "closed", {"account_id": "old", "closed": True})])
     run_snapshot(session_factory, now)
     with session_factory() as session:
-        rows = session.execute(text("SELECT day, amount_minor FROM goal_snapshots")).all()
-        assert [tuple(row) for row in rows] == [(start.date(), 910)]  # only days that differ are stored
+        rows = Sql("SELECT day, amount_minor FROM goal_snapshots").rows(session, {})
+        assert rows == [(start.date(), 910)]  # only days that differ are stored
     assert amount(session_factory, goal_id) == 910
 
 
@@ -119,7 +120,7 @@ def test_links_of_a_net_worth_are_not_for_requests(session_factory: Sessions, ap
         goal(session_factory, now, type=GoalType.DEBT, tracking=Tracking.NET_WORTH)
     with session_factory.begin() as session:
         delete_goal(session, DEFAULT, goal_id, now)
-        assert session.scalar(text("SELECT count(*) FROM links")) == 0
+        assert Sql("SELECT count(*) FROM links").value(session, {}) == 0
     apply([paid("1", 5, now, account="a")])
 
 
@@ -254,9 +255,9 @@ def test_an_amount_by_hand_ends_following_by_default(
         view = update_goal(session, DEFAULT, goal_id, GoalChanges(current_amount="12"), now)
         assert (view.tracking, view.amount_minor, view.waiting_for, view.note) == (Tracking.CHANGE, 1200, (), None)
         assert _funding(session, goal_id) == ()
-        acts = session.execute(text("SELECT action, subject, detail FROM audit WHERE action LIKE 'goal%'")).all()
+        acts = Sql("SELECT action, subject, detail FROM audit WHERE action LIKE 'goal%'").rows(session, {})
     detail = "change instead of net_worth, since current_amount was set by hand"
-    assert [tuple(act) for act in acts] == [("goal.tracking", goal_id, detail)]
+    assert acts == [("goal.tracking", goal_id, detail)]
     apply([balance(5, now, account="a", user_id="u"), balance(9, now, account="late", user_id="u")])
     assert amount(session_factory, goal_id) == 1200
     link(session_factory, now, goal_id, "a", "100")
@@ -264,7 +265,7 @@ def test_an_amount_by_hand_ends_following_by_default(
     assert amount(session_factory, goal_id) == 1240
     run_snapshot(session_factory, now + timedelta(days=1))
     with session_factory() as session:
-        rows = session.execute(text("SELECT amount_minor FROM goal_snapshots ORDER BY day")).scalars().all()
+        rows = Sql("SELECT amount_minor FROM goal_snapshots ORDER BY day").values(session, {})
     assert rows == [300, 1240]
     assert verify(session_factory, datetime.now(UTC)).is_ok
 

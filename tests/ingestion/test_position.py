@@ -9,20 +9,18 @@ import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 from structlog.testing import capture_logs
 
 from core.ingestion.attempts import after_entries, after_failure, batch_size, begin, is_hopeless
 from core.ingestion.drain import ShardDrain
 from core.jobs.sweep import sweep
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.positions import Position
 from core.stream.entries import RawEntry, stream_key, successor
 from core.stream.stream import EventStream
 from tests.ingestion.positions import die, is_settled, position, status
 from tests.ingestion.test_drain import append, clock, dead_letters, spent, worths
-
-Sessions = sessionmaker[Session]
 
 
 @pytest.fixture
@@ -69,7 +67,7 @@ def test_a_shard_without_a_row_is_read_from_its_oldest_entry(
     assert sweep(session_factory, one_shard).trimmed == 5
     append(one_shard, [spent(number) for number in range(5, 8)])
     with session_factory.begin() as session:
-        session.execute(text("DELETE FROM stream_positions"))
+        Sql("DELETE FROM stream_positions").run(session, {})
     assert left(session_factory, one_shard) == (3, 3)
     assert drain.drain().events == 3
     assert left(session_factory, one_shard) == (0, 3)
@@ -89,17 +87,17 @@ def test_a_database_from_a_backup_goes_on_from_its_own_position(
     sweep(session_factory, one_shard)
     append(one_shard, [spent(number) for number in range(9, 12)])
     with session_factory.begin() as session:
-        session.execute(text("DELETE FROM transactions WHERE transaction_id NOT IN ('t0','t1','t2','t3','t4')"))
-        session.execute(text("UPDATE accounts SET worth_minor = 500, inflow_minor = 500"))
-        session.execute(
-            text("UPDATE stream_positions SET entry_id = :id, passed = :passed, server = :server"),
+        Sql("DELETE FROM transactions WHERE transaction_id NOT IN ('t0','t1','t2','t3','t4')").run(session, {})
+        Sql("UPDATE accounts SET worth_minor = 500, inflow_minor = 500").run(session, {})
+        Sql("UPDATE stream_positions SET entry_id = :id, passed = :passed, server = :server").run(
+            session,
             {"id": kept.entry_id, "passed": kept.passed, "server": kept.server if is_same_server else "that of before"},
         )
     drain.drain()
     drain.drain()
     assert worths(session_factory) == {"a1": 800}
     with session_factory() as session:
-        reasons = session.scalars(text("SELECT reason FROM dead_letters WHERE code = 'lost'")).all()
+        reasons = Sql("SELECT reason FROM dead_letters WHERE code = 'lost'").values(session, {})
     assert [reason.partition(" after ")[0] for reason in reasons] == ["the stream dropped 4 entries"]
     assert is_settled(session_factory, one_shard)
 
@@ -145,7 +143,7 @@ def test_another_server_process_is_read_from_its_oldest_entry(
     """It may have lost entries, and given their ids to others, without any other sign of it."""
     drain.drain()
     with session_factory.begin() as session:
-        session.execute(text("UPDATE stream_positions SET server = 'another'"))
+        Sql("UPDATE stream_positions SET server = 'another'").run(session, {})
     assert left(session_factory, one_shard) == (5, 5)
     assert sweep(session_factory, one_shard).trimmed == 0
     assert drain.drain().events == 5
@@ -161,7 +159,7 @@ def test_what_was_set_aside_stays_so_when_it_is_read_again(
     drain.drain()
     assert dead_letters(session_factory) == [("poison", spent(0))]
     with session_factory.begin() as session:
-        session.execute(text("UPDATE stream_positions SET server = 'another'"))
+        Sql("UPDATE stream_positions SET server = 'another'").run(session, {})
     assert drain.drain().events == 5
     assert worths(session_factory) == {"a1": 400}
     assert position(session_factory).reread_to == ""
@@ -179,7 +177,7 @@ def test_reading_again_that_is_begun_again_goes_as_far(drain: ShardDrain, sessio
     end = position(session_factory).entry_id
     for server in ("one", "another"):
         with session_factory.begin() as session:
-            session.execute(text("UPDATE stream_positions SET server = :server"), {"server": server})
+            Sql("UPDATE stream_positions SET server = :server").run(session, {"server": server})
         assert drain.drain(0).events == 2
         assert position(session_factory).reread_to == end
     drain.drain()

@@ -9,21 +9,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import redis
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion import drain as drain_module
 from core.ingestion.apply import Applied, apply_decoded
 from core.ingestion.decode import Decoded, StreamEntry, decode_batch
 from core.ingestion.drain import ShardDrain
 from core.ingestion.facts import DuplicateCheck
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
 from core.store.tenants import Tenant, add_tenant
 from core.stream.entries import RawEntry
 from core.stream.stream import EventStream
 from tests.ingestion.positions import is_settled, position, status
 from tests.ingestion.test_drain import POSTED, append, clock, dead_letters, spent, worths
 
-Sessions = sessionmaker[Session]
 BATCH = 10
 
 
@@ -165,7 +164,7 @@ def test_a_tenant_that_comes_first_in_the_prefetched_batch_is_known(
     one_shard.append("other", [("a1", late)])
     assert drain.drain().events == 11
     with session_factory() as session:
-        days = session.execute(text("SELECT tenant, day FROM account_days ORDER BY 1")).all()
+        days = Sql("SELECT tenant, day FROM account_days ORDER BY 1").rows(session, {})
     assert [(tenant, str(day)) for tenant, day in days] == [("default", "2026-03-09"), ("other", "2026-03-09")]
     assert dead_letters(session_factory) == []
 

@@ -6,7 +6,6 @@ import json
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import text
 
 from core.goals.goal import Tracking
 from core.ingestion.apply import apply_events
@@ -15,7 +14,9 @@ from core.services.funding import list_funding
 from core.services.goals import get_goal
 from core.services.inputs import MilestoneDraft
 from core.services.milestones import add_milestone
-from tests.acts import DEFAULT, Sessions, balance, goal, link, paid
+from core.store.database import Sessions
+from core.store.driver import Sql
+from tests.acts import DEFAULT, balance, goal, link, paid
 from tests.conftest import Apply
 
 
@@ -34,14 +35,14 @@ def test_a_milestone_is_marked_once_with_the_time_of_what_reached_it(
     with session_factory() as session:
         first, second = get_goal(session, DEFAULT, goal_id).milestones
         assert (first.reached_at, second.reached_at) == (days[1], days[5])
-        sent = session.execute(text("SELECT message_id, type FROM outbox ORDER BY 1")).all()
+        sent = Sql("SELECT message_id, type FROM outbox ORDER BY 1").rows(session, {})
         assert sent == [
             (f"milestone.reached:{goal_id}:10000", "milestone.reached"),
             (f"milestone.reached:{goal_id}:30000", "milestone.reached"),
         ]
     apply([paid("again", 100_000, now)])
     with session_factory() as session:
-        assert session.scalar(text("SELECT count(*) FROM outbox")) == 2
+        assert Sql("SELECT count(*) FROM outbox").value(session, {}) == 2
 
 
 def test_reaching_the_target_sends_one_message(session_factory: Sessions, apply: Apply, now: datetime) -> None:
@@ -51,7 +52,7 @@ def test_reaching_the_target_sends_one_message(session_factory: Sessions, apply:
     for name, minor in (("1", 1500), ("2", -1000), ("3", 1000)):
         apply([paid(name, minor, now + timedelta(minutes=1))])
     with session_factory() as session:
-        assert session.execute(text("SELECT message_id FROM outbox")).all() == [(f"goal.reached:{goal_id}:1000",)]
+        assert Sql("SELECT message_id FROM outbox").rows(session, {}) == [(f"goal.reached:{goal_id}:1000",)]
 
 
 def test_a_mark_is_not_dated_before_its_link(session_factory: Sessions, apply: Apply, now: datetime) -> None:
@@ -126,8 +127,8 @@ def test_messages_have_moments_in_utc_whatever_the_session_uses(session_factory:
     with session_factory.begin() as session:
         add_milestone(session, DEFAULT, goal_id, MilestoneDraft("5"), now)
     with session_factory.begin() as session:
-        session.execute(text("SET LOCAL timezone = 'Asia/Kolkata'"))
+        Sql("SET LOCAL timezone = 'Asia/Kolkata'").run(session, {})
         apply_events(session, [StreamEntry(0, "1-0", at, "default", paid("t", 10_00, at))], at)
     with session_factory() as session:
-        payloads = session.execute(text("SELECT payload FROM outbox")).scalars().all()
+        payloads = Sql("SELECT payload FROM outbox").values(session, {})
     assert [json.loads(payload)["reached_at"] for payload in payloads] == [at.isoformat().replace("+00:00", "Z")] * 2

@@ -6,7 +6,6 @@ from datetime import date, datetime, timedelta
 from itertools import permutations
 
 import pytest
-from sqlalchemy import text
 
 from core.goals.goal import GoalType, Tracking
 from core.jobs.due import run_due
@@ -15,8 +14,10 @@ from core.services.goals import get_goal
 from core.services.history import read_snapshots
 from core.services.inputs import MilestoneDraft
 from core.services.milestones import add_milestone
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.verify.verify import verify
-from tests.acts import DEFAULT, Sessions, balance, event, goal, link, paid
+from tests.acts import DEFAULT, balance, event, goal, link, paid
 from tests.conftest import NOW, Apply
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
@@ -78,7 +79,7 @@ def test_a_report_that_comes_in_time_says_what_there_was_before(session_factory:
     assert {amount for day, amount in found.items() if day < FIRST.date()} == {800_00}
     assert {amount for day, amount in found.items() if day >= FIRST.date()} == {900_00}
     with session_factory() as session:
-        assert session.scalar(text("SELECT known_by_rows_at FROM accounts")) is None
+        assert Sql("SELECT known_by_rows_at FROM accounts").value(session, {}) is None
     assert verify(session_factory, NOW).first == ()
 
 
@@ -102,7 +103,7 @@ def test_the_order_of_rows_and_a_late_report_changes_nothing(
     assert {amount for day, amount in found.items() if second <= day < FIRST.date()} == {800_00}
     assert {amount for day, amount in found.items() if day >= FIRST.date()} == {900_00}
     with session_factory() as session:
-        assert session.scalar(text("SELECT known_by_rows_at FROM accounts")) == FIRST + 5 * DAY
+        assert Sql("SELECT known_by_rows_at FROM accounts").value(session, {}) == FIRST + 5 * DAY
     assert verify(session_factory, NOW).first == ()
 
 
@@ -116,7 +117,7 @@ def test_a_debt_starts_at_what_its_rows_say_after_seven_days(session_factory: Se
     run_due(session_factory, NOW)
     with session_factory() as session:
         view = get_goal(session, DEFAULT, goal_id)
-        assert session.scalar(text("SELECT start_minor FROM goals")) == 500_00
+        assert Sql("SELECT start_minor FROM goals").value(session, {}) == 500_00
     assert view.amount_minor == 580_00
     assert verify(session_factory, NOW).first == ()
 
@@ -137,7 +138,7 @@ def test_what_a_debt_starts_at_follows_from_rows_that_come_late(
     run_snapshot(session_factory, NOW)
     start = 580_00 if late <= KNOWN else 500_00
     with session_factory() as session:
-        assert session.scalar(text("SELECT start_minor FROM goals")) == start
+        assert Sql("SELECT start_minor FROM goals").value(session, {}) == start
     assert shown(session_factory, goal_id) == (580_00, ())
     found = closes(session_factory, goal_id)
     assert {amount for day, amount in found.items() if FIRST.date() <= day < late.date()} == {500_00}
@@ -153,7 +154,7 @@ def test_verify_finds_an_account_that_counted_too_early(session_factory: Session
     run_snapshot(session_factory, NOW)
     for change, found in (("known_by_rows_at - interval '1 day'", "accounts"), ("NULL", "goals")):
         with session_factory.begin() as session:
-            session.execute(text(f"UPDATE accounts SET known_by_rows_at = {change}"))
+            Sql(f"UPDATE accounts SET known_by_rows_at = {change}").run(session, {})
         assert found in {violation.check for violation in verify(session_factory, NOW).first}
 
 
@@ -173,6 +174,6 @@ def test_a_debt_has_no_start_from_an_account_that_counts_nothing(
     run_due(session_factory, NOW)
     run_snapshot(session_factory, NOW)
     with session_factory() as session:
-        assert session.execute(text("SELECT start_minor, amount_minor FROM goals")).one() == (None, 700_00)
+        assert Sql("SELECT start_minor, amount_minor FROM goals").one(session, {}) == (None, 700_00)
     assert set(closes(session_factory, goal_id).values()) == {700_00}
     assert verify(session_factory, NOW).first == ()

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import MilepostError
 from core.goals.goal import GoalStatus, GoalType, Tracking
@@ -20,7 +18,8 @@ from core.ingestion.recompute import recompute_goals
 from core.services.funding import unlink_account
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
-from core.store.driver import bools, dates, int8s, joined_or_null, moments, split_or_null
+from core.store.database import Sessions
+from core.store.driver import Session, Sql, bools, dates, int8s, joined_or_null, moments, split_or_null
 from core.store.goals import lock_goals
 from core.store.moves import SHARE, AccountsMissed, write_accounts
 from tests import acts
@@ -49,7 +48,7 @@ steps = st.one_of(
 )
 
 
-def goals_of(sessions: sessionmaker[Session], user: str) -> list[str]:
+def goals_of(sessions: Sessions, user: str) -> list[str]:
     """Goals of a user, one of each kind that a batch distinguishes; the first four take links."""
     kinds: list[tuple[GoalType, dict[str, Any]]] = [
         (GoalType.SAVINGS, {"tracking": Tracking.CHANGE, "current_amount": "100"}),
@@ -63,9 +62,7 @@ def goals_of(sessions: sessionmaker[Session], user: str) -> list[str]:
 
 @settings(max_examples=examples(30))
 @given(st.lists(st.lists(steps, min_size=1, max_size=5), min_size=1, max_size=8))
-def test_recomputing_changes_nothing(
-    session_factory: sessionmaker[Session], apply: Apply, batches: list[list[Any]]
-) -> None:
+def test_recomputing_changes_nothing(session_factory: Sessions, apply: Apply, batches: list[list[Any]]) -> None:
     """After every batch, every goal already has the amount that core.goals.amounts computes, with the same ledger."""
     user = f"u{next(_names)}"
     accounts = [f"{user}-{n}" for n in range(3)]
@@ -104,9 +101,7 @@ def test_recomputing_changes_nothing(
             session.rollback()
 
 
-def _operation(
-    sessions: sessionmaker[Session], what: str, account: str, value: Any, goal_id: str, now: datetime
-) -> None:
+def _operation(sessions: Sessions, what: str, account: str, value: Any, goal_id: str, now: datetime) -> None:
     """An operation of a caller, if the goal accepts it."""
     try:
         if what == "link":
@@ -124,7 +119,7 @@ def _operation(
 
 
 def test_a_transfer_between_two_accounts_of_a_debt_moves_it_by_the_liability_alone(
-    session_factory: sessionmaker[Session], apply: Apply, now: datetime
+    session_factory: Sessions, apply: Apply, now: datetime
 ) -> None:
     """An asset counts nothing for a debt that follows balances, also when both shares would cancel each other out."""
     began = now - timedelta(days=1)
@@ -140,12 +135,12 @@ def test_a_transfer_between_two_accounts_of_a_debt_moves_it_by_the_liability_alo
 
 
 def test_an_account_that_is_not_at_its_place_stops_the_batch(
-    session_factory: sessionmaker[Session], apply: Apply, now: datetime, monkeypatch: pytest.MonkeyPatch
+    session_factory: Sessions, apply: Apply, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing of the batch is stored, rather than a transaction without its worth."""
 
     def moving(session: Session, *arguments: Any) -> Any:
-        session.execute(text("UPDATE accounts SET name = 'moved'"))
+        Sql("UPDATE accounts SET name = 'moved'").run(session, {})
         return write_accounts(session, *arguments)
 
     apply([acts.paid("first", 10_00, now)])
@@ -153,36 +148,32 @@ def test_an_account_that_is_not_at_its_place_stops_the_batch(
     with pytest.raises(AccountsMissed):
         apply([acts.paid("second", 5_00, now)])
     with session_factory() as session:
-        assert session.execute(text("SELECT transaction_id FROM transactions")).scalars().all() == ["first"]
+        assert Sql("SELECT transaction_id FROM transactions").values(session, {}) == ["first"]
 
 
-def test_a_ledger_goes_on_when_a_goal_is_moved(
-    session_factory: sessionmaker[Session], apply: Apply, now: datetime
-) -> None:
+def test_a_ledger_goes_on_when_a_goal_is_moved(session_factory: Sessions, apply: Apply, now: datetime) -> None:
     """Each entry continues the one before, and the goal has the last one's amount."""
     goal_id = acts.goal(session_factory, now, current_amount="100", currency="USD")
     acts.link(session_factory, now, goal_id, "a", "60")
     apply([acts.paid("first", 10_00, now + timedelta(hours=1))])
     apply([acts.paid("second", 5_00, now + timedelta(hours=2))], at=now + timedelta(hours=3))
     with session_factory() as session:
-        row = session.execute(text("SELECT amount_minor, entries FROM goals WHERE goal_id = :g"), {"g": goal_id}).one()
-        lines = session.execute(
-            text("SELECT entry, before_minor, after_minor FROM goal_entries WHERE goal_id = :g ORDER BY 1"),
-            {"g": goal_id},
-        ).all()
+        row = Sql("SELECT amount_minor, entries FROM goals WHERE goal_id = :g").one(session, {"g": goal_id})
+        lines = Sql("SELECT entry, before_minor, after_minor FROM goal_entries WHERE goal_id = :g ORDER BY 1").rows(
+            session, {"g": goal_id}
+        )
     assert tuple(row) == (109_00, 3)
-    assert [tuple(line) for line in lines] == [(1, None, 100_00), (2, 100_00, 106_00), (3, 106_00, 109_00)]
+    assert lines == [(1, None, 100_00), (2, 100_00, 106_00), (3, 106_00, 109_00)]
 
 
 @pytest.mark.parametrize("measured", [0, 1, -1, 999_999, -999_999, 10**6, 25, -26, 4 * 10**15 + 7, -(4 * 10**15) - 7])
 @pytest.mark.parametrize("ppm", [1, 333_333, 600_000, WHOLE_PPM])
-def test_shares_are_cut_as_in_python(session_factory: sessionmaker[Session], measured: int, ppm: int) -> None:
+def test_shares_are_cut_as_in_python(session_factory: Sessions, measured: int, ppm: int) -> None:
     """The two parts of a share come to the whole, cut towards zero."""
     with session_factory() as session:
-        found = session.execute(
-            text(f"SELECT {SHARE} FROM (SELECT CAST(:m AS bigint) AS measured, CAST(:p AS int) AS ppm) AS l"),
-            {"m": measured, "p": ppm},
-        ).scalar_one()
+        found = Sql(f"SELECT {SHARE} FROM (SELECT CAST(:m AS bigint) AS measured, CAST(:p AS int) AS ppm) AS l").value(
+            session, {"m": measured, "p": ppm}
+        )
     assert found == share(measured, ppm)
 
 
@@ -202,12 +193,12 @@ def test_shares_are_cut_as_in_python(session_factory: sessionmaker[Session], mea
         max_size=20,
     )
 )
-def test_packed_arrays_arrive_as_they_were(session_factory: sessionmaker[Session], rows: list[tuple[Any, ...]]) -> None:
+def test_packed_arrays_arrive_as_they_were(session_factory: Sessions, rows: list[tuple[Any, ...]]) -> None:
     """Every value, and every missing one, comes out of Postgres as it went in."""
     numbers, times, days, claims, names = zip(*rows, strict=True)
     with session_factory() as session:
-        found = session.execute(
-            text(f"SELECT * FROM unnest(:numbers, :times, :days, :claims, {split_or_null('names')})"),
+        found = Sql(f"SELECT * FROM unnest(:numbers, :times, :days, :claims, {split_or_null('names')})").rows(
+            session,
             {
                 "numbers": int8s(numbers),
                 "times": moments(times),
@@ -215,8 +206,8 @@ def test_packed_arrays_arrive_as_they_were(session_factory: sessionmaker[Session
                 "claims": bools(claims),
                 "names": joined_or_null(names),
             },
-        ).all()
-    assert [tuple(row) for row in found] == rows
+        )
+    assert found == rows
 
 
 def test_a_number_beyond_its_column_is_said_so() -> None:

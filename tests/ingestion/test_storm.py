@@ -8,8 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
-
 from core.errors import MilepostError
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.ingestion.apply import apply_events
@@ -21,7 +19,9 @@ from core.services.funding import change_allocation, link_account, unlink_accoun
 from core.services.goals import delete_goal, update_goal
 from core.services.inputs import GoalChanges, LinkDraft, MilestoneDraft
 from core.services.milestones import add_milestone
-from tests.acts import DEFAULT, Sessions, balance, event, goal, paid
+from core.store.database import Sessions
+from core.store.driver import Sql
+from tests.acts import DEFAULT, balance, event, goal, paid
 
 ACCOUNTS = ("a", "b", "c", "d")
 DAYS = 20
@@ -158,9 +158,9 @@ def test_every_promise_holds_after_a_storm(session_factory: Sessions) -> None:
     found.append(run_verify(session_factory, datetime.now(UTC)).rows)
     assert [rows for rows in found if rows] == []
     with session_factory() as session:
-        closed = session.scalar(text("SELECT count(*) FROM goal_snapshots"))
-        marked = session.scalar(text("SELECT count(*) FROM milestones WHERE reached_at IS NOT NULL"))
-        done = session.scalar(text("SELECT count(*) FROM goals WHERE status = 'completed'"))
+        closed = Sql("SELECT count(*) FROM goal_snapshots").value(session, {})
+        marked = Sql("SELECT count(*) FROM milestones WHERE reached_at IS NOT NULL").value(session, {})
+        done = Sql("SELECT count(*) FROM goals WHERE status = 'completed'").value(session, {})
     assert closed
     assert marked
     assert done

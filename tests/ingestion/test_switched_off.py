@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import text
 
 from core.goals.goal import GoalType, Tracking
 from core.ingestion import accounts
@@ -19,9 +18,11 @@ from core.services.funding import link_account
 from core.services.goals import create_goal
 from core.services.inputs import GoalDraft, LinkDraft, MilestoneDraft
 from core.services.milestones import add_milestone
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.tenants import Tenant, add_tenant
 from core.stream.stream import EventStream
-from tests.acts import Sessions, balance, event, paid
+from tests.acts import balance, event, paid
 
 ACCOUNTS = "abcd"
 ROWS = (
@@ -106,7 +107,7 @@ def test_every_row_is_the_same(
             stream.append(name, [("", body) for body in facts(seed, now)])
             assert drain.drain().events == 150
         with session_factory() as session:
-            rows = [session.execute(text(each), {"tenant": name}).all() for each in ROWS]
-        results.append([[tuple(row) for row in each] for each in rows])
+            rows = [Sql(each).rows(session, {"tenant": name}) for each in ROWS]
+        results.append(rows)
     assert all(results[0])
     assert results[0] == results[1]

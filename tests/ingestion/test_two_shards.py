@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from core.goals.goal import GoalType, Tracking
 from core.ingestion.apply import apply_events
@@ -18,7 +16,9 @@ from core.ingestion.decode import StreamEntry
 from core.jobs.verify import run_verify
 from core.services.funding import unlink_account
 from core.services.goals import get_goal
-from tests.acts import DEFAULT, Sessions, amount, balance, event, goal, link, paid
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
+from tests.acts import DEFAULT, amount, balance, event, goal, link, paid
 
 ROUNDS = 25
 TRACKINGS = (Tracking.CHANGE, Tracking.INFLOW, Tracking.BALANCE)
@@ -53,8 +53,8 @@ def at_once(*acts: Callable[[], None]) -> list[BaseException]:
 
 def is_free(session: Session, goal_id: str) -> bool:
     """Lock a goal, if nobody else has it locked."""
-    lock = text("SELECT 1 FROM goals WHERE goal_id = :goal_id FOR NO KEY UPDATE SKIP LOCKED")
-    return session.execute(lock, {"goal_id": goal_id}).first() is not None
+    lock = Sql("SELECT 1 FROM goals WHERE goal_id = :goal_id FOR NO KEY UPDATE SKIP LOCKED")
+    return lock.first(session, {"goal_id": goal_id}) is not None
 
 
 def assert_all_is_right(sessions: Sessions, now: datetime) -> None:

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from core.ingestion.apply import Applied, apply_events
 from core.ingestion.decode import StreamEntry
 from core.services.funding import change_allocation, link_account, unlink_account
 from core.services.inputs import LinkDraft, MilestoneDraft
 from core.services.milestones import add_milestone
-from tests.acts import DEFAULT, Sessions, amount, goal, link, paid
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
+from tests.acts import DEFAULT, amount, goal, link, paid
 
 Beside = Callable[[Callable[[Session], object], bytes], Applied]
 
@@ -120,14 +120,14 @@ def test_a_milestone_added_meanwhile_is_marked(session_factory: Sessions, beside
     outcome = beside(act, paid("after", 10_00, now + timedelta(minutes=1)))
     assert outcome.milestones_reached == 1
     with session_factory() as session:
-        marked = session.execute(text("SELECT amount_minor FROM milestones WHERE reached_at IS NOT NULL")).scalars()
-        upcoming = session.execute(text("SELECT next_milestone_minor FROM goals")).scalar_one()
-        payload = session.execute(text("SELECT payload FROM outbox")).scalar_one()
-    assert (list(marked), upcoming) == ([7_00], 9000_00)
+        marked = Sql("SELECT amount_minor FROM milestones WHERE reached_at IS NOT NULL").values(session, {})
+        (upcoming,) = Sql("SELECT next_milestone_minor FROM goals").one(session, {})
+        (payload,) = Sql("SELECT payload FROM outbox").one(session, {})
+    assert (marked, upcoming) == ([7_00], 9000_00)
     assert json.loads(payload)["description"] == "added"
 
 
 def worth(sessions: Sessions) -> int:
     """The account's worth in cents."""
     with sessions() as session:
-        return int(session.execute(text("SELECT worth_minor FROM accounts")).scalar_one())
+        return int(Sql("SELECT worth_minor FROM accounts").one(session, {})[0])

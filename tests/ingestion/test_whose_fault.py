@@ -8,11 +8,9 @@ from datetime import datetime, timedelta
 
 import pytest
 import redis
+from psycopg import OperationalError, ProgrammingError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from sqlalchemy import text
-from sqlalchemy.exc import OperationalError, ProgrammingError
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import StreamUnavailable
 from core.ingestion import apply as apply_module
@@ -21,15 +19,14 @@ from core.ingestion.apply import Applied
 from core.ingestion.decode import Decoded
 from core.ingestion.drain import ShardDrain
 from core.ingestion.facts import DuplicateCheck
-from core.store.engine import is_database_trouble, make_engine
-from core.store.engine import session_factory as make_sessions
+from core.store.database import Sessions, is_database_trouble, open_sessions
+from core.store.driver import Session, Sql
 from core.stream.entries import RawEntry, stream_key
 from core.stream.stats import BatchStats
 from core.stream.stream import EventStream
 from tests.ingestion.positions import die, is_settled, position, status
 from tests.ingestion.test_drain import append, clock, dead_letters, spent, worths
 
-Sessions = sessionmaker[Session]
 TRIES = 12
 
 
@@ -51,7 +48,7 @@ def test_a_schema_that_is_not_migrated_yet_loses_no_event(
     """New workers on an old schema fail and fail again; once it is migrated everything is applied."""
     append(one_shard, [spent(number) for number in range(5)])
     with session_factory.begin() as session:
-        session.execute(text("ALTER TABLE transactions RENAME COLUMN category TO kategorie"))
+        Sql("ALTER TABLE transactions RENAME COLUMN category TO kategorie").run(session, {})
     with pytest.raises(ProgrammingError) as failed:
         drain.drain()
     assert is_database_trouble(failed.value)
@@ -61,7 +58,7 @@ def test_a_schema_that_is_not_migrated_yet_loses_no_event(
     assert status(session_factory, one_shard).unapplied == 5
     assert dead_letters(session_factory) == []
     with session_factory.begin() as session:
-        session.execute(text("ALTER TABLE transactions RENAME COLUMN kategorie TO category"))
+        Sql("ALTER TABLE transactions RENAME COLUMN kategorie TO category").run(session, {})
     drain.drain()
     assert worths(session_factory) == {"a1": 500}
     assert is_settled(session_factory, one_shard)
@@ -71,18 +68,16 @@ def test_a_worker_of_the_version_before_loses_no_event(
     drain: ShardDrain, one_shard: EventStream, session_factory: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that still adds to the days of accounts, now a view, fails and fails again; a new one applies all."""
-    adding = text(
-        "INSERT INTO account_days (tenant, account_id, day, moved_minor) VALUES ('default', 'a1', now(), 100)"
-    )
+    adding = Sql("INSERT INTO account_days (tenant, account_id, day, moved_minor) VALUES ('default', 'a1', now(), 100)")
     append(one_shard, [spent(number) for number in range(5)])
     with monkeypatch.context() as before:
-        before.setattr(apply_module, "write_transactions", lambda session, _: session.execute(adding))
+        before.setattr(apply_module, "write_transactions", lambda session, _: adding.run(session, {}))
         with pytest.raises(OperationalError) as failed:
             drain.drain()
         for _ in range(TRIES):
             with suppress(OperationalError):
                 drain.drain()
-    assert getattr(failed.value.orig, "sqlstate", None) == "55000"
+    assert failed.value.sqlstate == "55000"
     assert is_database_trouble(failed.value)
     assert status(session_factory, one_shard).unapplied == 5
     assert dead_letters(session_factory) == []
@@ -190,18 +185,18 @@ def test_entries_that_a_lock_holds_up_do_not_hold_up_others(
     """While an account's row is locked by someone, its events wait, and those of other accounts are applied."""
     append(one_shard, [spent(1), spent(2)])
     with session_factory.begin() as session:
-        session.execute(text("INSERT INTO accounts (tenant, account_id) VALUES ('default', 'a1')"))
+        Sql("INSERT INTO accounts (tenant, account_id) VALUES ('default', 'a1')").run(session, {})
     append(one_shard, [spent(3, account="b")])
-    engine = make_engine(database_url, application_name="hasty", limits={"lock_timeout": "100ms"})
-    hasty = ShardDrain(make_sessions(engine), one_shard, 0, 10, clock)
+    sessions = open_sessions(database_url, application_name="hasty", limits={"lock_timeout": "100ms"})
+    hasty = ShardDrain(sessions, one_shard, 0, 10, clock)
     deadline = clock() + timedelta(seconds=30)
     with session_factory.begin() as holder:
-        holder.execute(text("SELECT 1 FROM accounts WHERE account_id = 'a1' FOR UPDATE"))
+        Sql("SELECT 1 FROM accounts WHERE account_id = 'a1' FOR UPDATE").run(holder, {})
         while worths(session_factory) != {"a1": 0, "b": 100}:
             assert clock() < deadline
             with suppress(OperationalError):
                 hasty.drain()
-    engine.dispose()
+    sessions.close()
     drain.drain()
     assert worths(session_factory) == {"a1": 200, "b": 100}
     assert dead_letters(session_factory) == []
@@ -216,7 +211,7 @@ def test_a_begin_that_the_database_did_not_survive_counts_for_nothing(
     for _ in range(TRIES):
         die(session_factory, 10)
         with session_factory.begin() as session:
-            session.execute(text("UPDATE stream_positions SET begun_at = pg_postmaster_start_time() - interval '1 s'"))
+            Sql("UPDATE stream_positions SET begun_at = pg_postmaster_start_time() - interval '1 s'").run(session, {})
     assert position(session_factory).tries == 0
     drain.drain()
     assert worths(session_factory) == {"a1": 100}
@@ -266,16 +261,16 @@ def test_an_entry_that_is_held_up_while_the_stream_is_full_is_not_to_blame(
     stream = FullStream(redis_client, 1)
     append(stream, [spent(1)])
     with session_factory.begin() as session:
-        session.execute(text("INSERT INTO accounts (tenant, account_id) VALUES ('default', 'a1')"))
-    engine = make_engine(database_url, application_name="hasty", limits={"lock_timeout": "50ms"})
-    hasty = ShardDrain(make_sessions(engine), stream, 0, 10, clock)
+        Sql("INSERT INTO accounts (tenant, account_id) VALUES ('default', 'a1')").run(session, {})
+    sessions = open_sessions(database_url, application_name="hasty", limits={"lock_timeout": "50ms"})
+    hasty = ShardDrain(sessions, stream, 0, 10, clock)
     stream.is_full = True
     with session_factory.begin() as holder:
-        holder.execute(text("SELECT 1 FROM accounts WHERE account_id = 'a1' FOR UPDATE"))
+        Sql("SELECT 1 FROM accounts WHERE account_id = 'a1' FOR UPDATE").run(holder, {})
         for _ in range(TRIES):
             with pytest.raises(StreamUnavailable):
                 hasty.drain()
     hasty.drain()
-    engine.dispose()
+    sessions.close()
     assert worths(session_factory) == {"a1": 100}
     assert dead_letters(session_factory) == []

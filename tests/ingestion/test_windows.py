@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType
 from core.jobs.due import run_due
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.verify.verify import verify
 from tests.acts import amount, event, goal, link, money
 from tests.budget import examples
@@ -51,10 +51,10 @@ def window(first: int, last: int, time: datetime, source: str = "bank") -> bytes
     return event("window.reported", time, f"w-{first}-{last}-{time:%d%H}", data, source)
 
 
-def removed(session_factory: sessionmaker[Session]) -> list[str]:
+def removed(session_factory: Sessions) -> list[str]:
     """The rows that count as removed."""
     with session_factory() as session:
-        return list(session.scalars(text("SELECT transaction_id FROM transactions WHERE removed ORDER BY 1")))
+        return Sql("SELECT transaction_id FROM transactions WHERE removed ORDER BY 1").values(session, {})
 
 
 moments = st.integers(0, 40).map(lambda step: START + timedelta(hours=6 * step))
@@ -122,7 +122,7 @@ def as_event(made: dict[str, Any], account: str) -> bytes:
 @settings(max_examples=examples(150))
 @given(st.lists(facts(), min_size=1, max_size=16), st.integers(0, 2**32))
 def test_in_any_order_and_parts_rows_and_windows_leave_what_is_said_of_them(
-    session_factory: sessionmaker[Session], apply: Apply, made: list[dict[str, Any]], seed: int
+    session_factory: Sessions, apply: Apply, made: list[dict[str, Any]], seed: int
 ) -> None:
     """Also repeated, with removals, replacements, two sources and balances: worths of each day, and the second way."""
     account, oracle = f"a{next(_names)}", OracleAccount()
@@ -131,17 +131,17 @@ def test_in_any_order_and_parts_rows_and_windows_leave_what_is_said_of_them(
     for batch in shuffled_and_split([as_event(fact, account) for fact in made], seed):
         apply(batch, at=LATEST)
     with session_factory() as session:
-        rows = session.execute(
-            text("SELECT transaction_id FROM transactions WHERE account_id = :a AND missing"), {"a": account}
+        missing = Sql("SELECT transaction_id FROM transactions WHERE account_id = :a AND missing").values(
+            session, {"a": account}
         )
-        assert set(rows.scalars()) == oracle.missing()
-        opening, worth, inflow = session.execute(
-            text("SELECT opening_minor, worth_minor, inflow_minor FROM accounts WHERE account_id = :a"), {"a": account}
-        ).one()
+        assert set(missing) == oracle.missing()
+        opening, worth, inflow = Sql(
+            "SELECT opening_minor, worth_minor, inflow_minor FROM accounts WHERE account_id = :a"
+        ).one(session, {"a": account})
         assert (worth, inflow) == (oracle.worth(LATEST), oracle.inflow(LATEST))
-        moved = session.execute(
-            text("SELECT day, moved_minor + residual_minor FROM account_days WHERE account_id = :a"), {"a": account}
-        ).all()
+        moved = Sql("SELECT day, moved_minor + residual_minor FROM account_days WHERE account_id = :a").rows(
+            session, {"a": account}
+        )
         for number in range(-1, 12):
             close = START + timedelta(days=number + 1) - timedelta(microseconds=1)
             assert opening + sum(minor for day, minor in moved if day <= close.date()) == oracle.worth(close)
@@ -149,7 +149,7 @@ def test_in_any_order_and_parts_rows_and_windows_leave_what_is_said_of_them(
         assert verify(session_factory, LATEST).first == ()
 
 
-def test_new_ids_of_the_same_rows_count_once(session_factory: sessionmaker[Session], apply: Apply) -> None:
+def test_new_ids_of_the_same_rows_count_once(session_factory: Sessions, apply: Apply) -> None:
     """A bank that gives its rows new ids: for what came in, and for how a balance moved, nothing is doubled.
 
     The row of the new id counts from where the one of the old id did, though the link was made in between.
@@ -220,17 +220,17 @@ CASES: list[tuple[str, list[bytes], list[str]]] = [
 
 @pytest.mark.parametrize(("events", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_which_rows_count_as_removed(
-    session_factory: sessionmaker[Session], apply: Apply, events: list[bytes], expected: list[str]
+    session_factory: Sessions, apply: Apply, events: list[bytes], expected: list[str]
 ) -> None:
     """In every order of the events, each in a batch of its own, and all in one."""
     for order in itertools.permutations(events):
         with session_factory.begin() as session:
-            session.execute(text("TRUNCATE accounts, transactions, windows"))
+            Sql("TRUNCATE accounts, transactions, windows").run(session, {})
         for body in order:
             apply([body])
         assert removed(session_factory) == expected, order
     with session_factory.begin() as session:
-        session.execute(text("TRUNCATE accounts, transactions, windows"))
+        Sql("TRUNCATE accounts, transactions, windows").run(session, {})
     apply(events)
     assert removed(session_factory) == expected
     assert verify(session_factory, LATEST).first == ()
@@ -253,20 +253,20 @@ BAD = [
 
 @pytest.mark.parametrize(("data", "code", "reason"), BAD)
 def test_a_window_that_cannot_be_is_a_dead_letter(
-    session_factory: sessionmaker[Session], apply: Apply, data: dict[str, Any], code: str, reason: str
+    session_factory: Sessions, apply: Apply, data: dict[str, Any], code: str, reason: str
 ) -> None:
     """With the reason, whole, and no row is touched."""
     apply([row("t", 1, 5, at(5))])
     body = event("window.reported", at(6), "w", {"account_id": "a"} | data, "bank")
     assert apply([body]).dead_letters == 1
     with session_factory() as session:
-        letter = session.execute(text("SELECT code, reason, event FROM dead_letters")).one()
-    assert (letter.code, letter.event) == (code, body)
-    assert reason in letter.reason
+        found, stated, kept = Sql("SELECT code, reason, event FROM dead_letters").one(session, {})
+    assert (found, kept) == (code, body)
+    assert reason in stated
     assert removed(session_factory) == []
 
 
-def test_a_window_of_an_account_without_facts_is_kept(session_factory: sessionmaker[Session], apply: Apply) -> None:
+def test_a_window_of_an_account_without_facts_is_kept(session_factory: Sessions, apply: Apply) -> None:
     """What it says of its days holds for the rows that come later, and a repetition of it changes nothing."""
     assert apply([window(4, 6, at(6))]).duplicates == 0
     with session_factory() as session:
@@ -281,21 +281,21 @@ def test_a_window_of_an_account_without_facts_is_kept(session_factory: sessionma
     assert verify(session_factory, LATEST).first == ()
 
 
-def test_a_window_writes_no_row_that_it_does_not_remove(session_factory: sessionmaker[Session], apply: Apply) -> None:
+def test_a_window_writes_no_row_that_it_does_not_remove(session_factory: Sessions, apply: Apply) -> None:
     """Nor does a row of the pull of the last window have to be compared: it is written as new ones are."""
     apply(
         [row(f"t{n}", 100 + n, 1 + n % 9, at(9)) for n in range(200)] + [row("gone", 1, 5, at(8)), window(1, 9, at(9))]
     )
     assert removed(session_factory) == ["gone"]
-    places = text("SELECT transaction_id, ctid::text, xmin::text FROM transactions ORDER BY 1")
+    places = Sql("SELECT transaction_id, ctid::text, xmin::text FROM transactions ORDER BY 1")
     with session_factory() as session:
-        before = session.execute(places).all()
+        before = places.rows(session, {})
     apply([window(1, 9, at(9, 8)), window(1, 8, at(9)), window(1, 10, at(9))])
     with session_factory() as session:
-        assert session.execute(places).all() == before
+        assert places.rows(session, {}) == before
 
 
-def test_a_row_that_is_not_due_yet_can_be_missing(session_factory: sessionmaker[Session], apply: Apply) -> None:
+def test_a_row_that_is_not_due_yet_can_be_missing(session_factory: Sessions, apply: Apply) -> None:
     """It counts neither before its day nor when that begins."""
     apply([row("t", 1, 8, at(5)), window(4, 9, at(6))], at=at(6))
     assert verify(session_factory, at(6)).first == ()

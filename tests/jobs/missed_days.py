@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
-
 from core.events.calendar import day_start, local_day
 from core.goals.goal import GoalType, Tracking
 from core.ingestion.apply import apply_events
@@ -20,11 +17,12 @@ from core.services.goals import create_goal
 from core.services.inputs import GoalDraft, LinkDraft, MilestoneDraft
 from core.services.milestones import add_milestone
 from core.services.tenants import create_tenant
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.tables import BUSINESS_TABLES, job_runs
 from core.store.tenants import Tenant
 from tests.acts import event, money
 
-Sessions = sessionmaker[Session]
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 NAME = "away"
 ACCOUNTS = 12
@@ -73,12 +71,9 @@ def dump(sessions: Sessions) -> dict[str, list[str]]:
     with sessions() as session:
         return {
             table.name: list(
-                session.scalars(
-                    text(
-                        f'SELECT (to_jsonb(t) {without})::text FROM "{table.name}" t WHERE tenant = :tenant ORDER BY 1'
-                    ),
-                    {"tenant": NAME},
-                )
+                Sql(
+                    f'SELECT (to_jsonb(t) {without})::text FROM "{table.name}" t WHERE tenant = :tenant ORDER BY 1'
+                ).values(session, {"tenant": NAME})
             )
             for table in (*BUSINESS_TABLES, job_runs)
         }
@@ -90,7 +85,7 @@ def closes_of(sessions: Sessions, account: int, days: tuple[date, ...]) -> list[
     WHERE tenant = :tenant AND name = :name AND day = ANY(:days) ORDER BY day"""
     parameters = {"tenant": NAME, "name": f"all of {account}", "days": list(days)}
     with sessions() as session:
-        return [(day, amount) for day, amount in session.execute(text(question), parameters).all()]
+        return [(day, amount) for day, amount in Sql(question).rows(session, parameters)]
 
 
 def is_closed(sessions: Sessions, world: MissedDays) -> bool:
@@ -100,7 +95,7 @@ def is_closed(sessions: Sessions, world: MissedDays) -> bool:
         AND NOT EXISTS (SELECT FROM goals WHERE tenant = :tenant AND dirty_from <= :last)
     FROM tenants WHERE tenant = :tenant"""
     with sessions() as session:
-        return bool(session.scalar(text(question), {"tenant": NAME, "last": world.missed[-1]}))
+        return bool(Sql(question).value(session, {"tenant": NAME, "last": world.missed[-1]}))
 
 
 def _daily(account: int) -> int:

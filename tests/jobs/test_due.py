@@ -8,19 +8,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 from celery import Celery
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.jobs import due as module
 from core.jobs.due import DueCounted, run_due
 from core.jobs.job import DRAIN_QUEUE
 from core.settings import load_settings
+from core.store.database import Sessions
+from core.store.driver import Sql
 from schedules.table import JOB_ROWS
 from tests.acts import amount, event, goal, link
 from tests.conftest import Apply, Run
 from worker.app import make_worker_app
 
-Sessions = sessionmaker[Session]
 DAY = timedelta(days=1)
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DUE = datetime(2026, 3, 12, tzinfo=UTC)
@@ -45,12 +44,12 @@ def test_the_worker_counts_by_the_clock_of_the_database(
     in_ten_years = datetime.now(UTC).replace(year=datetime.now(UTC).year + 10, day=1)
     apply([ahead("a"), ahead("b")])
     with session_factory.begin() as session:
-        session.execute(text("UPDATE transactions SET due_at = :later WHERE account_id = 'b'"), {"later": in_ten_years})
+        Sql("UPDATE transactions SET due_at = :later WHERE account_id = 'b'").run(session, {"later": in_ten_years})
     app: Celery = make_worker_app(load_settings(database_url=database_url, redis_url=redis_url))
     assert app.tasks["milepost.due"].apply(throw=True).get(disable_sync_subtasks=False) == 1
     with session_factory() as session:
-        worths = session.execute(text("SELECT account_id, worth_minor FROM accounts ORDER BY 1")).all()
-    assert [tuple(row) for row in worths] == [("a", 500), ("b", 0)]
+        worths = Sql("SELECT account_id, worth_minor FROM accounts ORDER BY 1").rows(session, {})
+    assert worths == [("a", 500), ("b", 0)]
 
 
 def test_a_person_can_run_it(apply: Apply, run: Run) -> None:
@@ -76,7 +75,7 @@ def test_two_at_once_count_once(apply: Apply, session_factory: Sessions) -> None
     assert sum(each.facts for each in counted) == 60
     assert amount(session_factory, goal_id) == 20 * 75
     with session_factory() as session:
-        assert session.scalar(text("SELECT count(*) FROM transactions WHERE due_at IS NOT NULL")) == 0
+        assert Sql("SELECT count(*) FROM transactions WHERE due_at IS NOT NULL").value(session, {}) == 0
 
 
 def test_a_run_stops_after_its_time_slice_and_goes_on_in_the_queue(

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import redis
 from celery import Celery
-from sqlalchemy.orm import Session, sessionmaker
 
 import core.jobs
 import milepost.cli.run
@@ -19,6 +18,7 @@ from api.routes.metrics import database_families
 from core.jobs.job import JOB_QUEUE, job_named, jobs
 from core.services.metrics import read_database_stats
 from core.settings import load_settings
+from core.store.database import Sessions
 from core.store.days import database_now
 from schedules import table
 from tests.conftest import Run
@@ -29,10 +29,9 @@ MODULE = '''
 
 from dataclasses import dataclass
 
-from sqlalchemy import text
-
 from core.jobs.job import Job, PartDone, Parts
 from core.store.days import JobRun, record_run
+from core.store.driver import Sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,12 @@ class Counted:
 
 def _tenants(sessions):
     with sessions() as session:
-        return list(session.scalars(text("SELECT tenant FROM tenants ORDER BY 1")))
+        return Sql("SELECT tenant FROM tenants ORDER BY 1").values(session, {})
 
 
 def _count(sessions, tenant, now):
     with sessions.begin() as session:
-        found = session.scalar(text("SELECT count(*) FROM accounts WHERE tenant = :tenant"), {"tenant": tenant})
+        found = Sql("SELECT count(*) FROM accounts WHERE tenant = :tenant").value(session, {"tenant": tenant})
         record_run(session, JobRun(tenant, "toy", now.date().isoformat(), 0, now, now, str(found)))
     return found
 
@@ -97,7 +96,7 @@ def run_task(app: Celery, task: str, *args: object) -> object:
 
 
 def test_the_worker_runs_it_and_the_metrics_show_it(
-    app: Celery, redis_client: redis.Redis, session_factory: sessionmaker[Session]
+    app: Celery, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
     """Beat starts it, its task sends a message a part to its queue, the part does its work, and /metrics names it."""
     assert app.conf.beat_schedule["toy"]["task"] == "milepost.toy"

@@ -7,7 +7,6 @@ import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
 
 from core.errors import InvalidField
 from core.goals.goal import GoalStatus, GoalType, Tracking
@@ -16,8 +15,10 @@ from core.jobs.snapshot import run_snapshot
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
 from core.services.progress import goal_progress
+from core.store.database import Sessions
 from core.store.days import CHUNKS, lock_snapshots
-from tests.acts import DEFAULT, Sessions, balance, goal, link, paid
+from core.store.driver import Sql
+from tests.acts import DEFAULT, balance, goal, link, paid
 from tests.conftest import Apply
 
 TODAY = date(2026, 3, 10)
@@ -51,7 +52,7 @@ def test_the_stored_date_is_the_fresh_one(session_factory: Sessions, apply: Appl
     assert run_project(session_factory, NOON) == Projected(goals=1, dated=1)
     assert due_projections(session_factory) == []
     with session_factory() as session:
-        assert session.scalar(text("SELECT projected_completion_at FROM forecasts")) == expected[0]
+        assert Sql("SELECT projected_completion_at FROM forecasts").value(session, {}) == expected[0]
     assert progress(session_factory, goal_id) == expected
 
 
@@ -68,7 +69,7 @@ def test_a_goal_that_moved_is_projected_afresh(session_factory: Sessions, apply:
     run_snapshot(session_factory, NOON + timedelta(hours=1))
     assert progress(session_factory, goal_id) == late
     with session_factory() as session:
-        assert session.scalar(text("SELECT count(*) FROM forecasts")) == 0
+        assert Sql("SELECT count(*) FROM forecasts").value(session, {}) == 0
 
 
 @pytest.mark.parametrize(
@@ -116,10 +117,10 @@ def test_closes_are_not_written_while_they_are_projected_from(session_factory: S
         closing.start()
         _until(session_factory, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
         with session_factory() as other:
-            assert other.scalar(text("SELECT count(*) FROM goal_snapshots")) == 0
+            assert Sql("SELECT count(*) FROM goal_snapshots").value(other, {}) == 0
     closing.join()
     with session_factory() as session:
-        assert session.scalar(text("SELECT count(*) FROM goal_snapshots")) == 40
+        assert Sql("SELECT count(*) FROM goal_snapshots").value(session, {}) == 40
 
 
 def test_an_older_day_leaves_newer_projections_alone(session_factory: Sessions, apply: Apply) -> None:
@@ -129,14 +130,14 @@ def test_an_older_day_leaves_newer_projections_alone(session_factory: Sessions, 
     run_project(session_factory, NOON)
     run_project(session_factory, NOON, through=TODAY - timedelta(days=7))
     with session_factory() as session:
-        assert session.scalar(text("SELECT through_day FROM forecasts")) == TODAY - timedelta(days=1)
+        assert Sql("SELECT through_day FROM forecasts").value(session, {}) == TODAY - timedelta(days=1)
 
 
 def _until(sessions: Sessions, question: str) -> None:
     deadline = time.monotonic() + 20
     while True:
         with sessions() as session:
-            if session.scalar(text(question)):
+            if Sql(question).value(session, {}):
                 return
         assert time.monotonic() < deadline, question
         time.sleep(0.02)

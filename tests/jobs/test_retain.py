@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
-
 from core.jobs.retain import AT_ONCE, Retained, run_retain
 from core.settings import load_settings
+from core.store.database import Sessions
+from core.store.driver import Sql
 from tests.acts import balance, goal, link, paid
 from tests.conftest import Apply
 from tests.dumping import FACTS_AND_GOALS, rows_by_table
@@ -17,7 +16,6 @@ from worker.app import make_worker_app
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-Sessions = sessionmaker[Session]
 
 _KEY = """INSERT INTO idempotency_keys (tenant, idempotency_key, route, body_hash, status, body, created_at)
 VALUES ('default', :name, 'POST /goals', '', 201, '', :at)"""
@@ -33,13 +31,13 @@ VALUES ('default', :name, 'goal.reached', 'g', '{}', :old, :delivered)"""
 def put(sessions: Sessions, statement: str, *rows: dict[str, object]) -> None:
     """Insert rows."""
     with sessions.begin() as session:
-        session.execute(text(statement), list(rows))
+        Sql(statement).run_all(session, rows)
 
 
 def kept(sessions: Sessions, query: str) -> list[str]:
     """The one column of a query, sorted."""
     with sessions() as session:
-        return sorted(session.execute(text(query)).scalars())
+        return sorted(Sql(query).values(session, {}))
 
 
 def test_idempotency_keys_are_kept_for_a_day(session_factory: Sessions, now: datetime) -> None:
@@ -127,7 +125,7 @@ def test_a_second_run_of_a_day_is_noted(session_factory: Sessions, now: datetime
     assert run_retain(session_factory, now + HOUR).idempotency_keys == 1
     run_retain(session_factory, now + HOUR / 2)
     with session_factory() as session:
-        ((finished_at, result),) = session.execute(text("SELECT finished_at, result FROM job_runs")).all()
+        ((finished_at, result),) = Sql("SELECT finished_at, result FROM job_runs").rows(session, {})
     assert finished_at == now + HOUR
     assert json.loads(result)["idempotency_keys"] == 1
 

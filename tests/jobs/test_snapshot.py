@@ -16,13 +16,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, TextClause, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import make_url
 
 from core.jobs.snapshot import run_snapshot
 from core.snapshots.closing import Snapshotted
-from core.store.engine import make_engine
-from core.store.engine import session_factory as make_sessions
+from core.store.database import Sessions, open_sessions
+from core.store.driver import Sql
 from core.verify.verify import verify
 from milepost.embedded.postgres import EmbeddedPostgres
 from milepost.embedded.process import spawn
@@ -31,7 +30,6 @@ from tests.jobs.missed_days import ACCOUNTS, MissedDays, closes_of, dump, is_clo
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 90
 ROUNDS = 5
-Sessions = sessionmaker[Session]
 Copy = Callable[[], Sessions]
 
 
@@ -42,24 +40,25 @@ def world(session_factory: Sessions) -> MissedDays:
 
 
 @pytest.fixture
-def copy(world: MissedDays, engine: Engine, postgres: EmbeddedPostgres) -> Iterator[Copy]:
+def copy(world: MissedDays, session_factory: Sessions, database_url: str, postgres: EmbeddedPostgres) -> Iterator[Copy]:
     """Makes databases that hold the same, row by row."""
-    source = str(engine.url.database)
-    engines: list[Engine] = []
+    source = str(make_url(database_url).database)
+    copies: dict[str, Sessions] = {}
     with psycopg.connect(_address(postgres, "postgres"), autocommit=True) as connection:
 
         def make() -> Sessions:
             assert world.missed
-            engine.dispose()
-            name = f"{source}_{len(engines)}"
+            session_factory.close()
+            name = f"{source}_{len(copies)}"
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY FILE_COPY")
-            engines.append(make_engine(engine.url.set(database=name).render_as_string(False), application_name="tests"))
-            return make_sessions(engines[-1])
+            url = database_url.rpartition("/")[0] + f"/{name}"
+            copies[name] = open_sessions(url, application_name="tests")
+            return copies[name]
 
         yield make
-        for each in engines:
-            each.dispose()
-            connection.execute(f"DROP DATABASE {each.url.database} WITH (FORCE)")
+        for name, each in copies.items():
+            each.close()
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_a_quiet_run_closes_each_missed_day(session_factory: Sessions, world: MissedDays) -> None:
@@ -72,7 +71,7 @@ def test_a_quiet_run_closes_each_missed_day(session_factory: Sessions, world: Mi
     assert verify(session_factory, datetime.now(UTC)).is_ok
     with session_factory() as session:
         question = "SELECT status, count(*) FROM goals WHERE name LIKE 'soon %' GROUP BY 1"
-        assert [tuple(row) for row in session.execute(text(question)).all()] == [("completed", ACCOUNTS)]
+        assert Sql(question).rows(session, {}) == [("completed", ACCOUNTS)]
 
 
 def test_two_runs_at_the_same_time_are_one(world: MissedDays, copy: Copy) -> None:
@@ -107,8 +106,8 @@ def test_two_beats_and_two_workers_close_each_missed_day_once(
         with session_factory.begin() as session:
             # Nobody can write a close yet, so that both workers are seen at it: one waits for the table, and the other
             # as well, or for a goal that both have to close.
-            session.execute(text("LOCK TABLE goal_snapshots IN SHARE MODE"))
-            session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            Sql("LOCK TABLE goal_snapshots IN SHARE MODE").run(session, {})
+            Sql("SET LOCAL idle_in_transaction_session_timeout = 0").run(session, {})
             _eventually(lambda: _ask(session_factory, _WAITING) == 2, "both workers are at it")
         _eventually(lambda: is_closed(session_factory, world), "all is closed")
         sent = {log: _sent(log) for log in beats}
@@ -120,7 +119,7 @@ def test_two_beats_and_two_workers_close_each_missed_day_once(
     assert sum(did) == expected.accounts
 
 
-_WAITING = text(
+_WAITING = Sql(
     """SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'milepost worker' AND wait_event_type = 'Lock'"""
 )
@@ -153,10 +152,10 @@ def _processes(commands: dict[Path, list[str]], environment: dict[str, str]) -> 
                 process.wait()
 
 
-def _ask(sessions: Sessions, question: TextClause) -> object:
+def _ask(sessions: Sessions, question: Sql) -> object:
     """The answer in a transaction of its own: within one, Postgres shows the same activity again."""
     with sessions() as session:
-        return session.scalar(question)
+        return question.value(session, {})
 
 
 def _at_once(runs: Sequence[Callable[[], Snapshotted]]) -> list[Snapshotted]:

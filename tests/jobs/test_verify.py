@@ -8,11 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from sqlalchemy import text
-
 from core.jobs.verify import due_verifications, run_verify, verify_tenant
 from core.settings import load_settings
 from core.store.days import JobRun, last_runs
+from core.store.driver import Sql
 from schedules.table import schedule
 from tests.verify.conftest import Filled
 from tests.verify.world import LATEST
@@ -43,9 +42,7 @@ def test_a_result_names_rows_and_no_amounts(filled: Filled) -> None:
     """A result has the names of the wrong rows; a later run of the same day has its own result."""
     verify_tenant(filled.sessions, "default", LATEST)
     with filled.sessions.begin() as session:
-        session.execute(
-            text("UPDATE goals SET amount_minor = 987654321 WHERE goal_id = :g"), {"g": filled.goals["all"]}
-        )
+        Sql("UPDATE goals SET amount_minor = 987654321 WHERE goal_id = :g").run(session, {"g": filled.goals["all"]})
     done = verify_tenant(filled.sessions, "default", LATEST + timedelta(hours=1))
     assert done.rows[0] == f"goals goal_id={filled.goals['all']}"
     run = last_run(filled, "default")
@@ -59,30 +56,18 @@ def test_accounts_with_a_lasting_difference_are_counted(filled: Filled) -> None:
     """A balance that no row explains is no violation; the run and its result say in how many accounts one stays."""
     before = verify_tenant(filled.sessions, "default", LATEST)
     with filled.sessions.begin() as session:
-        session.execute(
-            text(
-                """INSERT INTO accounts (tenant, account_id, currency, currency_from, currency_time, currency_source,
+        Sql("""INSERT INTO accounts (tenant, account_id, currency, currency_from, currency_time, currency_source,
                     currency_event_id)
-                VALUES ('default', 'odd', 'USD', 'report', now(), 's', 'e')"""
-            )
-        )
+                VALUES ('default', 'odd', 'USD', 'report', now(), 's', 'e')""").run(session, {})
         # 1.00, then 6.00 four times, without a transaction.
-        session.execute(
-            text(
-                """INSERT INTO reports (tenant, account_id, as_of, current_minor, currency, residual_minor, event_time,
+        Sql("""INSERT INTO reports (tenant, account_id, as_of, current_minor, currency, residual_minor, event_time,
                     source, event_id)
                 SELECT 'default', 'odd', timestamptz '2026-01-01' + n * interval '1 day',
                     CASE n WHEN 0 THEN 100 ELSE 600 END, 'USD', minor, now(), 's', 'e'
                 FROM generate_series(0, 4) n
-                CROSS JOIN LATERAL (SELECT CASE n WHEN 1 THEN 500 ELSE 0 END) AS r(minor)"""
-            )
-        )
-        session.execute(
-            text(
-                """UPDATE accounts SET opening_minor = 100, worth_minor = 600, first_report_at = '2026-01-01',
-                    last_report_at = '2026-01-05' WHERE account_id = 'odd'"""
-            )
-        )
+                CROSS JOIN LATERAL (SELECT CASE n WHEN 1 THEN 500 ELSE 0 END) AS r(minor)""").run(session, {})
+        Sql("""UPDATE accounts SET opening_minor = 100, worth_minor = 600, first_report_at = '2026-01-01',
+                    last_report_at = '2026-01-05' WHERE account_id = 'odd'""").run(session, {})
     done = verify_tenant(filled.sessions, "default", LATEST + timedelta(hours=1))
     assert (done.violations, done.accounts_with_difference) == (0, before.accounts_with_difference + 1)
     result = json.loads(last_run(filled, "default").result)
@@ -93,20 +78,16 @@ def test_of_two_runs_at_once_neither_result_is_lost(filled: Filled) -> None:
     """Two verifications of a tenant that end together leave two results."""
     with ThreadPoolExecutor(2) as pool, filled.sessions.begin() as session:
         # Both runs wait for this row, which has the first chunk number, until it is rolled back.
-        session.execute(
-            text(
-                """INSERT INTO job_runs (tenant, job, period, chunk, started_at)
-                VALUES ('york', 'verify', '2026-03-20', 0, now())"""
-            )
-        )
+        Sql("""INSERT INTO job_runs (tenant, job, period, chunk, started_at)
+                VALUES ('york', 'verify', '2026-03-20', 0, now())""").run(session, {})
         runs = [pool.submit(verify_tenant, filled.sessions, "york", LATEST) for _ in range(2)]
         wait_until(lambda: waiting_for_locks(filled) == 2)
         session.rollback()
         for each in runs:
             each.result(timeout=60)
     with filled.sessions() as session:
-        chunks = session.execute(text("SELECT chunk FROM job_runs WHERE tenant || job = 'yorkverify' ORDER BY 1"))
-        assert [row.chunk for row in chunks] == [0, 1]
+        chunks = Sql("SELECT chunk FROM job_runs WHERE tenant || job = 'yorkverify' ORDER BY 1").values(session, {})
+        assert chunks == [0, 1]
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -121,7 +102,7 @@ def waiting_for_locks(filled: Filled) -> int:
     """How many connections to this database wait for another transaction."""
     with filled.sessions() as session:
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        return int(session.execute(text(query)).scalar_one())
+        return int(Sql(query).value(session, {}))
 
 
 def test_progress_is_reported(filled: Filled) -> None:

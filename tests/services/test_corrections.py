@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from core.errors import AllocationExceeded, GoalIsFinal, InvalidField, NotFound, TakesNoLinks
 from core.goals.goal import GoalStatus, GoalType, Tracking
@@ -15,8 +14,10 @@ from core.jobs.snapshot import run_snapshot
 from core.services.funding import change_allocation, unlink_account
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.verify.verify import verify
-from tests.acts import DEFAULT, Sessions, amount, balance, goal, link, paid
+from tests.acts import DEFAULT, amount, balance, goal, link, paid
 from tests.conftest import Apply
 from tests.dumping import rows_by_table
 
@@ -47,8 +48,8 @@ def set_amount(sessions: Sessions, now: datetime, goal_id: str, amount: object) 
 def closes(sessions: Sessions, goal_id: str) -> list[tuple[Any, ...]]:
     """The rows of a goal's snapshots."""
     with sessions() as session:
-        question = text("SELECT day, amount_minor FROM goal_snapshots WHERE goal_id = :g ORDER BY day")
-        return [tuple(row) for row in session.execute(question, {"g": goal_id}).all()]
+        question = Sql("SELECT day, amount_minor FROM goal_snapshots WHERE goal_id = :g ORDER BY day")
+        return question.rows(session, {"g": goal_id})
 
 
 TWINS = [
@@ -130,8 +131,8 @@ def test_a_day_is_that_of_the_tenant_and_the_audit_says_what_was_corrected(
     unlink(session_factory, now, goal_id, midnight.date())
     assert amount(session_factory, goal_id) == 1_000
     with session_factory() as session:
-        acts = session.execute(text("SELECT subject, detail FROM audit WHERE action = 'funding.corrected' ORDER BY at"))
-        assert [tuple(act) for act in acts.all()] == [
+        acts = Sql("SELECT subject, detail FROM audit WHERE action = 'funding.corrected' ORDER BY at").rows(session, {})
+        assert acts == [
             (f"{goal_id} a", f"12.5% from {midnight.date()} on"),
             (f"{goal_id} a", f"nothing from {midnight.date()} on"),
         ]

@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from core.errors import InvalidField
 from core.goals.goal import GoalStatus, GoalType, Tracking
@@ -20,8 +19,10 @@ from core.services.goals import get_goal, reopen_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
 from core.services.progress import goal_progress
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.verify.verify import verify
-from tests.acts import DEFAULT, Sessions, balance, goal, link, paid
+from tests.acts import DEFAULT, balance, goal, link, paid
 from tests.conftest import Apply
 
 DAY = timedelta(days=1)
@@ -48,7 +49,7 @@ def percent(sessions: Sessions, goal_id: str, now: datetime) -> str | None:
 def is_reached(sessions: Sessions, goal_id: str) -> tuple[bool, list[bool]]:
     """Whether a message says that the goal is reached, and of each milestone, by amount, whether it is."""
     with sessions() as session:
-        sent = session.scalar(text("SELECT count(*) FROM outbox WHERE type = 'goal.reached'"))
+        sent = Sql("SELECT count(*) FROM outbox WHERE type = 'goal.reached'").value(session, {})
         return bool(sent), [milestone.reached for milestone in get_goal(session, DEFAULT, goal_id).milestones]
 
 
@@ -94,7 +95,7 @@ def test_nothing_is_reached_before_the_first_balance(session_factory: Sessions, 
     assert percent(session_factory, goal_id, now) == "17.647"
     run_snapshot(session_factory, now + HOUR)
     with session_factory() as session:
-        closes = session.execute(text("SELECT amount_minor FROM goal_snapshots ORDER BY day")).scalars().all()
+        closes = Sql("SELECT amount_minor FROM goal_snapshots ORDER BY day").values(session, {})
         assert get_goal(session, DEFAULT, goal_id).status is GoalStatus.ACTIVE
     assert closes == [8_500, 7_000]
     assert is_reached(session_factory, goal_id) == (False, [False])
@@ -125,10 +126,10 @@ def test_the_start_follows_from_the_facts_in_any_order(
         apply([FACTS[number](now)])
     run_snapshot(session_factory, now)
     with session_factory() as session:
-        found = session.execute(text("SELECT start_minor, manual_minor, amount_minor FROM goals")).all()
-        closes = session.execute(text("SELECT goal_id, day, amount_minor FROM goal_snapshots")).all()
+        found = Sql("SELECT start_minor, manual_minor, amount_minor FROM goals").rows(session, {})
+        closes = Sql("SELECT goal_id, day, amount_minor FROM goal_snapshots").rows(session, {})
     # 60% of what the card owed by its first report, and 40% of what the other owed when it was linked.
-    assert {tuple(row) for row in found} == {(5_500, 5_500, 4_616)}
+    assert set(found) == {(5_500, 5_500, 4_616)}
     rows = {each: sorted(row[1:] for row in closes if row[0] == each) for each in (whole, stepwise)}
     assert rows[whole] == rows[stepwise]
     assert verify(session_factory, datetime.now(UTC)).is_ok
@@ -220,7 +221,7 @@ def test_verify_finds_a_start_that_was_altered(session_factory: Sessions, apply:
     link(session_factory, now, goal_id, "card", "100")
     apply([owed(8_500, now + HOUR)])
     with session_factory.begin() as session:
-        session.execute(text("UPDATE goals SET start_minor = start_minor + 1"))
+        Sql("UPDATE goals SET start_minor = start_minor + 1").run(session, {})
     wrong = verify(session_factory, datetime.now(UTC)).first
     assert [(each.check, each.key, each.what, each.stored, each.expected) for each in wrong] == [
         ("goals", {"goal_id": goal_id}, "start_minor", "8501", "8500")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import KeyBusy
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
 from core.store.idempotency import KEPT, KeyedAnswer, claim_key, fill_key, forget_idempotency_keys
 
-Sessions = sessionmaker[Session]
 ROUTE, BODY_HASH = "POST /goals", b"hash"
 
 
@@ -45,7 +44,7 @@ def test_a_key_whose_first_request_takes_too_long_is_busy(session_factory: Sessi
     """A second claim waits for the first as long as for any lock, and then says so."""
     with session_factory.begin() as first, session_factory() as second:
         assert _claim(first, now) is None
-        second.execute(text("SET LOCAL lock_timeout = '50ms'"))
+        Sql("SET LOCAL lock_timeout = '50ms'").run(second, {})
         with pytest.raises(KeyBusy):
             _claim(second, now)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
 
 from core.errors import GoalIsFinal, GoalMoved, InvalidField, NotFound
 from core.goals.goal import GoalStatus, GoalType
@@ -15,9 +14,11 @@ from core.services.goals import get_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneChanges, MilestoneDraft
 from core.services.milestones import add_milestone, change_milestone, check_milestones, next_milestone, remove_milestone
 from core.services.views import MilestoneView
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.tenants import Tenant
 from core.verify.verify import verify
-from tests.acts import DEFAULT, Sessions, goal
+from tests.acts import DEFAULT, goal
 from tests.dumping import rows_by_table
 
 
@@ -54,7 +55,7 @@ def seen(sessions: Sessions, goal_id: str) -> list[tuple[int, bool]]:
 def messages(sessions: Sessions) -> list[int]:
     """The amounts of the milestones about which there is a message."""
     with sessions() as session:
-        ids = session.execute(text("SELECT message_id FROM outbox WHERE type = 'milestone.reached'")).scalars()
+        ids = Sql("SELECT message_id FROM outbox WHERE type = 'milestone.reached'").values(session, {})
         return sorted(int(each.rpartition(":")[2]) // 100 for each in ids)
 
 
@@ -63,9 +64,9 @@ def audited(sessions: Sessions) -> list[tuple[str, str]]:
     with sessions() as session:
         return [
             tuple(row)
-            for row in session.execute(
-                text("SELECT action, subject FROM audit WHERE action LIKE 'milestone%' ORDER BY at")
-            ).all()
+            for row in Sql("SELECT action, subject FROM audit WHERE action LIKE 'milestone%' ORDER BY at").rows(
+                session, {}
+            )
         ]
 
 

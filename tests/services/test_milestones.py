@@ -16,8 +16,10 @@ from core.goals.goal import GoalStatus, GoalType
 from core.services.goals import get_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone, check_milestones, next_milestone
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.tenants import Tenant
-from tests.acts import DEFAULT, Sessions, goal, link, paid
+from tests.acts import DEFAULT, goal, link, paid
 from tests.conftest import Apply
 from tests.dumping import rows_by_table
 
@@ -91,8 +93,8 @@ def test_a_check_changes_nothing_else(session_factory: Sessions, now: datetime) 
     with session_factory() as session:
         after = rows_by_table(session)
         assert get_goal(session, DEFAULT, goal_id).version == version
-        kept = session.execute(text("SELECT amount_minor, checked_at FROM milestones ORDER BY 1")).all()
-    assert [tuple(row) for row in kept] == [(1_000, now), (10_000, None)]
+        kept = Sql("SELECT amount_minor, checked_at FROM milestones ORDER BY 1").rows(session, {})
+    assert kept == [(1_000, now), (10_000, None)]
     del before["milestones"], after["milestones"]
     assert after == before
 

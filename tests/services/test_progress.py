@@ -19,8 +19,10 @@ from core.services.inputs import GoalChanges
 from core.services.progress import goal_progress
 from core.services.views import ProgressView
 from core.store.accounts import FactPeriod, newest_fact
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.tenants import Tenant
-from tests.acts import DEFAULT, Sessions, balance, event, goal, link, paid
+from tests.acts import DEFAULT, balance, event, goal, link, paid
 from tests.conftest import Apply
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -136,8 +138,8 @@ def test_the_trend_stored_at_night_is_the_fresh_one(session_factory: Sessions, a
     run_project(session_factory, NOON)
     assert progress(session_factory, goal_id) == fresh
     with session_factory.begin() as session:
-        assert session.scalar(text("SELECT monthly_minor FROM forecasts")) == 30_437
-        session.execute(text("UPDATE forecasts SET monthly_minor = 5"))
+        assert Sql("SELECT monthly_minor FROM forecasts").value(session, {}) == 30_437
+        Sql("UPDATE forecasts SET monthly_minor = 5").run(session, {})
     assert progress(session_factory, goal_id).monthly_actual_minor == 5
 
 
@@ -273,7 +275,7 @@ def test_a_goal_that_ended_before_it_was_made_is_as_of_its_end(session_factory: 
     view = progress(session_factory, goal_id, NOON + DAY)
     assert view.status is GoalStatus.COMPLETED
     with session_factory() as session:
-        assert view.as_of <= session.scalars(text("SELECT final_at FROM goals")).one()
+        assert view.as_of <= Sql("SELECT final_at FROM goals").one(session, {})[0]
 
 
 def test_the_order_of_arrival_is_nothing(session_factory: Sessions, apply: Apply) -> None:
@@ -314,8 +316,8 @@ def test_the_newest_fact_is_found_without_reading_the_others(
 
 
 def _rows_fetched(session: Any) -> int:
-    count = text(
+    count = Sql(
         "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) "
         "FROM pg_stat_xact_user_tables WHERE relname IN ('transactions', 'reports')"
     )
-    return int(session.scalar(count) or 0)
+    return int(count.value(session, {}) or 0)

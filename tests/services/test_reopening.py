@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from core.errors import GoalMoved, NotFinal, NotFound, StatusMoveRefused
 from core.goals.goal import GoalStatus, GoalType, Tracking
@@ -16,9 +15,11 @@ from core.services.goals import get_goal, reopen_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
 from core.services.views import GoalView
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.tenants import Tenant
 from core.verify.verify import verify
-from tests.acts import DEFAULT, Sessions, amount, balance, goal, link, paid
+from tests.acts import DEFAULT, amount, balance, goal, link, paid
 from tests.conftest import Apply
 from tests.dumping import rows_by_table
 
@@ -40,19 +41,19 @@ def reopen(sessions: Sessions, now: datetime, goal_id: str) -> GoalView:
 def closes(sessions: Sessions, goal_id: str) -> list[tuple[Any, ...]]:
     """The rows of a goal's snapshots."""
     with sessions() as session:
-        question = text("SELECT day, amount_minor FROM goal_snapshots WHERE goal_id = :g ORDER BY day")
-        return [tuple(row) for row in session.execute(question, {"g": goal_id}).all()]
+        question = Sql("SELECT day, amount_minor FROM goal_snapshots WHERE goal_id = :g ORDER BY day")
+        return question.rows(session, {"g": goal_id})
 
 
 def periods(sessions: Sessions, goal_id: str) -> list[tuple[Any, ...]]:
     """What the links of a goal are, apart from the moments at which requests ended and began them."""
     with sessions() as session:
-        question = text(
+        question = Sql(
             """SELECT account_id, ppm, until_at IS NULL, until_at IS NOT DISTINCT FROM unlinked_at, base_minor,
                 end_minor
             FROM links WHERE goal_id = :g ORDER BY account_id, from_at, linked_at"""
         )
-        return [tuple(row) for row in session.execute(question, {"g": goal_id}).all()]
+        return question.rows(session, {"g": goal_id})
 
 
 @pytest.mark.parametrize("status", [GoalStatus.COMPLETED, GoalStatus.ABANDONED])
@@ -175,10 +176,5 @@ def test_a_change_of_status_does_not_reopen_and_reopening_is_audited(session_fac
             set_status(session_factory, now, goal_id, GoalStatus.ACTIVE)
         reopen(session_factory, now, goal_id)
     with session_factory() as session:
-        acts = session.execute(
-            text("SELECT action, subject, detail FROM audit WHERE action LIKE 'goal%' ORDER BY at")
-        ).all()
-    assert [tuple(act) for act in acts] == [
-        ("goal.reopened", goal_id, "was completed"),
-        ("goal.reopened", goal_id, "was abandoned"),
-    ]
+        acts = Sql("SELECT action, subject, detail FROM audit WHERE action LIKE 'goal%' ORDER BY at").rows(session, {})
+    assert acts == [("goal.reopened", goal_id, "was completed"), ("goal.reopened", goal_id, "was abandoned")]

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
-
 from core.events.calendar import last_closed_day, local_day
 from core.goals.goal import GoalType, Tracking
 from core.ingestion.apply import apply_events
@@ -20,8 +18,10 @@ from core.services.goals import create_goal, delete_goal, update_goal
 from core.services.history import read_snapshots
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft
 from core.services.tenants import create_tenant
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.tenants import Tenant
-from tests.acts import Sessions, event, money
+from tests.acts import event, money
 
 DAY = timedelta(days=1)
 _names = itertools.count(1)
@@ -146,22 +146,22 @@ class Life:
 
     def _is_final(self, goal_id: str) -> bool:
         with self.sessions() as session:
-            final = text("SELECT final_at IS NOT NULL FROM goals WHERE tenant = :t AND goal_id = :g")
-            return bool(session.scalar(final, {"t": self.tenant.name, "g": goal_id}))
+            final = Sql("SELECT final_at IS NOT NULL FROM goals WHERE tenant = :t AND goal_id = :g")
+            return bool(final.value(session, {"t": self.tenant.name, "g": goal_id}))
 
     def _collect(self, at: datetime) -> None:
-        question = text("SELECT closed_through FROM tenants WHERE tenant = :t")
+        question = Sql("SELECT closed_through FROM tenants WHERE tenant = :t")
         with self.sessions() as session:
-            closed: date | None = session.scalar(question, {"t": self.tenant.name})
+            closed: date | None = question.value(session, {"t": self.tenant.name})
         there = [goal_id for goal_id, _ in self.goals if goal_id not in self.deleted]
         written = {goal_id: self._written(goal_id, closed) for goal_id in there}
         self.known.append(Known(at, closed, written, {goal_id: self.ask(goal_id, at) for goal_id in there}))
 
     def _written(self, goal_id: str, closed: date | None) -> Amounts:
         """The rows of the days that are closed, day by day, with the days between them filled."""
-        question = text("SELECT day, amount_minor FROM goal_snapshots WHERE tenant = :t AND goal_id = :g ORDER BY day")
+        question = Sql("SELECT day, amount_minor FROM goal_snapshots WHERE tenant = :t AND goal_id = :g ORDER BY day")
         with self.sessions() as session:
-            rows = [tuple(row) for row in session.execute(question, {"t": self.tenant.name, "g": goal_id})]
+            rows = question.rows(session, {"t": self.tenant.name, "g": goal_id})
         amounts: Amounts = {}
         for day, amount in rows:
             while closed is not None and day <= closed:

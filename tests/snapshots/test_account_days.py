@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.events.calendar import local_day
 from core.services.tenants import create_tenant
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.snapshots import AccountDays, DayRange, read_account_days
 from tests.acts import paid
 from tests.budget import examples
@@ -25,7 +25,6 @@ from tests.ingestion.test_any_order import START, as_event, facts, shuffled_and_
 from tests.snapshots.close_oracle import first_instant
 from tests.verify.test_local_days import DAYS
 
-Sessions = sessionmaker[Session]
 ONE = timedelta(days=1)
 _names = itertools.count(1)
 # In Sao Paulo the fourth of November began at one; in St. John's the clock showed the 31st for a minute, and again an
@@ -100,11 +99,11 @@ def test_the_view_has_what_each_day_moved(
         for number in range(-2, LENGTH + 2)
         if any(moves := example.moves(oracle, number))
     }
-    question = text(
+    question = Sql(
         "SELECT account_id, day, moved_minor, residual_minor, inflow_minor FROM account_days WHERE tenant = :t"
     )
     with session_factory() as session:
-        rows = session.execute(question, {"t": example.tenant}).all()
+        rows = question.rows(session, {"t": example.tenant})
     assert len(rows) == len(expected)
     assert {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows} == expected
 
@@ -145,8 +144,8 @@ def test_a_range_that_ends_depends_on_nothing_after_the_next_report(
 
 def _read(sessions: Sessions, example: Example, asked: DayRange) -> dict[str, AccountDays]:
     with sessions() as session:
-        known = text("SELECT account_id FROM accounts WHERE tenant = :t")
-        wanted = {(example.tenant, row[0]): asked for row in session.execute(known, {"t": example.tenant})}
+        known = Sql("SELECT account_id FROM accounts WHERE tenant = :t")
+        wanted = {(example.tenant, row[0]): asked for row in known.rows(session, {"t": example.tenant})}
         found = read_account_days(session, wanted, example.first + LENGTH * ONE, ZoneInfo(example.zone))
     return {account: days for (_, account), days in found.items()}
 
@@ -160,7 +159,7 @@ def _lose(sessions: Sessions, tenant: str, account: str, after: datetime) -> Non
             "DELETE FROM reports WHERE tenant = :t AND account_id = :a AND as_of > :after",
             "UPDATE accounts SET worth_minor = 12345 WHERE tenant = :t AND account_id = :a",
         ):
-            session.execute(text(statement), about)
+            Sql(statement).run(session, about)
 
 
 @pytest.mark.parametrize(("zone", "day"), DAYS)
@@ -174,9 +173,7 @@ def test_days_begin_where_core_says(session_factory: Sessions, apply: Apply, zon
     apply([paid(f"t{n}", 1, at, account) for n, at in enumerate(moments)], tenant=example.tenant, at=max(moments))
     expected = Counter(local_day(moment, ZoneInfo(zone)) for moment in moments)
     with session_factory() as session:
-        rows = session.execute(
-            text("SELECT day, moved_minor FROM account_days WHERE tenant = :t"), {"t": example.tenant}
-        )
+        rows = Sql("SELECT day, moved_minor FROM account_days WHERE tenant = :t").rows(session, {"t": example.tenant})
         assert {row[0]: row[1] for row in rows} == expected
         key, through = (example.tenant, account), max(expected)
         days = read_account_days(session, {key: DayRange(min(expected), None)}, through, ZoneInfo(zone))[key].days
@@ -193,8 +190,8 @@ def test_a_day_may_move_more_than_a_bigint_holds(session_factory: Sessions, appl
     most, today = 9_000_000_000_000_000_000, now.date()
     apply([paid(name, -1, now - timedelta(hours=1)) for name in ("1", "2", "3")])
     with session_factory.begin() as session:
-        session.execute(text("UPDATE transactions SET amount_minor = :minor"), {"minor": -most})
-        assert session.scalar(text("SELECT moved_minor FROM account_days")) == -3 * most
+        Sql("UPDATE transactions SET amount_minor = :minor").run(session, {"minor": -most})
+        assert Sql("SELECT moved_minor FROM account_days").value(session, {}) == -3 * most
         wanted = {("default", "a"): DayRange(today, None)}
         found = read_account_days(session, wanted, today, ZoneInfo("UTC"))
     assert found["default", "a"] == AccountDays([(today, -3 * most, 0)], None)

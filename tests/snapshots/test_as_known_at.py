@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import text
 
 from core.errors import InvalidField
 from core.goals.goal import Tracking
@@ -19,8 +18,10 @@ from core.services.goals import delete_goal
 from core.services.history import read_history, read_snapshots
 from core.snapshots import closing
 from core.snapshots.closing import Snapshotted
+from core.store.database import Sessions
 from core.store.days import lock_snapshots
-from tests.acts import DEFAULT, Sessions, balance, goal, link, paid
+from core.store.driver import Session, Sql
+from tests.acts import DEFAULT, balance, goal, link, paid
 from tests.conftest import Apply
 from tests.snapshots.test_closing import TODAY, a_goal, days_ago
 
@@ -36,9 +37,9 @@ def known(sessions: Sessions, goal_id: str, at: datetime | None, now: datetime) 
 
 def rewrites(sessions: Sessions, goal_id: str) -> list[tuple[int, int | None]]:
     """(days ago, amount before) of a goal's rewritten snapshots, in the order in which they were rewritten."""
-    question = text("SELECT day, before_minor FROM close_rewrites WHERE goal_id = :g ORDER BY rewritten_at, day")
+    question = Sql("SELECT day, before_minor FROM close_rewrites WHERE goal_id = :g ORDER BY rewritten_at, day")
     with sessions() as session:
-        return [((TODAY - day).days, before) for day, before in session.execute(question, {"g": goal_id})]
+        return [((TODAY - day).days, before) for day, before in question.rows(session, {"g": goal_id})]
 
 
 def test_a_late_fact_is_not_known_before_its_run(session_factory: Sessions, apply: Apply, now: datetime) -> None:
@@ -109,7 +110,7 @@ def test_days_after_a_downtime_were_not_known_before(session_factory: Sessions, 
     assert len(known(session_factory, goal_id, now + HOUR, now + HOUR)) == 9
     assert rewrites(session_factory, goal_id) == []
     with session_factory() as session:
-        days = session.execute(text("SELECT day FROM closed_days ORDER BY closed_at")).scalars().all()
+        days = Sql("SELECT day FROM closed_days ORDER BY closed_at").values(session, {})
     assert days == [TODAY - timedelta(days=7), TODAY - timedelta(days=1)]
 
 
@@ -213,11 +214,11 @@ def test_a_day_is_noted_as_closed_only_behind_what_is_being_written(
         thread.start()
         until_waiting(1)
         with session_factory() as session:
-            assert session.scalar(text(closed)) == 0
-            assert session.scalar(text("SELECT closed_through FROM tenants")) is None
+            assert Sql(closed).value(session, {}) == 0
+            assert Sql("SELECT closed_through FROM tenants").value(session, {}) is None
     thread.join(20)
     with session_factory() as session:
-        assert session.scalar(text(closed)) == 1
+        assert Sql(closed).value(session, {}) == 1
 
 
 def test_a_rewriting_is_dated_when_it_is_written(
@@ -228,17 +229,17 @@ def test_a_rewriting_is_dated_when_it_is_written(
     run_snapshot(session_factory, now)
     apply([paid("late", 7, days_ago(3))])
 
-    def slow(session: object, *rest: object) -> Snapshotted:
+    def slow(session: Session, *rest: object) -> Snapshotted:
         deadline = time.monotonic() + 0.3
         while time.monotonic() < deadline:
-            session.execute(text("SELECT 1"))  # type: ignore[attr-defined]
+            Sql("SELECT 1").run(session, {})
         return close(session, *rest)  # type: ignore[arg-type]
 
     close = closing.close_touched_accounts
     monkeypatch.setattr(snapshot, "close_touched_accounts", slow)
     run_snapshot(session_factory, now + HOUR)
     with session_factory() as session:
-        (at,) = session.execute(text("SELECT rewritten_at FROM close_rewrites")).scalars()
+        (at,) = Sql("SELECT rewritten_at FROM close_rewrites").values(session, {})
     assert now + HOUR + timedelta(seconds=0.3) <= at < now + HOUR + timedelta(seconds=30)
     assert known(session_factory, goal_id, now + HOUR + timedelta(seconds=0.2), now + 2 * HOUR)[-1] == (1, 0)
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.jobs.due import run_due
@@ -24,6 +22,8 @@ from core.services.history import read_snapshots
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
 from core.services.milestones import add_milestone
 from core.services.tenants import create_tenant
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.store.tenants import Tenant
 from core.verify.verify import verify
 from tests.acts import event
@@ -59,7 +59,7 @@ MADE_FROM = datetime(2026, 3, 1, tzinfo=UTC)
 class World:
     """One example: a tenant, its goals with what the oracle knows of them, and the operations still to come."""
 
-    sessions: sessionmaker[Session]
+    sessions: Sessions
     tenant: Tenant
     first: date
     accounts: list[str]
@@ -111,7 +111,7 @@ class World:
 Act = tuple[datetime, Callable[[], None]]
 
 
-def build(sessions: sessionmaker[Session], place: tuple[str, date]) -> tuple[World, list[Act]]:
+def build(sessions: Sessions, place: tuple[str, date]) -> tuple[World, list[Act]]:
     """A tenant with a goal of each kind, and what will be done to them, in order of time."""
     zone, first = place
     with sessions.begin() as session:
@@ -192,7 +192,7 @@ memberships = st.tuples(st.integers(0, 1), st.integers(0, 5), st.sampled_from(["
     st.integers(0, 2**32),
 )
 def test_closes_are_those_of_the_definition(
-    session_factory: sessionmaker[Session],
+    session_factory: Sessions,
     apply: Apply,
     place: tuple[str, date],
     made: list[dict[str, Any]],
@@ -307,9 +307,8 @@ def _moments(world: World, oracle: OracleGoal) -> Iterator[datetime]:
 
 def _rows(world: World) -> list[tuple[str, date, int]]:
     with world.sessions() as session:
-        found = session.execute(
-            text("SELECT goal_id, day, amount_minor FROM goal_snapshots WHERE tenant = :t ORDER BY 1, 2"),
-            {"t": world.tenant.name},
+        found = Sql("SELECT goal_id, day, amount_minor FROM goal_snapshots WHERE tenant = :t ORDER BY 1, 2").rows(
+            session, {"t": world.tenant.name}
         )
         return [(row[0], row[1], row[2]) for row in found]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
 
 from core.goals.goal import Tracking
 from core.jobs import snapshot
@@ -16,9 +15,11 @@ from core.services.history import read_snapshots
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
 from core.snapshots import closing
+from core.store.database import Sessions
 from core.store.days import CHUNKS
+from core.store.driver import Session, Sql
 from core.verify.verify import verify
-from tests.acts import DEFAULT, Sessions, amount, balance, goal, link, paid
+from tests.acts import DEFAULT, amount, balance, goal, link, paid
 from tests.conftest import Apply
 from tests.snapshots.test_closing import TODAY, days_ago
 
@@ -124,11 +125,11 @@ def test_a_step_that_is_too_much_is_made_smaller(
     apply([paid("1", 1_000, days_ago(2), account) for account in accounts])
     sizes: list[int] = []
 
-    def slow(session: object, tenant: object, ids: list[str], *rest: object) -> object:
+    def slow(session: Session, tenant: object, ids: list[str], *rest: object) -> object:
         sizes.append(len(ids))
         if len(ids) > 1:
-            session.execute(text("SET LOCAL statement_timeout = '1ms'"))  # type: ignore[attr-defined]
-            session.execute(text("SELECT pg_sleep(1)"))  # type: ignore[attr-defined]
+            Sql("SET LOCAL statement_timeout = '1ms'").run(session, {})
+            Sql("SELECT pg_sleep(1)").run(session, {})
         return close(session, tenant, ids, *rest)  # type: ignore[arg-type]
 
     close = closing.close_touched_accounts

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from core.errors import GoalIsFinal, InvalidField
 from core.goals.goal import GoalStatus, GoalType, Tracking
@@ -15,7 +13,9 @@ from core.services.goals import get_goal, update_goal
 from core.services.history import read_snapshots
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
-from tests.acts import DEFAULT, Sessions, amount, balance, goal, link, paid
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
+from tests.acts import DEFAULT, amount, balance, goal, link, paid
 from tests.conftest import Apply
 from tests.dumping import rows_by_table
 
@@ -37,8 +37,8 @@ def a_goal(sessions: Sessions, days: int, tracking: Tracking = Tracking.CHANGE, 
 
 def stored(session: Session, goal_id: str) -> list[tuple[int, int]]:
     """(days ago, amount) of the rows of closes."""
-    rows = session.execute(
-        text("SELECT day, amount_minor FROM goal_snapshots WHERE goal_id = :g ORDER BY day"), {"g": goal_id}
+    rows = Sql("SELECT day, amount_minor FROM goal_snapshots WHERE goal_id = :g ORDER BY day").rows(
+        session, {"g": goal_id}
     )
     return [((TODAY - row[0]).days, row[1]) for row in rows]
 
@@ -52,7 +52,7 @@ def test_days_are_closed_sparsely_and_read_densely(session_factory: Sessions, ap
         assert stored(session, goal_id) == [(10, 500), (8, 600), (5, 800)]
         view = read_snapshots(session, DEFAULT, goal_id, from_day=None, to_day=None, now=now)
         before = rows_by_table(session)
-        assert session.scalar(text("SELECT closed_through FROM tenants")) == TODAY - timedelta(days=1)
+        assert Sql("SELECT closed_through FROM tenants").value(session, {}) == TODAY - timedelta(days=1)
     assert [close.amount_minor for close in view.snapshots] == [500, 500, 600, 600, 600, 800, 800, 800, 800, 800]
     assert [close.day for close in view.snapshots] == [TODAY - timedelta(days=n) for n in range(10, 0, -1)]
     assert run_snapshot(session_factory, now).closes == 0
@@ -70,16 +70,15 @@ def test_a_late_fact_changes_the_closes_up_to_the_next_report(
     run_snapshot(session_factory, now)
     apply([paid("late", 70, days_ago(50, 21))])
     with session_factory() as session:
-        marks = session.execute(text("SELECT dirty_from, late_from, late_through FROM accounts")).one()
+        dirty_from, *late = Sql("SELECT dirty_from, late_from, late_through FROM accounts").one(session, {})
         days = TODAY - timedelta(days=50), TODAY - timedelta(days=49)
-        assert (marks.late_from, marks.late_through) == days
+        assert tuple(late) == days
         # The report of the present day is what is marked for good.
-        assert marks.dirty_from is None or marks.dirty_from >= TODAY
+        assert dirty_from is None or dirty_from >= TODAY
         fresh = read_snapshots(session, DEFAULT, goal_id, from_day=None, to_day=None, now=now)
         # Stands where no run is to look: were it read or written, it would not survive.
-        session.execute(
-            text("UPDATE reports SET residual_minor = residual_minor + 1, current_minor = 7 WHERE as_of = :at"),
-            {"at": days_ago(20, 20)},
+        Sql("UPDATE reports SET residual_minor = residual_minor + 1, current_minor = 7 WHERE as_of = :at").run(
+            session, {"at": days_ago(20, 20)}
         )
         session.commit()
     assert run_snapshot(session_factory, now).closes == 1
@@ -100,7 +99,7 @@ def test_closes_mark_what_no_commit_showed(session_factory: Sessions, apply: App
     run_snapshot(session_factory, now)
     with session_factory() as session:
         marks = [milestone.reached_at for milestone in get_goal(session, DEFAULT, goal_id).milestones]
-        sent = session.scalar(text("SELECT count(*) FROM outbox"))
+        sent = Sql("SELECT count(*) FROM outbox").value(session, {})
     assert marks == [days_ago(20), days_ago(20), None]
     assert sent == 2
 
@@ -132,14 +131,14 @@ def test_a_goal_is_completed_at_the_first_close_on_its_target(
         view = get_goal(session, DEFAULT, goal_id)
         assert (view.status, view.amount_minor) == (GoalStatus.COMPLETED, 5_500)
         assert stored(session, goal_id)[-1] == (15, 5_500)
-        final_at, until_at = session.execute(
-            text("SELECT g.final_at, l.until_at FROM goals g JOIN links l USING (tenant, goal_id)")
-        ).one()
+        final_at, until_at = Sql("SELECT g.final_at, l.until_at FROM goals g JOIN links l USING (tenant, goal_id)").one(
+            session, {}
+        )
         assert final_at == until_at == datetime(2026, 2, 24, tzinfo=UTC)
-        assert session.scalar(text("SELECT count(*) FROM outbox WHERE type = 'goal.reached'")) == 1
-        ledger = session.execute(text("SELECT before_minor, after_minor, cause FROM goal_entries ORDER BY entry")).all()
-        assert [row.before_minor for row in ledger[1:]] == [row.after_minor for row in ledger[:-1]]
-        assert (ledger[-1].after_minor, ledger[-1].cause) == (5_500, "status")
+        assert Sql("SELECT count(*) FROM outbox WHERE type = 'goal.reached'").value(session, {}) == 1
+        ledger = Sql("SELECT before_minor, after_minor, cause FROM goal_entries ORDER BY entry").rows(session, {})
+        assert [before for before, _, _ in ledger[1:]] == [after for _, after, _ in ledger[:-1]]
+        assert ledger[-1][1:] == (5_500, "status")
     apply([paid("early", 11, days_ago(16)), paid("new", 10_000, days_ago(1))])
     run_snapshot(session_factory, now + timedelta(hours=1))
     assert amount(session_factory, goal_id) == 5_511
@@ -163,7 +162,7 @@ def test_a_target_lowered_today_completes_at_no_earlier_close(
     apply([paid("3", 2_000, now + timedelta(hours=1))], at=now + timedelta(hours=2))
     assert run_snapshot(session_factory, now + timedelta(days=1)).completed == 1
     with session_factory() as session:
-        assert session.scalar(text("SELECT final_at FROM goals")) == datetime(2026, 3, 11, tzinfo=UTC)
+        assert Sql("SELECT final_at FROM goals").value(session, {}) == datetime(2026, 3, 11, tzinfo=UTC)
 
 
 def test_a_paused_goal_is_closed_but_marks_and_completes_only_when_active(
@@ -199,9 +198,9 @@ def test_a_link_made_since_keeps_earlier_closes_from_completing(
     assert run_snapshot(session_factory, now + timedelta(days=1)).completed == 1
     assert amount(session_factory, goal_id) == 3_300 + 280
     with session_factory() as session:
-        ends = session.execute(text("SELECT account_id, until_at FROM links ORDER BY 1")).all()
+        ends = Sql("SELECT account_id, until_at FROM links ORDER BY 1").rows(session, {})
     close = datetime(2026, 3, 11, tzinfo=UTC)
-    assert [tuple(row) for row in ends] == [("a", close), ("b", close)]
+    assert ends == [("a", close), ("b", close)]
 
 
 def test_a_day_that_is_not_over_is_refused(session_factory: Sessions, now: datetime) -> None:

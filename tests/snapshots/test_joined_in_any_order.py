@@ -9,12 +9,12 @@ from typing import Any
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalType, Tracking
 from core.jobs.due import run_due
 from core.jobs.snapshot import run_snapshot
 from core.services.tenants import create_tenant
+from core.store.database import Sessions
 from core.verify.verify import verify
 from tests.acts import event
 from tests.budget import examples
@@ -61,7 +61,7 @@ class JoinedWorld(closes.World):
         return [Joined(house, min(group)) for group in groups]  # type: ignore[misc]
 
 
-def _build(sessions: sessionmaker[Session], place: tuple[str, date]) -> JoinedWorld:
+def _build(sessions: Sessions, place: tuple[str, date]) -> JoinedWorld:
     zone, first = place
     with sessions.begin() as session:
         tenant = create_tenant(session, f"j{next(_names)}", zone, datetime(2005, 1, 1, tzinfo=UTC))
@@ -120,7 +120,7 @@ def _stated(world: JoinedWorld, statement: tuple[str, int, int | None, int | Non
     st.integers(0, 2**32),
 )
 def test_each_counts_once_in_its_own_time(
-    session_factory: sessionmaker[Session],
+    session_factory: Sessions,
     apply: Apply,
     place: tuple[str, date],
     made: list[dict[str, Any]],

@@ -9,10 +9,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from core.goals.goal import Tracking
+from core.store.database import Sessions
 from core.store.goals import read_goal
 from core.store.snapshots import DayRange, read_snapshots_as_known
 from core.verify.verify import verify
-from tests.acts import Sessions
 from tests.budget import examples
 from tests.snapshots.knowing import BEGINNING, Known, Life
 

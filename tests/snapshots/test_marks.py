@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.jobs.snapshot import run_snapshot
@@ -13,8 +13,10 @@ from core.services.funding import unlink_account
 from core.services.goals import get_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.verify.verify import verify
-from tests.acts import DEFAULT, Sessions, balance, event, goal, link, money, paid
+from tests.acts import DEFAULT, balance, event, goal, link, money, paid
 from tests.conftest import Apply
 from tests.snapshots.test_closing import TODAY, a_goal, days_ago
 
@@ -43,16 +45,13 @@ def milestone(sessions: Sessions, goal_id: str, amount: str, at: datetime) -> No
 
 def messages(sessions: Sessions) -> list[str]:
     with sessions() as session:
-        return list(session.scalars(text("SELECT type FROM outbox ORDER BY type")))
+        return Sql("SELECT type FROM outbox ORDER BY type").values(session, {})
 
 
-def state(sessions: Sessions, goal_id: str) -> tuple[str, int, str | None]:
+def state(sessions: Sessions, goal_id: str) -> tuple[Any, ...]:
     """Status, amount and the time at which the target was reached."""
     with sessions() as session:
-        row = session.execute(
-            text("SELECT status, amount_minor, reached_at FROM goals WHERE goal_id = :g"), {"g": goal_id}
-        ).one()
-    return row.status, row.amount_minor, row.reached_at
+        return Sql("SELECT status, amount_minor, reached_at FROM goals WHERE goal_id = :g").one(session, {"g": goal_id})
 
 
 @pytest.mark.parametrize("milestone_first", [True, False])
@@ -245,7 +244,7 @@ def test_an_account_that_was_unlinked_before_its_first_balance_delays_no_complet
         apply([balance(900, at, account="b")])
         run_snapshot(session_factory, now)
         with session_factory() as session:
-            (final_at,) = session.scalars(text("SELECT final_at FROM goals"))
+            (final_at,) = Sql("SELECT final_at FROM goals").values(session, {})
         assert final_at.date() == days_ago(19).date()
         assert state(session_factory, goal_id)[:2] == ("completed", 1_200)
         assert verify(session_factory, datetime.now(UTC)).is_ok

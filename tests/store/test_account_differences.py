@@ -7,17 +7,16 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.store.account_views import count_with_difference, with_difference
+from core.store.database import Sessions
+from core.store.driver import Session, Sql
 
-Sessions = sessionmaker[Session]
-_ADD_ACCOUNT = text(
+_ADD_ACCOUNT = Sql(
     """INSERT INTO accounts (tenant, account_id, currency, currency_from)
     VALUES (:tenant, :account_id, 'USD', 'report')"""
 )
-_ADD_REPORT = text(
+_ADD_REPORT = Sql(
     """INSERT INTO reports (tenant, account_id, as_of, current_minor, currency, residual_minor, event_time, source,
         event_id)
     VALUES (:tenant, :account_id, timestamptz '2026-01-01' + :number * interval '1 day', 0, :currency, :difference,
@@ -27,10 +26,10 @@ _ADD_REPORT = text(
 
 def add(session: Session, tenant: str, account_id: str, differences: Sequence[int]) -> None:
     """Add an account whose first report is followed by reports with these differences."""
-    session.execute(_ADD_ACCOUNT, {"tenant": tenant, "account_id": account_id})
+    _ADD_ACCOUNT.run(session, {"tenant": tenant, "account_id": account_id})
     own = {"tenant": tenant, "account_id": account_id, "currency": "USD"}
-    session.execute(
-        _ADD_REPORT, [own | {"number": number, "difference": each} for number, each in enumerate((0, *differences))]
+    _ADD_REPORT.run_all(
+        session, [own | {"number": number, "difference": each} for number, each in enumerate((0, *differences))]
     )
 
 

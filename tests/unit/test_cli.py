@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from psycopg import ProgrammingError
 from psycopg.errors import UndefinedColumn, UndefinedTable
-from sqlalchemy.exc import DBAPIError
 
 from milepost.cli import main
 from milepost.cli.output import explain
@@ -116,6 +115,6 @@ def test_servers_that_are_away_are_one_line(run: Run, arguments: tuple[str, ...]
 @pytest.mark.parametrize("trouble", [UndefinedTable, UndefinedColumn])
 def test_missing_tables_are_told_with_what_makes_them(trouble: type[ProgrammingError]) -> None:
     """A database that was never migrated is the usual cause; other errors of the database stay as they are."""
-    missing = DBAPIError("SELECT", None, trouble('relation "tenants" does not exist\nLINE 1: SELECT'))
+    missing = trouble('relation "tenants" does not exist\nLINE 1: SELECT')
     assert explain(missing) == 'the database: relation "tenants" does not exist; was `milepost migrate` run?'
-    assert explain(DBAPIError("SELECT", None, ProgrammingError("no"))) == "the database: no"
+    assert explain(ProgrammingError("no")) == "the database: no"

@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session, sessionmaker
 
-from core.store.engine import make_engine
-from core.store.engine import session_factory as make_sessions
+from core.store.database import Sessions, open_sessions
 from milepost.embedded.postgres import EmbeddedPostgres
 from tests.conftest import _named, _run
 from tests.verify.world import fill
@@ -24,7 +21,7 @@ class Filled:
     """A database with tenants, and the ids of the goals of the default one by name."""
 
     url: str
-    sessions: sessionmaker[Session]
+    sessions: Sessions
     goals: dict[str, str]
 
 
@@ -34,10 +31,8 @@ def filled_template(postgres: EmbeddedPostgres, template: str) -> tuple[str, dic
     # Another folder that uses this fixture has a template of its own on the same server.
     name = f"filled_template_{next(_numbers)}"
     _run(postgres, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-    engine = _engine(_named(postgres, name))
-    sessions = make_sessions(engine)
-    towns = fill(sessions)
-    engine.dispose()
+    with sessions_on(_named(postgres, name)) as sessions:
+        towns = fill(sessions)
     return name, towns[0].goals
 
 
@@ -47,11 +42,11 @@ def filled(postgres: EmbeddedPostgres, filled_template: tuple[str, dict[str, str
     source, goals = filled_template
     name = f"filled_{next(_numbers)}"
     _run(postgres, f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY FILE_COPY")
-    engine = _engine(_named(postgres, name))
-    yield Filled(_named(postgres, name), make_sessions(engine), goals)
-    engine.dispose()
+    with sessions_on(_named(postgres, name)) as sessions:
+        yield Filled(_named(postgres, name), sessions, goals)
     _run(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _engine(url: str) -> Engine:
-    return make_engine(url, application_name="tests", pool_size=5, max_overflow=10)
+def sessions_on(url: str) -> Sessions:
+    """Sessions on a database, for a few at once."""
+    return open_sessions(url, application_name="tests", connections=15, kept=5)

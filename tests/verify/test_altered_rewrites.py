@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text
 
+from core.store.driver import Sql
 from core.verify.checks import Violation
 from core.verify.verify import verify
 from tests.verify.conftest import Filled
@@ -14,8 +14,8 @@ from tests.verify.world import LATEST
 def altered(filled: Filled, statement: str, goal: str) -> list[Violation]:
     """Change one row by hand and return what is wrong then."""
     with filled.sessions.begin() as session:
-        done = session.execute(text(statement), {"g": filled.goals[goal]})
-        assert done.rowcount == 1  # type: ignore[attr-defined]
+        done = Sql(statement).run(session, {"g": filled.goals[goal]})
+        assert done == 1
     return list(verify(filled.sessions, LATEST, tenant="default").first)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pytest
-from sqlalchemy import text
 
+from core.store.driver import Sql
 from core.verify.checks import Violation
 from core.verify.verify import verify
 from tests.verify.conftest import Filled
@@ -21,8 +21,8 @@ def alter(filled: Filled) -> Alter:
 
     def alter(statement: str, goal: str = "trip", rows: int = 1) -> list[Violation]:
         with filled.sessions.begin() as session:
-            done = session.execute(text(f"{statement} AND tenant = 'default'"), {"g": filled.goals[goal]})
-            assert done.rowcount == rows  # type: ignore[attr-defined]
+            done = Sql(f"{statement} AND tenant = 'default'").run(session, {"g": filled.goals[goal]})
+            assert done == rows
         return list(verify(filled.sessions, LATEST, tenant="default").first)
 
     return alter
@@ -79,9 +79,8 @@ def test_a_missing_close_is_found(alter: Alter) -> None:
 def test_a_close_too_many_is_found(filled: Filled) -> None:
     """A row on a day on which nothing changed is too many, even if its amount is right."""
     with filled.sessions.begin() as session:
-        session.execute(
-            text("INSERT INTO goal_snapshots (tenant, goal_id, day, amount_minor) VALUES ('default', :g, :d, 1200)"),
-            {"g": filled.goals["unlinked"], "d": "2026-03-09"},
+        Sql("INSERT INTO goal_snapshots (tenant, goal_id, day, amount_minor) VALUES ('default', :g, :d, 1200)").run(
+            session, {"g": filled.goals["unlinked"], "d": "2026-03-09"}
         )
     found = verify(filled.sessions, LATEST).first
     assert [(v.check, v.key["day"], v.expected) for v in found] == [("goal_snapshots", "2026-03-09", None)]
@@ -90,7 +89,7 @@ def test_a_close_too_many_is_found(filled: Filled) -> None:
 def test_dirty_snapshots_are_not_compared(alter: Alter, filled: Filled) -> None:
     """A snapshot in a dirty range may be wrong; one of a day before the range may not."""
     with filled.sessions.begin() as session:
-        session.execute(text("UPDATE accounts SET dirty_from = '2026-03-08' WHERE account_id = 'savings'"))
+        Sql("UPDATE accounts SET dirty_from = '2026-03-08' WHERE account_id = 'savings'").run(session, {})
     assert alter("UPDATE goal_snapshots SET amount_minor = 1 WHERE goal_id = :g AND day = '2026-03-09'") == []
     wrong = alter("UPDATE goal_snapshots SET amount_minor = 1 WHERE goal_id = :g AND day = '2026-03-07'")
     assert [violation.key["day"] for violation in wrong] == ["2026-03-07"]
@@ -278,7 +277,7 @@ def test_links_that_must_not_be_are_found(alter: Alter) -> None:
 def test_only_the_first_are_shown_and_all_are_counted(filled: Filled) -> None:
     """Of many wrong rows the first are shown, in order, and the rest is counted; one tenant can be asked for alone."""
     with filled.sessions.begin() as session:
-        session.execute(text("UPDATE transactions SET counts = NOT counts"))
+        Sql("UPDATE transactions SET counts = NOT counts").run(session, {})
     found = verify(filled.sessions, LATEST, first=2, keys_at_once=1)
     flags = next(finding for finding in found.findings if finding.check == "transactions")
     assert flags.wrong == flags.checked > 60

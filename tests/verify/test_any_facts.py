@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.jobs.snapshot import run_snapshot
+from core.store.database import Sessions
 from core.verify.verify import verify
 from tests.acts import balance, goal, link, paid
 from tests.budget import examples
@@ -27,7 +27,7 @@ from tests.snapshots import test_closes_any_order as closes
     st.integers(0, 2**32),
 )
 def test_nothing_is_wrong_at_any_moment(
-    session_factory: sessionmaker[Session],
+    session_factory: Sessions,
     apply: Apply,
     place: tuple[str, date],
     made: list[dict[str, Any]],
@@ -61,7 +61,7 @@ def test_nothing_is_wrong_at_any_moment(
     check()
 
 
-def test_what_an_open_day_takes_back_is_closed_right(session_factory: sessionmaker[Session], apply: Apply) -> None:
+def test_what_an_open_day_takes_back_is_closed_right(session_factory: Sessions, apply: Apply) -> None:
     """A late fact that a report of an open day takes back moves the closed days; the open day moves back again."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
     made_at, late_at, reported_at = (start + timedelta(days=number, hours=6) for number in (4, 5, 9))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
+from core.store.driver import Sql
 from milepost.cli import main
 from tests.verify.conftest import Filled
 
@@ -39,8 +39,8 @@ def run(filled: Filled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def break_a_worth(filled: Filled) -> None:
     """Alter one worth by hand."""
     with filled.sessions.begin() as session:
-        session.execute(
-            text("UPDATE accounts SET worth_minor = 1 WHERE account_id = 'visa' AND tenant IN ('york', 'cuba')")
+        Sql("UPDATE accounts SET worth_minor = 1 WHERE account_id = 'visa' AND tenant IN ('york', 'cuba')").run(
+            session, {}
         )
 
 

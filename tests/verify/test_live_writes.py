@@ -7,9 +7,8 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
-from sqlalchemy import text
-
 from core.jobs.snapshot import run_snapshot
+from core.store.driver import Sql
 from core.store.ledger import forget_delivered
 from core.store.tenants import Tenant
 from core.verify.verify import Progress, verify
@@ -18,7 +17,7 @@ from tests.verify.world import LATEST, Town
 
 ROUNDS = 6
 MONTH_H = 19 * 24
-_OTHERS_SNAPSHOTS = text(
+_OTHERS_SNAPSHOTS = Sql(
     """SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
         AND backend_xmin IS NOT NULL"""
@@ -86,9 +85,9 @@ def test_each_range_is_read_at_a_moment_of_its_own(filled: Filled) -> None:
 
     def between(progress: Progress) -> None:
         with filled.sessions.begin() as session:
-            open_snapshots.append(session.execute(_OTHERS_SNAPSHOTS).scalar_one())
+            open_snapshots.append(_OTHERS_SNAPSHOTS.value(session, {}))
             if (progress.tenant, progress.table, progress.done) == ("default", "goals", 1):
-                session.execute(text("UPDATE goals SET amount_minor = amount_minor + 1 WHERE tenant = 'default'"))
+                Sql("UPDATE goals SET amount_minor = amount_minor + 1 WHERE tenant = 'default'").run(session, {})
 
     found = verify(filled.sessions, LATEST, keys_at_once=1, progress=between)
     assert len(open_snapshots) > len(filled.goals)
@@ -103,8 +102,8 @@ def test_a_tenant_may_go_while_it_is_verified(filled: Filled) -> None:
     def delete(progress: Progress) -> None:
         if (progress.tenant, progress.table, progress.done) == ("york", "accounts", 1):
             with filled.sessions.begin() as session:
-                session.execute(text("SET LOCAL session_replication_role = replica"))
-                session.execute(text("DELETE FROM tenants WHERE tenant = 'york'"))
+                Sql("SET LOCAL session_replication_role = replica").run(session, {})
+                Sql("DELETE FROM tenants WHERE tenant = 'york'").run(session, {})
 
     found = verify(filled.sessions, LATEST, keys_at_once=1, progress=delete)
     assert (found.tenants, found.first) == (("cuba", "default", "york"), ())
@@ -114,10 +113,10 @@ def test_messages_dropped_while_it_runs_raise_no_alarm(filled: Filled) -> None:
     """During a run, messages may be deleted that were not yet 90 days old when the run began."""
     marked_at = LATEST - timedelta(days=90) + timedelta(minutes=1)
     with filled.sessions.begin() as session:
-        marked = session.execute(
-            text("UPDATE milestones SET marked_at = :at WHERE reached_at IS NOT NULL RETURNING 1"), {"at": marked_at}
-        ).all()
-        session.execute(text("UPDATE outbox SET delivered_at = :at"), {"at": marked_at})
+        marked = Sql("UPDATE milestones SET marked_at = :at WHERE reached_at IS NOT NULL RETURNING 1").rows(
+            session, {"at": marked_at}
+        )
+        Sql("UPDATE outbox SET delivered_at = :at").run(session, {"at": marked_at})
     dropped: list[int] = []
 
     def drop(progress: Progress) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
-
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.verify.verify import verify
 from tests.acts import balance, event
 from tests.chaos.oracle.placement import Record
@@ -139,7 +138,7 @@ HISTORY: dict[str, tuple[dict[datetime, int], list[Row], str]] = {
 }
 
 
-def test_rows_at_the_limits_are_placed_right(session_factory: sessionmaker[Session], apply: Apply) -> None:
+def test_rows_at_the_limits_are_placed_right(session_factory: Sessions, apply: Apply) -> None:
     """Balances move rows where they should, and the verification finds nothing wrong."""
     for table, rows_before in ((MOVED, [OLD]), (HISTORY, [])):
         for account, (reports, rows, _) in table.items():
@@ -156,8 +155,8 @@ def test_rows_at_the_limits_are_placed_right(session_factory: sessionmaker[Sessi
     apply([body_of(replacing, "others do not count", replaces="replaced")], at=NOW)
     assert verify(session_factory, NOW).first == ()
     with session_factory() as session:
-        moved = set(session.scalars(text("SELECT account_id FROM reports WHERE has_moved")))
-        placed = session.execute(text("SELECT account_id, transaction_id, posted_at FROM transactions")).all()
+        moved = set(Sql("SELECT account_id FROM reports WHERE has_moved").values(session, {}))
+        placed = Sql("SELECT account_id, transaction_id, posted_at FROM transactions").rows(session, {})
     histories = MOVED | HISTORY
     assert moved == {account for account, (_, _, names) in histories.items() if names} | {
         "a debt",
@@ -216,7 +215,7 @@ LENT: dict[str, tuple[dict[str, tuple[datetime, datetime | None]], dict[str, dat
 }
 
 
-def test_old_ids_lend_their_places_right(session_factory: sessionmaker[Session], apply: Apply) -> None:
+def test_old_ids_lend_their_places_right(session_factory: Sessions, apply: Apply) -> None:
     """To rows of the same day and amount alone, each once; what is kept of removed and pending rows is right."""
     expected = set()
     for account, (rows, lent) in LENT.items():
@@ -249,6 +248,6 @@ def test_old_ids_lend_their_places_right(session_factory: sessionmaker[Session],
     apply([booked(name, 50, 0, NOON, "pulled") for name in "uv"], at=NOW)
     expected |= {("pulled", "u", moment(0, 8)), ("pulled", "v", moment(0, 9))}
     with session_factory() as session:
-        question = text("SELECT account_id, transaction_id, lent_at FROM transactions WHERE lent_at IS NOT NULL")
-        assert {tuple(row) for row in session.execute(question)} == expected
+        question = Sql("SELECT account_id, transaction_id, lent_at FROM transactions WHERE lent_at IS NOT NULL")
+        assert set(question.rows(session, {})) == expected
     assert verify(session_factory, NOW).first == ()

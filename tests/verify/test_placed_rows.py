@@ -11,13 +11,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
 from core.services.tenants import create_tenant
-from core.store.engine import session_factory as make_sessions
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.verify.verify import verify
 from milepost.embedded.postgres import EmbeddedPostgres
 from tests.acts import balance, event, money
@@ -25,7 +24,7 @@ from tests.budget import examples
 from tests.chaos.oracle.placement import Record
 from tests.conftest import Apply, _named, _run
 from tests.unit.events.test_placement import DAY_0, ZONES, histories
-from tests.verify.conftest import _engine
+from tests.verify.conftest import sessions_on
 
 NOW = DAY_0 + timedelta(days=9)
 _names = itertools.count(1)
@@ -66,7 +65,7 @@ def body_of(record: Record, account: str, **more: object) -> bytes:
     return event("transaction.recorded", record.time, record.event_id, data, "s")
 
 
-def tenant_of(session_factory: sessionmaker[Session], zone: ZoneInfo) -> str:
+def tenant_of(session_factory: Sessions, zone: ZoneInfo) -> str:
     """A new tenant of a time zone."""
     name = f"t{next(_names)}"
     with session_factory.begin() as session:
@@ -107,7 +106,7 @@ def changes(draw: st.DrawFn, account: str) -> list[bytes]:
     data=st.data(),
 )
 def test_whatever_is_applied_is_right(
-    session_factory: sessionmaker[Session], apply: Apply, made: list[History], zone: ZoneInfo, data: st.DataObject
+    session_factory: Sessions, apply: Apply, made: list[History], zone: ZoneInfo, data: st.DataObject
 ) -> None:
     """After some of the facts, and after all of them, in any order and parts, nothing is wrong."""
     tenant = tenant_of(session_factory, zone)
@@ -134,8 +133,7 @@ def placed_template(postgres: EmbeddedPostgres, template: str) -> str:
     """A database of accounts with rows that moved for each reason, a row with a new id, and rows that do not count."""
     name = f"placed_template_{next(_names)}"
     _run(postgres, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-    engine = _engine(_named(postgres, name))
-    sessions = make_sessions(engine)
+    sessions = sessions_on(_named(postgres, name))
 
     def apply(events: list[bytes]) -> None:
         with sessions.begin() as session:
@@ -154,37 +152,36 @@ def placed_template(postgres: EmbeddedPostgres, template: str) -> str:
     apply([booked("back", 8, 0, moment(1, 9), "lent", pending=True)])
     apply([booked("again", 9, 0, moment(0, 9), "lent"), booked("again", 9, 0, moment(0, 11), "lent")])
     apply([booked("ahead", 9, 30, moment(0, 9), "lent")])
-    engine.dispose()
+    sessions.close()
     return name
 
 
 @pytest.fixture
-def placed(postgres: EmbeddedPostgres, placed_template: str) -> Iterator[sessionmaker[Session]]:
+def placed(postgres: EmbeddedPostgres, placed_template: str) -> Iterator[Sessions]:
     """A copy of that database."""
     name = f"placed_{next(_names)}"
     _run(postgres, f"CREATE DATABASE {name} TEMPLATE {placed_template} STRATEGY FILE_COPY")
-    engine = _engine(_named(postgres, name))
-    yield make_sessions(engine)
-    engine.dispose()
+    with sessions_on(_named(postgres, name)) as sessions:
+        yield sessions
     _run(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def wrong_after(sessions: sessionmaker[Session], statement: str) -> set[tuple[str, str, str | None, str]]:
+def wrong_after(sessions: Sessions, statement: str) -> set[tuple[str, str, str | None, str]]:
     """What is wrong after one row was changed by hand, as (check, account, row, column)."""
     with sessions.begin() as session:
-        done = session.execute(text(statement))
-        assert done.rowcount == 1  # type: ignore[attr-defined]
+        done = Sql(statement).run(session, {})
+        assert done == 1
     found = verify(sessions, NOW).first
     return {(each.check, each.key["account_id"], each.key.get("transaction_id"), each.what) for each in found}
 
 
-def test_rows_moved_for_every_reason_are_right(placed: sessionmaker[Session]) -> None:
+def test_rows_moved_for_every_reason_are_right(placed: Sessions) -> None:
     """The rows are placed where balances show them, and nothing is wrong."""
     with placed() as session:
-        found = session.execute(
-            text("SELECT account_id, posted_at FROM transactions WHERE transaction_id = 'r' ORDER BY account_id")
-        ).all()
-        moved = session.scalars(text("SELECT account_id FROM reports WHERE has_moved ORDER BY account_id")).all()
+        found = Sql(
+            "SELECT account_id, posted_at FROM transactions WHERE transaction_id = 'r' ORDER BY account_id"
+        ).rows(session, {})
+        moved = Sql("SELECT account_id FROM reports WHERE has_moved ORDER BY account_id").values(session, {})
     after = moment(0, 10) + timedelta(microseconds=1)
     last = moment(1, 0) - timedelta(microseconds=1)
     assert found == [("earlier", last), ("of balance", after), ("own day", moment(0, 10))]
@@ -194,7 +191,7 @@ def test_rows_moved_for_every_reason_are_right(placed: sessionmaker[Session]) ->
 
 @pytest.mark.parametrize("account", ["of balance", "own day", "earlier"])
 @pytest.mark.parametrize("name", ["r", "history"])
-def test_an_altered_place_is_found(placed: sessionmaker[Session], account: str, name: str) -> None:
+def test_an_altered_place_is_found(placed: Sessions, account: str, name: str) -> None:
     """Of rows that moved, and of others."""
     where = f"WHERE account_id = '{account}' AND transaction_id = '{name}'"
     wrong = wrong_after(placed, f"UPDATE transactions SET posted_at = posted_at + interval '1 second' {where}")
@@ -202,7 +199,7 @@ def test_an_altered_place_is_found(placed: sessionmaker[Session], account: str, 
 
 
 @pytest.mark.parametrize("name", ["ahead", "back"])
-def test_an_altered_place_of_a_row_that_does_not_count_is_found(placed: sessionmaker[Session], name: str) -> None:
+def test_an_altered_place_of_a_row_that_does_not_count_is_found(placed: Sessions, name: str) -> None:
     """A row that waits, and one that is pending, are placed within their days too."""
     where = f"WHERE account_id = 'lent' AND transaction_id = '{name}'"
     wrong = wrong_after(placed, f"UPDATE transactions SET posted_at = posted_at + interval '1 second' {where}")
@@ -212,7 +209,7 @@ def test_an_altered_place_of_a_row_that_does_not_count_is_found(placed: sessionm
 @pytest.mark.parametrize("change", ["gap_minor = gap_minor + 1", "has_moved = NOT has_moved"])
 @pytest.mark.parametrize("account", ["of balance", "own day", "earlier"])
 @pytest.mark.parametrize("which", ["min", "max"])
-def test_an_altered_interval_is_found(placed: sessionmaker[Session], change: str, account: str, which: str) -> None:
+def test_an_altered_interval_is_found(placed: Sessions, change: str, account: str, which: str) -> None:
     """What is kept with a balance of the time since the one before; with the first one nothing is."""
     where = f"account_id = '{account}' AND as_of = (SELECT {which}(as_of) FROM reports WHERE account_id = '{account}')"
     wrong = wrong_after(placed, f"UPDATE reports SET {change} WHERE {where}")
@@ -242,9 +239,7 @@ ALTERED = [
 
 
 @pytest.mark.parametrize(("name", "change", "columns"), ALTERED)
-def test_altered_first_reports_are_found(
-    placed: sessionmaker[Session], name: str, change: str, columns: set[str]
-) -> None:
+def test_altered_first_reports_are_found(placed: Sessions, name: str, change: str, columns: set[str]) -> None:
     """What is kept of records that no longer count, and what is lent, fits together, and rows are placed by it."""
     where = f"account_id = 'lent' AND transaction_id = '{name}'"
     wrong = wrong_after(placed, f"UPDATE transactions SET {change} WHERE {where}")
@@ -263,15 +258,13 @@ def test_altered_first_reports_are_found(
         "has_dates = false",
     ],
 )
-def test_altered_times_of_an_account_are_found(placed: sessionmaker[Session], change: str) -> None:
+def test_altered_times_of_an_account_are_found(placed: Sessions, change: str) -> None:
     """Whether its rows lend, whether any has only a date, and the first and the last of all first reports."""
     wrong = wrong_after(placed, f"UPDATE accounts SET {change} WHERE account_id = 'lent'")
     assert wrong == {("accounts", "lent", None, change.split()[0])}
 
 
-def test_what_is_kept_of_intervals_begins_with_the_first_date(
-    session_factory: sessionmaker[Session], apply: Apply
-) -> None:
+def test_what_is_kept_of_intervals_begins_with_the_first_date(session_factory: Sessions, apply: Apply) -> None:
     """Instants alone leave nothing; with the first date, balances and late rows before it are those that come after."""
 
     def instant(name: str, minor: int, at: datetime, reported: datetime, account: str) -> bytes:
@@ -279,8 +272,8 @@ def test_what_is_kept_of_intervals_begins_with_the_first_date(
 
     def gaps(account: str) -> list[int]:
         with session_factory() as session:
-            read = text("SELECT gap_minor FROM reports WHERE account_id = :account ORDER BY as_of")
-            return list(session.scalars(read, {"account": account}))
+            read = Sql("SELECT gap_minor FROM reports WHERE account_id = :account ORDER BY as_of")
+            return list(read.values(session, {"account": account}))
 
     def before(account: str) -> list[bytes]:
         found = [balance(worth, moment(day, 10), account) for day, worth in enumerate((1000, 1300, 1400))]
@@ -303,9 +296,7 @@ def test_what_is_kept_of_intervals_begins_with_the_first_date(
 
 
 @pytest.mark.parametrize("days", [2, 3, 7])
-def test_one_gap_may_move_rows_of_many_intervals(
-    session_factory: sessionmaker[Session], apply: Apply, days: int
-) -> None:
+def test_one_gap_may_move_rows_of_many_intervals(session_factory: Sessions, apply: Apply, days: int) -> None:
     """Each balance includes the row that came with it, until the last one shows that none included its own."""
     apply([balance(1000 + day, moment(day, 10), "a") for day in range(days)], at=NOW)
     apply([booked(f"r{day}", 1, day, moment(day, 10), "a") for day in range(days)], at=NOW)
@@ -313,5 +304,5 @@ def test_one_gap_may_move_rows_of_many_intervals(
     assert verify(session_factory, NOW).first == ()
     apply([balance(1000 + days, moment(days, 10), "a")], at=NOW)
     with session_factory() as session:
-        assert session.scalar(text("SELECT count(*) FROM reports WHERE has_moved")) == days
+        assert Sql("SELECT count(*) FROM reports WHERE has_moved").value(session, {}) == days
     assert verify(session_factory, NOW).first == ()

@@ -7,8 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy.orm import Session, sessionmaker
-
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
@@ -18,10 +16,10 @@ from core.services.goals import create_goal, update_goal
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDraft
 from core.services.milestones import add_milestone, check_milestones
 from core.services.tenants import create_tenant
+from core.store.database import Sessions
 from core.store.tenants import Tenant
 from tests.acts import event
 
-Sessions = sessionmaker[Session]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LATEST = datetime(2026, 3, 20, 12, tzinfo=UTC)
 # On the 8th clocks change at two in New York and at midnight in Havana; JPY has no decimals.

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import pytest
 import redis
 from celery import Celery
-from sqlalchemy import text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.jobs.job import DRAIN_QUEUE, JOB_QUEUE
 from core.settings import Settings, load_settings
+from core.store.database import Sessions
+from core.store.driver import Sql
 from core.stream.stream import EventStream
 from milepost.embedded.programs import free_port
 from schedules.table import schedule
@@ -58,7 +58,7 @@ def test_every_row_of_the_schedule_names_a_task_and_its_queue(app: Celery) -> No
 
 
 def test_a_trigger_drains_its_shard_and_sends_the_next(
-    app: Celery, stream: EventStream, redis_client: redis.Redis, session_factory: sessionmaker[Session]
+    app: Celery, stream: EventStream, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
     """One trigger applies what is there and leaves one successor; with it, none is lost while beat is away."""
     stream.append("default", [("a", event("transaction.recorded", AT, "1", SPENT))])
@@ -66,7 +66,7 @@ def test_a_trigger_drains_its_shard_and_sends_the_next(
     assert sorted(str(count) for count in applied) == ["0", "1"]
     assert waiting(redis_client) == 2
     with session_factory() as session:
-        assert session.scalar(text("SELECT worth_minor FROM accounts")) == 100
+        assert Sql("SELECT worth_minor FROM accounts").value(session, {}) == 100
 
 
 def test_a_second_trigger_for_a_followed_shard_ends_at_once(
@@ -98,7 +98,7 @@ def test_triggers_do_not_pile_up_while_no_drain_runs(app: Celery, redis_client: 
 
 @pytest.mark.parametrize("away", ["database_url", "redis_url"])
 def test_a_server_that_is_away_costs_nothing_but_time(
-    settings: Settings, stream: EventStream, session_factory: sessionmaker[Session], away: str
+    settings: Settings, stream: EventStream, session_factory: Sessions, away: str
 ) -> None:
     """A task that meets a closed port ends in peace, and the event is applied when the server is back."""
     stream.append("default", [("a", event("transaction.recorded", AT, "1", SPENT))])
@@ -112,7 +112,7 @@ def test_a_server_that_is_away_costs_nothing_but_time(
     run(make_worker_app(load_settings(**(given | {away: closed[away]}))), "milepost.apply_events", shard)
     run(make_worker_app(settings), "milepost.apply_events", shard)
     with session_factory() as session:
-        assert session.scalar(text("SELECT worth_minor FROM accounts")) == 100
+        assert Sql("SELECT worth_minor FROM accounts").value(session, {}) == 100
 
 
 def test_workers_keep_the_settings_that_were_measured(app: Celery) -> None:
@@ -126,7 +126,7 @@ def test_workers_keep_the_settings_that_were_measured(app: Celery) -> None:
 
 
 def test_the_schedule_closes_days_and_projects_chunk_by_chunk(
-    app: Celery, redis_client: redis.Redis, session_factory: sessionmaker[Session]
+    app: Celery, redis_client: redis.Redis, session_factory: Sessions
 ) -> None:
     """The hourly tasks send a message for each chunk that has something to do, and nothing once all is done."""
     jobs = f"milepost:celery:{JOB_QUEUE}"
@@ -148,8 +148,8 @@ def test_the_schedule_closes_days_and_projects_chunk_by_chunk(
         assert run(app, hourly) == 0
         assert sent() == []
     with session_factory() as session:
-        claimed = session.execute(text("SELECT job, count(*) FROM job_runs GROUP BY 1 ORDER BY 1")).all()
-        assert [tuple(row) for row in claimed] == [("project", 4), ("snapshot", 4)]
+        claimed = Sql("SELECT job, count(*) FROM job_runs GROUP BY 1 ORDER BY 1").rows(session, {})
+        assert claimed == [("project", 4), ("snapshot", 4)]
 
 
 def test_the_sweep_starts_the_closing_of_a_day_that_is_over(app: Celery, redis_client: redis.Redis) -> None:

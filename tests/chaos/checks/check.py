@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import httpx2
 from sqlalchemy import Engine
 
-from core.store.engine import session_factory
+from core.store.database import Sessions
 from core.verify.verify import verify
 from tests.chaos.checks.events import applied_events, check_dead, check_facts, check_sent, fold
 from tests.chaos.checks.evidence import Evidence
@@ -36,6 +36,7 @@ class Run:
 
     seed: int
     engine: Engine
+    sessions: Sessions
     sent_log: SentLog
     goals: Sequence[GoalLog]
     clients: Mapping[str, httpx2.Client]
@@ -64,7 +65,7 @@ def check_all(run: Run, verdict: Verdict, say: Callable[[str], None]) -> dict[st
     say("asking for every goal over REST")
     check_rest(verdict, goals, run.clients)
     say("milepost verify")
-    check_by_verify(verdict, run.engine)
+    check_by_verify(verdict, run.sessions)
     if verdict.has_wrong("requests"):
         say("the requests are not those that were made, so they cannot be repeated")
     else:
@@ -73,8 +74,8 @@ def check_all(run: Run, verdict: Verdict, say: Callable[[str], None]) -> dict[st
     return evidence.counts()
 
 
-def check_by_verify(verdict: Verdict, engine: Engine) -> None:
+def check_by_verify(verdict: Verdict, sessions: Sessions) -> None:
     """`milepost verify`, which computes the same in SQL."""
-    found = verify(session_factory(engine), datetime.now(UTC))
+    found = verify(sessions, datetime.now(UTC))
     rows = [f"{wrong.row}: {wrong.what}: stored {wrong.stored}, expected {wrong.expected}" for wrong in found.first]
     verdict.record("milepost verify", sum(found.checked.values()), rows)

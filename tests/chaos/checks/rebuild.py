@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, timedelta
 from random import Random
 
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.orm import Session, sessionmaker
 
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.ingestion.apply import apply_events
@@ -23,12 +22,14 @@ from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneDra
 from core.services.keys import prepare_database
 from core.services.milestones import add_milestone
 from core.services.tenants import create_tenant
-from core.store.engine import make_engine, session_factory
+from core.store.database import Sessions
+from core.store.driver import Session
 from core.store.tenants import DEFAULT, Tenant
 from tests.chaos.checks.evidence import Evidence, Row
 from tests.chaos.load.events import Event, money
 from tests.chaos.load.world import ZONES
 from tests.chaos.operations.log import GoalLog, Operation
+from tests.chaos.system.system import engine_at, sessions_at
 from tests.chaos.verdict import Verdict
 
 _DATABASE = "chaos_again"
@@ -72,8 +73,7 @@ def check_rebuild(
     seed: int,
 ) -> None:
     """Apply everything to a fresh database and compare it with that of `engine`; `closed` is by tenant."""
-    with _fresh_database(engine) as again:
-        sessions = session_factory(again)
+    with _fresh_database(engine) as (again, sessions):
         with sessions.begin() as session:
             for tenant, zone in ZONES.items():
                 if tenant != DEFAULT:
@@ -93,16 +93,17 @@ def check_rebuild(
 
 
 @contextmanager
-def _fresh_database(engine: Engine) -> Iterator[Engine]:
+def _fresh_database(engine: Engine) -> Iterator[tuple[Engine, Sessions]]:
     server = create_engine(engine.url, isolation_level="AUTOCOMMIT")
     url = engine.url.set(database=_DATABASE).render_as_string(hide_password=False)
     try:
         with server.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {_DATABASE}"))
         prepare_database(url, None)
-        again = make_engine(url, application_name="milepost chaos", pool_size=3, limits={})
+        again = engine_at(url)
         try:
-            yield again
+            with sessions_at(url) as sessions:
+                yield again, sessions
         finally:
             again.dispose()
         with server.connect() as connection:
@@ -117,7 +118,7 @@ def _rows(engine: Engine, query: str, through: date) -> set[str]:
         return {" ".join(str(value) for value in row) for row in found}
 
 
-def _apply(sessions: sessionmaker[Session], events: Sequence[Event]) -> None:
+def _apply(sessions: Sessions, events: Sequence[Event]) -> None:
     for start in range(0, len(events), _BATCH):
         now = datetime.now(UTC)
         numbered = enumerate(events[start : start + _BATCH], start)
@@ -129,7 +130,7 @@ def _apply(sessions: sessionmaker[Session], events: Sequence[Event]) -> None:
 class _RepeatedGoal:
     """Repeats one goal's requests, each with the time that it had in the running system."""
 
-    def __init__(self, sessions: sessionmaker[Session], goal: GoalLog, evidence: Evidence) -> None:
+    def __init__(self, sessions: Sessions, goal: GoalLog, evidence: Evidence) -> None:
         own = goal.tenant, goal.goal_id
         self._sessions = sessions
         self._goal = goal

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
 
-from sqlalchemy import text
-
+from core.store.driver import Sql
 from tests.chaos.crash_points import ON_EVENT, POINTS
 from tests.chaos.faults.backlog import backlog
 from tests.chaos.faults.scene import Fault, Inject, Missed, Scene
@@ -17,7 +16,7 @@ from tests.chaos.load.world import ZONES
 _DIES_WITHIN_S = 15.0
 _ACCEPTED_WITHIN_S = 60.0
 _SET_ASIDE_WITHIN_S = 60.0
-_SET_ASIDE = text("SELECT count(*) FROM dead_letters WHERE code = 'poison' AND event = :body")
+_SET_ASIDE = Sql("SELECT count(*) FROM dead_letters WHERE code = 'poison' AND event = :body")
 
 
 def _die_at(point: str) -> Inject:
@@ -60,8 +59,8 @@ def _is_accepted(scene: Scene, event: Event) -> bool:
 
 
 def _is_set_aside(scene: Scene, body: bytes) -> bool:
-    with scene.engine.connect() as connection:
-        return bool(connection.execute(_SET_ASIDE, {"body": body}).scalar_one())
+    with scene.sessions() as session:
+        return bool(_SET_ASIDE.value(session, {"body": body}))
 
 
 DRAIN_FAULTS = (

@@ -8,9 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from random import Random
 
-from sqlalchemy import Engine
-
 from core.errors import MilepostError
+from core.store.database import Sessions
 from tests.chaos.load.producer import Producer
 from tests.chaos.load.sent_log import SentLog
 from tests.chaos.load.transports import HttpTransport, StreamTransport
@@ -29,7 +28,7 @@ class Scene:
     """The system, and what a fault needs to observe it and to send events of its own, those of `producer`."""
 
     system: System
-    engine: Engine
+    sessions: Sessions
     sent_log: SentLog
     producer: Producer
     stream: StreamTransport

@@ -13,7 +13,6 @@ import httpx2
 from core.errors import MilepostError
 from core.services.keys import Scope, create_key
 from core.services.tenants import create_tenant
-from core.store.engine import session_factory
 from core.store.tenants import DEFAULT
 from tests.chaos.background import Background
 from tests.chaos.load.banks import Banks, make_banks
@@ -153,15 +152,12 @@ class Load:
 
 def _make_tenants(system: System) -> dict[str, str]:
     """Create the tenants other than the default one; returns a key for each tenant."""
-    keys, now, engine = {DEFAULT: system.make.key}, datetime.now(UTC), system.engine()
-    try:
-        with session_factory(engine).begin() as session:
-            for tenant, zone in ZONES.items():
-                if tenant != DEFAULT:
-                    create_tenant(session, tenant, zone, now)
-                    keys[tenant] = create_key(session, tenant, [Scope.ADMIN], "chaos", now)[1]
-    finally:
-        engine.dispose()
+    keys, now = {DEFAULT: system.make.key}, datetime.now(UTC)
+    with system.sessions() as sessions, sessions.begin() as session:
+        for tenant, zone in ZONES.items():
+            if tenant != DEFAULT:
+                create_tenant(session, tenant, zone, now)
+                keys[tenant] = create_key(session, tenant, [Scope.ADMIN], "chaos", now)[1]
     return keys
 
 

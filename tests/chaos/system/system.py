@@ -14,12 +14,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 
 from core.errors import MilepostError
 from core.services.keys import prepare_database
 from core.settings import PREFIX, Settings, load_settings
-from core.store.engine import make_engine
+from core.store.database import Sessions, connect_arguments, open_sessions
 from milepost.embedded.child import MARKER, Child, send
 from milepost.embedded.datadir import DataDir
 from milepost.embedded.orphans import end_orphans, end_processes, find_commands
@@ -187,7 +187,11 @@ class System:
 
     def engine(self) -> Engine:
         """The database without its link; our statements have no time limit."""
-        return make_engine(self.servers.database_url, application_name="milepost chaos", pool_size=3, limits={})
+        return engine_at(self.servers.database_url)
+
+    def sessions(self) -> Sessions:
+        """Sessions of the product on the database without its link, and without a time limit."""
+        return sessions_at(self.servers.database_url)
 
     def _commands(self) -> dict[str, Sequence[str]]:
         drains = [] if self.make.broken is None else [f"--broken={self.make.broken}"]
@@ -216,6 +220,16 @@ class System:
         log = self.children[name].log
         lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
         return lines[-1] if lines else "its log is empty"
+
+
+def engine_at(url: str) -> Engine:
+    """An engine on a database, for questions of our own: times are UTC, and statements have no time limit."""
+    return create_engine(url, pool_size=3, pool_pre_ping=True, connect_args=connect_arguments("milepost chaos", {}))
+
+
+def sessions_at(url: str) -> Sessions:
+    """Sessions of the product on a database; their statements have no time limit."""
+    return open_sessions(url, application_name="milepost chaos", connections=4, kept=3, limits={})
 
 
 @contextmanager

@@ -1,0 +1,232 @@
+"""How a process reaches Postgres: pooled connections, sessions on them, and limits for every wait."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from select import POLLIN, poll
+from typing import Any, Self
+
+import psycopg
+import psycopg.errors
+from psycopg import IsolationLevel
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+
+from core.errors import MilepostError
+from core.settings import Settings
+from core.store.driver import Session, Sql
+
+# As in the server's `server_version_num`. PostgreSQL 15 lacks the JSON functions that our statements use.
+VERSION_LEAST = 160_000
+VERSION_NEEDED = "PostgreSQL 16 or newer"
+
+# If a process stops in the middle of a batch, the server must release its locks before others wait for long.
+LIMITS = {"statement_timeout": "15s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s"}
+
+# A server that has vanished, or a network that drops all packets, neither answers nor closes the connection. Without
+# these settings the operating system would wait for two hours, and a drain or a request with it. With them it gives up
+# after about 25 s, whichever side was to send next.
+KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+
+# Else a server works on a statement to its end, and keeps its locks, although its client was killed meanwhile.
+CLIENT_CHECK = {"client_connection_check_interval": "2s"}
+
+_WAIT_FOR_CONNECTION_S = 10
+_OLDEST_S = 1800
+_SCHEME = "postgresql+psycopg://"
+_VERSION = Sql("SELECT CAST(current_setting('server_version_num') AS int), current_setting('server_version')")
+_PING = Sql("SELECT 1")
+# The pool logs what goes wrong when it closes a connection that is lost; whoever used it gets the error itself.
+logging.getLogger("sqlalchemy.pool").addHandler(logging.NullHandler())
+
+
+class DatabaseTooOld(MilepostError):
+    """The database answers, but its version lacks functions that our statements use."""
+
+    def __init__(self, version_text: str) -> None:
+        super().__init__(
+            f"the database is PostgreSQL {version_text}, which is too old: Milepost needs {VERSION_NEEDED}"
+        )
+
+
+class NoFreeConnection(psycopg.OperationalError):
+    """All connections of the process are in use, and none became free in time."""
+
+
+class Sessions:
+    """Opens sessions: each is one transaction, on a connection of its own. Any number of threads may use it.
+
+    It connects when the first session is opened. Each process needs its own: after a fork, the child calls `forget`.
+    """
+
+    def __init__(self, pool: QueuePool) -> None:
+        self._pool = pool
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """A session that is committed when the block ends, and rolled back if the block raises.
+
+        Raises psycopg.OperationalError if there is no connection.
+        """
+        with self() as session:
+            yield session
+            session.commit()
+
+    def __call__(self) -> AbstractContextManager[Session]:
+        """A session that is rolled back when the block ends. Raises psycopg.OperationalError as `begin` does."""
+        return self._session(reading=False)
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A session that cannot write and sees one moment only. Raises psycopg.OperationalError as `begin` does."""
+        return self._session(reading=True)
+
+    @contextmanager
+    def _session(self, *, reading: bool) -> Iterator[Session]:
+        pool = self._pool
+        pooled = _take(pool)
+        session = pooled.driver_connection
+        assert isinstance(session, psycopg.Connection), "the pool holds what _connect makes"
+        try:
+            session.isolation_level = IsolationLevel.REPEATABLE_READ if reading else None
+            session.read_only = True if reading else None
+            yield session
+        finally:
+            _give_back(pooled, session, is_kept=pool is self._pool)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that are not in use; the others are closed when their sessions end."""
+        pool = self._pool
+        self._pool = pool.recreate()
+        pool.dispose()
+
+    def forget(self) -> None:
+        """Leave the connections to the parent, in a fork of the process that opened them."""
+        self._pool = self._pool.recreate()
+
+
+def open_sessions(
+    database: Settings | str,
+    *,
+    application_name: str,
+    connections: int = 2,
+    kept: int = 1,
+    limits: dict[str, str] | None = None,
+) -> Sessions:
+    """Sessions on at most `connections`, of which `kept` stay open; times are UTC, and every wait has a limit."""
+    url = driver_url(database_url(database) if isinstance(database, Settings) else database)
+    arguments = connect_arguments(application_name, LIMITS if limits is None else limits)
+
+    def connect() -> Any:
+        return psycopg.connect(url, **arguments)
+
+    pool = QueuePool(
+        connect,
+        pool_size=kept,
+        max_overflow=connections - kept,
+        timeout=_WAIT_FOR_CONNECTION_S,
+        recycle=_OLDEST_S,
+        use_lifo=True,
+    )
+    return Sessions(pool)
+
+
+def connect_arguments(application_name: str, limits: Mapping[str, str]) -> dict[str, Any]:
+    """What psycopg needs besides the address; `limits` are settings of Postgres."""
+    options = " ".join(f"-c {name}={value}" for name, value in {**CLIENT_CHECK, **limits, "timezone": "UTC"}.items())
+    return {"application_name": application_name, "connect_timeout": 5, "options": options, **KEEPALIVES}
+
+
+def driver_url(url: str) -> str:
+    """An address as psycopg takes it; settings may name the driver too, as SQLAlchemy's addresses do."""
+    return url.replace(_SCHEME, "postgresql://", 1)
+
+
+def database_url(settings: Settings) -> str:
+    """The address of Postgres; callers fill in the embedded server's address before they call this."""
+    if settings.database_url is None:
+        raise ValueError("the settings name no database")
+    return settings.database_url.get_secret_value()
+
+
+def require_version(session: Session) -> None:
+    """Raise DatabaseTooOld if the server is older than what Milepost needs."""
+    refuse_old(*_VERSION.one(session, {}))
+
+
+def refuse_old(version: int, version_text: str) -> None:
+    """Raise DatabaseTooOld if a version is too old for Milepost; `version` is 150014 for PostgreSQL 15.14."""
+    if version < VERSION_LEAST:
+        # Leave out what a distribution adds in brackets.
+        raise DatabaseTooOld(version_text.partition(" ")[0])
+
+
+def ping(session: Session) -> None:
+    """Raise the database's own error if it does not answer."""
+    _PING.run(session, {})
+
+
+def is_wait_too_long(error: BaseException) -> bool:
+    """Whether a statement was given up because it took longer than a limit, most likely since others kept a lock."""
+    return isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled)
+
+
+def is_database_trouble(error: BaseException) -> bool:
+    """Whether an error comes from the database's own state and not from the data."""
+    return isinstance(error, psycopg.Error) and not is_refused_value(error)
+
+
+def is_undone(error: BaseException) -> bool:
+    """Whether the database rolled back a transaction because of others, so that the same transaction may succeed now.
+
+    These are deadlocks and failed serializations. Such a transaction has changed nothing.
+    """
+    return isinstance(error, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
+
+
+def is_refused_value(error: BaseException) -> bool:
+    """Whether the database refused a value (SQLSTATE classes 22 and 23): out of range, not unique, or against a check.
+
+    Every other error comes from the database's own state: it is away, full or read-only, there was a deadlock, or the
+    schema is not migrated yet.
+    """
+    return isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+
+
+def _take(pool: QueuePool) -> PoolProxiedConnection:
+    """A connection that the server has not closed; raises NoFreeConnection, psycopg.OperationalError."""
+    while True:
+        try:
+            pooled = pool.connect()
+        except PoolTimeout:
+            raise NoFreeConnection("all connections of this process are in use") from None
+        if not _has_ended(pooled.driver_connection):
+            return pooled
+        pooled.invalidate()
+
+
+def _has_ended(connection: object) -> bool:
+    """Whether the server has closed an idle connection: it sends nothing on one that it keeps."""
+    assert isinstance(connection, psycopg.Connection), "the pool holds what _connect makes"
+    if connection.closed:
+        return True
+    # Unlike select() it takes a descriptor of any number: a process may have thousands of files and sockets open.
+    waiting = poll()
+    waiting.register(connection.fileno(), POLLIN)
+    return bool(waiting.poll(0))
+
+
+def _give_back(pooled: PoolProxiedConnection, session: Session, *, is_kept: bool) -> None:
+    """Return a connection to the pool, rolled back; one that is lost or not to be kept is closed instead."""
+    with suppress(psycopg.Error):
+        session.rollback()
+    if session.closed or not is_kept:
+        pooled.invalidate()
+    pooled.close()
