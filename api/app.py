@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 from api.auth import KEYS_KNOWN_MOST, KEYS_KNOWN_S, bind_key
 from api.context import THREADS, open_backends
 from api.errors import answer_errors
-from api.hosting import GOAL_ROUTES
+from api.hosting import GOAL_ROUTES, OwnHost, bind_own
 from api.routes import (
     accounts,
     dead_letters,
@@ -57,6 +57,7 @@ _ROUTES = (
     ("/health", health.router, _BY_KEY),
     ("/metrics", metrics.router, _BY_KEY),
 )
+_OF_SERVERS = ("/health", "/metrics")
 
 
 # The key is a header that the page sends itself, so no cookies, and no Access-Control-Allow-Credentials.
@@ -101,6 +102,15 @@ def make_app(settings: Settings) -> FastAPI:
     return app
 
 
+def make_tenant_app(host: OwnHost) -> FastAPI:
+    """The application for the code of its own process: all that one tenant may do, without keys and without a log."""
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app.state.host, app.state.request_metrics = host, RequestMetrics()
+    answer_errors(app)
+    app.router.routes.extend(_own_routes())
+    return app
+
+
 @cache
 def _routes() -> tuple[BaseRoute, ...]:
     """All routes, made once for all applications of a process: building their models takes a third of a second."""
@@ -108,10 +118,22 @@ def _routes() -> tuple[BaseRoute, ...]:
     return tuple(route for router in routers for route in router.routes)
 
 
+@cache
+def _own_routes() -> tuple[BaseRoute, ...]:
+    """Those of a tenant's own resources, made once for all tenants of a process."""
+    dependencies = [Depends(bind_own), Depends(check_parameters)]
+    routers = [
+        routes.make_router(prefix, dependencies=dependencies, has_answers=False)
+        for prefix, routes, bound in _ROUTES
+        if bound is _BY_KEY and prefix not in _OF_SERVERS
+    ]
+    return tuple(route for router in routers for route in router.routes)
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     current_default_thread_limiter().total_tokens = THREADS
-    app.state.backends = open_backends(app.state.settings)
+    app.state.backends = open_backends(app.state.settings, application_name="milepost-api", connections=THREADS)
     try:
         yield
     finally:

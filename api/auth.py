@@ -1,7 +1,7 @@
 """Authentication in our own app: the API key of a request and its scopes; errors of keys and of signatures."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from api.context import Contexts, RequestContext, as_database_away, backends_of, bind_contexts
+from api.context import Contexts, RequestContext, Result, as_database_away, backends_of, bind_contexts
 from core.errors import MilepostError
 from core.services.inputs import Caller
 from core.services.keys import Scope, authenticate, key_hash
@@ -56,21 +56,17 @@ class KeyContexts:
     max_body_bytes: int
 
     async def admit(self, scope: Scope) -> str:
-        """Check the key in a transaction of its own, before a large body is read; returns the key's id.
-
-        Raises what `open` raises.
-        """
+        """As ContextSource.admit; returns the key's id."""
         return await run_sync(self._check, scope)
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for the turn of the key's tenant; those with an unknown key wait for each other."""
+    async def run(self, function: Callable[[], Result]) -> Result:
+        """As ContextSource.run, in the turn of the key's tenant; those with an unknown key wait for each other."""
         state, hashed = self.request.app.state, key_hash(self.secret)
         tenant = state.tenants_of_keys.get(hashed)
         if tenant is None:
             tenant = state.tenants_of_keys[hashed] = await run_sync(self._tenant_name)
         async with state.turns.turn(tenant):
-            yield
+            return await run_sync(function)
 
     def _tenant_name(self) -> str:
         with as_database_away(), backends_of(self.request).sessions.reading() as session:
@@ -95,7 +91,7 @@ class KeyContexts:
             self.request.state.caller = caller  # for the log line
             if scope is not None and not _has_scope(caller, scope):
                 raise ScopeMissing(scope)
-            yield RequestContext(session, caller.tenant, datetime.now(UTC), backends.read_cache)
+            yield RequestContext(session, caller.tenant, datetime.now(UTC), f"key {caller.key_id}", backends)
 
 
 async def _key_contexts(contexts: Contexts) -> KeyContexts:
@@ -105,12 +101,6 @@ async def _key_contexts(contexts: Contexts) -> KeyContexts:
 
 
 ContextsByKey = Annotated[KeyContexts, Depends(_key_contexts)]
-
-
-def actor_of(request: Request) -> str:
-    """Who acts, as the audit names it. Only to be called once the context has been opened by the key."""
-    caller: Caller = request.state.caller
-    return f"key {caller.key_id}"
 
 
 async def bind_key(

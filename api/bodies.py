@@ -63,7 +63,8 @@ class BodyRoom:
         try:
             yield reservation
         finally:
-            self.add(sender, -reservation.own_bytes)
+            if reservation.own_bytes:
+                self.add(sender, -reservation.own_bytes)
 
     def has_room(self, more_bytes: int, longest_bytes: int, sender: str) -> bool:
         """Whether a sender may reserve so many bytes more."""
@@ -92,6 +93,8 @@ class Reservation:
     def grow(self, body_bytes: int) -> None:
         """Reserve as much as the body has now; raises TooManyBodies, and then the reservation stays as it was."""
         more_bytes = max(body_bytes - SMALL_BYTES, 0) - self.own_bytes
+        if not more_bytes:
+            return
         if not self.room.has_room(more_bytes, self.longest_bytes, self.sender):
             raise TooManyBodies
         self.room.add(self.sender, more_bytes)

@@ -1,19 +1,18 @@
 """The request context: the connections that the API keeps, and the transaction in which a route works for a tenant."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
-from typing import Annotated, Protocol, cast
+from typing import Annotated, Protocol, TypeVar, cast
 
 import psycopg
 from cachetools import TTLCache
 from fastapi import Depends, Request
-from redis import Redis
 from starlette.responses import Response
 
-from core.errors import MilepostError, SettingsError
+from core.errors import MilepostError
 from core.providers.sealing import Sealer
 from core.services.goal_access import find_version
 from core.services.keys import Scope
@@ -33,6 +32,7 @@ _OVERHEAD_BYTES = 500
 Key = tuple[object, ...]
 # (body, headers)
 CachedAnswer = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
+Result = TypeVar("Result")
 THREADS = 20
 """How many requests are in progress at once. As many connections may be open, so that no request waits for one."""
 
@@ -81,19 +81,35 @@ class ReadCache:
 class Backends:
     """The servers behind the API; both are connected to at first use.
 
-    `sealer` decrypts the secrets of webhooks; it is None if no key for them is set.
+    `event_stream` is None if the settings name no stream server: then `stream` raises NoStreamServer, and all else
+    works. `sealer` decrypts the secrets of webhooks; it is None if no key for them is set.
     """
 
     sessions: Sessions
-    redis: Redis
-    stream: EventStream
+    settings: Settings
+    event_stream: EventStream | None
     read_cache: ReadCache
     sealer: Sealer | None
 
+    @property
+    def stream(self) -> EventStream:
+        """The stream of events; raises NoStreamServer."""
+        if self.event_stream is None:
+            raise NoStreamServer
+        return self.event_stream
+
     def close(self) -> None:
         """Close every connection."""
-        self.redis.close()
+        if self.event_stream is not None:
+            self.event_stream.client.close()
         self.sessions.close()
+
+
+class NoStreamServer(MilepostError):
+    """A request needs the stream server, and the settings name none."""
+
+    def __init__(self) -> None:
+        super().__init__("Events need a stream server: set MILEPOST_REDIS_URL, or give redis_url")
 
 
 class DatabaseAway(MilepostError):
@@ -105,12 +121,16 @@ class DatabaseAway(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """One admitted request: its transaction, its tenant, and the moment that counts as now for all that it does."""
+    """One admitted request: its transaction, its tenant, and the moment that counts as now for all that it does.
+
+    `actor` is who acts, as the audit names it.
+    """
 
     session: Session
     tenant: Tenant
     now: datetime
-    read_cache: ReadCache
+    actor: str
+    backends: Backends
 
 
 class ContextSource(Protocol):
@@ -130,8 +150,15 @@ class ContextSource(Protocol):
         """
         ...
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
-        """Wait for the caller's turn to be in progress, for all of the block."""
+    async def admit(self, scope: Scope) -> str:
+        """Check the caller in a transaction of its own, before a large body is read; returns who it is.
+
+        Raises what `open` raises.
+        """
+        ...
+
+    async def run(self, function: Callable[[], Result]) -> Result:
+        """Wait for the caller's turn to be in progress, and call the function in a thread."""
         ...
 
 
@@ -144,9 +171,13 @@ class NoContexts:
         """Always fails: a route that is called without admission is a fault of ours, and must let nobody in."""
         raise RuntimeError("the app that hosts this route has not let the request in")
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
-        """No wait: the request goes no further."""
-        return nullcontext()
+    async def admit(self, _scope: Scope) -> str:
+        """Always fails, as `open` does."""
+        raise RuntimeError("the app that hosts this route has not let the request in")
+
+    async def run(self, _function: Callable[[], Result]) -> Result:
+        """Always fails, as `open` does."""
+        raise RuntimeError("the app that hosts this route has not let the request in")
 
 
 async def bound_contexts(request: Request) -> ContextSource:
@@ -160,18 +191,16 @@ async def bound_contexts(request: Request) -> ContextSource:
 Contexts = Annotated[ContextSource, Depends(bound_contexts)]
 
 
-def open_backends(settings: Settings) -> Backends:
-    """Prepare the backends; raises SettingsError if an address is missing."""
-    if settings.database_url is None:
-        raise SettingsError("MILEPOST_DATABASE_URL is needed by the API")
-    if settings.redis_url is None:
-        raise SettingsError("MILEPOST_REDIS_URL is needed by the API")
-    sessions = open_sessions(settings, application_name="milepost-api", connections=THREADS, kept=THREADS // 2)
-    redis = connect(settings.redis_url.get_secret_value())
-    stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
-    read_cache = ReadCache(settings.read_cache_seconds)
-    sealer = sealer_of(settings)
-    return Backends(sessions, redis, stream, read_cache, sealer)
+def open_backends(settings: Settings, *, application_name: str, connections: int) -> Backends:
+    """Prepare the backends; raises ValueError if the settings name no database."""
+    sessions = open_sessions(
+        settings, application_name=application_name, connections=connections, kept=connections // 2
+    )
+    stream = None
+    if settings.redis_url is not None:
+        redis = connect(settings.redis_url.get_secret_value())
+        stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
+    return Backends(sessions, settings, stream, ReadCache(settings.read_cache_seconds), sealer_of(settings))
 
 
 def backends_of(request: Request) -> Backends:

@@ -23,7 +23,7 @@ from api.bodies import (
     field_problem,
 )
 from api.conditional import etag
-from api.context import DatabaseAway
+from api.context import DatabaseAway, NoStreamServer
 from api.schemas.goals import ExactResponse
 from api.turns import TooManyRequests
 from core.errors import (
@@ -81,6 +81,8 @@ def refusal_of(error: Exception, *, method: str) -> Refusal | None:
             return Refusal(503, {"detail": f"{error}; try again"}, {"Retry-After": str(RETRY_AFTER_S)})
         case TooManyRequests():
             return Refusal(429, {"detail": f"{error}; try again"}, {"Retry-After": str(RETRY_AFTER_S)})
+        case NoStreamServer():
+            return _with_detail(501, str(error))
         case EncodingRefused():
             return _with_detail(415, str(error), {"Accept-Encoding": "identity", "Connection": "close"})
         case RequestRefused():

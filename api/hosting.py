@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from typing import Any, Protocol
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request, params
 
-from api.context import DatabaseAway, NoContexts, RequestContext, as_database_away, bind_contexts
+from api.context import DatabaseAway, NoContexts, RequestContext, Result, as_database_away, bind_contexts
 from api.routes import funding, goals, milestones
 from api.routing import Routes
 from core.services.keys import Scope
@@ -58,19 +59,64 @@ class _HostContexts:
         with as_database_away(), ExitStack() as stack:
             yield self._begin(stack)
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
+    async def admit(self, _scope: Scope) -> str:
+        """The app has let the request in."""
+        return ""
+
+    async def run(self, function: Callable[[], Result]) -> Result:
         """No wait: all requests are of one tenant, and the threads are the app's."""
-        return nullcontext()
+        return await run_sync(function)
 
     def _begin(self, stack: ExitStack) -> RequestContext:
-        """Begin the transaction. Why it cannot begin, with paths and names, is for the app's log, not for callers."""
+        """Begin the transaction. Which tenant there is not, is for the app's log, not for callers."""
         try:
             return stack.enter_context(self.host.context(reading=self.is_reading))
-        except DatabaseAway as trouble:
-            raise DatabaseAway from trouble.__cause__ or trouble
         except NoSuchTenant as missing:
             _log.warning("%s", " ".join(str(missing).splitlines()))
             raise DatabaseAway from missing
+
+
+class OwnHost(Protocol):
+    """What the application of a process works on: the transactions of one tenant, and threads."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The longest body that is read."""
+        ...
+
+    def own_context(self, *, reading: bool) -> AbstractContextManager[RequestContext]:
+        """Begin a transaction, as Host.context; its errors may say why there is no database."""
+        ...
+
+    async def in_thread(self, function: Callable[[], Result]) -> Result:
+        """Call the function in a thread of the process's own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnContexts:
+    """Opens the context of a request of the process itself: it may do everything in its tenant."""
+
+    host: OwnHost
+    is_reading: bool
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.host.max_body_bytes
+
+    def open(self, _scope: Scope | None) -> AbstractContextManager[RequestContext]:
+        return self.host.own_context(reading=self.is_reading)
+
+    async def admit(self, _scope: Scope) -> str:
+        return ""
+
+    async def run(self, function: Callable[[], Result]) -> Result:
+        return await self.host.in_thread(function)
+
+
+async def bind_own(request: Request) -> None:
+    """Bind the contexts of the tenant that the application was made for; no header and no key chooses another."""
+    bind_contexts(request, _OwnContexts(request.app.state.host, request.method == "GET"))
 
 
 def goal_router(

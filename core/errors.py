@@ -5,6 +5,10 @@ class MilepostError(Exception):
     """Root of all errors that Milepost raises on purpose; a person can read the text."""
 
 
+CANNOT = "which this version of Milepost cannot bring forward (no earlier release had it)"
+"""What is wrong with the tables of a version before the first release."""
+
+
 class InvalidField(MilepostError, ValueError):
     """A value that cannot be parsed or is not allowed; `field` is the name that the caller used for it."""
 

@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from core.errors import SettingsError
 
 PREFIX = "MILEPOST_"
+DEFAULT_TENANT = "default"
+"""The name of the first tenant."""
 SECRETS_KEY_SHORTEST = 32
 
 

@@ -7,9 +7,8 @@ from fastapi import Query, Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.auth import actor_of
 from api.bodies import RawBody, document_body, parse_body
-from api.context import Contexts, RequestContext, backends_of
+from api.context import Contexts, RequestContext
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
@@ -109,7 +108,7 @@ def replay_all(
         def perform() -> Response:
             found = dead_letters.find_replayable(context.session, context.tenant.name, code, until=until)
             replayed, left = dead_letters.replay_oldest(
-                context.session, backends_of(request).stream, found, context.now, actor=actor_of(request), most=most
+                context.session, context.backends.stream, found, context.now, actor=context.actor, most=most
             )
             body: ReplayedBody = {"replayed": replayed, "left": left, "until": moment(found.until)}
             return ExactResponse(body)
@@ -129,10 +128,8 @@ def replay(
     with contexts.open(Scope.EVENTS_WRITE) as context:
 
         def perform() -> Response:
-            key, stream = _key(context, shard, entry_id), backends_of(request).stream
-            dead_letters.replay_dead_letter(
-                context.session, stream, key, context.now, actor=actor_of(request), again=again
-            )
+            key, stream = _key(context, shard, entry_id), context.backends.stream
+            dead_letters.replay_dead_letter(context.session, stream, key, context.now, actor=context.actor, again=again)
             return _answer(context, key)
 
         return idempotency.answer(context, _query_bytes(request), perform)
@@ -144,15 +141,13 @@ def replay(
     openapi_extra=document_body(DiscardReason),
     responses=answers(200, LetterBody, "It is given up, and kept for 90 days", 404, 409, 413, 422, headers=(REPLAYED,)),
 )
-def discard(
-    request: Request, shard: str, entry_id: str, contexts: Contexts, raw: RawBody, idempotency: Idempotency
-) -> Response:
+def discard(shard: str, entry_id: str, contexts: Contexts, raw: RawBody, idempotency: Idempotency) -> Response:
     """Give a dead letter up, saying why."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
 
         def perform() -> Response:
             key, reason = _key(context, shard, entry_id), parse_body(DiscardReason, raw).reason
-            dead_letters.discard_dead_letter(context.session, key, reason, context.now, actor=actor_of(request))
+            dead_letters.discard_dead_letter(context.session, key, reason, context.now, actor=context.actor)
             return _answer(context, key)
 
         return idempotency.answer(context, raw, perform)

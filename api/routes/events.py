@@ -11,10 +11,9 @@ from fastapi import Depends, Query, Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.auth import ContextsByKey
 from api.batches import MAX_EVENTS, check_events, read_events
 from api.bodies import BodyRefused, QueryRefused, RequestRefused, may_be_large, parse_provider_body, read_body
-from api.context import RequestContext, backends_of
+from api.context import Contexts, RequestContext
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes
 from api.schemas.documented import answers
@@ -30,6 +29,7 @@ from core.services.inputs import check_id
 from core.services.keys import Scope
 from core.services.provider_accounts import check_currency, check_kind
 from core.store.tenants import Tenant
+from core.stream.stream import EventStream
 
 PulledFormat = Annotated[
     Format | None,
@@ -123,7 +123,7 @@ class PulledQuery:
         return [(each.account_id, each.event) for each in adapted.events]
 
 
-async def _read_events(request: Request, contexts: ContextsByKey) -> AsyncIterator[bytes]:
+async def _read_events(request: Request, contexts: Contexts) -> AsyncIterator[bytes]:
     """Read the body. The key of one that may be large is checked first: else anybody could fill the room."""
     key_id = await contexts.admit(Scope.EVENTS_WRITE) if may_be_large(request) else ""
     async with read_body(request, contexts.max_body_bytes, sender=key_id) as body:
@@ -182,7 +182,7 @@ def parse_query(
 )
 def send(
     request: Request,
-    contexts: ContextsByKey,
+    contexts: Contexts,
     raw: EventsBody,
     idempotency: Idempotency,
     format: PulledFormat = None,
@@ -201,7 +201,7 @@ def send(
     """
     with _counting_refusals(request):
         with contexts.open(Scope.EVENTS_WRITE) as context:
-            tenant, now = context.tenant, context.now
+            tenant, now, stream = context.tenant, context.now, context.backends.stream
             if strict and format is not None:
                 raise QueryRefused.at("strict", "is for our own events; a pulled body is checked as a whole")
             pulled_query = parse_query(
@@ -214,7 +214,7 @@ def send(
                 return idempotency.answer(
                     context,
                     keyed_bytes,
-                    lambda: _accept(request, tenant, _events(request, raw, pulled_query, context, is_strict=strict)),
+                    lambda: _accept(stream, tenant, _events(request, raw, pulled_query, context, is_strict=strict)),
                 )
             # To adapt a provider's body, the transaction reads what is known of its accounts; our own events need no
             # read.
@@ -222,7 +222,7 @@ def send(
         # The transaction has ended: without a key, none stays open while the stream server writes to its disk.
         if pulled_events is None:
             pulled_events = _own_events(request, raw, tenant, now, is_strict=strict)
-        return _accept(request, tenant, pulled_events)
+        return _accept(stream, tenant, pulled_events)
 
 
 @contextmanager
@@ -307,6 +307,6 @@ def _own_events(
     return events
 
 
-def _accept(request: Request, tenant: Tenant, events: Sequence[tuple[str, bytes]]) -> Response:
-    accepted: AcceptedBody = {"accepted": backends_of(request).stream.append(tenant.name, events)}
+def _accept(stream: EventStream, tenant: Tenant, events: Sequence[tuple[str, bytes]]) -> Response:
+    accepted: AcceptedBody = {"accepted": stream.append(tenant.name, events)}
     return ExactResponse(accepted, status_code=202)

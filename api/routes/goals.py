@@ -91,7 +91,7 @@ def get_one(goal_id: str, contexts: Contexts, if_none_match: IfNoneMatch) -> Res
             tag = etag(goal_id, find_version(context.session, context.tenant, goal_id))
             if if_none_match.covers(tag):
                 return Response(status_code=304, headers={"ETag": tag})
-        return context.read_cache.answer(
+        return context.backends.read_cache.answer(
             context.session,
             context.tenant,
             goal_id,

@@ -67,7 +67,7 @@ def metrics(request: Request, contexts: ContextsByKey) -> Response:
     backends = backends_of(request)
     database = _database_stats(request.app.state.scrapers, contexts, now)
     positions = None if database is None else database.positions
-    stream = read_stream_stats(backends.redis, backends.stream, positions, now)
+    stream = read_stream_stats(backends.stream.client, backends.stream, positions, now)
     families = [up_family({"database": database is not None, "stream": stream is not None})]
     families += [] if database is None else database_families(database, now)
     families += [] if stream is None else stream_families(stream, now)

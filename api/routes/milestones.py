@@ -82,7 +82,7 @@ def list_page(
 
         # The path is in the answer, so it belongs to the key: one tenant's goals may be mounted at several paths.
         part = ("milestones", path, limit, position)
-        return context.read_cache.answer(context.session, context.tenant, goal_id, part, make)
+        return context.backends.read_cache.answer(context.session, context.tenant, goal_id, part, make)
 
 
 @router.get(
@@ -98,7 +98,9 @@ def progress(goal_id: str, contexts: Contexts) -> Response:
             found = milestone_progress(context.session, context.tenant, goal_id)
             return ExactResponse(milestone_progress_body(found))
 
-        return context.read_cache.answer(context.session, context.tenant, goal_id, ("milestones/progress",), make)
+        return context.backends.read_cache.answer(
+            context.session, context.tenant, goal_id, ("milestones/progress",), make
+        )
 
 
 @router.get(
@@ -114,7 +116,7 @@ def following(goal_id: str, contexts: Contexts) -> Response:
             currency, upcoming = next_milestone(context.session, context.tenant, goal_id)
             return ExactResponse(None if upcoming is None else milestone_body(upcoming, currency))
 
-        return context.read_cache.answer(context.session, context.tenant, goal_id, ("milestones/next",), make)
+        return context.backends.read_cache.answer(context.session, context.tenant, goal_id, ("milestones/next",), make)
 
 
 @router.post(

@@ -6,7 +6,6 @@ from fastapi import Query, Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.auth import actor_of
 from api.bodies import RawBody, document_body, parse_body
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
@@ -69,12 +68,12 @@ def list_page(
     openapi_extra=document_body(NewProviderAccount),
     responses=answers(200, ProviderAccountBody, "What is registered for it now", 404, 413, 422),
 )
-def put(request: Request, provider: str, provider_account_id: str, contexts: Contexts, raw: RawBody) -> Response:
+def put(provider: str, provider_account_id: str, contexts: Contexts, raw: RawBody) -> Response:
     """Register your own id for an account and what the provider leaves out; it replaces what was registered before."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
         draft = parse_body(NewProviderAccount, raw).draft()
         account = provider_accounts.put_account(
-            context.session, context.tenant, provider, provider_account_id, draft, context.now, actor=actor_of(request)
+            context.session, context.tenant, provider, provider_account_id, draft, context.now, actor=context.actor
         )
         return ExactResponse(_body(account))
 
@@ -98,15 +97,13 @@ def get_one(provider: str, provider_account_id: str, contexts: Contexts) -> Resp
     status_code=204,
     responses=answers(204, None, "The account goes by the provider's id again", 404, 409, 422, headers=(REPLAYED,)),
 )
-def remove(
-    request: Request, provider: str, provider_account_id: str, contexts: Contexts, idempotency: Idempotency
-) -> Response:
+def remove(provider: str, provider_account_id: str, contexts: Contexts, idempotency: Idempotency) -> Response:
     """Forget what was registered for an account; events that came in under your own id stay."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
 
         def perform() -> Response:
             provider_accounts.remove_account(
-                context.session, context.tenant, provider, provider_account_id, context.now, actor=actor_of(request)
+                context.session, context.tenant, provider, provider_account_id, context.now, actor=context.actor
             )
             return Response(status_code=204)
 

@@ -7,7 +7,6 @@ from pydantic import Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.auth import actor_of
 from api.bodies import RawBody, document_body, parse_body
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
@@ -84,7 +83,7 @@ def list_page(
     openapi_extra=document_body(NewRelink),
     responses=answers(200, AccountBody, "The old account", 404, 409, 413, 422, headers=(REPLAYED,)),
 )
-def accept(request: Request, contexts: Contexts, raw: RawBody, idempotency: Idempotency) -> Response:
+def accept(contexts: Contexts, raw: RawBody, idempotency: Idempotency) -> Response:
     """Let an account go on as another one; the two need not have been listed."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
 
@@ -92,7 +91,7 @@ def accept(request: Request, contexts: Contexts, raw: RawBody, idempotency: Idem
             draft = parse_body(NewRelink, raw).draft()
             return ExactResponse(
                 account_body(
-                    relinks.accept_relink(context.session, context.tenant, draft, context.now, actor=actor_of(request))
+                    relinks.accept_relink(context.session, context.tenant, draft, context.now, actor=context.actor)
                 )
             )
 
@@ -105,7 +104,7 @@ def accept(request: Request, contexts: Contexts, raw: RawBody, idempotency: Idem
     openapi_extra=document_body(UndoneRelink),
     responses=answers(200, AccountBody, "The account", 404, 409, 413, 422, headers=(REPLAYED,)),
 )
-def undo(request: Request, contexts: Contexts, raw: RawBody, idempotency: Idempotency) -> Response:
+def undo(contexts: Contexts, raw: RawBody, idempotency: Idempotency) -> Response:
     """Let an account go on as itself again, whatever said that another one replaces it."""
     with contexts.open(Scope.EVENTS_WRITE) as context:
 
@@ -113,7 +112,7 @@ def undo(request: Request, contexts: Contexts, raw: RawBody, idempotency: Idempo
             old_id = parse_body(UndoneRelink, raw).old_account_id
             return ExactResponse(
                 account_body(
-                    relinks.undo_relink(context.session, context.tenant, old_id, context.now, actor=actor_of(request))
+                    relinks.undo_relink(context.session, context.tenant, old_id, context.now, actor=context.actor)
                 )
             )
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.context import Contexts, backends_of
+from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
@@ -85,11 +85,12 @@ def list_page(
         tenant = context.tenant.name
         listing = Listing(tenant, ("events", "unapplied"), {"since": since})
         position = begin_unapplied(listing.position(cursor), since, context.now)
-        applied = Applied(read_positions(context.session), request.app.state.settings.batch_events)
+        backends = context.backends
+        applied = Applied(read_positions(context.session), backends.settings.batch_events)
     page = UnappliedPage((), position)
     if not position.is_past_stream:
-        backends = backends_of(request)
-        page = read_stream(backends.redis, backends.stream, tenant, position, applied, since=since, limit=limit)
+        stream = backends.stream
+        page = read_stream(stream.client, stream, tenant, position, applied, since=since, limit=limit)
     if page.next is not None and page.next.is_past_stream and len(page.events) < limit:
         # A new transaction, so that it sees events that left the stream and became dead letters while that was read.
         with contexts.open(Scope.EVENTS_READ) as context:

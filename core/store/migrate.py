@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from core.errors import MilepostError
+from core.errors import CANNOT, MilepostError
 from core.store.database import LIMITS, Sessions, connect_arguments, require_version
 from core.store.driver import Session, Sql
 
@@ -25,7 +25,6 @@ LOCK_KEY = 0x4D494C45
 _BEFORE_RELEASE = re.compile(r"\d{4}")
 # Until it has the lock, for which it may wait longer than any other statement may take.
 _LIMITS = {**LIMITS, "statement_timeout": "0", "lock_timeout": "60s"}
-CANNOT = "which this version of Milepost cannot bring forward (no earlier release had it)"
 
 
 class UnknownRevision(MilepostError):

@@ -7,9 +7,10 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from core.settings import DEFAULT_TENANT
 from core.store.driver import Session, Sql
 
-DEFAULT = "default"
+DEFAULT = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class EventStream:
     """
 
     def __init__(self, client: redis.Redis, shards: int, durability: str = "auto") -> None:
-        self._client = client
+        self.client = client
         # The library turns each entry's fields into a mapping, which takes longer than reading them.
         self._reader = redis.Redis(connection_pool=client.connection_pool)
         self._reader.set_response_callback("XRANGE", raw_entries)
@@ -109,7 +109,7 @@ class EventStream:
             parts = range(0, len(entries), APPENDS_AT_ONCE)
             runs = [self._append_some(entries[start : start + APPENDS_AT_ONCE]) for start in parts]
             for run_id in dict.fromkeys(filter(None, runs)):
-                await_sync(self._client, run_id)
+                await_sync(self.client, run_id)
         return len(entries)
 
     def require_waitaof(self) -> None:
@@ -118,17 +118,17 @@ class EventStream:
         An append reports whatever else is wrong with the server.
         """
         with suppress(StreamUnavailable), raising_stream_unavailable():
-            if self._check.must_wait_for_disk(self._client) and not knows_waitaof(self._client):
+            if self._check.must_wait_for_disk(self.client) and not knows_waitaof(self.client):
                 raise StreamTooOld
 
     def ping(self) -> None:
         """Raise StreamUnavailable if the server does not answer."""
         with raising_stream_unavailable():
-            self._client.ping()
+            self.client.ping()
 
     def look(self, shard: int) -> StreamLook:
         """The shard's stream as it is now."""
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self.client.pipeline(transaction=False)
         pipeline.xinfo_stream(stream_key(shard))
         pipeline.info("server")
         stream, server = pipeline.execute(raise_on_error=False)
@@ -157,26 +157,26 @@ class EventStream:
 
     def wait(self, shard: int, after: str, timeout_ms: int) -> bool:
         """Wait for an entry after one, and return whether there is one."""
-        reply = self._client.xread({stream_key(shard): after}, count=1, block=timeout_ms)
+        reply = self.client.xread({stream_key(shard): after}, count=1, block=timeout_ms)
         return bool(entries_of(reply))
 
     def note_stats(self, shard: int, batch: BatchStats) -> None:
         """Add a committed batch to the shard's stats. A server that is full refuses them, and they are dropped."""
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self.client.pipeline(transaction=False)
         add_to_stats(pipeline, shard, batch)
         pipeline.execute(raise_on_error=False)
 
     def claim_wait(self, shard: int, milliseconds: int) -> bool:
         """Become the drain that waits on a shard, for at most so long; False if another drain does."""
-        return bool(self._client.set(waiting_key(shard), "1", nx=True, px=milliseconds))
+        return bool(self.client.set(waiting_key(shard), "1", nx=True, px=milliseconds))
 
     def release_wait(self, shard: int) -> None:
         """Let another drain wait. If this call is lost, an event may be applied a moment later, but none is lost."""
-        self._client.delete(waiting_key(shard))
+        self.client.delete(waiting_key(shard))
 
     def existing_shards(self) -> list[int]:
         """The configured shards, and those that still exist from a time when more were configured."""
-        beyond = [n for n in range(self.shards, SHARDS_MOST) if self._client.exists(stream_key(n))]
+        beyond = [n for n in range(self.shards, SHARDS_MOST) if self.client.exists(stream_key(n))]
         return [*range(self.shards), *beyond]
 
     def trim(self, shard: int, position: Position) -> int:
@@ -184,13 +184,13 @@ class EventStream:
         if not holds(position, self.look(shard)):
             return 0
         key = stream_key(shard)
-        return int(self._client.xtrim(key, minid=successor(position.entry_id), approximate=False))
+        return int(self.client.xtrim(key, minid=successor(position.entry_id), approximate=False))
 
     def ends(self) -> dict[int, str]:
         """The id of the last entry of every shard that has any."""
         with raising_stream_unavailable():
             keys = {shard: stream_key(shard) for shard in self.existing_shards()}
-            found = {shard: self._client.xrevrange(key, count=1) for shard, key in keys.items()}
+            found = {shard: self.client.xrevrange(key, count=1) for shard, key in keys.items()}
         return {shard: cast(list[Entry], rows)[0][0].decode() for shard, rows in found.items() if rows}
 
     def status(self, positions: Mapping[int, Position]) -> list[ShardStatus]:
@@ -204,9 +204,9 @@ class EventStream:
         Returns the server's run id if the caller must still call `await_sync`.
         """
         coming_bytes = sum(len(event) + ENTRY_OVERHEAD_BYTES for _, _, event in entries)
-        run_id, waits_for_disk = self._check.check_room(self._client, coming_bytes)
-        must_wait = self._check.must_wait_for_disk(self._client)
-        pipeline = self._client.pipeline(transaction=False)
+        run_id, waits_for_disk = self._check.check_room(self.client, coming_bytes)
+        must_wait = self._check.must_wait_for_disk(self.client)
+        pipeline = self.client.pipeline(transaction=False)
         for shard, tenant, event in entries:
             pipeline.xadd(stream_key(shard), {"tenant": tenant, "event": event})
         if must_wait:
@@ -221,7 +221,7 @@ class EventStream:
         if not holds(position, look):
             position = from_oldest(look)
         lag = count_after(position, look)
-        rows = [] if lag == 0 else self._client.xrange(stream_key(shard), min=f"({position.entry_id}", count=1)
+        rows = [] if lag == 0 else self.client.xrange(stream_key(shard), min=f"({position.entry_id}", count=1)
         oldest = cast(list[Entry], rows)
         return ShardStatus(
             shard,

@@ -23,6 +23,7 @@ A deadline or a target date that is a date, or a midnight without a time zone, i
 Choice = TypeVar("Choice", bound=StrEnum)
 Given = TypeVar("Given")
 
+GOALS = ("goals",)
 _DECIMALS = 6
 _GOAL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _KEY = re.compile(r"[\x20-\x7e]{1,200}")
@@ -119,7 +120,7 @@ def goal_path(goal_id: Any, *below: str) -> tuple[str, ...]:
     """The path of a goal or of something below it; raises NotFound for what cannot be the id of a goal."""
     if not isinstance(goal_id, str) or _GOAL_ID.fullmatch(goal_id) is None:
         raise NotFound("Goal not found")
-    return goal_id, *below
+    return *GOALS, goal_id, *below
 
 
 def account_path(goal_id: Any, account_id: Any) -> tuple[str, ...]:

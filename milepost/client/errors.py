@@ -10,9 +10,11 @@ class MilepostError(Exception):
     """The root of all errors of the Python interface; the text says to a person what is wrong.
 
     `retry_after_s`: after how many seconds the same call may succeed, if that is known. `idempotency_key`: the key of a
-    call that changes something; made again with this key, the call is carried out once in all.
+    call that changes something; made again with this key, the call is carried out once in all. `may_pass`: the same
+    call may succeed a little later.
     """
 
+    may_pass = False
     retry_after_s: float | None = None
     idempotency_key: str | None = None
 
@@ -69,6 +71,7 @@ class ServerFault(MilepostError):
     """An answer that Milepost should not give: a fault of its own, or of something between."""
 
 
+_NOT_SET_UP = 501
 _KINDS: Mapping[int, type[MilepostError]] = {
     400: AllocationExceeded,
     401: NotAllowed,
@@ -80,6 +83,7 @@ _KINDS: Mapping[int, type[MilepostError]] = {
     413: InvalidField,
     425: Unavailable,
     429: Unavailable,
+    501: Unavailable,
     502: Unavailable,
     503: Unavailable,
     504: Unavailable,
@@ -98,6 +102,7 @@ def refusal(status: int, problem: object, retry_after: str | None = None) -> Mil
     retry_after_s = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
     kind = Unavailable if status == 409 and retry_after_s is not None else _KINDS.get(status, ServerFault)
     error = kind(message)
+    error.may_pass = kind is Unavailable and status != _NOT_SET_UP
     error.retry_after_s = retry_after_s
     return error
 
@@ -105,7 +110,7 @@ def refusal(status: int, problem: object, retry_after: str | None = None) -> Mil
 def with_key(error: MilepostError, key: str | None) -> MilepostError:
     """The error, now with the key of its call; if the outcome is not known, its text says so."""
     error.idempotency_key = key
-    if key is not None and isinstance(error, Unavailable | ServerFault):
+    if key is not None and (error.may_pass or isinstance(error, ServerFault)):
         error.message += "; it may have been done: to be sure, call again with the error's idempotency_key"
     return error
 

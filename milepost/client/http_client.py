@@ -1,67 +1,13 @@
-"""The client: the goals of a running Milepost, over REST. A call is one request, sent again until it is answered."""
+"""The client: Milepost's interface over REST, of a running Milepost or of an application that mounts goals."""
 
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
-from uuid import uuid4
 
-import httpx2
-from tenacity import AsyncRetrying, retry_if_exception
-
-from milepost.client.errors import MilepostError, with_key
 from milepost.client.goals import Goals
-from milepost.client.http_connections import (
-    AsyncHttp,
-    Message,
-    Patience,
-    Server,
-    answer_of,
-    may_try_again,
-    server_at,
-    unreachable,
-)
-from milepost.client.transport import ApiRequest, ApiResponse, query_text
-
-
-class HttpTransport:
-    """Sends requests to a Milepost over HTTP.
-
-    A request that changes something has an Idempotency-Key, so that it can be sent again if its answer was lost.
-    """
-
-    def __init__(self, server: Server, patience: Patience) -> None:
-        self._http = AsyncHttp(server)
-        self._server = server
-        self._patience = patience
-
-    async def send(self, request: ApiRequest) -> ApiResponse:
-        """The answer; raises the errors of milepost.client.errors."""
-        key = None if request.method == "GET" else request.idempotency_key or str(uuid4())
-        message = Message(
-            request.method,
-            self._server.url + request.address + query_text(request.query),
-            {} if key is None else {"Idempotency-Key": key},
-            request.raw_body or None,
-        )
-        try:
-            return await self._send_with_retries(message)
-        except httpx2.RequestError as error:
-            raise with_key(unreachable(error, self._server), key) from error
-        except MilepostError as error:
-            with_key(error, key)
-            raise
-
-    async def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
-        await self._http.close()
-
-    async def _send_with_retries(self, message: Message) -> ApiResponse:
-        retry = retry_if_exception(may_try_again)
-        attempts = AsyncRetrying(retry=retry, wait=self._patience.pause_s, stop=self._patience.stop, reraise=True)
-        async for attempt in attempts:
-            with attempt:
-                return answer_of(await self._http.send(message))
-        raise AssertionError("the last try returns or raises")
+from milepost.client.http_connections import GOALS, AsyncHttp, server_at
+from milepost.client.rest import Transport
+from milepost.client.transport import Patience
 
 
 class Client(Goals):
@@ -72,7 +18,7 @@ class Client(Goals):
         base_url: str,
         api_key: str | None = None,
         *,
-        prefix: str = "/goals",
+        prefix: str = GOALS,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 10.0,
         attempts: int = 6,
@@ -86,10 +32,10 @@ class Client(Goals):
         `first_pause_s`. Raises ValueError for what cannot be an address or a key.
         """
         self._server = server_at(base_url, prefix, api_key, headers or {}, timeout_s)
-        super().__init__(HttpTransport(self._server, Patience(attempts, patience_s, first_pause_s)))
+        super().__init__(Transport(AsyncHttp(self._server), Patience(attempts, patience_s, first_pause_s)))
 
     def __repr__(self) -> str:
-        return f"Client({self._server.url!r})"
+        return f"Client({self._server.url + self._server.goals!r})"
 
     async def close(self) -> None:
         """Close the connections; the next call opens new ones."""

@@ -1,22 +1,19 @@
-"""HTTP connections to a running Milepost: its address, how often a request is sent, and what a response means."""
+"""HTTP connections to a running Milepost, and its address."""
 
 import os
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
 from weakref import WeakSet
 
 import httpx2
-import tenacity
 from anyio.lowlevel import RunVar
 
-from milepost.client.errors import InvalidField, MilepostError, ServerFault, Unavailable, refusal
-from milepost.client.transport import ApiResponse, decode
+from milepost.client.errors import InvalidField, Unavailable
+from milepost.client.transport import Answer, Message
 
-_LONGEST_PAUSE_S = 5.0
-_LONGEST_RETRY_AFTER_S = 30.0
+GOALS = "/goals"
 _PRINTABLE = frozenset(map(chr, range(0x21, 0x7F)))
 # Errors of the request itself: to send it again cannot help.
 _HOPELESS = httpx2.UnsupportedProtocol, httpx2.LocalProtocolError
@@ -24,46 +21,23 @@ _HOPELESS = httpx2.UnsupportedProtocol, httpx2.LocalProtocolError
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A Milepost's address. `url` is that of its goals. The headers may hold the key, so repr leaves them out."""
+    """A Milepost's address. The headers may hold the key, so repr leaves them out.
+
+    `goals` is the path at which it serves goals, whatever else it serves.
+    """
 
     url: str
+    goals: str
     headers: Mapping[str, str]
     timeout_s: float
 
     def __repr__(self) -> str:
-        return f"Server({self.url!r})"
+        return f"Server({self.url + self.goals!r})"
 
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How often a request is sent, for how long in all, and how long the first pause is; each pause doubles."""
-
-    attempts: int
-    total_s: float
-    first_pause_s: float
-
-    @property
-    def stop(self) -> tenacity.stop.stop_base:
-        """The rule that ends the tries: enough of them, or no time for another."""
-        return tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.total_s)
-
-    def pause_s(self, state: tenacity.RetryCallState) -> float:
-        """How long to wait after a try: as the server said, else longer each time, and random to spread the clients."""
-        error = state.outcome.exception() if state.outcome is not None else None
-        if isinstance(error, MilepostError) and error.retry_after_s is not None:
-            return min(error.retry_after_s, _LONGEST_RETRY_AFTER_S)
-        pause_s: float = self.first_pause_s * 2 ** (state.attempt_number - 1)
-        return min(pause_s, _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One HTTP request."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    content: bytes | None
+    def address(self, message: Message) -> str:
+        """The address of a message."""
+        own = message.target.removeprefix(GOALS)
+        return self.url + (message.target if own == message.target else self.goals + own)
 
 
 class AsyncHttp:
@@ -73,13 +47,17 @@ class AsyncHttp:
         self.server = server
         self._client: RunVar[httpx2.AsyncClient | None] = RunVar("milepost client", None)
 
-    async def send(self, message: Message) -> httpx2.Response:
-        """The answer, whatever its status; raises httpx2.TransportError."""
+    async def send(self, message: Message) -> Answer:
+        """The answer, whatever its status; raises Unavailable if there is none."""
         client = self._client.get()
         if client is None:
             client = httpx2.AsyncClient(timeout=self.server.timeout_s, headers=dict(self.server.headers))
             self._client.set(client)
-        return await client.request(message.method, message.url, headers=dict(message.headers), content=message.content)
+        try:
+            response = await client.request(**_parts(self.server, message))
+        except httpx2.RequestError as error:
+            raise unreachable(error, self.server) from error
+        return _answer(response)
 
     async def close(self) -> None:
         """Close the connections of this event loop; the next message opens new ones."""
@@ -98,11 +76,13 @@ class SyncHttp:
         self._lock = Lock()
         _instances.add(self)
 
-    def send(self, message: Message) -> httpx2.Response:
-        """The answer, whatever its status; raises httpx2.TransportError."""
-        return self._client_of_process().request(
-            message.method, message.url, headers=dict(message.headers), content=message.content
-        )
+    def send(self, message: Message) -> Answer:
+        """The answer, whatever its status; raises Unavailable if there is none."""
+        try:
+            response = self._client_of_process().request(**_parts(self.server, message))
+        except httpx2.RequestError as error:
+            raise unreachable(error, self.server) from error
+        return _answer(response)
 
     def close(self) -> None:
         """Close the connections; the next message opens new ones."""
@@ -125,7 +105,7 @@ class SyncHttp:
 
 def server_at(base_url: str, prefix: str, api_key: str | None, headers: Mapping[str, str], timeout_s: float) -> Server:
     """The server at an address; raises InvalidField for what cannot be an address, a prefix, a key or a header."""
-    all_headers = {**headers, "Content-Type": "application/json", "Accept": "application/json"}
+    all_headers = {**headers, "Accept": "application/json"}
     if api_key is not None:
         if not api_key or not _PRINTABLE.issuperset(api_key):
             raise InvalidField.of("api_key", "must be the key as it was given, in printable ASCII")
@@ -135,32 +115,29 @@ def server_at(base_url: str, prefix: str, api_key: str | None, headers: Mapping[
             raise InvalidField.of("headers", f"{name} must be printable ASCII")
     if prefix and not (prefix.startswith("/") and _PRINTABLE.issuperset(prefix)):
         raise InvalidField.of("prefix", "must begin with /, such as /goals")
-    return Server(_check_base_url(base_url).rstrip("/") + prefix.rstrip("/"), all_headers, timeout_s)
+    return Server(_check_base_url(base_url).rstrip("/"), prefix.rstrip("/"), all_headers, timeout_s)
 
 
-def answer_of(response: httpx2.Response) -> ApiResponse:
-    """The answer in a response of success; raises the error of any other response."""
-    body = _parse_body(response)
-    if response.is_success:
-        following = response.links.get("next", {}).get("url")
-        query = None if following is None else dict(parse_qsl(urlsplit(following).query, keep_blank_values=True))
-        return ApiResponse(body, query)
-    if response.status_code < 400:
-        raise ServerFault(f"Milepost answered {response.status_code}: is base_url its own address?")
-    raise refusal(response.status_code, body, response.headers.get("Retry-After"))
+def _parts(server: Server, message: Message) -> dict[str, Any]:
+    return {
+        "method": message.method,
+        "url": server.address(message),
+        "headers": dict(message.headers),
+        "content": message.content or None,
+    }
 
 
-def may_try_again(error: BaseException) -> bool:
-    """Whether the same request may succeed at another try."""
-    if isinstance(error, httpx2.TransportError):
-        return not isinstance(error, _HOPELESS)
-    return isinstance(error, Unavailable)
+def _answer(response: httpx2.Response) -> Answer:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, headers, response.content)
 
 
 def unreachable(error: httpx2.RequestError, server: Server) -> Unavailable:
-    """The error for the caller when no try got an answer."""
+    """The error for the caller when a message got no answer."""
     why = str(error) or type(error).__name__
-    return Unavailable(f"Milepost at {server.url} does not answer ({why})")
+    unavailable = Unavailable(f"Milepost at {server.url} does not answer ({why})")
+    unavailable.may_pass = not isinstance(error, _HOPELESS)
+    return unavailable
 
 
 def _check_base_url(base_url: str) -> str:
@@ -175,17 +152,6 @@ def _check_base_url(base_url: str) -> str:
     if url.userinfo:
         raise InvalidField.of("base_url", "must not hold a user or a password; give the key as api_key")
     return base_url
-
-
-def _parse_body(response: httpx2.Response) -> object:
-    if not response.content:
-        return None
-    try:
-        return decode(response.content)
-    except ValueError:
-        if response.is_success:
-            raise ServerFault("Milepost answered with what is no JSON: is base_url its own address?") from None
-        return None
 
 
 _instances: WeakSet[SyncHttp] = WeakSet()

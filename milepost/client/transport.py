@@ -1,43 +1,51 @@
-"""Requests and answers in REST terms, the transports that carry them, and threads for those in this process."""
+"""Requests and answers in REST terms, what carries them, and how often a request is sent."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Protocol, TypeVar
-from urllib.parse import quote, urlencode
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import simplejson
-from anyio.to_thread import run_sync
+import tenacity
 
-Result = TypeVar("Result")
+from milepost.client.errors import MilepostError, ServerFault, refusal
+
+_LONGEST_PAUSE_S = 5.0
+_LONGEST_RETRY_AFTER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """One operation: its name, and the request for it. `path` has the segments below the address of the goals."""
+    """One operation as a request. `path` has the segments of its address, such as ("goals", "goal_1", "progress")."""
 
-    operation: str
     method: str
-    path: tuple[str, ...] = ()
+    path: tuple[str, ...]
     query: Mapping[str, str] = field(default_factory=dict)
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | bytes | None = None
+    content_type: str = "application/json"
     idempotency_key: str | None = None
 
     @property
+    def is_reading(self) -> bool:
+        """Whether it changes nothing, and so needs no key."""
+        return self.method == "GET"
+
+    @property
     def address(self) -> str:
-        """The path below the address of the goals, without the query: "" or /goal_1/funding/savings%2F1."""
+        """The path: /goals/goal_1/funding/savings%2F1."""
         return "".join(f"/{quote(segment, safe='')}" for segment in self.path)
 
     @property
     def raw_body(self) -> bytes:
-        """The body as JSON in which a Decimal is a number with all its digits; empty if there is none."""
-        return b"" if self.body is None else encode(self.body)
+        """The body as it is sent: JSON in which a Decimal is a number with all its digits; empty if there is none."""
+        if self.body is None:
+            return b""
+        return self.body if isinstance(self.body, bytes) else encode(self.body)
 
     def on_page(self, query: Mapping[str, str]) -> ApiRequest:
         """The same request for another page of its answer."""
@@ -52,11 +60,30 @@ class ApiResponse:
     following: Mapping[str, str] | None = None
 
 
-class AsyncTransport(Protocol):
-    """Carries requests to whatever answers them."""
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One HTTP request. `target` is its path and query below the address of the server; `headers` are its own."""
 
-    async def send(self, request: ApiRequest) -> ApiResponse:
-        """The answer; raises the errors of milepost.client.errors."""
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came for a message, whatever its status. The names of `headers` are in small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class AsyncSender(Protocol):
+    """Carries messages to a server or to an application in this process."""
+
+    async def send(self, message: Message) -> Answer:
+        """The answer, whatever its status; raises the errors of milepost.client.errors if there is none."""
         ...
 
     async def close(self) -> None:
@@ -64,11 +91,11 @@ class AsyncTransport(Protocol):
         ...
 
 
-class SyncTransport(Protocol):
-    """Carries requests to whatever answers them, and blocks meanwhile."""
+class SyncSender(Protocol):
+    """As AsyncSender, but it blocks."""
 
-    def send(self, request: ApiRequest) -> ApiResponse:
-        """The answer; raises the errors of milepost.client.errors."""
+    def send(self, message: Message) -> Answer:
+        """The answer, whatever its status; raises the errors of milepost.client.errors if there is none."""
         ...
 
     def close(self) -> None:
@@ -76,38 +103,48 @@ class SyncTransport(Protocol):
         ...
 
 
-class AsyncLocalTransport:
-    """Runs a blocking transport of this process in threads, for coroutines.
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a request is sent, for how long in all, and how long the first pause is; each pause doubles.
 
-    A thread cannot be stopped in the middle, so a request that is cancelled runs to its end, and its task waits for
-    that: when the task ends, the request is carried out or refused, and never still in progress.
+    `heeds_server`: a pause is as long as the server says instead, if it does.
     """
 
-    def __init__(self, transport: SyncTransport) -> None:
-        self.transport = transport
+    attempts: int = 6
+    total_s: float = 45.0
+    first_pause_s: float = 0.2
+    heeds_server: bool = True
 
-    async def send(self, request: ApiRequest) -> ApiResponse:
-        """The answer; raises what the transport raises."""
-        return await _in_thread(self.transport.send, request)
+    @property
+    def stop(self) -> tenacity.stop.stop_base:
+        """The rule that ends the tries: enough of them, or no time for another."""
+        return tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.total_s)
 
-    async def close(self) -> None:
-        """Close the transport."""
-        await _in_thread(self.transport.close)
+    def pause_s(self, state: tenacity.RetryCallState) -> float:
+        """How long to wait after a try: as the server said, else longer each time, and random to spread the clients."""
+        error = state.outcome.exception() if state.outcome is not None else None
+        if self.heeds_server and isinstance(error, MilepostError) and error.retry_after_s is not None:
+            return min(error.retry_after_s, _LONGEST_RETRY_AFTER_S)
+        pause_s: float = self.first_pause_s * 2 ** (state.attempt_number - 1)
+        return min(pause_s, _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
 
 
-class SyncLocalTransport:
-    """Passes requests to a blocking transport of this process; the counterpart in the generated sync client."""
+def may_try_again(error: BaseException) -> bool:
+    """Whether the same request may succeed at another try."""
+    return isinstance(error, MilepostError) and error.may_pass
 
-    def __init__(self, transport: SyncTransport) -> None:
-        self.transport = transport
 
-    def send(self, request: ApiRequest) -> ApiResponse:
-        """The answer; raises what the transport raises."""
-        return self.transport.send(request)
-
-    def close(self) -> None:
-        """Close the transport."""
-        self.transport.close()
+def response_of(answer: Answer) -> ApiResponse:
+    """The response in an answer of success; raises the error of any other answer."""
+    is_success = 200 <= answer.status < 300
+    body = _parse(answer.content, is_success=is_success)
+    if is_success:
+        following = _next_page(answer.headers.get("link", ""))
+        query = None if following is None else dict(parse_qsl(urlsplit(following).query, keep_blank_values=True))
+        return ApiResponse(body, query)
+    if answer.status < 400:
+        raise ServerFault(f"Milepost answered {answer.status}: is base_url its own address?")
+    raise refusal(answer.status, body, answer.headers.get("retry-after"))
 
 
 def encode(body: object) -> bytes:
@@ -120,49 +157,23 @@ def decode(raw: bytes) -> Any:
     return json.loads(raw, parse_float=Decimal)
 
 
-def query_text(query: Mapping[str, str]) -> str:
-    """?name=value&..., or an empty text."""
-    return f"?{urlencode(query)}" if query else ""
+def target_of(request: ApiRequest) -> str:
+    """The path and the query of a request."""
+    return f"{request.address}?{urlencode(request.query)}" if request.query else request.address
 
 
-class _Threads:
-    """The threads in which requests are carried out; the process does not end before they are done."""
-
-    MOST = 16
-
-    def __init__(self) -> None:
-        self._executor: ThreadPoolExecutor | None = None
-
-    def start(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Call the function in a thread."""
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self.MOST, thread_name_prefix="milepost")
-        return self._executor.submit(function, *arguments)
-
-    def forget(self) -> None:
-        """To be called in a fork, which has none of the threads."""
-        self._executor = None
+def _next_page(link: str) -> str | None:
+    """The address in a Link header of the form `<address>; rel="next"`, the only one that Milepost sends."""
+    address, separator, relation = link.partition(">;")
+    return address.removeprefix("<") if separator and relation.strip() == 'rel="next"' else None
 
 
-_threads = _Threads()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.forget)
-
-
-async def _in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Call a function in a thread and wait for its result, even if the task is cancelled meanwhile."""
+def _parse(content: bytes, *, is_success: bool) -> Any:
+    if not content:
+        return None
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:  # on trio, where run_sync itself waits in spite of a cancellation
-        return await run_sync(function, *arguments)
-    work = asyncio.wrap_future(_threads.start(function, *arguments))
-    cancelled: asyncio.CancelledError | None = None
-    while not work.done():
-        try:
-            await asyncio.wait([work])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        return work.result()
-    work.exception()  # retrieved, so that asyncio does not log that it never was
-    raise cancelled
+        return decode(content)
+    except ValueError:
+        if is_success:
+            raise ServerFault("Milepost answered with what is no JSON: is base_url its own address?") from None
+        return None

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from core.errors import MilepostError
-from core.store.migrate import CANNOT
+from core.errors import CANNOT, MilepostError
 
 
 class ServerFailed(MilepostError):

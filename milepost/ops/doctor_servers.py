@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 import redis
 
+from core.errors import CANNOT
 from core.settings import Settings
 from core.store import monitoring
 from core.store.database import VERSION_NEEDED, DatabaseTooOld, Sessions, refuse_old
 from core.store.driver import Session
-from core.store.migrate import CANNOT, NotMigrated, UnknownRevision, require_current
+from core.store.migrate import NotMigrated, UnknownRevision, require_current
 from core.stream.server import FULL_AT, SERVERS_NEEDED, StreamServer, ask_stream_server
 from milepost.ops.finding import Finding, State, compare_clocks, ok, problem, warning
 

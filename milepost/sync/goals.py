@@ -7,6 +7,7 @@ from typing import Any, Unpack
 
 from milepost.client import arguments, models
 from milepost.client.arguments import (
+    GOALS,
     Amount,
     GoalChanges,
     Moment,
@@ -27,20 +28,16 @@ from milepost.client.models import (
     MilestoneProgress,
     Tracking,
 )
-from milepost.client.records import listed
-from milepost.client.transport import ApiRequest, SyncTransport
+from milepost.sync.resource import Resource
 
 
-class Goals:
+class Goals(Resource):
     """The goals of one tenant.
 
     Every method raises ValueError for what cannot be (InvalidField, AllocationExceeded, Conflict), KeyError for what
     is not there (NotFound), and Unavailable if Milepost is away. A refused call changes nothing. With an
     `idempotency_key`, the same call made again within 24 hours returns the first answer and changes nothing.
     """
-
-    def __init__(self, transport: SyncTransport) -> None:
-        self._transport = transport
 
     def create_goal(
         self,
@@ -80,11 +77,11 @@ class Goals:
             "start_date": moment("start_date", start_date),
             "auto_complete": arguments.flag("auto_complete", auto_complete),
         }
-        return Goal.of(self._change("create_goal", "POST", (), body, idempotency_key))
+        return Goal.of(self._change("POST", GOALS, body, idempotency_key))
 
     def get_goal(self, goal_id: str) -> Goal:
         """One goal with its milestones."""
-        return Goal.of(self._read("get_goal", goal_path(goal_id)))
+        return Goal.of(self._read(goal_path(goal_id)))
 
     def list_goals(
         self,
@@ -101,20 +98,20 @@ class Goals:
             query["type"] = arguments.choice("type", GoalType, chosen)
         if status is not None:
             query["status"] = arguments.choice("status", GoalStatus, status)
-        return Goal.all_of(self._list("list_goals", (), query))
+        return Goal.all_of(self._list(GOALS, query))
 
     def update_goal(self, goal_id: str, *, idempotency_key: str | None = None, **changes: Unpack[GoalChanges]) -> Goal:
         """Change the given fields, all of them or none; returns the goal as it is then."""
         path, body = goal_path(goal_id), arguments.changes(changes)
-        return Goal.of(self._change("update_goal", "PATCH", path, body, idempotency_key))
+        return Goal.of(self._change("PATCH", path, body, idempotency_key))
 
     def delete_goal(self, goal_id: str, *, idempotency_key: str | None = None) -> None:
         """Delete a goal with its milestones, links and ledger; the shares of its links are free again."""
-        self._change("delete_goal", "DELETE", goal_path(goal_id), None, idempotency_key)
+        self._change("DELETE", goal_path(goal_id), None, idempotency_key)
 
     def get_goal_progress(self, goal_id: str) -> GoalProgress:
         """How far a goal is, how fast its amount moves, and when it will be reached if it goes on so."""
-        return GoalProgress.of(self._read("get_goal_progress", goal_path(goal_id, "progress")))
+        return GoalProgress.of(self._read(goal_path(goal_id, "progress")))
 
     def add_milestone(
         self,
@@ -132,11 +129,11 @@ class Goals:
             "target_date": moment("target_date", target_date),
         }
         path = goal_path(goal_id, "milestones")
-        return Milestone.of(self._change("add_milestone", "POST", path, body, idempotency_key))
+        return Milestone.of(self._change("POST", path, body, idempotency_key))
 
     def list_milestones(self, goal_id: str) -> list[Milestone]:
         """All milestones of a goal, by amount."""
-        return Milestone.all_of(self._list("list_milestones", goal_path(goal_id, "milestones")))
+        return Milestone.all_of(self._list(goal_path(goal_id, "milestones")))
 
     def check_milestones(self, goal_id: str, *, idempotency_key: str | None = None) -> list[Milestone]:
         """The milestones reached since the last check, in the order in which a goal crosses them; each comes once.
@@ -144,16 +141,16 @@ class Goals:
         A milestone counts as reached as soon as the amount crosses it, checked or not; this returns the new ones.
         """
         path = goal_path(goal_id, "milestones", "check")
-        return Milestone.all_of(self._change("check_milestones", "POST", path, None, idempotency_key))
+        return Milestone.all_of(self._change("POST", path, None, idempotency_key))
 
     def get_milestone_progress(self, goal_id: str) -> MilestoneProgress:
         """How many milestones are reached, and the next one."""
         path = goal_path(goal_id, "milestones", "progress")
-        return MilestoneProgress.of(self._read("get_milestone_progress", path))
+        return MilestoneProgress.of(self._read(path))
 
     def get_next_milestone(self, goal_id: str) -> Milestone | None:
         """The milestone that comes next; None when all are reached, or there is none."""
-        body = self._read("get_next_milestone", goal_path(goal_id, "milestones", "next"))
+        body = self._read(goal_path(goal_id, "milestones", "next"))
         return None if body is None else Milestone.of(body)
 
     def get_celebration_message(self, milestone: Mapping[str, Any]) -> str:
@@ -185,11 +182,11 @@ class Goals:
             "whole": arguments.flag("whole", whole),
         }
         path = goal_path(goal_id, "funding")
-        return FundingSource.of(self._change("link_account_to_goal", "POST", path, body, idempotency_key))
+        return FundingSource.of(self._change("POST", path, body, idempotency_key))
 
     def get_goal_funding(self, goal_id: str) -> list[FundingSource]:
         """The accounts that count for a goal now, in the order of linking."""
-        return FundingSource.all_of(self._list("get_goal_funding", goal_path(goal_id, "funding")))
+        return FundingSource.all_of(self._list(goal_path(goal_id, "funding")))
 
     def update_account_allocation(
         self,
@@ -205,27 +202,9 @@ class Goals:
         percent = one_of(names[0], allocation_percent, names[1], new_allocation_percent)
         body = {"allocation_percent": number("allocation_percent", needed("allocation_percent", percent))}
         path = account_path(goal_id, account_id)
-        return FundingSource.of(self._change("update_account_allocation", "PATCH", path, body, idempotency_key))
+        return FundingSource.of(self._change("PATCH", path, body, idempotency_key))
 
     def remove_account_from_goal(self, goal_id: str, account_id: str, *, idempotency_key: str | None = None) -> None:
         """End the link of an account; what it counted stays."""
         path = account_path(goal_id, account_id)
-        self._change("remove_account_from_goal", "DELETE", path, None, idempotency_key)
-
-    def _change(
-        self, operation: str, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None, key: str | None
-    ) -> Any:
-        request = ApiRequest(operation, method, path, body=body, idempotency_key=arguments.idempotency_key(key))
-        return (self._transport.send(request)).body
-
-    def _read(self, operation: str, path: tuple[str, ...]) -> Any:
-        return (self._transport.send(ApiRequest(operation, "GET", path))).body
-
-    def _list(self, operation: str, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> list[Any]:
-        request: ApiRequest | None = ApiRequest(operation, "GET", path, query or {})
-        found: list[Any] = []
-        while request is not None:
-            answer = self._transport.send(request)
-            found += listed(answer.body)
-            request = None if answer.following is None else request.on_page(answer.following)
-        return found
+        self._change("DELETE", path, None, idempotency_key)

@@ -8,15 +8,20 @@ from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from milepost.client import import_check
-from milepost.client.transport import SyncLocalTransport, SyncTransport
+from milepost.client.background import Handle, SyncLocal
+from milepost.client.transport import Patience
 from milepost.sync.goals import Goals
+from milepost.sync.rest import Transport
+
+# A killed server of the data directory is back within seconds, and there are no other clients to give way to.
+PATIENCE = Patience(attempts=8, heeds_server=False)
 
 
 class GoalManager(Goals):
     """The goals of one tenant, stored in Postgres. Connects at its first call; many may use it at once."""
 
-    def __init__(self, handle: SyncTransport) -> None:
-        super().__init__(SyncLocalTransport(handle))
+    def __init__(self, handle: Handle) -> None:
+        super().__init__(Transport(SyncLocal(handle), PATIENCE))
         self.handle = handle
 
     def close(self) -> None:
@@ -45,9 +50,8 @@ def easy_goals(
     them at its first call if they don't run, and lets them stop once no process uses them. Raises ValueError for an
     address that makes no sense, and ImportError where a package of the application hides one of Milepost's.
     """
-    in_process = import_check.load("milepost.client.in_process")
-    server_config = in_process.server_config_of(database_url, redis_url, tenant, data_dir)
-    return GoalManager(in_process.open_handle(server_config))
+    local = import_check.load("milepost.client.local")
+    return GoalManager(local.open_handle(local.server_config_of(database_url, redis_url, tenant, data_dir)))
 
 
 Parameters = ParamSpec("Parameters")
@@ -58,7 +62,7 @@ _kept: list[GoalManager] = []
 
 
 def _manager() -> GoalManager:
-    borrowed = import_check.load("milepost.client.in_process").borrow_handle()
+    borrowed = import_check.load("milepost.client.local").borrow_handle()
     if borrowed is not None:
         return GoalManager(borrowed)
     _kept[:] = [easy_goals()]

@@ -12,7 +12,7 @@ from core.services.tenants import create_tenant
 from core.settings import Settings
 from core.store.database import Sessions
 from milepost import Client, GoalManager, easy_goals, sync
-from milepost.client import in_process
+from milepost.client import local
 from tests.conftest import KEY, NOW
 from tests.serving import serving
 
@@ -27,7 +27,7 @@ def anyio_backend() -> str:
 def nothing_left_open() -> Iterator[None]:
     """Every manager that a test makes is closed at its end, so that it cannot disturb the next test."""
     yield
-    assert not in_process.server_configs()
+    assert not local.server_configs()
 
 
 @pytest.fixture

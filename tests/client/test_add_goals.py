@@ -193,7 +193,7 @@ def test_the_manager_is_made_where_none_is_given(monkeypatch: pytest.MonkeyPatch
     sync_twin = sync.easy_goals()
     assert len(sync_twin.list_goals()) == 1
     sync_twin.close()
-    manager.handle.close()
+    manager.handle.end()()
     assert milepost.GoalManager is type(manager)
 
 
@@ -202,6 +202,6 @@ def test_routes_of_a_closed_manager_say_so(database_url: str) -> None:
     app = FastAPI()
     manager = easy_goals(database_url=database_url)
     add_goals(app, manager)
-    manager.handle.close()
+    manager.handle.end()()
     with TestClient(app) as client, pytest.raises(RuntimeError, match="this manager is closed"):
         client.get("/goals")

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Security
 from fastapi.testclient import TestClient
 
 from milepost import InvalidField, add_goals, sync
-from milepost.client import in_process
+from milepost.client import local
 
 
 def signed_in(x_session: Annotated[str, Header()]) -> None:
@@ -61,7 +61,7 @@ def test_what_is_no_dependency_is_refused(auth: Any) -> None:
         add_goals(app, auth=auth)
     assert refused.value.field == "auth"
     assert app.openapi()["paths"] == {}
-    assert in_process.server_configs() == []
+    assert local.server_configs() == []
 
 
 def test_no_auth_at_all_is_a_choice(database_url: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import milepost
 from milepost import GoalManager, easy_goals, sync
-from milepost.client import in_process
+from milepost.client import local
 from milepost.client import manager as manager_module
 
 FUND = {"user_id": "user_123", "name": "Emergency Fund", "type": "savings", "target_amount": 10000.00}
@@ -71,10 +71,10 @@ def test_without_a_manager_a_function_makes_one(
     monkeypatch.setenv("MILEPOST_DATABASE_URL", database_url)
     monkeypatch.setenv("MILEPOST_DATA_DIR", str(tmp_path))
     goal = sync.create_goal(**FUND)
-    (server_config,) = in_process.server_configs()
+    (server_config,) = local.server_configs()
     assert server_config.settings.database_url is not None
     assert sync.get_goal(goal.id) == goal
-    assert in_process.server_configs() == [server_config]
+    assert local.server_configs() == [server_config]
     for manager in sync_functions_kept():
         manager.close()
 

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,10 +18,9 @@ from sqlalchemy import Engine, text
 from starlette.types import Receive, Scope, Send
 
 import milepost
-from core.store.driver import Sql
 from milepost import Client, GoalManager, Goals, Unavailable, easy_goals, sync
-from milepost.client import in_process
-from milepost.client.transport import encode
+from milepost.client import local, transport
+from milepost.client.transport import Patience, encode
 from tests.client.proxy import Proxy, proxy_to
 from tests.conftest import KEY, NOW
 from tests.serving import serving
@@ -71,7 +71,7 @@ def test_while_the_database_stays_away_the_error_has_the_key(
     proxy: Proxy, proxied: sync.GoalManager, sync_manager: sync.GoalManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says that nobody knows; the same call under its key, by another connection, is done once in all."""
-    monkeypatch.setattr(in_process, "_DOUBT_PATIENCE_S", 0.5)
+    monkeypatch.setattr(transport, "_LONGEST_PAUSE_S", 0.1)
     for lost in ("lose_answers", "lose_commits"):
         before = len(sync_manager.list_goals())
         proxied.list_goals()
@@ -122,19 +122,17 @@ async def test_a_call_that_is_still_in_work_is_not_refused(
     body |= {"status": "active", "currency": "USD", "tracking": None, "start_date": None, "auto_complete": False}
     row = ["default", "busy", "POST /goals", hashlib.sha256(encode(body)).digest(), NOW]
     with psycopg.connect(database_url.replace("+psycopg", "")) as other:
-        (
+        other.execute(
             """INSERT INTO idempotency_keys (tenant, idempotency_key, route, body_hash, created_at, status, body)
-            VALUES (%s, %s, %s, %s, %s, 0, '')"""
-        ).run(other, row)
-        if interface == "client":
-            goals = Client(client._server.url.removesuffix("/goals"), KEY, attempts=1)
+            VALUES (%s, %s, %s, %s, %s, 0, '')""",
+            row,
+        )
+        goals._transport._patience = Patience(attempts=1)
         with pytest.raises(Unavailable, match="still being worked on") as trouble:
             await goals.create_goal(**FUND, idempotency_key="busy")
         other.rollback()
     assert trouble.value.idempotency_key == "busy"
     assert trouble.value.retry_after_s is not None
-    if isinstance(goals, Client):
-        await goals.close()
 
 
 def test_a_cancelled_call_comes_to_its_end(database_url: str, engine: Engine) -> None:
@@ -144,9 +142,9 @@ def test_a_cancelled_call_comes_to_its_end(database_url: str, engine: Engine) ->
         async with easy_goals(database_url=database_url) as manager:
             goal = await manager.create_goal(**FUND)
             with engine.connect() as holder:
-                Sql("SELECT 1 FROM goals FOR UPDATE").run(holder, {})
+                holder.execute(text("SELECT 1 FROM goals FOR UPDATE"))
                 task = asyncio.create_task(manager.update_goal(goal.id, current_amount=5))
-                while not Sql("SELECT count(*) FROM pg_locks WHERE NOT granted").value(holder, {}):
+                while not holder.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one():
                     await asyncio.sleep(0.01)
                 for _ in range(3):
                     task.cancel()
@@ -188,7 +186,7 @@ def test_a_function_outlives_no_manager(database_url: str) -> None:
             await late
 
     asyncio.run(story())
-    assert in_process.server_configs() == []
+    assert local.server_configs() == []
 
 
 def test_a_forgotten_manager_in_a_cycle_is_closed_by_the_collector(
@@ -198,17 +196,16 @@ def test_a_forgotten_manager_in_a_cycle_is_closed_by_the_collector(
     forgotten = sync.easy_goals(database_url=database_url)
     forgotten.__dict__["itself"] = forgotten
     del forgotten
-    from core.store import engine as engine_module
-    from milepost.client import server_config
+    from milepost.client import in_process
 
-    make, engines = engine_module.make_engine, itertools.count()
+    opened, times = in_process.open_backends, itertools.count()
 
-    def collecting(*args: object, **kwargs: object) -> Engine:
-        next(engines)
+    def collecting(*args: Any, **kwargs: Any) -> Any:
+        next(times)
         gc.collect()
-        return make(*args, **kwargs)  # type: ignore[arg-type]
+        return opened(*args, **kwargs)
 
-    monkeypatch.setattr(server_config, "make_engine", collecting)
+    monkeypatch.setattr(in_process, "open_backends", collecting)
     answered = threading.Event()
 
     def call() -> None:
@@ -217,9 +214,9 @@ def test_a_forgotten_manager_in_a_cycle_is_closed_by_the_collector(
 
     threading.Thread(target=call, daemon=True).start()
     assert answered.wait(PATIENCE_S), "it hangs"
-    assert next(engines) > 0
+    assert next(times) > 0
     gc.collect()
-    assert in_process.server_configs() == []
+    assert local.server_configs() == []
     left = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'milepost-python'")
     with engine.connect() as connection:
         assert connection.execute(left).scalar_one() == 0

@@ -24,7 +24,7 @@ from milepost import (
     get_celebration_message,
     sync,
 )
-from milepost.client import in_process
+from milepost.client import local
 
 pytestmark = pytest.mark.anyio
 
@@ -173,7 +173,8 @@ async def test_a_list_has_all_goals(manager: GoalManager) -> None:
     assert [goal.id for goal in await manager.list_goals(type=GoalType.DEBT)] == [debt.id]
     assert [goal.id for goal in await manager.list_goals(goal_type="debt", user_id="user_2")] == [debt.id]
     assert [goal.id for goal in await manager.list_goals("user_2", status="paused")] == [paused.id]
-    assert await manager.list_goals(user_id="nobody\0") == []
+    with pytest.raises(InvalidField, match="user_id: must not hold a NUL character"):
+        await manager.list_goals(user_id="nobody\0")
 
 
 async def test_many_may_use_one_manager_at_once(manager: GoalManager, engine: Engine) -> None:
@@ -209,11 +210,11 @@ async def test_managers_of_one_server_config_share_connections(
     await manager.list_goals()
     forgotten = easy_goals(database_url=database_url)
     await manager.close()
-    assert len(in_process.server_configs()) == 1
+    assert len(local.server_configs()) == 1
     await forgotten.list_goals()
     del forgotten
     gc.collect()
-    assert in_process.server_configs() == []
+    assert local.server_configs() == []
     assert connections(engine) == 0
 
 

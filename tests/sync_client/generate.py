@@ -13,10 +13,10 @@ import unasync
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT, SYNC = ROOT / "milepost" / "client", ROOT / "milepost" / "sync"
 # What awaits; the other modules of the client are shared by both.
-ASYNC_MODULES = ("__init__", "goals", "http_client", "manager")
+ASYNC_MODULES = ("__init__", "goals", "http_client", "manager", "resource", "rest")
 _NOTE = "# Generated from milepost/client by `make sync-client`; change it there.\n"
 _NAMES = {"AsyncRetrying": "Retrying"}
-_IMPORTED = re.compile(r"\bmilepost\.client\.(goals|http_client|manager)\b")
+_IMPORTED = re.compile(r"\bmilepost\.client\.(goals|http_client|manager|resource|rest)\b")
 
 
 def generate(folder: Path) -> None:

@@ -115,7 +115,7 @@ def test_an_account_that_would_be_another_address_is_not_there(account_id: Any) 
 
 def test_account_ids_are_free_otherwise() -> None:
     """Slashes, spaces and other scripts are no matter."""
-    assert arguments.account_path("goal_1", "DE/12 ü") == ("goal_1", "funding", "DE/12 ü")
+    assert arguments.account_path("goal_1", "DE/12 ü") == ("goals", "goal_1", "funding", "DE/12 ü")
 
 
 def test_changes_are_those_that_there_are() -> None:

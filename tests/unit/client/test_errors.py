@@ -8,16 +8,16 @@ import tenacity
 
 from milepost.client import errors
 from milepost.client.errors import InvalidField, MilepostError, Unavailable, refusal
-from milepost.client.http_connections import Patience, answer_of, may_try_again, server_at, unreachable
+from milepost.client.http_connections import server_at, unreachable
 from milepost.client.models import Goal
+from milepost.client.transport import Answer, Patience, may_try_again, response_of
 
-REQUEST = httpx2.Request("GET", "http://milepost.test/goals")
+SERVER = server_at("http://milepost.test/", "/goals", "mp_secret", {"X-Of-Mine": "hidden"}, 1.0)
 
 
-def response(status: int, content: bytes = b"", **headers: str) -> httpx2.Response:
+def answer(status: int, content: bytes = b"", **headers: str) -> Answer:
     """An answer, with the underscores of header names for dashes."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx2.Response(status, content=content, headers=named, request=REQUEST)
+    return Answer(status, {name.replace("_", "-").lower(): value for name, value in headers.items()}, content)
 
 
 @pytest.mark.parametrize(
@@ -61,17 +61,17 @@ def test_an_invalid_field_names_the_first_one() -> None:
 
 def test_a_good_answer_is_its_body_with_exact_numbers() -> None:
     """Numbers keep their digits, nothing is None, and the next page is the query of its address."""
-    answer = answer_of(response(200, b'[{"amount": 10000.10}]', Link='</goals?limit=2&cursor=a.b%3D>; rel="next"'))
-    assert str(answer.body[0]["amount"]) == "10000.10"
-    assert answer.following == {"limit": "2", "cursor": "a.b="}
-    assert (answer_of(response(204)).body, answer_of(response(200, b"null")).body) == (None, None)
+    found = response_of(answer(200, b'[{"amount": 10000.10}]', Link='</goals?limit=2&cursor=a.b%3D>; rel="next"'))
+    assert str(found.body[0]["amount"]) == "10000.10"
+    assert found.following == {"limit": "2", "cursor": "a.b="}
+    assert (response_of(answer(204)).body, response_of(answer(200, b"null")).body) == (None, None)
 
 
 @pytest.mark.parametrize("status", [200, 301, 404, 502])
 def test_what_is_not_milepost_is_told(status: int) -> None:
     """An answer that is no JSON, or leads elsewhere, becomes an error of ours, never one of a parser."""
     with pytest.raises(MilepostError, match=r"Milepost answered"):
-        answer_of(response(status, b"<html>"))
+        response_of(answer(status, b"<html>"))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_when_another_try_may_help(status: int, retry_after: str | None, again: 
     """After 429 and what passes of 5xx, and where Retry-After says when, which is heeded up to half a minute."""
     headers = {} if retry_after is None else {"Retry_After": retry_after}
     with pytest.raises(MilepostError) as refused:
-        answer_of(response(status, b'{"detail": "no"}', **headers))
+        response_of(answer(status, b'{"detail": "no"}', **headers))
     assert may_try_again(refused.value) is again
     found = Patience(6, 45.0, 0.2).pause_s(after(refused.value, 1))
     assert found == pause_s if pause_s is not None else 0.1 <= found <= 0.2
@@ -105,9 +105,10 @@ def test_pauses_grow() -> None:
     patience = Patience(20, 45.0, 0.2)
     for tries in range(1, 10):
         most_s = min(0.1 * 2**tries, 5.0)
-        assert most_s / 2 <= patience.pause_s(after(httpx2.ReadTimeout("slow"), tries)) <= most_s
-    assert may_try_again(httpx2.ConnectError("refused"))
-    assert not may_try_again(httpx2.LocalProtocolError("bad header"))
+        slow = unreachable(httpx2.ReadTimeout("slow"), SERVER)
+        assert most_s / 2 <= patience.pause_s(after(slow, tries)) <= most_s
+    assert may_try_again(unreachable(httpx2.ConnectError("refused"), SERVER))
+    assert not may_try_again(unreachable(httpx2.LocalProtocolError("bad header"), SERVER))
     assert not may_try_again(RuntimeError("ours"))
 
 
@@ -121,24 +122,23 @@ def after(error: Exception, attempt: int) -> tenacity.RetryCallState:
 
 def test_an_outcome_that_is_not_known_is_told() -> None:
     """The error has the key under which the call can be made again, and neither it nor the server tells the API key."""
-    server = server_at("http://milepost.test/", "/goals", "mp_secret", {"X-Of-Mine": "hidden"}, 1.0)
-    error = errors.with_key(unreachable(httpx2.ReadTimeout("timed out"), server), "key-1")
+    error = errors.with_key(unreachable(httpx2.ReadTimeout("timed out"), SERVER), "key-1")
     assert (type(error), error.idempotency_key) == (Unavailable, "key-1")
-    assert "http://milepost.test/goals" in str(error)
+    assert "http://milepost.test " in str(error)
     assert "may have been done" in str(error)
-    assert "may have" not in str(errors.with_key(unreachable(httpx2.ReadTimeout(""), server), None))
+    assert "may have" not in str(errors.with_key(unreachable(httpx2.ReadTimeout(""), SERVER), None))
     refused = errors.with_key(InvalidField.of("name", "must not be blank"), "key-1")
     assert (str(refused), refused.idempotency_key) == ("name: must not be blank", "key-1")
-    assert not {"mp_secret", "hidden"} & set(repr(server).replace("'", " ").split())
+    assert not {"mp_secret", "hidden"} & set(repr(SERVER).replace("'", " ").split())
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[1]", b'{"a": 1}', b'{"id": "goal_1", "target_amount": "x"}'])
 def test_a_body_that_is_no_goal_is_a_fault(body: bytes) -> None:
     """Whatever answers in the place of Milepost, no error of a parser comes out."""
     with pytest.raises(errors.ServerFault, match=r"^Milepost answered with "):
-        Goal.of(answer_of(response(200, body)).body)
+        Goal.of(response_of(answer(200, body)).body)
     with pytest.raises(errors.ServerFault, match=r"^Milepost answered with what is no list"):
-        Goal.all_of(answer_of(response(200, b'{"a": 1}')).body)
+        Goal.all_of(response_of(answer(200, b'{"a": 1}')).body)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+# Generated from milepost/client by `make sync-client`; change it there.
+"""What every resource of the interface is made of: requests over one transport, and lists read page by page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from milepost.client import arguments
+from milepost.client.records import listed
+from milepost.client.transport import ApiRequest
+from milepost.sync.rest import Transport
+
+
+class Resource:
+    """The requests of one resource, over a transport that all resources of an interface share."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def _change(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        body: Mapping[str, Any] | None,
+        key: str | None,
+        query: Mapping[str, str] | None = None,
+    ) -> Any:
+        key = arguments.idempotency_key(key)
+        request = ApiRequest(method, path, query or {}, body=body, idempotency_key=key)
+        return (self._transport.send(request)).body
+
+    def _read(self, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> Any:
+        return (self._transport.send(ApiRequest("GET", path, query or {}))).body
+
+    def _list(self, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> list[Any]:
+        request: ApiRequest | None = ApiRequest("GET", path, query or {})
+        found: list[Any] = []
+        while request is not None:
+            answer = self._transport.send(request)
+            found += listed(answer.body)
+            request = None if answer.following is None else request.on_page(answer.following)
+        return found
