@@ -42,6 +42,7 @@ from milepost.client.models import (
     GoalType,
     Milestone,
     MilestoneProgress,
+    NextMilestone,
     Tracking,
     get_celebration_message,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "MilepostError",
     "Milestone",
     "MilestoneProgress",
+    "NextMilestone",
     "NotAllowed",
     "NotFound",
     "ServerFault",

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from milepost.client.errors import InvalidField
-from milepost.client.records import Exact, Record
+from milepost.client.records import Exact, Record, read_float
 
 
 class GoalType(StrEnum):
@@ -41,8 +41,38 @@ class Tracking(StrEnum):
     NET_WORTH = "net_worth"
 
 
+class NextMilestone(Record):
+    """The milestone that comes next, as the progress of milestones shows it: not reached yet."""
+
+    _NEEDED = "amount"
+
+    id: str
+    amount: Exact
+    description: str | None
+    target_date: datetime | None
+    reached: bool
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, name: Literal["id"], /) -> str: ...
+        @overload
+        def __getitem__(self, name: Literal["amount"], /) -> Exact: ...
+        @overload
+        def __getitem__(self, name: Literal["description"], /) -> str | None: ...
+        @overload
+        def __getitem__(self, name: Literal["target_date"], /) -> datetime | None: ...
+        @overload
+        def __getitem__(self, name: Literal["reached"], /) -> bool: ...
+        @overload
+        def __getitem__(self, name: str, /) -> Any: ...
+        def __getitem__(self, name: str, /) -> Any: ...
+
+
 class Milestone(Record):
     """An amount to reach before the target. `celebration` is a sentence for when it is reached, None before that."""
+
+    _NEEDED = "amount"
 
     id: str
     amount: Exact
@@ -71,6 +101,8 @@ class Milestone(Record):
 
 class Goal(Record):
     """A goal with its milestones as it was at `version`, when it was read."""
+
+    _NEEDED = "id"
 
     id: str
     user_id: str
@@ -128,6 +160,8 @@ class Goal(Record):
 class GoalProgress(Record):
     """How far a goal is at `calculated_at`, by facts up to `as_of`. Monthly amounts above 0 are towards the goal."""
 
+    _NEEDED = "goal_id"
+
     goal_id: str
     current_amount: Exact
     target_amount: Exact
@@ -171,12 +205,14 @@ class GoalProgress(Record):
 class MilestoneProgress(Record):
     """How many of a goal's milestones are reached, and which comes next."""
 
+    _NEEDED = "goal_id"
+
     goal_id: str
     total_milestones: int
     reached_count: int
     remaining_count: int
     percent_complete: Exact
-    next_milestone: Milestone | None
+    next_milestone: NextMilestone | None
 
     if TYPE_CHECKING:
 
@@ -187,26 +223,24 @@ class MilestoneProgress(Record):
         @overload
         def __getitem__(self, name: Literal["percent_complete"], /) -> Exact: ...
         @overload
-        def __getitem__(self, name: Literal["next_milestone"], /) -> Milestone | None: ...
+        def __getitem__(self, name: Literal["next_milestone"], /) -> NextMilestone | None: ...
         @overload
         def __getitem__(self, name: str, /) -> Any: ...
         def __getitem__(self, name: str, /) -> Any: ...
 
 
 class FundingSource(Record):
-    """A linked account and what it has `counted` for the goal; the attribute of the key "from" is `from_`."""
+    """A linked account and what it has `counted` for the goal since `from_`, the key "from"."""
+
+    _NEEDED = "account_id"
 
     account_id: str
     account_name: str | None
     allocation_percent: Exact
+    from_: datetime
     whole: bool
     counted: Exact | None
     note: str | None
-
-    @property
-    def from_(self) -> datetime:
-        """The moment from which on the account counts."""
-        return self["from"]
 
     if TYPE_CHECKING:
 
@@ -230,52 +264,24 @@ class FundingSource(Record):
 def get_celebration_message(milestone: Mapping[str, Any]) -> str:
     """The sentence about a reached milestone, as check_milestones and list_milestones give it.
 
-    Raises ValueError for one that is not reached yet.
+    A dictionary in the documented structure has none, and gets one with the `currency` that it may have. Raises
+    ValueError for a milestone that is not reached yet, and for one without an amount.
     """
     message = milestone.get("celebration")
-    if message is None:
+    if message is not None:
+        return str(message)
+    if not milestone.get("reached"):
         raise InvalidField.of("milestone", "is not reached yet, so there is nothing to celebrate")
-    return str(message)
+    currency = milestone.get("currency")
+    amount = _shown(milestone.get("amount")) + (f" {currency}" if currency else "")
+    words = " ".join(str(milestone.get("description") or "").split())
+    return f"Milestone reached: {amount} ({words})." if words else f"Milestone reached: {amount}."
 
 
-def _exact(value: Decimal | int) -> Exact:
-    return Exact(value)
-
-
-def _moment(value: str) -> datetime:
-    return datetime.fromisoformat(value)
-
-
-Milestone._NEEDED = "amount"
-Milestone._READERS = {"amount": _exact, "target_date": _moment, "reached_date": _moment}
-Goal._NEEDED = "id"
-Goal._READERS = {
-    "type": GoalType,
-    "tracking": Tracking,
-    "status": GoalStatus,
-    "target_amount": _exact,
-    "current_amount": _exact,
-    "start_date": date.fromisoformat,
-    "deadline": _moment,
-    "created_at": _moment,
-    "updated_at": _moment,
-    "waiting_for": list,
-    "milestones": Milestone.all_of,
-}
-GoalProgress._NEEDED = "goal_id"
-GoalProgress._READERS = {
-    "current_amount": _exact,
-    "target_amount": _exact,
-    "percent_complete": _exact,
-    "status": GoalStatus,
-    "deadline": _moment,
-    "projected_completion_date": _moment,
-    "monthly_contribution_actual": _exact,
-    "monthly_contribution_target": _exact,
-    "calculated_at": _moment,
-    "as_of": _moment,
-}
-MilestoneProgress._NEEDED = "goal_id"
-MilestoneProgress._READERS = {"percent_complete": _exact, "next_milestone": Milestone.of}
-FundingSource._NEEDED = "account_id"
-FundingSource._READERS = {"allocation_percent": _exact, "from": _moment, "counted": _exact}
+def _shown(amount: object) -> str:
+    """An amount for a person: a decimal with its own digits, 5,000.000 KWD; another number with two decimals."""
+    if isinstance(amount, Decimal):
+        return f"{amount:,f}"
+    if isinstance(amount, bool) or not isinstance(amount, float | int):
+        raise InvalidField.of("milestone", "has no amount that is a number")
+    return f"{read_float(amount) if isinstance(amount, float) else amount:,.2f}"

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from decimal import Decimal
+from enum import Enum
+from functools import cache
+from keyword import iskeyword
 from numbers import Rational
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, overload
+from types import NoneType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, get_args, get_origin, get_type_hints, overload
 
 from milepost.client.errors import ServerFault
 
 Real = Decimal | float | int
+Reader = Callable[[Any], Any]
 
 
 def read_float(number: float) -> Decimal:
@@ -122,10 +128,10 @@ def _result(value: Decimal) -> Exact:
 class Record(dict[str, Any]):
     """The answer at one moment, as a dictionary whose keys are attributes too.
 
-    It belongs to the caller: changing it changes nothing that is stored.
+    It belongs to the caller: changing it changes nothing that is stored. A record declares its fields as annotations,
+    which say how each is read; the attribute of a key that is a keyword of Python has an underscore: `from_`.
     """
 
-    _READERS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     # A field that every such body has; a body without it does not come from a Milepost.
     _NEEDED: ClassVar[str] = ""
 
@@ -135,7 +141,7 @@ class Record(dict[str, Any]):
 
         Raises ServerFault for what is no such body.
         """
-        readers = cls._READERS
+        readers = _readers_of(cls)
         if not isinstance(body, Mapping) or cls._NEEDED not in body:
             raise ServerFault(f"Milepost answered with what is no {cls.__name__}: is base_url its own address?")
         try:
@@ -157,14 +163,14 @@ class Record(dict[str, Any]):
 
         def __getattr__(self, name: str) -> Any:
             try:
-                return self[name]
+                return self[_key_of(name)]
             except KeyError:
                 raise AttributeError(f"{type(self).__name__} has no {name}") from None
 
         def __setattr__(self, name: str, value: Any) -> None:
-            if name not in self:
+            if _key_of(name) not in self:
                 raise AttributeError(f"{type(self).__name__} has no {name}")
-            self[name] = value
+            self[_key_of(name)] = value
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"{name}: a field of a {type(self).__name__} cannot be deleted")
@@ -187,6 +193,39 @@ def listed(body: object) -> list[Any]:
     if not isinstance(body, list):
         raise ServerFault("Milepost answered with what is no list: is base_url its own address?")
     return body
+
+
+@cache
+def _readers_of(kind: type[Record]) -> Mapping[str, Reader]:
+    """By key, what makes the value of a field from what JSON has for it; a field without one stays as it is."""
+    hints = {name: hint for name, hint in get_type_hints(kind).items() if not name.startswith("_")}
+    found = {_key_of(name): _reader_of(hint) for name, hint in hints.items()}
+    return {name: reader for name, reader in found.items() if reader is not None}
+
+
+def _reader_of(hint: Any) -> Reader | None:
+    """What reads a value of a type, which may also be `| None`: None itself is never read."""
+    options = [each for each in get_args(hint) if each is not NoneType]
+    if len(options) < len(get_args(hint)):
+        return _reader_of(options[0]) if len(options) == 1 else None
+    if get_origin(hint) is list:
+        return _list_reader(_reader_of(options[0]))
+    if not isinstance(hint, type):
+        return None
+    if issubclass(hint, Record):
+        return hint.of
+    if issubclass(hint, datetime | date):
+        return hint.fromisoformat
+    return hint if issubclass(hint, Exact | Enum) else None
+
+
+def _list_reader(read: Reader | None) -> Reader:
+    return list if read is None else lambda values: [read(value) for value in listed(values)]
+
+
+def _key_of(attribute: str) -> str:
+    key = attribute.removesuffix("_")
+    return key if iskeyword(key) else attribute
 
 
 def _for_json(value: Any) -> Any:

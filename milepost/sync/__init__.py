@@ -22,6 +22,7 @@ from milepost.client.models import (
     GoalType,
     Milestone,
     MilestoneProgress,
+    NextMilestone,
     Tracking,
     get_celebration_message,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "MilepostError",
     "Milestone",
     "MilestoneProgress",
+    "NextMilestone",
     "NotAllowed",
     "NotFound",
     "ServerFault",

@@ -18,6 +18,7 @@ from milepost import (
     GoalStatus,
     GoalType,
     InvalidField,
+    NextMilestone,
     NotFound,
     Unavailable,
     easy_goals,
@@ -113,6 +114,9 @@ async def test_each_milestone_is_new_once(manager: GoalManager) -> None:
     following = await manager.get_next_milestone(goal.id)
     assert following is not None
     assert following.amount == 5000
+    shown = (await manager.get_milestone_progress(goal.id)).next_milestone
+    assert isinstance(shown, NextMilestone)
+    assert shown == {name: following[name] for name in ("amount", "description", "target_date", "reached", "id")}
     await manager.update_goal(goal.id, current_amount=8000)
     reached = await manager.check_milestones(goal.id)
     assert [milestone.amount for milestone in reached] == [2500, 5000, 7500]

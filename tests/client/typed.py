@@ -24,6 +24,7 @@ from milepost import (
     GoalType,
     Milestone,
     MilestoneProgress,
+    NextMilestone,
     Tracking,
     add_goals,
     easy_goals,
@@ -82,7 +83,10 @@ def what_records_hold(goal: Goal, progress: GoalProgress, source: FundingSource,
     assert_type(source["account_name"], str | None)
     assert_type(source.from_, datetime)
     assert_type(milestones["reached_count"], int)
-    assert_type(milestones["next_milestone"], Milestone | None)
+    assert_type(milestones["next_milestone"], NextMilestone | None)
+    assert milestones.next_milestone is not None
+    assert_type(milestones.next_milestone["amount"], Exact)
+    assert_type(milestones.next_milestone.reached, bool)
     assert_type(milepost.get_celebration_message(goal.milestones[0]), str)
 
 

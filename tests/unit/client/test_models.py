@@ -14,7 +14,15 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import core.goals.goal
-from api.schemas.goals import FundingBody, GoalBody, MilestoneBody, MilestoneProgressBody, ProgressBody
+from api.schemas.goals import (
+    FundingBody,
+    GoalBody,
+    MilestoneBody,
+    MilestoneProgressBody,
+    NextMilestoneBody,
+    ProgressBody,
+)
+from milepost.client.errors import InvalidField, ServerFault
 from milepost.client.models import (
     FundingSource,
     Goal,
@@ -23,6 +31,7 @@ from milepost.client.models import (
     GoalType,
     Milestone,
     MilestoneProgress,
+    NextMilestone,
     Tracking,
     get_celebration_message,
 )
@@ -79,6 +88,7 @@ def test_the_enumerations_are_those_of_core(ours: type[StrEnum], cores: type[Str
         (Goal, GoalBody),
         (GoalProgress, ProgressBody),
         (Milestone, MilestoneBody),
+        (NextMilestone, NextMilestoneBody),
         (MilestoneProgress, MilestoneProgressBody),
         (FundingSource, FundingBody),
     ],
@@ -86,8 +96,8 @@ def test_the_enumerations_are_those_of_core(ours: type[StrEnum], cores: type[Str
 def test_a_record_declares_the_fields_of_its_body(record: type[Record], body: type) -> None:
     """Every field that REST answers with is declared, and typed, as an attribute."""
     declared = set(get_type_hints(record)) - set(get_type_hints(Record))
-    declared |= {"from"} if hasattr(record, "from_") else set()
-    assert declared == set(get_type_hints(body))
+    assert {name.removesuffix("_") for name in declared} == set(get_type_hints(body))
+    assert record._NEEDED in set(get_type_hints(body))
 
 
 def test_a_record_is_read_with_its_types() -> None:
@@ -101,6 +111,58 @@ def test_a_record_is_read_with_its_types() -> None:
     assert goal.deadline is None
     assert goal.milestones[0].reached_date == datetime(2026, 3, 1, 10, 0, 0, 500_000, tzinfo=UTC)
     assert isinstance(goal["milestones"][0], Milestone)
+
+
+class Everything(Record):
+    """A field of each kind."""
+
+    _NEEDED = "text"
+
+    text: str
+    anything: Any
+    amount: Exact | None
+    at: datetime
+    on: date | None
+    type: GoalType | None
+    texts: list[str]
+    days: list[date] | None
+    inner: Milestone | None
+    inners: list[Milestone]
+    class_: datetime | None
+
+
+def test_fields_are_read_as_their_annotations_say() -> None:
+    """Also where they may be None, or are lists; a field that is missing, or not declared, is no matter."""
+    inner = {"amount": Decimal(1)}
+    record = Everything.of(
+        {
+            "text": "2026-03-01",
+            "anything": {"at": "2026-03-01"},
+            "amount": 5,
+            "at": "2026-03-01T00:00:00Z",
+            "on": "2026-03-01",
+            "type": "debt",
+            "texts": ["2026-03-01"],
+            "days": ["2026-03-01"],
+            "inner": inner,
+            "inners": [inner, inner],
+            "class": "2026-03-01T00:00:00",
+        }
+    )
+    assert (record.text, record.anything) == ("2026-03-01", {"at": "2026-03-01"})
+    assert (type(record.amount), type(record.inner), [type(each) for each in record.inners]) == (
+        Exact,
+        Milestone,
+        [Milestone] * 2,
+    )
+    assert (record.at, record.on) == (datetime(2026, 3, 1, tzinfo=UTC), date(2026, 3, 1))
+    assert (record.type, record.texts, record.days) == (GoalType.DEBT, ["2026-03-01"], [date(2026, 3, 1)])
+    assert record.class_ == record["class"] == datetime(2026, 3, 1)  # noqa: DTZ001
+    names = ("amount", "on", "type", "days", "inner", "class")
+    assert set(Everything.of({"text": "", **dict.fromkeys(names)}).values()) == {"", None}
+    for wrong in ({}, {"text": "", "inners": {}}, {"text": "", "type": "other"}, {"text": "", "days": [3]}):
+        with pytest.raises(ServerFault, match="Milepost answered with"):
+            Everything.of(wrong)
 
 
 def test_a_record_is_a_dictionary_with_attributes() -> None:
@@ -140,13 +202,35 @@ def test_from_is_an_attribute_with_an_underscore() -> None:
     body = {"account_id": "a", "allocation_percent": Decimal("60.0"), "from": "2026-03-01T00:00:00Z", "counted": None}
     source = FundingSource.of(body)
     assert source.from_ == source["from"] == datetime(2026, 3, 1, tzinfo=UTC)
+    source.from_ = datetime(2026, 4, 1, tzinfo=UTC)
+    assert source["from"] == datetime(2026, 4, 1, tzinfo=UTC)
+    assert "from_" not in source
 
 
 def test_the_celebration_of_a_milestone() -> None:
     """A reached milestone has its sentence; one that is not reached is refused by name."""
     assert get_celebration_message(Milestone.of(MILESTONE)) == "You are there"
-    with pytest.raises(ValueError, match="milestone: is not reached yet"):
-        get_celebration_message({"amount": 1, "celebration": None})
+    for milestone in ({"amount": 1, "celebration": None}, {"amount": 1.0, "reached": False}, {}):
+        with pytest.raises(InvalidField, match="milestone: is not reached yet"):
+            get_celebration_message(milestone)
+
+
+@pytest.mark.parametrize(
+    ("milestone", "message"),
+    [
+        ({"amount": 5000.0, "description": "Halfway", "target_date": None}, "5,000.00 (Halfway)."),
+        ({"amount": 1234567.891, "description": None}, "1,234,567.89."),
+        ({"amount": 5000}, "5,000.00."),
+        ({"amount": Exact("5000.000"), "description": " two\nlines "}, "5,000.000 (two lines)."),
+        ({"amount": Decimal(5000), "currency": "JPY", "celebration": None}, "5,000 JPY."),
+    ],
+)
+def test_a_dictionary_in_the_documented_structure_is_celebrated(milestone: dict[str, Any], message: str) -> None:
+    """It has no sentence of its own; its amount is a float, of which nobody knows the currency."""
+    assert get_celebration_message({**milestone, "reached": True}) == f"Milestone reached: {message}"
+    for amount in (None, "5000", True):
+        with pytest.raises(InvalidField, match="milestone: has no amount that is a number"):
+            get_celebration_message({**milestone, "reached": True, "amount": amount})
 
 
 def test_a_route_may_name_a_record_as_its_type() -> None:

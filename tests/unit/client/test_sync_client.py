@@ -13,7 +13,7 @@ import milepost
 import milepost.sync
 from milepost.client.goals import Goals
 from milepost.sync.goals import Goals as SyncGoals
-from tests.sync_client.generate import SYNC, generate
+from tests.sync_client.generate import SYNC, generate, with_shared_records
 
 # What each side has of its own.
 TWINS = {"Client", "GoalManager", "Goals", "easy_goals"}
@@ -70,3 +70,53 @@ def test_a_method_and_its_twin_and_its_function_have_one_signature() -> None:
         assert inspect.signature(ours) == inspect.signature(twin)
         assert inspect.signature(getattr(milepost, name)) == inspect.signature(ours)
         assert ours.__doc__ == twin.__doc__
+
+
+def test_a_record_stays_one_class() -> None:
+    """The generated module imports it from where it is written, whatever derives from it and where it is used."""
+    made = with_shared_records(
+        {
+            "records": "class Record: ...\n",
+            "resource": "class Resource: ...\n",
+            "notes": """from milepost.client.records import Record
+from milepost.client.resource import Resource
+
+class Note(Record):
+    text: str
+
+# Kept.
+class LongNote(Note):
+    more: str
+
+class Notes(Resource): ...
+""",
+            "interface": """from milepost.client.notes import (
+    Note,
+    Notes,
+)
+def function():
+    from milepost.client.notes import LongNote
+""",
+        }
+    )
+    assert set(made) == {"resource", "notes", "interface"}
+    assert (
+        made["notes"]
+        == """from milepost.client.records import Record
+from milepost.client.notes import LongNote, Note
+from milepost.sync.resource import Resource
+
+
+# Kept.
+
+class Notes(Resource): ...
+"""
+    )
+    assert (
+        made["interface"]
+        == """from milepost.client.notes import Note
+from milepost.sync.notes import Notes
+def function():
+    from milepost.client.notes import LongNote
+"""
+    )
