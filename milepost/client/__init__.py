@@ -3,6 +3,7 @@
 from milepost.client.arguments import GoalChanges
 from milepost.client.errors import (
     AllocationExceeded,
+    Closed,
     Conflict,
     GoalMoved,
     InvalidField,
@@ -51,6 +52,7 @@ from milepost.client.records import Exact
 __all__ = [
     "AllocationExceeded",
     "Client",
+    "Closed",
     "Conflict",
     "Exact",
     "FundingSource",

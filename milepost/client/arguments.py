@@ -1,7 +1,7 @@
 """Turns the arguments of the Python interface into REST values; refuses a bad one by the name that the caller used."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypedDict, TypeVar
 from milepost.client.errors import InvalidField, NotFound
 from milepost.client.models import GoalStatus
 from milepost.client.records import read_float
+from milepost.client.transport import Id
 
 Amount: TypeAlias = Decimal | float | int | str
 """An amount or a percentage. A string is a plain decimal; a float is the number that it shows, to a millionth."""
@@ -26,6 +27,7 @@ Given = TypeVar("Given")
 GOALS = ("goals",)
 _DECIMALS = 6
 _GOAL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _KEY = re.compile(r"[\x20-\x7e]{1,200}")
 
 
@@ -42,6 +44,10 @@ class GoalChanges(TypedDict, total=False):
     deadline: Moment | None
     status: GoalStatus | str
     version: int
+
+
+# What a goal has had since its creation; no other name was ever that of an argument.
+_FIXED = frozenset({"user_id", "type", "goal_type", "currency", "tracking", "start_date", "auto_complete"})
 
 
 def number(field: str, value: Any) -> Decimal | str:
@@ -119,27 +125,35 @@ def needed(name: str, value: Given | None) -> Given:
 def goal_path(goal_id: Any, *below: str) -> tuple[str, ...]:
     """The path of a goal or of something below it; raises NotFound for what cannot be the id of a goal."""
     if not isinstance(goal_id, str) or _GOAL_ID.fullmatch(goal_id) is None:
-        raise NotFound("Goal not found")
-    return *GOALS, goal_id, *below
+        raise NotFound.of("Goal", goal_id)
+    return *GOALS, Id("Goal", goal_id), *below
 
 
 def account_path(goal_id: Any, account_id: Any) -> tuple[str, ...]:
-    """The path of an account of a goal; raises NotFound for an id that no URL can name.
+    """The path of an account of a goal; raises NotFound for an id that no URL can name, of an account or a goal."""
+    account = segment("Account", account_id)
+    return goal_path(goal_id, "funding", account)
+
+
+def segment(what: str, id: Any, *, slashes: bool = True) -> Id:
+    """An id as a segment of a path; raises NotFound, saying `what` is not found, for one that no URL can name.
 
     An empty id, or one with . or .. between slashes, would lead to another address, such as that of the goal itself.
     """
-    if not isinstance(account_id, str) or not account_id or not {".", ".."}.isdisjoint(account_id.split("/")):
-        raise NotFound("Account not found")
-    return goal_path(goal_id, "funding", account_id)
+    is_one = isinstance(id, str) and id and {".", ".."}.isdisjoint(id.split("/")) and _SURROGATE.search(id) is None
+    if not is_one or ("/" in id and not slashes):
+        raise NotFound.of(what, id)
+    return Id(what, id)
 
 
 def changes(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a change; raises InvalidField for a field that cannot change."""
+    """The body of a change; raises InvalidField for a field that cannot change, TypeError for what is no field."""
     body = dict(given)
     for name in body:
-        if name not in GoalChanges.__annotations__:
+        if name in _FIXED:
             known = ", ".join(GoalChanges.__annotations__)
             raise InvalidField.of(name, f"is not something that can change; there are: {known}")
+    _refuse_unknown("Goals.update_goal", body, GoalChanges)
     for name in ("target_amount", "current_amount"):
         if name in body:
             body[name] = number(name, body[name])
@@ -151,9 +165,23 @@ def changes(given: Mapping[str, Any]) -> dict[str, Any]:
         body["name"] = text("name", body["name"])
     if "description" in body:
         body["description"] = optional_text("description", body["description"])
-    if "version" in body and (isinstance(body["version"], bool) or not isinstance(body["version"], int)):
-        raise InvalidField.of("version", "must be a whole number")
+    if "version" in body:
+        body["version"] = whole_number("version", body["version"])
     return body
+
+
+def account_name(value: Any) -> str | None:
+    """The name of an account, or None; says what is meant by a number in its place, which comes before the share."""
+    if isinstance(value, Decimal | float | Integral) and not isinstance(value, bool):
+        raise InvalidField.of("account_name", f"must be text; the share is allocation_percent={value}")
+    return optional_text("account_name", value)
+
+
+def whole_number(field: str, value: Any) -> int:
+    """A whole number; raises InvalidField for other kinds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidField.of(field, "must be a whole number")
+    return value
 
 
 def idempotency_key(key: Any) -> str | None:
@@ -173,3 +201,9 @@ def _decimal(value: Any) -> Decimal:
 def _rounded(number: Decimal) -> Decimal:
     exponent = number.as_tuple().exponent
     return round(number, _DECIMALS) if isinstance(exponent, int) and exponent < -_DECIMALS else number
+
+
+def _refuse_unknown(function: str, given: Iterable[str], known: type) -> None:
+    for name in given:
+        if name not in known.__annotations__:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")

@@ -116,7 +116,7 @@ class Handle(Protocol):
     """A manager's use of what answers in this process."""
 
     def answer(self, message: Message) -> Future[Answer]:
-        """The answer, as soon as it is there; raises RuntimeError after the manager was closed."""
+        """The answer, as soon as it is there; raises Closed after the manager was closed."""
         ...
 
     def end(self) -> Callable[[], None]:

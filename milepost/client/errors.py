@@ -53,7 +53,16 @@ class GoalMoved(Conflict):
 
 
 class NotFound(MilepostError, KeyError):
-    """There is no such goal, account or tenant, or it is not yours."""
+    """There is no such goal, account or tenant, or it is not yours; `id` is that of the goal or account, if known."""
+
+    id: str | None = None
+
+    @classmethod
+    def of(cls, what: str, id: Any) -> NotFound:
+        """The error for what cannot be there, since its id can be none."""
+        error = cls(f"{what}{_NOT_FOUND}")
+        error.id = id if isinstance(id, str) else None
+        return error
 
 
 class NotAllowed(MilepostError, PermissionError):
@@ -67,10 +76,18 @@ class Unavailable(MilepostError, ConnectionError):
     """
 
 
+class Closed(MilepostError, RuntimeError):
+    """The manager was closed before the call."""
+
+    def __init__(self, message: str = "this manager is closed") -> None:
+        super().__init__(message)
+
+
 class ServerFault(MilepostError):
     """An answer that Milepost should not give: a fault of its own, or of something between."""
 
 
+_NOT_FOUND = " not found"
 _NOT_SET_UP = 501
 _KINDS: Mapping[int, type[MilepostError]] = {
     400: AllocationExceeded,
@@ -112,6 +129,14 @@ def with_key(error: MilepostError, key: str | None) -> MilepostError:
     error.idempotency_key = key
     if key is not None and (error.may_pass or isinstance(error, ServerFault)):
         error.message += "; it may have been done: to be sure, call again with the error's idempotency_key"
+    return error
+
+
+def with_id(error: MilepostError, ids: Mapping[str, str]) -> MilepostError:
+    """The error, now with the id of what it says is not found; `ids` has those of the request: {"Goal": "goal_1"}."""
+    id = ids.get(error.message.removesuffix(_NOT_FOUND))
+    if isinstance(error, NotFound) and id is not None:
+        error.id = str(id)
     return error
 
 

@@ -177,7 +177,7 @@ class Goals(Resource):
         percent = allocation_percent
         body = {
             "account_id": arguments.text("account_id", account_id),
-            "account_name": arguments.optional_text("account_name", account_name),
+            "account_name": arguments.account_name(account_name),
             "allocation_percent": None if percent is None else number("allocation_percent", percent),
             "from": moment("from", from_),
             "whole": arguments.flag("whole", whole),

@@ -17,15 +17,13 @@ from core.errors import SettingsError
 from core.settings import DEFAULT_TENANT, Settings, load_settings
 from milepost.client import import_check
 from milepost.client.background import BACKGROUND
-from milepost.client.errors import InvalidField
+from milepost.client.errors import Closed, InvalidField
 from milepost.client.transport import Answer, Message
 from milepost.embedded.trust import Untrusted, require_trusted_links
 
 if TYPE_CHECKING:
     from api.context import RequestContext
     from milepost.client.in_process import InProcess
-
-_CLOSED = "this manager is closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ class ConnectionHandle:
 
     def _open(self) -> Shared:
         if not self._finalizer.alive:
-            raise RuntimeError(_CLOSED)
+            raise Closed
         return self._shared
 
 
@@ -115,11 +113,11 @@ class BorrowedHandle:
         self._server_config = server_config
 
     def answer(self, message: Message) -> Future[Answer]:
-        """As Handle.answer; RuntimeError once the manager was closed."""
+        """As Handle.answer; raises Closed once the manager was closed."""
         with _lock:
             shared = _shared.get(self._server_config)
             if shared is None:
-                raise RuntimeError(_CLOSED)
+                raise Closed
             _handle_counts[self._server_config] += 1
         try:
             answer = BACKGROUND.submit(shared.answer(message))

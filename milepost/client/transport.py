@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import simplejson
@@ -17,6 +17,18 @@ from milepost.client.errors import MilepostError, ServerFault, refusal
 
 _LONGEST_PAUSE_S = 5.0
 _LONGEST_RETRY_AFTER_S = 30.0
+
+
+class Id(str):
+    """An id in a path; `what` is what it names, in the words of a refusal: Goal."""
+
+    what: str
+
+    def __new__(cls, what: str, id: str) -> Self:
+        """The id of a goal: Id("Goal", "goal_1")."""
+        self = super().__new__(cls, id)
+        self.what = what
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,11 @@ class ApiRequest:
         if self.body is None:
             return b""
         return self.body if isinstance(self.body, bytes) else encode(self.body)
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """The ids in its path by what they name: {"Goal": "goal_1"}."""
+        return {segment.what: segment for segment in self.path if isinstance(segment, Id)}
 
     def on_page(self, query: Mapping[str, str]) -> ApiRequest:
         """The same request for another page of its answer."""

@@ -4,6 +4,7 @@
 from milepost.client.arguments import GoalChanges
 from milepost.client.errors import (
     AllocationExceeded,
+    Closed,
     Conflict,
     GoalMoved,
     InvalidField,
@@ -52,6 +53,7 @@ from milepost.sync.manager import (
 __all__ = [
     "AllocationExceeded",
     "Client",
+    "Closed",
     "Conflict",
     "Exact",
     "FundingSource",

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from tenacity import Retrying, retry_if_exception
 
-from milepost.client.errors import MilepostError, with_key
+from milepost.client.errors import MilepostError, with_id, with_key
 from milepost.client.transport import (
     ApiRequest,
     ApiResponse,
@@ -38,7 +38,7 @@ class Transport:
         try:
             return self._send_with_retries(message)
         except MilepostError as error:
-            with_key(error, key)
+            with_key(with_id(error, request.ids), key)
             raise
 
     def close(self) -> None:

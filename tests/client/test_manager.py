@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from milepost import (
+    Closed,
     Exact,
     GoalManager,
     GoalStatus,
@@ -226,8 +227,18 @@ async def test_a_closed_manager_says_so(manager: GoalManager) -> None:
     """Closing twice is harmless; a call after it is a RuntimeError."""
     await manager.close()
     await manager.close()
-    with pytest.raises(RuntimeError, match="this manager is closed"):
-        await manager.list_goals()
+    for call in (manager.list_goals(), manager.create_goal(**FUND)):
+        with pytest.raises(Closed) as refused:
+            await call
+        assert isinstance(refused.value, RuntimeError)
+        assert str(refused.value) == "this manager is closed"
+
+
+def test_a_closed_blocking_manager_says_so(sync_manager: sync.GoalManager) -> None:
+    """As one that is awaited."""
+    sync_manager.close()
+    with pytest.raises(sync.Closed, match=r"^this manager is closed$"):
+        sync_manager.list_goals()
 
 
 async def test_what_cannot_be_opened_is_reported(database_url: str, engine: Engine) -> None:

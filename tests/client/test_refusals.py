@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from milepost import Client, GoalManager, Goals, GoalStatus, GoalType, easy_goals
+from milepost import Client, GoalManager, Goals, GoalStatus, GoalType, NotFound, easy_goals
 from tests.dumping import dump
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +56,7 @@ def updating(**fields: Any) -> Operation:
 
 LATER = datetime.now(UTC) + timedelta(days=2)
 EXCEEDED = "Total allocation would exceed 100%"
+UNKNOWN = "Goals.update_goal() got an unexpected keyword argument 'colour'"
 
 REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
     "NaN": (creating(target_amount=math.nan), ValueError, "target_amount: must be a finite number"),
@@ -204,6 +205,12 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
         ValueError,
         "account_id: the account is in JPY, but the goal is in USD",
     ),
+    "share in the place of the name": (
+        lambda goals, world: goals.link_account_to_goal(world.open, "b", 60),  # type: ignore[arg-type]
+        ValueError,
+        "account_name: must be text; the share is allocation_percent=60",
+    ),
+    "argument of no method": (updating(colour="red"), TypeError, UNKNOWN),
     "link to come": (
         lambda goals, world: goals.link_account_to_goal(world.open, "b", allocation_percent=1, from_=LATER),
         ValueError,
@@ -286,6 +293,21 @@ async def test_what_is_refused_changes_nothing(
             await operation(goals, world)
         assert str(refused.value) == message, name
         assert dump(engine) == before, name
+
+
+@pytest.mark.parametrize("transport", ["manager", "client"])
+async def test_what_is_not_found_has_its_id(transport: str, manager: GoalManager, client: Client, world: World) -> None:
+    """That of the goal or account; None for what is no text."""
+    goals: Goals = manager if transport == "manager" else client
+    for name, operation in GONE.items():
+        with pytest.raises(NotFound) as missing:
+            await operation(goals, world)
+        ids = {"no text": None, "another address": f"{world.open}/progress", "the list": ""}
+        assert missing.value.id == ids.get(name, NOWHERE), name
+    for account_id in ("b/1", "a/.."):
+        with pytest.raises(NotFound) as missing:
+            await goals.remove_account_from_goal(world.open, account_id)
+        assert missing.value.id == account_id
 
 
 async def test_a_goal_of_another_tenant_is_not_there(

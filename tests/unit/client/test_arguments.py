@@ -106,11 +106,12 @@ def test_what_can_be_no_goal_is_not_there(goal_id: Any) -> None:
         arguments.goal_path(goal_id, "progress")
 
 
-@pytest.mark.parametrize("account_id", [None, 7, "", ".", "..", "a/..", "../b", "a/./b"])
+@pytest.mark.parametrize("account_id", [None, 7, "", ".", "..", "a/..", "../b", "a/./b", "a\ud800"])
 def test_an_account_that_would_be_another_address_is_not_there(account_id: Any) -> None:
     """An account id that clients resolve in a URL can be none: it would lead to the goal itself."""
-    with pytest.raises(KeyError, match="Account not found"):
+    with pytest.raises(NotFound, match="Account not found") as missing:
         arguments.account_path("goal_1", account_id)
+    assert missing.value.id == (account_id if isinstance(account_id, str) else None)
 
 
 def test_account_ids_are_free_otherwise() -> None:
@@ -129,6 +130,43 @@ def test_changes_are_those_that_there_are() -> None:
         with pytest.raises(InvalidField) as refused:
             arguments.changes({name: None})
         assert refused.value.field == name
+
+
+@pytest.mark.parametrize(
+    "name", ["user_id", "type", "goal_type", "currency", "tracking", "start_date", "auto_complete"]
+)
+def test_what_a_goal_keeps_is_refused_by_name(name: str) -> None:
+    """It is a field, and stays what it was at creation."""
+    with pytest.raises(InvalidField, match=rf"^{name}: is not something that can change; there are: name, ") as refused:
+        arguments.changes({name: None, "name": "Other"})
+    assert refused.value.field == name
+
+
+@pytest.mark.parametrize("name", ["colour", "id", "milestones", "allocation_percent"])
+def test_what_was_never_an_argument_is_a_type_error(name: str) -> None:
+    """As Python says it where a method declares its arguments."""
+    with pytest.raises(TypeError, match=rf"^Goals\.update_goal\(\) got an unexpected keyword argument '{name}'$"):
+        arguments.changes({name: "red"})
+
+
+@pytest.mark.parametrize(("share", "shown"), [(60, "60"), (60.0, "60.0"), (Decimal("33.3"), "33.3")])
+def test_a_share_in_the_place_of_a_name_is_told(share: Any, shown: str) -> None:
+    """The third argument of link_account_to_goal is the name, as documented; many people write the share there."""
+    with pytest.raises(InvalidField) as refused:
+        arguments.account_name(share)
+    assert str(refused.value) == f"account_name: must be text; the share is allocation_percent={shown}"
+    for other in (True, b"a"):
+        with pytest.raises(InvalidField, match=r"^account_name: must be text$"):
+            arguments.account_name(other)
+    assert (arguments.account_name("60"), arguments.account_name(None)) == ("60", None)
+
+
+@pytest.mark.parametrize("wrong", [1.0, "1", True, None])
+def test_a_whole_number_is_no_other_kind(wrong: Any) -> None:
+    """Neither a float nor text nor a bool."""
+    with pytest.raises(InvalidField, match=r"^limit: must be a whole number$"):
+        arguments.whole_number("limit", wrong)
+    assert arguments.whole_number("limit", 5) == 5
 
 
 @pytest.mark.parametrize("key", ["", "k" * 201, "ключ", "a\n", 7])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+
 import httpx2
 import pytest
 import tenacity
 
 from milepost.client import errors
-from milepost.client.errors import InvalidField, MilepostError, Unavailable, refusal
+from milepost.client.arguments import GOALS, account_path, goal_path
+from milepost.client.errors import Closed, InvalidField, MilepostError, NotFound, Unavailable, refusal
 from milepost.client.http_connections import server_at, unreachable
 from milepost.client.models import Goal
-from milepost.client.transport import Answer, Patience, may_try_again, response_of
+from milepost.client.transport import Answer, ApiRequest, Patience, may_try_again, response_of
 
 SERVER = server_at("http://milepost.test/", "/goals", "mp_secret", {"X-Of-Mine": "hidden"}, 1.0)
 
@@ -57,6 +60,34 @@ def test_an_invalid_field_names_the_first_one() -> None:
         found = refusal(422, odd)
         assert isinstance(found, InvalidField)
         assert (str(found), found.field) == ("Milepost answered 422", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "id"),
+    [
+        (goal_path("goal_1"), "Goal not found", "goal_1"),
+        (goal_path("goal_1", "progress"), "Goal not found", "goal_1"),
+        (account_path("goal_1", "goals"), "Account not found", "goals"),
+        (goal_path("goal_1"), "Not Found", None),
+        (GOALS, "there is no tenant acme", None),
+        (("relinks",), "Old account not found", None),
+    ],
+)
+def test_what_is_not_found_has_its_id(path: tuple[str, ...], text: str, id: str | None) -> None:
+    """That of the request's path which the text is about; the text stays as it is."""
+    error = refusal(404, {"detail": text})
+    assert isinstance(error, NotFound)
+    assert errors.with_id(error, ApiRequest("GET", path).ids) is error
+    assert (str(error), error.id) == (text, id)
+    assert type(error.id) in (str, type(None))
+
+
+def test_a_closed_manager_is_an_error_of_ours() -> None:
+    """It is the RuntimeError that it was, and is not tried again."""
+    for error in (Closed(), pickle.loads(pickle.dumps(Closed()))):
+        assert isinstance(error, MilepostError)
+        assert isinstance(error, RuntimeError)
+        assert (str(error), may_try_again(error)) == ("this manager is closed", False)
 
 
 def test_a_good_answer_is_its_body_with_exact_numbers() -> None:
