@@ -1,6 +1,8 @@
 """The Python interface for coroutines; milepost.sync, which is generated from it, is the same interface that blocks."""
 
-from milepost.client.arguments import GoalChanges
+from milepost.client.accounts import Account, AccountConnection, Allocation, Allocations, LastFact, Relink, Report
+from milepost.client.arguments import GoalChanges, MilestoneChanges
+from milepost.client.dead_letters import DeadLetter, Replayed, WholeDeadLetter
 from milepost.client.errors import (
     AllocationExceeded,
     Closed,
@@ -13,27 +15,34 @@ from milepost.client.errors import (
     ServerFault,
     Unavailable,
 )
-from milepost.client.goals import Goals
+from milepost.client.events import UnappliedEvent
+from milepost.client.goals import Goals, LedgerEntry, Snapshot
 from milepost.client.hosting import add_goals
 from milepost.client.http_client import Client
+from milepost.client.interface import Interface
 from milepost.client.manager import (
     GoalManager,
     add_milestone,
     check_milestones,
     create_goal,
     delete_goal,
+    delete_milestone,
     easy_goals,
     get_goal,
     get_goal_funding,
+    get_goal_history,
     get_goal_progress,
+    get_goal_snapshots,
     get_milestone_progress,
     get_next_milestone,
     link_account_to_goal,
     list_goals,
     list_milestones,
     remove_account_from_goal,
+    reopen_goal,
     update_account_allocation,
     update_goal,
+    update_milestone,
 )
 from milepost.client.models import (
     FundingSource,
@@ -47,13 +56,19 @@ from milepost.client.models import (
     Tracking,
     get_celebration_message,
 )
+from milepost.client.providers import ProviderAccount, RefreshRequest
 from milepost.client.records import Exact
 
 __all__ = [
+    "Account",
+    "AccountConnection",
+    "Allocation",
     "AllocationExceeded",
+    "Allocations",
     "Client",
     "Closed",
     "Conflict",
+    "DeadLetter",
     "Exact",
     "FundingSource",
     "Goal",
@@ -64,32 +79,49 @@ __all__ = [
     "GoalStatus",
     "GoalType",
     "Goals",
+    "Interface",
     "InvalidField",
+    "LastFact",
+    "LedgerEntry",
     "MilepostError",
     "Milestone",
+    "MilestoneChanges",
     "MilestoneProgress",
     "NextMilestone",
     "NotAllowed",
     "NotFound",
+    "ProviderAccount",
+    "RefreshRequest",
+    "Relink",
+    "Replayed",
+    "Report",
     "ServerFault",
+    "Snapshot",
     "Tracking",
+    "UnappliedEvent",
     "Unavailable",
+    "WholeDeadLetter",
     "add_goals",
     "add_milestone",
     "check_milestones",
     "create_goal",
     "delete_goal",
+    "delete_milestone",
     "easy_goals",
     "get_celebration_message",
     "get_goal",
     "get_goal_funding",
+    "get_goal_history",
     "get_goal_progress",
+    "get_goal_snapshots",
     "get_milestone_progress",
     "get_next_milestone",
     "link_account_to_goal",
     "list_goals",
     "list_milestones",
     "remove_account_from_goal",
+    "reopen_goal",
     "update_account_allocation",
     "update_goal",
+    "update_milestone",
 ]

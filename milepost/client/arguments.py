@@ -25,6 +25,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 Given = TypeVar("Given")
 
 GOALS = ("goals",)
+ACCOUNTS = ("accounts",)
 _DECIMALS = 6
 _GOAL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -44,6 +45,14 @@ class GoalChanges(TypedDict, total=False):
     deadline: Moment | None
     status: GoalStatus | str
     version: int
+
+
+class MilestoneChanges(TypedDict, total=False):
+    """The arguments of update_milestone: only what is given changes; None clears the description and the date."""
+
+    amount: Amount
+    description: str | None
+    target_date: Moment | None
 
 
 # What a goal has had since its creation; no other name was ever that of an argument.
@@ -129,6 +138,12 @@ def goal_path(goal_id: Any, *below: str) -> tuple[str, ...]:
     return *GOALS, Id("Goal", goal_id), *below
 
 
+def milestone_path(goal_id: Any, milestone_id: Any) -> tuple[str, ...]:
+    """The path of a milestone; raises NotFound for what cannot be the id of one, or of a goal."""
+    path = goal_path(goal_id, "milestones")
+    return *path, segment("Milestone", milestone_id, slashes=False)
+
+
 def account_path(goal_id: Any, account_id: Any) -> tuple[str, ...]:
     """The path of an account of a goal; raises NotFound for an id that no URL can name, of an account or a goal."""
     account = segment("Account", account_id)
@@ -170,6 +185,19 @@ def changes(given: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
+def milestone_changes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a change of a milestone; raises TypeError for what is no argument, and InvalidField."""
+    body = dict(given)
+    _refuse_unknown("Goals.update_milestone", body, MilestoneChanges)
+    if "amount" in body:
+        body["amount"] = number("amount", body["amount"])
+    if "description" in body:
+        body["description"] = optional_text("description", body["description"])
+    if "target_date" in body:
+        body["target_date"] = moment("target_date", body["target_date"])
+    return body
+
+
 def account_name(value: Any) -> str | None:
     """The name of an account, or None; says what is meant by a number in its place, which comes before the share."""
     if isinstance(value, Decimal | float | Integral) and not isinstance(value, bool):
@@ -182,6 +210,18 @@ def whole_number(field: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidField.of(field, "must be a whole number")
     return value
+
+
+def query(**parameters: str | bool | int | None) -> dict[str, str]:
+    """The query of a request with the parameters that are given; the name of one that is a keyword ends in _.
+
+    Raises InvalidField for text that no URL can hold.
+    """
+    given = {name.removesuffix("_"): value for name, value in parameters.items() if value is not None}
+    for name, value in given.items():
+        if isinstance(value, str) and _SURROGATE.search(value):
+            raise InvalidField.of(name, "must not contain broken Unicode")
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
 
 
 def idempotency_key(key: Any) -> str | None:

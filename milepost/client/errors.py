@@ -28,7 +28,12 @@ class MilepostError(Exception):
 
 
 class InvalidField(MilepostError, ValueError):
-    """A value does not parse or cannot be; `field` is the name of the first such one."""
+    """A value does not parse or cannot be; `field` is the name of the first such one.
+
+    `is_too_long`: the body of the request has more bytes than the server takes.
+    """
+
+    is_too_long = False
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -88,7 +93,7 @@ class ServerFault(MilepostError):
 
 
 _NOT_FOUND = " not found"
-_NOT_SET_UP = 501
+_NOT_SET_UP, _TOO_LONG = 501, 413
 _KINDS: Mapping[int, type[MilepostError]] = {
     400: AllocationExceeded,
     401: NotAllowed,
@@ -120,6 +125,8 @@ def refusal(status: int, problem: object, retry_after: str | None = None) -> Mil
     kind = Unavailable if status == 409 and retry_after_s is not None else _KINDS.get(status, ServerFault)
     error = kind(message)
     error.may_pass = kind is Unavailable and status != _NOT_SET_UP
+    if isinstance(error, InvalidField):
+        error.is_too_long = status == _TOO_LONG
     error.retry_after_s = retry_after_s
     return error
 

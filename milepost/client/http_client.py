@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from milepost.client.goals import Goals
 from milepost.client.http_connections import GOALS, AsyncHttp, server_at
+from milepost.client.interface import Interface
 from milepost.client.rest import Transport
 from milepost.client.transport import Patience
 
 
-class Client(Goals):
-    """The goals of the tenant to which an API key belongs; many may use it at once."""
+class Client(Interface):
+    """The goals of the tenant to which an API key belongs, and all else in it; many may use it at once."""
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 from milepost.client import import_check
 from milepost.client.background import AsyncLocal, Handle
 from milepost.client.goals import Goals
+from milepost.client.interface import Interface
 from milepost.client.rest import Transport
 from milepost.client.transport import Patience
 
@@ -16,8 +17,8 @@ from milepost.client.transport import Patience
 PATIENCE = Patience(attempts=8, heeds_server=False)
 
 
-class GoalManager(Goals):
-    """The goals of one tenant, stored in Postgres. Connects at its first call; many may use it at once."""
+class GoalManager(Interface):
+    """The goals of one tenant, stored in Postgres, and all else in it. Connects at its first call; many may use it."""
 
     def __init__(self, handle: Handle) -> None:
         super().__init__(Transport(AsyncLocal(handle), PATIENCE))
@@ -81,8 +82,13 @@ get_goal = _as_function(Goals.get_goal)
 list_goals = _as_function(Goals.list_goals)
 update_goal = _as_function(Goals.update_goal)
 delete_goal = _as_function(Goals.delete_goal)
+reopen_goal = _as_function(Goals.reopen_goal)
+get_goal_history = _as_function(Goals.get_goal_history)
+get_goal_snapshots = _as_function(Goals.get_goal_snapshots)
 get_goal_progress = _as_function(Goals.get_goal_progress)
 add_milestone = _as_function(Goals.add_milestone)
+update_milestone = _as_function(Goals.update_milestone)
+delete_milestone = _as_function(Goals.delete_milestone)
 list_milestones = _as_function(Goals.list_milestones)
 check_milestones = _as_function(Goals.check_milestones)
 get_milestone_progress = _as_function(Goals.get_milestone_progress)

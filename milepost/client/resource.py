@@ -24,17 +24,24 @@ class Resource:
         query: Mapping[str, str] | None = None,
     ) -> Any:
         key = arguments.idempotency_key(key)
-        request = ApiRequest(method, path, query or {}, body=body, idempotency_key=key)
+        return await self._send(ApiRequest(method, path, query or {}, body=body, idempotency_key=key))
+
+    async def _send(self, request: ApiRequest) -> Any:
         return (await self._transport.send(request)).body
 
     async def _read(self, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> Any:
-        return (await self._transport.send(ApiRequest("GET", path, query or {}))).body
+        return await self._send(ApiRequest("GET", path, query or {}))
 
     async def _list(self, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> list[Any]:
+        """The items of all pages."""
+        return [item for page in await self._pages(path, query) for item in listed(page)]
+
+    async def _pages(self, path: tuple[str, ...], query: Mapping[str, str] | None = None) -> list[Any]:
+        """The bodies of all pages."""
         request: ApiRequest | None = ApiRequest("GET", path, query or {})
         found: list[Any] = []
         while request is not None:
             answer = await self._transport.send(request)
-            found += listed(answer.body)
+            found.append(answer.body)
             request = None if answer.following is None else request.on_page(answer.following)
         return found

@@ -20,7 +20,8 @@ from milepost.client.transport import (
 class Transport:
     """Sends requests, again until they are answered or patience ends.
 
-    A request that changes something has an Idempotency-Key, so that it is carried out once however often it is sent.
+    A request that changes something has an Idempotency-Key, so that it is carried out once however often it is sent;
+    but for a PUT, which sets the same again.
     """
 
     def __init__(self, sender: AsyncSender, patience: Patience) -> None:
@@ -29,7 +30,7 @@ class Transport:
 
     async def send(self, request: ApiRequest) -> ApiResponse:
         """The answer; raises the errors of milepost.client.errors."""
-        key = None if request.is_reading else request.idempotency_key or str(uuid4())
+        key = request.idempotency_key or str(uuid4()) if request.takes_key else None
         headers = {"Content-Type": request.content_type} if request.body is not None else {}
         if key is not None:
             headers["Idempotency-Key"] = key

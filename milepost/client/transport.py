@@ -15,6 +15,7 @@ import tenacity
 
 from milepost.client.errors import MilepostError, ServerFault, refusal
 
+_WITHOUT_KEY = frozenset({"GET", "PUT"})
 _LONGEST_PAUSE_S = 5.0
 _LONGEST_RETRY_AFTER_S = 30.0
 
@@ -43,9 +44,9 @@ class ApiRequest:
     idempotency_key: str | None = None
 
     @property
-    def is_reading(self) -> bool:
-        """Whether it changes nothing, and so needs no key."""
-        return self.method == "GET"
+    def takes_key(self) -> bool:
+        """Whether it may have a key: it changes something, and sent again it could change it twice."""
+        return self.method not in _WITHOUT_KEY
 
     @property
     def address(self) -> str:

@@ -1,5 +1,5 @@
 # Generated from milepost/client by `make sync-client`; change it there.
-"""The documented interface: every operation on goals as a method, over any transport."""
+"""Goals: the documented interface and what else can be done with goals, milestones and funding, over any transport."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -10,14 +10,17 @@ from milepost.client.arguments import (
     GOALS,
     Amount,
     GoalChanges,
+    MilestoneChanges,
     Moment,
     account_path,
     goal_path,
+    milestone_path,
     moment,
     needed,
     number,
     one_of,
 )
+from milepost.client.goals import LedgerEntry, Snapshot
 from milepost.client.models import (
     FundingSource,
     Goal,
@@ -92,12 +95,12 @@ class Goals(Resource):
         goal_type: GoalType | str | None = None,
     ) -> list[Goal]:
         """All goals, or those of a user, a type, a status, in order of creation."""
-        query = {} if user_id is None else {"user_id": arguments.text("user_id", user_id)}
         chosen = one_of("type", type, "goal_type", goal_type)
-        if chosen is not None:
-            query["type"] = arguments.choice("type", GoalType, chosen)
-        if status is not None:
-            query["status"] = arguments.choice("status", GoalStatus, status)
+        query = arguments.query(
+            user_id=arguments.optional_text("user_id", user_id),
+            type=None if chosen is None else arguments.choice("type", GoalType, chosen),
+            status=None if status is None else arguments.choice("status", GoalStatus, status),
+        )
         return Goal.all_of(self._list(GOALS, query))
 
     def update_goal(self, goal_id: str, *, idempotency_key: str | None = None, **changes: Unpack[GoalChanges]) -> Goal:
@@ -108,6 +111,35 @@ class Goals(Resource):
     def delete_goal(self, goal_id: str, *, idempotency_key: str | None = None) -> None:
         """Delete a goal with its milestones, links and ledger; the shares of its links are free again."""
         self._change("DELETE", goal_path(goal_id), None, idempotency_key)
+
+    def reopen_goal(self, goal_id: str, *, idempotency_key: str | None = None) -> Goal:
+        """Undo that a goal was completed or abandoned: it is active, and its links go on as if they had never ended."""
+        return Goal.of(self._change("POST", goal_path(goal_id, "reopen"), None, idempotency_key))
+
+    def get_goal_history(self, goal_id: str, as_known_at: Moment | None = None) -> list[LedgerEntry]:
+        """When the amount changed, by how much and why, the newest change first; as it was at `as_known_at`, if given.
+
+        The last entry is the one that opens the ledger.
+        """
+        query = arguments.query(as_known_at=moment("as_known_at", as_known_at))
+        return LedgerEntry.all_of(self._list(goal_path(goal_id, "history"), query))
+
+    def get_goal_snapshots(
+        self,
+        goal_id: str,
+        from_: date | str | None = None,
+        to: date | str | None = None,
+        as_known_at: Moment | None = None,
+    ) -> list[Snapshot]:
+        """The amount at the end of each day `from_` through `to`, oldest first; as stored at `as_known_at`, if given.
+
+        The days are those of the tenant's time zone, at most ten years of them. Without `to` they end with yesterday,
+        without `from_` they begin with the goal's start date, or ten years before the last one.
+        """
+        query = arguments.query(
+            from_=moment("from", from_), to=moment("to", to), as_known_at=moment("as_known_at", as_known_at)
+        )
+        return Snapshot.all_of(self._list(goal_path(goal_id, "snapshots"), query))
 
     def get_goal_progress(self, goal_id: str) -> GoalProgress:
         """How far a goal is, how fast its amount moves, and when it will be reached if it goes on so."""
@@ -130,6 +162,22 @@ class Goals(Resource):
         }
         path = goal_path(goal_id, "milestones")
         return Milestone.of(self._change("POST", path, body, idempotency_key))
+
+    def update_milestone(
+        self,
+        goal_id: str,
+        milestone_id: str,
+        *,
+        idempotency_key: str | None = None,
+        **changes: Unpack[MilestoneChanges],
+    ) -> Milestone:
+        """Change the given fields; with another amount it is reached if the goal has crossed that amount, else not."""
+        path, body = milestone_path(goal_id, milestone_id), arguments.milestone_changes(changes)
+        return Milestone.of(self._change("PATCH", path, body, idempotency_key))
+
+    def delete_milestone(self, goal_id: str, milestone_id: str, *, idempotency_key: str | None = None) -> None:
+        """Delete a milestone, reached or not."""
+        self._change("DELETE", milestone_path(goal_id, milestone_id), None, idempotency_key)
 
     def list_milestones(self, goal_id: str) -> list[Milestone]:
         """All milestones of a goal, by amount."""
@@ -195,16 +243,31 @@ class Goals(Resource):
         allocation_percent: Amount | None = None,
         *,
         new_allocation_percent: Amount | None = None,
+        correct_from: date | str | None = None,
         idempotency_key: str | None = None,
     ) -> FundingSource:
-        """Change the share from now on; what was counted stays. The two names of the share mean the same."""
+        """Change the share from now on; what was counted stays. The two names of the share mean the same.
+
+        With `correct_from`, a day, the past is corrected: from then on the account counts with the new share, whatever
+        links to this goal it has had since.
+        """
         names = "allocation_percent", "new_allocation_percent"
         percent = one_of(names[0], allocation_percent, names[1], new_allocation_percent)
-        body = {"allocation_percent": number("allocation_percent", needed("allocation_percent", percent))}
+        body = {
+            "allocation_percent": number("allocation_percent", needed("allocation_percent", percent)),
+            "correct_from": moment("correct_from", correct_from),
+        }
         path = account_path(goal_id, account_id)
         return FundingSource.of(self._change("PATCH", path, body, idempotency_key))
 
-    def remove_account_from_goal(self, goal_id: str, account_id: str, *, idempotency_key: str | None = None) -> None:
-        """End the link of an account; what it counted stays."""
-        path = account_path(goal_id, account_id)
-        self._change("DELETE", path, None, idempotency_key)
+    def remove_account_from_goal(
+        self,
+        goal_id: str,
+        account_id: str,
+        *,
+        correct_from: date | str | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """End the link of an account; what it counted stays, or with `correct_from` what it counted before that day."""
+        query = arguments.query(correct_from=moment("correct_from", correct_from))
+        self._change("DELETE", account_path(goal_id, account_id), None, idempotency_key, query)

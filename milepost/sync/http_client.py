@@ -7,12 +7,12 @@ from typing import Self
 
 from milepost.client.http_connections import GOALS, SyncHttp, server_at
 from milepost.client.transport import Patience
-from milepost.sync.goals import Goals
+from milepost.sync.interface import Interface
 from milepost.sync.rest import Transport
 
 
-class Client(Goals):
-    """The goals of the tenant to which an API key belongs; many may use it at once."""
+class Client(Interface):
+    """The goals of the tenant to which an API key belongs, and all else in it; many may use it at once."""
 
     def __init__(
         self,

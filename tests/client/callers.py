@@ -7,17 +7,31 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from inspect import isawaitable
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import httpx2
 
 import milepost
-from milepost import Goals, sync
+from milepost import Goals, Interface, sync
 
 # The fields that differ from one run to another: ids, and moments.
-_DIFFERENT = {"id", "goal_id", "created_at", "updated_at", "reached_date", "calculated_at", "as_of", "from"}
+_DIFFERENT = {
+    "id",
+    "goal_id",
+    "created_at",
+    "updated_at",
+    "reached_date",
+    "calculated_at",
+    "as_of",
+    "from",
+    "recorded_at",
+}
 _REFUSED = {400: "ValueError", 404: "KeyError", 409: "ValueError", 412: "ValueError", 422: "ValueError"}
+
+AnyInterface = Interface | sync.Interface
+_WITHOUT_BODY = {"/milestones/check", "/reopen"}
 
 # An operation and its arguments; "goal" stands for the id of a goal.
 Call = tuple[str, Mapping[str, Any]]
@@ -82,15 +96,18 @@ class ByHttp:
 
 
 def _goal(method: str, below: str = "") -> Callable[[dict[str, Any]], tuple[str, str, Any]]:
-    """The request of an operation on one goal: all other arguments are its body."""
+    """The request of an operation on one goal: all other arguments are its body, or its query."""
 
     def request(arguments: dict[str, Any]) -> tuple[str, str, Any]:
         if "from_" in arguments:
             arguments["from"] = arguments.pop("from_")
         path = f"/goals/{arguments.pop('goal_id')}{below}"
-        if "{account_id}" in path:
-            path = path.format(account_id=arguments.pop("account_id"))
-        return method, path, arguments if method in ("POST", "PATCH") and below != "/milestones/check" else None
+        for name in ("account_id", "milestone_id"):
+            if f"{{{name}}}" in path:
+                path = path.replace(f"{{{name}}}", arguments.pop(name))
+        if method in ("POST", "PATCH"):
+            return method, path, None if below in _WITHOUT_BODY else arguments
+        return method, f"{path}?{urlencode(arguments)}" if arguments else path, None
 
     return request
 
@@ -101,8 +118,13 @@ _REQUESTS: Mapping[str, Callable[[dict[str, Any]], tuple[str, str, Any]]] = {
     "get_goal": _goal("GET"),
     "update_goal": _goal("PATCH"),
     "delete_goal": _goal("DELETE"),
+    "reopen_goal": _goal("POST", "/reopen"),
     "get_goal_progress": _goal("GET", "/progress"),
+    "get_goal_history": _goal("GET", "/history"),
+    "get_goal_snapshots": _goal("GET", "/snapshots"),
     "add_milestone": _goal("POST", "/milestones"),
+    "update_milestone": _goal("PATCH", "/milestones/{milestone_id}"),
+    "delete_milestone": _goal("DELETE", "/milestones/{milestone_id}"),
     "list_milestones": _goal("GET", "/milestones"),
     "check_milestones": _goal("POST", "/milestones/check"),
     "get_milestone_progress": _goal("GET", "/milestones/progress"),
@@ -112,6 +134,12 @@ _REQUESTS: Mapping[str, Callable[[dict[str, Any]], tuple[str, str, Any]]] = {
     "update_account_allocation": _goal("PATCH", "/funding/{account_id}"),
     "remove_account_from_goal": _goal("DELETE", "/funding/{account_id}"),
 }
+
+
+async def ask(interface: AnyInterface, method: str, *arguments: Any, **named: Any) -> Any:
+    """What a method gives, whether it is to be awaited or not."""
+    found = getattr(interface, method)(*arguments, **named)
+    return await found if isawaitable(found) else found
 
 
 def comparable(value: Any) -> Outcome:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 import pytest
 
 from api.app import make_app
+from core.ingestion.drain import ShardDrain
 from core.services.keys import create_key
 from core.services.tenants import create_tenant
 from core.settings import Settings
 from core.store.database import Sessions
+from core.stream.stream import EventStream
 from milepost import Client, GoalManager, easy_goals, sync
 from milepost.client import local
+from tests.client.callers import AnyInterface
 from tests.conftest import KEY, NOW
 from tests.serving import serving
 
@@ -85,3 +90,32 @@ def new_key(session_factory: Sessions) -> Callable[..., str]:
             return create_key(session, tenant, scopes, "test", NOW)[1]
 
     return make
+
+
+@pytest.fixture
+async def interfaces(
+    server: str, database_url: str, redis_url: str, new_tenant: Callable[..., str], new_key: Callable[..., str]
+) -> AsyncIterator[dict[str, AnyInterface]]:
+    """Both transports, async and sync, by name; each has a tenant of that name, and they share the stream."""
+    names = ("manager", "client", "sync_manager", "sync_client")
+    tenants = {name: new_tenant(name) for name in names}
+    keys = {name: new_key("admin", tenant=tenant) for name, tenant in tenants.items()}
+    stored = {"database_url": database_url, "redis_url": redis_url}
+    async with AsyncExitStack() as open_ones:
+        yield {
+            "manager": await open_ones.enter_async_context(easy_goals(**stored, tenant=tenants["manager"])),
+            "client": await open_ones.enter_async_context(Client(server, keys["client"])),
+            "sync_manager": open_ones.enter_context(sync.easy_goals(**stored, tenant=tenants["sync_manager"])),
+            "sync_client": open_ones.enter_context(sync.Client(server, keys["sync_client"])),
+        }
+
+
+@pytest.fixture
+def apply_stream(session_factory: Sessions, stream: EventStream) -> Callable[[], None]:
+    """Applies everything that is on the stream, as workers would."""
+
+    def drain() -> None:
+        for shard in range(2):
+            ShardDrain(session_factory, stream, shard, 4_000, lambda: datetime.now(UTC)).drain()
+
+    return drain

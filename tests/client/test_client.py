@@ -18,8 +18,10 @@ from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
 from core.settings import Settings
 from core.store.database import Sessions
+from core.stream.entries import stream_key
+from core.stream.stream import EventStream
 from milepost import Client, GoalManager, Goals, InvalidField, NotAllowed, ServerFault, Unavailable, sync
-from tests.conftest import KEY
+from tests.conftest import KEY, NOW
 from tests.serving import serving
 
 pytestmark = pytest.mark.anyio
@@ -60,14 +62,19 @@ class LosesAnswers:
 async def every_operation(goals: Goals) -> list[Any]:
     """One of each, with what each gave."""
     goal = await goals.create_goal(**FUND)
+    milestone = await goals.add_milestone(goal.id, 5000)
     return [
         goal.name,
-        (await goals.add_milestone(goal.id, 5000)).amount,
+        milestone.amount,
         (await goals.update_goal(goal.id, current_amount=6000)).current_amount,
+        (await goals.update_milestone(goal.id, milestone.id, amount=6000)).reached,
         [milestone.amount for milestone in await goals.check_milestones(goal.id)],
         (await goals.link_account_to_goal(goal.id, "DE/12 ü", allocation_percent=60)).account_id,
         (await goals.update_account_allocation(goal.id, "DE/12 ü", 70)).allocation_percent,
         await goals.remove_account_from_goal(goal.id, "DE/12 ü"),
+        await goals.delete_milestone(goal.id, milestone.id),
+        (await goals.update_goal(goal.id, status="completed")).status,
+        (await goals.reopen_goal(goal.id)).status,
         len(await goals.list_goals()),
         await goals.delete_goal(goal.id),
         len(await goals.list_goals()),
@@ -81,7 +88,22 @@ async def test_an_answer_that_is_lost_is_asked_for_again(settings: Settings, man
         async with Client(url, KEY, attempts=4, first_pause_s=0) as client:
             assert await every_operation(client) == await every_operation(manager)
     assert set(app.asked.values()) == {3}
-    assert len(app.asked) == 8
+    assert len(app.asked) == 12
+
+
+async def test_events_whose_answer_is_lost_are_accepted_once(settings: Settings, stream: EventStream) -> None:
+    """Sent again under the key of the error, a request that was accepted is not accepted once more."""
+    event = {"specversion": "1.0", "source": "bank", "type": "milepost.transaction.removed", "time": NOW}
+    event |= {"data": {"account_id": "a", "transaction_id": "t"}}
+    events = [{**event, "id": str(number)} for number in range(1_001)]
+    with serving(LosesAnswers(make_app(settings), times=2)) as url:
+        async with Client(url, KEY, attempts=2, first_pause_s=0) as client:
+            with pytest.raises(Unavailable, match="events 0 to 999 may not have been accepted") as trouble:
+                await client.send_events(events)
+            with pytest.raises(Unavailable, match="event 1000 may not have been accepted"):
+                await client.send_events(events, idempotency_key=trouble.value.idempotency_key)
+            assert await client.send_events(events, idempotency_key=trouble.value.idempotency_key) == 1_001
+    assert sum(stream.client.xlen(stream_key(shard)) for shard in range(2)) == 1_001
 
 
 async def test_an_amount_is_not_set_twice(settings: Settings, manager: GoalManager, session_factory: Sessions) -> None:

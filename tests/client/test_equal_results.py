@@ -31,6 +31,8 @@ READINGS = (
     "get_milestone_progress",
     "get_next_milestone",
     "get_goal_funding",
+    "get_goal_history",
+    "get_goal_snapshots",
 )
 INTERFACES = ("manager", "blocking-manager", "functions", "client", "blocking-client", "http")
 _numbers = itertools.count(1)
@@ -39,9 +41,11 @@ which = st.integers(0, 2)
 amounts = st.sampled_from([0, 0.1, 10.55, 50, 100.0, 250.25, 1000, -5, 10.005])
 percents = st.sampled_from([10, 33.3333, 60.0, 100, 0, 100.5])
 accounts = st.sampled_from(["a", "b/1"])
+YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+days = st.sampled_from([{}, {}, {"correct_from": YESTERDAY}, {"correct_from": "2999-01-01"}, {"correct_from": "soon"}])
 operations = st.one_of(
     st.builds(
-        lambda type, target, current, tracking: (
+        lambda type, target, current, tracking, starts_early: (
             "create_goal",
             {
                 "user_id": "user_123",
@@ -50,12 +54,14 @@ operations = st.one_of(
                 "target_amount": target,
                 **({} if current is None else {"current_amount": current}),
                 **({} if tracking is None else {"tracking": tracking}),
+                **({"start_date": "2026-01-31"} if starts_early else {}),
             },
         ),
         st.sampled_from(["savings", "debt", "income", "net_worth", "custom"]),
         amounts,
         st.none() | amounts,
         st.none() | st.sampled_from(["change", "balance", "inflow"]),
+        st.booleans(),
     ),
     st.builds(lambda n, amount: ("update_goal", {"goal": n, "current_amount": amount}), which, amounts),
     st.builds(lambda n, amount: ("update_goal", {"goal": n, "target_amount": amount}), which, amounts),
@@ -70,7 +76,23 @@ operations = st.one_of(
         st.sampled_from([None, "2030-06-30", "2030-01-31T12:00:00+01:00", "2020-01-01", "soon"]),
     ),
     st.builds(lambda n: ("delete_goal", {"goal": n}), which),
+    st.builds(lambda n: ("reopen_goal", {"goal": n}), which),
+    st.builds(
+        lambda n, range: ("get_goal_snapshots", {"goal": n, **range}),
+        which,
+        st.sampled_from(
+            [{"from_": YESTERDAY}, {"to": YESTERDAY}, {"from_": "2999-01-01"}, {"as_known_at": "2999-01-01"}]
+        ),
+    ),
+    st.builds(lambda n: ("get_goal_history", {"goal": n, "as_known_at": YESTERDAY}), which),
     st.builds(lambda n, amount: ("add_milestone", {"goal": n, "amount": amount}), which, amounts),
+    st.builds(
+        lambda n, milestone, changes: ("update_milestone", {"goal": n, "milestone": milestone, **changes}),
+        which,
+        which,
+        st.sampled_from([{"amount": 10.55}, {"amount": 100}, {"amount": -5}, {"description": None}, {"amount": 0.1}]),
+    ),
+    st.builds(lambda n, milestone: ("delete_milestone", {"goal": n, "milestone": milestone}), which, which),
     st.builds(lambda n: ("check_milestones", {"goal": n}), which),
     st.builds(
         lambda n, account, percent, since: (
@@ -83,15 +105,21 @@ operations = st.one_of(
         st.sampled_from([{}, {"from_": "2026-01-31"}, {"from_": "2999-01-01"}, {"whole": True}]),
     ),
     st.builds(
-        lambda n, account, percent: (
+        lambda n, account, percent, since: (
             "update_account_allocation",
-            {"goal": n, "account_id": account, "allocation_percent": percent},
+            {"goal": n, "account_id": account, "allocation_percent": percent, **since},
         ),
         which,
         accounts,
         percents,
+        days,
     ),
-    st.builds(lambda n, account: ("remove_account_from_goal", {"goal": n, "account_id": account}), which, accounts),
+    st.builds(
+        lambda n, account, since: ("remove_account_from_goal", {"goal": n, "account_id": account, **since}),
+        which,
+        accounts,
+        days,
+    ),
     st.builds(
         lambda account, amount: ("event", {"account_id": account, "amount": amount}),
         accounts,
@@ -113,6 +141,7 @@ class Run:
     tenant: str
     sessions: Sessions
     goals: list[str] = field(default_factory=list)
+    milestones: list[str] = field(default_factory=list)
     outcomes: list[Any] = field(default_factory=list)
 
     async def make(self, number: int, call: Call, is_repeated: bool) -> None:
@@ -127,6 +156,8 @@ class Run:
             assert again == once
         if operation == "create_goal" and not isinstance(once, Exception):
             self.goals.append(once["id"])
+        if operation == "add_milestone" and not isinstance(once, Exception):
+            self.milestones.append(once["id"])
         self.outcomes.append(comparable(once))
 
     async def read_all(self) -> None:
@@ -148,6 +179,9 @@ class Run:
         if "goal" in named:
             number = named.pop("goal")
             named = {"goal_id": self.goals[number] if number < len(self.goals) else "goal_0", **named}
+        if "milestone" in named:
+            number = named.pop("milestone")
+            named["milestone_id"] = self.milestones[number] if number < len(self.milestones) else "milestone_0"
         return named
 
     def _apply_event(self, number: int, arguments: Mapping[str, Any]) -> None:

@@ -24,6 +24,13 @@ async def test_the_functions_use_the_manager_that_is_open(manager: GoalManager) 
     assert (await milepost.update_goal(goal_id=goal.id, current_amount=5500)).current_amount == 5500
     assert [each.amount for each in await milepost.check_milestones(goal.id)] == [5000]
     assert await milepost.get_next_milestone(goal.id) is None
+    milestone = await milepost.add_milestone(goal.id, 6000)
+    assert (await milepost.update_milestone(goal.id, milestone.id, amount=7000)).amount == 7000
+    await milepost.delete_milestone(goal.id, milestone.id)
+    assert [entry.after for entry in await milepost.get_goal_history(goal.id)] == [5500, 2500]
+    assert await milepost.get_goal_snapshots(goal.id) == []
+    await milepost.update_goal(goal.id, status="abandoned")
+    assert (await milepost.reopen_goal(goal.id)).status == "active"
     assert (
         len(await milepost.list_milestones(goal.id)) == (await milepost.get_milestone_progress(goal.id)).reached_count
     )

@@ -227,7 +227,7 @@ async def test_a_closed_manager_says_so(manager: GoalManager) -> None:
     """Closing twice is harmless; a call after it is a RuntimeError."""
     await manager.close()
     await manager.close()
-    for call in (manager.list_goals(), manager.create_goal(**FUND)):
+    for call in (manager.list_goals(), manager.list_accounts(), manager.create_goal(**FUND), manager.send_event({})):
         with pytest.raises(Closed) as refused:
             await call
         assert isinstance(refused.value, RuntimeError)

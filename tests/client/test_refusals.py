@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from milepost import Client, GoalManager, Goals, GoalStatus, GoalType, NotFound, easy_goals
+from tests.client.callers import AnyInterface, ask
 from tests.dumping import dump
 
 pytestmark = pytest.mark.anyio
@@ -23,9 +24,10 @@ NOWHERE = "goal_0000"
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Goals by what they are, with an account linked to `open`, and 60% of it given away."""
+    """Goals by what they are; `open` has a milestone, and an account is linked to it with 60%."""
 
     open: str
+    milestone: str
     debt: str
     completed: str
     balance: str
@@ -37,13 +39,13 @@ Operation = Callable[[Goals, World], Awaitable[Any]]
 async def build(goals: Goals) -> World:
     """The goals that refused calls are tried on."""
     open_goal = await goals.create_goal(**SAVINGS, current_amount=2500.00)
-    await goals.add_milestone(open_goal.id, 5000)
+    milestone = await goals.add_milestone(open_goal.id, 5000)
     await goals.link_account_to_goal(open_goal.id, "a", allocation_percent=60)
     debt = await goals.create_goal("user_123", "Card", GoalType.DEBT, 0, current_amount=8500)
     completed = await goals.create_goal("user_123", "Done", "savings", 10, current_amount=10)
     await goals.update_goal(completed.id, status=GoalStatus.COMPLETED)
     balance = await goals.create_goal("user_123", "Cash", "savings", 10, tracking="balance")
-    return World(open_goal.id, debt.id, completed.id, balance.id)
+    return World(open_goal.id, milestone.id, debt.id, completed.id, balance.id)
 
 
 def creating(**fields: Any) -> Operation:
@@ -210,6 +212,26 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
         ValueError,
         "account_name: must be text; the share is allocation_percent=60",
     ),
+    "correction from no day": (
+        lambda goals, world: goals.remove_account_from_goal(world.open, "a", correct_from="soon"),
+        ValueError,
+        "correct_from: must be a date (2026-01-31) or a time (2026-01-31T12:00:00Z)",
+    ),
+    "reopening what is open": (
+        lambda goals, world: goals.reopen_goal(world.open),
+        ValueError,
+        "The goal is active: only one that is completed or abandoned can be reopened",
+    ),
+    "milestone that is none": (
+        lambda goals, world: goals.update_milestone(world.open, "milestone_0", amount=1),
+        KeyError,
+        "Milestone not found",
+    ),
+    "milestone without an amount": (
+        lambda goals, world: goals.update_milestone(world.open, world.milestone, amount=None),  # type: ignore[arg-type]
+        ValueError,
+        "amount: must be a number or a decimal string",
+    ),
     "argument of no method": (updating(colour="red"), TypeError, UNKNOWN),
     "link to come": (
         lambda goals, world: goals.link_account_to_goal(world.open, "b", allocation_percent=1, from_=LATER),
@@ -254,6 +276,11 @@ GONE: dict[str, Operation] = {
     "progress": lambda goals, _: goals.get_goal_progress(NOWHERE),
     "add milestone": lambda goals, _: goals.add_milestone(NOWHERE, 1),
     "milestones": lambda goals, _: goals.list_milestones(NOWHERE),
+    "change milestone": lambda goals, world: goals.update_milestone(NOWHERE, world.milestone, amount=1),
+    "delete milestone": lambda goals, world: goals.delete_milestone(NOWHERE, world.milestone),
+    "reopen": lambda goals, _: goals.reopen_goal(NOWHERE),
+    "history": lambda goals, _: goals.get_goal_history(NOWHERE),
+    "snapshots": lambda goals, _: goals.get_goal_snapshots(NOWHERE),
     "check": lambda goals, _: goals.check_milestones(NOWHERE),
     "milestone progress": lambda goals, _: goals.get_milestone_progress(NOWHERE),
     "next milestone": lambda goals, _: goals.get_next_milestone(NOWHERE),
@@ -297,17 +324,36 @@ async def test_what_is_refused_changes_nothing(
 
 @pytest.mark.parametrize("transport", ["manager", "client"])
 async def test_what_is_not_found_has_its_id(transport: str, manager: GoalManager, client: Client, world: World) -> None:
-    """That of the goal or account; None for what is no text."""
+    """That of the goal, milestone or account; None for what is no text."""
     goals: Goals = manager if transport == "manager" else client
     for name, operation in GONE.items():
         with pytest.raises(NotFound) as missing:
             await operation(goals, world)
         ids = {"no text": None, "another address": f"{world.open}/progress", "the list": ""}
         assert missing.value.id == ids.get(name, NOWHERE), name
-    for account_id in ("b/1", "a/.."):
+    for call, id in (
+        (goals.remove_account_from_goal(world.open, "b/1"), "b/1"),
+        (goals.remove_account_from_goal(world.open, "a/.."), "a/.."),
+        (goals.update_milestone(world.open, "milestone_0", amount=1), "milestone_0"),
+    ):
         with pytest.raises(NotFound) as missing:
-            await goals.remove_account_from_goal(world.open, account_id)
-        assert missing.value.id == account_id
+            await call
+        assert missing.value.id == id
+
+
+async def test_an_argument_of_no_method_is_a_type_error(interfaces: Mapping[str, AnyInterface]) -> None:
+    """Whichever method it is, by every interface, also for the two that take any name of a field."""
+    for name, interface in interfaces.items():
+        for method in (each for each in dir(interface) if not each.startswith("_")):
+            if callable(getattr(interface, method)):
+                with pytest.raises(TypeError):
+                    await ask(interface, method, colour="red")
+                arguments = {"update_goal": ["goal_1"], "update_milestone": ["goal_1", "milestone_1"]}.get(method)
+                if arguments is not None:
+                    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+                        await ask(interface, method, *arguments, colour="red")
+        with pytest.raises(TypeError):
+            await ask(interface, "create_goal", "u", "Trip", "savings", 1, colour=name)
 
 
 async def test_a_goal_of_another_tenant_is_not_there(

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from api.app import make_app
 from core.settings import Settings
-from milepost import Goals
+from milepost import Interface
 from tests.conftest import KEY
 from tests.documented.page import Reader, read_page
 from tests.serving import serving
@@ -54,4 +54,4 @@ def test_the_page_names_every_method() -> None:
     """The table of the page has the methods that a manager has, no more and no less."""
     table = PAGE.read_text(encoding="utf-8").partition("## The manager\n")[2].strip().partition("\n\n")[0]
     named = set(re.findall(r"`([a-z_]+)", table))
-    assert named == {name for name in vars(Goals) if not name.startswith("_")}
+    assert named == {name for name in dir(Interface) if not name.startswith("_")}

@@ -112,6 +112,15 @@ def test_an_account_that_would_be_another_address_is_not_there(account_id: Any) 
     with pytest.raises(NotFound, match="Account not found") as missing:
         arguments.account_path("goal_1", account_id)
     assert missing.value.id == (account_id if isinstance(account_id, str) else None)
+    with pytest.raises(KeyError, match="Milestone not found"):
+        arguments.milestone_path("goal_1", account_id)
+
+
+def test_only_ids_of_accounts_have_slashes() -> None:
+    """A slash in another id would lead to another address."""
+    with pytest.raises(KeyError, match="Milestone not found"):
+        arguments.milestone_path("goal_1", "a/b")
+    assert arguments.milestone_path("goal_1", "a b") == ("goals", "goal_1", "milestones", "a b")
 
 
 def test_account_ids_are_free_otherwise() -> None:
@@ -147,6 +156,20 @@ def test_what_was_never_an_argument_is_a_type_error(name: str) -> None:
     """As Python says it where a method declares its arguments."""
     with pytest.raises(TypeError, match=rf"^Goals\.update_goal\(\) got an unexpected keyword argument '{name}'$"):
         arguments.changes({name: "red"})
+    with pytest.raises(TypeError, match=rf"^Goals\.update_milestone\(\) got an unexpected keyword argument '{name}'$"):
+        arguments.milestone_changes({name: "red"})
+
+
+def test_changes_of_a_milestone_are_taken_in_their_form() -> None:
+    """None clears, and what cannot be is refused by name."""
+    given = {"amount": 5.5, "description": None, "target_date": date(2026, 11, 9)}
+    taken = {"amount": Decimal("5.5"), "description": None, "target_date": "2026-11-09"}
+    assert arguments.milestone_changes(given) == taken
+    assert arguments.milestone_changes({}) == {}
+    for name, wrong in {"amount": None, "description": 5, "target_date": 5}.items():
+        with pytest.raises(InvalidField) as refused:
+            arguments.milestone_changes({name: wrong})
+        assert refused.value.field == name
 
 
 @pytest.mark.parametrize(("share", "shown"), [(60, "60"), (60.0, "60.0"), (Decimal("33.3"), "33.3")])
@@ -159,6 +182,19 @@ def test_a_share_in_the_place_of_a_name_is_told(share: Any, shown: str) -> None:
         with pytest.raises(InvalidField, match=r"^account_name: must be text$"):
             arguments.account_name(other)
     assert (arguments.account_name("60"), arguments.account_name(None)) == ("60", None)
+
+
+def test_a_query_has_what_is_given() -> None:
+    """Values as text, by the names that REST has for them; text that no URL can hold is refused."""
+    assert arguments.query(a="1", b=None, c=True, d=False, e=5, from_="") == {
+        "a": "1",
+        "c": "true",
+        "d": "false",
+        "e": "5",
+        "from": "",
+    }
+    with pytest.raises(InvalidField, match=r"^user_id: must not contain broken Unicode$"):
+        arguments.query(user_id="\ud800")
 
 
 @pytest.mark.parametrize("wrong", [1.0, "1", True, None])

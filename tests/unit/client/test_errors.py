@@ -9,7 +9,7 @@ import pytest
 import tenacity
 
 from milepost.client import errors
-from milepost.client.arguments import GOALS, account_path, goal_path
+from milepost.client.arguments import GOALS, account_path, goal_path, milestone_path
 from milepost.client.errors import Closed, InvalidField, MilepostError, NotFound, Unavailable, refusal
 from milepost.client.http_connections import server_at, unreachable
 from milepost.client.models import Goal
@@ -62,11 +62,21 @@ def test_an_invalid_field_names_the_first_one() -> None:
         assert (str(found), found.field) == ("Milepost answered 422", None)
 
 
+def test_a_body_that_is_too_long_is_told_from_other_refusals() -> None:
+    """So that it can be divided, and sent in parts."""
+    for status, is_too_long in ((413, True), (422, False)):
+        error = refusal(status, {"detail": "no"})
+        assert isinstance(error, InvalidField)
+        assert error.is_too_long is is_too_long
+
+
 @pytest.mark.parametrize(
     ("path", "text", "id"),
     [
         (goal_path("goal_1"), "Goal not found", "goal_1"),
         (goal_path("goal_1", "progress"), "Goal not found", "goal_1"),
+        (milestone_path("goal_1", "m"), "Goal not found", "goal_1"),
+        (milestone_path("goal_1", "m"), "Milestone not found", "m"),
         (account_path("goal_1", "goals"), "Account not found", "goals"),
         (goal_path("goal_1"), "Not Found", None),
         (GOALS, "there is no tenant acme", None),
@@ -88,6 +98,12 @@ def test_a_closed_manager_is_an_error_of_ours() -> None:
         assert isinstance(error, MilepostError)
         assert isinstance(error, RuntimeError)
         assert (str(error), may_try_again(error)) == ("this manager is closed", False)
+
+
+def test_a_request_has_a_key_if_it_could_be_carried_out_twice() -> None:
+    """A GET changes nothing, and a PUT sets the same again."""
+    with_key = {method for method in ("GET", "PUT", "POST", "PATCH", "DELETE") if ApiRequest(method, ()).takes_key}
+    assert with_key == {"POST", "PATCH", "DELETE"}
 
 
 def test_a_good_answer_is_its_body_with_exact_numbers() -> None:

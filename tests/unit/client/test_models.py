@@ -14,7 +14,25 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import core.goals.goal
+from api.routes.dead_letters import ReplayedBody
+from api.routes.events import AcceptedBody
+from api.routes.provider_accounts import ProviderAccountBody
+from api.routes.refresh_requests import RefreshBody
+from api.routes.relinks import RelinkBody
+from api.routes.unapplied import UnappliedBody
+from api.schemas.accounts import (
+    AccountBody,
+    AllocationBody,
+    AllocationsBody,
+    ConnectionBody,
+    LastFactBody,
+    LetterBody,
+    ReportBody,
+    WholeLetterBody,
+)
 from api.schemas.goals import (
+    CloseBody,
+    EntryBody,
     FundingBody,
     GoalBody,
     MilestoneBody,
@@ -22,7 +40,11 @@ from api.schemas.goals import (
     NextMilestoneBody,
     ProgressBody,
 )
+from milepost.client.accounts import Account, AccountConnection, Allocation, Allocations, LastFact, Relink, Report
+from milepost.client.dead_letters import DeadLetter, Replayed, WholeDeadLetter
 from milepost.client.errors import InvalidField, ServerFault
+from milepost.client.events import Accepted, UnappliedEvent
+from milepost.client.goals import LedgerEntry, Snapshot
 from milepost.client.models import (
     FundingSource,
     Goal,
@@ -35,6 +57,7 @@ from milepost.client.models import (
     Tracking,
     get_celebration_message,
 )
+from milepost.client.providers import ProviderAccount, RefreshRequest
 from milepost.client.records import Exact, Record
 
 MILESTONE = {
@@ -91,6 +114,22 @@ def test_the_enumerations_are_those_of_core(ours: type[StrEnum], cores: type[Str
         (NextMilestone, NextMilestoneBody),
         (MilestoneProgress, MilestoneProgressBody),
         (FundingSource, FundingBody),
+        (LedgerEntry, EntryBody),
+        (Snapshot, CloseBody),
+        (Account, AccountBody),
+        (Report, ReportBody),
+        (LastFact, LastFactBody),
+        (AccountConnection, ConnectionBody),
+        (Allocation, AllocationBody),
+        (Allocations, AllocationsBody),
+        (Relink, RelinkBody),
+        (Accepted, AcceptedBody),
+        (UnappliedEvent, UnappliedBody),
+        (DeadLetter, LetterBody),
+        (WholeDeadLetter, WholeLetterBody),
+        (Replayed, ReplayedBody),
+        (ProviderAccount, ProviderAccountBody),
+        (RefreshRequest, RefreshBody),
     ],
 )
 def test_a_record_declares_the_fields_of_its_body(record: type[Record], body: type) -> None:
@@ -163,6 +202,12 @@ def test_fields_are_read_as_their_annotations_say() -> None:
     for wrong in ({}, {"text": "", "inners": {}}, {"text": "", "type": "other"}, {"text": "", "days": [3]}):
         with pytest.raises(ServerFault, match="Milepost answered with"):
             Everything.of(wrong)
+
+
+def test_a_dead_letter_has_its_event_in_one_of_two_forms() -> None:
+    """The other one is None."""
+    assert WholeDeadLetter.of({"entry_id": "1-0", "event": {"a": 1}}).event_base64 is None
+    assert WholeDeadLetter.of({"entry_id": "1-0", "event_base64": "AA=="}).event is None
 
 
 def test_a_record_is_a_dictionary_with_attributes() -> None:

@@ -12,11 +12,11 @@ import pytest
 import milepost
 import milepost.sync
 from milepost.client.goals import Goals
-from milepost.sync.goals import Goals as SyncGoals
-from tests.sync_client.generate import SYNC, generate, with_shared_records
+from milepost.client.interface import Interface
+from tests.sync_client.generate import CLIENT, SYNC, generate, with_shared_records
 
 # What each side has of its own.
-TWINS = {"Client", "GoalManager", "Goals", "easy_goals"}
+TWINS = {"Client", "GoalManager", "Goals", "Interface", "easy_goals"}
 
 
 def test_the_twins_are_up_to_date(tmp_path: Path) -> None:
@@ -37,6 +37,8 @@ def test_the_twins_are_up_to_date(tmp_path: Path) -> None:
         "from milepost import *; Client",
         "import milepost.client.hosting",
         "import milepost.client.models",
+        "import milepost.client.accounts",
+        "import milepost.sync.events",
         "from milepost.client import arguments, errors, http_connections, import_check, transport",
         "import milepost.sync.http_client, milepost.client",
     ],
@@ -61,15 +63,24 @@ def test_both_faces_have_the_same_names() -> None:
 def test_a_method_and_its_twin_and_its_function_have_one_signature() -> None:
     """Only the waiting differs: each method is a coroutine function, its twin is not, and the function is as both."""
     operations = [
-        name for name, _ in inspect.getmembers(Goals, inspect.iscoroutinefunction) if not name.startswith("_")
+        name for name, _ in inspect.getmembers(Interface, inspect.iscoroutinefunction) if not name.startswith("_")
     ]
-    assert {"create_goal", "remove_account_from_goal"} <= set(operations)
+    assert {"create_goal", "remove_account_from_goal", "send_file", "list_accounts"} <= set(operations)
     for name in operations:
-        ours, twin = getattr(Goals, name), getattr(SyncGoals, name)
+        ours, twin = getattr(Interface, name), getattr(milepost.sync.Interface, name)
         assert not inspect.iscoroutinefunction(twin)
         assert inspect.signature(ours) == inspect.signature(twin)
-        assert inspect.signature(getattr(milepost, name)) == inspect.signature(ours)
         assert ours.__doc__ == twin.__doc__
+        if hasattr(Goals, name):
+            assert inspect.signature(getattr(milepost, name)) == inspect.signature(ours)
+
+
+def test_no_two_resources_have_a_method_of_one_name() -> None:
+    """Each method is in one place, and every module with a resource is part of the interface."""
+    own = [name for base in Interface.__bases__ for name in vars(base) if not name.startswith("_")]
+    assert len(own) == len(set(own)) == len([name for name in dir(Interface) if not name.startswith("_")])
+    resources = {base.__module__.rpartition(".")[2] for base in Interface.__bases__}
+    assert resources == {file.stem for file in CLIENT.glob("*.py") if "(Resource):" in file.read_text("utf-8")}
 
 
 def test_a_record_stays_one_class() -> None:

@@ -1,0 +1,11 @@
+"""The whole interface: all resources over one transport."""
+
+from milepost.client.accounts import Accounts
+from milepost.client.dead_letters import DeadLetters
+from milepost.client.events import Events
+from milepost.client.goals import Goals
+from milepost.client.providers import Providers
+
+
+class Interface(Goals, Accounts, Events, DeadLetters, Providers):
+    """All that can be done in one tenant: its goals, accounts, events, dead letters and providers."""

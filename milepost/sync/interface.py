@@ -1,0 +1,12 @@
+# Generated from milepost/client by `make sync-client`; change it there.
+"""The whole interface: all resources over one transport."""
+
+from milepost.sync.accounts import Accounts
+from milepost.sync.dead_letters import DeadLetters
+from milepost.sync.events import Events
+from milepost.sync.goals import Goals
+from milepost.sync.providers import Providers
+
+
+class Interface(Goals, Accounts, Events, DeadLetters, Providers):
+    """All that can be done in one tenant: its goals, accounts, events, dead letters and providers."""
