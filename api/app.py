@@ -1,21 +1,22 @@
 """The REST application: its routes, its errors, and what it opens and closes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any, Final
 
 from anyio.to_thread import current_default_thread_limiter
 from cachetools import TTLCache
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 
-from api.auth import KEYS_KNOWN_MOST, KEYS_KNOWN_S, bind_key
+from api.auth import KEYS_KNOWN_MOST, KEYS_KNOWN_S, SECURITY_SCHEMES, bind_key
 from api.context import THREADS, open_backends
 from api.errors import answer_errors
 from api.hosting import GOAL_ROUTES, OwnHost, bind_own
+from api.reads import SharedReads
 from api.routes import (
     accounts,
     dead_letters,
@@ -41,21 +42,31 @@ Send `Authorization: Bearer KEY` (or `X-API-Key: KEY`). Amounts are JSON numbers
 their currency; decimal strings are accepted too. Times are UTC; one without an offset is read as UTC."""
 
 
-_BY_KEY = (Depends(bind_key), Depends(check_parameters))
+def _admit_by_key(request: Request) -> None:
+    bind_key(request)
+    check_parameters(request)
+
+
+def _admit_own(request: Request) -> None:
+    bind_own(request)
+    check_parameters(request)
+
+
+_KEY_NEEDED: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
 # In the order of /docs. All but two need an API key; of these two, /webhooks checks a signature instead. Providers and
 # load balancers may add parameters of their own to the addresses of both.
 _ROUTES = (
-    ("/goals", Routes.of(GOAL_ROUTES, history.router, snapshots.router), _BY_KEY),
-    ("/accounts", accounts.router, _BY_KEY),
-    ("/relinks", relinks.router, _BY_KEY),
-    ("/events", Routes.of(events.router, unapplied.router), _BY_KEY),
-    ("/webhooks", webhooks.router, ()),
-    ("/dead-letters", dead_letters.router, _BY_KEY),
-    ("/refresh-requests", refresh_requests.router, _BY_KEY),
-    ("/provider-accounts", provider_accounts.router, _BY_KEY),
-    ("/health", health.public_router, ()),
-    ("/health", health.router, _BY_KEY),
-    ("/metrics", metrics.router, _BY_KEY),
+    ("/goals", Routes.of(GOAL_ROUTES, history.router, snapshots.router), True),
+    ("/accounts", accounts.router, True),
+    ("/relinks", relinks.router, True),
+    ("/events", Routes.of(events.router, unapplied.router), True),
+    ("/webhooks", webhooks.router, False),
+    ("/dead-letters", dead_letters.router, True),
+    ("/refresh-requests", refresh_requests.router, True),
+    ("/provider-accounts", provider_accounts.router, True),
+    ("/health", health.public_router, False),
+    ("/health", health.router, True),
+    ("/metrics", metrics.router, True),
 )
 _OF_SERVERS = ("/health", "/metrics")
 
@@ -95,8 +106,9 @@ def make_app(settings: Settings) -> FastAPI:
         app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **_FROM_BROWSERS)
     app.state.request_metrics, app.state.scrapers = RequestMetrics(), metrics.KnownScrapers()
     app.add_middleware(Tracing, log=request_log(settings.log_level), metrics=app.state.request_metrics)
-    app.state.turns, app.state.tenants_of_keys = Turns(), TTLCache(KEYS_KNOWN_MOST, KEYS_KNOWN_S)
+    app.state.turns, app.state.callers = Turns(), TTLCache(KEYS_KNOWN_MOST, KEYS_KNOWN_S)
     answer_errors(app)
+    app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign]
     # Not include_router: that would make every route again for each app, at its first requests.
     app.router.routes.extend(_routes())
     return app
@@ -111,21 +123,33 @@ def make_tenant_app(host: OwnHost) -> FastAPI:
     return app
 
 
+def _document(app: FastAPI, document: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI text, with the keys that FastAPI does not know of: our routes look at them before it does."""
+    if app.openapi_schema is None:
+        text = document()
+        text["components"]["securitySchemes"] = SECURITY_SCHEMES
+    return document()
+
+
 @cache
 def _routes() -> tuple[BaseRoute, ...]:
     """All routes, made once for all applications of a process: building their models takes a third of a second."""
-    routers = [routes.make_router(prefix, dependencies=dependencies) for prefix, routes, dependencies in _ROUTES]
+    routers = [
+        routes.make_router(prefix, admit=_admit_by_key, extra={"security": _KEY_NEEDED})
+        if needs_key
+        else routes.make_router(prefix)
+        for prefix, routes, needs_key in _ROUTES
+    ]
     return tuple(route for router in routers for route in router.routes)
 
 
 @cache
 def _own_routes() -> tuple[BaseRoute, ...]:
     """Those of a tenant's own resources, made once for all tenants of a process."""
-    dependencies = [Depends(bind_own), Depends(check_parameters)]
     routers = [
-        routes.make_router(prefix, dependencies=dependencies, has_answers=False)
-        for prefix, routes, bound in _ROUTES
-        if bound is _BY_KEY and prefix not in _OF_SERVERS
+        routes.make_router(prefix, admit=_admit_own, has_answers=False)
+        for prefix, routes, needs_key in _ROUTES
+        if needs_key and prefix not in _OF_SERVERS
     ]
     return tuple(route for router in routers for route in router.routes)
 
@@ -134,6 +158,7 @@ def _own_routes() -> tuple[BaseRoute, ...]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     current_default_thread_limiter().total_tokens = THREADS
     app.state.backends = open_backends(app.state.settings, application_name="milepost-api", connections=THREADS)
+    app.state.reads = SharedReads(app.state.backends.sessions)
     try:
         yield
     finally:

@@ -4,23 +4,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from cachetools import TTLCache
+from fastapi import Request
 
-from api.context import Contexts, RequestContext, Result, as_database_away, backends_of, bind_contexts
+from api.context import Load, RequestContext, Result, as_database_away, backends_of, bind_contexts
+from api.reads import SharedReads
 from core.errors import MilepostError
 from core.services.inputs import Caller
 from core.services.keys import Scope, authenticate, key_hash
 
-_BEARER = HTTPBearer(auto_error=False, scheme_name="BearerKey", description="The API key")
-_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="ApiKeyHeader")
+SECURITY_SCHEMES = {
+    "BearerKey": {"type": "http", "scheme": "bearer", "description": "The API key"},
+    "ApiKeyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+"""Either of these, for the OpenAPI text."""
 
 
-KEYS_KNOWN_MOST, KEYS_KNOWN_S = 10_000, 60
-"""For how many keys, and how long, a process remembers whose they are: only to tell whose turn it is."""
+KEYS_KNOWN_MOST, KEYS_KNOWN_S = 10_000, 5
+"""For how many keys, and how long, a process remembers whose they are and what they may do."""
 
 
 class Unauthenticated(MilepostError):
@@ -49,7 +52,7 @@ class DeliveryRefused(MilepostError):
 
 @dataclass(frozen=True, slots=True)
 class KeyContexts:
-    """Opens the context of a request by its key, checked in the transaction in which the request then works."""
+    """Opens the context of a request by its key."""
 
     request: Request
     secret: str
@@ -57,66 +60,76 @@ class KeyContexts:
 
     async def admit(self, scope: Scope) -> str:
         """As ContextSource.admit; returns the key's id."""
-        return await run_sync(self._check, scope)
+        caller = await self._caller()
+        _require(caller, scope)
+        return caller.key_id
 
     async def run(self, function: Callable[[], Result]) -> Result:
-        """As ContextSource.run, in the turn of the key's tenant; those with an unknown key wait for each other."""
-        state, hashed = self.request.app.state, key_hash(self.secret)
-        tenant = state.tenants_of_keys.get(hashed)
-        if tenant is None:
-            tenant = state.tenants_of_keys[hashed] = await run_sync(self._tenant_name)
-        async with state.turns.turn(tenant):
+        """As ContextSource.run, in the turn of the key's tenant. Raises Unauthenticated."""
+        caller = await self._caller()
+        async with self.request.app.state.turns.turn(caller.tenant.name):
             return await run_sync(function)
 
-    def _tenant_name(self) -> str:
-        with as_database_away(), backends_of(self.request).sessions.reading() as session:
-            caller = authenticate(session, self.secret)
-            return "" if caller is None else caller.tenant.name
-
-    def _check(self, scope: Scope) -> str:
-        with self.open(scope):
-            caller: Caller = self.request.state.caller
-            return caller.key_id
+    async def read(self, scope: Scope, load: Load[Result], name: str) -> Result | None:
+        """As ContextSource.read, together with what others of the tenant ask for."""
+        caller = await self._caller()
+        _require(caller, scope)
+        reads: SharedReads = self.request.app.state.reads
+        return await reads.get(caller.tenant, load, name)
 
     @contextmanager
     def open(self, scope: Scope | None) -> Iterator[RequestContext]:
-        """As ContextSource.open; checks the key in the transaction. Raises Unauthenticated and ScopeMissing too."""
+        """As ContextSource.open, within `run` or after `look_up`. Raises ScopeMissing too."""
+        caller: Caller = self.request.state.caller
+        if scope is not None:
+            _require(caller, scope)
         backends = backends_of(self.request)
         # A goal, its milestones and its links are read one after the other, and must show the same moment.
         begin = backends.sessions.reading if self.request.method == "GET" else backends.sessions.begin
         with as_database_away(), begin() as session:
-            caller = authenticate(session, self.secret)
-            if caller is None:
-                raise Unauthenticated
-            self.request.state.caller = caller  # for the log line
-            if scope is not None and not _has_scope(caller, scope):
-                raise ScopeMissing(scope)
             yield RequestContext(session, caller.tenant, datetime.now(UTC), f"key {caller.key_id}", backends)
 
+    async def _caller(self) -> Caller:
+        """Whose key it is, as it was at most KEYS_KNOWN_S ago. Raises Unauthenticated."""
+        callers: TTLCache[bytes, Caller] = self.request.app.state.callers
+        hashed = key_hash(self.secret)
+        caller = callers.get(hashed)
+        if caller is None:
+            caller = await run_sync(self.look_up)
+            callers[hashed] = caller
+        self.request.state.caller = caller
+        return caller
 
-async def _key_contexts(contexts: Contexts) -> KeyContexts:
-    if not isinstance(contexts, KeyContexts):
-        raise RuntimeError("the router of this route was made without bind_key")
-    return contexts
+    def look_up(self) -> Caller:
+        """Whose key it is now, which `open` then goes by. Raises Unauthenticated and DatabaseAway."""
+        with as_database_away(), backends_of(self.request).sessions.single() as session:
+            caller = authenticate(session, self.secret)
+        if caller is None:
+            raise Unauthenticated
+        self.request.state.caller = caller
+        return caller
 
 
-ContextsByKey = Annotated[KeyContexts, Depends(_key_contexts)]
-
-
-async def bind_key(
-    request: Request,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-    header: Annotated[str | None, Security(_HEADER)],
-) -> None:
+def bind_key(request: Request) -> None:
     """Bind contexts that the request's key opens; refuse a request without a key before its body is read.
 
-    For the routers of our own app. The key itself is checked when the context is opened. Raises Unauthenticated.
+    For the routers of our own app. The key itself is checked when the route begins. Raises Unauthenticated.
     """
-    secret = bearer.credentials if bearer else header
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    secret = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
     if not secret:
         raise Unauthenticated
     bind_contexts(request, KeyContexts(request, secret, request.app.state.settings.max_body_bytes))
 
 
-def _has_scope(caller: Caller, scope: Scope) -> bool:
-    return scope.value in caller.scopes or Scope.ADMIN.value in caller.scopes
+def contexts_by_key(request: Request) -> KeyContexts:
+    """The contexts of a request in our own app."""
+    contexts = request.state.milepost_contexts
+    if not isinstance(contexts, KeyContexts):
+        raise RuntimeError("the router of this route was made without bind_key")
+    return contexts
+
+
+def _require(caller: Caller, scope: Scope) -> None:
+    if scope.value not in caller.scopes and Scope.ADMIN.value not in caller.scopes:
+        raise ScopeMissing(scope)

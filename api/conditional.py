@@ -1,5 +1,7 @@
 """ETags of goals, and the conditions on them: If-Match on changing a goal, If-None-Match on reading it."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,6 +14,20 @@ from core.services.goal_access import Versions
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST = re.compile(rf"[\s,]*{_TAG}(?:\s*,[\s,]*{_TAG})*[\s,]*")
 _EACH = re.compile(_TAG)
+
+
+IF_NONE_MATCH = {
+    "parameters": [
+        {
+            "name": "If-None-Match",
+            "in": "header",
+            "required": False,
+            "description": "ETags of the goal: if it is at one of these, 304",
+            "schema": {"type": "string"},
+        }
+    ]
+}
+"""The header, for the OpenAPI text of a route that reads it itself, since FastAPI takes long to do that."""
 
 
 def etag(goal_id: str, version: int) -> str:
@@ -52,6 +68,11 @@ class IfNoneMatchHeader:
 
     value: str | None
 
+    @classmethod
+    def of(cls, request: Request) -> IfNoneMatchHeader:
+        """That of a request."""
+        return cls(_joined(request, "if-none-match"))
+
     def covers(self, tag: str) -> bool:
         """Whether the reader has this tag. A header that does not parse covers none, so that the goal is sent."""
         if self.value is None:
@@ -81,14 +102,4 @@ async def _if_match(
     return IfMatchHeader(_joined(request, "if-match"))
 
 
-async def _if_none_match(
-    request: Request,
-    _documented: Annotated[
-        str | None, Header(alias="If-None-Match", description="ETags of the goal: if it is at one of these, 304")
-    ] = None,
-) -> IfNoneMatchHeader:
-    return IfNoneMatchHeader(_joined(request, "if-none-match"))
-
-
 IfMatch = Annotated[IfMatchHeader, Depends(_if_match)]
-IfNoneMatch = Annotated[IfNoneMatchHeader, Depends(_if_none_match)]

@@ -1,20 +1,16 @@
 """The request context: the connections that the API keeps, and the transaction in which a route works for a tenant."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
-from typing import Annotated, Protocol, TypeVar, cast
+from typing import Annotated, Protocol, TypeAlias, TypeVar, cast
 
 import psycopg
-from cachetools import TTLCache
 from fastapi import Depends, Request
-from starlette.responses import Response
 
 from core.errors import MilepostError
 from core.providers.sealing import Sealer
-from core.services.goal_access import find_version
 from core.services.keys import Scope
 from core.services.webhooks import sealer_of
 from core.settings import Settings
@@ -23,58 +19,13 @@ from core.store.driver import Session
 from core.store.tenants import Tenant
 from core.stream.stream import EventStream, connect
 
-MOST_BYTES = 32 * 2**20
-"""About how much memory all cached answers together may take; the least recently used ones are dropped first."""
-# What a cached answer takes besides its body, roughly.
-_OVERHEAD_BYTES = 500
-
-# (tenant, goal id, version, and what was asked about the goal)
-Key = tuple[object, ...]
-# (body, headers)
-CachedAnswer = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
 Result = TypeVar("Result")
+Load: TypeAlias = Callable[[Session, Tenant, Sequence[str], datetime], Mapping[str, Result]]
+"""Reads what there is of these ids of a tenant; an id that does not exist is left out. What needs more than one
+statement begins by `require_transaction`.
+"""
 THREADS = 20
 """How many requests are in progress at once. As many connections may be open, so that no request waits for one."""
-
-
-class ReadCache:
-    """Answers to GETs that depend on nothing but a goal's version. Off with `seconds` 0.
-
-    Each request reads the goal's version from Postgres, so a change by any process shows at once; `seconds` only says
-    how long an answer that nobody asks for stays in memory.
-    """
-
-    def __init__(self, seconds: int) -> None:
-        self._answers: TTLCache[Key, CachedAnswer] | None = None
-        if seconds:
-            self._answers = TTLCache(MOST_BYTES, ttl=seconds, getsizeof=lambda cached: len(cached[0]) + _OVERHEAD_BYTES)
-        self._lock = Lock()
-
-    def answer(
-        self, session: Session, tenant: Tenant, goal_id: str, part: Key, make: Callable[[], Response]
-    ) -> Response:
-        """The cached answer for the goal's present version, else what `make` answers in this transaction.
-
-        `part` names what is asked about the goal. The transaction must see a single moment, or `make` could read a
-        later version than the one under which its answer is cached. Raises NotFound, and what `make` raises.
-        """
-        if self._answers is None:
-            return make()
-        version = find_version(session, tenant, goal_id)
-        key = (tenant.name, goal_id, version, *part)
-        with self._lock:
-            cached = self._answers.get(key)
-        if cached is None:
-            # Two requests at once may both make the answer; the two are the same.
-            made = make()
-            cached = (bytes(made.body), tuple(made.raw_headers))
-            if len(cached[0]) + _OVERHEAD_BYTES <= MOST_BYTES:
-                with self._lock:
-                    self._answers[key] = cached
-        # A response of its own for each request, since middleware adds headers to it.
-        response = Response(cached[0])
-        response.raw_headers = list(cached[1])
-        return response
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +39,6 @@ class Backends:
     sessions: Sessions
     settings: Settings
     event_stream: EventStream | None
-    read_cache: ReadCache
     sealer: Sealer | None
 
     @property
@@ -161,6 +111,13 @@ class ContextSource(Protocol):
         """Wait for the caller's turn to be in progress, and call the function in a thread."""
         ...
 
+    async def read(self, scope: Scope, load: Load[Result], name: str) -> Result | None:
+        """What `load` reads of one id of the caller's tenant; None if it does not exist.
+
+        Raises what `open` raises.
+        """
+        ...
+
 
 class NoContexts:
     """Bound until the app that hosts the routes has let the request in; until then nothing is read or done for it."""
@@ -179,8 +136,12 @@ class NoContexts:
         """Always fails, as `open` does."""
         raise RuntimeError("the app that hosts this route has not let the request in")
 
+    async def read(self, _scope: Scope, _load: Load[Result], _name: str) -> Result | None:
+        """Always fails, as `open` does."""
+        raise RuntimeError("the app that hosts this route has not let the request in")
 
-async def bound_contexts(request: Request) -> ContextSource:
+
+def contexts_of(request: Request) -> ContextSource:
     """The contexts that were bound. A router that binds none is a fault of ours, and must let nobody in."""
     contexts: ContextSource | None = getattr(request.state, "milepost_contexts", None)
     if contexts is None:
@@ -188,7 +149,11 @@ async def bound_contexts(request: Request) -> ContextSource:
     return contexts
 
 
-Contexts = Annotated[ContextSource, Depends(bound_contexts)]
+async def _bound_contexts(request: Request) -> ContextSource:
+    return contexts_of(request)
+
+
+Contexts = Annotated[ContextSource, Depends(_bound_contexts)]
 
 
 def open_backends(settings: Settings, *, application_name: str, connections: int) -> Backends:
@@ -200,7 +165,7 @@ def open_backends(settings: Settings, *, application_name: str, connections: int
     if settings.redis_url is not None:
         redis = connect(settings.redis_url.get_secret_value())
         stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
-    return Backends(sessions, settings, stream, ReadCache(settings.read_cache_seconds), sealer_of(settings))
+    return Backends(sessions, settings, stream, sealer_of(settings))
 
 
 def backends_of(request: Request) -> Backends:

@@ -4,13 +4,23 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from inspect import Parameter, Signature
 from typing import Any, Protocol
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request, params
 
-from api.context import DatabaseAway, NoContexts, RequestContext, Result, as_database_away, bind_contexts
+from api.context import (
+    ContextSource,
+    DatabaseAway,
+    Load,
+    NoContexts,
+    RequestContext,
+    Result,
+    as_database_away,
+    bind_contexts,
+)
 from api.routes import funding, goals, milestones
 from api.routing import Routes
 from core.services.keys import Scope
@@ -67,6 +77,10 @@ class _HostContexts:
         """No wait: all requests are of one tenant, and the threads are the app's."""
         return await run_sync(function)
 
+    async def read(self, scope: Scope, load: Load[Result], name: str) -> Result | None:
+        """In a transaction of its own."""
+        return await run_sync(partial(_read, self, scope, load, name))
+
     def _begin(self, stack: ExitStack) -> RequestContext:
         """Begin the transaction. Which tenant there is not, is for the app's log, not for callers."""
         try:
@@ -113,8 +127,16 @@ class _OwnContexts:
     async def run(self, function: Callable[[], Result]) -> Result:
         return await self.host.in_thread(function)
 
+    async def read(self, scope: Scope, load: Load[Result], name: str) -> Result | None:
+        return await self.host.in_thread(partial(_read, self, scope, load, name))
 
-async def bind_own(request: Request) -> None:
+
+def _read(contexts: ContextSource, scope: Scope, load: Load[Result], name: str) -> Result | None:
+    with contexts.open(scope) as context:
+        return load(context.session, context.tenant, [name], context.now).get(name)
+
+
+def bind_own(request: Request) -> None:
     """Bind the contexts of the tenant that the application was made for; no header and no key chooses another."""
     bind_contexts(request, _OwnContexts(request.app.state.host, request.method == "GET"))
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
-from inspect import signature
-from typing import Any, TypeVar, cast
+from inspect import iscoroutinefunction, signature
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Request, params
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Request, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -78,22 +79,14 @@ def path_of(request: Request, *last: str) -> str:
     return head + "/".join(quote(segment, safe="", errors="surrogatepass") for segment in last)
 
 
-def own_address(template: str) -> Callable[[Request], Coroutine[Any, Any, None]]:
-    """A dependency that notes the path of a request in our own app, made from a template such as /goals/{goal_id}."""
-
-    async def bind_address(request: Request) -> None:
-        parameters = request.path_params
-        request.state.milepost_address = _PARAMETER.sub(lambda found: str(parameters[found[1]]), template)
-
-    return bind_address
-
-
-async def check_parameters(request: Request) -> None:
-    """A dependency for routes of our own app: raises QueryRefused for parameters that the route cannot have.
+def check_parameters(request: Request) -> None:
+    """Raise QueryRefused for parameters that a route of our own app cannot have.
 
     These are names that it does not have, and values with a NUL, which no text in the database can hold. In another app
     the names are that app's affair, whose middleware may read parameters that no route declares.
     """
+    if not request.scope["query_string"]:
+        return
     given = request.query_params
     problems: list[FieldProblem] = [
         {"loc": ["query", name], "msg": message, "type": "unknown_parameter"}
@@ -114,8 +107,8 @@ def _parameters_of(dependant: Dependant) -> set[str]:
 
 def own_address_of(request: Request) -> str:
     """The path, not encoded, that the request would have in our own app, whatever app and prefix it was sent to."""
-    address: str = request.state.milepost_address
-    return address
+    parameters, template = request.path_params, request.scope["endpoint"].own_template
+    return _PARAMETER.sub(lambda found: str(parameters[found[1]]), template)
 
 
 def _removed_prefix(request: Request) -> str:
@@ -128,6 +121,10 @@ def _removed_prefix(request: Request) -> str:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+Admit: TypeAlias = Callable[[Request], None]
+"""Binds the contexts of a request before its body is read, or raises what refuses it."""
+
+
 class AnsweringRoute(APIRoute):
     """A route that answers our refusals itself, so that an app which mounts it needs no handlers for them.
 
@@ -135,12 +132,16 @@ class AnsweringRoute(APIRoute):
     but the parameters of the route's function. If both are wrong, the app answers both.
     """
 
+    admit: ClassVar[Admit | None] = None
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+        handle, admit = super().get_route_handler(), type(self).admit
         ours = {("query", parameter.alias) for parameter in self.dependant.query_params}
 
         async def answer(request: Request) -> Response:
             try:
+                if admit is not None:
+                    admit(request)
                 return await handle(request)
             except (MilepostError, RequestValidationError) as error:
                 refused = answer_to(request, error) if _is_ours(error, ours) and not is_not_admitted(request) else None
@@ -221,48 +222,68 @@ class Routes:
         prefix: str,
         *,
         known_as: str | None = None,
+        admit: Admit | None = None,
         dependencies: Sequence[params.Depends] = (),
         tags: Sequence[str] | None = None,
         undocumented: Collection[int] = (),
         include_in_schema: bool = True,
         has_answers: bool = True,
+        extra: Mapping[str, Any] | None = None,
     ) -> APIRouter:
-        """A new router with these routes below `prefix`; `dependencies` run first, and one must bind the contexts.
+        """A new router with these routes below `prefix`.
+
+        Either `admit` binds the contexts, in our own apps, or one of the `dependencies`, which are another app's. For
+        our apps FastAPI's dependencies would take longer than the rest of a route.
 
         The prefix is part of each route's own path, where log lines and metrics read it; include_router would not put
         it there. `known_as` is the prefix of these routes in our own app, if it is another one: what is stored of a
         request, such as the name of what an Idempotency-Key was used for, has this prefix wherever the routes are
         mounted. `tags` replace those of the routes. Answers with a status in `undocumented` are left out of the
-        OpenAPI text. Without `has_answers` no answer is described, which takes a tenth of the time.
+        OpenAPI text. Without `has_answers` no answer is described, which takes a tenth of the time. `extra` goes into
+        the OpenAPI text of each route.
         """
         router = APIRouter(
             prefix=prefix,
             dependencies=list(dependencies),
-            route_class=AnsweringRoute,
+            route_class=type("AnsweringRoute", (AnsweringRoute,), {"admit": admit and staticmethod(admit)}),
             include_in_schema=include_in_schema,
         )
         for entry in self._entries:
             router.add_api_route(
                 entry.path,
-                _in_turn(entry.function),
+                _endpoint(entry.function, (known_as or prefix) + entry.path),
                 methods=[entry.method],
-                dependencies=[Depends(own_address((known_as or prefix) + entry.path))],
                 tags=list(entry.tags if tags is None else tags),
-                **{**entry.options, "responses": entry.answers_without(undocumented) if has_answers else {}},
+                **{
+                    **entry.options,
+                    "responses": entry.answers_without(undocumented) if has_answers else {},
+                    "openapi_extra": {**entry.options.get("openapi_extra", {}), **(extra or {})},
+                },
             )
         return router
 
 
-def _in_turn(function: Function) -> Function:
-    """A route's function that waits for the caller's turn before it takes a thread; one without contexts does not.
+def _endpoint(function: Function, own_template: str) -> Function:
+    """A route's function as FastAPI calls it, with the path that it has in our own app.
 
+    It waits for the caller's turn before it takes a thread; a coroutine takes none, nor does a route without contexts.
     The body is read by then, so that a slow one takes no turn.
     """
-    if "contexts" not in signature(function).parameters:
-        return function
+    if iscoroutinefunction(function):
 
-    @wraps(function)
-    async def in_turn(**values: Any) -> Any:
-        return await values["contexts"].run(partial(function, **values))
+        async def endpoint(**values: Any) -> Any:
+            return await function(**values)
 
-    return cast(Function, in_turn)
+    elif "contexts" in signature(function).parameters:
+
+        async def endpoint(**values: Any) -> Any:
+            return await values["contexts"].run(partial(function, **values))
+
+    else:
+
+        async def endpoint(**values: Any) -> Any:
+            return await run_sync(partial(function, **values))
+
+    endpoint = wraps(function)(endpoint)
+    endpoint.own_template = own_template  # type: ignore[attr-defined]
+    return cast(Function, endpoint)

@@ -50,6 +50,8 @@ class RequestMetrics:
             buckets=SECONDS_BOUNDS,
             registry=self._registry,
         )
+        # To look a series up by its labels takes the library longer than to count.
+        self._series: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._refused_events = Counter(
             "milepost_events_refused",
             "Bodies of POST /events that were refused, by what was wrong.",
@@ -60,8 +62,12 @@ class RequestMetrics:
     def note(self, method: str, route: str | None, status: int | None, seconds: float) -> None:
         """Count one request; `route` is the template, None where no route matched."""
         name, verb = route or NO_ROUTE, method if method in _METHODS else _OTHER
-        self._requests.labels(name, verb, str(status or _OTHER)).inc()
-        self._seconds.labels(name, verb).observe(seconds)
+        counted = name, verb, str(status or _OTHER)
+        if counted not in self._series:
+            self._series[counted] = self._requests.labels(*counted), self._seconds.labels(name, verb)
+        requests, took = self._series[counted]
+        requests.inc()
+        took.observe(seconds)
 
     def note_refused_events(self, reason: str) -> None:
         """Count one refused body of events."""

@@ -8,18 +8,17 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from api.bodies import RawBody, document_body, parse_body
-from api.conditional import IfMatch, IfNoneMatch, etag
-from api.context import Contexts
+from api.conditional import IF_NONE_MATCH, IfMatch, IfNoneMatchHeader, etag
+from api.context import Contexts, contexts_of
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse, GoalBody, PartsResponse, ProgressBody, exact_json, goal_body, progress_body
 from api.schemas.requests import GoalPatch, NewGoal
-from core.errors import InvalidField
+from core.errors import InvalidField, NotFound
 from core.goals.goal import GoalStatus, GoalType
-from core.services.goal_access import find_version
-from core.services.goals import create_goal, delete_goal, get_goal, list_goals, reopen_goal, update_goal
+from core.services.goals import create_goal, delete_goal, list_goals, read_goals, reopen_goal, update_goal
 from core.services.keys import Scope
 from core.services.pages import PAGE, Page
 from core.services.progress import goal_progress
@@ -82,22 +81,17 @@ def list_page(
 
 
 @router.get(
-    "/{goal_id}", summary="Get goal details", responses=answers(200, GoalBody, "The goal", 304, 404, headers=("ETag",))
+    "/{goal_id}",
+    summary="Get goal details",
+    openapi_extra=IF_NONE_MATCH,
+    responses=answers(200, GoalBody, "The goal", 304, 404, headers=("ETag",)),
 )
-def get_one(goal_id: str, contexts: Contexts, if_none_match: IfNoneMatch) -> Response:
+async def get_one(request: Request, goal_id: str) -> Response:
     """Get a goal with its milestones; nothing but 304 if you have it already."""
-    with contexts.open(Scope.GOALS_READ) as context:
-        if if_none_match.value is not None:
-            tag = etag(goal_id, find_version(context.session, context.tenant, goal_id))
-            if if_none_match.covers(tag):
-                return Response(status_code=304, headers={"ETag": tag})
-        return context.backends.read_cache.answer(
-            context.session,
-            context.tenant,
-            goal_id,
-            ("goal",),
-            lambda: _answer(get_goal(context.session, context.tenant, goal_id)),
-        )
+    goal = await read_goal(request, goal_id)
+    if IfNoneMatchHeader.of(request).covers(etag(goal_id, goal.version)):
+        return Response(status_code=304, headers={"ETag": etag(goal_id, goal.version)})
+    return _answer(goal)
 
 
 @router.patch(
@@ -160,6 +154,14 @@ def progress(goal_id: str, contexts: Contexts) -> Response:
     with contexts.open(Scope.GOALS_READ) as context:
         body = progress_body(goal_progress(context.session, context.tenant, goal_id, context.now))
     return ExactResponse(body)
+
+
+async def read_goal(request: Request, goal_id: str) -> GoalView:
+    """The goal with its milestones; raises NotFound if there is none."""
+    goal = await contexts_of(request).read(Scope.GOALS_READ, read_goals, goal_id)
+    if goal is None:
+        raise NotFound("Goal", goal_id)
+    return goal
 
 
 def _one_of(type: GoalType | None, goal_type: GoalType | None) -> GoalType | None:

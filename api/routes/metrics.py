@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
-from api.auth import ContextsByKey, KeyContexts, Unauthenticated
+from api.auth import KeyContexts, Unauthenticated, contexts_by_key
 from api.context import DatabaseAway, backends_of
 from api.routing import Routes
 from api.schemas.documented import answers
@@ -58,14 +58,14 @@ class KnownScrapers:
 
 
 @router.get("", summary="Prometheus metrics", responses=answers(200, None, "The metrics") | {200: _TEXT})
-def metrics(request: Request, contexts: ContextsByKey) -> Response:
+def metrics(request: Request) -> Response:
     """Get the metrics for monitoring, of all tenants together and naming none; takes any key.
 
     If a server is away, `milepost_up` says so, and the metrics of the other server still come.
     """
     now = datetime.now(UTC)
     backends = backends_of(request)
-    database = _database_stats(request.app.state.scrapers, contexts, now)
+    database = _database_stats(request.app.state.scrapers, contexts_by_key(request), now)
     positions = None if database is None else database.positions
     stream = read_stream_stats(backends.stream.client, backends.stream, positions, now)
     families = [up_family({"database": database is not None, "stream": stream is not None})]
@@ -142,6 +142,7 @@ class _Page(Collector):
 def _database_stats(scrapers: KnownScrapers, contexts: KeyContexts, now: datetime) -> DatabaseStats | None:
     """The stats of the database; None while it is away, if the key is known here. Raises as `contexts.open` does."""
     try:
+        contexts.look_up()
         with contexts.open(None) as context:
             scrapers.remember(contexts.secret)
             return read_database_stats(context.session, now)

@@ -8,6 +8,7 @@ from api.conditional import IfMatch
 from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
+from api.routes.goals import read_goal
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
 from api.schemas.goals import (
@@ -73,16 +74,9 @@ def list_page(
     with contexts.open(Scope.GOALS_READ) as context:
         listing = Listing(context.tenant.name, ("goals", goal_id, "milestones"))
         position = listing.position(cursor)
-        path = path_of(request)
-
-        def make() -> Response:
-            currency, page = list_milestones(context.session, context.tenant, goal_id, limit=limit, cursor=position)
-            body = [milestone_body(milestone, currency) for milestone in page.items]
-            return ExactResponse(body, headers=listing.link(path, limit, page.next_cursor))
-
-        # The path is in the answer, so it belongs to the key: one tenant's goals may be mounted at several paths.
-        part = ("milestones", path, limit, position)
-        return context.backends.read_cache.answer(context.session, context.tenant, goal_id, part, make)
+        currency, page = list_milestones(context.session, context.tenant, goal_id, limit=limit, cursor=position)
+        body = [milestone_body(milestone, currency) for milestone in page.items]
+    return ExactResponse(body, headers=listing.link(path_of(request), limit, page.next_cursor))
 
 
 @router.get(
@@ -90,17 +84,10 @@ def list_page(
     summary="Milestone progress",
     responses=answers(200, MilestoneProgressBody, "The milestones in numbers", 404),
 )
-def progress(goal_id: str, contexts: Contexts) -> Response:
+async def progress(request: Request, goal_id: str) -> Response:
     """Get how many milestones are reached, and the next one."""
-    with contexts.open(Scope.GOALS_READ) as context:
-
-        def make() -> Response:
-            found = milestone_progress(context.session, context.tenant, goal_id)
-            return ExactResponse(milestone_progress_body(found))
-
-        return context.backends.read_cache.answer(
-            context.session, context.tenant, goal_id, ("milestones/progress",), make
-        )
+    goal = await read_goal(request, goal_id)
+    return ExactResponse(milestone_progress_body(milestone_progress(goal)))
 
 
 @router.get(
@@ -108,15 +95,11 @@ def progress(goal_id: str, contexts: Contexts) -> Response:
     summary="Next milestone",
     responses=answers(200, MilestoneBody | None, "The nearest one that is not reached; `null` if none is left", 404),
 )
-def following(goal_id: str, contexts: Contexts) -> Response:
+async def following(request: Request, goal_id: str) -> Response:
     """Get the next milestone that is not reached."""
-    with contexts.open(Scope.GOALS_READ) as context:
-
-        def make() -> Response:
-            currency, upcoming = next_milestone(context.session, context.tenant, goal_id)
-            return ExactResponse(None if upcoming is None else milestone_body(upcoming, currency))
-
-        return context.backends.read_cache.answer(context.session, context.tenant, goal_id, ("milestones/next",), make)
+    goal = await read_goal(request, goal_id)
+    upcoming = next_milestone(goal)
+    return ExactResponse(None if upcoming is None else milestone_body(upcoming, goal.currency))
 
 
 @router.post(

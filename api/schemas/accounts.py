@@ -3,8 +3,8 @@
 import base64
 from typing import Annotated, Any, NotRequired
 
+from msgspec import Raw
 from pydantic import Field
-from simplejson import RawJSON
 from typing_extensions import TypedDict
 
 from api.schemas.goals import Amount, Day, Moment, Percent, day, moment
@@ -259,5 +259,5 @@ def whole_letter_body(dead_letter: DeadLetterSummary, event: bytes) -> dict[str,
         body["event_base64"] = base64.b64encode(event).decode()
     else:
         # The very text, not parsed and written again: what is wrong with the event may be how it is spelt.
-        body["event"] = RawJSON(event.decode())
+        body["event"] = Raw(event)
     return body

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, overload
 
-import simplejson
+import msgspec
 from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 from typing_extensions import TypedDict
@@ -37,6 +37,9 @@ FundingBody = TypedDict(
 )
 
 
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
 class ExactResponse(Response):
     """JSON in which a Decimal is a number with all its digits: 10000.00, and never a float."""
 
@@ -57,8 +60,7 @@ class PartsResponse(Response):
 
 def exact_json(content: Any) -> bytes:
     """JSON text in which a Decimal is a number with all its digits."""
-    text = simplejson.dumps(content, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode()
+    return _encode(content)
 
 
 class NextMilestoneBody(TypedDict):
@@ -99,6 +101,7 @@ class GoalBody(TypedDict):
     version: int
     waiting_for: list[str]
     note: str | None
+    percent_complete: Percent | None
     milestones: list[MilestoneBody]
 
 
@@ -172,6 +175,7 @@ def goal_body(goal: GoalView) -> GoalBody:
         "version": goal.version,
         "waiting_for": list(goal.waiting_for),
         "note": goal.note,
+        "percent_complete": goal.percent_complete,
         "milestones": [milestone_body(milestone, goal.currency) for milestone in goal.milestones],
     }
 

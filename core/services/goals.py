@@ -1,10 +1,10 @@
 """Goals: create, read, list, change, reopen and delete them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
-from core.errors import AmountFollowsAccounts, InvalidField, NotFinal
+from core.errors import AmountFollowsAccounts, InvalidField, NotFinal, NotFound
 from core.events.calendar import EARLIEST, local_day
 from core.goals.amounts import follows_accounts
 from core.goals.goal import (
@@ -28,19 +28,19 @@ from core.goals.goal import (
 from core.goals.money import digits, to_minor
 from core.goals.progress import is_goal_reached
 from core.ingestion.recompute import end_links, recompute_goal, restore_links
-from core.services.goal_access import Versions, find_goal, locked_goal_and_accounts, moment_for, refuse_final
+from core.services.goal_access import Versions, locked_goal_and_accounts, moment_for, refuse_final
 from core.services.inputs import UNSET, GoalChanges, GoalDraft, Stated, check_id, is_id, new_id
 from core.services.pages import Page, cut, id_after, shown_as
-from core.services.views import GoalView, goal_view, left_out_note
+from core.services.views import GoalView, goal_view
 from core.store import goals as store
 from core.store.accounts import lock_accounts
 from core.store.driver import Savepoint, Session
 from core.store.goals import GoalRow, add_manual_amount, at_or_day, insert_goal
 from core.store.ledger import Entry, write_entries
-from core.store.links import FundingRow, delete_links, funding_of_goals, rebase_link
+from core.store.links import FundingRow, delete_links, rebase_link
 from core.store.measures import measures_before
-from core.store.milestones import milestones_of_goals
 from core.store.net_worths import accounts_of_user, join_net_worth, lock_user_alone
+from core.store.seen_goals import list_seen_goals, read_seen_goals
 from core.store.tenants import Tenant, note_operation
 
 
@@ -308,7 +308,17 @@ def delete_goal(session: Session, tenant: Tenant, goal_id: str, now: datetime, *
 
 def get_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalView:
     """One goal with its milestones; raises NotFound."""
-    return _view(session, find_goal(session, tenant, goal_id))
+    key = tenant.name, goal_id
+    seen = read_seen_goals(session, [key]) if is_id(goal_id) else {}
+    if key not in seen:
+        raise NotFound("Goal", goal_id)
+    return goal_view(seen[key])
+
+
+def read_goals(session: Session, tenant: Tenant, goal_ids: Sequence[str], _now: datetime) -> dict[str, GoalView]:
+    """Goals by id, in one statement; one that does not exist is left out."""
+    seen = read_seen_goals(session, [(tenant.name, goal_id) for goal_id in goal_ids if is_id(goal_id)])
+    return {goal_id: goal_view(each) for (_, goal_id), each in seen.items()}
 
 
 def list_goals(
@@ -325,21 +335,11 @@ def list_goals(
     after = id_after(cursor)
     if user_id is not None and not is_id(user_id):
         return Page((), None)
-    rows = store.list_goals(
-        session, tenant.name, user_id=user_id, type=type, status=status, limit=limit + 1, after=after
-    )
-    page = cut(rows, limit, lambda row: row.goal_id)
-    return shown_as(page, _viewer(session, page.items))
+    given = {"user_id": user_id, "type": type, "status": status}
+    filters = {name: value for name, value in given.items() if value is not None}
+    seen = list_seen_goals(session, tenant.name, filters, limit=limit + 1, after=after)
+    return shown_as(cut(seen, limit, lambda each: each.goal.goal_id), goal_view)
 
 
 def _view(session: Session, row: GoalRow) -> GoalView:
-    return _viewer(session, [row])(row)
-
-
-def _viewer(session: Session, rows: Sequence[GoalRow]) -> Callable[[GoalRow], GoalView]:
-    """A function that gives the view of each of these goals; what it needs is read here, for all of them."""
-    milestones = milestones_of_goals(session, (row.key for row in rows))
-    net_worths = [row for row in rows if row.tracking is Tracking.NET_WORTH]
-    sources = funding_of_goals(session, (row.key for row in net_worths))
-    notes = {row.key: left_out_note(row, sources[row.key]) for row in net_worths}
-    return lambda row: goal_view(row, milestones[row.key], notes.get(row.key))
+    return goal_view(read_seen_goals(session, [row.key])[row.key])

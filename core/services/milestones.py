@@ -1,11 +1,10 @@
 """Milestones: add, change, delete, list and check them, and read how many of them are reached."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
 from core.errors import NotFound, TooManyMilestones
-from core.goals.goal import DESCRIPTION_LONGEST, check_text
+from core.goals.goal import DESCRIPTION_LONGEST, check_text, direction
 from core.goals.money import to_minor
 from core.goals.progress import check_milestone, in_order, milestones_percent, nearest
 from core.ingestion.crossings import MILESTONE_REACHED, message_id
@@ -13,7 +12,7 @@ from core.ingestion.recompute import recompute_goal
 from core.services.goal_access import Versions, find_goal, locked_goal, moment_for, refuse_final
 from core.services.inputs import UNSET, MilestoneChanges, MilestoneDraft, is_id, new_id
 from core.services.pages import Page, cut, number_after, shown_as
-from core.services.views import MilestoneProgressView, MilestoneView, milestone_view
+from core.services.views import GoalView, MilestoneProgressView, MilestoneView, milestone_view
 from core.store.driver import Session
 from core.store.goals import GoalRow, at_or_day
 from core.store.ledger import forget_messages
@@ -24,7 +23,6 @@ from core.store.milestones import (
     delete_milestone,
     insert_milestone,
     milestones_of_goal,
-    milestones_of_goals,
     read_milestone,
     unreached_of_goals,
     write_milestone,
@@ -175,28 +173,25 @@ def check_milestones(
     return goal.currency, tuple(milestone_view(goal, reached[amount]) for amount in amounts)
 
 
-def milestone_progress(session: Session, tenant: Tenant, goal_id: str) -> MilestoneProgressView:
-    """How many milestones are reached, and which comes next; raises NotFound."""
-    row = find_goal(session, tenant, goal_id)
-    milestones = milestones_of_goals(session, [row.key])[row.key]
-    unreached = [milestone for milestone in milestones if milestone.reached_at is None]
-    reached = len(milestones) - len(unreached)
+def milestone_progress(goal: GoalView) -> MilestoneProgressView:
+    """How many of a goal's milestones are reached, and which comes next."""
+    reached = sum(milestone.reached for milestone in goal.milestones)
     return MilestoneProgressView(
-        goal_id=row.goal_id,
-        currency=row.currency,
-        total_milestones=len(milestones),
+        goal_id=goal.goal_id,
+        currency=goal.currency,
+        total_milestones=len(goal.milestones),
         reached_count=reached,
-        remaining_count=len(unreached),
-        percent_complete=milestones_percent(reached, len(milestones)),
-        next_milestone=_next(row, unreached),
+        remaining_count=len(goal.milestones) - reached,
+        percent_complete=milestones_percent(reached, len(goal.milestones)),
+        next_milestone=next_milestone(goal),
     )
 
 
-def next_milestone(session: Session, tenant: Tenant, goal_id: str) -> tuple[str, MilestoneView | None]:
-    """The goal's currency, and the next milestone, None if all are reached; raises NotFound."""
-    row = find_goal(session, tenant, goal_id)
-    milestones = milestones_of_goals(session, [row.key])[row.key]
-    return row.currency, _next(row, [milestone for milestone in milestones if milestone.reached_at is None])
+def next_milestone(goal: GoalView) -> MilestoneView | None:
+    """The nearest milestone that is not reached; None if all are."""
+    by_amount = {milestone.amount_minor: milestone for milestone in goal.milestones if not milestone.reached}
+    upcoming = nearest(direction(goal.type), by_amount)
+    return None if upcoming is None else by_amount[upcoming]
 
 
 def list_milestones(
@@ -207,9 +202,3 @@ def list_milestones(
     rows = milestones_of_goal(session, row.key, above_minor=number_after(cursor), limit=limit + 1)
     page = cut(rows, limit, lambda each: each.amount_minor)
     return row.currency, shown_as(page, partial(milestone_view, row))
-
-
-def _next(goal: GoalRow, unreached: Sequence[MilestoneRow]) -> MilestoneView | None:
-    by_amount = {milestone.amount_minor: milestone for milestone in unreached}
-    upcoming = nearest(goal.direction, by_amount)
-    return None if upcoming is None else milestone_view(goal, by_amount[upcoming])

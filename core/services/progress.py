@@ -117,6 +117,13 @@ def _due(deadline: datetime | date, tenant: Tenant) -> Due:
     return Due(day, day_end(day, tenant.zone))
 
 
+def _left_out(goal: GoalRow, sources: Iterable[FundingRow]) -> list[tuple[str, str | None]]:
+    """The accounts of a net worth that are not in its currency."""
+    if goal.tracking is not Tracking.NET_WORTH:
+        return []
+    return [(each.row.link.account_id, each.currency) for each in sources if each.currency != goal.currency]
+
+
 def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:
     """How far a goal is, and when it will be reached by the trend of its last thirty snapshots; raises NotFound."""
     row = find_goal(session, tenant, goal_id)
@@ -133,7 +140,7 @@ def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime)
         projected_completion_date=projection.trend.projected_at,
         projection_note=projection.trend.note,
         waiting_for=tuple(row.waiting_for),
-        note=left_out_note(row, sources) if row.tracking is Tracking.NET_WORTH else None,
+        note=left_out_note(row, _left_out(row, sources)),
         monthly_actual_minor=projection.trend.monthly_minor,
         monthly_target_minor=projection.monthly_target_minor,
         is_on_track=projection.is_on_track,

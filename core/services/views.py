@@ -7,10 +7,11 @@ from decimal import Decimal
 
 from core.goals.goal import GoalStatus, GoalType, Tracking, follows_balances
 from core.goals.money import WHOLE_PPM, from_ppm
-from core.goals.progress import celebration
+from core.goals.progress import celebration, percent_complete
 from core.store.goals import GoalRow
 from core.store.links import FundingRow
 from core.store.milestones import MilestoneRow
+from core.store.seen_goals import SeenGoal
 
 _ONE_PERCENT = WHOLE_PPM // 100
 
@@ -55,6 +56,7 @@ class GoalView:
     version: int
     waiting_for: tuple[str, ...]
     note: str | None
+    percent_complete: Decimal | None
     milestones: tuple[MilestoneView, ...]
 
 
@@ -126,8 +128,9 @@ def milestone_view(goal: GoalRow, row: MilestoneRow) -> MilestoneView:
     return MilestoneView(row.milestone_id, row.amount_minor, row.description, row.target_date, row.reached_at, message)
 
 
-def goal_view(row: GoalRow, milestones: list[MilestoneRow], note: str | None) -> GoalView:
-    """The view of a goal with its milestones; `note` says what its amount leaves out."""
+def goal_view(seen: SeenGoal) -> GoalView:
+    """The view of a goal with its milestones."""
+    row = seen.goal
     return GoalView(
         goal_id=row.goal_id,
         user_id=row.user_id,
@@ -147,19 +150,19 @@ def goal_view(row: GoalRow, milestones: list[MilestoneRow], note: str | None) ->
         updated_at=row.updated_at,
         version=row.version,
         waiting_for=tuple(row.waiting_for),
-        note=note,
-        milestones=tuple(milestone_view(row, milestone) for milestone in milestones),
+        note=left_out_note(row, seen.left_out),
+        percent_complete=percent_complete(row.type, row.span, row.target_minor, row.amount_minor),
+        milestones=tuple(milestone_view(row, milestone) for milestone in seen.milestones),
     )
 
 
-def left_out_note(goal: GoalRow, sources: Iterable[FundingRow]) -> str | None:
-    """Which accounts of its user a net worth leaves out, since they are not in its currency; None if none."""
-    left_out = sorted(
-        f"{source.row.link.account_id} ({source.currency or 'no currency yet'})"
-        for source in sources
-        if source.why_not(goal) is not None
-    )
-    return f"leaves out accounts that are not in {goal.currency}: {', '.join(left_out)}" if left_out else None
+def left_out_note(goal: GoalRow, left_out: Iterable[tuple[str, str | None]]) -> str | None:
+    """Which accounts of its user a net worth leaves out, since they are not in its currency; None if none.
+
+    `left_out` has their ids and currencies.
+    """
+    accounts = sorted(f"{account_id} ({currency or 'no currency yet'})" for account_id, currency in left_out)
+    return f"leaves out accounts that are not in {goal.currency}: {', '.join(accounts)}" if accounts else None
 
 
 def funding_views(goal: GoalRow, sources: Iterable[FundingRow]) -> tuple[FundingView, ...]:

@@ -78,6 +78,20 @@ class Sessions:
         """A session that is rolled back when the block ends. Raises psycopg.OperationalError as `begin` does."""
         return self._session(reading=False)
 
+    @contextmanager
+    def single(self) -> Iterator[Session]:
+        """A session for one statement that writes nothing; it is a transaction by itself, and takes one round trip.
+
+        Raises psycopg.OperationalError as `begin` does.
+        """
+        with self() as session:
+            session.autocommit = True
+            try:
+                yield session
+            finally:
+                if not session.closed:
+                    session.autocommit = False
+
     def reading(self) -> AbstractContextManager[Session]:
         """A session that cannot write and sees one moment only. Raises psycopg.OperationalError as `begin` does."""
         return self._session(reading=True)

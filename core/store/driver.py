@@ -132,6 +132,16 @@ class Sql:
         return cursor.execute(self._sql, [parameters[name] for name in self._names], binary=True)
 
 
+class NeedsTransaction(Exception):
+    """What was asked needs several statements, which must see one moment, so it needs a transaction."""
+
+
+def require_transaction(session: Session) -> None:
+    """Raise NeedsTransaction if each statement of the session is a transaction by itself."""
+    if session.autocommit:
+        raise NeedsTransaction
+
+
 class Savepoint:
     """A savepoint in the session's transaction; it costs one round trip where nothing has to be undone.
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Span, Tracking, direction
 from core.store import driver
-from core.store.driver import Session, Sql, dates, int8s, moments
+from core.store.driver import Row, Session, Sql, dates, int8s, moments
 
 # (tenant, goal_id)
 GoalKey = tuple[str, str]
@@ -99,8 +99,8 @@ class _Enumerations(Protocol):
 
 
 _HasEnumerations = TypeVar("_HasEnumerations", bound=_Enumerations)
-_COLUMNS = tuple(f.name for f in fields(GoalRow))
-_LIST = ", ".join(f"g.{column}" for column in _COLUMNS)
+COLUMNS = tuple(f.name for f in fields(GoalRow))
+_LIST = ", ".join(f"g.{column}" for column in COLUMNS)
 # Between the accounts that a goal waits for, within what `driver.joined` joins.
 _WITHIN = "\x1d"
 _MOVED = {
@@ -116,9 +116,9 @@ _MOVED = {
     "updated_at": ":updated",
 }
 
-_INSERT = Sql(f"INSERT INTO goals ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + column for column in _COLUMNS)})")
+_INSERT = Sql(f"INSERT INTO goals ({', '.join(COLUMNS)}) VALUES ({', '.join(':' + column for column in COLUMNS)})")
 _UPDATE = Sql(
-    f"""UPDATE goals SET {", ".join(f"{c} = :{c}" for c in _COLUMNS if c not in _FIXED)}
+    f"""UPDATE goals SET {", ".join(f"{c} = :{c}" for c in COLUMNS if c not in _FIXED)}
     WHERE tenant = :tenant AND goal_id = :goal_id"""
 )
 _READ = f"SELECT {_LIST} FROM goals g WHERE g.tenant = :tenant AND g.goal_id = :goal_id"
@@ -221,31 +221,10 @@ def delete_goal(session: Session, key: GoalKey) -> None:
         statement.run(session, parameters)
 
 
-def list_goals(
-    session: Session,
-    tenant: str,
-    *,
-    user_id: str | None,
-    type: str | None,
-    status: str | None,
-    limit: int,
-    after: str | None,
-) -> list[GoalRow]:
-    """A page of goals in order of id, which is the order of creation; `after` is the last id of the page before."""
-    filters = {"user_id": user_id, "type": type, "status": status}
-    wanted = {name: value for name, value in filters.items() if value is not None}
-    conditions = ["g.tenant = :tenant", *(f"g.{name} = :{name}" for name in wanted)]
-    if after is not None:
-        conditions.append("g.goal_id > :after")
-    statement = f"SELECT {_LIST} FROM goals g WHERE {' AND '.join(conditions)} ORDER BY g.goal_id LIMIT :limit"
-    parameters = wanted | {"tenant": tenant, "after": after, "limit": limit}
-    return [_goal(row) for row in Sql(statement).rows(session, parameters)]
-
-
 def goals_funded_by(session: Session, account: tuple[str, str], *, after: str | None, limit: int) -> list[GoalRow]:
     """Goals with an open link of the account (tenant, account_id), by id; `after` is the last of the page before."""
     parameters = {"tenant": account[0], "account_id": account[1], "after": after or "", "limit": limit}
-    return [_goal(row) for row in _FUNDED_BY.rows(session, parameters)]
+    return [goal_of(row) for row in _FUNDED_BY.rows(session, parameters)]
 
 
 def add_manual_amount(session: Session, key: GoalKey, manual_at: datetime, amount_minor: int) -> None:
@@ -255,15 +234,16 @@ def add_manual_amount(session: Session, key: GoalKey, manual_at: datetime, amoun
 
 def _many(session: Session, statement: Sql, keys: Iterable[GoalKey]) -> list[GoalRow]:
     wanted = list(set(keys))
-    return [_goal(row) for row in statement.rows(session, driver.key_columns("goals", wanted))] if wanted else []
+    return [goal_of(row) for row in statement.rows(session, driver.key_columns("goals", wanted))] if wanted else []
 
 
 def _one(session: Session, statement: Any, key: GoalKey) -> GoalRow | None:
     row = statement.first(session, {"tenant": key[0], "goal_id": key[1]})
-    return None if row is None else _goal(row)
+    return None if row is None else goal_of(row)
 
 
-def _goal(row: Any) -> GoalRow:
+def goal_of(row: Row) -> GoalRow:
+    """The goal in a row of COLUMNS."""
     goal = GoalRow(*row)
     goal.status = _STATUSES[goal.status]
     return read_enumerations(goal)
