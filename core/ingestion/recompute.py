@@ -1,6 +1,6 @@
 """Recomputing locked goals: their amounts, ledger entries and what they have reached; ending their links."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,16 +25,23 @@ class Recomputed:
 
 
 def recompute_goals(
-    session: Session, goals: Sequence[GoalRow], now: datetime, *, cause: str, moves: AccountMoves | None = None
+    session: Session,
+    goals: Sequence[GoalRow],
+    now: datetime,
+    *,
+    cause: str,
+    moves: AccountMoves | None = None,
+    funding: Mapping[GoalKey, list[FundingRow]] | None = None,
 ) -> Recomputed:
     """Recompute locked goals from the accounts of their links; writes all that follows but not the goals' rows.
 
     That is ledger entries, reached milestones and messages. `moves` is what a batch did to accounts: it says at which
     effective time a milestone was reached. Without `moves` that time is `now`. Only active goals that wait for no
-    report reach milestones and send messages.
+    report reach milestones and send messages. `funding`: the goals' links as they are now, if the caller has them.
     """
     moves = moves or AccountMoves()
-    funding = funding_of_goals(session, (goal.key for goal in goals))
+    if funding is None:
+        funding = funding_of_goals(session, (goal.key for goal in goals))
     recomputed = Recomputed()
     entries: list[ledger.Entry] = []
     crossing: list[GoalRow] = []
@@ -168,10 +175,15 @@ def _ends(
             yield row, until_at, measures[row.link.account_id].of(row.measure)
 
 
-def recompute_goal(session: Session, goal: GoalRow, now: datetime, *, cause: str) -> None:
-    """Recompute a locked goal that a request changed, and write its row. `now` is the moment of the request."""
+def recompute_goal(
+    session: Session, goal: GoalRow, now: datetime, *, cause: str, sources: list[FundingRow] | None = None
+) -> None:
+    """Recompute a locked goal that a request changed, and write its row.
+
+    `now` is the moment of the request; `sources` are its links as they are now, if the caller has them.
+    """
     version = goal.version
-    recompute_goals(session, [goal], now, cause=cause)
+    recompute_goals(session, [goal], now, cause=cause, funding=None if sources is None else {goal.key: sources})
     goal.version = version + 1
     goal.acted_at = now
     goal.updated_at = max(now, goal.updated_at)

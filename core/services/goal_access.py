@@ -9,7 +9,7 @@ from core.services.inputs import is_id
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
 from core.store.driver import Savepoint, Session
 from core.store.goals import GoalRow, lock_goal, read_goal, read_version
-from core.store.links import FundingRow, funding_of_goals
+from core.store.links import FundingRow, accounts_of_goal, funding_of_goals
 from core.store.tenants import Tenant
 
 # The versions of a goal that a caller has seen, one of which the goal must still have; None allows any version.
@@ -67,8 +67,7 @@ def locked_goal_and_accounts(
     key = _key(tenant, goal_id)
     more = {(tenant.name, account_id) for account_id in more_accounts}
     while True:
-        find_goal(session, tenant, goal_id)
-        expected = more | _accounts(funding_of_goals(session, [key])[key], with_ended)
+        expected = more | accounts_of_goal(session, key, with_ended=with_ended)
         attempt = Savepoint(session, "attempt")
         accounts = lock_accounts(session, expected)
         goal = locked_goal(session, tenant, goal_id, seen)

@@ -1,6 +1,6 @@
 """Goals: create, read, list, change, reopen and delete them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
@@ -38,7 +38,7 @@ from core.store.driver import Savepoint, Session
 from core.store.goals import GoalRow, add_manual_amount, at_or_day, insert_goal
 from core.store.ledger import Entry, write_entries
 from core.store.links import FundingRow, delete_links, rebase_link
-from core.store.measures import measures_before
+from core.store.measures import MeasuresBefore, measures_before
 from core.store.net_worths import accounts_of_user, join_net_worth, lock_user_alone
 from core.store.seen_goals import list_seen_goals, read_seen_goals
 from core.store.tenants import Tenant, note_operation
@@ -181,7 +181,7 @@ def update_goal(
     # request completes the goal.
     if goal != before:
         goal.mark_dirty_from(today)
-        recompute_goal(session, goal, at, cause="typed")
+        recompute_goal(session, goal, at, cause="typed", sources=sources)
     if changes.status is not UNSET and move(goal.status, changes.status):
         goal.status = changes.status
         goal.mark_dirty_from(today)
@@ -240,11 +240,15 @@ def _set_amount(
         return sources
     # Ended links stay as they are: the manual amount includes all that they counted, and only batches that have locked
     # their accounts may change their rows.
-    rows = [source.row for source in sources if source.row.link.is_open]
-    measures = measures_before(session, goal.tenant, (row.link.account_id for row in rows), at)
-    for row in rows:
-        rebase_link(session, row, at, measures[row.link.account_id].of(row.measure))
-    return sources
+    account_ids = [source.row.link.account_id for source in sources if source.row.link.is_open]
+    measures = measures_before(session, goal.tenant, account_ids, at)
+    return [_rebased(session, source, at, measures) if source.row.link.is_open else source for source in sources]
+
+
+def _rebased(session: Session, source: FundingRow, at: datetime, measures: Mapping[str, MeasuresBefore]) -> FundingRow:
+    """The source of a link that counts only from a moment on."""
+    row = source.row
+    return source._replace(row=rebase_link(session, row, at, measures[row.link.account_id].of(row.measure)))
 
 
 def _leave_accounts(session: Session, goal: GoalRow, at: datetime) -> list[FundingRow]:

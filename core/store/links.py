@@ -166,6 +166,10 @@ _OF_ACCOUNT_TO_GOALS = Sql(
     JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id
     WHERE l.account_id = :account_id"""
 )
+_ACCOUNTS = Sql(
+    """SELECT account_id FROM links
+    WHERE tenant = :tenant AND goal_id = :goal_id AND (until_at IS NULL OR :with_ended)"""
+)
 _INSERT = Sql(f"INSERT INTO links ({', '.join(_LINK)}) VALUES ({', '.join(':' + column for column in _LINK)})")
 _WHICH = "tenant = :tenant AND goal_id = :goal_id AND account_id = :account_id AND linked_at = :linked_at"
 _END = Sql(f"UPDATE links SET until_at = :until_at, end_minor = :end_minor, unlinked_at = :unlinked_at WHERE {_WHICH}")
@@ -185,6 +189,12 @@ _SET_MEASURES = Sql(
     WHERE (l.tenant, l.goal_id, l.account_id, l.linked_at) = (s.tenant, s.goal_id, s.account_id, s.linked_at)
       AND (l.base_minor, l.end_minor) IS DISTINCT FROM (s.base_minor, s.end_minor)"""
 )
+
+
+def accounts_of_goal(session: Session, key: GoalKey, *, with_ended: bool) -> set[AccountKey]:
+    """The accounts of a goal's open links, and with `with_ended` those of all its links."""
+    names = _ACCOUNTS.values(session, {"tenant": key[0], "goal_id": key[1], "with_ended": with_ended})
+    return {(key[0], name) for name in names}
 
 
 def links_of_accounts(session: Session, keys: Iterable[AccountKey]) -> list[LinkPeriod]:
@@ -247,9 +257,10 @@ def write_end(
     _END.run(session, _which(row) | end)
 
 
-def rebase_link(session: Session, row: LinkRow, begin_at: datetime, base_minor: int) -> None:
-    """Let a link count only from `begin_at` on, because a manual amount was set at that moment."""
+def rebase_link(session: Session, row: LinkRow, begin_at: datetime, base_minor: int) -> LinkRow:
+    """Let a link count only from `begin_at` on, because a manual amount was set at that moment; returns it."""
     _REBASE.run(session, _which(row) | {"begin_at": begin_at, "base_minor": base_minor})
+    return row._replace(link=row.link._replace(begin_at=begin_at, base_minor=base_minor))
 
 
 def delete_link(session: Session, row: LinkRow) -> None:
