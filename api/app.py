@@ -15,25 +15,13 @@ from starlette.routing import BaseRoute
 from api.auth import KEYS_KNOWN_MOST, KEYS_KNOWN_S, SECURITY_SCHEMES, bind_key
 from api.context import THREADS, open_backends
 from api.errors import answer_errors
-from api.hosting import GOAL_ROUTES, OwnHost, bind_own
 from api.reads import SharedReads
-from api.routes import (
-    accounts,
-    dead_letters,
-    events,
-    health,
-    history,
-    metrics,
-    provider_accounts,
-    refresh_requests,
-    relinks,
-    snapshots,
-    unapplied,
-    webhooks,
-)
-from api.routing import HeadAsGet, OneLength, Routes, check_parameters
+from api.resources import RESOURCES
+from api.routes import health, metrics, webhooks
+from api.routing import HeadAsGet, OneLength, check_parameters
 from api.tracing import RequestMetrics, Tracing, request_log
 from api.turns import Turns
+from core.services.webhooks import sealer_of
 from core.settings import Settings
 
 ABOUT = """How far people are from a financial goal, and when they will get there.
@@ -47,28 +35,16 @@ def _admit_by_key(request: Request) -> None:
     check_parameters(request)
 
 
-def _admit_own(request: Request) -> None:
-    bind_own(request)
-    check_parameters(request)
-
-
 _KEY_NEEDED: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
-# In the order of /docs. All but two need an API key; of these two, /webhooks checks a signature instead. Providers and
-# load balancers may add parameters of their own to the addresses of both.
-_ROUTES = (
-    ("/goals", Routes.of(GOAL_ROUTES, history.router, snapshots.router), True),
-    ("/accounts", accounts.router, True),
-    ("/relinks", relinks.router, True),
-    ("/events", Routes.of(events.router, unapplied.router), True),
+# All but two of these need an API key; of the two, /webhooks checks a signature instead. Providers and load balancers
+# may add parameters of their own to the addresses of both.
+_OF_A_TENANT = [(prefix, routes, True) for prefix, routes in RESOURCES]
+_OF_THE_INSTALLATION = (
     ("/webhooks", webhooks.router, False),
-    ("/dead-letters", dead_letters.router, True),
-    ("/refresh-requests", refresh_requests.router, True),
-    ("/provider-accounts", provider_accounts.router, True),
     ("/health", health.public_router, False),
     ("/health", health.router, True),
     ("/metrics", metrics.router, True),
 )
-_OF_SERVERS = ("/health", "/metrics")
 
 
 # The key is a header that the page sends itself, so no cookies, and no Access-Control-Allow-Credentials.
@@ -114,15 +90,6 @@ def make_app(settings: Settings) -> FastAPI:
     return app
 
 
-def make_tenant_app(host: OwnHost) -> FastAPI:
-    """The application for the code of its own process: all that one tenant may do, without keys and without a log."""
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
-    app.state.host, app.state.request_metrics = host, RequestMetrics()
-    answer_errors(app)
-    app.router.routes.extend(_own_routes())
-    return app
-
-
 def _document(app: FastAPI, document: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The OpenAPI text, with the keys that FastAPI does not know of: our routes look at them before it does."""
     if app.openapi_schema is None:
@@ -138,18 +105,7 @@ def _routes() -> tuple[BaseRoute, ...]:
         routes.make_router(prefix, admit=_admit_by_key, extra={"security": _KEY_NEEDED})
         if needs_key
         else routes.make_router(prefix)
-        for prefix, routes, needs_key in _ROUTES
-    ]
-    return tuple(route for router in routers for route in router.routes)
-
-
-@cache
-def _own_routes() -> tuple[BaseRoute, ...]:
-    """Those of a tenant's own resources, made once for all tenants of a process."""
-    routers = [
-        routes.make_router(prefix, admit=_admit_own, has_answers=False)
-        for prefix, routes, needs_key in _ROUTES
-        if needs_key and prefix not in _OF_SERVERS
+        for prefix, routes, needs_key in (*_OF_A_TENANT, *_OF_THE_INSTALLATION)
     ]
     return tuple(route for router in routers for route in router.routes)
 
@@ -158,7 +114,7 @@ def _own_routes() -> tuple[BaseRoute, ...]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     current_default_thread_limiter().total_tokens = THREADS
     app.state.backends = open_backends(app.state.settings, application_name="milepost-api", connections=THREADS)
-    app.state.reads = SharedReads(app.state.backends.sessions)
+    app.state.reads, app.state.sealer = SharedReads(app.state.backends.sessions), sealer_of(app.state.settings)
     try:
         yield
     finally:

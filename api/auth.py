@@ -70,6 +70,10 @@ class KeyContexts:
         async with self.request.app.state.turns.turn(caller.tenant.name):
             return await run_sync(function)
 
+    def note_refused_events(self, reason: str) -> None:
+        """As ContextSource.note_refused_events."""
+        self.request.app.state.request_metrics.note_refused_events(reason)
+
     async def read(self, scope: Scope, load: Load[Result], name: str) -> Result | None:
         """As ContextSource.read, together with what others of the tenant ask for."""
         caller = await self._caller()

@@ -10,9 +10,7 @@ import psycopg
 from fastapi import Depends, Request
 
 from core.errors import MilepostError
-from core.providers.sealing import Sealer
 from core.services.keys import Scope
-from core.services.webhooks import sealer_of
 from core.settings import Settings
 from core.store.database import Sessions, is_database_trouble, open_sessions
 from core.store.driver import Session
@@ -33,13 +31,12 @@ class Backends:
     """The servers behind the API; both are connected to at first use.
 
     `event_stream` is None if the settings name no stream server: then `stream` raises NoStreamServer, and all else
-    works. `sealer` decrypts the secrets of webhooks; it is None if no key for them is set.
+    works.
     """
 
     sessions: Sessions
     settings: Settings
     event_stream: EventStream | None
-    sealer: Sealer | None
 
     @property
     def stream(self) -> EventStream:
@@ -111,6 +108,10 @@ class ContextSource(Protocol):
         """Wait for the caller's turn to be in progress, and call the function in a thread."""
         ...
 
+    def note_refused_events(self, reason: str) -> None:
+        """Count a refused body of events, where there are metrics."""
+        ...
+
     async def read(self, scope: Scope, load: Load[Result], name: str) -> Result | None:
         """What `load` reads of one id of the caller's tenant; None if it does not exist.
 
@@ -135,6 +136,9 @@ class NoContexts:
     async def run(self, _function: Callable[[], Result]) -> Result:
         """Always fails, as `open` does."""
         raise RuntimeError("the app that hosts this route has not let the request in")
+
+    def note_refused_events(self, _reason: str) -> None:
+        """Nothing is counted for a request that was not let in."""
 
     async def read(self, _scope: Scope, _load: Load[Result], _name: str) -> Result | None:
         """Always fails, as `open` does."""
@@ -165,7 +169,7 @@ def open_backends(settings: Settings, *, application_name: str, connections: int
     if settings.redis_url is not None:
         redis = connect(settings.redis_url.get_secret_value())
         stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
-    return Backends(sessions, settings, stream, sealer_of(settings))
+    return Backends(sessions, settings, stream)
 
 
 def backends_of(request: Request) -> Backends:

@@ -35,10 +35,9 @@ from core.errors import (
     KeyReused,
     NotFound,
     ProviderBodyRefused,
+    SecretsUnreadable,
     StreamUnavailable,
 )
-from core.providers.sealing import CannotUnseal
-from core.services.webhooks import NoSecretsKey
 
 RETRY_AFTER_S = 2
 
@@ -129,7 +128,7 @@ def _refused_by_core(error: Exception, method: str) -> Refusal | None:
             return _with_detail(412, str(error), {"ETag": etag(error.goal_id, error.version)})
         case ProviderBodyRefused():
             return _unprocessable_at(["body", *filter(None, [error.where])], error.message, error.code)
-        case NoSecretsKey() | CannotUnseal():
+        case SecretsUnreadable():
             return _unavailable("Deliveries cannot be verified", error)
         case StreamUnavailable():
             return _unavailable(f"The event stream is not available: {error}", error)

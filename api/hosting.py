@@ -77,9 +77,12 @@ class _HostContexts:
         """No wait: all requests are of one tenant, and the threads are the app's."""
         return await run_sync(function)
 
+    def note_refused_events(self, _reason: str) -> None:
+        """There are no metrics of ours."""
+
     async def read(self, scope: Scope, load: Load[Result], name: str) -> Result | None:
         """In a transaction of its own."""
-        return await run_sync(partial(_read, self, scope, load, name))
+        return await run_sync(partial(read_alone, self, scope, load, name))
 
     def _begin(self, stack: ExitStack) -> RequestContext:
         """Begin the transaction. Which tenant there is not, is for the app's log, not for callers."""
@@ -90,55 +93,10 @@ class _HostContexts:
             raise DatabaseAway from missing
 
 
-class OwnHost(Protocol):
-    """What the application of a process works on: the transactions of one tenant, and threads."""
-
-    @property
-    def max_body_bytes(self) -> int:
-        """The longest body that is read."""
-        ...
-
-    def own_context(self, *, reading: bool) -> AbstractContextManager[RequestContext]:
-        """Begin a transaction, as Host.context; its errors may say why there is no database."""
-        ...
-
-    async def in_thread(self, function: Callable[[], Result]) -> Result:
-        """Call the function in a thread of the process's own."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _OwnContexts:
-    """Opens the context of a request of the process itself: it may do everything in its tenant."""
-
-    host: OwnHost
-    is_reading: bool
-
-    @property
-    def max_body_bytes(self) -> int:
-        return self.host.max_body_bytes
-
-    def open(self, _scope: Scope | None) -> AbstractContextManager[RequestContext]:
-        return self.host.own_context(reading=self.is_reading)
-
-    async def admit(self, _scope: Scope) -> str:
-        return ""
-
-    async def run(self, function: Callable[[], Result]) -> Result:
-        return await self.host.in_thread(function)
-
-    async def read(self, scope: Scope, load: Load[Result], name: str) -> Result | None:
-        return await self.host.in_thread(partial(_read, self, scope, load, name))
-
-
-def _read(contexts: ContextSource, scope: Scope, load: Load[Result], name: str) -> Result | None:
+def read_alone(contexts: ContextSource, scope: Scope, load: Load[Result], name: str) -> Result | None:
+    """What `load` reads of one id, in a transaction of its own."""
     with contexts.open(scope) as context:
         return load(context.session, context.tenant, [name], context.now).get(name)
-
-
-def bind_own(request: Request) -> None:
-    """Bind the contexts of the tenant that the application was made for; no header and no key chooses another."""
-    bind_contexts(request, _OwnContexts(request.app.state.host, request.method == "GET"))
 
 
 def goal_router(

@@ -18,6 +18,10 @@ class InvalidField(MilepostError, ValueError):
         self.message = message
 
 
+class SecretsUnreadable(MilepostError):
+    """The secrets of webhooks cannot be read: their key is not set, or is another one."""
+
+
 class AllocationExceeded(MilepostError, ValueError):
     """The shares of a goal's open links would sum to more than 100%."""
 

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from api.batches import MAX_EVENTS, check_events, read_events
 from api.bodies import BodyRefused, QueryRefused, RequestRefused, may_be_large, parse_provider_body, read_body
-from api.context import Contexts, RequestContext
+from api.context import Contexts, ContextSource, RequestContext
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes
 from api.schemas.documented import answers
@@ -199,7 +199,7 @@ def send(
 
     Either all events are accepted or none.
     """
-    with _counting_refusals(request):
+    with _counting_refusals(contexts):
         with contexts.open(Scope.EVENTS_WRITE) as context:
             tenant, now, stream = context.tenant, context.now, context.backends.stream
             if strict and format is not None:
@@ -226,14 +226,14 @@ def send(
 
 
 @contextmanager
-def _counting_refusals(request: Request) -> Iterator[None]:
+def _counting_refusals(contexts: ContextSource) -> Iterator[None]:
     try:
         yield
     except RequestRefused as refused:
-        request.app.state.request_metrics.note_refused_events(refused.problems[0]["type"])
+        contexts.note_refused_events(refused.problems[0]["type"])
         raise
     except ProviderBodyRefused as refused:
-        request.app.state.request_metrics.note_refused_events(refused.code)
+        contexts.note_refused_events(refused.code)
         raise
 
 

@@ -97,7 +97,7 @@ def _receive(request: Request, provider: str, endpoint_id: str | None, delivery:
     with as_database_away(), backends.sessions.begin() as session:
         tenant, may_send = _tenant_of_key(request, session) if endpoint_id is None else (None, True)
         candidates = find_endpoints(session, provider, endpoint_id=endpoint_id, tenant=tenant) if may_send else []
-        verdict = admit_delivery(session, backends.sealer, provider, candidates, delivery)
+        verdict = admit_delivery(session, request.app.state.sealer, provider, candidates, delivery)
         if isinstance(verdict, Admitted):
             request.state.caller = Caller(verdict.tenant, f"webhook {verdict.endpoint_id[:10]}", frozenset())
             # Only now: an unsigned body must not reach a parser.

@@ -9,14 +9,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from core.errors import MilepostError
+from core.errors import SecretsUnreadable
 
 # The first byte of a sealed secret, which says how the rest is laid out: name of the key, nonce, ciphertext.
 _FORM = b"\x01"
 _NAME_BYTES, _NONCE_BYTES = 4, 12
 
 
-class CannotUnseal(MilepostError):
+class CannotUnseal(SecretsUnreadable):
     """A secret was sealed with a key that this process does not have, or was changed since."""
 
     def __init__(self) -> None:

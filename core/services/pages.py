@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from core.errors import InvalidField
 from core.services.inputs import is_id
-from core.store.tables import HIGHEST, LOWEST
+from core.store.driver import HIGHEST, LOWEST
 
 PAGE = 100
 PAGE_LARGEST = 200

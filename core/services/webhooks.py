@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from core.errors import Conflict, InvalidField, MilepostError, NotFound
+from core.errors import Conflict, InvalidField, NotFound, SecretsUnreadable
 from core.goals.goal import NAME_LONGEST, check_text
 from core.providers.provider import Scheme
 from core.providers.registry import scheme_of
@@ -28,7 +28,7 @@ OVERLAP = timedelta(hours=24)
 OVERLAP_LONGEST = timedelta(days=30)
 
 
-class NoSecretsKey(MilepostError):
+class NoSecretsKey(SecretsUnreadable):
     """There is no key to seal secrets with."""
 
     def __init__(self) -> None:

@@ -12,7 +12,6 @@ from core.events.facts import AccountKind, AttributeValue
 from core.events.worth import WorthState
 from core.store import driver
 from core.store.driver import Row, Savepoint, Session, Sql
-from core.store.tables import ATTRIBUTES
 
 # (tenant, account_id)
 AccountKey = tuple[str, str]
@@ -170,6 +169,19 @@ class FactPeriod:
     until_at: datetime | None
 
 
+ATTRIBUTES = (
+    "user_id",
+    "kind",
+    "name",
+    "closed",
+    "replaced_by",
+    "replaced_from",
+    "opened",
+    "connection",
+    "connection_reason",
+    "stated_currency",
+)
+"""What events state of an account; the column of each has beside it one for its rank."""
 _ATTRIBUTE_TYPES = {"closed": driver.BOOL, "replaced_from": driver.DATE, "opened": driver.DATE}
 _ATTRIBUTE_COLUMNS = {
     column: _ATTRIBUTE_TYPES.get(column, driver.TEXT) for name in ATTRIBUTES for column in (name, f"{name}_rank")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from select import POLLIN, poll
+from threading import Semaphore
 from typing import Any, Self
 
 import psycopg
 import psycopg.errors
 from psycopg import IsolationLevel
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from core.errors import MilepostError
 from core.settings import Settings
@@ -34,12 +35,11 @@ KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 CLIENT_CHECK = {"client_connection_check_interval": "2s"}
 
 _WAIT_FOR_CONNECTION_S = 10
-_OLDEST_S = 1800
+# Firewalls forget a connection on which nothing is sent.
+_IDLE_MOST_S = 1800
 _SCHEME = "postgresql+psycopg://"
 _VERSION = Sql("SELECT CAST(current_setting('server_version_num') AS int), current_setting('server_version')")
 _PING = Sql("SELECT 1")
-# The pool logs what goes wrong when it closes a connection that is lost; whoever used it gets the error itself.
-logging.getLogger("sqlalchemy.pool").addHandler(logging.NullHandler())
 
 
 class DatabaseTooOld(MilepostError):
@@ -55,14 +55,71 @@ class NoFreeConnection(psycopg.OperationalError):
     """All connections of the process are in use, and none became free in time."""
 
 
+@dataclass(slots=True)
+class _Pool:
+    """The connections of a process: those that are not in use, the last used last, and room for how many more.
+
+    Written here, since a pool that connects in the background does not say why it cannot.
+    """
+
+    connect: Callable[[], Session]
+    kept: int
+    room: Semaphore
+    idle: deque[tuple[Session, float]] = field(default_factory=deque)
+    is_closed: bool = False
+
+    def take(self) -> Session:
+        """A connection that the server has not closed; raises psycopg.OperationalError."""
+        if not self.room.acquire(timeout=_WAIT_FOR_CONNECTION_S):
+            raise NoFreeConnection("all connections of this process are in use")
+        try:
+            while (found := self._pop()) is not None:
+                if not _has_ended(found):
+                    return found
+                found.close()
+            return self.connect()
+        except BaseException:
+            self.room.release()
+            raise
+
+    def give_back(self, session: Session) -> None:
+        """Roll back, and keep the connection, unless it is lost or there are enough."""
+        with suppress(psycopg.Error):
+            session.rollback()
+        if session.closed or self.is_closed or len(self.idle) >= self.kept:
+            session.close()
+        else:
+            self.idle.append((session, time.monotonic()))
+        self.room.release()
+
+    def close(self) -> None:
+        """Close what is not in use, now, and the rest when it comes back."""
+        self.is_closed = True
+        while (found := self._pop()) is not None:
+            found.close()
+
+    def _pop(self) -> Session | None:
+        try:
+            session, used_at = self.idle.pop()
+        except IndexError:
+            return None
+        if time.monotonic() - used_at > _IDLE_MOST_S:
+            # Those before it were not used for even longer.
+            session.close()
+            return self._pop()
+        return session
+
+
 class Sessions:
     """Opens sessions: each is one transaction, on a connection of its own. Any number of threads may use it.
 
-    It connects when the first session is opened. Each process needs its own: after a fork, the child calls `forget`.
+    It connects when the first session is opened, and again after `close`. Each process needs its own: after a fork, the
+    child calls `forget`.
     """
 
-    def __init__(self, pool: QueuePool) -> None:
-        self._pool = pool
+    def __init__(self, connect: Callable[[], Session], connections: int, kept: int) -> None:
+        self._connect, self._connections, self._kept = connect, connections, kept
+        self._pool = self._new_pool()
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
@@ -99,15 +156,13 @@ class Sessions:
     @contextmanager
     def _session(self, *, reading: bool) -> Iterator[Session]:
         pool = self._pool
-        pooled = _take(pool)
-        session = pooled.driver_connection
-        assert isinstance(session, psycopg.Connection), "the pool holds what _connect makes"
+        session = pool.take()
         try:
             session.isolation_level = IsolationLevel.REPEATABLE_READ if reading else None
             session.read_only = True if reading else None
             yield session
         finally:
-            _give_back(pooled, session, is_kept=pool is self._pool)
+            pool.give_back(session)
 
     def __enter__(self) -> Self:
         return self
@@ -117,13 +172,15 @@ class Sessions:
 
     def close(self) -> None:
         """Close the connections that are not in use; the others are closed when their sessions end."""
-        pool = self._pool
-        self._pool = pool.recreate()
-        pool.dispose()
+        pool, self._pool = self._pool, self._new_pool()
+        pool.close()
 
     def forget(self) -> None:
         """Leave the connections to the parent, in a fork of the process that opened them."""
-        self._pool = self._pool.recreate()
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> _Pool:
+        return _Pool(self._connect, self._kept, Semaphore(self._connections))
 
 
 def open_sessions(
@@ -132,24 +189,12 @@ def open_sessions(
     application_name: str,
     connections: int = 2,
     kept: int = 1,
-    limits: dict[str, str] | None = None,
+    limits: Mapping[str, str] | None = None,
 ) -> Sessions:
     """Sessions on at most `connections`, of which `kept` stay open; times are UTC, and every wait has a limit."""
     url = driver_url(database_url(database) if isinstance(database, Settings) else database)
     arguments = connect_arguments(application_name, LIMITS if limits is None else limits)
-
-    def connect() -> Any:
-        return psycopg.connect(url, **arguments)
-
-    pool = QueuePool(
-        connect,
-        pool_size=kept,
-        max_overflow=connections - kept,
-        timeout=_WAIT_FOR_CONNECTION_S,
-        recycle=_OLDEST_S,
-        use_lifo=True,
-    )
-    return Sessions(pool)
+    return Sessions(lambda: psycopg.connect(url, **arguments), connections, kept)
 
 
 def connect_arguments(application_name: str, limits: Mapping[str, str]) -> dict[str, Any]:
@@ -214,33 +259,11 @@ def is_refused_value(error: BaseException) -> bool:
     return isinstance(error, psycopg.DataError | psycopg.IntegrityError)
 
 
-def _take(pool: QueuePool) -> PoolProxiedConnection:
-    """A connection that the server has not closed; raises NoFreeConnection, psycopg.OperationalError."""
-    while True:
-        try:
-            pooled = pool.connect()
-        except PoolTimeout:
-            raise NoFreeConnection("all connections of this process are in use") from None
-        if not _has_ended(pooled.driver_connection):
-            return pooled
-        pooled.invalidate()
-
-
-def _has_ended(connection: object) -> bool:
+def _has_ended(session: Session) -> bool:
     """Whether the server has closed an idle connection: it sends nothing on one that it keeps."""
-    assert isinstance(connection, psycopg.Connection), "the pool holds what _connect makes"
-    if connection.closed:
+    if session.closed:
         return True
     # Unlike select() it takes a descriptor of any number: a process may have thousands of files and sockets open.
     waiting = poll()
-    waiting.register(connection.fileno(), POLLIN)
+    waiting.register(session.fileno(), POLLIN)
     return bool(waiting.poll(0))
-
-
-def _give_back(pooled: PoolProxiedConnection, session: Session, *, is_kept: bool) -> None:
-    """Return a connection to the pool, rolled back; one that is lost or not to be kept is closed instead."""
-    with suppress(psycopg.Error):
-        session.rollback()
-    if session.closed or not is_kept:
-        pooled.invalidate()
-    pooled.close()

@@ -12,6 +12,8 @@ from psycopg import sql
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+LOWEST, HIGHEST = -(2**63), 2**63 - 1
+"""The smallest and the greatest BIGINT."""
 _NULL = "\x1e"
 _INT8_OID, _MOMENT_OID, _DATE_OID, _BOOL_OID, _PLACE_OID = 20, 1184, 1082, 16, 27
 _PLACE_BYTES = 6

@@ -12,7 +12,6 @@ from core.events.facts import REPORT_AWAITED, Rank, Report
 from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.driver import Session, Sql
-from core.store.tables import IS_REPORT_AWAITED
 
 # (tenant, account_id, as_of, currency)
 WaitingKey = tuple[str, str, datetime, str]
@@ -46,6 +45,8 @@ _KEY = ("tenant", "account_id", "as_of", "currency")
 _KEYS = f"""unnest({driver.split("tenants")}, {driver.split("accounts")}, CAST(:times AS timestamptz[]),
     {driver.split("currencies")})"""
 _LIST = ", ".join(_REPORT)
+IS_REPORT_AWAITED = "first_report_at IS NULL AND known_by_rows_at IS NULL"
+"""Of accounts in SQL: whether their first report is awaited."""
 _FIND = Sql(
     f"""SELECT tenant, account_id,
         coalesce(array_agg(transaction_id) FILTER (WHERE transaction_id IS NOT NULL), '{{}}'),

@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from core.store import driver
-from core.store.driver import Session, Sql, moments
+from core.store.driver import HIGHEST, Session, Sql, moments
 from core.store.goals import GoalKey
-from core.store.tables import HIGHEST
 
 _ENTRY = {
     "tenant": driver.TEXT,

@@ -4,20 +4,23 @@ A database at a revision from before the first release is refused: one baseline 
 version has migrated can be used, and only that version migrates it.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import NullPool, create_engine
-from sqlalchemy.exc import DBAPIError
 
 from core.errors import CANNOT, MilepostError
 from core.store.database import LIMITS, Sessions, connect_arguments, require_version
 from core.store.driver import Session, Sql
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # With this lock any two migrations of one database, from any machines, run one after the other.
 LOCK_KEY = 0x4D494C45
@@ -52,6 +55,7 @@ class NotMigrated(MilepostError):
         super().__init__("the database does not have the tables of this version: run `milepost migrate` first")
 
 
+_IN_FILE = re.compile(r'^revision = "(\w+)"', re.MULTILINE)
 _TABLE = Sql("SELECT CAST(to_regclass('alembic_version') AS text)")
 _REVISION = Sql("SELECT version_num FROM alembic_version")
 _LOCK = Sql("SELECT pg_advisory_lock(:key)")
@@ -64,6 +68,9 @@ def migrate(database_url: str) -> None:
     back, and the next call continues with that step. Raises DatabaseTooOld, UnknownRevision and NewerRevision, and then
     nothing was changed; psycopg.Error for trouble with the database.
     """
+    from alembic import command
+    from sqlalchemy import NullPool, create_engine
+
     # Its connection is closed at the end, and its lock and its limits end with it.
     engine = create_engine(
         database_url, poolclass=NullPool, connect_args=connect_arguments("milepost migrate", _LIMITS)
@@ -87,6 +94,8 @@ def migrate(database_url: str) -> None:
 @contextmanager
 def _drivers_errors() -> Iterator[None]:
     """Raise the driver's own errors, as all other code does, where Alembic's way to the driver wraps them."""
+    from sqlalchemy.exc import DBAPIError
+
     try:
         yield
     except DBAPIError as error:
@@ -125,11 +134,21 @@ def _revision_since_release(session: Session) -> str | None:
 
 
 def _is_behind(found: str | None) -> bool:
-    return found != _scripts().get_current_head() and not _is_newer(found)
+    return found != revisions()[-1] and not _is_newer(found)
 
 
 def _is_newer(found: str | None) -> bool:
-    return found is not None and found not in {script.revision for script in _scripts().walk_revisions()}
+    return found is not None and found not in revisions()
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """All revisions of this version, the oldest first: the files are numbered.
+
+    Read without alembic, whose import would take longer than all else that a process does at its start.
+    """
+    files = sorted((Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
+    return tuple(found[1] for file in files if (found := _IN_FILE.search(file.read_text("utf-8"))))
 
 
 def revision(session: Session) -> str | None:
@@ -141,11 +160,9 @@ def revision(session: Session) -> str | None:
     return found
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "core.store:migrations")
     config.set_main_option("path_separator", "os")

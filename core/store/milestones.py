@@ -8,9 +8,8 @@ from psycopg.errors import UniqueViolation
 
 from core.errors import InvalidField
 from core.store import driver
-from core.store.driver import Session, Sql, bools, int8s, moments
+from core.store.driver import LOWEST, Session, Sql, bools, int8s, moments
 from core.store.goals import GoalKey
-from core.store.tables import LOWEST
 
 
 class MilestoneRow(NamedTuple):

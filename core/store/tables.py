@@ -23,13 +23,7 @@ from sqlalchemy import (
 from core.events.currency import SaidBy
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Tracking
 from core.providers.contracts import Sign
-
-LOWEST, HIGHEST = -(2**63), 2**63 - 1
-"""The smallest and the greatest BIGINT."""
-
-
-IS_REPORT_AWAITED = "first_report_at IS NULL AND known_by_rows_at IS NULL"
-"""Of accounts in SQL: whether their first report is awaited."""
+from core.store.due import IS_REPORT_AWAITED
 
 
 def tenant_column() -> Column[str]:
@@ -115,19 +109,6 @@ api_keys = Table(
     ForeignKeyConstraint(["tenant"], ["tenants.tenant"]),
     # Reader: authenticate, which learns the tenant from the key.
     Index("api_keys_key_hash_idx", "key_hash", unique=True),
-)
-
-ATTRIBUTES = (
-    "user_id",
-    "kind",
-    "name",
-    "closed",
-    "replaced_by",
-    "replaced_from",
-    "opened",
-    "connection",
-    "connection_reason",
-    "stated_currency",
 )
 
 accounts = Table(

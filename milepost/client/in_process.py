@@ -16,8 +16,8 @@ from urllib.parse import unquote
 from psycopg import OperationalError
 from pydantic import SecretStr
 
-from api.app import make_tenant_app
 from api.context import Backends, DatabaseAway, RequestContext, as_database_away, open_backends
+from api.tenant_app import make_tenant_app
 from core.errors import MilepostError
 from core.services.tenants import require_tenant
 from core.store.migrate import require_current
@@ -28,6 +28,7 @@ from milepost.client.transport import Answer, Message
 from milepost.embedded.autostart import Use, use_servers
 from milepost.embedded.datadir import DataDir
 from milepost.embedded.trust import Untrusted
+from milepost.embedded.users import UsersLock
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -73,8 +74,10 @@ class Opened:
 class InProcess:
     """Answers messages for one tenant. Connects at first use, again in a fork, and when servers were replaced."""
 
-    def __init__(self, server_config: ServerConfig) -> None:
+    def __init__(self, server_config: ServerConfig, held: UsersLock | None) -> None:
+        """`held` keeps idle servers running until the first message uses them."""
         self.server_config = server_config
+        self._held = held
         self.max_body_bytes = server_config.settings.max_body_bytes
         self._opened: Opened | None = None
         # Reentrant: the garbage collector may close connections at any line, also while this thread has the lock.
@@ -171,7 +174,12 @@ class InProcess:
                 opened.backends.sessions.forget()
                 opened = None
             if opened is None:
-                opened = self._opened = _open(self.server_config)
+                try:
+                    opened = self._opened = _open(self.server_config)
+                finally:
+                    if self._held is not None:
+                        self._held.release()
+                        self._held = None
             return opened
 
 

@@ -20,6 +20,7 @@ from milepost.client.background import BACKGROUND
 from milepost.client.errors import Closed, InvalidField
 from milepost.client.transport import Answer, Message
 from milepost.embedded.trust import Untrusted, require_trusted_links
+from milepost.embedded.users import UsersLock
 
 if TYPE_CHECKING:
     from api.context import RequestContext
@@ -46,8 +47,16 @@ class Shared:
         """What answers. Raises ImportConflict where a package of the application hides one of Milepost's."""
         with self.lock:
             if self._in_process is None:
-                module = import_check.load("milepost.client.in_process")
-                self._in_process = module.InProcess(self.server_config)
+                settings = self.server_config.settings
+                held = UsersLock.hold_idle(settings.data_dir) if settings.database_url is None else None
+                try:
+                    # The imports take longer than all else, and idle servers might stop meanwhile.
+                    module = import_check.load("milepost.client.in_process")
+                    self._in_process = module.InProcess(self.server_config, held)
+                except BaseException:
+                    if held is not None:
+                        held.release()
+                    raise
             return self._in_process
 
     async def answer(self, message: Message) -> Answer:

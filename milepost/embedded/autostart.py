@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -21,70 +20,18 @@ from core.store.database import open_sessions
 from core.store.migrate import NotMigrated, UnknownRevision, require_current
 from core.store.tenants import DEFAULT, read_tenants
 from milepost.embedded.child import MARKER, WHILE_USED, describe_status
-from milepost.embedded.datadir import DataDir, RunningServers, is_locked, try_lock
+from milepost.embedded.datadir import DataDir, RunningServers, is_locked
 from milepost.embedded.errors import DirectoryOfAnotherVersion, ServerFailed
 from milepost.embedded.process import open_log
-from milepost.embedded.trust import open_trusted
+from milepost.embedded.users import UsersLock
 
 # So that programs that run one after the other do not each start the servers again.
-LINGER_S = 10.0
+LINGER_S = 60.0
 _POLL_S = 0.05
 # Shorter waits are not reported.
 _SILENT_S = 0.5
 # Settings that the background supervisor gets as arguments of its command.
 _PASSED_AS_ARGUMENTS = {"port", "data_dir"}
-
-
-@dataclass(slots=True)
-class UsersLock:
-    """A shared lock. Forks share it: it is released when the last of them has ended or released it."""
-
-    _descriptor: int | None
-
-    @classmethod
-    def try_share(cls, directory: Path) -> UsersLock | None:
-        """Take a shared lock; None while a supervisor has it: for an instant, or, if it is stopping, until it ends."""
-        descriptor = _open(directory)
-        if try_lock(descriptor, fcntl.LOCK_SH):
-            return cls(descriptor)
-        os.close(descriptor)
-        return None
-
-    def release(self) -> None:
-        """Release the lock; releasing twice is harmless."""
-        if self._descriptor is not None:
-            # Close, do not unlock: unlocking would take the lock from our forks as well.
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-class IdleTimer:
-    """Says when nobody has used the servers of `directory` for `linger_s`; with None it never does."""
-
-    def __init__(self, directory: Path, linger_s: float | None) -> None:
-        self._linger_s = linger_s
-        self._descriptor = None if linger_s is None else _open(directory)
-        self._idle_since: float | None = None
-
-    def has_expired(self) -> bool:
-        """Whether nobody has used them for so long; once it is True, new users wait until `close`."""
-        if self._descriptor is None or self._linger_s is None:
-            return False
-        if not try_lock(self._descriptor, fcntl.LOCK_EX):
-            self._idle_since = None
-            return False
-        now = time.monotonic()
-        self._idle_since = now if self._idle_since is None else self._idle_since
-        if now - self._idle_since >= self._linger_s:
-            return True
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-        return False
-
-    def close(self) -> None:
-        """Let new users in."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
 
 @dataclass(slots=True)
@@ -102,14 +49,15 @@ class Use:
 
 
 def use_servers(
-    settings: Settings, *, say: Callable[[str], None], timeout_s: float = 120, linger_s: float = LINGER_S
+    settings: Settings, *, say: Callable[[str], None], timeout_s: float = 120, linger_s: float | None = None
 ) -> Use:
     """The servers of the data directory that `settings` names, ready to use; started if none run there.
 
     A server that the settings name themselves is used and not started. `say` is called with what the caller waits for.
-    `linger_s`: how long servers that are started here keep running after their last user. Raises ServerFailed,
-    DirectoryUnusable.
+    `linger_s`: how long servers that are started here keep running after their last user, LINGER_S unless given. Raises
+    ServerFailed, DirectoryUnusable.
     """
+    linger_s = LINGER_S if linger_s is None else linger_s
     startup = _Startup(DataDir(settings.data_dir).open(), settings, say, time.monotonic() + timeout_s, linger_s)
     lock = startup.await_lock()
     try:
@@ -118,10 +66,6 @@ def use_servers(
         lock.release()
         raise
     return Use(running, running.database_url, running.redis_url, lock)
-
-
-def _open(directory: Path) -> int:
-    return open_trusted(directory / "users", os.O_RDWR | os.O_CREAT)
 
 
 @dataclass(slots=True)

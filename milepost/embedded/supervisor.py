@@ -10,7 +10,7 @@ The steps, and what a kill -9 after each leaves behind:
 
 A demo makes its goals after 4, in one transaction, and starts its process once the API answers; if that is killed, it
 sends its events again. With `linger_s` the supervisor also ends when nobody has used its servers for that long, as an
-IdleTimer of autostart.py says.
+IdleTimer of users.py says.
 """
 
 import os
@@ -25,7 +25,6 @@ from core.settings import PREFIX, Settings
 from core.store.migrate import UnknownRevision
 from core.stream.stream import EventStream, connect
 from milepost.demo.run import DemoHost
-from milepost.embedded.autostart import IdleTimer
 from milepost.embedded.child import MARKER, WHILE_USED, Child, StopAsked, StopRequests, stop_requests
 from milepost.embedded.datadir import DataDir, RunningServers
 from milepost.embedded.errors import DirectoryInUse, DirectoryOfAnotherVersion
@@ -33,6 +32,7 @@ from milepost.embedded.logs import bound_log
 from milepost.embedded.orphans import end_orphans, end_processes, find_commands
 from milepost.embedded.programs import claim_port
 from milepost.embedded.servers import Say, Servers
+from milepost.embedded.users import IdleTimer
 
 # The processes of Milepost and the arguments of `milepost` that start them. FRONT is stopped first.
 FRONT: Mapping[str, Sequence[str]] = {"api": ["api"], "beat": ["beat"]}

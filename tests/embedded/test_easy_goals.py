@@ -18,6 +18,7 @@ import pytest
 
 from core.stream.stream import EventStream, connect
 from milepost import Unavailable, sync
+from milepost.embedded import autostart
 from milepost.embedded.datadir import DataDir, RunningServers
 
 Eventually = Callable[[Callable[[], object], float], bool]
@@ -41,7 +42,8 @@ asyncio.run(main())
 
 @pytest.fixture(autouse=True)
 def no_servers_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other servers of this machine must not be used."""
+    """Other servers of this machine must not be used, and the test's own end soon after it."""
+    monkeypatch.setattr(autostart, "LINGER_S", 1.0)
     for name in list(os.environ):
         if name.startswith("MILEPOST_"):
             monkeypatch.delenv(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.embedded.autostart import IdleTimer, UsersLock
+from milepost.embedded.users import IdleTimer, UsersLock
 from milepost.embedded.child import MARKER, WHILE_USED
 from milepost.embedded.orphans import find_commands
 from tests.embedded.test_up import milepost
@@ -46,7 +46,7 @@ def test_servers_in_use_do_not_expire(tmp_path: Path) -> None:
 def test_the_timer_expires_after_the_time_to_linger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without users for less than that time it does not expire; a user in between starts the time again."""
     now = [100.0]
-    monkeypatch.setattr("milepost.embedded.autostart.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("milepost.embedded.users.time.monotonic", lambda: now[0])
     idle_timer = IdleTimer(tmp_path, 10)
     assert not idle_timer.has_expired()
     now[0] = 109.0
