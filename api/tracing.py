@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from uuid import uuid4
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,7 +34,7 @@ _LOGGABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class RequestMetrics:
     """Counts requests by route template, method and status, and refused bodies of events by what was wrong.
 
-    Each process counts its own; whoever scrapes sums them.
+    Processes that `milepost api --processes` starts count together; whoever scrapes several machines sums them.
     """
 
     def __init__(self) -> None:
@@ -75,7 +77,12 @@ class RequestMetrics:
 
     def families(self) -> Iterable[Metric]:
         """The metric families, without the `_created` samples (when each series began), which nobody reads."""
-        for family in self._registry.collect():
+        registry = self._registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            # One of several processes: the sums of all, from the files in which the library counts then.
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        for family in registry.collect():
             family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
             yield family
 

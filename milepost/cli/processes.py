@@ -1,11 +1,15 @@
 """`milepost migrate`, and the processes of an installation: `milepost api`, `worker` and `beat`."""
 
+from __future__ import annotations
+
 import logging
 import os
 import signal
 import sys
+import tempfile
 from contextlib import suppress
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +19,10 @@ from core.settings import Settings, load_settings
 from milepost.cli.connection import DataDirOption, connected_settings
 from milepost.embedded.launch import die_with_parent
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+PROCESSES_MOST = 64
 _GRACEFUL_S = 2
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -38,11 +46,14 @@ def api(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     data_dir: DataDirOption = None,
+    processes: Annotated[
+        int, typer.Option(help="How many processes serve it; one uses one core.", min=1, max=PROCESSES_MOST)
+    ] = 1,
 ) -> None:
     """Serve the REST API."""
     import uvicorn
+    from uvicorn.supervisors import Multiprocess
 
-    from api.app import make_app
     from api.connections import BoundedProtocol
     from milepost.embedded.programs import claim_port
 
@@ -50,17 +61,25 @@ def api(
     require_current_schema(settings)
     require_stream(settings)
     _log_to_stderr(settings)
-    chosen = claim_port(settings.host, settings.port)
-    uvicorn.run(
-        make_app(settings),
+    config = uvicorn.Config(
+        _ApiProcess(settings, os.getpid() if processes > 1 else None),
+        factory=True,
         host=settings.host,
-        port=chosen,
+        port=claim_port(settings.host, settings.port),
+        workers=processes,
         access_log=False,
         log_config=None,
         server_header=False,
         http=BoundedProtocol,
         timeout_graceful_shutdown=_GRACEFUL_S,
     )
+    if processes == 1:
+        uvicorn.Server(config).run()
+        return
+    with tempfile.TemporaryDirectory(prefix="milepost-metrics-") as folder:
+        # The library reads it when a process imports it: then it counts in files, which every process sums up.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
 
 
 def worker(
@@ -112,6 +131,22 @@ def require_stream(settings: Settings) -> None:
     if settings.redis_url is not None:
         with connect(settings.redis_url.get_secret_value()) as client:
             EventStream(client, settings.shards, settings.stream_durability).require_waitaof()
+
+
+@dataclass(frozen=True, slots=True)
+class _ApiProcess:
+    """Makes the application in each process that serves it; `parent` is the process that started several."""
+
+    settings: Settings
+    parent: int | None
+
+    def __call__(self) -> FastAPI:
+        from api.app import make_app
+
+        if self.parent is not None:
+            _log_to_stderr(self.settings)
+            die_with_parent(signal.SIGTERM, self.parent)
+        return make_app(self.settings)
 
 
 class _EndWithWorker:
