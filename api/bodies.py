@@ -169,11 +169,13 @@ class Body(BaseModel):
     """The base of the models of request bodies.
 
     `second_names` maps the second spelling of a field to its name. `fixed` are names of what cannot be changed.
+    `nested` has the models of what is in the fields that are lists of objects.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     second_names: ClassVar[Mapping[str, str]] = {}
     fixed: ClassVar[Collection[str]] = ()
+    nested: ClassVar[Mapping[str, type[Body]]] = {}
 
     @classmethod
     def known_names(cls) -> set[str]:
@@ -299,6 +301,11 @@ def _unknown_fields(model: type[Body], value: Mapping[str, object]) -> list[Fiel
     problems = [_not_to_change(name) for name in value if name in model.fixed]
     for name, message in unknown_names(value.keys() - set(model.fixed), model.known_names()):
         problems.append({"loc": ["body", name], "msg": message, "type": "unknown_field"})
+    for name, inner in model.nested.items():
+        items = value.get(name)
+        for number, item in enumerate(items if isinstance(items, list) else ()):
+            for field, message in unknown_names(item, inner.known_names()) if isinstance(item, dict) else ():
+                problems.append({"loc": ["body", name, number, field], "msg": message, "type": "unknown_field"})
     return problems
 
 

@@ -78,6 +78,13 @@ class NotFinal(Conflict):
         super().__init__(f"The goal is {status}: only one that is completed or abandoned can be reopened")
 
 
+class ExternalIdTaken(Conflict):
+    """Another goal of the user has this external id."""
+
+    def __init__(self) -> None:
+        super().__init__("The user has a goal with this external_id already")
+
+
 class GoalMoved(MilepostError):
     """The goal has changed since the caller read it; `version` is its present version."""
 

@@ -60,19 +60,22 @@ def list_page(
     goal_type: Annotated[GoalType | None, Query(description="The same as `type`")] = None,
     user_id: Annotated[str | None, Query(description="Only this user's goals")] = None,
     status: Annotated[GoalStatus | None, Query(description="Only goals of this status")] = None,
+    external_id: Annotated[str | None, Query(description="Only goals with this id of your own")] = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> Response:
     """List goals, filtered, page by page."""
     with contexts.open(Scope.GOALS_READ) as context:
         type = _one_of(type, goal_type)
-        listing = Listing(context.tenant.name, ("goals",), {"user_id": user_id, "type": type, "status": status})
+        filters = {"user_id": user_id, "type": type, "status": status, "external_id": external_id}
+        listing = Listing(context.tenant.name, ("goals",), filters)
         page = list_goals(
             context.session,
             context.tenant,
             user_id=user_id,
             type=type,
             status=status,
+            external_id=external_id,
             limit=limit,
             cursor=listing.position(cursor),
         )

@@ -102,6 +102,10 @@ class GoalBody(TypedDict):
     waiting_for: list[str]
     note: str | None
     percent_complete: Percent | None
+    external_id: str | None
+    metadata: dict[str, Any] | None
+    position: int | None
+    image_url: str | None
     milestones: list[MilestoneBody]
 
 
@@ -176,6 +180,11 @@ def goal_body(goal: GoalView) -> GoalBody:
         "waiting_for": list(goal.waiting_for),
         "note": goal.note,
         "percent_complete": goal.percent_complete,
+        "external_id": goal.details.external_id,
+        # The text that is stored, whose numbers keep their digits.
+        "metadata": None if goal.details.metadata is None else msgspec.Raw(goal.details.metadata.encode()),  # type: ignore[typeddict-item]
+        "position": goal.details.position,
+        "image_url": goal.details.image_url,
         "milestones": [milestone_body(milestone, goal.currency) for milestone in goal.milestones],
     }
 

@@ -11,8 +11,10 @@ from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, StrictBo
 from api.bodies import Body
 from core.errors import InvalidField
 from core.events.envelope import parse_moment
+from core.goals.details import METADATA_LONGEST_BYTES
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneChanges, MilestoneDraft
+from core.services.milestones import MILESTONES_MOST
 from core.services.provider_accounts import AccountDraft
 from core.services.relinks import RelinkDraft
 
@@ -96,69 +98,15 @@ Status = Annotated[GoalStatus, WithJsonSchema({"type": "string", "enum": list(Go
 TrackingName = Annotated[Tracking, WithJsonSchema({"type": "string", "enum": list(Tracking)})]
 
 
-class NewGoal(Body):
-    """POST /goals."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "user_id": "user_123",
-                "name": "Emergency Fund",
-                "type": "savings",
-                "target_amount": 10000.00,
-                "current_amount": 0.00,
-                "deadline": "2026-11-09T00:00:00",
-                "description": "Build 6-month emergency fund",
-                "status": "active",
-            }
-        }
-    )
-
-    second_names: ClassVar[Mapping[str, str]] = {"goal_type": "type"}
-
-    user_id: str
-    name: str
-    type: Annotated[Type, Field(description="also taken as `goal_type`")]
-    target_amount: Number
-    current_amount: Number | None = None
-    currency: str = "USD"
-    deadline: Due | None = None
-    description: str | None = None
-    status: Status = GoalStatus.ACTIVE
-    tracking: TrackingName | None = None
-    start_date: Day | None = None
-    auto_complete: StrictBool = False
-
-    def draft(self) -> GoalDraft:
-        """What core needs to create the goal."""
-        return GoalDraft(**{name: getattr(self, name) for name in type(self).model_fields})
-
-
-class GoalPatch(Body):
-    """PATCH /goals/{goal_id}: only what is given changes."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {"current_amount": 3500.00, "status": "active"}})
-    fixed: ClassVar[Collection[str]] = frozenset(
-        {"user_id", "type", "goal_type", "currency", "tracking", "start_date", "auto_complete"}
-    )
-
-    # Factories, since the OpenAPI text would show a plain default, and a field that is left out stays as it is.
-    name: str = Field(default_factory=str)
-    description: str | None = None
-    target_amount: Number = Field(default_factory=int)
-    current_amount: Number = Field(default_factory=int)
-    deadline: Due | None = None
-    status: Status = Field(default_factory=lambda: GoalStatus.ACTIVE)
-    version: StrictInt = Field(default_factory=int, description="If the goal is at another version, it stays as it is")
-
-    def changes(self) -> GoalChanges:
-        """The changes asked for; a field that was left out is UNSET, whatever its default here."""
-        return GoalChanges(**{name: getattr(self, name) for name in self.model_fields_set - {"version"}})
-
-    @property
-    def expected_version(self) -> int | None:
-        """The version that the changes are meant for; None for any."""
-        return self.version if "version" in self.model_fields_set else None
+ExternalId = Annotated[str | None, Field(description="your own id for it; no other goal of the user has the same")]
+Metadata = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description=f"a JSON object of your own, at most {METADATA_LONGEST_BYTES:,} bytes; it replaces the one before"
+    ),
+]
+Position = Annotated[StrictInt | None, Field(description="where you show it; lists are in order of creation")]
+ImageUrl = Annotated[str | None, Field(description="an https:// URL")]
 
 
 class NewMilestone(Body):
@@ -181,6 +129,84 @@ class NewMilestone(Body):
     def draft(self) -> MilestoneDraft:
         """What core needs to add the milestone."""
         return MilestoneDraft(self.amount, self.description, self.target_date)
+
+
+class NewGoal(Body):
+    """POST /goals."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "user_id": "user_123",
+                "name": "Emergency Fund",
+                "type": "savings",
+                "target_amount": 10000.00,
+                "current_amount": 0.00,
+                "deadline": "2026-11-09T00:00:00",
+                "description": "Build 6-month emergency fund",
+                "status": "active",
+            }
+        }
+    )
+
+    second_names: ClassVar[Mapping[str, str]] = {"goal_type": "type"}
+    nested: ClassVar[Mapping[str, type[Body]]] = {"milestones": NewMilestone}
+
+    user_id: str
+    name: str
+    type: Annotated[Type, Field(description="also taken as `goal_type`")]
+    target_amount: Number
+    current_amount: Number | None = None
+    currency: str = "USD"
+    deadline: Due | None = None
+    description: str | None = None
+    status: Status = GoalStatus.ACTIVE
+    tracking: TrackingName | None = None
+    start_date: Day | None = None
+    auto_complete: StrictBool = False
+    external_id: ExternalId = None
+    metadata: Metadata = None
+    position: Position = None
+    image_url: ImageUrl = None
+    milestones: list[NewMilestone] = Field(
+        default_factory=list, max_length=MILESTONES_MOST, description="milestones that the goal has from the start"
+    )
+
+    def draft(self) -> GoalDraft:
+        """What core needs to create the goal."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return GoalDraft(**values | {"milestones": [milestone.draft() for milestone in self.milestones]})
+
+
+class GoalPatch(Body):
+    """PATCH /goals/{goal_id}: only what is given changes."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"current_amount": 3500.00, "status": "active"}})
+    fixed: ClassVar[Collection[str]] = frozenset(
+        {"user_id", "type", "goal_type", "currency", "tracking", "start_date", "auto_complete"}
+    )
+
+    # Factories, since the OpenAPI text would show a plain default, and a field that is left out stays as it is.
+    name: str = Field(default_factory=str)
+    description: str | None = None
+    target_amount: Number = Field(default_factory=int)
+    current_amount: Number = Field(default_factory=int)
+    deadline: Due | None = None
+    status: Status = Field(default_factory=lambda: GoalStatus.ACTIVE)
+    external_id: ExternalId = None
+    metadata: Metadata = None
+    position: Position = None
+    image_url: ImageUrl = None
+    version: StrictInt = Field(default_factory=int, description="If the goal is at another version, it stays as it is")
+
+    def changes(self) -> GoalChanges:
+        """The changes asked for; a field that was left out is UNSET, whatever its default here."""
+        return GoalChanges(**{name: getattr(self, name) for name in self.model_fields_set - {"version"}})
+
+    @property
+    def expected_version(self) -> int | None:
+        """The version that the changes are meant for; None for any."""
+        return self.version if "version" in self.model_fields_set else None
 
 
 class MilestonePatch(Body):

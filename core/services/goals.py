@@ -1,12 +1,13 @@
 """Goals: create, read, list, change, reopen and delete them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date, datetime
 
 from core.errors import AmountFollowsAccounts, InvalidField, NotFinal, NotFound
 from core.events.calendar import EARLIEST, local_day
 from core.goals.amounts import follows_accounts
+from core.goals.details import GoalDetails, check_image_url, check_metadata, check_position
 from core.goals.goal import (
     DESCRIPTION_LONGEST,
     NAME_LONGEST,
@@ -30,12 +31,13 @@ from core.goals.progress import is_goal_reached
 from core.ingestion.recompute import end_links, recompute_goal, restore_links
 from core.services.goal_access import Versions, locked_goal_and_accounts, moment_for, refuse_final
 from core.services.inputs import UNSET, GoalChanges, GoalDraft, Stated, check_id, is_id, new_id
+from core.services.milestones import insert_draft, next_of
 from core.services.pages import Page, cut, id_after, shown_as
 from core.services.views import GoalView, goal_view
 from core.store import goals as store
 from core.store.accounts import lock_accounts
 from core.store.driver import Savepoint, Session
-from core.store.goals import GoalRow, add_manual_amount, at_or_day, insert_goal
+from core.store.goals import GoalRow, add_manual_amount, at_or_day, insert_goal, write_details
 from core.store.ledger import Entry, write_entries
 from core.store.links import FundingRow, delete_links, rebase_link
 from core.store.measures import MeasuresBefore, measures_before
@@ -98,10 +100,34 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
     )
     members = _lock_accounts_of_user(session, row) if row.tracking is Tracking.NET_WORTH else []
     insert_goal(session, row)
+    details = _details(GoalDetails(), draft)
+    if details != GoalDetails():
+        write_details(session, row.key, details)
+    for number, milestone in enumerate(draft.milestones):
+        try:
+            insert_draft(session, row, milestone, now)
+        except InvalidField as error:
+            raise InvalidField(f"milestones.{number}.{error.field}", error.message) from None
+    row.next_milestone_minor = next_of(session, row) if draft.milestones else None
     join_net_worth(session, row.key, members, None)
     write_entries(session, [Entry(row.tenant, row.goal_id, 1, now, None, current, "created", [])])
     recompute_goal(session, row, now, cause="created")
     return _view(session, row)
+
+
+def _details(before: GoalDetails, given: GoalDraft | GoalChanges) -> GoalDetails:
+    """What an application keeps with a goal, after a draft or changes; raises InvalidField."""
+    details = before
+    if given.external_id is not UNSET:
+        external_id = None if given.external_id is None else check_id("external_id", given.external_id)
+        details = replace(details, external_id=external_id)
+    if given.metadata is not UNSET:
+        details = replace(details, metadata=None if given.metadata is None else check_metadata(given.metadata))
+    if given.position is not UNSET:
+        details = replace(details, position=None if given.position is None else check_position(given.position))
+    if given.image_url is not UNSET:
+        details = replace(details, image_url=None if given.image_url is None else check_image_url(given.image_url))
+    return details
 
 
 def _amount(draft: GoalDraft, stated: Stated, field: str) -> int:
@@ -177,10 +203,15 @@ def update_goal(
     if changes.current_amount is not UNSET:
         refuse_final(goal)
         sources = _set_amount(session, goal, sources, changes.current_amount, at)
+    details = read_seen_goals(session, [goal.key])[goal.key].details if _has_details(changes) else GoalDetails()
+    changed = _details(details, changes)
+    if changed != details:
+        write_details(session, goal.key, changed)
     # The amount is recomputed before the status changes, so that a milestone which it reaches counts even if the same
     # request completes the goal.
     if goal != before:
         goal.mark_dirty_from(today)
+    if goal != before or changed != details:
         recompute_goal(session, goal, at, cause="typed", sources=sources)
     if changes.status is not UNSET and move(goal.status, changes.status):
         goal.status = changes.status
@@ -192,6 +223,10 @@ def update_goal(
             _evaluate_from(goal, at)
         recompute_goal(session, goal, at, cause="status")
     return _view(session, goal)
+
+
+def _has_details(changes: GoalChanges) -> bool:
+    return any(getattr(changes, field.name) is not UNSET for field in fields(GoalDetails))
 
 
 def _change_texts(goal: GoalRow, changes: GoalChanges) -> None:
@@ -334,12 +369,13 @@ def list_goals(
     status: GoalStatus | None,
     limit: int,
     cursor: str | None,
+    external_id: str | None = None,
 ) -> Page[GoalView]:
     """A page of at most `limit` goals in order of creation; raises InvalidField for a cursor that no page returned."""
     after = id_after(cursor)
-    if user_id is not None and not is_id(user_id):
+    if not all(is_id(each) for each in (user_id, external_id) if each is not None):
         return Page((), None)
-    given = {"user_id": user_id, "type": type, "status": status}
+    given = {"user_id": user_id, "type": type, "status": status, "external_id": external_id}
     filters = {name: value for name, value in given.items() if value is not None}
     seen = list_seen_goals(session, tenant.name, filters, limit=limit + 1, after=after)
     return shown_as(cut(seen, limit, lambda each: each.goal.goal_id), goal_view)

@@ -1,6 +1,9 @@
 """What callers pass in: drafts and changes, ids and moments."""
 
+from __future__ import annotations
+
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -52,6 +55,11 @@ class GoalDraft:
     tracking: Tracking | None = None
     start_date: date | None = None
     auto_complete: bool = False
+    external_id: str | None = None
+    metadata: Mapping[str, object] | None = None
+    position: int | None = None
+    image_url: str | None = None
+    milestones: Sequence[MilestoneDraft] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,10 @@ class GoalChanges:
     current_amount: Stated | MaybeUnset = UNSET
     deadline: DayOrMoment | MaybeUnset | None = UNSET
     status: GoalStatus | MaybeUnset = UNSET
+    external_id: str | MaybeUnset | None = UNSET
+    metadata: Mapping[str, object] | MaybeUnset | None = UNSET
+    position: int | MaybeUnset | None = UNSET
+    image_url: str | MaybeUnset | None = UNSET
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,9 +51,16 @@ def add_milestone(
     refuse_final(goal)
     if count_milestones(session, goal.key) >= MILESTONES_MOST:
         raise TooManyMilestones(MILESTONES_MOST)
+    at = moment_for(goal, now)
+    row = insert_draft(session, goal, draft, at)
+    _evaluate_anew(session, goal, at, row.amount_minor)
+    return _view_of(session, goal, row.milestone_id)
+
+
+def insert_draft(session: Session, goal: GoalRow, draft: MilestoneDraft, at: datetime) -> MilestoneRow:
+    """Insert a milestone of a locked or new goal, not evaluated yet; raises InvalidField."""
     amount = to_minor(draft.amount, goal.currency, "amount")
     check_milestone(goal.type, goal.span, goal.target_minor, amount)
-    at = moment_for(goal, now)
     row = MilestoneRow(
         goal.tenant,
         goal.goal_id,
@@ -66,8 +73,12 @@ def add_milestone(
         at,
     )
     insert_milestone(session, row)
-    _evaluate_anew(session, goal, at, amount)
-    return _view_of(session, goal, row.milestone_id)
+    return row
+
+
+def next_of(session: Session, goal: GoalRow) -> int | None:
+    """The amount of the milestone that a locked or new goal reaches next; None if none is left."""
+    return nearest(goal.direction, unreached_of_goals(session, [goal.key])[goal.key])
 
 
 def change_milestone(
@@ -134,7 +145,7 @@ def _evaluate_anew(session: Session, goal: GoalRow, at: datetime, amount_minor: 
 
 
 def _find_next(session: Session, goal: GoalRow) -> None:
-    goal.next_milestone_minor = nearest(goal.direction, unreached_of_goals(session, [goal.key])[goal.key])
+    goal.next_milestone_minor = next_of(session, goal)
 
 
 def _find(session: Session, goal: GoalRow, milestone_id: str) -> MilestoneRow:

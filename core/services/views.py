@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+from core.goals.details import GoalDetails
 from core.goals.goal import GoalStatus, GoalType, Tracking, follows_balances
 from core.goals.money import WHOLE_PPM, from_ppm
 from core.goals.progress import celebration, percent_complete
@@ -57,6 +58,7 @@ class GoalView:
     waiting_for: tuple[str, ...]
     note: str | None
     percent_complete: Decimal | None
+    details: GoalDetails
     milestones: tuple[MilestoneView, ...]
 
 
@@ -152,6 +154,7 @@ def goal_view(seen: SeenGoal) -> GoalView:
         waiting_for=tuple(row.waiting_for),
         note=left_out_note(row, seen.left_out),
         percent_complete=percent_complete(row.type, row.span, row.target_minor, row.amount_minor),
+        details=seen.details,
         milestones=tuple(milestone_view(row, milestone) for milestone in seen.milestones),
     )
 

@@ -1,10 +1,14 @@
 """Rows of goals: inserted, locked in id order, read by page, and written back singly or thousands at a time."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import Any, Protocol, TypeVar
 
+from psycopg.errors import UniqueViolation
+
+from core.errors import ExternalIdTaken
+from core.goals.details import GoalDetails
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Span, Tracking, direction
 from core.store import driver
 from core.store.driver import Row, Session, Sql, dates, int8s, moments
@@ -121,6 +125,10 @@ _UPDATE = Sql(
     f"""UPDATE goals SET {", ".join(f"{c} = :{c}" for c in COLUMNS if c not in _FIXED)}
     WHERE tenant = :tenant AND goal_id = :goal_id"""
 )
+_WRITE_DETAILS = Sql(
+    """UPDATE goals SET external_id = :external_id, metadata = :metadata, position = :position, image_url = :image_url
+    WHERE tenant = :tenant AND goal_id = :goal_id"""
+)
 _READ = f"SELECT {_LIST} FROM goals g WHERE g.tenant = :tenant AND g.goal_id = :goal_id"
 _READ_ONE = Sql(_READ)
 _READ_VERSION = Sql("SELECT version FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
@@ -212,6 +220,14 @@ def write_moved_goals(session: Session, rows: Sequence[GoalRow]) -> None:
         "updated": moments([row.updated_at for row in rows]),
     }
     _WRITE_MOVED.run(session, driver.key_columns("goals", [row.key for row in rows]) | columns)
+
+
+def write_details(session: Session, key: GoalKey, details: GoalDetails) -> None:
+    """Write what an application keeps with a locked goal; raises ExternalIdTaken."""
+    try:
+        _WRITE_DETAILS.run(session, {"tenant": key[0], "goal_id": key[1], **asdict(details)})
+    except UniqueViolation:
+        raise ExternalIdTaken from None
 
 
 def delete_goal(session: Session, key: GoalKey) -> None:

@@ -1,8 +1,10 @@
 """Goals with what readers see beside them, in one statement: their milestones, and the accounts that they leave out."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import NamedTuple
 
+from core.goals.details import GoalDetails
 from core.store import driver
 from core.store.driver import Row, Session, Sql
 from core.store.goals import COLUMNS, GoalKey, GoalRow, goal_of
@@ -10,19 +12,22 @@ from core.store.milestones import MilestoneRow
 
 
 class SeenGoal(NamedTuple):
-    """A goal with its milestones, ascending by amount.
+    """A goal with its milestones, ascending by amount, and what an application keeps with it.
 
     `left_out` are the accounts of a net worth that are not in its currency, each as (account_id, currency); None is no
     currency yet.
     """
 
     goal: GoalRow
+    details: GoalDetails
     milestones: list[MilestoneRow]
     left_out: list[tuple[str, str | None]]
 
 
+_OF_DETAILS = tuple(field.name for field in fields(GoalDetails))
 _OF_MILESTONE = MilestoneRow._fields[2:]
-_SEEN = f"""{", ".join(f"g.{column}" for column in COLUMNS)}, {", ".join(f"m.{column}" for column in _OF_MILESTONE)},
+_OF_GOAL = (*COLUMNS, *_OF_DETAILS)
+_SEEN = f"""{", ".join(f"g.{column}" for column in _OF_GOAL)}, {", ".join(f"m.{column}" for column in _OF_MILESTONE)},
     o.account_ids, o.currencies"""
 # A goal has few milestones, and many columns: an array for each column costs less than a row for each milestone.
 _BESIDE = f"""LEFT JOIN LATERAL (
@@ -68,7 +73,8 @@ def list_seen_goals(
 
 def _seen(row: Row) -> SeenGoal:
     goal = goal_of(row[: len(COLUMNS)])
-    *milestones, account_ids, currencies = row[len(COLUMNS) :]
+    details = GoalDetails(*row[len(COLUMNS) : len(_OF_GOAL)])
+    *milestones, account_ids, currencies = row[len(_OF_GOAL) :]
     rows = [] if milestones[0] is None else zip(*milestones, strict=True)
     left_out = [] if account_ids is None else list(zip(account_ids, currencies, strict=True))
-    return SeenGoal(goal, [MilestoneRow(goal.tenant, goal.goal_id, *each) for each in rows], left_out)
+    return SeenGoal(goal, details, [MilestoneRow(goal.tenant, goal.goal_id, *each) for each in rows], left_out)

@@ -355,6 +355,11 @@ goals = Table(
     Column("version", BigInteger, nullable=False, server_default=text("1")),
     moment_column("created_at", required=True),
     moment_column("updated_at", required=True),
+    # What an application keeps with a goal for itself; `metadata` is the text of a JSON object.
+    text_column("external_id"),
+    text_column("metadata"),
+    Column("position", BigInteger),
+    text_column("image_url"),
     is_one_of("type", GoalType),
     is_one_of("tracking", Tracking),
     is_one_of("status", GoalStatus),
@@ -364,6 +369,14 @@ goals = Table(
     CheckConstraint("start_minor IS NOT NULL OR starts_at_balance", name="start"),
     # Readers: GET /goals of one user, and of all (by the primary key).
     Index("goals_user_idx", "tenant", "user_id", "goal_id"),
+    Index(
+        "goals_external_id_idx",
+        "tenant",
+        "user_id",
+        "external_id",
+        unique=True,
+        postgresql_where=text("external_id IS NOT NULL"),
+    ),
     # Reader: the snapshot job.
     Index("goals_dirty_idx", "tenant", "dirty_from", postgresql_where=text("dirty_from IS NOT NULL")),
     # Reader: the fold, when an account joins or leaves a user.

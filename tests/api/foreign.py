@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -16,7 +16,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 
-from api.context import ReadCache, RequestContext
+from api.context import Backends, RequestContext
+from core.settings import Settings
 from core.store.database import Sessions
 from core.store.tenants import Tenant
 
@@ -28,14 +29,17 @@ class TenantHost:
     sessions: Sessions
     tenant: str = "default"
     max_body_bytes: int = 100_000
-    read_cache: ReadCache = field(default_factory=lambda: ReadCache(0))
+
+    @property
+    def _backends(self) -> Backends:
+        return Backends(self.sessions, Settings(), None)
 
     @contextmanager
     def context(self, *, reading: bool) -> Iterator[RequestContext]:
         """A transaction of the tenant."""
         begin = self.sessions.reading if reading else self.sessions.begin
         with begin() as session:
-            yield RequestContext(session, Tenant(self.tenant, "UTC"), datetime.now(UTC), self.read_cache)
+            yield RequestContext(session, Tenant(self.tenant, "UTC"), datetime.now(UTC), "host", self._backends)
 
 
 class SignedOut(Exception):

@@ -31,7 +31,20 @@ DOCUMENTED = {
     "status": "active",
 }
 DOCUMENTED_KEYS = {*DOCUMENTED, "id", "created_at", "updated_at", "milestones"}
-OUR_KEYS = {"tracking", "start_date", "auto_complete", "currency", "waiting_for", "version", "note"}
+OUR_KEYS = {
+    "percent_complete",
+    "external_id",
+    "metadata",
+    "position",
+    "image_url",
+    "tracking",
+    "start_date",
+    "auto_complete",
+    "currency",
+    "waiting_for",
+    "version",
+    "note",
+}
 
 
 def test_create_answers_with_the_documented_body(api: TestClient) -> None:
@@ -122,7 +135,7 @@ def test_update_changes_what_is_given_and_nothing_else(
     assert response.status_code == 200
     assert after["current_amount"] == Decimal("3500.00")
     changed = {name for name in after if after[name] != before[name]}
-    assert changed == {"current_amount", "updated_at", "version"}
+    assert changed == {"current_amount", "percent_complete", "updated_at", "version"}
     assert exact(api.get(f"/goals/{goal_id}")) == after
 
 

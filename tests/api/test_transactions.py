@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from psycopg.errors import ReadOnlySqlTransaction
 
 from api.auth import bind_key
 from api.context import Contexts, RequestContext
+from api.routing import Routes
 from core.services.goals import get_goal
 from core.services.inputs import MilestoneDraft
 from core.services.milestones import add_milestone
@@ -34,7 +35,9 @@ def probe(app: FastAPI, api: TestClient) -> Probe:
                 found.append(work(context))
 
         path = f"/probe/{len(app.router.routes)}"
-        app.add_api_route(path, route, methods=[method], dependencies=[Depends(bind_key)])
+        routes = Routes(tags=["probe"])
+        getattr(routes, method.lower())(path)(route)
+        app.router.routes.extend(routes.make_router("", admit=bind_key).routes)
         assert api.request(method, path).status_code == 200
         return found[0]
 

@@ -143,7 +143,7 @@ def test_what_moves_meanwhile_is_not_missed(
     harness.drain(stops_at="begin")
     harness.drain(stops_at="read")
     harness.send(paid(2, "much"))
-    client = app.state.backends.redis
+    client = app.state.backends.stream.client
     original: Callable[..., Any] = getattr(client, command)
     moved = []
 
@@ -171,7 +171,7 @@ def test_a_stream_that_is_away_is_said(harness: Harness, app: FastAPI, monkeypat
     def away(*_given: Any, **_named: Any) -> Any:
         raise RedisConnectionError("away")
 
-    monkeypatch.setattr(app.state.backends.redis, "xrange", away)
+    monkeypatch.setattr(app.state.backends.stream.client, "xrange", away)
     harness.send(paid(1))
     response = harness.api.get(ADDRESS)
     assert response.status_code == 503

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from milepost.embedded.users import IdleTimer, UsersLock
 from milepost.embedded.child import MARKER, WHILE_USED
 from milepost.embedded.orphans import find_commands
+from milepost.embedded.users import IdleTimer, UsersLock
 from tests.embedded.test_up import milepost
 
 Eventually = Callable[[Callable[[], object], float], bool]

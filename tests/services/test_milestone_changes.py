@@ -73,7 +73,7 @@ def audited(sessions: Sessions) -> list[tuple[str, str]]:
 def next_amount(sessions: Sessions, goal_id: str) -> int | None:
     """The amount of the next milestone, in units of the currency."""
     with sessions() as session:
-        upcoming = next_milestone(session, DEFAULT, goal_id)[1]
+        upcoming = next_milestone(get_goal(session, DEFAULT, goal_id))
     return None if upcoming is None else upcoming.amount_minor // 100
 
 

@@ -169,18 +169,18 @@ def test_the_next_milestone_is_the_nearest_on_the_way(session_factory: Sessions,
     """Of those not reached the lowest, a debt's highest; none when all are reached or there are none."""
     goal_id = goal(session_factory, now)
     with session_factory() as session:
-        assert next_milestone(session, DEFAULT, goal_id) == ("USD", None)
+        assert next_milestone(get_goal(session, DEFAULT, goal_id)) is None
     milestones(session_factory, now, goal_id, [30, 10, 20])
     debt = goal(session_factory, now, type=GoalType.DEBT, target_amount="0", current_amount="100")
     milestones(session_factory, now, debt, [30, 10, 20])
     for each, manual, expected in ((goal_id, 15, 2_000), (debt, 25, 2_000), (goal_id, 30, None)):
         change(session_factory, now, each, current_amount=manual)
         with session_factory() as session:
-            upcoming = next_milestone(session, DEFAULT, each)[1]
+            upcoming = next_milestone(get_goal(session, DEFAULT, each))
         assert (upcoming and upcoming.amount_minor) == expected
         assert upcoming is None or upcoming.celebration is None
     with pytest.raises(NotFound), session_factory() as session:
-        next_milestone(session, DEFAULT, "none")
+        get_goal(session, DEFAULT, "none")
 
 
 def _until_one_waits(engine: Engine) -> None:
