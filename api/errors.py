@@ -24,7 +24,7 @@ from api.bodies import (
 )
 from api.conditional import etag
 from api.context import DatabaseAway, NoStreamServer
-from api.schemas.goals import ExactResponse
+from api.schemas.goals import ExactResponse, Percent
 from api.turns import TooManyRequests
 from core.errors import (
     AllocationExceeded,
@@ -38,14 +38,20 @@ from core.errors import (
     SecretsUnreadable,
     StreamUnavailable,
 )
+from core.goals.money import WHOLE_PPM, from_ppm
 
 RETRY_AFTER_S = 2
 
 
 class Problem(TypedDict):
-    """A refusal: `detail` is for a person. A 422 adds every problem with its place, a 500 the id of its log line."""
+    """A refusal: `detail` is for a person. A 422 adds every problem with its place, a 500 the id of its log line.
+
+    A 400 adds what a goal's other accounts have, in percent, and what they leave.
+    """
 
     detail: str
+    allocated_percent: NotRequired[Percent]
+    left_percent: NotRequired[Percent]
     errors: NotRequired[list[FieldProblem]]
     request_id: NotRequired[str]
 
@@ -116,7 +122,8 @@ def _refused_by_core(error: Exception, method: str) -> Refusal | None:
         case KeyReused():
             return _unprocessable_at(["header", "Idempotency-Key"], str(error))
         case AllocationExceeded():
-            return _with_detail(400, str(error))
+            allocated, left = from_ppm(error.others_ppm), from_ppm(max(0, WHOLE_PPM - error.others_ppm))
+            return Refusal(400, {"detail": str(error), "allocated_percent": allocated, "left_percent": left})
         case NotFound():
             return _with_detail(404, str(error))
         case KeyBusy():

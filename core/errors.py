@@ -23,10 +23,11 @@ class SecretsUnreadable(MilepostError):
 
 
 class AllocationExceeded(MilepostError, ValueError):
-    """The shares of a goal's open links would sum to more than 100%."""
+    """The shares of a goal's open links would sum to more than 100%. `others_ppm` is the sum of the other accounts."""
 
-    def __init__(self) -> None:
+    def __init__(self, others_ppm: int) -> None:
         super().__init__("Total allocation would exceed 100%")
+        self.others_ppm = others_ppm
 
 
 class Conflict(MilepostError):

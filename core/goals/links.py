@@ -91,7 +91,7 @@ def allocate(open_links: Iterable[tuple[str, int]], account_id: str, ppm: int) -
     """
     others = sum(other for account, other in open_links if account != account_id)
     if others + ppm > WHOLE_PPM:
-        raise AllocationExceeded
+        raise AllocationExceeded(others)
 
 
 def allot(worth_minor: int, shares: Iterable[tuple[int, int]]) -> Allotment:

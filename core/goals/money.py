@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from functools import lru_cache
 
-from core.errors import AllocationExceeded, InvalidField
+from core.errors import InvalidField
 from core.goals.currencies import DIGITS
 
 MAX_MINOR = 10**15
@@ -64,14 +64,13 @@ def to_ppm(value: object, field: str) -> int:
     """Read a percentage above zero as parts per million: 33.3333 is 333,333; never rounds.
 
     Takes what `parse` takes. Raises InvalidField for 0 or less and for more than four decimals. A percentage over 100
-    is returned, and `links.allocate` refuses it. One over a million percent is refused here with the same
-    AllocationExceeded, since such a number may be too long to write out.
+    is returned, and `links.allocate` refuses it. One over a million percent counts as a million, since such a number
+    may be too long to write out.
     """
     number = parse(value, field)
     if number <= 0:
         raise InvalidField(field, "must be greater than 0")
-    if number > _LARGEST_PERCENT:
-        raise AllocationExceeded
+    number = min(number, _LARGEST_PERCENT)
     ppm = scale(number, _PERCENT_PLACES)
     if ppm is None:
         raise InvalidField(field, f"must have at most {_PERCENT_PLACES} decimals")

@@ -157,7 +157,7 @@ def test_link_account_to_goal(send: Act, goal: Callable[..., str], link: Callabl
     link(taken, "checking_001", "Primary Checking", 40.01)
     refused = send(documented, taken)
     assert_answered(documented, 400, refused)
-    assert refused.json() == documented.response(400).body
+    assert refused.json().items() >= documented.response(400).body.items()
 
 
 def test_get_goal_funding(send: Act, goal: Callable[..., str], link: Callable[..., None]) -> None:

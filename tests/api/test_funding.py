@@ -19,7 +19,7 @@ HYSA = {"account_id": "savings_001", "account_name": "High Yield Savings", "allo
 CHECKING = {"account_id": "checking_001", "account_name": "Primary Checking", "allocation_percent": 40.0}
 DOCUMENTED_KEYS = {"account_id", "account_name", "allocation_percent"}
 OUR_KEYS = {"from", "whole", "counted", "note"}
-TOO_MUCH = (400, {"detail": "Total allocation would exceed 100%"})
+TOO_MUCH = "Total allocation would exceed 100%"
 
 
 def _shares(api: TestClient, goal_id: str) -> dict[str, float]:
@@ -76,7 +76,10 @@ def test_a_goal_takes_a_hundred_percent_and_no_more(api: TestClient, new_goal: C
         link = {"account_id": account, "allocation_percent": percent}
         assert api.post(f"/goals/{goal_id}/funding", json=link).status_code == 201
     more = api.post(f"/goals/{goal_id}/funding", json={"account_id": "another_account", "allocation_percent": 10.0})
-    assert (more.status_code, more.json()) == TOO_MUCH
+    assert (more.status_code, more.json()) == (
+        400,
+        {"detail": TOO_MUCH, "allocated_percent": 100.0, "left_percent": 0.0},
+    )
     assert _shares(api, goal_id) == shares
 
 
@@ -96,7 +99,10 @@ def test_an_update_beyond_a_hundred_percent_is_refused(api: TestClient, new_goal
     for link in (HYSA, CHECKING):
         api.post(f"/goals/{goal_id}/funding", json=link)
     response = api.patch(f"/goals/{goal_id}/funding/savings_001", json={"allocation_percent": 70.0})
-    assert (response.status_code, response.json()) == TOO_MUCH
+    assert (response.status_code, response.json()) == (
+        400,
+        {"detail": TOO_MUCH, "allocated_percent": 40.0, "left_percent": 60.0},
+    )
     assert _shares(api, goal_id) == {"savings_001": 60.0, "checking_001": 40.0}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from psycopg import IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
@@ -26,7 +28,6 @@ from core.services.keys import Scope
 @pytest.mark.parametrize(
     ("error", "status", "detail"),
     [
-        (AllocationExceeded(), 400, "Total allocation would exceed 100%"),
         (Unauthenticated(), 401, "A valid API key is needed: Authorization: Bearer KEY"),
         (ScopeMissing(Scope.ADMIN), 403, "This key lacks the scope admin"),
         (NotFound("Goal", "goal_1"), 404, "Goal not found"),
@@ -47,6 +48,18 @@ def test_a_refusal_has_its_status_and_a_text(error: Exception, status: int, deta
         refusal = refusal_of(error, method=method)
         assert refusal is not None
         assert (refusal.status, refusal.problem) == (status, {"detail": detail})
+
+
+def test_an_exceeded_allocation_says_what_is_left() -> None:
+    """What the goal's other accounts have, and what they leave, in percent."""
+    refusal = refusal_of(AllocationExceeded(601_000), method="POST")
+    assert refusal is not None
+    assert refusal.status == 400
+    assert refusal.problem == {
+        "detail": "Total allocation would exceed 100%",
+        "allocated_percent": Decimal("60.1"),
+        "left_percent": Decimal("39.9"),
+    }
 
 
 @pytest.mark.parametrize(

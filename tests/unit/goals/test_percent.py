@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import AllocationExceeded, InvalidField
+from core.goals.links import allocate
 from core.goals.money import WHOLE_PPM, from_ppm, to_ppm
 
 
@@ -65,7 +66,7 @@ def test_floats_and_bools_are_programming_errors(value: object) -> None:
 def test_a_monstrous_percentage_is_an_exceeded_allocation(value: object) -> None:
     """What is far over 100 gets the same refusal as what is a little over."""
     with pytest.raises(AllocationExceeded, match="Total allocation would exceed 100%"):
-        to_ppm(value, "allocation_percent")
+        allocate([], "account", to_ppm(value, "allocation_percent"))
 
 
 @pytest.mark.parametrize(
