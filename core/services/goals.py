@@ -30,7 +30,7 @@ from core.goals.money import digits, to_minor
 from core.goals.progress import is_goal_reached
 from core.ingestion.recompute import end_links, recompute_goal, restore_links
 from core.services.goal_access import Versions, locked_goal_and_accounts, moment_for, refuse_final
-from core.services.inputs import UNSET, GoalChanges, GoalDraft, Stated, check_id, is_id, new_id
+from core.services.inputs import UNSET, DayOrMoment, GoalChanges, GoalDraft, MaybeUnset, Stated, check_id, is_id, new_id
 from core.services.milestones import insert_draft, next_of
 from core.services.pages import Page, cut, id_after, shown_as
 from core.services.views import GoalView, goal_view
@@ -112,7 +112,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
     join_net_worth(session, row.key, members, None)
     write_entries(session, [Entry(row.tenant, row.goal_id, 1, now, None, current, "created", [])])
     recompute_goal(session, row, now, cause="created")
-    return _view(session, row)
+    return _with_note(_view(session, row), _past_deadline(draft.deadline, tenant, now))
 
 
 def _details(before: GoalDetails, given: GoalDraft | GoalChanges) -> GoalDetails:
@@ -222,7 +222,7 @@ def update_goal(
         if goal.status is GoalStatus.ACTIVE:
             _evaluate_from(goal, at)
         recompute_goal(session, goal, at, cause="status")
-    return _view(session, goal)
+    return _with_note(_view(session, goal), _past_deadline(changes.deadline, tenant, at))
 
 
 def _has_details(changes: GoalChanges) -> bool:
@@ -379,6 +379,19 @@ def list_goals(
     filters = {name: value for name, value in given.items() if value is not None}
     seen = list_seen_goals(session, tenant.name, filters, limit=limit + 1, after=after)
     return shown_as(cut(seen, limit, lambda each: each.goal.goal_id), goal_view)
+
+
+def _past_deadline(deadline: DayOrMoment | MaybeUnset | None, tenant: Tenant, now: datetime) -> str | None:
+    """The note about a deadline that was given just now and has passed: a slip more often than not."""
+    if deadline is None or deadline is UNSET:
+        return None
+    has_passed = deadline < now if isinstance(deadline, datetime) else deadline < local_day(now, tenant.zone)
+    return "the deadline has passed already" if has_passed else None
+
+
+def _with_note(goal: GoalView, note: str | None) -> GoalView:
+    notes = [each for each in (note, goal.note) if each is not None]
+    return replace(goal, note="; ".join(notes) or None)
 
 
 def _view(session: Session, row: GoalRow) -> GoalView:

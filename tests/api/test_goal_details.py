@@ -151,3 +151,24 @@ def test_a_wrong_milestone_leaves_no_goal(
     answer = api.post("/goals", json={**GOAL, "milestones": milestones})
     assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, loc), answer.text
     assert dump() == before
+
+
+@pytest.mark.parametrize(
+    ("deadline", "is_past"),
+    [
+        ("2020-01-01", True),
+        ("2020-01-01T12:00:00Z", True),
+        ("0001-01-01", True),
+        ("2999-12-31", False),
+        ("9999-12-31", False),
+        (None, False),
+    ],
+)
+def test_a_deadline_that_has_passed_gets_a_note(api: TestClient, deadline: str | None, is_past: bool) -> None:
+    """In the answer to whoever gave it; it is taken all the same, and later readers know it."""
+    note = "the deadline has passed already" if is_past else None
+    made = api.post("/goals", json={**GOAL, "deadline": deadline}).json()
+    url = f"/goals/{made['id']}"
+    assert (made["note"], api.patch(url, json={"deadline": deadline}).json()["note"]) == (note, note)
+    assert api.get(url).json()["note"] is None
+    assert api.patch(url, json={"name": "Other"}).json()["note"] is None

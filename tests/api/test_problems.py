@@ -31,7 +31,7 @@ def test_every_refusal_but_422_and_500_is_a_detail_alone(
     assert {code: answer.status_code for code, answer in answers.items()} == {code: code for code in answers}
     for answer in answers.values():
         assert answer.headers["Content-Type"] == "application/json"
-        assert list(answer.json())[0] == "detail"
+        assert next(iter(answer.json())) == "detail"
         assert isinstance(answer.json()["detail"], str)
     refused = {"detail": "Total allocation would exceed 100%", "allocated_percent": 0.0, "left_percent": 100.0}
     assert answers[400].json() == refused
