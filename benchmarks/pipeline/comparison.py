@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from benchmarks.check import check_live
 from benchmarks.pipeline.live import milepost_up
-from benchmarks.pipeline.rest import RestPlan, RestStats, measure_rest
+from benchmarks.pipeline.rest import RestMemory, RestPlan, RestStats, measure_rest, measure_rest_memory
 from benchmarks.pipeline.run import MARGIN, Plan, await_applied, drain_settings
 from benchmarks.pipeline.under_load import Load, LoadedLatency, measure_under_load
 from benchmarks.seed import HAS_BEGUN, seed
@@ -30,6 +30,7 @@ class ComparisonPlan:
     probe_seconds: float
     warm_up_seconds: float
     rest: RestPlan
+    rest_requests: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Comparison:
     usual_way: UsualWay
     latency: LoadedLatency
     rest: list[RestStats]
+    rest_memory: RestMemory | None
 
 
 def run_comparison(
@@ -67,8 +69,11 @@ def run_comparison(
                     await_applied(sessions, EventStream(client, settings.shards))
                 number = len(events) + probed.latency.probes
                 check_live(engine, "the load", sums(events) | probed.sums, number)
-            rest = measure_rest(comparison.rest, live, engine, progress)
-    return Comparison(usual_way, probed.latency, rest)
+            rest = measure_rest(comparison.rest, live, engine, url, progress)
+            memory = None
+            if comparison.rest_requests:
+                memory = measure_rest_memory(comparison.rest, comparison.rest_requests, live, engine, progress)
+    return Comparison(usual_way, probed.latency, rest, memory)
 
 
 def _run_usual_way(plan: Plan, comparison: ComparisonPlan, servers: ServerUrls, progress: StepProgress) -> UsualWay:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from rich.table import Table
 
 from benchmarks.pipeline.comparison import Comparison
-from benchmarks.pipeline.rest import RestStats
+from benchmarks.pipeline.rest import RestMemory, RestStats
 from benchmarks.pipeline.run import WorkloadStats
 from benchmarks.pipeline.scale import ScaleStats
 from benchmarks.pipeline.soak import SoakStats
@@ -51,12 +51,15 @@ def _comparison_as_plain(report: Report) -> dict[str, object]:
     comparison = report.comparison
     if comparison is None:
         return {}
-    usual_way = {
+    plain: dict[str, object] = {
         "usual_way_events": comparison.usual_way.events,
         "usual_way_events_per_s": comparison.usual_way.events_per_s,
         "pipeline_to_usual_way": _to_usual_way(report),
     }
-    return usual_way | {"latency": asdict(comparison.latency), "rest": [asdict(each) for each in comparison.rest]}
+    plain |= {"latency": asdict(comparison.latency), "rest": [asdict(each) for each in comparison.rest]}
+    if comparison.rest_memory is not None:
+        plain["rest_memory"] = asdict(comparison.rest_memory)
+    return plain
 
 
 def _to_usual_way(report: Report) -> float:
@@ -93,6 +96,8 @@ def tables(report: Report) -> Iterator[Table]:
         yield _usual_way(report, report.comparison)
         yield _latency(report.comparison.latency)
         yield _rest(report.comparison.rest)
+        if report.comparison.rest_memory is not None:
+            yield _rest_memory(report.comparison.rest_memory)
     if report.scale:
         yield _scale(report.scale)
     if report.soak is not None:
@@ -125,12 +130,19 @@ def _latency(latency: LoadedLatency) -> Table:
 
 
 def _rest(stats: Sequence[RestStats]) -> Table:
-    shown = _table(
-        f"REST, {stats[0].connections} connections", "requests/s", "median", "99% within", "core of the sender"
-    )
+    columns = "requests/s", "compared", "median", "99% within", "server", "core of the sender"
+    shown = _table(f"REST, {stats[0].connections} connections", *columns)
     for each in stats:
-        times = f"{each.p50_ms:,} ms", f"{each.p99_ms:,} ms"
-        shown.add_row(each.endpoint, f"{each.requests_per_s:,}", *times, f"{each.generator_core_share:.0%}")
+        compared = "" if each.compared is None else f"{each.compared:.2f}"
+        times = f"{each.p50_ms:,} ms", f"{each.p99_ms:,} ms", f"{each.server_us:,.0f} us"
+        shown.add_row(each.endpoint, f"{each.requests_per_s:,}", compared, *times, f"{each.generator_core_share:.0%}")
+    return shown
+
+
+def _rest_memory(memory: RestMemory) -> Table:
+    shown = _table("memory of the API after mixed requests", "a tenth", "all")
+    sizes = (f"{size / _MB:,.1f} MB" for size in (memory.tenth_rss_bytes, memory.rss_bytes))
+    shown.add_row(f"{memory.requests:,}", *sizes)
     return shown
 
 

@@ -70,6 +70,10 @@ def bench(
         int | None,
         typer.Option(help="Also record the memory of the drains over so many events, as 10000000.", min=1_000),
     ] = None,
+    requests: Annotated[
+        int | None,
+        typer.Option(help="Also record the memory of the API over so many mixed requests, as 1000000.", min=1_000),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure how fast events are applied, compared with baseline writes of the same rows.
@@ -88,7 +92,7 @@ def bench(
     if soak is not None:
         require_disk(soak)
     with measuring() as (servers, progress):
-        report = _run(plan, servers, progress, is_quick=quick, is_scaled=scale, soaked=soak)
+        report = _run(plan, servers, progress, is_quick=quick, is_scaled=scale, soaked=soak, requests=requests)
     if as_json:
         print_json(as_plain(report))
     else:
@@ -100,20 +104,29 @@ def bench(
 
 
 def _run(
-    plan: Plan, servers: ServerUrls, progress: StepProgress, *, is_quick: bool, is_scaled: bool, soaked: int | None
+    plan: Plan,
+    servers: ServerUrls,
+    progress: StepProgress,
+    *,
+    is_quick: bool,
+    is_scaled: bool,
+    soaked: int | None,
+    requests: int | None,
 ) -> Report:
     stats = list(run_plan(plan, servers, progress)) if plan.workloads else []
-    comparison = None if is_quick else _compare(plan, stats, servers, progress)
+    comparison = None if is_quick else _compare(plan, stats, requests, servers, progress)
     scale = list(run_scale(plan, SIZES, servers, progress)) if is_scaled else []
     soak = None if soaked is None else run_soak(replace(plan, events=soaked), _soaked(plan), servers, progress)
     return Report(stats, comparison, scale, soak)
 
 
-def _compare(plan: Plan, stats: list[WorkloadStats], servers: ServerUrls, progress: StepProgress) -> Comparison | None:
+def _compare(
+    plan: Plan, stats: list[WorkloadStats], requests: int | None, servers: ServerUrls, progress: StepProgress
+) -> Comparison | None:
     scattered = [each for each in stats if each.workload == Workload.SCATTERED]
     if not scattered:
         return None
-    comparison = ComparisonPlan(min(plan.events, _USUAL_EVENTS), _PROBE_SECONDS, _WARM_UP_SECONDS, _REST)
+    comparison = ComparisonPlan(min(plan.events, _USUAL_EVENTS), _PROBE_SECONDS, _WARM_UP_SECONDS, _REST, requests)
     return run_comparison(plan, comparison, scattered[0].pipeline_events_per_s, servers, progress)
 
 

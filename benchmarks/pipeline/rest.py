@@ -1,22 +1,30 @@
-"""Requests a second over many connections: progress read, amounts set, and an endpoint that does nothing."""
+"""Requests a second over many connections, beside an application that does nothing and a bare transaction."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
 from sqlalchemy import Engine, text
 
 from benchmarks.check import WrongResult
+from benchmarks.memory import rss_bytes_of
+from benchmarks.pipeline.bare import Bare, bare_app
 from benchmarks.pipeline.http_load import Answer, Ask, LoadResult, prepare_load, request
 from benchmarks.pipeline.live import Live
 from benchmarks.workers import Work, work_side_by_side
 from milepost.ops.latency import StepProgress, nearest_rank
 
 _GOALS_A_CONNECTION = 40
+# The rate at which answers are timed, as a share of the rate that is reached.
+_SHARE_OF_FULL_LOAD = 0.5
 
 # Goals whose amounts may be set: those that follow balances refuse it.
 _GOALS = text("SELECT goal_id FROM goals WHERE tracking = 'change' ORDER BY md5(goal_id) LIMIT :limit")
@@ -34,15 +42,31 @@ class RestPlan:
 
 @dataclass(frozen=True, slots=True)
 class RestStats:
-    """The results of one endpoint; a `generator_core_share` near 1 would mean that sending was the limit."""
+    """The results of one endpoint.
+
+    `compared` is its rate as a share of what it is compared with. The milliseconds are those at half of the rate, sent
+    at a constant rate. `server_us` is the processor time of the server for a request, without Postgres. A
+    `generator_core_share` near 1 would mean that sending was the limit.
+    """
 
     endpoint: str
     connections: int
     requests: int
     requests_per_s: float
+    compared: float | None
     p50_ms: float
     p99_ms: float
+    server_us: float
     generator_core_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class RestMemory:
+    """The memory of an API process after a tenth of the requests, and after all of them."""
+
+    requests: int
+    tenth_rss_bytes: int
+    rss_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +87,80 @@ class Target:
         return f"{self.url}/goals/{quote(goal_id)}{rest}"
 
 
-def measure_rest(plan: RestPlan, live: Live, engine: Engine, progress: StepProgress) -> list[RestStats]:
+def measure_rest(
+    plan: RestPlan, live: Live, engine: Engine, database_url: str, progress: StepProgress
+) -> list[RestStats]:
     """Measure each endpoint; raises WrongAnswer, and WrongResult if an amount is not the one set last."""
     target = Target(live.url, live.key, _slices(engine, plan.connections))
-    endpoints = {
-        "GET /health/live: nothing": ask_nothing,
-        "GET /goals/{id}/progress": ask_progress,
-        "PATCH /goals/{id}: an amount": set_amounts,
-    }
-    stats = []
-    for endpoint, asks in endpoints.items():
-        with progress.step(f"REST: {asks.__name__.replace('_', ' ')}"):
-            (run,) = work_side_by_side([partial(_prepare, plan, target, asks)], lambda: None)
-        stats.append(_stats(plan, endpoint, run.result))
-        if asks is set_amounts:
+    with TemporaryDirectory(prefix="milepost-bench-bare-") as folder, bare_app(database_url, Path(folder)) as bare:
+        measure = partial(_measure, plan, target, bare, live, engine, progress)
+        nothing = measure("a route that does nothing", ask_nothing, None, is_bare=True)
+        transaction = measure("a bare transaction", set_amounts, None, is_bare=True)
+        return [
+            nothing,
+            measure("GET /health/live", ask_nothing, nothing),
+            measure("GET /goals/{id}", ask_goal, nothing),
+            measure("GET /goals/{id}/progress", ask_progress, nothing),
+            transaction,
+            measure("PATCH /goals/{id}: an amount", set_amounts, transaction),
+        ]
+
+
+def measure_rest_memory(
+    plan: RestPlan, requests: int, live: Live, engine: Engine, progress: StepProgress
+) -> RestMemory:
+    """The memory of the API's process while it answers mixed requests; raises WrongAnswer."""
+    target, pid = Target(live.url, live.key, _slices(engine, plan.connections)), live.pids["api"]
+    sizes: list[tuple[int, int]] = []
+    done = 0
+    with progress.step("REST: memory", requests) as reached:
+        while done < requests:
+            (run,) = work_side_by_side([partial(_prepare, plan, target, ask_mixed, None)], lambda: None)
+            done += sum(map(len, run.result.answers))
+            sizes.append((done, rss_bytes_of(pid) or 0))
+            reached(min(done, requests))
+    tenth = next(size for number, size in sizes if number >= requests // 10)
+    return RestMemory(done, tenth, sizes[-1][1])
+
+
+def _measure(
+    plan: RestPlan,
+    target: Target,
+    bare: Bare,
+    live: Live,
+    engine: Engine,
+    progress: StepProgress,
+    endpoint: str,
+    asks: _Asks,
+    compared_with: RestStats | None,
+    *,
+    is_bare: bool = False,
+) -> RestStats:
+    """Measure one endpoint as fast as it goes, then its times at half of that rate."""
+    if is_bare:
+        target = Target(bare.url, target.key, target.slices)
+    pid = bare.pid if is_bare else live.pids["api"]
+    with progress.step(f"REST: {endpoint}"):
+        before_s = _cpu_seconds(pid)
+        (run,) = work_side_by_side([partial(_prepare, plan, target, asks, None)], lambda: None)
+        server_s = _cpu_seconds(pid) - before_s
+        if asks is set_amounts and not is_bare:
             check_amounts(engine, last_amounts(target, run.result.answers))
-    return stats
+        requests, requests_per_s = _rate(plan, run.result)
+        pace = _SHARE_OF_FULL_LOAD * requests_per_s
+        (timed,) = work_side_by_side([partial(_prepare, plan, target, asks, pace)], lambda: None)
+    times_ms = sorted(1000 * took_s for _, took_s in _counted(plan, timed.result))
+    return RestStats(
+        endpoint,
+        plan.connections,
+        requests,
+        round(requests_per_s, 1),
+        None if compared_with is None else round(requests_per_s / compared_with.requests_per_s, 3),
+        nearest_rank(times_ms, 50),
+        nearest_rank(times_ms, 99),
+        round(1e6 * server_s / sum(map(len, run.result.answers)), 1),
+        round(run.result.core_share, 2),
+    )
 
 
 def _slices(engine: Engine, connections: int) -> list[list[str]]:
@@ -89,9 +171,15 @@ def _slices(engine: Engine, connections: int) -> list[list[str]]:
 
 
 def ask_nothing(target: Target, _connection: int) -> Iterator[Ask]:
-    """Requests with only the cost that every request has: server, framework and middleware."""
+    """Requests with only the cost that every request has."""
     while True:
         yield Ask(request("GET", f"{target.url}/health/live", None), 200)
+
+
+def ask_goal(target: Target, connection: int) -> Iterator[Ask]:
+    """Requests for one goal after the other."""
+    for number in count():
+        yield Ask(request("GET", target.address(target.goal(connection, number)), target.key), 200)
 
 
 def ask_progress(target: Target, connection: int) -> Iterator[Ask]:
@@ -101,10 +189,21 @@ def ask_progress(target: Target, connection: int) -> Iterator[Ask]:
 
 
 def set_amounts(target: Target, connection: int) -> Iterator[Ask]:
-    """Requests that set a new amount for one goal after the other."""
+    """Requests that set a new amount for one goal after the other, each under a key of its own."""
     for number in count():
         body = b'{"current_amount": %d}' % _amount(number)
-        yield Ask(request("PATCH", target.address(target.goal(connection, number)), target.key, body), 200)
+        url, key = target.address(target.goal(connection, number)), str(uuid4())
+        yield Ask(request("PATCH", url, target.key, body, Idempotency_Key=key), 200)
+
+
+def ask_mixed(target: Target, connection: int) -> Iterator[Ask]:
+    """Requests of all kinds in turn, some of which are refused."""
+    kinds = [each(target, connection) for each in (ask_goal, ask_progress, set_amounts)]
+    for number in count():
+        yield next(kinds[number % len(kinds)])
+        if number % 50 == 0:
+            yield Ask(request("GET", f"{target.url}/goals/none-{number}", target.key), 404)
+            yield Ask(request("PATCH", target.address(target.goal(connection, number)), target.key, b"{"), 422)
 
 
 def _amount(number: int) -> int:
@@ -114,29 +213,31 @@ def _amount(number: int) -> int:
 _Asks = Callable[[Target, int], Iterator[Ask]]
 
 
-def _prepare(plan: RestPlan, target: Target, asks: _Asks) -> Work[LoadResult]:
+def _prepare(plan: RestPlan, target: Target, asks: _Asks, requests_per_s: float | None) -> Work[LoadResult]:
     parts = urlsplit(target.url)
     assert parts.hostname is not None, "the address is our own"
     assert parts.port is not None, "the address is our own"
     seconds = plan.warm_up_seconds + plan.seconds
-    return prepare_load(parts.hostname, parts.port, plan.connections, seconds, partial(asks, target))
+    return prepare_load(parts.hostname, parts.port, plan.connections, seconds, partial(asks, target), requests_per_s)
 
 
-def _stats(plan: RestPlan, endpoint: str, load: LoadResult) -> RestStats:
-    """The results of the requests that were sent after the warm-up."""
+def _counted(plan: RestPlan, load: LoadResult) -> list[Answer]:
+    """The answers to requests that were sent after the warm-up."""
     from_s = min(began_s for answers in load.answers for began_s, _ in answers) + plan.warm_up_seconds
-    counted = [answer for answers in load.answers for answer in answers if answer[0] >= from_s]
-    until_s = max(began_s + took_s for began_s, took_s in counted)
-    times_ms = sorted(1000 * took_s for _, took_s in counted)
-    return RestStats(
-        endpoint,
-        plan.connections,
-        len(counted),
-        round(len(counted) / (until_s - from_s), 1),
-        nearest_rank(times_ms, 50),
-        nearest_rank(times_ms, 99),
-        round(load.core_share, 2),
-    )
+    return [answer for answers in load.answers for answer in answers if answer[0] >= from_s]
+
+
+def _rate(plan: RestPlan, load: LoadResult) -> tuple[int, float]:
+    """How many requests were counted, and how many these are a second."""
+    counted = _counted(plan, load)
+    from_s = min(began_s for began_s, _ in counted)
+    return len(counted), len(counted) / (max(began_s + took_s for began_s, took_s in counted) - from_s)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """The processor time that a running process has used, as Linux has it."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def last_amounts(target: Target, answers: Sequence[Sequence[Answer]]) -> dict[str, int]:
