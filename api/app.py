@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute
 from api.auth import KEYS_KNOWN_MOST, KEYS_KNOWN_S, SECURITY_SCHEMES, bind_key
 from api.context import THREADS, open_backends
 from api.errors import answer_errors
+from api.limits import Limits
 from api.reads import SharedReads
 from api.resources import RESOURCES
 from api.routes import health, metrics, webhooks
@@ -59,7 +60,16 @@ _FROM_BROWSERS: Final[dict[str, Any]] = {
         "If-None-Match",
         "X-Request-Id",
     ],
-    "expose_headers": ["ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After", "X-Request-Id"],
+    "expose_headers": [
+        "ETag",
+        "Idempotency-Replayed",
+        "Link",
+        "Location",
+        "RateLimit",
+        "RateLimit-Policy",
+        "Retry-After",
+        "X-Request-Id",
+    ],
     "max_age": 600,
 }
 
@@ -82,7 +92,8 @@ def make_app(settings: Settings) -> FastAPI:
         app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **_FROM_BROWSERS)
     app.state.request_metrics, app.state.scrapers = RequestMetrics(), metrics.KnownScrapers()
     app.add_middleware(Tracing, log=request_log(settings.log_level), metrics=app.state.request_metrics)
-    app.state.turns, app.state.callers = Turns(), TTLCache(KEYS_KNOWN_MOST, KEYS_KNOWN_S)
+    app.state.limits, app.state.turns = Limits(settings), Turns()
+    app.state.callers = TTLCache(KEYS_KNOWN_MOST, KEYS_KNOWN_S)
     answer_errors(app)
     app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign]
     # Not include_router: that would make every route again for each app, at its first requests.

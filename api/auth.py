@@ -10,6 +10,7 @@ from cachetools import TTLCache
 from fastapi import Request
 
 from api.context import Load, RequestContext, Result, as_database_away, backends_of, bind_contexts
+from api.limits import Limits
 from api.reads import SharedReads
 from core.errors import MilepostError
 from core.services.inputs import Caller
@@ -94,14 +95,26 @@ class KeyContexts:
             yield RequestContext(session, caller.tenant, datetime.now(UTC), f"key {caller.key_id}", backends)
 
     async def _caller(self) -> Caller:
-        """Whose key it is, as it was at most KEYS_KNOWN_S ago. Raises Unauthenticated."""
+        """Whose key it is, as it was at most KEYS_KNOWN_S ago; counts the request once.
+
+        Raises Unauthenticated and RateExceeded.
+        """
         callers: TTLCache[bytes, Caller] = self.request.app.state.callers
         hashed = key_hash(self.secret)
-        caller = callers.get(hashed)
+        limits: Limits = self.request.app.state.limits
+        caller: Caller | None = callers.get(hashed)
         if caller is None:
-            caller = await run_sync(self.look_up)
+            limits.check_address(self.request)
+            try:
+                caller = await run_sync(self.look_up)
+            except Unauthenticated:
+                limits.use_address(self.request)
+                raise
             callers[hashed] = caller
-        self.request.state.caller = caller
+        state = self.request.state
+        state.caller = caller
+        if not hasattr(state, "rate_limit"):
+            state.rate_limit = limits.use_key(caller.tenant.name, caller.key_id)
         return caller
 
     def look_up(self) -> Caller:

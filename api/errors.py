@@ -1,5 +1,6 @@
 """How errors are answered: the status and body of each, all in one form and never with a traceback."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NotRequired
@@ -24,6 +25,7 @@ from api.bodies import (
 )
 from api.conditional import etag
 from api.context import DatabaseAway, NoStreamServer
+from api.limits import RateExceeded
 from api.schemas.goals import ExactResponse, Percent
 from api.turns import TooManyRequests
 from core.errors import (
@@ -35,6 +37,7 @@ from core.errors import (
     KeyReused,
     NotFound,
     ProviderBodyRefused,
+    QuotaExceeded,
     SecretsUnreadable,
     StreamUnavailable,
 )
@@ -84,6 +87,11 @@ def refusal_of(error: Exception, *, method: str) -> Refusal | None:
             return _with_detail(408, str(error), {"Connection": "close"})
         case TooManyBodies():
             return Refusal(503, {"detail": f"{error}; try again"}, {"Retry-After": str(RETRY_AFTER_S)})
+        case RateExceeded():
+            wait_s = math.ceil(error.state.wait_s)
+            return _with_detail(429, str(error), {**error.state.headers, "Retry-After": str(max(1, wait_s))})
+        case QuotaExceeded():
+            return _with_detail(429, str(error))
         case TooManyRequests():
             return Refusal(429, {"detail": f"{error}; try again"}, {"Retry-After": str(RETRY_AFTER_S)})
         case NoStreamServer():

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -20,6 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.limits import LimitState
 from api.schemas.goals import ExactResponse
 
 SECONDS_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -99,8 +100,7 @@ class Tracing:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        trace = _Trace(_request_id(scope), send)
-        scope.setdefault("state", {})
+        trace = _Trace(_request_id(scope), send, scope.setdefault("state", {}))
         try:
             await self.app(scope, receive, trace.forward)
         except ClientDisconnect:
@@ -148,6 +148,7 @@ class _Trace:
 
     request_id: str
     send: Send
+    state: Mapping[str, Any]
     started_s: float = field(default_factory=perf_counter)
     status: int | None = None
 
@@ -159,6 +160,9 @@ class _Trace:
             headers["X-Content-Type-Options"] = "nosniff"
             # Amounts of people: no cache that several people use may keep them, and a browser has to ask each time.
             headers.setdefault("Cache-Control", "private, no-cache")
+            limit: LimitState | None = self.state.get("rate_limit")
+            if limit is not None:
+                headers.update(limit.headers)
         await self.send(message)
 
 

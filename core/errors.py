@@ -18,6 +18,13 @@ class InvalidField(MilepostError, ValueError):
         self.message = message
 
 
+class QuotaExceeded(MilepostError):
+    """A tenant has as much of something as it may have."""
+
+    def __init__(self, what: str, most: int, remedy: str) -> None:
+        super().__init__(f"The tenant has {most:,} {what}, which is its quota: {remedy}")
+
+
 class SecretsUnreadable(MilepostError):
     """The secrets of webhooks cannot be read: their key is not set, or is another one."""
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import SettingsError
+from core.rate_limit import RateLimit
 
 PREFIX = "MILEPOST_"
 DEFAULT_TENANT = "default"
@@ -40,11 +42,25 @@ class Settings(BaseSettings):
     stream_durability: Literal["auto", "always", "waitaof", "none"] = Field(
         "auto", description="how POST /events knows that an event is on disk before it answers 202"
     )
-    read_cache_seconds: int = Field(
-        0, ge=0, le=86_400, description="how long the API keeps answers about goals for the next reader; 0: not at all"
-    )
     cors_origins: str = Field(
         "", description="whose pages may call the API from a browser, with commas between: https://app.example"
+    )
+    rate_limit: str = Field("", description="of each API key: 100/second, 6000/minute or 100000/hour; unset: none")
+    tenant_rate_limits: str = Field(
+        "", description="of the keys of single tenants instead, with commas between: acme=100/second, beta=10/second"
+    )
+    address_rate_limit: str = Field(
+        "600/minute", description="of each address: requests without a valid key or signature"
+    )
+    trusted_proxies: str = Field(
+        "", description="addresses or networks whose X-Forwarded-For says who calls, with commas between: 10.0.0.0/8"
+    )
+    goals_most: int | None = Field(None, ge=1, description="how many goals a tenant may have; unset: any number")
+    dead_letters_most: int | None = Field(
+        None, ge=1, description="how many dead letters of a tenant may wait while POST /events takes its events"
+    )
+    waiting_most: int | None = Field(
+        None, ge=1, description="about how many events of a tenant may wait on the stream while POST /events takes more"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -100,6 +116,44 @@ class Settings(BaseSettings):
             ):
                 raise ValueError("must be origins such as https://app.example, without a path, with commas between")
         return value
+
+    @field_validator("rate_limit", "address_rate_limit")
+    @classmethod
+    def _check_limit(cls, value: str) -> str:
+        if value:
+            RateLimit.parse(value)
+        return value
+
+    @field_validator("tenant_rate_limits")
+    @classmethod
+    def _check_limits(cls, value: str) -> str:
+        for part in _listed(value):
+            name, _, limit = part.partition("=")
+            if not name.strip():
+                raise ValueError("must be limits of tenants such as acme=100/second, with commas between")
+            RateLimit.parse(limit)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, value: str) -> str:
+        for part in _listed(value):
+            try:
+                ip_network(part)
+            except ValueError:
+                raise ValueError("must be addresses or networks such as 10.0.0.0/8, with commas between") from None
+        return value
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The addresses and networks of proxies whose X-Forwarded-For counts; none unless they are set."""
+        return _listed(self.trusted_proxies)
+
+    def limit_of(self, tenant: str) -> RateLimit | None:
+        """The rate limit of each key of a tenant; None for no limit."""
+        own = dict(part.split("=", 1) for part in _listed(self.tenant_rate_limits))
+        text = {name.strip(): limit for name, limit in own.items()}.get(tenant, self.rate_limit)
+        return RateLimit.parse(text) if text else None
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:

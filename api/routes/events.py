@@ -28,6 +28,7 @@ from core.services.deliveries import PullDetails, read_pulled
 from core.services.inputs import check_id
 from core.services.keys import Scope
 from core.services.provider_accounts import check_currency, check_kind
+from core.services.quotas import require_room_for_events
 from core.store.tenants import Tenant
 from core.stream.stream import EventStream
 
@@ -211,18 +212,25 @@ def send(
                 # The transaction keeps the key locked until the events are on the stream server's disk. If it then
                 # fails to commit, the next try sends the events again, which changes nothing.
                 keyed_bytes = raw if pulled_query is None else pulled_query.keyed_bytes(request, raw)
-                return idempotency.answer(
-                    context,
-                    keyed_bytes,
-                    lambda: _accept(stream, tenant, _events(request, raw, pulled_query, context, is_strict=strict)),
-                )
+
+                def perform() -> Response:
+                    _require_room(context)
+                    return _accept(stream, tenant, _events(request, raw, pulled_query, context, is_strict=strict))
+
+                return idempotency.answer(context, keyed_bytes, perform)
             # To adapt a provider's body, the transaction reads what is known of its accounts; our own events need no
             # read.
+            _require_room(context)
             pulled_events = None if pulled_query is None else pulled_query.events(context, raw)
         # The transaction has ended: without a key, none stays open while the stream server writes to its disk.
         if pulled_events is None:
             pulled_events = _own_events(request, raw, tenant, now, is_strict=strict)
         return _accept(stream, tenant, pulled_events)
+
+
+def _require_room(context: RequestContext) -> None:
+    backends = context.backends
+    require_room_for_events(context.session, context.tenant, backends.stream, backends.settings)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from core.services.goals import create_goal, delete_goal, list_goals, read_goals
 from core.services.keys import Scope
 from core.services.pages import PAGE, Page
 from core.services.progress import goal_progress
+from core.services.quotas import require_room_for_goal
 from core.services.views import GoalView
 
 PAGE_BYTES_MOST = 4 * 2**20
@@ -42,6 +43,7 @@ def create(request: Request, contexts: Contexts, raw: RawBody, idempotency: Idem
 
         def perform() -> Response:
             draft = parse_body(NewGoal, raw).draft()
+            require_room_for_goal(context.session, context.tenant, context.backends.settings)
             goal = create_goal(context.session, context.tenant, draft, context.now)
             return _answer(goal, status=201, headers={"Location": f"{path_of(request)}/{goal.goal_id}"})
 

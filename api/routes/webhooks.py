@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+from anyio import from_thread
 from fastapi import Depends, Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
@@ -46,6 +47,7 @@ _REQUEST_BODY: dict[str, Any] = {
 
 async def _read_delivery(request: Request) -> AsyncIterator[Delivery]:
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw]
+    request.app.state.limits.check_address(request)
     async with read_body(request, request.app.state.settings.max_body_bytes, sender="webhooks") as body:
         yield Delivery(body, headers, datetime.now(UTC))
 
@@ -105,6 +107,8 @@ def _receive(request: Request, provider: str, endpoint_id: str | None, delivery:
             adapted, refreshes = take_delivery(session, verdict, provider, body, delivery.arrived_at)
     # The transaction has committed: refresh requests for the integrator stay, even if the delivery is refused.
     if isinstance(verdict, NotAdmitted):
+        # On the event loop, which alone may touch the counters.
+        from_thread.run_sync(request.app.state.limits.use_address, request)
         raise DeliveryRefused(verdict.reason, scheme.challenge)
     return _accept(backends, verdict.tenant, adapted.events, refreshes)
 

@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from core.errors import StreamUnavailable
 from core.store.positions import Position
-from core.stream.entries import Entry, RawEntry, entries_of, raw_entries, stream_key, successor, up_to
+from core.stream.entries import Entry, RawEntry, entries_of, raw_entries, stream_key, successor, tenant_of, up_to
 from core.stream.position import StreamLook, count_after, from_oldest, holds
 from core.stream.server import DurabilityCheck, StreamTooOld, await_sync, knows_waitaof, raising_stream_unavailable
 from core.stream.stats import BatchStats, add_to_stats, waiting_key
@@ -154,6 +154,12 @@ class EventStream:
             return cast(list[RawEntry], self._reader.xrange(stream_key(shard), min=start, count=wanted))
 
         return up_to(count, read_some)
+
+    def tenants_after(self, shard: int, after: str, count: int) -> list[str]:
+        """Whose the next entries after one are, at most `count`; raises StreamUnavailable."""
+        with raising_stream_unavailable():
+            rows = cast(list[Entry], self.client.xrange(stream_key(shard), min=f"({after}", count=count))
+        return [tenant_of(fields.get(b"tenant")) for _, fields in rows]
 
     def wait(self, shard: int, after: str, timeout_ms: int) -> bool:
         """Wait for an entry after one, and return whether there is one."""

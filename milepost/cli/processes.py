@@ -70,6 +70,8 @@ def api(
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
         http=BoundedProtocol,
         timeout_graceful_shutdown=_GRACEFUL_S,
     )

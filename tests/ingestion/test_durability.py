@@ -46,7 +46,7 @@ def test_a_server_in_the_place_of_another_is_asked_anew(start: Start) -> None:
     with connect(first.url) as client, connect(second.url) as other:
         stream = EventStream(client, 1)
         stream.append("default", [("a", b"{}")])
-        stream._client = other  # as when a server comes up again at the same address
+        stream.client = other  # as when a server comes up again at the same address
         stream.append("default", [("a", b"{}")])
         assert other.info("commandstats")["cmdstat_waitaof"]["calls"] == 1
 

@@ -1,0 +1,198 @@
+"""Rate limits of keys and addresses, and quotas of tenants: who goes beyond one is told when to come again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api import limits
+from api.app import make_app
+from api.limits import RateExceeded, RateLimiter, network_of
+from core.rate_limit import BadLimit, RateLimit
+from core.settings import Settings
+from core.store.database import Sessions
+from core.store.driver import Sql
+
+SAVINGS = {"user_id": "user_123", "name": "Trip", "type": "savings", "target_amount": 1000}
+FEW = "3/hour"
+
+
+@contextmanager
+def serving(settings: Settings, **changes: Any) -> Iterator[FastAPI]:
+    """The application with other settings."""
+    app = make_app(settings.model_copy(update=changes))
+    with TestClient(app):
+        yield app
+
+
+def client(app: FastAPI, key: str | None, address: str = "192.0.2.1") -> TestClient:
+    """A client at an address."""
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return TestClient(app, headers=headers, client=(address, 5000))
+
+
+def event(number: int) -> dict[str, Any]:
+    """An event of one account."""
+    now = datetime.now(UTC).isoformat()
+    data = {"account_id": "a", "transaction_id": f"t{number}", "amount": 1, "currency": "USD", "posted_at": now}
+    whole = {"specversion": "1.0", "id": str(number), "source": "bank", "type": "milepost.transaction.recorded"}
+    return {**whole, "time": now, "data": data}
+
+
+def _wait_s(limiter: RateLimiter, limit: RateLimit) -> float:
+    """How long a refused caller is told to wait; 0 if it is not refused."""
+    try:
+        limiter.check("caller", limit)
+    except RateExceeded as refused:
+        return refused.state.wait_s + 1e-6
+    return 0.0
+
+
+@given(st.integers(1, 50), st.sampled_from([1, 60, 3_600]), st.lists(st.floats(0, 200), min_size=1, max_size=120))
+def test_no_caller_gets_more_than_its_limit(requests: int, period_s: int, pauses: list[float]) -> None:
+    """At once no more than the limit, over any time no more than that and what came back in it; and who waits gets on."""
+    limit, limiter, now_s, passed_s = RateLimit(requests, period_s), RateLimiter(), [0.0], list[float]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits.time, "monotonic", lambda: now_s[0])
+        for pause in pauses:
+            now_s[0] += pause * period_s / requests / 20
+            now_s[0] += _wait_s(limiter, limit)
+            assert 0 <= limiter.use("caller", limit).remaining < requests
+            passed_s.append(now_s[0])
+    for first, began_s in enumerate(passed_s):
+        for last in range(first, len(passed_s)):
+            most = requests + (passed_s[last] - began_s) * requests / period_s + 1e-3
+            assert last - first + 1 <= most
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10", "0/second", "10/day", "ten/second", "-1/second", "1e3/second", "10 / second"]
+)
+def test_what_is_no_limit_is_refused(text: str) -> None:
+    """The text says how one is written."""
+    with pytest.raises(BadLimit, match="write it as 100/second"):
+        RateLimit.parse(text)
+
+
+def test_a_key_beyond_its_limit_gets_429(settings: Settings, new_key: Callable[..., str]) -> None:
+    """With Retry-After and what the limit is; another key of the tenant goes on, and answers say what is left."""
+    with serving(settings, rate_limit=FEW) as app:
+        first, second = (client(app, new_key("admin")) for _ in range(2))
+        left = [first.get("/goals").headers["RateLimit"] for _ in range(3)]
+        assert [one.partition(";t=")[0] for one in left] == [f'"default";r={n}' for n in (2, 1, 0)]
+        for method, path in (("GET", "/goals"), ("POST", "/goals"), ("GET", "/goals/none"), ("POST", "/events")):
+            refused = first.request(method, path, json={})
+            assert (refused.status_code, refused.json()) == (429, {"detail": "Too many requests: at most 3 a hour"})
+            assert 1 <= int(refused.headers["Retry-After"]) <= 1200
+            assert refused.headers["RateLimit-Policy"] == '"default";q=3;w=3600'
+        assert second.get("/goals").status_code == 200
+
+
+def test_a_large_body_counts_as_one_request(settings: Settings, new_key: Callable[..., str]) -> None:
+    """Though its key is looked at before the body is read and once more after it."""
+    with serving(settings, rate_limit=FEW) as app:
+        sender = client(app, new_key("admin"))
+        padded = json.dumps([event(1)]) + " " * 100_000
+        answers = [sender.post("/events", content=padded) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
+
+
+def test_a_tenant_may_have_a_limit_of_its_own(settings: Settings, new_key: Callable[..., str]) -> None:
+    """The setting names it; all others have the general one."""
+    with serving(settings, rate_limit=FEW, tenant_rate_limits="other = 1/hour, third=100000/second") as app:
+        keys = {tenant: new_key("admin", tenant=tenant) for tenant in ("default", "other")}
+        found = {
+            tenant: [client(app, key).get("/goals").status_code for _ in range(5)].count(200)
+            for tenant, key in keys.items()
+        }
+        assert found == {"default": 3, "other": 1}
+
+
+def test_without_a_setting_keys_have_no_limit(app: FastAPI, new_key: Callable[..., str]) -> None:
+    """And no answer speaks of one."""
+    answers = [client(app, new_key("admin")).get("/goals") for _ in range(30)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert not any("RateLimit" in answer.headers for answer in answers)
+
+
+def test_an_address_that_guesses_keys_is_stopped(settings: Settings, new_key: Callable[..., str]) -> None:
+    """Not other addresses, nor one who has a key at the same address; and the database is not asked any more."""
+    with serving(settings, address_rate_limit=FEW) as app:
+        good = client(app, new_key("admin"))
+        assert good.get("/goals").status_code == 200
+        guesses = [client(app, f"mp_guess_{n}").get("/goals").status_code for n in range(6)]
+        assert guesses == [401, 401, 401, 429, 429, 429]
+        assert good.get("/goals").status_code == 200
+        assert client(app, "mp_guess", "192.0.2.2").get("/goals").status_code == 401
+        assert client(app, "mp_guess", "2001:db8:1:2::1").get("/goals").status_code == 401
+
+
+def test_an_address_that_sends_unsigned_deliveries_is_stopped(settings: Settings) -> None:
+    """Before its bodies are read."""
+    with serving(settings, address_rate_limit=FEW) as app:
+        sender = client(app, None)
+        found = [sender.post("/webhooks/plaid/none", json={}).status_code for _ in range(5)]
+        assert found == [401, 401, 401, 429, 429]
+
+
+def test_addresses_of_one_network_are_one(settings: Settings) -> None:
+    """Whoever has a /64 of IPv6 has all of it; IPv4 written as IPv6 is IPv4."""
+    assert network_of("2001:db8:1:2::1") == network_of("2001:db8:1:2:ffff::9") != network_of("2001:db8:1:3::1")
+    assert network_of("::ffff:192.0.2.1") != network_of("::ffff:192.0.2.2")
+    assert network_of("192.0.2.1") == "192.0.2.1"
+    assert network_of(None) == network_of("testclient") == "unknown"
+    assert settings.address_rate_limit == "600/minute"
+
+
+def test_a_tenant_has_no_more_goals_than_its_quota(settings: Settings, new_key: Callable[..., str]) -> None:
+    """One more is a 429 that says so; a repeat of one that was made is answered, a deleted one makes room."""
+    with serving(settings, goals_most=2) as app:
+        caller, other = client(app, new_key("admin")), client(app, new_key("admin", tenant="other"))
+        made = [caller.post("/goals", json=SAVINGS, headers={"Idempotency-Key": str(n)}) for n in range(3)]
+        assert [answer.status_code for answer in made] == [201, 201, 429]
+        detail = "The tenant has 2 goals, which is its quota: delete some first, or have it raised"
+        assert made[2].json() == {"detail": detail}
+        assert "Retry-After" not in made[2].headers
+        assert caller.post("/goals", json=SAVINGS, headers={"Idempotency-Key": "0"}).json() == made[0].json()
+        assert other.post("/goals", json=SAVINGS).status_code == 201
+        caller.delete(f"/goals/{made[0].json()['id']}")
+        assert caller.post("/goals", json=SAVINGS).status_code == 201
+
+
+def test_a_tenant_whose_dead_letters_wait_sends_no_more(
+    settings: Settings, new_key: Callable[..., str], session_factory: Sessions
+) -> None:
+    """Nobody else is harmed, and those that were discarded do not count."""
+    with session_factory.begin() as session:
+        Sql(
+            """INSERT INTO dead_letters (tenant, shard, entry_id, code, reason, event, arrived_at, recorded_at)
+            SELECT 'default', 0, n || '-0', 'c', 'r', '', now(), now() FROM generate_series(1, 3) n"""
+        ).run(session, {})
+    with serving(settings, dead_letters_most=3) as app:
+        caller, other = client(app, new_key("admin")), client(app, new_key("admin", tenant="other"))
+        refused = caller.post("/events", json=event(1))
+        assert refused.status_code == 429
+        assert refused.json()["detail"].startswith("The tenant has 3 dead letters that wait, which is its quota")
+        assert other.post("/events", json=event(1)).status_code == 202
+        caller.post("/dead-letters/0/1-0/discard", json={"reason": "a test"})
+        assert caller.post("/events", json=event(1)).status_code == 202
+
+
+def test_a_tenant_whose_events_wait_sends_no_more(settings: Settings, new_key: Callable[..., str]) -> None:
+    """About as many as the setting says; the events of others do not count."""
+    with serving(settings, waiting_most=20) as app:
+        caller, other = client(app, new_key("admin")), client(app, new_key("admin", tenant="other"))
+        assert other.post("/events", json=[event(n) for n in range(5)]).status_code == 202
+        assert caller.post("/events", json=[event(n) for n in range(30)]).status_code == 202
+        refused = caller.post("/events", json=event(40), headers={"Idempotency-Key": "a"})
+        assert (refused.status_code, refused.json()["detail"][:37]) == (429, "The tenant has 20 events that wait, w")
+        assert other.post("/events", json=event(9)).status_code == 202
