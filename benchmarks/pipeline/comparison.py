@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from benchmarks.check import check_live
 from benchmarks.pipeline.live import milepost_up
+from benchmarks.pipeline.neighbours import NeighbourStats, measure_neighbours
 from benchmarks.pipeline.rest import RestMemory, RestPlan, RestStats, measure_rest, measure_rest_memory
 from benchmarks.pipeline.run import MARGIN, Plan, await_applied, drain_settings
 from benchmarks.pipeline.under_load import Load, LoadedLatency, measure_under_load
@@ -40,6 +41,7 @@ class Comparison:
     usual_way: UsualWay
     latency: LoadedLatency
     rest: list[RestStats]
+    neighbours: NeighbourStats
     rest_memory: RestMemory | None
 
 
@@ -70,10 +72,11 @@ def run_comparison(
                 number = len(events) + probed.latency.probes
                 check_live(engine, "the load", sums(events) | probed.sums, number)
             rest = measure_rest(comparison.rest, live, engine, url, progress)
+            neighbours = measure_neighbours(live, url, comparison.rest.seconds, progress)
             memory = None
             if comparison.rest_requests:
                 memory = measure_rest_memory(comparison.rest, comparison.rest_requests, live, engine, progress)
-    return Comparison(usual_way, probed.latency, rest, memory)
+    return Comparison(usual_way, probed.latency, rest, neighbours, memory)
 
 
 def _run_usual_way(plan: Plan, comparison: ComparisonPlan, servers: ServerUrls, progress: StepProgress) -> UsualWay:

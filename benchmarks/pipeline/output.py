@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from rich.table import Table
 
 from benchmarks.pipeline.comparison import Comparison
+from benchmarks.pipeline.neighbours import NeighbourStats
 from benchmarks.pipeline.rest import RestMemory, RestStats
 from benchmarks.pipeline.run import WorkloadStats
 from benchmarks.pipeline.scale import ScaleStats
@@ -57,6 +58,7 @@ def _comparison_as_plain(report: Report) -> dict[str, object]:
         "pipeline_to_usual_way": _to_usual_way(report),
     }
     plain |= {"latency": asdict(comparison.latency), "rest": [asdict(each) for each in comparison.rest]}
+    plain["neighbours"] = asdict(comparison.neighbours)
     if comparison.rest_memory is not None:
         plain["rest_memory"] = asdict(comparison.rest_memory)
     return plain
@@ -96,6 +98,7 @@ def tables(report: Report) -> Iterator[Table]:
         yield _usual_way(report, report.comparison)
         yield _latency(report.comparison.latency)
         yield _rest(report.comparison.rest)
+        yield _neighbours(report.comparison.neighbours)
         if report.comparison.rest_memory is not None:
             yield _rest_memory(report.comparison.rest_memory)
     if report.scale:
@@ -136,6 +139,12 @@ def _rest(stats: Sequence[RestStats]) -> Table:
         compared = "" if each.compared is None else f"{each.compared:.2f}"
         times = f"{each.p50_ms:,} ms", f"{each.p99_ms:,} ms", f"{each.server_us:,.0f} us"
         shown.add_row(each.endpoint, f"{each.requests_per_s:,}", compared, *times, f"{each.generator_core_share:.0%}")
+    return shown
+
+
+def _neighbours(stats: NeighbourStats) -> Table:
+    shown = _table("a tenant's reads, 99% within", "alone", "beside sixty stuck changes of another tenant")
+    shown.add_row("GET /goals/{id}, 50 a second", f"{stats.alone_p99_ms:,} ms", f"{stats.beside_stuck_p99_ms:,} ms")
     return shown
 
 
