@@ -49,12 +49,13 @@ RETRY_AFTER_S = 2
 class Problem(TypedDict):
     """A refusal: `detail` is for a person. A 422 adds every problem with its place, a 500 the id of its log line.
 
-    A 400 adds what a goal's other accounts have, in percent, and what they leave.
+    A 400 adds what a goal's other accounts have, in percent, and what they leave; a 429 the quota, if one is reached.
     """
 
     detail: str
     allocated_percent: NotRequired[Percent]
     left_percent: NotRequired[Percent]
+    quota: NotRequired[int]
     errors: NotRequired[list[FieldProblem]]
     request_id: NotRequired[str]
 
@@ -91,7 +92,7 @@ def refusal_of(error: Exception, *, method: str) -> Refusal | None:
             wait_s = math.ceil(error.state.wait_s)
             return _with_detail(429, str(error), {**error.state.headers, "Retry-After": str(max(1, wait_s))})
         case QuotaExceeded():
-            return _with_detail(429, str(error))
+            return Refusal(429, {"detail": str(error), "quota": error.most})
         case TooManyRequests():
             return Refusal(429, {"detail": f"{error}; try again"}, {"Retry-After": str(RETRY_AFTER_S)})
         case NoStreamServer():

@@ -23,6 +23,7 @@ class QuotaExceeded(MilepostError):
 
     def __init__(self, what: str, most: int, remedy: str) -> None:
         super().__init__(f"The tenant has {most:,} {what}, which is its quota: {remedy}")
+        self.most = most
 
 
 class SecretsUnreadable(MilepostError):

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypedDict, TypeVar
 from milepost.client.errors import InvalidField, NotFound
 from milepost.client.models import GoalStatus
 from milepost.client.records import read_float
-from milepost.client.transport import Id
+from milepost.client.transport import Id, encode
 
 Amount: TypeAlias = Decimal | float | int | str
 """An amount or a percentage. A string is a plain decimal; a float is the number that it shows, to a millionth."""
@@ -33,7 +33,9 @@ _KEY = re.compile(r"[\x20-\x7e]{1,200}")
 
 
 class GoalChanges(TypedDict, total=False):
-    """The arguments of update_goal: only what is given changes; None clears the description and the deadline.
+    """The arguments of update_goal: only what is given changes.
+
+    None clears the description, the deadline, and what the application keeps for itself (the last four but version).
 
     With `version`, GoalMoved is raised and nothing changes unless the goal is at that version.
     """
@@ -44,7 +46,19 @@ class GoalChanges(TypedDict, total=False):
     current_amount: Amount
     deadline: Moment | None
     status: GoalStatus | str
+    external_id: str | None
+    metadata: Mapping[str, Any] | None
+    position: int | None
+    image_url: str | None
     version: int
+
+
+class NewMilestone(TypedDict, total=False):
+    """A milestone that a goal has from the start; `amount` is needed."""
+
+    amount: Amount
+    description: str | None
+    target_date: Moment | None
 
 
 class MilestoneChanges(TypedDict, total=False):
@@ -56,6 +70,7 @@ class MilestoneChanges(TypedDict, total=False):
 
 
 # What a goal has had since its creation; no other name was ever that of an argument.
+_DETAILS = ("external_id", "metadata", "position", "image_url")
 _FIXED = frozenset({"user_id", "type", "goal_type", "currency", "tracking", "start_date", "auto_complete"})
 
 
@@ -182,7 +197,45 @@ def changes(given: Mapping[str, Any]) -> dict[str, Any]:
         body["description"] = optional_text("description", body["description"])
     if "version" in body:
         body["version"] = whole_number("version", body["version"])
+    return body | details(**{name: body[name] for name in _DETAILS if name in body})
+
+
+def details(**given: Any) -> dict[str, Any]:
+    """The part of a body that an application keeps with a goal for itself; raises InvalidField."""
+    body = dict(given)
+    for name in ("external_id", "image_url"):
+        if name in body:
+            body[name] = optional_text(name, body[name])
+    if body.get("position") is not None:
+        body["position"] = whole_number("position", body["position"])
+    if body.get("metadata") is not None:
+        body["metadata"] = json_object("metadata", body["metadata"])
     return body
+
+
+def json_object(field: str, value: Any) -> dict[str, Any]:
+    """A mapping that can be written as JSON; raises InvalidField for anything else."""
+    if not isinstance(value, Mapping):
+        raise InvalidField.of(field, "must be a dictionary")
+    try:
+        encode(value)
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidField.of(field, "must hold only what JSON can hold") from None
+    return dict(value)
+
+
+def new_milestones(given: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The milestones that a goal has from the start; raises InvalidField."""
+    bodies = []
+    for number_, each in enumerate(given):
+        if not isinstance(each, Mapping):
+            raise InvalidField.of(f"milestones.{number_}", 'must be a dictionary such as {"amount": 2500.00}')
+        try:
+            _refuse_unknown("milestones", each, NewMilestone)
+        except TypeError as error:
+            raise InvalidField.of(f"milestones.{number_}", str(error)) from None
+        bodies.append(milestone_changes(each))
+    return bodies
 
 
 def milestone_changes(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 
@@ -46,7 +47,13 @@ class InvalidField(MilepostError, ValueError):
 
 
 class AllocationExceeded(MilepostError, ValueError):
-    """The shares of a goal's accounts would sum to more than 100%."""
+    """The shares of a goal's accounts would sum to more than 100%.
+
+    `allocated_percent` is what the goal's other accounts have, `left_percent` what they leave; None if not known.
+    """
+
+    allocated_percent: Decimal | None = None
+    left_percent: Decimal | None = None
 
 
 class Conflict(MilepostError, ValueError):
@@ -93,7 +100,7 @@ class ServerFault(MilepostError):
 
 
 _NOT_FOUND = " not found"
-_NOT_SET_UP, _TOO_LONG = 501, 413
+_TOO_LONG, _NOT_SET_UP = 413, 501
 _KINDS: Mapping[int, type[MilepostError]] = {
     400: AllocationExceeded,
     401: NotAllowed,
@@ -124,7 +131,12 @@ def refusal(status: int, problem: object, retry_after: str | None = None) -> Mil
     retry_after_s = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
     kind = Unavailable if status == 409 and retry_after_s is not None else _KINDS.get(status, ServerFault)
     error = kind(message)
-    error.may_pass = kind is Unavailable and status != _NOT_SET_UP
+    # At a quota it does not help to wait.
+    is_quota = isinstance(problem, Mapping) and "quota" in problem
+    error.may_pass = kind is Unavailable and status != _NOT_SET_UP and not is_quota
+    if isinstance(error, AllocationExceeded) and isinstance(problem, Mapping):
+        error.allocated_percent = problem.get("allocated_percent")
+        error.left_percent = problem.get("left_percent")
     if isinstance(error, InvalidField):
         error.is_too_long = status == _TOO_LONG
     error.retry_after_s = retry_after_s

@@ -1,6 +1,6 @@
 """Goals: the documented interface and what else can be done with goals, milestones and funding, over any transport."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, Unpack
 
@@ -84,12 +84,18 @@ class Goals(Resource):
         tracking: Tracking | str | None = None,
         start_date: date | str | None = None,
         auto_complete: bool = False,
+        external_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        position: int | None = None,
+        image_url: str | None = None,
+        milestones: Iterable[arguments.NewMilestone] = (),
         idempotency_key: str | None = None,
     ) -> Goal:
-        """Create a goal, active or paused; `goal_type` is another spelling of `type`.
+        """Create a goal, active or paused, with up to 100 milestones; `goal_type` is another spelling of `type`.
 
         Without `current_amount` it starts at 0, a debt at its target. `start_date`, the day of the first snapshot, may
-        be in the past.
+        be in the past. `external_id` (no other goal of the user has the same), `metadata`, `position` and `image_url`
+        are the application's own.
         """
         chosen = needed("type", one_of("type", type, "goal_type", goal_type))
         body = {
@@ -105,6 +111,8 @@ class Goals(Resource):
             "tracking": None if tracking is None else arguments.choice("tracking", Tracking, tracking),
             "start_date": moment("start_date", start_date),
             "auto_complete": arguments.flag("auto_complete", auto_complete),
+            "milestones": arguments.new_milestones(milestones),
+            **arguments.details(external_id=external_id, metadata=metadata, position=position, image_url=image_url),
         }
         return Goal.of(await self._change("POST", GOALS, body, idempotency_key))
 
@@ -119,13 +127,15 @@ class Goals(Resource):
         status: GoalStatus | str | None = None,
         *,
         goal_type: GoalType | str | None = None,
+        external_id: str | None = None,
     ) -> list[Goal]:
-        """All goals, or those of a user, a type, a status, in order of creation."""
+        """All goals, or those of a user, a type, a status, an id of your own, in order of creation."""
         chosen = one_of("type", type, "goal_type", goal_type)
         query = arguments.query(
             user_id=arguments.optional_text("user_id", user_id),
             type=None if chosen is None else arguments.choice("type", GoalType, chosen),
             status=None if status is None else arguments.choice("status", GoalStatus, status),
+            external_id=arguments.optional_text("external_id", external_id),
         )
         return Goal.all_of(await self._list(GOALS, query))
 

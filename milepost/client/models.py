@@ -122,6 +122,11 @@ class Goal(Record):
     version: int
     waiting_for: list[str]
     note: str | None
+    percent_complete: Exact | None
+    external_id: str | None
+    metadata: dict[str, Any] | None
+    position: int | None
+    image_url: str | None
     milestones: list[Milestone]
 
     if TYPE_CHECKING:
@@ -141,7 +146,13 @@ class Goal(Record):
         @overload
         def __getitem__(self, name: Literal["deadline"], /) -> datetime | None: ...
         @overload
-        def __getitem__(self, name: Literal["description", "note"], /) -> str | None: ...
+        def __getitem__(self, name: Literal["description", "note", "external_id", "image_url"], /) -> str | None: ...
+        @overload
+        def __getitem__(self, name: Literal["percent_complete"], /) -> Exact | None: ...
+        @overload
+        def __getitem__(self, name: Literal["metadata"], /) -> dict[str, Any] | None: ...
+        @overload
+        def __getitem__(self, name: Literal["position"], /) -> int | None: ...
         @overload
         def __getitem__(self, name: Literal["created_at", "updated_at"], /) -> datetime: ...
         @overload

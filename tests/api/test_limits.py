@@ -59,7 +59,7 @@ def _wait_s(limiter: RateLimiter, limit: RateLimit) -> float:
 
 @given(st.integers(1, 50), st.sampled_from([1, 60, 3_600]), st.lists(st.floats(0, 200), min_size=1, max_size=120))
 def test_no_caller_gets_more_than_its_limit(requests: int, period_s: int, pauses: list[float]) -> None:
-    """At once no more than the limit, over any time no more than that and what came back in it; and who waits gets on."""
+    """At once no more than the limit, over any time no more than that and what came back; and who waits gets on."""
     limit, limiter, now_s, passed_s = RateLimit(requests, period_s), RateLimiter(), [0.0], list[float]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits.time, "monotonic", lambda: now_s[0])
@@ -160,7 +160,7 @@ def test_a_tenant_has_no_more_goals_than_its_quota(settings: Settings, new_key: 
         made = [caller.post("/goals", json=SAVINGS, headers={"Idempotency-Key": str(n)}) for n in range(3)]
         assert [answer.status_code for answer in made] == [201, 201, 429]
         detail = "The tenant has 2 goals, which is its quota: delete some first, or have it raised"
-        assert made[2].json() == {"detail": detail}
+        assert made[2].json() == {"detail": detail, "quota": 2}
         assert "Retry-After" not in made[2].headers
         assert caller.post("/goals", json=SAVINGS, headers={"Idempotency-Key": "0"}).json() == made[0].json()
         assert other.post("/goals", json=SAVINGS).status_code == 201

@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
         updating(user_id="other"),
         ValueError,
         "user_id: is not something that can change; there are: name, description, target_amount, current_amount, "
-        "deadline, status, version",
+        "deadline, status, external_id, metadata, position, image_url, version",
     ),
     "seen another version": (
         updating(version=1, name="Other"),
