@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401  # others import it, which is refused once the main thread has ended
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
