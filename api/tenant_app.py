@@ -11,10 +11,10 @@ from starlette.routing import BaseRoute
 
 from api.context import Load, RequestContext, Result, bind_contexts
 from api.errors import answer_errors
-from api.hosting import read_alone
 from api.resources import RESOURCES
 from api.routing import check_parameters
 from core.services.keys import Scope
+from core.store.driver import NeedsTransaction
 
 
 class OwnHost(Protocol):
@@ -25,8 +25,11 @@ class OwnHost(Protocol):
         """The longest body that is read."""
         ...
 
-    def own_context(self, *, reading: bool) -> AbstractContextManager[RequestContext]:
-        """Begin a transaction, as Host.context; its errors may say why there is no database."""
+    def own_context(self, *, reading: bool, is_single: bool = False) -> AbstractContextManager[RequestContext]:
+        """Begin a transaction, as Host.context; its errors may say why there is no database.
+
+        With `is_single` each statement is a transaction by itself, for a block that reads by one.
+        """
         ...
 
     async def in_thread(self, function: Callable[[], Result]) -> Result:
@@ -57,8 +60,16 @@ class _OwnContexts:
     def note_refused_events(self, _reason: str) -> None:
         pass
 
-    async def read(self, scope: Scope, load: Load[Result], name: str) -> Result | None:
-        return await self.host.in_thread(partial(read_alone, self, scope, load, name))
+    async def read(self, _scope: Scope, load: Load[Result], name: str) -> Result | None:
+        return await self.host.in_thread(partial(self._read, load, name))
+
+    def _read(self, load: Load[Result], name: str) -> Result | None:
+        try:
+            with self.host.own_context(reading=True, is_single=True) as context:
+                return load(context.session, context.tenant, [name], context.now).get(name)
+        except NeedsTransaction:
+            with self.host.own_context(reading=True) as context:
+                return load(context.session, context.tenant, [name], context.now).get(name)
 
 
 def make_tenant_app(host: OwnHost) -> FastAPI:

@@ -107,14 +107,15 @@ class InProcess:
             raise DatabaseAway from trouble.__cause__
 
     @contextmanager
-    def own_context(self, *, reading: bool) -> Iterator[RequestContext]:
+    def own_context(self, *, reading: bool, is_single: bool = False) -> Iterator[RequestContext]:
         """One transaction of the tenant, committed if the block raises nothing; with `reading` it cannot write.
 
-        Raises DatabaseAwayBecause for trouble with the database, CannotOpen, and NoSuchTenant.
+        With `is_single` each statement is a transaction by itself, for a block that reads by one. Raises
+        DatabaseAwayBecause for trouble with the database, CannotOpen, and NoSuchTenant.
         """
         try:
             with as_database_away(), ExitStack() as stack:
-                yield self._begin(stack, reading=reading)
+                yield self._begin(stack, reading=reading, is_single=is_single)
         except DatabaseAway as trouble:
             raise DatabaseAwayBecause(trouble) from trouble.__cause__
 
@@ -137,16 +138,16 @@ class InProcess:
         """Call the function in a thread of the process's managers."""
         return await BACKGROUND.in_thread(function)
 
-    def _begin(self, stack: ExitStack, *, reading: bool) -> RequestContext:
+    def _begin(self, stack: ExitStack, *, reading: bool, is_single: bool) -> RequestContext:
         """Begin a transaction. Connects anew if other embedded servers run by now."""
         opened = self._open()
         try:
-            return _begin(stack, opened, reading=reading)
+            return _begin(stack, opened, reading=reading, is_single=is_single)
         except OperationalError:
             if not self._were_servers_replaced(opened):
                 raise
         self._close(opened)
-        return _begin(stack, self._open(), reading=reading)
+        return _begin(stack, self._open(), reading=reading, is_single=is_single)
 
     def _were_servers_replaced(self, opened: Opened) -> bool:
         """Whether the embedded servers that were used have ended, or others run instead."""
@@ -213,9 +214,10 @@ def _find_tenant(backends: Backends, name: str) -> Tenant:
         return require_tenant(session, name)
 
 
-def _begin(stack: ExitStack, opened: Opened, *, reading: bool) -> RequestContext:
+def _begin(stack: ExitStack, opened: Opened, *, reading: bool, is_single: bool) -> RequestContext:
     sessions = opened.backends.sessions
-    session = stack.enter_context(sessions.reading() if reading else sessions.begin())
+    begin = sessions.single if is_single else sessions.reading if reading else sessions.begin
+    session = stack.enter_context(begin())
     return RequestContext(session, opened.tenant, datetime.now(UTC), _ACTOR, opened.backends)
 
 
