@@ -120,7 +120,10 @@ class ProgressBody(TypedDict):
     deadline: Due | None
     projected_completion_date: Moment | None
     projection_note: str | None
+    projected_at: Moment
+    trend_months: Annotated[int, Field(description="whole months on which the projection rests: 0 or 1")]
     monthly_contribution_actual: Amount | None
+    contribution_months: Annotated[int, Field(description="whole months that it is the mean of: 0 to 3")]
     monthly_contribution_target: Amount | None
     on_track: bool | None
     calculated_at: Moment
@@ -200,7 +203,10 @@ def progress_body(progress: ProgressView) -> ProgressBody:
         "deadline": due(progress.deadline),
         "projected_completion_date": moment(progress.projected_completion_date),
         "projection_note": progress.projection_note,
+        "projected_at": moment(progress.projected_at),
+        "trend_months": progress.trend_months,
         "monthly_contribution_actual": _amount(progress.monthly_actual_minor, progress.currency),
+        "contribution_months": progress.contribution_months,
         "monthly_contribution_target": _amount(progress.monthly_target_minor, progress.currency),
         "on_track": progress.is_on_track,
         "calculated_at": moment(progress.calculated_at),

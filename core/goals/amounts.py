@@ -110,9 +110,7 @@ def amount_before(history: GoalHistory, moment: datetime, measure_before: Measur
     end = moment if history.final_at is None else min(moment, history.final_at)
     if follows_balances(history.tracking):
         open_links = [(n, funded) for n, funded in enumerate(history.links) if _is_open_before(funded, end)]
-        if not any(funded.is_known(history.final_at) for _, funded in open_links):
-            return manual.amount_minor
-        return history.direction * sum(share(measure_before(n, end), funded.link.ppm) for n, funded in open_links)
+        return _balance_before(history, manual, end, open_links, measure_before)
     total = 0
     for n, begin, until in _counted_periods(history, manual, end):
         total += share(measure_before(n, until) - measure_before(n, begin), history.links[n].link.ppm)
@@ -126,6 +124,29 @@ def manual_before(history: GoalHistory, moment: datetime) -> ManualAmount:
         for manual in reversed(history.manual)
         if manual.manual_at is None
         or (manual.manual_at < moment and (history.final_at is None or manual.manual_at <= history.final_at))
+    )
+
+
+def link_turns(history: GoalHistory, since: datetime, until: datetime) -> list[datetime]:
+    """The moments, from `since` on and before `until`, at which links of a goal that follows balances begin or end."""
+    if not follows_balances(history.tracking):
+        return []
+    links = [funded.link for funded in history.links if funded.counts]
+    moments = {link.from_at for link in links} | {link.until_at for link in links if link.until_at is not None}
+    return sorted(at for at in moments if since <= at < until)
+
+
+def moved_by_links(history: GoalHistory, moment: datetime, measure_before: MeasureBefore) -> int:
+    """By how much the amount changes only because links of a goal that follows balances begin or end at a moment.
+
+    An account with a worth of 500.00 is linked whole: 500.00. From the moment on 60% of it count instead: -200.00.
+    """
+    manual = manual_before(history, moment)
+    links = list(enumerate(history.links))
+    before = [(n, each) for n, each in links if _is_open_before(each, moment)]
+    after = [(n, each) for n, each in links if _is_open_after(each, moment)]
+    return _balance_before(history, manual, moment, after, measure_before) - _balance_before(
+        history, manual, moment, before, measure_before
     )
 
 
@@ -174,3 +195,21 @@ def _is_open_before(funded: FundedLink, end: datetime) -> bool:
     """Whether a link counts and was open just before `end`."""
     link = funded.link
     return funded.counts and link.from_at < end and (link.until_at is None or link.until_at >= end)
+
+
+def _is_open_after(funded: FundedLink, moment: datetime) -> bool:
+    """Whether a link counts and is open from a moment on."""
+    return funded.counts and funded.link.from_at <= moment and funded.link.ends_after(moment)
+
+
+def _balance_before(
+    history: GoalHistory,
+    manual: ManualAmount,
+    moment: datetime,
+    links: Sequence[tuple[int, FundedLink]],
+    measure_before: MeasureBefore,
+) -> int:
+    """The amount of a goal that follows balances, from the facts before a moment, if these (index, link) are open."""
+    if not any(funded.is_known(history.final_at) for _, funded in links):
+        return manual.amount_minor
+    return history.direction * sum(share(measure_before(n, moment), funded.link.ppm) for n, funded in links)

@@ -1,6 +1,6 @@
-"""When a goal will be reached, or why that is not known, and the amount needed each month.
+"""The pace of a goal, when it will be reached or why that is not known, and the amount needed each month.
 
-The documented projection: a straight line through recent end-of-day amounts, followed to the finish.
+The documented projection: a straight line from the present amount to the finish, as steep as the last whole month was.
 """
 
 from calendar import monthrange
@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
-from core.goals.goal import DebtForm, GoalStatus
+from core.goals.goal import GoalStatus, GoalType, Span
+from core.goals.progress import left_minor
 
-WINDOW_DAYS = 30
-FEWEST_DAYS = 7
+CONTRIBUTION_MONTHS = 3
 FURTHEST_DAYS = 36_525
 _DAY = timedelta(days=1)
 
@@ -21,30 +22,71 @@ _DAY = timedelta(days=1)
 class ProjectedGoal(Protocol):
     """What a projection reads of a goal, amounts in minor units."""
 
-    status: GoalStatus
-    waiting_for: list[str]
-    debt_form: DebtForm | None
-    start_minor: int | None
-    finish_minor: int
-    target_minor: int
-    amount_minor: int
+    @property
+    def type(self) -> GoalType: ...
+    @property
+    def status(self) -> GoalStatus: ...
+    @property
+    def waiting_for(self) -> Sequence[str]: ...
+    @property
+    def span(self) -> Span: ...
+    @property
+    def target_minor(self) -> int: ...
+    @property
+    def amount_minor(self) -> int: ...
+    @property
+    def start_date(self) -> date: ...
+
+
+class PaceDays(NamedTuple):
+    """The days whose closes say the pace of a goal: the last one, that of a month earlier, and that of all months.
+
+    `months` is how many whole months the goal has between the first and the last of them, at most 3.
+    """
+
+    through: date
+    month_begin: date
+    begin: date
+    months: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What closes up to the day `through` say of a goal, in minor units; above 0 is towards its finish.
+
+    In its last whole month, which had `trend_days`, the amount moved by `trend_minor`; both are None while there is
+    no whole month. In its last `contribution_months` months `contributed_minor` was contributed in all.
+    """
+
+    through: date
+    trend_minor: int | None
+    trend_days: int | None
+    contributed_minor: int
+    contribution_months: int
 
     @property
-    def direction(self) -> int:
-        """-1 for debt, +1 for all others."""
+    def trend_months(self) -> int:
+        """On how many whole months the trend rests: 0 or 1."""
+        return 0 if self.trend_minor is None else 1
+
+    @property
+    def monthly_minor(self) -> int | None:
+        """The mean of what was contributed in a month, cut towards zero; None while there is no whole month."""
+        if not self.contribution_months:
+            return None
+        part = abs(self.contributed_minor) // self.contribution_months
+        return part if self.contributed_minor >= 0 else -part
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
     """In how many days the finish is reached, or in `note` why that is not known.
 
-    `days` counts from the day after the last end-of-day amount. `monthly_minor` is by how much the line comes nearer to
-    the finish in a month, negative if it leads away; None where there is no line.
+    `days` counts from the day after the last one of the pace.
     """
 
     days: int | None
     note: str | None
-    monthly_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +97,69 @@ class Due:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A least-squares line: 6 * rise / scale minor units a day towards the finish."""
-
-    days: int
-    rise: int
-    is_level: bool
-
-    @property
-    def scale(self) -> int:
-        return self.days * (self.days * self.days - 1)
-
-    @property
-    def monthly_minor(self) -> int:
-        """The rise in a month of 365.25 / 12 = 487 / 16 days, cut towards zero."""
-        part = 6 * 487 * abs(self.rise) // (16 * self.scale)
-        return part if self.rise >= 0 else -part
+@lru_cache(maxsize=16_384)
+def pace_days(start_date: date, through: date) -> PaceDays | None:
+    """The days whose closes say the pace of a goal; None while it has no whole month."""
+    months = 0
+    while months < CONTRIBUTION_MONTHS and months_before(through, months + 1) >= start_date:
+        months += 1
+    if not months:
+        return None
+    return PaceDays(through, months_before(through, 1), months_before(through, months), months)
 
 
-def projection_of(goal: ProjectedGoal, day_amounts: Sequence[int]) -> Projection:
-    """The projection of a goal from its daily snapshots, oldest first; a note why for a goal that has none."""
+def months_before(day: date, months: int) -> date:
+    """The same day of an earlier month; the last day of a month is that of the earlier one, too.
+
+    In a month that is too short for the day, its last day counts: a month before March 30 and 31 it is February 28,
+    and a month before February 28 it is January 31.
+    """
+    earlier = _months_after(day, -months)
+    is_last = (day + _DAY).day == 1
+    return earlier.replace(day=monthrange(earlier.year, earlier.month)[1]) if is_last else earlier
+
+
+def pace_of(
+    days: PaceDays, direction: int, through_minor: int, month_begin_minor: int, begin_minor: int, other_minor: int
+) -> Pace:
+    """The pace of a goal with these closes on its `days`.
+
+    `other_minor` is what moved the amount towards the finish, or away, since the first of these closes without being
+    contributed. 600.00 that came in each of three months, while the market added 45.00 in all and 20.00 in the last of
+    them, are a trend of 620.00, and contributions of 1,800.00 in three months.
+    """
+    return Pace(
+        through=days.through,
+        trend_minor=direction * (through_minor - month_begin_minor),
+        trend_days=(days.through - days.month_begin).days,
+        contributed_minor=direction * (through_minor - begin_minor) - other_minor,
+        contribution_months=days.months,
+    )
+
+
+def no_pace(through: date) -> Pace:
+    """That of a goal without a whole month."""
+    return Pace(through, None, None, 0, 0)
+
+
+def why_resting(goal: ProjectedGoal) -> str | None:
+    """Why a goal has neither a projection nor a pace, whatever its closes say; None if nothing keeps it from these."""
     if goal.status is not GoalStatus.ACTIVE:
-        return Projection(None, f"the goal is {goal.status.value}")
+        return f"the goal is {goal.status.value}"
     if goal.waiting_for:
-        return Projection(None, f"waits for a balance of {', '.join(goal.waiting_for)}")
-    if goal.start_minor is None:
-        return Projection(None, "waits for a first balance")
-    finish = goal.finish_minor if goal.debt_form is not None else goal.target_minor
-    return project(goal.direction, finish, goal.amount_minor, day_amounts)
+        return f"waits for a balance of {', '.join(goal.waiting_for)}"
+    if goal.span.start_minor is None:
+        return "waits for a first balance"
+    return None
+
+
+def projection_of(goal: ProjectedGoal, pace: Pace) -> Projection:
+    """The projection of a goal at its pace; a note why for a goal that has none."""
+    resting = why_resting(goal)
+    if resting is not None:
+        return Projection(None, resting)
+    left = left_minor(goal.type, goal.span, goal.target_minor, goal.amount_minor)
+    return project(left, pace, goal.start_date)
 
 
 def completion_date(projection: Projection, through: date) -> datetime | None:
@@ -93,26 +169,26 @@ def completion_date(projection: Projection, through: date) -> datetime | None:
     return datetime.combine(through + (projection.days + 1) * _DAY, datetime.min.time(), UTC)
 
 
-def window_begin(through: date, start_date: date) -> date:
-    """The first of the days, up to `through`, whose snapshots a projection uses."""
-    return max(through - (WINDOW_DAYS - 1) * _DAY, start_date)
+def project(left_minor: int, pace: Pace, start_date: date) -> Projection:
+    """Follow the trend of the last whole month over what is left. All arithmetic is in whole numbers.
 
-
-def project(direction: int, finish_minor: int, amount_minor: int, day_amounts: Sequence[int]) -> Projection:
-    """Follow the least-squares line through end-of-day amounts from the present amount to the finish.
-
-    `day_amounts` has one amount a day, oldest first; of more than 30 the last 30 count. All arithmetic is in whole
-    numbers. Amounts of 0, 100.00, ... 2,900.00 rise by 100.00 a day, which is 3,043.75 a month: from 2,900.00 to
-    5,000.00 it takes 21 days.
+    1,000.00 in a month of 30 days leave 63 days for 2,100.00.
     """
-    left = direction * (finish_minor - amount_minor)
-    window = day_amounts[-WINDOW_DAYS:]
-    line = _line_through(direction, window)
-    if line is None:
-        short = f"too little history: {len(window)} of at least {FEWEST_DAYS} closed days"
-        return Projection(None, "the goal is reached" if left <= 0 else short)
-    days, note = _days_to_finish(line, left)
-    return Projection(days, note, line.monthly_minor)
+    if left_minor <= 0:
+        return Projection(None, "the goal is reached")
+    if pace.trend_minor is None or pace.trend_days is None:
+        closed = max(0, (pace.through - start_date).days)
+        return Projection(
+            None, f"too little history: {closed} {'day' if closed == 1 else 'days'} of at least one month"
+        )
+    if pace.trend_minor == 0:
+        return Projection(None, "no movement in the last month")
+    if pace.trend_minor < 0:
+        return Projection(None, "the last month led away from the target, or nowhere")
+    days = -(-left_minor * pace.trend_days // pace.trend_minor)
+    if days > FURTHEST_DAYS:
+        return Projection(None, "further than 100 years away at the rate of the last month")
+    return Projection(days, None)
 
 
 def months_until(today: date, due: date) -> Fraction:
@@ -142,12 +218,12 @@ def monthly_target(left_minor: int, months: Fraction) -> int:
 
 
 def is_on_track(
-    left_minor: int, monthly_actual_minor: int | None, due: Due | None, projected_on: date | None, now: datetime
+    left_minor: int, trend_months: int, due: Due | None, projected_on: date | None, now: datetime
 ) -> bool | None:
     """Whether the goal is reached or will be by its deadline; `projected_on` is the local day on which it will be.
 
-    None without a deadline, and while there is no line through its recent amounts. A goal that is not reached and whose
-    deadline has passed is not on track, whatever its line says.
+    None without a deadline, and while its trend rests on no whole month. A goal that is not reached and whose deadline
+    has passed is not on track, whatever its trend says.
     """
     if left_minor <= 0:
         return True
@@ -155,32 +231,9 @@ def is_on_track(
         return None
     if now > due.at:
         return False
-    if monthly_actual_minor is None:
+    if not trend_months:
         return None
     return projected_on is not None and projected_on <= due.day
-
-
-def _line_through(direction: int, window: Sequence[int]) -> _Line | None:
-    count = len(window)
-    if count < FEWEST_DAYS:
-        return None
-    # The slope a day is 6 * rise / (n * (n^2 - 1)), where rise is the sum of (2x - (n - 1)) * amount.
-    rise = direction * sum((2 * day - (count - 1)) * amount for day, amount in enumerate(window))
-    return _Line(count, rise, min(window) == max(window))
-
-
-def _days_to_finish(line: _Line, left: int) -> tuple[int | None, str | None]:
-    """(days, None), or (None, why the line does not get there)."""
-    if left <= 0:
-        return None, "the goal is reached"
-    if line.is_level:
-        return None, f"no movement in the last {line.days} days"
-    if line.rise <= 0:
-        return None, f"the last {line.days} days led away from the target, or nowhere"
-    days = -(-left * line.scale // (6 * line.rise))
-    if days > FURTHEST_DAYS:
-        return None, f"further than 100 years away at the rate of the last {line.days} days"
-    return days, None
 
 
 def _months_after(day: date, months: int) -> date:

@@ -1,7 +1,7 @@
-"""The job project: stores every night when each active goal will be reached if its last thirty days continue.
+"""The job project: stores every night the pace of each active goal, from which its projection follows.
 
-A chunk is done in transactions of a thousand goals each; the last one records (project, day, tenant, chunk). A
-projection names the version of the goal that it was computed for, and is not used once the goal has another version.
+Of a goal it reads three closes and, if they moved, what its accounts reported beyond their transactions in between. A
+chunk is done in transactions of a thousand goals each; the last one records (project, day, tenant, chunk).
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 
 from core.errors import InvalidField
-from core.goals.projection import completion_date, projection_of, window_begin
+from core.goals.projection import Pace, no_pace, pace_days, projection_of, why_resting
 from core.jobs.job import TIME_SLICE_S, Job, PartDone, Parts, Say, Servers, WholeRun
 from core.jobs.snapshot import ChunkDays, check_day
+from core.snapshots.pace import PacedGoal, compute_paces
 from core.store.database import Sessions
 from core.store.days import CHUNKS, JobRun, all_tenant_days, count_runs, lock_snapshots, note_run, record_run
 from core.store.driver import Session, plan_by_key
 from core.store.forecasts import ForecastRow, active_goals, write_forecasts
-from core.store.goals import read_goals
-from core.store.snapshots import DayRange, dense_amounts, read_stored_snapshots
+from core.store.goals import GoalKey, GoalRow, read_goals
+from core.store.links import funding_of_goals
+from core.store.snapshots import read_closes
 from core.store.tenants import Tenant
 
 JOB = "project"
@@ -95,7 +97,8 @@ def project_chunk(
 ) -> ChunkProjected:
     """Project the active goals of one chunk and record it as done.
 
-    Without `again` only the goals that have no current projection: so a run continues where a killed one stopped.
+    Without `again` only the goals whose pace up to this day is not stored: so a run continues where a killed one
+    stopped.
     """
     began, did = time.monotonic(), Projected()
     while time_slice_s is None or time.monotonic() - began < time_slice_s:
@@ -106,7 +109,7 @@ def project_chunk(
             ids = active_goals(
                 session, work.tenant.name, work.chunk, work.through, again=again, after=after, limit=AT_ONCE
             )
-            did += _project_some(session, work, ids)
+            did += _project_some(session, work, ids, now)
             if len(ids) < AT_ONCE:
                 result = json.dumps(asdict(did))
                 run = JobRun(work.tenant.name, JOB, work.through.isoformat(), work.chunk, now, now, result)
@@ -116,25 +119,24 @@ def project_chunk(
     return ChunkProjected(did, is_done=False, after=after)
 
 
-def _project_some(session: Session, work: ChunkDays, ids: Sequence[str]) -> Projected:
+def _project_some(session: Session, work: ChunkDays, ids: Sequence[str], now: datetime) -> Projected:
+    """Store the paces of some goals, of which one that waits for a balance or is not closed yet has none."""
     goals = read_goals(session, [(work.tenant.name, goal_id) for goal_id in ids])
-    wanted = [(goal.key, DayRange(window_begin(work.through, goal.start_date), work.through)) for goal in goals]
-    rows = []
-    for goal, (_, days), stored in zip(goals, wanted, read_stored_snapshots(session, wanted), strict=True):
-        projection = projection_of(goal, dense_amounts(stored, days))
-        rows.append(
-            ForecastRow(
-                tenant=goal.tenant,
-                goal_id=goal.goal_id,
-                through_day=work.through,
-                goal_version=goal.version,
-                projected_completion_at=completion_date(projection, work.through),
-                projection_note=projection.note,
-                monthly_minor=projection.monthly_minor,
-            )
-        )
-    write_forecasts(session, rows)
-    return Projected(len(rows), sum(row.projected_completion_at is not None for row in rows))
+    paces = _paces(session, work, [goal for goal in goals if why_resting(goal) is None])
+    write_forecasts(session, [ForecastRow(*key, pace, now) for key, pace in paces.items()])
+    dated = [goal for goal in goals if goal.key in paces and projection_of(goal, paces[goal.key]).days is not None]
+    return Projected(len(goals), len(dated))
+
+
+def _paces(session: Session, work: ChunkDays, goals: Sequence[GoalRow]) -> dict[GoalKey, Pace]:
+    days = {goal.key: pace_days(goal.start_date, work.through) for goal in goals}
+    paces = {key: no_pace(work.through) for key, own in days.items() if own is None}
+    whole = [(goal, own) for goal in goals if (own := days[goal.key]) is not None]
+    closes = read_closes(session, [(goal.key, own) for goal, own in whole])
+    paced = [PacedGoal(goal, own, found) for (goal, own), found in zip(whole, closes, strict=True) if found is not None]
+    funding = funding_of_goals(session, (each.goal.key for each in paced if each.has_moved))
+    computed = compute_paces(session, paced, funding, work.tenant.zone)
+    return paces | {each.goal.key: pace for each, pace in zip(paced, computed, strict=True)}
 
 
 def _day(tenant: str, closed_through: date | None, through: date | None) -> date:

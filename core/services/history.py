@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 
 from core.errors import InvalidField
 from core.events.calendar import last_closed_day
+from core.goals.projection import PaceDays
 from core.services.goal_access import find_goal
 from core.services.inputs import check_past
 from core.services.pages import Page, cut, number_after
@@ -13,7 +14,16 @@ from core.store.days import accounts_dirty_from
 from core.store.driver import Session
 from core.store.goals import GoalRow
 from core.store.ledger import Entry, entries_of_goal
-from core.store.snapshots import DayRange, Snapshots, known_through, read_snapshots_as_known, read_stored_snapshots
+from core.store.snapshots import (
+    Close,
+    Closes,
+    DayRange,
+    Snapshots,
+    known_through,
+    read_closes,
+    read_snapshots_as_known,
+    read_stored_snapshots,
+)
 from core.store.tenants import Tenant
 
 
@@ -136,10 +146,28 @@ def read_daily_snapshots(
     return _dense(snapshots, last)
 
 
-def is_dirty(session: Session, goal: GoalRow, through: date) -> bool:
-    """Whether a snapshot of a day up to `through` has to be written, or written again."""
-    dirty_from = _dirty_from(session, goal)
-    return dirty_from is not None and dirty_from <= through
+def closes_on(session: Session, tenant: Tenant, goal: GoalRow, days: PaceDays) -> Closes:
+    """The closes of a goal on the days that say its pace.
+
+    Days that are dirty or not closed yet are computed from the facts as they are now.
+    """
+    dirty_from = _dirty_from(session, goal) or date.max
+    through, month_begin, begin = (min(day, dirty_from - _DAY) for day in days[:3])
+    (stored,) = read_closes(session, [(goal.key, PaceDays(through, month_begin, begin, days.months))])
+    if stored is not None and days.through < dirty_from:
+        return stored
+    fresh_from = days.begin if stored is None else max(days.begin, dirty_from)
+    (computed,) = compute_snapshots(session, [GoalDays(goal, fresh_from, days.through)], tenant.zone)
+
+    def close(day: date, before: Close | None) -> Close:
+        if before is not None and day < fresh_from:
+            return before
+        fresh = Close(*next(each for each in reversed(computed) if each[0] <= day))
+        is_same = before is not None and fresh == (dirty_from, before.amount_minor)
+        return before if before is not None and is_same else fresh
+
+    befores = stored or (None, None, None)
+    return Closes(*(close(day, before) for day, before in zip(days[:3], befores, strict=True)))
 
 
 def _dirty_from(session: Session, goal: GoalRow) -> date | None:

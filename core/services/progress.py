@@ -1,4 +1,4 @@
-"""Progress: how far a goal is, its trend, and what it needs each month to meet its deadline."""
+"""Progress: how far a goal is, its pace, when that gets it there, and what it needs each month for its deadline."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,23 @@ from core.goals.links import Link
 from core.goals.progress import left_minor, percent_complete
 from core.goals.projection import (
     Due,
+    Pace,
     completion_date,
     is_on_track,
     monthly_target,
     months_until,
+    no_pace,
+    pace_days,
     projection_of,
-    window_begin,
+    why_resting,
 )
 from core.services.goal_access import find_goal
-from core.services.history import is_dirty, read_daily_snapshots
+from core.services.history import closes_on
 from core.services.views import ProgressView, left_out_note
+from core.snapshots.pace import PacedGoal, compute_paces
 from core.store.accounts import FactPeriod, newest_fact
 from core.store.driver import Session
-from core.store.forecasts import read_forecast
+from core.store.forecasts import ForecastRow, read_forecast
 from core.store.goals import GoalRow
 from core.store.links import FundingRow, funding_of_goals
 from core.store.spans import CountedAccount
@@ -34,36 +38,36 @@ _LATEST_DEADLINE = datetime(9999, 11, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Trend:
-    """When the goal will be reached, or why that is unknown, and how much a month brings, in minor units, if known."""
-
-    projected_at: datetime | None
-    note: str | None
-    monthly_minor: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class GoalProjection:
-    """A goal's trend, and what it needs each month to meet its deadline, in minor units."""
+    """When a goal will be reached, or why that is unknown; its pace; and what it needs each month, in minor units."""
 
-    trend: Trend
+    completion_at: datetime | None
+    note: str | None
+    pace: Pace
+    projected_at: datetime
     monthly_target_minor: int | None
     is_on_track: bool | None
 
 
-def projection_for(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> GoalProjection:
-    """The projection of a goal that is not locked; one without a first balance has none."""
-    trend = _trend(session, tenant, goal, now)
+def projection_for(
+    session: Session, tenant: Tenant, goal: GoalRow, sources: Sequence[FundingRow], now: datetime
+) -> GoalProjection:
+    """The projection of a goal that is not locked, with these links; one without a first balance has none."""
+    forecast = _forecast(session, tenant, goal, sources, now)
+    pace, projected_at = forecast.pace, forecast.projected_at
+    projection = projection_of(goal, pace)
+    completion_at = completion_date(projection, pace.through)
     if goal.start_minor is None:
-        return GoalProjection(trend, None, None)
+        return GoalProjection(completion_at, projection.note, pace, projected_at, None, None)
     left = left_minor(goal.type, goal.span, goal.target_minor, goal.amount_minor)
     due = None if goal.deadline is None else _due(goal.deadline, tenant)
-    # The projected day is stored as its midnight in UTC.
-    projected_on = None if trend.projected_at is None else trend.projected_at.astimezone(UTC).date()
     needed = None
     if due is not None and not is_final(goal.status):
         needed = monthly_target(left, months_until(local_day(now, tenant.zone), due.day))
-    return GoalProjection(trend, needed, is_on_track(left, trend.monthly_minor, due, projected_on, now))
+    # The projected day is its midnight in UTC.
+    projected_on = None if completion_at is None else completion_at.date()
+    on_track = is_on_track(left, pace.trend_months, due, projected_on, now)
+    return GoalProjection(completion_at, projection.note, pace, projected_at, needed, on_track)
 
 
 def amount_as_of(session: Session, goal: GoalRow, sources: Sequence[FundingRow]) -> datetime:
@@ -95,17 +99,22 @@ def _periods(link: Link, measure: str, counting: Iterable[CountedAccount]) -> It
         yield FactPeriod(each.account_id, measure, begin_at, until_at)
 
 
-def _trend(session: Session, tenant: Tenant, goal: GoalRow, now: datetime) -> Trend:
-    """The trend that the nightly job stored, or a new one if the goal or its snapshots have changed since."""
+def _forecast(
+    session: Session, tenant: Tenant, goal: GoalRow, sources: Sequence[FundingRow], now: datetime
+) -> ForecastRow:
+    """The pace that the nightly job stored, or a new one; a goal that rests or waits has none."""
     through = last_closed_day(now, tenant.zone)
+    if why_resting(goal) is not None:
+        return ForecastRow(*goal.key, no_pace(through), now)
     stored = read_forecast(session, goal.key)
-    is_current = stored is not None and (stored.goal_version, stored.through_day) == (goal.version, through)
-    if stored is not None and is_current and not is_dirty(session, goal, through):
-        return Trend(stored.projected_completion_at, stored.projection_note, stored.monthly_minor)
-    begin = window_begin(through, goal.start_date)
-    amounts = [each.amount_minor for each in read_daily_snapshots(session, tenant, goal, begin, through)]
-    projection = projection_of(goal, amounts)
-    return Trend(completion_date(projection, through), projection.note, projection.monthly_minor)
+    if stored is not None:
+        return stored
+    days = pace_days(goal.start_date, through)
+    if days is None:
+        return ForecastRow(*goal.key, no_pace(through), now)
+    paced = PacedGoal(goal, days, closes_on(session, tenant, goal, days))
+    (pace,) = compute_paces(session, [paced], {goal.key: sources}, tenant.zone)
+    return ForecastRow(*goal.key, pace, now)
 
 
 def _due(deadline: datetime | date, tenant: Tenant) -> Due:
@@ -125,10 +134,10 @@ def _left_out(goal: GoalRow, sources: Iterable[FundingRow]) -> list[tuple[str, s
 
 
 def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:
-    """How far a goal is, and when it will be reached by the trend of its last thirty snapshots; raises NotFound."""
+    """How far a goal is, and when it will be reached by the trend of its last whole month; raises NotFound."""
     row = find_goal(session, tenant, goal_id)
     sources = funding_of_goals(session, [row.key])[row.key]
-    projection = projection_for(session, tenant, row, now)
+    projection = projection_for(session, tenant, row, sources, now)
     return ProgressView(
         goal_id=row.goal_id,
         currency=row.currency,
@@ -137,11 +146,14 @@ def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime)
         percent_complete=percent_complete(row.type, row.span, row.target_minor, row.amount_minor),
         status=row.status,
         deadline=row.deadline,
-        projected_completion_date=projection.trend.projected_at,
-        projection_note=projection.trend.note,
+        projected_completion_date=projection.completion_at,
+        projection_note=projection.note,
+        projected_at=projection.projected_at,
+        trend_months=projection.pace.trend_months,
         waiting_for=tuple(row.waiting_for),
         note=left_out_note(row, _left_out(row, sources)),
-        monthly_actual_minor=projection.trend.monthly_minor,
+        monthly_actual_minor=projection.pace.monthly_minor,
+        contribution_months=projection.pace.contribution_months,
         monthly_target_minor=projection.monthly_target_minor,
         is_on_track=projection.is_on_track,
         calculated_at=now,

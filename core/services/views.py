@@ -66,9 +66,9 @@ class GoalView:
 class ProgressView:
     """How far a goal is, and whether its trend meets the deadline.
 
-    `monthly_actual_minor` is how far a month moves the amount towards the target by the trend of the last snapshots,
-    `monthly_target_minor` how far each month until the deadline has to. `as_of` is the moment of the newest fact in the
-    amount.
+    The trend rests on `trend_months` months, `monthly_actual_minor`, the mean of what was contributed in a month, on
+    `contribution_months`; both follow from closes as they were at `projected_at`. `monthly_target_minor` is how far
+    each month until the deadline has to move the amount. `as_of` is the moment of the newest fact in the amount.
     """
 
     goal_id: str
@@ -80,9 +80,12 @@ class ProgressView:
     deadline: datetime | date | None
     projected_completion_date: datetime | None
     projection_note: str | None
+    projected_at: datetime
+    trend_months: int
     waiting_for: tuple[str, ...]
     note: str | None
     monthly_actual_minor: int | None
+    contribution_months: int
     monthly_target_minor: int | None
     is_on_track: bool | None
     calculated_at: datetime

@@ -1,9 +1,10 @@
-"""Rows of forecasts: the stored projections of goals, and what they were computed from."""
+"""Rows of forecasts: what the closes of goals say of their pace, as the job project has computed it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from core.goals.projection import Pace
 from core.store import driver
 from core.store.days import CHUNKS
 from core.store.driver import Session, Sql
@@ -12,28 +13,30 @@ from core.store.goals import GoalKey
 
 @dataclass(frozen=True, slots=True)
 class ForecastRow:
-    """A projection as stored. It is valid for the goal at `goal_version` while `through_day` is the last closed day."""
+    """A goal's pace as stored, and when it was computed."""
 
     tenant: str
     goal_id: str
-    through_day: date | None
-    goal_version: int | None
-    projected_completion_at: datetime | None
-    projection_note: str | None
-    monthly_minor: int | None
+    pace: Pace
+    projected_at: datetime
 
 
 _COLUMNS = {
     "tenant": driver.TEXT,
     "goal_id": driver.TEXT,
     "through_day": driver.DATE,
-    "goal_version": driver.INT8,
-    "projected_completion_at": driver.TIMESTAMPTZ,
-    "projection_note": driver.TEXT,
-    "monthly_minor": driver.INT8,
+    "trend_minor": driver.INT8,
+    "trend_days": driver.INT4,
+    "contributed_minor": driver.INT8,
+    "contribution_months": driver.INT4,
+    "projected_at": driver.TIMESTAMPTZ,
 }
+# The rows of the last closed day but one are used until the night's run has replaced them. An older row is of a goal
+# that rested, or of a time without runs.
 _READ = Sql(
-    f"SELECT {', '.join(f'f.{c}' for c in _COLUMNS)} FROM forecasts f WHERE f.tenant = :tenant AND f.goal_id = :goal_id"
+    """SELECT f.through_day, f.trend_minor, f.trend_days, f.contributed_minor, f.contribution_months, f.projected_at
+    FROM forecasts f JOIN tenants t ON t.tenant = f.tenant
+    WHERE f.tenant = :tenant AND f.goal_id = :goal_id AND f.through_day >= t.closed_through - 1"""
 )
 # A goal that was deleted meanwhile must leave no forecast behind, so the same statement finds and locks the goal's row.
 _WRITE = Sql(
@@ -43,7 +46,7 @@ _WRITE = Sql(
     INSERT INTO forecasts ({", ".join(_COLUMNS)}) SELECT {", ".join(_COLUMNS)} FROM present
     ON CONFLICT (tenant, goal_id) DO UPDATE SET
         {", ".join(f"{c} = EXCLUDED.{c}" for c in list(_COLUMNS)[2:])}
-    WHERE forecasts.through_day IS NULL OR forecasts.through_day <= EXCLUDED.through_day"""
+    WHERE forecasts.through_day <= EXCLUDED.through_day"""
 )
 _DROP = Sql(
     f"""DELETE FROM forecasts f USING {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
@@ -53,27 +56,26 @@ _ACTIVE = Sql(
     """SELECT g.goal_id FROM goals g WHERE g.tenant = :tenant AND g.status = 'active' AND g.goal_id > :after
       AND (hashtext(g.goal_id) & :mask) = :chunk
       AND (:again OR NOT EXISTS (SELECT 1 FROM forecasts f WHERE f.tenant = g.tenant AND f.goal_id = g.goal_id
-          AND f.through_day = :through AND f.goal_version = g.version))
+          AND f.through_day = :through))
     ORDER BY g.goal_id LIMIT :limit"""
 )
 
 
 def read_forecast(session: Session, key: GoalKey) -> ForecastRow | None:
-    """The stored projection of a goal, still valid or not."""
+    """The stored pace of a goal, of the last closed day or the one before; None if there is none."""
     row = _READ.first(session, {"tenant": key[0], "goal_id": key[1]})
-    return None if row is None else ForecastRow(*row)
+    return None if row is None else ForecastRow(*key, Pace(*row[:5]), row[5])
 
 
 def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:
-    """Store projections; each replaces one of the same or an earlier day."""
+    """Store paces; each replaces one of the same or an earlier day."""
     if rows:
-        values = (tuple(getattr(row, column) for column in _COLUMNS) for row in rows)
-        driver.stage(session, "staged_forecasts", _COLUMNS, values)
+        driver.stage(session, "staged_forecasts", _COLUMNS, map(_values, rows))
         _WRITE.run(session, {})
 
 
 def drop_forecasts(session: Session, keys: Iterable[GoalKey]) -> None:
-    """Delete the projections of goals whose snapshots have changed."""
+    """Delete the paces of goals whose snapshots have changed."""
     wanted = sorted(set(keys))
     if wanted:
         _DROP.run(session, driver.key_columns("goals", wanted))
@@ -84,7 +86,7 @@ def active_goals(
 ) -> list[str]:
     """Ids of a chunk's active goals in order, starting after `after`.
 
-    Goals with a valid projection from the day `through` are left out, unless `again` is given.
+    Goals whose pace up to the day `through` is stored are left out, unless `again` is given.
     """
     parameters = {
         "tenant": tenant,
@@ -96,3 +98,9 @@ def active_goals(
         "limit": limit,
     }
     return [row[0] for row in _ACTIVE.rows(session, parameters)]
+
+
+def _values(row: ForecastRow) -> tuple[object, ...]:
+    pace = row.pace
+    moved = pace.trend_minor, pace.trend_days, pace.contributed_minor, pace.contribution_months
+    return row.tenant, row.goal_id, pace.through, *moved, row.projected_at

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from core.goals.goal import DebtForm, GoalStatus, GoalType, Span, Tracking
+from core.goals.projection import Pace, completion_date, projection_of
 from core.store.driver import Session, Sql
 from core.store.tenants import DEFAULT
 
@@ -83,7 +84,7 @@ class JobRuns:
 
 @dataclass(frozen=True, slots=True)
 class MovedGoal:
-    """A goal as an operator sees it in a list; `projected_at` is from the last stored projection."""
+    """A goal as an operator sees it in a list; `completion_at` is when the last stored pace gets it there."""
 
     tenant: str
     goal_id: str
@@ -96,8 +97,15 @@ class MovedGoal:
     amount_minor: int
     target_minor: int
     span: Span
+    waiting_for: Sequence[str]
+    start_date: date
     updated_at: datetime
-    projected_at: datetime | None
+    pace: Pace | None
+
+    @property
+    def completion_at(self) -> datetime | None:
+        """The projected day; None without one."""
+        return None if self.pace is None else completion_date(projection_of(self, self.pace), self.pace.through)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +191,8 @@ _WITH_DIFFERENCE = Sql(
 )
 _COUNT_TENANTS = Sql("SELECT count(*) FROM tenants")
 _GOAL_COLUMNS = """g.tenant, g.goal_id, g.user_id, g.name, g.type, g.tracking, g.status, g.currency, g.amount_minor,
-    g.target_minor, g.start_minor, g.finish_minor, g.debt_form, g.updated_at, f.projected_completion_at"""
+    g.target_minor, g.start_minor, g.finish_minor, g.debt_form, g.waiting_for, g.start_date, g.updated_at,
+    f.through_day, f.trend_minor, f.trend_days, f.contributed_minor, f.contribution_months"""
 _OF_GOALS = "FROM goals g LEFT JOIN forecasts f ON f.tenant = g.tenant AND f.goal_id = g.goal_id"
 _MOVED_LAST = Sql(f"SELECT {_GOAL_COLUMNS} {_OF_GOALS} ORDER BY g.updated_at DESC, g.goal_id LIMIT :most")
 _MOVED_LATELY = Sql(
@@ -312,6 +321,8 @@ def _goal(row: Any) -> MovedGoal:
         amount_minor=row[8],
         target_minor=row[9],
         span=Span(row[10], row[11], None if row[12] is None else DebtForm(row[12])),
-        updated_at=row[13],
-        projected_at=row[14],
+        waiting_for=row[13],
+        start_date=row[14],
+        updated_at=row[15],
+        pace=None if row[16] is None else Pace(*row[16:]),
     )

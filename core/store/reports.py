@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.events.currency import CurrencyFact, SaidBy
 from core.events.facts import Rank, Report
@@ -12,6 +12,16 @@ from core.store.accounts import AccountKey
 from core.store.driver import Session, Sql
 
 ReportKey = tuple[str, str, datetime]
+
+
+class MarketPeriod(NamedTuple):
+    """A time of an account, from `since` on and before `until`, and which other ones are evaluated together with it."""
+
+    account_key: AccountKey
+    since: datetime
+    until: datetime
+    together: int
+
 
 _REPORT = {
     "tenant": driver.TEXT,
@@ -78,6 +88,22 @@ _UPDATE_REPORTS = Sql(
     f"""UPDATE reports r SET {_ASSIGNMENTS} FROM staged_reports s
     WHERE (r.tenant, r.account_id, r.as_of) = (s.tenant, s.account_id, s.as_of)"""
 )
+# What moved an account's worth besides its transactions is the market only if it has transactions: of one that only
+# reports balances nobody can tell. The differences are read only where there are some.
+_READ_MARKET = Sql(
+    f"""SELECT k.n, CAST((SELECT coalesce(sum(r.residual_minor), 0) FROM reports r
+            WHERE r.tenant = k.tenant AND r.account_id = k.account_id
+              AND r.as_of >= k.since AND r.as_of < k.until) AS text)
+    FROM (
+        SELECT p.*, bool_or(EXISTS (
+            SELECT FROM transactions t
+            WHERE t.tenant = p.tenant AND t.account_id = p.account_id AND t.counts
+              AND t.posted_at >= p.since AND t.posted_at < p.until AND t.amount_minor <> 0
+        )) OVER (PARTITION BY p.together) AS has_transactions
+        FROM unnest({driver.split("tenants")}, {driver.split("accounts")}, :sinces, :untils, :together)
+            WITH ORDINALITY AS p(tenant, account_id, since, until, together, n)) k
+    WHERE k.has_transactions"""
+)
 _MOVE = Sql(
     f"""UPDATE reports r SET residual_minor = r.residual_minor + s.minor,
         gap_minor = coalesce(s.gap_minor, r.gap_minor), has_moved = coalesce(s.has_moved, r.has_moved)
@@ -136,6 +162,22 @@ def read_next_reports(
             answer = NextReport(row[3], row[4] or 0, row[5] or 0, row[6])
             answers.setdefault((row[0], row[1]), {})[row[2]] = answer
     return answers
+
+
+def market_movements(session: Session, periods: Sequence[MarketPeriod]) -> list[int]:
+    """By how much the market moved the worth of each account in its period: the sum of the differences of its reports.
+
+    It is 0 where no period with the same number `together` has a transaction that counts.
+    """
+    moved = [0] * len(periods)
+    if periods:
+        columns: dict[str, object] = {**driver.key_columns("accounts", [each.account_key for each in periods])}
+        columns |= {"sinces": driver.moments([each.since for each in periods])}
+        columns |= {"untils": driver.moments([each.until for each in periods])}
+        columns |= {"together": driver.int8s([each.together for each in periods])}
+        for n, minor in _READ_MARKET.rows(session, columns):
+            moved[n - 1] = int(minor)
+    return moved
 
 
 def write_reports(

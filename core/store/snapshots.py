@@ -7,10 +7,12 @@ amount differs from that of the day before.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from core.events.calendar import day_start
 from core.goals.amounts import ManualAmount
+from core.goals.projection import PaceDays
 from core.store import driver
 from core.store.accounts import AccountKey
 from core.store.driver import Session, Sql, dates, moments
@@ -50,6 +52,21 @@ class StoredSnapshots:
 
     before_minor: int | None
     rows: dict[date, int]
+
+
+class Close(NamedTuple):
+    """The amount at the end of a day, and since which day it has been that."""
+
+    since: date
+    amount_minor: int
+
+
+class Closes(NamedTuple):
+    """The closes of a goal on the days that say its pace."""
+
+    through: Close
+    month_begin: Close
+    begin: Close
 
 
 _FACTS = """
@@ -131,6 +148,20 @@ _READ_STORED = Sql(
         SELECT day, amount_minor FROM goal_snapshots
         WHERE tenant = k.tenant AND goal_id = k.goal_id AND day BETWEEN k.first AND coalesce(k.last, 'infinity')) AS s
     ORDER BY k.n, s.day"""
+)
+# The newest row on each of three days or before it, looked up only where it is not that of a later one of them.
+_CLOSE = """SELECT s.day, s.amount_minor FROM goal_snapshots s
+        WHERE s.tenant = k.tenant AND s.goal_id = k.goal_id AND s.day <= k.{}"""
+_READ_CLOSES = Sql(
+    f"""SELECT k.n, t.day, t.amount_minor, coalesce(m.day, t.day), coalesce(m.amount_minor, t.amount_minor),
+        coalesce(b.day, m.day, t.day), coalesce(b.amount_minor, m.amount_minor, t.amount_minor)
+    FROM unnest({driver.split("tenants")}, {driver.split("names")}, :throughs, :month_begins, :begins)
+        WITH ORDINALITY AS k(tenant, goal_id, through, month_begin, begin, n)
+    CROSS JOIN LATERAL ({_CLOSE.format("through")} ORDER BY s.day DESC LIMIT 1) AS t
+    LEFT JOIN LATERAL (
+        {_CLOSE.format("month_begin")} AND t.day > k.month_begin ORDER BY s.day DESC LIMIT 1) AS m ON true
+    LEFT JOIN LATERAL (
+        {_CLOSE.format("begin")} AND coalesce(m.day, t.day) > k.begin ORDER BY s.day DESC LIMIT 1) AS b ON true"""
 )
 _FIRST_DAY = Sql(
     """SELECT day FROM goal_snapshots
@@ -265,16 +296,23 @@ def read_stored_snapshots(session: Session, wanted: Sequence[tuple[GoalKey, DayR
     return [StoredSnapshots(before.get(n), found) for n, found in enumerate(rows)]
 
 
-def dense_amounts(stored: StoredSnapshots, days: DayRange) -> list[int]:
-    """The amount at the end of each day of a range: on a day without a row it is that of the day before."""
-    amounts: list[int] = []
-    amount, day = stored.before_minor, days.first
-    while days.last is not None and day <= days.last:
-        amount = stored.rows.get(day, amount)
-        if amount is not None:
-            amounts.append(amount)
-        day += _DAY
-    return amounts
+def read_closes(session: Session, wanted: Sequence[tuple[GoalKey, PaceDays]]) -> list[Closes | None]:
+    """The stored closes of goals on the days that say their paces, in the order of `wanted`.
+
+    None for a goal that was not closed yet on the first of them.
+    """
+    closes: list[Closes | None] = [None] * len(wanted)
+    if wanted:
+        days = [each for _, each in wanted]
+        columns: dict[str, object] = {**driver.key_columns("names", [key for key, _ in wanted])}
+        columns |= {"throughs": dates([each.through for each in days])}
+        columns |= {"month_begins": dates([each.month_begin for each in days])}
+        columns |= {"begins": dates([each.begin for each in days])}
+        for n, *found in _READ_CLOSES.rows(session, columns):
+            begin = Close(*found[4:])
+            if begin.since <= days[n - 1].begin:
+                closes[n - 1] = Closes(Close(*found[:2]), Close(*found[2:4]), begin)
+    return closes
 
 
 def write_snapshots(

@@ -493,13 +493,16 @@ forecasts = Table(
     metadata,
     tenant_column(),
     key_column("goal_id"),
-    # What it was computed from: the snapshots up to this day, and the goal at this version.
-    Column("through_day", Date),
-    Column("goal_version", BigInteger),
-    moment_column("projected_completion_at"),
-    text_column("projection_note"),
-    # The trend: by how much the projection's line moves towards the goal's finish in a month.
-    amount_column("monthly_minor", required=False),
+    # What the closes up to this day say: by how much the amount moved towards the finish in the last whole month, how
+    # many days that had, and what was contributed in up to three months.
+    Column("through_day", Date, nullable=False),
+    amount_column("trend_minor", required=False),
+    Column("trend_days", Integer),
+    amount_column("contributed_minor"),
+    Column("contribution_months", Integer, nullable=False),
+    moment_column("projected_at", required=True),
+    CheckConstraint("(trend_minor IS NULL) = (trend_days IS NULL)", name="trend"),
+    CheckConstraint("contribution_months between 0 and 3", name="months"),
 )
 
 outbox = Table(

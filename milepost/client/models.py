@@ -169,7 +169,11 @@ class Goal(Record):
 
 
 class GoalProgress(Record):
-    """How far a goal is at `calculated_at`, by facts up to `as_of`. Monthly amounts above 0 are towards the goal."""
+    """How far a goal is at `calculated_at`, by facts up to `as_of`. Monthly amounts above 0 are towards the goal.
+
+    The projection rests on `trend_months` whole months, the actual contribution on `contribution_months`, both as of
+    `projected_at`.
+    """
 
     _NEEDED = "goal_id"
 
@@ -181,8 +185,11 @@ class GoalProgress(Record):
     deadline: datetime | None
     projected_completion_date: datetime | None
     projection_note: str | None
+    projected_at: datetime
+    trend_months: int
     on_track: bool | None
     monthly_contribution_actual: Exact | None
+    contribution_months: int
     monthly_contribution_target: Exact | None
     calculated_at: datetime
     as_of: datetime
@@ -207,7 +214,9 @@ class GoalProgress(Record):
             self, name: Literal["percent_complete", "monthly_contribution_actual", "monthly_contribution_target"], /
         ) -> Exact | None: ...
         @overload
-        def __getitem__(self, name: Literal["calculated_at", "as_of"], /) -> datetime: ...
+        def __getitem__(self, name: Literal["projected_at", "calculated_at", "as_of"], /) -> datetime: ...
+        @overload
+        def __getitem__(self, name: Literal["trend_months", "contribution_months"], /) -> int: ...
         @overload
         def __getitem__(self, name: str, /) -> Any: ...
         def __getitem__(self, name: str, /) -> Any: ...

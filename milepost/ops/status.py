@@ -256,5 +256,5 @@ def _goal_as_json(goal: monitoring.MovedGoal) -> dict[str, Any]:
         "target_amount": str(to_decimal(goal.target_minor, goal.currency)),
         "percent_complete": percent_of(goal),
         "updated_at": goal.updated_at,
-        "projected_completion_date": goal.projected_at,
+        "projected_completion_date": goal.completion_at,
     }

@@ -166,7 +166,7 @@ def _target(goal: MovedGoal) -> int:
 def _projected(goal: MovedGoal) -> str:
     if goal.status.value != "active":
         return goal.status.value
-    return "-" if goal.projected_at is None else f"{goal.projected_at:%Y-%m-%d}"
+    return "-" if goal.completion_at is None else f"{goal.completion_at:%Y-%m-%d}"
 
 
 def _days_and_jobs(contents: DatabaseStatus, now: datetime) -> Table:

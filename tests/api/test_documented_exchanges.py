@@ -120,7 +120,7 @@ def test_delete_goal(send: Act, goal: Callable[..., str]) -> None:
 
 
 def test_get_goal_progress(send: Act, goal: Callable[..., str]) -> None:
-    """200, and how far the goal is; without a trend in the last 30 days there is no projected date."""
+    """200, and how far the goal is; before a whole month there is no projected date."""
     documented = exchange("Get Goal Progress")
     answer = send(documented, goal(6500.00))
     shown = dict(documented.response(200).body)

@@ -195,19 +195,22 @@ def test_progress_has_the_documented_body(
         "status": "active",
         "deadline": "2026-11-09T00:00:00",
         "projected_completion_date": None,
-        "projection_note": "too little history: 0 of at least 7 closed days",
+        "projection_note": "too little history: 0 days of at least one month",
     }
 
 
 def test_progress_tells_pace_and_deadline(
     api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
 ) -> None:
-    """2,500 of 10,000 in a year needs about 625.00 a month, in exact digits; without snapshots there is no trend."""
+    """2,500 of 10,000 in a year needs about 625.00 a month, in exact digits; without snapshots there is no pace."""
     now = datetime.now(UTC)
     goal_id = new_goal(current_amount=2500, deadline=(now + timedelta(days=365)).isoformat())
     body = exact(api.get(f"/goals/{goal_id}/progress"))
     assert set(body) - DOCUMENTED_PROGRESS == {
+        "projected_at",
+        "trend_months",
         "monthly_contribution_actual",
+        "contribution_months",
         "monthly_contribution_target",
         "on_track",
         "calculated_at",
@@ -217,6 +220,8 @@ def test_progress_tells_pace_and_deadline(
     # If a 29th of February is between, 365 days are a day less than twelve months.
     assert Decimal("625.00") <= body["monthly_contribution_target"] < Decimal("627.00")
     assert (body["monthly_contribution_actual"], body["on_track"]) == (None, None)
+    assert (body["trend_months"], body["contribution_months"]) == (0, 0)
+    assert body["projected_at"] == body["calculated_at"]
     assert abs(datetime.fromisoformat(body["calculated_at"]) - now) < timedelta(seconds=30)
     assert body["as_of"] == api.get(f"/goals/{goal_id}").json()["created_at"]
     api.patch(f"/goals/{goal_id}", json={"current_amount": 10000})

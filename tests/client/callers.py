@@ -26,6 +26,7 @@ _DIFFERENT = {
     "calculated_at",
     "as_of",
     "from",
+    "projected_at",
     "recorded_at",
 }
 _REFUSED = {400: "ValueError", 404: "KeyError", 409: "ValueError", 412: "ValueError", 422: "ValueError"}

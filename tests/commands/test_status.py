@@ -73,7 +73,7 @@ def status_json(status: Run) -> dict[str, Any]:
 
 
 def test_goals_are_shown_as_a_person_reads_them(status: Run, session_factory: Sessions, now: datetime) -> None:
-    """Each goal shows its user, name, type, tracking, amount, target, percent and stored projection."""
+    """Each goal shows its user, name, type, tracking, amount, target, percent and the date by its stored pace."""
     goal_id = goal(session_factory, now, name="House", user_id="ann", current_amount="6500")
     goal(session_factory, now, GoalType.DEBT, name="Car loan", target_amount="0", current_amount="8500")
     _project(session_factory, goal_id)
@@ -135,8 +135,10 @@ def test_a_long_name_is_cut_before_any_number(session_factory: Sessions, now: da
 
 def _project(session_factory: Sessions, goal_id: str) -> None:
     with session_factory.begin() as session:
-        Sql("""INSERT INTO forecasts (tenant, goal_id, projected_completion_at)
-                VALUES ('default', :goal_id, '2027-04-01T00:00Z')""").run(session, {"goal_id": goal_id})
+        # 3,500.00 at 280.00 in 28 days are 350 days, counted from April 16 on.
+        Sql("""INSERT INTO forecasts
+                (tenant, goal_id, through_day, trend_minor, trend_days, contribution_months, projected_at)
+                VALUES ('default', :goal_id, '2026-04-15', 28000, 28, 0, now())""").run(session, {"goal_id": goal_id})
 
 
 def test_goals_that_moved_last_come_first_and_not_all_come(

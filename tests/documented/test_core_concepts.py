@@ -121,7 +121,7 @@ def test_an_account_may_fund_several_goals(given: Reader) -> None:
 
 
 def test_progress_has_the_documented_structure(given: Reader) -> None:
-    """Each documented field and value; there is no projected date while the last 30 days show no trend."""
+    """Each documented field and value; there is no projected date before a whole month."""
     given.names["goal"] = new_goal(given, current_amount=6500.00, deadline="2025-11-09")
     asking = block("Core Concepts", "Get Progress")
     given.run(asking)

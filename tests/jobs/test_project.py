@@ -1,23 +1,25 @@
-"""Projections: stored nightly, and made afresh where a goal or its closes have moved since."""
+"""Projections: their paces are stored nightly, and computed where closes have changed since."""
 
 from __future__ import annotations
 
 import threading
 import time
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from core.errors import InvalidField
 from core.goals.goal import GoalStatus, GoalType, Tracking
-from core.jobs.project import Projected, due_projections, run_project
-from core.jobs.snapshot import run_snapshot
+from core.jobs.project import Projected, _paces, due_projections, project_chunk, run_project
+from core.jobs.snapshot import ChunkDays, run_snapshot
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
 from core.services.progress import goal_progress
 from core.store.database import Sessions
 from core.store.days import CHUNKS, lock_snapshots
-from core.store.driver import Sql
+from core.store.driver import Session, Sql, plan_by_key
+from core.store.goals import read_goals
 from tests.acts import DEFAULT, balance, goal, link, paid
 from tests.conftest import Apply
 
@@ -52,22 +54,22 @@ def test_the_stored_date_is_the_fresh_one(session_factory: Sessions, apply: Appl
     assert run_project(session_factory, NOON) == Projected(goals=1, dated=1)
     assert due_projections(session_factory) == []
     with session_factory() as session:
-        assert Sql("SELECT projected_completion_at FROM forecasts").value(session, {}) == expected[0]
+        stored = Sql("SELECT through_day, trend_minor, trend_days, projected_at FROM forecasts").one(session, {})
+    assert stored == (date(2026, 3, 9), 28_000, 28, NOON)
     assert progress(session_factory, goal_id) == expected
 
 
-def test_a_goal_that_moved_is_projected_afresh(session_factory: Sessions, apply: Apply) -> None:
-    """A payment of today shortens what is left; a late one that changes no amount changes the line."""
+def test_a_goal_that_moved_is_projected_with_its_present_amount(session_factory: Sessions, apply: Apply) -> None:
+    """A payment of today shortens what is left; a late one changes the trend once its day is closed again."""
     goal_id = saving(session_factory, apply)
     run_snapshot(session_factory, NOON)
     run_project(session_factory, NOON)
     apply([paid("today", 30_000, NOON)])
     assert progress(session_factory, goal_id)[0] == datetime(2026, 4, 9, tzinfo=UTC)
-    apply([paid("late in", 100_000, NOON - timedelta(days=20)), paid("late out", -100_000, NOON - timedelta(days=1))])
-    late = progress(session_factory, goal_id)
-    assert late[0] != datetime(2026, 4, 9, tzinfo=UTC)
+    apply([paid("late in", 100_000, NOON - timedelta(days=20)), paid("late out", -99_000, NOON - timedelta(hours=1))])
+    assert progress(session_factory, goal_id)[0] == datetime(2026, 4, 8, tzinfo=UTC)
     run_snapshot(session_factory, NOON + timedelta(hours=1))
-    assert progress(session_factory, goal_id) == late
+    assert progress(session_factory, goal_id)[0] == datetime(2026, 3, 17, tzinfo=UTC)
     with session_factory() as session:
         assert Sql("SELECT count(*) FROM forecasts").value(session, {}) == 0
 
@@ -131,6 +133,84 @@ def test_an_older_day_leaves_newer_projections_alone(session_factory: Sessions, 
     run_project(session_factory, NOON, through=TODAY - timedelta(days=7))
     with session_factory() as session:
         assert Sql("SELECT through_day FROM forecasts").value(session, {}) == TODAY - timedelta(days=1)
+
+
+def test_a_run_that_goes_on_leaves_out_what_it_has_done(session_factory: Sessions, apply: Apply) -> None:
+    """Only goals without a row of the day are projected, unless all are asked for."""
+    ids = [saving(session_factory, apply) for _ in range(3)]
+    run_snapshot(session_factory, NOON)
+    run_project(session_factory, NOON)
+    with session_factory.begin() as session:
+        Sql("DELETE FROM forecasts WHERE goal_id = :goal_id").run(session, {"goal_id": ids[1]})
+    for again, goals in ((False, 1), (False, 0), (True, 3)):
+        found = due_projections(session_factory, again=True)
+        assert sum(project_chunk(session_factory, work, NOON, again=again).did.goals for work in found) == goals
+
+
+@pytest.mark.parametrize("changes", [{"tracking": Tracking.BALANCE}, {"days": 20}])
+def test_what_closes_do_not_say_is_not_stored(session_factory: Sessions, apply: Apply, changes: dict[str, Any]) -> None:
+    """A goal that waits for a balance has no row, and one without a whole month a row that says so."""
+    saving(session_factory, apply, **changes)
+    run_snapshot(session_factory, NOON)
+    assert run_project(session_factory, NOON) == Projected(goals=1, dated=0)
+    with session_factory() as session:
+        rows = Sql("SELECT trend_minor, trend_days, contribution_months FROM forecasts").rows(session, {})
+    assert rows == ([] if "tracking" in changes else [(None, None, 0)])
+
+
+def test_a_goal_costs_a_few_rows_however_long_its_past_is(session_factory: Sessions, apply: Apply) -> None:
+    """Three closes; of the account one transaction and the reports of three months, whatever came before it."""
+    for days in (200, 400):
+        _save_and_report(session_factory, apply, days, minor=1_000)
+        expected = {"goal_snapshots": 3, "links": 1, "transactions": 1, "reports": 9}
+        assert _rows_read_by_projecting(session_factory) == expected
+
+
+def test_of_an_account_that_only_reports_balances_no_report_is_read(session_factory: Sessions, apply: Apply) -> None:
+    """Its whole change counts as contributed, whatever its reports say."""
+    _save_and_report(session_factory, apply, 200, minor=None)
+    assert _rows_read_by_projecting(session_factory) == {"goal_snapshots": 3, "links": 1}
+
+
+def test_of_a_goal_that_did_not_move_only_a_close_is_read(session_factory: Sessions, apply: Apply) -> None:
+    """Whatever moved it more than three months ago."""
+    _save_and_report(session_factory, apply, 200, minor=1_000, until=95)
+    assert _rows_read_by_projecting(session_factory) == {"goal_snapshots": 1}
+
+
+def _save_and_report(sessions: Sessions, apply: Apply, days: int, minor: int | None, until: int = 1) -> None:
+    """Leave only a goal so old, whose account was reported every tenth day and, if it says so, got money every day."""
+    began = NOON - timedelta(days=days)
+    with sessions.begin() as session:
+        Sql("DELETE FROM goals").run(session, {})
+    goal_id = goal(sessions, began, target_amount="1000")
+    account = f"a{days}"
+    link(sessions, began, goal_id, account, "100", began.date())
+    if minor is not None:
+        apply([paid(f"t{n}", minor, NOON - timedelta(days=n), account) for n in range(days, until - 1, -1)])
+    apply([balance(n, NOON - timedelta(days=n), account) for n in range(days, until - 1, -10)])
+    run_snapshot(sessions, NOON)
+
+
+def _rows_read_by_projecting(sessions: Sessions) -> dict[str, int]:
+    """By table the rows that the job finds by index, but for those of goals and accounts, which have moved."""
+    found = Sql(
+        """SELECT relname, sum(pg_stat_get_xact_tuples_returned(indexrelid)), sum(seq_tup_read)
+        FROM pg_stat_xact_user_tables t JOIN pg_index i ON i.indrelid = t.relid GROUP BY relname"""
+    )
+    with sessions.begin() as session:
+        plan_by_key(session)
+        goals = _keys(session)
+        before = {name: (read, scanned) for name, read, scanned in found.rows(session, {})}
+        _paces(session, ChunkDays(DEFAULT, 0, TODAY - timedelta(days=1)), read_goals(session, goals))
+        after = found.rows(session, {})
+    assert all(scanned == before[name][1] for name, _, scanned in after)
+    read = {name: int(count - before[name][0]) for name, count, _ in after if name not in ("goals", "accounts")}
+    return {name: count for name, count in read.items() if count}
+
+
+def _keys(session: Session) -> list[tuple[str, str]]:
+    return [(tenant, goal_id) for tenant, goal_id in Sql("SELECT tenant, goal_id FROM goals").rows(session, {})]
 
 
 def _until(sessions: Sessions, question: str) -> None:

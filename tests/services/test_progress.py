@@ -1,4 +1,4 @@
-"""Progress: the monthly trend, what the deadline needs, and how new the amount is, whatever the order of the facts."""
+"""Progress: what a month brings, what the deadline needs, and how new the amount is, whatever came first."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_deadline_that_is_a_day_lasts_until_that_local_day_is_over(session_fac
     """The goal is not missed before its day is over, there and not in UTC; a moment is missed once it has passed."""
     tenant, day = Tenant("default", zone), date(2026, 11, 1)  # in Havana and New York clocks go back on it
     is_over_at = datetime(2026, 11, 2, tzinfo=tenant.zone).astimezone(UTC)
-    # So new that it has no line yet, which says that it will not be reached.
+    # So new that it has no whole month yet, which would say that it will not be reached.
     goal_id = goal(session_factory, is_over_at - 3 * DAY, current_amount="400", target_amount="1000", deadline=day)
     assert progress(session_factory, goal_id, is_over_at - INSTANT, tenant).is_on_track is None
     assert progress(session_factory, goal_id, is_over_at, tenant).is_on_track is False
@@ -129,26 +129,27 @@ def test_the_last_and_the_first_deadline_are_taken(
     assert progress(session_factory, goal_id, tenant=tenant).monthly_target_minor == 1_000_000
 
 
-def test_the_trend_stored_at_night_is_the_fresh_one(session_factory: Sessions, apply: Apply) -> None:
-    """10.00 a day are 304.37 a month, cut, before the night's run, after it, and from its row."""
+def test_the_pace_stored_at_night_is_the_fresh_one(session_factory: Sessions, apply: Apply) -> None:
+    """10.00 a day are 280.00 in the month before March 9, before the night's run, after it, and from its row."""
     goal_id = saving(session_factory, apply, deadline=datetime(2026, 5, 9, tzinfo=UTC))
     fresh = progress(session_factory, goal_id)
-    assert (fresh.monthly_actual_minor, fresh.is_on_track) == (30_437, True)
+    assert (fresh.monthly_actual_minor, fresh.contribution_months, fresh.is_on_track) == (28_000, 1, True)
     run_snapshot(session_factory, NOON)
     run_project(session_factory, NOON)
     assert progress(session_factory, goal_id) == fresh
     with session_factory.begin() as session:
-        assert Sql("SELECT monthly_minor FROM forecasts").value(session, {}) == 30_437
-        Sql("UPDATE forecasts SET monthly_minor = 5").run(session, {})
+        found = Sql("SELECT trend_minor, trend_days, contributed_minor, contribution_months FROM forecasts")
+        assert found.one(session, {}) == (28_000, 28, 28_000, 1)
+        Sql("UPDATE forecasts SET contributed_minor = 5").run(session, {})
     assert progress(session_factory, goal_id).monthly_actual_minor == 5
 
 
-def test_a_debt_that_falls_has_a_trend_above_zero(session_factory: Sessions, apply: Apply) -> None:
+def test_a_debt_that_falls_has_a_pace_above_zero(session_factory: Sessions, apply: Apply) -> None:
     """What is paid off counts towards the goal; new debt counts against it."""
     goal_id = saving(session_factory, apply, type=GoalType.DEBT)
-    assert progress(session_factory, goal_id).monthly_actual_minor == 30_437
+    assert progress(session_factory, goal_id).monthly_actual_minor == 28_000
     apply([paid(f"n{n}", -2_000, NOON - n * DAY) for n in range(40, 0, -1)])
-    assert progress(session_factory, goal_id).monthly_actual_minor == -30_437
+    assert progress(session_factory, goal_id).monthly_actual_minor == -28_000
 
 
 def test_a_day_too_late_is_not_on_track(session_factory: Sessions, apply: Apply) -> None:
@@ -164,10 +165,10 @@ def test_a_day_too_late_is_not_on_track(session_factory: Sessions, apply: Apply)
 
 
 @pytest.mark.parametrize("changes", [{"status": GoalStatus.PAUSED}, {"tracking": Tracking.BALANCE}])
-def test_a_goal_that_rests_or_waits_has_no_trend(
+def test_a_goal_that_rests_or_waits_has_no_pace(
     session_factory: Sessions, apply: Apply, changes: dict[str, Any]
 ) -> None:
-    """A paused goal and one without a balance have no trend, and whether they make their deadline is unknown."""
+    """A paused goal and one without a balance have no pace, and whether they make their deadline is unknown."""
     goal_id = saving(session_factory, apply, deadline=NOON + 90 * DAY, **changes)
     view = progress(session_factory, goal_id)
     assert (view.monthly_actual_minor, view.is_on_track) == (None, None)

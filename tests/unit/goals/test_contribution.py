@@ -71,26 +71,25 @@ def test_the_worked_target() -> None:
 
 
 @pytest.mark.parametrize(
-    ("left", "actual", "deadline", "projected", "expected"),
+    ("left", "months", "deadline", "projected", "expected"),
     [
-        (0, None, None, None, True),
-        (-1, None, YESTERDAY, None, True),
-        (1, 5, None, DUE, None),
-        (1, None, DUE, None, None),
-        (1, 5, DUE, DUE, True),
-        (1, 5, NOW.date(), NOW.date(), True),
-        (1, None, NOW.date(), None, None),
-        (1, 5, DUE, DUE + timedelta(days=1), False),
-        (1, 0, DUE, None, False),
-        (1, -5, DUE, None, False),
-        (1, 5, YESTERDAY, YESTERDAY - timedelta(days=1), False),
-        (1, 5, YESTERDAY, None, False),
-        (1, None, YESTERDAY, None, False),
+        (0, 0, None, None, True),
+        (-1, 0, YESTERDAY, None, True),
+        (1, 1, None, DUE, None),
+        (1, 0, DUE, None, None),
+        (1, 1, DUE, DUE, True),
+        (1, 1, NOW.date(), NOW.date(), True),
+        (1, 0, NOW.date(), None, None),
+        (1, 1, DUE, DUE + timedelta(days=1), False),
+        (1, 1, DUE, None, False),
+        (1, 1, YESTERDAY, YESTERDAY - timedelta(days=1), False),
+        (1, 1, YESTERDAY, None, False),
+        (1, 0, YESTERDAY, None, False),
     ],
 )
 def test_on_track_is_the_projected_day_against_the_deadline(
-    left: int, actual: int | None, deadline: date | None, projected: date | None, expected: bool | None
+    left: int, months: int, deadline: date | None, projected: date | None, expected: bool | None
 ) -> None:
-    """Reached: yes; deadline missed: no; no deadline, or no line: unknown; else the projected day decides."""
+    """Reached: yes; deadline missed: no; no deadline, or no whole month: unknown; else the projected day decides."""
     due = None if deadline is None else Due(deadline, datetime.combine(deadline, time.max, UTC))
-    assert is_on_track(left, actual, due, projected, NOW) is expected
+    assert is_on_track(left, months, due, projected, NOW) is expected
