@@ -12,6 +12,8 @@ from milepost.embedded.datadir import try_lock
 from milepost.embedded.errors import DirectoryUnusable
 from milepost.embedded.trust import open_trusted
 
+_NAME = "users"
+
 
 @dataclass(slots=True)
 class UsersLock:
@@ -22,7 +24,10 @@ class UsersLock:
     @classmethod
     def try_share(cls, directory: Path) -> UsersLock | None:
         """Take a shared lock; None while a supervisor has it: for an instant, or, if it is stopping, until it ends."""
-        descriptor = _open(directory)
+        return cls._share(_open(directory))
+
+    @classmethod
+    def _share(cls, descriptor: int) -> UsersLock | None:
         if try_lock(descriptor, fcntl.LOCK_SH):
             return cls(descriptor)
         os.close(descriptor)
@@ -32,10 +37,10 @@ class UsersLock:
     def hold_idle(cls, directory: Path) -> UsersLock | None:
         """Share the lock while a process is still starting, so that servers which nobody uses do not stop meanwhile.
 
-        None if there is nothing to hold; opening the servers then says why.
+        None if there is nothing to hold, and then nothing is made; opening the servers says why.
         """
         try:
-            return cls.try_share(directory)
+            return cls._share(open_trusted(directory / _NAME, os.O_RDWR))
         except (OSError, DirectoryUnusable):
             return None
 
@@ -77,4 +82,4 @@ class IdleTimer:
 
 
 def _open(directory: Path) -> int:
-    return open_trusted(directory / "users", os.O_RDWR | os.O_CREAT)
+    return open_trusted(directory / _NAME, os.O_RDWR | os.O_CREAT)
