@@ -12,7 +12,10 @@ from core.goals.goal import GoalType
 from core.services.funding import link_account
 from core.services.goals import create_goal, get_goal
 from core.services.inputs import GoalDraft, LinkDraft
+from core.services.progress import read_progress
+from core.services.views import ProgressView
 from core.store.database import Sessions
+from core.store.driver import Session
 from core.store.tenants import Tenant
 from tests.conftest import NOW
 
@@ -37,6 +40,11 @@ def amount(sessions: Sessions, goal_id: str) -> int:
     """A goal's amount in cents."""
     with sessions() as session:
         return get_goal(session, DEFAULT, goal_id).amount_minor
+
+
+def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:
+    """How far a goal is."""
+    return read_progress(session, tenant, [goal_id], now)[goal_id]
 
 
 def event(type: str, time: datetime, id: str, data: dict[str, Any], source: str = "test") -> bytes:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query, Request
 from starlette.responses import Response
@@ -14,16 +14,26 @@ from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
-from api.schemas.goals import ExactResponse, GoalBody, PartsResponse, ProgressBody, exact_json, goal_body, progress_body
+from api.schemas.goals import (
+    ExactResponse,
+    GoalBody,
+    ListedGoalBody,
+    PartsResponse,
+    ProgressBody,
+    exact_json,
+    goal_body,
+    listed_goal_body,
+    progress_body,
+)
 from api.schemas.requests import GoalPatch, NewGoal
 from core.errors import InvalidField, NotFound
 from core.goals.goal import GoalStatus, GoalType
 from core.services.goals import create_goal, delete_goal, list_goals, read_goals, reopen_goal, update_goal
 from core.services.keys import Scope
 from core.services.pages import PAGE, Page
-from core.services.progress import goal_progress
+from core.services.progress import read_progress
 from core.services.quotas import require_room_for_goal
-from core.services.views import GoalView
+from core.services.views import GoalView, ProgressView
 
 PAGE_BYTES_MOST = 4 * 2**20
 """A goal comes with its milestones, and their descriptions may be long."""
@@ -53,7 +63,7 @@ def create(request: Request, contexts: Contexts, raw: RawBody, idempotency: Idem
 @router.get(
     "",
     summary="List goals",
-    responses=answers(200, list[GoalBody], "One page; the next is in the `Link` header", 422, headers=("Link",)),
+    responses=answers(200, list[ListedGoalBody], "One page; the next is in the `Link` header", 422, headers=("Link",)),
 )
 def list_page(
     request: Request,
@@ -63,14 +73,15 @@ def list_page(
     user_id: Annotated[str | None, Query(description="Only this user's goals")] = None,
     status: Annotated[GoalStatus | None, Query(description="Only goals of this status")] = None,
     external_id: Annotated[str | None, Query(description="Only goals with this id of your own")] = None,
+    include: Annotated[Literal["progress"] | None, Query(description="Each goal with its `progress`")] = None,
     limit: Limit = PAGE,
     cursor: Cursor = None,
 ) -> Response:
-    """List goals, filtered, page by page."""
+    """List goals, filtered, page by page; with their progress, if you ask for it."""
     with contexts.open(Scope.GOALS_READ) as context:
         type = _one_of(type, goal_type)
         filters = {"user_id": user_id, "type": type, "status": status, "external_id": external_id}
-        listing = Listing(context.tenant.name, ("goals",), filters)
+        listing = Listing(context.tenant.name, ("goals",), {**filters, "include": include})
         page = list_goals(
             context.session,
             context.tenant,
@@ -81,7 +92,11 @@ def list_page(
             limit=limit,
             cursor=listing.position(cursor),
         )
-        goals, next_cursor = _fitting(page)
+        progresses: Mapping[str, ProgressView] = {}
+        if include is not None:
+            ids = [goal.goal_id for goal in page.items]
+            progresses = read_progress(context.session, context.tenant, ids, context.now)
+        goals, next_cursor = _fitting(page, progresses)
     return PartsResponse(goals, headers=listing.link(path_of(request), limit, next_cursor))
 
 
@@ -154,11 +169,12 @@ def reopen(goal_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Ide
 @router.get(
     "/{goal_id}/progress", summary="Get progress", responses=answers(200, ProgressBody, "How far the goal is", 404)
 )
-def progress(goal_id: str, contexts: Contexts) -> Response:
+async def progress(request: Request, goal_id: str) -> Response:
     """Get how far the goal is, in percent, and when it will be reached."""
-    with contexts.open(Scope.GOALS_READ) as context:
-        body = progress_body(goal_progress(context.session, context.tenant, goal_id, context.now))
-    return ExactResponse(body)
+    found = await contexts_of(request).read(Scope.GOALS_READ, read_progress, goal_id)
+    if found is None:
+        raise NotFound("Goal", goal_id)
+    return ExactResponse(progress_body(found))
 
 
 async def read_goal(request: Request, goal_id: str) -> GoalView:
@@ -175,12 +191,12 @@ def _one_of(type: GoalType | None, goal_type: GoalType | None) -> GoalType | Non
     return type or goal_type
 
 
-def _fitting(page: Page[GoalView]) -> tuple[list[bytes], str | None]:
+def _fitting(page: Page[GoalView], progresses: Mapping[str, ProgressView]) -> tuple[list[bytes], str | None]:
     """The goals of a page that fit into PAGE_BYTES_MOST, at least one, as JSON; and where the next page begins."""
     goals: list[bytes] = []
     left = PAGE_BYTES_MOST
     for goal in page.items:
-        body = exact_json(goal_body(goal))
+        body = exact_json(listed_goal_body(goal, progresses.get(goal.goal_id)))
         left -= len(body)
         if goals and left < 0:
             return goals, page.items[len(goals) - 1].goal_id

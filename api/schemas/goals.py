@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, overload
+from typing import Annotated, Any, NotRequired, cast, overload
 
 import msgspec
 from pydantic import Field, WithJsonSchema
@@ -131,6 +131,12 @@ class ProgressBody(TypedDict):
     note: str | None
 
 
+class ListedGoalBody(GoalBody):
+    """A goal in a list; it has `progress` if that was asked for."""
+
+    progress: NotRequired[ProgressBody]
+
+
 class MilestoneProgressBody(TypedDict):
     """How many of a goal's milestones are reached."""
 
@@ -190,6 +196,14 @@ def goal_body(goal: GoalView) -> GoalBody:
         "image_url": goal.details.image_url,
         "milestones": [milestone_body(milestone, goal.currency) for milestone in goal.milestones],
     }
+
+
+def listed_goal_body(goal: GoalView, progress: ProgressView | None) -> ListedGoalBody:
+    """A goal as a list shows it."""
+    body = cast(ListedGoalBody, goal_body(goal))
+    if progress is not None:
+        body["progress"] = progress_body(progress)
+    return body
 
 
 def progress_body(progress: ProgressView) -> ProgressBody:

@@ -23,6 +23,7 @@ from benchmarks.workers import Work, work_side_by_side
 from milepost.ops.latency import StepProgress, nearest_rank
 
 _GOALS_A_CONNECTION = 40
+_PAGE = 50
 # The rate at which answers are timed, as a share of the rate that is reached.
 _SHARE_OF_FULL_LOAD = 0.5
 
@@ -101,6 +102,7 @@ def measure_rest(
             measure("GET /health/live", ask_nothing, nothing),
             measure("GET /goals/{id}", ask_goal, nothing),
             measure("GET /goals/{id}/progress", ask_progress, nothing),
+            measure("GET /goals, 50 with progress", ask_page, None),
             transaction,
             measure("PATCH /goals/{id}: an amount", set_amounts, transaction),
         ]
@@ -186,6 +188,12 @@ def ask_progress(target: Target, connection: int) -> Iterator[Ask]:
     """Requests for the progress of one goal after the other."""
     for number in count():
         yield Ask(request("GET", target.address(target.goal(connection, number), "/progress"), target.key), 200)
+
+
+def ask_page(target: Target, _connection: int) -> Iterator[Ask]:
+    """Requests for a page of goals with their progress."""
+    while True:
+        yield Ask(request("GET", f"{target.url}/goals?limit={_PAGE}&include=progress", target.key), 200)
 
 
 def set_amounts(target: Target, connection: int) -> Iterator[Ask]:

@@ -1,13 +1,12 @@
 """Progress: how far a goal is, its pace, when that gets it there, and what it needs each month for its deadline."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from core.events.calendar import EARLIEST, day_end, last_closed_day, local_day
 from core.goals.amounts import contributing_links
-from core.goals.goal import Tracking, follows_balances, is_final, measure_of
-from core.goals.links import Link
+from core.goals.goal import Tracking, follows_balances, is_final
 from core.goals.progress import left_minor, percent_complete
 from core.goals.projection import (
     Due,
@@ -21,16 +20,15 @@ from core.goals.projection import (
     projection_of,
     why_resting,
 )
-from core.services.goal_access import find_goal
 from core.services.history import closes_on
+from core.services.inputs import is_id
 from core.services.views import ProgressView, left_out_note
 from core.snapshots.pace import PacedGoal, compute_paces
-from core.store.accounts import FactPeriod, newest_fact
-from core.store.driver import Session
-from core.store.forecasts import ForecastRow, read_forecast
+from core.store.driver import Session, require_transaction
+from core.store.forecasts import ForecastRow
 from core.store.goals import GoalRow
-from core.store.links import FundingRow, funding_of_goals
-from core.store.spans import CountedAccount
+from core.store.links import FundingRow
+from core.store.seen_progress import SeenProgress, read_seen_progress
 from core.store.tenants import Tenant
 
 # Deadlines before EARLIEST and after this moment count as these two: in some time zone they are out of Python's range.
@@ -49,11 +47,9 @@ class GoalProjection:
     is_on_track: bool | None
 
 
-def projection_for(
-    session: Session, tenant: Tenant, goal: GoalRow, sources: Sequence[FundingRow], now: datetime
-) -> GoalProjection:
-    """The projection of a goal that is not locked, with these links; one without a first balance has none."""
-    forecast = _forecast(session, tenant, goal, sources, now)
+def projection_for(session: Session, tenant: Tenant, seen: SeenProgress, now: datetime) -> GoalProjection:
+    """The projection of a goal; one without a first balance has none."""
+    goal, forecast = seen.goal, _forecast(session, tenant, seen, now)
     pace, projected_at = forecast.pace, forecast.projected_at
     projection = projection_of(goal, pace)
     completion_at = completion_date(projection, pace.through)
@@ -70,50 +66,37 @@ def projection_for(
     return GoalProjection(completion_at, projection.note, pace, projected_at, needed, on_track)
 
 
-def amount_as_of(session: Session, goal: GoalRow, sources: Sequence[FundingRow]) -> datetime:
-    """The moment of the newest fact in the amount of a goal with these links.
+def amount_as_of(seen: SeenProgress) -> datetime:
+    """The moment of the newest fact in the amount of a goal.
 
     It is at most a day in the future, and not after the goal's final moment, and does not depend on the order in which
     facts arrived. A manual amount is such a fact, unless the amount comes from the accounts alone; the amount given at
     creation has the moment of creation.
     """
-    links = [source.funded(goal) for source in sources]
-    measure = measure_of(goal.tracking)
-    counting = {source.row.link.account_id: source.counting for source in sources}
-    periods = [
-        period
-        for funded in contributing_links(goal.tracking, links, final_at=goal.final_at)
-        for period in _periods(funded.link, measure, counting[funded.link.account_id])
-    ]
+    goal = seen.goal
+    links = [source.funded(goal) for source in seen.sources]
+    contributing = set(contributing_links(goal.tracking, links, final_at=goal.final_at))
+    facts = [at for at, link in zip(seen.newest, links, strict=True) if at is not None and link in contributing]
     manual_at = goal.manual_at or goal.created_at
-    newest = newest_fact(session, goal.tenant, periods) or manual_at
+    newest = max(facts, default=manual_at)
     as_of = newest if follows_balances(goal.tracking) else max(newest, manual_at)
     return as_of if goal.final_at is None else min(as_of, goal.final_at)
 
 
-def _periods(link: Link, measure: str, counting: Iterable[CountedAccount]) -> Iterator[FactPeriod]:
-    """The facts that a link counts: those of its account, or of all that count in its place, each in its time."""
-    for each in counting or (CountedAccount(link.account_id, None, None),):
-        begin_at = max(filter(None, (link.begin_at, each.counts_from)), default=None)
-        until_at = min(filter(None, (link.until_at, each.counts_until)), default=None)
-        yield FactPeriod(each.account_id, measure, begin_at, until_at)
-
-
-def _forecast(
-    session: Session, tenant: Tenant, goal: GoalRow, sources: Sequence[FundingRow], now: datetime
-) -> ForecastRow:
+def _forecast(session: Session, tenant: Tenant, seen: SeenProgress, now: datetime) -> ForecastRow:
     """The pace that the nightly job stored, or a new one; a goal that rests or waits has none."""
+    goal = seen.goal
     through = last_closed_day(now, tenant.zone)
     if why_resting(goal) is not None:
         return ForecastRow(*goal.key, no_pace(through), now)
-    stored = read_forecast(session, goal.key)
-    if stored is not None:
-        return stored
+    if seen.forecast is not None:
+        return seen.forecast
     days = pace_days(goal.start_date, through)
     if days is None:
         return ForecastRow(*goal.key, no_pace(through), now)
+    require_transaction(session)
     paced = PacedGoal(goal, days, closes_on(session, tenant, goal, days))
-    (pace,) = compute_paces(session, [paced], {goal.key: sources}, tenant.zone)
+    (pace,) = compute_paces(session, [paced], {goal.key: seen.sources}, tenant.zone)
     return ForecastRow(*goal.key, pace, now)
 
 
@@ -133,11 +116,18 @@ def _left_out(goal: GoalRow, sources: Iterable[FundingRow]) -> list[tuple[str, s
     return [(each.row.link.account_id, each.currency) for each in sources if each.currency != goal.currency]
 
 
-def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime) -> ProgressView:
-    """How far a goal is, and when it will be reached by the trend of its last whole month; raises NotFound."""
-    row = find_goal(session, tenant, goal_id)
-    sources = funding_of_goals(session, [row.key])[row.key]
-    projection = projection_for(session, tenant, row, sources, now)
+def read_progress(session: Session, tenant: Tenant, goal_ids: Sequence[str], now: datetime) -> dict[str, ProgressView]:
+    """How far goals are, by id, and when they will be reached; one that does not exist is left out.
+
+    One statement, unless a goal has joined accounts, or its pace has to be computed: raises NeedsTransaction for these
+    if the session is none.
+    """
+    every = read_seen_progress(session, [(tenant.name, goal_id) for goal_id in goal_ids if is_id(goal_id)])
+    return {seen.goal.goal_id: _progress_view(session, tenant, seen, now) for seen in every}
+
+
+def _progress_view(session: Session, tenant: Tenant, seen: SeenProgress, now: datetime) -> ProgressView:
+    row, projection = seen.goal, projection_for(session, tenant, seen, now)
     return ProgressView(
         goal_id=row.goal_id,
         currency=row.currency,
@@ -151,11 +141,11 @@ def goal_progress(session: Session, tenant: Tenant, goal_id: str, now: datetime)
         projected_at=projection.projected_at,
         trend_months=projection.pace.trend_months,
         waiting_for=tuple(row.waiting_for),
-        note=left_out_note(row, _left_out(row, sources)),
+        note=left_out_note(row, _left_out(row, seen.sources)),
         monthly_actual_minor=projection.pace.monthly_minor,
         contribution_months=projection.pace.contribution_months,
         monthly_target_minor=projection.monthly_target_minor,
         is_on_track=projection.is_on_track,
         calculated_at=now,
-        as_of=amount_as_of(session, row, sources),
+        as_of=amount_as_of(seen),
     )

@@ -1,7 +1,6 @@
 """Rows of accounts: made when first seen, locked in id order, read and written back under their locks."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -156,19 +155,6 @@ class Held(Struct, frozen=True, gc=False):
     known_by_rows_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class FactPeriod:
-    """The facts of an account that a goal counts: those from `begin_at` on and before `until_at`; None: no limit.
-
-    For the measure `worth` these are transactions and reports, for `inflow` the transactions that brought money in.
-    """
-
-    account_id: str
-    measure: str
-    begin_at: datetime | None
-    until_at: datetime | None
-
-
 ATTRIBUTES = (
     "user_id",
     "kind",
@@ -236,22 +222,6 @@ _WRITE_KNOWN_BY_ROWS = Sql(
     WHERE a.tenant = s.tenant AND a.account_id = s.account_id"""
 )
 # Reads one row from the end of the index of counted transactions, and one from the end of the primary key of reports.
-_NEWEST_FACT = Sql(
-    f"""SELECT max(greatest(t.at, r.at))
-    FROM unnest({driver.split("names")}, {driver.split("measures")}, CAST(:begins AS timestamptz[]),
-        CAST(:untils AS timestamptz[])) AS k(account_id, measure, begin_at, until_at)
-    LEFT JOIN LATERAL (
-        SELECT posted_at AS at FROM transactions
-        WHERE tenant = :tenant AND account_id = k.account_id AND counts
-          AND posted_at >= coalesce(k.begin_at, '-infinity') AND posted_at < coalesce(k.until_at, 'infinity')
-          AND (k.measure = 'worth' OR amount_minor > 0)
-        ORDER BY posted_at DESC LIMIT 1) AS t ON true
-    LEFT JOIN LATERAL (
-        SELECT as_of AS at FROM reports
-        WHERE tenant = :tenant AND account_id = k.account_id AND k.measure = 'worth'
-          AND as_of >= coalesce(k.begin_at, '-infinity') AND as_of < coalesce(k.until_at, 'infinity')
-        ORDER BY as_of DESC LIMIT 1) AS r ON true"""
-)
 
 
 def lock_accounts(session: Session, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountRow]:
@@ -348,21 +318,6 @@ def write_known_by_rows(session: Session, rows: Sequence[AccountRow]) -> None:
         keys = driver.key_columns("accounts", [row.key for row in rows])
         moments = driver.moments([row.known_by_rows_at for row in rows])
         _WRITE_KNOWN_BY_ROWS.run(session, {**keys, "moments": moments})
-
-
-def newest_fact(session: Session, tenant: str, periods: Sequence[FactPeriod]) -> datetime | None:
-    """The moment of the newest fact in any of the periods; None if there is none."""
-    if not periods:
-        return None
-    parameters = {
-        "tenant": tenant,
-        "names": driver.joined(period.account_id for period in periods),
-        "measures": driver.joined(period.measure for period in periods),
-        "begins": [period.begin_at for period in periods],
-        "untils": [period.until_at for period in periods],
-    }
-    newest: datetime | None = _NEWEST_FACT.value(session, parameters)
-    return newest
 
 
 def _account(row: Row) -> AccountRow:

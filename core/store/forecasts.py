@@ -7,7 +7,7 @@ from datetime import date, datetime
 from core.goals.projection import Pace
 from core.store import driver
 from core.store.days import CHUNKS
-from core.store.driver import Session, Sql
+from core.store.driver import Row, Session, Sql
 from core.store.goals import GoalKey
 
 
@@ -31,13 +31,12 @@ _COLUMNS = {
     "contribution_months": driver.INT4,
     "projected_at": driver.TIMESTAMPTZ,
 }
-# The rows of the last closed day but one are used until the night's run has replaced them. An older row is of a goal
-# that rested, or of a time without runs.
-_READ = Sql(
-    """SELECT f.through_day, f.trend_minor, f.trend_days, f.contributed_minor, f.contribution_months, f.projected_at
-    FROM forecasts f JOIN tenants t ON t.tenant = f.tenant
-    WHERE f.tenant = :tenant AND f.goal_id = :goal_id AND f.through_day >= t.closed_through - 1"""
-)
+STORED = "f.through_day, f.trend_minor, f.trend_days, f.contributed_minor, f.contribution_months, f.projected_at"
+"""SQL for what `forecast_of` reads, of a row `f`."""
+IS_USED = "f.through_day >= t.closed_through - 1"
+"""SQL: whether a row `f` is used, of a tenant `t`. Those of the last closed day but one are, until the night's run has
+replaced them. An older row is of a goal that rested, or of a time without runs.
+"""
 # A goal that was deleted meanwhile must leave no forecast behind, so the same statement finds and locks the goal's row.
 _WRITE = Sql(
     f"""WITH present AS (
@@ -61,10 +60,9 @@ _ACTIVE = Sql(
 )
 
 
-def read_forecast(session: Session, key: GoalKey) -> ForecastRow | None:
-    """The stored pace of a goal, of the last closed day or the one before; None if there is none."""
-    row = _READ.first(session, {"tenant": key[0], "goal_id": key[1]})
-    return None if row is None else ForecastRow(*key, Pace(*row[:5]), row[5])
+def forecast_of(key: GoalKey, row: Row) -> ForecastRow | None:
+    """The pace of a goal in a row of STORED; None if it is empty."""
+    return None if row[0] is None else ForecastRow(*key, Pace(*row[:5]), row[5])
 
 
 def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:

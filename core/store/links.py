@@ -1,6 +1,6 @@
 """Rows of links: when each counts, what it measures and, with what is known of its account, what it adds to a goal."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -11,7 +11,7 @@ from core.goals.links import Link, measured, why_not
 from core.goals.money import share
 from core.store import driver
 from core.store.accounts import AccountKey
-from core.store.driver import Session, Sql, int8s, moments
+from core.store.driver import Row, Session, Sql, int8s, moments
 from core.store.goals import GoalKey, GoalRow
 from core.store.measures import read_measures
 from core.store.spans import CountedAccount, counted_accounts
@@ -142,10 +142,11 @@ class FundingRow(NamedTuple):
         return why_not(self.currency, is_known_asset, goal.currency, goal.type, goal.tracking)
 
 
-_LINK_LIST = ", ".join(f"l.{column}" for column in _LINK)
-_ACCOUNT_LIST = """a.currency, a.kind, a.kind_rank IS NOT NULL, a.worth_minor, a.inflow_minor,
-    a.first_report_at, a.known_by_rows_at, a.name, a.joined_as,
-    coalesce(a.joined_as, CAST(a.counts_from AS text)) IS NOT NULL"""
+FUNDING = f"""{", ".join(f"l.{column}" for column in _LINK)},
+    own.currency, own.kind, own.kind_rank IS NOT NULL, own.worth_minor, own.inflow_minor,
+    own.first_report_at, own.known_by_rows_at, own.name, own.joined_as,
+    coalesce(own.joined_as, CAST(own.counts_from AS text)) IS NOT NULL"""
+"""SQL for what `funding_row` reads, of a link `l` and its account `own`."""
 
 _PERIOD_LIST = ", ".join(f"l.{column}" for column in LinkPeriod._fields)
 _OF_ACCOUNTS = Sql(
@@ -154,16 +155,16 @@ _OF_ACCOUNTS = Sql(
     JOIN links l USING (tenant, account_id)"""
 )
 _OF_GOALS = Sql(
-    f"""SELECT {_LINK_LIST}, {_ACCOUNT_LIST}
+    f"""SELECT {FUNDING}
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN links l USING (tenant, goal_id)
-    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id"""
+    JOIN accounts own ON own.tenant = k.tenant AND own.account_id = l.account_id"""
 )
 _OF_ACCOUNT_TO_GOALS = Sql(
-    f"""SELECT {_LINK_LIST}, {_ACCOUNT_LIST}
+    f"""SELECT {FUNDING}
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
     JOIN links l USING (tenant, goal_id)
-    JOIN accounts a ON a.tenant = k.tenant AND a.account_id = l.account_id
+    JOIN accounts own ON own.tenant = k.tenant AND own.account_id = l.account_id
     WHERE l.account_id = :account_id"""
 )
 _ACCOUNTS = Sql(
@@ -273,23 +274,24 @@ def delete_links(session: Session, key: GoalKey) -> None:
     _DELETE.run(session, {"tenant": key[0], "goal_id": key[1]})
 
 
-def _funding(session: Session, statement: Sql, keys: Iterable[GoalKey], **more: str) -> dict[GoalKey, list[FundingRow]]:
-    funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in keys}
-    if funding:
-        for row in statement.rows(session, driver.key_columns("goals", list(funding)) | more):
-            link = LinkRow(row[0], row[1], row[2], row[3], row[4], row[5], Link(*row[6:13]), row[13])
-            funding[row[0], row[1]].append(FundingRow(link, *row[len(_LINK) :]))
-    spanned = {source.row.account_key for sources in funding.values() for source in sources if source.has_span}
-    if spanned:
-        _count_in_spans(session, funding, spanned)
-    return funding
+def funding_row(row: Row) -> FundingRow:
+    """The link and its account in a row of FUNDING. `count_in_spans` makes it whole."""
+    link = LinkRow(row[0], row[1], row[2], row[3], row[4], row[5], Link(*row[6:13]), row[13])
+    return FundingRow(link, *row[len(_LINK) :])
 
 
-def _count_in_spans(session: Session, funding: dict[GoalKey, list[FundingRow]], keys: Collection[AccountKey]) -> None:
-    """Let the rows of accounts that count for a time have what all accounts that are joined with them measure."""
+def count_in_spans(session: Session, funding: Iterable[list[FundingRow]]) -> None:
+    """Let the rows of accounts that count for a time have what all accounts that are joined with them measure.
+
+    Each list has all links of one goal. Nothing is asked if there is no such account.
+    """
+    spanned = [sources for sources in funding if any(source.has_span for source in sources)]
+    if not spanned:
+        return
+    keys = {source.row.account_key for sources in spanned for source in sources if source.has_span}
     counting = counted_accounts(session, sorted(keys))
     measures = read_measures(session, [(*key, NEVER) for key in keys])
-    for sources in funding.values():
+    for sources in spanned:
         first_of: dict[str, str] = {}
         for source in sources:
             if source.joined_as is not None:
@@ -307,6 +309,15 @@ def _count_in_spans(session: Session, funding: dict[GoalKey, list[FundingRow]], 
                     counting=own,
                     is_repeated=source.joined_as is not None and first_of[source.joined_as] != key[1],
                 )
+
+
+def _funding(session: Session, statement: Sql, keys: Iterable[GoalKey], **more: str) -> dict[GoalKey, list[FundingRow]]:
+    funding: dict[GoalKey, list[FundingRow]] = {key: [] for key in keys}
+    if funding:
+        for row in statement.rows(session, driver.key_columns("goals", list(funding)) | more):
+            funding[row[0], row[1]].append(funding_row(row))
+    count_in_spans(session, funding.values())
+    return funding
 
 
 def _which(row: LinkRow) -> dict[str, object]:

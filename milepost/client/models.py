@@ -100,7 +100,10 @@ class Milestone(Record):
 
 
 class Goal(Record):
-    """A goal with its milestones as it was at `version`, when it was read."""
+    """A goal with its milestones as it was at `version`, when it was read.
+
+    It has `progress` only where list_goals was asked for it.
+    """
 
     _NEEDED = "id"
 
@@ -128,6 +131,7 @@ class Goal(Record):
     position: int | None
     image_url: str | None
     milestones: list[Milestone]
+    progress: GoalProgress
 
     if TYPE_CHECKING:
 
@@ -163,6 +167,8 @@ class Goal(Record):
         def __getitem__(self, name: Literal["waiting_for"], /) -> list[str]: ...
         @overload
         def __getitem__(self, name: Literal["milestones"], /) -> list[Milestone]: ...
+        @overload
+        def __getitem__(self, name: Literal["progress"], /) -> GoalProgress: ...
         @overload
         def __getitem__(self, name: str, /) -> Any: ...
         def __getitem__(self, name: str, /) -> Any: ...

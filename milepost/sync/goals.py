@@ -102,14 +102,19 @@ class Goals(Resource):
         *,
         goal_type: GoalType | str | None = None,
         external_id: str | None = None,
+        include_progress: bool = False,
     ) -> list[Goal]:
-        """All goals, or those of a user, a type, a status, an id of your own, in order of creation."""
+        """All goals, or those of a user, a type, a status, an id of your own, in order of creation.
+
+        With `include_progress` each has its `progress`, as get_goal_progress gives it.
+        """
         chosen = one_of("type", type, "goal_type", goal_type)
         query = arguments.query(
             user_id=arguments.optional_text("user_id", user_id),
             type=None if chosen is None else arguments.choice("type", GoalType, chosen),
             status=None if status is None else arguments.choice("status", GoalStatus, status),
             external_id=arguments.optional_text("external_id", external_id),
+            include="progress" if arguments.flag("include_progress", include_progress) else None,
         )
         return Goal.all_of(self._list(GOALS, query))
 

@@ -63,7 +63,8 @@ def test_create_answers_with_the_documented_body(api: TestClient) -> None:
 
 def test_what_was_created_is_what_is_read(api: TestClient) -> None:
     """GET /goals/{goal_id} gives the body that POST /goals gave."""
-    created = api.post("/goals", json={**DOCUMENTED, "auto_complete": True, "start_date": "2025-01-31"})
+    later = {"deadline": "9000-11-09", "auto_complete": True, "start_date": "2025-01-31"}
+    created = api.post("/goals", json={**DOCUMENTED, **later})
     read = api.get(f"/goals/{created.json()['id']}")
     assert read.status_code == 200
     assert read.text == created.text
@@ -228,6 +229,25 @@ def test_progress_tells_pace_and_deadline(
     body = exact(api.get(f"/goals/{goal_id}/progress"))
     assert str(body["monthly_contribution_target"]) == "0.00"
     assert body["on_track"] is True
+
+
+def test_a_list_has_progress_if_it_is_asked_for(
+    api: TestClient, new_goal: Callable[..., str], exact: Callable[[Any], Any]
+) -> None:
+    """Each goal of `include=progress` has what its own progress says, on the next page too; without it none has any."""
+    made = [new_goal(current_amount=amount, deadline="9000-11-09") for amount in (0, 2500, 10000)]
+    link = {"account_id": "a", "allocation_percent": 10}
+    assert api.post(f"/goals/{made[1]}/funding", json=link).status_code == 201
+    plain = exact(api.get("/goals"))
+    assert not any("progress" in goal for goal in plain)
+    first = api.get("/goals?include=progress&limit=2")
+    goals = exact(first) + exact(api.get(first.links["next"]["url"]))
+    moments = {"calculated_at": None, "projected_at": None}
+    own = [exact(api.get(f"/goals/{goal_id}/progress")) | moments for goal_id in made]
+    assert [goal.pop("progress") | moments for goal in goals] == own
+    assert goals == plain
+    refused = api.get("/goals?include=history")
+    assert (refused.status_code, "include" in refused.text) == (422, True)
 
 
 def test_created_is_now(api: TestClient) -> None:

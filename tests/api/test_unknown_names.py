@@ -42,7 +42,7 @@ def test_a_name_like_no_other_gets_all_that_there_are(api: TestClient) -> None:
     """In the detail too, which is for a person."""
     response = api.get("/goals?zzz=1")
     ((_, _, message),) = refused(response)
-    assert message == "is not known: there are cursor, external_id, goal_type, limit, status, type, user_id"
+    assert message == "is not known: there are cursor, external_id, goal_type, include, limit, status, type, user_id"
     assert response.json()["detail"] == f"zzz: {message}"
 
 

@@ -55,6 +55,7 @@ def test_a_whole_milepost_is_measured(
         "GET /health/live",
         "GET /goals/{id}",
         "GET /goals/{id}/progress",
+        "GET /goals, 50 with progress",
         "a bare transaction",
         "PATCH /goals/{id}: an amount",
     ]

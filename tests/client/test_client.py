@@ -20,7 +20,7 @@ from core.settings import Settings
 from core.store.database import Sessions
 from core.stream.entries import stream_key
 from core.stream.stream import EventStream
-from milepost import Client, GoalManager, Goals, InvalidField, NotAllowed, ServerFault, Unavailable, sync
+from milepost import Client, GoalManager, GoalProgress, Goals, InvalidField, NotAllowed, ServerFault, Unavailable, sync
 from tests.conftest import KEY, NOW
 from tests.serving import serving
 
@@ -208,6 +208,20 @@ async def test_what_is_no_milepost_is_reported(server: str) -> None:
             await elsewhere.create_goal(**FUND)
     with pytest.raises(InvalidField, match="base_url"):
         Client("milepost.example", KEY)
+
+
+async def test_a_list_of_goals_has_their_progress_if_asked(manager: GoalManager) -> None:
+    """`include_progress` gives each goal its progress, typed as get_goal_progress gives it; else it has no such key."""
+    goal = await manager.create_goal(**FUND)
+    (plain,) = await manager.list_goals()
+    assert "progress" not in plain
+    (listed,) = await manager.list_goals(include_progress=True)
+    progress = await manager.get_goal_progress(goal.id)
+    moments = {"calculated_at": None, "projected_at": None}
+    assert listed.progress | moments == progress | moments
+    assert type(listed.progress) is GoalProgress
+    with pytest.raises(ValueError, match="include_progress"):
+        await manager.list_goals(include_progress="yes")  # type: ignore[arg-type]
 
 
 async def test_a_long_list_comes_in_pages(client: Client, manager: GoalManager) -> None:

@@ -9,13 +9,13 @@ from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
 from core.services.goals import create_goal
 from core.services.inputs import GoalDraft
-from core.services.progress import goal_progress
 from core.services.views import GoalView
 from core.store.database import Sessions
 from core.store.tenants import Tenant
 from milepost.demo.fill import first_day, goals_of, make_goals
 from milepost.demo.life import Life, TimedEvent
 from milepost.demo.people import PEOPLE
+from tests.acts import goal_progress
 from tests.demo.conftest import BEGIN, TODAY
 
 DEFAULT = Tenant("default", "UTC")

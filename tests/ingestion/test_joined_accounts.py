@@ -15,10 +15,9 @@ from core.ingestion.apply import apply_events
 from core.ingestion.decode import StreamEntry
 from core.jobs.snapshot import run_snapshot
 from core.services.history import read_snapshots
-from core.services.progress import goal_progress
 from core.store.database import Sessions
 from core.verify.verify import verify
-from tests.acts import DEFAULT, amount, balance, event, goal, link, paid
+from tests.acts import DEFAULT, amount, balance, event, goal, goal_progress, link, paid
 from tests.conftest import NOW, Apply
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -14,11 +14,10 @@ from core.jobs.snapshot import run_snapshot
 from core.services.funding import change_allocation, link_account, list_funding, unlink_account
 from core.services.goals import delete_goal, get_goal, update_goal
 from core.services.inputs import GoalChanges, LinkDraft
-from core.services.progress import goal_progress
 from core.store.database import Sessions
 from core.store.driver import Sql
 from core.verify.verify import verify
-from tests.acts import DEFAULT, amount, balance, event, goal, link, paid
+from tests.acts import DEFAULT, amount, balance, event, goal, goal_progress, link, paid
 from tests.conftest import Apply
 
 

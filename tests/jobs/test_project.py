@@ -15,12 +15,11 @@ from core.jobs.project import Projected, _paces, due_projections, project_chunk,
 from core.jobs.snapshot import ChunkDays, run_snapshot
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
-from core.services.progress import goal_progress
 from core.store.database import Sessions
 from core.store.days import CHUNKS, lock_snapshots
 from core.store.driver import Session, Sql, plan_by_key
 from core.store.goals import read_goals
-from tests.acts import DEFAULT, balance, goal, link, paid
+from tests.acts import DEFAULT, balance, goal, goal_progress, link, paid
 from tests.conftest import Apply
 
 TODAY = date(2026, 3, 10)

@@ -15,10 +15,10 @@ from core.goals.projection import Pace, PaceDays, pace_days
 from core.jobs.due import run_due
 from core.jobs.project import run_project
 from core.jobs.snapshot import run_snapshot
-from core.services.progress import goal_progress
 from core.services.views import ProgressView
 from core.store.database import Sessions
 from core.store.driver import Sql
+from tests.acts import goal_progress
 from tests.budget import examples
 from tests.conftest import Apply
 from tests.ingestion.join_oracle import Joined

@@ -18,11 +18,10 @@ from core.services.funding import change_allocation, unlink_account
 from core.services.goals import get_goal, reopen_goal, update_goal
 from core.services.inputs import GoalChanges, MilestoneDraft
 from core.services.milestones import add_milestone
-from core.services.progress import goal_progress
 from core.store.database import Sessions
 from core.store.driver import Sql
 from core.verify.verify import verify
-from tests.acts import DEFAULT, balance, goal, link, paid
+from tests.acts import DEFAULT, balance, goal, goal_progress, link, paid
 from tests.conftest import Apply
 
 DAY = timedelta(days=1)

@@ -13,11 +13,10 @@ from core.jobs.snapshot import run_snapshot
 from core.services.funding import change_allocation, unlink_account
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
-from core.services.progress import goal_progress
 from core.services.views import ProgressView
 from core.store.database import Sessions
 from core.store.driver import Sql
-from tests.acts import DEFAULT, balance, event, goal, link, paid
+from tests.acts import DEFAULT, balance, event, goal, goal_progress, link, paid
 from tests.conftest import Apply
 
 # Closed through March 9, so the last three months began with the closes of December 9, January 9 and February 9.

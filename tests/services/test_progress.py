@@ -16,13 +16,12 @@ from core.jobs.snapshot import run_snapshot
 from core.services.funding import change_allocation, unlink_account
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
-from core.services.progress import goal_progress
 from core.services.views import ProgressView
-from core.store.accounts import FactPeriod, newest_fact
 from core.store.database import Sessions
-from core.store.driver import Sql
+from core.store.driver import NeedsTransaction, Sql
+from core.store.seen_progress import read_seen_progress
 from core.store.tenants import Tenant
-from tests.acts import DEFAULT, balance, event, goal, link, paid
+from tests.acts import DEFAULT, balance, event, goal, goal_progress, link, paid
 from tests.conftest import Apply
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -142,6 +141,23 @@ def test_the_pace_stored_at_night_is_the_fresh_one(session_factory: Sessions, ap
         assert found.one(session, {}) == (28_000, 28, 28_000, 1)
         Sql("UPDATE forecasts SET contributed_minor = 5").run(session, {})
     assert progress(session_factory, goal_id).monthly_actual_minor == 5
+
+
+def test_one_statement_gives_the_progress_that_is_stored(session_factory: Sessions, apply: Apply) -> None:
+    """It is that of a transaction. A pace that has to be computed, and joined accounts, need a transaction."""
+    goal_id = saving(session_factory, apply)
+    with session_factory.single() as session, pytest.raises(NeedsTransaction):
+        goal_progress(session, DEFAULT, goal_id, NOON)
+    run_snapshot(session_factory, NOON)
+    run_project(session_factory, NOON)
+    with session_factory.single() as session:
+        found = goal_progress(session, DEFAULT, goal_id, NOON)
+    assert found == progress(session_factory, goal_id)
+    assert found.trend_months == 1
+    with session_factory.begin() as session:
+        Sql("UPDATE accounts SET counts_from = :at").run(session, {"at": BEGAN})
+    with session_factory.single() as session, pytest.raises(NeedsTransaction):
+        goal_progress(session, DEFAULT, goal_id, NOON)
 
 
 def test_a_debt_that_falls_has_a_pace_above_zero(session_factory: Sessions, apply: Apply) -> None:
@@ -307,12 +323,17 @@ def test_the_newest_fact_is_found_without_reading_the_others(
     """Of an account with 2,000 facts a few rows are read."""
     apply([paid(f"t{n}", 100, NOON - n * DAY) for n in range(1_500)])
     apply([balance(n, NOON - n * DAY) for n in range(500)])
+    goal_id = goal(session_factory, NOON)
+    link(session_factory, NOON, goal_id, "a", "100", from_=NOON - 300 * DAY)
+    with session_factory.begin() as session:
+        unlink_account(session, DEFAULT, goal_id, "a", NOON)
+        Sql("UPDATE links SET until_at = :until").run(session, {"until": NOON - 100 * DAY})
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
     with session_factory() as session:
         before = _rows_fetched(session)
-        until = NOON - 100 * DAY
-        assert newest_fact(session, "default", [FactPeriod("a", "worth", None, until)]) == until - DAY
+        (seen,) = read_seen_progress(session, [(DEFAULT.name, goal_id)])
+        assert seen.newest == [NOON - 101 * DAY]
         assert _rows_fetched(session) - before <= 4
 
 

@@ -34,7 +34,7 @@ from api.schemas.goals import (
     CloseBody,
     EntryBody,
     FundingBody,
-    GoalBody,
+    ListedGoalBody,
     MilestoneBody,
     MilestoneProgressBody,
     NextMilestoneBody,
@@ -108,7 +108,7 @@ def test_the_enumerations_are_those_of_core(ours: type[StrEnum], cores: type[Str
 @pytest.mark.parametrize(
     ("record", "body"),
     [
-        (Goal, GoalBody),
+        (Goal, ListedGoalBody),
         (GoalProgress, ProgressBody),
         (Milestone, MilestoneBody),
         (NextMilestone, NextMilestoneBody),
