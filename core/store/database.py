@@ -14,6 +14,7 @@ from typing import Any, Self
 import psycopg
 import psycopg.errors
 from psycopg import IsolationLevel
+from psycopg.pq import TransactionStatus
 
 from core.errors import MilepostError
 from core.settings import Settings
@@ -83,14 +84,18 @@ class _Pool:
             raise
 
     def give_back(self, session: Session) -> None:
-        """Roll back, and keep the connection, unless it is lost or there are enough."""
-        with suppress(psycopg.Error):
-            session.rollback()
-        if session.closed or self.is_closed or len(self.idle) >= self.kept:
-            session.close()
-        else:
-            self.idle.append((session, time.monotonic()))
-        self.room.release()
+        """Roll back, and keep the connection, unless it is lost, still at work, or there are enough."""
+        try:
+            with suppress(psycopg.Error):
+                session.rollback()
+            if not _is_idle(session) or session.autocommit or len(self.idle) >= self.kept:
+                session.close()
+            else:
+                self.idle.append((session, time.monotonic()))
+            if self.is_closed:
+                self.close()
+        finally:
+            self.room.release()
 
     def close(self) -> None:
         """Close what is not in use, now, and the rest when it comes back."""
@@ -146,7 +151,7 @@ class Sessions:
             try:
                 yield session
             finally:
-                if not session.closed:
+                if _is_idle(session):
                     session.autocommit = False
 
     def reading(self) -> AbstractContextManager[Session]:
@@ -181,6 +186,11 @@ class Sessions:
 
     def _new_pool(self) -> _Pool:
         return _Pool(self._connect, self._kept, Semaphore(self._connections))
+
+
+def _is_idle(session: Session) -> bool:
+    """Whether no statement and no transaction is open. One is if an exception ended the wait for an answer."""
+    return session.info.transaction_status == TransactionStatus.IDLE
 
 
 def open_sessions(

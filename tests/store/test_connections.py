@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -247,6 +249,34 @@ def test_closed_sessions_leave_no_connection(
         assert tenants(sessions) == ["kept"]
         assert count() == 1
     assert eventually(lambda: count() == 0, 5)
+
+
+@pytest.mark.parametrize("is_single", [True, False])
+def test_a_statement_that_an_exception_leaves_running_is_given_up(single: Sessions, is_single: bool) -> None:
+    """As the time limit of a task does. The connection is not used again, and the exception is what the caller gets."""
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    before = pid_of(single)
+    began_s = time.monotonic()
+    handler = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(Stopped), single.single() if is_single else single() as session:
+            Sql("SELECT pg_sleep(600)").value(session, {})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    assert pid_of(single) != before
+    with single.reading() as session:
+        assert not session.autocommit
+        # The server notices within two seconds that nobody waits for the answer.
+        alive = Sql("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+        while alive.value(session, {"pid": before}):
+            assert time.monotonic() - began_s < 60
+            session.rollback()
+            time.sleep(0.05)
 
 
 FORKED = """
