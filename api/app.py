@@ -7,12 +7,11 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from anyio.to_thread import current_default_thread_limiter
-from cachetools import TTLCache
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 
-from api.auth import KEYS_KNOWN_MOST, KEYS_KNOWN_S, SECURITY_SCHEMES, bind_key
+from api.auth import SECURITY_SCHEMES, KnownKeys, bind_key
 from api.context import THREADS, open_backends
 from api.errors import answer_errors
 from api.limits import Limits
@@ -93,7 +92,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.state.request_metrics, app.state.scrapers = RequestMetrics(), metrics.KnownScrapers()
     app.add_middleware(Tracing, log=request_log(settings.log_level), metrics=app.state.request_metrics)
     app.state.limits, app.state.turns = Limits(settings), Turns()
-    app.state.callers = TTLCache(KEYS_KNOWN_MOST, KEYS_KNOWN_S)
+    app.state.known_keys = KnownKeys()
     answer_errors(app)
     app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign]
     # Not include_router: that would make every route again for each app, at its first requests.
@@ -125,7 +124,8 @@ def _routes() -> tuple[BaseRoute, ...]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     current_default_thread_limiter().total_tokens = THREADS
     app.state.backends = open_backends(app.state.settings, application_name="milepost-api", connections=THREADS)
-    app.state.reads, app.state.sealer = SharedReads(app.state.backends.sessions), sealer_of(app.state.settings)
+    app.state.reads = SharedReads(app.state.backends.sessions, app.state.turns)
+    app.state.sealer = sealer_of(app.state.settings)
     try:
         yield
     finally:

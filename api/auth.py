@@ -1,5 +1,8 @@
 """Authentication in our own app: the API key of a request and its scopes; errors of keys and of signatures."""
 
+from __future__ import annotations
+
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +26,14 @@ SECURITY_SCHEMES = {
 """Either of these, for the OpenAPI text."""
 
 
-KEYS_KNOWN_MOST, KEYS_KNOWN_S = 10_000, 5
-"""For how many keys, and how long, a process remembers whose they are and what they may do."""
+KEYS_KNOWN_MOST, KEYS_KNOWN_S, LOOK_UP_MOST_S = 10_000, 4, 1
+"""For how many keys, and how long, a process remembers whose they are and what they may do.
+
+It does not if the database took longer than LOOK_UP_MOST_S to say so, so a revoked key is known for 5 s at most.
+"""
+ONCE_VALID_S = 3600
+"""How long a process remembers that a key was valid: others at its address, who guess keys, do not stop it."""
+_UNKNOWN_KEYS = ""
 
 
 class Unauthenticated(MilepostError):
@@ -51,6 +60,14 @@ class DeliveryRefused(MilepostError):
         self.challenge = challenge
 
 
+class KnownKeys:
+    """The hashes of keys that a process has looked up: whose they are, for a moment; and that they were valid."""
+
+    def __init__(self) -> None:
+        self.callers: TTLCache[bytes, Caller] = TTLCache(KEYS_KNOWN_MOST, KEYS_KNOWN_S)
+        self.once_valid: TTLCache[bytes, None] = TTLCache(KEYS_KNOWN_MOST, ONCE_VALID_S)
+
+
 @dataclass(frozen=True, slots=True)
 class KeyContexts:
     """Opens the context of a request by its key."""
@@ -69,6 +86,8 @@ class KeyContexts:
         """As ContextSource.run, in the turn of the key's tenant. Raises Unauthenticated."""
         caller = await self._caller()
         async with self.request.app.state.turns.turn(caller.tenant.name):
+            # It may have waited long, and the key may have been revoked meanwhile.
+            await self._caller()
             return await run_sync(function)
 
     def note_refused_events(self, reason: str) -> None:
@@ -95,26 +114,38 @@ class KeyContexts:
             yield RequestContext(session, caller.tenant, datetime.now(UTC), f"key {caller.key_id}", backends)
 
     async def _caller(self) -> Caller:
-        """Whose key it is, as it was at most KEYS_KNOWN_S ago; counts the request once.
+        """Whose key it is, as it was at most 5 s ago; counts the request once.
 
-        Raises Unauthenticated and RateExceeded.
+        Raises Unauthenticated, RateExceeded and TooManyRequests.
         """
-        callers: TTLCache[bytes, Caller] = self.request.app.state.callers
-        hashed = key_hash(self.secret)
+        keys: KnownKeys = self.request.app.state.known_keys
         limits: Limits = self.request.app.state.limits
-        caller: Caller | None = callers.get(hashed)
+        hashed = key_hash(self.secret)
+        caller = keys.callers.get(hashed)
         if caller is None:
-            limits.check_address(self.request)
-            try:
-                caller = await run_sync(self.look_up)
-            except Unauthenticated:
-                limits.use_address(self.request)
-                raise
-            callers[hashed] = caller
+            caller = await self._look_up_known(keys, limits, hashed)
         state = self.request.state
         state.caller = caller
         if not hasattr(state, "rate_limit"):
             state.rate_limit = limits.use_key(caller.tenant.name, caller.key_id)
+        return caller
+
+    async def _look_up_known(self, keys: KnownKeys, limits: Limits, hashed: bytes) -> Caller:
+        began_s = time.monotonic()
+        try:
+            if hashed in keys.once_valid:
+                caller = await run_sync(self.look_up)
+            else:
+                limits.check_address(self.request)
+                async with self.request.app.state.turns.turn(_UNKNOWN_KEYS):
+                    caller = await run_sync(self.look_up)
+        except Unauthenticated:
+            keys.once_valid.pop(hashed, None)
+            limits.use_address(self.request)
+            raise
+        keys.once_valid[hashed] = None
+        if time.monotonic() - began_s <= LOOK_UP_MOST_S:
+            keys.callers[hashed] = caller
         return caller
 
     def look_up(self) -> Caller:
@@ -130,11 +161,13 @@ class KeyContexts:
 def bind_key(request: Request) -> None:
     """Bind contexts that the request's key opens; refuse a request without a key before its body is read.
 
-    For the routers of our own app. The key itself is checked when the route begins. Raises Unauthenticated.
+    For the routers of our own app. The key itself is checked when the route begins. Raises Unauthenticated and
+    RateExceeded.
     """
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     secret = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
     if not secret:
+        request.app.state.limits.use_address(request)
         raise Unauthenticated
     bind_contexts(request, KeyContexts(request, secret, request.app.state.settings.max_body_bytes))
 

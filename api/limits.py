@@ -85,7 +85,7 @@ class Limits:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._of_tenants: TTLCache[str, RateLimit | None] = TTLCache(CALLERS_MOST, LONGEST_S)
+        self._of_tenants: dict[str, RateLimit | None] = {}
         self._of_addresses = RateLimit.parse(settings.address_rate_limit) if settings.address_rate_limit else None
         self._limiter = RateLimiter()
 

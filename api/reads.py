@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -16,17 +17,26 @@ from typing import Any
 
 from anyio.to_thread import run_sync
 
-from api.context import Load, Result, as_database_away
-from api.turns import WAITING_MOST, TooManyRequests
+from api.context import DatabaseAway, Load, Result, as_database_away
+from api.turns import WAITING_MOST, TooManyRequests, Turns
 from core.store.database import Sessions
 from core.store.driver import NeedsTransaction
 from core.store.tenants import Tenant
+
+
+class _ReadAlone(Exception):
+    """One of the ids that were read together failed, or needs a transaction: all of them, or some."""
+
+    def __init__(self, needs_transaction: bool) -> None:
+        super().__init__()
+        self.needs_transaction = needs_transaction
 
 
 @dataclass(slots=True)
 class _Lane:
     """What a tenant's requests want of one kind: the ids that wait for the next statement, and who waits for them."""
 
+    tenant: Tenant
     waiting: dict[str, list[asyncio.Future[Any]]] = field(default_factory=dict)
     # Kept, since the loop itself keeps no reference to a task.
     task: asyncio.Task[None] | None = None
@@ -35,50 +45,72 @@ class _Lane:
 class SharedReads:
     """The reads of all tenants in a process. Only the event loop calls this, so there is nothing to lock."""
 
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
+    def __init__(self, sessions: Sessions, turns: Turns) -> None:
+        self._sessions, self._turns = sessions, turns
         self._lanes: dict[tuple[str, Load[Any]], _Lane] = {}
 
     async def get(self, tenant: Tenant, load: Load[Result], name: str) -> Result | None:
-        """What `load` reads of one id; None if it does not exist. Raises DatabaseAway and TooManyRequests."""
+        """What `load` reads of one id; None if it does not exist. Raises DatabaseAway and TooManyRequests.
+
+        If an id fails, or needs more than one statement, those that were read with it are read each by itself.
+        """
+        try:
+            return await self._shared(tenant, load, name)
+        except _ReadAlone as alone:
+            async with self._turns.turn(tenant.name):
+                return await run_sync(partial(self._read_alone, alone.needs_transaction, tenant, load, name))
+
+    async def _shared(self, tenant: Tenant, load: Load[Result], name: str) -> Result | None:
         key = tenant.name, load
-        lane = self._lanes.setdefault(key, _Lane())
+        lane = self._lanes.setdefault(key, _Lane(tenant))
+        lane.tenant = tenant
         if sum(map(len, lane.waiting.values())) >= WAITING_MOST:
             raise TooManyRequests
         future: asyncio.Future[Result | None] = asyncio.get_running_loop().create_future()
         lane.waiting.setdefault(name, []).append(future)
         if lane.task is None:
-            lane.task = asyncio.create_task(self._work(lane, tenant, load))
+            lane.task = asyncio.create_task(self._work(key, lane))
         return await future
 
-    async def _work(self, lane: _Lane, tenant: Tenant, load: Load[Any]) -> None:
-        while lane.waiting:
-            asked, lane.waiting = lane.waiting, {}
-            try:
-                found = await run_sync(partial(self._read, tenant, load, list(asked)))
-            except Exception as error:  # noqa: BLE001  # it is raised in each of the requests that asked
-                for future in _still_waiting(asked):
-                    future.set_exception(error)
-            else:
-                for name, futures in asked.items():
-                    for future in _still_waiting({name: futures}):
-                        future.set_result(found.get(name))
-        del self._lanes[tenant.name, load]
+    async def _work(self, key: tuple[str, Load[Any]], lane: _Lane) -> None:
+        asked: dict[str, list[asyncio.Future[Any]]] = {}
+        try:
+            while lane.waiting:
+                asked, lane.waiting = lane.waiting, {}
+                try:
+                    found = await run_sync(partial(self._read, lane.tenant, key[1], list(asked)))
+                except Exception as error:  # noqa: BLE001  # each of the requests that asked reads again, and raises its own
+                    for future in _still_waiting(asked):
+                        future.set_exception(_own_error(error, len(asked)))
+                else:
+                    for name, futures in asked.items():
+                        for future in _still_waiting({name: futures}):
+                            future.set_result(found.get(name))
+        finally:
+            del self._lanes[key]
+            # If the loop is ending, nobody may wait for a task that is no more.
+            for future in (*_still_waiting(asked), *_still_waiting(lane.waiting)):
+                future.cancel()
 
     def _read(self, tenant: Tenant, load: Load[Any], names: Sequence[str]) -> Mapping[str, Any]:
-        return read_at_once(self._sessions, tenant, load, names)
+        with as_database_away(), self._sessions.single() as session:
+            return load(session, tenant, names, datetime.now(UTC))
+
+    def _read_alone(self, needs_transaction: bool, tenant: Tenant, load: Load[Result], name: str) -> Result | None:
+        if not needs_transaction:
+            with suppress(NeedsTransaction):
+                return self._read(tenant, load, [name]).get(name)
+        with as_database_away(), self._sessions.reading() as session:
+            return load(session, tenant, [name], datetime.now(UTC)).get(name)
 
 
-def read_at_once(sessions: Sessions, tenant: Tenant, load: Load[Result], names: Sequence[str]) -> Mapping[str, Result]:
-    """What `load` reads of these ids: in one statement, or in a transaction if it needs more. Raises DatabaseAway."""
-    with as_database_away():
-        now = datetime.now(UTC)
-        try:
-            with sessions.single() as session:
-                return load(session, tenant, names, now)
-        except NeedsTransaction:
-            with sessions.reading() as session:
-                return load(session, tenant, names, now)
+def _own_error(error: Exception, read_together: int) -> Exception:
+    """What to raise in one of the requests whose ids were read together: an error of its own."""
+    if not isinstance(error, DatabaseAway):
+        return _ReadAlone(isinstance(error, NeedsTransaction) and read_together == 1)
+    away = DatabaseAway()
+    away.__cause__ = error.__cause__
+    return away
 
 
 def _still_waiting(asked: Mapping[str, Sequence[asyncio.Future[Any]]]) -> Iterator[asyncio.Future[Any]]:

@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from threading import Lock
 
+from anyio.to_thread import run_sync
 from fastapi import Request
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -58,11 +60,19 @@ class KnownScrapers:
 
 
 @router.get("", summary="Prometheus metrics", responses=answers(200, None, "The metrics") | {200: _TEXT})
-def metrics(request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     """Get the metrics for monitoring, of all tenants together and naming none; takes any key.
 
     If a server is away, `milepost_up` says so, and the metrics of the other server still come.
     """
+    read = partial(_read_metrics, request)
+    try:
+        return await contexts_by_key(request).run(read)
+    except DatabaseAway:
+        return await run_sync(read)
+
+
+def _read_metrics(request: Request) -> Response:
     now = datetime.now(UTC)
     backends = backends_of(request)
     database = _database_stats(request.app.state.scrapers, contexts_by_key(request), now)

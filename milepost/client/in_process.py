@@ -80,6 +80,7 @@ class InProcess:
         self._held = held
         self.max_body_bytes = server_config.settings.max_body_bytes
         self._opened: Opened | None = None
+        self._is_closed = False
         # Reentrant: the garbage collector may close connections at any line, also while this thread has the lock.
         self._lock = RLock()
 
@@ -120,8 +121,9 @@ class InProcess:
             raise DatabaseAwayBecause(trouble) from trouble.__cause__
 
     def close(self) -> None:
-        """Close the connections and let the servers stop; the next message opens them again."""
+        """Close the connections and let the servers stop, for good: a message that comes later is refused."""
         with self._lock:
+            self._is_closed = True
             opened = self._opened
         if opened is not None:
             self._close(opened)
@@ -175,6 +177,9 @@ class InProcess:
                 opened.backends.sessions.forget()
                 opened = None
             if opened is None:
+                if self._is_closed:
+                    # Nobody would close again what is opened now.
+                    raise CannotOpen("the manager was closed before the call had begun")
                 try:
                     opened = self._opened = _open(self.server_config)
                 finally:

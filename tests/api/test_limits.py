@@ -125,13 +125,16 @@ def test_without_a_setting_keys_have_no_limit(app: FastAPI, new_key: Callable[..
 
 
 def test_an_address_that_guesses_keys_is_stopped(settings: Settings, new_key: Callable[..., str]) -> None:
-    """Not other addresses, nor one who has a key at the same address; and the database is not asked any more."""
+    """Not other addresses, nor one who has had a key at the same address; and the database is not asked any more."""
     with serving(settings, address_rate_limit=FEW) as app:
         good = client(app, new_key("admin"))
         assert good.get("/goals").status_code == 200
-        guesses = [client(app, f"mp_guess_{n}").get("/goals").status_code for n in range(6)]
+        paths = ("/goals", "/metrics", "/goals")
+        guesses = [client(app, f"mp_guess_{n}").get(paths[n % 3]).status_code for n in range(6)]
         assert guesses == [401, 401, 401, 429, 429, 429]
+        app.state.known_keys.callers.clear()
         assert good.get("/goals").status_code == 200
+        assert client(app, None).get("/goals").status_code == 429
         assert client(app, "mp_guess", "192.0.2.2").get("/goals").status_code == 401
         assert client(app, "mp_guess", "2001:db8:1:2::1").get("/goals").status_code == 401
 

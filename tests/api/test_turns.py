@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from api.app import make_app
 from api.turns import OF_ONE_TENANT, TooManyRequests, Turns
+from core.services.keys import key_hash
 from core.settings import Settings
 from tests.serving import serving
 
@@ -69,6 +70,32 @@ def test_sixty_changes_that_wait_leave_another_tenants_reads_as_they_were(
                 assert not any(each.done() for each in changes)
                 assert time.monotonic() - began < PATIENCE_S / 6
             assert {each.result() for each in changes} <= {200, 503}
+
+
+def test_a_key_that_is_revoked_while_its_request_waits_acts_no_more(
+    settings: Settings, engine: Engine, new_key: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request that waited for its turn is refused, and changes nothing."""
+    monkeypatch.setattr("api.auth.KEYS_KNOWN_S", 0.1)
+    first, second = ({"Authorization": f"Bearer {new_key('goals:write', 'goals:read')}"} for _ in range(2))
+    with serving(make_app(settings)) as url, httpx2.Client(base_url=url, timeout=PATIENCE_S) as client:
+        goal_id = client.post("/goals", json=GOAL, headers=first).json()["id"]
+        others = client.post("/goals", json=GOAL, headers=first).json()["id"]
+        with ThreadPoolExecutor(OF_ONE_TENANT + 1) as pool:
+            with locked(engine, goal_id):
+                for number in range(OF_ONE_TENANT):
+                    pool.submit(client.patch, f"/goals/{goal_id}", json={"name": f"n{number}"}, headers=first)
+                until_all_turns_are_taken(engine)
+                late = pool.submit(client.patch, f"/goals/{others}", json={"name": "late"}, headers=second)
+                with pytest.raises(TimeoutError):
+                    late.result(timeout=0.5)
+                with engine.begin() as connection:
+                    connection.execute(
+                        text("UPDATE api_keys SET revoked_at = now() WHERE key_hash = :hash"),
+                        {"hash": key_hash(second["Authorization"].removeprefix("Bearer "))},
+                    )
+            assert late.result().status_code == 401
+        assert client.get(f"/goals/{others}", headers=first).json()["name"] == GOAL["name"]
 
 
 def test_so_many_wait_and_one_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
