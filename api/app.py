@@ -13,8 +13,10 @@ from starlette.routing import BaseRoute
 
 from api.auth import SECURITY_SCHEMES, KnownKeys, bind_key
 from api.context import THREADS, open_backends
+from api.docs_page import docs_routes
 from api.errors import answer_errors
 from api.limits import Limits
+from api.openapi import complete
 from api.reads import SharedReads
 from api.resources import RESOURCES
 from api.routes import health, metrics, webhooks
@@ -81,8 +83,8 @@ def make_app(settings: Settings) -> FastAPI:
         description=ABOUT,
         lifespan=_lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
     )
     app.state.settings = settings
     app.add_middleware(HeadAsGet)
@@ -96,25 +98,24 @@ def make_app(settings: Settings) -> FastAPI:
     answer_errors(app)
     app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign]
     # Not include_router: that would make every route again for each app, at its first requests.
-    app.router.routes.extend(_routes())
+    app.router.routes.extend((*docs_routes(), *_routes()))
     return app
 
 
 def _document(app: FastAPI, document: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The OpenAPI text, with the keys that FastAPI does not know of: our routes look at them before it does."""
+    """The OpenAPI text, made at the first request for it: FastAPI's, and what it does not know of."""
     if app.openapi_schema is None:
-        text = document()
-        text["components"]["securitySchemes"] = SECURITY_SCHEMES
-    return document()
+        app.openapi_schema = complete(document())
+    return app.openapi_schema
 
 
 @cache
 def _routes() -> tuple[BaseRoute, ...]:
     """All routes, made once for all applications of a process: building their models takes a third of a second."""
     routers = [
-        routes.make_router(prefix, admit=_admit_by_key, extra={"security": _KEY_NEEDED})
+        routes.make_router(prefix, admit=_admit_by_key, has_ids=True, extra={"security": _KEY_NEEDED})
         if needs_key
-        else routes.make_router(prefix)
+        else routes.make_router(prefix, has_ids=True)
         for prefix, routes, needs_key in (*_OF_A_TENANT, *_OF_THE_INSTALLATION)
     ]
     return tuple(route for router in routers for route in router.routes)

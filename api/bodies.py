@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from anyio import fail_after
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import TypedDict
 
 from api.context import Contexts, NoContexts
@@ -104,9 +104,12 @@ class Reservation:
 class FieldProblem(TypedDict):
     """What is wrong with one field, or with one event of a batch."""
 
-    loc: list[str | int]
-    msg: str
-    type: str
+    loc: Annotated[
+        list[str | int],
+        Field(description="its place: body, query, path or header, then names, and the numbers of items, from 0"),
+    ]
+    msg: Annotated[str, Field(description="what is wrong with it, as text for a person")]
+    type: Annotated[str, Field(description="the same as a short code; of a refused event that of its dead letter")]
 
 
 class RequestRefused(MilepostError):
@@ -271,10 +274,26 @@ def field_problem(found: Any, *place: str) -> FieldProblem:
 
 
 def document_body(model: type[Body]) -> dict[str, Any]:
-    """The OpenAPI text of a request body with its example; FastAPI has none, since we read bodies ourselves."""
+    """The OpenAPI text of a request body with its example; FastAPI has none, since we read bodies ourselves.
+
+    It needs nothing else of the text, so that it is right in any app. In our own, `api.openapi` has a name for it.
+    """
     schema = model.model_json_schema(by_alias=True)
+    schema = _in_place(schema, schema.pop("$defs", {}))
     content = {"example": schema.pop("example"), "schema": schema}
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def _in_place(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """The schema with the definitions in the place of what refers to them."""
+    if isinstance(schema, list):
+        return [_in_place(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    copied = {key: _in_place(value, definitions) for key, value in schema.items() if key != "$ref"}
+    if "$ref" not in schema:
+        return copied
+    return {**_in_place(definitions[schema["$ref"].rpartition("/")[2]], definitions), **copied}
 
 
 async def _read_chunks(request: Request, limit: int, reservation: Reservation) -> bytes:

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NotRequired
+from typing import Annotated, NotRequired
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -52,12 +53,14 @@ class Problem(TypedDict):
     A 400 adds what a goal's other accounts have, in percent, and what they leave; a 429 the quota, if one is reached.
     """
 
-    detail: str
-    allocated_percent: NotRequired[Percent]
-    left_percent: NotRequired[Percent]
-    quota: NotRequired[int]
-    errors: NotRequired[list[FieldProblem]]
-    request_id: NotRequired[str]
+    detail: Annotated[str, Field(description="what is wrong, as text for a person")]
+    allocated_percent: Annotated[
+        NotRequired[Percent], Field(description="of a 400: what the goal's other accounts have together, in percent")
+    ]
+    left_percent: Annotated[NotRequired[Percent], Field(description="of a 400: what they leave, in percent")]
+    quota: Annotated[NotRequired[int], Field(description="of a 429: the quota that is reached, if it is one")]
+    errors: Annotated[NotRequired[list[FieldProblem]], Field(description="of a 422: each problem with its place")]
+    request_id: Annotated[NotRequired[str], Field(description="of a 500: the id of its log line")]
 
 
 @dataclass(frozen=True, slots=True)

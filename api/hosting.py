@@ -26,8 +26,8 @@ from api.routing import Routes
 from core.services.keys import Scope
 from core.services.tenants import NoSuchTenant
 
-# The hosting app decides who may ask, and how often, so it documents these answers too.
-_OF_THE_APP = frozenset({401, 403, 429})
+# The hosting app decides who may ask, and how often, and answers faults, so it documents these answers too.
+_OF_THE_APP = frozenset({401, 403, 429, 500})
 # The prefix of these routes in our own app.
 _GOALS = "/goals"
 GOAL_ROUTES = Routes.of(goals.router, milestones.router, funding.router)

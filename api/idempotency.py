@@ -8,6 +8,7 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import Depends, Header, Request
+from pydantic import WithJsonSchema
 from starlette.responses import Response
 
 from api.bodies import HeaderRefused
@@ -18,7 +19,15 @@ from core.store.idempotency import KeyedAnswer
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
-_FIT = re.compile(r"[\x20-\x7e]{1,200}")
+_LONGEST = 200
+_FIT = re.compile(rf"[\x20-\x7e]{{1,{_LONGEST}}}")
+_KEY_SCHEMA = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": _LONGEST,
+    "pattern": "^[ -~]*$",
+    "examples": ["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+}
 
 
 def route_of(method: str, path: str) -> str:
@@ -78,7 +87,7 @@ def _replay(found: KeyedAnswer) -> Response:
 async def _idempotency(
     request: Request,
     _documented: Annotated[
-        str | None,
+        Annotated[str, WithJsonSchema(_KEY_SCHEMA)] | None,
         Header(
             alias=HEADER,
             description="1 to 200 characters of your choice: sent again with the same body within 24 hours, the"

@@ -228,6 +228,7 @@ class Routes:
         undocumented: Collection[int] = (),
         include_in_schema: bool = True,
         has_answers: bool = True,
+        has_ids: bool = False,
         extra: Mapping[str, Any] | None = None,
     ) -> APIRouter:
         """A new router with these routes below `prefix`.
@@ -239,8 +240,9 @@ class Routes:
         it there. `known_as` is the prefix of these routes in our own app, if it is another one: what is stored of a
         request, such as the name of what an Idempotency-Key was used for, has this prefix wherever the routes are
         mounted. `tags` replace those of the routes. Answers with a status in `undocumented` are left out of the
-        OpenAPI text. Without `has_answers` no answer is described, which takes a tenth of the time. `extra` goes into
-        the OpenAPI text of each route.
+        OpenAPI text. Without `has_answers` no answer is described, which takes a tenth of the time. With `has_ids`
+        the operations have the ids that they declare, which would clash in an app that mounts them twice; else FastAPI
+        makes ids from their paths. `extra` goes into the OpenAPI text of each route.
         """
         router = APIRouter(
             prefix=prefix,
@@ -256,6 +258,7 @@ class Routes:
                 tags=list(entry.tags if tags is None else tags),
                 **{
                     **entry.options,
+                    "operation_id": entry.options.get("operation_id") if has_ids else None,
                     "responses": entry.answers_without(undocumented) if has_answers else {},
                     "openapi_extra": {**entry.options.get("openapi_extra", {}), **(extra or {})},
                 },

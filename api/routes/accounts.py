@@ -22,6 +22,7 @@ router = Routes(tags=["accounts"])
 @router.get(
     "",
     summary="List accounts",
+    operation_id="listAccounts",
     responses=answers(
         200,
         list[AccountBody],
@@ -62,6 +63,7 @@ def list_page(
 @router.get(
     "/{account_id:path}/allocations",
     summary="Get allocations",
+    operation_id="getAllocations",
     responses=answers(
         200,
         AllocationsBody,
@@ -87,6 +89,7 @@ def allocations(
 @router.get(
     "/{account_id:path}/reports",
     summary="List reports",
+    operation_id="listReports",
     responses=answers(
         200,
         list[ReportBody],
@@ -110,7 +113,12 @@ def reports(
 
 
 # After the routes below an account: their paths would match too.
-@router.get("/{account_id:path}", summary="Get an account", responses=answers(200, AccountBody, "The account", 404))
+@router.get(
+    "/{account_id:path}",
+    summary="Get an account",
+    operation_id="getAccount",
+    responses=answers(200, AccountBody, "The account", 404),
+)
 def get_one(account_id: str, contexts: Contexts) -> Response:
     """Get an account with its worth, its latest facts and its connection."""
     with contexts.open(Scope.GOALS_READ) as context:

@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Literal
 
 from fastapi import Query, Request
+from pydantic import Field, with_config
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -44,17 +45,21 @@ Most = Annotated[
 ]
 
 
+@with_config(title="ReplayedDeadLetters")
 class ReplayedBody(TypedDict):
     """How many dead letters went onto the stream, and how many recorded up to `until` still wait."""
 
-    replayed: int
-    left: int
-    until: Moment | None
+    replayed: Annotated[int, Field(description="how many went onto the stream now")]
+    left: Annotated[int, Field(description="how many recorded up to `until` still wait")]
+    until: Annotated[
+        Moment | None, Field(description="give it with the next request, to reach an end; null if there was none")
+    ]
 
 
 @router.get(
     "",
     summary="List dead letters",
+    operation_id="listDeadLetters",
     responses=answers(
         200,
         list[LetterBody],
@@ -84,6 +89,7 @@ def list_page(
 @router.get(
     "/{shard}/{entry_id}",
     summary="Get a dead letter",
+    operation_id="getDeadLetter",
     responses=answers(200, WholeLetterBody, "The dead letter with its event", 404),
 )
 def show(shard: str, entry_id: str, contexts: Contexts) -> Response:
@@ -97,7 +103,8 @@ def show(shard: str, entry_id: str, contexts: Contexts) -> Response:
 @router.post(
     "/replay",
     summary="Replay all of a code",
-    responses=answers(200, ReplayedBody, "They are on the stream again", 409, 422, headers=(REPLAYED,)),
+    operation_id="replayDeadLetters",
+    responses=answers(200, ReplayedBody, "They are on the stream again", 409, 422, 501, headers=(REPLAYED,)),
 )
 def replay_all(
     request: Request, contexts: Contexts, idempotency: Idempotency, code: Code, until: Until = None, most: Most = PAGE
@@ -119,7 +126,8 @@ def replay_all(
 @router.post(
     "/{shard}/{entry_id}/replay",
     summary="Replay a dead letter",
-    responses=answers(200, LetterBody, "It is on the stream again", 404, 409, 422, headers=(REPLAYED,)),
+    operation_id="replayDeadLetter",
+    responses=answers(200, LetterBody, "It is on the stream again", 404, 409, 422, 501, headers=(REPLAYED,)),
 )
 def replay(
     request: Request, shard: str, entry_id: str, contexts: Contexts, idempotency: Idempotency, again: Again = False
@@ -138,6 +146,7 @@ def replay(
 @router.post(
     "/{shard}/{entry_id}/discard",
     summary="Discard a dead letter",
+    operation_id="discardDeadLetter",
     openapi_extra=document_body(DiscardReason),
     responses=answers(200, LetterBody, "It is given up, and kept for 90 days", 404, 409, 413, 422, headers=(REPLAYED,)),
 )

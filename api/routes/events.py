@@ -8,6 +8,7 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
+from pydantic import Field, with_config
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -17,11 +18,13 @@ from api.context import Contexts, ContextSource, RequestContext
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes
 from api.schemas.documented import answers
+from api.schemas.events import Day, Instant
 from api.schemas.goals import ExactResponse
 from api.schemas.requests import with_its_plus
+from api.schemas.values import AccountKind, Currency, Id, UserId
 from core.errors import InvalidField, MalformedEvent, ProviderBodyRefused
 from core.events.calendar import EARLIEST
-from core.events.envelope import EVENT_LONGEST_BYTES, check_clock, parse_moment
+from core.events.envelope import check_clock, parse_moment
 from core.ingestion.parse import AHEAD_MOST
 from core.providers.registry import Format, check_has_windows
 from core.services.deliveries import PullDetails, read_pulled
@@ -37,16 +40,19 @@ PulledFormat = Annotated[
     Query(description="The provider that the body was pulled from; without it, the body holds our own events"),
 ]
 PulledAt = Annotated[
-    str | None, Query(description="With `format`: when the body was pulled, for records without a time of their own")
+    Instant | None,
+    Query(description="With `format`: when the body was pulled, for records without a time of their own"),
 ]
 PulledAccount = Annotated[
-    str | None, Query(description="With `format`: the provider's account, where the body names none")
+    Id | None, Query(description="With `format`: the provider's account, where the body names none")
 ]
-PulledUser = Annotated[str | None, Query(description="With `format`: whose the accounts are")]
-PulledCurrency = Annotated[str | None, Query(description="With `format`: the currency, where the body has none")]
-PulledKind = Annotated[str | None, Query(description="With `format`: asset or liability, where the body does not say")]
+PulledUser = Annotated[UserId | None, Query(description="With `format`: whose the accounts are")]
+PulledCurrency = Annotated[Currency | None, Query(description="With `format`: the currency, where the body has none")]
+PulledKind = Annotated[
+    AccountKind | None, Query(description="With `format`: asset or liability, where the body does not say")
+]
 CompleteFrom = Annotated[
-    str | None,
+    Day | None,
     Query(
         description="With `format` gocardless, enablebanking or simplefin: the body holds all booked rows of the days"
         " from this one through `complete_through`, so rows that it no longer has count as removed"
@@ -55,7 +61,7 @@ CompleteFrom = Annotated[
 Strict = Annotated[
     bool, Query(description="Refuse a body with an event that would become a dead letter; for our own events alone")
 ]
-CompleteThrough = Annotated[str | None, Query(description="The last of these days; needed with `complete_from`")]
+CompleteThrough = Annotated[Day | None, Query(description="The last of these days; needed with `complete_from`")]
 router = Routes(tags=["events"])
 _EXAMPLE = {
     "specversion": "1.0",
@@ -72,21 +78,9 @@ _EXAMPLE = {
         "pending": False,
     },
 }
-_EVENT = {
-    "type": "object",
-    "description": f"A CloudEvents 1.0 event, at most {EVENT_LONGEST_BYTES:,} bytes; `data` depends on `type`",
-    "required": ["specversion", "id", "source", "type", "time", "data"],
-    "properties": {
-        "specversion": {"type": "string", "const": "1.0"},
-        "id": {"type": "string"},
-        "source": {"type": "string"},
-        "type": {"type": "string"},
-        "time": {"type": "string", "format": "date-time"},
-        "subject": {"type": "string"},
-        "data": {"type": "object"},
-    },
-}
-_BATCH = {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": MAX_EVENTS}
+# Not mounted in other apps, so the text is our own, which has these schemas.
+_EVENT = {"$ref": "#/components/schemas/Event"}
+_BATCH = {"$ref": "#/components/schemas/EventBatch"}
 _REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -95,7 +89,11 @@ _REQUEST_BODY: dict[str, Any] = {
             "application/cloudevents+json": {"schema": _EVENT, "example": _EXAMPLE},
             "application/cloudevents-batch+json": {"schema": _BATCH, "example": [_EXAMPLE]},
             "application/x-ndjson": {
-                "schema": {"type": "string", "description": "one event a line"},
+                "schema": {
+                    "type": "string",
+                    "format": "binary",
+                    "description": "One event a line, as in application/json",
+                },
                 "example": f"{json.dumps(_EXAMPLE)}\n",
             },
         },
@@ -134,10 +132,11 @@ async def _read_events(request: Request, contexts: Contexts) -> AsyncIterator[by
 EventsBody = Annotated[bytes, Depends(_read_events)]
 
 
+@with_config(title="AcceptedEvents")
 class AcceptedBody(TypedDict):
     """How many events are on disk now."""
 
-    accepted: int
+    accepted: Annotated[int, Field(description="the number of events")]
 
 
 def parse_query(
@@ -175,10 +174,11 @@ def parse_query(
 @router.post(
     "",
     summary="Send events",
+    operation_id="sendEvents",
     status_code=202,
     openapi_extra=_REQUEST_BODY,
     responses=answers(
-        202, AcceptedBody, "All of them are on disk and will take effect", 409, 413, 422, headers=(REPLAYED,)
+        202, AcceptedBody, "All of them are on disk and will take effect", 409, 413, 422, 501, headers=(REPLAYED,)
     ),
 )
 def send(

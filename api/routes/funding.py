@@ -27,6 +27,7 @@ ACCOUNT = "/{account_id:path}"
 @router.post(
     "",
     summary="Link account",
+    operation_id="linkAccount",
     status_code=201,
     openapi_extra=document_body(NewLink),
     responses=answers(201, FundingBody, "The funding source", 400, 404, 409, 412, 413, 422, headers=(REPLAYED,)),
@@ -47,6 +48,7 @@ def link(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, idem
 @router.get(
     "",
     summary="List funding sources",
+    operation_id="listFunding",
     responses=answers(
         200,
         list[FundingBody],
@@ -71,6 +73,7 @@ def list_page(
 @router.patch(
     ACCOUNT,
     summary="Update allocation",
+    operation_id="updateAllocation",
     openapi_extra=document_body(Allocation),
     responses=answers(
         200, FundingBody, "The funding source as it is now", 400, 404, 409, 412, 413, 422, headers=(REPLAYED,)
@@ -102,6 +105,7 @@ def change(
 @router.delete(
     ACCOUNT,
     summary="Remove account",
+    operation_id="removeAccount",
     status_code=204,
     responses=answers(
         204, None, "The account counts no more; what was counted stays", 404, 409, 412, 422, headers=(REPLAYED,)

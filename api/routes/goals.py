@@ -43,6 +43,7 @@ router = Routes(tags=["goals"])
 @router.post(
     "",
     summary="Create goal",
+    operation_id="createGoal",
     status_code=201,
     openapi_extra=document_body(NewGoal),
     responses=answers(201, GoalBody, "The goal", 409, 413, 422, headers=("Location", "ETag", REPLAYED)),
@@ -63,6 +64,7 @@ def create(request: Request, contexts: Contexts, raw: RawBody, idempotency: Idem
 @router.get(
     "",
     summary="List goals",
+    operation_id="listGoals",
     responses=answers(200, list[ListedGoalBody], "One page; the next is in the `Link` header", 422, headers=("Link",)),
 )
 def list_page(
@@ -103,6 +105,7 @@ def list_page(
 @router.get(
     "/{goal_id}",
     summary="Get goal details",
+    operation_id="getGoal",
     openapi_extra=IF_NONE_MATCH,
     responses=answers(200, GoalBody, "The goal", 304, 404, headers=("ETag",)),
 )
@@ -117,6 +120,7 @@ async def get_one(request: Request, goal_id: str) -> Response:
 @router.patch(
     "/{goal_id}",
     summary="Update goal",
+    operation_id="updateGoal",
     openapi_extra=document_body(GoalPatch),
     responses=answers(200, GoalBody, "The goal as it is now", 404, 409, 412, 413, 422, headers=("ETag", REPLAYED)),
 )
@@ -136,6 +140,7 @@ def update(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, id
 @router.delete(
     "/{goal_id}",
     summary="Delete goal",
+    operation_id="deleteGoal",
     status_code=204,
     responses=answers(204, None, "It is gone, with its milestones and links", 404, 409, 412, 422, headers=(REPLAYED,)),
 )
@@ -153,6 +158,7 @@ def delete(goal_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Ide
 @router.post(
     "/{goal_id}/reopen",
     summary="Reopen goal",
+    operation_id="reopenGoal",
     responses=answers(200, GoalBody, "The goal, active again", 404, 409, 412, 422, headers=("ETag", REPLAYED)),
 )
 def reopen(goal_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Idempotency) -> Response:
@@ -167,7 +173,10 @@ def reopen(goal_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Ide
 
 
 @router.get(
-    "/{goal_id}/progress", summary="Get progress", responses=answers(200, ProgressBody, "How far the goal is", 404)
+    "/{goal_id}/progress",
+    summary="Get progress",
+    operation_id="getGoalProgress",
+    responses=answers(200, ProgressBody, "How far the goal is", 404),
 )
 async def progress(request: Request, goal_id: str) -> Response:
     """Get how far the goal is, in percent, and when it will be reached."""

@@ -1,9 +1,11 @@
 """Whether the API runs, and whether what it needs is there."""
 
 from collections.abc import Callable
+from typing import Annotated, Any, Literal, NotRequired
 
 from fastapi import Request
 from psycopg import Error as DatabaseError
+from pydantic import Field, with_config
 from redis.exceptions import RedisError
 from starlette.responses import Response
 from typing_extensions import TypedDict
@@ -23,27 +25,52 @@ public_router = Routes(tags=["health"])
 """The routes that need no key."""
 
 
+@with_config(title="Liveness")
 class LiveBody(TypedDict):
     """The process answers."""
 
-    status: str
+    status: Annotated[Literal["live"], Field(description="always `live`")]
 
 
+@with_config(title="Readiness")
 class ReadyBody(TypedDict):
-    """The state of each part: `ok`, or what is wrong with it."""
+    """All parts work."""
 
-    status: str
-    database: str
-    stream: str
+    status: Annotated[Literal["ready"], Field(description="always `ready`")]
+    database: Annotated[Literal["ok"], Field(description="always `ok`")]
+    stream: Annotated[Literal["ok"], Field(description="always `ok`")]
 
 
-@public_router.get("/live", summary="Is the process alive", responses={200: {"model": LiveBody}})
+@with_config(title="NotReady")
+class NotReadyBody(TypedDict):
+    """What is not ready, with the state of each part: `ok`, or what is wrong with it."""
+
+    detail: Annotated[str, Field(description="what is wrong, as text for a person")]
+    database: Annotated[
+        NotRequired[str], Field(description="`ok`, or what is wrong with the database; missing if it is away")
+    ]
+    stream: Annotated[
+        NotRequired[str], Field(description="`ok`, or what is wrong with the stream; missing if the database is away")
+    ]
+
+
+def _document_readiness() -> dict[int | str, dict[str, Any]]:
+    documented = answers(200, ReadyBody, "Yes", never=(403,))
+    return documented | {503: {**documented[503], "description": "Not now", "model": NotReadyBody}}
+
+
+@public_router.get(
+    "/live",
+    summary="Is the process alive",
+    operation_id="getLiveness",
+    responses=answers(200, LiveBody, "Yes", never=(401, 403, 422, 429)),
+)
 async def live() -> Response:
     """Answers as long as the process does, without a key."""
     return ExactResponse({"status": "live"})
 
 
-@router.get("/ready", summary="Can requests be served", responses=answers(200, ReadyBody, "Yes"))
+@router.get("/ready", summary="Can requests be served", operation_id="getReadiness", responses=_document_readiness())
 def ready(request: Request, contexts: Contexts) -> Response:
     """Check the database, its migrations and the stream; takes any key."""
     with contexts.open(None) as context:

@@ -23,6 +23,7 @@ router = Routes(below="/{goal_id}/history", tags=["goals"])
 @router.get(
     "",
     summary="Get history",
+    operation_id="getGoalHistory",
     responses=answers(
         200, list[EntryBody], "One page, newest first; the next is in the `Link` header", 404, 422, headers=("Link",)
     ),

@@ -23,7 +23,7 @@ from core.stream.stats import MICROSECOND_BOUNDS, SIZE_BOUNDS, DrainStats
 
 router = Routes(tags=["health"])
 
-_TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+_TEXT = {"description": "The metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}
 _MICROSECONDS = 1_000_000
 Series = Iterable[tuple[str, float | None]]
 
@@ -59,7 +59,12 @@ class KnownScrapers:
         return _hash(secret) in self._known
 
 
-@router.get("", summary="Prometheus metrics", responses=answers(200, None, "The metrics") | {200: _TEXT})
+@router.get(
+    "",
+    summary="Prometheus metrics",
+    operation_id="getMetrics",
+    responses=answers(200, None, "The metrics", 501, never=(403,)) | {200: _TEXT},
+)
 async def metrics(request: Request) -> Response:
     """Get the metrics for monitoring, of all tenants together and naming none; takes any key.
 

@@ -40,6 +40,7 @@ MILESTONE = "/{milestone_id}"
 @router.post(
     "",
     summary="Add milestone",
+    operation_id="addMilestone",
     status_code=201,
     openapi_extra=document_body(NewMilestone),
     responses=answers(
@@ -63,6 +64,7 @@ def add(goal_id: str, contexts: Contexts, raw: RawBody, if_match: IfMatch, idemp
 @router.get(
     "",
     summary="List milestones",
+    operation_id="listMilestones",
     responses=answers(
         200, list[MilestoneBody], "One page, by amount; the next is in the `Link` header", 404, 422, headers=("Link",)
     ),
@@ -82,6 +84,7 @@ def list_page(
 @router.get(
     "/progress",
     summary="Milestone progress",
+    operation_id="getMilestoneProgress",
     responses=answers(200, MilestoneProgressBody, "The milestones in numbers", 404),
 )
 async def progress(request: Request, goal_id: str) -> Response:
@@ -93,6 +96,7 @@ async def progress(request: Request, goal_id: str) -> Response:
 @router.get(
     "/next",
     summary="Next milestone",
+    operation_id="getNextMilestone",
     responses=answers(200, MilestoneBody | None, "The nearest one that is not reached; `null` if none is left", 404),
 )
 async def following(request: Request, goal_id: str) -> Response:
@@ -105,6 +109,7 @@ async def following(request: Request, goal_id: str) -> Response:
 @router.post(
     "/check",
     summary="Check milestones",
+    operation_id="checkMilestones",
     responses=answers(
         200,
         list[MilestoneBody],
@@ -131,6 +136,7 @@ def check(goal_id: str, contexts: Contexts, if_match: IfMatch, idempotency: Idem
 @router.patch(
     MILESTONE,
     summary="Update milestone",
+    operation_id="updateMilestone",
     openapi_extra=document_body(MilestonePatch),
     responses=answers(200, MilestoneBody, "The milestone as it is now", 404, 409, 412, 413, 422, headers=(REPLAYED,)),
 )
@@ -154,6 +160,7 @@ def change(
 @router.delete(
     MILESTONE,
     summary="Delete milestone",
+    operation_id="deleteMilestone",
     status_code=204,
     responses=answers(204, None, "It is gone, reached or not", 404, 409, 412, 422, headers=(REPLAYED,)),
 )

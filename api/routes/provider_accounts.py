@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Query, Request
+from pydantic import Field, with_config
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -14,6 +15,7 @@ from api.routing import Routes, path_of
 from api.schemas.documented import answers
 from api.schemas.goals import Day, ExactResponse, Moment, day, moment
 from api.schemas.requests import NewProviderAccount
+from api.schemas.values import AccountKind, Currency, Sign
 from core.services import provider_accounts
 from core.services.keys import Scope
 from core.services.pages import PAGE
@@ -22,24 +24,26 @@ from core.store.providers import ProviderAccount
 router = Routes(tags=["providers"])
 
 
+@with_config(title="ProviderAccount")
 class ProviderAccountBody(TypedDict):
     """What was registered for a provider's account; null where nothing was."""
 
-    provider: str
-    provider_account_id: str
-    account_id: str
-    user_id: str | None
-    kind: str | None
-    currency: str | None
-    since: Day | None
-    connection: str | None
-    sign: str | None
-    updated_at: Moment
+    provider: Annotated[str, Field(description="the provider's name, such as plaid")]
+    provider_account_id: Annotated[str, Field(description="the provider's id for the account")]
+    account_id: Annotated[str, Field(description="your own id for it, else the provider's")]
+    user_id: Annotated[str | None, Field(description="whose account it is")]
+    kind: Annotated[AccountKind | None, Field(description="asset or liability, where the provider leaves it out")]
+    currency: Annotated[Currency | None, Field(description="an ISO 4217 code, where the provider leaves it out")]
+    since: Annotated[Day | None, Field(description="records of earlier days came under its former id")]
+    connection: Annotated[str | None, Field(description="the item, enrollment or member that it belongs to")]
+    sign: Annotated[Sign | None, Field(description="whether the bank turns signs")]
+    updated_at: Annotated[Moment, Field(description="when it was registered")]
 
 
 @router.get(
     "",
     summary="List provider accounts",
+    operation_id="listProviderAccounts",
     responses=answers(
         200, list[ProviderAccountBody], "One page; the next is in the `Link` header", 422, headers=("Link",)
     ),
@@ -65,6 +69,7 @@ def list_page(
 @router.put(
     "/{provider}/{provider_account_id:path}",
     summary="Register a provider account",
+    operation_id="putProviderAccount",
     openapi_extra=document_body(NewProviderAccount),
     responses=answers(200, ProviderAccountBody, "What is registered for it now", 404, 413, 422),
 )
@@ -81,6 +86,7 @@ def put(provider: str, provider_account_id: str, contexts: Contexts, raw: RawBod
 @router.get(
     "/{provider}/{provider_account_id:path}",
     summary="Get a provider account",
+    operation_id="getProviderAccount",
     responses=answers(200, ProviderAccountBody, "What was registered for it", 404),
 )
 def get_one(provider: str, provider_account_id: str, contexts: Contexts) -> Response:
@@ -94,6 +100,7 @@ def get_one(provider: str, provider_account_id: str, contexts: Contexts) -> Resp
 @router.delete(
     "/{provider}/{provider_account_id:path}",
     summary="Forget a provider account",
+    operation_id="removeProviderAccount",
     status_code=204,
     responses=answers(204, None, "The account goes by the provider's id again", 404, 409, 422, headers=(REPLAYED,)),
 )

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Query, Request
-from pydantic import Field
+from pydantic import Field, with_config
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -23,16 +23,17 @@ from core.store.providers import RefreshRow
 router = Routes(tags=["providers"])
 
 
+@with_config(title="RefreshRequest")
 class RefreshBody(TypedDict):
     """Something to be pulled from a provider."""
 
-    id: str
-    provider: str
+    id: Annotated[str, Field(description="given by Milepost")]
+    provider: Annotated[str, Field(description="the provider's name, such as plaid")]
     subject: Annotated[str, Field(description="the provider's item, enrollment, member, account, or key id")]
     kind: Annotated[str, Field(description="what to pull: transactions, balances, accounts, verification_key, ...")]
     reason: Annotated[str, Field(description="the provider's word for it, of the last webhook")]
-    opened_at: Moment
-    requested_at: Moment
+    opened_at: Annotated[Moment, Field(description="when it was first asked for since it was last done")]
+    requested_at: Annotated[Moment, Field(description="when it was last asked for")]
     count: Annotated[int, Field(description="how often it was asked for; give it back when it is done")]
     open: Annotated[bool, Field(description="whether it was asked for again since it was last done")]
 
@@ -40,6 +41,7 @@ class RefreshBody(TypedDict):
 @router.get(
     "",
     summary="List refresh requests",
+    operation_id="listRefreshRequests",
     responses=answers(
         200,
         list[RefreshBody],
@@ -74,6 +76,7 @@ def list_page(
 @router.post(
     "/{request_id}/done",
     summary="Refresh done",
+    operation_id="finishRefreshRequest",
     openapi_extra=document_body(DoneRefresh),
     responses=answers(
         200, RefreshBody, "Closed, unless it was asked for again since", 404, 409, 413, 422, headers=(REPLAYED,)

@@ -1,9 +1,9 @@
 """The routes of relinks: accounts that probably go on under a new id, joined or parted at a caller's word."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Query, Request
-from pydantic import Field
+from pydantic import Field, with_config
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -16,6 +16,7 @@ from api.schemas.accounts import AccountBody, account_body
 from api.schemas.documented import answers
 from api.schemas.goals import Amount, ExactResponse, Moment, moment
 from api.schemas.requests import NewRelink, UndoneRelink
+from api.schemas.values import AccountKind, Currency, RelinkReason
 from core.goals.money import to_decimal
 from core.services import relinks
 from core.services.keys import Scope
@@ -25,28 +26,28 @@ from core.store.relinks import Candidate
 router = Routes(tags=["accounts"])
 
 
+@with_config(title="ProbableRelink")
 class RelinkBody(TypedDict):
     """Two accounts of one user, kind and currency that are probably one; balances are those of their last reports."""
 
-    old_account_id: str
-    new_account_id: str
-    user_id: str
-    kind: str
-    currency: str
-    old_balance: Amount
-    old_as_of: Moment
-    new_balance: Amount
-    new_as_of: Moment
+    old_account_id: Annotated[str, Field(description="the account that probably goes on under another id")]
+    new_account_id: Annotated[str, Field(description="the account that it probably goes on as")]
+    user_id: Annotated[str, Field(description="whose accounts they are")]
+    kind: Annotated[AccountKind, Field(description="of both")]
+    currency: Annotated[Currency, Field(description="of both: an ISO 4217 code")]
+    old_balance: Annotated[Amount, Field(description="of the old account, with exactly the currency's digits")]
+    old_as_of: Annotated[Moment, Field(description="the moment of that balance")]
+    new_balance: Annotated[Amount, Field(description="of the new account, with exactly the currency's digits")]
+    new_as_of: Annotated[Moment, Field(description="the moment of that balance")]
     old_last_time: Annotated[Moment, Field(description="the `time` of the last event with a fact of the old account")]
     new_first_time: Annotated[Moment, Field(description="the `time` of the first event with one of the new account")]
-    why: Annotated[
-        Literal["broken", "silent"], Field(description="the old one's connection is broken, or it is silent")
-    ]
+    why: Annotated[RelinkReason, Field(description="the old one's connection is broken, or it is silent")]
 
 
 @router.get(
     "",
     summary="List probable relinks",
+    operation_id="listRelinks",
     responses=answers(
         200,
         list[RelinkBody],
@@ -80,6 +81,7 @@ def list_page(
 @router.post(
     "",
     summary="Accept a relink",
+    operation_id="acceptRelink",
     openapi_extra=document_body(NewRelink),
     responses=answers(200, AccountBody, "The old account", 404, 409, 413, 422, headers=(REPLAYED,)),
 )
@@ -101,6 +103,7 @@ def accept(contexts: Contexts, raw: RawBody, idempotency: Idempotency) -> Respon
 @router.post(
     "/undo",
     summary="Undo a relink",
+    operation_id="undoRelink",
     openapi_extra=document_body(UndoneRelink),
     responses=answers(200, AccountBody, "The account", 404, 409, 413, 422, headers=(REPLAYED,)),
 )

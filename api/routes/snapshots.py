@@ -29,6 +29,7 @@ router = Routes(below="/{goal_id}/snapshots", tags=["goals"])
 @router.get(
     "",
     summary="Get snapshots",
+    operation_id="getGoalSnapshots",
     responses=answers(
         200,
         list[CloseBody],

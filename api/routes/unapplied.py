@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Query, Request
-from pydantic import Field
+from pydantic import Field, with_config
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -13,9 +13,9 @@ from api.routing import Routes, path_of
 from api.schemas.documented import answers
 from api.schemas.goals import ExactResponse, Moment, moment
 from api.schemas.requests import QueryMoment
+from api.schemas.values import DeadLetterCode, UnappliedState
 from core.services.backlog import (
     Applied,
-    State,
     UnappliedEvent,
     UnappliedPage,
     begin_unapplied,
@@ -37,43 +37,39 @@ Since = Annotated[
 ]
 
 
+@with_config(title="UnappliedEvent")
 class UnappliedBody(TypedDict):
     """An accepted event that has not been applied yet."""
 
-    state: Annotated[
-        State,
-        Field(
-            description="`waiting`: no worker has tried it yet; `pending`: being applied, or tried again;"
-            " `dead_letter`: refused; `discarded`: refused and given up; `replayed`: put onto the stream again within"
-            " the last minute; `other_currency`: kept, but it counts nothing, since its account is in another currency"
-        ),
-    ]
-    shard: int | None
+    state: Annotated[UnappliedState, Field(description="why it is not applied")]
+    shard: Annotated[int | None, Field(description="its shard of the stream; null in the state other_currency")]
     entry_id: Annotated[
         str | None,
         Field(
             description="with the shard, its place on the stream; null, like `accepted_at`, in the state other_currency"
         ),
     ]
-    accepted_at: Moment | None
+    accepted_at: Annotated[Moment | None, Field(description="when it was put onto the stream")]
     id: Annotated[
         str | None, Field(description="the event's own id; null, like the next two fields, if it cannot be read")
     ]
-    source: str | None
-    type: str | None
+    source: Annotated[str | None, Field(description="the event's `source`")]
+    type: Annotated[str | None, Field(description="the event's `type`")]
     deliveries: Annotated[int | None, Field(description="how often a worker has tried it, while it is pending")]
-    code: Annotated[str | None, Field(description="why it was refused")]
-    reason: Annotated[str | None, Field(description="the same, as text for a person")]
+    code: Annotated[DeadLetterCode | None, Field(description="why it was refused")]
+    reason: Annotated[str | None, Field(description="why it was refused, or counts nothing, as text for a person")]
 
 
 @router.get(
     "",
     summary="List what is not applied",
+    operation_id="listUnappliedEvents",
     responses=answers(
         200,
         list[UnappliedBody],
         "One page, which may be short or empty though there are more: the next is in the `Link` header",
         422,
+        501,
         headers=("Link",),
     ),
 )

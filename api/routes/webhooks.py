@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from anyio import from_thread
 from fastapi import Depends, Request
+from pydantic import Field, with_config
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -35,12 +36,7 @@ _EXAMPLE = {
 _REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"anyOf": [{"type": "object"}, {"type": "array"}], "description": "as the provider sends it"},
-                "example": _EXAMPLE,
-            }
-        },
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Delivery"}, "example": _EXAMPLE}},
     }
 }
 
@@ -55,24 +51,26 @@ async def _read_delivery(request: Request) -> AsyncIterator[Delivery]:
 RawDelivery = Annotated[Delivery, Depends(_read_delivery)]
 
 
+@with_config(title="AcceptedDelivery")
 class TakenBody(TypedDict):
     """How many events are on disk now, and how many things the delivery asks to be pulled."""
 
-    accepted: int
-    refreshes: int
+    accepted: Annotated[int, Field(description="the number of events")]
+    refreshes: Annotated[int, Field(description="the number of refresh requests")]
 
 
 def _document_answers() -> dict[int | str, dict[str, Any]]:
-    documented = answers(202, TakenBody, "What it says is on disk and will take effect", 404, 413, 422)
-    del documented[403]
+    meaning = "What it says is on disk and will take effect"
+    documented = answers(202, TakenBody, meaning, 404, 413, 501, never=(403, 429))
     challenge_header = {"WWW-Authenticate": {"description": "How the provider signs", "schema": {"type": "string"}}}
-    meaning = "No such address, or not signed with a secret of it, or outside the replay window"
-    return documented | {401: {"description": meaning, "model": Problem, "headers": challenge_header}}
+    refused = "No such address, or not signed with a secret of it, or outside the replay window"
+    return documented | {401: {"description": refused, "model": Problem, "headers": challenge_header}}
 
 
 @router.post(
     "/{provider}/{endpoint_id}",
     summary="Receive a webhook",
+    operation_id="receiveWebhook",
     status_code=202,
     openapi_extra=_REQUEST_BODY,
     responses=_document_answers(),
@@ -85,6 +83,7 @@ def receive(request: Request, provider: str, endpoint_id: str, delivery: RawDeli
 @router.post(
     "/{provider}",
     summary="Receive a webhook at the only address",
+    operation_id="receiveWebhookAtOnlyAddress",
     status_code=202,
     openapi_extra=_REQUEST_BODY,
     responses=_document_answers(),

@@ -4,50 +4,70 @@ import base64
 from typing import Annotated, Any, NotRequired
 
 from msgspec import Raw
-from pydantic import Field
+from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from api.schemas.goals import Amount, Day, Moment, Percent, day, moment
+from api.schemas.values import (
+    AccountKind,
+    ConnectionState,
+    Currency,
+    CurrencySaidBy,
+    DeadLetterCode,
+    DeadLetterState,
+    FactType,
+)
 from core.errors import MalformedEvent
 from core.events.envelope import parse_json
 from core.events.spans import NEVER
+from core.goals.goal import Tracking
 from core.goals.money import from_ppm, to_decimal
-from core.services.accounts import AccountView, CurrencyFrom, FactType
+from core.services.accounts import AccountView
 from core.services.funding import AllocationsView, AllocationView
 from core.store.account_views import ReportRow
 from core.store.dead_letters import DeadLetterSummary
 
-# The functional form, since `from` is a keyword.
-AllocationBody = TypedDict(
-    "AllocationBody",
-    {
-        "goal_id": str,
-        "goal_name": str,
-        "tracking": str,
-        "allocation_percent": Percent,
-        "whole": Annotated[bool, Field(description="all of the account counts, outside the sums")],
-        "share": Amount | None,
-        "from": Moment,
-        "note": Annotated[str | None, Field(description="why the share is 0 and outside the sums, if so")],
-    },
+IN_ACCOUNTS = "in the account's currency with exactly its digits"
+
+# In a class it could not be written: `from` is a keyword.
+_AllocationBegin = TypedDict(
+    "_AllocationBegin", {"from": Annotated[Moment, Field(description="from when on the account counts for the goal")]}
 )
 
 
+@with_config(title="Allocation")
+class AllocationBody(_AllocationBegin):
+    """What one goal gets of an account."""
+
+    goal_id: Annotated[str, Field(description="the goal's id")]
+    goal_name: Annotated[str, Field(description="the goal's name")]
+    tracking: Annotated[Tracking, Field(description="how the goal's amount follows from accounts")]
+    allocation_percent: Annotated[Percent, Field(description="the share that counts, in percent")]
+    whole: Annotated[bool, Field(description="all of the account counts, outside the sums")]
+    share: Annotated[Amount | None, Field(description=f"that share of the worth, cut towards zero, {IN_ACCOUNTS}")]
+    note: Annotated[str | None, Field(description="why the share is 0 and outside the sums, if so")]
+
+
+@with_config(title="AccountAllocations")
 class AllocationsBody(TypedDict):
     """An account and how it is divided between goals; amounts are null until a fact names the account's currency."""
 
-    account_id: str
-    name: str | None
-    user_id: str | None
-    kind: str
-    currency: str | None
-    worth: Amount | None
-    closed: bool
-    allocated_percent: Annotated[Percent, Field(description="the sum, also beyond 100")]
-    unallocated_percent: Annotated[Percent, Field(description="what is left to 100, never below 0")]
-    unallocated: Annotated[Amount | None, Field(description="the worth without the shares; 0 if over-allocated")]
-    over_allocated: bool
-    allocations: list[AllocationBody]
+    account_id: Annotated[str, Field(description="your own id for the account")]
+    name: Annotated[str | None, Field(description="the account's own name, else the one of its latest link")]
+    user_id: Annotated[str | None, Field(description="whose account it is")]
+    kind: Annotated[AccountKind, Field(description="`asset` until something says otherwise")]
+    currency: Annotated[Currency | None, Field(description="an ISO 4217 code; null until a fact names it")]
+    worth: Annotated[
+        Amount | None, Field(description=f"by all facts so far, negative for an amount owed, {IN_ACCOUNTS}")
+    ]
+    closed: Annotated[bool, Field(description="it takes no new links")]
+    allocated_percent: Annotated[Percent, Field(description="the sum of the shares in percent, also beyond 100")]
+    unallocated_percent: Annotated[Percent, Field(description="what is left to 100, never below 0, in percent")]
+    unallocated: Annotated[
+        Amount | None, Field(description=f"the worth without the shares, 0 if over-allocated, {IN_ACCOUNTS}")
+    ]
+    over_allocated: Annotated[bool, Field(description="whether the shares sum to more than 100")]
+    allocations: Annotated[list[AllocationBody], Field(description="one page of the goals that get a share")]
 
 
 def allocations_body(view: AllocationsView) -> AllocationsBody:
@@ -73,7 +93,7 @@ def _allocation_body(allocation: AllocationView, currency: str | None) -> Alloca
     return {
         "goal_id": allocation.goal_id,
         "goal_name": allocation.goal_name,
-        "tracking": allocation.tracking.value,
+        "tracking": allocation.tracking,
         "allocation_percent": from_ppm(allocation.ppm),
         "whole": allocation.whole,
         "share": _amount(allocation.share_minor, currency),
@@ -86,74 +106,81 @@ def _amount(minor: int | None, currency: str | None) -> Amount | None:
     return None if minor is None or currency is None else to_decimal(minor, currency)
 
 
+@with_config(title="LastFact")
 class LastFactBody(TypedDict):
     """The last report or transaction that counts."""
 
-    type: FactType
+    type: Annotated[FactType, Field(description="which of the two it is")]
     at: Annotated[Moment, Field(description="the moment that it is dated at")]
     time: Annotated[Moment, Field(description="the `time` of the event that states it: when its source said so")]
 
 
+@with_config(title="Connection")
 class ConnectionBody(TypedDict):
     """The account's connection at its provider, as far as it is known."""
 
     provider: Annotated[str | None, Field(description="of the latest registration of the account, like `id`")]
     id: Annotated[str | None, Field(description="the item, enrollment or member")]
-    state: Annotated[str | None, Field(description="healthy or broken, by the latest event about it")]
-    reason: str | None
+    state: Annotated[ConnectionState | None, Field(description="by the latest event about it")]
+    reason: Annotated[str | None, Field(description="why, as that event says")]
     changed_at: Annotated[Moment | None, Field(description="the `time` of that event")]
 
 
+@with_config(title="Report")
 class ReportBody(TypedDict):
-    """A report, with the `time`, `source` and `id` of the event that states it."""
+    """A report of an account's balance, with the `time`, `source` and `id` of the event that states it."""
 
-    as_of: Moment
-    currency: str
-    current: Annotated[Amount, Field(description="of a liability positive when owed")]
-    available: Amount | None
+    as_of: Annotated[Moment, Field(description="the moment at which the balance was this")]
+    currency: Annotated[Currency, Field(description="of its amounts, maybe another one than the account's")]
+    current: Annotated[
+        Amount, Field(description="the balance, of a liability positive when owed, with exactly its currency's digits")
+    ]
+    available: Annotated[
+        Amount | None, Field(description="what is available, with exactly its currency's digits, if that was said")
+    ]
     difference: Annotated[
         Amount | None,
         Field(
             description="by how much it puts the account's worth above what the report before it and the transactions"
-            " between the two lead to; null for the first report"
+            " between the two lead to, with exactly its currency's digits; null for the first report"
         ),
     ]
-    time: Moment
-    source: str
-    id: str
+    time: Annotated[Moment, Field(description="the `time` of the event: when its source said so")]
+    source: Annotated[str, Field(description="the `source` of the event")]
+    id: Annotated[str, Field(description="the `id` of the event")]
 
 
+@with_config(title="Account")
 class AccountBody(TypedDict):
     """An account; what is not known is null."""
 
-    account_id: str
-    name: str | None
-    user_id: str | None
-    kind: str
-    currency: str | None
-    currency_from: Annotated[
-        CurrencyFrom | None,
-        Field(
-            description="who says so: what was registered for it, another statement about it, a report or a transaction"
-        ),
-    ]
+    account_id: Annotated[str, Field(description="your own id for the account")]
+    name: Annotated[str | None, Field(description="the account's own name, else the one of its latest link")]
+    user_id: Annotated[str | None, Field(description="whose account it is")]
+    kind: Annotated[AccountKind, Field(description="`asset` until something says otherwise")]
+    currency: Annotated[Currency | None, Field(description="an ISO 4217 code; null until a fact names it")]
+    currency_from: Annotated[CurrencySaidBy | None, Field(description="who says so")]
     worth: Annotated[
         Amount | None,
         Field(
             description="by all facts so far; an amount owed is negative, and 0 is that of an account in whose place"
-            " another one counts"
+            f" another one counts; {IN_ACCOUNTS}"
         ),
     ]
-    closed: bool
+    closed: Annotated[bool, Field(description="it takes no new links")]
     replaced_by: Annotated[str | None, Field(description="the account that it is said to go on as")]
     replaces: Annotated[list[str], Field(description="the accounts that are said to go on as this one")]
     opened: Annotated[Day | None, Field(description="the day before which it is stated to be worth nothing")]
     counts_from: Annotated[Moment | None, Field(description="from when on it counts, if that has a beginning")]
     counts_until: Annotated[Moment | None, Field(description="when another account begins to count in its place")]
     note: Annotated[str | None, Field(description="why `replaced_by` has no effect, or that it does not count yet")]
-    last_report: ReportBody | None
-    last_fact: LastFactBody | None
-    connection: ConnectionBody | None
+    last_report: Annotated[ReportBody | None, Field(description="the last report; null if there is none")]
+    last_fact: Annotated[
+        LastFactBody | None, Field(description="the last report or booked transaction; null if there is none")
+    ]
+    connection: Annotated[
+        ConnectionBody | None, Field(description="null if neither a registration nor an event names one")
+    ]
 
 
 def account_body(view: AccountView) -> AccountBody:
@@ -212,26 +239,28 @@ def _connection_body(view: AccountView) -> ConnectionBody | None:
     }
 
 
+@with_config(title="DeadLetter")
 class LetterBody(TypedDict):
     """A dead letter without its event; `shard` and `entry_id`, its place on the stream, identify it."""
 
-    shard: int
-    entry_id: str
-    code: Annotated[str, Field(description="why it could not take effect, from a fixed list")]
+    shard: Annotated[int, Field(description="its shard of the stream")]
+    entry_id: Annotated[str, Field(description="its entry on that shard")]
+    code: Annotated[DeadLetterCode, Field(description="why it could not take effect")]
     reason: Annotated[str, Field(description="the same, as text for a person")]
-    state: Annotated[str, Field(description="waiting, replayed or discarded")]
-    event_bytes: int
-    arrived_at: Moment
-    recorded_at: Moment
-    replayed_at: Moment | None
-    discarded_at: Moment | None
+    state: Annotated[DeadLetterState, Field(description="what was done about it")]
+    event_bytes: Annotated[int, Field(description="how long the event is, in bytes")]
+    arrived_at: Annotated[Moment, Field(description="when the event was put onto the stream")]
+    recorded_at: Annotated[Moment, Field(description="when it became a dead letter")]
+    replayed_at: Annotated[Moment | None, Field(description="when it was last put onto the stream again")]
+    discarded_at: Annotated[Moment | None, Field(description="when it was given up")]
 
 
+@with_config(title="DeadLetterWithEvent")
 class WholeLetterBody(LetterBody):
     """A dead letter with its event: `event` if that is JSON, digit by digit as it came, else `event_base64`."""
 
-    event: NotRequired[Any]
-    event_base64: NotRequired[str]
+    event: Annotated[NotRequired[Any], Field(description="the event, if it is JSON")]
+    event_base64: Annotated[NotRequired[str], Field(description="its bytes in base64, if it is not")]
 
 
 def letter_body(dead_letter: DeadLetterSummary) -> LetterBody:

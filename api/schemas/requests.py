@@ -9,16 +9,30 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, StrictBool, StrictInt, WithJsonSchema
 
 from api.bodies import Body
+from api.schemas.values import (
+    AMOUNT_SCHEMA,
+    DAY_SCHEMA,
+    MOMENT_OR_DAY_SCHEMA,
+    PERCENT_SCHEMA,
+    AccountKind,
+    Currency,
+    Id,
+    Metadata,
+    Sign,
+    UserId,
+    id_schema,
+    text_schema,
+)
 from core.errors import InvalidField
 from core.events.envelope import parse_moment
-from core.goals.details import METADATA_LONGEST_BYTES
-from core.goals.goal import GoalStatus, GoalType, Tracking
+from core.goals.details import IMAGE_URL_LONGEST, METADATA_DEEPEST, METADATA_LONGEST_BYTES, POSITION_MOST
+from core.goals.goal import DESCRIPTION_LONGEST, NAME_LONGEST, GoalStatus, GoalType, Tracking, can_start_as
+from core.services.dead_letters import REASON_LONGEST
 from core.services.inputs import GoalChanges, GoalDraft, LinkDraft, MilestoneChanges, MilestoneDraft
 from core.services.milestones import MILESTONES_MOST
 from core.services.provider_accounts import AccountDraft
 from core.services.relinks import RelinkDraft
 
-_NUMBER_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 # Of a text that is known to be a date or a time.
 _LOCAL_MIDNIGHT = re.compile(r".{10}T00:00:00(\.0+)?", re.IGNORECASE)
 
@@ -30,7 +44,8 @@ def _number(value: Any) -> Decimal | int | str:
     return value
 
 
-Number = Annotated[Decimal | int | str, PlainValidator(_number), WithJsonSchema(_NUMBER_SCHEMA)]
+Percent = Annotated[Decimal | int | str, PlainValidator(_number), WithJsonSchema(PERCENT_SCHEMA)]
+Number = Annotated[Decimal | int | str, PlainValidator(_number), WithJsonSchema(AMOUNT_SCHEMA)]
 
 
 def _query_moment(value: Any) -> datetime:
@@ -52,11 +67,7 @@ def _moment_or_day(value: Any) -> datetime | date:
         raise ValueError("is out of range") from None
 
 
-MomentOrDay = Annotated[
-    datetime | date,
-    PlainValidator(_moment_or_day),
-    WithJsonSchema({"type": "string", "description": "a time, or a date for the whole of that day"}),
-]
+MomentOrDay = Annotated[datetime | date, PlainValidator(_moment_or_day), WithJsonSchema(MOMENT_OR_DAY_SCHEMA)]
 
 
 def _due(value: Any) -> datetime | date:
@@ -69,9 +80,7 @@ def _due(value: Any) -> datetime | date:
 Due = Annotated[
     datetime | date,
     PlainValidator(_due),
-    WithJsonSchema(
-        {"type": "string", "description": "a time; a date, or a midnight without offset, for that whole local day"}
-    ),
+    WithJsonSchema({**MOMENT_OR_DAY_SCHEMA, "examples": ["2026-11-09", "2026-11-09T17:30:00Z"]}),
 ]
 
 
@@ -82,7 +91,7 @@ def _day(value: Any) -> date:
     return given
 
 
-Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+Day = Annotated[date, PlainValidator(_day), WithJsonSchema(DAY_SCHEMA)]
 
 
 def _check_addressable(account_id: str) -> str:
@@ -92,25 +101,52 @@ def _check_addressable(account_id: str) -> str:
     return account_id
 
 
-AccountId = Annotated[str, AfterValidator(_check_addressable)]
-Type = Annotated[GoalType, WithJsonSchema({"type": "string", "enum": list(GoalType)})]
-Status = Annotated[GoalStatus, WithJsonSchema({"type": "string", "enum": list(GoalStatus)})]
-TrackingName = Annotated[Tracking, WithJsonSchema({"type": "string", "enum": list(Tracking)})]
+AccountId = Annotated[str, AfterValidator(_check_addressable), WithJsonSchema(id_schema("savings_001"))]
+FirstStatus = Annotated[
+    GoalStatus,
+    WithJsonSchema({"type": "string", "enum": [status.value for status in GoalStatus if can_start_as(status)]}),
+]
+Name = Annotated[str, WithJsonSchema(text_schema(NAME_LONGEST, shortest=1))]
+Description = Annotated[str, WithJsonSchema(text_schema(DESCRIPTION_LONGEST))]
+_AS_DUE = "a time; a date, or a midnight without offset, for that whole local day"
+_IN_CURRENCY = "in the goal's currency, with no more decimals than it has"
 
 
-ExternalId = Annotated[str | None, Field(description="your own id for it; no other goal of the user has the same")]
-Metadata = Annotated[
-    dict[str, Any] | None,
+ExternalId = Annotated[
+    Annotated[str, WithJsonSchema(id_schema("house-1"))] | None,
+    Field(description="your own id for it; no other goal of the user has the same"),
+]
+GivenMetadata = Annotated[
+    Metadata | None,
     Field(
-        description=f"a JSON object of your own, at most {METADATA_LONGEST_BYTES:,} bytes; it replaces the one before"
+        description=f"a JSON object of your own, at most {METADATA_LONGEST_BYTES:,} bytes and nested at most"
+        f" {METADATA_DEEPEST} deep; it replaces the one before"
     ),
 ]
-Position = Annotated[StrictInt | None, Field(description="where you show it; lists are in order of creation")]
-ImageUrl = Annotated[str | None, Field(description="an https:// URL")]
+Position = Annotated[
+    Annotated[StrictInt, WithJsonSchema({"type": "integer", "minimum": 0, "maximum": POSITION_MOST})] | None,
+    Field(description="where you show it; lists are in order of creation"),
+]
+ImageUrl = Annotated[
+    Annotated[
+        str,
+        WithJsonSchema(
+            {
+                "type": "string",
+                "format": "uri",
+                "maxLength": IMAGE_URL_LONGEST,
+                "pattern": "^[hH][tT][tT][pP][sS]://[!-~]+$",
+                "examples": ["https://example.com/house.png"],
+            }
+        ),
+    ]
+    | None,
+    Field(description="an https:// URL in ASCII, without a user and a password"),
+]
 
 
 class NewMilestone(Body):
-    """POST /goals/{goal_id}/milestones."""
+    """A milestone to be added."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -122,9 +158,15 @@ class NewMilestone(Body):
         }
     )
 
-    amount: Number
-    description: str | None = None
-    target_date: Due | None = None
+    amount: Annotated[
+        Number,
+        Field(
+            description=f"the goal's amount at which it is reached, {_IN_CURRENCY}; above 0 and at most the target, of"
+            " a debt from its start down to its end, of a net worth also below 0; each once in a goal"
+        ),
+    ]
+    description: Annotated[Description | None, Field(description="a text for the user")] = None
+    target_date: Annotated[Due | None, Field(description=f"when it should be reached: {_AS_DUE}")] = None
 
     def draft(self) -> MilestoneDraft:
         """What core needs to add the milestone."""
@@ -132,7 +174,7 @@ class NewMilestone(Body):
 
 
 class NewGoal(Body):
-    """POST /goals."""
+    """A goal to be created."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -152,20 +194,45 @@ class NewGoal(Body):
     second_names: ClassVar[Mapping[str, str]] = {"goal_type": "type"}
     nested: ClassVar[Mapping[str, type[Body]]] = {"milestones": NewMilestone}
 
-    user_id: str
-    name: str
-    type: Annotated[Type, Field(description="also taken as `goal_type`")]
-    target_amount: Number
-    current_amount: Number | None = None
-    currency: str = "USD"
-    deadline: Due | None = None
-    description: str | None = None
-    status: Status = GoalStatus.ACTIVE
-    tracking: TrackingName | None = None
-    start_date: Day | None = None
-    auto_complete: StrictBool = False
+    user_id: Annotated[UserId, Field(description="whose goal it is: your own id for the user")]
+    name: Annotated[Name, Field(description="a text for the user; white space around it is removed")]
+    type: Annotated[GoalType, Field(description="what the money is for; also taken as `goal_type`")]
+    target_amount: Annotated[
+        Number,
+        Field(
+            description=f"where the goal should end, {_IN_CURRENCY}; above 0, of a debt also 0, of a net worth also"
+            " below"
+        ),
+    ]
+    current_amount: Annotated[
+        Number | None,
+        Field(
+            description=f"where the goal is, {_IN_CURRENCY}; not below 0, except for net_worth and income; unless"
+            " given, 0, and of a debt its target"
+        ),
+    ] = None
+    currency: Annotated[
+        Currency, Field(description="of all amounts of the goal: an ISO 4217 code; unless given, USD")
+    ] = "USD"
+    deadline: Annotated[Due | None, Field(description=f"when the target should be reached: {_AS_DUE}")] = None
+    description: Annotated[Description | None, Field(description="a text for the user")] = None
+    status: Annotated[FirstStatus, Field(description="active or paused; unless given, active")] = GoalStatus.ACTIVE
+    tracking: Annotated[
+        Tracking | None,
+        Field(
+            description="how the amount follows from accounts; unless given, `inflow` for the type income, `net_worth`"
+            " for net_worth, and `change` for all others"
+        ),
+    ] = None
+    start_date: Annotated[
+        Day | None,
+        Field(description="the day of the first snapshot: not before 1900 and not after today; unless given, today"),
+    ] = None
+    auto_complete: Annotated[
+        StrictBool, Field(description="whether it is completed by itself once it is reached; unless given, it is not")
+    ] = False
     external_id: ExternalId = None
-    metadata: Metadata = None
+    metadata: GivenMetadata = None
     position: Position = None
     image_url: ImageUrl = None
     milestones: list[NewMilestone] = Field(
@@ -179,22 +246,33 @@ class NewGoal(Body):
 
 
 class GoalPatch(Body):
-    """PATCH /goals/{goal_id}: only what is given changes."""
+    """Changes of a goal: what is left out stays as it is, and null clears what may be null."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"current_amount": 3500.00, "status": "active"}})
+    model_config = ConfigDict(
+        title="GoalChanges", json_schema_extra={"example": {"current_amount": 3500.00, "status": "active"}}
+    )
     fixed: ClassVar[Collection[str]] = frozenset(
         {"user_id", "type", "goal_type", "currency", "tracking", "start_date", "auto_complete"}
     )
 
     # Factories, since the OpenAPI text would show a plain default, and a field that is left out stays as it is.
-    name: str = Field(default_factory=str)
-    description: str | None = None
-    target_amount: Number = Field(default_factory=int)
-    current_amount: Number = Field(default_factory=int)
-    deadline: Due | None = None
-    status: Status = Field(default_factory=lambda: GoalStatus.ACTIVE)
+    name: Annotated[Name, Field(description="a text for the user; white space around it is removed")] = Field(
+        default_factory=str
+    )
+    description: Annotated[Description | None, Field(description="a text for the user")] = None
+    target_amount: Annotated[
+        Number, Field(description=f"where the goal should end, {_IN_CURRENCY}; not of a goal that is final")
+    ] = Field(default_factory=int)
+    current_amount: Annotated[
+        Number,
+        Field(description=f"where the goal is now, {_IN_CURRENCY}; not of a goal that is final or follows balances"),
+    ] = Field(default_factory=int)
+    deadline: Annotated[Due | None, Field(description=f"when the target should be reached: {_AS_DUE}")] = None
+    status: Annotated[GoalStatus, Field(description="`completed` and `abandoned` are final: reopen the goal")] = Field(
+        default_factory=lambda: GoalStatus.ACTIVE
+    )
     external_id: ExternalId = None
-    metadata: Metadata = None
+    metadata: GivenMetadata = None
     position: Position = None
     image_url: ImageUrl = None
     version: StrictInt = Field(default_factory=int, description="If the goal is at another version, it stays as it is")
@@ -210,13 +288,17 @@ class GoalPatch(Body):
 
 
 class MilestonePatch(Body):
-    """PATCH /goals/{goal_id}/milestones/{milestone_id}: only what is given changes."""
+    """Changes of a milestone: what is left out stays as it is, and null clears what may be null."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"amount": 6000.00, "target_date": "2026-06-30"}})
+    model_config = ConfigDict(
+        title="MilestoneChanges", json_schema_extra={"example": {"amount": 6000.00, "target_date": "2026-06-30"}}
+    )
 
-    amount: Number = Field(default_factory=int)
-    description: str | None = None
-    target_date: Due | None = None
+    amount: Annotated[
+        Number, Field(description=f"the goal's amount at which it is reached, {_IN_CURRENCY}, as of a new milestone")
+    ] = Field(default_factory=int)
+    description: Annotated[Description | None, Field(description="a text for the user")] = None
+    target_date: Annotated[Due | None, Field(description=f"when it should be reached: {_AS_DUE}")] = None
 
     def changes(self) -> MilestoneChanges:
         """The changes asked for; a field that was left out is UNSET, whatever its default here."""
@@ -224,7 +306,7 @@ class MilestonePatch(Body):
 
 
 class NewLink(Body):
-    """POST /goals/{goal_id}/funding."""
+    """An account of which a share, or all, shall count for a goal."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -232,11 +314,30 @@ class NewLink(Body):
         }
     )
 
-    account_id: AccountId
-    account_name: str | None = None
-    allocation_percent: Annotated[Number | None, Field(description="needed unless `whole`")] = None
-    from_: MomentOrDay | None = Field(None, alias="from")
-    whole: StrictBool = False
+    account_id: Annotated[
+        AccountId,
+        Field(description="your own id for the account, which need not exist yet; no part between slashes is . or .."),
+    ]
+    account_name: Annotated[Name | None, Field(description="a text for the user")] = None
+    allocation_percent: Annotated[
+        Percent | None,
+        Field(
+            description="the share that counts, in percent, with at most four decimals; all shares of a goal sum to at"
+            " most 100; needed unless `whole`"
+        ),
+    ] = None
+    from_: Annotated[
+        MomentOrDay | None,
+        Field(
+            alias="from",
+            description="from when on the account counts: a time, or a date for the whole of that local day; not before"
+            " 1900 and not in the future; unless given, now",
+        ),
+    ] = None
+    whole: Annotated[
+        StrictBool,
+        Field(description="all of it counts, outside the 100% and without `allocation_percent`; unless given, a share"),
+    ] = False
 
     def draft(self) -> LinkDraft:
         """What core needs to link the account."""
@@ -253,45 +354,62 @@ class NewLink(Body):
 
 
 class Allocation(Body):
-    """PATCH /goals/{goal_id}/funding/{account_id}."""
+    """Another share of an account."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"allocation_percent": 70.0}})
+    model_config = ConfigDict(title="AllocationChange", json_schema_extra={"example": {"allocation_percent": 70.0}})
     second_names: ClassVar[Mapping[str, str]] = {"new_allocation_percent": "allocation_percent"}
 
-    allocation_percent: Annotated[Number, Field(description="also taken as `new_allocation_percent`")]
-    correct_from: Annotated[Day | None, Field(description="since when the share was another; unless given, now")] = None
+    allocation_percent: Annotated[
+        Percent,
+        Field(
+            description="the share that counts, in percent, with at most four decimals; all shares of a goal sum to at"
+            " most 100; also taken as `new_allocation_percent`"
+        ),
+    ]
+    correct_from: Annotated[
+        Day | None,
+        Field(
+            description="the local day since which the share was another: from the goal's start date to today; unless"
+            " given, now"
+        ),
+    ] = None
 
 
 class DiscardReason(Body):
-    """POST /dead-letters/{shard}/{entry_id}/discard."""
+    """Why a dead letter is given up."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "a test of the bank's"}})
 
-    reason: Annotated[str, Field(description="why it is given up, for the audit")]
-
-
-_SIGN = (
-    "`reversed` if the bank writes the amounts of transactions and the balances with the opposite sign, "
-    "`reversed_amounts` or `reversed_balances` if only one of them, else `as_given`"
-)
+    reason: Annotated[
+        Annotated[str, WithJsonSchema(text_schema(REASON_LONGEST, shortest=1))],
+        Field(description="why it is given up, for the audit"),
+    ]
 
 
 class NewProviderAccount(Body):
-    """PUT /provider-accounts/{provider}/{provider_account_id}."""
+    """What is registered for a provider's account; what is left out, or null, is not registered."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"account_id": "savings_001", "user_id": "user_123", "currency": "USD"}}
     )
 
-    account_id: Annotated[AccountId | None, Field(description="your own id for it; unless given, the provider's")] = (
+    account_id: Annotated[
+        AccountId | None,
+        Field(
+            description="your own id for it, of which no part between slashes is . or ..; unless given, the provider's"
+        ),
+    ] = None
+    user_id: Annotated[UserId | None, Field(description="whose account it is: your own id for the user")] = None
+    kind: Annotated[AccountKind | None, Field(description="asset or liability, where the provider leaves it out")] = (
         None
     )
-    user_id: str | None = None
-    kind: Annotated[str | None, Field(description="asset or liability, where the provider leaves it out")] = None
-    currency: Annotated[str | None, Field(description="where the provider leaves it out, as Teller does")] = None
+    currency: Annotated[Currency | None, Field(description="where the provider leaves it out, as Teller does")] = None
     since: Annotated[Day | None, Field(description="records of earlier days came under its former id")] = None
-    connection: Annotated[str | None, Field(description="the item, enrollment or member that it belongs to")] = None
-    sign: Annotated[str | None, Field(description=_SIGN)] = None
+    connection: Annotated[
+        Annotated[str, WithJsonSchema(id_schema("item_1"))] | None,
+        Field(description="the item, enrollment or member that it belongs to"),
+    ] = None
+    sign: Annotated[Sign | None, Field(description="whether the bank turns signs; unless given, `as_given`")] = None
 
     def draft(self) -> AccountDraft:
         """What core needs to register the account."""
@@ -299,16 +417,21 @@ class NewProviderAccount(Body):
 
 
 class NewRelink(Body):
-    """POST /relinks."""
+    """Two accounts of which one goes on as the other."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"old_account_id": "savings_001", "new_account_id": "savings_002"}}
     )
 
-    old_account_id: Annotated[str, Field(description="the account that goes on under another id")]
-    new_account_id: Annotated[str, Field(description="the account that it goes on as")]
+    old_account_id: Annotated[Id, Field(description="the account that goes on under another id")]
+    new_account_id: Annotated[Id, Field(description="the account that it goes on as")]
     from_: Annotated[
-        Day | None, Field(alias="from", description="the day from which on the new one counts, not its first report")
+        Day | None,
+        Field(
+            alias="from",
+            description="the local day from which on the new one counts, not before 1900 and not after today; unless"
+            " given, it counts from its first report on",
+        ),
     ] = None
 
     def draft(self) -> RelinkDraft:
@@ -317,19 +440,22 @@ class NewRelink(Body):
 
 
 class UndoneRelink(Body):
-    """POST /relinks/undo."""
+    """The account whose relink is taken back."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"old_account_id": "savings_001"}})
 
-    old_account_id: Annotated[str, Field(description="the account that shall go on as itself")]
+    old_account_id: Annotated[Id, Field(description="the account that shall go on as itself")]
 
 
 class DoneRefresh(Body):
-    """POST /refresh-requests/{request_id}/done."""
+    """That a refresh request was carried out."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"count": 1}})
 
-    count: Annotated[StrictInt, Field(description="the `count` of the request when you read it, before you pulled")]
+    count: Annotated[
+        Annotated[StrictInt, WithJsonSchema({"type": "integer", "minimum": 1})],
+        Field(description="the `count` of the request when you read it, before you pulled"),
+    ]
 
 
 def with_its_plus(text: str) -> str:

@@ -10,9 +10,9 @@ import msgspec
 from core.errors import InvalidField
 
 METADATA_LONGEST_BYTES = 4_096
+METADATA_DEEPEST = 8
 IMAGE_URL_LONGEST = 2_048
 POSITION_MOST = 2**31 - 1
-_DEEPEST = 8
 # Of the numbers that a float can hold.
 _MAGNITUDE = 308
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -64,8 +64,8 @@ def check_image_url(value: str) -> str:
 
 
 def _check_inside(value: object, depth: int) -> None:
-    if depth > _DEEPEST:
-        raise InvalidField("metadata", f"must be nested at most {_DEEPEST} deep")
+    if depth > METADATA_DEEPEST:
+        raise InvalidField("metadata", f"must be nested at most {METADATA_DEEPEST} deep")
     if isinstance(value, Decimal) and not (value.is_finite() and abs(value.adjusted()) < _MAGNITUDE):
         raise InvalidField("metadata", "must not hold NaN, an infinity, or a number that is none in most languages")
     if isinstance(value, Mapping):

@@ -118,7 +118,7 @@ class FundingView:
     ppm: int
     from_at: datetime
     whole: bool
-    counted_minor: int | None
+    counted_minor: int
     currency: str
     counts: bool
     note: str | None

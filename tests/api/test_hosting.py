@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from openapi_spec_validator import validate
+from pydantic import BaseModel
 
 from api.hosting import goal_router
 from api.routes import goals
@@ -38,6 +40,12 @@ DOCUMENTED: list[tuple[str, str, Any, int]] = [
     ("delete", "/{goal_id}/funding/{account_id}", None, 204),
     ("delete", "/{goal_id}", None, 204),
 ]
+
+
+class Goal(BaseModel):
+    """The app's own, which has nothing to do with ours."""
+
+    colour: str
 
 
 def _hosted(sessions: Sessions, prefix: str, **options: Any) -> TestClient:
@@ -216,6 +224,26 @@ def test_the_app_decides_how_openapi_shows_the_routes(session_factory: Sessions)
     hidden = _hosted(session_factory, "/goals", include_in_schema=False)
     assert list(_paths(hidden.app)) == ["/things/{number}"]
     assert hidden.get("/goals").json() == []
+
+
+def test_the_openapi_text_of_an_app_with_two_mounts_is_valid(session_factory: Sessions) -> None:
+    """Its operations have ids of their own, bodies are described in place, and the app's `Goal` keeps its name."""
+    host = TenantHost(session_factory)
+    app = foreign_app(*(goal_router(host, prefix=prefix) for prefix in PREFIXES))
+
+    @app.get("/colours")
+    def colours() -> Goal:
+        return Goal(colour="red")
+
+    text = app.openapi()
+    validate(text)
+    ids = [operation["operationId"] for methods in text["paths"].values() for operation in methods.values()]
+    assert len(ids) == len(set(ids))
+    assert "colour" in text["components"]["schemas"]["Goal"]["properties"]
+    for prefix in PREFIXES:
+        body = text["paths"][prefix]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert body["properties"]["milestones"]["items"]["required"] == ["amount"]
+        assert "$ref" not in json.dumps(body)
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "goals", "/goals/", "goals/"])

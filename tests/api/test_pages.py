@@ -152,12 +152,12 @@ def test_answers_have_the_described_keys(api: TestClient, goal_id: str) -> None:
     schemas = api.get("/openapi.json").json()["components"]["schemas"]
     account = api.get(ALLOCATIONS).json()
     shown = {
-        "EntryBody": api.get(HISTORY.format(goal_id=goal_id)).json()[0],
-        "AllocationsBody": account,
-        "AllocationBody": account["allocations"][0],
-        "AccountBody": api.get("/accounts/a").json(),
-        "LastFactBody": api.get("/accounts/a").json()["last_fact"],
-        "ReportBody": api.get(REPORTS).json()[0],
+        "HistoryEntry": api.get(HISTORY.format(goal_id=goal_id)).json()[0],
+        "AccountAllocations": account,
+        "Allocation": account["allocations"][0],
+        "Account": api.get("/accounts/a").json(),
+        "LastFact": api.get("/accounts/a").json()["last_fact"],
+        "Report": api.get(REPORTS).json()[0],
     }
     assert {name: set(body) for name, body in shown.items()} == {
         name: set(schemas[name]["properties"]) for name in shown

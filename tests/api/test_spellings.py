@@ -9,6 +9,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from tests.api.openapi_text import body_schema
+
 GOAL = {"user_id": "u", "name": "n", "target_amount": 100}
 
 
@@ -96,12 +98,12 @@ def test_goals_are_listed_by_either_spelling(api: TestClient, new_goal: Callable
 
 def test_the_documented_spelling_is_described(app: FastAPI) -> None:
     """The OpenAPI text has the documented names as before, needed as before, and tells of the others."""
-    paths = app.openapi()["paths"]
+    spec = app.openapi()
     for method, path, field, second in (
         ("post", "/goals", "type", "goal_type"),
         ("patch", "/goals/{goal_id}/funding/{account_id}", "allocation_percent", "new_allocation_percent"),
     ):
-        schema = paths[path][method]["requestBody"]["content"]["application/json"]["schema"]
+        schema = body_schema(spec, method, path)
         assert field in schema["required"]
         assert second in schema["properties"][field]["description"]
-    assert {"type", "goal_type"} <= {parameter["name"] for parameter in paths["/goals"]["get"]["parameters"]}
+    assert {"type", "goal_type"} <= {parameter["name"] for parameter in spec["paths"]["/goals"]["get"]["parameters"]}

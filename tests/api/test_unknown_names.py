@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.api.openapi_text import body_schema, operations_of
+
 GOAL = {"user_id": "u", "name": "Fund", "type": "savings", "target_amount": 100}
 # Those without a key: providers and load balancers add parameters of their own to their addresses.
 LENIENT = ("/health/live", "/webhooks/")
@@ -49,11 +51,11 @@ def test_a_name_like_no_other_gets_all_that_there_are(api: TestClient) -> None:
 def routes_of(api: TestClient) -> list[tuple[str, str, set[str]]]:
     """Every route of the OpenAPI text: its method, its path with made-up ids, and its fields if it takes a body."""
     found = []
-    for path, methods in api.get("/openapi.json").json()["paths"].items():
-        for method, about in methods.items():
-            schema = about.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
-            address = path.replace("{shard}", "0").replace("{day}", "2026-01-01").replace("{", "").replace("}", "")
-            found.append((method.upper(), address, set(schema.get("properties", ()))))
+    spec = api.get("/openapi.json").json()
+    for method, path, _ in operations_of(spec):
+        fields = body_schema(spec, method, path).get("properties", ())
+        address = path.replace("{shard}", "0").replace("{day}", "2026-01-01").replace("{", "").replace("}", "")
+        found.append((method.upper(), address, set(fields)))
     return found
 
 

@@ -34,3 +34,17 @@ def test_the_wheel_has_no_chaos_and_no_benchmarks(installed: list[str]) -> None:
     """No module of the wheel is named like one of the chaos run or the benchmarks; `milepost latency` is included."""
     assert [name for name in installed if any(word in name for word in LABORATORY)] == []
     assert "milepost/ops/latency.py" in installed
+
+
+def test_the_wheel_has_the_page_of_the_interface(installed: list[str]) -> None:
+    """With Swagger UI, whose licence and version are beside it."""
+    static = {name.removeprefix("api/static/") for name in installed if name.startswith("api/static/")}
+    files = {
+        "LICENSE",
+        "NOTICE",
+        "VERSION",
+        "swagger-ui-bundle.js",
+        "swagger-ui-bundle.js.LICENSE.txt",
+        "swagger-ui.css",
+    }
+    assert {"docs.html", "docs.js", *(f"swagger-ui/{name}" for name in files)} <= static

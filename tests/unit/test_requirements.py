@@ -18,8 +18,9 @@ import milepost.embedded.supervisor, milepost.cli.status, milepost.cli.replay, m
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 OURS = {"api", "core", "milepost", "schedules", "worker"}
-# uvicorn looks for the first and does without; the second is a hook of an environment's own setuptools.
-OPTIONAL = {"yaml", "_distutils_hack"}
+# uvicorn looks for the first and rich for the second, and they do without; the third is a hook of an environment's own
+# setuptools.
+OPTIONAL = {"yaml", "attr", "_distutils_hack"}
 
 
 def installed(name: str, extras: frozenset[str], found: set[str]) -> set[str]:
