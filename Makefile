@@ -10,11 +10,13 @@ INSTALLED := .venv/.installed
 UNFINISHED := .venv/.unfinished
 # svc-infra and fin-infra live here: they want other versions of some packages than those that we are tested with.
 BESIDE := .venv-integrations/bin/python -m
+# The generators of clients, and below node those that npm installs.
+CLIENTS := .venv-clients
 PACKAGES := api benchmarks core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test properties test-integrations check sync-client bench bench-days bench-manager bench-worst bench-banks berka chaos clean
+.PHONY: help setup run test properties test-integrations test-clients check sync-client bench bench-days bench-manager bench-worst bench-banks berka chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +60,16 @@ else
 endif
 	@exec $(BESIDE) pytest -o addopts= -q --strict-markers --import-mode=importlib tests/integrations $(ARGS)
 
+test-clients: setup ## generate clients from the OpenAPI text in Python and TypeScript, and use them (needs npm)
+	@command -v npm >/dev/null || { echo "make: npm is needed, and with it Node.js 20 or newer"; exit 1; }
+	@$(CLIENTS)/bin/python -m pip --version >/dev/null 2>&1 || \
+		{ echo "making $(CLIENTS)"; rm -rf $(CLIENTS); $(PYTHON) -m venv $(CLIENTS); }
+	@$(CLIENTS)/bin/python scripts/install.py mypy openapi-python-client -c constraints-clients.txt
+	@mkdir -p $(CLIENTS)/node && cp tests/clients/typescript/package*.json $(CLIENTS)/node
+	@echo "installing with npm"
+	@npm ci --prefix $(CLIENTS)/node --no-audit --no-fund --loglevel=error
+	@CLIENTS=$(CURDIR)/$(CLIENTS) exec .venv/bin/python -m pytest -n 0 tests/clients $(ARGS)
+
 check: setup ## lint, types and import contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -89,5 +101,5 @@ chaos: setup ## kill everything in turn under load and check every amount (ARGS=
 	@exec .venv/bin/python -m tests.chaos $(ARGS)
 
 clean: ## remove .venv, caches and build products (not the data)
-	@rm -rf .venv .venv-integrations .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf .venv .venv-integrations $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find $(PACKAGES) tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
