@@ -52,8 +52,8 @@ class _Period(NamedTuple):
 def compute_paces(session: Session, goals: Sequence[PacedGoal], funding: Funding, zone: ZoneInfo) -> list[Pace]:
     """The pace of each goal, in the order given; all are of one tenant.
 
-    `funding` has the links of those that have moved. Of the others nothing more is read: what came, and went on the
-    same day, was contributed to nothing.
+    `funding` has the links of those that have moved. Of the others nothing more is read: what moved them within a day,
+    and back, counts as nothing.
     """
     others = dict.fromkeys((each.goal.key for each in goals), 0)
     moved = [each for each in goals if each.has_moved]
