@@ -210,6 +210,9 @@ def test_what_comes_and_goes_within_a_day_is_no_contribution(session_factory: Se
     apply(contributions(day=16))
     assert progress(session_factory, goal_id).projection_note == "no movement in the last month"
     assert monthly(session_factory, goal_id) == (0, 3)
+    run_snapshot(session_factory, NOON)
+    apply([paid("late", 5_00, at(2, 20)), balance(1_000_00, at(2, 20, 20))])
+    assert monthly(session_factory, goal_id) == (0, 3)
 
 
 def test_what_is_set_by_hand_counts_as_contributed(session_factory: Sessions, apply: Apply) -> None:
