@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from fastapi import Query
 
-from api.schemas.goals import moment
+from api.schemas.rendering import moment
 from core.errors import InvalidField
 from core.services.pages import PAGE_LARGEST
 

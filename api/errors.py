@@ -27,7 +27,7 @@ from api.bodies import (
 from api.conditional import etag
 from api.context import DatabaseAway, NoStreamServer
 from api.limits import RateExceeded
-from api.schemas.goals import ExactResponse, Percent
+from api.schemas.rendering import ExactResponse, Percent
 from api.turns import TooManyRequests
 from core.errors import (
     AllocationExceeded,

@@ -10,7 +10,7 @@ from api.cursors import Cursor, Limit, Listing
 from api.routing import Routes, path_of
 from api.schemas.accounts import AccountBody, AllocationsBody, ReportBody, account_body, allocations_body, report_body
 from api.schemas.documented import answers
-from api.schemas.goals import ExactResponse
+from api.schemas.rendering import ExactResponse
 from core.services.accounts import get_account, list_accounts, list_reports
 from core.services.funding import read_allocations
 from core.services.keys import Scope

@@ -15,8 +15,9 @@ from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
 from api.schemas.accounts import LetterBody, WholeLetterBody, letter_body, whole_letter_body
 from api.schemas.documented import answers
-from api.schemas.goals import ExactResponse, Moment, moment
-from api.schemas.requests import DiscardReason, QueryMoment
+from api.schemas.given import QueryMoment
+from api.schemas.rendering import ExactResponse, Moment, moment
+from api.schemas.requests import DiscardReason
 from core.errors import NotFound
 from core.services import dead_letters
 from core.services.keys import Scope

@@ -12,8 +12,10 @@ from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
-from api.schemas.goals import ExactResponse, FundingBody, funding_body
-from api.schemas.requests import Allocation, Day, NewLink
+from api.schemas.given import Day
+from api.schemas.goals import FundingBody, funding_body
+from api.schemas.rendering import ExactResponse
+from api.schemas.requests import Allocation, NewLink
 from core.services.funding import change_allocation, link_account, list_funding, unlink_account
 from core.services.keys import Scope
 from core.services.pages import PAGE

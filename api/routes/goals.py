@@ -14,17 +14,8 @@ from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
-from api.schemas.goals import (
-    ExactResponse,
-    GoalBody,
-    ListedGoalBody,
-    PartsResponse,
-    ProgressBody,
-    exact_json,
-    goal_body,
-    listed_goal_body,
-    progress_body,
-)
+from api.schemas.goals import GoalBody, ListedGoalBody, ProgressBody, goal_body, listed_goal_body, progress_body
+from api.schemas.rendering import ExactResponse, PartsResponse, exact_json
 from api.schemas.requests import GoalPatch, NewGoal
 from core.errors import InvalidField, NotFound
 from core.goals.goal import GoalStatus, GoalType

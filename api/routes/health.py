@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from api.context import Contexts, as_database_away, backends_of
 from api.routing import Routes
 from api.schemas.documented import answers
-from api.schemas.goals import ExactResponse
+from api.schemas.rendering import ExactResponse
 from core.errors import MilepostError
 from core.store.database import ping
 from core.store.migrate import is_behind

@@ -9,8 +9,9 @@ from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
-from api.schemas.goals import EntryBody, ExactResponse, entry_body
-from api.schemas.requests import QueryMoment
+from api.schemas.given import QueryMoment
+from api.schemas.goals import EntryBody, entry_body
+from api.schemas.rendering import ExactResponse
 from core.services.history import read_history
 from core.services.keys import Scope
 from core.services.pages import PAGE

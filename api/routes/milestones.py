@@ -11,13 +11,8 @@ from api.idempotency import REPLAYED, Idempotency
 from api.routes.goals import read_goal
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
-from api.schemas.goals import (
-    ExactResponse,
-    MilestoneBody,
-    MilestoneProgressBody,
-    milestone_body,
-    milestone_progress_body,
-)
+from api.schemas.goals import MilestoneBody, MilestoneProgressBody, milestone_body, milestone_progress_body
+from api.schemas.rendering import ExactResponse
 from api.schemas.requests import MilestonePatch, NewMilestone
 from core.services.goals import get_goal
 from core.services.keys import Scope

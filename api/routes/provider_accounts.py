@@ -13,7 +13,7 @@ from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
-from api.schemas.goals import Day, ExactResponse, Moment, day, moment
+from api.schemas.rendering import Day, ExactResponse, Moment, day, moment
 from api.schemas.requests import NewProviderAccount
 from api.schemas.values import AccountKind, Currency, Sign
 from core.services import provider_accounts

@@ -13,7 +13,7 @@ from api.cursors import Cursor, Limit, Listing
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
-from api.schemas.goals import ExactResponse, Moment, moment
+from api.schemas.rendering import ExactResponse, Moment, moment
 from api.schemas.requests import DoneRefresh
 from core.services import deliveries
 from core.services.keys import Scope

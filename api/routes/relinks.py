@@ -14,7 +14,7 @@ from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes, path_of
 from api.schemas.accounts import AccountBody, account_body
 from api.schemas.documented import answers
-from api.schemas.goals import Amount, ExactResponse, Moment, moment
+from api.schemas.rendering import Amount, ExactResponse, Moment, moment
 from api.schemas.requests import NewRelink, UndoneRelink
 from api.schemas.values import AccountKind, Currency, RelinkReason
 from core.goals.money import to_decimal

@@ -9,8 +9,9 @@ from api.context import Contexts
 from api.cursors import Cursor, Listing
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
-from api.schemas.goals import CloseBody, ExactResponse, snapshot_body
-from api.schemas.requests import Day, QueryMoment
+from api.schemas.given import Day, QueryMoment
+from api.schemas.goals import CloseBody, snapshot_body
+from api.schemas.rendering import ExactResponse
 from core.services.history import read_snapshots
 from core.services.keys import Scope
 from core.services.pages import cut, day_after

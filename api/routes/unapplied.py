@@ -11,8 +11,8 @@ from api.context import Contexts
 from api.cursors import Cursor, Limit, Listing
 from api.routing import Routes, path_of
 from api.schemas.documented import answers
-from api.schemas.goals import ExactResponse, Moment, moment
-from api.schemas.requests import QueryMoment
+from api.schemas.given import QueryMoment
+from api.schemas.rendering import ExactResponse, Moment, moment
 from api.schemas.values import DeadLetterCode, UnappliedState
 from core.services.backlog import (
     Applied,

@@ -7,7 +7,7 @@ from msgspec import Raw
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
-from api.schemas.goals import Amount, Day, Moment, Percent, day, moment
+from api.schemas.rendering import Amount, Day, Moment, Percent, day, moment
 from api.schemas.values import (
     AccountKind,
     ConnectionState,

@@ -1,15 +1,13 @@
 """The bodies of answers about goals and their past: amounts with their currency's digits, times in UTC with Z."""
 
-from collections.abc import Sequence
-from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, NotRequired, cast, overload
+from typing import Annotated, NotRequired, cast
 
 import msgspec
-from pydantic import Field, WithJsonSchema, with_config
-from starlette.responses import Response
+from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
+from api.schemas.rendering import Amount, Day, Due, Moment, Percent, day, due, moment
 from api.schemas.values import Currency, HistoryCause, Metadata
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.goals.money import from_ppm, to_decimal
@@ -19,47 +17,6 @@ from core.store.ledger import Entry
 
 IN_CURRENCY = "in the goal's currency with exactly its digits"
 AS_DUE = "a time in UTC with Z; a whole local day as its midnight without offset"
-
-Amount = Annotated[Decimal, WithJsonSchema({"type": "number", "examples": [10000.00]})]
-Percent = Annotated[Decimal, WithJsonSchema({"type": "number", "examples": [65.0]})]
-Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-10T12:00:00Z"]})]
-Day = Annotated[str, WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-03-10"]})]
-Due = Annotated[
-    str,
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?$",
-            "examples": ["2026-11-09T00:00:00", "2026-11-09T17:30:00Z"],
-        }
-    ),
-]
-
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
-
-
-class ExactResponse(Response):
-    """JSON in which a Decimal is a number with all its digits: 10000.00, and never a float."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return exact_json(content)
-
-
-class PartsResponse(Response):
-    """A JSON array of items that are JSON already."""
-
-    media_type = "application/json"
-
-    def render(self, content: Sequence[bytes]) -> bytes:
-        return b"[" + b",".join(content) + b"]"
-
-
-def exact_json(content: Any) -> bytes:
-    """JSON text in which a Decimal is a number with all its digits."""
-    return _encode(content)
 
 
 @with_config(title="NextMilestone")
@@ -346,29 +303,6 @@ def funding_body(source: FundingView) -> FundingBody:
         "counted": to_decimal(source.counted_minor, source.currency),
         "note": source.note,
     }
-
-
-@overload
-def moment(at: datetime) -> str: ...
-
-
-@overload
-def moment(at: None) -> None: ...
-
-
-def moment(at: datetime | None) -> str | None:
-    """An instant in UTC: 2026-11-09T00:00:00Z."""
-    return None if at is None else at.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
-
-
-def due(by: datetime | date | None) -> str | None:
-    """A deadline: a moment as `moment` writes it, a day as its midnight without offset: 2026-11-09T00:00:00."""
-    return moment(by) if by is None or isinstance(by, datetime) else f"{by.isoformat()}T00:00:00"
-
-
-def day(on: date) -> str:
-    """A day: 2026-11-09."""
-    return on.isoformat()
 
 
 def entry_body(entry: Entry, currency: str) -> EntryBody:
