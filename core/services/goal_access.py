@@ -8,7 +8,7 @@ from core.goals.goal import Tracking, is_final
 from core.services.inputs import is_id
 from core.store.accounts import AccountKey, AccountRow, lock_accounts
 from core.store.driver import Savepoint, Session
-from core.store.goals import GoalRow, lock_goal, read_goal, read_version
+from core.store.goals import GoalRow, lock_goal, read_goal
 from core.store.links import FundingRow, accounts_of_goal, funding_of_goals
 from core.store.tenants import Tenant
 
@@ -22,14 +22,6 @@ def find_goal(session: Session, tenant: Tenant, goal_id: str) -> GoalRow:
     if row is None:
         raise NotFound("Goal", goal_id)
     return row
-
-
-def find_version(session: Session, tenant: Tenant, goal_id: str) -> int:
-    """The goal's version alone, not locked; raises NotFound."""
-    version = read_version(session, _key(tenant, goal_id))
-    if version is None:
-        raise NotFound("Goal", goal_id)
-    return version
 
 
 def locked_goal(session: Session, tenant: Tenant, goal_id: str, seen: Versions | None = None) -> GoalRow:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from core.errors import KeyReused
 from core.store.driver import Session
-from core.store.idempotency import KeyedAnswer, add_filled_key, claim_key, fill_key
+from core.store.idempotency import KeyedAnswer, claim_key, fill_key
 from core.store.tenants import Tenant
 
 
@@ -34,27 +34,3 @@ def keep_answer(
 ) -> None:
     """Store the answer of a request in the request's own transaction, so that both are committed or neither is."""
     fill_key(session, tenant.name, request.key, status=status, location=location, body=body)
-
-
-def keep_first_answer(
-    session: Session,
-    tenant: Tenant,
-    request: KeyedRequest,
-    now: datetime,
-    *,
-    status: int,
-    location: str | None,
-    body: bytes,
-) -> None:
-    """Store the answer of a request whose key was made just for it, so that no earlier answer had to be looked up."""
-    add_filled_key(
-        session,
-        tenant.name,
-        request.key,
-        route=request.route,
-        body_hash=request.body_hash,
-        status=status,
-        location=location,
-        body=body,
-        now=now,
-    )

@@ -252,14 +252,6 @@ def is_database_trouble(error: BaseException) -> bool:
     return isinstance(error, psycopg.Error) and not is_refused_value(error)
 
 
-def is_undone(error: BaseException) -> bool:
-    """Whether the database rolled back a transaction because of others, so that the same transaction may succeed now.
-
-    These are deadlocks and failed serializations. Such a transaction has changed nothing.
-    """
-    return isinstance(error, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
-
-
 def is_refused_value(error: BaseException) -> bool:
     """Whether the database refused a value (SQLSTATE classes 22 and 23): out of range, not unique, or against a check.
 

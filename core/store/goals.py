@@ -131,7 +131,6 @@ _WRITE_DETAILS = Sql(
 )
 _READ = f"SELECT {_LIST} FROM goals g WHERE g.tenant = :tenant AND g.goal_id = :goal_id"
 _READ_ONE = Sql(_READ)
-_READ_VERSION = Sql("SELECT version FROM goals WHERE tenant = :tenant AND goal_id = :goal_id")
 _LOCK_ONE = Sql(f"{_READ} FOR NO KEY UPDATE")
 _MANY = f"""SELECT {_LIST}
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
@@ -175,12 +174,6 @@ def insert_goal(session: Session, row: GoalRow) -> None:
 def read_goal(session: Session, key: GoalKey) -> GoalRow | None:
     """One goal, not locked."""
     return _one(session, _READ_ONE, key)
-
-
-def read_version(session: Session, key: GoalKey) -> int | None:
-    """The version of one goal, not locked."""
-    version: int | None = _READ_VERSION.value(session, {"tenant": key[0], "goal_id": key[1]})
-    return version
 
 
 def lock_goal(session: Session, key: GoalKey) -> GoalRow | None:

@@ -29,11 +29,6 @@ _FILL = Sql(
     """UPDATE idempotency_keys SET status = :status, location = :location, body = :body
     WHERE tenant = :tenant AND idempotency_key = :key"""
 )
-_ADD_FILLED = Sql(
-    """INSERT INTO idempotency_keys
-        (tenant, idempotency_key, route, body_hash, status, location, body, created_at)
-    VALUES (:tenant, :key, :route, :body_hash, :status, :location, :body, :now)"""
-)
 _FORGET = Sql(
     """DELETE FROM idempotency_keys WHERE (tenant, idempotency_key) IN
         (SELECT tenant, idempotency_key FROM idempotency_keys WHERE created_at < :before
@@ -75,23 +70,6 @@ def claim_key(
 def fill_key(session: Session, tenant: str, key: str, *, status: int, location: str | None, body: bytes) -> None:
     """Store the answer for a claimed key, in the transaction of the request itself."""
     _FILL.run(session, {"tenant": tenant, "key": key, "status": status, "location": location, "body": body})
-
-
-def add_filled_key(
-    session: Session,
-    tenant: str,
-    key: str,
-    *,
-    route: str,
-    body_hash: bytes,
-    status: int,
-    location: str | None,
-    body: bytes,
-    now: datetime,
-) -> None:
-    """Store a key that nobody else can have used yet, with its answer, in the transaction of the request itself."""
-    request = {"tenant": tenant, "key": key, "route": route, "body_hash": body_hash, "now": now}
-    _ADD_FILLED.run(session, request | {"status": status, "location": location, "body": body})
 
 
 def forget_idempotency_keys(session: Session, before: datetime, most: int = 10_000) -> int:

@@ -60,12 +60,6 @@ _UPDATE = Sql(
 _DELETE = Sql(f"DELETE FROM milestones WHERE {_WHICH}")
 _COUNT = Sql("SELECT count(*) FROM milestones WHERE tenant = :tenant AND goal_id = :goal_id")
 _READ_ONE = Sql(f"SELECT {_COLUMNS} FROM milestones WHERE {_WHICH}")
-_READ = Sql(
-    f"""SELECT {", ".join(f"m.{c}" for c in MilestoneRow._fields)}
-    FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
-    JOIN milestones m USING (tenant, goal_id)
-    ORDER BY m.tenant, m.goal_id, m.amount_minor"""
-)
 _UNREACHED = Sql(
     f"""SELECT m.tenant, m.goal_id, m.amount_minor
     FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
@@ -137,17 +131,6 @@ def write_milestone(session: Session, row: MilestoneRow) -> None:
 def delete_milestone(session: Session, row: MilestoneRow) -> None:
     """Remove a milestone of a locked goal."""
     _DELETE.run(session, row._asdict())
-
-
-def milestones_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[MilestoneRow]]:
-    """All milestones of goals, ascending by amount."""
-    wanted = sorted(keys)
-    found: dict[GoalKey, list[MilestoneRow]] = {key: [] for key in wanted}
-    columns = driver.key_columns("goals", wanted)
-    if wanted:
-        for row in _READ.rows(session, columns):
-            found[row[0], row[1]].append(MilestoneRow(*row))
-    return found
 
 
 def unreached_of_goals(session: Session, keys: Iterable[GoalKey]) -> dict[GoalKey, list[int]]:
