@@ -20,13 +20,12 @@ from core.snapshots.pace import PacedGoal, compute_paces
 from core.store.database import Sessions
 from core.store.days import CHUNKS, JobRun, all_tenant_days, count_runs, lock_snapshots, note_run, record_run
 from core.store.driver import Session, plan_by_key
-from core.store.forecasts import ForecastRow, active_goals, write_forecasts
+from core.store.forecasts import JOB, ForecastRow, active_goals, write_forecasts
 from core.store.goals import GoalKey, GoalRow, read_goals
 from core.store.links import funding_of_goals
 from core.store.snapshots import read_closes
 from core.store.tenants import Tenant
 
-JOB = "project"
 AT_ONCE = 1_000
 _DAY = timedelta(days=1)
 

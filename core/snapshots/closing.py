@@ -180,7 +180,8 @@ def _close_days(
             goal.updated_at = max(now, goal.updated_at)
             changed[goal.key] = goal
     write_moved_goals(session, list(changed.values()))
-    drop_forecasts(session, closed_ranges)
+    # While a new day is being closed, the run for that day stores them.
+    drop_forecasts(session, closed_ranges, is_due_again=through == closed)
     note_rewrites(session, rewrites.before, now)
     return Snapshotted(goals=len(goals), closes=written, milestones_reached=marked, completed=completed)
 

@@ -10,6 +10,9 @@ from core.store.days import CHUNKS
 from core.store.driver import Row, Session, Sql
 from core.store.goals import GoalKey
 
+JOB = "project"
+"""The job that stores the paces, as its runs name it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ForecastRow:
@@ -48,8 +51,16 @@ _WRITE = Sql(
     WHERE forecasts.through_day <= EXCLUDED.through_day"""
 )
 _DROP = Sql(
-    f"""DELETE FROM forecasts f USING {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
-    WHERE f.tenant = k.tenant AND f.goal_id = k.goal_id"""
+    f"""WITH dropped AS (
+        DELETE FROM forecasts f USING {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
+        WHERE f.tenant = k.tenant AND f.goal_id = k.goal_id
+        RETURNING f.tenant, to_char(f.through_day, 'YYYY-MM-DD') AS period, hashtext(f.goal_id) & :mask AS chunk),
+    done AS (
+        SELECT tenant, job, period, chunk FROM job_runs
+        WHERE (tenant, period, chunk) IN (SELECT tenant, period, chunk FROM dropped) AND job = '{JOB}' AND :is_due_again
+        ORDER BY tenant, period, chunk FOR UPDATE)
+    DELETE FROM job_runs r USING done d
+    WHERE r.tenant = d.tenant AND r.job = d.job AND r.period = d.period AND r.chunk = d.chunk"""
 )
 _ACTIVE = Sql(
     """SELECT g.goal_id FROM goals g WHERE g.tenant = :tenant AND g.status = 'active' AND g.goal_id > :after
@@ -72,11 +83,14 @@ def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:
         _WRITE.run(session, {})
 
 
-def drop_forecasts(session: Session, keys: Iterable[GoalKey]) -> None:
-    """Delete the paces of goals whose snapshots have changed."""
+def drop_forecasts(session: Session, keys: Iterable[GoalKey], *, is_due_again: bool) -> None:
+    """Delete the paces of goals whose snapshots have changed.
+
+    With `is_due_again` the next run of the job stores them again; else only its run for a later day does.
+    """
     wanted = sorted(set(keys))
     if wanted:
-        _DROP.run(session, driver.key_columns("goals", wanted))
+        _DROP.run(session, driver.key_columns("goals", wanted) | {"mask": CHUNKS - 1, "is_due_again": is_due_again})
 
 
 def active_goals(

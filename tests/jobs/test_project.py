@@ -61,6 +61,7 @@ def test_the_stored_date_is_the_fresh_one(session_factory: Sessions, apply: Appl
 def test_a_goal_that_moved_is_projected_with_its_present_amount(session_factory: Sessions, apply: Apply) -> None:
     """A payment of today shortens what is left; a late one changes the trend once its day is closed again."""
     goal_id = saving(session_factory, apply)
+    other = goal(session_factory, NOON - timedelta(days=40))
     run_snapshot(session_factory, NOON)
     run_project(session_factory, NOON)
     apply([paid("today", 30_000, NOON)])
@@ -70,7 +71,12 @@ def test_a_goal_that_moved_is_projected_with_its_present_amount(session_factory:
     run_snapshot(session_factory, NOON + timedelta(hours=1))
     assert progress(session_factory, goal_id)[0] == datetime(2026, 3, 17, tzinfo=UTC)
     with session_factory() as session:
-        assert Sql("SELECT count(*) FROM forecasts").value(session, {}) == 0
+        assert Sql("SELECT goal_id FROM forecasts").values(session, {}) == [other]
+    # The next run of the hour stores it again, and of all goals it reads this one only.
+    done = [project_chunk(session_factory, work, NOON).did for work in due_projections(session_factory)]
+    assert sum(done, Projected()) == Projected(goals=1, dated=1)
+    assert due_projections(session_factory) == []
+    assert progress(session_factory, goal_id)[0] == datetime(2026, 3, 17, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

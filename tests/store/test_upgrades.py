@@ -5,9 +5,10 @@ from __future__ import annotations
 from alembic import command
 from sqlalchemy import Engine, text
 
-from core.jobs.project import JOB, due_projections
+from core.jobs.project import due_projections
 from core.store.database import Sessions
 from core.store.days import CHUNKS
+from core.store.forecasts import JOB
 from core.store.migrate import _config, migrate
 
 ROWS = f"""
