@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Protocol, TypeAlias, TypeVar, cast
 
@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from core.errors import MilepostError
 from core.services.keys import Scope
+from core.services.quotas import SentEvents
 from core.settings import Settings
 from core.store.database import Sessions, is_database_trouble, open_sessions
 from core.store.driver import Session
@@ -37,6 +38,7 @@ class Backends:
     sessions: Sessions
     settings: Settings
     event_stream: EventStream | None
+    sent: SentEvents = field(default_factory=SentEvents)
 
     @property
     def stream(self) -> EventStream:

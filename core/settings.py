@@ -60,7 +60,9 @@ class Settings(BaseSettings):
         None, ge=1, description="how many dead letters of a tenant may wait while POST /events takes its events"
     )
     waiting_most: int | None = Field(
-        None, ge=1, description="about how many events of a tenant may wait on the stream while POST /events takes more"
+        None,
+        ge=1,
+        description="how many events of a tenant that POST /events of a process took may wait while it takes more",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

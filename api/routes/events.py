@@ -14,13 +14,13 @@ from typing_extensions import TypedDict
 
 from api.batches import MAX_EVENTS, check_events, read_events
 from api.bodies import BodyRefused, QueryRefused, RequestRefused, may_be_large, parse_provider_body, read_body
-from api.context import Contexts, ContextSource, RequestContext
+from api.context import Backends, Contexts, ContextSource, RequestContext
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes
 from api.schemas.documented import answers
 from api.schemas.events import Day, Instant
-from api.schemas.goals import ExactResponse
-from api.schemas.requests import with_its_plus
+from api.schemas.given import with_its_plus
+from api.schemas.rendering import ExactResponse
 from api.schemas.values import AccountKind, Currency, Id, UserId
 from core.errors import InvalidField, MalformedEvent, ProviderBodyRefused
 from core.events.calendar import EARLIEST
@@ -202,7 +202,8 @@ def send(
     """
     with _counting_refusals(contexts):
         with contexts.open(Scope.EVENTS_WRITE) as context:
-            tenant, now, stream = context.tenant, context.now, context.backends.stream
+            tenant, now, backends = context.tenant, context.now, context.backends
+            stream = backends.stream
             if strict and format is not None:
                 raise QueryRefused.at("strict", "is for our own events; a pulled body is checked as a whole")
             pulled_query = parse_query(
@@ -215,7 +216,8 @@ def send(
 
                 def perform() -> Response:
                     _require_room(context)
-                    return _accept(stream, tenant, _events(request, raw, pulled_query, context, is_strict=strict))
+                    found = _events(request, raw, pulled_query, context, is_strict=strict)
+                    return _accept(backends, stream, tenant, found)
 
                 return idempotency.answer(context, keyed_bytes, perform)
             # To adapt a provider's body, the transaction reads what is known of its accounts; our own events need no
@@ -225,12 +227,12 @@ def send(
         # The transaction has ended: without a key, none stays open while the stream server writes to its disk.
         if pulled_events is None:
             pulled_events = _own_events(request, raw, tenant, now, is_strict=strict)
-        return _accept(stream, tenant, pulled_events)
+        return _accept(backends, stream, tenant, pulled_events)
 
 
 def _require_room(context: RequestContext) -> None:
     backends = context.backends
-    require_room_for_events(context.session, context.tenant, backends.stream, backends.settings)
+    require_room_for_events(context.session, context.tenant, backends.sent, backends.settings)
 
 
 @contextmanager
@@ -315,6 +317,9 @@ def _own_events(
     return events
 
 
-def _accept(stream: EventStream, tenant: Tenant, events: Sequence[tuple[str, bytes]]) -> Response:
-    accepted: AcceptedBody = {"accepted": stream.append(tenant.name, events)}
+def _accept(backends: Backends, stream: EventStream, tenant: Tenant, events: Sequence[tuple[str, bytes]]) -> Response:
+    entries = stream.append(tenant.name, events)
+    if backends.settings.waiting_most is not None:
+        backends.sent.add(tenant.name, entries)
+    accepted: AcceptedBody = {"accepted": len(entries)}
     return ExactResponse(accepted, status_code=202)

@@ -16,7 +16,7 @@ from api.context import Backends, as_database_away, backends_of
 from api.errors import Problem
 from api.routing import Routes
 from api.schemas.documented import answers
-from api.schemas.goals import ExactResponse
+from api.schemas.rendering import ExactResponse
 from core.providers.contracts import AdaptedEvent
 from core.providers.registry import scheme_of
 from core.providers.webhooks import Delivery
@@ -113,8 +113,8 @@ def _receive(request: Request, provider: str, endpoint_id: str | None, delivery:
 
 
 def _accept(backends: Backends, tenant: Tenant, events: tuple[AdaptedEvent, ...], refreshes: int) -> Response:
-    accepted = backends.stream.append(tenant.name, [(each.account_id, each.event) for each in events])
-    body: TakenBody = {"accepted": accepted, "refreshes": refreshes}
+    entries = backends.stream.append(tenant.name, [(each.account_id, each.event) for each in events])
+    body: TakenBody = {"accepted": len(entries), "refreshes": refreshes}
     return ExactResponse(body, status_code=202)
 
 

@@ -3,19 +3,61 @@
 Without a setting nothing is counted. Requests at the same moment may go a little beyond a quota.
 """
 
+from collections import deque
+from collections.abc import Iterable, Mapping
+from threading import Lock
+
 from core.errors import QuotaExceeded
 from core.settings import Settings
 from core.store.driver import Session, Sql
 from core.store.positions import Position, read_positions
 from core.store.tenants import Tenant
-from core.stream.stream import EventStream
+from core.stream.entries import EntryOrder, parse_id
+from core.stream.stream import EntryKey
 
-_SAMPLE = 200
+_RUN_LONGEST = 100
 _GOALS = Sql("SELECT count(*) FROM (SELECT FROM goals WHERE tenant = :tenant LIMIT :most) AS found")
 _DEAD_LETTERS = Sql(
     """SELECT count(*) FROM (SELECT FROM dead_letters
         WHERE tenant = :tenant AND replayed_at IS NULL AND discarded_at IS NULL LIMIT :most) AS found"""
 )
+
+
+class SentEvents:
+    """The events that this process has put on the stream and that are not applied yet, of each tenant.
+
+    Only their entries say whose the events on the stream are, and to read them all would take too long. What other
+    processes sent is left out. Of each shard it keeps runs of entries that follow each other: the id of the last one,
+    and how many they are. Any number of threads may use it.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[str, dict[int, deque[tuple[EntryOrder, int]]]] = {}
+        self._lock = Lock()
+
+    def add(self, tenant: str, entries: Iterable[EntryKey]) -> None:
+        """Note entries of a tenant."""
+        with self._lock:
+            shards = self._runs.setdefault(tenant, {})
+            for shard, entry_id in entries:
+                runs = shards.setdefault(shard, deque())
+                last, length = runs.pop() if runs and runs[-1][1] < _RUN_LONGEST else ((0, 0), 0)
+                # Of two requests at the same moment, either may be the first to note its entries.
+                runs.append((max(last, parse_id(entry_id)), length + 1))
+
+    def waiting(self, tenant: str, positions: Mapping[int, Position]) -> int:
+        """How many of a tenant's events wait; those of a run do until the last one is applied."""
+        with self._lock:
+            shards = self._runs.get(tenant, {})
+            for shard, runs in list(shards.items()):
+                applied = parse_id(positions.get(shard, Position()).entry_id)
+                while runs and runs[0][0] <= applied:
+                    runs.popleft()
+                if not runs:
+                    del shards[shard]
+            if not shards:
+                self._runs.pop(tenant, None)
+            return sum(length for runs in shards.values() for _, length in runs)
 
 
 def require_room_for_goal(session: Session, tenant: Tenant, settings: Settings) -> None:
@@ -25,27 +67,11 @@ def require_room_for_goal(session: Session, tenant: Tenant, settings: Settings) 
         raise QuotaExceeded("goals", most, "delete some first, or have it raised")
 
 
-def require_room_for_events(session: Session, tenant: Tenant, stream: EventStream, settings: Settings) -> None:
-    """Raise QuotaExceeded if as many dead letters or events of the tenant wait as may; raises StreamUnavailable too."""
+def require_room_for_events(session: Session, tenant: Tenant, sent: SentEvents, settings: Settings) -> None:
+    """Raise QuotaExceeded if as many dead letters or events of the tenant wait as may."""
     most = settings.dead_letters_most
     if most is not None and _DEAD_LETTERS.value(session, {"tenant": tenant.name, "most": most}) >= most:
         raise QuotaExceeded("dead letters that wait", most, "replay or discard some first")
     most = settings.waiting_most
-    if most is not None and _waiting(session, tenant, stream) >= most:
+    if most is not None and sent.waiting(tenant.name, read_positions(session)) >= most:
         raise QuotaExceeded("events that wait", most, "send more when they are applied")
-
-
-def _waiting(session: Session, tenant: Tenant, stream: EventStream) -> int:
-    """About how many events of the tenant wait: its share of the next ones of each shard, times all that wait there."""
-    positions = read_positions(session)
-    return sum(
-        status.unapplied * _share_of(tenant, stream, status.shard, positions.get(status.shard, Position())) // 100
-        for status in stream.status(positions)
-        if status.unapplied
-    )
-
-
-def _share_of(tenant: Tenant, stream: EventStream, shard: int, position: Position) -> int:
-    """The tenant's share, in percent, of the entries that a shard's drain applies next."""
-    tenants = stream.tenants_after(shard, position.entry_id, _SAMPLE)
-    return 100 * tenants.count(tenant.name) // len(tenants) if tenants else 0

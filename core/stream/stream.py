@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from core.errors import StreamUnavailable
 from core.store.positions import Position
-from core.stream.entries import Entry, RawEntry, entries_of, raw_entries, stream_key, successor, tenant_of, up_to
+from core.stream.entries import Entry, RawEntry, entries_of, raw_entries, stream_key, successor, up_to
 from core.stream.position import StreamLook, count_after, from_oldest, holds
 from core.stream.server import DurabilityCheck, StreamTooOld, await_sync, knows_waitaof, raising_stream_unavailable
 from core.stream.stats import BatchStats, add_to_stats, waiting_key
@@ -24,6 +24,8 @@ SHARDS_MOST = 64
 WAIT_FOR_DISK_MS = 5_000
 APPENDS_AT_ONCE = 1_000
 ENTRY_OVERHEAD_BYTES = 100
+EntryKey: TypeAlias = tuple[int, str]
+"""The shard and the id of an entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,8 @@ class EventStream:
         self.shards = shards
         self._check = DurabilityCheck(durability)
 
-    def append(self, tenant: str, events: Sequence[tuple[str, bytes]]) -> int:
-        """Append (account id or "", event) pairs and return their number once they are on disk.
+    def append(self, tenant: str, events: Sequence[tuple[str, bytes]]) -> list[EntryKey]:
+        """Append (account id or "", event) pairs and return their entries, in this order, once they are on disk.
 
         Raises StreamUnavailable. Some of the events may be on the stream then; sending them again changes nothing.
         """
@@ -103,14 +105,15 @@ class EventStream:
             [(shard_of(tenant, account_id, self.shards), tenant, event) for account_id, event in events]
         )
 
-    def append_to_shards(self, entries: Sequence[tuple[int, str, bytes]]) -> int:
+    def append_to_shards(self, entries: Sequence[tuple[int, str, bytes]]) -> list[EntryKey]:
         """As `append`, for (shard, tenant, event) entries."""
         with raising_stream_unavailable():
             parts = range(0, len(entries), APPENDS_AT_ONCE)
-            runs = [self._append_some(entries[start : start + APPENDS_AT_ONCE]) for start in parts]
-            for run_id in dict.fromkeys(filter(None, runs)):
+            done = [self._append_some(entries[start : start + APPENDS_AT_ONCE]) for start in parts]
+            for run_id in dict.fromkeys(run_id for _, run_id in done if run_id is not None):
                 await_sync(self.client, run_id)
-        return len(entries)
+        ids = (entry_id.decode() for found, _ in done for entry_id in found)
+        return [(shard, entry_id) for (shard, _, _), entry_id in zip(entries, ids, strict=True)]
 
     def require_waitaof(self) -> None:
         """Raise StreamTooOld if the server answers, appends must be confirmed, and it cannot confirm them.
@@ -155,12 +158,6 @@ class EventStream:
 
         return up_to(count, read_some)
 
-    def tenants_after(self, shard: int, after: str, count: int) -> list[str]:
-        """Whose the next entries after one are, at most `count`; raises StreamUnavailable."""
-        with raising_stream_unavailable():
-            rows = cast(list[Entry], self.client.xrange(stream_key(shard), min=f"({after}", count=count))
-        return [tenant_of(fields.get(b"tenant")) for _, fields in rows]
-
     def wait(self, shard: int, after: str, timeout_ms: int) -> bool:
         """Wait for an entry after one, and return whether there is one."""
         reply = self.client.xread({stream_key(shard): after}, count=1, block=timeout_ms)
@@ -204,10 +201,10 @@ class EventStream:
         with raising_stream_unavailable():
             return [self._status(shard, positions.get(shard, Position())) for shard in self.existing_shards()]
 
-    def _append_some(self, entries: Sequence[tuple[int, str, bytes]]) -> str | None:
-        """Append (shard, tenant, event) entries in one pipeline.
+    def _append_some(self, entries: Sequence[tuple[int, str, bytes]]) -> tuple[list[bytes], str | None]:
+        """Append (shard, tenant, event) entries in one pipeline, and return their ids.
 
-        Returns the server's run id if the caller must still call `await_sync`.
+        Also the server's run id, if the caller must still call `await_sync`.
         """
         coming_bytes = sum(len(event) + ENTRY_OVERHEAD_BYTES for _, _, event in entries)
         run_id, waits_for_disk = self._check.check_room(self.client, coming_bytes)
@@ -220,7 +217,7 @@ class EventStream:
         replies = pipeline.execute()
         if must_wait and int(replies[-1][0]) < 1:
             raise StreamUnavailable("the stream server did not confirm in time that the events are on disk")
-        return None if waits_for_disk or not must_wait else run_id
+        return replies[: len(entries)], None if waits_for_disk or not must_wait else run_id
 
     def _status(self, shard: int, position: Position) -> ShardStatus:
         look = self.look(shard)

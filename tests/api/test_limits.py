@@ -1,4 +1,4 @@
-"""Rate limits of keys and addresses, and quotas of tenants: who goes beyond one is told when to come again."""
+"""Rate limits of keys and addresses, and quotas of tenants: who goes beyond one reads when to come again."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ from hypothesis import strategies as st
 from api import limits
 from api.app import make_app
 from api.limits import RateExceeded, RateLimiter, network_of
+from core.ingestion.drain import ShardDrain
 from core.rate_limit import BadLimit, RateLimit
+from core.services.quotas import SentEvents
 from core.settings import Settings
 from core.store.database import Sessions
 from core.store.driver import Sql
+from core.store.positions import Position
+from core.stream.stream import EventStream
 
 SAVINGS = {"user_id": "user_123", "name": "Trip", "type": "savings", "target_amount": 1000}
 FEW = "3/hour"
@@ -49,7 +53,7 @@ def event(number: int) -> dict[str, Any]:
 
 
 def _wait_s(limiter: RateLimiter, limit: RateLimit) -> float:
-    """How long a refused caller is told to wait; 0 if it is not refused."""
+    """How long a refused caller has to wait; 0 if it is not refused."""
     try:
         limiter.check("caller", limit)
     except RateExceeded as refused:
@@ -190,12 +194,44 @@ def test_a_tenant_whose_dead_letters_wait_sends_no_more(
         assert caller.post("/events", json=event(1)).status_code == 202
 
 
-def test_a_tenant_whose_events_wait_sends_no_more(settings: Settings, new_key: Callable[..., str]) -> None:
-    """About as many as the setting says; the events of others do not count."""
-    with serving(settings, waiting_most=20) as app:
+def test_a_tenant_whose_events_wait_sends_no_more(
+    settings: Settings, new_key: Callable[..., str], session_factory: Sessions, stream: EventStream
+) -> None:
+    """The events of others, which stand before and after its own, harm nobody. Once they are applied it goes on."""
+    with serving(settings, waiting_most=400) as app:
         caller, other = client(app, new_key("admin")), client(app, new_key("admin", tenant="other"))
-        assert other.post("/events", json=[event(n) for n in range(5)]).status_code == 202
-        assert caller.post("/events", json=[event(n) for n in range(30)]).status_code == 202
-        refused = caller.post("/events", json=event(40), headers={"Idempotency-Key": "a"})
-        assert (refused.status_code, refused.json()["detail"][:37]) == (429, "The tenant has 20 events that wait, w")
-        assert other.post("/events", json=event(9)).status_code == 202
+
+        def send(whose: TestClient, first: int, last: int, **headers: str) -> tuple[int, str]:
+            sent = whose.post("/events", json=[event(n) for n in range(first, last)], headers=headers)
+            return sent.status_code, sent.text
+
+        assert send(other, 0, 300)[0] == 202
+        assert send(caller, 0, 399)[0] == 202
+        assert send(caller, 399, 1_000)[0] == 202
+        for headers in ({}, {"Idempotency-Key": "a"}):
+            status, text = send(caller, 1_000, 1_001, **headers)
+            assert (status, json.loads(text)["detail"][:38]) == (429, "The tenant has 400 events that wait, w")
+        assert send(other, 300, 310)[0] == 202
+        for shard in range(stream.shards):
+            ShardDrain(session_factory, stream, shard, 500, lambda: datetime.now(UTC)).drain()
+        assert send(caller, 1_000, 1_001, **{"Idempotency-Key": "a"})[0] == 202
+
+
+@given(st.data())
+def test_of_what_was_sent_as_much_waits_as_is_not_applied(data: st.DataObject) -> None:
+    """At most a run for each shard too much, and nothing once all are applied."""
+    sent, ids = SentEvents(), {0: 0, 1: 0}
+    applied = {0: 0, 1: 0}
+    for _ in range(data.draw(st.integers(1, 12))):
+        shard, count = data.draw(st.integers(0, 1)), data.draw(st.integers(1, 250))
+        entries = [(shard, f"{ids[shard] + n + 1}-0") for n in range(count)]
+        ids[shard] += count
+        sent.add("a", entries)
+        applied[shard] = data.draw(st.integers(applied[shard], ids[shard]))
+        positions = {shard: Position(f"{last}-0") for shard, last in applied.items()}
+        left = sum(ids[shard] - applied[shard] for shard in ids)
+        assert left <= sent.waiting("a", positions) < left + 200
+        assert sent.waiting("b", positions) == 0
+    positions = {shard: Position(f"{last}-0") for shard, last in ids.items()}
+    assert sent.waiting("a", positions) == 0
+    assert not sent._runs

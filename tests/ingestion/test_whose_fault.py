@@ -23,7 +23,7 @@ from core.store.database import Sessions, is_database_trouble, open_sessions
 from core.store.driver import Session, Sql
 from core.stream.entries import RawEntry, stream_key
 from core.stream.stats import BatchStats
-from core.stream.stream import EventStream
+from core.stream.stream import EntryKey, EventStream
 from tests.ingestion.positions import die, is_settled, position, status
 from tests.ingestion.test_drain import append, clock, dead_letters, spent, worths
 
@@ -248,7 +248,7 @@ class FullStream(EventStream):
 
     is_full = False
 
-    def append_to_shards(self, entries: Sequence[tuple[int, str, bytes]]) -> int:
+    def append_to_shards(self, entries: Sequence[tuple[int, str, bytes]]) -> list[EntryKey]:
         if self.is_full:
             raise StreamUnavailable("the stream is full")
         return super().append_to_shards(entries)
