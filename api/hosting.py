@@ -11,16 +11,7 @@ from typing import Any, Protocol
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request, params
 
-from api.context import (
-    ContextSource,
-    DatabaseAway,
-    Load,
-    NoContexts,
-    RequestContext,
-    Result,
-    as_database_away,
-    bind_contexts,
-)
+from api.context import DatabaseAway, Load, NoContexts, RequestContext, Result, as_database_away, bind_contexts
 from api.routes import funding, goals, milestones
 from api.routing import Routes
 from core.services.keys import Scope
@@ -82,7 +73,11 @@ class _HostContexts:
 
     async def read(self, scope: Scope, load: Load[Result], name: str) -> Result | None:
         """In a transaction of its own."""
-        return await run_sync(partial(read_alone, self, scope, load, name))
+        return await run_sync(partial(self._read, scope, load, name))
+
+    def _read(self, scope: Scope, load: Load[Result], name: str) -> Result | None:
+        with self.open(scope) as context:
+            return load(context.session, context.tenant, [name], context.now).get(name)
 
     def _begin(self, stack: ExitStack) -> RequestContext:
         """Begin the transaction. Which tenant there is not, is for the app's log, not for callers."""
@@ -91,12 +86,6 @@ class _HostContexts:
         except NoSuchTenant as missing:
             _log.warning("%s", " ".join(str(missing).splitlines()))
             raise DatabaseAway from missing
-
-
-def read_alone(contexts: ContextSource, scope: Scope, load: Load[Result], name: str) -> Result | None:
-    """What `load` reads of one id, in a transaction of its own."""
-    with contexts.open(scope) as context:
-        return load(context.session, context.tenant, [name], context.now).get(name)
 
 
 def goal_router(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -20,16 +19,12 @@ from anyio.to_thread import run_sync
 from api.context import DatabaseAway, Load, Result, as_database_away
 from api.turns import WAITING_MOST, TooManyRequests, Turns
 from core.store.database import Sessions
-from core.store.driver import NeedsTransaction
+from core.store.driver import read_shortly
 from core.store.tenants import Tenant
 
 
 class _ReadAlone(Exception):
-    """One of the ids that were read together failed, or needs a transaction: all of them, or some."""
-
-    def __init__(self, needs_transaction: bool) -> None:
-        super().__init__()
-        self.needs_transaction = needs_transaction
+    """One of the ids that were read together failed, or needs a transaction, so each is to be read by itself."""
 
 
 @dataclass(slots=True)
@@ -56,9 +51,10 @@ class SharedReads:
         """
         try:
             return await self._shared(tenant, load, name)
-        except _ReadAlone as alone:
+        except _ReadAlone:
+            read = partial(self._read, tenant, load, [name])
             async with self._turns.turn(tenant.name):
-                return await run_sync(partial(self._read_alone, alone.needs_transaction, tenant, load, name))
+                return (await run_sync(partial(read_shortly, read))).get(name)
 
     async def _shared(self, tenant: Tenant, load: Load[Result], name: str) -> Result | None:
         key = tenant.name, load
@@ -78,10 +74,10 @@ class SharedReads:
             while lane.waiting:
                 asked, lane.waiting = lane.waiting, {}
                 try:
-                    found = await run_sync(partial(self._read, lane.tenant, key[1], list(asked)))
+                    found = await run_sync(partial(self._read, lane.tenant, key[1], list(asked), True))
                 except Exception as error:  # noqa: BLE001  # each of the requests that asked reads again, and raises its own
                     for future in _still_waiting(asked):
-                        future.set_exception(_own_error(error, len(asked)))
+                        future.set_exception(_own_error(error))
                 else:
                     for name, futures in asked.items():
                         for future in _still_waiting({name: futures}):
@@ -92,22 +88,16 @@ class SharedReads:
             for future in (*_still_waiting(asked), *_still_waiting(lane.waiting)):
                 future.cancel()
 
-    def _read(self, tenant: Tenant, load: Load[Any], names: Sequence[str]) -> Mapping[str, Any]:
-        with as_database_away(), self._sessions.single() as session:
+    def _read(self, tenant: Tenant, load: Load[Result], names: Sequence[str], is_single: bool) -> Mapping[str, Result]:
+        begin = self._sessions.single if is_single else self._sessions.reading
+        with as_database_away(), begin() as session:
             return load(session, tenant, names, datetime.now(UTC))
 
-    def _read_alone(self, needs_transaction: bool, tenant: Tenant, load: Load[Result], name: str) -> Result | None:
-        if not needs_transaction:
-            with suppress(NeedsTransaction):
-                return self._read(tenant, load, [name]).get(name)
-        with as_database_away(), self._sessions.reading() as session:
-            return load(session, tenant, [name], datetime.now(UTC)).get(name)
 
-
-def _own_error(error: Exception, read_together: int) -> Exception:
+def _own_error(error: Exception) -> Exception:
     """What to raise in one of the requests whose ids were read together: an error of its own."""
     if not isinstance(error, DatabaseAway):
-        return _ReadAlone(isinstance(error, NeedsTransaction) and read_together == 1)
+        return _ReadAlone()
     away = DatabaseAway()
     away.__cause__ = error.__cause__
     return away

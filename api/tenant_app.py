@@ -14,7 +14,7 @@ from api.errors import answer_errors
 from api.resources import RESOURCES
 from api.routing import check_parameters
 from core.services.keys import Scope
-from core.store.driver import NeedsTransaction
+from core.store.driver import read_shortly
 
 
 class OwnHost(Protocol):
@@ -61,15 +61,11 @@ class _OwnContexts:
         pass
 
     async def read(self, _scope: Scope, load: Load[Result], name: str) -> Result | None:
-        return await self.host.in_thread(partial(self._read, load, name))
+        return await self.host.in_thread(partial(read_shortly, partial(self._read, load, name)))
 
-    def _read(self, load: Load[Result], name: str) -> Result | None:
-        try:
-            with self.host.own_context(reading=True, is_single=True) as context:
-                return load(context.session, context.tenant, [name], context.now).get(name)
-        except NeedsTransaction:
-            with self.host.own_context(reading=True) as context:
-                return load(context.session, context.tenant, [name], context.now).get(name)
+    def _read(self, load: Load[Result], name: str, is_single: bool) -> Result | None:
+        with self.host.own_context(reading=True, is_single=is_single) as context:
+            return load(context.session, context.tenant, [name], context.now).get(name)
 
 
 def make_tenant_app(host: OwnHost) -> FastAPI:

@@ -1,7 +1,10 @@
-"""A real HTTP server in a thread of the test, for what has to go over the wire."""
+"""A real HTTP server in a thread of the test, or in a process of its own, for what has to go over the wire."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +15,9 @@ from starlette.types import ASGIApp
 
 from api.connections import BoundedProtocol
 from milepost.embedded.programs import free_port
+from milepost.embedded.supervisor import answers
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 @contextmanager
@@ -32,3 +36,23 @@ def serving(app: ASGIApp) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)
+
+
+@contextmanager
+def api_process(*options: str, **settings: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run `milepost api` while the block runs; gives its address once it answers, and the process.
+
+    Settings are named without their prefix: DATABASE_URL.
+    """
+    port = free_port()
+    environment = os.environ | {f"MILEPOST_{name}": value for name, value in settings.items()}
+    command = [sys.executable, "-m", "milepost", "api", "--port", str(port), *options]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            url, deadline = f"http://127.0.0.1:{port}", monotonic() + PATIENCE_S
+            while not answers(url):
+                assert monotonic() < deadline, "it does not answer"
+                sleep(0.05)
+            yield url, process
+        finally:
+            process.terminate()

@@ -2,10 +2,10 @@
 
 import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import chain, repeat
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -21,6 +21,7 @@ _NO_VALUE = struct.pack(">i", -1)
 _FIRST_MOMENT, _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC), date(2000, 1, 1).toordinal()
 _DAY_S, _SECOND_US = 86_400, 1_000_000
 Row = tuple[Any, ...]
+Result = TypeVar("Result")
 Session: TypeAlias = psycopg.Connection[Row]
 """A connection in a transaction, which the outermost caller begins and commits."""
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
@@ -142,6 +143,14 @@ def require_transaction(session: Session) -> None:
     """Raise NeedsTransaction if each statement of the session is a transaction by itself."""
     if session.autocommit:
         raise NeedsTransaction
+
+
+def read_shortly(read: Callable[[bool], Result]) -> Result:
+    """What `read(True)` returns, with one statement; if that raises NeedsTransaction, what `read(False)` does."""
+    try:
+        return read(True)
+    except NeedsTransaction:
+        return read(False)
 
 
 class Savepoint:

@@ -177,10 +177,10 @@ class InProcess:
                 opened.backends.sessions.forget()
                 opened = None
             if opened is None:
-                if self._is_closed:
-                    # Nobody would close again what is opened now.
-                    raise CannotOpen("the manager was closed before the call had begun")
                 try:
+                    if self._is_closed:
+                        # Nobody would close again what is opened now.
+                        raise CannotOpen("the manager was closed before the call had begun")
                     opened = self._opened = _open(self.server_config)
                 finally:
                     if self._held is not None:

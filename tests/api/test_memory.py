@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -22,8 +19,8 @@ from core.providers.registry import Provider
 from core.providers.sealing import Sealer
 from core.services.webhooks import add_endpoint
 from core.store.database import Sessions
-from milepost.embedded.programs import free_port
 from tests.api.conftest import SECRETS_KEY, MakeKey
+from tests.serving import api_process
 from tests.unit.providers.signatures import signing
 
 LIMIT = 8_388_608
@@ -38,7 +35,13 @@ class Server:
     """A process of its own, since the memory of this one says nothing."""
 
     pid: int
-    port: int
+    url: str
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        return host, int(port)
 
     @property
     def peak_mb(self) -> int:
@@ -48,15 +51,12 @@ class Server:
 
     def post(self, path: str, body: bytes, headers: dict[str, str]) -> int:
         """The status of the answer."""
-        return httpx2.post(
-            f"http://127.0.0.1:{self.port}{path}", content=body, headers=headers, timeout=PATIENCE_S
-        ).status_code
+        return httpx2.post(f"{self.url}{path}", content=body, headers=headers, timeout=PATIENCE_S).status_code
 
 
 @pytest.fixture
 def server(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Server]:
     """`milepost api` against the servers of the test."""
-    port = free_port()
     settings = {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
@@ -64,20 +64,8 @@ def server(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Server
         "DATA_DIR": str(tmp_path),
         "MAX_BODY_BYTES": str(LIMIT),
     }
-    environment = os.environ | {f"MILEPOST_{name}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "milepost", "api", "--port", str(port)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + PATIENCE_S
-            while True:
-                assert time.monotonic() < deadline, "it does not answer"
-                with suppress(httpx2.TransportError):
-                    if httpx2.get(f"http://127.0.0.1:{port}/health/live").status_code == 200:
-                        break
-                time.sleep(0.05)
-            yield Server(process.pid, port)
-        finally:
-            process.terminate()
+    with api_process(**settings) as (url, process):
+        yield Server(process.pid, url)
 
 
 @pytest.fixture
@@ -142,8 +130,7 @@ def test_many_bodies_at_once_do_not_make_a_process_grow(server: Server, address:
     head = f"POST {address} HTTP/1.1\r\nHost: x\r\nContent-Length: {LIMIT}\r\n\r\n".encode()
     with ExitStack() as held:
         connections = [
-            held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S))
-            for _ in range(50)
+            held.enter_context(socket.create_connection(server.address, timeout=PATIENCE_S)) for _ in range(50)
         ]
         refused = 0
         for connection in connections:

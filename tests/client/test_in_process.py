@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from milepost.client.background import THREADS, DaemonThreads
 from milepost.client.in_process import InProcess
 from milepost.client.local import server_config_of
 from milepost.client.transport import Message
+from milepost.embedded.users import IdleTimer, UsersLock
 from tests.conftest import KEY
 
 FUND = {"user_id": "user_123", "name": "Emergency Fund", "type": "savings", "target_amount": 10000.00}
@@ -101,6 +103,19 @@ def test_no_header_chooses_another_tenant(
     answer = asyncio.run(process.answer(Message("GET", "/goals", header, b"")))
     process.close()
     assert (answer.status, answer.content) == (200, b"[]")
+
+
+def test_a_message_after_the_end_is_refused(database_url: str, tmp_path: Path) -> None:
+    """Nothing is opened for it, since nobody would close it again, and idle servers are not held for it."""
+    held = UsersLock.try_share(tmp_path)
+    assert held is not None
+    process = InProcess(server_config_of(database_url, None, None, None), held)
+    process.close()
+    with pytest.raises(Unavailable, match="closed before the call had begun"):
+        asyncio.run(process.answer(Message("GET", "/goals", {}, b"")))
+    timer = IdleTimer(tmp_path, 0)
+    assert timer.has_expired()
+    timer.close()
 
 
 def test_events_say_what_is_missing_without_a_stream_server(database_url: str) -> None:

@@ -6,44 +6,26 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from milepost.embedded.programs import free_port
 from tests.conftest import KEY
+from tests.serving import api_process
 
 HERE = Path(__file__).parent
 ENVIRONMENT = Path(os.environ["CLIENTS"])
 PYTHON = ENVIRONMENT / "bin" / "python"
 NODE_MODULES = ENVIRONMENT / "node" / "node_modules"
-PATIENCE_S = 20
 
 
 @pytest.fixture
 def url(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[str]:
     """The address of `milepost api` with the servers of the test."""
-    address = f"http://127.0.0.1:{free_port()}"
-    settings = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "DATA_DIR": str(tmp_path / "data")}
-    environment = os.environ | {f"MILEPOST_{name}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "milepost", "api", "--port", address.rpartition(":")[2]]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + PATIENCE_S
-            while True:
-                assert time.monotonic() < deadline, "it does not answer"
-                with suppress(httpx2.TransportError):
-                    if httpx2.get(f"{address}/health/live").status_code == 200:
-                        break
-                time.sleep(0.05)
-            yield address
-        finally:
-            process.terminate()
+    with api_process(DATABASE_URL=database_url, REDIS_URL=redis_url, DATA_DIR=str(tmp_path / "data")) as (address, _):
+        yield address
 
 
 @pytest.fixture

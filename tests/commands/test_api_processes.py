@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from milepost.embedded.programs import free_port
 from milepost.embedded.supervisor import answers
 from tests.conftest import KEY
+from tests.serving import api_process
 
 Eventually = Callable[[Callable[[], object], float], bool]
 PATIENCE_S = 60
@@ -22,15 +22,14 @@ PROCESSES = 2
 
 
 @pytest.fixture
-def served(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def served(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The address, and the process that was started."""
-    port = free_port()
-    settings = {"MILEPOST_DATABASE_URL": database_url, "MILEPOST_REDIS_URL": redis_url, "MILEPOST_LOG_LEVEL": "ERROR"}
-    command = [sys.executable, "-m", "milepost", "api", "--port", str(port), "--processes", str(PROCESSES)]
-    with subprocess.Popen(
-        command, env={**os.environ, **settings, "TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL
-    ) as process:
-        yield f"http://127.0.0.1:{port}", process
+    settings = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "LOG_LEVEL": "ERROR"}
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with api_process("--processes", str(PROCESSES), **settings) as (url, process):
+        yield url, process
         process.kill()
 
 
@@ -50,9 +49,8 @@ def _counted(url: str) -> float:
 def test_they_serve_and_count_together(
     served: tuple[str, subprocess.Popen[bytes]], eventually: Eventually, tmp_path: Path
 ) -> None:
-    """A process that dies is started again; and when the first is told to end, all end and leave nothing."""
+    """A process that dies is started again; and when the first gets a signal to end, all end and leave nothing."""
     url, process = served
-    assert eventually(lambda: answers(url), PATIENCE_S)
     headers = {"Authorization": f"Bearer {KEY}"}
     for number in range(1, 9):
         # A new connection each time, so that either process may get it.
@@ -75,7 +73,6 @@ def test_they_end_with_a_first_process_that_is_killed(
 ) -> None:
     """Else they would keep the address for ever."""
     url, process = served
-    assert eventually(lambda: answers(url), PATIENCE_S)
     children = _children(process.pid)
     process.kill()
     process.wait(PATIENCE_S)
