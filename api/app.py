@@ -98,7 +98,7 @@ def make_app(settings: Settings) -> FastAPI:
     answer_errors(app)
     app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign]
     # Not include_router: that would make every route again for each app, at its first requests.
-    app.router.routes.extend((*docs_routes(), *_routes()))
+    app.router.routes.extend((*_routes(), *docs_routes()))
     return app
 
 

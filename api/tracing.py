@@ -8,15 +8,14 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from secrets import token_hex
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -155,21 +154,21 @@ class _Trace:
     async def forward(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-Id"] = self.request_id
-            headers["X-Content-Type-Options"] = "nosniff"
-            # Amounts of people: no cache that several people use may keep them, and a browser has to ask each time.
-            headers.setdefault("Cache-Control", "private, no-cache")
+            headers = message["headers"]
+            headers += (b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff")
+            if all(name != b"cache-control" for name, _ in headers):
+                # Amounts of people: no cache that several people use may keep them, and a browser has to ask each time.
+                headers.append((b"cache-control", b"private, no-cache"))
             limit: LimitState | None = self.state.get("rate_limit")
             if limit is not None:
-                headers.update(limit.headers)
+                headers += [(name.lower().encode(), value.encode()) for name, value in limit.headers.items()]
         await self.send(message)
 
 
 def _request_id(scope: Scope) -> str:
     """The caller's own id if a log can hold it, so that both sides find the request under the same id."""
-    given = Headers(scope=scope).get("x-request-id", "")
-    return given if _LOGGABLE_ID.fullmatch(given) else uuid4().hex
+    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+    return given if _LOGGABLE_ID.fullmatch(given) else token_hex(16)
 
 
 def _line(trace: _Trace, scope: Scope) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def run_comparison(
                 number = len(events) + probed.latency.probes
                 check_live(engine, "the load", sums(events) | probed.sums, number)
             rest = measure_rest(comparison.rest, live, engine, url, progress)
-            neighbours = measure_neighbours(live, url, comparison.rest.seconds, progress)
+            neighbours = measure_neighbours(comparison.rest, live, url, progress)
             memory = None
             if comparison.rest_requests:
                 memory = measure_rest_memory(comparison.rest, comparison.rest_requests, live, engine, progress)

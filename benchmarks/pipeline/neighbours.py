@@ -1,4 +1,4 @@
-"""Two tenants on one API process: what one tenant's stuck requests, and its full load, do to the other one's reads."""
+"""Two tenants on one API process: what the stuck requests of one tenant do to the reads of the other one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.pipeline.http_load import Ask, LoadResult, prepare_load, request
 from benchmarks.pipeline.live import Live
+from benchmarks.pipeline.rest import RestPlan, counted
 from benchmarks.workers import Work, work_side_by_side
 from core.goals.goal import GoalType
 from core.services.goals import create_goal
@@ -39,16 +40,17 @@ class NeighbourStats:
     beside_stuck_p99_ms: float
 
 
-def measure_neighbours(live: Live, database_url: str, seconds: float, progress: StepProgress) -> NeighbourStats:
+def measure_neighbours(plan: RestPlan, live: Live, database_url: str, progress: StepProgress) -> NeighbourStats:
     """Measure both, at a constant rate of reads; raises WrongAnswer if a read is not answered with 200."""
     goal_id, key = _make_other(database_url)
+    seconds = plan.warm_up_seconds + plan.seconds
     reads = partial(_prepare_reads, live.url, key, goal_id, seconds)
     with progress.step("REST: a tenant's reads alone"):
         (alone,) = work_side_by_side([reads], lambda: None)
     with progress.step("REST: beside sixty stuck changes"), _locked(database_url) as stuck:
         changes = partial(_prepare_changes, live.url, live.key, stuck, seconds)
         beside, _ = work_side_by_side([reads, changes], lambda: None)
-    return NeighbourStats(_p99_ms(alone.result), _p99_ms(beside.result))
+    return NeighbourStats(_p99_ms(plan, alone.result), _p99_ms(plan, beside.result))
 
 
 def _make_other(database_url: str) -> tuple[str, str]:
@@ -93,5 +95,5 @@ def _prepare_changes(url: str, key: str, goal_id: str, seconds: float) -> Work[L
     return prepare_load(parts.hostname or "", parts.port or 0, _STUCK, seconds, asks)
 
 
-def _p99_ms(load: LoadResult) -> float:
-    return nearest_rank(sorted(1000 * took_s for answers in load.answers for _, took_s in answers), 99)
+def _p99_ms(plan: RestPlan, load: LoadResult) -> float:
+    return nearest_rank(sorted(1000 * took_s for _, took_s in counted(plan, load)), 99)

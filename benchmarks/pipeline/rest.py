@@ -151,7 +151,7 @@ def _measure(
         requests, requests_per_s = _rate(plan, run.result)
         pace = _SHARE_OF_FULL_LOAD * requests_per_s
         (timed,) = work_side_by_side([partial(_prepare, plan, target, asks, pace)], lambda: None)
-    times_ms = sorted(1000 * took_s for _, took_s in _counted(plan, timed.result))
+    times_ms = sorted(1000 * took_s for _, took_s in counted(plan, timed.result))
     return RestStats(
         endpoint,
         plan.connections,
@@ -229,7 +229,7 @@ def _prepare(plan: RestPlan, target: Target, asks: _Asks, requests_per_s: float 
     return prepare_load(parts.hostname, parts.port, plan.connections, seconds, partial(asks, target), requests_per_s)
 
 
-def _counted(plan: RestPlan, load: LoadResult) -> list[Answer]:
+def counted(plan: RestPlan, load: LoadResult) -> list[Answer]:
     """The answers to requests that were sent after the warm-up."""
     from_s = min(began_s for answers in load.answers for began_s, _ in answers) + plan.warm_up_seconds
     return [answer for answers in load.answers for answer in answers if answer[0] >= from_s]
@@ -237,9 +237,9 @@ def _counted(plan: RestPlan, load: LoadResult) -> list[Answer]:
 
 def _rate(plan: RestPlan, load: LoadResult) -> tuple[int, float]:
     """How many requests were counted, and how many these are a second."""
-    counted = _counted(plan, load)
-    from_s = min(began_s for began_s, _ in counted)
-    return len(counted), len(counted) / (max(began_s + took_s for began_s, took_s in counted) - from_s)
+    found = counted(plan, load)
+    from_s = min(began_s for began_s, _ in found)
+    return len(found), len(found) / (max(began_s + took_s for began_s, took_s in found) - from_s)
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -148,7 +149,11 @@ class _ApiProcess:
         if self.parent is not None:
             _log_to_stderr(self.settings)
             die_with_parent(signal.SIGTERM, self.parent)
-        return make_app(self.settings)
+        app = make_app(self.settings)
+        # All this stays. The collector would look through it again and again, and meanwhile nobody is answered.
+        gc.collect()
+        gc.freeze()
+        return app
 
 
 class _EndWithWorker:
