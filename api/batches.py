@@ -1,8 +1,9 @@
 """Splits the body of POST /events into events, each kept as exactly the text that was sent."""
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+
+import simplejson
 
 from api.bodies import BodyRefused
 from core.errors import MalformedEvent
@@ -15,7 +16,7 @@ MAX_EVENTS = 10_000
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
 # It only finds where each element ends. `parse_json` reads the elements, so numbers may stay text here.
-_SPLITTER = json.JSONDecoder(parse_float=str, parse_int=str)
+_SPLITTER = simplejson.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 _SPACE = " \t\n\r"
 
 
@@ -86,9 +87,8 @@ def _elements(raw: bytes) -> Iterator[bytes]:
 def _end_of_element(text: str, at: int, index: int) -> int:
     try:
         return _SPLITTER.raw_decode(text, at)[1]
-    except json.JSONDecodeError as error:
-        message = f"not JSON (character {error.pos} of the body: {error.msg})"
-        raise BodyRefused.at([index], message, "unparseable") from None
+    except simplejson.JSONDecodeError as error:
+        raise BodyRefused.at([index], f"not JSON: {error}", "unparseable") from None
     except RecursionError:
         raise BodyRefused.at([index], "nested too deeply", "unparseable") from None
 

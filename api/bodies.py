@@ -8,7 +8,6 @@ whose signature can be checked only when the body is there.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, TypeVar
 
+import simplejson
 from anyio import fail_after
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -352,7 +352,7 @@ def _parse_json(raw: bytes) -> object:
     if not raw.strip():
         raise BodyRefused.at([], "The body is missing", "missing")
     try:
-        return json.loads(
+        return simplejson.loads(
             raw.decode(),
             object_pairs_hook=one_of_each,
             parse_float=_decimal,
@@ -361,9 +361,8 @@ def _parse_json(raw: bytes) -> object:
         )
     except UnicodeDecodeError as error:
         raise BodyRefused.at([], f"The body is not UTF-8 (byte {error.start})", "not_utf8") from None
-    except json.JSONDecodeError as error:
-        message = f"The body is not JSON (character {error.pos}: {error.msg})"
-        raise BodyRefused.at([], message, "not_json") from None
+    except simplejson.JSONDecodeError as error:
+        raise BodyRefused.at([], f"The body is not JSON: {error}", "not_json") from None
     except DuplicateKey as error:
         raise BodyRefused.at([], f"In the body {error}", "not_json") from None
     except RecursionError:

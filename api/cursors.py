@@ -3,13 +3,13 @@
 import base64
 import binascii
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlencode
 
+import simplejson
 from fastapi import Query
 
 from api.schemas.rendering import moment
@@ -65,7 +65,7 @@ class Listing:
 
     def _seal(self, cursor: str) -> str:
         """A checksum, not a secret: a caller who forges one only gets to another place in a list that it may read."""
-        text = json.dumps([self.tenant, self.name, self._asked(), cursor])
+        text = simplejson.dumps([self.tenant, self.name, self._asked(), cursor])
         return hashlib.sha256(text.encode()).hexdigest()[:_SEAL_CHARACTERS]
 
 

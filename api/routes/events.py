@@ -1,12 +1,12 @@
 """The route that puts events onto the stream: our own, or those of a body that was pulled from a provider."""
 
-import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any
 
+import simplejson
 from fastapi import Depends, Query, Request
 from pydantic import Field, with_config
 from starlette.responses import Response
@@ -94,7 +94,7 @@ _REQUEST_BODY: dict[str, Any] = {
                     "format": "binary",
                     "description": "One event a line, as in application/json",
                 },
-                "example": f"{json.dumps(_EXAMPLE)}\n",
+                "example": f"{simplejson.dumps(_EXAMPLE)}\n",
             },
         },
     }

@@ -1,9 +1,9 @@
 """The routes of goals and their progress."""
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import simplejson
 from fastapi import Query, Request
 from starlette.responses import Response
 
@@ -215,7 +215,7 @@ def _with_etag(answer: Response, goals: str | None = None) -> Response:
     So is the Location of a created goal, below the path `goals`: the first request may have come in at another prefix.
     """
     if "ETag" not in answer.headers:
-        goal = json.loads(bytes(answer.body))
+        goal = simplejson.loads(bytes(answer.body))
         answer.headers["ETag"] = etag(goal["id"], goal["version"])
         if goals is not None:
             answer.headers["Location"] = f"{goals}/{goal['id']}"

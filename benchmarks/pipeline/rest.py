@@ -205,8 +205,8 @@ def set_amounts(target: Target, connection: int) -> Iterator[Ask]:
 
 
 def ask_mixed(target: Target, connection: int) -> Iterator[Ask]:
-    """Requests of all kinds in turn, some of which are refused."""
-    kinds = [each(target, connection) for each in (ask_goal, ask_progress, set_amounts)]
+    """Requests of all kinds in turn, of which a ninth are changes; some are refused."""
+    kinds = [each(target, connection) for each in (*(ask_goal, ask_progress) * 4, set_amounts)]
     for number in count():
         yield next(kinds[number % len(kinds)])
         if number % 50 == 0:

@@ -1,6 +1,5 @@
 """The envelope of an event: CloudEvents 1.0 in JSON, with numbers parsed as decimals."""
 
-import json
 import re
 import unicodedata
 from collections import Counter
@@ -9,6 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+import simplejson
 
 from core.errors import MalformedEvent
 
@@ -76,8 +77,8 @@ def _refuse_constant(text: str) -> object:
     raise ValueError(f"{text} is not finite")
 
 
-# Made once: json.loads would make a new decoder for every call that asks for exact decimals.
-_DECODER = json.JSONDecoder(object_pairs_hook=one_of_each, parse_float=_decimal, parse_constant=_refuse_constant)
+# Made once: simplejson.loads would make a new decoder for every call that asks for exact decimals.
+_DECODER = simplejson.JSONDecoder(object_pairs_hook=one_of_each, parse_float=_decimal, parse_constant=_refuse_constant)
 
 
 def parse_json(raw: bytes) -> object:
@@ -86,8 +87,8 @@ def parse_json(raw: bytes) -> object:
         return _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise MalformedEvent("unparseable", f"not UTF-8 at byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        raise MalformedEvent("unparseable", f"not JSON at character {error.pos}: {error.msg}") from None
+    except simplejson.JSONDecodeError as error:
+        raise MalformedEvent("unparseable", f"not JSON: {error}") from None
     except RecursionError:
         raise MalformedEvent("unparseable", "nested too deeply") from None
     except DuplicateKey as error:

@@ -6,11 +6,12 @@ chunk is done in transactions of a thousand goals each; the last one records (pr
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+
+import simplejson
 
 from core.errors import InvalidField
 from core.goals.projection import Pace, no_pace, pace_days, projection_of, why_resting
@@ -110,7 +111,7 @@ def project_chunk(
             )
             did += _project_some(session, work, ids, now)
             if len(ids) < AT_ONCE:
-                result = json.dumps(asdict(did))
+                result = simplejson.dumps(asdict(did))
                 run = JobRun(work.tenant.name, JOB, work.through.isoformat(), work.chunk, now, now, result)
                 (note_run if again else record_run)(session, run)
                 return ChunkProjected(did, is_done=True)

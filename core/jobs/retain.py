@@ -4,11 +4,11 @@ Each batch is a transaction of its own, so that no statement runs long or makes 
 dropped yet for the next run; running it twice, or two at once, drops nothing more.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
+import simplejson
 import structlog
 
 from core.jobs.job import Job, Say, Servers, WholeRun
@@ -74,7 +74,7 @@ def run_retain(sessions: Sessions, now: datetime, *, again: bool = True, on_prog
     # In a transaction after the work: the rows are dropped already, and a run that was cut short is not noted as done.
     with sessions.begin() as session:
         note = note_run if again else record_run
-        note(session, JobRun(DEFAULT, JOB, period, 0, now, now, json.dumps(asdict(done))))
+        note(session, JobRun(DEFAULT, JOB, period, 0, now, now, simplejson.dumps(asdict(done))))
     return done
 
 

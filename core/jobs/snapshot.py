@@ -6,13 +6,13 @@ ranges of accounts and goals say what is left to do, so a run that is cut short,
 out and does nothing twice.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 
 import psycopg
+import simplejson
 import structlog
 
 from core.errors import InvalidField
@@ -196,7 +196,7 @@ def _finish(sessions: Sessions, work: ChunkDays, did: Snapshotted, began: dateti
         # Of two workers that record the last two chunks at once, the second must see the first one's record.
         lock_tenant(session, work.tenant.name)
         ended = clock()
-        result = json.dumps(asdict(did) | {"seconds": round((ended - began).total_seconds(), 3)})
+        result = simplejson.dumps(asdict(did) | {"seconds": round((ended - began).total_seconds(), 3)})
         record_run(session, JobRun(work.tenant.name, JOB, period, work.chunk, began, ended, result))
         if count_runs(session, work.tenant.name, JOB, period) < CHUNKS:
             return Snapshotted()

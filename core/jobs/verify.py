@@ -6,11 +6,11 @@ it is what no audit of the stored values can see, since those follow from the re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import simplejson
 import structlog
 
 from core.jobs.job import Job, PartDone, Parts, Say, Servers, WholeRun
@@ -114,7 +114,7 @@ def _say(tenant: str, found: Verified, differing: int) -> None:
 
 
 def _result(found: Verified, differing: int) -> str:
-    return json.dumps(
+    return simplejson.dumps(
         {
             "ok": found.is_ok,
             "checked": found.checked,

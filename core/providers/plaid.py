@@ -1,11 +1,12 @@
 """Plaid: pages of transactions/sync, balances, its webhooks, and the JWT that signs them."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+
+import simplejson
 
 from core.errors import EventRejected, InvalidField, ProviderBodyRefused
 from core.providers.contracts import Adapted, AdaptedEvent, Context, KnownAccount
@@ -222,7 +223,7 @@ def check_secret(text: str) -> tuple[str, ...]:
     import jwt  # not at the top: drains read rows and check no signatures
 
     try:
-        keys = tuple(_key_text(each) for each in _keys(json.loads(text)))
+        keys = tuple(_key_text(each) for each in _keys(simplejson.loads(text)))
     except (ValueError, RecursionError, jwt.PyJWTError) as error:
         raise InvalidField("secret", f"must be JSON with JWKs of kty EC, crv P-256 and a kid ({error})") from None
     if not 1 <= len(keys) <= KEYS_MOST:
@@ -232,7 +233,7 @@ def check_secret(text: str) -> tuple[str, ...]:
 
 def key_id(key: str) -> str:
     """The `kid` of a key that `check_secret` returned."""
-    return str(json.loads(key)["kid"])
+    return str(simplejson.loads(key)["kid"])
 
 
 def verify(delivery: Delivery, secrets: Sequence[str]) -> None:
@@ -264,7 +265,7 @@ def _claims(token: str, secrets: Sequence[str], delivery: Delivery) -> dict[str,
     wanted = header.get("kid")
     if header.get("alg") != ALGORITHM or not isinstance(wanted, str) or not _KEY_ID.fullmatch(wanted):
         raise SignatureRefused(f"the token is not signed with {ALGORITHM}, or names no key")
-    key = next((found for each in secrets if (found := json.loads(each))["kid"] == wanted), None)
+    key = next((found for each in secrets if (found := simplejson.loads(each))["kid"] == wanted), None)
     if key is None:
         raise UnknownVerificationKey(wanted)
     expired_at = key.get("expired_at")
@@ -300,7 +301,7 @@ def _key_text(key: dict[str, Any]) -> str:
     if expired_at is not None and (isinstance(expired_at, bool) or not isinstance(expired_at, int)):
         raise ValueError("expired_at is not a whole number of seconds")
     jwt.PyJWK(_public(key), algorithm=ALGORITHM)
-    return json.dumps({**_public(key), "kid": key["kid"], "expired_at": expired_at})
+    return simplejson.dumps({**_public(key), "kid": key["kid"], "expired_at": expired_at})
 
 
 def _public(key: dict[str, Any]) -> dict[str, Any]:
@@ -327,7 +328,7 @@ PLAID = ProviderSpec(
         Scheme(
             check_secret,
             verify,
-            decoys=(json.dumps({"kid": ""}),),
+            decoys=(simplejson.dumps({"kid": ""}),),
             challenge="Plaid-Verification",
             key_id=key_id,
             secrets_most=KEYS_MOST,

@@ -1,6 +1,5 @@
 """Reads one row of a provider into our events; a row that is not understood becomes an event that contains it."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -70,7 +69,7 @@ def envelope_of(statement: Statement, source: str, order: str) -> Envelope:
     Then the digest of the content decides, so that the result does not depend on which arrived first.
     """
     content = [statement.type, statement.time.isoformat(), statement.data]
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    text = simplejson.dumps(content, sort_keys=True, separators=(",", ":"))
     digest = blake2b(text.encode(), digest_size=12).hexdigest()
     return Envelope(
         event_id=f"{order}-{digest}" if order else digest,
@@ -85,7 +84,7 @@ def envelope_of(statement: Statement, source: str, order: str) -> Envelope:
 def event_of(statement: Statement, source: str, order: str) -> AdaptedEvent:
     """The statement as POST /events takes it. ASCII, since half a surrogate pair has no UTF-8."""
     envelope = envelope_of(statement, source, order)
-    text = json.dumps(
+    text = simplejson.dumps(
         {
             "specversion": "1.0",
             "id": envelope.event_id,

@@ -4,11 +4,12 @@ An endpoint's secrets are shown only when they are set, and never in a log. They
 have them in clear leave them out of their representation.
 """
 
-import json
 import secrets as randomness
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+
+import simplejson
 
 from core.errors import Conflict, InvalidField, NotFound, SecretsUnreadable
 from core.goals.goal import NAME_LONGEST, check_text
@@ -152,7 +153,7 @@ def secrets_of(sealer: Sealer | None, endpoint: Endpoint) -> list[Secret]:
     """The secrets of an endpoint in clear; raises NoSecretsKey and CannotUnseal."""
     if sealer is None:
         raise NoSecretsKey
-    rows = json.loads(sealer.open(endpoint.sealed_secrets, endpoint.row))
+    rows = simplejson.loads(sealer.open(endpoint.sealed_secrets, endpoint.row))
     return [Secret(text, None if until is None else datetime.fromisoformat(until)) for text, until in rows]
 
 
@@ -160,7 +161,7 @@ def _sealed(sealer: Sealer | None, endpoint: Endpoint, secrets: Sequence[Secret]
     if sealer is None:
         raise NoSecretsKey
     rows = [(each.text, None if each.until is None else each.until.isoformat()) for each in secrets]
-    sealed = sealer.seal(json.dumps(rows).encode(), endpoint.row)
+    sealed = sealer.seal(simplejson.dumps(rows).encode(), endpoint.row)
     return replace(endpoint, sealed_secrets=sealed, secrets=len(secrets), changed_at=now)
 
 

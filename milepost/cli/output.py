@@ -1,12 +1,12 @@
 """How commands print values, and how they explain errors to a person at a terminal."""
 
-import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 
+import simplejson
 import typer
 
 from core.errors import MilepostError
@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 def print_json(value: object) -> None:
     """Print `value` as JSON; times as UTC with Z."""
-    print(json.dumps(value, indent=2, default=_json_form))
+    print(simplejson.dumps(value, indent=2, default=_json_form))
 
 
 def run_program(program: Callable[[], object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -172,7 +171,7 @@ def encode(body: object) -> bytes:
 
 def decode(raw: bytes) -> Any:
     """Parsed JSON; numbers with a point become Decimals. Raises ValueError."""
-    return json.loads(raw, parse_float=Decimal)
+    return simplejson.loads(raw, parse_float=Decimal)
 
 
 def target_of(request: ApiRequest) -> str:

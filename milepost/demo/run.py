@@ -3,7 +3,6 @@
 A file and not a pipe: the process can be killed and started again, and a stalled terminal blocks nothing.
 """
 
-import json
 import shlex
 import shutil
 import sys
@@ -14,6 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import IO
 
+import simplejson
 import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -54,7 +54,7 @@ class Screen:
         """Show the lines that were written since the last call."""
         for line in self._new_lines():
             try:
-                entry = json.loads(line)
+                entry = simplejson.loads(line)
             except ValueError:
                 continue  # not ours: a warning, a traceback
             if not isinstance(entry, dict):
@@ -166,12 +166,12 @@ class DemoHost:
 
 def log_line(line: str) -> None:
     """Write a line for the terminal into the log."""
-    print(json.dumps({"say": line}), flush=True)
+    print(simplejson.dumps({"say": line}), flush=True)
 
 
 def log_progress(what: str, done: int, total: int) -> None:
     """Write into the log that `done` of `total` of `what` is done."""
-    print(json.dumps({"what": what, "done": done, "of": total}), flush=True)
+    print(simplejson.dumps({"what": what, "done": done, "of": total}), flush=True)
 
 
 def run(settings: Settings, api_url: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import stat
@@ -11,6 +10,8 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import simplejson
 
 from milepost.embedded.errors import DirectoryInUse, DirectoryUnusable
 from milepost.embedded.trust import (
@@ -167,7 +168,7 @@ class DataDir:
 
     def publish(self, servers: RunningServers) -> None:
         """Write where the servers are, for other commands of the same user."""
-        write_private(self._servers, json.dumps(asdict(servers), indent=2) + "\n")
+        write_private(self._servers, simplejson.dumps(asdict(servers), indent=2) + "\n")
 
     def withdraw(self) -> None:
         """Remove what `publish` wrote: nothing runs here any more."""
@@ -183,7 +184,7 @@ class DataDir:
             text = read_trusted(self._servers)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
-        return RunningServers(**json.loads(text)) if is_locked(self.path) else None
+        return RunningServers(**simplejson.loads(text)) if is_locked(self.path) else None
 
 
 def private_folder(path: Path) -> Path:

@@ -1,12 +1,13 @@
 """The log files of children: emptied at each start, limited in size, searched for warnings to show."""
 
-import json
 import re
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import simplejson
 
 KEEP_BYTES = 20 * 1024 * 1024
 _WARNING = re.compile(
@@ -79,7 +80,7 @@ class LogReader:
 def _readable(line: str) -> str:
     """The level and event of a JSON log line; any other line unchanged."""
     try:
-        entry = json.loads(line)
+        entry = simplejson.loads(line)
     except ValueError:
         return line
     return f"{entry.get('level', '')}: {entry.get('event', line)}" if isinstance(entry, dict) else line

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import random
 import secrets
 import time
@@ -15,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import simplejson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -59,7 +59,7 @@ class Rest:
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Send a request; returns the parsed answer, numbers as decimals. Raises LatencyTrouble unless it succeeds."""
         try:
-            text = None if body is None else json.dumps(body)
+            text = None if body is None else simplejson.dumps(body)
             self._connection.request(method, self._prefix + path, text, self._headers)
             answer = self._connection.getresponse()
             content = answer.read()
@@ -67,7 +67,7 @@ class Rest:
             raise LatencyTrouble(f"the API at {self._url} does not answer: {type(error).__name__}") from None
         if not 200 <= answer.status < 300:
             raise LatencyTrouble(f"{method} {path} was answered with {answer.status}: {content.decode()[:200]}")
-        return json.loads(content, parse_float=Decimal) if content else None
+        return simplejson.loads(content, parse_float=Decimal) if content else None
 
     def close(self) -> None:
         """Close the connection."""
@@ -128,7 +128,7 @@ def transaction(account_id: str, number: int) -> bytes:
         "time": now.isoformat(),
         "data": data,
     }
-    return json.dumps(event).encode()
+    return simplejson.dumps(event).encode()
 
 
 def await_amount(rest: Rest, path: str, amount: int, *, poll_s: float = _POLL_S) -> None:

@@ -47,7 +47,7 @@ def test_every_refusal_but_422_and_500_is_a_detail_alone(
             "/goals",
             {"content": b'{"a"'},
             [["body"]],
-            "The body is not JSON (character 4: Expecting ':' delimiter)",
+            "The body is not JSON: Expecting ':' delimiter: line 1 column 5 (char 4)",
         ),
         (
             "POST",
