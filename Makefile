@@ -12,11 +12,12 @@ UNFINISHED := .venv/.unfinished
 BESIDE := .venv-integrations/bin/python -m
 # The generators of clients, and below node those that npm installs.
 CLIENTS := .venv-clients
+FUZZ := .venv-fuzz
 PACKAGES := api benchmarks core milepost schedules worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test properties test-integrations test-clients check sync-client bench bench-days bench-manager bench-worst bench-banks berka chaos clean
+.PHONY: help setup run test properties test-integrations test-clients fuzz check sync-client bench bench-days bench-manager bench-worst bench-banks berka chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +71,12 @@ test-clients: setup ## generate clients from the OpenAPI text in Python and Type
 	@npm ci --prefix $(CLIENTS)/node --no-audit --no-fund --loglevel=error
 	@CLIENTS=$(CURDIR)/$(CLIENTS) exec .venv/bin/python -m pytest -n 0 tests/clients $(ARGS)
 
+fuzz: setup ## schemathesis against a running Milepost (ARGS="--seconds 600 --seed 1")
+	@$(FUZZ)/bin/python -m pip --version >/dev/null 2>&1 || \
+		{ echo "making $(FUZZ)"; rm -rf $(FUZZ); $(PYTHON) -m venv $(FUZZ); }
+	@$(FUZZ)/bin/python scripts/install.py schemathesis==4.32.5
+	@exec .venv/bin/python -m tests.fuzz $(CURDIR)/$(FUZZ)/bin/schemathesis $(ARGS)
+
 check: setup ## lint, types and import contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -101,5 +108,5 @@ chaos: setup ## kill everything in turn under load and check every amount (ARGS=
 	@exec .venv/bin/python -m tests.chaos $(ARGS)
 
 clean: ## remove .venv, caches and build products (not the data)
-	@rm -rf .venv .venv-integrations $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf .venv .venv-integrations $(CLIENTS) $(FUZZ) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find $(PACKAGES) tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
