@@ -6,13 +6,14 @@ from functools import cache, partial
 from importlib.metadata import version
 from typing import Any, Final
 
+from anyio import CapacityLimiter
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 
 from api.auth import SECURITY_SCHEMES, KnownKeys, bind_key
-from api.context import THREADS, open_backends
+from api.context import READING_THREADS, THREADS, open_backends
 from api.docs_page import docs_routes
 from api.errors import answer_errors
 from api.limits import Limits
@@ -124,8 +125,11 @@ def _routes() -> tuple[BaseRoute, ...]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     current_default_thread_limiter().total_tokens = THREADS
-    app.state.backends = open_backends(app.state.settings, application_name="milepost-api", connections=THREADS)
-    app.state.reads = SharedReads(app.state.backends.sessions, app.state.turns)
+    app.state.backends = open_backends(
+        app.state.settings, application_name="milepost-api", connections=THREADS + READING_THREADS
+    )
+    app.state.reading = CapacityLimiter(READING_THREADS)
+    app.state.reads = SharedReads(app.state.backends.sessions, app.state.turns, app.state.reading)
     app.state.sealer = sealer_of(app.state.settings)
     try:
         yield

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from cachetools import TTLCache
 from fastapi import Request
@@ -76,10 +78,11 @@ class KeyContexts:
     secret: str
     max_body_bytes: int
 
-    async def admit(self, scope: Scope) -> str:
+    async def admit(self, scope: Scope | None) -> str:
         """As ContextSource.admit; returns the key's id."""
         caller = await self._caller()
-        _require(caller, scope)
+        if scope is not None:
+            _require(caller, scope)
         return caller.key_id
 
     async def run(self, function: Callable[[], Result]) -> Result:
@@ -88,7 +91,7 @@ class KeyContexts:
         async with self.request.app.state.turns.turn(caller.tenant.name):
             # It may have waited long, and the key may have been revoked meanwhile.
             await self._caller()
-            return await run_sync(function)
+            return await run_sync(function, limiter=self._reading if self.request.method == "GET" else None)
 
     def note_refused_events(self, reason: str) -> None:
         """As ContextSource.note_refused_events."""
@@ -99,7 +102,10 @@ class KeyContexts:
         caller = await self._caller()
         _require(caller, scope)
         reads: SharedReads = self.request.app.state.reads
-        return await reads.get(caller.tenant, load, name)
+        found = await reads.get(caller.tenant, load, name)
+        # It may have taken long, and the key may have been revoked meanwhile.
+        await self._caller()
+        return found
 
     @contextmanager
     def open(self, scope: Scope | None) -> Iterator[RequestContext]:
@@ -112,6 +118,11 @@ class KeyContexts:
         begin = backends.sessions.reading if self.request.method == "GET" else backends.sessions.begin
         with as_database_away(), begin() as session:
             yield RequestContext(session, caller.tenant, datetime.now(UTC), f"key {caller.key_id}", backends)
+
+    @property
+    def _reading(self) -> CapacityLimiter:
+        """The threads of requests that only read."""
+        return cast(CapacityLimiter, self.request.app.state.reading)
 
     async def _caller(self) -> Caller:
         """Whose key it is, as it was at most 5 s ago; counts the request once.
@@ -134,11 +145,11 @@ class KeyContexts:
         began_s = time.monotonic()
         try:
             if hashed in keys.once_valid:
-                caller = await run_sync(self.look_up)
+                caller = await run_sync(self.look_up, limiter=self._reading)
             else:
                 limits.check_address(self.request)
                 async with self.request.app.state.turns.turn(_UNKNOWN_KEYS):
-                    caller = await run_sync(self.look_up)
+                    caller = await run_sync(self.look_up, limiter=self._reading)
         except Unauthenticated:
             keys.once_valid.pop(hashed, None)
             limits.use_address(self.request)

@@ -7,7 +7,14 @@ import simplejson
 
 from api.bodies import BodyRefused
 from core.errors import MalformedEvent
-from core.events.envelope import EVENT_LONGEST_BYTES, Envelope, check_clock, check_envelope, parse_json
+from core.events.envelope import (
+    EVENT_LONGEST_BYTES,
+    Envelope,
+    begins_with_mark,
+    check_clock,
+    check_envelope,
+    parse_json,
+)
 from core.ingestion.decode import StreamEntry, decode_batch
 from core.services.inputs import is_id
 from core.store.tenants import Tenant
@@ -85,6 +92,8 @@ def _elements(raw: bytes) -> Iterator[bytes]:
 
 
 def _end_of_element(text: str, at: int, index: int) -> int:
+    if begins_with_mark(text, at):
+        raise BodyRefused.at([index], "not JSON: it begins with a byte order mark", "unparseable")
     try:
         return _SPLITTER.raw_decode(text, at)[1]
     except simplejson.JSONDecodeError as error:

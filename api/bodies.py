@@ -24,7 +24,7 @@ from typing_extensions import TypedDict
 from api.context import Contexts, NoContexts
 from api.names import unknown_names
 from core.errors import MalformedEvent, MilepostError
-from core.events.envelope import DuplicateKey, one_of_each, parse_json
+from core.events.envelope import DuplicateKey, begins_with_mark, one_of_each, parse_json
 
 SMALL_BYTES = 65_536
 LARGEST_AT_ONCE, OF_ONE_SENDER = 8, 4
@@ -193,23 +193,18 @@ ROOM = BodyRoom()
 async def _read(request: Request, contexts: Contexts) -> AsyncIterator[bytes]:
     """Read a body that names fields, of at most SMALL_BYTES, whether the size was declared or it comes in chunks.
 
-    Nothing is read for a request that the hosting app has not let in: FastAPI calls this even when the app's own auth
-    does not validate.
+    The key is checked first, so that nobody without one keeps us waiting. Nothing is read for a request that the
+    hosting app has not let in: FastAPI calls this even when the app's own auth does not validate.
     """
     if isinstance(contexts, NoContexts):
         yield b""
         return
-    async with read_body(request, min(contexts.max_body_bytes, SMALL_BYTES), sender="") as body:
+    sender = await contexts.admit(None)
+    async with read_body(request, min(contexts.max_body_bytes, SMALL_BYTES), sender) as body:
         yield body
 
 
 RawBody = Annotated[bytes, Depends(_read)]
-
-
-def may_be_large(request: Request) -> bool:
-    """Whether the body may have more than SMALL_BYTES: it declares more, or declares nothing."""
-    declared = request.headers.get("content-length", "")
-    return not declared.isdecimal() or len(declared) > len(str(SMALL_BYTES)) or int(declared) > SMALL_BYTES
 
 
 @asynccontextmanager
@@ -333,9 +328,12 @@ def _not_to_change(name: str) -> FieldProblem:
 
 
 def _describe(problem: FieldProblem) -> str:
-    """The problem in words: `target_amount: must be ...`, `event 2: ...`, or what is wrong with the whole."""
+    """The problem in words: `target_amount: must be ...`, or what is wrong with the whole.
+
+    Only a batch of events is a list itself, so a number that comes first is that of an event: `event 2: ...`.
+    """
     _, *place = problem["loc"]
-    names = [f"event {part}" if isinstance(part, int) else part for part in place]
+    names = [f"event {part}" if isinstance(part, int) and not at else str(part) for at, part in enumerate(place)]
     return f"{'.'.join(names)}: {problem['msg']}" if names else problem["msg"]
 
 
@@ -352,12 +350,11 @@ def _parse_json(raw: bytes) -> object:
     if not raw.strip():
         raise BodyRefused.at([], "The body is missing", "missing")
     try:
+        text = raw.decode()
+        if begins_with_mark(text):
+            raise BodyRefused.at([], "The body is not JSON: it begins with a byte order mark", "not_json")
         return simplejson.loads(
-            raw.decode(),
-            object_pairs_hook=one_of_each,
-            parse_float=_decimal,
-            parse_int=_integer,
-            parse_constant=Decimal,
+            text, object_pairs_hook=one_of_each, parse_float=_decimal, parse_int=_integer, parse_constant=Decimal
         )
     except UnicodeDecodeError as error:
         raise BodyRefused.at([], f"The body is not UTF-8 (byte {error.start})", "not_utf8") from None

@@ -1,6 +1,7 @@
-"""The bounds of connections that uvicorn has no settings for: how many there are, and how long a head may take."""
+"""The bounds of connections that uvicorn has no settings for: how many there are, and how long a caller may take."""
 
 from asyncio import BaseTransport, TimerHandle
+from secrets import token_hex
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -8,58 +9,80 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 CONNECTIONS_MOST = 1_000
 """Of one process. Whatever it serves, each takes a file and some memory."""
 HEAD_LONGEST_S = 10.0
+"""Also of what is missing of a body when its request has been answered."""
+_RETRY = b"retry-after: 2"
 
 
 class BoundedProtocol(H11Protocol):
     """HTTP/1.1 for a server whose callers may be slow, or many, on purpose.
 
     A head, from the first line of a request to the empty line, has to come within HEAD_LONGEST_S, however little comes
-    at a time; so has the first byte of a connection. How long a head may be is a bound of h11, how long the body may
-    take one of api.bodies, and how long a connection may wait between two requests one of uvicorn.
+    at a time; so has the first byte of a connection. If a request is answered before its body is complete, the rest
+    of the body has to come within the same time, from its first byte after the answer. Until then it is read and
+    dropped: if we closed with bytes unread, a caller who is still sending could lose the answer. How long a head may be
+    is a bound of h11, how long a route waits for a body one of api.bodies, and how long a connection may be silent
+    after an answer one of uvicorn.
     """
 
-    _head_timer: TimerHandle | None = None
+    _timer: TimerHandle | None = None
+    _timed: type[h11.IDLE] | type[h11.SEND_BODY] | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin, unless there are too many."""
         super().connection_made(transport)  # type: ignore[arg-type]
         if len(self.connections) > CONNECTIONS_MOST:
-            self._refuse(b"503 Service Unavailable", b"Too many connections; try again")
+            self._refuse(b"503 Service Unavailable", b"Too many connections; try again", _RETRY)
         else:
-            self._watch_head()
+            self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Go on, and watch the time while the head of a request is not complete."""
+        """Go on, and watch the time while a head, or the rest of an answered request, is not complete."""
         super().data_received(data)
-        self._watch_head()
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End, with the timer."""
         self._stop_timer()
         super().connection_lost(exc)
 
-    def _watch_head(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_timer()
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_LONGEST_S, self._end_slow_head)
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """Refuse what h11 cannot read; uvicorn calls this. After an answer has begun there cannot be another one."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._refuse(b"400 Bad Request", b"The request is not valid HTTP, or its head is too long")
+        else:
+            self.transport.close()
+
+    def _watch(self) -> None:
+        """Start the time when a head, or the rest of an answered request, becomes due; more bytes give no more time."""
+        ours, theirs = self.conn.our_state, self.conn.their_state
+        due = theirs if theirs is h11.IDLE or (theirs is h11.SEND_BODY and ours is h11.DONE) else None
+        if due is self._timed:
+            return
+        self._stop_timer()
+        if due is not None:
+            end = self._end_slow_head if due is h11.IDLE else self.transport.abort
+            self._timer, self._timed = self.loop.call_later(HEAD_LONGEST_S, end), due
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._timed = None
 
     def _end_slow_head(self) -> None:
-        self._refuse(b"408 Request Timeout", b"The head of the request did not come in time")
+        self._refuse(b"408 Request Timeout", b"The head of the request did not come in time", _RETRY)
 
-    def _refuse(self, status: bytes, why: bytes) -> None:
+    def _refuse(self, status: bytes, why: bytes, *headers: bytes) -> None:
+        """Answer in the place of the application, with the headers that api.tracing gives to its answers, and close."""
         body = b'{"detail":"' + why + b'"}'
         head = (
             b"HTTP/1.1 " + status,
             b"content-type: application/json",
             b"content-length: " + str(len(body)).encode(),
-            b"retry-after: 2",
+            b"x-request-id: " + token_hex(16).encode(),
+            b"x-content-type-options: nosniff",
+            b"cache-control: private, no-cache",
             b"connection: close",
+            *headers,
         )
         self.transport.write(b"\r\n".join((*head, b"", body)))
         self.transport.close()

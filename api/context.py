@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Protocol, TypeAlias, TypeVar, cast
 
@@ -23,8 +23,12 @@ Load: TypeAlias = Callable[[Session, Tenant, Sequence[str], datetime], Mapping[s
 """Reads what there is of these ids of a tenant; an id that does not exist is left out. What needs more than one
 statement begins by `require_transaction`.
 """
-THREADS = 20
-"""How many requests are in progress at once. As many connections may be open, so that no request waits for one."""
+THREADS, READING_THREADS = 20, 8
+"""How many requests that may change something, and how many that only read, are in progress at once.
+
+As many connections may be open, so that no request waits for one. Changes may wait for locks, and those of a few
+tenants may have all the threads that there are for them. Reads wait for no lock, so in threads of their own they go on.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Backends:
     sessions: Sessions
     settings: Settings
     event_stream: EventStream | None
-    sent: SentEvents = field(default_factory=SentEvents)
+    sent: SentEvents
 
     @property
     def stream(self) -> EventStream:
@@ -99,8 +103,8 @@ class ContextSource(Protocol):
         """
         ...
 
-    async def admit(self, scope: Scope) -> str:
-        """Check the caller in a transaction of its own, before a large body is read; returns who it is.
+    async def admit(self, scope: Scope | None) -> str:
+        """Check the caller before the body is read, and `scope` unless it is None; returns who it is.
 
         Raises what `open` raises.
         """
@@ -131,7 +135,7 @@ class NoContexts:
         """Always fails: a route that is called without admission is a fault of ours, and must let nobody in."""
         raise RuntimeError("the app that hosts this route has not let the request in")
 
-    async def admit(self, _scope: Scope) -> str:
+    async def admit(self, _scope: Scope | None) -> str:
         """Always fails, as `open` does."""
         raise RuntimeError("the app that hosts this route has not let the request in")
 
@@ -171,7 +175,7 @@ def open_backends(settings: Settings, *, application_name: str, connections: int
     if settings.redis_url is not None:
         redis = connect(settings.redis_url.get_secret_value())
         stream = EventStream(redis, settings.shards, durability=settings.stream_durability)
-    return Backends(sessions, settings, stream)
+    return Backends(sessions, settings, stream, SentEvents(settings.waiting_most))
 
 
 def backends_of(request: Request) -> Backends:

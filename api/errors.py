@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, NotRequired
 
 from fastapi import FastAPI, Request
@@ -45,6 +46,7 @@ from core.errors import (
 from core.goals.money import WHOLE_PPM, from_ppm
 
 RETRY_AFTER_S = 2
+NO_PLACES: Mapping[str, str] = MappingProxyType({})
 
 
 class Problem(TypedDict):
@@ -73,10 +75,11 @@ class Refusal:
     cause: str | None = None
 
 
-def refusal_of(error: Exception, *, method: str) -> Refusal | None:
+def refusal_of(error: Exception, *, method: str, places: Mapping[str, str] = NO_PLACES) -> Refusal | None:
     """The answer to an error of ours that a request with this method raised; None for any other error.
 
-    None also for errors of ours about which no caller can do anything: they become 500s.
+    None also for errors of ours about which no caller can do anything: they become 500s. `places` says of the
+    parameters of the route whether they are in its `path` or in its `query`.
     """
     match error:
         case Unauthenticated():
@@ -109,12 +112,12 @@ def refusal_of(error: Exception, *, method: str) -> Refusal | None:
         case DatabaseAway():
             return _unavailable(str(error), error.__cause__ or error)
         case _:
-            return _refused_by_core(error, method)
+            return _refused_by_core(error, method, places)
 
 
-def answer_to(request: Request, error: Exception) -> Response | None:
-    """The response to an error of ours; None for an error that is not ours to answer."""
-    refusal = refusal_of(error, method=request.method)
+def answer_to(request: Request, error: Exception, places: Mapping[str, str] = NO_PLACES) -> Response | None:
+    """The response to an error of ours; None for an error that is not ours to answer. `places` as in `refusal_of`."""
+    refusal = refusal_of(error, method=request.method, places=places)
     return None if refusal is None else _response_to(request, refusal)
 
 
@@ -127,10 +130,11 @@ def answer_errors(app: FastAPI) -> None:
         app.add_exception_handler(kind, _answer)
 
 
-def _refused_by_core(error: Exception, method: str) -> Refusal | None:
+def _refused_by_core(error: Exception, method: str, places: Mapping[str, str]) -> Refusal | None:
     match error:
         case InvalidField():
-            return _unprocessable_at(["query" if method == "GET" else "body", error.field], error.message)
+            where = places.get(error.field, "query" if method == "GET" else "body")
+            return _unprocessable_at([where, *error.place], error.message)
         case KeyReused():
             return _unprocessable_at(["header", "Idempotency-Key"], str(error))
         case AllocationExceeded():

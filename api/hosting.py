@@ -60,7 +60,7 @@ class _HostContexts:
         with as_database_away(), ExitStack() as stack:
             yield self._begin(stack)
 
-    async def admit(self, _scope: Scope) -> str:
+    async def admit(self, _scope: Scope | None) -> str:
         """The app has let the request in."""
         return ""
 

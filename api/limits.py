@@ -29,7 +29,7 @@ class RateExceeded(MilepostError):
     """A caller made more requests than its limit allows; `state` says when the next one may come."""
 
     def __init__(self, state: LimitState) -> None:
-        super().__init__(f"Too many requests: at most {state.limit}")
+        super().__init__(f"Too many requests: at most {state.limit}; try again in {_in_words(state.wait_s)}")
         self.state = state
 
 
@@ -117,6 +117,14 @@ def network_of(address: str | None) -> str:
         found = ip_address(address or "")
     except ValueError:
         return "unknown"
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
-        return f"{int(found) >> (128 - _NETWORK_OF_ONE):x}"
-    return str(found)
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    # IPv4 written as IPv6 is IPv4.
+    return str(found.ipv4_mapped) if found.ipv4_mapped else f"{int(found) >> (128 - _NETWORK_OF_ONE):x}"
+
+
+def _in_words(wait_s: float) -> str:
+    """A time, rounded up to whole seconds, or to whole minutes from two minutes on."""
+    seconds = math.ceil(wait_s)
+    count, unit = (seconds, "second") if seconds < 120 else (math.ceil(seconds / 60), "minute")
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from api.context import DatabaseAway, Load, Result, as_database_away
@@ -40,8 +41,8 @@ class _Lane:
 class SharedReads:
     """The reads of all tenants in a process. Only the event loop calls this, so there is nothing to lock."""
 
-    def __init__(self, sessions: Sessions, turns: Turns) -> None:
-        self._sessions, self._turns = sessions, turns
+    def __init__(self, sessions: Sessions, turns: Turns, threads: CapacityLimiter) -> None:
+        self._sessions, self._turns, self._threads = sessions, turns, threads
         self._lanes: dict[tuple[str, Load[Any]], _Lane] = {}
 
     async def get(self, tenant: Tenant, load: Load[Result], name: str) -> Result | None:
@@ -54,7 +55,7 @@ class SharedReads:
         except _ReadAlone:
             read = partial(self._read, tenant, load, [name])
             async with self._turns.turn(tenant.name):
-                return (await run_sync(partial(read_shortly, read))).get(name)
+                return (await run_sync(partial(read_shortly, read), limiter=self._threads)).get(name)
 
     async def _shared(self, tenant: Tenant, load: Load[Result], name: str) -> Result | None:
         key = tenant.name, load
@@ -74,7 +75,9 @@ class SharedReads:
             while lane.waiting:
                 asked, lane.waiting = lane.waiting, {}
                 try:
-                    found = await run_sync(partial(self._read, lane.tenant, key[1], list(asked), True))
+                    found = await run_sync(
+                        partial(self._read, lane.tenant, key[1], list(asked), True), limiter=self._threads
+                    )
                 except Exception as error:  # noqa: BLE001  # each of the requests that asked reads again, and raises its own
                     for future in _still_waiting(asked):
                         future.set_exception(_own_error(error))

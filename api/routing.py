@@ -15,13 +15,14 @@ from fastapi import APIRouter, Request, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.bodies import FieldProblem, QueryRefused
 from api.context import is_not_admitted
 from api.errors import answer_to
 from api.names import unknown_names
+from api.schemas.rendering import ExactResponse
 from core.errors import MilepostError
 
 _PARAMETER = re.compile(r"\{(\w+)(:\w+)?\}")
@@ -64,7 +65,7 @@ class OneLength:
         names = {name for name, _ in scope["headers"]} if scope["type"] == "http" else set()
         if {b"content-length", b"transfer-encoding"} <= names:
             body = {"detail": "Send either Content-Length or Transfer-Encoding, not both"}
-            await JSONResponse(body, 400, {"Connection": "close"})(scope, receive, send)
+            await ExactResponse(body, 400, {"Connection": "close"})(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -82,8 +83,9 @@ def path_of(request: Request, *last: str) -> str:
 def check_parameters(request: Request) -> None:
     """Raise QueryRefused for parameters that a route of our own app cannot have.
 
-    These are names that it does not have, and values with a NUL, which no text in the database can hold. In another app
-    the names are that app's affair, whose middleware may read parameters that no route declares.
+    These are names that it does not have, names that are given twice, since no route takes a list and one of the values
+    would be lost, and values with a NUL, which no text in the database can hold. In another app the names are that
+    app's affair, whose middleware may read parameters that no route declares.
     """
     if not request.scope["query_string"]:
         return
@@ -92,8 +94,11 @@ def check_parameters(request: Request) -> None:
         {"loc": ["query", name], "msg": message, "type": "unknown_parameter"}
         for name, message in unknown_names(given, _parameters_of(request.scope["route"].dependant))
     ]
-    for name, value in given.multi_items() if not problems else ():
-        if "\x00" in value:
+    for name in given if not problems else ():
+        values = given.getlist(name)
+        if len(values) > 1:
+            problems.append({"loc": ["query", name], "msg": "is given twice", "type": "value_error"})
+        if any("\x00" in value for value in values):
             problems.append({"loc": ["query", name], "msg": "must not hold a NUL character", "type": "value_error"})
     if problems:
         raise QueryRefused(problems)
@@ -137,6 +142,9 @@ class AnsweringRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle, admit = super().get_route_handler(), type(self).admit
         ours = {("query", parameter.alias) for parameter in self.dependant.query_params}
+        # Not those of dependencies: another app's may have the name of a field of our bodies.
+        places = {parameter.alias: "path" for parameter in self.dependant.path_params}
+        places |= {parameter.alias: "query" for parameter in self.dependant.query_params}
 
         async def answer(request: Request) -> Response:
             try:
@@ -144,7 +152,8 @@ class AnsweringRoute(APIRoute):
                     admit(request)
                 return await handle(request)
             except (MilepostError, RequestValidationError) as error:
-                refused = answer_to(request, error) if _is_ours(error, ours) and not is_not_admitted(request) else None
+                is_answered = _is_ours(error, ours) and not is_not_admitted(request)
+                refused = answer_to(request, error, places) if is_answered else None
                 if refused is None:
                     raise
                 return refused

@@ -51,7 +51,7 @@ class _OwnContexts:
     def open(self, _scope: Scope | None) -> AbstractContextManager[RequestContext]:
         return self.host.own_context(reading=self.is_reading)
 
-    async def admit(self, _scope: Scope) -> str:
+    async def admit(self, _scope: Scope | None) -> str:
         return ""
 
     async def run(self, function: Callable[[], Result]) -> Result:

@@ -10,12 +10,17 @@ CANNOT = "which this version of Milepost cannot bring forward (no earlier releas
 
 
 class InvalidField(MilepostError, ValueError):
-    """A value that cannot be parsed or is not allowed; `field` is the name that the caller used for it."""
+    """A value that cannot be parsed or is not allowed; `field` is the name that the caller used for it.
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
+    If it is inside another field, `place` has the names and the numbers of items that lead to it, its own name last,
+    and `field` has them with dots between (`milestones.0.amount`).
+    """
+
+    def __init__(self, field: str, message: str, *, inside: tuple[str | int, ...] = ()) -> None:
+        self.place = (*inside, field)
+        self.field = ".".join(map(str, self.place))
         self.message = message
+        super().__init__(f"{self.field}: {message}")
 
 
 class QuotaExceeded(MilepostError):

@@ -36,4 +36,4 @@ class RateLimit:
 
     def __str__(self) -> str:
         (name,) = (name for name, seconds in _SECONDS.items() if seconds == self.period_s)
-        return f"{self.requests:,} a {name}"
+        return f"{self.requests:,} {'an' if name == 'hour' else 'a'} {name}"

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.batches import MAX_EVENTS, check_events, read_events
-from api.bodies import BodyRefused, QueryRefused, RequestRefused, may_be_large, parse_provider_body, read_body
+from api.bodies import BodyRefused, QueryRefused, RequestRefused, parse_provider_body, read_body
 from api.context import Backends, Contexts, ContextSource, RequestContext
 from api.idempotency import REPLAYED, Idempotency
 from api.routing import Routes
@@ -123,9 +123,9 @@ class PulledQuery:
 
 
 async def _read_events(request: Request, contexts: Contexts) -> AsyncIterator[bytes]:
-    """Read the body. The key of one that may be large is checked first: else anybody could fill the room."""
-    key_id = await contexts.admit(Scope.EVENTS_WRITE) if may_be_large(request) else ""
-    async with read_body(request, contexts.max_body_bytes, sender=key_id) as body:
+    """Read the body. The key is checked first: else anybody could fill the room."""
+    key_id = await contexts.admit(Scope.EVENTS_WRITE)
+    async with read_body(request, contexts.max_body_bytes, key_id) as body:
         yield body
 
 
@@ -232,7 +232,7 @@ def send(
 
 def _require_room(context: RequestContext) -> None:
     backends = context.backends
-    require_room_for_events(context.session, context.tenant, backends.sent, backends.settings)
+    require_room_for_events(context.session, context.tenant, backends.sent, backends.settings, context.now)
 
 
 @contextmanager

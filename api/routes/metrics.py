@@ -74,7 +74,7 @@ async def metrics(request: Request) -> Response:
     try:
         return await contexts_by_key(request).run(read)
     except DatabaseAway:
-        return await run_sync(read)
+        return await run_sync(read, limiter=request.app.state.reading)
 
 
 def _read_metrics(request: Request) -> Response:

@@ -61,7 +61,7 @@ class TakenBody(TypedDict):
 
 def _document_answers() -> dict[int | str, dict[str, Any]]:
     meaning = "What it says is on disk and will take effect"
-    documented = answers(202, TakenBody, meaning, 404, 413, 501, never=(403, 429))
+    documented = answers(202, TakenBody, meaning, 404, 413, 501, never=(403,))
     challenge_header = {"WWW-Authenticate": {"description": "How the provider signs", "schema": {"type": "string"}}}
     refused = "No such address, or not signed with a secret of it, or outside the replay window"
     return documented | {401: {"description": refused, "model": Problem, "headers": challenge_header}}

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Any, overload
 
 import msgspec
+import simplejson
 from pydantic import WithJsonSchema
 from starlette.responses import Response
 
@@ -24,8 +25,16 @@ Due = Annotated[
     ),
 ]
 
-exact_json = msgspec.json.Encoder(decimal_format="number").encode
-"""JSON text in which a Decimal is a number with all its digits."""
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def exact_json(content: object) -> bytes:
+    """JSON text in which a Decimal is a number with all its digits."""
+    try:
+        return _encode(content)
+    except UnicodeEncodeError:
+        # A refusal quotes half a surrogate pair, which only an escape can write.
+        return simplejson.dumps(content, separators=(",", ":")).encode("ascii")
 
 
 class ExactResponse(Response):

@@ -1,9 +1,10 @@
 """The bodies that callers send, and how they become the drafts of core, which checks their values."""
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, StrictBool, StrictInt, WithJsonSchema
+from pydantic import ConfigDict, Field, PlainValidator, StrictBool, StrictInt, WithJsonSchema
+from pydantic_core import PydanticKnownError
 
 from api.bodies import Body
 from api.schemas.given import AccountId, Day, Due, MomentOrDay, Number, Percent
@@ -17,9 +18,19 @@ from core.services.milestones import MILESTONES_MOST
 from core.services.provider_accounts import AccountDraft
 from core.services.relinks import RelinkDraft
 
+_FIRST_STATUSES = [status.value for status in GoalStatus if can_start_as(status)]
+
+
+def _first_status(value: Any) -> GoalStatus:
+    """Any status: core refuses those that a goal cannot start in. What is no status is refused without naming these."""
+    try:
+        return GoalStatus(value)
+    except ValueError:
+        raise PydanticKnownError("enum", {"expected": " or ".join(map(repr, _FIRST_STATUSES))}) from None
+
+
 FirstStatus = Annotated[
-    GoalStatus,
-    WithJsonSchema({"type": "string", "enum": [status.value for status in GoalStatus if can_start_as(status)]}),
+    GoalStatus, PlainValidator(_first_status), WithJsonSchema({"type": "string", "enum": _FIRST_STATUSES})
 ]
 Name = Annotated[str, WithJsonSchema(text_schema(NAME_LONGEST, shortest=1))]
 Description = Annotated[str, WithJsonSchema(text_schema(DESCRIPTION_LONGEST))]

@@ -81,10 +81,18 @@ def _refuse_constant(text: str) -> object:
 _DECODER = simplejson.JSONDecoder(object_pairs_hook=one_of_each, parse_float=_decimal, parse_constant=_refuse_constant)
 
 
+def begins_with_mark(text: str, at: int = 0) -> bool:
+    """Whether a byte order mark, or its three bytes as characters, is at this place, which simplejson passes over."""
+    return text.startswith(("\ufeff", "\u00ef\u00bb\u00bf"), at)
+
+
 def parse_json(raw: bytes) -> object:
     """Parse UTF-8 JSON with exact decimals; raises MalformedEvent("unparseable") and never a parser's own error."""
     try:
-        return _DECODER.decode(raw.decode("utf-8"))
+        text = raw.decode("utf-8")
+        if begins_with_mark(text):
+            raise MalformedEvent("unparseable", "not JSON: it begins with a byte order mark")
+        return _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise MalformedEvent("unparseable", f"not UTF-8 at byte {error.start}") from None
     except simplejson.JSONDecodeError as error:

@@ -18,6 +18,9 @@ from core.providers.fields import MissingValue, Row, as_row, currency_code, opti
 Data = Mapping[str, object]
 
 ROW_TYPE = "milepost.provider.row"
+# Made once: simplejson.dumps makes a new one for every call that asks for other separators.
+_in_order = simplejson.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_as_given = simplejson.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def envelope_of(statement: Statement, source: str, order: str) -> Envelope:
     Then the digest of the content decides, so that the result does not depend on which arrived first.
     """
     content = [statement.type, statement.time.isoformat(), statement.data]
-    text = simplejson.dumps(content, sort_keys=True, separators=(",", ":"))
+    text = _in_order(content)
     digest = blake2b(text.encode(), digest_size=12).hexdigest()
     return Envelope(
         event_id=f"{order}-{digest}" if order else digest,
@@ -84,7 +87,7 @@ def envelope_of(statement: Statement, source: str, order: str) -> Envelope:
 def event_of(statement: Statement, source: str, order: str) -> AdaptedEvent:
     """The statement as POST /events takes it. ASCII, since half a surrogate pair has no UTF-8."""
     envelope = envelope_of(statement, source, order)
-    text = simplejson.dumps(
+    text = _as_given(
         {
             "specversion": "1.0",
             "id": envelope.event_id,
@@ -92,8 +95,7 @@ def event_of(statement: Statement, source: str, order: str) -> AdaptedEvent:
             "type": envelope.type,
             "time": envelope.time.isoformat(),
             "data": envelope.data,
-        },
-        separators=(",", ":"),
+        }
     )
     return AdaptedEvent(statement.account_id, text.encode())
 

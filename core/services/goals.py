@@ -107,7 +107,7 @@ def create_goal(session: Session, tenant: Tenant, draft: GoalDraft, now: datetim
         try:
             insert_draft(session, row, milestone, now)
         except InvalidField as error:
-            raise InvalidField(f"milestones.{number}.{error.field}", error.message) from None
+            raise InvalidField(error.field, error.message, inside=("milestones", number)) from None
     row.next_milestone_minor = next_of(session, row) if draft.milestones else None
     join_net_worth(session, row.key, members, None)
     write_entries(session, [Entry(row.tenant, row.goal_id, 1, now, None, current, "created", [])])

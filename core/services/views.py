@@ -221,10 +221,11 @@ def _wait_note(goal: GoalRow, present: FundingRow) -> str | None:
 
 
 def _likely_mistake(present: FundingRow) -> str | None:
-    """What looks like a slip in a link that counts; None if nothing does."""
+    """All that looks like a slip in a link that counts; None if nothing does."""
+    notes = []
+    if present.currency is None and present.known_name is None and not present.is_kind_known:
+        notes.append("no event has said anything of this account yet")
     if not present.row.whole and present.row.link.ppm < _ONE_PERCENT:
         percent, meant = from_ppm(present.row.link.ppm), from_ppm(100 * present.row.link.ppm)
-        return f"{percent} is {percent}%; did you mean {meant.normalize():f}?"
-    if present.currency is None and present.known_name is None and not present.is_kind_known:
-        return "no event has said anything of this account yet"
-    return None
+        notes.append(f"{percent} is {percent}%; did you mean {meant.normalize():f}?")
+    return "; ".join(notes) or None

@@ -181,7 +181,8 @@ def _close_days(
             changed[goal.key] = goal
     write_moved_goals(session, list(changed.values()))
     # While a new day is being closed, the run for that day stores them.
-    drop_forecasts(session, closed_ranges, is_due_again=through == closed)
+    is_behind = closed is not None and through <= closed
+    drop_forecasts(session, closed_ranges, due_again=closed if is_behind else None)
     note_rewrites(session, rewrites.before, now)
     return Snapshotted(goals=len(goals), closes=written, milestones_reached=marked, completed=completed)
 

@@ -51,14 +51,13 @@ _WRITE = Sql(
     WHERE forecasts.through_day <= EXCLUDED.through_day"""
 )
 _DROP = Sql(
-    f"""WITH dropped AS (
-        DELETE FROM forecasts f USING {driver.keys("tenants", "goals")} AS k(tenant, goal_id)
-        WHERE f.tenant = k.tenant AND f.goal_id = k.goal_id
-        RETURNING f.tenant, to_char(f.through_day, 'YYYY-MM-DD') AS period, hashtext(f.goal_id) & :mask AS chunk),
+    f"""WITH changed AS (SELECT tenant, goal_id FROM {driver.keys("tenants", "goals")} AS k(tenant, goal_id)),
+    dropped AS (
+        DELETE FROM forecasts f USING changed k WHERE f.tenant = k.tenant AND f.goal_id = k.goal_id),
     done AS (
-        SELECT tenant, job, period, chunk FROM job_runs
-        WHERE (tenant, period, chunk) IN (SELECT tenant, period, chunk FROM dropped) AND job = '{JOB}' AND :is_due_again
-        ORDER BY tenant, period, chunk FOR UPDATE)
+        SELECT tenant, job, period, chunk FROM job_runs WHERE job = '{JOB}' AND period = :period
+          AND (tenant, chunk) IN (SELECT tenant, hashtext(goal_id) & :mask FROM changed)
+        ORDER BY tenant, chunk FOR UPDATE)
     DELETE FROM job_runs r USING done d
     WHERE r.tenant = d.tenant AND r.job = d.job AND r.period = d.period AND r.chunk = d.chunk"""
 )
@@ -83,14 +82,15 @@ def write_forecasts(session: Session, rows: Sequence[ForecastRow]) -> None:
         _WRITE.run(session, {})
 
 
-def drop_forecasts(session: Session, keys: Iterable[GoalKey], *, is_due_again: bool) -> None:
+def drop_forecasts(session: Session, keys: Iterable[GoalKey], *, due_again: date | None) -> None:
     """Delete the paces of goals whose snapshots have changed.
 
-    With `is_due_again` the next run of the job stores them again; else only its run for a later day does.
+    The next run of the job stores those up to the day `due_again`; with None only its run for a later day does.
     """
     wanted = sorted(set(keys))
     if wanted:
-        _DROP.run(session, driver.key_columns("goals", wanted) | {"mask": CHUNKS - 1, "is_due_again": is_due_again})
+        period = None if due_again is None else due_again.isoformat()
+        _DROP.run(session, driver.key_columns("goals", wanted) | {"mask": CHUNKS - 1, "period": period})
 
 
 def active_goals(

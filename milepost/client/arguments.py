@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from difflib import get_close_matches
 from enum import StrEnum
 from numbers import Integral
 from typing import Any, TypeAlias, TypedDict, TypeVar
@@ -122,12 +123,15 @@ def moment(field: str, value: Any) -> str | None:
     raise InvalidField.of(field, "must be a datetime, a date or text such as 2026-01-31T12:00:00Z")
 
 
-def choice(field: str, kind: type[Choice], value: Any) -> str:
-    """The value of an enumeration, given as its member or as text; raises InvalidField."""
+def choice(field: str, kind: type[Choice], value: Any, *, offered: Iterable[Choice] | None = None) -> str:
+    """The value of an enumeration, given as its member or as text; raises InvalidField.
+
+    The refusal lists all members, or those that are `offered`; the others are left to Milepost to refuse.
+    """
     try:
         return kind(value).value
     except ValueError:
-        raise InvalidField.of(field, f"must be one of {', '.join(kind)}") from None
+        raise InvalidField.of(field, f"must be one of {', '.join(offered or kind)}") from None
 
 
 def one_of(name: str, value: Given | None, other_name: str, other: Given | None) -> Given | None:
@@ -228,13 +232,16 @@ def new_milestones(given: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The milestones that a goal has from the start; raises InvalidField."""
     bodies = []
     for number_, each in enumerate(given):
+        place = f"milestones.{number_}"
         if not isinstance(each, Mapping):
-            raise InvalidField.of(f"milestones.{number_}", 'must be a dictionary such as {"amount": 2500.00}')
+            raise InvalidField.of(place, 'must be a dictionary such as {"amount": 2500.00}')
+        for name in each:
+            if name not in NewMilestone.__annotations__:
+                raise InvalidField.of(f"{place}.{name}", _not_known(str(name), NewMilestone))
         try:
-            _refuse_unknown("milestones", each, NewMilestone)
-        except TypeError as error:
-            raise InvalidField.of(f"milestones.{number_}", str(error)) from None
-        bodies.append(milestone_changes(each))
+            bodies.append(milestone_changes(each))
+        except InvalidField as error:
+            raise InvalidField(f"{place}.{error.message}", f"{place}.{error.field}") from None
     return bodies
 
 
@@ -294,6 +301,13 @@ def _decimal(value: Any) -> Decimal:
 def _rounded(number: Decimal) -> Decimal:
     exponent = number.as_tuple().exponent
     return round(number, _DECIMALS) if isinstance(exponent, int) and exponent < -_DECIMALS else number
+
+
+def _not_known(name: str, known: type) -> str:
+    """What a refusal says of a key that is not one of a TypedDict's, as the API says it of a field."""
+    names = sorted(known.__annotations__)
+    nearest = get_close_matches(name.lower(), names, 1)
+    return f"is not known: did you mean {nearest[0]}?" if nearest else f"is not known: there are {', '.join(names)}"
 
 
 def _refuse_unknown(function: str, given: Iterable[str], known: type) -> None:

@@ -106,7 +106,7 @@ class Goals(Resource):
             "current_amount": None if current_amount is None else number("current_amount", current_amount),
             "deadline": moment("deadline", deadline),
             "description": arguments.optional_text("description", description),
-            "status": arguments.choice("status", GoalStatus, status),
+            "status": arguments.choice("status", GoalStatus, status, offered=(GoalStatus.ACTIVE, GoalStatus.PAUSED)),
             "currency": arguments.text("currency", currency),
             "tracking": None if tracking is None else arguments.choice("tracking", Tracking, tracking),
             "start_date": moment("start_date", start_date),

@@ -74,10 +74,10 @@ class Opened:
 class InProcess:
     """Answers messages for one tenant. Connects at first use, again in a fork, and when servers were replaced."""
 
-    def __init__(self, server_config: ServerConfig, held: UsersLock | None) -> None:
-        """`held` keeps idle servers running until the first message uses them."""
+    def __init__(self, server_config: ServerConfig, idle_lock: UsersLock | None) -> None:
+        """`idle_lock` keeps idle servers running until the first message uses them."""
         self.server_config = server_config
-        self._held = held
+        self._idle_lock = idle_lock
         self.max_body_bytes = server_config.settings.max_body_bytes
         self._opened: Opened | None = None
         self._is_closed = False
@@ -183,9 +183,9 @@ class InProcess:
                         raise CannotOpen("the manager was closed before the call had begun")
                     opened = self._opened = _open(self.server_config)
                 finally:
-                    if self._held is not None:
-                        self._held.release()
-                        self._held = None
+                    if self._idle_lock is not None:
+                        self._idle_lock.release()
+                        self._idle_lock = None
             return opened
 
 

@@ -48,14 +48,14 @@ class Shared:
         with self.lock:
             if self._in_process is None:
                 settings = self.server_config.settings
-                held = UsersLock.hold_idle(settings.data_dir) if settings.database_url is None else None
+                idle_lock = UsersLock.hold_idle(settings.data_dir) if settings.database_url is None else None
                 try:
                     # The imports take longer than all else, and idle servers might stop meanwhile.
                     module = import_check.load("milepost.client.in_process")
-                    self._in_process = module.InProcess(self.server_config, held)
+                    self._in_process = module.InProcess(self.server_config, idle_lock)
                 except BaseException:
-                    if held is not None:
-                        held.release()
+                    if idle_lock is not None:
+                        idle_lock.release()
                     raise
             return self._in_process
 

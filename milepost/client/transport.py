@@ -141,14 +141,16 @@ class Patience:
         """How long to wait after a try: as the server said, else longer each time, and random to spread the clients."""
         error = state.outcome.exception() if state.outcome is not None else None
         if self.heeds_server and isinstance(error, MilepostError) and error.retry_after_s is not None:
-            return min(error.retry_after_s, _LONGEST_RETRY_AFTER_S)
+            return error.retry_after_s
         pause_s: float = self.first_pause_s * 2 ** (state.attempt_number - 1)
         return min(pause_s, _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
 
 
 def may_try_again(error: BaseException) -> bool:
-    """Whether the same request may succeed at another try."""
-    return isinstance(error, MilepostError) and error.may_pass
+    """Whether the same request may succeed at another try, before anybody has waited too long for it."""
+    if not isinstance(error, MilepostError) or not error.may_pass:
+        return False
+    return error.retry_after_s is None or error.retry_after_s <= _LONGEST_RETRY_AFTER_S
 
 
 def response_of(answer: Answer) -> ApiResponse:

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import Response
 
 from api.context import Backends, RequestContext
+from core.services.quotas import SentEvents
 from core.settings import Settings
 from core.store.database import Sessions
 from core.store.tenants import Tenant
@@ -32,7 +33,7 @@ class TenantHost:
 
     @property
     def _backends(self) -> Backends:
-        return Backends(self.sessions, Settings(), None)
+        return Backends(self.sessions, Settings(), None, SentEvents(None))
 
     @contextmanager
     def context(self, *, reading: bool) -> Iterator[RequestContext]:

@@ -20,6 +20,12 @@ NO_BODIES = {
     "two values": b"{} {}",
     "invalid UTF-8": b'{"user_id": "\xff"}',
     "UTF-16": '{"user_id": "u"}'.encode("utf-16"),
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "a byte order mark in an array": b"[\xef\xbb\xbf{}]",
+    "the bytes of a mark as characters": b"\xc3\xaf\xc2\xbb\xc2\xbf{}",
+    "half a surrogate pair as a name": b'{"\\ud800": 1}',
+    "half a surrogate pair as a name, twice": b'{"\\ud800": 1, "\\ud800": 1}',
+    "half a surrogate pair as a name further in": b'{"milestones": [{"\\ud800": 1}], "data": {"\\ud800": 1}}',
     "deep arrays": b"[" * 60_000,
     "deep objects": b'{"a":' * 12_000,
     "a key twice": b'{"user_id": "u", "user_id": "v"}',
@@ -36,7 +42,7 @@ def test_what_is_no_json_object_is_refused(api: TestClient, url: str, dump: Call
     for name, body in NO_BODIES.items():
         response = api.post(url, content=body, headers={"Content-Type": "application/json"})
         assert response.status_code == 422, (name, response.text)
-        (problem,) = response.json()["errors"]
+        problem, *_ = response.json()["errors"]
         assert problem["loc"][0] == "body", name
         assert problem["msg"], name
     assert dump() == before

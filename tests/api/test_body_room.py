@@ -28,11 +28,11 @@ def served(settings: Settings) -> Iterator[str]:
         yield url
 
 
-def begin(url: str, declared: int, sent: bytes, *, key: str | None = None) -> socket.socket:
-    """A request whose body has begun: events with this key, or a delivery to an address of webhooks without one."""
+def begin(url: str, declared: int, sent: bytes, *, key: str | None = None, path: str = "/events") -> socket.socket:
+    """A request whose body has begun: with this key, or a delivery to an address of webhooks without one."""
     parts = urlsplit(url)
     connection = socket.create_connection((parts.hostname, parts.port or 0), timeout=PATIENCE_S)
-    path = "/webhooks/mx/none" if key is None else "/events"
+    path = "/webhooks/mx/none" if key is None else path
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {declared}\r\n"
     head += "" if key is None else f"Authorization: Bearer {key}\r\n"
     connection.sendall(f"{head}\r\n".encode() + sent)
@@ -89,11 +89,14 @@ def test_all_senders_together_fill_the_room(served: str, new_key: Callable[..., 
     until(lambda: ROOM.reserved_bytes == 0)
 
 
-def test_a_key_is_checked_before_a_large_body_is_read(served: str, new_key: Callable[..., str]) -> None:
+def test_a_key_is_checked_before_the_body_is_read(served: str, new_key: Callable[..., str]) -> None:
     """An unknown key, and one without the scope, are answered while nothing of the body has come."""
-    for key, status in (("junk", 401), (new_key("goals:read"), 403)):
-        with begin(served, LARGE, b"", key=key) as refused:
-            assert status_of(refused) == status
+    for size in (1, LARGE):
+        for key, status in (("junk", 401), (new_key("goals:read"), 403)):
+            with begin(served, size, b"", key=key) as refused:
+                assert status_of(refused) == status
+        with begin(served, size, b"", key="junk", path="/goals") as refused:
+            assert status_of(refused) == 401
     assert ROOM.reserved_bytes == 0
 
 

@@ -133,9 +133,10 @@ def test_milestones_come_with_the_goal(api: TestClient) -> None:
 @pytest.mark.parametrize(
     ("milestones", "loc"),
     [
-        ([{"amount": 1}, {"amount": 1}], ["body", "milestones.1.amount"]),
-        ([{"amount": 1}, {"amount": 1001}], ["body", "milestones.1.amount"]),
-        ([{"amount": "much"}], ["body", "milestones.0.amount"]),
+        ([{"amount": 1}, {"amount": 1}], ["body", "milestones", 1, "amount"]),
+        ([{"amount": 1}, {"amount": 1001}], ["body", "milestones", 1, "amount"]),
+        ([{"amount": "much"}], ["body", "milestones", 0, "amount"]),
+        ([{"amount": 1, "description": "a\0b"}], ["body", "milestones", 0, "description"]),
         ([{"amount": 1, "taget_date": "2027-01-31"}], ["body", "milestones", 0, "taget_date"]),
         ([{}], ["body", "milestones", 0, "amount"]),
         ([7], ["body", "milestones", 0]),
@@ -146,10 +147,11 @@ def test_milestones_come_with_the_goal(api: TestClient) -> None:
 def test_a_wrong_milestone_leaves_no_goal(
     api: TestClient, dump: Callable[[], str], milestones: Any, loc: list[Any]
 ) -> None:
-    """The refusal says which of them it is."""
+    """The refusal says which of them it is, by its number among them, in its place and in the text for a person."""
     before = dump()
     answer = api.post("/goals", json={**GOAL, "milestones": milestones})
     assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, loc), answer.text
+    assert answer.json()["detail"].startswith(".".join(map(str, loc[1:])) + ": ")
     assert dump() == before
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 from openapi_spec_validator import validate
 from pydantic import BaseModel
@@ -146,6 +146,20 @@ def test_refusals_have_our_shape(session_factory: Sessions) -> None:
     ):
         assert answer.status_code == 422
         assert [problem["loc"] for problem in answer.json()["errors"]] == [place]
+
+
+def test_a_parameter_of_the_apps_auth_is_no_field_of_ours(session_factory: Sessions) -> None:
+    """A wrong field of a body is in the body, though the app's own auth takes a parameter of the same name."""
+
+    def known_user(name: str) -> str:
+        return name
+
+    client = _hosted(session_factory, "/goals", dependencies=[Depends(known_user)])
+    answer = client.post("/goals?name=me", json={**SAVINGS, "name": " "})
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["body", "name"])
+    goal = client.post("/goals?name=me", json=SAVINGS).headers["Location"]
+    answer = client.delete(f"{goal}/funding/a?name=me&correct_from=2999-01-01")
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["query", "correct_from"])
 
 
 def test_without_the_database_the_goals_alone_are_503() -> None:

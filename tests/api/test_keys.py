@@ -11,8 +11,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.auth import KEYS_KNOWN_S
-from core.services.keys import create_key, revoke_key
+from core.services.keys import create_key, key_hash, revoke_key
 from core.store.database import Sessions
+from core.store.driver import Sql
 
 ROUTES = [
     ("GET", "/goals", "goals:read"),
@@ -111,6 +112,28 @@ def test_a_revoked_key_is_refused_after_seconds(
     assert eventually(lambda: bearer.get("/goals").status_code == 401, KEYS_KNOWN_S + PATIENCE_S)
     assert bearer.post("/goals", json={}).status_code == 401
     assert api.get("/goals").status_code == 200
+
+
+def test_a_key_that_is_revoked_while_its_read_takes_long_reads_nothing(
+    app: FastAPI, new_key: Any, new_goal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is there, but it is not given any more."""
+    path, secret = f"/goals/{new_goal()}", new_key("goals:read")
+    bearer = TestClient(app, headers={"Authorization": f"Bearer {secret}"})
+    assert bearer.get(path).status_code == 200
+    get = app.state.reads.get
+
+    async def get_late(*arguments: Any) -> object:
+        found = await get(*arguments)
+        app.state.known_keys.callers.clear()
+        with app.state.backends.sessions.begin() as session:
+            Sql("UPDATE api_keys SET revoked_at = now() WHERE key_hash = :hash").run(
+                session, {"hash": key_hash(secret)}
+            )
+        return found
+
+    monkeypatch.setattr(app.state.reads, "get", get_late)
+    assert bearer.get(path).status_code == 401
 
 
 def test_another_tenant_sees_and_changes_nothing(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from api import limits
 from api.app import make_app
-from api.limits import RateExceeded, RateLimiter, network_of
+from api.limits import LimitState, RateExceeded, RateLimiter, network_of
 from core.ingestion.drain import ShardDrain
 from core.rate_limit import BadLimit, RateLimit
 from core.services.quotas import SentEvents
@@ -87,6 +87,23 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
         RateLimit.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("period_s", "wait_s", "text"),
+    [
+        (1, 0.01, "at most 3 a second; try again in 1 second"),
+        (60, 11.2, "at most 3 a minute; try again in 12 seconds"),
+        (3_600, 119, "at most 3 an hour; try again in 119 seconds"),
+        (3_600, 119.1, "at most 3 an hour; try again in 2 minutes"),
+        (3_600, 120.1, "at most 3 an hour; try again in 3 minutes"),
+        (3_600, 1_200, "at most 3 an hour; try again in 20 minutes"),
+    ],
+)
+def test_who_is_beyond_a_limit_reads_when_to_come_again(period_s: int, wait_s: float, text: str) -> None:
+    """In whole seconds, from two minutes on in whole minutes, and never too early."""
+    state = LimitState(RateLimit(3, period_s), 0, wait_s)
+    assert str(RateExceeded(state)) == f"Too many requests: {text}"
+
+
 def test_a_key_beyond_its_limit_gets_429(settings: Settings, new_key: Callable[..., str]) -> None:
     """With Retry-After and what the limit is; another key of the tenant goes on, and answers say what is left."""
     with serving(settings, rate_limit=FEW) as app:
@@ -95,7 +112,8 @@ def test_a_key_beyond_its_limit_gets_429(settings: Settings, new_key: Callable[.
         assert [one.partition(";t=")[0] for one in left] == [f'"default";r={n}' for n in (2, 1, 0)]
         for method, path in (("GET", "/goals"), ("POST", "/goals"), ("GET", "/goals/none"), ("POST", "/events")):
             refused = first.request(method, path, json={})
-            assert (refused.status_code, refused.json()) == (429, {"detail": "Too many requests: at most 3 a hour"})
+            detail = "Too many requests: at most 3 an hour; try again in 20 minutes"
+            assert (refused.status_code, refused.json()) == (429, {"detail": detail})
             assert 1 <= int(refused.headers["Retry-After"]) <= 1200
             assert refused.headers["RateLimit-Policy"] == '"default";q=3;w=3600'
         assert second.get("/goals").status_code == 200
@@ -154,8 +172,8 @@ def test_an_address_that_sends_unsigned_deliveries_is_stopped(settings: Settings
 def test_addresses_of_one_network_are_one(settings: Settings) -> None:
     """Whoever has a /64 of IPv6 has all of it; IPv4 written as IPv6 is IPv4."""
     assert network_of("2001:db8:1:2::1") == network_of("2001:db8:1:2:ffff::9") != network_of("2001:db8:1:3::1")
-    assert network_of("::ffff:192.0.2.1") != network_of("::ffff:192.0.2.2")
-    assert network_of("192.0.2.1") == "192.0.2.1"
+    assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") == "192.0.2.1"
+    assert network_of("::ffff:192.0.2.2") == "192.0.2.2"
     assert network_of(None) == network_of("testclient") == "unknown"
     assert settings.address_rate_limit == "600/minute"
 
@@ -219,19 +237,29 @@ def test_a_tenant_whose_events_wait_sends_no_more(
 
 @given(st.data())
 def test_of_what_was_sent_as_much_waits_as_is_not_applied(data: st.DataObject) -> None:
-    """At most a run for each shard too much, and nothing once all are applied."""
-    sent, ids = SentEvents(), {0: 0, 1: 0}
-    applied = {0: 0, 1: 0}
+    """At most a run for each shard too much; nothing once all are applied, or an hour later if they never are."""
+    sent, ids, applied = SentEvents(10_000), {0: 0, 1: 0}, {0: 0, 1: 0}
+    now = datetime.fromtimestamp(1, UTC)
     for _ in range(data.draw(st.integers(1, 12))):
         shard, count = data.draw(st.integers(0, 1)), data.draw(st.integers(1, 250))
-        entries = [(shard, f"{ids[shard] + n + 1}-0") for n in range(count)]
+        sent.add("a", [(shard, f"1000-{ids[shard] + n + 1}") for n in range(count)])
         ids[shard] += count
-        sent.add("a", entries)
         applied[shard] = data.draw(st.integers(applied[shard], ids[shard]))
-        positions = {shard: Position(f"{last}-0") for shard, last in applied.items()}
+        positions = {shard: Position(f"1000-{last}") for shard, last in applied.items()}
         left = sum(ids[shard] - applied[shard] for shard in ids)
-        assert left <= sent.waiting("a", positions) < left + 200
-        assert sent.waiting("b", positions) == 0
-    positions = {shard: Position(f"{last}-0") for shard, last in ids.items()}
-    assert sent.waiting("a", positions) == 0
+        assert left <= sent.waiting("a", positions, now) < left + 20
+        assert sent.waiting("b", positions, now) == 0
+    if data.draw(st.booleans()):
+        now += timedelta(hours=1, seconds=1)
+    else:
+        positions = {shard: Position(f"1000-{last}") for shard, last in ids.items()}
+    assert sent.waiting("a", positions, now) == 0
     assert not sent._runs
+
+
+def test_a_small_quota_is_exact() -> None:
+    """A tenant that sends one event after the other, and whose events are applied, has none that wait."""
+    sent = SentEvents(50)
+    for number in range(1, 120):
+        sent.add("a", [(0, f"1000-{number}")])
+        assert sent.waiting("a", {0: Position(f"1000-{number - 1}")}, datetime.fromtimestamp(1, UTC)) == 1

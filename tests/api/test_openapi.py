@@ -135,6 +135,7 @@ def test_every_operation_documents_its_answers(spec: dict[str, Any]) -> None:
                 assert {"401", "422", "503"} <= set(answers), (method, path)
                 assert ("403" in answers) is (path not in {"/metrics", "/health/ready"}), (method, path)
             assert {"500", "503", "default"} <= set(answers), (method, path)
+            assert ("429" in answers) is ("security" in operation or _is_delivery(path)), (method, path)
             if "requestBody" in operation:
                 assert {"408", "413", "415", "422"} <= set(answers), (method, path)
             needs_stream = path.startswith(("/events", "/metrics", "/webhooks")) or path.endswith("/replay")

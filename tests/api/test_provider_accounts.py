@@ -90,7 +90,7 @@ def test_what_cannot_be_registered_is_refused_by_name(teller_api: TestClient) ->
     for path in ("paypal/acc_1", "standard/acc_1", "Teller/acc_1"):
         assert teller_api.put(f"/provider-accounts/{path}", json={}).status_code == 404
         assert teller_api.get(f"/provider-accounts/{path}").status_code == 404
-    assert refused_fields(teller_api.put("/provider-accounts/teller/%00", json={})) == [["body", "provider_account_id"]]
+    assert refused_fields(teller_api.put("/provider-accounts/teller/%00", json={})) == [["path", "provider_account_id"]]
 
 
 def test_another_tenants_accounts_are_not_there(client: MakeClient) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import pytest
+from anyio import CapacityLimiter
 
 from api.context import DatabaseAway
 from api.reads import SharedReads
@@ -53,7 +54,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def reads(session_factory: Sessions) -> SharedReads:
     """Those of one process."""
-    return SharedReads(session_factory, Turns())
+    return SharedReads(session_factory, Turns(), CapacityLimiter(8))
 
 
 async def test_those_who_wait_are_read_together(reads: SharedReads) -> None:
@@ -82,7 +83,7 @@ async def test_an_id_that_needs_a_transaction_gets_one(reads: SharedReads) -> No
 async def test_without_the_database_each_gets_the_reason() -> None:
     """An error of its own, whose cause is that of psycopg, for the log."""
     nowhere = open_sessions("postgresql://nobody@127.0.0.1:1/none", application_name="tests")
-    reads, load = SharedReads(nowhere, Turns()), Lengths()
+    reads, load = SharedReads(nowhere, Turns(), CapacityLimiter(8)), Lengths()
     asked = (reads.get(DEFAULT, load, name) for name in ("a", "a"))
     one, two = await asyncio.gather(*asked, return_exceptions=True)
     assert isinstance(one, DatabaseAway)

@@ -71,6 +71,26 @@ def test_every_route_with_a_key_refuses_an_unknown_parameter(api: TestClient) ->
     assert checked > 40
 
 
+def test_a_parameter_that_is_given_twice_is_refused(api: TestClient) -> None:
+    """Whatever its values are, on any route: one of the two would not count. A problem of another one is told too."""
+    twice, odd = "is given twice", "must not hold a NUL character"
+    for query, found in (
+        ("user_id=a&user_id=b", [("user_id", twice)]),
+        ("user_id=a&user_id=a&user_id=", [("user_id", twice)]),
+        ("limit=1&user_id=a&limit=2&user_id=b", [("limit", twice), ("user_id", twice)]),
+        ("user_id=%00&limit=1&limit=1", [("user_id", odd), ("limit", twice)]),
+    ):
+        assert refused(api.get(f"/goals?{query}")) == [(["query", name], "value_error", text) for name, text in found]
+    path = "/goals/none/funding/a?correct_from=2026-01-01&correct_from=2026-01-02"
+    assert refused(api.delete(path)) == [(["query", "correct_from"], "value_error", twice)]
+    assert api.get("/goals?user_id=a&limit=1").status_code == 200
+
+
+def test_a_live_check_may_have_a_parameter_twice(api: TestClient) -> None:
+    """Load balancers add what they like."""
+    assert api.get("/health/live?a=1&a=2").status_code == 200
+
+
 def test_every_body_with_named_fields_refuses_an_unknown_one(api: TestClient, new_goal: Callable[..., str]) -> None:
     """Together with all else that is wrong with it. Events and pulled bodies have no such list, and ignore unknowns."""
     goal_id, checked = new_goal(), 0

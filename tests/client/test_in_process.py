@@ -107,9 +107,9 @@ def test_no_header_chooses_another_tenant(
 
 def test_a_message_after_the_end_is_refused(database_url: str, tmp_path: Path) -> None:
     """Nothing is opened for it, since nobody would close it again, and idle servers are not held for it."""
-    held = UsersLock.try_share(tmp_path)
-    assert held is not None
-    process = InProcess(server_config_of(database_url, None, None, None), held)
+    idle_lock = UsersLock.try_share(tmp_path)
+    assert idle_lock is not None
+    process = InProcess(server_config_of(database_url, None, None, None), idle_lock)
     process.close()
     with pytest.raises(Unavailable, match="closed before the call had begun"):
         asyncio.run(process.answer(Message("GET", "/goals", {}, b"")))

@@ -125,6 +125,27 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
         ValueError,
         "goal_type: is another spelling of type, which says something else",
     ),
+    "no status": (creating(status=None), ValueError, "status: must be one of active, paused"),
+    "misspelt in a milestone": (
+        creating(milestones=[{"amount": 1}, {"amont": 1}]),
+        ValueError,
+        "milestones.1.amont: is not known: did you mean amount?",
+    ),
+    "unknown in a milestone": (
+        creating(milestones=[{"amount": 1, "zzz": object()}]),
+        ValueError,
+        "milestones.0.zzz: is not known: there are amount, description, target_date",
+    ),
+    "first milestone without an amount": (
+        creating(milestones=[{"amount": None}]),
+        ValueError,
+        "milestones.0.amount: must be a number or a decimal string",
+    ),
+    "milestone beyond the target": (
+        creating(milestones=[{"amount": 1e9}]),
+        ValueError,
+        "milestones.0.amount: must not be above the goal's target amount",
+    ),
     "final from the start": (creating(status="completed"), ValueError, "status: a goal is created active or paused"),
     "deadline": (
         updating(deadline="tomorrow"),

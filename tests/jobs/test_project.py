@@ -12,7 +12,7 @@ import pytest
 from core.errors import InvalidField
 from core.goals.goal import GoalStatus, GoalType, Tracking
 from core.jobs.project import Projected, _paces, due_projections, project_chunk, run_project
-from core.jobs.snapshot import ChunkDays, run_snapshot
+from core.jobs.snapshot import ChunkDays, close_chunk, run_snapshot
 from core.services.goals import update_goal
 from core.services.inputs import GoalChanges
 from core.store.database import Sessions
@@ -138,6 +138,25 @@ def test_an_older_day_leaves_newer_projections_alone(session_factory: Sessions, 
     run_project(session_factory, NOON, through=TODAY - timedelta(days=7))
     with session_factory() as session:
         assert Sql("SELECT through_day FROM forecasts").value(session, {}) == TODAY - timedelta(days=1)
+
+
+def test_a_goal_without_a_stored_pace_gets_one_after_late_facts(session_factory: Sessions, apply: Apply) -> None:
+    """Also from a part of the closing that was sent for an earlier day."""
+    goal_id = saving(session_factory, apply)
+    run_snapshot(session_factory, NOON)
+    run_project(session_factory, NOON)
+    with session_factory.begin() as session:
+        Sql("DELETE FROM forecasts").run(session, {})
+    assert due_projections(session_factory) == []
+    apply([paid("late in", 100_000, NOON - timedelta(days=20)), paid("late out", -99_000, NOON - timedelta(days=19))])
+    for chunk in range(CHUNKS):
+        close_chunk(session_factory, ChunkDays(DEFAULT, chunk, TODAY - timedelta(days=2)), NOON)
+    for work in due_projections(session_factory):
+        project_chunk(session_factory, work, NOON)
+    with session_factory() as session:
+        assert Sql("SELECT goal_id, through_day FROM forecasts").rows(session, {}) == [
+            (goal_id, TODAY - timedelta(days=1))
+        ]
 
 
 def test_a_run_that_goes_on_leaves_out_what_it_has_done(session_factory: Sessions, apply: Apply) -> None:

@@ -80,6 +80,20 @@ def test_a_422_names_the_place(error: Exception, method: str, loc: list[str]) ->
     assert loc[-1] in refusal.problem["detail"]
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_parameter_of_the_route_is_where_the_route_has_it(method: str) -> None:
+    """Whatever the method; what is inside another field has the whole way to it."""
+    places = {"account_id": "path", "since": "query"}
+    for field, place in places.items():
+        refusal = refusal_of(InvalidField(field, "is odd"), method=method, places=places)
+        assert refusal is not None
+        assert refusal.problem["errors"][0]["loc"] == [place, field]
+    refusal = refusal_of(InvalidField("amount", "is odd", inside=("milestones", 0)), method="POST", places=places)
+    assert refusal is not None
+    assert refusal.problem["errors"][0]["loc"] == ["body", "milestones", 0, "amount"]
+    assert refusal.problem["detail"] == "milestones.0.amount: is odd"
+
+
 def test_some_refusals_have_headers() -> None:
     """401 says how to ask, 412 has the present ETag, 503 says when to try again."""
     errors = (Unauthenticated(), GoalMoved("g", 7), DatabaseAway(), NotFound("Goal", "g"))

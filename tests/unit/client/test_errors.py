@@ -126,7 +126,8 @@ def test_what_is_not_milepost_is_told(status: int) -> None:
     [
         (503, None, True, None),
         (503, "2", True, 2.0),
-        (503, "3600", True, 30.0),
+        (503, "30", True, 30.0),
+        (429, "31", False, 31.0),
         (503, "Fri, 31 Dec 1999 23:59:59 GMT", True, None),
         (429, None, True, None),
         (408, None, True, None),
@@ -138,7 +139,7 @@ def test_what_is_not_milepost_is_told(status: int) -> None:
     ],
 )
 def test_when_another_try_may_help(status: int, retry_after: str | None, again: bool, pause_s: float | None) -> None:
-    """After 429 and what passes of 5xx, and where Retry-After says when, which is heeded up to half a minute."""
+    """After 429 and what passes of 5xx, and where Retry-After says when; not if it says more than half a minute."""
     headers = {} if retry_after is None else {"Retry_After": retry_after}
     with pytest.raises(MilepostError) as refused:
         response_of(answer(status, b'{"detail": "no"}', **headers))
