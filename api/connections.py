@@ -1,5 +1,7 @@
 """The bounds of connections that uvicorn has no settings for: how many there are, and how long a caller may take."""
 
+import socket
+import sys
 from asyncio import BaseTransport, TimerHandle
 from secrets import token_hex
 
@@ -10,6 +12,8 @@ CONNECTIONS_MOST = 1_000
 """Of one process. Whatever it serves, each takes a file and some memory."""
 HEAD_LONGEST_S = 10.0
 """Also of what is missing of a body when its request has been answered."""
+UNREAD_LONGEST_MS = 60_000
+"""How long a caller may take none of what we send it, before the kernel gives the connection up."""
 _RETRY = b"retry-after: 2"
 
 
@@ -30,6 +34,10 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin, unless there are too many."""
         super().connection_made(transport)  # type: ignore[arg-type]
+        if sys.platform == "linux":
+            # Only the kernel knows how much was taken; a transport that is closed waits for the rest without an end.
+            link = transport.get_extra_info("socket")
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_LONGEST_MS)
         if len(self.connections) > CONNECTIONS_MOST:
             self._refuse(b"503 Service Unavailable", b"Too many connections; try again", _RETRY)
         else:

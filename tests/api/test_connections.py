@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -27,6 +28,7 @@ PATIENCE_S = 20.0
 def served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a real server that waits a second for what is missing, and has five connections at most."""
     monkeypatch.setattr("api.connections.HEAD_LONGEST_S", 1.0)
+    monkeypatch.setattr("api.connections.UNREAD_LONGEST_MS", 1_000)
     monkeypatch.setattr("api.connections.CONNECTIONS_MOST", 5)
     with serving(make_app(settings)) as url:
         yield url
@@ -218,3 +220,29 @@ def test_a_connection_too_many_is_refused_until_there_is_room(served: str) -> No
             if is_live(again):
                 return
         assert time.monotonic() < deadline
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the option is Linux's")
+def test_callers_who_read_no_answers_are_given_up(served: str) -> None:
+    """They ask for more than fits on the way to them; each leaves its place to the next one."""
+    parts = urlsplit(served)
+    with ExitStack() as opened:
+        for _ in range(6):
+            connection = opened.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect((parts.hostname, parts.port))
+            connection.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        assert becomes_live(served)
+
+
+def becomes_live(url: str) -> bool:
+    """Whether a connection gets a place before long."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        # One that gets no place may be reset.
+        with suppress(ConnectionError), connect(url) as connection:
+            connection.sendall(LIVE)
+            if is_live(connection):
+                return True
+        time.sleep(0.1)
+    return False
