@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 
 from redis import Redis
 
+if len(sys.argv) != 4:
+    sys.exit("usage: MILEPOST_REDIS_URL=redis://... python examples/produce.py ACCOUNT_ID AMOUNT CURRENCY")
 account_id, amount, currency = sys.argv[1:]
 now = datetime.now(UTC).isoformat()
 event = {

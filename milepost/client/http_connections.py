@@ -148,7 +148,7 @@ def _check_base_url(base_url: str) -> str:
     except (httpx2.InvalidURL, TypeError, ValueError):
         is_one = False
     if not is_one or url.query or url.fragment:
-        raise InvalidField.of("base_url", "must be an address such as https://milepost.example")
+        raise InvalidField.of("base_url", "must be an address with its scheme, such as https://milepost.example")
     if url.userinfo:
         raise InvalidField.of("base_url", "must not hold a user or a password; give the key as api_key")
     return base_url
