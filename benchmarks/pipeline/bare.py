@@ -16,18 +16,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import uvicorn
-from fastapi import FastAPI
-from fastapi.responses import Response
-
-from api.connections import BoundedProtocol
 from core.store.database import Sessions, open_sessions
 from core.store.driver import Sql
 from milepost.embedded.process import end, spawn
 from milepost.embedded.programs import free_port
 from milepost.embedded.supervisor import answers
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _URL = "BENCH_DATABASE_URL"
 _CONNECTIONS = 20
@@ -62,6 +61,11 @@ class Bare:
 
 def make_bare_app(sessions: Sessions) -> FastAPI:
     """The application."""
+    # Not at the top: each process of a benchmark imports this module. A drain with a web framework in its memory is
+    # slower, since the collector looks through that too.
+    from fastapi import FastAPI
+    from fastapi.responses import Response
+
     app = FastAPI()
 
     @app.get("/health/live")
@@ -114,6 +118,10 @@ def _await(process: subprocess.Popen[bytes], url: str) -> int:
 
 
 def _serve(port: int) -> None:
+    import uvicorn
+
+    from api.connections import BoundedProtocol
+
     sessions = open_sessions(
         os.environ[_URL], application_name="milepost bench", connections=_CONNECTIONS, kept=_CONNECTIONS // 2
     )
