@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
 
@@ -223,26 +223,24 @@ def test_a_connection_too_many_is_refused_until_there_is_room(served: str) -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the option is Linux's")
-def test_callers_who_read_no_answers_are_given_up(served: str) -> None:
+def test_callers_who_read_no_answers_are_given_up(
+    served: str, eventually: Callable[[Callable[[], object], float], bool]
+) -> None:
     """They ask for more than fits on the way to them; each leaves its place to the next one."""
     parts = urlsplit(served)
+
+    def is_served() -> bool:
+        try:
+            with connect(served) as connection:
+                connection.sendall(LIVE)
+                return is_live(connection)
+        except ConnectionError:  # one that gets no place may be reset
+            return False
+
     with ExitStack() as opened:
         for _ in range(6):
             connection = opened.enter_context(socket.socket())
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.connect((parts.hostname, parts.port))
             connection.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
-        assert becomes_live(served)
-
-
-def becomes_live(url: str) -> bool:
-    """Whether a connection gets a place before long."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        # One that gets no place may be reset.
-        with suppress(ConnectionError), connect(url) as connection:
-            connection.sendall(LIVE)
-            if is_live(connection):
-                return True
-        time.sleep(0.1)
-    return False
+        assert eventually(is_served, PATIENCE_S)

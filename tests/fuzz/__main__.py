@@ -25,19 +25,18 @@ CHECKS = (
 
 
 @contextmanager
-def milepost() -> Iterator[tuple[str, str]]:
-    """`milepost up` with nothing in it; gives its address and a key."""
-    with tempfile.TemporaryDirectory(prefix="milepost-fuzz-") as folder:
-        command = [sys.executable, "-m", "milepost", "up", "--port", "0", "--data-dir", folder]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None, "it is a pipe"
-                url = next((line.split()[1] for line in process.stdout if line.startswith("ready ")), None)
-                if url is None:
-                    raise SystemExit("make fuzz: `milepost up` did not start")
-                yield url, Path(folder, "key").read_text().strip()
-            finally:
-                process.terminate()
+def milepost(data: Path) -> Iterator[tuple[str, str]]:
+    """`milepost up` with nothing in it, whose data folder is `data`; gives its address and a key."""
+    command = [sys.executable, "-m", "milepost", "up", "--port", "0", "--data-dir", str(data)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None, "it is a pipe"
+            url = next((line.split()[1] for line in process.stdout if line.startswith("ready ")), None)
+            if url is None:
+                raise SystemExit("make fuzz: `milepost up` did not start")
+            yield url, Path(data, "key").read_text().strip()
+        finally:
+            process.terminate()
 
 
 def main() -> int:
@@ -47,11 +46,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    with milepost() as (url, key):
+    # What Schemathesis keeps of a run goes with the folder.
+    with tempfile.TemporaryDirectory(prefix="milepost-fuzz-") as folder, milepost(Path(folder, "data")) as (url, key):
         command = [given.schemathesis, "run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {key}"]
         options = ["--checks", ",".join(CHECKS), "--seed", str(given.seed), "--max-time", str(given.seconds)]
-        environment = os.environ | {"SCHEMATHESIS_HOOKS": "hooks"}
-        return subprocess.run([*command, *options, "--no-color"], cwd=HERE, env=environment, check=False).returncode
+        environment = os.environ | {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE)}
+        return subprocess.run([*command, *options, "--no-color"], cwd=folder, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
