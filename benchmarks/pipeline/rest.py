@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote, urlsplit
@@ -19,7 +22,6 @@ from benchmarks.memory import rss_bytes_of
 from benchmarks.pipeline.bare import Bare, bare_app
 from benchmarks.pipeline.http_load import Answer, Ask, LoadResult, prepare_load, request
 from benchmarks.pipeline.live import Live
-from benchmarks.workers import Work, work_side_by_side
 from milepost.ops.latency import StepProgress, nearest_rank
 
 _GOALS_A_CONNECTION = 40
@@ -93,8 +95,12 @@ def measure_rest(
 ) -> list[RestStats]:
     """Measure each endpoint; raises WrongAnswer, and WrongResult if an amount is not the one set last."""
     target = Target(live.url, live.key, _slices(engine, plan.connections))
-    with TemporaryDirectory(prefix="milepost-bench-bare-") as folder, bare_app(database_url, Path(folder)) as bare:
-        measure = partial(_measure, plan, target, bare, live, engine, progress)
+    with (
+        TemporaryDirectory(prefix="milepost-bench-bare-") as folder,
+        bare_app(database_url, Path(folder)) as bare,
+        _sender() as sender,
+    ):
+        measure = partial(_measure, plan, target, bare, live, engine, sender, progress)
         nothing = measure("a route that does nothing", ask_nothing, None, is_bare=True)
         transaction = measure("a bare transaction", set_amounts, None, is_bare=True)
         return [
@@ -115,10 +121,9 @@ def measure_rest_memory(
     target, pid = Target(live.url, live.key, _slices(engine, plan.connections)), live.pids["api"]
     sizes: list[tuple[int, int]] = []
     done = 0
-    with progress.step("REST: memory", requests) as reached:
+    with progress.step("REST: memory", requests) as reached, _sender() as sender:
         while done < requests:
-            (run,) = work_side_by_side([partial(_prepare, plan, target, ask_mixed, None)], lambda: None)
-            done += sum(map(len, run.result.answers))
+            done += sum(map(len, sender.submit(_send, plan, target, ask_mixed).result().answers))
             sizes.append((done, rss_bytes_of(pid) or 0))
             reached(min(done, requests))
     tenth = next(size for number, size in sizes if number >= requests // 10)
@@ -131,6 +136,7 @@ def _measure(
     bare: Bare,
     live: Live,
     engine: Engine,
+    sender: Executor,
     progress: StepProgress,
     endpoint: str,
     asks: _Asks,
@@ -144,14 +150,13 @@ def _measure(
     pid = bare.pid if is_bare else live.pids["api"]
     with progress.step(f"REST: {endpoint}"):
         before_s = _cpu_seconds(pid)
-        (run,) = work_side_by_side([partial(_prepare, plan, target, asks, None)], lambda: None)
+        full = sender.submit(_send, plan, target, asks).result()
         server_s = _cpu_seconds(pid) - before_s
         if asks is set_amounts and not is_bare:
-            check_amounts(engine, last_amounts(target, run.result.answers))
-        requests, requests_per_s = _rate(plan, run.result)
-        pace = _SHARE_OF_FULL_LOAD * requests_per_s
-        (timed,) = work_side_by_side([partial(_prepare, plan, target, asks, pace)], lambda: None)
-    times_ms = sorted(1000 * took_s for _, took_s in counted(plan, timed.result))
+            check_amounts(engine, last_amounts(target, full.answers))
+        requests, requests_per_s = _rate(plan, full)
+        half = sender.submit(_send, plan, target, asks, _SHARE_OF_FULL_LOAD * requests_per_s).result()
+    times_ms = sorted(1000 * took_s for _, took_s in counted(plan, half))
     return RestStats(
         endpoint,
         plan.connections,
@@ -160,8 +165,8 @@ def _measure(
         None if compared_with is None else round(requests_per_s / compared_with.requests_per_s, 3),
         nearest_rank(times_ms, 50),
         nearest_rank(times_ms, 99),
-        round(1e6 * server_s / sum(map(len, run.result.answers)), 1),
-        round(run.result.core_share, 2),
+        round(1e6 * server_s / sum(map(len, full.answers)), 1),
+        round(full.core_share, 2),
     )
 
 
@@ -221,12 +226,18 @@ def _amount(number: int) -> int:
 _Asks = Callable[[Target, int], Iterator[Ask]]
 
 
-def _prepare(plan: RestPlan, target: Target, asks: _Asks, requests_per_s: float | None) -> Work[LoadResult]:
+def _sender() -> Executor:
+    """A process that sends loads, one after the other."""
+    # Ctrl-C goes to the whole group of the terminal; the benchmark itself ends its processes.
+    return ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+
+
+def _send(plan: RestPlan, target: Target, asks: _Asks, requests_per_s: float | None = None) -> LoadResult:
     parts = urlsplit(target.url)
     assert parts.hostname is not None, "the address is our own"
     assert parts.port is not None, "the address is our own"
     seconds = plan.warm_up_seconds + plan.seconds
-    return prepare_load(parts.hostname, parts.port, plan.connections, seconds, partial(asks, target), requests_per_s)
+    return prepare_load(parts.hostname, parts.port, plan.connections, seconds, partial(asks, target), requests_per_s)()
 
 
 def counted(plan: RestPlan, load: LoadResult) -> list[Answer]:

@@ -248,14 +248,14 @@ def test_commands_find_them_and_a_second_start_names_them(
     monkeypatch.setenv("MILEPOST_BOOTSTRAP_KEY", KEY)
     used = use(place)
     pid = used.running.supervisor_pid
-    assert eventually(lambda: run(place, "status").returncode == 0, READY_WITHIN_S)
+    assert eventually(lambda: " ready http" in log_of(place), READY_WITHIN_S)
+    assert run(place, "status").returncode == 0
     created = run(place, "keys", "create", "--scope", "goals:read")
     assert created.returncode == 0
     assert answers(used, created.stdout.strip()) == (200, [])
     assert run(place, "verify").returncode == 0
     assert (place / "data" / "key").read_text() == f"{KEY}\n"
     assert answers(used, KEY) == (200, [])
-    assert " ready http" in log_of(place)
     passwords = [(place / "data" / name / "password").read_text().strip() for name in ("postgres", "valkey")]
     commands = [(Path("/proc") / str(each) / "cmdline").read_bytes().decode() for each in processes_in(place)]
     logs = [path.read_text() for path in (place / "data" / "logs").iterdir()]
